@@ -1,0 +1,8 @@
+//! The vocabulary that scenarios and the proxy share: pools, servers, routes, checks, strategy tables; and diagnostics that
+//! point at line and column.
+
+pub mod diagnostic;
+pub mod law;
+pub mod pool;
+
+pub use diagnostic::{Diagnostic, Problem, Problems};

@@ -1,0 +1,33 @@
+//! The only place with transcendental functions. The standard library's `ln`, `exp` and friends come from the platform
+//! and differ in the last bit between platforms; those of `libm` are plain arithmetic and give the same bits everywhere,
+//! which is what "same seed, same bytes" needs. Clippy bans the others in this crate.
+
+/// e to the `x`.
+pub fn exp(x: f64) -> f64 {
+    libm::exp(x)
+}
+
+/// Natural logarithm.
+pub fn ln(x: f64) -> f64 {
+    libm::log(x)
+}
+
+/// Logarithm to base ten.
+pub fn log10(x: f64) -> f64 {
+    libm::log10(x)
+}
+
+/// `x` to the power `y`.
+pub fn pow(x: f64, y: f64) -> f64 {
+    libm::pow(x, y)
+}
+
+/// Cosine of an angle in radians.
+pub fn cos(x: f64) -> f64 {
+    libm::cos(x)
+}
+
+/// Square root; correctly rounded by IEEE 754, so the same everywhere.
+pub fn sqrt(x: f64) -> f64 {
+    libm::sqrt(x)
+}

@@ -1,0 +1,705 @@
+//! From tables to an experiment: every name looked up, every number checked, every file read. All that is wrong is
+//! collected, so that one run of the tool shows all of it.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::table::*;
+use super::{Contestant, Files, Kind, Scenario, expect, workload_file};
+use crate::config::diagnostic::{Problem, Problems, did_you_mean};
+use crate::config::law::{Alias, Law, Sampler};
+use crate::config::pool::check_name;
+use crate::policy::routes::Routes;
+use crate::rng::mix;
+use crate::select::catalog::CATALOGUE;
+use crate::sim::model::*;
+use crate::units::{Nanos, Ratio};
+
+struct Builder<'a> {
+    problems: Problems,
+    files: Files<'a>,
+}
+
+pub(super) fn build(name: &str, table: ScenarioTable, hash: String, files: Files<'_>) -> Result<Scenario, Problems> {
+    let mut b = Builder { problems: Vec::new(), files };
+    let scenario = b.scenario(name, table, hash);
+    match scenario {
+        Some(scenario) if b.problems.is_empty() => Ok(scenario),
+        _ => {
+            if b.problems.is_empty() {
+                b.problems.push(Problem::of_file("the scenario cannot be built"));
+            }
+            Err(b.problems)
+        }
+    }
+}
+
+impl Builder<'_> {
+    fn problem(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Problem {
+        self.problems.push(Problem::at(span, message));
+        self.problems.last_mut().expect("just pushed")
+    }
+
+    fn scenario(&mut self, name: &str, table: ScenarioTable, hash: String) -> Option<Scenario> {
+        for (text, what) in [(&table.title, "title"), (&table.question, "question")] {
+            if text.get_ref().trim().is_empty() {
+                self.problem(text.span(), format!("`{what}` is empty: a scenario is a question, say which"));
+            }
+        }
+        let (warmup, duration) = self.spans(&table);
+        let pools = self.pools(&table);
+        let routes = self.routes(&table, &pools);
+        let mut paths = self.paths(&table, &routes);
+        let capacity_needed = self.demand(&paths, &pools);
+        let arrivals = self.arrivals(&table, &mut paths, &routes, &capacity_needed, warmup + duration);
+        let clients = self.clients(&table, &arrivals);
+        let faults = self.faults(&table, &pools);
+        let balancers = self.balancers(&table);
+        let dns = self.dns(&table);
+        let contestants = self.contestants(&table);
+        let expects = self.expects(&table, &contestants);
+        let client_leg = self.delay(table.network.client.as_ref());
+        let server_leg = self.delay(table.network.server.as_ref());
+        let replications = table.replications.as_ref().map_or(5, |r| *r.get_ref());
+        if replications == 0 || replications > 10_000 {
+            let span = table.replications.as_ref().map_or(0..0, Spanned::span);
+            self.problem(span, "`replications` must be from 1 to 10000");
+        }
+        let bins = table.bins.as_ref().map_or(100, |bins| *bins.get_ref());
+        if bins > 10_000 {
+            self.problem(table.bins.as_ref().map_or(0..0, Spanned::span), "`bins` is above 10000");
+        }
+        let arrivals = arrivals?;
+        let offered = self.offered_load(&table, &arrivals, &capacity_needed, warmup + duration);
+        if paths.is_empty() || pools.is_empty() || !self.problems.is_empty() {
+            return None;
+        }
+        let shares: Vec<f64> = paths.iter().map(|path| path.1).collect();
+        let model = Model {
+            warmup,
+            duration,
+            drain: table.drain.unwrap_or(duration),
+            bins,
+            arrivals,
+            clients,
+            path_mix: Alias::new(&shares),
+            paths: paths.into_iter().map(|path| path.0).collect(),
+            client_leg,
+            server_leg,
+            dns,
+            balancers,
+            pools,
+            faults,
+        };
+        Some(Scenario {
+            name: name.to_owned(),
+            title: table.title.into_inner(),
+            question: table.question.into_inner().trim().to_owned(),
+            kind: table.kind,
+            model,
+            contestants,
+            replications,
+            seed: table.seed.unwrap_or(1),
+            expects,
+            hash,
+            offered_load: offered,
+        })
+    }
+
+    fn spans(&mut self, table: &ScenarioTable) -> (Nanos, Nanos) {
+        let duration = *table.duration.get_ref();
+        if duration == Nanos::ZERO {
+            self.problem(table.duration.span(), "`duration` must be above zero");
+        }
+        let warmup = match (&table.warmup, table.kind) {
+            (Some(warmup), Kind::Terminating) if *warmup.get_ref() > Nanos::ZERO => {
+                self.problem(warmup.span(), "a terminating scenario keeps everything and has no `warmup`").help =
+                    Some("leave it out, or make the scenario `kind = \"steady\"`".to_owned());
+                Nanos::ZERO
+            }
+            (Some(warmup), _) => *warmup.get_ref(),
+            (None, Kind::Terminating) => Nanos::ZERO,
+            (None, Kind::Steady) => Nanos(duration.0 / 10),
+        };
+        (warmup, duration)
+    }
+
+    fn pools(&mut self, table: &ScenarioTable) -> Vec<Pool> {
+        let tables = table.pools.get_ref();
+        if tables.is_empty() {
+            self.problem(table.pools.span(), "there are no pools");
+        }
+        let names: Vec<String> = tables.iter().map(|t| t.get_ref().name.get_ref().clone()).collect();
+        let mut pools = Vec::new();
+        for (i, table) in tables.iter().enumerate() {
+            let t = table.get_ref();
+            check_name(&t.name, "pool", &mut self.problems);
+            if names[..i].contains(&names[i]) {
+                self.problem(t.name.span(), format!("there is already a pool `{}`", names[i]));
+            }
+            let servers = t.servers(&mut self.problems);
+            let health = t.rules(&mut self.problems);
+            let reports = t.reports.as_ref().map(|reports| {
+                let r = reports.get_ref();
+                if r.interval < Nanos::from_millis(1) {
+                    self.problem(reports.span(), "`interval` of reports must be at least 1ms");
+                }
+                Reports { interval: r.interval, delay: r.delay }
+            });
+            let backend = t.backend.as_ref().and_then(|backend| {
+                let called = &backend.get_ref().pool;
+                let pool = self.find(called, &names, "pool")?;
+                if pool == i {
+                    self.problem(called.span(), "a pool cannot be its own second tier");
+                }
+                if tables[pool].get_ref().backend.is_some() {
+                    self.problem(called.span(), "a second tier has no further tier behind it (two are modelled)");
+                }
+                let service = self.law(&backend.get_ref().service);
+                Some(Backend { pool, on_miss: backend.get_ref().on_miss, service })
+            });
+            let shards = t.shards.as_ref().map_or(1, |shards| *shards.get_ref());
+            if !(1..=1000).contains(&shards) {
+                self.problem(t.shards.as_ref().map_or(0..0, Spanned::span), "`shards` must be from 1 to 1000");
+            }
+            if let Some(strategy) = &t.strategy
+                && strategy.get_ref().0.row().doc.oracle
+            {
+                self.problem(strategy.span(), "an oracle is a baseline to compare with, not a strategy to run a pool by");
+            }
+            pools.push(Pool {
+                name: names[i].clone(),
+                strategy: t.strategy.as_ref().map(|s| s.get_ref().0.clone()),
+                servers,
+                health,
+                reports,
+                backend,
+                inner_shards: shards,
+            });
+        }
+        pools
+    }
+
+    fn find(&mut self, name: &Spanned<String>, names: &[String], what: &str) -> Option<usize> {
+        let found = names.iter().position(|n| n == name.get_ref());
+        if found.is_none() {
+            let help = did_you_mean(name.get_ref(), names.iter().map(String::as_str));
+            self.problem(name.span(), format!("there is no {what} `{}`", name.get_ref())).help = Some(help);
+        }
+        found
+    }
+
+    fn law(&mut self, law: &Spanned<Law>) -> Sampler {
+        let files = self.files;
+        let mut read = |file: &str| {
+            let text = files(file)?;
+            let number = |(i, line): (usize, &str)| match line.trim().parse::<f64>() {
+                Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+                _ => Err(format!("`{file}`, line {}: `{}` is not a duration's number", i + 1, line.trim())),
+            };
+            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(number).collect()
+        };
+        law.get_ref().sampler(&mut read).unwrap_or_else(|message| {
+            self.problem(law.span(), message);
+            Sampler::ZERO
+        })
+    }
+
+    fn delay(&mut self, delay: Option<&Spanned<Delay>>) -> Sampler {
+        delay.map_or(Sampler::ZERO, |delay| self.law(&Spanned::new(delay.span(), delay.get_ref().0.clone())))
+    }
+
+    fn routes(&mut self, table: &ScenarioTable, pools: &[Pool]) -> Routes {
+        let names: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
+        let inner: Vec<usize> = pools.iter().filter_map(|pool| pool.backend.as_ref().map(|b| b.pool)).collect();
+        match &table.routes {
+            Some(routes) => {
+                let mut pairs = Vec::new();
+                for route in routes {
+                    if !route.prefix.get_ref().starts_with('/') {
+                        self.problem(route.prefix.span(), "a `prefix` begins with `/`");
+                    }
+                    if let Some(pool) = self.find(&route.pool, &names, "pool") {
+                        if inner.contains(&pool) {
+                            self.problem(route.pool.span(), "this pool is a second tier and takes no routes");
+                        }
+                        pairs.push((route.prefix.get_ref().clone(), pool));
+                    }
+                }
+                Routes::new(pairs)
+            }
+            None => {
+                let entries: Vec<usize> = (0..pools.len()).filter(|p| !inner.contains(p)).collect();
+                match entries[..] {
+                    [only] => Routes::new([("/".to_owned(), only)]),
+                    _ => {
+                        let message = "there are several pools and no [[routes]] that say which path goes where";
+                        self.problem(table.pools.span(), message).help =
+                            Some("add [[routes]] with `prefix` and `pool`".to_owned());
+                        Routes::default()
+                    }
+                }
+            }
+        }
+    }
+
+    fn keys(&mut self, table: Option<&Spanned<KeysTable>>) -> Keys {
+        let Some(keys) = table else { return Keys::Path };
+        let KeysTable { count, exponent, per_client } = *keys.get_ref();
+        if !(1..=10_000_000).contains(&count) || !(0.0..=10.0).contains(&exponent) {
+            self.problem(keys.span(), "`count` must be from 1 to 10000000 and `exponent` from 0 to 10");
+            return Keys::Path;
+        }
+        let items = Alias::zipf(count as usize, exponent);
+        if per_client { Keys::PerClient(items) } else { Keys::Shared(items) }
+    }
+
+    /// Paths with their shares.
+    fn paths(&mut self, table: &ScenarioTable, routes: &Routes) -> Vec<(Path, f64)> {
+        let default_path = || PathTable {
+            path: Spanned::new(0..0, "/".to_owned()),
+            share: Spanned::new(0..0, 1.0),
+            service: None,
+            per_byte: None,
+            keys: None,
+        };
+        let synthetic;
+        let tables: Vec<&PathTable> = match &table.paths {
+            Some(paths) => paths.get_ref().iter().map(Spanned::get_ref).collect(),
+            None => {
+                synthetic = default_path();
+                vec![&synthetic]
+            }
+        };
+        let mut paths = Vec::new();
+        for t in tables {
+            let path = t.path.get_ref();
+            let share = *t.share.get_ref();
+            if !path.starts_with('/') {
+                self.problem(t.path.span(), "a `path` begins with `/`");
+            }
+            if !(share > 0.0 && share.is_finite()) {
+                self.problem(t.share.span(), "`share` must be above zero");
+                continue;
+            }
+            let Some(law) = t.service.as_ref().or(table.service.as_ref()) else {
+                let message = format!("path `{path}` has no `service`: how much work does it bring?");
+                self.problem(t.path.span(), message).help =
+                    Some("add `service = { exponential = { mean = \"10ms\" } }` here or for the whole file".to_owned());
+                continue;
+            };
+            let service = self.law(law);
+            let Some(pool) = routes.find(path) else {
+                if !self.problems.iter().any(|p| p.message.contains("[[routes]]")) {
+                    self.problem(t.path.span(), format!("no route leads from `{path}` to a pool"));
+                }
+                continue;
+            };
+            let keys = self.keys(t.keys.as_ref().or(table.keys.as_ref()));
+            let per_byte = t.per_byte.or(table.per_byte).unwrap_or_default().0 as f64;
+            paths.push((Path { path: path.clone(), pool, service, per_byte, keys }, share));
+        }
+        paths
+    }
+
+    /// For each pool: (seconds of work per second at one request per second, capacity). Second tiers are in it.
+    fn demand(&self, paths: &[(Path, f64)], pools: &[Pool]) -> Vec<(f64, f64)> {
+        let total: f64 = paths.iter().map(|path| path.1).sum();
+        let mut work = vec![0.0; pools.len()];
+        for (path, share) in paths {
+            let share = share / total;
+            work[path.pool] += share * path.service.mean() / 1e9;
+            if let Some(backend) = pools.get(path.pool).and_then(|pool| pool.backend.as_ref()) {
+                work[backend.pool] += share * backend.service.mean() / 1e9;
+            }
+        }
+        let capacity = pools.iter().map(|pool| pool.servers.iter().map(Server::capacity).sum());
+        work.into_iter().zip(capacity).collect()
+    }
+
+    fn arrivals(
+        &mut self,
+        table: &ScenarioTable,
+        paths: &mut Vec<(Path, f64)>,
+        routes: &Routes,
+        demand: &[(f64, f64)],
+        span: Nanos,
+    ) -> Option<Arrivals> {
+        let place = table.arrivals.span();
+        let mut positive = |rate: &Spanned<crate::units::Rate>| {
+            if rate.get_ref().0 <= 0.0 {
+                self.problems.push(Problem::at(rate.span(), "a rate must be above zero"));
+            }
+            rate.get_ref().0
+        };
+        match table.arrivals.get_ref() {
+            ArrivalsTable::Poisson(amount) => {
+                Some(Arrivals::Poisson(RateCurve::constant(self.rate(amount, place, demand)?)))
+            }
+            ArrivalsTable::Constant(amount) => {
+                Some(Arrivals::Constant { gap: 1e9 / self.rate(amount, place, demand)? })
+            }
+            ArrivalsTable::Bursts { base, peak, every, length } => {
+                let (base, peak) = (base.get_ref().0, positive(peak));
+                let (period, long) = (every.get_ref().as_secs_f64(), length.get_ref().as_secs_f64());
+                if long <= 0.0 || long >= period {
+                    self.problem(length.span(), "`length` must be above zero and below `every`");
+                    return None;
+                }
+                let start = period - long;
+                let points = vec![(0.0, base), (start, base), (start, peak), (period, peak)];
+                Some(Arrivals::Poisson(RateCurve { points, period: Some(period) }))
+            }
+            ArrivalsTable::Ramp { from, to, over } => {
+                let over = over.as_ref().map_or(span, |over| *over.get_ref()).as_secs_f64();
+                let points = vec![(0.0, from.get_ref().0), (over, to.get_ref().0)];
+                if from.get_ref().0 <= 0.0 && to.get_ref().0 <= 0.0 {
+                    self.problem(to.span(), "a ramp from zero to zero has no requests");
+                }
+                Some(Arrivals::Poisson(RateCurve { points, period: None }))
+            }
+            ArrivalsTable::Closed { think } => Some(Arrivals::Closed { think: self.law(think) }),
+            ArrivalsTable::Replay { file, speed, repeat } => self.replay(file, speed, *repeat, paths, routes),
+        }
+    }
+
+    fn rate(&mut self, amount: &Amount, place: Range<usize>, demand: &[(f64, f64)]) -> Option<f64> {
+        match (&amount.rate, &amount.load) {
+            (Some(rate), None) if rate.get_ref().0 > 0.0 => Some(rate.get_ref().0),
+            (Some(rate), None) => {
+                self.problem(rate.span(), "a rate must be above zero");
+                None
+            }
+            (None, Some(load)) => {
+                let Ratio(share) = *load.get_ref();
+                if share <= 0.0 {
+                    self.problem(load.span(), "`load` must be above zero");
+                    return None;
+                }
+                let fullest = demand.iter().map(|(work, capacity)| work / capacity).fold(0.0, f64::max);
+                (fullest > 0.0).then(|| share / fullest)
+            }
+            _ => {
+                self.problem(place, "say how much comes: either `rate` or `load`").help =
+                    Some("for example { poisson = { rate = \"900/s\" } } or { poisson = { load = \"80%\" } }".to_owned());
+                None
+            }
+        }
+    }
+
+    fn replay(
+        &mut self,
+        file: &Spanned<String>,
+        speed: &Spanned<f64>,
+        repeat: bool,
+        paths: &mut Vec<(Path, f64)>,
+        routes: &Routes,
+    ) -> Option<Arrivals> {
+        if !(*speed.get_ref() > 0.0 && speed.get_ref().is_finite()) {
+            self.problem(speed.span(), "`speed` must be above zero");
+            return None;
+        }
+        let recording = (self.files)(file.get_ref()).and_then(|text| {
+            workload_file::read(&text).map_err(|error| format!("`{}`, {error}", file.get_ref()))
+        });
+        let recording = match recording {
+            Ok(recording) => recording,
+            Err(message) => {
+                self.problem(file.span(), message).help =
+                    Some("`evenkeel import access.log --output FILE` makes a workload file from a log".to_owned());
+                return None;
+            }
+        };
+        // Every recorded path is a path of its own, with the work of the longest [[paths]] prefix that fits it.
+        let fitting = Routes::new(paths.iter().enumerate().map(|(i, path)| (path.0.path.clone(), i)));
+        let mut counts = vec![0.0; recording.paths.len()];
+        recording.entries.iter().for_each(|entry| counts[entry.2 as usize] += 1.0);
+        let mut recorded = Vec::new();
+        for (path, count) in recording.paths.iter().zip(counts) {
+            // What is not a path of ours ("*", a full URL, a robot's rubbish) is served like the root.
+            let like = |path: &str| Some((fitting.find(path)?, routes.find(path)?));
+            let Some((template, pool)) = like(path).or_else(|| like("/")) else {
+                self.problem(file.span(), format!("recorded path `{path}` fits no [[paths]] or no route"));
+                return None;
+            };
+            let Path { service, per_byte, keys, .. } = paths[template].0.clone();
+            recorded.push((Path { path: path.clone(), pool, service, per_byte, keys }, count));
+        }
+        *paths = recorded;
+        let entry = |&(arrival, client, path, bytes): &(Nanos, u32, u32, u32)| Recorded { arrival, client, path, bytes };
+        let entries: Vec<Recorded> = recording.entries.iter().map(entry).collect();
+        let (first, last) = (entries.first()?.arrival, entries.last()?.arrival);
+        // The next round starts one mean gap after the last request.
+        let gap = (last - first).0 / (entries.len() as u64 - 1).max(1);
+        let period = Nanos((last.0 + gap).max(1));
+        let parse = |name: &String| name.parse::<IpAddr>().unwrap_or_else(|_| stand_in(name));
+        Some(Arrivals::Replay(Replay {
+            entries: entries.into(),
+            clients: recording.clients.iter().map(parse).collect(),
+            speed: *speed.get_ref(),
+            repeat: repeat.then_some(period),
+        }))
+    }
+
+    fn clients(&mut self, table: &ScenarioTable, arrivals: &Option<Arrivals>) -> Clients {
+        let t = &table.clients;
+        let count = *t.count.get_ref();
+        if !(1..=1_000_000).contains(&count) {
+            self.problem(t.count.span(), "`count` must be from 1 to 1000000");
+        }
+        let count = count.clamp(1, 1_000_000);
+        let skew = *t.skew.get_ref();
+        if !(0.0..=10.0).contains(&skew) {
+            self.problem(t.skew.span(), "`skew` must be from 0 to 10");
+        }
+        let mut addresses: Vec<IpAddr> = (0..count).map(|i| IpAddr::V4(address(i))).collect();
+        let mut weights: Vec<f64> =
+            (1..=count).map(|rank| crate::math::pow(f64::from(rank), -skew.clamp(0.0, 10.0))).collect();
+        if let Some(hot) = &t.hot_share {
+            let share = hot.get_ref().0;
+            if share >= 1.0 {
+                self.problem(hot.span(), "`hot_share` must be below 100 %");
+            } else if matches!(arrivals, Some(Arrivals::Closed { .. })) {
+                self.problem(hot.span(), "in a closed loop every client sends for itself: `hot_share` has no meaning");
+            } else {
+                let rest: f64 = weights.iter().sum();
+                weights.push(rest * share / (1.0 - share));
+                // 203.0.113.7, an address for documentation (RFC 5737).
+                addresses.push(IpAddr::from([203, 0, 113, 7]));
+            }
+        }
+        if let Some(timeout) = &t.timeout
+            && *timeout.get_ref() == Nanos::ZERO
+        {
+            self.problem(timeout.span(), "`timeout` must be above zero");
+        }
+        Clients {
+            addresses,
+            mix: Alias::new(&weights),
+            timeout: t.timeout.as_ref().map(|t| *t.get_ref()),
+            cancel: t.cancel,
+            connect_timeout: t.connect_timeout,
+        }
+    }
+
+    fn balancers(&mut self, table: &ScenarioTable) -> Balancers {
+        let t = &table.balancers;
+        for (number, what) in [(&t.count, "count"), (&t.shards, "shards")] {
+            if !(1..=1000).contains(number.get_ref()) {
+                self.problem(number.span(), format!("`{what}` must be from 1 to 1000"));
+            }
+        }
+        Balancers { count: *t.count.get_ref(), shards: *t.shards.get_ref(), shared_in_flight: t.shared_in_flight }
+    }
+
+    fn dns(&mut self, table: &ScenarioTable) -> Option<Dns> {
+        let dns = table.dns.as_ref()?;
+        let t = dns.get_ref();
+        if !(1..=1_000_000).contains(&t.resolvers) || !(0.0..=10.0).contains(&t.resolver_skew) {
+            self.problem(dns.span(), "`resolvers` must be from 1 to 1000000 and `resolver_skew` from 0 to 10");
+            return None;
+        }
+        Some(Dns {
+            ttl: t.ttl,
+            resolvers: t.resolvers,
+            resolver_mix: Alias::zipf(t.resolvers as usize, t.resolver_skew),
+            withdraw_after: t.withdraw_after,
+        })
+    }
+
+    fn faults(&mut self, table: &ScenarioTable, pools: &[Pool]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for fault in &table.faults {
+            let t = fault.get_ref();
+            let targets = self.targets(&t.target, pools, *table.balancers.count.get_ref());
+            let kind = match t.what.get_ref() {
+                WhatTable::Crash { silent } => FaultKind::Crash { silent: *silent },
+                WhatTable::Slow { factor } => {
+                    if !(*factor > 0.0 && factor.is_finite()) {
+                        self.problem(t.what.span(), "`factor` must be above zero");
+                        continue;
+                    }
+                    FaultKind::Slow { factor: *factor }
+                }
+                WhatTable::Errors { share, latency, fails_checks } => {
+                    FaultKind::Errors { ratio: share.0, latency: *latency, fails_checks: *fails_checks }
+                }
+                WhatTable::Drain {} => FaultKind::Drain,
+            };
+            if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
+                let message = "a silent crash without client time-outs leaves requests waiting for ever";
+                self.problem(t.what.span(), message).help =
+                    Some("give the clients one: clients = { timeout = \"1s\" }".to_owned());
+            }
+            if t.lasts.as_ref().is_some_and(|lasts| *lasts.get_ref() == Nanos::ZERO) {
+                self.problem(t.lasts.as_ref().map_or(0..0, Spanned::span), "`for` must be above zero");
+            }
+            for (i, target) in targets.into_iter().enumerate() {
+                if matches!(target, Target::Balancer(_)) && !matches!(kind, FaultKind::Crash { .. }) {
+                    self.problem(t.what.span(), "a balancer can crash, and nothing else");
+                    break;
+                }
+                let inner = |pool: usize| pools.iter().any(|p| p.backend.as_ref().is_some_and(|b| b.pool == pool));
+                if let (Target::Server { pool, .. }, FaultKind::Crash { silent: true }) = (target, kind)
+                    && inner(pool)
+                {
+                    let message = "a silent crash in a second tier would hold its callers for ever: calls have no time-out of their own";
+                    self.problem(t.what.span(), message);
+                    break;
+                }
+                let at = *t.at.get_ref() + Nanos(t.stagger.0 * i as u64);
+                let until = t.lasts.as_ref().map(|lasts| at + *lasts.get_ref());
+                let what = match kind {
+                    FaultKind::Crash { silent: false } => "crash".to_owned(),
+                    FaultKind::Crash { silent: true } => "silent crash".to_owned(),
+                    FaultKind::Slow { factor } => format!("{factor}× slower"),
+                    FaultKind::Errors { ratio, .. } => format!("{} % errors", (ratio * 100.0).round()),
+                    FaultKind::Drain => "deploy".to_owned(),
+                };
+                let label = match target {
+                    Target::Balancer(b) => format!("balancer/{}: {what}", b + 1),
+                    Target::Server { pool, server } => {
+                        format!("{}/{}: {what}", pools[pool].name, pools[pool].servers[server].name)
+                    }
+                };
+                faults.push(Fault { at, until, target, kind, label });
+            }
+        }
+        faults
+    }
+
+    fn targets(&mut self, target: &Spanned<String>, pools: &[Pool], balancers: u32) -> Vec<Target> {
+        let text = target.get_ref();
+        let Some((group, member)) = text.split_once('/') else {
+            self.problem(target.span(), format!("`{text}` is not a target")).help =
+                Some("write `pool/server`, `pool/*` or `balancer/1`".to_owned());
+            return Vec::new();
+        };
+        if group == "balancer" {
+            return match member.parse::<u32>() {
+                Ok(number) if (1..=balancers).contains(&number) => vec![Target::Balancer(number - 1)],
+                _ => {
+                    self.problem(target.span(), format!("there is no balancer `{member}`: they are numbered from 1 to {balancers}"));
+                    Vec::new()
+                }
+            };
+        }
+        let names: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
+        let Some(pool) = self.find(&Spanned::new(target.span(), group.to_owned()), &names, "pool") else {
+            return Vec::new();
+        };
+        let servers = &pools[pool].servers;
+        if member == "*" {
+            return (0..servers.len()).map(|server| Target::Server { pool, server }).collect();
+        }
+        match servers.iter().position(|server| server.name == member) {
+            Some(server) => vec![Target::Server { pool, server }],
+            None => {
+                let help = did_you_mean(member, servers.iter().map(|server| server.name.as_str()));
+                self.problem(target.span(), format!("there is no server `{member}` in pool `{group}`")).help = Some(help);
+                Vec::new()
+            }
+        }
+    }
+
+    fn contestants(&mut self, table: &ScenarioTable) -> Vec<Contestant> {
+        let Some(strategies) = &table.strategies else {
+            return CATALOGUE.iter().map(|row| Contestant::new((row.default)())).collect();
+        };
+        let mut contestants: Vec<Contestant> = Vec::new();
+        for strategy in strategies.get_ref() {
+            let contestant = Contestant::new(strategy.get_ref().0.clone());
+            if contestants.iter().any(|c| c.label == contestant.label) {
+                self.problem(strategy.span(), format!("`{}` is listed twice", contestant.label));
+            }
+            contestants.push(contestant);
+        }
+        if contestants.is_empty() {
+            self.problem(strategies.span(), "no strategies are listed").help =
+                Some("leave `strategies` out to compare all of them".to_owned());
+        }
+        contestants
+    }
+
+    fn expects(&mut self, table: &ScenarioTable, contestants: &[Contestant]) -> Vec<expect::Expect> {
+        let mut expects = Vec::new();
+        for expect in &table.expect {
+            let t = expect.get_ref();
+            match expect::parse(t.that.get_ref(), &t.because, t.that.span()) {
+                Err(message) => {
+                    self.problem(t.that.span(), message);
+                }
+                Ok(expect) => {
+                    for side in [&expect.left, &expect.right] {
+                        if let expect::Side::Metric { strategy, .. } = side
+                            && !contestants.iter().any(|c| c.label == *strategy)
+                        {
+                            let help = did_you_mean(strategy, contestants.iter().map(|c| c.label.as_str()));
+                            let message = format!("strategy `{strategy}` is not in this scenario's comparison");
+                            self.problem(t.that.span(), message).help = Some(help);
+                        }
+                    }
+                    expects.push(expect);
+                }
+            }
+        }
+        expects
+    }
+
+    /// Offered work over capacity; refuses what could never drain.
+    fn offered_load(
+        &mut self,
+        table: &ScenarioTable,
+        arrivals: &Arrivals,
+        demand: &[(f64, f64)],
+        span: Nanos,
+    ) -> Option<f64> {
+        let rate = match arrivals {
+            Arrivals::Poisson(curve) if curve.points.len() == 1 => curve.points[0].1,
+            Arrivals::Poisson(curve) => curve.mean(span.as_secs_f64()),
+            Arrivals::Constant { gap } => 1e9 / gap,
+            Arrivals::Replay(_) | Arrivals::Closed { .. } => return None,
+        };
+        let tables = table.pools.get_ref();
+        // A cache can save work, at best down to the cost of a hit.
+        let relief = |pool: usize| {
+            let caches = tables[pool].get_ref().servers.get_ref().iter().map(|server| {
+                server.get_ref().cache.as_ref().map_or(1.0, |cache| cache.get_ref().hit_cost.0.min(1.0))
+            });
+            caches.fold(1.0, f64::min)
+        };
+        for (pool, &(work, capacity)) in demand.iter().enumerate().take(tables.len()) {
+            let load = rate * work * relief(pool) / capacity;
+            if load >= 1.0 && !table.allow_overload && capacity > 0.0 {
+                let message = format!(
+                    "this can never drain: pool `{}` is offered {load:.2} times what its servers can do ({} of work per second for a capacity of {capacity})",
+                    tables[pool].get_ref().name.get_ref(),
+                    crate::units::human_seconds(rate * work),
+                );
+                let place = self.amount_span(table);
+                self.problem(place, message).help = Some(
+                    "lower the rate, add servers, or say `allow_overload = true` if overload is the question".to_owned(),
+                );
+            }
+        }
+        demand.iter().map(|(work, capacity)| rate * work / capacity).reduce(f64::max)
+    }
+
+    fn amount_span(&self, table: &ScenarioTable) -> Range<usize> {
+        match table.arrivals.get_ref() {
+            ArrivalsTable::Poisson(amount) | ArrivalsTable::Constant(amount) => {
+                let rate = amount.rate.as_ref().map(Spanned::span);
+                rate.or(amount.load.as_ref().map(Spanned::span)).unwrap_or_else(|| table.arrivals.span())
+            }
+            _ => table.arrivals.span(),
+        }
+    }
+}
+
+/// An address for a client that is known by name: in 100.64.0.0/10, set aside for such use (RFC 6598).
+fn stand_in(name: &str) -> IpAddr {
+    let hash = name.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+    IpAddr::from((0x6440_0000_u32 | (hash as u32 & 0x003f_ffff)).to_be_bytes())
+}

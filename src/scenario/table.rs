@@ -1,0 +1,264 @@
+//! The tables of a scenario file, as written. Unknown keys are refused everywhere; what needs a place in an error message
+//! keeps its span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at the
+//! value it is about.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use toml::Spanned;
+
+use super::Kind;
+use crate::config::law::Law;
+use crate::config::pool::{PoolTable, RouteTable};
+use crate::select::catalog::Strategy;
+use crate::units::{Nanos, Rate, Ratio};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioTable {
+    pub title: Spanned<String>,
+    pub question: Spanned<String>,
+    #[serde(default)]
+    pub kind: Kind,
+    pub seed: Option<u64>,
+    pub replications: Option<Spanned<u32>>,
+    pub duration: Spanned<Nanos>,
+    pub warmup: Option<Spanned<Nanos>>,
+    pub drain: Option<Nanos>,
+    pub bins: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub allow_overload: bool,
+    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    pub arrivals: Spanned<ArrivalsTable>,
+    pub service: Option<Spanned<Law>>,
+    pub per_byte: Option<Nanos>,
+    pub keys: Option<Spanned<KeysTable>>,
+    pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
+    #[serde(default)]
+    pub clients: ClientsTable,
+    #[serde(default)]
+    pub network: NetworkTable,
+    pub dns: Option<Spanned<DnsTable>>,
+    #[serde(default)]
+    pub balancers: BalancersTable,
+    pub pools: Spanned<Vec<Spanned<PoolTable>>>,
+    pub routes: Option<Vec<RouteTable>>,
+    #[serde(default)]
+    pub faults: Vec<Spanned<FaultTable>>,
+    #[serde(default)]
+    pub expect: Vec<Spanned<ExpectTable>>,
+}
+
+/// `arrivals = { … }`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ArrivalsTable {
+    /// Independent of each other, at a mean rate.
+    Poisson(Amount),
+    /// At equal distances.
+    Constant(Amount),
+    /// Poisson at `base`, and every so often at `peak` for a while.
+    Bursts { base: Spanned<Rate>, peak: Spanned<Rate>, every: Spanned<Nanos>, length: Spanned<Nanos> },
+    /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
+    Ramp { from: Spanned<Rate>, to: Spanned<Rate>, over: Option<Spanned<Nanos>> },
+    /// Each client sends, waits for the answer, thinks and sends again.
+    Closed { think: Spanned<Law> },
+    /// As recorded in a workload file (`evenkeel import`).
+    Replay {
+        file: Spanned<String>,
+        #[serde(default = "plain_speed")]
+        speed: Spanned<f64>,
+        #[serde(default, rename = "loop")]
+        repeat: bool,
+    },
+}
+
+fn plain_speed() -> Spanned<f64> {
+    Spanned::new(0..0, 1.0)
+}
+
+/// How much comes: `rate`, or `load` as a share of what the servers can do.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Amount {
+    pub rate: Option<Spanned<Rate>>,
+    pub load: Option<Spanned<Ratio>>,
+}
+
+/// `[[paths]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathTable {
+    pub path: Spanned<String>,
+    #[serde(default = "one")]
+    pub share: Spanned<f64>,
+    pub service: Option<Spanned<Law>>,
+    pub per_byte: Option<Nanos>,
+    pub keys: Option<Spanned<KeysTable>>,
+}
+
+fn one() -> Spanned<f64> {
+    Spanned::new(0..0, 1.0)
+}
+
+/// `keys = { count = 10000, exponent = 0.9 }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysTable {
+    /// Different items.
+    pub count: u32,
+    /// Zipf's exponent of their popularity; 0 is all alike.
+    #[serde(default)]
+    pub exponent: f64,
+    /// Whether every client has items of its own.
+    #[serde(default)]
+    pub per_client: bool,
+}
+
+/// `[clients]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientsTable {
+    pub count: Spanned<u32>,
+    /// Zipf's exponent of how much each sends; 0 is all alike.
+    pub skew: Spanned<f64>,
+    /// One more address that sends this share of all requests.
+    pub hot_share: Option<Spanned<Ratio>>,
+    pub timeout: Option<Spanned<Nanos>>,
+    pub cancel: bool,
+    pub connect_timeout: Nanos,
+}
+
+impl Default for ClientsTable {
+    fn default() -> ClientsTable {
+        ClientsTable {
+            count: Spanned::new(0..0, 1000),
+            skew: Spanned::new(0..0, 0.0),
+            hot_share: None,
+            timeout: None,
+            cancel: false,
+            connect_timeout: Nanos::from_secs(1),
+        }
+    }
+}
+
+/// `[network]`: one way, each leg.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkTable {
+    pub client: Option<Spanned<Delay>>,
+    pub server: Option<Spanned<Delay>>,
+}
+
+/// A constant such as `"1ms"`, or a law.
+#[derive(Debug)]
+pub struct Delay(pub Law);
+
+impl<'de> Deserialize<'de> for Delay {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Delay, D::Error> {
+        struct DelayVisitor;
+        impl<'de> Visitor<'de> for DelayVisitor {
+            type Value = Delay;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1ms\", or a law such as { exponential = { mean = \"1ms\" } }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
+                Ok(Delay(Law::Constant { value: text.parse().map_err(E::custom)? }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
+                Law::deserialize(MapAccessDeserializer::new(map)).map(Delay)
+            }
+        }
+        from.deserialize_any(DelayVisitor)
+    }
+}
+
+/// `[dns]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsTable {
+    pub ttl: Nanos,
+    #[serde(default = "fifty")]
+    pub resolvers: u32,
+    /// Zipf's exponent of how many clients each resolver serves; 0 is all alike.
+    #[serde(default)]
+    pub resolver_skew: f64,
+    pub withdraw_after: Option<Nanos>,
+}
+
+fn fifty() -> u32 {
+    50
+}
+
+/// `[balancers]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BalancersTable {
+    pub count: Spanned<u32>,
+    pub shards: Spanned<u32>,
+    pub shared_in_flight: bool,
+}
+
+impl Default for BalancersTable {
+    fn default() -> BalancersTable {
+        BalancersTable { count: Spanned::new(0..0, 1), shards: Spanned::new(0..0, 1), shared_in_flight: false }
+    }
+}
+
+/// `[[faults]]`: a target, a time, and exactly one of `crash`, `slow`, `errors`, `drain`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultTable {
+    /// `"pool/server"`, `"pool/*"` or `"balancer/2"`.
+    pub target: Spanned<String>,
+    pub at: Spanned<Nanos>,
+    /// How long it lasts; to the end unless given.
+    #[serde(rename = "for")]
+    pub lasts: Option<Spanned<Nanos>>,
+    /// With `"pool/*"`: each server so much later than the one before, as in a rolling deploy.
+    #[serde(default)]
+    pub stagger: Nanos,
+    pub what: Spanned<WhatTable>,
+}
+
+/// What goes wrong.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum WhatTable {
+    /// Dies. Refuses connections, or with `silent` answers nothing.
+    Crash {
+        #[serde(default)]
+        silent: bool,
+    },
+    /// Slower by a factor.
+    Slow { factor: f64 },
+    /// Fails a share of requests at once.
+    Errors {
+        #[serde(default = "all")]
+        share: Ratio,
+        #[serde(default = "one_millisecond")]
+        latency: Nanos,
+        #[serde(default)]
+        fails_checks: bool,
+    },
+    /// Taken out in good order, as for a deploy, and back with an empty cache.
+    Drain {},
+}
+
+fn all() -> Ratio {
+    Ratio(1.0)
+}
+
+fn one_millisecond() -> Nanos {
+    Nanos::from_millis(1)
+}
+
+/// `[[expect]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectTable {
+    pub that: Spanned<String>,
+    pub because: String,
+}

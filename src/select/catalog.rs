@@ -1,0 +1,161 @@
+//! The one catalogue: a row per strategy, from which the command line, the docs, the tests and the scenario language
+//! all take what they know. A new strategy is a file beside this one and a row in the macro call below.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Serialize};
+
+use super::Selector;
+use crate::rng::Rng;
+
+/// What a reader must know of a strategy. The text of `evenkeel explain`.
+#[derive(Debug)]
+pub struct Doc {
+    /// The field's name for it, in one line.
+    pub title: &'static str,
+    /// Whose variant this is: names such as "least connections" mean several algorithms.
+    pub variant: &'static str,
+    /// What it does and why, for a reader who meets it for the first time.
+    pub idea: &'static str,
+    /// The rule, as one would write it on a board.
+    pub formula: &'static str,
+    /// Each parameter's meaning; names and defaults come from the code.
+    pub params: &'static [(&'static str, &'static str)],
+    /// Paper or system.
+    pub source: &'static str,
+    /// Time per pick with n backends.
+    pub cost: &'static str,
+    /// When it disappoints.
+    pub fails: &'static str,
+    /// The file in `scenarios/` that shows it best.
+    pub scenario: &'static str,
+    /// Whether weights of the servers are honoured.
+    pub weighted: bool,
+    /// Whether it needs truths that no balancer has: a baseline, refused by the proxy.
+    pub oracle: bool,
+}
+
+/// What every strategy's parameters can do.
+pub trait Params: Default + Serialize {
+    /// Refuses values that make no sense, with a sentence that names the parameter.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A selector with these parameters, knowing nothing yet. `rng` serves draws that are made once, at the start.
+    fn build(&self, rng: &mut Rng) -> Box<dyn Selector>;
+}
+
+/// A row of the catalogue.
+#[derive(Debug)]
+pub struct Row {
+    /// The name by which files and the command line know it.
+    pub name: &'static str,
+    /// What it is.
+    pub doc: &'static Doc,
+    /// It, with every parameter at its default.
+    pub default: fn() -> Table,
+}
+
+macro_rules! catalogue {
+    ($($name:literal $variant:ident $module:ident)*) => {
+        /// A strategy with its parameters: the strategy table of a scenario or of the proxy's config.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Table {
+            $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant(super::$module::Params),)*
+        }
+
+        /// Every strategy there is.
+        pub const CATALOGUE: &[Row] = &[
+            $(Row { name: $name, doc: &super::$module::DOC, default: || Table::$variant(Default::default()) },)*
+        ];
+
+        impl Table {
+            /// The strategy's name in the catalogue.
+            pub fn name(&self) -> &'static str {
+                match self { $(Table::$variant(_) => $name,)* }
+            }
+
+            /// Refuses parameters that make no sense.
+            pub fn check(&self) -> Result<(), String> {
+                match self { $(Table::$variant(params) => params.check(),)* }
+            }
+
+            /// A selector at the start of its life.
+            pub fn build(&self, rng: &mut Rng) -> Box<dyn Selector> {
+                match self { $(Table::$variant(params) => params.build(rng),)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    "random" Random random
+    "weighted_random" WeightedRandom weighted_random
+    "round_robin" RoundRobin round_robin
+    "weighted_round_robin" WeightedRoundRobin weighted_round_robin
+    "least_request" LeastRequest least_request
+    "p2c" P2c p2c
+    "peak_ewma" PeakEwma peak_ewma
+    "load_report" LoadReport load_report
+    "ip_hash" IpHash ip_hash
+    "consistent_hash" ConsistentHash consistent_hash
+    "oracle_least_work" OracleLeastWork oracle_least_work
+}
+
+/// The row with this name.
+pub fn find(name: &str) -> Option<&'static Row> {
+    CATALOGUE.iter().find(|row| row.name == name)
+}
+
+/// The name in the catalogue that `name` was most likely meant to be.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let plain = name.to_lowercase().replace(['-', ' '], "_");
+    CATALOGUE
+        .iter()
+        .map(|row| (strsim::jaro_winkler(&plain, row.name), row.name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+impl Table {
+    /// The row of this strategy.
+    pub fn row(&self) -> &'static Row {
+        find(self.name()).expect("the macro makes a row for each variant")
+    }
+}
+
+/// A [`Table`] as a file gives it: `"p2c"` for the defaults, or `{ p2c = { choices = 3 } }`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Strategy(pub Table);
+
+impl<'de> Deserialize<'de> for Strategy {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Strategy, D::Error> {
+        struct StrategyVisitor;
+        impl<'de> Visitor<'de> for StrategyVisitor {
+            type Value = Strategy;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a strategy's name, or a table such as { p2c = { choices = 3 } }")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Strategy, E> {
+                match find(name) {
+                    Some(row) => Ok(Strategy((row.default)())),
+                    None => {
+                        // Through the enum, so that the message lists what there is, as for every other unknown name.
+                        let error = Table::deserialize(IntoDeserializer::<E>::into_deserializer(name));
+                        Err(error.err().unwrap_or_else(|| E::custom("no such strategy")))
+                    }
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Strategy, A::Error> {
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                table.check().map_err(de::Error::custom)?;
+                Ok(Strategy(table))
+            }
+        }
+        from.deserialize_any(StrategyVisitor)
+    }
+}

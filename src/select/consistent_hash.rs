@@ -1,0 +1,131 @@
+//! Consistent hash: a ring of points, ketama style; a key belongs to the next point on the ring.
+//! Variant: nginx `hash KEY consistent`, point for point: 160 points per unit of weight, CRC-32 chained over
+//! `host NUL port previous`, CRC-32 of the key; a server that cannot be picked passes the key to the next on the ring.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{self, Doc};
+use super::{Context, Pick, Request, Selector};
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
+
+/// What of the request is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// The client's address, as bytes (nginx's `$binary_remote_addr`).
+    Client,
+    /// The path of the URL.
+    Path,
+    /// The key by which caches are addressed.
+    Key,
+}
+
+/// The ring.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// What of the request is hashed.
+    pub on: On,
+    /// Points on the ring per unit of weight, 1 to 4096.
+    pub points: u32,
+}
+
+impl Default for Params {
+    fn default() -> Params {
+        Params { on: On::Key, points: 160 }
+    }
+}
+
+pub(super) const DOC: Doc = Doc {
+    title: "Consistent hash (ring)",
+    variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight); nginx gives up after 20 dead servers \
+              and goes round robin, this one walks on",
+    idea: "Every server owns many small arcs of a circle and a key belongs to the arc it falls on. All requests for a key \
+           meet one server and its cache holds that key and not everybody's. When one of n servers goes, only its own \
+           keys move, about 1/n of them.",
+    formula: "server = owner of the first point >= crc32(key); points of a server: h_j = crc32(host, 0, port, h_(j-1))",
+    params: &[
+        ("on", "what is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\""),
+        ("points", "points on the ring per unit of weight, 1 to 4096: more points, more even arcs"),
+    ],
+    source: "Karger et al., STOC 1997; nginx, ngx_http_upstream_hash_module.c (ketama, Last.fm 2007)",
+    cost: "O(log(n * points)), and a step along the ring for each point of a server that cannot be picked",
+    fails: "The arcs are uneven (standard deviation about 7 % of a share with 160 points) and keys are worse: a hot key \
+            overloads its server and nobody helps. It is blind to load.",
+    scenario: "cache-affinity",
+    weighted: true,
+    oracle: false,
+};
+
+impl catalog::Params for Params {
+    fn check(&self) -> Result<(), String> {
+        match self.points {
+            1..=4096 => Ok(()),
+            n => Err(format!("`points` is {n}: it must be from 1 to 4096")),
+        }
+    }
+
+    fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
+        Box::new(ConsistentHash { params: self.clone(), ring: Vec::new() })
+    }
+}
+
+struct ConsistentHash {
+    params: Params,
+    /// (hash, slot), ascending by hash. Holds every member, able or not.
+    ring: Vec<(u32, u32)>,
+}
+
+impl Selector for ConsistentHash {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let hash = match (self.params.on, request.client) {
+            (On::Key, _) => crc32fast::hash(request.key),
+            (On::Path, _) => crc32fast::hash(request.path.as_bytes()),
+            (On::Client, IpAddr::V4(address)) => crc32fast::hash(&address.octets()),
+            (On::Client, IpAddr::V6(address)) => crc32fast::hash(&address.octets()),
+        };
+        let start = self.ring.partition_point(|&(point, _)| point < hash);
+        let walk = self.ring[start..].iter().chain(&self.ring[..start]);
+        let mut last = u32::MAX;
+        for &(_, slot) in walk {
+            if slot != last && cx.fleet.is_eligible(slot) && !request.has_tried(slot) {
+                return cx.pick(slot);
+            }
+            last = slot;
+        }
+        None
+    }
+
+    fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        let stays = |change: &Change| matches!(change, Change::Up(_) | Change::Down(_));
+        if !changes.iter().all(stays) {
+            self.ring = ketama(cx.fleet, self.params.points);
+        }
+    }
+}
+
+/// The ring as nginx builds it.
+fn ketama(fleet: &Fleet, points: u32) -> Vec<(u32, u32)> {
+    let mut ring = Vec::new();
+    for slot in fleet.members() {
+        let name = fleet.name(slot);
+        let (host, port) = name.rsplit_once(':').unwrap_or((name, ""));
+        let mut base = crc32fast::Hasher::new();
+        base.update(host.as_bytes());
+        base.update(&[0]);
+        base.update(port.as_bytes());
+        let mut previous = 0_u32;
+        for _ in 0..points * fleet.weight(slot) {
+            let mut chained = base.clone();
+            chained.update(&previous.to_le_bytes());
+            previous = chained.finalize();
+            ring.push((previous, slot));
+        }
+    }
+    ring.sort_unstable();
+    ring.dedup_by_key(|&mut (hash, _)| hash);
+    ring
+}

@@ -1,0 +1,98 @@
+//! Pieces that more than one strategy is made of.
+
+use super::{Request, candidates};
+use crate::fleet::{Change, Fleet};
+use crate::math;
+use crate::units::Nanos;
+
+/// Smooth weighted round robin, as nginx's `get_peer` without its failure penalty: spreads the turns of a heavy server
+/// between those of the light ones.
+///
+/// For each candidate: current += weight; the largest current wins (the first on ties) and pays the total.
+#[derive(Default)]
+pub(super) struct Smooth {
+    current: Vec<i64>,
+}
+
+impl Smooth {
+    pub(super) fn on_fleet(&mut self, changes: &[Change], fleet: &Fleet) {
+        self.current.resize(fleet.slots(), 0);
+        for change in changes {
+            if let Change::Joined(id) | Change::Left(id) = change {
+                self.current[id.slot as usize] = 0;
+            }
+        }
+    }
+
+    pub(super) fn next(&mut self, request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
+        let mut total = 0;
+        let mut best: Option<u32> = None;
+        for slot in candidates(request, fleet) {
+            let weight = i64::from(fleet.weight(slot));
+            total += weight;
+            let current = &mut self.current[slot as usize];
+            *current += weight;
+            let current = *current;
+            if best.is_none_or(|b| current > self.current[b as usize]) {
+                best = Some(slot);
+            }
+        }
+        let best = best?;
+        self.current[best as usize] -= total;
+        Some(best)
+    }
+}
+
+/// An exponentially weighted moving average over time: a sample's weight falls by e for each `decay` that passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ewma {
+    /// The estimate and when it was made; `None` before the first sample.
+    state: Option<(f64, Nanos)>,
+}
+
+impl Ewma {
+    /// Takes in `sample`. A `peak` average jumps up at once and only comes down slowly.
+    pub(super) fn observe(&mut self, sample: f64, now: Nanos, decay: Nanos, peak: bool) {
+        let value = match self.state {
+            Some((value, _)) if peak && sample > value => sample,
+            Some((value, at)) => {
+                let keep = fading(now.saturating_sub(at), decay);
+                value * keep + sample * (1.0 - keep)
+            }
+            None => sample,
+        };
+        self.state = Some((value, now));
+    }
+
+    /// The estimate, untouched by the time since.
+    pub(super) fn value(&self) -> Option<f64> {
+        self.state.map(|(value, _)| value)
+    }
+
+    /// The estimate, faded towards zero since it was made.
+    pub(super) fn faded(&self, now: Nanos, decay: Nanos) -> Option<f64> {
+        self.state.map(|(value, at)| value * fading(now.saturating_sub(at), decay))
+    }
+}
+
+fn fading(elapsed: Nanos, decay: Nanos) -> f64 {
+    math::exp(-(elapsed.0 as f64) / (decay.0.max(1) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_fades_by_e_per_decay_and_peaks_at_once() {
+        let decay = Nanos::from_secs(10);
+        let mut ewma = Ewma::default();
+        ewma.observe(1.0, Nanos::ZERO, decay, true);
+        assert!((ewma.faded(Nanos::from_secs(10), decay).unwrap() - 0.367_879).abs() < 1e-6);
+        ewma.observe(3.0, Nanos::from_secs(1), decay, true);
+        assert_eq!(ewma.value(), Some(3.0));
+        ewma.observe(1.0, Nanos::from_secs(11), decay, true);
+        // 3/e + 1(1 - 1/e)
+        assert!((ewma.value().unwrap() - 1.735_759).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,90 @@
+//! Least request: a full scan for the server with the fewest requests in flight for its weight, ties drawn at random.
+//! Variant: nginx `least_conn` for the score (requests / weight), Caddy and Envoy `FULL_SCAN` for the random ties.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{self, Doc};
+use super::{Context, Pick, Request, Selector, candidates};
+use crate::rng::{Rng, Source};
+
+/// None.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {}
+
+pub(super) const DOC: Doc = Doc {
+    title: "Least request (least connections)",
+    variant: "full scan; score as nginx `least_conn` (requests in flight / weight); ties drawn at random in proportion to \
+              weight (Envoy's FULL_SCAN and Caddy draw them evenly, nginx takes turns)",
+    idea: "Send the request where the fewest are under way. A slow server keeps its requests longer, so its count stays \
+           high and traffic turns away from it without anyone measuring anything. With one balancer this is the \
+           textbook's 'join the shortest queue'.",
+    formula: "argmin over i of in_flight_i / weight_i",
+    params: &[],
+    source: "nginx, ngx_http_upstream_least_conn_module.c; Envoy least_request.proto (FULL_SCAN)",
+    cost: "O(n), about a quarter of a nanosecond per server while all are eligible and equal",
+    fails: "With several balancers each knows only its own requests and they herd to the same idle server. A server that \
+            fails fast has nothing in flight and draws everything. It knows nothing of caches.",
+    scenario: "slow-server",
+    weighted: true,
+    oracle: false,
+};
+
+impl catalog::Params for Params {
+    fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
+        Box::new(LeastRequest)
+    }
+}
+
+struct LeastRequest;
+
+impl Selector for LeastRequest {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let fleet = cx.fleet;
+        let slot = if fleet.uniform() && fleet.all_eligible() && request.tried.is_empty() {
+            least_of_all(fleet.in_flight(), cx.rng)?
+        } else {
+            least_of_candidates(request, cx)?
+        };
+        cx.pick(slot)
+    }
+}
+
+/// The common case as three passes over plain memory, which the compiler turns into vector instructions.
+fn least_of_all(counts: &[u32], rng: &mut Rng) -> Option<u32> {
+    let least = counts.iter().copied().min()?;
+    let ties = counts.iter().map(|&count| u32::from(count == least)).sum::<u32>();
+    let mut which = if ties == 1 { 0 } else { rng.below(u64::from(ties)) };
+    let position = counts.iter().position(|&count| {
+        let found = count == least && which == 0;
+        which -= u64::from(count == least && !found);
+        found
+    })?;
+    Some(position as u32)
+}
+
+/// Any weights, any eligibility: one scan that keeps a weighted reservoir of the servers tied for least.
+fn least_of_candidates(request: &Request<'_>, cx: &mut Context<'_>) -> Option<u32> {
+    let fleet = cx.fleet;
+    let mut best: Option<u32> = None;
+    let mut tied_weight = 0;
+    for slot in candidates(request, fleet) {
+        let (count, weight) = (u64::from(fleet.in_flight()[slot as usize]), u64::from(fleet.weight(slot)));
+        let order = best.map_or(std::cmp::Ordering::Less, |best| {
+            // count / weight against best's, cross-multiplied: exact, and no division.
+            let (best_count, best_weight) = (fleet.in_flight()[best as usize], fleet.weight(best));
+            (count * u64::from(best_weight)).cmp(&(u64::from(best_count) * weight))
+        });
+        match order {
+            std::cmp::Ordering::Less => (best, tied_weight) = (Some(slot), weight),
+            std::cmp::Ordering::Equal => {
+                tied_weight += weight;
+                if cx.rng.below(tied_weight) < weight {
+                    best = Some(slot);
+                }
+            }
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+    best
+}

@@ -1,0 +1,209 @@
+//! The selector contract: how a strategy is asked, told and timed, the same in the simulator and in the proxy.
+//!
+//! A selector is pure: no clock, no entropy, no I/O, no threads. Time, randomness and the fleet come as arguments, so the
+//! object that ran a million simulated requests is the object that serves real ones. The host counts (in-flight, weights,
+//! eligibility: [`Fleet`]); the strategy estimates (averages, rings, positions), in vectors indexed by slot.
+//!
+//! One instance serves one shard. A strategy sees what a balancer could see; an *oracle* also sees [`Truth`], which only
+//! the simulator can give.
+
+use std::net::IpAddr;
+
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::{Rng, Source};
+use crate::units::Nanos;
+
+pub mod catalog;
+mod estimate;
+
+// One file per strategy; the catalogue's rows are in `catalog.rs`.
+pub mod consistent_hash;
+pub mod ip_hash;
+pub mod least_request;
+pub mod load_report;
+pub mod oracle_least_work;
+pub mod p2c;
+pub mod peak_ewma;
+pub mod random;
+pub mod round_robin;
+pub mod weighted_random;
+pub mod weighted_round_robin;
+
+/// What a balancer knows of a request when it must choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Address of the client, as far as it can be trusted.
+    pub client: IpAddr,
+    /// Path of the URL.
+    pub path: &'a str,
+    /// The key by which caches are addressed: a header, a cookie, a URL; opaque bytes.
+    pub key: &'a [u8],
+    /// Slots that earlier attempts of this request have used, in order.
+    pub tried: &'a [u32],
+}
+
+impl Request<'_> {
+    #[inline]
+    fn has_tried(&self, slot: u32) -> bool {
+        self.tried.contains(&slot)
+    }
+}
+
+/// What the host lends for the length of a call.
+pub struct Context<'a> {
+    /// The present.
+    pub now: Nanos,
+    /// The backends, for reading.
+    pub fleet: &'a Fleet,
+    /// This selector's own stream of random bits.
+    pub rng: &'a mut Rng,
+    /// True states of the backends. `Some` only in the simulator; only oracles look.
+    pub truth: Option<&'a dyn Truth>,
+}
+
+/// What no balancer can know. Baselines use it to show what is left to win.
+pub trait Truth {
+    /// Time until this backend would be idle if nothing more came, with what is on its way to it.
+    fn remaining_work(&self, slot: u32) -> Nanos;
+}
+
+/// The choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Where the request goes.
+    pub backend: BackendId,
+}
+
+/// How a request that a selector placed came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered in good order.
+    Ok,
+    /// Refused, reset, answered with an error of the server's, or timed out.
+    Failed,
+    /// The caller went away or no longer wants the answer; says nothing about the server but how long it took so far.
+    Cancelled,
+}
+
+/// The end of a request that a selector placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// Where it was. May carry an old generation.
+    pub backend: BackendId,
+    /// From the pick to now.
+    pub latency: Nanos,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What a server tells of itself, in a health check's answer or by itself. It describes the window since its last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LoadReport {
+    /// Traffic handled: answers per second.
+    pub throughput: f64,
+    /// How fast it answers: mean time in the server, seconds; zero when it answered nothing.
+    pub response_time: f64,
+    /// How much of its resources are used: busy share, 0 to 1.
+    pub utilisation: f64,
+    /// Share of its answers that were errors, 0 to 1.
+    pub errors: f64,
+    /// Requests in the server when the report was made.
+    pub in_server: u32,
+}
+
+/// What a selector asks of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Ask this backend for a [`LoadReport`]; it arrives through [`Selector::on_report`], late or never.
+    Probe(BackendId),
+    /// Call [`Selector::on_wake`] at this time.
+    WakeAt(Nanos),
+}
+
+/// A strategy at work. See the module's text for the rules.
+pub trait Selector: Send {
+    /// Chooses among the eligible slots that `request` has not tried. `None` only when there is none.
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick>;
+
+    /// A request that was placed by this selector is over.
+    fn on_finish(&mut self, _finished: &Finished, _cx: &mut Context<'_>) {}
+
+    /// A backend's report came in.
+    fn on_report(&mut self, _backend: BackendId, _load: &LoadReport, _cx: &mut Context<'_>) {}
+
+    /// The fleet changed; tables are rebuilt here and never in `pick`. The first call has a `Joined` for each backend.
+    fn on_fleet(&mut self, _changes: &[Change], _cx: &mut Context<'_>) {}
+
+    /// The next thing the selector wants of its host; called until it gives `None`, after each other call.
+    fn poll_command(&mut self, _cx: &mut Context<'_>) -> Option<Command> {
+        None
+    }
+
+    /// The time asked for has come.
+    fn on_wake(&mut self, _cx: &mut Context<'_>) {}
+}
+
+impl Context<'_> {
+    fn pick(&self, slot: u32) -> Option<Pick> {
+        Some(Pick { backend: self.fleet.id(slot) })
+    }
+}
+
+/// The slots that may be chosen for `request`, ascending: the one place where eligibility and attempts are put together.
+pub fn candidates<'a>(request: &'a Request<'_>, fleet: &'a Fleet) -> impl Iterator<Item = u32> + 'a {
+    fleet.eligible().iter().copied().filter(|&slot| !request.has_tried(slot))
+}
+
+/// The most slots a strategy may sample for one pick.
+pub const MOST_CHOICES: usize = 16;
+
+/// A handful of slots on the stack.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    slots: [u32; MOST_CHOICES],
+    len: usize,
+}
+
+impl Sample {
+    fn as_slice(&self) -> &[u32] {
+        &self.slots[..self.len]
+    }
+}
+
+/// Draws up to `choices` candidates with probability in proportion to their weight, distinct unless `replacement`.
+/// Fewer come back only where fewer are left. Exact: rejection first, and a scan where that keeps failing.
+#[inline]
+fn sample(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replacement: bool) -> Sample {
+    let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
+    while sample.len < choices.min(MOST_CHOICES) {
+        let taken = if replacement { &[] } else { sample.as_slice() };
+        let Some(slot) = draw_excluding(request, taken, cx) else { break };
+        sample.slots[sample.len] = slot;
+        sample.len += 1;
+    }
+    sample
+}
+
+/// One candidate in proportion to weight, none of `taken`.
+#[inline]
+fn draw_excluding(request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) -> Option<u32> {
+    const TRIES: usize = 8;
+    for _ in 0..TRIES {
+        let slot = cx.fleet.draw_weighted(cx.rng)?;
+        if !request.has_tried(slot) && !taken.contains(&slot) {
+            return Some(slot);
+        }
+    }
+    let left = || candidates(request, cx.fleet).filter(|slot| !taken.contains(slot));
+    let total: u64 = left().map(|slot| u64::from(cx.fleet.weight(slot))).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut point = cx.rng.below(total);
+    left().find(|&slot| {
+        let weight = u64::from(cx.fleet.weight(slot));
+        let here = point < weight;
+        point = point.wrapping_sub(weight);
+        here
+    })
+}

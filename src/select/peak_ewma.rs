@@ -1,0 +1,141 @@
+//! Peak EWMA: two choices, compared by a pessimistic average of latency times requests under way.
+//! Variant: Finagle's and tower's average (jumps up at once, comes down over `decay`), Finagle's guard for servers without
+//! a sample, and a penalty for failures after Linkerd's load biaser, without which a server that fails fast looks best.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{self, Doc};
+use super::estimate::Ewma;
+use super::{Context, Finished, MOST_CHOICES, Outcome, Pick, Request, Selector, sample};
+use crate::fleet::Change;
+use crate::rng::Rng;
+use crate::units::Nanos;
+
+/// The average and its guards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Servers sampled for each request, 1 to 16.
+    pub choices: usize,
+    /// Time in which an old sample's weight falls by e.
+    pub decay: Nanos,
+    /// Latency assumed of a server that has not answered yet.
+    pub default_latency: Nanos,
+    /// A failure counts as an answer that took at least this long; zero switches the penalty off.
+    pub failure_penalty: Nanos,
+    /// Whether an estimate fades to zero while nothing is heard, so that a server is tried again.
+    pub idle_decay: bool,
+}
+
+impl Default for Params {
+    fn default() -> Params {
+        Params {
+            choices: 2,
+            decay: Nanos::from_secs(10),
+            default_latency: Nanos::from_millis(30),
+            failure_penalty: Nanos::from_secs(5),
+            idle_decay: true,
+        }
+    }
+}
+
+pub(super) const DOC: Doc = Doc {
+    title: "Peak EWMA (power of two choices by latency)",
+    variant: "Finagle's and tower's cost, tower's decay on reading, Linkerd's failure penalty (its `penalize-failures`)",
+    idea: "Of two servers drawn by lot, take the one where the wait promises to be shorter: its recent latency times the \
+           requests already there. The average believes bad news at once and good news slowly. A failure counts as a \
+           very slow answer, or a server that fails in a millisecond would look like the best of all.",
+    formula: "cost_i = latency_i * (in_flight_i + 1) / weight_i; sample > latency: latency := sample; \
+              else latency := latency * e^(-dt/decay) + sample * (1 - e^(-dt/decay)); failed: sample := max(sample, failure_penalty)",
+    params: &[
+        ("choices", "servers sampled for each request, 1 to 16"),
+        ("decay", "time in which an old sample's weight falls by e"),
+        ("default_latency", "latency assumed of a server that has not answered yet and has nothing under way"),
+        ("failure_penalty", "a failure counts as an answer that took at least this long; \"0s\" is the classic form, which failures attract"),
+        ("idle_decay", "let an estimate fade while nothing is heard (tower); false keeps it (no second chance for a server once slow)"),
+    ],
+    source: "Finagle PeakEwma.scala; tower load/peak_ewma.rs; linkerd2-proxy load-biaser",
+    cost: "O(d) with one exponential each",
+    fails: "One long pause marks a server as bad for about `decay`. With little traffic per balancer most estimates are \
+            old. It reads a slow request as a slow server, so mixed workloads make it nervous.",
+    scenario: "slow-server",
+    weighted: true,
+    oracle: false,
+};
+
+impl catalog::Params for Params {
+    fn check(&self) -> Result<(), String> {
+        match self.choices {
+            1..=MOST_CHOICES => {}
+            n => return Err(format!("`choices` is {n}: it must be from 1 to {MOST_CHOICES}")),
+        }
+        if self.decay == Nanos::ZERO {
+            return Err("`decay` is zero: it must be longer".to_owned());
+        }
+        Ok(())
+    }
+
+    fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
+        Box::new(PeakEwma { params: self.clone(), latencies: Vec::new() })
+    }
+}
+
+struct PeakEwma {
+    params: Params,
+    latencies: Vec<Ewma>,
+}
+
+/// What a server costs that has requests under way and has never answered: more than any measured one, less than infinity.
+const UNPROVEN: f64 = 1e15;
+
+impl PeakEwma {
+    fn cost(&self, slot: u32, cx: &Context<'_>) -> f64 {
+        let in_flight = f64::from(cx.fleet.in_flight()[slot as usize]);
+        let estimate = &self.latencies[slot as usize];
+        let latency =
+            if self.params.idle_decay { estimate.faded(cx.now, self.params.decay) } else { estimate.value() };
+        let cost = match latency {
+            Some(latency) => latency * (in_flight + 1.0),
+            None if in_flight > 0.0 => UNPROVEN + in_flight,
+            None => self.params.default_latency.0 as f64,
+        };
+        cost / f64::from(cx.fleet.weight(slot))
+    }
+}
+
+impl Selector for PeakEwma {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let sample = sample(request, cx, self.params.choices, false);
+        let mut best: Option<(u32, f64)> = None;
+        for &slot in sample.as_slice() {
+            let cost = self.cost(slot, cx);
+            if best.is_none_or(|(_, least)| cost < least) {
+                best = Some((slot, cost));
+            }
+        }
+        cx.pick(best?.0)
+    }
+
+    fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
+        if !cx.fleet.is_current(finished.backend) {
+            return;
+        }
+        let latency = match finished.outcome {
+            Outcome::Ok => finished.latency,
+            Outcome::Failed => finished.latency.max(self.params.failure_penalty),
+            // How long it would have taken is unknown, only that it was at least this long.
+            Outcome::Cancelled => return,
+        };
+        let estimate = &mut self.latencies[finished.backend.slot as usize];
+        estimate.observe(latency.0 as f64, cx.now, self.params.decay, true);
+    }
+
+    fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        self.latencies.resize(cx.fleet.slots(), Ewma::default());
+        for change in changes {
+            if let Change::Joined(id) = change {
+                self.latencies[id.slot as usize] = Ewma::default();
+            }
+        }
+    }
+}

@@ -1,0 +1,1293 @@
+//! The engine: pops the next event, lets it happen, schedules what follows.
+//!
+//! The life of a request: it arrives at a client; a name leads to a balancer; the route of its path to a pool; a shard's
+//! selector to a server; there it waits, is served (from the cache or in full), may call a second tier; the answer goes
+//! back through the balancer, which tells the selector, to the client. A client that gives up is counted at that moment;
+//! what it asked for goes on being worked on, as in life, unless the scenario says that servers notice.
+//!
+//! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
+//! every request that arrived has ended or is still there.
+
+use super::model::{Arrivals, Discipline, FaultKind, Model, Target};
+use super::queue::{Lane, Queue};
+use super::record::{Bin, ClassRecord, End, Little, RunRecord, SeriesRecorder};
+use super::server::{Account, Condition, NONE, ServerState};
+use super::workload::{Origin, Workload};
+use crate::config::law::Sampler;
+use crate::fleet::{BackendId, Fleet};
+use crate::policy::health;
+use crate::rng::{Keyed, Rng, Source, mix};
+use crate::select::catalog::Table;
+use crate::select::{Command, Context, Finished, LoadReport, Outcome, Request, Selector, Truth};
+use crate::units::Nanos;
+
+/// What can happen. Numbers are indices: of jobs, servers, fleets, dispatchers, faults, mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The next open-loop request.
+    Arrival,
+    /// A client of a closed loop has finished thinking.
+    Thought(u32),
+    AtBalancer(u32),
+    AtServer(u32),
+    /// A job's service ends, if this is still its valid departure.
+    Depart(u32, u32),
+    /// The next job of a processor-sharing server is done, if this is still the valid departure.
+    SharedDepart(u32, u32),
+    /// The answer is back at the balancer.
+    Return(u32),
+    AtClient(u32),
+    /// A client gives up, if the job is still the same.
+    Timeout(u32, u32),
+    /// A client has found that nobody answers at the balancer's address.
+    Unreachable(u32),
+    /// Time to check the server in this slot of this fleet.
+    Check(u32, u32),
+    /// A check's result comes in.
+    Checked(u32),
+    /// A server makes its report.
+    Report(u32),
+    /// A report comes in.
+    Reported(u32),
+    Wake(u32),
+    FaultStarts(u32),
+    FaultEnds(u32),
+    /// A balancer's address is taken out of the names, or put back.
+    Names,
+    Measure,
+    /// The measured span is over.
+    Over,
+}
+
+/// The caller no longer wants the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// On its way; an event will find it.
+    Moving,
+    /// In a server's queue.
+    Queued,
+    /// Being served.
+    Serving,
+    /// Its server waits for the second tier.
+    Calling,
+    /// Swallowed by a server that died silently; nobody will hear of it.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    id: u64,
+    key: u64,
+    arrived: Nanos,
+    picked: Nanos,
+    entered: Nanos,
+    /// Work at speed 1; from the start of service on, what is really to be done (less if the cache helps).
+    work: Nanos,
+    end: Nanos,
+    client: u32,
+    path: u32,
+    balancer: u32,
+    dispatcher: u32,
+    backend: BackendId,
+    server: u32,
+    /// The job of the first tier on whose behalf this one runs.
+    parent: u32,
+    /// Next in the server's queue.
+    next: u32,
+    /// Counts the tenants of this place, so that old time-outs are recognised.
+    generation: u32,
+    /// Counts the departures scheduled for it.
+    version: u32,
+    stage: Stage,
+    fate: End,
+    /// Somebody still wants the answer.
+    wanted: bool,
+    /// It is in the fleet's in-flight count and the selector expects to hear of its end.
+    counted: bool,
+    measured: bool,
+    /// The cache missed, or there is none.
+    missed: bool,
+}
+
+/// One shard's selector for one pool.
+struct Dispatcher {
+    selector: Box<dyn Selector>,
+    rng: Rng,
+    pool: u32,
+    fleet: u32,
+    oracle: bool,
+}
+
+/// The servers of a pool as one balancer counts and checks them.
+struct Watch {
+    fleet: Fleet,
+    pool: u32,
+    /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
+    balancer: u32,
+    health: Vec<health::State>,
+    /// Where each server's last report to this fleet left its account.
+    reported: Vec<Account>,
+    dispatchers: Vec<u32>,
+}
+
+/// A message under way: a check's result or a report.
+#[derive(Clone, Copy)]
+struct Mail {
+    fleet: u32,
+    slot: u32,
+    passed: Option<bool>,
+    load: Option<LoadReport>,
+}
+
+struct Resolver {
+    balancer: u32,
+    expires: Nanos,
+}
+
+/// How a delay is scheduled: nothing to wait, a lane for a constant, the heap for a law.
+#[derive(Clone, Copy)]
+enum Hop {
+    None,
+    Constant(Nanos, Lane),
+    Drawn,
+}
+
+struct Engine<'a> {
+    model: &'a Model,
+    now: Nanos,
+    queue: Queue,
+    workload: Workload<'a>,
+    jobs: Vec<Job>,
+    free: Vec<u32>,
+    servers: Vec<ServerState>,
+    /// First server of each pool.
+    bases: Vec<u32>,
+    dispatchers: Vec<Dispatcher>,
+    /// First dispatcher of each pool.
+    desks: Vec<u32>,
+    watches: Vec<Watch>,
+    mail: Vec<Mail>,
+    free_mail: Vec<u32>,
+    balancers_up: Vec<bool>,
+    listed: Vec<bool>,
+    resolvers: Vec<Resolver>,
+    resolver_of: Vec<u32>,
+    rotation: u32,
+    client_hop: Hop,
+    server_hop: Hop,
+    timeouts: Lane,
+    legs: Keyed,
+    luck: Keyed,
+    thinking: Keyed,
+    inner_work: Vec<Keyed>,
+    sent: Vec<u64>,
+    next_origin: Option<Origin>,
+    // The books.
+    in_system: u64,
+    arrived: u64,
+    area: u128,
+    area_at: Nanos,
+    sojourns: u128,
+    ended: u64,
+    measured_left: u64,
+    workload_hash: u64,
+    pick_hash: u64,
+    over: bool,
+    all: ClassRecord,
+    pools: Vec<ClassRecord>,
+    balancer_requests: Vec<u64>,
+    series: SeriesRecorder,
+    measured_servers: Vec<Vec<super::record::ServerRecord>>,
+}
+
+/// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
+pub fn run(
+    model: &Model,
+    strategy: &Table,
+    seed: u64,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<RunRecord, Interrupted> {
+    let mut engine = Engine::new(model, strategy, seed);
+    let mut events = 0_u64;
+    let limit = model.warmup + model.duration + model.drain;
+    while let Some((at, event)) = engine.queue.pop() {
+        if at > limit {
+            engine.now = limit;
+            break;
+        }
+        debug_assert!(at >= engine.now, "time runs backwards");
+        engine.now = at;
+        engine.happen(event);
+        events += 1;
+        if engine.over && engine.measured_left == 0 {
+            break;
+        }
+        if events.is_multiple_of(1 << 16) && interrupted() {
+            return Err(Interrupted);
+        }
+    }
+    Ok(engine.close(events))
+}
+
+struct Peek<'a> {
+    servers: &'a [ServerState],
+    now: Nanos,
+}
+
+impl Truth for Peek<'_> {
+    fn remaining_work(&self, slot: u32) -> Nanos {
+        self.servers[slot as usize].remaining_work(self.now)
+    }
+}
+
+impl<'a> Engine<'a> {
+    fn new(model: &'a Model, strategy: &Table, seed: u64) -> Engine<'a> {
+        let mut queue = Queue::new();
+        let timeouts = queue.lane();
+        let mut hop = |law: &Sampler| match *law {
+            Sampler::Constant(Nanos::ZERO) => Hop::None,
+            Sampler::Constant(delay) => Hop::Constant(delay, queue.lane()),
+            _ => Hop::Drawn,
+        };
+        let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
+        let inner: Vec<bool> =
+            (0..model.pools.len()).map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p))).collect();
+        let entries = model.pools.len() - inner.iter().filter(|&&i| i).count();
+        let mut engine = Engine {
+            model,
+            now: Nanos::ZERO,
+            queue,
+            workload: Workload::new(model, seed),
+            jobs: Vec::new(),
+            free: Vec::new(),
+            servers: Vec::new(),
+            bases: Vec::new(),
+            dispatchers: Vec::new(),
+            desks: Vec::new(),
+            watches: Vec::new(),
+            mail: Vec::new(),
+            free_mail: Vec::new(),
+            balancers_up: vec![true; model.balancers.count as usize],
+            listed: vec![true; model.balancers.count as usize],
+            resolvers: Vec::new(),
+            resolver_of: Vec::new(),
+            rotation: 0,
+            client_hop,
+            server_hop,
+            timeouts,
+            legs: Keyed::new(seed, "network"),
+            luck: Keyed::new(seed, "luck"),
+            thinking: Keyed::new(seed, "think"),
+            inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
+            sent: Vec::new(),
+            next_origin: None,
+            in_system: 0,
+            arrived: 0,
+            area: 0,
+            area_at: Nanos::ZERO,
+            sojourns: 0,
+            ended: 0,
+            measured_left: 0,
+            workload_hash: 0,
+            pick_hash: 0,
+            over: false,
+            all: ClassRecord::default(),
+            pools: if entries > 1 { vec![ClassRecord::default(); model.pools.len()] } else { Vec::new() },
+            balancer_requests: vec![0; model.balancers.count as usize],
+            series: SeriesRecorder::new(model.warmup + model.duration, model.bins),
+            measured_servers: Vec::new(),
+        };
+        engine.furnish(strategy, seed, &inner);
+        engine.begin(seed);
+        engine
+    }
+
+    /// Servers, fleets and selectors.
+    fn furnish(&mut self, strategy: &Table, seed: u64, inner: &[bool]) {
+        for (p, pool) in self.model.pools.iter().enumerate() {
+            self.bases.push(self.servers.len() as u32);
+            self.servers.extend(pool.servers.iter().map(ServerState::new));
+            self.desks.push(self.dispatchers.len() as u32);
+            let table = pool.strategy.as_ref().unwrap_or(strategy);
+            let balancers = &self.model.balancers;
+            let desks: Vec<u32> = if inner[p] {
+                vec![u32::MAX; pool.inner_shards as usize]
+            } else {
+                (0..balancers.count).flat_map(|b| (0..balancers.shards).map(move |_| b)).collect()
+            };
+            for (i, &balancer) in desks.iter().enumerate() {
+                let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && desks[i - 1] == balancer;
+                if !shared {
+                    let mut fleet = Fleet::new();
+                    for server in &pool.servers {
+                        fleet.join(&server.name, server.weight);
+                    }
+                    let n = pool.servers.len();
+                    let (health, reported) = (vec![health::State::default(); n], vec![Account::default(); n]);
+                    self.watches.push(Watch { fleet, pool: p as u32, balancer, health, reported, dispatchers: Vec::new() });
+                }
+                let number = self.dispatchers.len() as u32;
+                let fleet = self.watches.len() as u32 - 1;
+                self.watches[fleet as usize].dispatchers.push(number);
+                let mut rng = Rng::stream(seed, "select", u64::from(number));
+                let selector = table.build(&mut rng);
+                let oracle = table.row().doc.oracle;
+                self.dispatchers.push(Dispatcher { selector, rng, pool: p as u32, fleet, oracle });
+            }
+        }
+        for fleet in 0..self.watches.len() as u32 {
+            self.tell_fleet(fleet);
+        }
+    }
+
+    /// The first events.
+    fn begin(&mut self, seed: u64) {
+        let phases = Keyed::new(seed, "phase");
+        for f in 0..self.watches.len() as u32 {
+            let watch = &self.watches[f as usize];
+            if let Some(rules) = &self.model.pools[watch.pool as usize].health {
+                for slot in 0..watch.fleet.slots() as u32 {
+                    let phase = phases.at(u64::from(f) << 32 | u64::from(slot)).unit();
+                    let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
+                    self.queue.push(at, Event::Check(f, slot));
+                }
+            }
+        }
+        for (p, pool) in self.model.pools.iter().enumerate() {
+            if let Some(reports) = &pool.reports {
+                for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
+                    let phase = phases.at(u64::from(u32::MAX) << 32 | u64::from(server)).unit();
+                    let at = Nanos::from_nanos_f64(reports.interval.0 as f64 * phase);
+                    self.queue.push(at, Event::Report(server));
+                }
+            }
+        }
+        for (i, fault) in self.model.faults.iter().enumerate() {
+            self.queue.push(fault.at, Event::FaultStarts(i as u32));
+            if let Some(until) = fault.until {
+                self.queue.push(until, Event::FaultEnds(i as u32));
+            }
+        }
+        if let Some(dns) = &self.model.dns {
+            let draws = Keyed::new(seed, "resolver");
+            self.resolvers = (0..dns.resolvers).map(|_| Resolver { balancer: 0, expires: Nanos::ZERO }).collect();
+            let clients = match &self.model.arrivals {
+                Arrivals::Replay(replay) => replay.clients.len(),
+                _ => self.model.clients.addresses.len(),
+            };
+            self.resolver_of =
+                (0..clients as u64).map(|client| dns.resolver_mix.sample(&mut draws.at(client))).collect();
+        }
+        if let Arrivals::Closed { think } = &self.model.arrivals {
+            self.sent = vec![0; self.model.clients.addresses.len()];
+            for client in 0..self.sent.len() as u32 {
+                let at = think.sample(&mut self.thinking.at(u64::from(client) << 40));
+                self.queue.push(at, Event::Thought(client));
+            }
+        }
+        self.queue.push(self.model.warmup, Event::Measure);
+        self.queue.push(self.model.warmup + self.model.duration, Event::Over);
+        self.schedule_arrival();
+    }
+
+    #[inline]
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival => {
+                if let Some(origin) = self.next_origin.take() {
+                    self.schedule_arrival();
+                    self.arrive(origin);
+                }
+            }
+            Event::Thought(client) => {
+                let sent = self.sent[client as usize];
+                self.sent[client as usize] += 1;
+                self.arrive(Origin::Client(client, sent));
+            }
+            Event::AtBalancer(job) => self.at_balancer(job),
+            Event::AtServer(job) => self.at_server(job),
+            Event::Depart(job, version) => {
+                let j = &self.jobs[job as usize];
+                if j.version == version && j.stage == Stage::Serving {
+                    self.served(job);
+                }
+            }
+            Event::SharedDepart(server, version) => self.shared_depart(server, version),
+            Event::Return(job) => self.at_balancer_again(job),
+            Event::AtClient(job) => {
+                self.end(job);
+                self.release(job);
+            }
+            Event::Timeout(job, generation) => self.timeout(job, generation),
+            Event::Unreachable(job) => {
+                self.jobs[job as usize].fate = End::Unreachable;
+                self.end(job);
+                self.release(job);
+            }
+            Event::Check(fleet, slot) => self.check(fleet, slot),
+            Event::Checked(mail) | Event::Reported(mail) => self.receive(mail),
+            Event::Report(server) => self.report(server),
+            Event::Wake(dispatcher) => {
+                self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
+            }
+            Event::FaultStarts(fault) => self.fault(fault, true),
+            Event::FaultEnds(fault) => self.fault(fault, false),
+            Event::Names => self.refresh_names(),
+            Event::Measure => {
+                let now = self.now;
+                self.servers.iter_mut().for_each(|server| server.start_measuring(now));
+            }
+            Event::Over => {
+                self.over = true;
+                self.workload_hash = self.workload.hash;
+                let now = self.now;
+                let mut records = self.servers.iter_mut().map(|server| server.measured(now));
+                let pools = self.model.pools.iter();
+                self.measured_servers = pools.map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect();
+            }
+        }
+    }
+
+    // ---- Arrival ----
+
+    #[inline]
+    fn schedule_arrival(&mut self) {
+        if let Some((at, origin)) = self.workload.next_arrival() {
+            self.next_origin = Some(origin);
+            self.queue.set_arrival(at.max(self.now));
+        }
+    }
+
+    #[inline]
+    fn arrive(&mut self, origin: Origin) {
+        let now = self.now;
+        let draft = self.workload.draft(origin, now);
+        let measured = now >= self.model.warmup && !self.over;
+        self.arrived += 1;
+        self.measured_left += u64::from(measured);
+        self.count_system(1);
+        let job = self.place(Job {
+            id: draft.id,
+            key: draft.key,
+            arrived: now,
+            picked: now,
+            entered: now,
+            work: draft.demand,
+            end: Nanos::ZERO,
+            client: draft.client,
+            path: draft.path,
+            balancer: 0,
+            dispatcher: NONE,
+            backend: BackendId { slot: 0, generation: 0 },
+            server: NONE,
+            parent: NONE,
+            next: NONE,
+            generation: 0,
+            version: 0,
+            stage: Stage::Moving,
+            fate: End::Ok,
+            wanted: true,
+            counted: false,
+            measured,
+            missed: true,
+        });
+        if let Some(timeout) = self.model.clients.timeout {
+            let generation = self.jobs[job as usize].generation;
+            self.queue.push_lane(self.timeouts, now.saturating_add(timeout), Event::Timeout(job, generation));
+        }
+        let balancer = self.find_balancer(draft.client, draft.id);
+        self.jobs[job as usize].balancer = balancer;
+        if !self.balancers_up[balancer as usize] {
+            let at = now.saturating_add(self.model.clients.connect_timeout);
+            self.queue.push(at, Event::Unreachable(job));
+            return;
+        }
+        self.travel(self.client_hop, job, 0, Event::AtBalancer(job));
+    }
+
+    fn place(&mut self, mut job: Job) -> u32 {
+        match self.free.pop() {
+            Some(index) => {
+                let old = &mut self.jobs[index as usize];
+                (job.generation, job.version) = (old.generation, old.version);
+                *old = job;
+                index
+            }
+            None => {
+                self.jobs.push(job);
+                self.jobs.len() as u32 - 1
+            }
+        }
+    }
+
+    fn release(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        debug_assert!(!j.counted, "a job is gone and its selector was not told");
+        j.generation = j.generation.wrapping_add(1);
+        j.version = j.version.wrapping_add(1);
+        j.wanted = false;
+        j.stage = Stage::Moving;
+        j.server = NONE;
+        self.free.push(job);
+    }
+
+    #[inline]
+    fn count_system(&mut self, by: i64) {
+        self.area += u128::from(self.in_system) * u128::from((self.now - self.area_at).0);
+        self.area_at = self.now;
+        self.series.advance(self.now, self.in_system);
+        self.in_system = self.in_system.wrapping_add_signed(by);
+    }
+
+    /// Sends an event over a leg of the network.
+    #[inline]
+    fn travel(&mut self, hop: Hop, job: u32, leg: u64, event: Event) {
+        match hop {
+            Hop::None => self.happen(event),
+            Hop::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
+            Hop::Drawn => {
+                let law = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
+                let delay = law.sample(&mut self.legs.at(self.jobs[job as usize].id << 2 | leg));
+                self.queue.push(self.now.saturating_add(delay), event);
+            }
+        }
+    }
+
+    // ---- Names and balancers ----
+
+    #[inline]
+    fn find_balancer(&mut self, client: u32, id: u64) -> u32 {
+        let count = self.model.balancers.count;
+        let Some(dns) = &self.model.dns else {
+            return if count == 1 { 0 } else { self.luck.at(id << 2).below(u64::from(count)) as u32 };
+        };
+        let resolver = self.resolver_of[client as usize] as usize;
+        if self.now >= self.resolvers[resolver].expires {
+            // The authority rotates its answers; clients use the first address.
+            let listed: Vec<u32> = (0..count).filter(|&b| self.listed[b as usize]).collect();
+            let answers = if listed.is_empty() { (0..count).collect() } else { listed };
+            let balancer = answers[self.rotation as usize % answers.len()];
+            self.rotation = self.rotation.wrapping_add(1);
+            self.resolvers[resolver] = Resolver { balancer, expires: self.now.saturating_add(dns.ttl) };
+        }
+        self.resolvers[resolver].balancer
+    }
+
+    fn refresh_names(&mut self) {
+        self.listed.clone_from(&self.balancers_up);
+    }
+
+    fn at_balancer(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let (balancer, id, path, measured) = (j.balancer, j.id, j.path, j.measured);
+        if !j.wanted {
+            return self.release(job);
+        }
+        if !self.balancers_up[balancer as usize] {
+            self.jobs[job as usize].fate = End::Reset;
+            self.end(job);
+            return self.release(job);
+        }
+        self.balancer_requests[balancer as usize] += u64::from(measured);
+        let shards = self.model.balancers.shards;
+        let shard = if shards == 1 { 0 } else { self.luck.at(id << 2 | 1).below(u64::from(shards)) as u32 };
+        let pool = self.model.paths[path as usize].pool;
+        self.dispatch(job, self.desks[pool] + balancer * shards + shard);
+    }
+
+    /// Lets a dispatcher's selector choose and sends the job there.
+    #[inline]
+    fn dispatch(&mut self, job: u32, dispatcher: u32) {
+        let j = &self.jobs[job as usize];
+        let d = &mut self.dispatchers[dispatcher as usize];
+        let pool = d.pool as usize;
+        let base = self.bases[pool];
+        let request = Request {
+            client: self.workload.address(j.client),
+            path: &self.model.paths[j.path as usize].path,
+            key: &j.key.to_le_bytes(),
+            tried: &[],
+        };
+        let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
+        let mut cx = Context {
+            now: self.now,
+            fleet: &self.watches[d.fleet as usize].fleet,
+            rng: &mut d.rng,
+            truth: d.oracle.then_some(&peek as &dyn Truth),
+        };
+        let pick = d.selector.pick(&request, &mut cx);
+        let command = d.selector.poll_command(&mut cx);
+        let fleet = d.fleet;
+        let Some(pick) = pick else {
+            self.pick_hash = mix(self.pick_hash ^ u64::MAX);
+            self.jobs[job as usize].fate = End::NoServer;
+            if let Some(command) = command {
+                self.obey(dispatcher, command);
+            }
+            return self.answer(job);
+        };
+        debug_assert!(self.watches[fleet as usize].fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
+        self.watches[fleet as usize].fleet.started(pick.backend);
+        self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
+        let j = &mut self.jobs[job as usize];
+        j.dispatcher = dispatcher;
+        j.backend = pick.backend;
+        j.server = base + pick.backend.slot;
+        j.picked = self.now;
+        j.counted = true;
+        let server = &mut self.servers[j.server as usize];
+        server.picks += u64::from(j.measured);
+        server.coming_work += j.work.0;
+        if let Some(command) = command {
+            self.obey(dispatcher, command);
+        }
+        self.travel(self.server_hop, job, 1, Event::AtServer(job));
+    }
+
+    // ---- At the server ----
+
+    fn at_server(&mut self, job: u32) {
+        let now = self.now;
+        let j = self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        let condition = server.condition;
+        if !j.wanted && j.parent == NONE && self.model.clients.cancel {
+            server.coming_work -= j.work.0;
+            return self.release(job);
+        }
+        if !condition.up {
+            server.coming_work -= j.work.0;
+            if condition.silent {
+                return self.lose(job);
+            }
+            server.failed();
+            return self.fail(job, End::Reset);
+        }
+        if condition.error_ratio > 0.0 && self.luck.at(j.id << 2 | 2).unit() < condition.error_ratio {
+            server.coming_work -= j.work.0;
+            server.failed();
+            self.jobs[job as usize].fate = End::Error;
+            let leg = match self.server_hop {
+                Hop::Constant(delay, _) => delay,
+                _ => Nanos::ZERO,
+            };
+            self.queue.push(now + condition.error_latency + leg, Event::Return(job));
+            return;
+        }
+        let busy = server.in_service >= server.concurrency;
+        if busy && server.queued >= server.queue_limit {
+            server.coming_work -= j.work.0;
+            server.failed();
+            return self.fail(job, End::Rejected);
+        }
+        server.touch(now);
+        server.entered();
+        self.jobs[job as usize].entered = now;
+        if busy {
+            let tail = std::mem::replace(&mut server.tail, job);
+            if tail == NONE {
+                server.head = job;
+            }
+            server.queued += 1;
+            let j = &mut self.jobs[job as usize];
+            (j.stage, j.next) = (Stage::Queued, NONE);
+            if tail != NONE {
+                self.jobs[tail as usize].next = job;
+            }
+        } else {
+            self.serve(job);
+        }
+    }
+
+    /// Starts service; the server has been touched and has room.
+    #[inline]
+    fn serve(&mut self, job: u32) {
+        let now = self.now;
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        server.coming_work -= j.work.0;
+        let hit = server.look_up(j.key, now);
+        if let (Some(hit), true) = (hit, j.measured && j.parent == NONE) {
+            self.all.hits += u64::from(hit);
+            self.all.misses += u64::from(!hit);
+            if let Some(class) = self.pools.get_mut(self.model.paths[j.path as usize].pool) {
+                class.hits += u64::from(hit);
+                class.misses += u64::from(!hit);
+            }
+        }
+        j.missed = hit != Some(true);
+        if !j.missed {
+            j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
+        }
+        j.stage = Stage::Serving;
+        server.in_service += 1;
+        match server.discipline {
+            Discipline::Fcfs => {
+                j.end = now.saturating_add(server.span(j.work));
+                j.version = j.version.wrapping_add(1);
+                server.sum_of_ends += u128::from(j.end.0);
+                self.queue.push(j.end, Event::Depart(job, j.version));
+            }
+            Discipline::Ps => {
+                let rate = server.rate();
+                server.shared.advance(now, rate);
+                server.shared.add(job, j.work);
+                let server = j.server;
+                self.schedule_shared(server);
+            }
+        }
+    }
+
+    fn schedule_shared(&mut self, server: u32) {
+        let state = &mut self.servers[server as usize];
+        state.shared.version = state.shared.version.wrapping_add(1);
+        if let Some(at) = state.shared.next_departure(state.rate()) {
+            let version = state.shared.version;
+            self.queue.push(at.max(self.now), Event::SharedDepart(server, version));
+        }
+    }
+
+    fn shared_depart(&mut self, server: u32, version: u32) {
+        let state = &mut self.servers[server as usize];
+        if state.shared.version != version {
+            return;
+        }
+        let rate = state.rate();
+        state.shared.advance(self.now, rate);
+        if let Some(job) = state.shared.depart() {
+            self.served(job);
+            self.schedule_shared(server);
+        }
+    }
+
+    /// The server's own part is done: fill the cache, call the second tier or answer.
+    fn served(&mut self, job: u32) {
+        let j = self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        if server.discipline == Discipline::Fcfs {
+            server.sum_of_ends -= u128::from(j.end.0);
+        }
+        if j.missed && let Some(cache) = &mut server.cache {
+            cache.put(j.key, self.now);
+        }
+        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        match &self.model.pools[pool].backend {
+            Some(backend) if j.missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
+            _ => self.leave(job),
+        }
+    }
+
+    /// Calls the second tier. The job keeps its slot, as a thread that waits for a database does.
+    fn call(&mut self, job: u32, pool: usize, service: &Sampler) {
+        let j = &mut self.jobs[job as usize];
+        j.stage = Stage::Calling;
+        let caller = *j;
+        let server = &mut self.servers[caller.server as usize];
+        // While it waits the slot is held; nobody knows for how long, so oracles count nothing for it.
+        server.sum_of_ends += u128::from(self.now.0);
+        self.jobs[job as usize].end = self.now;
+        let child = self.place(Job {
+            work: service.sample(&mut self.inner_work[pool].at(caller.id)),
+            parent: job,
+            stage: Stage::Moving,
+            counted: false,
+            server: NONE,
+            dispatcher: NONE,
+            arrived: self.now,
+            picked: self.now,
+            measured: caller.measured,
+            wanted: true,
+            fate: End::Ok,
+            ..caller
+        });
+        let shards = self.model.pools[pool].inner_shards;
+        self.dispatch(child, self.desks[pool] + caller.server % shards);
+    }
+
+    /// A job leaves its server with an answer; the next one starts.
+    fn leave(&mut self, job: u32) {
+        let now = self.now;
+        let j = &mut self.jobs[job as usize];
+        j.stage = Stage::Moving;
+        let (number, entered, ok) = (j.server, j.entered, j.fate == End::Ok);
+        let server = &mut self.servers[number as usize];
+        server.touch(now);
+        server.in_service -= 1;
+        server.left(now - entered);
+        if ok {
+            server.answered();
+        } else {
+            server.failed();
+        }
+        self.start_next(number);
+        self.answer_from_server(job);
+    }
+
+    fn start_next(&mut self, number: u32) {
+        loop {
+            let server = &mut self.servers[number as usize];
+            let next = server.head;
+            if next == NONE || server.in_service >= server.concurrency {
+                return;
+            }
+            let waiting = &self.jobs[next as usize];
+            server.head = waiting.next;
+            if server.head == NONE {
+                server.tail = NONE;
+            }
+            server.queued -= 1;
+            if self.model.clients.cancel && !waiting.wanted && waiting.parent == NONE {
+                server.coming_work -= waiting.work.0;
+                server.left(self.now - waiting.entered);
+                self.release(next);
+                continue;
+            }
+            self.serve(next);
+        }
+    }
+
+    /// Refused on the server's doorstep.
+    fn fail(&mut self, job: u32, fate: End) {
+        self.jobs[job as usize].fate = fate;
+        self.answer_from_server(job);
+    }
+
+    #[inline]
+    fn answer_from_server(&mut self, job: u32) {
+        self.travel(self.server_hop, job, 2, Event::Return(job));
+    }
+
+    fn lose(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.wanted {
+            j.stage = Stage::Lost;
+        } else {
+            self.release(job);
+        }
+    }
+
+    // ---- The way back ----
+
+    /// The answer is back at the balancer (or at the caller of the second tier).
+    fn at_balancer_again(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+            // The connection died with its balancer.
+            j.fate = End::Reset;
+        }
+        let outcome = if j.fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        self.settle(job, outcome);
+        self.answer(job);
+    }
+
+    /// Takes the job out of the in-flight count and tells the selector how it went. Only the first call counts.
+    #[inline]
+    fn settle(&mut self, job: u32, outcome: Outcome) {
+        let j = &mut self.jobs[job as usize];
+        if !std::mem::replace(&mut j.counted, false) {
+            return;
+        }
+        let (dispatcher, backend, latency) = (j.dispatcher, j.backend, self.now - j.picked);
+        let fleet = self.dispatchers[dispatcher as usize].fleet;
+        self.watches[fleet as usize].fleet.ended(backend);
+        let finished = Finished { backend, latency, outcome };
+        self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
+    }
+
+    /// From the balancer on: to the client, or to the job that asked.
+    fn answer(&mut self, job: u32) {
+        let j = self.jobs[job as usize];
+        if j.parent != NONE {
+            // The caller may have died with its server meanwhile; then nobody asks any more.
+            let caller = j.parent;
+            self.release(job);
+            if j.wanted {
+                self.jobs[caller as usize].fate = j.fate;
+                let state = &self.jobs[caller as usize];
+                let (server, end) = (state.server, state.end);
+                self.servers[server as usize].sum_of_ends -= u128::from(end.0);
+                self.leave(caller);
+            }
+            return;
+        }
+        if j.wanted {
+            self.travel(self.client_hop, job, 3, Event::AtClient(job));
+        } else {
+            self.release(job);
+        }
+    }
+
+    /// A client has its end, good or bad. Only the first call counts.
+    #[inline]
+    fn end(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if !std::mem::replace(&mut j.wanted, false) {
+            return;
+        }
+        let (latency, fate, measured, client, path) = (self.now - j.arrived, j.fate, j.measured, j.client, j.path);
+        self.count_system(-1);
+        self.ended += 1;
+        self.sojourns += u128::from(latency.0);
+        self.series.end(fate, latency);
+        if measured {
+            self.measured_left -= 1;
+            self.all.end(fate, latency);
+            if let Some(class) = self.pools.get_mut(self.model.paths[path as usize].pool) {
+                class.end(fate, latency);
+            }
+        }
+        if let Arrivals::Closed { think } = &self.model.arrivals {
+            let sent = self.sent[client as usize];
+            let pause = think.sample(&mut self.thinking.at(u64::from(client) << 40 | sent));
+            self.queue.push(self.now.saturating_add(pause), Event::Thought(client));
+        }
+    }
+
+    fn timeout(&mut self, job: u32, generation: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.generation != generation || !j.wanted {
+            return;
+        }
+        let answer = std::mem::replace(&mut j.fate, End::TimedOut);
+        let stage = j.stage;
+        self.end(job);
+        // What the work comes to is still true for the server, even if nobody waits.
+        self.jobs[job as usize].fate = answer;
+        self.settle(job, Outcome::Failed);
+        if stage == Stage::Lost {
+            self.release(job);
+        }
+    }
+
+    // ---- Selectors ----
+
+    fn with_selector(&mut self, dispatcher: u32, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
+        let d = &mut self.dispatchers[dispatcher as usize];
+        let base = self.bases[d.pool as usize] as usize;
+        let peek = Peek { servers: &self.servers[base..], now: self.now };
+        let mut cx = Context {
+            now: self.now,
+            fleet: &self.watches[d.fleet as usize].fleet,
+            rng: &mut d.rng,
+            truth: d.oracle.then_some(&peek as &dyn Truth),
+        };
+        call(d.selector.as_mut(), &mut cx);
+        if let Some(command) = d.selector.poll_command(&mut cx) {
+            self.obey(dispatcher, command);
+        }
+    }
+
+    /// Carries out a command, and those behind it.
+    fn obey(&mut self, dispatcher: u32, command: Command) {
+        match command {
+            Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
+            Command::Probe(backend) => {
+                let d = &self.dispatchers[dispatcher as usize];
+                let (fleet, server) = (d.fleet, self.bases[d.pool as usize] + backend.slot);
+                if self.servers[server as usize].condition.up {
+                    let load = self.take_report(fleet, backend.slot);
+                    let at = self.now.saturating_add(self.round_trip());
+                    self.post(at, Mail { fleet, slot: backend.slot, passed: None, load: Some(load) });
+                }
+            }
+        }
+        self.with_selector(dispatcher, |_, _| {});
+    }
+
+    fn tell_fleet(&mut self, fleet: u32) {
+        let changes = self.watches[fleet as usize].fleet.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        for i in 0..self.watches[fleet as usize].dispatchers.len() {
+            let dispatcher = self.watches[fleet as usize].dispatchers[i];
+            self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
+        }
+    }
+
+    // ---- Checks and reports ----
+
+    fn round_trip(&self) -> Nanos {
+        let leg = self.model.server_leg.mean();
+        Nanos::from_nanos_f64(2.0 * leg)
+    }
+
+    fn check(&mut self, fleet: u32, slot: u32) {
+        /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
+        const WORK: Nanos = Nanos::from_millis(1);
+        let watch = &self.watches[fleet as usize];
+        let pool = watch.pool as usize;
+        let Some(rules) = self.model.pools[pool].health else { return };
+        self.queue.push(self.now.saturating_add(rules.interval), Event::Check(fleet, slot));
+        if watch.balancer != u32::MAX && !self.balancers_up[watch.balancer as usize] {
+            return;
+        }
+        let server = &self.servers[(self.bases[pool] + slot) as usize];
+        let condition = server.condition;
+        let took = self.round_trip() + server.span(WORK);
+        let (passed, after) = match condition {
+            Condition { up: false, silent: true, .. } => (false, rules.timeout),
+            Condition { up: false, .. } => (false, self.round_trip()),
+            Condition { fails_checks: true, .. } => (false, took),
+            _ if took > rules.timeout => (false, rules.timeout),
+            _ => (true, took),
+        };
+        let load = passed.then(|| self.take_report(fleet, slot));
+        self.post(self.now.saturating_add(after), Mail { fleet, slot, passed: Some(passed), load });
+    }
+
+    fn report(&mut self, server: u32) {
+        let pool = self.bases.partition_point(|&base| base <= server) - 1;
+        let Some(reports) = self.model.pools[pool].reports else { return };
+        self.queue.push(self.now.saturating_add(reports.interval), Event::Report(server));
+        if !self.servers[server as usize].condition.up {
+            return;
+        }
+        let leg = Nanos::from_nanos_f64(self.model.server_leg.mean());
+        let at = self.now.saturating_add(reports.delay).saturating_add(leg);
+        let slot = server - self.bases[pool];
+        for fleet in 0..self.watches.len() as u32 {
+            if self.watches[fleet as usize].pool as usize == pool {
+                let load = self.take_report(fleet, slot);
+                self.post(at, Mail { fleet, slot, passed: None, load: Some(load) });
+            }
+        }
+    }
+
+    fn take_report(&mut self, fleet: u32, slot: u32) -> LoadReport {
+        let watch = &mut self.watches[fleet as usize];
+        let server = self.bases[watch.pool as usize] + slot;
+        self.servers[server as usize].report(self.now, &mut watch.reported[slot as usize])
+    }
+
+    fn post(&mut self, at: Nanos, mail: Mail) {
+        let index = match self.free_mail.pop() {
+            Some(index) => {
+                self.mail[index as usize] = mail;
+                index
+            }
+            None => {
+                self.mail.push(mail);
+                self.mail.len() as u32 - 1
+            }
+        };
+        self.queue.push(at, if mail.passed.is_some() { Event::Checked(index) } else { Event::Reported(index) });
+    }
+
+    fn receive(&mut self, index: u32) {
+        let Mail { fleet, slot, passed, load } = self.mail[index as usize];
+        self.free_mail.push(index);
+        let watch = &mut self.watches[fleet as usize];
+        let backend = watch.fleet.id(slot);
+        if let Some(load) = load {
+            for i in 0..watch.dispatchers.len() {
+                let dispatcher = self.watches[fleet as usize].dispatchers[i];
+                self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
+            }
+        }
+        let watch = &mut self.watches[fleet as usize];
+        if let (Some(passed), Some(rules)) = (passed, &self.model.pools[watch.pool as usize].health)
+            && let Some(up) = watch.health[slot as usize].observe(passed, rules)
+        {
+            watch.fleet.set_healthy(backend, up);
+            self.tell_fleet(fleet);
+        }
+    }
+
+    // ---- Faults ----
+
+    fn fault(&mut self, index: u32, starts: bool) {
+        let fault = &self.model.faults[index as usize];
+        match fault.target {
+            Target::Balancer(balancer) => {
+                self.balancers_up[balancer as usize] = !starts;
+                if let Some(after) = self.model.dns.as_ref().and_then(|dns| dns.withdraw_after) {
+                    self.queue.push(self.now.saturating_add(after), Event::Names);
+                }
+            }
+            Target::Server { pool, server } => {
+                let number = self.bases[pool] + server as u32;
+                match fault.kind {
+                    FaultKind::Crash { silent } if starts => self.kill(number, silent),
+                    FaultKind::Drain => self.drain(pool, server as u32, starts),
+                    _ => {}
+                }
+                self.recondition(number, pool, server);
+            }
+        }
+    }
+
+    /// Works out a server's condition from the faults that strike it now, and lets what is in it feel the new speed.
+    fn recondition(&mut self, number: u32, pool: usize, server: usize) {
+        let mut condition = Condition::GOOD;
+        let struck = |fault: &&super::model::Fault| {
+            let now = fault.at <= self.now && fault.until.is_none_or(|until| until > self.now);
+            now && fault.target == Target::Server { pool, server }
+        };
+        for fault in self.model.faults.iter().filter(struck) {
+            match fault.kind {
+                FaultKind::Crash { silent } => (condition.up, condition.silent) = (false, silent),
+                FaultKind::Slow { factor } => condition.slowdown *= factor,
+                FaultKind::Errors { ratio, latency, fails_checks } => {
+                    (condition.error_ratio, condition.error_latency, condition.fails_checks) = (ratio, latency, fails_checks);
+                }
+                FaultKind::Drain => {}
+            }
+        }
+        let state = &mut self.servers[number as usize];
+        let old_rate = state.rate();
+        match state.discipline {
+            Discipline::Ps => {
+                state.shared.advance(self.now, old_rate);
+                state.condition = condition;
+                self.schedule_shared(number);
+            }
+            Discipline::Fcfs => {
+                state.condition = condition;
+                let rate = state.rate();
+                if rate == old_rate {
+                    return;
+                }
+                for (index, job) in self.jobs.iter_mut().enumerate() {
+                    if job.server == number && job.stage == Stage::Serving {
+                        let left = (job.end - self.now).0 as f64 * old_rate / rate;
+                        let end = self.now.saturating_add(Nanos::from_nanos_f64(left));
+                        state.sum_of_ends = state.sum_of_ends - u128::from(job.end.0) + u128::from(end.0);
+                        job.end = end;
+                        job.version = job.version.wrapping_add(1);
+                        self.queue.push(end, Event::Depart(index as u32, job.version));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything in the server is lost and its cache is empty.
+    fn kill(&mut self, number: u32, silent: bool) {
+        let now = self.now;
+        let server = &mut self.servers[number as usize];
+        server.touch(now);
+        (server.in_service, server.queued, server.sum_of_ends) = (0, 0, 0);
+        (server.head, server.tail) = (NONE, NONE);
+        server.shared.advance(now, server.rate());
+        server.shared.clear();
+        server.shared.version = server.shared.version.wrapping_add(1);
+        if let Some(cache) = &mut server.cache {
+            cache.clear();
+        }
+        for index in 0..self.jobs.len() as u32 {
+            let job = self.jobs[index as usize];
+            if job.server != number || !matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling) {
+                continue;
+            }
+            let server = &mut self.servers[number as usize];
+            server.left(now - job.entered);
+            server.failed();
+            if job.stage == Stage::Queued {
+                server.coming_work -= job.work.0;
+            }
+            self.jobs[index as usize].stage = Stage::Moving;
+            self.jobs[index as usize].version = job.version.wrapping_add(1);
+            if job.stage == Stage::Calling {
+                // Nobody will be there when the second tier answers.
+                self.jobs.iter_mut().filter(|child| child.parent == index && child.wanted).for_each(|c| c.wanted = false);
+            }
+            if silent {
+                self.lose(index);
+            } else {
+                self.fail(index, End::Reset);
+            }
+        }
+    }
+
+    /// Balancers are told to send nothing more, or that the server is back, with an empty cache.
+    fn drain(&mut self, pool: usize, slot: u32, starts: bool) {
+        if !starts && let Some(cache) = &mut self.servers[(self.bases[pool] + slot) as usize].cache {
+            cache.clear();
+        }
+        for fleet in 0..self.watches.len() as u32 {
+            let watch = &mut self.watches[fleet as usize];
+            if watch.pool as usize == pool {
+                let backend = watch.fleet.id(slot);
+                watch.fleet.set_draining(backend, starts);
+                self.tell_fleet(fleet);
+            }
+        }
+    }
+
+    // ---- The end ----
+
+    fn close(mut self, events: u64) -> RunRecord {
+        self.count_system(0);
+        let now = self.now;
+        let present: Vec<Job> = self.jobs.iter().copied().filter(|j| j.wanted && j.parent == NONE).collect();
+        let mut ages = 0;
+        for job in &present {
+            let age = now - job.arrived;
+            ages += u128::from(age.0);
+            if job.measured {
+                self.all.unfinished(age);
+                if let Some(class) = self.pools.get_mut(self.model.paths[job.path as usize].pool) {
+                    class.unfinished(age);
+                }
+            }
+        }
+        self.prove_books(&present, ages);
+        let number = if now > Nanos::ZERO { self.area as f64 / now.0 as f64 } else { 0.0 };
+        let seconds = now.as_secs_f64();
+        let little = Little {
+            arrived: self.arrived,
+            number,
+            rate: if seconds > 0.0 { self.arrived as f64 / seconds } else { 0.0 },
+            time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
+        };
+        let series: Vec<Bin> = self.series.finish(self.in_system);
+        if !self.over {
+            // A replay that ended early: what was measured ends here.
+            self.workload_hash = self.workload.hash;
+            let mut records = self.servers.iter_mut().map(|server| server.measured(now));
+            let pools = self.model.pools.iter();
+            self.measured_servers = pools.map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect();
+        }
+        RunRecord {
+            all: self.all,
+            pools: self.pools,
+            servers: self.measured_servers,
+            balancers: self.balancer_requests,
+            series,
+            little,
+            workload_hash: self.workload_hash,
+            pick_hash: self.pick_hash,
+            requests: self.arrived,
+            events,
+        }
+    }
+
+    /// Conservation and Little's law, in whole nanoseconds. A failure is a bug of ours and stops everything.
+    fn prove_books(&mut self, present: &[Job], ages: u128) {
+        assert_eq!(self.arrived, self.ended + present.len() as u64, "a request was lost or counted twice");
+        assert_eq!(self.in_system, present.len() as u64, "the system miscounts what is in it");
+        assert_eq!(self.area, self.sojourns + ages, "Little's law fails for the system");
+        let measured = present.iter().filter(|job| job.measured).count() as u64;
+        assert_eq!(measured, self.measured_left, "a measured request was lost");
+        let now = self.now;
+        for (number, server) in self.servers.iter_mut().enumerate() {
+            let inside = |job: &&Job| {
+                job.server == number as u32 && matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling)
+            };
+            server.check_books(now, self.jobs.iter().filter(inside).map(|job| now - job.entered));
+        }
+        for watch in &self.watches {
+            for slot in 0..watch.fleet.slots() as u32 {
+                let counted = |job: &&Job| {
+                    job.counted && job.backend.slot == slot && std::ptr::eq(watch, &self.watches[self.dispatchers[job.dispatcher as usize].fleet as usize])
+                };
+                let expected = self.jobs.iter().filter(counted).count();
+                assert_eq!(watch.fleet.in_flight()[slot as usize] as usize, expected, "in-flight counts are off");
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The discrete-event simulator: clients, names, balancers, servers with caches, faults; one thread per run.
+//!
+//! [`run`] takes a [`model::Model`], a strategy and a seed, and gives a [`record::RunRecord`]. It reads no clock and no
+//! entropy: the same arguments give the same record on any machine.
+
+mod cache;
+mod engine;
+pub mod model;
+mod queue;
+pub mod record;
+mod server;
+pub mod workload;
+
+pub use engine::{Interrupted, run};

@@ -1,0 +1,264 @@
+//! What an engine runs: the experiment with every name resolved, every file read and every number checked. A scenario
+//! builds it; nothing in here is text any more, save for what reports show.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub use crate::config::pool::{CacheSpec, Discipline, Server};
+use crate::config::law::{Alias, Sampler};
+use crate::policy::health::Rules;
+use crate::select::catalog::Table;
+use crate::units::Nanos;
+
+/// An experiment, but for strategy and seed.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Requests that arrive before this are not measured.
+    pub warmup: Nanos,
+    /// Requests that arrive in this span after the warm-up are measured.
+    pub duration: Nanos,
+    /// How long to wait after that for the measured ones to end.
+    pub drain: Nanos,
+    /// Bins of the time series over warm-up and duration.
+    pub bins: u32,
+    /// When requests come.
+    pub arrivals: Arrivals,
+    /// Who sends them.
+    pub clients: Clients,
+    /// What they ask for.
+    pub paths: Vec<Path>,
+    /// Law of choice among the paths.
+    pub path_mix: Alias,
+    /// Hop from client to balancer and back.
+    pub client_leg: Sampler,
+    /// Hop from balancer to server and back.
+    pub server_leg: Sampler,
+    /// Names, if clients find balancers by them.
+    pub dns: Option<Dns>,
+    /// The entry tier.
+    pub balancers: Balancers,
+    /// The servers.
+    pub pools: Vec<Pool>,
+    /// What goes wrong, and when.
+    pub faults: Vec<Fault>,
+}
+
+/// When requests come.
+#[derive(Clone, Debug)]
+pub enum Arrivals {
+    /// Poisson with a rate that follows a curve.
+    Poisson(RateCurve),
+    /// One every so many nanoseconds.
+    Constant {
+        /// Nanoseconds from one to the next.
+        gap: f64,
+    },
+    /// Each client sends, waits for the answer, thinks, and sends again.
+    Closed {
+        /// How long they think.
+        think: Sampler,
+    },
+    /// As recorded.
+    Replay(Replay),
+}
+
+/// A rate that changes linearly between points; it repeats with `period` if given, else the last one stays.
+#[derive(Clone, Debug)]
+pub struct RateCurve {
+    /// (seconds from the start, events per second), ascending in time, the first at 0. A jump is two points at one time.
+    pub points: Vec<(f64, f64)>,
+    /// Seconds after which the curve starts again.
+    pub period: Option<f64>,
+}
+
+/// Recorded requests.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// In order of arrival.
+    pub entries: Arc<[Recorded]>,
+    /// Client addresses that entries refer to.
+    pub clients: Arc<[std::net::IpAddr]>,
+    /// Time is divided by this.
+    pub speed: f64,
+    /// Span after which it starts again, at recorded speed; `None` plays once.
+    pub repeat: Option<Nanos>,
+}
+
+/// One recorded request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Since the first.
+    pub arrival: Nanos,
+    /// Index into the replay's clients.
+    pub client: u32,
+    /// Index into the model's paths.
+    pub path: u32,
+    /// Bytes of the answer.
+    pub bytes: u32,
+}
+
+/// Who sends.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// An address for each client.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Law of choice among them.
+    pub mix: Alias,
+    /// After this long without an answer a client gives up.
+    pub timeout: Option<Nanos>,
+    /// Whether a server drops requests from its queue when their client has given up.
+    pub cancel: bool,
+    /// How long a client tries to reach a balancer that is not there.
+    pub connect_timeout: Nanos,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Path {
+    /// As in a URL.
+    pub path: String,
+    /// Index into the pools.
+    pub pool: usize,
+    /// Work it brings, at speed 1, when nothing is cached.
+    pub service: Sampler,
+    /// Further work for each byte of the answer, nanoseconds (replayed requests know their size).
+    pub per_byte: f64,
+    /// By what caches and hashes know the request.
+    pub keys: Keys,
+}
+
+/// By what caches and hashes know a request.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// The path itself.
+    Path,
+    /// One of many items, the same for everyone.
+    Shared(Alias),
+    /// One of many items of the client's own.
+    PerClient(Alias),
+}
+
+/// How clients find balancers.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// How long an answer is kept by a resolver.
+    pub ttl: Nanos,
+    /// Resolvers; each serves a share of the clients.
+    pub resolvers: u32,
+    /// Law by which a client belongs to a resolver.
+    pub resolver_mix: Alias,
+    /// A dead balancer's address is withdrawn this long after its death; `None` leaves it in for good.
+    pub withdraw_after: Option<Nanos>,
+}
+
+/// The entry tier.
+#[derive(Clone, Copy, Debug)]
+pub struct Balancers {
+    /// Machines.
+    pub count: u32,
+    /// Independent selectors in each.
+    pub shards: u32,
+    /// Whether the shards of a machine share in-flight counts.
+    pub shared_in_flight: bool,
+}
+
+/// A group of servers behind one strategy.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its strategy; `None` takes the one under comparison.
+    pub strategy: Option<Table>,
+    /// Its servers.
+    pub servers: Vec<Server>,
+    /// Active checks.
+    pub health: Option<Rules>,
+    /// Servers report their load this often.
+    pub reports: Option<Reports>,
+    /// A second tier behind the servers of this pool.
+    pub backend: Option<Backend>,
+    /// Balancers in front of this pool when it is a second tier; each calling server uses one of them.
+    pub inner_shards: u32,
+}
+
+/// Reports that servers send by themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Reports {
+    /// From one to the next.
+    pub interval: Nanos,
+    /// On top of the network: making, collecting, distributing.
+    pub delay: Nanos,
+}
+
+/// A call that a server makes before it can answer.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Index of the pool that is called.
+    pub pool: usize,
+    /// Whether a cache hit saves the call.
+    pub on_miss: bool,
+    /// Work of a call, at speed 1.
+    pub service: Sampler,
+}
+
+/// Something goes wrong.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// When.
+    pub at: Nanos,
+    /// When it ends; `None` stays.
+    pub until: Option<Nanos>,
+    /// To whom.
+    pub target: Target,
+    /// What.
+    pub kind: FaultKind,
+    /// What a chart writes beside the mark.
+    pub label: String,
+}
+
+/// Whom a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A server: pool and index.
+    Server {
+        /// Index of the pool.
+        pool: usize,
+        /// Index of the server in it.
+        server: usize,
+    },
+    /// A balancer.
+    Balancer(u32),
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FaultKind {
+    /// Dead: what is in it is lost, its cache is empty when it comes back.
+    Crash {
+        /// New requests get no answer at all instead of a refusal.
+        silent: bool,
+    },
+    /// Works, but slower by this factor.
+    Slow {
+        /// How many times slower.
+        factor: f64,
+    },
+    /// Answers this share of requests with an error, at once.
+    Errors {
+        /// Share of requests.
+        ratio: f64,
+        /// Time to fail.
+        latency: Nanos,
+        /// Whether health checks see it.
+        fails_checks: bool,
+    },
+    /// Taken out in good order: finishes what it has, gets nothing new, comes back with an empty cache.
+    Drain,
+}
+
+/// The address of client number `i` when the scenario gives none: distinct, spread over 10.0.0.0/8.
+pub fn address(i: u32) -> Ipv4Addr {
+    // An odd multiplier permutes the 2^24 host parts.
+    let host = i.wrapping_mul(0x009e_3779) & 0x00ff_ffff;
+    Ipv4Addr::from(0x0a00_0000 | host)
+}

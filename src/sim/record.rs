@@ -1,0 +1,233 @@
+//! What a run leaves behind. Memory does not grow with the number of requests: histograms and sums, no samples.
+
+use hdrhistogram::Histogram;
+
+use crate::units::Nanos;
+
+/// How a request ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Answered in good order.
+    Ok,
+    /// The server answered with an error.
+    Error,
+    /// The server's queue was full.
+    Rejected,
+    /// The balancer had no server left to try.
+    NoServer,
+    /// The connection was refused, or reset when the server died.
+    Reset,
+    /// The client gave up.
+    TimedOut,
+    /// The balancer's address did not answer.
+    Unreachable,
+}
+
+/// Every way to end, in the order of [`ClassRecord::ends`].
+pub const ENDS: [(End, &str); 7] = [
+    (End::Ok, "ok"),
+    (End::Error, "error"),
+    (End::Rejected, "rejected"),
+    (End::NoServer, "no_server"),
+    (End::Reset, "reset"),
+    (End::TimedOut, "timed_out"),
+    (End::Unreachable, "unreachable"),
+];
+
+/// Values in nanoseconds, three significant digits: the histogram of a whole run.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+/// A class of measured requests: all of them, or those of one pool.
+#[derive(Clone, Debug)]
+pub struct ClassRecord {
+    /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order or ran out of time;
+    /// unfinished ones are in at their age. Requests that failed at once are not: they would flatter.
+    pub latency: Histogram<u64>,
+    /// The exact sum of those latencies.
+    pub latency_sum: u128,
+    /// Requests by how they ended, in the order of [`ENDS`].
+    pub ends: [u64; ENDS.len()],
+    /// Requests that had not ended when the run did.
+    pub unfinished: u64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups that missed.
+    pub misses: u64,
+}
+
+impl Default for ClassRecord {
+    fn default() -> ClassRecord {
+        ClassRecord { latency: histogram(), latency_sum: 0, ends: [0; ENDS.len()], unfinished: 0, hits: 0, misses: 0 }
+    }
+}
+
+impl ClassRecord {
+    /// A measured request ended.
+    #[inline]
+    pub fn end(&mut self, end: End, latency: Nanos) {
+        self.ends[end as usize] += 1;
+        if matches!(end, End::Ok | End::TimedOut) {
+            self.latency(latency);
+        }
+    }
+
+    /// A measured request had not ended at this age.
+    pub fn unfinished(&mut self, age: Nanos) {
+        self.unfinished += 1;
+        self.latency(age);
+    }
+
+    #[inline]
+    fn latency(&mut self, latency: Nanos) {
+        self.latency_sum += u128::from(latency.0);
+        // The histogram resizes itself; 2^60 ns are 36 years.
+        self.latency.saturating_record(latency.0.clamp(1, 1 << 60));
+    }
+
+    /// Measured requests.
+    pub fn requests(&self) -> u64 {
+        self.ends.iter().sum::<u64>() + self.unfinished
+    }
+
+    /// Of the measured requests, those that were answered in good order.
+    pub fn ok(&self) -> u64 {
+        self.ends[End::Ok as usize]
+    }
+}
+
+/// A server over the measured span.
+#[derive(Clone, Debug, Default)]
+pub struct ServerRecord {
+    /// Measured requests that were sent to it.
+    pub picks: u64,
+    /// Requests of any kind that it turned away or failed.
+    pub errors: u64,
+    /// Busy share, 0 to 1.
+    pub utilisation: f64,
+    /// Mean number of requests in it, in service or waiting.
+    pub number: f64,
+    /// Mean time in it of requests that left it, seconds.
+    pub residence: f64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups that missed.
+    pub misses: u64,
+}
+
+/// A bin of the time series, by time of completion.
+#[derive(Clone, Debug, Default)]
+pub struct Bin {
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that ended otherwise.
+    pub bad: u64,
+    /// Sum of the latencies of `latency`.
+    pub latency_sum: u128,
+    /// (value in nanoseconds, count), ascending; as in [`ClassRecord::latency`] but with two digits.
+    pub latency: Vec<(u64, u64)>,
+    /// Requests in the system at the end of the bin.
+    pub in_system: u64,
+}
+
+/// Little's law, checked to the nanosecond on every run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Little {
+    /// Requests that arrived, over the whole run.
+    pub arrived: u64,
+    /// Mean number of requests in the system.
+    pub number: f64,
+    /// Arrivals per second.
+    pub rate: f64,
+    /// Mean time in the system, unfinished requests at their age, seconds.
+    pub time: f64,
+}
+
+/// Everything that one run (strategy and seed) measured.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// All measured requests.
+    pub all: ClassRecord,
+    /// By pool; empty records for pools that are only second tiers. Left out where there is but one entry pool.
+    pub pools: Vec<ClassRecord>,
+    /// By pool, then by server.
+    pub servers: Vec<Vec<ServerRecord>>,
+    /// Measured requests that came to each balancer.
+    pub balancers: Vec<u64>,
+    /// The time series over warm-up and measured span.
+    pub series: Vec<Bin>,
+    /// Little's law over the whole run.
+    pub little: Little,
+    /// Hash of the measured part of the workload.
+    pub workload_hash: u64,
+    /// Hash of all picks in order.
+    pub pick_hash: u64,
+    /// Requests simulated, measured or not.
+    pub requests: u64,
+    /// Events handled.
+    pub events: u64,
+}
+
+/// Collects the time series: one small histogram, emptied at the end of each bin.
+pub(super) struct SeriesRecorder {
+    width: u64,
+    end: u64,
+    bins: Vec<Bin>,
+    wanted: usize,
+    current: Bin,
+    latency: Histogram<u64>,
+}
+
+impl SeriesRecorder {
+    pub(super) fn new(span: Nanos, bins: u32) -> SeriesRecorder {
+        let width = (span.0 / u64::from(bins.max(1))).max(1);
+        SeriesRecorder {
+            width,
+            end: if bins == 0 { u64::MAX } else { width },
+            bins: Vec::with_capacity(bins as usize),
+            wanted: bins as usize,
+            current: Bin::default(),
+            latency: Histogram::new(2).expect("two digits are allowed"),
+        }
+    }
+
+    #[inline]
+    pub(super) fn advance(&mut self, now: Nanos, in_system: u64) {
+        while now.0 >= self.end {
+            self.close(in_system);
+        }
+    }
+
+    fn close(&mut self, in_system: u64) {
+        let mut bin = std::mem::take(&mut self.current);
+        bin.in_system = in_system;
+        let recorded = self.latency.iter_recorded();
+        bin.latency = recorded.map(|v| (v.value_iterated_to(), v.count_since_last_iteration())).collect();
+        self.latency.reset();
+        self.bins.push(bin);
+        self.end = if self.bins.len() == self.wanted { u64::MAX } else { self.end + self.width };
+    }
+
+    #[inline]
+    pub(super) fn end(&mut self, end: End, latency: Nanos) {
+        if self.bins.len() == self.wanted {
+            return;
+        }
+        match end {
+            End::Ok => self.current.ok += 1,
+            _ => self.current.bad += 1,
+        }
+        if matches!(end, End::Ok | End::TimedOut) {
+            self.current.latency_sum += u128::from(latency.0);
+            self.latency.saturating_record(latency.0.clamp(1, 1 << 60));
+        }
+    }
+
+    pub(super) fn finish(mut self, in_system: u64) -> Vec<Bin> {
+        while self.bins.len() < self.wanted {
+            self.close(in_system);
+        }
+        self.bins
+    }
+}

@@ -1,0 +1,243 @@
+//! What requests bring: when they come, from whom, for what and with how much work. Everything is drawn per request from
+//! streams keyed by (seed, purpose, request number), so every strategy meets the same workload whatever it does.
+
+use std::net::IpAddr;
+
+use super::model::{Arrivals, Keys, Model, RateCurve, Replay};
+use crate::config::law::exponential;
+use crate::math;
+use crate::rng::{Keyed, mix};
+use crate::units::Nanos;
+
+/// A request before anything has happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Its number: the position of its draws in every stream.
+    pub id: u64,
+    /// Index into the clients.
+    pub client: u32,
+    /// Index into the paths.
+    pub path: u32,
+    /// By what caches and hashes know it.
+    pub key: u64,
+    /// Work at speed 1 when nothing is cached.
+    pub demand: Nanos,
+}
+
+/// The streams of one run.
+pub struct Workload<'a> {
+    model: &'a Model,
+    clients: Keyed,
+    paths: Keyed,
+    keys: Keyed,
+    demand: Keyed,
+    path_keys: Vec<u64>,
+    clock: Clock<'a>,
+    /// Hash over every request made so far: equal for every strategy of an open-loop run.
+    pub hash: u64,
+}
+
+/// Open-loop arrival times.
+enum Clock<'a> {
+    Poisson { curve: &'a RateCurve, gaps: Keyed, at: f64, next: u64 },
+    Constant { gap: f64, next: u64 },
+    Replay { replay: &'a Replay, next: u64 },
+    /// Closed loop: completions make arrivals.
+    None,
+}
+
+/// Which client an arrival comes from, where the arrival process decides that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Drawn from the population.
+    Any(u64),
+    /// A recorded request: number and entry.
+    Recorded(u64, usize),
+    /// A client of a closed loop and how many it has sent.
+    Client(u32, u64),
+}
+
+impl<'a> Workload<'a> {
+    /// The workload of a run with this seed.
+    pub fn new(model: &'a Model, seed: u64) -> Workload<'a> {
+        let clock = match &model.arrivals {
+            Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps: Keyed::new(seed, "arrivals"), at: 0.0, next: 0 },
+            Arrivals::Constant { gap } => Clock::Constant { gap: *gap, next: 0 },
+            Arrivals::Replay(replay) => Clock::Replay { replay, next: 0 },
+            Arrivals::Closed { .. } => Clock::None,
+        };
+        let hash_path = |p: &super::model::Path| p.path.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+        Workload {
+            model,
+            clients: Keyed::new(seed, "client"),
+            paths: Keyed::new(seed, "path"),
+            keys: Keyed::new(seed, "key"),
+            demand: Keyed::new(seed, "demand"),
+            path_keys: model.paths.iter().map(hash_path).collect(),
+            clock,
+            hash: 0,
+        }
+    }
+
+    /// When the next open-loop request comes and from where; `None` after the last.
+    #[inline]
+    pub fn next_arrival(&mut self) -> Option<(Nanos, Origin)> {
+        match &mut self.clock {
+            Clock::Poisson { curve, gaps, at, next } => {
+                *at = curve.after(*at, exponential(&mut gaps.at(*next)))?;
+                *next += 1;
+                Some((Nanos::from_secs_f64(*at), Origin::Any(*next - 1)))
+            }
+            Clock::Constant { gap, next } => {
+                *next += 1;
+                Some((Nanos::from_nanos_f64(*gap * *next as f64), Origin::Any(*next - 1)))
+            }
+            Clock::Replay { replay, next } => {
+                let n = replay.entries.len() as u64;
+                let (round, entry) = (*next / n, (*next % n) as usize);
+                let offset = match replay.repeat {
+                    Some(period) => u128::from(period.0) * u128::from(round),
+                    None if round > 0 => return None,
+                    None => 0,
+                };
+                let recorded = offset + u128::from(replay.entries[entry].arrival.0);
+                *next += 1;
+                Some((Nanos::from_nanos_f64(recorded as f64 / replay.speed), Origin::Recorded(*next - 1, entry)))
+            }
+            Clock::None => None,
+        }
+    }
+
+    /// What the request at `origin` brings.
+    #[inline]
+    pub fn draft(&mut self, origin: Origin, at: Nanos) -> Draft {
+        let model = self.model;
+        let (id, client, recorded) = match origin {
+            Origin::Any(id) => (id, model.clients.mix.sample(&mut self.clients.at(id)), None),
+            // A closed loop numbers requests by client, so that what one client asks does not depend on the others.
+            Origin::Client(client, sent) => ((u64::from(client) << 40) | sent, client, None),
+            Origin::Recorded(id, entry) => {
+                let Arrivals::Replay(replay) = &model.arrivals else { unreachable!("only replays record") };
+                (id, replay.entries[entry].client, Some(replay.entries[entry]))
+            }
+        };
+        let path = match recorded {
+            Some(entry) => entry.path,
+            None if model.paths.len() == 1 => 0,
+            None => model.path_mix.sample(&mut self.paths.at(id)),
+        };
+        let what = &model.paths[path as usize];
+        let key = match &what.keys {
+            Keys::Path => self.path_keys[path as usize],
+            Keys::Shared(items) => mix(self.path_keys[path as usize] ^ u64::from(items.sample(&mut self.keys.at(id)))),
+            Keys::PerClient(items) => {
+                let item = u64::from(items.sample(&mut self.keys.at(id)));
+                mix(self.path_keys[path as usize] ^ (u64::from(client) << 32 | item))
+            }
+        };
+        let mut demand = what.service.sample(&mut self.demand.at(id));
+        if let Some(entry) = recorded {
+            demand += Nanos::from_nanos_f64(what.per_byte * f64::from(entry.bytes));
+        }
+        let facts = at.0 ^ mix(demand.0) ^ mix(u64::from(client) << 32 | u64::from(path)) ^ key;
+        self.hash = mix(self.hash ^ mix(id)) ^ mix(facts);
+        Draft { id, client, path, key, demand }
+    }
+
+    /// The address of a client.
+    #[inline]
+    pub fn address(&self, client: u32) -> IpAddr {
+        match &self.model.arrivals {
+            Arrivals::Replay(replay) => replay.clients[client as usize],
+            _ => self.model.clients.addresses[client as usize],
+        }
+    }
+}
+
+impl RateCurve {
+    /// The same rate for ever.
+    pub fn constant(rate: f64) -> RateCurve {
+        RateCurve { points: vec![(0.0, rate)], period: None }
+    }
+
+    /// The time at which the integral of the rate from `from` reaches `amount`: with exponential amounts, the next event
+    /// of a Poisson process that follows the curve. `None` if it never does.
+    pub fn after(&self, from: f64, amount: f64) -> Option<f64> {
+        if let [(_, rate)] = self.points[..] {
+            return (rate > 0.0).then(|| from + amount / rate);
+        }
+        let (mut t, mut amount) = (from, amount);
+        loop {
+            let base = self.period.map_or(0.0, |period| (t / period).floor() * period);
+            let phase = t - base;
+            let i = self.points.partition_point(|&(at, _)| at <= phase).max(1) - 1;
+            let (start, from_rate) = self.points[i];
+            let (end, to_rate) = match (self.points.get(i + 1), self.period) {
+                (Some(&next), _) => next,
+                (None, Some(period)) => (period, from_rate),
+                (None, None) => return (from_rate > 0.0).then(|| t + amount / from_rate),
+            };
+            let slope = if end > start { (to_rate - from_rate) / (end - start) } else { 0.0 };
+            let rate = from_rate + slope * (phase - start);
+            let left = end - phase;
+            let available = left * (rate + slope * left / 2.0);
+            if available > amount && available > 0.0 {
+                // rate * dt + slope * dt² / 2 = amount, in the form that does not cancel.
+                let root = math::sqrt((rate * rate + 2.0 * slope * amount).max(0.0));
+                return Some(t + (2.0 * amount / (rate + root)).min(left));
+            }
+            amount -= available.max(0.0);
+            let next = base + end;
+            // A phase so close to the end that adding does not move: step over it.
+            t = if next > t { next } else { t + t.abs().max(1.0) * f64::EPSILON };
+        }
+    }
+
+    /// Mean rate over the first `span` seconds.
+    pub fn mean(&self, span: f64) -> f64 {
+        const STEPS: u32 = 10_000;
+        (0..STEPS).map(|i| self.at((f64::from(i) + 0.5) * span / f64::from(STEPS))).sum::<f64>() / f64::from(STEPS)
+    }
+
+    /// The rate at a time.
+    pub fn at(&self, t: f64) -> f64 {
+        let phase = self.period.map_or(t, |period| t - (t / period).floor() * period);
+        let i = self.points.partition_point(|&(at, _)| at <= phase).max(1) - 1;
+        let (start, rate) = self.points[i];
+        match self.points.get(i + 1) {
+            Some(&(end, to)) if end > start => rate + (to - rate) * (phase - start) / (end - start),
+            _ => rate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// Counts in windows against the integral of the rate; 4.5 standard deviations of a Poisson count, fixed stream.
+    #[test]
+    fn arrivals_follow_the_curve() {
+        let ramp = RateCurve { points: vec![(0.0, 100.0), (10.0, 900.0), (20.0, 900.0), (20.0, 0.0)], period: Some(25.0) };
+        let mut rng = Rng::stream(1, "test", 0);
+        let (mut t, mut counts) = (0.0, [0.0; 10]);
+        while t < 250.0 {
+            t = ramp.after(t, exponential(&mut rng)).unwrap();
+            counts[((t % 25.0) / 2.5) as usize] += 1.0;
+        }
+        for (i, &count) in counts.iter().enumerate() {
+            let (from, to) = (i as f64 * 2.5, (i + 1) as f64 * 2.5);
+            let expected = 10.0 * 2.5 * (ramp.at(from + 1e-9) + ramp.at(to - 1e-9)) / 2.0;
+            assert!((count - expected).abs() <= 4.5 * f64::sqrt(expected), "window {i}: {count} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_rate_of_zero_for_ever_has_no_next_event() {
+        assert_eq!(RateCurve::constant(0.0).after(1.0, 1.0), None);
+        let dies = RateCurve { points: vec![(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)], period: None };
+        assert_eq!(dies.after(0.0, 5.0), None);
+        assert_eq!(dies.after(0.0, 0.5), Some(0.5));
+    }
+}
