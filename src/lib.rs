@@ -10,3 +10,7 @@ pub mod sim;
 pub mod config;
 pub mod scenario;
 pub mod measure;
+#[cfg(feature = "cli")]
+pub mod report;
+#[cfg(feature = "cli")]
+pub mod cmd;

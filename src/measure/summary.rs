@@ -348,13 +348,24 @@ pub enum Comparison {
     Worse(f64),
     /// There are not two replications to tell by.
     Unknown(f64),
+    /// It fails this share of requests more than the one that fails least: its latencies are those of the lucky.
+    Fails(f64),
 }
+
+/// A strategy that fails this share of requests more than another is not compared with it by latency.
+const MORE_FAILURES: f64 = 0.001;
 
 /// Compares every strategy with the best that is no oracle, pair by pair of replications: they met the same workload.
 pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
+    let failed = |summary: &Summary| {
+        let share = |metric| Some(summary.value(metric)).filter(|v| v.is_finite()).unwrap_or(0.0);
+        share("errors.ratio") + share("unfinished.ratio")
+    };
+    let least = summaries.iter().filter(|s| !s.oracle).map(failed).fold(f64::INFINITY, f64::min);
+    let excess = |summary: &Summary| failed(summary) - least;
     let best = summaries
         .iter()
-        .filter(|summary| !summary.oracle && summary.value(metric).is_finite())
+        .filter(|s| !s.oracle && s.value(metric).is_finite() && excess(s) <= MORE_FAILURES)
         .min_by(|a, b| a.value(metric).total_cmp(&b.value(metric)));
     let Some((best, reference)) = best.and_then(|best| Some((best, best.metric(metric)?))) else {
         return vec![None; summaries.len()];
@@ -362,6 +373,9 @@ pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
     let stands = |summary: &Summary| {
         if summary.label == best.label {
             return Some(Comparison::Best);
+        }
+        if excess(summary) > MORE_FAILURES {
+            return Some(Comparison::Fails(excess(summary)));
         }
         let values = &summary.metric(metric)?.values;
         let times = summary.value(metric) / best.value(metric);

@@ -50,17 +50,27 @@ impl Selector for LeastRequest {
     }
 }
 
-/// The common case as three passes over plain memory, which the compiler turns into vector instructions.
+/// The common case, over plain memory: the least count, how many have it, and the one drawn of them. Each pass is a loop
+/// without branches that the compiler turns into vector instructions.
 fn least_of_all(counts: &[u32], rng: &mut Rng) -> Option<u32> {
-    let least = counts.iter().copied().min()?;
-    let ties = counts.iter().map(|&count| u32::from(count == least)).sum::<u32>();
-    let mut which = if ties == 1 { 0 } else { rng.below(u64::from(ties)) };
-    let position = counts.iter().position(|&count| {
-        let found = count == least && which == 0;
-        which -= u64::from(count == least && !found);
-        found
-    })?;
-    Some(position as u32)
+    const CHUNK: usize = 64;
+    // Signed, because baseline x86-64 compares only signed integers in vectors; counts stay far below 2^31.
+    let least = counts.iter().fold(i32::MAX, |least, &count| if (count as i32) < least { count as i32 } else { least });
+    let with_least = |counts: &[u32]| counts.iter().map(|&count| u32::from(count as i32 == least)).sum::<u32>();
+    let ties = with_least(counts);
+    if ties == 0 {
+        return None;
+    }
+    let mut which = if ties == 1 { 0 } else { rng.below(u64::from(ties)) as u32 };
+    for (i, chunk) in counts.chunks(CHUNK).enumerate() {
+        let here = with_least(chunk);
+        if which < here {
+            let mut tied = chunk.iter().enumerate().filter(|(_, count)| **count as i32 == least);
+            return tied.nth(which as usize).map(|(at, _)| (i * CHUNK + at) as u32);
+        }
+        which -= here;
+    }
+    None
 }
 
 /// Any weights, any eligibility: one scan that keeps a weighted reservoir of the servers tied for least.

@@ -373,7 +373,14 @@ impl<'a> Engine<'a> {
         }
         if let Some(dns) = &self.model.dns {
             let draws = Keyed::new(seed, "resolver");
-            self.resolvers = (0..dns.resolvers).map(|_| Resolver { balancer: 0, expires: Nanos::ZERO }).collect();
+            // Resolvers asked at different times before the run began, so their answers run out at different times.
+            let ages = Keyed::new(seed, "answer age");
+            let answered = |i: u32| {
+                let left = dns.ttl.0 as f64 * ages.at(u64::from(i)).unit();
+                Resolver { balancer: i % self.model.balancers.count, expires: Nanos::from_nanos_f64(left) }
+            };
+            self.resolvers = (0..dns.resolvers).map(answered).collect();
+            self.rotation = dns.resolvers;
             let clients = match &self.model.arrivals {
                 Arrivals::Replay(replay) => replay.clients.len(),
                 _ => self.model.clients.addresses.len(),

@@ -39,6 +39,13 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
 
+/// Records a latency; the histogram grows as it must.
+#[inline]
+fn record(histogram: &mut Histogram<u64>, latency: Nanos) {
+    // 2^60 ns are 36 years: far from where a histogram cannot grow any more.
+    histogram.record(latency.0.clamp(1, 1 << 60)).expect("a histogram that resizes takes any value");
+}
+
 /// A class of measured requests: all of them, or those of one pool.
 #[derive(Clone, Debug)]
 pub struct ClassRecord {
@@ -82,8 +89,7 @@ impl ClassRecord {
     #[inline]
     fn latency(&mut self, latency: Nanos) {
         self.latency_sum += u128::from(latency.0);
-        // The histogram resizes itself; 2^60 ns are 36 years.
-        self.latency.saturating_record(latency.0.clamp(1, 1 << 60));
+        record(&mut self.latency, latency);
     }
 
     /// Measured requests.
@@ -220,7 +226,7 @@ impl SeriesRecorder {
         }
         if matches!(end, End::Ok | End::TimedOut) {
             self.current.latency_sum += u128::from(latency.0);
-            self.latency.saturating_record(latency.0.clamp(1, 1 << 60));
+            record(&mut self.latency, latency);
         }
     }
 

@@ -1,0 +1,139 @@
+//! `evenkeel bench`: how fast the engine is. Rounds are interleaved, so that a disturbed machine disturbs all alike; every
+//! run is checked for having done the work it was timed for.
+
+use std::time::Instant;
+
+use comfy_table::CellAlignment;
+
+use super::{Failure, Terminal, say};
+use crate::report::table;
+use crate::scenario::Scenario;
+use crate::select::catalog;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  evenkeel bench --rounds 9
+
+The model: servers with one slot each, first come first served, exponential work, Poisson arrivals at 90 % load, no
+network, no time-outs, no caches; latency histogram, time series and all checks of the books are on. One thread.")]
+pub struct Args {
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Requests per run, about
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(10_000..=1_000_000_000))]
+    requests: u64,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+struct Case {
+    servers: u32,
+    strategy: &'static str,
+    scenario: Scenario,
+    /// Million requests per second, one per round.
+    rates: Vec<f64>,
+}
+
+pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let mut cases = Vec::new();
+    for servers in [10, 1000] {
+        for strategy in ["random", "p2c", "least_request"] {
+            cases.push(Case { servers, strategy, scenario: scenario(servers, args.requests)?, rates: Vec::new() });
+        }
+    }
+    for round in 0..args.rounds {
+        for case in &mut cases {
+            let table = (catalog::find(case.strategy).expect("in the catalogue").default)();
+            let seed = case.scenario.replication_seed(round);
+            let start = Instant::now();
+            let record = crate::sim::run(&case.scenario.model, &table, seed, &|| false).expect("nobody interrupts");
+            let seconds = start.elapsed().as_secs_f64();
+            verify(case, &record, args.requests)?;
+            case.rates.push(record.requests as f64 / seconds / 1e6);
+        }
+        eprintln!("round {} of {}", round + 1, args.rounds);
+    }
+    if args.json {
+        let rows: Vec<_> = cases
+            .iter_mut()
+            .map(|case| {
+                let (min, median, max) = spread(&mut case.rates);
+                serde_json::json!({
+                    "servers": case.servers, "strategy": case.strategy, "unit": "requests/s per core",
+                    "min": min * 1e6, "median": median * 1e6, "max": max * 1e6, "rounds": args.rounds,
+                })
+            })
+            .collect();
+        say(serde_json::Value::from(rows));
+        return Ok(());
+    }
+    let mut table = table::plain(terminal.width);
+    table.set_header(["servers", "strategy", "million requests/s per core", "slowest", "fastest", "ns per request"]);
+    for case in &mut cases {
+        let (min, median, max) = spread(&mut case.rates);
+        let texts = [
+            case.servers.to_string(),
+            case.strategy.to_owned(),
+            format!("{median:.2}"),
+            format!("{min:.2}"),
+            format!("{max:.2}"),
+            format!("{:.0}", 1e3 / median),
+        ];
+        table.add_row(texts);
+    }
+    for column in [0, 2, 3, 4, 5] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    say(table);
+    say("Medians over interleaved rounds; each run was checked for arrivals, utilisation and Little's law.");
+    Ok(())
+}
+
+fn spread(rates: &mut [f64]) -> (f64, f64, f64) {
+    rates.sort_by(f64::total_cmp);
+    (rates[0], rates[rates.len() / 2], rates[rates.len() - 1])
+}
+
+/// The bench's model, as anybody would write it.
+fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
+    // 0.9 · servers requests per millisecond.
+    let duration = requests as f64 / (0.9 * f64::from(servers)) / 1e3;
+    let source = format!(
+        r#"
+        title = "bench"
+        question = "How fast is the engine?"
+        duration = "{duration}s"
+        warmup = "0s"
+        replications = 1
+        arrivals = {{ poisson = {{ load = "90%" }} }}
+        service = {{ exponential = {{ mean = "1ms" }} }}
+        [[pools]]
+        name = "web"
+        [[pools.servers]]
+        name = "web"
+        count = {servers}
+        "#
+    );
+    Scenario::parse("bench", &source, &|_| Err("no files".to_owned()))
+        .map_err(|problems| Failure::Broken(anyhow::anyhow!("the bench's own scenario is wrong: {problems:?}")))
+}
+
+/// The run did what it was timed for: about so many arrivals, and the servers worked as much as was offered. (Little's law
+/// and conservation are asserted by the engine itself.)
+fn verify(case: &Case, record: &crate::sim::record::RunRecord, requests: u64) -> Result<(), Failure> {
+    let servers = &record.servers[0];
+    let busy = servers.iter().map(|server| server.utilisation).sum::<f64>() / servers.len() as f64;
+    let arrivals = record.requests as f64 / requests as f64;
+    // Both have a relative standard deviation of about 1/√requests, below 1 % from 10,000 requests on.
+    if (busy - 0.9).abs() > 0.05 || (arrivals - 1.0).abs() > 0.1 {
+        let what = format!("{} with {} servers: utilisation {busy}, arrivals {arrivals}", case.strategy, case.servers);
+        return Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")));
+    }
+    Ok(())
+}

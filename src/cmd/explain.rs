@@ -1,0 +1,61 @@
+//! `evenkeel explain`: all that a reader should know of a strategy.
+
+use super::{Failure, Terminal, inputs, say};
+use crate::select::catalog::{self, Row};
+
+/// Which strategy.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  evenkeel explain peak_ewma")]
+pub struct Args {
+    /// A name from `evenkeel list`
+    strategy: String,
+}
+
+pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let row = catalog::find(&args.strategy).ok_or_else(|| inputs::unknown_strategy(&args.strategy))?;
+    say(text(row, terminal));
+    Ok(())
+}
+
+fn text(row: &Row, terminal: Terminal) -> String {
+    let doc = row.doc;
+    let width = usize::from(terminal.width.unwrap_or(100)).clamp(40, 100);
+    let wrap = |text: &str, indent: &str| {
+        textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
+    };
+    let mut text = format!("{}  ({})\n", terminal.bold(doc.title), row.name);
+    if doc.oracle {
+        text += "A baseline: it sees what no balancer can, and the proxy refuses it.\n";
+    }
+    let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
+    section("Idea", wrap(doc.idea, "  "));
+    section("Rule", wrap(doc.formula, "  "));
+    let defaults = defaults(row);
+    if !doc.params.is_empty() {
+        let lines = doc.params.iter().map(|(name, meaning)| {
+            let default = defaults.get(*name).map(ToString::to_string).unwrap_or_default();
+            let indent = " ".repeat(6);
+            format!("  {name} = {default}\n{}", wrap(meaning, &indent))
+        });
+        section("Parameters, with their defaults", lines.collect::<Vec<_>>().join("\n"));
+        let (name, value) = (doc.params[0].0, defaults.get(doc.params[0].0).map(ToString::to_string).unwrap_or_default());
+        section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
+    }
+    section("Variant", wrap(doc.variant, "  "));
+    section("When it fails", wrap(doc.fails, "  "));
+    section("Cost of a pick, n servers", wrap(doc.cost, "  "));
+    section("Source", wrap(doc.source, "  "));
+    section("See it", format!("  evenkeel run scenarios/{}.toml", doc.scenario));
+    text.trim_end().to_owned()
+}
+
+/// Parameters by name, at their defaults, as one would write them in a file.
+fn defaults(row: &Row) -> toml::Table {
+    match toml::Value::try_from((row.default)()) {
+        Ok(toml::Value::Table(outer)) => match outer.into_iter().next() {
+            Some((_, toml::Value::Table(inner))) => inner,
+            _ => toml::Table::new(),
+        },
+        _ => toml::Table::new(),
+    }
+}

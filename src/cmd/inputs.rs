@@ -1,0 +1,115 @@
+//! Finding and reading scenario files.
+
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Terminal};
+use crate::config::{Diagnostic, Problem};
+use crate::scenario::{Contestant, Scenario};
+use crate::select::catalog::{self, CATALOGUE};
+
+/// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
+            let mut found: Vec<PathBuf> = entries
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|file| file.extension().is_some_and(|extension| extension == "toml"))
+                .collect();
+            found.sort();
+            if found.is_empty() {
+                return Err(Failure::Usage(format!("there are no scenarios (*.toml) in {}", path.display())));
+            }
+            files.extend(found);
+        } else if path.is_file() {
+            files.push(path.clone());
+        } else {
+            let help = "give scenario files or a folder that holds some; the repository's are in `scenarios`";
+            return Err(Failure::Usage(format!("there is no file or folder `{}`\n  help: {help}", path.display())));
+        }
+    }
+    Ok(files)
+}
+
+/// The scenarios that could be read. What is wrong with the others has been printed; `true` if anything was.
+pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Scenario>, bool), Failure> {
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    let mut failed = false;
+    for file in files(paths)? {
+        match load_one(&file) {
+            Ok(scenario) if scenarios.iter().any(|other| other.name == scenario.name) => {
+                let name = &scenario.name;
+                eprintln!("error: two scenarios are called `{name}`; their results would overwrite each other: {}\n", file.display());
+                failed = true;
+            }
+            Ok(scenario) => scenarios.push(scenario),
+            Err(diagnostic) => {
+                eprintln!("{}\n", diagnostic.render(terminal.err));
+                failed = true;
+            }
+        }
+    }
+    Ok((scenarios, failed))
+}
+
+fn load_one(file: &Path) -> Result<Scenario, Box<Diagnostic>> {
+    let shown = file.display().to_string();
+    let wrong = |source: String, problems| Box::new(Diagnostic { file: shown.clone(), source, problems });
+    let source = match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(source)) => source,
+        Ok(Err(_)) => return Err(wrong(String::new(), vec![Problem::of_file("the file is not UTF-8 text")])),
+        Err(error) => return Err(wrong(String::new(), vec![Problem::of_file(format!("the file cannot be read: {error}"))])),
+    };
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let beside = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => format!("there is no file `{name}` beside the scenario"),
+            _ => format!("`{name}` cannot be read: {error}"),
+        })
+    };
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    Scenario::parse(&name, &source, &beside).map_err(|problems| wrong(source, problems))
+}
+
+/// Keeps only the named strategies; one that a scenario does not list is added with its defaults.
+pub fn choose(scenarios: &mut [Scenario], names: &[String]) -> Result<(), Failure> {
+    for name in names {
+        let known = catalog::find(name).is_some()
+            || scenarios.iter().any(|scenario| scenario.contestants.iter().any(|c| c.label == *name));
+        if !known {
+            return Err(unknown_strategy(name));
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    for scenario in scenarios {
+        let mut chosen = Vec::new();
+        for name in names {
+            let matching: Vec<Contestant> = scenario
+                .contestants
+                .iter()
+                .filter(|c| c.label == *name || c.table.name() == name)
+                .cloned()
+                .collect();
+            match (matching.is_empty(), catalog::find(name)) {
+                (true, Some(row)) => chosen.push(Contestant::new((row.default)())),
+                _ => chosen.extend(matching),
+            }
+        }
+        chosen.dedup_by(|a, b| a.label == b.label);
+        scenario.contestants = chosen;
+    }
+    Ok(())
+}
+
+/// The message for a strategy that does not exist.
+pub fn unknown_strategy(name: &str) -> Failure {
+    let help = match catalog::nearest(name) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", CATALOGUE.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")),
+    };
+    Failure::Usage(format!("there is no strategy `{name}`\n  help: {help}"))
+}

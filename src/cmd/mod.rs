@@ -1,0 +1,172 @@
+//! The command line: one file per verb. Errors become exit codes here and nowhere else; only here is a clock read, a file
+//! opened or a thread started.
+
+#![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
+
+mod bench;
+mod check;
+mod explain;
+mod import;
+mod inputs;
+mod list;
+mod output;
+mod run;
+mod work;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Done.
+const DONE: u8 = 0;
+/// The answer is no.
+const NO: u8 = 1;
+/// Usage or configuration.
+const USAGE: u8 = 2;
+/// The tool or the disk failed.
+const BROKEN: u8 = 3;
+/// Interrupted.
+const INTERRUPTED: u8 = 130;
+
+const AFTER_HELP: &str = "\
+Examples:
+  evenkeel run scenarios                  every strategy over every scenario; tables here, charts in results/
+  evenkeel run scenarios/slow-server.toml --strategies p2c,least_request
+  evenkeel explain p2c                    what a strategy does, whose variant it is, when it fails
+  evenkeel check scenarios                verify what the scenarios say must hold
+  evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
+
+Exit codes:
+  0    done
+  1    the answer is no: a check failed
+  2    usage or configuration: the message says where and what to do
+  3    the tool or the disk failed
+  130  interrupted; what was finished is on disk";
+
+/// A laboratory for load balancing: what a strategy really does, measured before it meets production.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, after_help = AFTER_HELP, max_term_width = 110)]
+struct Cli {
+    /// When to use colours (NO_COLOR is respected)
+    #[arg(long, value_enum, default_value_t = Colour::Auto, global = true, env = "EVENKEEL_COLOR")]
+    color: Colour,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run every strategy over scenario files and write tables, CSV and charts
+    Run(run::Args),
+    /// Verify what scenarios say must hold; exit 1 when something does not
+    Check(check::Args),
+    /// List the strategies
+    List(list::Args),
+    /// Explain a strategy: idea, formula, parameters, source, when it fails
+    Explain(explain::Args),
+    /// Turn an access log into a workload that a scenario can replay
+    Import(import::Args),
+    /// Measure how many requests are simulated per second and core
+    Bench(bench::Args),
+}
+
+/// Why a verb did not end well. Each kind has an exit code.
+#[derive(Debug)]
+enum Failure {
+    /// The answer is no; it has been printed.
+    No,
+    /// The message is for the user and says what to do. Empty when everything has been printed.
+    Usage(String),
+    /// The tool or the disk failed.
+    Broken(anyhow::Error),
+    /// Ctrl-C; what was finished has been written.
+    Interrupted,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Broken(error)
+    }
+}
+
+/// How to talk to the user.
+#[derive(Clone, Copy, Debug)]
+struct Terminal {
+    /// Colours on standard output.
+    out: bool,
+    /// Colours on standard error.
+    err: bool,
+    /// Columns, where standard output is a terminal.
+    width: Option<u16>,
+}
+
+impl Terminal {
+    fn new(colour: Colour) -> Terminal {
+        let wanted = |is_terminal: bool| match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+                set("CLICOLOR_FORCE") || (is_terminal && !dumb)
+            }
+        } && (matches!(colour, Colour::Always) || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+        let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        // Through the table library's own measure, so that both agree; a pipe gets a width that fits a log.
+        let width = if out { comfy_table::Table::new().width() } else { Some(132) };
+        Terminal { out: wanted(out), err: wanted(err), width }
+    }
+
+    fn bold(&self, text: &str) -> String {
+        if self.out { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Prints to standard output; a reader that went away (`| head`) ends the program quietly.
+fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { DONE } else { BROKEN };
+        std::process::exit(code.into());
+    }
+}
+
+/// Reads the command line, does what it says, and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new(cli.color);
+    let result = match cli.verb {
+        Verb::Run(args) => run::run(&args, terminal),
+        Verb::Check(args) => check::check(&args, terminal),
+        Verb::List(args) => list::list(&args, terminal),
+        Verb::Explain(args) => explain::explain(&args, terminal),
+        Verb::Import(args) => import::import(&args),
+        Verb::Bench(args) => bench::bench(&args, terminal),
+    };
+    ExitCode::from(match result {
+        Ok(()) => DONE,
+        Err(Failure::No) => NO,
+        Err(Failure::Usage(message)) => {
+            if !message.is_empty() {
+                eprintln!("error: {message}");
+            }
+            USAGE
+        }
+        Err(Failure::Broken(error)) => {
+            eprintln!("error: {error:#}");
+            BROKEN
+        }
+        Err(Failure::Interrupted) => {
+            eprintln!("interrupted: what was finished is on disk");
+            INTERRUPTED
+        }
+    })
+}

@@ -1,0 +1,220 @@
+//! A sheet to draw on: plotters' SVG back end with the scales, ticks and text that all charts share.
+//!
+//! plotters rounds to whole pixels, so the sheet is drawn at [`DETAIL`] times its size and shown smaller: curves are
+//! smooth, and the text is text. No font is needed to draw; the SVG names a common one and the PNG brings its own.
+
+use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::math;
+use crate::units::human_seconds;
+
+/// Device pixels per unit of the drawing.
+pub const DETAIL: f64 = 2.0;
+
+/// Families that readers have; the first is the one that PNGs are made with.
+const FONT: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
+
+pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+pub const SOFT: RGBColor = RGBColor(0x66, 0x66, 0x66);
+pub const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
+pub const ROW: RGBColor = RGBColor(0xf6, 0xf6, 0xf6);
+
+/// Okabe and Ito's colours that stand out on white: told apart with any colour vision.
+pub const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+pub const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+pub const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
+pub const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+pub const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
+pub const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
+pub const PALETTE: [RGBColor; 6] = [BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE];
+
+/// Dashes for lines beyond the palette: (length, gap), zero for solid.
+pub const DASHES: [(i32, i32); 3] = [(0, 0), (10, 6), (3, 5)];
+
+/// Drawing into memory fails only by a bug of ours.
+const DRAWS: &str = "drawing into memory does not fail";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    Left,
+    Middle,
+    Right,
+}
+
+/// See the module's text. Coordinates are in units, from the upper left corner.
+pub struct Canvas<'a> {
+    area: DrawingArea<SVGBackend<'a>, Shift>,
+}
+
+/// Draws a chart of this size and gives its SVG.
+pub fn draw(width: f64, height: f64, paint: impl FnOnce(&Canvas<'_>)) -> String {
+    let device = |v: f64| (v * DETAIL).round() as u32;
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (device(width), device(height))).into_drawing_area();
+        area.fill(&WHITE).expect(DRAWS);
+        let canvas = Canvas { area };
+        paint(&canvas);
+        canvas.area.present().expect(DRAWS);
+    }
+    let size = format!("width=\"{}\" height=\"{}\"", device(width), device(height));
+    svg.replacen(&size, &format!("width=\"{width:.0}\" height=\"{height:.0}\""), 1)
+}
+
+impl Canvas<'_> {
+    fn point(&self, (x, y): (f64, f64)) -> (i32, i32) {
+        ((x * DETAIL).round() as i32, (y * DETAIL).round() as i32)
+    }
+
+    fn stroke(&self, colour: RGBAColor, width: f64) -> ShapeStyle {
+        ShapeStyle { color: colour, filled: false, stroke_width: ((width * DETAIL).round() as u32).max(1) }
+    }
+
+    pub fn text(&self, at: (f64, f64), size: f64, anchor: Anchor, colour: RGBColor, text: &str) {
+        let h_pos = match anchor {
+            Anchor::Left => HPos::Left,
+            Anchor::Middle => HPos::Center,
+            Anchor::Right => HPos::Right,
+        };
+        // The back end divides sizes by 1.24.
+        let style = TextStyle::from((FONT, size * DETAIL * 1.24).into_font())
+            .color(&colour)
+            .pos(Pos::new(h_pos, VPos::Center));
+        self.area.draw(&Text::new(text.to_owned(), self.point(at), style)).expect(DRAWS);
+    }
+
+    pub fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor, dash: (i32, i32)) {
+        let points: Vec<(i32, i32)> = points.iter().map(|&p| self.point(p)).collect();
+        let style = self.stroke(colour.to_rgba(), width);
+        if dash.0 == 0 {
+            self.area.draw(&PathElement::new(points, style)).expect(DRAWS);
+        } else {
+            let scale = |v: i32| (f64::from(v) * DETAIL) as i32;
+            self.area.draw(&DashedPathElement::new(points, scale(dash.0), scale(dash.1), style)).expect(DRAWS);
+        }
+    }
+
+    pub fn area(&self, points: &[(f64, f64)], colour: RGBColor, opacity: f64) {
+        let points: Vec<(i32, i32)> = points.iter().map(|&p| self.point(p)).collect();
+        self.area.draw(&Polygon::new(points, colour.mix(opacity).filled())).expect(DRAWS);
+    }
+
+    pub fn rect(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor, opacity: f64) {
+        self.area
+            .draw(&Rectangle::new([self.point(from), self.point(to)], colour.mix(opacity).filled()))
+            .expect(DRAWS);
+    }
+
+    pub fn dot(&self, at: (f64, f64), radius: f64, colour: RGBColor, opacity: f64) {
+        let radius = (radius * DETAIL).round() as i32;
+        self.area.draw(&Circle::new(self.point(at), radius, colour.mix(opacity).filled())).expect(DRAWS);
+    }
+
+    /// Shapes that can be told apart without colour.
+    pub fn marker(&self, shape: usize, at: (f64, f64), radius: f64, colour: RGBColor) {
+        let (x, y) = at;
+        let r = radius;
+        match shape {
+            0 => self.dot(at, r, colour, 1.0),
+            1 => self.rect((x - r * 0.9, y - r * 0.9), (x + r * 0.9, y + r * 0.9), colour, 1.0),
+            2 => self.area(&[(x, y - r * 1.35), (x + r * 1.35, y), (x, y + r * 1.35), (x - r * 1.35, y)], colour, 1.0),
+            _ => self.area(&[(x, y - r * 1.2), (x + r * 1.2, y + r), (x - r * 1.2, y + r)], colour, 1.0),
+        }
+    }
+
+    /// The headline, and under it what is seen and how to read it.
+    pub fn title(&self, title: &str, subtitle: &str) {
+        self.text((24.0, 28.0), 19.0, Anchor::Left, INK, title);
+        self.text((24.0, 54.0), 13.0, Anchor::Left, SOFT, subtitle);
+    }
+}
+
+/// From values to places on the sheet.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    from: f64,
+    to: f64,
+    start: f64,
+    end: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    pub fn linear(from: f64, to: f64, start: f64, end: f64) -> Scale {
+        Scale { from, to: if to > from { to } else { from + 1.0 }, start, end, logarithmic: false }
+    }
+
+    /// `from` and `to` above zero.
+    pub fn logarithmic(from: f64, to: f64, start: f64, end: f64) -> Scale {
+        let from = from.max(1e-12);
+        Scale { from, to: if to > from { to } else { from * 10.0 }, start, end, logarithmic: true }
+    }
+
+    pub fn at(&self, value: f64) -> f64 {
+        let share = if self.logarithmic {
+            math::ln(value.max(self.from) / self.from) / math::ln(self.to / self.from)
+        } else {
+            (value - self.from) / (self.to - self.from)
+        };
+        self.start + share.clamp(0.0, 1.0) * (self.end - self.start)
+    }
+
+    /// Round values to mark: on a logarithmic scale 1, 2 and 5 of each decade, or the decades alone where they are many.
+    pub fn ticks(&self, most: usize) -> Vec<f64> {
+        if self.logarithmic {
+            let first = math::log10(self.from).floor() as i32;
+            let last = math::log10(self.to).ceil() as i32;
+            let marks = |steps: &[f64]| -> Vec<f64> {
+                (first..=last)
+                    .flat_map(|decade| steps.iter().map(move |step| step * math::pow(10.0, f64::from(decade))))
+                    .filter(|&tick| tick >= self.from * 0.9999 && tick <= self.to * 1.0001)
+                    .collect()
+            };
+            let all = marks(&[1.0, 2.0, 5.0]);
+            return if all.len() <= most { all } else { marks(&[1.0]) };
+        }
+        let raw = (self.to - self.from) / most.max(1) as f64;
+        let decade = math::pow(10.0, math::log10(raw).floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|s| s * decade).into_iter().find(|&s| s >= raw * 0.9999).unwrap_or(raw);
+        let first = (self.from / step).ceil() as i64;
+        (first..).map(|i| i as f64 * step).take_while(|&tick| tick <= self.to * 1.0001).collect()
+    }
+}
+
+/// A tick's text on an axis of durations: `20 ms`, without needless digits.
+pub fn duration_label(seconds: f64) -> String {
+    let text = human_seconds(seconds);
+    let Some((number, unit)) = text.split_once(' ') else { return text };
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}")
+}
+
+/// A tick's text on a plain axis.
+pub fn number_label(value: f64) -> String {
+    let rounded = (value * 1e6).round() / 1e6;
+    format!("{rounded}")
+}
+
+/// Lowest and highest of some values, widened a little in proportion, for a logarithmic scale.
+pub fn log_range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    let (low, high) = values
+        .filter(|v| v.is_finite() && *v > 0.0)
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+    (high > 0.0).then_some((low * 0.85, high * 1.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_inside() {
+        assert_eq!(Scale::linear(0.0, 97.0, 0.0, 1.0).ticks(5), [0.0, 20.0, 40.0, 60.0, 80.0]);
+        let ticks: Vec<String> =
+            Scale::logarithmic(0.004, 0.3, 0.0, 1.0).ticks(12).into_iter().map(duration_label).collect();
+        assert_eq!(ticks, ["5 ms", "10 ms", "20 ms", "50 ms", "100 ms", "200 ms"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! Charts, drawn as SVG: one question each. Colours are told apart with any colour vision, and no chart relies on colour
+//! alone.
+
+mod canvas;
+mod curves;
+mod rows;
+mod timeseries;
+
+#[cfg(feature = "cli")]
+pub mod png;
+
+use super::Outcome;
+
+/// Every chart of a scenario that has something to show: file name without ending, and SVG.
+pub fn all(outcome: &Outcome<'_>) -> Vec<(&'static str, String)> {
+    let charts = [
+        ("latency", rows::latency(outcome)),
+        ("latency_cdf", curves::latency(outcome)),
+        ("fairness", rows::fairness(outcome)),
+        ("cache", rows::cache(outcome)),
+        ("timeseries", timeseries::timeseries(outcome)),
+    ];
+    charts.into_iter().filter_map(|(name, svg)| Some((name, svg?))).collect()
+}

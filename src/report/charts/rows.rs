@@ -1,0 +1,173 @@
+//! Charts with a row per strategy: latency percentiles, load of the servers, cache hits.
+
+use plotters::style::RGBColor;
+
+use super::canvas::*;
+use crate::measure::Summary;
+use crate::report::Outcome;
+use crate::report::table::percent;
+use crate::units::human_seconds;
+
+const WIDTH: f64 = 1100.0;
+const LEFT: f64 = 250.0;
+const TOP: f64 = 120.0;
+const ROW_HEIGHT: f64 = 34.0;
+
+/// The sheet and the rows with their labels; `paint` adds what is in them. Gets each row's middle.
+fn sheet(
+    outcome: &Outcome<'_>,
+    subtitle: &str,
+    axis: &str,
+    order: &[usize],
+    scale: Scale,
+    label: fn(f64) -> String,
+    paint: impl FnOnce(&Canvas<'_>, &[f64]),
+) -> String {
+    let bottom = TOP + ROW_HEIGHT * order.len() as f64;
+    draw(WIDTH, bottom + 64.0, |canvas| {
+        canvas.title(&outcome.scenario.title, subtitle);
+        let middles: Vec<f64> = (0..order.len()).map(|i| TOP + (i as f64 + 0.5) * ROW_HEIGHT).collect();
+        for (i, (&which, &y)) in order.iter().zip(&middles).enumerate() {
+            if i % 2 == 0 {
+                canvas.rect((16.0, y - ROW_HEIGHT / 2.0), (WIDTH - 16.0, y + ROW_HEIGHT / 2.0), ROW, 1.0);
+            }
+            let summary = &outcome.summaries[which];
+            let colour = if summary.oracle { SOFT } else { INK };
+            let name = if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() };
+            canvas.text((LEFT - 16.0, y), 13.5, Anchor::Right, colour, &name);
+        }
+        for tick in scale.ticks(14) {
+            let x = scale.at(tick);
+            canvas.line(&[(x, TOP), (x, bottom)], 1.0, GRID, (0, 0));
+            canvas.text((x, bottom + 16.0), 12.0, Anchor::Middle, SOFT, &label(tick));
+        }
+        canvas.text(((LEFT + WIDTH) / 2.0, bottom + 42.0), 13.0, Anchor::Middle, INK, axis);
+        if order.iter().any(|&i| outcome.summaries[i].oracle) {
+            canvas.text((24.0, bottom + 42.0), 11.5, Anchor::Left, SOFT, "† baseline that sees true work");
+        }
+        paint(canvas, &middles);
+    })
+}
+
+/// Rows from best to worst by a measure, baselines at the bottom.
+fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
+    let key = |i: usize| Some(value(&outcome.summaries[i])).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY);
+    order.sort_by(|&a, &b| {
+        outcome.summaries[a].oracle.cmp(&outcome.summaries[b].oracle).then(key(a).total_cmp(&key(b)))
+    });
+    order
+}
+
+const PERCENTILES: [(&str, &str, RGBColor); 4] = [
+    ("latency.p50", "half are faster (p50)", SKY),
+    ("latency.p90", "9 in 10 (p90)", GREEN),
+    ("latency.p99", "99 in 100 (p99), with interval", BLUE),
+    ("latency.p999", "999 in 1000 (p99.9)", VERMILLION),
+];
+
+/// Percentiles of the latency by strategy.
+pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
+    let values =
+        outcome.summaries.iter().flat_map(|s| PERCENTILES.iter().map(|(metric, ..)| s.value(metric)));
+    let (low, high) = log_range(values)?;
+    let scale = Scale::logarithmic(low, high, LEFT, WIDTH - 110.0);
+    let order = by(outcome, |summary| summary.value("latency.p99"));
+    let subtitle = "Time from sending a request to its answer, by strategy. Further left is better; the scale is logarithmic.";
+    Some(sheet(outcome, subtitle, "latency", &order, scale, duration_label, |canvas, middles| {
+        let mut x = LEFT;
+        for (shape, (_, label, colour)) in PERCENTILES.iter().enumerate() {
+            canvas.marker(shape, (x + 6.0, 92.0), 5.0, *colour);
+            canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, label);
+            x += 38.0 + label.len() as f64 * 6.9;
+        }
+        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "p99");
+        for (&which, &y) in order.iter().zip(middles) {
+            let summary = &outcome.summaries[which];
+            let at = |metric: &str| scale.at(summary.value(metric));
+            if !summary.value("latency.p50").is_finite() {
+                canvas.text((LEFT, y), 12.0, Anchor::Left, SOFT, "no request was answered");
+                continue;
+            }
+            canvas.line(&[(at("latency.p50"), y), (at("latency.p999"), y)], 1.5, SOFT, (0, 0));
+            if let Some(p99) = summary.metric("latency.p99").map(|metric| metric.estimate())
+                && p99.low.is_finite()
+            {
+                let (from, to) = (scale.at(p99.low.max(low)), scale.at(p99.high));
+                canvas.rect((from, y - 8.0), (to, y + 8.0), BLUE, 0.25);
+            }
+            for (shape, (metric, _, colour)) in PERCENTILES.iter().enumerate() {
+                canvas.marker(shape, (at(metric), y), 5.5, *colour);
+            }
+            let text = human_seconds(summary.value("latency.p99"));
+            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
+        }
+    }))
+}
+
+/// Load of every server against its strength, by strategy.
+pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
+    let highest = outcome.summaries.iter().flat_map(|s| &s.servers).map(|server| server.load).fold(1.0, f64::max);
+    if !highest.is_finite() {
+        return None;
+    }
+    let scale = Scale::linear(0.0, (highest * 1.05).max(1.5), LEFT, WIDTH - 120.0);
+    let order = by(outcome, |summary| -summary.value("fairness.jain"));
+    let mut pools: Vec<&str> = Vec::new();
+    for server in outcome.summaries.iter().flat_map(|summary| &summary.servers) {
+        if !pools.contains(&server.pool.as_str()) {
+            pools.push(&server.pool);
+        }
+    }
+    let subtitle = "One mark per server: its share of the requests over its share of the strength. At 1 it gets what it can carry.";
+    Some(sheet(outcome, subtitle, "load over capacity", &order, scale, number_label, |canvas, middles| {
+        let bottom = TOP + ROW_HEIGHT * order.len() as f64;
+        canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, (6, 4));
+        if pools.len() > 1 {
+            let mut x = LEFT;
+            for (i, pool) in pools.iter().enumerate() {
+                canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
+                canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
+                x += 44.0 + pool.len() as f64 * 7.5;
+            }
+        }
+        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index");
+        for (&which, &y) in order.iter().zip(middles) {
+            let summary = &outcome.summaries[which];
+            for server in &summary.servers {
+                if server.load.is_finite() {
+                    let pool = pools.iter().position(|pool| *pool == server.pool).unwrap_or(0);
+                    let at = (scale.at(server.load), y);
+                    if pool == 0 {
+                        canvas.dot(at, 5.5, PALETTE[0], 0.55);
+                    } else {
+                        canvas.marker(pool % 4, at, 5.0, PALETTE[pool % PALETTE.len()]);
+                    }
+                }
+            }
+            let text = format!("{:.3}", summary.value("fairness.jain"));
+            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
+        }
+    }))
+}
+
+/// Share of look-ups that found the answer, by strategy.
+pub fn cache(outcome: &Outcome<'_>) -> Option<String> {
+    outcome.summaries.iter().find_map(|summary| summary.metric("cache.hit_ratio"))?;
+    let scale = Scale::linear(0.0, 1.0, LEFT, WIDTH - 110.0);
+    let order = by(outcome, |summary| -summary.value("cache.hit_ratio"));
+    let subtitle = "Share of requests whose answer was in the cache of the server they were sent to. Longer is better.";
+    let label = |value: f64| format!("{:.0} %", value * 100.0);
+    Some(sheet(outcome, subtitle, "cache hit ratio", &order, scale, label, |canvas, middles| {
+        for (&which, &y) in order.iter().zip(middles) {
+            let summary = &outcome.summaries[which];
+            let Some(hits) = summary.metric("cache.hit_ratio").map(|metric| metric.estimate()) else { continue };
+            let colour = if summary.oracle { SKY } else { BLUE };
+            canvas.rect((LEFT, y - 9.0), (scale.at(hits.value), y + 9.0), colour, 1.0);
+            if hits.low.is_finite() {
+                canvas.line(&[(scale.at(hits.low), y), (scale.at(hits.high), y)], 2.0, INK, (0, 0));
+            }
+            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &percent(hits.value));
+        }
+    }))
+}

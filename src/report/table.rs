@@ -1,0 +1,201 @@
+//! The terminal's table: a row per strategy, the best first, in words that a student understands.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, presets};
+
+use super::Outcome;
+use crate::measure::{Comparison, Summary, compare};
+use crate::units::human_seconds;
+
+/// An empty table in the house's style: a line under the header and one at each end.
+pub fn plain(width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
+    table
+}
+
+/// The measure that ranks.
+const RANKED_BY: &str = "latency.p99";
+
+/// How to read the table; printed once under all of them.
+pub const LEGEND: &str = "\
+mean, p50, p99, p99.9  time from sending a request to its answer; p99: one request in a hundred takes longer
+failed                 share of requests without a good answer
+even                   Jain's index of requests against the strength of the servers; 1 is perfectly even
+cache                  share of look-ups that found the answer in the server's cache
+verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell";
+
+/// A table for a scenario, followed by a sentence that says what it shows.
+pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String {
+    let stands = compare(&outcome.summaries, RANKED_BY);
+    let cached = outcome.summaries.iter().any(|summary| summary.metric("cache.hit_ratio").is_some());
+    let mut table = plain(width);
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    // Where paths lead to several pools, what each of them feels says more than the whole.
+    let pools: Vec<&str> = entry_pools(outcome);
+    let whole: &[(&str, &str)] = match pools[..] {
+        [] => &[("mean", "latency.mean"), ("p50", "latency.p50"), ("p99", "latency.p99"), ("p99.9", "latency.p999")],
+        _ => &[("mean", "latency.mean"), ("p99", "latency.p99")],
+    };
+    let mut header = vec!["strategy".to_owned()];
+    header.extend(whole.iter().map(|(name, _)| (*name).to_owned()));
+    header.push("failed".to_owned());
+    header.extend(pools.iter().flat_map(|pool| [format!("{pool} p99"), format!("{pool} failed")]));
+    header.push("even".to_owned());
+    header.extend(cached.then(|| "cache".to_owned()));
+    header.push("verdict".to_owned());
+    table.set_header(header.iter().map(|name| bold(Cell::new(name), colour)));
+
+    for i in ranking(outcome, &stands) {
+        let summary = &outcome.summaries[i];
+        let best = stands[i] == Some(Comparison::Best);
+        let mark = |cell: Cell| if best && colour { cell.fg(Color::Green).add_attribute(Attribute::Bold) } else { cell };
+        let name = if summary.oracle { format!("{} (baseline)", summary.label) } else { summary.label.clone() };
+        let mut cells = vec![mark(Cell::new(name))];
+        for (_, metric) in whole {
+            cells.push(mark(Cell::new(human_seconds(summary.value(metric)))));
+        }
+        let failed = |prefix: &str| {
+            percent(summary.value(&format!("{prefix}errors.ratio")) + summary.value(&format!("{prefix}unfinished.ratio")))
+        };
+        cells.push(mark(Cell::new(failed(""))));
+        for pool in &pools {
+            cells.push(mark(Cell::new(human_seconds(summary.value(&format!("{pool}.latency.p99"))))));
+            cells.push(mark(Cell::new(failed(&format!("{pool}.")))));
+        }
+        cells.push(mark(Cell::new(decimal(summary.value("fairness.jain")))));
+        if cached {
+            cells.push(mark(Cell::new(percent(summary.value("cache.hit_ratio")))));
+        }
+        let cells = cells.into_iter().enumerate().map(|(column, cell)| {
+            cell.set_alignment(if column == 0 { CellAlignment::Left } else { CellAlignment::Right })
+        });
+        table.add_row(cells.chain([mark(Cell::new(verdict(summary, stands[i])))]).collect::<Vec<_>>());
+    }
+    format!("{table}\n{}", sentence(outcome, &stands))
+}
+
+/// Pools that have latencies of their own.
+fn entry_pools<'a>(outcome: &'a Outcome<'_>) -> Vec<&'a str> {
+    let has = |pool: &str| outcome.summaries.iter().any(|s| s.metric(&format!("{pool}.latency.p99")).is_some());
+    outcome.scenario.model.pools.iter().map(|pool| pool.name.as_str()).filter(|pool| has(pool)).collect()
+}
+
+fn bold(cell: Cell, colour: bool) -> Cell {
+    if colour { cell.add_attribute(Attribute::Bold) } else { cell }
+}
+
+/// The best first, those that fail more after all others, baselines last.
+fn ranking(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
+    let key = |i: usize| match stands[i] {
+        _ if outcome.summaries[i].oracle => (2, 0.0),
+        Some(Comparison::Fails(more)) => (1, more),
+        _ => (0, Some(outcome.summaries[i].value(RANKED_BY)).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY)),
+    };
+    order.sort_by(|&a, &b| key(a).0.cmp(&key(b).0).then(key(a).1.total_cmp(&key(b).1)));
+    order
+}
+
+fn verdict(summary: &Summary, stands: Option<Comparison>) -> String {
+    match stands {
+        _ if summary.oracle => "sees what no balancer can".to_owned(),
+        Some(Comparison::Best) => "best".to_owned(),
+        Some(Comparison::Tied) => "ties with the best".to_owned(),
+        Some(Comparison::Worse(times)) => format!("{} slower", times_text(times)),
+        Some(Comparison::Unknown(times)) => format!("{} (one run proves nothing)", times_text(times)),
+        Some(Comparison::Fails(more)) => format!("loses {} more requests", percent(more)),
+        None => "nothing to compare".to_owned(),
+    }
+}
+
+fn times_text(times: f64) -> String {
+    if times < 1.095 { format!("{:.0} %", (times - 1.0) * 100.0) } else { format!("{times:.1} times") }
+}
+
+/// "Lowest p99: p2c, 45 ms. The highest, random, is 2.3 times that. …"
+fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
+    let Some(best) = stands.iter().position(|s| *s == Some(Comparison::Best)) else {
+        return "No strategy finished any request in good order.".to_owned();
+    };
+    let best = &outcome.summaries[best];
+    let mut text = format!("Lowest p99: {} with {}", best.label, human_seconds(best.value(RANKED_BY)));
+    let ties: Vec<&str> = outcome
+        .summaries
+        .iter()
+        .zip(stands)
+        .filter(|(summary, s)| **s == Some(Comparison::Tied) && !summary.oracle)
+        .map(|(summary, _)| summary.label.as_str())
+        .collect();
+    if !ties.is_empty() {
+        text += &format!(" (tied: {})", ties.join(", "));
+    }
+    let worst = outcome
+        .summaries
+        .iter()
+        .zip(stands)
+        .filter_map(|(summary, s)| match s {
+            Some(Comparison::Worse(times)) if !summary.oracle => Some((*times, summary)),
+            _ => None,
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((times, summary)) = worst {
+        let much = if times < 1.095 { format!("{:.0} % more", (times - 1.0) * 100.0) } else { format!("{times:.1} times as much") };
+        text += &format!("; {} needs {much}", summary.label);
+    }
+    let failing = stands.iter().filter(|s| matches!(s, Some(Comparison::Fails(_)))).count();
+    if failing > 0 {
+        let words = if failing == 1 { "one strategy loses" } else { "others lose" };
+        text += &format!("; {words} more requests and {} not ranked", if failing == 1 { "is" } else { "are" });
+    }
+    text + "."
+}
+
+/// `0.12 %`, with a dash for what does not exist.
+pub fn percent(share: f64) -> String {
+    match share {
+        s if !s.is_finite() => "–".to_owned(),
+        0.0 => "0".to_owned(),
+        s if s < 0.0001 => "<0.01 %".to_owned(),
+        s if s < 0.1 => format!("{:.2} %", s * 100.0),
+        s => format!("{:.1} %", s * 100.0),
+    }
+}
+
+fn decimal(value: f64) -> String {
+    if value.is_finite() { format!("{value:.3}") } else { "–".to_owned() }
+}
+
+/// Where it failed, by cause, over all strategies: for the note under a table whose failures need an explanation.
+pub fn failures(outcome: &Outcome<'_>) -> Option<String> {
+    let mut causes: BTreeMap<&str, f64> = BTreeMap::new();
+    for summary in &outcome.summaries {
+        for metric in &summary.metrics {
+            let cause = match metric.name.as_str() {
+                "errors.error" => "answered with an error",
+                "errors.rejected" => "turned away by a full queue",
+                "errors.no_server" => "no server left to try",
+                "errors.reset" => "connection refused or reset",
+                "errors.timed_out" => "timed out",
+                "errors.unreachable" => "balancer not reachable",
+                "unfinished.ratio" => "not finished when the run ended",
+                _ => continue,
+            };
+            let worst = causes.entry(cause).or_default();
+            *worst = worst.max(metric.estimate().value);
+        }
+    }
+    let list: Vec<String> =
+        causes.iter().filter(|(_, share)| **share > 0.0).map(|(cause, share)| format!("{cause} (up to {})", percent(*share))).collect();
+    (!list.is_empty()).then(|| format!("Failed: {}.", list.join(", ")))
+}
