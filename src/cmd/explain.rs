@@ -42,6 +42,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
         section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
     }
     section("Variant", wrap(doc.variant, "  "));
+    section("Others say", wrap(&format!("{} (or mean something like it)", doc.aliases.join(", ")), "  "));
     section("When it fails", wrap(doc.fails, "  "));
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));
     section("Source", wrap(doc.source, "  "));

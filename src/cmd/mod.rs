@@ -120,8 +120,8 @@ impl Terminal {
             }
         } && (matches!(colour, Colour::Always) || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
         let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-        // Through the table library's own measure, so that both agree; a pipe gets a width that fits a log.
-        let width = if out { comfy_table::Table::new().width() } else { Some(132) };
+        // Through the table library's own measure, so that both agree; in a pipe nothing is wrapped.
+        let width = if out { comfy_table::Table::new().width() } else { None };
         Terminal { out: wanted(out), err: wanted(err), width }
     }
 

@@ -14,6 +14,8 @@ use crate::rng::Rng;
 pub struct Doc {
     /// The field's name for it, in one line.
     pub title: &'static str,
+    /// What others call it, or something like it: for suggestions, not for files.
+    pub aliases: &'static [&'static str],
     /// Whose variant this is: names such as "least connections" mean several algorithms.
     pub variant: &'static str,
     /// What it does and why, for a reader who meets it for the first time.
@@ -112,6 +114,9 @@ pub fn find(name: &str) -> Option<&'static Row> {
 /// The name in the catalogue that `name` was most likely meant to be.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let plain = name.to_lowercase().replace(['-', ' '], "_");
+    if let Some(row) = CATALOGUE.iter().find(|row| row.doc.aliases.contains(&plain.as_str())) {
+        return Some(row.name);
+    }
     CATALOGUE
         .iter()
         .map(|row| (strsim::jaro_winkler(&plain, row.name), row.name))

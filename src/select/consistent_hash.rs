@@ -41,6 +41,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Consistent hash (ring)",
+    aliases: &["ring_hash", "ketama", "hash", "ring"],
     variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight); nginx gives up after 20 dead servers \
               and goes round robin, this one walks on",
     idea: "Every server owns many small arcs of a circle and a key belongs to the arc it falls on. All requests for a key \

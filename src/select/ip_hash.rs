@@ -28,6 +28,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "IP hash",
+    aliases: &["source", "source_hash", "source_ip", "client_ip"],
     variant: "nginx `ip_hash`: 113-multiplier hash modulo 6271 over the first three octets of IPv4 or all of IPv6; \
               a server that is down is passed by hashing again, up to 20 times, then smooth round robin",
     idea: "The same client address always leads to the same server, which has its answers cached and its session at \

@@ -14,6 +14,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Least request (least connections)",
+    aliases: &["least_conn", "least_connections", "leastconn", "jsq", "join_shortest_queue"],
     variant: "full scan; score as nginx `least_conn` (requests in flight / weight); ties drawn at random in proportion to \
               weight (Envoy's FULL_SCAN and Caddy draw them evenly, nginx takes turns)",
     idea: "Send the request where the fewest are under way. A slow server keeps its requests longer, so its count stays \

@@ -45,6 +45,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Load report (selection by performance)",
+    aliases: &["performance", "least_load", "weighted_response_time", "orca"],
     variant: "ours: A58's capacity estimate, a response-time factor, and a choice of two by own requests per learned weight",
     idea: "Health checks and reports say what each server handled, how fast, and how busy that made it. Traffic over \
            utilisation is what it could handle at full use: that is its weight, learned and not configured. A server \

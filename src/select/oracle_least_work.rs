@@ -15,6 +15,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Oracle: least work left",
+    aliases: &["oracle", "least_work", "lwl"],
     variant: "a baseline of the simulator's: true work, its own requests on the way included; ties drawn at random; \
               caches are not considered",
     idea: "The choice one would make if every server told the truth at once: go where the present work ends first. \

@@ -25,6 +25,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Power of two choices (d choices)",
+    aliases: &["power_of_two", "power_of_two_choices", "two_choices", "random_two", "random_choose"],
     variant: "nginx `random two`: distinct servers, drawn in proportion to weight, compared by requests / weight; \
               Envoy and gRPC sample with replacement and without weights",
     idea: "Look at two servers drawn by lot and take the less busy. Two looks instead of one shorten the queues \

@@ -41,11 +41,12 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Peak EWMA (power of two choices by latency)",
+    aliases: &["ewma", "least_time", "least_latency"],
     variant: "Finagle's and tower's cost, tower's decay on reading, Linkerd's failure penalty (its `penalize-failures`)",
     idea: "Of two servers drawn by lot, take the one where the wait promises to be shorter: its recent latency times the \
            requests already there. The average believes bad news at once and good news slowly. A failure counts as a \
            very slow answer, or a server that fails in a millisecond would look like the best of all.",
-    formula: "cost_i = latency_i * (in_flight_i + 1) / weight_i; sample > latency: latency := sample; \
+    formula: "cost_i = latency_i * (in_flight_i / w_i + 1), with w_i = weight over mean weight, by which servers are also drawn; sample > latency: latency := sample; \
               else latency := latency * e^(-dt/decay) + sample * (1 - e^(-dt/decay)); failed: sample := max(sample, failure_penalty)",
     params: &[
         ("choices", "servers sampled for each request, 1 to 16"),
@@ -90,16 +91,18 @@ const UNPROVEN: f64 = 1e15;
 
 impl PeakEwma {
     fn cost(&self, slot: u32, cx: &Context<'_>) -> f64 {
-        let in_flight = f64::from(cx.fleet.in_flight()[slot as usize]);
+        // Weights are in the draw already. Here they only say how much in flight is how much load: dividing the whole cost by
+        // them would count them twice, and a light server would never be chosen while all are idle.
+        let mean_weight = cx.fleet.total_weight() as f64 / cx.fleet.eligible().len() as f64;
+        let in_flight = f64::from(cx.fleet.in_flight()[slot as usize]) * mean_weight / f64::from(cx.fleet.weight(slot));
         let estimate = &self.latencies[slot as usize];
         let latency =
             if self.params.idle_decay { estimate.faded(cx.now, self.params.decay) } else { estimate.value() };
-        let cost = match latency {
+        match latency {
             Some(latency) => latency * (in_flight + 1.0),
             None if in_flight > 0.0 => UNPROVEN + in_flight,
             None => self.params.default_latency.0 as f64,
-        };
-        cost / f64::from(cx.fleet.weight(slot))
+        }
     }
 }
 

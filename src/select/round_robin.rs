@@ -24,6 +24,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Round robin",
+    aliases: &["rr", "cyclic"],
     variant: "Envoy with equal weights: a cursor per shard from a random start; ineligible servers are skipped",
     idea: "One after the other. Every server gets the same number of requests, and each gets them evenly spaced in time, \
            which is why it beats random: a server's arrivals are n times less irregular.",

@@ -15,6 +15,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (smooth)",
+    aliases: &["wrr", "smooth_wrr", "swrr"],
     variant: "nginx's default, 'smooth': weights 5, 1, 1 give a a b a c a a and not a a a a a b c (without nginx's own \
               failure penalty, which belongs to passive health checks)",
     idea: "In turn, but a stronger server has more turns. The smooth form interleaves them, so a heavy server does not get \

@@ -312,14 +312,14 @@ mod tests {
         while next < arrivals.len() || !left.is_empty() {
             let n = left.len() as f64;
             let first = left.iter().map(|&(_, work)| work).fold(f64::INFINITY, f64::min);
-            let departure = now + first * n / rate;
+            let departure = if left.is_empty() { f64::INFINITY } else { now + first * n / rate };
             let arrival = arrivals.get(next).map_or(f64::INFINITY, |a| a.0 as f64);
             let until = departure.min(arrival);
             for job in &mut left {
                 job.1 -= (until - now) * rate / n;
             }
             now = until;
-            if arrival <= departure {
+            if left.is_empty() || arrival <= departure {
                 left.push((next as u32, arrivals[next].1 as f64));
                 next += 1;
             } else {

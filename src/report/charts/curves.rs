@@ -25,7 +25,7 @@ fn style(outcome: &Outcome<'_>, which: usize) -> (plotters::style::RGBColor, (i3
 
 /// Share of requests slower than a latency, both scales logarithmic: the tail is as wide as the body.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
-    let (low, high) = log_range(outcome.summaries.iter().flat_map(|s| s.cdf.iter().skip(1).map(|point| point.1)))?;
+    let (low, high) = log_range(outcome.summaries.iter().flat_map(|s| s.cdf.iter().skip(3).map(|point| point.1)))?;
     let x = Scale::logarithmic(low, high, LEFT, RIGHT);
     let y = Scale::logarithmic(1e-4, 1.0, BOTTOM, TOP);
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
@@ -38,8 +38,7 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
             canvas.line(&[(x.at(tick), TOP), (x.at(tick), BOTTOM)], 1.0, GRID, (0, 0));
             canvas.text((x.at(tick), BOTTOM + 18.0), 12.0, Anchor::Middle, SOFT, &duration_label(tick));
         }
-        for (share, label) in [(1.0, "all"), (0.5, "half"), (0.1, "1 in 10"), (0.01, "1 in 100"), (1e-3, "1 in 1000"), (1e-4, "1 in 10⁴")] {
-            let label = if share == 1e-4 { "1 in 10000" } else { label };
+        for (share, label) in [(1.0, "all"), (0.5, "half"), (0.1, "1 in 10"), (0.01, "1 in 100"), (1e-3, "1 in 1000"), (1e-4, "1 in 10000")] {
             canvas.line(&[(LEFT, y.at(share)), (RIGHT, y.at(share))], 1.0, GRID, (0, 0));
             canvas.text((LEFT - 8.0, y.at(share)), 12.0, Anchor::Right, SOFT, label);
         }

@@ -8,7 +8,7 @@ const COLUMNS: usize = 3;
 const PANEL_HEIGHT: f64 = 168.0;
 const TOP: f64 = 92.0;
 const LEFT: f64 = 64.0;
-const GAP: f64 = 54.0;
+const GAP: f64 = 88.0;
 
 /// p99 over time as a line (logarithmic, left), share of failed requests as an area (right).
 pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {

@@ -1,0 +1,9 @@
+//! One integration binary: each module is a kind of promise.
+
+mod cli;
+mod conformance;
+mod determinism;
+mod golden;
+mod support;
+mod theory;
+mod tidy;

@@ -1,0 +1,80 @@
+//! What the tests share.
+
+use std::path::PathBuf;
+
+use evenkeel::fleet::Fleet;
+use evenkeel::rng::Rng;
+use evenkeel::scenario::Scenario;
+use evenkeel::select::{Context, Finished, Outcome, Pick, Request, Selector};
+use evenkeel::sim::record::RunRecord;
+use evenkeel::units::Nanos;
+
+/// The repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A scenario from TOML, which must be sound.
+pub fn scenario(source: &str) -> Scenario {
+    Scenario::parse("test", source, &|name| Err(format!("no file {name}"))).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// All replications of the only contestant.
+pub fn replications(scenario: &Scenario) -> Vec<RunRecord> {
+    let table = &scenario.contestants[0].table;
+    let run = |r| evenkeel::sim::run(&scenario.model, table, scenario.replication_seed(r), &|| false).unwrap();
+    (0..scenario.replications).map(run).collect()
+}
+
+/// A selector with what it needs around it, driven by hand.
+pub struct Bench {
+    pub selector: Box<dyn Selector>,
+    pub fleet: Fleet,
+    pub rng: Rng,
+    pub now: Nanos,
+}
+
+impl Bench {
+    pub fn new(strategy: &str, parameters: &str, weights: &[u32], seed: u64) -> Bench {
+        let source = if parameters.is_empty() { format!("s = {strategy:?}") } else { format!("s = {{ {strategy} = {{ {parameters} }} }}") };
+        #[derive(serde::Deserialize)]
+        struct Holder {
+            s: evenkeel::select::catalog::Strategy,
+        }
+        let holder: Holder = toml::from_str(&source).unwrap();
+        let mut rng = Rng::stream(seed, "test", 0);
+        let selector = holder.s.0.build(&mut rng);
+        let mut bench = Bench { selector, fleet: Fleet::of_weights(weights), rng, now: Nanos::ZERO };
+        bench.tell();
+        bench
+    }
+
+    /// Hands the fleet's changes on.
+    pub fn tell(&mut self) {
+        let changes = self.fleet.take_changes();
+        self.with(|selector, cx| selector.on_fleet(&changes, cx));
+    }
+
+    pub fn with<T>(&mut self, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>) -> T) -> T {
+        let mut cx = Context { now: self.now, fleet: &self.fleet, rng: &mut self.rng, truth: None };
+        call(self.selector.as_mut(), &mut cx)
+    }
+
+    /// Picks and counts the request as started.
+    pub fn pick(&mut self, request: &Request<'_>) -> Option<Pick> {
+        let pick = self.with(|selector, cx| selector.pick(request, cx))?;
+        self.fleet.started(pick.backend);
+        Some(pick)
+    }
+
+    pub fn finish(&mut self, pick: Pick, latency: Nanos, outcome: Outcome) {
+        self.fleet.ended(pick.backend);
+        let finished = Finished { backend: pick.backend, latency, outcome };
+        self.with(|selector, cx| selector.on_finish(&finished, cx));
+    }
+}
+
+/// Any request: client and key from a number.
+pub fn client(n: u64) -> std::net::IpAddr {
+    std::net::IpAddr::from((0x0a00_0000 | (evenkeel::rng::mix(n) as u32 & 0x00ff_ffff)).to_be_bytes())
+}

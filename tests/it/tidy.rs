@@ -1,0 +1,136 @@
+//! The repository tests itself: import direction, words, scenarios, docs.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::root;
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The rooms, each with those it may import from. Nothing may import a room that is not listed for it.
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
+    ("units", &[]),
+    ("math", &[]),
+    ("rng", &[]),
+    ("fleet", &["rng"]),
+    ("select", &["units", "rng", "math", "fleet"]),
+    ("policy", &["units", "rng", "math", "fleet"]),
+    ("config", &["units", "rng", "math", "fleet", "select", "policy"]),
+    ("sim", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
+    ("scenario", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim"]),
+    ("measure", &["units", "rng", "math", "sim", "scenario"]),
+    ("report", &["units", "math", "select", "sim", "scenario", "measure"]),
+    ("cmd", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim", "scenario", "measure", "report"]),
+];
+
+#[test]
+fn imports_run_one_way() {
+    let source = root().join("src");
+    for file in files(&source, "rs") {
+        let relative = file.strip_prefix(&source).unwrap();
+        let room = relative.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+        if matches!(room.as_str(), "lib" | "main") {
+            continue;
+        }
+        let (_, allowed) = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == room)
+            .unwrap_or_else(|| panic!("{} is in no known room: add it to the design and to this table", relative.display()));
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            for piece in code.split("crate::").skip(1) {
+                let target: String = piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let known = MAY_IMPORT.iter().any(|(name, _)| *name == target);
+                assert!(
+                    !known || target == room || allowed.contains(&target.as_str()),
+                    "{}:{}: `{room}` must not import `{target}`",
+                    relative.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pure_rooms_know_no_clock_no_thread_and_no_entropy() {
+    for room in ["units.rs", "math.rs", "rng.rs", "fleet.rs", "select", "policy", "config", "sim", "scenario", "measure"] {
+        let path = root().join("src").join(room);
+        for file in if path.is_dir() { files(&path, "rs") } else { vec![path] } {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for banned in ["std::time", "std::thread", "std::fs", "std::net::Tcp", "std::env", "rayon", "getrandom", "println!"] {
+                assert!(!text.contains(banned), "{}: {banned}", file.display());
+            }
+        }
+    }
+}
+
+/// Words that promise and do not keep.
+#[test]
+fn no_stubs() {
+    for file in files(&root().join("src"), "rs") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for banned in ["todo!", "unimplemented!", "FIXME", "TODO", "XXX", "dbg!"] {
+            assert!(!text.contains(banned), "{}: {banned}", file.display());
+        }
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//!"), "{}: a file opens with what it is", file.display());
+    }
+}
+
+#[test]
+fn every_scenario_asks_expects_and_has_its_reference_results() {
+    let scenarios = files(&root().join("scenarios"), "toml");
+    assert!(scenarios.len() >= 10);
+    for file in scenarios {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(text.contains("question = \"\"\"\n"), "{name}: no prose");
+        assert!(text.contains("[[expect]]"), "{name}: nothing is expected");
+        let results = root().join("results").join(&name);
+        for part in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "manifest.json", "latency.png"] {
+            assert!(results.join(part).exists(), "{name}: the reference run has no {part}");
+        }
+    }
+}
+
+/// The results in the repository are of the scenarios in the repository.
+#[test]
+fn reference_results_are_of_these_scenarios() {
+    for file in files(&root().join("scenarios"), "toml") {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let source = std::fs::read_to_string(&file).unwrap();
+        let beside = |other: &str| std::fs::read_to_string(file.parent().unwrap().join(other)).map_err(|e| e.to_string());
+        let scenario = evenkeel::scenario::Scenario::parse(&name, &source, &beside).unwrap();
+        let manifest = std::fs::read(root().join("results").join(&name).join("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["scenario_sha256"], scenario.hash.as_str(), "{name}: run `cargo run --release -- run scenarios`");
+    }
+}
+
+#[test]
+fn the_readme_names_every_verb_scenario_and_strategy() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for verb in ["run", "check", "list", "explain", "import", "bench"] {
+        assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
+    }
+    for row in evenkeel::select::catalog::CATALOGUE {
+        assert!(readme.contains(&format!("`{}`", row.name)), "{}", row.name);
+    }
+    for file in files(&root().join("scenarios"), "toml") {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(readme.contains(&name), "{name}");
+    }
+}
