@@ -305,10 +305,7 @@ mod tests {
         fleet.set_healthy(id, true);
         assert_eq!(fleet.eligible(), [0], "a weight of zero gets nothing");
         fleet.set_weight(id, 2);
-        assert_eq!(
-            fleet.take_changes(),
-            [Change::Down(id), Change::Weight(id), Change::Weight(id), Change::Up(id)]
-        );
+        assert_eq!(fleet.take_changes(), [Change::Down(id), Change::Weight(id), Change::Weight(id), Change::Up(id)]);
         assert_eq!(fleet.total_weight(), 3);
     }
 

@@ -1,16 +1,16 @@
 //! evenkeel
 #![forbid(unsafe_code)]
-pub mod fleet;
-pub mod math;
-pub mod rng;
-pub mod select;
-pub mod units;
-pub mod policy;
-pub mod sim;
-pub mod config;
-pub mod scenario;
-pub mod measure;
-#[cfg(feature = "cli")]
-pub mod report;
 #[cfg(feature = "cli")]
 pub mod cmd;
+pub mod config;
+pub mod fleet;
+pub mod math;
+pub mod measure;
+pub mod policy;
+#[cfg(feature = "cli")]
+pub mod report;
+pub mod rng;
+pub mod scenario;
+pub mod select;
+pub mod sim;
+pub mod units;

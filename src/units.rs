@@ -272,7 +272,8 @@ mod tests {
 
     #[test]
     fn durations_rates_and_ratios_as_people_write_them() {
-        for (text, nanos) in [("5ms", 5_000_000), ("1.5 s", 1_500_000_000), ("250us", 250_000), ("2m", 120_000_000_000)] {
+        for (text, nanos) in [("5ms", 5_000_000), ("1.5 s", 1_500_000_000), ("250us", 250_000), ("2m", 120_000_000_000)]
+        {
             assert_eq!(text.parse(), Ok(Nanos(nanos)), "{text}");
         }
         assert_eq!("0".parse(), Ok(Nanos::ZERO));
@@ -284,7 +285,9 @@ mod tests {
 
     #[test]
     fn wrong_quantities_say_why() {
-        for (text, why) in [("5", "no unit"), ("-5ms", "negative"), ("5 parsecs", "not a unit"), ("fast", "not a duration")] {
+        for (text, why) in
+            [("5", "no unit"), ("-5ms", "negative"), ("5 parsecs", "not a unit"), ("fast", "not a duration")]
+        {
             let error = text.parse::<Nanos>().unwrap_err();
             assert!(error.contains(why), "{error}");
         }

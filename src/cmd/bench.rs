@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use comfy_table::CellAlignment;
 
-use super::{Failure, Terminal, say};
+use super::{Failure, Terminal, inputs, say};
 use crate::report::table;
 use crate::scenario::Scenario;
-use crate::select::catalog;
+use crate::select::catalog::{self, Table};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,12 @@ pub struct Args {
     /// Requests per run, about
     #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(10_000..=1_000_000_000))]
     requests: u64,
+    /// Servers, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "10,1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    servers: Vec<u32>,
+    /// Strategies, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "random,p2c,least_request")]
+    strategies: Vec<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +38,7 @@ pub struct Args {
 
 struct Case {
     servers: u32,
-    strategy: &'static str,
+    table: Table,
     scenario: Scenario,
     /// Million requests per second, one per round.
     rates: Vec<f64>,
@@ -40,17 +46,19 @@ struct Case {
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut cases = Vec::new();
-    for servers in [10, 1000] {
-        for strategy in ["random", "p2c", "least_request"] {
-            cases.push(Case { servers, strategy, scenario: scenario(servers, args.requests)?, rates: Vec::new() });
+    for &servers in &args.servers {
+        for strategy in &args.strategies {
+            let row = catalog::find(strategy).ok_or_else(|| inputs::unknown_strategy(strategy))?;
+            let scenario = scenario(servers, args.requests)?;
+            cases.push(Case { servers, table: (row.default)(), scenario, rates: Vec::new() });
         }
     }
     for round in 0..args.rounds {
         for case in &mut cases {
-            let table = (catalog::find(case.strategy).expect("in the catalogue").default)();
             let seed = case.scenario.replication_seed(round);
             let start = Instant::now();
-            let record = crate::sim::run(&case.scenario.model, &table, seed, &|| false).expect("nobody interrupts");
+            let record =
+                crate::sim::run(&case.scenario.model, &case.table, seed, &|| false).expect("nobody interrupts");
             let seconds = start.elapsed().as_secs_f64();
             verify(case, &record, args.requests)?;
             case.rates.push(record.requests as f64 / seconds / 1e6);
@@ -63,7 +71,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             .map(|case| {
                 let (min, median, max) = spread(&mut case.rates);
                 serde_json::json!({
-                    "servers": case.servers, "strategy": case.strategy, "unit": "requests/s per core",
+                    "servers": case.servers, "strategy": case.table.name(), "unit": "requests/s per core",
                     "min": min * 1e6, "median": median * 1e6, "max": max * 1e6, "rounds": args.rounds,
                 })
             })
@@ -77,7 +85,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let (min, median, max) = spread(&mut case.rates);
         let texts = [
             case.servers.to_string(),
-            case.strategy.to_owned(),
+            case.table.name().to_owned(),
             format!("{median:.2}"),
             format!("{min:.2}"),
             format!("{max:.2}"),
@@ -132,7 +140,8 @@ fn verify(case: &Case, record: &crate::sim::record::RunRecord, requests: u64) ->
     let arrivals = record.requests as f64 / requests as f64;
     // Both have a relative standard deviation of about 1/√requests, below 1 % from 10,000 requests on.
     if (busy - 0.9).abs() > 0.05 || (arrivals - 1.0).abs() > 0.1 {
-        let what = format!("{} with {} servers: utilisation {busy}, arrivals {arrivals}", case.strategy, case.servers);
+        let (name, servers) = (case.table.name(), case.servers);
+        let what = format!("{name} with {servers} servers: utilisation {busy}, arrivals {arrivals}");
         return Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")));
     }
     Ok(())

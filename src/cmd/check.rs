@@ -55,7 +55,11 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             for expect in &scenario.expects {
                 let verdict = verify(expect, &outcome);
                 let mut count = count.lock().expect("no worker panics");
-                if verdict.holds { count.0 += 1 } else { count.1 += 1 }
+                if verdict.holds {
+                    count.0 += 1
+                } else {
+                    count.1 += 1
+                }
                 if args.json {
                     say(serde_json::json!({
                         "scenario": scenario.name, "expect": expect.text, "because": expect.because,

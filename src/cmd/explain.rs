@@ -38,7 +38,8 @@ fn text(row: &Row, terminal: Terminal) -> String {
             format!("  {name} = {default}\n{}", wrap(meaning, &indent))
         });
         section("Parameters, with their defaults", lines.collect::<Vec<_>>().join("\n"));
-        let (name, value) = (doc.params[0].0, defaults.get(doc.params[0].0).map(ToString::to_string).unwrap_or_default());
+        let (name, value) =
+            (doc.params[0].0, defaults.get(doc.params[0].0).map(ToString::to_string).unwrap_or_default());
         section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
     }
     section("Variant", wrap(doc.variant, "  "));

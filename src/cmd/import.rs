@@ -39,7 +39,10 @@ pub fn import(args: &Args) -> Result<(), Failure> {
     let output = args.output.clone().unwrap_or_else(|| default_output(&args.log));
     for path in [Some(&output), args.scenario.as_ref()].into_iter().flatten() {
         if path.exists() && !args.force {
-            return Err(Failure::Usage(format!("`{}` exists\n  help: choose another name, or --force", path.display())));
+            return Err(Failure::Usage(format!(
+                "`{}` exists\n  help: choose another name, or --force",
+                path.display()
+            )));
         }
     }
     let log = read(&args.log)?;
@@ -54,9 +57,15 @@ pub fn import(args: &Args) -> Result<(), Failure> {
     eprintln!("wrote {}", output.display());
     if let Some(scenario) = &args.scenario {
         output::write_whole(scenario, template(&imported, &output, scenario).as_bytes())?;
-        eprintln!("wrote {}: set the service times to what you know of your servers, then `evenkeel run {0}`", scenario.display());
+        eprintln!(
+            "wrote {}: set the service times to what you know of your servers, then `evenkeel run {0}`",
+            scenario.display()
+        );
     } else {
-        eprintln!("replay it with `arrivals = {{ replay = {{ file = \"{}\", speed = 10, loop = true }} }}`", file_name(&output));
+        eprintln!(
+            "replay it with `arrivals = {{ replay = {{ file = \"{}\", speed = 10, loop = true }} }}`",
+            file_name(&output)
+        );
     }
     Ok(())
 }
@@ -106,7 +115,10 @@ fn report(imported: &Imported) {
         imported.shared_seconds
     );
     if imported.out_of_order > 0 {
-        eprintln!("{} lines stood after a later stamp (logs are written when requests end) and were put in order", imported.out_of_order);
+        eprintln!(
+            "{} lines stood after a later stamp (logs are written when requests end) and were put in order",
+            imported.out_of_order
+        );
     }
     if imported.blank > 0 {
         eprintln!("{} blank lines", imported.blank);

@@ -12,7 +12,8 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let entries = std::fs::read_dir(path).map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
+            let entries =
+                std::fs::read_dir(path).map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
             let mut found: Vec<PathBuf> = entries
                 .filter_map(|entry| Some(entry.ok()?.path()))
                 .filter(|file| file.extension().is_some_and(|extension| extension == "toml"))
@@ -40,7 +41,10 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Scenario>, boo
         match load_one(&file) {
             Ok(scenario) if scenarios.iter().any(|other| other.name == scenario.name) => {
                 let name = &scenario.name;
-                eprintln!("error: two scenarios are called `{name}`; their results would overwrite each other: {}\n", file.display());
+                eprintln!(
+                    "error: two scenarios are called `{name}`; their results would overwrite each other: {}\n",
+                    file.display()
+                );
                 failed = true;
             }
             Ok(scenario) => scenarios.push(scenario),
@@ -59,7 +63,9 @@ fn load_one(file: &Path) -> Result<Scenario, Box<Diagnostic>> {
     let source = match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(source)) => source,
         Ok(Err(_)) => return Err(wrong(String::new(), vec![Problem::of_file("the file is not UTF-8 text")])),
-        Err(error) => return Err(wrong(String::new(), vec![Problem::of_file(format!("the file cannot be read: {error}"))])),
+        Err(error) => {
+            return Err(wrong(String::new(), vec![Problem::of_file(format!("the file cannot be read: {error}"))]));
+        }
     };
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let beside = |name: &str| {
@@ -88,12 +94,8 @@ pub fn choose(scenarios: &mut [Scenario], names: &[String]) -> Result<(), Failur
     for scenario in scenarios {
         let mut chosen = Vec::new();
         for name in names {
-            let matching: Vec<Contestant> = scenario
-                .contestants
-                .iter()
-                .filter(|c| c.label == *name || c.table.name() == name)
-                .cloned()
-                .collect();
+            let matching: Vec<Contestant> =
+                scenario.contestants.iter().filter(|c| c.label == *name || c.table.name() == name).cloned().collect();
             match (matching.is_empty(), catalog::find(name)) {
                 (true, Some(row)) => chosen.push(Contestant::new((row.default)())),
                 _ => chosen.extend(matching),

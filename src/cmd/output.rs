@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::report::Outcome;
 use crate::report::charts;
 use crate::report::files::{self, Machine, Provenance};
-use crate::report::Outcome;
 
 /// Where and how this program runs now.
 pub fn provenance() -> Provenance {

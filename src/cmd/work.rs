@@ -61,7 +61,9 @@ pub fn work<'a>(
             let scenario = &scenarios[s];
             bar.set_message(scenario.name.clone());
             let table = &scenario.contestants[c].table;
-            let Ok(record) = crate::sim::run(&scenario.model, table, scenario.replication_seed(r), &stopped) else { return };
+            let Ok(record) = crate::sim::run(&scenario.model, table, scenario.replication_seed(r), &stopped) else {
+                return;
+            };
             let finished = desks[s].lock().expect("no worker panics").take_in(scenario, c, r, record);
             bar.inc(1);
             if let Some(summaries) = finished {

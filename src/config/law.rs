@@ -311,8 +311,12 @@ impl Alias {
     /// One item.
     #[inline]
     pub fn sample(&self, source: &mut impl Source) -> u32 {
-        let i = source.below(self.cut.len() as u64) as usize;
-        if source.unit() < self.cut[i] { i as u32 } else { self.alias[i] }
+        // One draw for both: the item is the whole part of u·n, the coin its fraction. What 64 bits cannot divide evenly is a
+        // bias of n / 2^64.
+        let product = u128::from(source.bits()) * self.cut.len() as u128;
+        let (i, fraction) = ((product >> 64) as usize, product as u64);
+        let coin = (fraction >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0);
+        if coin < self.cut[i] { i as u32 } else { self.alias[i] }
     }
 }
 
@@ -347,9 +351,7 @@ mod tests {
             }),
             (
                 Law::BoundedPareto { shape: 1.5, low: ms(1), high: ms(1000) },
-                Box::new(|x| {
-                    if x <= 1.0 { 0.0 } else { (1.0 - x.powf(-1.5)) / (1.0 - 1000f64.powf(-1.5)) }
-                }),
+                Box::new(|x| if x <= 1.0 { 0.0 } else { (1.0 - x.powf(-1.5)) / (1.0 - 1000f64.powf(-1.5)) }),
             ),
         ]
     }

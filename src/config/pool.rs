@@ -233,7 +233,8 @@ impl PoolTable {
                 let stem = t.name.get_ref();
                 let name = if *t.count.get_ref() == 1 { stem.clone() } else { format!("{stem}-{i}") };
                 if servers.iter().any(|s| s.name == name) {
-                    problems.push(Problem::at(t.name.span(), format!("there is already a server `{name}` in this pool")));
+                    problems
+                        .push(Problem::at(t.name.span(), format!("there is already a server `{name}` in this pool")));
                     break;
                 }
                 servers.push(Server {
@@ -252,8 +253,13 @@ impl PoolTable {
         } else if weight == 0 {
             let first = self.servers.get_ref().iter().find(|table| table.get_ref().weight.span().end > 0);
             let span = first.map_or(self.servers.span(), |table| table.get_ref().weight.span());
-            let message = format!("every server of pool `{}` has a weight of zero: nothing could ever be sent", self.name.get_ref());
-            problems.push(Problem::at(span, message).help("a weight of zero drains a server; give at least one a weight of 1"));
+            let message = format!(
+                "every server of pool `{}` has a weight of zero: nothing could ever be sent",
+                self.name.get_ref()
+            );
+            problems.push(
+                Problem::at(span, message).help("a weight of zero drains a server; give at least one a weight of 1"),
+            );
         }
         servers
     }

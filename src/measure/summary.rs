@@ -164,8 +164,7 @@ fn metrics(scenario: &Scenario, runs: &[RunRecord]) -> Vec<Metric> {
             add(&name("queue.mean"), "1", &|run| mean(run.servers[p].iter().map(|s| s.number)));
             if pool.servers.iter().any(|server| server.cache.is_some()) {
                 add(&name("cache.hit_ratio"), "1", &|run| {
-                    let (hits, misses) =
-                        run.servers[p].iter().fold((0, 0), |(h, m), s| (h + s.hits, m + s.misses));
+                    let (hits, misses) = run.servers[p].iter().fold((0, 0), |(h, m), s| (h + s.hits, m + s.misses));
                     ratio(hits, hits + misses)
                 });
             }

@@ -49,15 +49,36 @@ pub fn servers(outcome: &Outcome<'_>) -> csv::Result<Vec<u8>> {
     let name = &outcome.scenario.name;
     rows(
         &[
-            "scenario", "point", "strategy", "pool", "server", "weight", "capacity", "requests", "share",
-            "load_over_capacity", "utilisation", "queue", "time_in_server_s", "errors", "cache_hit_ratio",
+            "scenario",
+            "point",
+            "strategy",
+            "pool",
+            "server",
+            "weight",
+            "capacity",
+            "requests",
+            "share",
+            "load_over_capacity",
+            "utilisation",
+            "queue",
+            "time_in_server_s",
+            "errors",
+            "cache_hit_ratio",
         ],
         outcome.summaries.iter().flat_map(|summary| {
             summary.servers.iter().map(move |s| {
                 let texts = [name.as_str(), POINT, &summary.label, &s.pool, &s.server].map(str::to_owned);
                 let numbers = [
-                    f64::from(s.weight), s.capacity, s.requests, s.share, s.load, s.utilisation, s.number, s.residence,
-                    s.errors, s.hit_ratio,
+                    f64::from(s.weight),
+                    s.capacity,
+                    s.requests,
+                    s.share,
+                    s.load,
+                    s.utilisation,
+                    s.number,
+                    s.residence,
+                    s.errors,
+                    s.hit_ratio,
                 ];
                 texts.into_iter().chain(numbers.map(number)).collect()
             })
@@ -70,8 +91,15 @@ pub fn timeseries(outcome: &Outcome<'_>) -> csv::Result<Vec<u8>> {
     let name = &outcome.scenario.name;
     rows(
         &[
-            "scenario", "point", "strategy", "time_s", "goodput_per_s", "errors_per_s", "latency_mean_s",
-            "latency_p99_s", "in_system",
+            "scenario",
+            "point",
+            "strategy",
+            "time_s",
+            "goodput_per_s",
+            "errors_per_s",
+            "latency_mean_s",
+            "latency_p99_s",
+            "in_system",
         ],
         outcome.summaries.iter().flat_map(|summary| {
             summary.series.iter().map(move |p| {

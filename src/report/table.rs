@@ -59,14 +59,17 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     for i in ranking(outcome, &stands) {
         let summary = &outcome.summaries[i];
         let best = stands[i] == Some(Comparison::Best);
-        let mark = |cell: Cell| if best && colour { cell.fg(Color::Green).add_attribute(Attribute::Bold) } else { cell };
+        let mark =
+            |cell: Cell| if best && colour { cell.fg(Color::Green).add_attribute(Attribute::Bold) } else { cell };
         let name = if summary.oracle { format!("{} (baseline)", summary.label) } else { summary.label.clone() };
         let mut cells = vec![mark(Cell::new(name))];
         for (_, metric) in whole {
             cells.push(mark(Cell::new(human_seconds(summary.value(metric)))));
         }
         let failed = |prefix: &str| {
-            percent(summary.value(&format!("{prefix}errors.ratio")) + summary.value(&format!("{prefix}unfinished.ratio")))
+            percent(
+                summary.value(&format!("{prefix}errors.ratio")) + summary.value(&format!("{prefix}unfinished.ratio")),
+            )
         };
         cells.push(mark(Cell::new(failed(""))));
         for pool in &pools {
@@ -150,7 +153,11 @@ fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
         })
         .max_by(|a, b| a.0.total_cmp(&b.0));
     if let Some((times, summary)) = worst {
-        let much = if times < 1.095 { format!("{:.0} % more", (times - 1.0) * 100.0) } else { format!("{times:.1} times as much") };
+        let much = if times < 1.095 {
+            format!("{:.0} % more", (times - 1.0) * 100.0)
+        } else {
+            format!("{times:.1} times as much")
+        };
         text += &format!("; {} needs {much}", summary.label);
     }
     let failing = stands.iter().filter(|s| matches!(s, Some(Comparison::Fails(_)))).count();
@@ -195,7 +202,10 @@ pub fn failures(outcome: &Outcome<'_>) -> Option<String> {
             *worst = worst.max(metric.estimate().value);
         }
     }
-    let list: Vec<String> =
-        causes.iter().filter(|(_, share)| **share > 0.0).map(|(cause, share)| format!("{cause} (up to {})", percent(*share))).collect();
+    let list: Vec<String> = causes
+        .iter()
+        .filter(|(_, share)| **share > 0.0)
+        .map(|(cause, share)| format!("{cause} (up to {})", percent(*share)))
+        .collect();
     (!list.is_empty()).then(|| format!("Failed: {}.", list.join(", ")))
 }

@@ -167,7 +167,10 @@ impl Builder<'_> {
             if let Some(strategy) = &t.strategy
                 && strategy.get_ref().0.row().doc.oracle
             {
-                self.problem(strategy.span(), "an oracle is a baseline to compare with, not a strategy to run a pool by");
+                self.problem(
+                    strategy.span(),
+                    "an oracle is a baseline to compare with, not a strategy to run a pool by",
+                );
             }
             pools.push(Pool {
                 name: names[i].clone(),
@@ -382,8 +385,9 @@ impl Builder<'_> {
                 (fullest > 0.0).then(|| share / fullest)
             }
             _ => {
-                self.problem(place, "say how much comes: either `rate` or `load`").help =
-                    Some("for example { poisson = { rate = \"900/s\" } } or { poisson = { load = \"80%\" } }".to_owned());
+                self.problem(place, "say how much comes: either `rate` or `load`").help = Some(
+                    "for example { poisson = { rate = \"900/s\" } } or { poisson = { load = \"80%\" } }".to_owned(),
+                );
                 None
             }
         }
@@ -401,9 +405,8 @@ impl Builder<'_> {
             self.problem(speed.span(), "`speed` must be above zero");
             return None;
         }
-        let recording = (self.files)(file.get_ref()).and_then(|text| {
-            workload_file::read(&text).map_err(|error| format!("`{}`, {error}", file.get_ref()))
-        });
+        let recording = (self.files)(file.get_ref())
+            .and_then(|text| workload_file::read(&text).map_err(|error| format!("`{}`, {error}", file.get_ref())));
         let recording = match recording {
             Ok(recording) => recording,
             Err(message) => {
@@ -428,7 +431,8 @@ impl Builder<'_> {
             recorded.push((Path { path: path.clone(), pool, service, per_byte, keys }, count));
         }
         *paths = recorded;
-        let entry = |&(arrival, client, path, bytes): &(Nanos, u32, u32, u32)| Recorded { arrival, client, path, bytes };
+        let entry =
+            |&(arrival, client, path, bytes): &(Nanos, u32, u32, u32)| Recorded { arrival, client, path, bytes };
         let entries: Vec<Recorded> = recording.entries.iter().map(entry).collect();
         let (first, last) = (entries.first()?.arrival, entries.last()?.arrival);
         // The next round starts one mean gap after the last request.
@@ -581,7 +585,10 @@ impl Builder<'_> {
             return match member.parse::<u32>() {
                 Ok(number) if (1..=balancers).contains(&number) => vec![Target::Balancer(number - 1)],
                 _ => {
-                    self.problem(target.span(), format!("there is no balancer `{member}`: they are numbered from 1 to {balancers}"));
+                    self.problem(
+                        target.span(),
+                        format!("there is no balancer `{member}`: they are numbered from 1 to {balancers}"),
+                    );
                     Vec::new()
                 }
             };
@@ -598,7 +605,8 @@ impl Builder<'_> {
             Some(server) => vec![Target::Server { pool, server }],
             None => {
                 let help = did_you_mean(member, servers.iter().map(|server| server.name.as_str()));
-                self.problem(target.span(), format!("there is no server `{member}` in pool `{group}`")).help = Some(help);
+                self.problem(target.span(), format!("there is no server `{member}` in pool `{group}`")).help =
+                    Some(help);
                 Vec::new()
             }
         }
@@ -665,9 +673,10 @@ impl Builder<'_> {
         let tables = table.pools.get_ref();
         // A cache can save work, at best down to the cost of a hit.
         let relief = |pool: usize| {
-            let caches = tables[pool].get_ref().servers.get_ref().iter().map(|server| {
-                server.get_ref().cache.as_ref().map_or(1.0, |cache| cache.get_ref().hit_cost.0.min(1.0))
-            });
+            let caches =
+                tables[pool].get_ref().servers.get_ref().iter().map(|server| {
+                    server.get_ref().cache.as_ref().map_or(1.0, |cache| cache.get_ref().hit_cost.0.min(1.0))
+                });
             caches.fold(1.0, f64::min)
         };
         for (pool, &(work, capacity)) in demand.iter().enumerate().take(tables.len()) {
@@ -680,7 +689,8 @@ impl Builder<'_> {
                 );
                 let place = self.amount_span(table);
                 self.problem(place, message).help = Some(
-                    "lower the rate, add servers, or say `allow_overload = true` if overload is the question".to_owned(),
+                    "lower the rate, add servers, or say `allow_overload = true` if overload is the question"
+                        .to_owned(),
                 );
             }
         }

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let line = |arrival, client: &str, path: &str| Line { arrival, client: client.into(), path: path.into(), bytes: 7 };
+        let line =
+            |arrival, client: &str, path: &str| Line { arrival, client: client.into(), path: path.into(), bytes: 7 };
         let text = write(&[line(0.5, "10.0.0.1", "/a,b"), line(0.25, "host \"x\"", "/a,b")]).unwrap();
         let recording = read(&text).unwrap();
         assert_eq!(recording.paths, ["/a,b"]);

@@ -60,7 +60,10 @@ pub(super) const DOC: Doc = Doc {
         ("latency_bias", "how strongly a response time above the median pushes traffic away; 0 ignores response times"),
         ("update", "weights are worked out anew this often"),
         ("expiry", "a server that has reported and then is silent for this long is held to be in trouble"),
-        ("floor", "least weight of a struggling server, as a share of the mean weight, so that its recovery is noticed"),
+        (
+            "floor",
+            "least weight of a struggling server, as a share of the mean weight, so that its recovery is noticed",
+        ),
     ],
     source: "gRPC proposal A58 (client-side weighted round robin); Netflix, 'Rethinking Netflix's Edge Load Balancing', 2018",
     cost: "O(d log n) per pick, O(n log n) per update",

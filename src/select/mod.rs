@@ -175,6 +175,16 @@ impl Sample {
 #[inline]
 fn sample(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replacement: bool) -> Sample {
     let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
+    let n = cx.fleet.eligible().len() as u64;
+    if choices == 2 && n >= 2 && !replacement && request.tried.is_empty() && cx.fleet.uniform() {
+        // The common case without rejection: the second draw leaves out the first's place.
+        let first = cx.rng.below(n);
+        let second = cx.rng.below(n - 1);
+        let second = second + u64::from(second >= first);
+        let slot = |at: u64| cx.fleet.eligible()[at as usize];
+        (sample.slots[0], sample.slots[1], sample.len) = (slot(first), slot(second), 2);
+        return sample;
+    }
     while sample.len < choices.min(MOST_CHOICES) {
         let taken = if replacement { &[] } else { sample.as_slice() };
         let Some(slot) = draw_excluding(request, taken, cx) else { break };

@@ -70,7 +70,8 @@ impl Selector for P2c {
             let count = |slot: u32| u64::from(fleet.in_flight()[slot as usize]);
             count(a) * u64::from(fleet.weight(b)) > count(b) * u64::from(fleet.weight(a))
         };
-        let slot = sample.as_slice().iter().copied().reduce(|best, slot| if busier(best, slot) { slot } else { best })?;
+        let slot =
+            sample.as_slice().iter().copied().reduce(|best, slot| if busier(best, slot) { slot } else { best })?;
         cx.pick(slot)
     }
 }

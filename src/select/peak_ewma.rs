@@ -52,8 +52,14 @@ pub(super) const DOC: Doc = Doc {
         ("choices", "servers sampled for each request, 1 to 16"),
         ("decay", "time in which an old sample's weight falls by e"),
         ("default_latency", "latency assumed of a server that has not answered yet and has nothing under way"),
-        ("failure_penalty", "a failure counts as an answer that took at least this long; \"0s\" is the classic form, which failures attract"),
-        ("idle_decay", "let an estimate fade while nothing is heard (tower); false keeps it (no second chance for a server once slow)"),
+        (
+            "failure_penalty",
+            "a failure counts as an answer that took at least this long; \"0s\" is the classic form, which failures attract",
+        ),
+        (
+            "idle_decay",
+            "let an estimate fade while nothing is heard (tower); false keeps it (no second chance for a server once slow)",
+        ),
     ],
     source: "Finagle PeakEwma.scala; tower load/peak_ewma.rs; linkerd2-proxy load-biaser",
     cost: "O(d) with one exponential each",
@@ -96,8 +102,7 @@ impl PeakEwma {
         let mean_weight = cx.fleet.total_weight() as f64 / cx.fleet.eligible().len() as f64;
         let in_flight = f64::from(cx.fleet.in_flight()[slot as usize]) * mean_weight / f64::from(cx.fleet.weight(slot));
         let estimate = &self.latencies[slot as usize];
-        let latency =
-            if self.params.idle_decay { estimate.faded(cx.now, self.params.decay) } else { estimate.value() };
+        let latency = if self.params.idle_decay { estimate.faded(cx.now, self.params.decay) } else { estimate.value() };
         match latency {
             Some(latency) => latency * (in_flight + 1.0),
             None if in_flight > 0.0 => UNPROVEN + in_flight,

@@ -253,8 +253,9 @@ impl<'a> Engine<'a> {
             _ => Hop::Drawn,
         };
         let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
-        let inner: Vec<bool> =
-            (0..model.pools.len()).map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p))).collect();
+        let inner: Vec<bool> = (0..model.pools.len())
+            .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
+            .collect();
         let entries = model.pools.len() - inner.iter().filter(|&&i| i).count();
         let mut engine = Engine {
             model,
@@ -327,7 +328,14 @@ impl<'a> Engine<'a> {
                     }
                     let n = pool.servers.len();
                     let (health, reported) = (vec![health::State::default(); n], vec![Account::default(); n]);
-                    self.watches.push(Watch { fleet, pool: p as u32, balancer, health, reported, dispatchers: Vec::new() });
+                    self.watches.push(Watch {
+                        fleet,
+                        pool: p as u32,
+                        balancer,
+                        health,
+                        reported,
+                        dispatchers: Vec::new(),
+                    });
                 }
                 let number = self.dispatchers.len() as u32;
                 let fleet = self.watches.len() as u32 - 1;
@@ -350,7 +358,7 @@ impl<'a> Engine<'a> {
             let watch = &self.watches[f as usize];
             if let Some(rules) = &self.model.pools[watch.pool as usize].health {
                 for slot in 0..watch.fleet.slots() as u32 {
-                    let phase = phases.at(u64::from(f) << 32 | u64::from(slot)).unit();
+                    let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
                     let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
                     self.queue.push(at, Event::Check(f, slot));
                 }
@@ -359,7 +367,7 @@ impl<'a> Engine<'a> {
         for (p, pool) in self.model.pools.iter().enumerate() {
             if let Some(reports) = &pool.reports {
                 for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
-                    let phase = phases.at(u64::from(u32::MAX) << 32 | u64::from(server)).unit();
+                    let phase = phases.at(1 << 50 | u64::from(server)).unit();
                     let at = Nanos::from_nanos_f64(reports.interval.0 as f64 * phase);
                     self.queue.push(at, Event::Report(server));
                 }
@@ -391,7 +399,7 @@ impl<'a> Engine<'a> {
         if let Arrivals::Closed { think } = &self.model.arrivals {
             self.sent = vec![0; self.model.clients.addresses.len()];
             for client in 0..self.sent.len() as u32 {
-                let at = think.sample(&mut self.thinking.at(u64::from(client) << 40));
+                let at = think.sample(&mut self.thinking.at(u64::from(client) << 32));
                 self.queue.push(at, Event::Thought(client));
             }
         }
@@ -777,7 +785,9 @@ impl<'a> Engine<'a> {
         if server.discipline == Discipline::Fcfs {
             server.sum_of_ends -= u128::from(j.end.0);
         }
-        if j.missed && let Some(cache) = &mut server.cache {
+        if j.missed
+            && let Some(cache) = &mut server.cache
+        {
             cache.put(j.key, self.now);
         }
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
@@ -948,7 +958,7 @@ impl<'a> Engine<'a> {
         }
         if let Arrivals::Closed { think } = &self.model.arrivals {
             let sent = self.sent[client as usize];
-            let pause = think.sample(&mut self.thinking.at(u64::from(client) << 40 | sent));
+            let pause = think.sample(&mut self.thinking.at(u64::from(client) << 32 | sent));
             self.queue.push(self.now.saturating_add(pause), Event::Thought(client));
         }
     }
@@ -1139,7 +1149,8 @@ impl<'a> Engine<'a> {
                 FaultKind::Crash { silent } => (condition.up, condition.silent) = (false, silent),
                 FaultKind::Slow { factor } => condition.slowdown *= factor,
                 FaultKind::Errors { ratio, latency, fails_checks } => {
-                    (condition.error_ratio, condition.error_latency, condition.fails_checks) = (ratio, latency, fails_checks);
+                    (condition.error_ratio, condition.error_latency, condition.fails_checks) =
+                        (ratio, latency, fails_checks);
                 }
                 FaultKind::Drain => {}
             }
@@ -1200,7 +1211,10 @@ impl<'a> Engine<'a> {
             self.jobs[index as usize].version = job.version.wrapping_add(1);
             if job.stage == Stage::Calling {
                 // Nobody will be there when the second tier answers.
-                self.jobs.iter_mut().filter(|child| child.parent == index && child.wanted).for_each(|c| c.wanted = false);
+                self.jobs
+                    .iter_mut()
+                    .filter(|child| child.parent == index && child.wanted)
+                    .for_each(|c| c.wanted = false);
             }
             if silent {
                 self.lose(index);
@@ -1290,7 +1304,9 @@ impl<'a> Engine<'a> {
         for watch in &self.watches {
             for slot in 0..watch.fleet.slots() as u32 {
                 let counted = |job: &&Job| {
-                    job.counted && job.backend.slot == slot && std::ptr::eq(watch, &self.watches[self.dispatchers[job.dispatcher as usize].fleet as usize])
+                    job.counted
+                        && job.backend.slot == slot
+                        && std::ptr::eq(watch, &self.watches[self.dispatchers[job.dispatcher as usize].fleet as usize])
                 };
                 let expected = self.jobs.iter().filter(counted).count();
                 assert_eq!(watch.fleet.in_flight()[slot as usize] as usize, expected, "in-flight counts are off");

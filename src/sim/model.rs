@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-pub use crate::config::pool::{CacheSpec, Discipline, Server};
 use crate::config::law::{Alias, Sampler};
+pub use crate::config::pool::{CacheSpec, Discipline, Server};
 use crate::policy::health::Rules;
 use crate::select::catalog::Table;
 use crate::units::Nanos;

@@ -39,9 +39,20 @@ pub struct Workload<'a> {
 
 /// Open-loop arrival times.
 enum Clock<'a> {
-    Poisson { curve: &'a RateCurve, gaps: Keyed, at: f64, next: u64 },
-    Constant { gap: f64, next: u64 },
-    Replay { replay: &'a Replay, next: u64 },
+    Poisson {
+        curve: &'a RateCurve,
+        gaps: Keyed,
+        at: f64,
+        next: u64,
+    },
+    Constant {
+        gap: f64,
+        next: u64,
+    },
+    Replay {
+        replay: &'a Replay,
+        next: u64,
+    },
     /// Closed loop: completions make arrivals.
     None,
 }
@@ -115,7 +126,7 @@ impl<'a> Workload<'a> {
         let (id, client, recorded) = match origin {
             Origin::Any(id) => (id, model.clients.mix.sample(&mut self.clients.at(id)), None),
             // A closed loop numbers requests by client, so that what one client asks does not depend on the others.
-            Origin::Client(client, sent) => ((u64::from(client) << 40) | sent, client, None),
+            Origin::Client(client, sent) => ((u64::from(client) << 32) | sent, client, None),
             Origin::Recorded(id, entry) => {
                 let Arrivals::Replay(replay) = &model.arrivals else { unreachable!("only replays record") };
                 (id, replay.entries[entry].client, Some(replay.entries[entry]))
@@ -139,8 +150,8 @@ impl<'a> Workload<'a> {
         if let Some(entry) = recorded {
             demand += Nanos::from_nanos_f64(what.per_byte * f64::from(entry.bytes));
         }
-        let facts = at.0 ^ mix(demand.0) ^ mix(u64::from(client) << 32 | u64::from(path)) ^ key;
-        self.hash = mix(self.hash ^ mix(id)) ^ mix(facts);
+        let who = (u64::from(client) << 32 | u64::from(path)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.hash = mix(self.hash ^ at.0 ^ demand.0.rotate_left(32) ^ key ^ who);
         Draft { id, client, path, key, demand }
     }
 
@@ -219,7 +230,8 @@ mod tests {
     /// Counts in windows against the integral of the rate; 4.5 standard deviations of a Poisson count, fixed stream.
     #[test]
     fn arrivals_follow_the_curve() {
-        let ramp = RateCurve { points: vec![(0.0, 100.0), (10.0, 900.0), (20.0, 900.0), (20.0, 0.0)], period: Some(25.0) };
+        let ramp =
+            RateCurve { points: vec![(0.0, 100.0), (10.0, 900.0), (20.0, 900.0), (20.0, 0.0)], period: Some(25.0) };
         let mut rng = Rng::stream(1, "test", 0);
         let (mut t, mut counts) = (0.0, [0.0; 10]);
         while t < 250.0 {

@@ -61,8 +61,18 @@ fn a_run_writes_everything_it_promises() {
     let metrics = std::fs::read_to_string(out.join("sound/metrics.csv")).unwrap();
     assert!(metrics.starts_with("scenario,point,strategy,metric,unit,value,low,high,replications\n"));
     for metric in [
-        "latency.mean,s", "latency.p50,s", "latency.p90,s", "latency.p99,s", "latency.p999,s", "throughput,1/s",
-        "goodput,1/s", "errors.ratio,1", "fairness.jain,1", "fairness.max_over_mean,1", "utilisation.mean,1", "queue.mean,1",
+        "latency.mean,s",
+        "latency.p50,s",
+        "latency.p90,s",
+        "latency.p99,s",
+        "latency.p999,s",
+        "throughput,1/s",
+        "goodput,1/s",
+        "errors.ratio,1",
+        "fairness.jain,1",
+        "fairness.max_over_mean,1",
+        "utilisation.mean,1",
+        "queue.mean,1",
     ] {
         assert!(metrics.contains(&format!("sound,base,p2c,{metric},")), "no {metric}:\n{metrics}");
     }
@@ -100,24 +110,32 @@ fn mistakes_are_explained_and_the_others_still_run() {
         ("no unit", SOUND.replace("\"2s\"", "2"), "bad.toml:4:12", "a duration such as"),
         ("weight of zero", SOUND.replace("weight = 1", "weight = 0"), "bad.toml:15:10", "at least one a weight of 1"),
         ("unknown strategy", SOUND.replace("\"p2c\"", "\"p2cc\""), "bad.toml:7:25", "did you mean `p2c`?"),
-        ("unknown parameter", SOUND.replace("\"p2c\"", "{ p2c = { choice = 3 } }"), "bad.toml:7:", "did you mean `choices`?"),
+        (
+            "unknown parameter",
+            SOUND.replace("\"p2c\"", "{ p2c = { choice = 3 } }"),
+            "bad.toml:7:",
+            "did you mean `choices`?",
+        ),
         ("bad parameter", SOUND.replace("\"p2c\"", "{ p2c = { choices = 99 } }"), "bad.toml:7:", "from 1 to 16"),
         ("never drains", SOUND.replace("500/s", "5000/s"), "bad.toml:8:33", "allow_overload"),
         (
             "missing file",
             SOUND.replace("poisson = { rate = \"500/s\" }", "replay = { file = \"gone.csv\" }"),
-            "bad.toml:8:", "no file `gone.csv` beside the scenario",
+            "bad.toml:8:",
+            "no file `gone.csv` beside the scenario",
         ),
         ("syntax", SOUND.replace("[[pools]]", "[[pools]"), "bad.toml:10:", ""),
         (
             "unknown target",
             format!("{SOUND}[[faults]]\ntarget = \"web/wbe-3\"\nat = \"1s\"\nwhat = {{ crash = {{}} }}\n"),
-            "bad.toml:17:10", "did you mean `web-3`?",
+            "bad.toml:17:10",
+            "did you mean `web-3`?",
         ),
         (
             "expectation of nobody",
             format!("{SOUND}[[expect]]\nthat = \"latency.p99[p3c] < 1s\"\nbecause = \"x\"\n"),
-            "bad.toml:17:8", "did you mean `p2c`?",
+            "bad.toml:17:8",
+            "did you mean `p2c`?",
         ),
     ];
     for (what, source, place, way_out) in cases {
@@ -236,7 +254,13 @@ fn the_log_in_the_repository_gives_the_workload_beside_it() {
     let committed = std::fs::read(root().join("scenarios/logs/shop.workload.csv")).unwrap();
     assert!(std::fs::read(&workload).unwrap() == committed);
     // It does not overwrite what is there.
-    let again = evenkeel().arg("import").arg(root().join("scenarios/logs/shop-access.log.gz")).arg("-o").arg(&workload).output().unwrap();
+    let again = evenkeel()
+        .arg("import")
+        .arg(root().join("scenarios/logs/shop-access.log.gz"))
+        .arg("-o")
+        .arg(&workload)
+        .output()
+        .unwrap();
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("--force"));
 }
@@ -258,7 +282,8 @@ fn an_import_with_a_scenario_runs_as_it_is() {
 #[test]
 fn rubbish_is_not_a_log() {
     let folder = Folder::new();
-    let output = evenkeel().current_dir(folder.path()).args(["import", "-"]).write_stdin("hello\nworld\n").output().unwrap();
+    let output =
+        evenkeel().current_dir(folder.path()).args(["import", "-"]).write_stdin("hello\nworld\n").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("2 lines could not be read"), "{}", text(&output.stderr));
 }

@@ -31,7 +31,11 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                         match bench.pick(&request(dice.below(40), &key, &tried)) {
                             Some(pick) => {
                                 let slot = pick.backend.slot;
-                                assert!(bench.fleet.is_eligible(slot), "{}: picked ineligible {slot} at step {step}", row.name);
+                                assert!(
+                                    bench.fleet.is_eligible(slot),
+                                    "{}: picked ineligible {slot} at step {step}",
+                                    row.name
+                                );
                                 assert!(!tried.contains(&slot), "{}: picked tried {slot} at step {step}", row.name);
                                 assert!(bench.fleet.is_current(pick.backend), "{}: old generation", row.name);
                                 under_way.push(pick);
@@ -74,9 +78,7 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                         bench.fleet.join(&format!("n{step}"), 1 + dice.below(4) as u32);
                         bench.tell();
                     }
-                    10 => {
-                        while bench.with(|selector, cx| selector.poll_command(cx)).is_some() {}
-                    }
+                    10 => while bench.with(|selector, cx| selector.poll_command(cx)).is_some() {},
                     11 => bench.with(|selector, cx| selector.on_wake(cx)),
                     _ => {}
                 }
@@ -156,8 +158,14 @@ fn every_strategy_is_explained() {
     for row in CATALOGUE {
         let doc = row.doc;
         for (what, text) in [
-            ("title", doc.title), ("variant", doc.variant), ("idea", doc.idea), ("formula", doc.formula),
-            ("source", doc.source), ("cost", doc.cost), ("fails", doc.fails), ("scenario", doc.scenario),
+            ("title", doc.title),
+            ("variant", doc.variant),
+            ("idea", doc.idea),
+            ("formula", doc.formula),
+            ("source", doc.source),
+            ("cost", doc.cost),
+            ("fails", doc.fails),
+            ("scenario", doc.scenario),
         ] {
             assert!(text.len() > 3, "{} has no {what}", row.name);
         }
@@ -170,7 +178,8 @@ fn every_strategy_is_explained() {
         assert_eq!(named, real, "{}: documented parameters are not the real ones", row.name);
         (row.default)().check().unwrap();
         let file = crate::support::root().join("scenarios").join(format!("{}.toml", doc.scenario));
-        let scenario = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {}: {e}", row.name, file.display()));
+        let scenario =
+            std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {}: {e}", row.name, file.display()));
         let shown = !scenario.contains("\nstrategies = ") || scenario.contains(row.name);
         assert!(shown, "{} is shown by {} which does not run it", row.name, doc.scenario);
     }

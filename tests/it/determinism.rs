@@ -22,8 +22,10 @@ fn one_thread_and_eight_write_the_same_bytes() {
         command.assert().success();
     }
     for name in names {
-        for file in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "latency.svg", "timeseries.png"] {
-            let (one, eight) = (folder.path().join("1").join(name).join(file), folder.path().join("8").join(name).join(file));
+        for file in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "latency.svg", "timeseries.png"]
+        {
+            let (one, eight) =
+                (folder.path().join("1").join(name).join(file), folder.path().join("8").join(name).join(file));
             assert!(read(&one) == read(&eight), "{name}/{file} depends on the number of threads");
         }
     }
@@ -40,7 +42,8 @@ fn every_strategy_meets_the_same_workload() {
         }
         let source = std::fs::read_to_string(&path).unwrap();
         let files = |name: &str| std::fs::read_to_string(path.parent().unwrap().join(name)).map_err(|e| e.to_string());
-        let mut scenario = Scenario::parse("s", &source, &files).unwrap_or_else(|p| panic!("{}: {p:?}", path.display()));
+        let mut scenario =
+            Scenario::parse("s", &source, &files).unwrap_or_else(|p| panic!("{}: {p:?}", path.display()));
         scenario.quick();
         if matches!(scenario.model.arrivals, evenkeel::sim::model::Arrivals::Closed { .. }) {
             continue;

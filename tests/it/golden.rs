@@ -6,7 +6,8 @@ use evenkeel::units::Nanos;
 use crate::support::Bench;
 
 fn sequence(strategy: &str, weights: &[u32], picks: usize) -> String {
-    let mut bench = Bench::new(strategy, if strategy == "round_robin" { "random_start = false" } else { "" }, weights, 1);
+    let mut bench =
+        Bench::new(strategy, if strategy == "round_robin" { "random_start = false" } else { "" }, weights, 1);
     (0..picks)
         .map(|_| {
             let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: b"k", tried: &[] };
@@ -66,13 +67,14 @@ fn the_ring_is_nginx_s_ketama() {
     bench.fleet.join("10.0.0.2:8080", 1);
     bench.fleet.join("backend.example", 2);
     bench.tell();
-    let owners: String = ["/", "/a", "/b", "/index.html", "/img/1.png", "/img/2.png", "user-17", "user-18", "user-19", "x"]
-        .iter()
-        .map(|key| {
-            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: key.as_bytes(), tried: &[] };
-            char::from(b'0' + bench.pick(&request).unwrap().backend.slot as u8)
-        })
-        .collect();
+    let owners: String =
+        ["/", "/a", "/b", "/index.html", "/img/1.png", "/img/2.png", "user-17", "user-18", "user-19", "x"]
+            .iter()
+            .map(|key| {
+                let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: key.as_bytes(), tried: &[] };
+                char::from(b'0' + bench.pick(&request).unwrap().backend.slot as u8)
+            })
+            .collect();
     assert_eq!(owners, KETAMA_OWNERS);
 }
 

@@ -16,7 +16,8 @@ pub fn root() -> PathBuf {
 
 /// A scenario from TOML, which must be sound.
 pub fn scenario(source: &str) -> Scenario {
-    Scenario::parse("test", source, &|name| Err(format!("no file {name}"))).unwrap_or_else(|problems| panic!("{problems:?}"))
+    Scenario::parse("test", source, &|name| Err(format!("no file {name}")))
+        .unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// All replications of the only contestant.
@@ -36,7 +37,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(strategy: &str, parameters: &str, weights: &[u32], seed: u64) -> Bench {
-        let source = if parameters.is_empty() { format!("s = {strategy:?}") } else { format!("s = {{ {strategy} = {{ {parameters} }} }}") };
+        let source = if parameters.is_empty() {
+            format!("s = {strategy:?}")
+        } else {
+            format!("s = {{ {strategy} = {{ {parameters} }} }}")
+        };
         #[derive(serde::Deserialize)]
         struct Holder {
             s: evenkeel::select::catalog::Strategy,

@@ -142,9 +142,21 @@ fn the_oracle_is_m_m_n() {
 fn unequal_servers() {
     let servers = "[[pools.servers]]\nname = \"fast\"\nspeed = 1.5\nweight = WF\n[[pools.servers]]\nname = \"slow\"\nspeed = 0.5\nweight = WS";
     let weighted = servers.replace("WF", "3").replace("WS", "1");
-    agrees("weighted random", &runs("\"weighted_random\"", &poisson(0.8), EXPONENTIAL, &weighted, ""), mean_ms, 5.0, 0.0);
+    agrees(
+        "weighted random",
+        &runs("\"weighted_random\"", &poisson(0.8), EXPONENTIAL, &weighted, ""),
+        mean_ms,
+        5.0,
+        0.0,
+    );
     let equal = servers.replace("WF", "1").replace("WS", "1");
-    agrees("JSQ, random ties", &runs("\"least_request\"", &poisson(0.8), EXPONENTIAL, &equal, ""), mean_ms, 3.414021, 0.0);
+    agrees(
+        "JSQ, random ties",
+        &runs("\"least_request\"", &poisson(0.8), EXPONENTIAL, &equal, ""),
+        mean_ms,
+        3.414021,
+        0.0,
+    );
 }
 
 /// Row 14: a server with 4 slots and room for 12 more is M/M/4/16: the share turned away at 3.6 erlangs.

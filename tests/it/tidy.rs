@@ -39,14 +39,14 @@ fn imports_run_one_way() {
     let source = root().join("src");
     for file in files(&source, "rs") {
         let relative = file.strip_prefix(&source).unwrap();
-        let room = relative.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let room =
+            relative.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
         if matches!(room.as_str(), "lib" | "main") {
             continue;
         }
-        let (_, allowed) = MAY_IMPORT
-            .iter()
-            .find(|(name, _)| *name == room)
-            .unwrap_or_else(|| panic!("{} is in no known room: add it to the design and to this table", relative.display()));
+        let (_, allowed) = MAY_IMPORT.iter().find(|(name, _)| *name == room).unwrap_or_else(|| {
+            panic!("{} is in no known room: add it to the design and to this table", relative.display())
+        });
         let text = std::fs::read_to_string(&file).unwrap();
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap();
@@ -66,11 +66,15 @@ fn imports_run_one_way() {
 
 #[test]
 fn pure_rooms_know_no_clock_no_thread_and_no_entropy() {
-    for room in ["units.rs", "math.rs", "rng.rs", "fleet.rs", "select", "policy", "config", "sim", "scenario", "measure"] {
+    for room in
+        ["units.rs", "math.rs", "rng.rs", "fleet.rs", "select", "policy", "config", "sim", "scenario", "measure"]
+    {
         let path = root().join("src").join(room);
         for file in if path.is_dir() { files(&path, "rs") } else { vec![path] } {
             let text = std::fs::read_to_string(&file).unwrap();
-            for banned in ["std::time", "std::thread", "std::fs", "std::net::Tcp", "std::env", "rayon", "getrandom", "println!"] {
+            for banned in
+                ["std::time", "std::thread", "std::fs", "std::net::Tcp", "std::env", "rayon", "getrandom", "println!"]
+            {
                 assert!(!text.contains(banned), "{}: {banned}", file.display());
             }
         }
@@ -100,7 +104,8 @@ fn every_scenario_asks_expects_and_has_its_reference_results() {
         assert!(text.contains("question = \"\"\"\n"), "{name}: no prose");
         assert!(text.contains("[[expect]]"), "{name}: nothing is expected");
         let results = root().join("results").join(&name);
-        for part in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "manifest.json", "latency.png"] {
+        for part in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "manifest.json", "latency.png"]
+        {
             assert!(results.join(part).exists(), "{name}: the reference run has no {part}");
         }
     }
@@ -112,11 +117,16 @@ fn reference_results_are_of_these_scenarios() {
     for file in files(&root().join("scenarios"), "toml") {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         let source = std::fs::read_to_string(&file).unwrap();
-        let beside = |other: &str| std::fs::read_to_string(file.parent().unwrap().join(other)).map_err(|e| e.to_string());
+        let beside =
+            |other: &str| std::fs::read_to_string(file.parent().unwrap().join(other)).map_err(|e| e.to_string());
         let scenario = evenkeel::scenario::Scenario::parse(&name, &source, &beside).unwrap();
         let manifest = std::fs::read(root().join("results").join(&name).join("manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-        assert_eq!(manifest["scenario_sha256"], scenario.hash.as_str(), "{name}: run `cargo run --release -- run scenarios`");
+        assert_eq!(
+            manifest["scenario_sha256"],
+            scenario.hash.as_str(),
+            "{name}: run `cargo run --release -- run scenarios`"
+        );
     }
 }
 

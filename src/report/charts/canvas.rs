@@ -80,9 +80,8 @@ impl Canvas<'_> {
             Anchor::Right => HPos::Right,
         };
         // The back end divides sizes by 1.24.
-        let style = TextStyle::from((FONT, size * DETAIL * 1.24).into_font())
-            .color(&colour)
-            .pos(Pos::new(h_pos, VPos::Center));
+        let style =
+            TextStyle::from((FONT, size * DETAIL * 1.24).into_font()).color(&colour).pos(Pos::new(h_pos, VPos::Center));
         self.area.draw(&Text::new(text.to_owned(), self.point(at), style)).expect(DRAWS);
     }
 
@@ -103,9 +102,7 @@ impl Canvas<'_> {
     }
 
     pub fn rect(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor, opacity: f64) {
-        self.area
-            .draw(&Rectangle::new([self.point(from), self.point(to)], colour.mix(opacity).filled()))
-            .expect(DRAWS);
+        self.area.draw(&Rectangle::new([self.point(from), self.point(to)], colour.mix(opacity).filled())).expect(DRAWS);
     }
 
     pub fn dot(&self, at: (f64, f64), radius: f64, colour: RGBColor, opacity: f64) {

@@ -38,7 +38,14 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
             canvas.line(&[(x.at(tick), TOP), (x.at(tick), BOTTOM)], 1.0, GRID, (0, 0));
             canvas.text((x.at(tick), BOTTOM + 18.0), 12.0, Anchor::Middle, SOFT, &duration_label(tick));
         }
-        for (share, label) in [(1.0, "all"), (0.5, "half"), (0.1, "1 in 10"), (0.01, "1 in 100"), (1e-3, "1 in 1000"), (1e-4, "1 in 10000")] {
+        for (share, label) in [
+            (1.0, "all"),
+            (0.5, "half"),
+            (0.1, "1 in 10"),
+            (0.01, "1 in 100"),
+            (1e-3, "1 in 1000"),
+            (1e-4, "1 in 10000"),
+        ] {
             canvas.line(&[(LEFT, y.at(share)), (RIGHT, y.at(share))], 1.0, GRID, (0, 0));
             canvas.text((LEFT - 8.0, y.at(share)), 12.0, Anchor::Right, SOFT, label);
         }
@@ -46,8 +53,11 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
         // The best is drawn last and lies on top.
         for &which in order.iter().rev() {
             let (colour, dash) = style(outcome, which);
-            let points: Vec<(f64, f64)> =
-                outcome.summaries[which].cdf.iter().map(|&(share, latency)| (x.at(latency), y.at(1.0 - share))).collect();
+            let points: Vec<(f64, f64)> = outcome.summaries[which]
+                .cdf
+                .iter()
+                .map(|&(share, latency)| (x.at(latency), y.at(1.0 - share)))
+                .collect();
             if points.len() > 1 {
                 canvas.line(&points, 2.2, colour, dash);
             }

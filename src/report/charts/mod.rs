@@ -16,6 +16,7 @@ pub fn all(outcome: &Outcome<'_>) -> Vec<(&'static str, String)> {
     let charts = [
         ("latency", rows::latency(outcome)),
         ("latency_cdf", curves::latency(outcome)),
+        ("pools", rows::pools(outcome)),
         ("fairness", rows::fairness(outcome)),
         ("cache", rows::cache(outcome)),
         ("timeseries", timeseries::timeseries(outcome)),

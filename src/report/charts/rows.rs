@@ -68,12 +68,12 @@ const PERCENTILES: [(&str, &str, RGBColor); 4] = [
 
 /// Percentiles of the latency by strategy.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
-    let values =
-        outcome.summaries.iter().flat_map(|s| PERCENTILES.iter().map(|(metric, ..)| s.value(metric)));
+    let values = outcome.summaries.iter().flat_map(|s| PERCENTILES.iter().map(|(metric, ..)| s.value(metric)));
     let (low, high) = log_range(values)?;
     let scale = Scale::logarithmic(low, high, LEFT, WIDTH - 110.0);
     let order = by(outcome, |summary| summary.value("latency.p99"));
-    let subtitle = "Time from sending a request to its answer, by strategy. Further left is better; the scale is logarithmic.";
+    let subtitle =
+        "Time from sending a request to its answer, by strategy. Further left is better; the scale is logarithmic.";
     Some(sheet(outcome, subtitle, "latency", &order, scale, duration_label, |canvas, middles| {
         let mut x = LEFT;
         for (shape, (_, label, colour)) in PERCENTILES.iter().enumerate() {
@@ -100,6 +100,45 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
                 canvas.marker(shape, (at(metric), y), 5.5, *colour);
             }
             let text = human_seconds(summary.value("latency.p99"));
+            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
+        }
+    }))
+}
+
+/// What each pool feels, where paths lead to several: p99 as a mark per pool, failures in numbers.
+pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
+    let metric = |pool: &str, name: &str| format!("{pool}.{name}");
+    let pools: Vec<&str> = outcome
+        .scenario
+        .model
+        .pools
+        .iter()
+        .map(|pool| pool.name.as_str())
+        .filter(|pool| outcome.summaries.iter().any(|s| s.metric(&metric(pool, "latency.p99")).is_some()))
+        .collect();
+    let p99 = |summary: &Summary, pool: &str| summary.value(&metric(pool, "latency.p99"));
+    let values = outcome.summaries.iter().flat_map(|s| pools.iter().map(move |pool| p99(s, pool)));
+    let (low, high) = log_range(values)?;
+    let scale = Scale::logarithmic(low, high, LEFT, WIDTH - 330.0);
+    let order = by(outcome, |summary| summary.value("latency.p99"));
+    let subtitle = "What the users of each pool feel: p99 (a mark per pool, logarithmic) and the share of their requests that failed.";
+    Some(sheet(outcome, subtitle, "latency, p99", &order, scale, duration_label, |canvas, middles| {
+        let mut x = LEFT;
+        for (i, pool) in pools.iter().enumerate() {
+            canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
+            canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
+            x += 44.0 + pool.len() as f64 * 7.5;
+        }
+        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "failed");
+        for (&which, &y) in order.iter().zip(middles) {
+            let summary = &outcome.summaries[which];
+            for (i, pool) in pools.iter().enumerate() {
+                if p99(summary, pool).is_finite() {
+                    canvas.marker(i % 4, (scale.at(p99(summary, pool)), y), 5.5, PALETTE[i % PALETTE.len()]);
+                }
+            }
+            let failed = |pool: &&str| format!("{pool} {}", percent(summary.value(&metric(pool, "errors.ratio"))));
+            let text = pools.iter().map(failed).collect::<Vec<_>>().join(", ");
             canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
         }
     }))
