@@ -1,16 +1,83 @@
-//! evenkeel
+//! # evenkeel: the architecture
+//!
+//! evenkeel is a laboratory for load balancing: one crate, one binary, and one set of selectors under everything. Today it
+//! is a discrete-event simulator that runs every selection strategy over scenario files, in parallel and with honest
+//! statistics, and draws what came out; the contract of the selectors is made so that a reverse proxy can run the same
+//! objects.
+//!
+//! Its users: an engineer who must choose and tune a strategy before touching production; a teacher or a student; a
+//! developer of a balancer who wants a change in selector behaviour to fail a test. Whoever reads a result must be able to
+//! trust it, repeat it bit for bit, and see why it came out so.
+//!
+//! ## The house
+//!
+//! Imports run one way only, and a test (`tests/it/tidy.rs`) holds the table that says which:
+//!
+//! `units, rng, math <- fleet <- select, policy <- config <- sim <- scenario <- measure <- report <- cmd`
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | [`units`], [`rng`], [`math`] | quantities with units ([`units::Nanos`] cannot read a clock); the named, portable generators and their independent streams; the only exp/ln/pow |
+//! | [`fleet`] | backends as slots with generations: weight, eligibility, in-flight counts; changes to membership |
+//! | [`select`] | the [`select::Selector`] contract, the one catalogue ([`select::catalog`]), one file per strategy |
+//! | [`policy`] | what stands around a pick and is the same for any host: health state, routes by path |
+//! | [`config`] | the vocabulary of files: pools, servers, checks, laws of duration; diagnostics that point at line and column |
+//! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, faults, tiers |
+//! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
+//! | [`measure`] | replications, Student's intervals, paired comparison, fairness |
+//! | `report` | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
+//! | `cmd` | one file per verb; threads, files and clocks are here and nowhere below; errors become exit codes here |
+//!
+//! `report` and `cmd` need the default feature `cli`. Without it (`--no-default-features`) only the pure rooms are built: no
+//! threads, no clock, no `getrandom`, so that the same engine can run in a page.
+//!
+//! ## Why a result can be trusted
+//!
+//! 1. **Common random numbers by construction.** When a request comes, from whom, for what and with how much work is drawn
+//!    from streams addressed by (seed, purpose, request number): [`rng::Keyed`]. Every strategy meets the same workload,
+//!    whatever it does; a hash over the workload proves it in every manifest. (In a closed loop what clients ask does not
+//!    change, but when they ask does: that is what a closed loop is.)
+//! 2. **Determinism.** Integer nanoseconds; ties in the order of scheduling; named portable generators; transcendental
+//!    functions through `libm` only, also where statistics or plots need them. One thread per run, any number across runs.
+//! 3. **The books are proved in every run**: Little's law holds to the nanosecond, as an identity between integers, for the
+//!    system and for each server; every request that arrived has ended or is there; in-flight counts are exact. A violation
+//!    is a bug of ours and stops everything.
+//! 4. **Open loop by default**, latency from the intended arrival. Cohorts by arrival: a request counts if it came inside the
+//!    measured span, and the run goes on until those have ended; what has not ended by then counts at its age.
+//! 5. **Failures do not flatter.** Requests that fail at once are not in the latency; those that time out are, at their
+//!    time-out; the table does not rank a strategy by latency that fails more than another.
+//! 6. **Theory is in the tests** (`tests/it/theory.rs`): M/M/1, M/G/1, processor sharing, E_n/M/1, M/D/n, exact chains of JSQ
+//!    and SQ(2), M/M/n, M/M/c/K, Che's approximation, the machine repairman; tolerance from the run's own standard error.
+//! 7. **A slow obvious version is kept under test** beside each clever one: event queue, processor sharing, LRU.
+//!
+//! ## Decisions that are not in the design one would write first
+//!
+//! * **Oracles get their truths through [`select::Context::truth`]**, which is `Some` only for a catalogue row that is
+//!   marked as an oracle: a strategy cannot peek by accident.
+//! * **Quantities are parsed in [`units`]**, below the selectors, because a strategy's parameters have durations too.
+//! * **The laws of duration live in [`config`]**, since test servers will speak them as well as the simulator.
+//! * **Strategy tables are an enum that one macro makes** ([`select::catalog::Table`]), tagged by its key: a wrong parameter
+//!   is reported at its own line and column, which trait objects behind a registry could not do.
+//! * **Constant delays have lanes of their own in the event queue**, the next arrival a place of its own; the rest is a
+//!   4-ary heap with keys and payloads apart.
+//! * **`peak_ewma` does not divide its cost by weight**: servers are drawn by weight already, and doing both starved light
+//!   servers altogether while the fleet was idle (the conformance suite found that).
+
 #![forbid(unsafe_code)]
-#[cfg(feature = "cli")]
-pub mod cmd;
+#![warn(missing_docs)]
+
 pub mod config;
 pub mod fleet;
 pub mod math;
 pub mod measure;
 pub mod policy;
-#[cfg(feature = "cli")]
-pub mod report;
 pub mod rng;
 pub mod scenario;
 pub mod select;
 pub mod sim;
 pub mod units;
+
+#[cfg(feature = "cli")]
+pub mod cmd;
+#[cfg(feature = "cli")]
+pub mod report;

@@ -22,7 +22,7 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
             let mut under_way = Vec::new();
             let mut picks = 0;
             for step in 0..4000_u64 {
-                bench.now = bench.now + Nanos::from_millis(dice.below(20));
+                bench.now += Nanos::from_millis(dice.below(20));
                 match dice.below(12) {
                     0..=3 => {
                         let tried: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();

@@ -8,7 +8,7 @@ use resvg::{tiny_skia, usvg};
 const FONT: &[u8] = include_bytes!("../font/DejaVuSans-subset.ttf");
 
 /// Pixels per unit of the SVG.
-const SCALE: f32 = 1.5;
+const SCALE: f32 = 1.25;
 
 fn fonts() -> Arc<usvg::fontdb::Database> {
     static FONTS: OnceLock<Arc<usvg::fontdb::Database>> = OnceLock::new();
