@@ -147,7 +147,7 @@ second; `speed` plays it so much faster. It holds no service times: those below 
 """
 duration = "60s"
 warmup = "10s"
-replications = 5
+replications = 10
 
 arrivals = {{ replay = {{ file = {file:?}, speed = {speed}, loop = true }} }}
 clients = {{ timeout = "2s" }}

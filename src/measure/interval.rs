@@ -22,6 +22,11 @@ pub struct Estimate {
 
 /// Mean and t interval at [`LEVEL`] of independent values; those that are not numbers are left out.
 pub fn estimate(values: &[f64]) -> Estimate {
+    estimate_at(values, LEVEL)
+}
+
+/// Mean and t interval at another level.
+pub fn estimate_at(values: &[f64], level: f64) -> Estimate {
     let values: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     let n = values.len() as f64;
     let value = if values.is_empty() { f64::NAN } else { values.iter().sum::<f64>() / n };
@@ -29,16 +34,16 @@ pub fn estimate(values: &[f64]) -> Estimate {
         return Estimate { value, low: f64::NAN, high: f64::NAN, replications: values.len() };
     }
     let variance = values.iter().map(|v| (v - value) * (v - value)).sum::<f64>() / (n - 1.0);
-    let half = quantile(values.len() - 1) * math::sqrt(variance / n);
+    let half = quantile(values.len() - 1, level) * math::sqrt(variance / n);
     Estimate { value, low: value - half, high: value + half, replications: values.len() }
 }
 
-/// The two-sided quantile of Student's t at [`LEVEL`].
-fn quantile(freedom: usize) -> f64 {
+/// The two-sided quantile of Student's t.
+fn quantile(freedom: usize, level: f64) -> f64 {
     let law = StudentsT::new(0.0, 1.0, freedom as f64).expect("degrees of freedom are positive");
     // Through a fixed number of digits: statrs computes with the platform's functions, whose last bits differ, and
     // results are to be the same bytes everywhere.
-    (law.inverse_cdf(0.5 + LEVEL / 2.0) * 1e6).round() / 1e6
+    (law.inverse_cdf(0.5 + level / 2.0) * 1e6).round() / 1e6
 }
 
 #[cfg(test)]

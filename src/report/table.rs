@@ -116,7 +116,7 @@ fn verdict(summary: &Summary, stands: Option<Comparison>) -> String {
         Some(Comparison::Best) => "best".to_owned(),
         Some(Comparison::Tied) => "ties with the best".to_owned(),
         Some(Comparison::Worse(times)) => format!("{} slower", times_text(times)),
-        Some(Comparison::Unknown(times)) => format!("{} (one run proves nothing)", times_text(times)),
+        Some(Comparison::Unknown(times)) => format!("{} slower, but too few runs to tell", times_text(times)),
         Some(Comparison::Fails(more)) => format!("loses {} more requests", percent(more)),
         None => "nothing to compare".to_owned(),
     }
@@ -142,6 +142,10 @@ fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
         .collect();
     if !ties.is_empty() {
         text += &format!(" (tied: {})", ties.join(", "));
+    }
+    let unknown = |s: &Option<Comparison>| matches!(s, Some(Comparison::Unknown(_)));
+    if stands.iter().any(unknown) {
+        text += "; with so few runs per strategy the order may be chance";
     }
     let worst = outcome
         .summaries

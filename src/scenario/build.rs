@@ -62,7 +62,7 @@ impl Builder<'_> {
         let expects = self.expects(&table, &contestants);
         let client_leg = self.delay(table.network.client.as_ref());
         let server_leg = self.delay(table.network.server.as_ref());
-        let replications = table.replications.as_ref().map_or(5, |r| *r.get_ref());
+        let replications = table.replications.as_ref().map_or(10, |r| *r.get_ref());
         if replications == 0 || replications > 10_000 {
             let span = table.replications.as_ref().map_or(0..0, Spanned::span);
             self.problem(span, "`replications` must be from 1 to 10000");

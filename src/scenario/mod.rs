@@ -1,6 +1,6 @@
 //! Scenario files: a question, an experiment, and what must hold.
 //!
-//! [`Scenario::parse`] reads TOML into tables ([`table`]), checks every name and number against every other, and gives a
+//! [`Scenario::parse`] reads TOML into tables, checks every name and number against every other, and gives a
 //! [`crate::sim::model::Model`] with the strategies to compare and the expectations to verify. It opens no file itself:
 //! what a scenario refers to is read through a function that the caller lends.
 

@@ -131,7 +131,7 @@ pub struct Bin {
     pub bad: u64,
     /// Sum of the latencies of `latency`.
     pub latency_sum: u128,
-    /// (value in nanoseconds, count), ascending; as in [`ClassRecord::latency`] but with two digits.
+    /// (value in nanoseconds, count), ascending; as in the whole run's but with two digits.
     pub latency: Vec<(u64, u64)>,
     /// Requests in the system at the end of the bin.
     pub in_system: u64,
