@@ -3,6 +3,7 @@
 mod cli;
 mod conformance;
 mod determinism;
+mod fingerprints;
 mod golden;
 mod support;
 mod theory;
