@@ -52,6 +52,8 @@ pub struct Fleet {
     /// Running sums of the weights of `eligible`.
     cumulative: Vec<u64>,
     uniform: bool,
+    /// Slots without a tenant.
+    vacant: usize,
     changes: Vec<Change>,
 }
 
@@ -169,8 +171,24 @@ impl Fleet {
 
     /// Adds a backend, healthy, in the lowest free slot.
     pub fn join(&mut self, name: &str, weight: u32) -> BackendId {
-        let slot = match self.slots.iter().position(|s| !s.occupied) {
+        let id = self.settle_in(name, weight);
+        self.refresh();
+        id
+    }
+
+    /// Adds many at once.
+    pub fn join_all<'a>(&mut self, backends: impl IntoIterator<Item = (&'a str, u32)>) {
+        for (name, weight) in backends {
+            self.settle_in(name, weight);
+        }
+        self.refresh();
+    }
+
+    fn settle_in(&mut self, name: &str, weight: u32) -> BackendId {
+        let vacant = self.vacant > 0;
+        let slot = match vacant.then(|| self.slots.iter().position(|s| !s.occupied)).flatten() {
             Some(free) => {
+                self.vacant -= 1;
                 let state = &mut self.slots[free];
                 state.generation += 1;
                 state.name = name.to_owned();
@@ -187,7 +205,6 @@ impl Fleet {
             }
         };
         let id = self.id(slot as u32);
-        self.refresh();
         self.changes.push(Change::Joined(id));
         id
     }
@@ -196,6 +213,7 @@ impl Fleet {
     pub fn leave(&mut self, id: BackendId) {
         if self.is_current(id) {
             self.slots[id.slot as usize].occupied = false;
+            self.vacant += 1;
             self.in_flight[id.slot as usize] = 0;
             self.refresh();
             self.changes.push(Change::Left(id));

@@ -59,14 +59,15 @@ impl Nanos {
 
 impl Add for Nanos {
     type Output = Nanos;
+    /// Saturating: a time beyond 584 years is [`Nanos::MAX`] and not one long ago.
     fn add(self, other: Nanos) -> Nanos {
-        Nanos(self.0 + other.0)
+        self.saturating_add(other)
     }
 }
 
 impl AddAssign for Nanos {
     fn add_assign(&mut self, other: Nanos) {
-        self.0 += other.0;
+        *self = self.saturating_add(other);
     }
 }
 
@@ -150,8 +151,8 @@ impl FromStr for Nanos {
         if number < 0.0 {
             return Err(format!("`{text}` is negative: a duration must not be"));
         }
-        if number * scale >= 9.2e18 {
-            return Err(format!("`{text}` is too long: 292 years are the limit"));
+        if number * scale > 10.0 * 365.25 * 86400e9 {
+            return Err(format!("`{text}` is too long: ten years are the limit"));
         }
         Ok(Nanos::from_nanos_f64(number * scale))
     }
@@ -172,7 +173,11 @@ impl FromStr for Rate {
         if number < 0.0 {
             return Err(format!("`{text}` is negative: a rate must not be"));
         }
-        Ok(Rate(number / (scale / 1e9)))
+        let rate = number / (scale / 1e9);
+        if rate > 1e9 {
+            return Err(format!("`{text}` is too high: 1e9/s, one event per nanosecond, is the limit"));
+        }
+        Ok(Rate(rate))
     }
 }
 

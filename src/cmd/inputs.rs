@@ -101,7 +101,8 @@ pub fn choose(scenarios: &mut [Scenario], names: &[String]) -> Result<(), Failur
                 _ => chosen.extend(matching),
             }
         }
-        chosen.dedup_by(|a, b| a.label == b.label);
+        let mut seen = std::collections::BTreeSet::new();
+        chosen.retain(|contestant| seen.insert(contestant.label.clone()));
         scenario.contestants = chosen;
     }
     Ok(())

@@ -98,8 +98,10 @@ impl Law {
             Law::Bimodal { long_share, .. } if long_share.0 > 1.0 => {
                 Err(format!("`long_share` is {}: a share is at most 1", long_share.0))
             }
-            Law::BoundedPareto { shape, low, high } if !(shape > 0.0 && low > Nanos::ZERO && low < high) => {
-                Err(format!("needs `shape` above 0 and 0 < `low` < `high`, not {shape}, {low}, {high}"))
+            Law::BoundedPareto { shape, low, high }
+                if !((0.01..=100.0).contains(&shape) && low > Nanos::ZERO && low < high) =>
+            {
+                Err(format!("needs `shape` from 0.01 to 100 and 0 < `low` < `high`, not {shape}, {low}, {high}"))
             }
             Law::Empirical { unit: Nanos::ZERO, .. } => Err("`unit` is zero".to_owned()),
             _ => Ok(()),

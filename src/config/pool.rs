@@ -1,5 +1,6 @@
 //! Pools, servers, checks and routes: the tables that a scenario and the proxy's config write alike.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use serde::Deserialize;
@@ -188,12 +189,17 @@ pub struct CacheSpec {
     pub hit_cost: f64,
 }
 
+/// The largest weight of a server, as gRPC's.
+pub const MOST_WEIGHT: u32 = 65_535;
+
 /// Names of pools and servers: what can stand in a file name, a column and an expression.
 pub fn check_name(name: &Spanned<String>, what: &str, problems: &mut Problems) {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':');
-    if name.get_ref().is_empty() || !name.get_ref().chars().all(allowed) {
+    let colon = name.get_ref().starts_with(':') || name.get_ref().ends_with(':');
+    if name.get_ref().is_empty() || colon || !name.get_ref().chars().all(allowed) {
         let message = format!("`{}` cannot name a {what}", name.get_ref());
-        problems.push(Problem::at(name.span(), message).help("use lower-case letters, digits, `-`, `_` and `:`"));
+        problems
+            .push(Problem::at(name.span(), message).help("use lower-case letters, digits, `-`, `_`, and `:` inside"));
     }
 }
 
@@ -201,6 +207,7 @@ impl PoolTable {
     /// The servers, one by one, with their names.
     pub fn servers(&self, problems: &mut Problems) -> Vec<Server> {
         let mut servers: Vec<Server> = Vec::new();
+        let mut names = BTreeSet::new();
         let mut weight = 0_u64;
         for table in self.servers.get_ref() {
             let t = table.get_ref();
@@ -227,12 +234,16 @@ impl PoolTable {
                 continue;
             }
             weight += u64::from(*t.weight.get_ref());
+            if *t.weight.get_ref() > MOST_WEIGHT {
+                let message = format!("`weight` is {}: at most {MOST_WEIGHT} is allowed", t.weight.get_ref());
+                problems.push(Problem::at(t.weight.span(), message).help("only the proportions matter"));
+            }
             let discipline = t.discipline;
             let unlimited = if discipline == Discipline::Ps { u32::MAX } else { 1 };
             for i in 1..=*t.count.get_ref() {
                 let stem = t.name.get_ref();
                 let name = if *t.count.get_ref() == 1 { stem.clone() } else { format!("{stem}-{i}") };
-                if servers.iter().any(|s| s.name == name) {
+                if !names.insert(name.clone()) {
                     problems
                         .push(Problem::at(t.name.span(), format!("there is already a server `{name}` in this pool")));
                     break;
@@ -268,8 +279,9 @@ impl PoolTable {
     pub fn rules(&self, problems: &mut Problems) -> Option<Rules> {
         let table = self.health.as_ref()?;
         let HealthTable { interval, timeout, rise, fall } = *table.get_ref();
-        if interval == Nanos::ZERO || timeout == Nanos::ZERO || rise == 0 || fall == 0 {
-            problems.push(Problem::at(table.span(), "`interval`, `timeout`, `rise` and `fall` must be above zero"));
+        if interval < Nanos::from_millis(1) || timeout == Nanos::ZERO || rise == 0 || fall == 0 {
+            let message = "`interval` must be at least 1ms, and `timeout`, `rise` and `fall` above zero";
+            problems.push(Problem::at(table.span(), message));
         }
         Some(Rules { interval, timeout, rise, fall })
     }

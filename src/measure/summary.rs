@@ -284,7 +284,10 @@ fn servers(scenario: &Scenario, runs: &[RunRecord]) -> Vec<ServerRow> {
         }
     }
     for (p, pool) in model.pools.iter().enumerate() {
-        let picks = |run: &RunRecord| run.servers[p].iter().map(|server| server.picks).sum::<u64>();
+        // By run: the pool's picks, and each server's load.
+        let picks: Vec<u64> = runs.iter().map(|run| run.servers[p].iter().map(|server| server.picks).sum()).collect();
+        let loads: Vec<Vec<f64>> = runs.iter().map(|run| loads(&model.pools, &run.servers, &[p])).collect();
+        let finite = |values: &mut dyn Iterator<Item = f64>| mean(values.filter(|v| v.is_finite()));
         for (s, spec) in pool.servers.iter().enumerate() {
             rows.push(ServerRow {
                 pool: pool.name.clone(),
@@ -292,8 +295,8 @@ fn servers(scenario: &Scenario, runs: &[RunRecord]) -> Vec<ServerRow> {
                 weight: spec.weight,
                 capacity: spec.capacity(),
                 requests: over(&|run| run.servers[p][s].picks as f64),
-                share: over(&|run| ratio(run.servers[p][s].picks, picks(run))),
-                load: over(&|run| loads(&model.pools, &run.servers, &[p])[s]),
+                share: finite(&mut runs.iter().zip(&picks).map(|(run, &all)| ratio(run.servers[p][s].picks, all))),
+                load: finite(&mut loads.iter().map(|loads| loads[s])),
                 utilisation: over(&|run| run.servers[p][s].utilisation),
                 number: over(&|run| run.servers[p][s].number),
                 residence: over(&|run| run.servers[p][s].residence),
@@ -396,10 +399,10 @@ pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
         let difference = estimate_at(&differences, level);
         Some(if difference.replications < ENOUGH {
             Comparison::Unknown(times)
-        } else if difference.low <= 0.0 && difference.high >= 0.0 {
-            Comparison::Tied
-        } else {
+        } else if difference.low > 0.0 {
             Comparison::Worse(times)
+        } else {
+            Comparison::Tied
         })
     };
     summaries.iter().map(stands).collect()

@@ -17,6 +17,9 @@ use crate::select::catalog::CATALOGUE;
 use crate::sim::model::*;
 use crate::units::{Nanos, Ratio};
 
+/// The most (shard, server) pairs a run can hold.
+const MOST_VIEWS: u64 = 2_000_000;
+
 struct Builder<'a> {
     problems: Problems,
     files: Files<'a>,
@@ -48,6 +51,9 @@ impl Builder<'_> {
                 self.problem(text.span(), format!("`{what}` is empty: a scenario is a question, say which"));
             }
         }
+        if table.title.get_ref().chars().any(char::is_control) {
+            self.problem(table.title.span(), "`title` holds a control character, which no chart can show");
+        }
         let (warmup, duration) = self.spans(&table);
         let pools = self.pools(&table);
         let routes = self.routes(&table, &pools);
@@ -55,7 +61,7 @@ impl Builder<'_> {
         let capacity_needed = self.demand(&paths, &pools);
         let arrivals = self.arrivals(&table, &mut paths, &routes, &capacity_needed, warmup + duration);
         let clients = self.clients(&table, &arrivals);
-        let faults = self.faults(&table, &pools);
+        let faults = self.faults(&table, &pools, warmup + duration);
         let balancers = self.balancers(&table);
         let dns = self.dns(&table);
         let contestants = self.contestants(&table);
@@ -136,6 +142,9 @@ impl Builder<'_> {
         for (i, table) in tables.iter().enumerate() {
             let t = table.get_ref();
             check_name(&t.name, "pool", &mut self.problems);
+            if names[i] == "balancer" {
+                self.problem(t.name.span(), "`balancer` is what faults call the balancers: name the pool otherwise");
+            }
             if names[..i].contains(&names[i]) {
                 self.problem(t.name.span(), format!("there is already a pool `{}`", names[i]));
             }
@@ -161,6 +170,14 @@ impl Builder<'_> {
                 Some(Backend { pool, on_miss: backend.get_ref().on_miss, service })
             });
             let shards = t.shards.as_ref().map_or(1, |shards| *shards.get_ref());
+            let called = |other: &Spanned<crate::config::pool::PoolTable>| {
+                other.get_ref().backend.as_ref().is_some_and(|b| b.get_ref().pool.get_ref() == &names[i])
+            };
+            if let Some(shards) = t.shards.as_ref().filter(|_| !tables.iter().any(called)) {
+                let message = "`shards` of a pool are the balancers before a second tier, and nothing calls this pool";
+                self.problem(shards.span(), message).help =
+                    Some("for the entry tier write `balancers = { shards = … }`".to_owned());
+            }
             if !(1..=1000).contains(&shards) {
                 self.problem(t.shards.as_ref().map_or(0..0, Spanned::span), "`shards` must be from 1 to 1000");
             }
@@ -314,7 +331,10 @@ impl Builder<'_> {
         for (path, share) in paths {
             let share = share / total;
             work[path.pool] += share * path.service.mean() / 1e9;
-            if let Some(backend) = pools.get(path.pool).and_then(|pool| pool.backend.as_ref()) {
+            let Some(pool) = pools.get(path.pool) else { continue };
+            // A call that a cache may save is left out: how many there will be is what the run finds out.
+            let saved = |backend: &Backend| backend.on_miss && pool.servers.iter().all(|server| server.cache.is_some());
+            if let Some(backend) = pool.backend.as_ref().filter(|backend| !saved(backend)) {
                 work[backend.pool] += share * backend.service.mean() / 1e9;
             }
         }
@@ -347,6 +367,10 @@ impl Builder<'_> {
             ArrivalsTable::Bursts { base, peak, every, length } => {
                 let (base, peak) = (base.get_ref().0, positive(peak));
                 let (period, long) = (every.get_ref().as_secs_f64(), length.get_ref().as_secs_f64());
+                if *every.get_ref() < Nanos::from_millis(1) {
+                    self.problem(every.span(), "`every` must be at least 1ms");
+                    return None;
+                }
                 if long <= 0.0 || long >= period {
                     self.problem(length.span(), "`length` must be above zero and below `every`");
                     return None;
@@ -356,6 +380,9 @@ impl Builder<'_> {
                 Some(Arrivals::Poisson(RateCurve { points, period: Some(period) }))
             }
             ArrivalsTable::Ramp { from, to, over } => {
+                if let Some(over) = over.as_ref().filter(|over| *over.get_ref() == Nanos::ZERO) {
+                    self.problem(over.span(), "`over` must be above zero");
+                }
                 let over = over.as_ref().map_or(span, |over| *over.get_ref()).as_secs_f64();
                 let points = vec![(0.0, from.get_ref().0), (over, to.get_ref().0)];
                 if from.get_ref().0 <= 0.0 && to.get_ref().0 <= 0.0 {
@@ -364,7 +391,7 @@ impl Builder<'_> {
                 Some(Arrivals::Poisson(RateCurve { points, period: None }))
             }
             ArrivalsTable::Closed { think } => Some(Arrivals::Closed { think: self.law(think) }),
-            ArrivalsTable::Replay { file, speed, repeat } => self.replay(file, speed, *repeat, paths, routes),
+            ArrivalsTable::Replay { file, speed, repeat } => self.replay(file, speed, *repeat, paths, routes, span),
         }
     }
 
@@ -382,7 +409,13 @@ impl Builder<'_> {
                     return None;
                 }
                 let fullest = demand.iter().map(|(work, capacity)| work / capacity).fold(0.0, f64::max);
-                (fullest > 0.0).then(|| share / fullest)
+                if fullest <= 0.0 {
+                    let message = "`load` is a share of what servers can do, and these requests bring no work";
+                    self.problem(load.span(), message).help =
+                        Some("give a `rate`, or a `service` above zero".to_owned());
+                    return None;
+                }
+                Some((share / fullest).min(1e9))
             }
             _ => {
                 self.problem(place, "say how much comes: either `rate` or `load`").help = Some(
@@ -400,6 +433,7 @@ impl Builder<'_> {
         repeat: bool,
         paths: &mut Vec<(Path, f64)>,
         routes: &Routes,
+        span: Nanos,
     ) -> Option<Arrivals> {
         if !(*speed.get_ref() > 0.0 && speed.get_ref().is_finite()) {
             self.problem(speed.span(), "`speed` must be above zero");
@@ -438,6 +472,17 @@ impl Builder<'_> {
         // The next round starts one mean gap after the last request.
         let gap = (last - first).0 / (entries.len() as u64 - 1).max(1);
         let period = Nanos((last.0 + gap).max(1));
+        let played = (last - first).as_secs_f64() / speed.get_ref();
+        if repeat && entries.len() as f64 / played > 1e9 {
+            let message = "looping this file at this speed would be more than a request per nanosecond: its requests all come at one time";
+            self.problem(file.span(), message).help = Some("record a longer log, or do not loop it".to_owned());
+            return None;
+        }
+        if !repeat && played < 0.9 * span.as_secs_f64() {
+            let (played, span) = (Nanos::from_secs_f64(played), span);
+            self.problem(file.span(), format!("the recording is over after {played} of the {span} that are run"))
+                .help = Some("add `loop = true`, lower `speed`, or shorten `duration` and `warmup`".to_owned());
+        }
         let parse = |name: &String| name.parse::<IpAddr>().unwrap_or_else(|_| stand_in(name));
         Some(Arrivals::Replay(Replay {
             entries: entries.into(),
@@ -449,6 +494,16 @@ impl Builder<'_> {
 
     fn clients(&mut self, table: &ScenarioTable, arrivals: &Option<Arrivals>) -> Clients {
         let t = &table.clients;
+        if let ArrivalsTable::Replay { .. } = table.arrivals.get_ref() {
+            let given = [
+                (t.count.span(), "count"),
+                (t.skew.span(), "skew"),
+                (t.hot_share.as_ref().map_or(0..0, Spanned::span), "hot_share"),
+            ];
+            for (span, what) in given.into_iter().filter(|(span, _)| span.end > 0) {
+                self.problem(span, format!("clients are those of the recording: `{what}` has no meaning in a replay"));
+            }
+        }
         let count = *t.count.get_ref();
         if !(1..=1_000_000).contains(&count) {
             self.problem(t.count.span(), "`count` must be from 1 to 1000000");
@@ -495,6 +550,19 @@ impl Builder<'_> {
                 self.problem(number.span(), format!("`{what}` must be from 1 to 1000"));
             }
         }
+        // Each shard of each balancer has a fleet of its own for each server.
+        let servers: u64 = table
+            .pools
+            .get_ref()
+            .iter()
+            .flat_map(|pool| pool.get_ref().servers.get_ref())
+            .map(|s| u64::from(*s.get_ref().count.get_ref()))
+            .sum();
+        let views = u64::from(*t.count.get_ref()) * u64::from(*t.shards.get_ref()) * servers;
+        if views > MOST_VIEWS {
+            let message = format!("balancers × shards × servers is {views}: at most {MOST_VIEWS} can be held");
+            self.problem(t.shards.span(), message);
+        }
         Balancers { count: *t.count.get_ref(), shards: *t.shards.get_ref(), shared_in_flight: t.shared_in_flight }
     }
 
@@ -513,7 +581,7 @@ impl Builder<'_> {
         })
     }
 
-    fn faults(&mut self, table: &ScenarioTable, pools: &[Pool]) -> Vec<Fault> {
+    fn faults(&mut self, table: &ScenarioTable, pools: &[Pool], end: Nanos) -> Vec<Fault> {
         let mut faults = Vec::new();
         for fault in &table.faults {
             let t = fault.get_ref();
@@ -521,11 +589,18 @@ impl Builder<'_> {
             let kind = match t.what.get_ref() {
                 WhatTable::Crash { silent } => FaultKind::Crash { silent: *silent },
                 WhatTable::Slow { factor } => {
-                    if !(*factor > 0.0 && factor.is_finite()) {
-                        self.problem(t.what.span(), "`factor` must be above zero");
+                    if !(1.0 / MOST_SLOWDOWN..=MOST_SLOWDOWN).contains(factor) {
+                        self.problem(
+                            t.what.span(),
+                            format!("`factor` must be from {} to {MOST_SLOWDOWN}", 1.0 / MOST_SLOWDOWN),
+                        );
                         continue;
                     }
                     FaultKind::Slow { factor: *factor }
+                }
+                WhatTable::Errors { share, .. } if share.0 > 1.0 => {
+                    self.problem(t.what.span(), "`share` is a share of the requests: at most 100 %");
+                    continue;
                 }
                 WhatTable::Errors { share, latency, fails_checks } => {
                     FaultKind::Errors { ratio: share.0, latency: *latency, fails_checks: *fails_checks }
@@ -540,6 +615,13 @@ impl Builder<'_> {
             if t.lasts.as_ref().is_some_and(|lasts| *lasts.get_ref() == Nanos::ZERO) {
                 self.problem(t.lasts.as_ref().map_or(0..0, Spanned::span), "`for` must be above zero");
             }
+            if *t.at.get_ref() >= end {
+                self.problem(t.at.span(), format!("this is after the end of the run, {end} with the warm-up"));
+            }
+            if t.stagger > Nanos::ZERO && targets.len() == 1 {
+                self.problem(t.target.span(), "`stagger` is the time from one server to the next, and this is one")
+                    .help = Some("write `pool/*` for all servers of a pool".to_owned());
+            }
             for (i, target) in targets.into_iter().enumerate() {
                 if matches!(target, Target::Balancer(_)) && !matches!(kind, FaultKind::Crash { .. }) {
                     self.problem(t.what.span(), "a balancer can crash, and nothing else");
@@ -553,7 +635,7 @@ impl Builder<'_> {
                     self.problem(t.what.span(), message);
                     break;
                 }
-                let at = *t.at.get_ref() + Nanos(t.stagger.0 * i as u64);
+                let at = *t.at.get_ref() + Nanos(t.stagger.0.saturating_mul(i as u64));
                 let until = t.lasts.as_ref().map(|lasts| at + *lasts.get_ref());
                 let what = match kind {
                     FaultKind::Crash { silent: false } => "crash".to_owned(),

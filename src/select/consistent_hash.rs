@@ -108,8 +108,17 @@ impl Selector for ConsistentHash {
     }
 }
 
+/// A ring with more points than this is thinned out in proportion: 16 MiB are enough for any fleet.
+const MOST_POINTS: u64 = 1 << 21;
+
 /// The ring as nginx builds it.
 fn ketama(fleet: &Fleet, points: u32) -> Vec<(u32, u32)> {
+    let wanted = |slot: u32| u64::from(points) * u64::from(fleet.weight(slot));
+    let total: u64 = fleet.members().map(wanted).sum();
+    let allowed = |slot: u32| match wanted(slot) {
+        n if total <= MOST_POINTS || n == 0 => n,
+        n => (n as u128 * MOST_POINTS as u128 / total as u128).max(1) as u64,
+    };
     let mut ring = Vec::new();
     for slot in fleet.members() {
         let name = fleet.name(slot);
@@ -119,7 +128,7 @@ fn ketama(fleet: &Fleet, points: u32) -> Vec<(u32, u32)> {
         base.update(&[0]);
         base.update(port.as_bytes());
         let mut previous = 0_u32;
-        for _ in 0..points * fleet.weight(slot) {
+        for _ in 0..allowed(slot) {
             let mut chained = base.clone();
             chained.update(&previous.to_le_bytes());
             previous = chained.finalize();

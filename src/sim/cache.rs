@@ -28,14 +28,16 @@ impl Hasher for KeyHasher {
 
 /// See the module's text.
 pub struct Cache {
+    /// Unbounded, because a bounded one takes the memory of all its entries at once.
     entries: LruCache<u64, Nanos, BuildHasherDefault<KeyHasher>>,
+    capacity: NonZeroUsize,
     ttl: Option<Nanos>,
 }
 
 impl Cache {
     /// An empty cache for `capacity` entries.
     pub fn new(capacity: NonZeroUsize, ttl: Option<Nanos>) -> Cache {
-        Cache { entries: LruCache::with_hasher(capacity, BuildHasherDefault::default()), ttl }
+        Cache { entries: LruCache::unbounded_with_hasher(BuildHasherDefault::default()), capacity, ttl }
     }
 
     /// Whether the key is there and fresh; if so it becomes the most recently used.
@@ -49,6 +51,9 @@ impl Cache {
     /// Stores the key, and drops the least recently used one where there is no room.
     pub fn put(&mut self, key: u64, now: Nanos) {
         self.entries.put(key, now);
+        if self.entries.len() > self.capacity.get() {
+            self.entries.pop_lru();
+        }
     }
 
     /// Forgets everything.

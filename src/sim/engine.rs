@@ -8,7 +8,7 @@
 //! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
 //! every request that arrived has ended or is still there.
 
-use super::model::{Arrivals, Discipline, FaultKind, Model, Target};
+use super::model::{Arrivals, Discipline, FaultKind, MOST_SLOWDOWN, Model, Target};
 use super::queue::{Lane, Queue};
 use super::record::{Bin, ClassRecord, End, Little, RunRecord, SeriesRecorder};
 use super::server::{Account, Condition, NONE, ServerState};
@@ -52,12 +52,18 @@ pub(super) enum Event {
     Wake(u32),
     FaultStarts(u32),
     FaultEnds(u32),
-    /// A balancer's address is taken out of the names, or put back.
-    Names,
+    /// The names learn how this balancer is.
+    Names(u32),
+    /// An error that a faulty server took its time for is ready.
+    Erred(u32),
     Measure,
     /// The measured span is over.
     Over,
 }
+
+/// Nobody sends two requests without any time between them; without this a closed loop of people who do not think and are
+/// refused at once would never let time pass.
+const LEAST_PAUSE: Nanos = Nanos(10_000);
 
 /// The caller no longer wants the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +187,9 @@ struct Engine<'a> {
     timeouts: Lane,
     legs: Keyed,
     luck: Keyed,
+    /// Calls to a second tier have the number of the request they serve, and luck and legs of their own.
+    inner_luck: Keyed,
+    inner_legs: Keyed,
     thinking: Keyed,
     inner_work: Vec<Keyed>,
     sent: Vec<u64>,
@@ -281,6 +290,8 @@ impl<'a> Engine<'a> {
             timeouts,
             legs: Keyed::new(seed, "network"),
             luck: Keyed::new(seed, "luck"),
+            inner_luck: Keyed::new(seed, "inner luck"),
+            inner_legs: Keyed::new(seed, "inner network"),
             thinking: Keyed::new(seed, "think"),
             inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
             sent: Vec::new(),
@@ -323,9 +334,7 @@ impl<'a> Engine<'a> {
                 let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && desks[i - 1] == balancer;
                 if !shared {
                     let mut fleet = Fleet::new();
-                    for server in &pool.servers {
-                        fleet.join(&server.name, server.weight);
-                    }
+                    fleet.join_all(pool.servers.iter().map(|server| (server.name.as_str(), server.weight)));
                     let n = pool.servers.len();
                     let (health, reported) = (vec![health::State::default(); n], vec![Account::default(); n]);
                     self.watches.push(Watch {
@@ -447,7 +456,9 @@ impl<'a> Engine<'a> {
             }
             Event::FaultStarts(fault) => self.fault(fault, true),
             Event::FaultEnds(fault) => self.fault(fault, false),
-            Event::Names => self.refresh_names(),
+            // What has passed by then was too short for anyone to see.
+            Event::Names(balancer) => self.listed[balancer as usize] = self.balancers_up[balancer as usize],
+            Event::Erred(job) => self.answer_from_server(job),
             Event::Measure => {
                 let now = self.now;
                 self.servers.iter_mut().for_each(|server| server.start_measuring(now));
@@ -566,7 +577,9 @@ impl<'a> Engine<'a> {
             Hop::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
             Hop::Drawn => {
                 let law = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
-                let delay = law.sample(&mut self.legs.at(self.jobs[job as usize].id << 2 | leg));
+                let j = &self.jobs[job as usize];
+                let legs = if j.parent == NONE { self.legs } else { self.inner_legs };
+                let delay = law.sample(&mut legs.at(j.id << 2 | leg));
                 self.queue.push(self.now.saturating_add(delay), event);
             }
         }
@@ -591,10 +604,6 @@ impl<'a> Engine<'a> {
             self.resolvers[resolver] = Resolver { balancer, expires: self.now.saturating_add(dns.ttl) };
         }
         self.resolvers[resolver].balancer
-    }
-
-    fn refresh_names(&mut self) {
-        self.listed.clone_from(&self.balancers_up);
     }
 
     fn at_balancer(&mut self, job: u32) {
@@ -657,7 +666,7 @@ impl<'a> Engine<'a> {
         j.counted = true;
         let server = &mut self.servers[j.server as usize];
         server.picks += u64::from(j.measured);
-        server.coming_work += j.work.0;
+        server.coming_work += u128::from(j.work.0);
         if let Some(command) = command {
             self.obey(dispatcher, command);
         }
@@ -674,31 +683,28 @@ impl<'a> Engine<'a> {
         let server = &mut self.servers[j.server as usize];
         let condition = server.condition;
         if !j.wanted && j.parent == NONE && self.model.clients.cancel {
-            server.coming_work -= j.work.0;
+            server.coming_work -= u128::from(j.work.0);
             return self.release(job);
         }
         if !condition.up {
-            server.coming_work -= j.work.0;
+            server.coming_work -= u128::from(j.work.0);
+            server.unheard += 1;
             if condition.silent {
                 return self.lose(job);
             }
-            server.failed();
             return self.fail(job, End::Reset);
         }
-        if condition.error_ratio > 0.0 && self.luck.at(j.id << 2 | 2).unit() < condition.error_ratio {
-            server.coming_work -= j.work.0;
+        let luck = if j.parent == NONE { self.luck } else { self.inner_luck };
+        if condition.error_ratio > 0.0 && luck.at(j.id << 2 | 2).unit() < condition.error_ratio {
+            server.coming_work -= u128::from(j.work.0);
             server.failed();
             self.jobs[job as usize].fate = End::Error;
-            let leg = match self.server_hop {
-                Hop::Constant(delay, _) => delay,
-                _ => Nanos::ZERO,
-            };
-            self.queue.push(now + condition.error_latency + leg, Event::Return(job));
+            self.queue.push(now.saturating_add(condition.error_latency), Event::Erred(job));
             return;
         }
         let busy = server.in_service >= server.concurrency;
         if busy && server.queued >= server.queue_limit {
-            server.coming_work -= j.work.0;
+            server.coming_work -= u128::from(j.work.0);
             server.failed();
             return self.fail(job, End::Rejected);
         }
@@ -727,7 +733,7 @@ impl<'a> Engine<'a> {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
         let server = &mut self.servers[j.server as usize];
-        server.coming_work -= j.work.0;
+        server.coming_work -= u128::from(j.work.0);
         let hit = server.look_up(j.key, now);
         if let (Some(hit), true) = (hit, j.measured && j.parent == NONE) {
             self.all.hits += u64::from(hit);
@@ -861,7 +867,7 @@ impl<'a> Engine<'a> {
             }
             server.queued -= 1;
             if self.model.clients.cancel && !waiting.wanted && waiting.parent == NONE {
-                server.coming_work -= waiting.work.0;
+                server.coming_work -= u128::from(waiting.work.0);
                 server.left(self.now - waiting.entered);
                 self.release(next);
                 continue;
@@ -972,7 +978,7 @@ impl<'a> Engine<'a> {
         if let Arrivals::Closed { think } = &self.model.arrivals {
             let sent = self.sent[client as usize];
             let pause = think.sample(&mut self.thinking.at(u64::from(client) << 32 | sent));
-            self.queue.push(self.now.saturating_add(pause), Event::Thought(client));
+            self.queue.push(self.now.saturating_add(pause.max(LEAST_PAUSE)), Event::Thought(client));
         }
     }
 
@@ -1133,34 +1139,47 @@ impl<'a> Engine<'a> {
         let fault = &self.model.faults[index as usize];
         match fault.target {
             Target::Balancer(balancer) => {
-                self.balancers_up[balancer as usize] = !starts;
+                self.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
                 if let Some(after) = self.model.dns.as_ref().and_then(|dns| dns.withdraw_after) {
-                    self.queue.push(self.now.saturating_add(after), Event::Names);
+                    self.queue.push(self.now.saturating_add(after), Event::Names(balancer));
                 }
             }
             Target::Server { pool, server } => {
                 let number = self.bases[pool] + server as u32;
                 match fault.kind {
                     FaultKind::Crash { silent } if starts => self.kill(number, silent),
-                    FaultKind::Drain => self.drain(pool, server as u32, starts),
+                    FaultKind::Drain => {
+                        let draining = self.struck_by(fault.target).any(|kind| kind == FaultKind::Drain);
+                        self.drain(pool, server as u32, draining);
+                    }
                     _ => {}
                 }
-                self.recondition(number, pool, server);
+                self.recondition(number, fault.target);
             }
         }
     }
 
+    /// What strikes a target now: faults may overlap.
+    fn struck_by(&self, target: Target) -> impl Iterator<Item = FaultKind> + use<'a> {
+        let (now, model) = (self.now, self.model);
+        model
+            .faults
+            .iter()
+            .filter(move |fault| {
+                fault.at <= now && fault.until.is_none_or(|until| until > now) && fault.target == target
+            })
+            .map(|fault| fault.kind)
+    }
+
     /// Works out a server's condition from the faults that strike it now, and lets what is in it feel the new speed.
-    fn recondition(&mut self, number: u32, pool: usize, server: usize) {
+    fn recondition(&mut self, number: u32, target: Target) {
         let mut condition = Condition::GOOD;
-        let struck = |fault: &&super::model::Fault| {
-            let now = fault.at <= self.now && fault.until.is_none_or(|until| until > self.now);
-            now && fault.target == Target::Server { pool, server }
-        };
-        for fault in self.model.faults.iter().filter(struck) {
-            match fault.kind {
+        for kind in self.struck_by(target) {
+            match kind {
                 FaultKind::Crash { silent } => (condition.up, condition.silent) = (false, silent),
-                FaultKind::Slow { factor } => condition.slowdown *= factor,
+                FaultKind::Slow { factor } => {
+                    condition.slowdown = (condition.slowdown * factor).clamp(1.0 / MOST_SLOWDOWN, MOST_SLOWDOWN);
+                }
                 FaultKind::Errors { ratio, latency, fails_checks } => {
                     (condition.error_ratio, condition.error_latency, condition.fails_checks) =
                         (ratio, latency, fails_checks);
@@ -1209,25 +1228,23 @@ impl<'a> Engine<'a> {
         if let Some(cache) = &mut server.cache {
             cache.clear();
         }
-        for index in 0..self.jobs.len() as u32 {
-            let job = self.jobs[index as usize];
-            if job.server != number || !matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling) {
-                continue;
-            }
+        let inside =
+            |job: &Job| job.server == number && matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling);
+        let victims: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| inside(&self.jobs[job as usize])).collect();
+        let called_by_victim = |job: &Job| job.parent != NONE && victims.binary_search(&job.parent).is_ok();
+        // Nobody will be there when the second tier answers.
+        let orphans: Vec<usize> = (0..self.jobs.len()).filter(|&job| called_by_victim(&self.jobs[job])).collect();
+        orphans.into_iter().for_each(|job| self.jobs[job].wanted = false);
+        for index in victims {
+            let job = &mut self.jobs[index as usize];
+            let stage = std::mem::replace(&mut job.stage, Stage::Moving);
+            job.version = job.version.wrapping_add(1);
+            let (entered, work) = (job.entered, job.work);
             let server = &mut self.servers[number as usize];
-            server.left(now - job.entered);
+            server.left(now - entered);
             server.failed();
-            if job.stage == Stage::Queued {
-                server.coming_work -= job.work.0;
-            }
-            self.jobs[index as usize].stage = Stage::Moving;
-            self.jobs[index as usize].version = job.version.wrapping_add(1);
-            if job.stage == Stage::Calling {
-                // Nobody will be there when the second tier answers.
-                self.jobs
-                    .iter_mut()
-                    .filter(|child| child.parent == index && child.wanted)
-                    .for_each(|c| c.wanted = false);
+            if stage == Stage::Queued {
+                server.coming_work -= u128::from(work.0);
             }
             if silent {
                 self.lose(index);
@@ -1238,15 +1255,15 @@ impl<'a> Engine<'a> {
     }
 
     /// Balancers are told to send nothing more, or that the server is back, with an empty cache.
-    fn drain(&mut self, pool: usize, slot: u32, starts: bool) {
-        if !starts && let Some(cache) = &mut self.servers[(self.bases[pool] + slot) as usize].cache {
+    fn drain(&mut self, pool: usize, slot: u32, draining: bool) {
+        if !draining && let Some(cache) = &mut self.servers[(self.bases[pool] + slot) as usize].cache {
             cache.clear();
         }
         for fleet in 0..self.watches.len() as u32 {
             let watch = &mut self.watches[fleet as usize];
             if watch.pool as usize == pool {
                 let backend = watch.fleet.id(slot);
-                watch.fleet.set_draining(backend, starts);
+                watch.fleet.set_draining(backend, draining);
                 self.tell_fleet(fleet);
             }
         }
@@ -1279,13 +1296,6 @@ impl<'a> Engine<'a> {
             time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
         };
         let series: Vec<Bin> = self.series.finish(self.in_system);
-        if !self.over {
-            // A replay that ended early: what was measured ends here.
-            self.workload_hash = self.workload.hash;
-            let mut records = self.servers.iter_mut().map(|server| server.measured(now));
-            let pools = self.model.pools.iter();
-            self.measured_servers = pools.map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect();
-        }
         RunRecord {
             all: self.all,
             pools: self.pools,
@@ -1308,22 +1318,24 @@ impl<'a> Engine<'a> {
         let measured = present.iter().filter(|job| job.measured).count() as u64;
         assert_eq!(measured, self.measured_left, "a measured request was lost");
         let now = self.now;
-        for (number, server) in self.servers.iter_mut().enumerate() {
-            let inside = |job: &&Job| {
-                job.server == number as u32 && matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling)
-            };
-            server.check_books(now, self.jobs.iter().filter(inside).map(|job| now - job.entered));
-        }
-        for watch in &self.watches {
-            for slot in 0..watch.fleet.slots() as u32 {
-                let counted = |job: &&Job| {
-                    job.counted
-                        && job.backend.slot == slot
-                        && std::ptr::eq(watch, &self.watches[self.dispatchers[job.dispatcher as usize].fleet as usize])
-                };
-                let expected = self.jobs.iter().filter(counted).count();
-                assert_eq!(watch.fleet.in_flight()[slot as usize] as usize, expected, "in-flight counts are off");
+        let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
+        let mut in_flight: Vec<Vec<u32>> = self.watches.iter().map(|watch| vec![0; watch.fleet.slots()]).collect();
+        for job in &self.jobs {
+            if matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling) {
+                let (count, ages) = &mut inside[job.server as usize];
+                *count += 1;
+                *ages += u128::from((now - job.entered).0);
             }
+            if job.counted {
+                let fleet = self.dispatchers[job.dispatcher as usize].fleet;
+                in_flight[fleet as usize][job.backend.slot as usize] += 1;
+            }
+        }
+        for (server, (count, ages)) in self.servers.iter_mut().zip(inside) {
+            server.check_books(now, count, ages);
+        }
+        for (watch, expected) in self.watches.iter().zip(in_flight) {
+            assert_eq!(watch.fleet.in_flight(), expected, "in-flight counts are off");
         }
     }
 }

@@ -230,6 +230,9 @@ pub enum Target {
     Balancer(u32),
 }
 
+/// A server can be so many times slower, or faster, all faults together: far enough, and no work is lost to rounding.
+pub const MOST_SLOWDOWN: f64 = 1e6;
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FaultKind {

@@ -53,7 +53,7 @@ pub(super) struct ServerState {
     pub tail: u32,
     pub queued: u32,
     /// Work that is in the queue or on its way here, at speed 1.
-    pub coming_work: u64,
+    pub coming_work: u128,
     /// Sum of the times at which the jobs in service end.
     pub sum_of_ends: u128,
     pub shared: Shared,
@@ -62,6 +62,8 @@ pub(super) struct ServerState {
     /// The account when measuring began.
     baseline: Account,
     pub picks: u64,
+    /// Requests since measuring began that found it dead: it never heard of them, so its reports know nothing.
+    pub unheard: u64,
 }
 
 /// Running totals; differences of two of them describe a window.
@@ -102,6 +104,7 @@ impl ServerState {
             account: Account::default(),
             baseline: Account::default(),
             picks: 0,
+            unheard: 0,
         }
     }
 
@@ -203,6 +206,7 @@ impl ServerState {
     pub(super) fn start_measuring(&mut self, now: Nanos) {
         self.touch(now);
         self.baseline = self.account;
+        self.unheard = 0;
     }
 
     /// The measured window, from the baseline to now.
@@ -214,7 +218,7 @@ impl ServerState {
         let report = self.report(now, &mut since);
         super::record::ServerRecord {
             picks: self.picks,
-            errors,
+            errors: errors + self.unheard,
             utilisation: report.utilisation,
             number: per(self.account.number - number, (now - span).0),
             residence: report.response_time,
@@ -224,14 +228,9 @@ impl ServerState {
     }
 
     /// Little's law for this server alone, exact: the integral of the number here is the sum of the times spent here.
-    /// `present` are the ages of those that are here now.
-    pub(super) fn check_books(&mut self, now: Nanos, present: impl Iterator<Item = Nanos>) {
+    /// `count` are here now, and `ages` is the sum of the times they have been.
+    pub(super) fn check_books(&mut self, now: Nanos, count: u64, ages: u128) {
         self.touch(now);
-        let (mut count, mut ages) = (0, 0);
-        for age in present {
-            count += 1;
-            ages += u128::from(age.0);
-        }
         assert_eq!(self.account.entered, self.account.left + count, "a server lost or invented a request");
         assert_eq!(u64::from(self.in_service + self.queued), count, "a server miscounts what is in it");
         assert_eq!(self.account.number, self.account.residence + ages, "Little's law fails for a server");

@@ -177,37 +177,67 @@ impl RateCurve {
         if let [(_, rate)] = self.points[..] {
             return (rate > 0.0).then(|| from + amount / rate);
         }
-        let (mut t, mut amount) = (from, amount);
-        loop {
-            let base = self.period.map_or(0.0, |period| (t / period).floor() * period);
-            let phase = t - base;
-            let i = self.points.partition_point(|&(at, _)| at <= phase).max(1) - 1;
-            let (start, from_rate) = self.points[i];
-            let (end, to_rate) = match (self.points.get(i + 1), self.period) {
-                (Some(&next), _) => next,
-                (None, Some(period)) => (period, from_rate),
-                (None, None) => return (from_rate > 0.0).then(|| t + amount / from_rate),
-            };
-            let slope = if end > start { (to_rate - from_rate) / (end - start) } else { 0.0 };
-            let rate = from_rate + slope * (phase - start);
-            let left = end - phase;
-            let available = left * (rate + slope * left / 2.0);
-            if available > amount && available > 0.0 {
-                // rate * dt + slope * dt² / 2 = amount, in the form that does not cancel.
-                let root = math::sqrt((rate * rate + 2.0 * slope * amount).max(0.0));
-                return Some(t + (2.0 * amount / (rate + root)).min(left));
-            }
-            amount -= available.max(0.0);
-            let next = base + end;
-            // A phase so close to the end that adding does not move: step over it.
-            t = if next > t { next } else { t + t.abs().max(1.0) * f64::EPSILON };
+        let Some(period) = self.period else { return self.within(from, amount).ok() };
+        let base = (from / period).floor() * period;
+        let amount = match self.within(from - base, amount) {
+            Ok(phase) => return Some(base + phase),
+            Err(left) => left,
+        };
+        // Whole periods at once: a curve that is nearly zero everywhere must not be walked step by step.
+        let each = self.integral(period);
+        if each <= 0.0 {
+            return None;
         }
+        let periods = (amount / each).floor();
+        let start = base + (1.0 + periods) * period;
+        let phase = self.within(0.0, amount - periods * each).unwrap_or(period);
+        Some(start + phase)
     }
 
-    /// Mean rate over the first `span` seconds.
+    /// The phase at which the integral from `phase` reaches `amount`, or what of it is left at the end of the period.
+    fn within(&self, phase: f64, mut amount: f64) -> Result<f64, f64> {
+        for (start, end, from_rate, slope) in self.pieces() {
+            if end <= phase {
+                continue;
+            }
+            let at = phase.max(start);
+            let rate = from_rate + slope * (at - start);
+            let left = end - at;
+            let available = if end.is_finite() { left * (rate + slope * left / 2.0) } else { f64::INFINITY * rate };
+            if available > amount {
+                // rate * dt + slope * dt² / 2 = amount, in the form that does not cancel.
+                let root = math::sqrt((rate * rate + 2.0 * slope * amount).max(0.0));
+                return Ok(at + (2.0 * amount / (rate + root)).min(left));
+            }
+            amount -= available.max(0.0);
+        }
+        Err(amount)
+    }
+
+    /// (start, end, rate at the start, slope) of each piece; the last one ends with the period, or never.
+    fn pieces(&self) -> impl Iterator<Item = (f64, f64, f64, f64)> + '_ {
+        self.points.iter().enumerate().map(|(i, &(start, rate))| match self.points.get(i + 1) {
+            Some(&(end, to)) => (start, end, rate, if end > start { (to - rate) / (end - start) } else { 0.0 }),
+            None => (start, self.period.unwrap_or(f64::INFINITY), rate, 0.0),
+        })
+    }
+
+    /// The integral over the first `span` seconds of a period.
+    fn integral(&self, span: f64) -> f64 {
+        let piece = |(start, end, rate, slope): (f64, f64, f64, f64)| {
+            let length = (end.min(span) - start).max(0.0);
+            length * (rate + slope * length / 2.0)
+        };
+        self.pieces().map(piece).sum()
+    }
+
+    /// Mean rate over the first `span` seconds, exactly.
     pub fn mean(&self, span: f64) -> f64 {
-        const STEPS: u32 = 10_000;
-        (0..STEPS).map(|i| self.at((f64::from(i) + 0.5) * span / f64::from(STEPS))).sum::<f64>() / f64::from(STEPS)
+        let (whole, rest) = match self.period {
+            Some(period) => ((span / period).floor() * self.integral(period), span - (span / period).floor() * period),
+            None => (0.0, span),
+        };
+        (whole + self.integral(rest)) / span
     }
 
     /// The rate at a time.
@@ -243,6 +273,20 @@ mod tests {
             let expected = 10.0 * 2.5 * (ramp.at(from + 1e-9) + ramp.at(to - 1e-9)) / 2.0;
             assert!((count - expected).abs() <= 4.5 * f64::sqrt(expected), "window {i}: {count} for {expected}");
         }
+    }
+
+    #[test]
+    fn the_mean_is_exact_and_tiny_rates_end_at_once() {
+        // 10/s for 4 ms and 400/s for 6 ms of every 10 ms: 244/s, which sampling at round times would miss.
+        let points = vec![(0.0, 10.0), (0.004, 10.0), (0.004, 400.0), (0.01, 400.0)];
+        let bursts = RateCurve { points, period: Some(0.01) };
+        assert!((bursts.mean(100.0) - 244.0).abs() < 1e-9, "{}", bursts.mean(100.0));
+        let ramp = RateCurve { points: vec![(0.0, 100.0), (10.0, 300.0)], period: None };
+        assert!((ramp.mean(20.0) - 250.0).abs() < 1e-9);
+        let faint =
+            RateCurve { points: vec![(0.0, 0.0), (0.001, 0.0), (0.001, 1e-15), (0.002, 1e-15)], period: Some(0.002) };
+        let at = faint.after(0.0, 1.0).unwrap();
+        assert!((at / 2e15 - 1.0).abs() < 1e-6, "{at}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod conformance;
 mod determinism;
 mod fingerprints;
 mod golden;
+mod hostile;
 mod support;
 mod theory;
 mod tidy;

@@ -13,6 +13,9 @@ const LEFT: f64 = 250.0;
 const TOP: f64 = 120.0;
 const ROW_HEIGHT: f64 = 34.0;
 
+/// Marks in a row.
+const MOST_MARKS: usize = 1000;
+
 /// The sheet and the rows with their labels; `paint` adds what is in them. Gets each row's middle.
 fn sheet(
     outcome: &Outcome<'_>,
@@ -173,7 +176,9 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
         canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index");
         for (&which, &y) in order.iter().zip(middles) {
             let summary = &outcome.summaries[which];
-            for server in &summary.servers {
+            // Of a very large fleet every so many: the marks would only hide each other.
+            let step = summary.servers.len().div_ceil(MOST_MARKS);
+            for server in summary.servers.iter().step_by(step.max(1)) {
                 if server.load.is_finite() {
                     let pool = pools.iter().position(|pool| *pool == server.pool).unwrap_or(0);
                     let at = (scale.at(server.load), y);
