@@ -5,6 +5,7 @@
 
 mod cache;
 mod engine;
+mod event;
 pub mod model;
 mod queue;
 pub mod record;

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::engine::Event;
+use super::event::Event;
 use crate::units::Nanos;
 
 /// Time in the upper half, order of scheduling in the lower: one comparison decides.

@@ -9,3 +9,4 @@ mod hostile;
 mod support;
 mod theory;
 mod tidy;
+mod vocabulary;

@@ -1,0 +1,76 @@
+//! The end of a run: what is left is counted at its age, and the books are proved.
+
+use super::{Engine, Job, Stage};
+use crate::sim::record::{Bin, Little, RunRecord};
+use crate::sim::server::NONE;
+use crate::units::Nanos;
+
+impl Engine<'_> {
+    pub(super) fn close(mut self, events: u64) -> RunRecord {
+        self.count_system(0);
+        let now = self.now;
+        let present: Vec<Job> = self.jobs.iter().copied().filter(|j| j.wanted && j.parent == NONE).collect();
+        let mut ages = 0;
+        for job in &present {
+            let age = now - job.arrived;
+            ages += u128::from(age.0);
+            if job.measured {
+                self.all.unfinished(age);
+                if let Some(class) = self.pools.get_mut(self.model.paths[job.path as usize].pool) {
+                    class.unfinished(age);
+                }
+            }
+        }
+        self.prove_books(&present, ages);
+        let number = if now > Nanos::ZERO { self.area as f64 / now.0 as f64 } else { 0.0 };
+        let seconds = now.as_secs_f64();
+        let little = Little {
+            arrived: self.arrived,
+            number,
+            rate: if seconds > 0.0 { self.arrived as f64 / seconds } else { 0.0 },
+            time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
+        };
+        let series: Vec<Bin> = self.series.finish(self.in_system);
+        RunRecord {
+            all: self.all,
+            pools: self.pools,
+            servers: self.measured_servers,
+            balancers: self.balancer_requests,
+            series,
+            little,
+            workload_hash: self.workload_hash,
+            pick_hash: self.pick_hash,
+            requests: self.arrived,
+            events,
+        }
+    }
+
+    /// Conservation and Little's law, in whole nanoseconds. A failure is a bug of ours and stops everything.
+    pub(super) fn prove_books(&mut self, present: &[Job], ages: u128) {
+        assert_eq!(self.arrived, self.ended + present.len() as u64, "a request was lost or counted twice");
+        assert_eq!(self.in_system, present.len() as u64, "the system miscounts what is in it");
+        assert_eq!(self.area, self.sojourns + ages, "Little's law fails for the system");
+        let measured = present.iter().filter(|job| job.measured).count() as u64;
+        assert_eq!(measured, self.measured_left, "a measured request was lost");
+        let now = self.now;
+        let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
+        let mut in_flight: Vec<Vec<u32>> = self.watches.iter().map(|watch| vec![0; watch.fleet.slots()]).collect();
+        for job in &self.jobs {
+            if matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling) {
+                let (count, ages) = &mut inside[job.server as usize];
+                *count += 1;
+                *ages += u128::from((now - job.entered).0);
+            }
+            if job.counted {
+                let fleet = self.dispatchers[job.dispatcher as usize].fleet;
+                in_flight[fleet as usize][job.backend.slot as usize] += 1;
+            }
+        }
+        for (server, (count, ages)) in self.servers.iter_mut().zip(inside) {
+            server.check_books(now, count, ages);
+        }
+        for (watch, expected) in self.watches.iter().zip(in_flight) {
+            assert_eq!(watch.fleet.in_flight(), expected, "in-flight counts are off");
+        }
+    }
+}

@@ -1,0 +1,689 @@
+//! The engine: pops the next event, lets it happen, schedules what follows.
+//!
+//! The life of a request: it arrives at a client; a name leads to a balancer; the route of its path to a pool; a shard's
+//! selector to a server; there it waits, is served (from the cache or in full), may call a second tier; the answer goes
+//! back through the balancer, which tells the selector, to the client. A client that gives up is counted at that moment;
+//! what it asked for goes on being worked on, as in life, unless the scenario says that servers notice.
+//!
+//! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
+//! every request that arrived has ended or is still there.
+
+mod books;
+mod faults;
+mod service;
+mod watching;
+
+use crate::config::law::Sampler;
+use crate::fleet::{BackendId, Fleet};
+use crate::policy::health;
+use crate::rng::{Keyed, Rng, Source, mix};
+use crate::select::catalog::Table;
+use crate::select::{Command, Context, LoadReport, Request, Selector, Truth};
+use crate::sim::event::Event;
+use crate::sim::model::{Arrivals, Model};
+use crate::sim::queue::{Lane, Queue};
+use crate::sim::record::{ClassRecord, End, RunRecord, SeriesRecorder, ServerRecord};
+use crate::sim::server::{Account, NONE, ServerState};
+use crate::sim::workload::{Origin, Workload};
+use crate::units::Nanos;
+
+/// Nobody sends two requests without any time between them; without this a closed loop of people who do not think and are
+/// refused at once would never let time pass.
+const LEAST_PAUSE: Nanos = Nanos(10_000);
+
+/// The caller no longer wants the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// On its way; an event will find it.
+    Moving,
+    /// In a server's queue.
+    Queued,
+    /// Being served.
+    Serving,
+    /// Its server waits for the second tier.
+    Calling,
+    /// Swallowed by a server that died silently; nobody will hear of it.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    id: u64,
+    key: u64,
+    arrived: Nanos,
+    picked: Nanos,
+    entered: Nanos,
+    /// Work at speed 1; from the start of service on, what is really to be done (less if the cache helps).
+    work: Nanos,
+    end: Nanos,
+    client: u32,
+    path: u32,
+    balancer: u32,
+    dispatcher: u32,
+    backend: BackendId,
+    server: u32,
+    /// The job of the first tier on whose behalf this one runs.
+    parent: u32,
+    /// Next in the server's queue.
+    next: u32,
+    /// Counts the tenants of this place, so that old time-outs are recognised.
+    generation: u32,
+    /// Counts the departures scheduled for it.
+    version: u32,
+    stage: Stage,
+    fate: End,
+    /// Somebody still wants the answer.
+    wanted: bool,
+    /// It is in the fleet's in-flight count and the selector expects to hear of its end.
+    counted: bool,
+    measured: bool,
+    /// The cache missed, or there is none.
+    missed: bool,
+}
+
+/// One shard's selector for one pool.
+struct Dispatcher {
+    selector: Box<dyn Selector>,
+    rng: Rng,
+    pool: u32,
+    fleet: u32,
+    oracle: bool,
+}
+
+/// The servers of a pool as one balancer counts and checks them.
+struct Watch {
+    fleet: Fleet,
+    pool: u32,
+    /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
+    balancer: u32,
+    health: Vec<health::State>,
+    /// Where each server's last report to this fleet left its account.
+    reported: Vec<Account>,
+    dispatchers: Vec<u32>,
+}
+
+/// A message under way: a check's result or a report.
+#[derive(Clone, Copy)]
+struct Mail {
+    fleet: u32,
+    slot: u32,
+    passed: Option<bool>,
+    load: Option<LoadReport>,
+}
+
+struct Resolver {
+    balancer: u32,
+    expires: Nanos,
+}
+
+/// How a delay is scheduled: nothing to wait, a lane for a constant, the heap for a law.
+#[derive(Clone, Copy)]
+enum Hop {
+    None,
+    Constant(Nanos, Lane),
+    Drawn,
+}
+
+struct Engine<'a> {
+    model: &'a Model,
+    now: Nanos,
+    queue: Queue,
+    workload: Workload<'a>,
+    jobs: Vec<Job>,
+    free: Vec<u32>,
+    servers: Vec<ServerState>,
+    /// First server of each pool.
+    bases: Vec<u32>,
+    dispatchers: Vec<Dispatcher>,
+    /// First dispatcher of each pool.
+    desks: Vec<u32>,
+    watches: Vec<Watch>,
+    mail: Vec<Mail>,
+    free_mail: Vec<u32>,
+    balancers_up: Vec<bool>,
+    listed: Vec<bool>,
+    resolvers: Vec<Resolver>,
+    resolver_of: Vec<u32>,
+    rotation: u32,
+    client_hop: Hop,
+    server_hop: Hop,
+    timeouts: Lane,
+    legs: Keyed,
+    luck: Keyed,
+    /// Calls to a second tier have the number of the request they serve, and luck and legs of their own.
+    inner_luck: Keyed,
+    inner_legs: Keyed,
+    thinking: Keyed,
+    inner_work: Vec<Keyed>,
+    sent: Vec<u64>,
+    next_origin: Option<Origin>,
+    // The books.
+    in_system: u64,
+    arrived: u64,
+    area: u128,
+    area_at: Nanos,
+    sojourns: u128,
+    ended: u64,
+    measured_left: u64,
+    workload_hash: u64,
+    pick_hash: u64,
+    over: bool,
+    all: ClassRecord,
+    pools: Vec<ClassRecord>,
+    balancer_requests: Vec<u64>,
+    series: SeriesRecorder,
+    measured_servers: Vec<Vec<ServerRecord>>,
+}
+
+/// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
+pub fn run(
+    model: &Model,
+    strategy: &Table,
+    seed: u64,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<RunRecord, Interrupted> {
+    let mut engine = Engine::new(model, strategy, seed);
+    let mut events = 0_u64;
+    let limit = model.warmup + model.duration + model.drain;
+    while let Some((at, event)) = engine.queue.pop() {
+        if at > limit {
+            engine.now = limit;
+            break;
+        }
+        debug_assert!(at >= engine.now, "time runs backwards");
+        engine.now = at;
+        engine.happen(event);
+        events += 1;
+        if engine.over && engine.measured_left == 0 {
+            break;
+        }
+        if events.is_multiple_of(1 << 16) && interrupted() {
+            return Err(Interrupted);
+        }
+    }
+    Ok(engine.close(events))
+}
+
+struct Peek<'a> {
+    servers: &'a [ServerState],
+    now: Nanos,
+}
+
+impl Truth for Peek<'_> {
+    fn remaining_work(&self, slot: u32) -> Nanos {
+        self.servers[slot as usize].remaining_work(self.now)
+    }
+}
+
+impl<'a> Engine<'a> {
+    fn new(model: &'a Model, strategy: &Table, seed: u64) -> Engine<'a> {
+        let mut queue = Queue::new();
+        let timeouts = queue.lane();
+        let mut hop = |law: &Sampler| match *law {
+            Sampler::Constant(Nanos::ZERO) => Hop::None,
+            Sampler::Constant(delay) => Hop::Constant(delay, queue.lane()),
+            _ => Hop::Drawn,
+        };
+        let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
+        let inner: Vec<bool> = (0..model.pools.len())
+            .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
+            .collect();
+        let entries = model.pools.len() - inner.iter().filter(|&&i| i).count();
+        let mut engine = Engine {
+            model,
+            now: Nanos::ZERO,
+            queue,
+            workload: Workload::new(model, seed),
+            jobs: Vec::new(),
+            free: Vec::new(),
+            servers: Vec::new(),
+            bases: Vec::new(),
+            dispatchers: Vec::new(),
+            desks: Vec::new(),
+            watches: Vec::new(),
+            mail: Vec::new(),
+            free_mail: Vec::new(),
+            balancers_up: vec![true; model.balancers.count as usize],
+            listed: vec![true; model.balancers.count as usize],
+            resolvers: Vec::new(),
+            resolver_of: Vec::new(),
+            rotation: 0,
+            client_hop,
+            server_hop,
+            timeouts,
+            legs: Keyed::new(seed, "network"),
+            luck: Keyed::new(seed, "luck"),
+            inner_luck: Keyed::new(seed, "inner luck"),
+            inner_legs: Keyed::new(seed, "inner network"),
+            thinking: Keyed::new(seed, "think"),
+            inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
+            sent: Vec::new(),
+            next_origin: None,
+            in_system: 0,
+            arrived: 0,
+            area: 0,
+            area_at: Nanos::ZERO,
+            sojourns: 0,
+            ended: 0,
+            measured_left: 0,
+            workload_hash: 0,
+            pick_hash: 0,
+            over: false,
+            all: ClassRecord::default(),
+            pools: if entries > 1 { vec![ClassRecord::default(); model.pools.len()] } else { Vec::new() },
+            balancer_requests: vec![0; model.balancers.count as usize],
+            series: SeriesRecorder::new(model.warmup + model.duration, model.bins),
+            measured_servers: Vec::new(),
+        };
+        engine.furnish(strategy, seed, &inner);
+        engine.begin(seed);
+        engine
+    }
+
+    /// Servers, fleets and selectors.
+    fn furnish(&mut self, strategy: &Table, seed: u64, inner: &[bool]) {
+        for (p, pool) in self.model.pools.iter().enumerate() {
+            self.bases.push(self.servers.len() as u32);
+            self.servers.extend(pool.servers.iter().map(ServerState::new));
+            self.desks.push(self.dispatchers.len() as u32);
+            let table = pool.strategy.as_ref().unwrap_or(strategy);
+            let balancers = &self.model.balancers;
+            let desks: Vec<u32> = if inner[p] {
+                vec![u32::MAX; pool.inner_shards as usize]
+            } else {
+                (0..balancers.count).flat_map(|b| (0..balancers.shards).map(move |_| b)).collect()
+            };
+            for (i, &balancer) in desks.iter().enumerate() {
+                let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && desks[i - 1] == balancer;
+                if !shared {
+                    let mut fleet = Fleet::new();
+                    fleet.join_all(pool.servers.iter().map(|server| (server.name.as_str(), server.weight)));
+                    let n = pool.servers.len();
+                    let (health, reported) = (vec![health::State::default(); n], vec![Account::default(); n]);
+                    self.watches.push(Watch {
+                        fleet,
+                        pool: p as u32,
+                        balancer,
+                        health,
+                        reported,
+                        dispatchers: Vec::new(),
+                    });
+                }
+                let number = self.dispatchers.len() as u32;
+                let fleet = self.watches.len() as u32 - 1;
+                self.watches[fleet as usize].dispatchers.push(number);
+                let mut rng = Rng::stream(seed, "select", u64::from(number));
+                let selector = table.build(&mut rng);
+                let oracle = table.row().doc.oracle;
+                self.dispatchers.push(Dispatcher { selector, rng, pool: p as u32, fleet, oracle });
+            }
+        }
+        for fleet in 0..self.watches.len() as u32 {
+            self.tell_fleet(fleet);
+        }
+    }
+
+    /// The first events.
+    fn begin(&mut self, seed: u64) {
+        let phases = Keyed::new(seed, "phase");
+        for f in 0..self.watches.len() as u32 {
+            let watch = &self.watches[f as usize];
+            if let Some(rules) = &self.model.pools[watch.pool as usize].health {
+                for slot in 0..watch.fleet.slots() as u32 {
+                    let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
+                    let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
+                    self.queue.push(at, Event::Check(f, slot));
+                }
+            }
+        }
+        for (p, pool) in self.model.pools.iter().enumerate() {
+            if let Some(reports) = &pool.reports {
+                for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
+                    let phase = phases.at(1 << 50 | u64::from(server)).unit();
+                    let at = Nanos::from_nanos_f64(reports.interval.0 as f64 * phase);
+                    self.queue.push(at, Event::Report(server));
+                }
+            }
+        }
+        for (i, fault) in self.model.faults.iter().enumerate() {
+            self.queue.push(fault.at, Event::FaultStarts(i as u32));
+            if let Some(until) = fault.until {
+                self.queue.push(until, Event::FaultEnds(i as u32));
+            }
+        }
+        if let Some(dns) = &self.model.dns {
+            let draws = Keyed::new(seed, "resolver");
+            // Resolvers asked at different times before the run began, so their answers run out at different times.
+            let ages = Keyed::new(seed, "answer age");
+            let answered = |i: u32| {
+                let left = dns.ttl.0 as f64 * ages.at(u64::from(i)).unit();
+                Resolver { balancer: i % self.model.balancers.count, expires: Nanos::from_nanos_f64(left) }
+            };
+            self.resolvers = (0..dns.resolvers).map(answered).collect();
+            self.rotation = dns.resolvers;
+            let clients = match &self.model.arrivals {
+                Arrivals::Replay(replay) => replay.clients.len(),
+                _ => self.model.clients.addresses.len(),
+            };
+            self.resolver_of =
+                (0..clients as u64).map(|client| dns.resolver_mix.sample(&mut draws.at(client))).collect();
+        }
+        if let Arrivals::Closed { think } = &self.model.arrivals {
+            self.sent = vec![0; self.model.clients.addresses.len()];
+            for client in 0..self.sent.len() as u32 {
+                let at = think.sample(&mut self.thinking.at(u64::from(client) << 32));
+                self.queue.push(at, Event::Thought(client));
+            }
+        }
+        self.queue.push(self.model.warmup, Event::Measure);
+        self.queue.push(self.model.warmup + self.model.duration, Event::Over);
+        self.schedule_arrival();
+    }
+
+    #[inline]
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival => {
+                if let Some(origin) = self.next_origin.take() {
+                    self.schedule_arrival();
+                    self.arrive(origin);
+                }
+            }
+            Event::Thought(client) => {
+                let sent = self.sent[client as usize];
+                self.sent[client as usize] += 1;
+                self.arrive(Origin::Client(client, sent));
+            }
+            Event::AtBalancer(job) => self.at_balancer(job),
+            Event::AtServer(job) => self.at_server(job),
+            Event::Depart(job, version) => {
+                let j = &self.jobs[job as usize];
+                if j.version == version && j.stage == Stage::Serving {
+                    self.served(job);
+                }
+            }
+            Event::SharedDepart(server, version) => self.shared_depart(server, version),
+            Event::Return(job) => self.at_balancer_again(job),
+            Event::AtClient(job) => self.at_client(job),
+            Event::Timeout(job, generation) => self.timeout(job, generation),
+            Event::Unreachable(job) => {
+                self.jobs[job as usize].fate = End::Unreachable;
+                self.end(job);
+                self.release(job);
+            }
+            Event::Check(fleet, slot) => self.check(fleet, slot),
+            Event::Checked(mail) | Event::Reported(mail) => self.receive(mail),
+            Event::Report(server) => self.report(server),
+            Event::Wake(dispatcher) => {
+                self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
+            }
+            Event::FaultStarts(fault) => self.fault(fault, true),
+            Event::FaultEnds(fault) => self.fault(fault, false),
+            // What has passed by then was too short for anyone to see.
+            Event::Names(balancer) => self.listed[balancer as usize] = self.balancers_up[balancer as usize],
+            Event::Erred(job) => self.answer_from_server(job),
+            Event::Measure => {
+                let now = self.now;
+                self.servers.iter_mut().for_each(|server| server.start_measuring(now));
+            }
+            Event::Over => {
+                self.over = true;
+                self.workload_hash = self.workload.hash;
+                let now = self.now;
+                let mut records = self.servers.iter_mut().map(|server| server.measured(now));
+                let pools = self.model.pools.iter();
+                self.measured_servers = pools.map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect();
+            }
+        }
+    }
+
+    // ---- Arrival ----
+
+    #[inline]
+    fn schedule_arrival(&mut self) {
+        if let Some((at, origin)) = self.workload.next_arrival() {
+            self.next_origin = Some(origin);
+            self.queue.set_arrival(at.max(self.now));
+        }
+    }
+
+    #[inline]
+    fn arrive(&mut self, origin: Origin) {
+        let now = self.now;
+        let draft = self.workload.draft(origin, now);
+        let measured = now >= self.model.warmup && !self.over;
+        self.arrived += 1;
+        self.measured_left += u64::from(measured);
+        self.count_system(1);
+        let job = self.place(Job {
+            id: draft.id,
+            key: draft.key,
+            arrived: now,
+            picked: now,
+            entered: now,
+            work: draft.demand,
+            end: Nanos::ZERO,
+            client: draft.client,
+            path: draft.path,
+            balancer: 0,
+            dispatcher: NONE,
+            backend: BackendId { slot: 0, generation: 0 },
+            server: NONE,
+            parent: NONE,
+            next: NONE,
+            generation: 0,
+            version: 0,
+            stage: Stage::Moving,
+            fate: End::Ok,
+            wanted: true,
+            counted: false,
+            measured,
+            missed: true,
+        });
+        if let Some(timeout) = self.model.clients.timeout {
+            let generation = self.jobs[job as usize].generation;
+            self.queue.push_lane(self.timeouts, now.saturating_add(timeout), Event::Timeout(job, generation));
+        }
+        let balancer = self.find_balancer(draft.client, draft.id);
+        self.jobs[job as usize].balancer = balancer;
+        if !self.balancers_up[balancer as usize] {
+            let at = now.saturating_add(self.model.clients.connect_timeout);
+            self.queue.push(at, Event::Unreachable(job));
+            return;
+        }
+        if self.arrives_at_once(self.client_hop, job, 0, Event::AtBalancer(job)) {
+            self.at_balancer(job);
+        }
+    }
+
+    fn place(&mut self, mut job: Job) -> u32 {
+        match self.free.pop() {
+            Some(index) => {
+                let old = &mut self.jobs[index as usize];
+                (job.generation, job.version) = (old.generation, old.version);
+                *old = job;
+                index
+            }
+            None => {
+                self.jobs.push(job);
+                self.jobs.len() as u32 - 1
+            }
+        }
+    }
+
+    fn release(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        debug_assert!(!j.counted, "a job is gone and its selector was not told");
+        j.generation = j.generation.wrapping_add(1);
+        j.version = j.version.wrapping_add(1);
+        j.wanted = false;
+        j.stage = Stage::Moving;
+        j.server = NONE;
+        self.free.push(job);
+    }
+
+    #[inline]
+    fn count_system(&mut self, by: i64) {
+        self.area += u128::from(self.in_system) * u128::from((self.now - self.area_at).0);
+        self.area_at = self.now;
+        self.series.advance(self.now, self.in_system);
+        self.in_system = self.in_system.wrapping_add_signed(by);
+    }
+
+    /// Sends an event over a leg of the network. `true` where there is nothing to wait for: the caller goes on by itself,
+    /// which is what makes a model without network delays as fast as one without legs.
+    #[inline]
+    #[must_use]
+    fn arrives_at_once(&mut self, hop: Hop, job: u32, leg: u64, event: Event) -> bool {
+        match hop {
+            Hop::None => return true,
+            Hop::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
+            Hop::Drawn => {
+                let law = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
+                let j = &self.jobs[job as usize];
+                let legs = if j.parent == NONE { self.legs } else { self.inner_legs };
+                let delay = law.sample(&mut legs.at(j.id << 2 | leg));
+                self.queue.push(self.now.saturating_add(delay), event);
+            }
+        }
+        false
+    }
+
+    // ---- Names and balancers ----
+
+    #[inline]
+    fn find_balancer(&mut self, client: u32, id: u64) -> u32 {
+        let count = self.model.balancers.count;
+        let Some(dns) = &self.model.dns else {
+            return if count == 1 { 0 } else { self.luck.at(id << 2).below(u64::from(count)) as u32 };
+        };
+        let resolver = self.resolver_of[client as usize] as usize;
+        if self.now >= self.resolvers[resolver].expires {
+            // The authority rotates its answers; clients use the first address.
+            let listed: Vec<u32> = (0..count).filter(|&b| self.listed[b as usize]).collect();
+            let answers = if listed.is_empty() { (0..count).collect() } else { listed };
+            let balancer = answers[self.rotation as usize % answers.len()];
+            self.rotation = self.rotation.wrapping_add(1);
+            self.resolvers[resolver] = Resolver { balancer, expires: self.now.saturating_add(dns.ttl) };
+        }
+        self.resolvers[resolver].balancer
+    }
+
+    fn at_balancer(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let (balancer, id, path, measured) = (j.balancer, j.id, j.path, j.measured);
+        if !j.wanted {
+            return self.release(job);
+        }
+        if !self.balancers_up[balancer as usize] {
+            self.jobs[job as usize].fate = End::Reset;
+            self.end(job);
+            return self.release(job);
+        }
+        self.balancer_requests[balancer as usize] += u64::from(measured);
+        let shards = self.model.balancers.shards;
+        let shard = if shards == 1 { 0 } else { self.luck.at(id << 2 | 1).below(u64::from(shards)) as u32 };
+        let pool = self.model.paths[path as usize].pool;
+        self.dispatch(job, self.desks[pool] + balancer * shards + shard);
+    }
+
+    /// Lets a dispatcher's selector choose and sends the job there.
+    #[inline]
+    fn dispatch(&mut self, job: u32, dispatcher: u32) {
+        let j = &self.jobs[job as usize];
+        let d = &mut self.dispatchers[dispatcher as usize];
+        let pool = d.pool as usize;
+        let base = self.bases[pool];
+        let request = Request {
+            client: self.workload.address(j.client),
+            path: &self.model.paths[j.path as usize].path,
+            key: &j.key.to_le_bytes(),
+            tried: &[],
+        };
+        let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
+        let mut cx = Context {
+            now: self.now,
+            fleet: &self.watches[d.fleet as usize].fleet,
+            rng: &mut d.rng,
+            truth: d.oracle.then_some(&peek as &dyn Truth),
+        };
+        let pick = d.selector.pick(&request, &mut cx);
+        let command = d.selector.poll_command(&mut cx);
+        let fleet = d.fleet;
+        let Some(pick) = pick else {
+            self.pick_hash = mix(self.pick_hash ^ u64::MAX);
+            self.jobs[job as usize].fate = End::NoServer;
+            if let Some(command) = command {
+                self.obey(dispatcher, command);
+            }
+            return self.answer(job);
+        };
+        debug_assert!(self.watches[fleet as usize].fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
+        self.watches[fleet as usize].fleet.started(pick.backend);
+        self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
+        let j = &mut self.jobs[job as usize];
+        j.dispatcher = dispatcher;
+        j.backend = pick.backend;
+        j.server = base + pick.backend.slot;
+        j.picked = self.now;
+        j.counted = true;
+        let server = &mut self.servers[j.server as usize];
+        server.picks += u64::from(j.measured);
+        server.coming_work += u128::from(j.work.0);
+        if let Some(command) = command {
+            self.obey(dispatcher, command);
+        }
+        if self.arrives_at_once(self.server_hop, job, 1, Event::AtServer(job)) {
+            self.at_server(job);
+        }
+    }
+
+    // ---- Selectors ----
+
+    fn with_selector(&mut self, dispatcher: u32, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
+        let d = &mut self.dispatchers[dispatcher as usize];
+        let base = self.bases[d.pool as usize] as usize;
+        let peek = Peek { servers: &self.servers[base..], now: self.now };
+        let mut cx = Context {
+            now: self.now,
+            fleet: &self.watches[d.fleet as usize].fleet,
+            rng: &mut d.rng,
+            truth: d.oracle.then_some(&peek as &dyn Truth),
+        };
+        call(d.selector.as_mut(), &mut cx);
+        if let Some(command) = d.selector.poll_command(&mut cx) {
+            self.obey(dispatcher, command);
+        }
+    }
+
+    /// Carries out a command, and those behind it.
+    fn obey(&mut self, dispatcher: u32, command: Command) {
+        match command {
+            Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
+            Command::Probe(backend) => {
+                let d = &self.dispatchers[dispatcher as usize];
+                let (fleet, server) = (d.fleet, self.bases[d.pool as usize] + backend.slot);
+                if self.servers[server as usize].condition.up {
+                    let load = self.take_report(fleet, backend.slot);
+                    let at = self.now.saturating_add(self.round_trip());
+                    self.post(at, Mail { fleet, slot: backend.slot, passed: None, load: Some(load) });
+                }
+            }
+        }
+        self.with_selector(dispatcher, |_, _| {});
+    }
+
+    fn tell_fleet(&mut self, fleet: u32) {
+        let changes = self.watches[fleet as usize].fleet.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        for i in 0..self.watches[fleet as usize].dispatchers.len() {
+            let dispatcher = self.watches[fleet as usize].dispatchers[i];
+            self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
+        }
+    }
+}

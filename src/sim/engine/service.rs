@@ -1,0 +1,332 @@
+//! A job at its server, and the way of its answer back through the balancer to the client or to the job that called.
+
+use super::{Engine, Job, LEAST_PAUSE, Stage};
+use crate::config::law::Sampler;
+use crate::rng::Source;
+use crate::select::{Finished, Outcome};
+use crate::sim::event::Event;
+use crate::sim::model::{Arrivals, Discipline};
+use crate::sim::record::End;
+use crate::sim::server::NONE;
+use crate::units::Nanos;
+
+impl Engine<'_> {
+    pub(super) fn at_server(&mut self, job: u32) {
+        let now = self.now;
+        let j = self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        let condition = server.condition;
+        if !j.wanted && j.parent == NONE && self.model.clients.cancel {
+            server.coming_work -= u128::from(j.work.0);
+            return self.release(job);
+        }
+        if !condition.up {
+            server.coming_work -= u128::from(j.work.0);
+            server.unheard += 1;
+            if condition.silent {
+                return self.lose(job);
+            }
+            return self.fail(job, End::Reset);
+        }
+        let luck = if j.parent == NONE { self.luck } else { self.inner_luck };
+        if condition.error_ratio > 0.0 && luck.at(j.id << 2 | 2).unit() < condition.error_ratio {
+            server.coming_work -= u128::from(j.work.0);
+            server.failed();
+            self.jobs[job as usize].fate = End::Error;
+            self.queue.push(now.saturating_add(condition.error_latency), Event::Erred(job));
+            return;
+        }
+        let busy = server.in_service >= server.concurrency;
+        if busy && server.queued >= server.queue_limit {
+            server.coming_work -= u128::from(j.work.0);
+            server.failed();
+            return self.fail(job, End::Rejected);
+        }
+        server.touch(now);
+        server.entered();
+        self.jobs[job as usize].entered = now;
+        if busy {
+            let tail = std::mem::replace(&mut server.tail, job);
+            if tail == NONE {
+                server.head = job;
+            }
+            server.queued += 1;
+            let j = &mut self.jobs[job as usize];
+            (j.stage, j.next) = (Stage::Queued, NONE);
+            if tail != NONE {
+                self.jobs[tail as usize].next = job;
+            }
+        } else {
+            self.serve(job);
+        }
+    }
+
+    /// Starts service; the server has been touched and has room.
+    #[inline]
+    pub(super) fn serve(&mut self, job: u32) {
+        let now = self.now;
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        server.coming_work -= u128::from(j.work.0);
+        let hit = server.look_up(j.key, now);
+        if let (Some(hit), true) = (hit, j.measured && j.parent == NONE) {
+            self.all.hits += u64::from(hit);
+            self.all.misses += u64::from(!hit);
+            if let Some(class) = self.pools.get_mut(self.model.paths[j.path as usize].pool) {
+                class.hits += u64::from(hit);
+                class.misses += u64::from(!hit);
+            }
+        }
+        j.missed = hit != Some(true);
+        if !j.missed {
+            j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
+        }
+        j.stage = Stage::Serving;
+        server.in_service += 1;
+        match server.discipline {
+            Discipline::Fcfs => {
+                j.end = now.saturating_add(server.span(j.work));
+                j.version = j.version.wrapping_add(1);
+                server.sum_of_ends += u128::from(j.end.0);
+                self.queue.push(j.end, Event::Depart(job, j.version));
+            }
+            Discipline::Ps => {
+                let rate = server.rate();
+                server.shared.advance(now, rate);
+                server.shared.add(job, j.work);
+                let server = j.server;
+                self.schedule_shared(server);
+            }
+        }
+    }
+
+    pub(super) fn schedule_shared(&mut self, server: u32) {
+        let state = &mut self.servers[server as usize];
+        state.shared.version = state.shared.version.wrapping_add(1);
+        if let Some(at) = state.shared.next_departure(state.rate()) {
+            let version = state.shared.version;
+            self.queue.push(at.max(self.now), Event::SharedDepart(server, version));
+        }
+    }
+
+    pub(super) fn shared_depart(&mut self, server: u32, version: u32) {
+        let state = &mut self.servers[server as usize];
+        if state.shared.version != version {
+            return;
+        }
+        let rate = state.rate();
+        state.shared.advance(self.now, rate);
+        if let Some(job) = state.shared.depart() {
+            self.served(job);
+            self.schedule_shared(server);
+        }
+    }
+
+    /// The server's own part is done: fill the cache, call the second tier or answer.
+    pub(super) fn served(&mut self, job: u32) {
+        let j = self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        if server.discipline == Discipline::Fcfs {
+            server.sum_of_ends -= u128::from(j.end.0);
+        }
+        if j.missed
+            && let Some(cache) = &mut server.cache
+        {
+            cache.put(j.key, self.now);
+        }
+        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        match &self.model.pools[pool].backend {
+            Some(backend) if j.missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
+            _ => self.leave(job),
+        }
+    }
+
+    /// Calls the second tier. The job keeps its slot, as a thread that waits for a database does.
+    pub(super) fn call(&mut self, job: u32, pool: usize, service: &Sampler) {
+        let j = &mut self.jobs[job as usize];
+        j.stage = Stage::Calling;
+        let caller = *j;
+        let server = &mut self.servers[caller.server as usize];
+        // While it waits the slot is held; nobody knows for how long, so oracles count nothing for it.
+        server.sum_of_ends += u128::from(self.now.0);
+        self.jobs[job as usize].end = self.now;
+        let child = self.place(Job {
+            work: service.sample(&mut self.inner_work[pool].at(caller.id)),
+            parent: job,
+            stage: Stage::Moving,
+            counted: false,
+            server: NONE,
+            dispatcher: NONE,
+            arrived: self.now,
+            picked: self.now,
+            measured: caller.measured,
+            wanted: true,
+            fate: End::Ok,
+            ..caller
+        });
+        let shards = self.model.pools[pool].inner_shards;
+        self.dispatch(child, self.desks[pool] + caller.server % shards);
+    }
+
+    /// A job leaves its server with an answer; the next one starts.
+    pub(super) fn leave(&mut self, job: u32) {
+        let now = self.now;
+        let j = &mut self.jobs[job as usize];
+        j.stage = Stage::Moving;
+        let (number, entered, ok) = (j.server, j.entered, j.fate == End::Ok);
+        let server = &mut self.servers[number as usize];
+        server.touch(now);
+        server.in_service -= 1;
+        server.left(now - entered);
+        if ok {
+            server.answered();
+        } else {
+            server.failed();
+        }
+        self.start_next(number);
+        self.answer_from_server(job);
+    }
+
+    pub(super) fn start_next(&mut self, number: u32) {
+        loop {
+            let server = &mut self.servers[number as usize];
+            let next = server.head;
+            if next == NONE || server.in_service >= server.concurrency {
+                return;
+            }
+            let waiting = &self.jobs[next as usize];
+            server.head = waiting.next;
+            if server.head == NONE {
+                server.tail = NONE;
+            }
+            server.queued -= 1;
+            if self.model.clients.cancel && !waiting.wanted && waiting.parent == NONE {
+                server.coming_work -= u128::from(waiting.work.0);
+                server.left(self.now - waiting.entered);
+                self.release(next);
+                continue;
+            }
+            self.serve(next);
+        }
+    }
+
+    /// Refused on the server's doorstep.
+    pub(super) fn fail(&mut self, job: u32, fate: End) {
+        self.jobs[job as usize].fate = fate;
+        self.answer_from_server(job);
+    }
+
+    #[inline]
+    pub(super) fn answer_from_server(&mut self, job: u32) {
+        if self.arrives_at_once(self.server_hop, job, 2, Event::Return(job)) {
+            self.at_balancer_again(job);
+        }
+    }
+
+    pub(super) fn lose(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.wanted {
+            j.stage = Stage::Lost;
+        } else {
+            self.release(job);
+        }
+    }
+
+    /// The answer is back at the balancer (or at the caller of the second tier).
+    pub(super) fn at_balancer_again(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+            // The connection died with its balancer.
+            j.fate = End::Reset;
+        }
+        let outcome = if j.fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        self.settle(job, outcome);
+        self.answer(job);
+    }
+
+    /// Takes the job out of the in-flight count and tells the selector how it went. Only the first call counts.
+    #[inline]
+    pub(super) fn settle(&mut self, job: u32, outcome: Outcome) {
+        let j = &mut self.jobs[job as usize];
+        if !std::mem::replace(&mut j.counted, false) {
+            return;
+        }
+        let (dispatcher, backend, latency) = (j.dispatcher, j.backend, self.now - j.picked);
+        let fleet = self.dispatchers[dispatcher as usize].fleet;
+        self.watches[fleet as usize].fleet.ended(backend);
+        let finished = Finished { backend, latency, outcome };
+        self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
+    }
+
+    /// From the balancer on: to the client, or to the job that asked.
+    pub(super) fn answer(&mut self, job: u32) {
+        let j = self.jobs[job as usize];
+        if j.parent != NONE {
+            // The caller may have died with its server meanwhile; then nobody asks any more.
+            let caller = j.parent;
+            self.release(job);
+            if j.wanted {
+                self.jobs[caller as usize].fate = j.fate;
+                let state = &self.jobs[caller as usize];
+                let (server, end) = (state.server, state.end);
+                self.servers[server as usize].sum_of_ends -= u128::from(end.0);
+                self.leave(caller);
+            }
+            return;
+        }
+        if j.wanted {
+            if self.arrives_at_once(self.client_hop, job, 3, Event::AtClient(job)) {
+                self.at_client(job);
+            }
+        } else {
+            self.release(job);
+        }
+    }
+
+    pub(super) fn at_client(&mut self, job: u32) {
+        self.end(job);
+        self.release(job);
+    }
+
+    /// A client has its end, good or bad. Only the first call counts.
+    #[inline]
+    pub(super) fn end(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if !std::mem::replace(&mut j.wanted, false) {
+            return;
+        }
+        let (latency, fate, measured, client, path) = (self.now - j.arrived, j.fate, j.measured, j.client, j.path);
+        self.count_system(-1);
+        self.ended += 1;
+        self.sojourns += u128::from(latency.0);
+        self.series.end(fate, latency);
+        if measured {
+            self.measured_left -= 1;
+            self.all.end(fate, latency);
+            if let Some(class) = self.pools.get_mut(self.model.paths[path as usize].pool) {
+                class.end(fate, latency);
+            }
+        }
+        if let Arrivals::Closed { think } = &self.model.arrivals {
+            let sent = self.sent[client as usize];
+            let pause = think.sample(&mut self.thinking.at(u64::from(client) << 32 | sent));
+            self.queue.push(self.now.saturating_add(pause.max(LEAST_PAUSE)), Event::Thought(client));
+        }
+    }
+
+    pub(super) fn timeout(&mut self, job: u32, generation: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.generation != generation || !j.wanted {
+            return;
+        }
+        let answer = std::mem::replace(&mut j.fate, End::TimedOut);
+        let stage = j.stage;
+        self.end(job);
+        // What the work comes to is still true for the server, even if nobody waits.
+        self.jobs[job as usize].fate = answer;
+        self.settle(job, Outcome::Failed);
+        if stage == Stage::Lost {
+            self.release(job);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Health checks and load reports: who watches a server, and how late the news arrives.
+
+use super::{Engine, Mail};
+use crate::select::LoadReport;
+use crate::sim::event::Event;
+use crate::sim::server::Condition;
+use crate::units::Nanos;
+
+impl Engine<'_> {
+    pub(super) fn round_trip(&self) -> Nanos {
+        let leg = self.model.server_leg.mean();
+        Nanos::from_nanos_f64(2.0 * leg)
+    }
+
+    pub(super) fn check(&mut self, fleet: u32, slot: u32) {
+        /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
+        const WORK: Nanos = Nanos::from_millis(1);
+        let watch = &self.watches[fleet as usize];
+        let pool = watch.pool as usize;
+        let Some(rules) = self.model.pools[pool].health else { return };
+        self.queue.push(self.now.saturating_add(rules.interval), Event::Check(fleet, slot));
+        if watch.balancer != u32::MAX && !self.balancers_up[watch.balancer as usize] {
+            return;
+        }
+        let server = &self.servers[(self.bases[pool] + slot) as usize];
+        let condition = server.condition;
+        let took = self.round_trip() + server.span(WORK);
+        let (passed, after) = match condition {
+            Condition { up: false, silent: true, .. } => (false, rules.timeout),
+            Condition { up: false, .. } => (false, self.round_trip()),
+            Condition { fails_checks: true, .. } => (false, took),
+            _ if took > rules.timeout => (false, rules.timeout),
+            _ => (true, took),
+        };
+        let load = passed.then(|| self.take_report(fleet, slot));
+        self.post(self.now.saturating_add(after), Mail { fleet, slot, passed: Some(passed), load });
+    }
+
+    pub(super) fn report(&mut self, server: u32) {
+        let pool = self.bases.partition_point(|&base| base <= server) - 1;
+        let Some(reports) = self.model.pools[pool].reports else { return };
+        self.queue.push(self.now.saturating_add(reports.interval), Event::Report(server));
+        if !self.servers[server as usize].condition.up {
+            return;
+        }
+        let leg = Nanos::from_nanos_f64(self.model.server_leg.mean());
+        let at = self.now.saturating_add(reports.delay).saturating_add(leg);
+        let slot = server - self.bases[pool];
+        for fleet in 0..self.watches.len() as u32 {
+            if self.watches[fleet as usize].pool as usize == pool {
+                let load = self.take_report(fleet, slot);
+                self.post(at, Mail { fleet, slot, passed: None, load: Some(load) });
+            }
+        }
+    }
+
+    pub(super) fn take_report(&mut self, fleet: u32, slot: u32) -> LoadReport {
+        let watch = &mut self.watches[fleet as usize];
+        let server = self.bases[watch.pool as usize] + slot;
+        self.servers[server as usize].report(self.now, &mut watch.reported[slot as usize])
+    }
+
+    pub(super) fn post(&mut self, at: Nanos, mail: Mail) {
+        let index = match self.free_mail.pop() {
+            Some(index) => {
+                self.mail[index as usize] = mail;
+                index
+            }
+            None => {
+                self.mail.push(mail);
+                self.mail.len() as u32 - 1
+            }
+        };
+        self.queue.push(at, if mail.passed.is_some() { Event::Checked(index) } else { Event::Reported(index) });
+    }
+
+    pub(super) fn receive(&mut self, index: u32) {
+        let Mail { fleet, slot, passed, load } = self.mail[index as usize];
+        self.free_mail.push(index);
+        let watch = &mut self.watches[fleet as usize];
+        let backend = watch.fleet.id(slot);
+        if let Some(load) = load {
+            for i in 0..watch.dispatchers.len() {
+                let dispatcher = self.watches[fleet as usize].dispatchers[i];
+                self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
+            }
+        }
+        let watch = &mut self.watches[fleet as usize];
+        if let (Some(passed), Some(rules)) = (passed, &self.model.pools[watch.pool as usize].health)
+            && let Some(up) = watch.health[slot as usize].observe(passed, rules)
+        {
+            watch.fleet.set_healthy(backend, up);
+            self.tell_fleet(fleet);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What can happen in a run.
+
+/// What can happen. Numbers are indices: of jobs, servers, fleets, dispatchers, faults, mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The next open-loop request.
+    Arrival,
+    /// A client of a closed loop has finished thinking.
+    Thought(u32),
+    AtBalancer(u32),
+    AtServer(u32),
+    /// A job's service ends, if this is still its valid departure.
+    Depart(u32, u32),
+    /// The next job of a processor-sharing server is done, if this is still the valid departure.
+    SharedDepart(u32, u32),
+    /// The answer is back at the balancer.
+    Return(u32),
+    AtClient(u32),
+    /// A client gives up, if the job is still the same.
+    Timeout(u32, u32),
+    /// A client has found that nobody answers at the balancer's address.
+    Unreachable(u32),
+    /// Time to check the server in this slot of this fleet.
+    Check(u32, u32),
+    /// A check's result comes in.
+    Checked(u32),
+    /// A server makes its report.
+    Report(u32),
+    /// A report comes in.
+    Reported(u32),
+    Wake(u32),
+    FaultStarts(u32),
+    FaultEnds(u32),
+    /// The names learn how this balancer is.
+    Names(u32),
+    /// An error that a faulty server took its time for is ready.
+    Erred(u32),
+    Measure,
+    /// The measured span is over.
+    Over,
+}
