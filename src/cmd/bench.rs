@@ -45,6 +45,12 @@ struct Case {
 }
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let most = args.servers.iter().copied().max().unwrap_or(1);
+    if args.requests < 1000 * u64::from(most) {
+        let help = format!("--requests {}, or fewer --servers", 1000 * u64::from(most));
+        let why = "too few requests per server for the load to settle, and for the run to be checked";
+        return Err(Failure::Usage(format!("{why}\n  help: {help}")));
+    }
     let mut cases = Vec::new();
     for &servers in &args.servers {
         for strategy in &args.strategies {

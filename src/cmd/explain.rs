@@ -25,7 +25,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
     };
     let mut text = format!("{}  ({})\n", terminal.bold(doc.title), row.name);
     if doc.oracle {
-        text += "A baseline: it sees what no balancer can, and the proxy refuses it.\n";
+        text += "A baseline: it sees what no balancer can.\n";
     }
     let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
     section("Idea", wrap(doc.idea, "  "));

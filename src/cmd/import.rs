@@ -36,6 +36,11 @@ pub struct Args {
 }
 
 pub fn import(args: &Args) -> Result<(), Failure> {
+    if args.log == Path::new("-") && args.output.is_none() {
+        return Err(Failure::Usage(
+            "the log comes from standard input and has no name\n  help: say --output FILE".to_owned(),
+        ));
+    }
     let output = args.output.clone().unwrap_or_else(|| default_output(&args.log));
     for path in [Some(&output), args.scenario.as_ref()].into_iter().flatten() {
         if path.exists() && !args.force {

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal};
-use crate::config::{Diagnostic, Problem};
+use crate::config::diagnostic::did_you_mean;
+use crate::config::{Diagnostic, Problem, Problems};
+use crate::measure::metric_names;
+use crate::scenario::expect::Side;
 use crate::scenario::{Contestant, Scenario};
 use crate::select::catalog::{self, CATALOGUE};
 
@@ -76,7 +79,26 @@ fn load_one(file: &Path) -> Result<Scenario, Box<Diagnostic>> {
         })
     };
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    Scenario::parse(&name, &source, &beside).map_err(|problems| wrong(source, problems))
+    let scenario = Scenario::parse(&name, &source, &beside).map_err(|problems| wrong(source.clone(), problems))?;
+    let problems = unknown_metrics(&scenario);
+    if problems.is_empty() { Ok(scenario) } else { Err(wrong(source, problems)) }
+}
+
+/// Expectations about measures that the results will not have.
+fn unknown_metrics(scenario: &Scenario) -> Problems {
+    let names = metric_names(scenario);
+    let mut problems = Problems::new();
+    for expect in &scenario.expects {
+        for side in [&expect.left, &expect.right] {
+            if let Side::Metric { metric, .. } = side
+                && !names.contains(metric)
+            {
+                let help = did_you_mean(metric, names.iter().map(String::as_str));
+                problems.push(Problem::at(expect.span.clone(), format!("there is no metric `{metric}`")).help(help));
+            }
+        }
+    }
+    problems
 }
 
 /// Keeps only the named strategies; one that a scenario does not list is added with its defaults.

@@ -89,6 +89,10 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             let scenario = outcome.scenario;
             say(format_args!("\n{}  ({})", terminal.bold(&scenario.title), scenario.name));
             say(describe(scenario));
+            let hashes = |label: &str| label.starts_with("consistent_hash") && !label.contains("on=");
+            if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
+                scenario.notes.iter().for_each(|note| say(format_args!("note: {note}")));
+            }
             say(table::render(&outcome, terminal.out, terminal.width));
             if let Some(failures) = table::failures(&outcome) {
                 say(failures);

@@ -96,6 +96,11 @@ pub fn read<T: DeserializeOwned>(source: &str) -> Result<T, Problems> {
 
 /// From "unknown field `wieght`, expected one of `name`, `weight`": did you mean `weight`?
 fn suggestion(message: &str) -> Option<String> {
+    if message == "invalid type: map, expected a sequence" {
+        return Some(
+            "there can be several of these: write the table's name in two pairs of brackets, as [[faults]]".to_owned(),
+        );
+    }
     let rest = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
     let mut names = rest.split('`').skip(1).step_by(2);
     let wrong = names.next()?.to_lowercase().replace('-', "_");

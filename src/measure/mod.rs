@@ -4,4 +4,4 @@
 pub mod interval;
 mod summary;
 
-pub use summary::{Comparison, Metric, SeriesPoint, ServerRow, Summary, compare, summarise};
+pub use summary::{Comparison, Metric, SeriesPoint, ServerRow, Summary, compare, metric_names, summarise};

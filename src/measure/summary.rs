@@ -130,6 +130,11 @@ pub fn summarise(scenario: &Scenario, contestant: usize, runs: &[RunRecord]) -> 
     }
 }
 
+/// The name of every measure that a scenario's results will have.
+pub fn metric_names(scenario: &Scenario) -> Vec<String> {
+    metrics(scenario, &[]).into_iter().map(|metric| metric.name).collect()
+}
+
 fn metrics(scenario: &Scenario, runs: &[RunRecord]) -> Vec<Metric> {
     let model = &scenario.model;
     let span = model.duration.as_secs_f64();
@@ -153,6 +158,13 @@ fn metrics(scenario: &Scenario, runs: &[RunRecord]) -> Vec<Metric> {
     add("utilisation.mean", "1", &|run| utilisation(&model.pools, &run.servers, &every));
     add("utilisation.max", "1", &|run| run.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max));
     add("queue.mean", "1", &|run| mean(run.servers.iter().flatten().map(|s| s.number)));
+    if model.paths_are_told_apart() {
+        for (p, path) in model.paths.iter().enumerate() {
+            let name = path.path.trim_matches('/').replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase();
+            let name = if name.is_empty() { "root" } else { &name };
+            class_metrics(&format!("path.{name}."), span, &|run| &run.paths[p], &mut add);
+        }
+    }
     if model.pools.len() > 1 {
         for (p, pool) in model.pools.iter().enumerate() {
             let name = |metric: &str| format!("{}.{metric}", pool.name);

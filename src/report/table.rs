@@ -21,7 +21,7 @@ pub fn plain(width: Option<u16>) -> Table {
 }
 
 /// The measure that ranks.
-const RANKED_BY: &str = "latency.p99";
+pub(super) const RANKED_BY: &str = "latency.p99";
 
 /// How to read the table; printed once under all of them.
 pub const LEGEND: &str = "\
@@ -99,7 +99,7 @@ fn bold(cell: Cell, colour: bool) -> Cell {
 }
 
 /// The best first, those that fail more after all others, baselines last.
-fn ranking(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> Vec<usize> {
+pub(super) fn ranking(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
     let key = |i: usize| match stands[i] {
         _ if outcome.summaries[i].oracle => (2, 0.0),

@@ -83,6 +83,13 @@ impl Builder<'_> {
             return None;
         }
         let shares: Vec<f64> = paths.iter().map(|path| path.1).collect();
+        let mut notes = Vec::new();
+        if paths.len() < 10 && paths.iter().all(|path| matches!(path.0.keys, Keys::Path)) {
+            notes.push(format!(
+                "requests have no `keys`: a hash by key sends all requests of a path to one server ({} in all); caches hold the answer at once",
+                if paths.len() == 1 { "one path".to_owned() } else { format!("{} paths", paths.len()) }
+            ));
+        }
         let model = Model {
             warmup,
             duration,
@@ -109,6 +116,7 @@ impl Builder<'_> {
             replications,
             seed: table.seed.unwrap_or(1),
             expects,
+            notes,
             hash,
             offered_load: offered,
         })
@@ -775,6 +783,10 @@ impl Builder<'_> {
                         .to_owned(),
                 );
             }
+        }
+        // What a cache saves the second tier nobody knows beforehand.
+        if tables.iter().any(|pool| pool.get_ref().backend.as_ref().is_some_and(|backend| backend.get_ref().on_miss)) {
+            return None;
         }
         demand.iter().map(|(work, capacity)| rate * work / capacity).reduce(f64::max)
     }

@@ -90,6 +90,8 @@ pub struct Scenario {
     pub seed: u64,
     /// What must hold.
     pub expects: Vec<Expect>,
+    /// What a reader of the results must know.
+    pub notes: Vec<String>,
     /// SHA-256 of the file's text, in hexadecimal.
     pub hash: String,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.

@@ -24,7 +24,8 @@ pub(super) const DOC: Doc = Doc {
     params: &[],
     source: "nginx, ngx_http_upstream_least_conn_module.c; Envoy least_request.proto (FULL_SCAN)",
     cost: "O(n), about a quarter of a nanosecond per server while all are eligible and equal",
-    fails: "With several balancers each knows only its own requests and they herd to the same idle server. A server that \
+    fails: "With several balancers each knows only its own requests: with thirty its mean is nearly three times that with one \
+            (many-balancers), little better than taking turns. A server that \
             fails fast has nothing in flight and draws everything. It knows nothing of caches.",
     scenario: "slow-server",
     weighted: true,

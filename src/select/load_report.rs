@@ -18,7 +18,7 @@ use crate::units::Nanos;
 pub struct Params {
     /// Servers drawn by learned weight; the one with the fewest own requests per weight is taken. 1 to 16.
     pub choices: usize,
-    /// Share of the newest report in an average, above 0 to 1.
+    /// Share of the newest second of reports in an average, above 0 and below 1.
     pub smoothing: f64,
     /// How strongly a response time above the fleet's median pushes traffic away; 0 ignores response times.
     pub latency_bias: f64,
@@ -56,7 +56,7 @@ pub(super) const DOC: Doc = Doc {
               draw d by weight, take argmin of in_flight_i / weight_i",
     params: &[
         ("choices", "servers drawn by learned weight, 1 to 16; 1 relies on the reports alone"),
-        ("smoothing", "share of the newest report in an average, above 0 to 1"),
+        ("smoothing", "share of the newest second of reports in an average, above 0 and below 1"),
         ("latency_bias", "how strongly a response time above the median pushes traffic away; 0 ignores response times"),
         ("update", "weights are worked out anew this often"),
         ("expiry", "a server that has reported and then is silent for this long is held to be in trouble"),
@@ -79,8 +79,8 @@ impl catalog::Params for Params {
         if !(1..=MOST_CHOICES).contains(&self.choices) {
             return Err(format!("`choices` is {}: it must be from 1 to {MOST_CHOICES}", self.choices));
         }
-        if !(self.smoothing > 0.0 && self.smoothing <= 1.0) {
-            return Err(format!("`smoothing` is {}: it must be above 0 and at most 1", self.smoothing));
+        if !(self.smoothing > 0.0 && self.smoothing < 1.0) {
+            return Err(format!("`smoothing` is {}: it must be above 0 and below 1", self.smoothing));
         }
         if !(self.latency_bias >= 0.0 && self.latency_bias <= 10.0) {
             return Err(format!("`latency_bias` is {}: it must be from 0 to 10", self.latency_bias));
@@ -235,7 +235,9 @@ impl Selector for Performance {
         if !cx.fleet.is_current(backend) {
             return;
         }
-        let share = self.params.smoothing;
+        // Reports and answers to health checks cut each other's windows short, down to slivers that hold two requests. The
+        // share of a report grows with its window, or one lucky sliver would draw the whole fleet's traffic.
+        let share = 1.0 - math::pow(1.0 - self.params.smoothing, load.window.max(0.0));
         let average = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + share * (new - old)));
         let heard = &mut self.heard[backend.slot as usize];
         heard.at = Some(cx.now);

@@ -99,6 +99,8 @@ pub struct Finished {
 /// What a server tells of itself, in a health check's answer or by itself. It describes the window since its last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoadReport {
+    /// Length of the window, seconds. What a short one says is mostly chance.
+    pub window: f64,
     /// Traffic handled: answers per second.
     pub throughput: f64,
     /// How fast it answers: mean time in the server, seconds; zero when it answered nothing.

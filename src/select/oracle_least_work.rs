@@ -19,7 +19,8 @@ pub(super) const DOC: Doc = Doc {
     variant: "a baseline of the simulator's: true work, its own requests on the way included; ties drawn at random; \
               caches are not considered",
     idea: "The choice one would make if every server told the truth at once: go where the present work ends first. \
-           Nothing real can do this. The distance to it is what a cleverer strategy could still win.",
+           Nothing real can do this. It is a yardstick and not a bound: being greedy, it knows nothing of what comes, of caches, \
+           of limits on queues or of failures, and where these decide others beat it.",
     formula: "argmin over i of remaining work_i / speed_i",
     params: &[],
     source: "Least-work-left dispatching; equals the central queue M/G/n for equal first-come-first-served servers",

@@ -27,7 +27,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Power of two choices (d choices)",
     aliases: &["power_of_two", "power_of_two_choices", "two_choices", "random_two", "random_choose"],
     variant: "nginx `random two`: distinct servers, drawn in proportion to weight, compared by requests / weight; \
-              Envoy and gRPC sample with replacement and without weights",
+              the first drawn wins a tie (nginx: the second), and there is no limit of 20 draws; Envoy and gRPC sample with replacement and without weights",
     idea: "Look at two servers drawn by lot and take the less busy. Two looks instead of one shorten the queues \
            exponentially; a third adds little. Since everyone looks at different servers, many balancers do not herd.",
     formula: "draw d servers; argmin of in_flight_i / weight_i among them; the first drawn on ties",
@@ -37,7 +37,8 @@ pub(super) const DOC: Doc = Doc {
     ],
     source: "Mitzenmacher, IEEE TPDS 12(10), 2001; Vvedenskaya, Dobrushin, Karpelevich, 1996; nginx `random two`",
     cost: "O(d), and O(d log n) for unequal weights",
-    fails: "With few requests per balancer and server its counts are mostly zero and it becomes random. A server that \
+    fails: "With few requests per balancer and server its counts are mostly zero and most of its advantage is gone \
+            (many-balancers). A server that \
             fails fast looks idle. It knows nothing of caches.",
     scenario: "even-load",
     weighted: true,

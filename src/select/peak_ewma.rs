@@ -42,7 +42,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Peak EWMA (power of two choices by latency)",
     aliases: &["ewma", "least_time", "least_latency"],
-    variant: "Finagle's and tower's cost, tower's decay on reading, Linkerd's failure penalty (its `penalize-failures`)",
+    variant: "Finagle's and tower's cost and decay on reading; a failure penalty as Linkerd has as an option (`penalize-failures`, \
+              off by default there, and absent from the others); servers drawn by weight, which they do not know",
     idea: "Of two servers drawn by lot, take the one where the wait promises to be shorter: its recent latency times the \
            requests already there. The average believes bad news at once and good news slowly. A failure counts as a \
            very slow answer, or a server that fails in a millisecond would look like the best of all.",
@@ -63,7 +64,8 @@ pub(super) const DOC: Doc = Doc {
     ],
     source: "Finagle PeakEwma.scala; tower load/peak_ewma.rs; linkerd2-proxy load-biaser",
     cost: "O(d) with one exponential each",
-    fails: "One long pause marks a server as bad for about `decay`. With little traffic per balancer most estimates are \
+    fails: "One long pause marks a server as bad for about `decay`, a failure with the penalty for longer: from 5 s down to 30 ms \
+            are five times `decay`, 50 s with the defaults, in which a server that is well again gets nothing. With little traffic per balancer most estimates are \
             old. It reads a slow request as a slow server, so mixed workloads make it nervous.",
     scenario: "slow-server",
     weighted: true,

@@ -36,7 +36,7 @@ pub(super) const DOC: Doc = Doc {
     source: "Envoy, load_balancer_impl.cc; theory: each of n servers is an E_n/M/1 queue",
     cost: "O(log n), plus one step for each ineligible or tried server passed",
     fails: "It counts requests, not work: two heavy requests in a row to one server, or one slow server, and its queue \
-            grows while its neighbours idle. Many balancers, each in turn, add up to something close to random.",
+            grows while its neighbours idle. Many balancers, each in turn, lose much of the regularity (many-balancers).",
     scenario: "even-load",
     weighted: false,
     oracle: false,

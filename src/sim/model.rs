@@ -43,6 +43,13 @@ pub struct Model {
     pub faults: Vec<Fault>,
 }
 
+impl Model {
+    /// Whether results are given by path, too: where there are several and not too many.
+    pub fn paths_are_told_apart(&self) -> bool {
+        (2..=16).contains(&self.paths.len()) && !matches!(self.arrivals, Arrivals::Replay(_))
+    }
+}
+
 /// When requests come.
 #[derive(Clone, Debug)]
 pub enum Arrivals {

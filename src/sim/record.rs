@@ -157,6 +157,8 @@ pub struct RunRecord {
     pub all: ClassRecord,
     /// By pool; empty records for pools that are only second tiers. Left out where there is but one entry pool.
     pub pools: Vec<ClassRecord>,
+    /// By path, where there are from 2 to 16 of them and nothing is replayed.
+    pub paths: Vec<ClassRecord>,
     /// By pool, then by server.
     pub servers: Vec<Vec<ServerRecord>>,
     /// Measured requests that came to each balancer.

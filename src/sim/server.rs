@@ -188,6 +188,7 @@ impl ServerState {
         let answers = self.account.answers - old.answers;
         let left = self.account.left - old.left;
         LoadReport {
+            window: seconds,
             throughput: answers as f64 / seconds,
             response_time: per(self.account.residence - old.residence, left) / 1e9,
             utilisation: (self.account.busy - old.busy) as f64 / 1e9 / seconds / f64::from(self.slots()),

@@ -132,6 +132,13 @@ fn mistakes_are_explained_and_the_others_still_run() {
             "did you mean `web-3`?",
         ),
         (
+            "unknown metric",
+            format!("{SOUND}[[expect]]\nthat = \"latency.p98[p2c] < 1s\"\nbecause = \"x\"\n"),
+            "bad.toml:17:8",
+            "did you mean `latency.p9",
+        ),
+        ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
+        (
             "expectation of nobody",
             format!("{SOUND}[[expect]]\nthat = \"latency.p99[p3c] < 1s\"\nbecause = \"x\"\n"),
             "bad.toml:17:8",

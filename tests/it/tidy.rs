@@ -130,6 +130,16 @@ fn reference_results_are_of_these_scenarios() {
     }
 }
 
+/// A word in capitals with an underscore is a place that somebody meant to fill, unless it is the environment's.
+#[test]
+fn the_readme_has_no_gaps() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for word in readme.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        let shouted = word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        assert!(!shouted || ["NO_COLOR", "FULL_SCAN"].contains(&word), "{word}");
+    }
+}
+
 #[test]
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();

@@ -171,7 +171,8 @@ impl Scale {
                     .collect()
             };
             let all = marks(&[1.0, 2.0, 5.0]);
-            return if all.len() <= most { all } else { marks(&[1.0]) };
+            let decades = marks(&[1.0]);
+            return if all.len() <= most || decades.len() < 2 { all } else { decades };
         }
         let raw = (self.to - self.from) / most.max(1) as f64;
         let decade = math::pow(10.0, math::log10(raw).floor());

@@ -3,9 +3,9 @@
 use plotters::style::RGBColor;
 
 use super::canvas::*;
-use crate::measure::Summary;
+use crate::measure::{Summary, compare};
 use crate::report::Outcome;
-use crate::report::table::percent;
+use crate::report::table::{self, percent};
 use crate::units::human_seconds;
 
 const WIDTH: f64 = 1100.0;
@@ -52,6 +52,11 @@ fn sheet(
     })
 }
 
+/// Rows as the table ranks them.
+fn as_ranked(outcome: &Outcome<'_>) -> Vec<usize> {
+    table::ranking(outcome, &compare(&outcome.summaries, table::RANKED_BY))
+}
+
 /// Rows from best to worst by a measure, baselines at the bottom.
 fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
@@ -73,10 +78,10 @@ const PERCENTILES: [(&str, &str, RGBColor); 4] = [
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
     let values = outcome.summaries.iter().flat_map(|s| PERCENTILES.iter().map(|(metric, ..)| s.value(metric)));
     let (low, high) = log_range(values)?;
-    let scale = Scale::logarithmic(low, high, LEFT, WIDTH - 110.0);
-    let order = by(outcome, |summary| summary.value("latency.p99"));
+    let scale = Scale::logarithmic(low, high, LEFT, WIDTH - 190.0);
+    let order = as_ranked(outcome);
     let subtitle =
-        "Time from sending a request to its answer, by strategy. Further left is better; the scale is logarithmic.";
+        "Time from sending a request to its answer. Further left is better (logarithmic); who fails more stands below.";
     Some(sheet(outcome, subtitle, "latency", &order, scale, duration_label, |canvas, middles| {
         let mut x = LEFT;
         for (shape, (_, label, colour)) in PERCENTILES.iter().enumerate() {
@@ -84,7 +89,8 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
             canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, label);
             x += 38.0 + label.len() as f64 * 6.9;
         }
-        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "p99");
+        canvas.text((WIDTH - 100.0, 92.0), 12.0, Anchor::Right, SOFT, "p99");
+        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "failed");
         for (&which, &y) in order.iter().zip(middles) {
             let summary = &outcome.summaries[which];
             let at = |metric: &str| scale.at(summary.value(metric));
@@ -103,7 +109,10 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
                 canvas.marker(shape, (at(metric), y), 5.5, *colour);
             }
             let text = human_seconds(summary.value("latency.p99"));
-            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
+            canvas.text((WIDTH - 100.0, y), 13.0, Anchor::Right, INK, &text);
+            let failed = summary.value("errors.ratio") + summary.value("unfinished.ratio");
+            let colour = if failed > 0.001 { VERMILLION } else { SOFT };
+            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, colour, &percent(failed));
         }
     }))
 }
@@ -161,38 +170,46 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             pools.push(&server.pool);
         }
     }
-    let subtitle = "One mark per server: its share of the requests over its share of the strength. At 1 it gets what it can carry.";
-    Some(sheet(outcome, subtitle, "load over capacity", &order, scale, number_label, |canvas, middles| {
-        let bottom = TOP + ROW_HEIGHT * order.len() as f64;
-        canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, (6, 4));
-        if pools.len() > 1 {
-            let mut x = LEFT;
-            for (i, pool) in pools.iter().enumerate() {
-                canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
-                canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
-                x += 44.0 + pool.len() as f64 * 7.5;
-            }
-        }
-        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index");
-        for (&which, &y) in order.iter().zip(middles) {
-            let summary = &outcome.summaries[which];
-            // Of a very large fleet every so many: the marks would only hide each other.
-            let step = summary.servers.len().div_ceil(MOST_MARKS);
-            for server in summary.servers.iter().step_by(step.max(1)) {
-                if server.load.is_finite() {
-                    let pool = pools.iter().position(|pool| *pool == server.pool).unwrap_or(0);
-                    let at = (scale.at(server.load), y);
-                    if pool == 0 {
-                        canvas.dot(at, 5.5, PALETTE[0], 0.55);
-                    } else {
-                        canvas.marker(pool % 4, at, 5.0, PALETTE[pool % PALETTE.len()]);
-                    }
+    let subtitle = "One mark per server: its share of the requests relative to its share of the strength. At 1 it has its fair share.";
+    Some(sheet(
+        outcome,
+        subtitle,
+        "requests, relative to the fair share",
+        &order,
+        scale,
+        number_label,
+        |canvas, middles| {
+            let bottom = TOP + ROW_HEIGHT * order.len() as f64;
+            canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, (6, 4));
+            if pools.len() > 1 {
+                let mut x = LEFT;
+                for (i, pool) in pools.iter().enumerate() {
+                    canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
+                    canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
+                    x += 44.0 + pool.len() as f64 * 7.5;
                 }
             }
-            let text = format!("{:.3}", summary.value("fairness.jain"));
-            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
-        }
-    }))
+            canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
+            for (&which, &y) in order.iter().zip(middles) {
+                let summary = &outcome.summaries[which];
+                // Of a very large fleet every so many: the marks would only hide each other.
+                let step = summary.servers.len().div_ceil(MOST_MARKS);
+                for server in summary.servers.iter().step_by(step.max(1)) {
+                    if server.load.is_finite() {
+                        let pool = pools.iter().position(|pool| *pool == server.pool).unwrap_or(0);
+                        let at = (scale.at(server.load), y);
+                        if pool == 0 {
+                            canvas.dot(at, 5.5, PALETTE[0], 0.55);
+                        } else {
+                            canvas.marker(pool % 4, at, 5.0, PALETTE[pool % PALETTE.len()]);
+                        }
+                    }
+                }
+                let text = format!("{:.3}", summary.value("fairness.jain"));
+                canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
+            }
+        },
+    ))
 }
 
 /// Share of look-ups that found the answer, by strategy.

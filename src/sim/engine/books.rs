@@ -16,7 +16,8 @@ impl Engine<'_> {
             ages += u128::from(age.0);
             if job.measured {
                 self.all.unfinished(age);
-                if let Some(class) = self.pools.get_mut(self.model.paths[job.path as usize].pool) {
+                let pool = self.pools.get_mut(self.model.paths[job.path as usize].pool);
+                for class in pool.into_iter().chain(self.paths.get_mut(job.path as usize)) {
                     class.unfinished(age);
                 }
             }
@@ -34,6 +35,7 @@ impl Engine<'_> {
         RunRecord {
             all: self.all,
             pools: self.pools,
+            paths: self.paths,
             servers: self.measured_servers,
             balancers: self.balancer_requests,
             series,

@@ -173,6 +173,7 @@ struct Engine<'a> {
     over: bool,
     all: ClassRecord,
     pools: Vec<ClassRecord>,
+    paths: Vec<ClassRecord>,
     balancer_requests: Vec<u64>,
     series: SeriesRecorder,
     measured_servers: Vec<Vec<ServerRecord>>,
@@ -274,6 +275,11 @@ impl<'a> Engine<'a> {
             over: false,
             all: ClassRecord::default(),
             pools: if entries > 1 { vec![ClassRecord::default(); model.pools.len()] } else { Vec::new() },
+            paths: if model.paths_are_told_apart() {
+                vec![ClassRecord::default(); model.paths.len()]
+            } else {
+                Vec::new()
+            },
             balancer_requests: vec![0; model.balancers.count as usize],
             series: SeriesRecorder::new(model.warmup + model.duration, model.bins),
             measured_servers: Vec::new(),

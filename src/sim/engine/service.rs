@@ -72,7 +72,8 @@ impl Engine<'_> {
         if let (Some(hit), true) = (hit, j.measured && j.parent == NONE) {
             self.all.hits += u64::from(hit);
             self.all.misses += u64::from(!hit);
-            if let Some(class) = self.pools.get_mut(self.model.paths[j.path as usize].pool) {
+            let pool = self.pools.get_mut(self.model.paths[j.path as usize].pool);
+            for class in pool.into_iter().chain(self.paths.get_mut(j.path as usize)) {
                 class.hits += u64::from(hit);
                 class.misses += u64::from(!hit);
             }
@@ -303,7 +304,8 @@ impl Engine<'_> {
         if measured {
             self.measured_left -= 1;
             self.all.end(fate, latency);
-            if let Some(class) = self.pools.get_mut(self.model.paths[path as usize].pool) {
+            let pool = self.pools.get_mut(self.model.paths[path as usize].pool);
+            for class in pool.into_iter().chain(self.paths.get_mut(path as usize)) {
                 class.end(fate, latency);
             }
         }
