@@ -289,10 +289,15 @@ fn an_import_with_a_scenario_runs_as_it_is() {
 #[test]
 fn rubbish_is_not_a_log() {
     let folder = Folder::new();
-    let output =
-        evenkeel().current_dir(folder.path()).args(["import", "-"]).write_stdin("hello\nworld\n").output().unwrap();
+    let output = evenkeel()
+        .current_dir(folder.path())
+        .args(["import", "-", "--output", "w.csv"])
+        .write_stdin("hello\nworld\n")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("2 lines could not be read"), "{}", text(&output.stderr));
+    assert!(!folder.path().join("w.csv").exists());
 }
 
 /// A real log, where it is at hand: all 7,000 lines of it are read or accounted for.
