@@ -50,6 +50,36 @@
 //!    and SQ(2), M/M/n, M/M/c/K, Che's approximation, the machine repairman; tolerance from the run's own standard error.
 //! 7. **A slow obvious version is kept under test** beside each clever one: event queue, processor sharing, LRU.
 //!
+//! ## From Rust
+//!
+//! The command is one user of the library; another is a few lines away:
+//!
+//! ```
+//! use evenkeel::scenario::Scenario;
+//! use evenkeel::select::catalog;
+//!
+//! let source = r#"
+//!     title = "Four servers"
+//!     question = "How long do people wait?"
+//!     duration = "10s"
+//!     arrivals = { poisson = { load = "80%" } }
+//!     service = { exponential = { mean = "10ms" } }
+//!     [[pools]]
+//!     name = "web"
+//!     [[pools.servers]]
+//!     name = "web"
+//!     count = 4
+//! "#;
+//! let scenario = Scenario::parse("four", source, &|file| Err(format!("no file {file}"))).unwrap();
+//! let run = |name: &str| {
+//!     let strategy = (catalog::find(name).unwrap().default)();
+//!     evenkeel::sim::run(&scenario.model, &strategy, scenario.replication_seed(0), &|| false).unwrap()
+//! };
+//! let (random, p2c) = (run("random"), run("p2c"));
+//! assert_eq!(random.workload_hash, p2c.workload_hash, "both met the same requests");
+//! assert!(p2c.all.latency.value_at_quantile(0.99) < random.all.latency.value_at_quantile(0.99));
+//! ```
+//!
 //! ## Decisions that are not in the design one would write first
 //!
 //! * **Oracles get their truths through [`select::Context::truth`]**, which is `Some` only for a catalogue row that is
