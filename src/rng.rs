@@ -16,7 +16,7 @@ use rand::{SeedableRng, TryRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Weyl constant of SplitMix64: 2⁶⁴ divided by the golden ratio, odd.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finaliser of SplitMix64: a bijection on 64 bits in which every input bit moves every output bit.
 pub const fn mix(z: u64) -> u64 {

@@ -30,16 +30,16 @@ fn text(row: &Row, terminal: Terminal) -> String {
     let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
     section("Idea", wrap(doc.idea, "  "));
     section("Rule", wrap(doc.formula, "  "));
-    let defaults = defaults(row);
+    let defaults = (row.default)().parameters();
     if !doc.params.is_empty() {
+        let default = |name: &str| defaults.get(name).map(ToString::to_string).unwrap_or_default();
         let lines = doc.params.iter().map(|(name, meaning)| {
-            let default = defaults.get(*name).map(ToString::to_string).unwrap_or_default();
             let indent = " ".repeat(6);
-            format!("  {name} = {default}\n{}", wrap(meaning, &indent))
+            format!("  {name} = {}\n{}", default(name), wrap(meaning, &indent))
         });
         section("Parameters, with their defaults", lines.collect::<Vec<_>>().join("\n"));
-        let (name, value) =
-            (doc.params[0].0, defaults.get(doc.params[0].0).map(ToString::to_string).unwrap_or_default());
+        let name = doc.params[0].0;
+        let value = default(name);
         section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
     }
     section("Variant", wrap(doc.variant, "  "));
@@ -49,15 +49,4 @@ fn text(row: &Row, terminal: Terminal) -> String {
     section("Source", wrap(doc.source, "  "));
     section("See it", format!("  evenkeel run scenarios/{}.toml", doc.scenario));
     text.trim_end().to_owned()
-}
-
-/// Parameters by name, at their defaults, as one would write them in a file.
-fn defaults(row: &Row) -> toml::Table {
-    match toml::Value::try_from((row.default)()) {
-        Ok(toml::Value::Table(outer)) => match outer.into_iter().next() {
-            Some((_, toml::Value::Table(inner))) => inner,
-            _ => toml::Table::new(),
-        },
-        _ => toml::Table::new(),
-    }
 }

@@ -104,7 +104,13 @@ impl Summary {
 
     /// The mean of a measure; NaN where there is none.
     pub fn value(&self, name: &str) -> f64 {
-        self.metric(name).map_or(f64::NAN, |metric| metric.estimate().value)
+        self.metric(name).map_or(f64::NAN, |metric| mean(metric.values.iter().copied().filter(|v| v.is_finite())))
+    }
+
+    /// Share of requests without a good answer: failed, or not finished when the run ended. `prefix` names a pool or path
+    /// (`"payments."`), or is empty for all requests.
+    pub fn failed(&self, prefix: &str) -> f64 {
+        self.value(&format!("{prefix}errors.ratio")) + self.value(&format!("{prefix}unfinished.ratio"))
     }
 }
 
@@ -378,10 +384,7 @@ const MORE_FAILURES: f64 = 0.001;
 /// pair could have been the one compared, and a field of equals is to come out as tied in at least 95 % of cases. (Over the
 /// others alone, as if the best were given, a field of ten equals was tied in 88 %.)
 pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
-    let failed = |summary: &Summary| {
-        let share = |metric| Some(summary.value(metric)).filter(|v| v.is_finite()).unwrap_or(0.0);
-        share("errors.ratio") + share("unfinished.ratio")
-    };
+    let failed = |summary: &Summary| Some(summary.failed("")).filter(|v| v.is_finite()).unwrap_or(0.0);
     let least = summaries.iter().filter(|s| !s.oracle).map(failed).fold(f64::INFINITY, f64::min);
     let excess = |summary: &Summary| failed(summary) - least;
     let best = summaries

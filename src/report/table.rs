@@ -66,15 +66,10 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
         for (_, metric) in whole {
             cells.push(mark(Cell::new(human_seconds(summary.value(metric)))));
         }
-        let failed = |prefix: &str| {
-            percent(
-                summary.value(&format!("{prefix}errors.ratio")) + summary.value(&format!("{prefix}unfinished.ratio")),
-            )
-        };
-        cells.push(mark(Cell::new(failed(""))));
+        cells.push(mark(Cell::new(percent(summary.failed("")))));
         for pool in &pools {
             cells.push(mark(Cell::new(human_seconds(summary.value(&format!("{pool}.latency.p99"))))));
-            cells.push(mark(Cell::new(failed(&format!("{pool}.")))));
+            cells.push(mark(Cell::new(percent(summary.failed(&format!("{pool}."))))));
         }
         cells.push(mark(Cell::new(decimal(summary.value("fairness.jain")))));
         if cached {
@@ -89,7 +84,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
 }
 
 /// Pools that have latencies of their own.
-fn entry_pools<'a>(outcome: &'a Outcome<'_>) -> Vec<&'a str> {
+pub(super) fn entry_pools<'a>(outcome: &'a Outcome<'_>) -> Vec<&'a str> {
     let has = |pool: &str| outcome.summaries.iter().any(|s| s.metric(&format!("{pool}.latency.p99")).is_some());
     outcome.scenario.model.pools.iter().map(|pool| pool.name.as_str()).filter(|pool| has(pool)).collect()
 }

@@ -41,21 +41,14 @@ impl Contestant {
 
 /// `parameter=value` for each parameter that is not at its default.
 fn differences(table: &Table, default: &Table) -> Vec<String> {
-    let parameters = |table: &Table| match toml::Value::try_from(table) {
-        Ok(toml::Value::Table(outer)) => match outer.into_iter().next() {
-            Some((_, toml::Value::Table(inner))) => inner,
-            _ => toml::Table::new(),
-        },
-        _ => toml::Table::new(),
-    };
-    let defaults = parameters(default);
+    let defaults = default.parameters();
     let differs = |(key, value): (String, toml::Value)| {
         (defaults.get(&key) != Some(&value)).then(|| match value {
             toml::Value::String(text) => format!("{key}={text}"),
             other => format!("{key}={other}"),
         })
     };
-    parameters(table).into_iter().filter_map(differs).collect()
+    table.parameters().into_iter().filter_map(differs).collect()
 }
 
 /// Whether the numbers describe a long run or one course of events.

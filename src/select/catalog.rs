@@ -130,6 +130,17 @@ impl Table {
     pub fn row(&self) -> &'static Row {
         find(self.name()).expect("the macro makes a row for each variant")
     }
+
+    /// Its parameters by name, as one would write them in a file.
+    pub fn parameters(&self) -> toml::Table {
+        match toml::Value::try_from(self) {
+            Ok(toml::Value::Table(outer)) => match outer.into_iter().next() {
+                Some((_, toml::Value::Table(inner))) => inner,
+                _ => toml::Table::new(),
+            },
+            _ => toml::Table::new(),
+        }
+    }
 }
 
 /// A [`Table`] as a file gives it: `"p2c"` for the defaults, or `{ p2c = { choices = 3 } }`.

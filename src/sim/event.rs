@@ -22,12 +22,10 @@ pub(super) enum Event {
     Unreachable(u32),
     /// Time to check the server in this slot of this fleet.
     Check(u32, u32),
-    /// A check's result comes in.
-    Checked(u32),
     /// A server makes its report.
     Report(u32),
-    /// A report comes in.
-    Reported(u32),
+    /// A check's result or a report comes in.
+    Delivered(u32),
     Wake(u32),
     FaultStarts(u32),
     FaultEnds(u32),

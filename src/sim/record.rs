@@ -103,6 +103,23 @@ impl ClassRecord {
     }
 }
 
+/// The classes that requests are counted in.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    pub all: ClassRecord,
+    /// By pool, and by path; empty where they are not told apart.
+    pub pools: Vec<ClassRecord>,
+    pub paths: Vec<ClassRecord>,
+}
+
+impl Classes {
+    /// Those that a request for this path, which leads to this pool, belongs to.
+    #[inline]
+    pub fn of(&mut self, pool: usize, path: usize) -> impl Iterator<Item = &mut ClassRecord> {
+        [Some(&mut self.all), self.pools.get_mut(pool), self.paths.get_mut(path)].into_iter().flatten()
+    }
+}
+
 /// A server over the measured span.
 #[derive(Clone, Debug, Default)]
 pub struct ServerRecord {

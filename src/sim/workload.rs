@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::model::{Arrivals, Keys, Model, RateCurve, Replay};
 use crate::config::law::exponential;
 use crate::math;
-use crate::rng::{Keyed, mix};
+use crate::rng::{GOLDEN, Keyed, mix};
 use crate::units::Nanos;
 
 /// A request before anything has happened to it.
@@ -150,7 +150,7 @@ impl<'a> Workload<'a> {
         if let Some(entry) = recorded {
             demand += Nanos::from_nanos_f64(what.per_byte * f64::from(entry.bytes));
         }
-        let who = (u64::from(client) << 32 | u64::from(path)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let who = (u64::from(client) << 32 | u64::from(path)).wrapping_mul(GOLDEN);
         self.hash = mix(self.hash ^ at.0 ^ demand.0.rotate_left(32) ^ key ^ who);
         Draft { id, client, path, key, demand }
     }

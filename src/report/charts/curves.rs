@@ -1,6 +1,7 @@
 //! The whole distribution of the latency: which share of the requests is slower than what.
 
 use super::canvas::*;
+use super::shown_name;
 use crate::report::Outcome;
 use crate::select::catalog::CATALOGUE;
 
@@ -68,7 +69,7 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
             let at = TOP + 26.0 + row as f64 * 25.0;
             let (colour, dash) = style(outcome, which);
             canvas.line(&[(RIGHT + 24.0, at), (RIGHT + 64.0, at)], 3.0, colour, dash);
-            let name = if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() };
+            let name = shown_name(summary);
             canvas.text((RIGHT + 74.0, at), 12.5, Anchor::Left, INK, &name);
         }
     }))

@@ -10,6 +10,12 @@ mod timeseries;
 pub mod png;
 
 use super::Outcome;
+use crate::measure::Summary;
+
+/// A strategy's label, with the mark of the footnote that says what a baseline is.
+fn shown_name(summary: &Summary) -> String {
+    if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() }
+}
 
 /// Every chart of a scenario that has something to show: file name without ending, and SVG.
 pub fn all(outcome: &Outcome<'_>) -> Vec<(&'static str, String)> {

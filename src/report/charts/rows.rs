@@ -3,6 +3,7 @@
 use plotters::style::RGBColor;
 
 use super::canvas::*;
+use super::shown_name;
 use crate::measure::{Summary, compare};
 use crate::report::Outcome;
 use crate::report::table::{self, percent};
@@ -36,7 +37,7 @@ fn sheet(
             }
             let summary = &outcome.summaries[which];
             let colour = if summary.oracle { SOFT } else { INK };
-            let name = if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() };
+            let name = shown_name(summary);
             canvas.text((LEFT - 16.0, y), 13.5, Anchor::Right, colour, &name);
         }
         for tick in scale.ticks(14) {
@@ -110,24 +111,27 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
             }
             let text = human_seconds(summary.value("latency.p99"));
             canvas.text((WIDTH - 100.0, y), 13.0, Anchor::Right, INK, &text);
-            let failed = summary.value("errors.ratio") + summary.value("unfinished.ratio");
+            let failed = summary.failed("");
             let colour = if failed > 0.001 { VERMILLION } else { SOFT };
             canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, colour, &percent(failed));
         }
     }))
 }
 
+/// A mark and a name for each pool, above the rows.
+fn pool_legend(canvas: &Canvas<'_>, pools: &[&str]) {
+    let mut x = LEFT;
+    for (i, pool) in pools.iter().enumerate() {
+        canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
+        canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
+        x += 44.0 + pool.len() as f64 * 7.5;
+    }
+}
+
 /// What each pool feels, where paths lead to several: p99 as a mark per pool, failures in numbers.
 pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     let metric = |pool: &str, name: &str| format!("{pool}.{name}");
-    let pools: Vec<&str> = outcome
-        .scenario
-        .model
-        .pools
-        .iter()
-        .map(|pool| pool.name.as_str())
-        .filter(|pool| outcome.summaries.iter().any(|s| s.metric(&metric(pool, "latency.p99")).is_some()))
-        .collect();
+    let pools = table::entry_pools(outcome);
     let p99 = |summary: &Summary, pool: &str| summary.value(&metric(pool, "latency.p99"));
     let values = outcome.summaries.iter().flat_map(|s| pools.iter().map(move |pool| p99(s, pool)));
     let (low, high) = log_range(values)?;
@@ -135,12 +139,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     let order = by(outcome, |summary| summary.value("latency.p99"));
     let subtitle = "What the users of each pool feel: p99 (a mark per pool, logarithmic) and the share of their requests that failed.";
     Some(sheet(outcome, subtitle, "latency, p99", &order, scale, duration_label, |canvas, middles| {
-        let mut x = LEFT;
-        for (i, pool) in pools.iter().enumerate() {
-            canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
-            canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
-            x += 44.0 + pool.len() as f64 * 7.5;
-        }
+        pool_legend(canvas, &pools);
         canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "failed");
         for (&which, &y) in order.iter().zip(middles) {
             let summary = &outcome.summaries[which];
@@ -182,12 +181,7 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             let bottom = TOP + ROW_HEIGHT * order.len() as f64;
             canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, (6, 4));
             if pools.len() > 1 {
-                let mut x = LEFT;
-                for (i, pool) in pools.iter().enumerate() {
-                    canvas.marker(i % 4, (x + 6.0, 92.0), 5.0, PALETTE[i % PALETTE.len()]);
-                    canvas.text((x + 18.0, 92.0), 12.0, Anchor::Left, INK, pool);
-                    x += 44.0 + pool.len() as f64 * 7.5;
-                }
+                pool_legend(canvas, &pools);
             }
             canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
             for (&which, &y) in order.iter().zip(middles) {

@@ -1,6 +1,7 @@
 //! The course of events: a panel per strategy, all to one scale, with the faults marked.
 
 use super::canvas::*;
+use super::shown_name;
 use crate::report::Outcome;
 
 const WIDTH: f64 = 1100.0;
@@ -118,7 +119,7 @@ pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
                     canvas.line(&points, 1.8, BLUE, (0, 0));
                 }
             }
-            let name = if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() };
+            let name = shown_name(summary);
             canvas.text((left, top - 10.0), 13.0, Anchor::Left, INK, &name);
         }
         let base = TOP + rows as f64 * PANEL_HEIGHT;

@@ -1,6 +1,6 @@
 //! The end of a run: what is left is counted at its age, and the books are proved.
 
-use super::{Engine, Job, Stage};
+use super::{Engine, Job};
 use crate::sim::record::{Bin, Little, RunRecord};
 use crate::sim::server::NONE;
 use crate::units::Nanos;
@@ -15,9 +15,8 @@ impl Engine<'_> {
             let age = now - job.arrived;
             ages += u128::from(age.0);
             if job.measured {
-                self.all.unfinished(age);
-                let pool = self.pools.get_mut(self.model.paths[job.path as usize].pool);
-                for class in pool.into_iter().chain(self.paths.get_mut(job.path as usize)) {
+                let path = job.path as usize;
+                for class in self.classes.of(self.model.paths[path].pool, path) {
                     class.unfinished(age);
                 }
             }
@@ -33,9 +32,9 @@ impl Engine<'_> {
         };
         let series: Vec<Bin> = self.series.finish(self.in_system);
         RunRecord {
-            all: self.all,
-            pools: self.pools,
-            paths: self.paths,
+            all: self.classes.all,
+            pools: self.classes.pools,
+            paths: self.classes.paths,
             servers: self.measured_servers,
             balancers: self.balancer_requests,
             series,
@@ -58,7 +57,7 @@ impl Engine<'_> {
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
         let mut in_flight: Vec<Vec<u32>> = self.watches.iter().map(|watch| vec![0; watch.fleet.slots()]).collect();
         for job in &self.jobs {
-            if matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling) {
+            if job.stage.is_inside() {
                 let (count, ages) = &mut inside[job.server as usize];
                 *count += 1;
                 *ages += u128::from((now - job.entered).0);

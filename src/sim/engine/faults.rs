@@ -101,8 +101,7 @@ impl<'a> Engine<'a> {
         if let Some(cache) = &mut server.cache {
             cache.clear();
         }
-        let inside =
-            |job: &Job| job.server == number && matches!(job.stage, Stage::Queued | Stage::Serving | Stage::Calling);
+        let inside = |job: &Job| job.server == number && job.stage.is_inside();
         let victims: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| inside(&self.jobs[job as usize])).collect();
         let called_by_victim = |job: &Job| job.parent != NONE && victims.binary_search(&job.parent).is_ok();
         // Nobody will be there when the second tier answers.

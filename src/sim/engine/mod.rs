@@ -22,7 +22,7 @@ use crate::select::{Command, Context, LoadReport, Request, Selector, Truth};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, Model};
 use crate::sim::queue::{Lane, Queue};
-use crate::sim::record::{ClassRecord, End, RunRecord, SeriesRecorder, ServerRecord};
+use crate::sim::record::{ClassRecord, Classes, End, RunRecord, SeriesRecorder, ServerRecord};
 use crate::sim::server::{Account, NONE, ServerState};
 use crate::sim::workload::{Origin, Workload};
 use crate::units::Nanos;
@@ -47,6 +47,13 @@ enum Stage {
     Calling,
     /// Swallowed by a server that died silently; nobody will hear of it.
     Lost,
+}
+
+impl Stage {
+    /// Whether a job at this stage is in its server, waiting or held.
+    fn is_inside(self) -> bool {
+        matches!(self, Stage::Queued | Stage::Serving | Stage::Calling)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -171,9 +178,7 @@ struct Engine<'a> {
     workload_hash: u64,
     pick_hash: u64,
     over: bool,
-    all: ClassRecord,
-    pools: Vec<ClassRecord>,
-    paths: Vec<ClassRecord>,
+    classes: Classes,
     balancer_requests: Vec<u64>,
     series: SeriesRecorder,
     measured_servers: Vec<Vec<ServerRecord>>,
@@ -273,12 +278,10 @@ impl<'a> Engine<'a> {
             workload_hash: 0,
             pick_hash: 0,
             over: false,
-            all: ClassRecord::default(),
-            pools: if entries > 1 { vec![ClassRecord::default(); model.pools.len()] } else { Vec::new() },
-            paths: if model.paths_are_told_apart() {
-                vec![ClassRecord::default(); model.paths.len()]
-            } else {
-                Vec::new()
+            classes: Classes {
+                all: ClassRecord::default(),
+                pools: vec![ClassRecord::default(); if entries > 1 { model.pools.len() } else { 0 }],
+                paths: vec![ClassRecord::default(); if model.paths_are_told_apart() { model.paths.len() } else { 0 }],
             },
             balancer_requests: vec![0; model.balancers.count as usize],
             series: SeriesRecorder::new(model.warmup + model.duration, model.bins),
@@ -421,7 +424,7 @@ impl<'a> Engine<'a> {
                 self.release(job);
             }
             Event::Check(fleet, slot) => self.check(fleet, slot),
-            Event::Checked(mail) | Event::Reported(mail) => self.receive(mail),
+            Event::Delivered(mail) => self.receive(mail),
             Event::Report(server) => self.report(server),
             Event::Wake(dispatcher) => {
                 self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));

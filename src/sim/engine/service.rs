@@ -70,10 +70,8 @@ impl Engine<'_> {
         server.coming_work -= u128::from(j.work.0);
         let hit = server.look_up(j.key, now);
         if let (Some(hit), true) = (hit, j.measured && j.parent == NONE) {
-            self.all.hits += u64::from(hit);
-            self.all.misses += u64::from(!hit);
-            let pool = self.pools.get_mut(self.model.paths[j.path as usize].pool);
-            for class in pool.into_iter().chain(self.paths.get_mut(j.path as usize)) {
+            let path = j.path as usize;
+            for class in self.classes.of(self.model.paths[path].pool, path) {
                 class.hits += u64::from(hit);
                 class.misses += u64::from(!hit);
             }
@@ -303,9 +301,8 @@ impl Engine<'_> {
         self.series.end(fate, latency);
         if measured {
             self.measured_left -= 1;
-            self.all.end(fate, latency);
-            let pool = self.pools.get_mut(self.model.paths[path as usize].pool);
-            for class in pool.into_iter().chain(self.paths.get_mut(path as usize)) {
+            let path = path as usize;
+            for class in self.classes.of(self.model.paths[path].pool, path) {
                 class.end(fate, latency);
             }
         }

@@ -71,7 +71,7 @@ impl Engine<'_> {
                 self.mail.len() as u32 - 1
             }
         };
-        self.queue.push(at, if mail.passed.is_some() { Event::Checked(index) } else { Event::Reported(index) });
+        self.queue.push(at, Event::Delivered(index));
     }
 
     pub(super) fn receive(&mut self, index: u32) {
