@@ -77,7 +77,7 @@
 //! };
 //! let (random, p2c) = (run("random"), run("p2c"));
 //! assert_eq!(random.workload_hash, p2c.workload_hash, "both met the same requests");
-//! assert!(p2c.all.latency.value_at_quantile(0.99) < random.all.latency.value_at_quantile(0.99));
+//! assert!(p2c.measured.all.latency.value_at_quantile(0.99) < random.measured.all.latency.value_at_quantile(0.99));
 //! ```
 //!
 //! ## Decisions that are not in the design one would write first

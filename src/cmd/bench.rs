@@ -141,7 +141,7 @@ fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
 /// The run did what it was timed for: about so many arrivals, and the servers worked as much as was offered. (Little's law
 /// and conservation are asserted by the engine itself.)
 fn verify(case: &Case, record: &crate::sim::record::RunRecord, requests: u64) -> Result<(), Failure> {
-    let servers = &record.servers[0];
+    let servers = &record.measured.servers[0];
     let busy = servers.iter().map(|server| server.utilisation).sum::<f64>() / servers.len() as f64;
     let arrivals = record.requests as f64 / requests as f64;
     // Both have a relative standard deviation of about 1/√requests, below 1 % from 10,000 requests on.

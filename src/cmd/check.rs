@@ -1,10 +1,14 @@
-//! `evenkeel check`: runs scenarios and verifies their `[[expect]]`.
+//! `evenkeel check`: verifies what scenarios say must hold: their `[[expect]]`, the pinned picks of every strategy, and
+//! whether the ranking survives other constants where a scenario asks that.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use super::pins::{self, Finding};
 use super::run::Common;
-use super::{Failure, Terminal, inputs, say, work};
+use super::study::{Settings, Study};
+use super::work::Options;
+use super::{Failure, Terminal, inputs, say, sweep, work};
 use crate::report::Outcome;
 use crate::report::files::number;
 use crate::scenario::Scenario;
@@ -17,17 +21,22 @@ Examples:
   evenkeel check                       all of scenarios/
   evenkeel check scenarios/crash.toml
   evenkeel check scenarios --json | jq 'select(.holds | not)'
+  evenkeel check scenarios --accept    strategies are meant to pick otherwise now: pin their picks
 
-Exits with 1 when something does not hold. Only strategies that expectations name are run.")]
+Exits with 1 when something does not hold. Only strategies that expectations name are run for them; the picks of all
+strategies are compared with those pinned in `fingerprints/` beside the scenario.")]
 pub struct Args {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// Print the verdicts as JSON, one object per expectation and line
+    /// Print the verdicts as JSON, one object per line
     #[arg(long)]
     json: bool,
+    /// Pin the picks as they are now, and verify nothing else
+    #[arg(long, conflicts_with_all = ["strategies", "replications", "seed"])]
+    accept: bool,
 }
 
 /// How an expectation came out.
@@ -37,49 +46,129 @@ struct Verdict {
     values: String,
 }
 
+/// What held and what did not.
+#[derive(Default)]
+struct Count {
+    held: usize,
+    failed: usize,
+}
+
+impl Count {
+    fn add(&mut self, holds: bool) {
+        *if holds { &mut self.held } else { &mut self.failed } += 1;
+    }
+}
+
 pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let (mut scenarios, some_failed) = inputs::load(&args.paths, terminal)?;
-    inputs::choose(&mut scenarios, &args.common.strategies)?;
-    args.common.apply(&mut scenarios);
-    scenarios.iter_mut().for_each(keep_what_is_named);
-    let count = Mutex::new((0, 0));
-    work::work(&scenarios, args.common.jobs(), args.common.quiet || args.json, |outcome, bar| {
-        let scenario = outcome.scenario;
+    let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
+    inputs::known_strategies(&loaded, &args.common.strategies)?;
+    // Picks are pinned at the scenario's own seed.
+    let mut at_home = loaded.clone();
+    at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &args.common.strategies));
+    let findings = pins::findings(&at_home, args.common.jobs())?;
+    if args.accept {
+        for (finding, loaded) in findings.iter().zip(&loaded) {
+            finding.accept(&loaded.path)?;
+            let what = match (finding.unpinned, finding.changes.len()) {
+                (true, _) => "pinned for the first time".to_owned(),
+                (_, 0) => "as it was".to_owned(),
+                (_, n) => format!("{n} strategies pick otherwise now"),
+            };
+            say(format_args!("{}: {what}", finding.scenario));
+        }
+        return if some_failed { Err(Failure::Usage(String::new())) } else { Ok(()) };
+    }
+
+    let asked: Vec<Settings> = loaded
+        .iter()
+        .map(|loaded| Settings { sensitivity: loaded.scenario.sensitivity.is_some(), ..args.common.settings() })
+        .collect();
+    let count = Mutex::new(Count::default());
+    let mut studies = Vec::new();
+    for (mut loaded, finding) in loaded.clone().into_iter().zip(&findings) {
+        if loaded.scenario.expects.is_empty() {
+            // Nothing to run: said at once.
+            say_scenario(&loaded.scenario, finding, args, terminal, &count);
+            continue;
+        }
+        keep_what_is_named(&mut loaded.scenario);
+        studies.push(Study::new(loaded, &args.common.settings())?);
+    }
+    let quiet = args.common.quiet || args.json;
+    work::settle(&mut studies, args.common.jobs(), quiet)?;
+    let options = Options { jobs: args.common.jobs(), quiet, ..Options::default() };
+    work::work(&studies, &options, |_, outcomes, bar| {
         bar.suspend(|| {
-            if !args.json {
-                say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
-                if scenario.expects.is_empty() {
-                    say("  nothing is expected of it");
+            for outcome in &outcomes {
+                if let Some(finding) = findings.iter().find(|finding| finding.scenario == outcome.scenario.name) {
+                    say_scenario(outcome.scenario, finding, args, terminal, &count);
                 }
-            }
-            for expect in &scenario.expects {
-                let verdict = verify(expect, &outcome);
-                let mut count = count.lock().expect("no worker panics");
-                if verdict.holds {
-                    count.0 += 1
-                } else {
-                    count.1 += 1
-                }
-                if args.json {
-                    say(serde_json::json!({
-                        "scenario": scenario.name, "expect": expect.text, "because": expect.because,
-                        "holds": verdict.holds, "values": verdict.values,
-                    }));
-                } else {
-                    print(expect, &verdict, terminal);
-                }
+                outcome
+                    .scenario
+                    .expects
+                    .iter()
+                    .for_each(|expect| say_expectation(expect, outcome, args, terminal, &count));
             }
         });
         Ok(())
     })?;
-    let (held, failed) = count.into_inner().expect("no worker panics");
+
+    let mut sensitive = Vec::new();
+    for (loaded, settings) in loaded.into_iter().zip(asked).filter(|(_, settings)| settings.sensitivity) {
+        sensitive.push(Study::new(loaded, &settings)?);
+    }
+    work::settle(&mut sensitive, args.common.jobs(), quiet)?;
+    work::work(&sensitive, &options, |study, outcomes, bar| {
+        bar.suspend(|| {
+            let survived = sweep::survives(&outcomes);
+            count.lock().expect("no worker panics").add(survived);
+            if args.json {
+                say(
+                    serde_json::json!({ "scenario": study.plan.name, "ranking_survives": survived, "holds": survived }),
+                );
+            } else {
+                sweep::print_sensitivity(&outcomes, terminal);
+            }
+        });
+        Ok(())
+    })?;
+
+    let Count { held, failed } = count.into_inner().expect("no worker panics");
     if !args.json {
-        say(format_args!("\n{held} of {} expectations hold", held + failed));
+        say(format_args!("\n{held} of {} checks hold", held + failed));
     }
     match (failed, some_failed) {
         (0, false) => Ok(()),
         (0, true) => Err(Failure::Usage(String::new())),
         _ => Err(Failure::No),
+    }
+}
+
+/// A scenario's headline and what became of its pinned picks.
+fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: Terminal, count: &Mutex<Count>) {
+    if !finding.unpinned {
+        count.lock().expect("no worker panics").add(finding.holds());
+    }
+    if args.json {
+        return say(finding.json());
+    }
+    say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
+    finding.print(terminal);
+    if scenario.expects.is_empty() {
+        say("  nothing is expected of it");
+    }
+}
+
+fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal: Terminal, count: &Mutex<Count>) {
+    let verdict = verify(expect, outcome);
+    count.lock().expect("no worker panics").add(verdict.holds);
+    if args.json {
+        say(serde_json::json!({
+            "scenario": outcome.scenario.name, "expect": expect.text, "because": expect.because,
+            "holds": verdict.holds, "values": verdict.values,
+        }));
+    } else {
+        print(expect, &verdict, terminal);
     }
 }
 
@@ -95,9 +184,6 @@ fn keep_what_is_named(scenario: &mut Scenario) {
         })
         .collect();
     scenario.contestants.retain(|contestant| named.contains(&contestant.label.as_str()));
-    if scenario.contestants.is_empty() {
-        scenario.replications = 0;
-    }
 }
 
 fn verify(expect: &Expect, outcome: &Outcome<'_>) -> Verdict {

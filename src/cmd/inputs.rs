@@ -1,5 +1,7 @@
 //! Finding and reading scenario files.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal};
@@ -36,21 +38,34 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// A scenario that was read, with the texts it was read from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// It.
+    pub scenario: Scenario,
+    /// The file's text.
+    pub source: String,
+    /// Texts of the files it refers to, by the name it calls them.
+    pub files: BTreeMap<String, String>,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
 /// The scenarios that could be read. What is wrong with the others has been printed; `true` if anything was.
-pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Scenario>, bool), Failure> {
-    let mut scenarios: Vec<Scenario> = Vec::new();
+pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
+    let mut scenarios: Vec<Loaded> = Vec::new();
     let mut failed = false;
     for file in files(paths)? {
         match load_one(&file) {
-            Ok(scenario) if scenarios.iter().any(|other| other.name == scenario.name) => {
-                let name = &scenario.name;
+            Ok(loaded) if scenarios.iter().any(|other| other.scenario.name == loaded.scenario.name) => {
+                let name = &loaded.scenario.name;
                 eprintln!(
                     "error: two scenarios are called `{name}`; their results would overwrite each other: {}\n",
                     file.display()
                 );
                 failed = true;
             }
-            Ok(scenario) => scenarios.push(scenario),
+            Ok(loaded) => scenarios.push(loaded),
             Err(diagnostic) => {
                 eprintln!("{}\n", diagnostic.render(terminal.err));
                 failed = true;
@@ -60,7 +75,7 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Scenario>, boo
     Ok((scenarios, failed))
 }
 
-fn load_one(file: &Path) -> Result<Scenario, Box<Diagnostic>> {
+fn load_one(file: &Path) -> Result<Loaded, Box<Diagnostic>> {
     let shown = file.display().to_string();
     let wrong = |source: String, problems| Box::new(Diagnostic { file: shown.clone(), source, problems });
     let source = match std::fs::read(file).map(String::from_utf8) {
@@ -71,17 +86,23 @@ fn load_one(file: &Path) -> Result<Scenario, Box<Diagnostic>> {
         }
     };
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let files = RefCell::new(BTreeMap::new());
     let beside = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        let text = std::fs::read_to_string(folder.join(name)).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => format!("there is no file `{name}` beside the scenario"),
             _ => format!("`{name}` cannot be read: {error}"),
-        })
+        })?;
+        files.borrow_mut().insert(name.to_owned(), text.clone());
+        Ok(text)
     };
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let scenario = Scenario::parse(&name, &source, &beside).map_err(|problems| wrong(source.clone(), problems))?;
     let problems = unknown_metrics(&scenario);
-    if problems.is_empty() { Ok(scenario) } else { Err(wrong(source, problems)) }
+    if problems.is_empty() {
+        Ok(Loaded { scenario, source, files: files.into_inner(), path: file.to_owned() })
+    } else {
+        Err(wrong(source, problems))
+    }
 }
 
 /// Expectations about measures that the results will not have.
@@ -101,33 +122,34 @@ fn unknown_metrics(scenario: &Scenario) -> Problems {
     problems
 }
 
-/// Keeps only the named strategies; one that a scenario does not list is added with its defaults.
-pub fn choose(scenarios: &mut [Scenario], names: &[String]) -> Result<(), Failure> {
+/// Refuses names that neither the catalogue nor any of the scenarios knows.
+pub fn known_strategies(scenarios: &[Loaded], names: &[String]) -> Result<(), Failure> {
     for name in names {
-        let known = catalog::find(name).is_some()
-            || scenarios.iter().any(|scenario| scenario.contestants.iter().any(|c| c.label == *name));
-        if !known {
+        let labels = || scenarios.iter().flat_map(|loaded| &loaded.scenario.contestants);
+        if catalog::find(name).is_none() && !labels().any(|contestant| contestant.label == *name) {
             return Err(unknown_strategy(name));
         }
     }
-    if names.is_empty() {
-        return Ok(());
-    }
-    for scenario in scenarios {
-        let mut chosen = Vec::new();
-        for name in names {
-            let matching: Vec<Contestant> =
-                scenario.contestants.iter().filter(|c| c.label == *name || c.table.name() == name).cloned().collect();
-            match (matching.is_empty(), catalog::find(name)) {
-                (true, Some(row)) => chosen.push(Contestant::new((row.default)())),
-                _ => chosen.extend(matching),
-            }
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        chosen.retain(|contestant| seen.insert(contestant.label.clone()));
-        scenario.contestants = chosen;
-    }
     Ok(())
+}
+
+/// Keeps only the named strategies; one that a scenario does not list is added with its defaults.
+pub fn choose(scenario: &mut Scenario, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let matches = |c: &&Contestant| c.label == *name || (c.luck.is_empty() && c.table.name() == name);
+        let matching: Vec<Contestant> = scenario.contestants.iter().filter(matches).cloned().collect();
+        match (matching.is_empty(), catalog::find(name)) {
+            (true, Some(row)) => chosen.push(Contestant::new((row.default)())),
+            _ => chosen.extend(matching),
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    chosen.retain(|contestant| seen.insert(contestant.label.clone()));
+    scenario.contestants = chosen;
 }
 
 /// The message for a strategy that does not exist.

@@ -9,8 +9,15 @@ mod explain;
 mod import;
 mod inputs;
 mod list;
+mod merge;
 mod output;
+mod pins;
 mod run;
+mod store;
+mod study;
+mod sweep;
+mod trace;
+mod tracing;
 mod work;
 
 use std::io::IsTerminal;
@@ -68,6 +75,12 @@ enum Verb {
     Run(run::Args),
     /// Verify what scenarios say must hold; exit 1 when something does not
     Check(check::Args),
+    /// Run a scenario at many points: p99 against load, or does the ranking survive other constants?
+    Sweep(sweep::Args),
+    /// Join the parts of a divided run
+    Merge(merge::Args),
+    /// Show a stretch of a run's trace, or one request's life, in Perfetto
+    Trace(trace::Args),
     /// List the strategies
     List(list::Args),
     /// Explain a strategy: idea, formula, parameters, source, when it fails
@@ -146,6 +159,9 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args, terminal),
         Verb::Check(args) => check::check(&args, terminal),
+        Verb::Sweep(args) => sweep::sweep(&args, terminal),
+        Verb::Merge(args) => merge::merge(&args, terminal),
+        Verb::Trace(args) => trace::trace(&args),
         Verb::List(args) => list::list(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args),

@@ -5,17 +5,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::store;
+use super::study::Study;
 use crate::report::Outcome;
 use crate::report::charts;
 use crate::report::files::{self, Machine, Provenance};
 
-/// Where and how this program runs now.
-pub fn provenance() -> Provenance {
-    let arguments = std::env::args().skip(1).map(|argument| quote(&argument));
+/// Its presence says that a folder is complete.
+const MANIFEST: &str = "manifest.json";
+
+/// Where and how a study is run now.
+fn provenance(study: &Study) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("EVENKEEL_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned),
-        command: ["evenkeel".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" "),
+        command: study.plan.settings.command(&study.plan.name),
         machine: Machine {
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
@@ -24,41 +28,43 @@ pub fn provenance() -> Provenance {
     }
 }
 
-/// As one would type it into a shell.
-fn quote(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        argument.to_owned()
-    } else {
-        format!("'{}'", argument.replace('\'', r"'\''"))
-    }
-}
-
-/// Writes a scenario's folder below `out`.
-pub fn write(outcome: &Outcome<'_>, out: &Path, provenance: &Provenance) -> Result<()> {
+/// Writes a study's folder below `out`.
+pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> {
     let mut all: Vec<(String, Vec<u8>)> = vec![
-        ("metrics.csv".to_owned(), files::metrics(outcome)?),
-        ("servers.csv".to_owned(), files::servers(outcome)?),
-        ("timeseries.csv".to_owned(), files::timeseries(outcome)?),
-        ("latency_cdf.csv".to_owned(), files::latency_cdf(outcome)?),
+        ("metrics.csv".to_owned(), files::metrics(outcomes)?),
+        ("replications.csv".to_owned(), files::replications(outcomes)?),
+        ("comparison.csv".to_owned(), files::comparison(outcomes)?),
+        ("verdicts.csv".to_owned(), files::verdicts(outcomes)?),
+        ("servers.csv".to_owned(), files::servers(outcomes)?),
+        ("timeseries.csv".to_owned(), files::timeseries(outcomes)?),
+        ("latency_cdf.csv".to_owned(), files::latency_cdf(outcomes)?),
     ];
-    for (name, svg) in charts::all(outcome) {
+    for (name, svg) in charts::all(outcomes) {
         let png = charts::png::from_svg(&svg).map_err(anyhow::Error::msg)?;
         all.push((format!("{name}.svg"), svg.into_bytes()));
         all.push((format!("{name}.png"), png));
     }
-    all.push(("manifest.json".to_owned(), files::manifest(outcome, provenance)?));
+    let provenance = provenance(study);
+    let manifest = files::manifest(outcomes, &study.skipped, &store::study_id(study), &provenance)?;
 
-    let folder = out.join(&outcome.scenario.name);
+    let folder = out.join(study.folder());
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let manifest = folder.join("manifest.json");
-    if manifest.exists() {
-        std::fs::remove_file(&manifest).with_context(|| format!("cannot replace {}", manifest.display()))?;
+    let manifest_file = folder.join(MANIFEST);
+    if manifest_file.exists() {
+        std::fs::remove_file(&manifest_file).with_context(|| format!("cannot replace {}", manifest_file.display()))?;
     }
+    all.push((MANIFEST.to_owned(), manifest));
     for (name, content) in all {
         write_whole(&folder.join(name), &content)?;
     }
     Ok(())
+}
+
+/// Whether the results of exactly this study are below `out`, complete.
+pub fn is_complete(study: &Study, out: &Path) -> bool {
+    let manifest = std::fs::read(out.join(study.folder()).join(MANIFEST)).ok();
+    let value = manifest.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    value.is_some_and(|value| value["units"] == store::study_id(study).as_str())
 }
 
 /// Writes a file whole or not at all.

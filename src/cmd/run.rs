@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Failure, Terminal, inputs, output, say, work};
-use crate::report::table;
+use super::study::{Precision, Settings, Study};
+use super::work::{Done, Options};
+use super::{Failure, Terminal, inputs, output, say, store, work};
+use crate::report::{Outcome, table};
 use crate::scenario::Scenario;
+use crate::units::Ratio;
 
 /// What to run and where to put it.
 #[derive(Debug, clap::Args)]
@@ -13,28 +16,69 @@ Examples:
   evenkeel run                                     all of scenarios/ into results/
   evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
   evenkeel run mine.toml --strategies p2c,random --replications 20
-  evenkeel run scenarios --quick                   a first look: two replications, shorter spans")]
+  evenkeel run mine.toml --precision 2%            as many replications as that takes
+  evenkeel run scenarios --quick                   a first look: two replications, shorter spans
+  evenkeel run scenarios --resume                  go on where a run was killed
+  evenkeel run scenarios --shard 1/3 --out part1   a third of the work; `evenkeel merge` joins the parts
+  evenkeel run mine.toml --trace                   and write every single request")]
 pub struct Args {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
-    /// Where results go, a folder per scenario
-    #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
-    out: PathBuf,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    place: Place,
     /// A first look: two replications, and a fifth of the span where no timeline forbids it
     #[arg(long)]
     quick: bool,
-    /// Print the results as JSON, one object per scenario and line, and no tables
-    #[arg(long)]
-    json: bool,
-    /// Write no files
-    #[arg(long)]
-    dry_run: bool,
+    /// Replications until mean and p99 of every strategy are known this well (half the 95 % interval over the value)
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["shard", "batches"])]
+    precision: Option<Ratio>,
+    /// With --precision: replications at most
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    max_replications: u32,
+    /// One long run, cut into N batches, instead of replications: as many requests, one warm-up
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1000))]
+    batches: Option<u32>,
+    /// Write every request of every run to OUT/SCENARIO/trace as CSV
+    #[arg(long, conflicts_with_all = ["dry_run", "resume", "shard"])]
+    trace: bool,
 }
 
-/// What `run` and `check` share.
+/// Where results go, and how the work is divided. What `run` and `sweep` share.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Where results go, a folder per scenario
+    #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
+    pub out: PathBuf,
+    /// Take over finished runs from an earlier command that did not end
+    #[arg(long)]
+    pub resume: bool,
+    /// Run only part I of N (1/3, 2/3, 3/3) and keep its runs for `evenkeel merge`
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub shard: Option<(u32, u32)>,
+    /// Keep every finished run on disk, in OUT/SCENARIO/units
+    #[arg(long)]
+    pub keep_units: bool,
+    /// Print the results as JSON, one object per scenario and line, and no tables
+    #[arg(long)]
+    pub json: bool,
+    /// Write no files
+    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_units"])]
+    pub dry_run: bool,
+}
+
+/// `2/3` as (1, 3).
+fn shard(text: &str) -> Result<(u32, u32), String> {
+    let parts = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    match parts {
+        Some((part, of)) if (1..=of).contains(&part) && of <= 10_000 => Ok((part - 1, of)),
+        _ => Err("write it as part/parts, from 1/3 to 3/3".to_owned()),
+    }
+}
+
+/// What every verb that runs scenarios shares.
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// Only these strategies, separated by commas (names from `evenkeel list`)
@@ -55,12 +99,10 @@ pub struct Common {
 }
 
 impl Common {
-    /// Applies seed and replications.
-    pub fn apply(&self, scenarios: &mut [Scenario]) {
-        for scenario in scenarios {
-            scenario.replications = self.replications.unwrap_or(scenario.replications);
-            scenario.seed = self.seed.unwrap_or(scenario.seed);
-        }
+    /// As settings, with nothing else asked.
+    pub fn settings(&self) -> Settings {
+        let Common { strategies, replications, seed, .. } = self;
+        Settings { strategies: strategies.clone(), replications: *replications, seed: *seed, ..Settings::default() }
     }
 
     /// Threads, 0 for one per processor.
@@ -70,70 +112,149 @@ impl Common {
 }
 
 pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let (mut scenarios, some_failed) = inputs::load(&args.paths, terminal)?;
-    inputs::choose(&mut scenarios, &args.common.strategies)?;
-    if args.quick {
-        scenarios.iter_mut().for_each(Scenario::quick);
+    if let Some(Ratio(target)) = args.precision
+        && !(target > 0.0 && target < 1.0)
+    {
+        return Err(Failure::Usage("--precision must lie between 0 and 100 %, for example 2%".to_owned()));
     }
-    args.common.apply(&mut scenarios);
-    let provenance = output::provenance();
-    work::work(&scenarios, args.common.jobs(), args.common.quiet || args.json, |outcome, bar| {
-        if !args.dry_run {
-            output::write(&outcome, &args.out, &provenance)?;
+    let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
+    inputs::known_strategies(&loaded, &args.common.strategies)?;
+    let settings = Settings {
+        quick: args.quick,
+        batches: args.batches,
+        precision: args.precision.map(|Ratio(target)| Precision { target, most: args.max_replications }),
+        ..args.common.settings()
+    };
+    let studies = loaded.into_iter().map(|loaded| Study::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
+    let trace = args.trace.then(|| args.place.out.clone());
+    execute(studies, &args.place, &args.common, trace, |outcomes, json| {
+        if !json {
+            print(&outcomes[0], terminal);
         }
-        bar.suspend(|| {
-            if args.json {
-                say(json(&outcome));
-                return;
-            }
-            let scenario = outcome.scenario;
-            say(format_args!("\n{}  ({})", terminal.bold(&scenario.title), scenario.name));
-            say(describe(scenario));
-            let hashes = |label: &str| label.starts_with("consistent_hash") && !label.contains("on=");
-            if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
-                scenario.notes.iter().for_each(|note| say(format_args!("note: {note}")));
-            }
-            say(table::render(&outcome, terminal.out, terminal.width));
-            if let Some(failures) = table::failures(&outcome) {
-                say(failures);
-            }
-        });
-        Ok(())
     })?;
-    if !args.json && !scenarios.is_empty() {
-        say(format_args!("\n{}", table::LEGEND));
-        if !args.dry_run {
-            say(format_args!("\nTables, CSV and charts are in {}.", args.out.display()));
-        }
-    }
     if some_failed { Err(Failure::Usage(String::new())) } else { Ok(()) }
 }
 
+/// Runs studies, writes and prints what comes out, and keeps what is finished whatever happens. `show` is called for each
+/// study; where it is told so, its results have been printed as JSON already.
+pub fn execute(
+    mut studies: Vec<Study>,
+    place: &Place,
+    common: &Common,
+    trace: Option<PathBuf>,
+    show: impl Fn(&[Outcome<'_>], bool) + Sync,
+) -> Result<(), Failure> {
+    let quiet = common.quiet || place.json;
+    work::settle(&mut studies, common.jobs(), quiet)?;
+    if place.resume {
+        studies.retain(|study| {
+            let complete = output::is_complete(study, &place.out);
+            if complete && !common.quiet {
+                eprintln!("{}: complete already", study.folder());
+            }
+            !complete
+        });
+    }
+    let store = if place.dry_run { store::Store::default() } else { store::Store::at(&place.out) };
+    for study in &studies {
+        store.open(study, place.resume || place.shard.is_some() || place.keep_units)?;
+    }
+    let options =
+        Options { jobs: common.jobs(), quiet, store: store.clone(), shard: place.shard, stored_only: false, trace };
+    let keep = place.keep_units || place.shard.is_some();
+    let done = work::work(&studies, &options, |study, outcomes, bar| {
+        if !place.dry_run {
+            output::write(study, &outcomes, &place.out)?;
+            if !keep {
+                store.clear(study)?;
+            }
+        }
+        bar.suspend(|| {
+            if place.json {
+                say(json(&outcomes));
+            }
+            show(&outcomes, place.json);
+        });
+        Ok(())
+    })?;
+    conclude(&studies, place, done, quiet);
+    Ok(())
+}
+
+/// The last lines: how to read the tables, where things are.
+fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
+    if place.resume && !quiet && done.found > 0 {
+        eprintln!("{} runs were there already, {} were run now", done.found, done.run);
+    }
+    let out = place.out.display();
+    if let Some((part, of)) = place.shard
+        && done.left > 0
+    {
+        if !quiet {
+            say(format_args!(
+                "Part {} of {of} is done: {} runs are in {out}. When all parts are: evenkeel merge PART PART … --out DIR",
+                part + 1,
+                done.run + done.found
+            ));
+        }
+        return;
+    }
+    if !place.json && !studies.is_empty() {
+        say(format_args!("\n{}", table::LEGEND));
+        if !place.dry_run {
+            say(format_args!("\nTables, CSV and charts are in {out}."));
+        }
+    }
+}
+
+/// A scenario's table with what a reader must know beside it.
+pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
+    let scenario = outcome.scenario;
+    say(format_args!("\n{}  ({})", terminal.bold(&scenario.title), scenario.name));
+    say(describe(outcome));
+    let hashes = |label: &str| label.starts_with("consistent_hash") && !label.contains("on=");
+    if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
+        scenario.notes.iter().for_each(|note| say(format_args!("note: {note}")));
+    }
+    say(table::render(outcome, terminal.out, terminal.width));
+    if let Some(failures) = table::failures(outcome) {
+        say(failures);
+    }
+    table::theory(outcome).into_iter().for_each(|line| say(format_args!("Theory: {line}.")));
+    table::notes(outcome).into_iter().for_each(|line| say(format_args!("Note: {line}.")));
+}
+
 /// Under the title: how it was measured.
-fn describe(scenario: &Scenario) -> String {
-    let load = match scenario.offered_load {
+fn describe(outcome: &Outcome<'_>) -> String {
+    let Scenario { model, offered_load, seed, .. } = outcome.scenario;
+    let load = match offered_load {
         Some(load) => format!("offered load {:.0} %, ", load * 100.0),
         None => String::new(),
     };
-    let warmup = match scenario.model.warmup.0 {
+    let warmup = match model.warmup.0 {
         0 => String::new(),
-        _ => format!(" after {} of warm-up", scenario.model.warmup),
+        _ if model.cache_warmup > model.warmup => {
+            format!(" after {} of warm-up ({} for caches)", model.warmup, model.cache_warmup)
+        }
+        _ => format!(" after {} of warm-up", model.warmup),
     };
-    let runs = if scenario.replications == 1 { "1 run" } else { &format!("{} runs", scenario.replications) };
-    format!("{load}{} measured{warmup}, {runs} per strategy, seed {}", scenario.model.duration, scenario.seed)
+    let runs = match outcome.replications {
+        1 if model.batches > 1 => format!("1 run in {} batches", model.batches),
+        1 => "1 run".to_owned(),
+        n => format!("{n} runs"),
+    };
+    format!("{load}{} measured{warmup}, {runs} per strategy, seed {seed}", model.duration)
 }
 
-fn json(outcome: &crate::report::Outcome<'_>) -> serde_json::Value {
+fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
     let number = |value: f64| if value.is_finite() { serde_json::json!(value) } else { serde_json::Value::Null };
-    let strategies: Vec<_> = outcome
-        .summaries
-        .iter()
-        .map(|summary| {
+    let strategies = |outcome: &Outcome<'_>| {
+        let one = |summary: &crate::measure::Summary| {
             let metrics: serde_json::Map<String, serde_json::Value> = summary
                 .metrics
                 .iter()
                 .map(|metric| {
-                    let e = metric.estimate();
+                    let e = summary.estimate(&metric.name);
                     let value = serde_json::json!({
                         "unit": metric.unit, "value": number(e.value), "low": number(e.low), "high": number(e.high),
                         "replications": e.replications,
@@ -141,10 +262,35 @@ fn json(outcome: &crate::report::Outcome<'_>) -> serde_json::Value {
                     (metric.name.clone(), value)
                 })
                 .collect();
-            serde_json::json!({ "strategy": summary.label, "oracle": summary.oracle, "metrics": metrics })
-        })
-        .collect();
-    serde_json::json!({
-        "schema_version": 1, "scenario": outcome.scenario.name, "seed": outcome.scenario.seed, "strategies": strategies,
-    })
+            let regret = crate::measure::regret(&outcome.summaries, summary, "latency.mean");
+            let regret = regret.map(|e| {
+                serde_json::json!({
+                    "value": number(e.value), "low": number(e.low), "high": number(e.high),
+                })
+            });
+            let theory = summary.theory.as_ref().map(|exact| {
+                serde_json::json!({
+                    "theorem": exact.theorem, "latency.mean": exact.mean, "latency.p99": exact.p99,
+                })
+            });
+            serde_json::json!({
+                "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.judgement.verdict,
+                "reason": summary.judgement.reason, "theory": theory, "regret": regret, "metrics": metrics,
+            })
+        };
+        outcome.summaries.iter().map(one).collect::<Vec<_>>()
+    };
+    let first = &outcomes[0];
+    let mut value = serde_json::json!({
+        "schema_version": 2, "scenario": first.scenario.name, "seed": first.scenario.seed,
+        "replications": first.replications, "precision": first.precision,
+    });
+    if let [only] = outcomes {
+        value["strategies"] = strategies(only).into();
+    } else {
+        let point =
+            |outcome: &Outcome<'_>| serde_json::json!({ "point": outcome.point, "strategies": strategies(outcome) });
+        value["points"] = outcomes.iter().map(point).collect::<Vec<_>>().into();
+    }
+    value
 }

@@ -1,17 +1,24 @@
-//! Doing many runs at once. The unit of work is (scenario, strategy, replication); units are taken in order, so scenarios
-//! finish one after the other, and each is handed on as soon as its last unit is done. How many threads there are changes
-//! nothing in any result.
+//! Doing many runs at once. The unit of work is (scenario, point, strategy, replication); units are taken in order, so
+//! studies finish one after the other, and each is handed on as soon as its last unit is done. How many threads there are
+//! changes nothing in any result; nor does it matter which units are run now and which were found on disk.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Failure;
-use crate::measure::{Summary, summarise};
-use crate::report::Outcome;
+use super::store::{Store, unit_id};
+use super::study::{Point, Precision, Study};
+use super::{Failure, tracing};
+use crate::measure::warmup::{self, Clock};
+use crate::measure::{Summary, Tally};
+use crate::report::{Outcome, Reached};
 use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
+use crate::units::Nanos;
 
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -27,118 +34,380 @@ fn watch_for_interrupt() {
     let _ = ctrlc::set_handler(handler);
 }
 
-fn stopped() -> bool {
+pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Runs everything on `jobs` threads (0: one per processor). `done` is called for each scenario in their order, as they
-/// finish, and may fail.
+/// How to go about it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Threads; 0 for one per processor.
+    pub jobs: usize,
+    /// No progress.
+    pub quiet: bool,
+    /// Where finished units are kept.
+    pub store: Store,
+    /// Run only part `i` (from 0) of `n` of the units.
+    pub shard: Option<(u32, u32)>,
+    /// Run nothing: everything must be in the store.
+    pub stored_only: bool,
+    /// Write every request of every run below this folder.
+    pub trace: Option<PathBuf>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Units that were run now.
+    pub run: usize,
+    /// Units that were found in the store.
+    pub found: usize,
+    /// Units that were left to other shards, or are missing.
+    pub left: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    study: usize,
+    point: usize,
+    contestant: usize,
+    replication: u32,
+}
+
+/// Runs all of it. `done` is called for each study in their order, as they finish, and may fail.
 pub fn work<'a>(
-    scenarios: &'a [Scenario],
-    jobs: usize,
-    quiet: bool,
-    done: impl Fn(Outcome<'a>, &ProgressBar) -> anyhow::Result<()> + Sync,
-) -> Result<(), Failure> {
+    studies: &'a [Study],
+    options: &Options,
+    done: impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()> + Sync,
+) -> Result<Done, Failure> {
     watch_for_interrupt();
-    let units: Vec<(usize, usize, u32)> = scenarios
-        .iter()
-        .enumerate()
-        .flat_map(|(s, scenario)| {
-            (0..scenario.contestants.len()).flat_map(move |c| (0..scenario.replications).map(move |r| (s, c, r)))
-        })
-        .collect();
-    let bar = progress(units.len() as u64, quiet);
-    let desks: Vec<Mutex<Desk>> = scenarios.iter().map(|scenario| Mutex::new(Desk::new(scenario))).collect();
-    let gate = Mutex::new(Gate { next: 0, waiting: scenarios.iter().map(|_| None).collect(), error: None });
-    let next = AtomicUsize::new(0);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .build()
-        .map_err(|error| Failure::Broken(anyhow::anyhow!("cannot start threads: {error}")))?;
-    let worker = || {
-        while !stopped() {
-            let Some(&(s, c, r)) = units.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-            let scenario = &scenarios[s];
-            bar.set_message(scenario.name.clone());
-            let table = &scenario.contestants[c].table;
-            let Ok(record) = crate::sim::run(&scenario.model, table, scenario.replication_seed(r), &stopped) else {
-                return;
-            };
-            let finished = desks[s].lock().expect("no worker panics").take_in(scenario, c, r, record);
-            bar.inc(1);
-            if let Some(summaries) = finished {
-                let mut gate = gate.lock().expect("no worker panics");
-                gate.waiting[s] = Some(Outcome { scenario, summaries });
-                gate.let_through(&bar, &done);
-                if gate.error.is_some() {
-                    STOP.store(true, Ordering::SeqCst);
-                }
-            }
-        }
+    let units = all_units(studies);
+    let mine = |i: usize| options.shard.is_none_or(|(part, of)| i as u32 % of == part);
+    let pending: VecDeque<Unit> = units.iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, unit)| *unit).collect();
+    let left = units.len() - pending.len();
+    let bar = progress(pending.len() as u64, options.quiet, "runs");
+    let floor = Floor {
+        studies,
+        options,
+        bar: &bar,
+        desks: studies.iter().map(|study| study.points.iter().map(|p| Mutex::new(Desk::new(p))).collect()).collect(),
+        hall: Mutex::new(Hall { pending, busy: 0, done: Done { left, ..Done::default() }, error: None }),
+        changed: Condvar::new(),
+        gate: Mutex::new(Gate { next: 0, waiting: studies.iter().map(|_| None).collect() }),
     };
-    pool.scope(|scope| (0..pool.current_num_threads()).for_each(|_| scope.spawn(|_| worker())));
+    let pool = threads(options.jobs)?;
+    pool.scope(|scope| (0..pool.current_num_threads()).for_each(|_| scope.spawn(|_| floor.work(&done))));
     bar.finish_and_clear();
-    match gate.into_inner().expect("no worker panics").error {
+    let hall = floor.hall.into_inner().expect("no worker panics");
+    match hall.error {
         Some(error) => Err(Failure::Broken(error)),
         None if stopped() => Err(Failure::Interrupted),
-        None => Ok(()),
+        None => Ok(hall.done),
     }
 }
 
-/// Where a scenario's runs come together.
-struct Desk {
-    /// By contestant, then by replication.
-    records: Vec<Vec<Option<RunRecord>>>,
-    summaries: Vec<Option<Summary>>,
-}
-
-impl Desk {
-    fn new(scenario: &Scenario) -> Desk {
-        let n = scenario.contestants.len();
-        let rows = || (0..scenario.replications).map(|_| None).collect();
-        Desk { records: (0..n).map(|_| rows()).collect(), summaries: (0..n).map(|_| None).collect() }
-    }
-
-    /// Sums up a contestant when its last run comes in; all summaries when that was the last contestant.
-    fn take_in(&mut self, scenario: &Scenario, c: usize, r: u32, record: RunRecord) -> Option<Vec<Summary>> {
-        self.records[c][r as usize] = Some(record);
-        if self.records[c].iter().any(Option::is_none) {
-            return None;
+fn all_units(studies: &[Study]) -> Vec<Unit> {
+    let mut units = Vec::new();
+    for (study, s) in studies.iter().enumerate() {
+        for (point, p) in s.points.iter().enumerate() {
+            for contestant in 0..p.scenario.contestants.len() {
+                let unit = |replication| Unit { study, point, contestant, replication };
+                units.extend((0..p.scenario.replications).map(unit));
+            }
         }
-        let runs: Vec<RunRecord> = std::mem::take(&mut self.records[c]).into_iter().flatten().collect();
-        self.summaries[c] = Some(summarise(scenario, c, &runs));
-        if self.summaries.iter().any(Option::is_none) {
-            return None;
-        }
-        Some(std::mem::take(&mut self.summaries).into_iter().flatten().collect())
     }
+    units
 }
 
-/// Lets finished scenarios through in their order.
-struct Gate<'a> {
-    next: usize,
-    waiting: Vec<Option<Outcome<'a>>>,
+pub fn threads(jobs: usize) -> Result<rayon::ThreadPool, Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
+    pool.map_err(|error| Failure::Broken(anyhow::anyhow!("cannot start threads: {error}")))
+}
+
+/// Where the workers meet.
+struct Floor<'a, 'b> {
+    studies: &'a [Study],
+    options: &'b Options,
+    bar: &'b ProgressBar,
+    /// By study, then by point.
+    desks: Vec<Vec<Mutex<Desk>>>,
+    hall: Mutex<Hall>,
+    /// There is more to do, or nothing will ever be.
+    changed: Condvar,
+    gate: Mutex<Gate<'a>>,
+}
+
+/// What is still to do.
+struct Hall {
+    pending: VecDeque<Unit>,
+    /// Units that are being worked on: they may bring more.
+    busy: usize,
+    done: Done,
     error: Option<anyhow::Error>,
 }
 
-impl<'a> Gate<'a> {
-    fn let_through(&mut self, bar: &ProgressBar, done: &impl Fn(Outcome<'a>, &ProgressBar) -> anyhow::Result<()>) {
-        while let Some(outcome) = self.waiting.get_mut(self.next).and_then(Option::take) {
-            self.next += 1;
-            if self.error.is_none() {
-                self.error = done(outcome, bar).err();
+impl<'a> Floor<'a, '_> {
+    fn hall(&self) -> MutexGuard<'_, Hall> {
+        self.hall.lock().expect("no worker panics")
+    }
+
+    fn work(&self, done: &(impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()> + Sync)) {
+        while let Some(unit) = self.next() {
+            let result = self.unit(unit, done);
+            let mut hall = self.hall();
+            hall.busy -= 1;
+            if let Err(error) = result {
+                hall.error.get_or_insert(error);
+                STOP.store(true, Ordering::SeqCst);
             }
+            self.changed.notify_all();
         }
+    }
+
+    /// The next unit; waits while others may bring more.
+    fn next(&self) -> Option<Unit> {
+        let mut hall = self.hall();
+        loop {
+            if stopped() {
+                return None;
+            }
+            if let Some(unit) = hall.pending.pop_front() {
+                hall.busy += 1;
+                return Some(unit);
+            }
+            if hall.busy == 0 {
+                return None;
+            }
+            // Woken now and then to see an interrupt.
+            hall = self.changed.wait_timeout(hall, Duration::from_millis(100)).expect("no worker panics").0;
+        }
+    }
+
+    fn unit(
+        &self,
+        unit: Unit,
+        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let study = &self.studies[unit.study];
+        let point = &study.points[unit.point];
+        self.bar.set_message(study.plan.name.clone());
+        let Some(record) = self.record(study, point, unit)? else { return Ok(()) };
+        let desk = &self.desks[unit.study][unit.point];
+        let next = desk.lock().expect("no worker panics").take_in(study, point, unit, &record);
+        self.bar.inc(1);
+        match next {
+            Next::Wait => {}
+            Next::More(from, to) => {
+                let contestants = point.scenario.contestants.len();
+                let mut hall = self.hall();
+                // In front of all others, in their order.
+                for contestant in (0..contestants).rev() {
+                    for replication in (from..to).rev() {
+                        hall.pending.push_front(Unit { contestant, replication, ..unit });
+                    }
+                }
+                self.bar.inc_length(u64::from(to - from) * contestants as u64);
+            }
+            Next::Finished => self.finish(unit.study, done)?,
+        }
+        Ok(())
+    }
+
+    /// Runs a unit or finds it. `None` when interrupted, or when it is missing and nothing may be run.
+    fn record(&self, study: &Study, point: &Point, unit: Unit) -> anyhow::Result<Option<RunRecord>> {
+        let scenario = &point.scenario;
+        let id = unit_id(scenario, unit.contestant, unit.replication);
+        // A trace is written by running.
+        if self.options.trace.is_none()
+            && let Some(record) = self.options.store.load(study, &id)
+        {
+            self.hall().done.found += 1;
+            return Ok(Some(record));
+        }
+        if self.options.stored_only {
+            self.hall().done.left += 1;
+            return Ok(None);
+        }
+        let setup = scenario.setup(unit.contestant, unit.replication);
+        let record = match &self.options.trace {
+            Some(folder) => {
+                let label = &scenario.contestants[unit.contestant].label;
+                let name = tracing::file_name(&point.name, label, unit.replication);
+                tracing::run(scenario, &setup, &stopped, &folder.join(study.folder()).join("trace").join(name))?
+            }
+            None => crate::sim::observe(&setup, &stopped, &mut ()),
+        };
+        let Ok(record) = record else { return Ok(None) };
+        self.options.store.save(study, &id, &record)?;
+        self.hall().done.run += 1;
+        Ok(Some(record))
+    }
+
+    /// A point is complete; its study may be, too.
+    fn finish(
+        &self,
+        study: usize,
+        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut outcomes = Vec::new();
+        let mut gate = self.gate.lock().expect("no worker panics");
+        if gate.next > study || gate.waiting[study].is_some() {
+            // Two last points came in at once, and the other one saw both.
+            return Ok(());
+        }
+        for (point, desk) in self.studies[study].points.iter().zip(&self.desks[study]) {
+            let desk = desk.lock().expect("no worker panics");
+            let Some(result) = &desk.result else { return Ok(()) };
+            outcomes.push(Outcome {
+                scenario: &point.scenario,
+                point: &point.name,
+                place: &point.place,
+                replications: desk.wanted,
+                summaries: result.clone(),
+                precision: desk.reached.clone(),
+            });
+        }
+        gate.waiting[study] = Some(outcomes);
+        let mut next = gate.next;
+        while let Some(outcomes) = gate.waiting.get_mut(next).and_then(Option::take) {
+            let study = &self.studies[next];
+            next += 1;
+            gate.next = next;
+            done(study, outcomes, self.bar)?;
+        }
+        Ok(())
     }
 }
 
-fn progress(units: u64, quiet: bool) -> ProgressBar {
+/// Lets finished studies through in their order.
+struct Gate<'a> {
+    next: usize,
+    waiting: Vec<Option<Vec<Outcome<'a>>>>,
+}
+
+/// Where a point's runs come together.
+struct Desk {
+    /// By contestant.
+    tallies: Vec<Tally>,
+    /// Replications that each is to have.
+    wanted: u32,
+    reached: Option<Reached>,
+    result: Option<Vec<Summary>>,
+}
+
+enum Next {
+    Wait,
+    /// Replications from, up to but not.
+    More(u32, u32),
+    Finished,
+}
+
+impl Desk {
+    fn new(point: &Point) -> Desk {
+        let scenario = &point.scenario;
+        let tallies = (0..scenario.contestants.len()).map(|c| Tally::new(scenario, c)).collect();
+        Desk { tallies, wanted: scenario.replications, reached: None, result: None }
+    }
+
+    fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Next {
+        let scenario = &point.scenario;
+        self.tallies[unit.contestant].take_in(scenario, unit.replication, record);
+        if self.tallies.iter().any(|tally| tally.replications() < self.wanted) {
+            return Next::Wait;
+        }
+        let summaries: Vec<Summary> = self.tallies.iter().map(|tally| tally.summary(scenario)).collect();
+        if let Some(precision) = study.plan.settings.precision {
+            let reached = reached(&summaries, precision);
+            let from = self.wanted;
+            if let Some(to) = further(&reached, precision, from) {
+                self.wanted = to;
+                return Next::More(from, to);
+            }
+            self.reached = Some(reached);
+        }
+        self.result = Some(summaries);
+        Next::Finished
+    }
+}
+
+/// How tight the loosest interval is that is to be tight.
+fn reached(summaries: &[Summary], precision: Precision) -> Reached {
+    let mut worst = Reached { target: precision.target, half_width: 0.0, loosest: String::new() };
+    // A course of events has no steady state to be overloaded in; there every strategy counts.
+    for summary in summaries.iter().filter(|summary| summary.ranks()) {
+        for metric in ["latency.mean", "latency.p99"] {
+            let half_width = summary.estimate(metric).relative_half_width();
+            // No interval yet is looser than any.
+            let half_width = if half_width.is_finite() { half_width } else { f64::INFINITY };
+            if half_width > worst.half_width && summary.value(metric).is_finite() {
+                worst = Reached { half_width, loosest: format!("{metric} of {}", summary.label), ..worst };
+            }
+        }
+    }
+    worst
+}
+
+/// Up to how many replications to go on; `None` when the intervals are tight enough or there are no more to be had.
+fn further(reached: &Reached, precision: Precision, now: u32) -> Option<u32> {
+    if reached.half_width <= precision.target || now >= precision.most {
+        return None;
+    }
+    // Half widths fall as 1/√n. In steps of at most twice as many, since the first guesses of a spread are rough.
+    let factor = (reached.half_width / precision.target) * (reached.half_width / precision.target);
+    let guess = (f64::from(now) * factor).min(f64::from(now) * 2.0).ceil() as u32;
+    Some(guess.max(now + 1).min(precision.most))
+}
+
+/// Finds the warm-up of every scenario that leaves it to MSER-5: a pilot from the first request on, the cut averaged over its
+/// replications, the latest of all strategies, so that all are measured over the same requests.
+pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Failure> {
+    use rayon::prelude::*;
+    let mut waiting: Vec<&mut Scenario> = studies
+        .iter_mut()
+        .flat_map(|study| study.points.iter_mut().map(|point| &mut point.scenario))
+        .filter(|scenario| scenario.needs_pilot())
+        .collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    watch_for_interrupt();
+    let bar = progress(waiting.len() as u64, quiet, "pilots");
+    threads(jobs)?.install(|| {
+        for scenario in &mut waiting {
+            let pilot = scenario.pilot();
+            let cuts: Option<Vec<_>> = (0..pilot.contestants.len()).into_par_iter().map(|c| cut(&pilot, c)).collect();
+            let Some(cuts) = cuts else { return };
+            let latest = |of: fn(&(f64, f64)) -> f64| cuts.iter().map(of).fold(0.0, f64::max);
+            scenario.settle(Nanos::from_secs_f64(latest(|c| c.0)), Nanos::from_secs_f64(latest(|c| c.1)));
+            bar.inc(1);
+        }
+    });
+    bar.finish_and_clear();
+    if stopped() { Err(Failure::Interrupted) } else { Ok(()) }
+}
+
+/// When latency and hit ratio of a contestant settle, seconds; half of the run where they do not. `None` when interrupted.
+fn cut(pilot: &Scenario, contestant: usize) -> Option<(f64, f64)> {
+    let mut tally = Tally::new(pilot, contestant);
+    for replication in 0..pilot.replications {
+        let record = crate::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ()).ok()?;
+        tally.take_in(pilot, replication, &record);
+    }
+    let half = pilot.model.duration.as_secs_f64() / 2.0;
+    let settling: Vec<warmup::Settling> = tally.settling(pilot);
+    let of = |clock: Clock| settling.iter().find(|s| s.clock == clock).map_or(0.0, |s| s.after.unwrap_or(half));
+    Some((of(Clock::Latency), of(Clock::Cache)))
+}
+
+fn progress(units: u64, quiet: bool, what: &str) -> ProgressBar {
     // On standard error and only where that is a terminal: results and logs stay clean.
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(units), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left  {msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{eta}} left  {{msg}}"))
+    {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -20,6 +20,16 @@ pub struct Estimate {
     pub replications: usize,
 }
 
+impl Estimate {
+    /// Of nothing.
+    pub const NONE: Estimate = Estimate { value: f64::NAN, low: f64::NAN, high: f64::NAN, replications: 0 };
+
+    /// Half the width of the interval, relative to the mean; not a number where there is no interval.
+    pub fn relative_half_width(&self) -> f64 {
+        (self.high - self.low) / 2.0 / self.value.abs()
+    }
+}
+
 /// Mean and t interval at [`LEVEL`] of independent values; those that are not numbers are left out.
 pub fn estimate(values: &[f64]) -> Estimate {
     estimate_at(values, LEVEL)
@@ -46,6 +56,14 @@ fn quantile(freedom: usize, level: f64) -> f64 {
     (law.inverse_cdf(0.5 + level / 2.0) * 1e6).round() / 1e6
 }
 
+/// Correlation of each value with the next: Σ (x_i - x̄)(x_{i+1} - x̄) / Σ (x_i - x̄)². Batch means are independent enough for
+/// an interval if it is near zero; its own standard error is about 1/√n.
+pub fn lag_one(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let products: f64 = values.windows(2).map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum();
+    products / values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +75,13 @@ mod tests {
         let half = 2.776_445 * f64::sqrt(0.5);
         assert_eq!(e.value, 3.0);
         assert!((e.high - 3.0 - half).abs() < 1e-5 && (3.0 - e.low - half).abs() < 1e-5, "{e:?}");
+    }
+
+    /// By hand: 1, 2, 3, 4: deviations -1.5, -0.5, 0.5, 1.5; products 0.75 - 0.25 + 0.75 = 1.25; squares 5.
+    #[test]
+    fn neighbours_by_hand() {
+        assert!((lag_one(&[1.0, 2.0, 3.0, 4.0]) - 0.25).abs() < 1e-12);
+        assert!(lag_one(&[1.0, -1.0, 1.0, -1.0, 1.0, -1.0]) < -0.7);
     }
 
     #[test]

@@ -1,7 +1,18 @@
-//! From runs to results: a statistic per replication, intervals over replications, paired comparison between strategies.
-//! Percentiles are never averaged over servers; where a distribution over all replications is shown, histograms are merged.
+//! From runs to results: a statistic per replication, intervals over replications, paired comparison between strategies,
+//! and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a distribution over
+//! all replications is shown, histograms are merged.
 
+pub mod fingerprint;
 pub mod interval;
+mod metrics;
+pub mod sensitivity;
+mod standing;
 mod summary;
+pub mod theorem;
+mod verdict;
+pub mod warmup;
 
-pub use summary::{Comparison, Metric, SeriesPoint, ServerRow, Summary, compare, metric_names, summarise};
+pub use metrics::{Metric, metric_names};
+pub use standing::{Comparison, compare, difference, regret};
+pub use summary::{SeriesPoint, ServerRow, Summary, Tally, summarise};
+pub use verdict::{Judgement, Verdict};

@@ -6,9 +6,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::Outcome;
-
-/// The one point of a scenario without a sweep.
-const POINT: &str = "base";
+use crate::measure::interval::LEVEL;
+use crate::measure::warmup::{Clock, Settling};
+use crate::measure::{Comparison, Summary, Verdict, compare, difference, regret};
 
 /// A number as the files have it; empty where there is none.
 pub fn number(value: f64) -> String {
@@ -19,109 +19,202 @@ pub fn number(value: f64) -> String {
     format!("{rounded}")
 }
 
-fn rows(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> csv::Result<Vec<u8>> {
+/// A table with a row for each of what `each` gives for a strategy at a point, behind scenario, point and label.
+fn rows(
+    outcomes: &[Outcome<'_>],
+    header: &[&str],
+    each: impl Fn(&Outcome<'_>, &Summary) -> Vec<Vec<String>>,
+) -> csv::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header)?;
-    for row in rows {
-        writer.write_record(row)?;
+    writer.write_record([&["scenario", "point", "strategy"], header].concat())?;
+    for outcome in outcomes {
+        for summary in &outcome.summaries {
+            for row in each(outcome, summary) {
+                let key = [outcome.scenario.name.as_str(), outcome.point, &summary.label];
+                writer.write_record(key.into_iter().chain(row.iter().map(String::as_str)))?;
+            }
+        }
     }
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
-/// `metrics.csv`: every measure of every strategy, mean and 95 % interval over replications.
-pub fn metrics(outcome: &Outcome<'_>) -> csv::Result<Vec<u8>> {
-    let name = &outcome.scenario.name;
-    rows(
-        &["scenario", "point", "strategy", "metric", "unit", "value", "low", "high", "replications"],
-        outcome.summaries.iter().flat_map(|summary| {
-            summary.metrics.iter().map(move |metric| {
-                let e = metric.estimate();
-                let texts = [name, POINT, &summary.label, &metric.name, metric.unit].map(str::to_owned);
-                let numbers = [number(e.value), number(e.low), number(e.high), e.replications.to_string()];
-                texts.into_iter().chain(numbers).collect()
-            })
-        }),
-    )
+/// `metrics.csv`: every measure of every strategy, mean and 95 % interval over replications. Latencies of an overloaded
+/// steady state have no interval.
+pub fn metrics(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    rows(outcomes, &["metric", "unit", "value", "low", "high", "replications"], |_, summary| {
+        let row = |metric: &crate::measure::Metric| {
+            let e = summary.estimate(&metric.name);
+            let texts = [metric.name.clone(), metric.unit.to_owned()];
+            texts.into_iter().chain([e.value, e.low, e.high].map(number)).chain([e.replications.to_string()]).collect()
+        };
+        summary.metrics.iter().map(row).collect()
+    })
+}
+
+/// `replications.csv`: every measure in every single run (or batch of one long run), for pairing and for whatever else one
+/// may want to compute. `workload` is the hash of the requests that were met: where it is equal, runs are pairs.
+pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    let names: Vec<&str> = match outcomes.iter().find_map(|outcome| outcome.summaries.first()) {
+        Some(summary) => summary.metrics.iter().map(|metric| metric.name.as_str()).collect(),
+        None => Vec::new(),
+    };
+    rows(outcomes, &[&["replication", "seed", "workload"], names.as_slice()].concat(), |_, summary| {
+        let runs = summary.metrics.first().map_or(0, |metric| metric.values.len());
+        let row = |r: usize| {
+            // Batches are pieces of one run: one seed, and hashes that tell the pieces apart.
+            let of = |hashes: &[u64]| if summary.batches { hashes[0].wrapping_add(r as u64) } else { hashes[r] };
+            let seed = if summary.batches { summary.seeds[0] } else { summary.seeds[r] };
+            let key = [r.to_string(), seed.to_string(), format!("{:016x}", of(&summary.workload_hashes))];
+            let named = names.iter().map(|name| summary.metric(name).map_or(f64::NAN, |metric| metric.values[r]));
+            key.into_iter().chain(named.map(number)).collect()
+        };
+        (0..runs).map(row).collect()
+    })
+}
+
+/// `comparison.csv`: each strategy against the best of the scenario and against the oracle, by paired differences. The
+/// verdict is corrected for the number of pairs; the interval given is the plain 95 % one of this pair.
+pub fn comparison(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    let header = ["metric", "against", "relation", "difference", "low", "high", "ratio", "replications"];
+    rows(outcomes, &header, |outcome, summary| {
+        let mut found = Vec::new();
+        for metric in ["latency.mean", "latency.p99"] {
+            let stands = compare(&outcome.summaries, metric);
+            let own = outcome.summaries.iter().position(|s| s.label == summary.label).and_then(|i| stands[i]);
+            let best = stands.iter().position(|s| *s == Some(Comparison::Best)).map(|i| &outcome.summaries[i]);
+            let mut add = |against: &Summary, relation: &str, e: crate::measure::interval::Estimate| {
+                let ratio = summary.value(metric) / against.value(metric);
+                let texts = [metric, &against.label, relation].map(str::to_owned);
+                let numbers = [e.value, e.low, e.high, ratio].map(number);
+                found.push(texts.into_iter().chain(numbers).chain([e.replications.to_string()]).collect());
+            };
+            if let (Some(best), Some(own)) = (best, own)
+                && let Some(e) = difference(summary, best, metric, LEVEL)
+            {
+                add(best, relation(own), e);
+            }
+            let oracle = outcome.summaries.iter().find(|s| s.oracle);
+            if let (Some(oracle), Some(e)) = (oracle, regret(&outcome.summaries, summary, metric)) {
+                add(oracle, "regret", e);
+            }
+        }
+        found
+    })
+}
+
+/// A comparison's word in files.
+pub fn relation(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Best => "best",
+        Comparison::Tied => "tied",
+        Comparison::Worse(_) => "worse",
+        Comparison::Unknown(_) => "too_few_runs",
+        Comparison::Fails(_) => "fails_more",
+        Comparison::Overloaded => "overloaded",
+    }
+}
+
+/// `verdicts.csv`: whether there is a steady state to speak of, whether the start is still felt in it, and what theory says
+/// exactly, where it does.
+pub fn verdicts(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    let header = [
+        "verdict",
+        "reason",
+        "growth",
+        "growth_low",
+        "growth_high",
+        "warmup_s",
+        "latency_settled_s",
+        "latency_warmup",
+        "cache_warmup_s",
+        "cache_settled_s",
+        "cache_warmup",
+        "theorem",
+        "exact_mean_s",
+        "exact_p99_s",
+    ];
+    rows(outcomes, &header, |outcome, summary| {
+        let model = &outcome.scenario.model;
+        let judgement = &summary.judgement;
+        let clock = |clock: Clock, warmup: f64| {
+            let settling = summary.settling.iter().find(|s| s.clock == clock);
+            let after = settling.and_then(|s| s.after).map_or_else(String::new, number);
+            let word = settling.map_or("", |s| settled_word(s, summary.unsettled(clock)));
+            [number(if settling.is_some() { warmup } else { f64::NAN }), after, word.to_owned()]
+        };
+        let theory = summary.theory.as_ref();
+        let mut row = vec![judgement.verdict.word().to_owned(), judgement.reason.clone()];
+        row.extend([judgement.growth.value, judgement.growth.low, judgement.growth.high].map(number));
+        row.extend(clock(Clock::Latency, model.warmup.as_secs_f64()));
+        row.extend(clock(Clock::Cache, model.cache_warmup.as_secs_f64()));
+        row.push(theory.map_or_else(String::new, |exact| exact.theorem.clone()));
+        row.push(number(theory.map_or(f64::NAN, |exact| exact.mean)));
+        row.push(number(theory.and_then(|exact| exact.p99).unwrap_or(f64::NAN)));
+        vec![row]
+    })
+}
+
+/// How a measure settled, in a word.
+fn settled_word(settling: &Settling, unsettled: Option<Settling>) -> &'static str {
+    match (unsettled, settling.after) {
+        (None, _) => "settled",
+        (Some(_), Some(_)) => "too_short",
+        (Some(_), None) => "run_too_short",
+    }
 }
 
 /// `servers.csv`: every server under every strategy, means over replications.
-pub fn servers(outcome: &Outcome<'_>) -> csv::Result<Vec<u8>> {
-    let name = &outcome.scenario.name;
-    rows(
-        &[
-            "scenario",
-            "point",
-            "strategy",
-            "pool",
-            "server",
-            "weight",
-            "capacity",
-            "requests",
-            "share",
-            "load_over_capacity",
-            "utilisation",
-            "queue",
-            "time_in_server_s",
-            "errors",
-            "cache_hit_ratio",
-        ],
-        outcome.summaries.iter().flat_map(|summary| {
-            summary.servers.iter().map(move |s| {
-                let texts = [name.as_str(), POINT, &summary.label, &s.pool, &s.server].map(str::to_owned);
-                let numbers = [
-                    f64::from(s.weight),
-                    s.capacity,
-                    s.requests,
-                    s.share,
-                    s.load,
-                    s.utilisation,
-                    s.number,
-                    s.residence,
-                    s.errors,
-                    s.hit_ratio,
-                ];
-                texts.into_iter().chain(numbers.map(number)).collect()
-            })
-        }),
-    )
+pub fn servers(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    let header = [
+        "pool",
+        "server",
+        "weight",
+        "capacity",
+        "requests",
+        "share",
+        "load_over_capacity",
+        "utilisation",
+        "queue",
+        "time_in_server_s",
+        "errors",
+        "cache_hit_ratio",
+    ];
+    rows(outcomes, &header, |_, summary| {
+        let row = |s: &crate::measure::ServerRow| {
+            let numbers = [
+                f64::from(s.weight),
+                s.capacity,
+                s.requests,
+                s.share,
+                s.load,
+                s.utilisation,
+                s.number,
+                s.residence,
+                s.errors,
+                s.hit_ratio,
+            ];
+            [s.pool.clone(), s.server.clone()].into_iter().chain(numbers.map(number)).collect()
+        };
+        summary.servers.iter().map(row).collect()
+    })
 }
 
 /// `timeseries.csv`: the course of events, by time of completion, all replications together.
-pub fn timeseries(outcome: &Outcome<'_>) -> csv::Result<Vec<u8>> {
-    let name = &outcome.scenario.name;
-    rows(
-        &[
-            "scenario",
-            "point",
-            "strategy",
-            "time_s",
-            "goodput_per_s",
-            "errors_per_s",
-            "latency_mean_s",
-            "latency_p99_s",
-            "in_system",
-        ],
-        outcome.summaries.iter().flat_map(|summary| {
-            summary.series.iter().map(move |p| {
-                let texts = [name.as_str(), POINT, &summary.label].map(str::to_owned);
-                let numbers = [p.time, p.goodput, p.errors, p.mean, p.p99, p.in_system];
-                texts.into_iter().chain(numbers.map(number)).collect()
-            })
-        }),
-    )
+pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    let header = ["time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "in_system"];
+    rows(outcomes, &header, |_, summary| {
+        let row = |p: &crate::measure::SeriesPoint| {
+            [p.time, p.goodput, p.errors, p.mean, p.p99, p.in_system].map(number).to_vec()
+        };
+        summary.series.iter().map(row).collect()
+    })
 }
 
 /// `latency_cdf.csv`: the share of requests that are at most so slow; histograms of all replications merged.
-pub fn latency_cdf(outcome: &Outcome<'_>) -> csv::Result<Vec<u8>> {
-    let name = &outcome.scenario.name;
-    rows(
-        &["scenario", "point", "strategy", "quantile", "latency_s"],
-        outcome.summaries.iter().flat_map(|summary| {
-            summary.cdf.iter().map(move |&(share, latency)| {
-                vec![name.clone(), POINT.to_owned(), summary.label.clone(), number(share), number(latency)]
-            })
-        }),
-    )
+pub fn latency_cdf(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    rows(outcomes, &["quantile", "latency_s"], |_, summary| {
+        summary.cdf.iter().map(|&(share, latency)| vec![number(share), number(latency)]).collect()
+    })
 }
 
 /// Where and how a run was made.
@@ -131,7 +224,7 @@ pub struct Provenance {
     pub version: String,
     /// The commit it was built from, where known.
     pub commit: Option<String>,
-    /// The command line.
+    /// A command line that makes the same results again.
     pub command: String,
     /// The machine.
     pub machine: Machine,
@@ -155,59 +248,101 @@ struct Manifest<'a> {
     title: &'a str,
     scenario_sha256: &'a str,
     seed: u64,
+    interval_level: f64,
+    /// Where the intervals come from.
+    method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<&'a super::Reached>,
+    #[serde(flatten)]
+    first: PointEntry<'a>,
+    /// The other points of a sweep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    points: Vec<PointEntry<'a>>,
+    /// Points that could not be built, and why.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [(String, String)],
+    /// Names all the runs that are in here.
+    units: &'a str,
+    #[serde(flatten)]
+    provenance: &'a Provenance,
+}
+
+#[derive(Serialize)]
+struct PointEntry<'a> {
+    point: &'a str,
     replications: u32,
     warmup_s: f64,
+    cache_warmup_s: f64,
     duration_s: f64,
-    interval_level: f64,
+    offered_load: Option<f64>,
     /// By replication; the same for every strategy unless clients wait for answers (closed loop).
     workload_hashes: Vec<String>,
     workload_same_for_all: bool,
     strategies: Vec<StrategyEntry<'a>>,
-    #[serde(flatten)]
-    provenance: &'a Provenance,
 }
 
 #[derive(Serialize)]
 struct StrategyEntry<'a> {
     label: &'a str,
     parameters: &'a crate::select::catalog::Table,
+    verdict: Verdict,
     requests_simulated: u64,
     pick_hashes: Vec<String>,
 }
 
-/// `manifest.json`: what is needed to make the same results again.
-pub fn manifest(outcome: &Outcome<'_>, provenance: &Provenance) -> serde_json::Result<Vec<u8>> {
-    let scenario = outcome.scenario;
-    let hex = |hashes: &[u64]| hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>();
-    let first = outcome.summaries.first().map(|summary| summary.workload_hashes.clone()).unwrap_or_default();
+/// `manifest.json`: what is needed to make the same results again. `units` names all the runs.
+pub fn manifest(
+    outcomes: &[Outcome<'_>],
+    skipped: &[(String, String)],
+    units: &str,
+    provenance: &Provenance,
+) -> serde_json::Result<Vec<u8>> {
+    let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
+    let scenario = first.scenario;
     let manifest = Manifest {
-        schema_version: 1,
+        schema_version: 2,
         scenario: &scenario.name,
         title: &scenario.title,
         scenario_sha256: &scenario.hash,
         seed: scenario.seed,
-        replications: scenario.replications,
-        warmup_s: scenario.model.warmup.as_secs_f64(),
-        duration_s: scenario.model.duration.as_secs_f64(),
-        interval_level: crate::measure::interval::LEVEL,
-        workload_hashes: hex(&first),
-        workload_same_for_all: outcome.summaries.iter().all(|summary| summary.workload_hashes == first),
-        strategies: outcome
-            .summaries
-            .iter()
-            .zip(&scenario.contestants)
-            .map(|(summary, contestant)| StrategyEntry {
-                label: &summary.label,
-                parameters: &contestant.table,
-                requests_simulated: summary.requests,
-                pick_hashes: hex(&summary.pick_hashes),
-            })
-            .collect(),
+        interval_level: LEVEL,
+        method: if scenario.model.batches > 1 { "batch means" } else { "replications" },
+        precision: first.precision.as_ref(),
+        first: point(first),
+        points: outcomes[1..].iter().map(point).collect(),
+        skipped,
+        units,
         provenance,
     };
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     let _ = text.write_all(b"\n");
     Ok(text)
+}
+
+fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
+    let model = &outcome.scenario.model;
+    let hex = |hashes: &[u64]| hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>();
+    let workload = outcome.summaries.first().map(|summary| summary.workload_hashes.clone()).unwrap_or_default();
+    let strategies = outcome.summaries.iter().zip(&outcome.scenario.contestants);
+    PointEntry {
+        point: outcome.point,
+        replications: outcome.replications,
+        warmup_s: model.warmup.as_secs_f64(),
+        cache_warmup_s: model.cache_warmup.as_secs_f64(),
+        duration_s: model.duration.as_secs_f64(),
+        offered_load: outcome.scenario.offered_load,
+        workload_hashes: hex(&workload),
+        workload_same_for_all: outcome.summaries.iter().all(|summary| summary.workload_hashes == workload),
+        strategies: strategies
+            .map(|(summary, contestant)| StrategyEntry {
+                label: &summary.label,
+                parameters: &contestant.table,
+                verdict: summary.judgement.verdict,
+                requests_simulated: summary.requests,
+                pick_hashes: hex(&summary.pick_hashes),
+            })
+            .collect(),
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,37 @@
-//! What people read: terminal tables, CSV, charts, the manifest. Reads results and never runs anything.
+//! What people read: terminal tables, CSV, charts, traces, the manifest. Reads results and never runs anything.
 
 pub mod charts;
 pub mod files;
 pub mod table;
+pub mod trace;
 
 use crate::measure::Summary;
 use crate::scenario::Scenario;
+use crate::scenario::vary::Place;
 
-/// A scenario and what came of it.
+/// A scenario at one point and what came of it.
 pub struct Outcome<'a> {
     /// The experiment.
     pub scenario: &'a Scenario,
+    /// `base`, or the values that differ from the file's.
+    pub point: &'a str,
+    /// The same as data: for each axis its keys and their value; empty for `base`.
+    pub place: &'a Place,
+    /// Runs per strategy.
+    pub replications: u32,
     /// What came of each contestant, in the scenario's order.
     pub summaries: Vec<Summary>,
+    /// How tight the intervals became, where replications were added until they were tight enough.
+    pub precision: Option<Reached>,
+}
+
+/// The loosest of the intervals that were to be tight.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Reached {
+    /// Relative half width that was asked for.
+    pub target: f64,
+    /// Relative half width of the loosest.
+    pub half_width: f64,
+    /// Which it is: `latency.p99 of random`.
+    pub loosest: String,
 }

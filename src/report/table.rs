@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, presets};
 
 use super::Outcome;
-use crate::measure::{Comparison, Summary, compare};
+use crate::measure::interval::Estimate;
+use crate::measure::warmup::Clock;
+use crate::measure::{Comparison, Summary, Verdict, compare, regret};
 use crate::units::human_seconds;
 
 /// An empty table in the house's style: a line under the header and one at each end.
@@ -26,9 +28,13 @@ pub(super) const RANKED_BY: &str = "latency.p99";
 /// How to read the table; printed once under all of them.
 pub const LEGEND: &str = "\
 mean, p50, p99, p99.9  time from sending a request to its answer; p99: one request in a hundred takes longer
+±                      half the 95 % interval of Student's t, as a share of the value
+exact                  what a theorem says that the mean is
 failed                 share of requests without a good answer
 even                   Jain's index of requests against the strength of the servers; 1 is perfectly even
 cache                  share of look-ups that found the answer in the server's cache
+regret                 how much more the mean is than the oracle's on the same requests
+state                  stable, backlogged (more in the system late than early), overloaded (no steady state)
 verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell";
 
 /// A table for a scenario, followed by a sentence that says what it shows.
@@ -47,13 +53,19 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
         [] => &[("mean", "latency.mean"), ("p50", "latency.p50"), ("p99", "latency.p99"), ("p99.9", "latency.p999")],
         _ => &[("mean", "latency.mean"), ("p99", "latency.p99")],
     };
+    let exact = outcome.summaries.iter().any(|summary| summary.theory.is_some());
+    let regrets = outcome.summaries.iter().any(|summary| regret(&outcome.summaries, summary, "latency.mean").is_some());
     let mut header = vec!["strategy".to_owned()];
-    header.extend(whole.iter().map(|(name, _)| (*name).to_owned()));
+    for (name, _) in whole {
+        header.push(if *name == "p99" { "p99 ±".to_owned() } else { (*name).to_owned() });
+        header.extend((exact && *name == "mean").then(|| "exact".to_owned()));
+    }
     header.push("failed".to_owned());
     header.extend(pools.iter().flat_map(|pool| [format!("{pool} p99"), format!("{pool} failed")]));
     header.push("even".to_owned());
     header.extend(cached.then(|| "cache".to_owned()));
-    header.push("verdict".to_owned());
+    header.extend(regrets.then(|| "regret".to_owned()));
+    header.extend(["state".to_owned(), "verdict".to_owned()]);
     table.set_header(header.iter().map(|name| bold(Cell::new(name), colour)));
 
     for i in ranking(outcome, &stands) {
@@ -62,25 +74,152 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
         let mark =
             |cell: Cell| if best && colour { cell.fg(Color::Green).add_attribute(Attribute::Bold) } else { cell };
         let name = if summary.oracle { format!("{} (baseline)", summary.label) } else { summary.label.clone() };
-        let mut cells = vec![mark(Cell::new(name))];
-        for (_, metric) in whole {
-            cells.push(mark(Cell::new(human_seconds(summary.value(metric)))));
+        let mut texts = Vec::new();
+        for (name, metric) in whole {
+            texts.push(if *name == "p99" {
+                with_spread(summary.estimate(metric))
+            } else {
+                human_seconds(summary.value(metric))
+            });
+            if exact && *name == "mean" {
+                let theory = summary.theory.as_ref();
+                texts.push(theory.map_or_else(String::new, |e| format!("{} {}", human_seconds(e.mean), e.theorem)));
+            }
         }
-        cells.push(mark(Cell::new(percent(summary.failed("")))));
+        texts.push(percent(summary.failed("")));
         for pool in &pools {
-            cells.push(mark(Cell::new(human_seconds(summary.value(&format!("{pool}.latency.p99"))))));
-            cells.push(mark(Cell::new(percent(summary.failed(&format!("{pool}."))))));
+            texts.push(human_seconds(summary.value(&format!("{pool}.latency.p99"))));
+            texts.push(percent(summary.failed(&format!("{pool}."))));
         }
-        cells.push(mark(Cell::new(decimal(summary.value("fairness.jain")))));
-        if cached {
-            cells.push(mark(Cell::new(percent(summary.value("cache.hit_ratio")))));
-        }
-        let cells = cells.into_iter().enumerate().map(|(column, cell)| {
-            cell.set_alignment(if column == 0 { CellAlignment::Left } else { CellAlignment::Right })
-        });
-        table.add_row(cells.chain([mark(Cell::new(verdict(summary, stands[i])))]).collect::<Vec<_>>());
+        texts.push(decimal(summary.value("fairness.jain")));
+        texts.extend(cached.then(|| percent(summary.value("cache.hit_ratio"))));
+        texts.extend(regrets.then(|| {
+            regret(&outcome.summaries, summary, "latency.mean").map_or_else(String::new, |e| signed_seconds(e.value))
+        }));
+        let state = summary.judgement.verdict;
+        let tint = |cell: Cell| match state {
+            Verdict::Overloaded if colour => cell.fg(Color::Red),
+            Verdict::Backlogged if colour => cell.fg(Color::Yellow),
+            _ => mark(cell),
+        };
+        let mut cells = vec![mark(Cell::new(name)).set_alignment(CellAlignment::Left)];
+        cells.extend(texts.into_iter().map(|text| mark(Cell::new(text)).set_alignment(CellAlignment::Right)));
+        cells.push(tint(Cell::new(state.word())));
+        cells.push(mark(Cell::new(verdict(summary, stands[i]))));
+        table.add_row(cells);
     }
     format!("{table}\n{}", sentence(outcome, &stands))
+}
+
+/// `233 ms ±2.5 %`, or the value alone where there is no interval.
+fn with_spread(estimate: Estimate) -> String {
+    let value = human_seconds(estimate.value);
+    let spread = estimate.relative_half_width() * 100.0;
+    match spread {
+        s if !s.is_finite() => value,
+        s if s < 9.95 => format!("{value} ±{s:.1} %"),
+        s => format!("{value} ±{s:.0} %"),
+    }
+}
+
+fn signed_seconds(seconds: f64) -> String {
+    let size = human_seconds(seconds.abs());
+    if seconds < 0.0 { format!("−{size}") } else { format!("+{size}") }
+}
+
+/// What a reader must know of rows that are not what they seem: no steady state, a start that is still felt, batches that
+/// are not independent, intervals that did not become tight. A line each.
+pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
+    let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for summary in &outcome.summaries {
+        let mut note = |text: String| notes.entry(text).or_default().push(&summary.label);
+        let judgement = &summary.judgement;
+        if judgement.verdict != Verdict::Stable {
+            note(format!("{}: {}", judgement.verdict.word(), judgement.reason));
+        }
+        // Where queues grow, nothing settles, and that has been said.
+        if summary.ranks() {
+            for clock in [Clock::Latency, Clock::Cache] {
+                if let Some(unsettled) = summary.unsettled(clock) {
+                    note(unsettled_text(outcome, &unsettled));
+                }
+            }
+        }
+        let batches = summary.metrics.first().map_or(0, |metric| metric.values.len());
+        if summary.batches && summary.batch_correlation > 2.0 / crate::math::sqrt(batches as f64) {
+            note(format!(
+                "neighbouring batches are alike (correlation {:.2}): intervals are too narrow, take fewer or longer ones",
+                summary.batch_correlation
+            ));
+        }
+    }
+    let list = |labels: &[&str]| match labels {
+        _ if labels.len() == outcome.summaries.len() && labels.len() > 2 => "all strategies".to_owned(),
+        labels => labels.join(", "),
+    };
+    let mut lines: Vec<String> = notes.iter().map(|(text, labels)| format!("{}: {text}", list(labels))).collect();
+    if let Some(reached) = &outcome.precision {
+        let width = reached.half_width * 100.0;
+        lines.push(if reached.half_width <= reached.target {
+            let loosest = &reached.loosest;
+            format!(
+                "Precision: {} replications; the loosest interval is {loosest} with ±{width:.1} %",
+                outcome.replications
+            )
+        } else {
+            format!(
+                "Precision: not reached in {} replications: {} is at ±{width:.1} %, wanted were ±{} %",
+                outcome.replications,
+                reached.loosest,
+                reached.target * 100.0
+            )
+        });
+    }
+    lines
+}
+
+fn unsettled_text(outcome: &Outcome<'_>, unsettled: &crate::measure::warmup::Settling) -> String {
+    let model = &outcome.scenario.model;
+    let (what, warmup) = match unsettled.clock {
+        Clock::Latency => ("latency", model.warmup),
+        Clock::Cache => ("the hit ratio", model.cache_warmup),
+    };
+    match unsettled.after {
+        Some(after) => format!(
+            "warm-up too short: {what} settles after {} (MSER-5) and is measured from {warmup} on; write warmup = \"auto\"",
+            human_seconds(after)
+        ),
+        None => format!("run too short: {what} had not settled in the first half of it (MSER-5)"),
+    }
+}
+
+/// What theory says, a line for each strategy that a theorem applies to: exact, simulated, and whether they agree.
+pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
+    let line = |summary: &Summary| {
+        let exact = summary.theory.as_ref()?;
+        let side = |metric: &str, name: &str, exact: f64| {
+            let e = summary.estimate(metric);
+            let word = if !e.low.is_finite() {
+                "one run has no interval"
+            } else if (e.low..=e.high).contains(&exact) {
+                "inside the interval"
+            } else {
+                "outside the 95 % interval, as one in twenty is by chance"
+            };
+            let interval = if e.low.is_finite() {
+                format!(" [{}, {}]", human_seconds(e.low), human_seconds(e.high))
+            } else {
+                String::new()
+            };
+            format!("{name} {} exact, {}{interval} simulated, {word}", human_seconds(exact), human_seconds(e.value))
+        };
+        let mut text = format!("{} is {}: {}", summary.label, exact.theorem, side("latency.mean", "mean", exact.mean));
+        if let Some(p99) = exact.p99 {
+            text += &format!("; {}", side("latency.p99", "p99", p99));
+        }
+        Some(text)
+    };
+    outcome.summaries.iter().filter_map(line).collect()
 }
 
 /// Pools that have latencies of their own.
@@ -97,7 +236,8 @@ fn bold(cell: Cell, colour: bool) -> Cell {
 pub(super) fn ranking(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
     let key = |i: usize| match stands[i] {
-        _ if outcome.summaries[i].oracle => (2, 0.0),
+        _ if outcome.summaries[i].oracle => (3, 0.0),
+        Some(Comparison::Overloaded) => (2, outcome.summaries[i].value(RANKED_BY)),
         Some(Comparison::Fails(more)) => (1, more),
         _ => (0, Some(outcome.summaries[i].value(RANKED_BY)).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY)),
     };
@@ -113,6 +253,7 @@ fn verdict(summary: &Summary, stands: Option<Comparison>) -> String {
         Some(Comparison::Worse(times)) => format!("{} slower", times_text(times)),
         Some(Comparison::Unknown(times)) => format!("{} slower, but too few runs to tell", times_text(times)),
         Some(Comparison::Fails(more)) => format!("loses {} more requests", percent(more)),
+        Some(Comparison::Overloaded) => "not ranked: overloaded".to_owned(),
         None => "nothing to compare".to_owned(),
     }
 }
@@ -124,7 +265,11 @@ fn times_text(times: f64) -> String {
 /// "Lowest p99: p2c, 45 ms. The highest, random, is 2.3 times that. …"
 fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
     let Some(best) = stands.iter().position(|s| *s == Some(Comparison::Best)) else {
-        return "No strategy finished any request in good order.".to_owned();
+        let overloaded = stands.contains(&Some(Comparison::Overloaded));
+        return match overloaded {
+            true => "Every strategy is overloaded: there is nothing to rank.".to_owned(),
+            false => "No strategy finished any request in good order.".to_owned(),
+        };
     };
     let best = &outcome.summaries[best];
     let mut text = format!("Lowest p99: {} with {}", best.label, human_seconds(best.value(RANKED_BY)));
@@ -160,6 +305,10 @@ fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
         text += &format!("; {} needs {much}", summary.label);
     }
     let failing = stands.iter().filter(|s| matches!(s, Some(Comparison::Fails(_)))).count();
+    let overloaded = stands.iter().filter(|s| **s == Some(Comparison::Overloaded)).count();
+    if overloaded > 0 {
+        text += &format!("; {overloaded} overloaded and not ranked");
+    }
     if failing > 0 {
         let words = if failing == 1 { "one strategy loses" } else { "others lose" };
         text += &format!("; {words} more requests and {} not ranked", if failing == 1 { "is" } else { "are" });

@@ -7,7 +7,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::table::*;
-use super::{Contestant, Files, Kind, Scenario, expect, workload_file};
+use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
 use crate::config::law::{Alias, Law, Sampler};
 use crate::config::pool::check_name;
@@ -20,14 +20,23 @@ use crate::units::{Nanos, Ratio};
 /// The most (shard, server) pairs a run can hold.
 const MOST_VIEWS: u64 = 2_000_000;
 
+/// How long to run, and from when on to measure.
+struct Spans {
+    warmup: Nanos,
+    cache_warmup: Nanos,
+    duration: Nanos,
+    auto_warmup: bool,
+    auto_cache_warmup: bool,
+}
+
 struct Builder<'a> {
     problems: Problems,
     files: Files<'a>,
 }
 
-pub(super) fn build(name: &str, table: ScenarioTable, hash: String, files: Files<'_>) -> Result<Scenario, Problems> {
+pub(super) fn build(name: &str, source: &str, table: ScenarioTable, files: Files<'_>) -> Result<Scenario, Problems> {
     let mut b = Builder { problems: Vec::new(), files };
-    let scenario = b.scenario(name, table, hash);
+    let scenario = b.scenario(name, source, table);
     match scenario {
         Some(scenario) if b.problems.is_empty() => Ok(scenario),
         _ => {
@@ -45,7 +54,7 @@ impl Builder<'_> {
         self.problems.last_mut().expect("just pushed")
     }
 
-    fn scenario(&mut self, name: &str, table: ScenarioTable, hash: String) -> Option<Scenario> {
+    fn scenario(&mut self, name: &str, source: &str, table: ScenarioTable) -> Option<Scenario> {
         for (text, what) in [(&table.title, "title"), (&table.question, "question")] {
             if text.get_ref().trim().is_empty() {
                 self.problem(text.span(), format!("`{what}` is empty: a scenario is a question, say which"));
@@ -54,7 +63,7 @@ impl Builder<'_> {
         if table.title.get_ref().chars().any(char::is_control) {
             self.problem(table.title.span(), "`title` holds a control character, which no chart can show");
         }
-        let (warmup, duration) = self.spans(&table);
+        let Spans { warmup, cache_warmup, duration, auto_warmup, auto_cache_warmup } = self.spans(&table);
         let pools = self.pools(&table);
         let routes = self.routes(&table, &pools);
         let mut paths = self.paths(&table, &routes);
@@ -77,6 +86,12 @@ impl Builder<'_> {
         if bins > 10_000 {
             self.problem(table.bins.as_ref().map_or(0..0, Spanned::span), "`bins` is above 10000");
         }
+        if let Some(batches) = table.batches.as_ref().filter(|batches| !(10..=1000).contains(batches.get_ref())) {
+            self.problem(batches.span(), "`batches` must be from 10 to 1000").help =
+                Some("20 to 30 are usual; more are too short to be independent".to_owned());
+        }
+        let sweep = self.sweep(&table, source);
+        let sensitivity = self.sensitivity(&table, source);
         let arrivals = arrivals?;
         let offered = self.offered_load(&table, &arrivals, &capacity_needed, warmup + duration);
         if paths.is_empty() || pools.is_empty() || !self.problems.is_empty() {
@@ -94,7 +109,9 @@ impl Builder<'_> {
             warmup,
             duration,
             drain: table.drain.unwrap_or(duration),
+            cache_warmup,
             bins,
+            batches: table.batches.as_ref().map_or(0, |batches| *batches.get_ref()),
             arrivals,
             clients,
             path_mix: Alias::new(&shares),
@@ -112,32 +129,99 @@ impl Builder<'_> {
             question: table.question.into_inner().trim().to_owned(),
             kind: table.kind,
             model,
+            auto_warmup,
+            auto_cache_warmup,
             contestants,
             replications,
             seed: table.seed.unwrap_or(1),
             expects,
+            sweep,
+            sensitivity,
             notes,
-            hash,
+            hash: String::new(),
             offered_load: offered,
         })
     }
 
-    fn spans(&mut self, table: &ScenarioTable) -> (Nanos, Nanos) {
+    fn spans(&mut self, table: &ScenarioTable) -> Spans {
         let duration = *table.duration.get_ref();
         if duration == Nanos::ZERO {
             self.problem(table.duration.span(), "`duration` must be above zero");
         }
-        let warmup = match (&table.warmup, table.kind) {
-            (Some(warmup), Kind::Terminating) if *warmup.get_ref() > Nanos::ZERO => {
-                self.problem(warmup.span(), "a terminating scenario keeps everything and has no `warmup`").help =
+        let terminating = table.kind == Kind::Terminating;
+        for (given, key) in [(&table.warmup, "warmup"), (&table.cache_warmup, "cache_warmup")] {
+            if let Some(given) = given.as_ref().filter(|given| *given.get_ref() != Warmup::For(Nanos::ZERO))
+                && terminating
+            {
+                let message = format!("a terminating scenario keeps everything and has no `{key}`");
+                self.problem(given.span(), message).help =
                     Some("leave it out, or make the scenario `kind = \"steady\"`".to_owned());
-                Nanos::ZERO
             }
-            (Some(warmup), _) => *warmup.get_ref(),
-            (None, Kind::Terminating) => Nanos::ZERO,
-            (None, Kind::Steady) => Nanos(duration.0 / 10),
+        }
+        let given = |key: &Option<Spanned<Warmup>>| key.as_ref().map(|given| *given.get_ref());
+        let (warmup, auto_warmup) = match given(&table.warmup) {
+            _ if terminating => (Nanos::ZERO, false),
+            Some(Warmup::For(warmup)) => (warmup, false),
+            Some(Warmup::Auto) => (Nanos::ZERO, true),
+            None => (Nanos(duration.0 / 10), false),
         };
-        (warmup, duration)
+        // Where the warm-up is found by a pilot, caches have their own clock unless the scenario sets it.
+        let (cache_warmup, auto_cache_warmup) = match given(&table.cache_warmup) {
+            Some(Warmup::For(cache)) => (cache, false),
+            Some(Warmup::Auto) => (warmup, !terminating),
+            None => (warmup, auto_warmup),
+        };
+        if let Some(cache) = &table.cache_warmup
+            && let Warmup::For(until) = *cache.get_ref()
+            && !terminating
+            && (until < warmup || until >= warmup + duration)
+        {
+            let message = format!("`cache_warmup` must lie between `warmup` ({warmup}) and the end of the run");
+            self.problem(cache.span(), message);
+        }
+        Spans { warmup, cache_warmup, duration, auto_warmup, auto_cache_warmup }
+    }
+
+    fn sweep(&mut self, table: &ScenarioTable, source: &str) -> Vec<vary::Axis> {
+        let mut axes = Vec::new();
+        for sweep in &table.sweep {
+            let keys: Vec<&Spanned<String>> = sweep.key.iter().chain(&sweep.keys).collect();
+            if keys.is_empty() || sweep.values.get_ref().is_empty() {
+                let message = "a sweep needs a `key` (or `keys` that move together) and `values`";
+                self.problem(sweep.values.span(), message).help =
+                    Some("for example key = \"arrivals.poisson.load\", values = [\"50%\", \"80%\"]".to_owned());
+            }
+            self.known_keys(&keys, source);
+            let text = |value: &Spanned<toml::Value>| source[value.span()].to_owned();
+            let keys = keys.into_iter().map(|key| key.get_ref().clone()).collect();
+            axes.push(vary::Axis { keys, values: sweep.values.get_ref().iter().map(text).collect() });
+        }
+        axes
+    }
+
+    fn known_keys(&mut self, keys: &[&Spanned<String>], source: &str) {
+        for key in keys {
+            if let Err(message) = vary::find(source, key.get_ref()) {
+                self.problem(key.span(), message);
+            }
+        }
+    }
+
+    fn sensitivity(&mut self, table: &ScenarioTable, source: &str) -> Option<vary::Sensitivity> {
+        let t = table.sensitivity.as_ref()?;
+        let by = t.by.as_ref().map_or(0.3, |by| by.get_ref().0);
+        if !(by > 0.0 && by < 1.0) {
+            self.problem(t.by.as_ref().map_or(0..0, Spanned::span), "`by` must lie between 0 and 100 %");
+        }
+        let keys = match &t.keys {
+            Some(keys) => {
+                self.known_keys(&keys.iter().collect::<Vec<_>>(), source);
+                keys.iter().map(|key| key.get_ref().clone()).collect()
+            }
+            None => vary::constants(source).unwrap_or_default().into_iter().map(|(key, _)| key).collect(),
+        };
+        let metric = t.metric.as_ref().map_or_else(|| "latency.p99".to_owned(), |metric| metric.get_ref().clone());
+        Some(vary::Sensitivity { by, keys, metric })
     }
 
     fn pools(&mut self, table: &ScenarioTable) -> Vec<Pool> {
@@ -703,20 +787,37 @@ impl Builder<'_> {
     }
 
     fn contestants(&mut self, table: &ScenarioTable) -> Vec<Contestant> {
-        let Some(strategies) = &table.strategies else {
-            return CATALOGUE.iter().map(|row| Contestant::new((row.default)())).collect();
-        };
+        let named = table.contestants.iter().map(|t| (t.name.span(), t));
         let mut contestants: Vec<Contestant> = Vec::new();
-        for strategy in strategies.get_ref() {
-            let contestant = Contestant::new(strategy.get_ref().0.clone());
-            if contestants.iter().any(|c| c.label == contestant.label) {
-                self.problem(strategy.span(), format!("`{}` is listed twice", contestant.label));
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        match &table.strategies {
+            None if !table.contestants.is_empty() => {}
+            None => contestants.extend(CATALOGUE.iter().map(|row| Contestant::new((row.default)()))),
+            Some(strategies) => {
+                if strategies.get_ref().is_empty() && table.contestants.is_empty() {
+                    self.problem(strategies.span(), "no strategies are listed").help =
+                        Some("leave `strategies` out to compare all of them".to_owned());
+                }
+                for strategy in strategies.get_ref() {
+                    contestants.push(Contestant::new(strategy.get_ref().0.clone()));
+                    spans.push(strategy.span());
+                }
             }
-            contestants.push(contestant);
         }
-        if contestants.is_empty() {
-            self.problem(strategies.span(), "no strategies are listed").help =
-                Some("leave `strategies` out to compare all of them".to_owned());
+        for (span, t) in named {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
+            if t.name.get_ref().trim().is_empty() || !t.name.get_ref().chars().all(plain) {
+                let message = "a contestant's `name` is made of letters, digits, blanks and `_-.`";
+                self.problem(t.name.span(), message);
+            }
+            contestants.push(Contestant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
+            spans.push(span);
+        }
+        for (i, span) in spans.into_iter().enumerate() {
+            if contestants[..i].iter().any(|c| c.label == contestants[i].label) {
+                self.problem(span, format!("`{}` is listed twice", contestants[i].label)).help =
+                    Some("give the second a name of its own: [[contestants]] with `name` and `strategy`".to_owned());
+            }
         }
         contestants
     }

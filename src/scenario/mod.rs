@@ -8,6 +8,7 @@ mod build;
 pub mod expect;
 pub mod import;
 mod table;
+pub mod vary;
 pub mod workload_file;
 
 use sha2::{Digest, Sha256};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Problems;
 use crate::rng::{Keyed, Source};
 use crate::select::catalog::Table;
+use crate::sim::Setup;
 use crate::sim::model::Model;
 use crate::units::Nanos;
 use expect::Expect;
@@ -22,10 +24,14 @@ use expect::Expect;
 /// A strategy in a scenario's comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contestant {
-    /// Its name in tables, charts and expectations: the catalogue's, with the parameters that differ from the defaults.
+    /// Its name in tables, charts and expectations: the catalogue's, with the parameters that differ from the defaults, or
+    /// the one that the scenario gave it.
     pub label: String,
     /// It.
     pub table: Table,
+    /// Names its luck: empty, or its own name where the scenario gave it one. Two contestants with the same strategy and
+    /// names of their own meet the same requests with luck of their own.
+    pub luck: String,
 }
 
 impl Contestant {
@@ -35,7 +41,12 @@ impl Contestant {
         let difference = differences(&table, &default);
         let name = table.name();
         let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
-        Contestant { label, table }
+        Contestant { label, table, luck: String::new() }
+    }
+
+    /// A strategy under a name of its own.
+    pub fn named(name: &str, table: Table) -> Contestant {
+        Contestant { label: name.to_owned(), table, luck: name.to_owned() }
     }
 }
 
@@ -75,6 +86,10 @@ pub struct Scenario {
     pub kind: Kind,
     /// The experiment.
     pub model: Model,
+    /// Whether the warm-up is still to be found by a pilot run; the model has none until [`Scenario::settle`].
+    pub auto_warmup: bool,
+    /// The same of the caches' clock.
+    pub auto_cache_warmup: bool,
     /// What is compared.
     pub contestants: Vec<Contestant>,
     /// Runs per strategy, each with a seed of its own.
@@ -83,9 +98,13 @@ pub struct Scenario {
     pub seed: u64,
     /// What must hold.
     pub expects: Vec<Expect>,
+    /// Axes of a sweep that the scenario asks for.
+    pub sweep: Vec<vary::Axis>,
+    /// Whether its ranking is to survive other constants.
+    pub sensitivity: Option<vary::Sensitivity>,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
-    /// SHA-256 of the file's text, in hexadecimal.
+    /// SHA-256 of the file's text and of the files it refers to, in hexadecimal.
     pub hash: String,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
     pub offered_load: Option<f64>,
@@ -98,8 +117,53 @@ impl Scenario {
     /// Reads a scenario. `files` gives the text of files it refers to, by the path as written in it.
     pub fn parse(name: &str, source: &str, files: Files<'_>) -> Result<Scenario, Problems> {
         let table = crate::config::diagnostic::read::<table::ScenarioTable>(source)?;
-        let hash = Sha256::digest(source.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        build::build(name, table, hash, files)
+        let hasher = std::cell::RefCell::new(Sha256::new_with_prefix(source.as_bytes()));
+        let read = |file: &str| {
+            let text = files(file)?;
+            hasher.borrow_mut().update(text.as_bytes());
+            Ok(text)
+        };
+        let mut scenario = build::build(name, source, table, &read)?;
+        scenario.hash = hasher.into_inner().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(scenario)
+    }
+
+    /// What is run for a contestant and a replication.
+    pub fn setup(&self, contestant: usize, replication: u32) -> Setup<'_> {
+        let Contestant { table, luck, .. } = &self.contestants[contestant];
+        Setup { model: &self.model, strategy: table, seed: self.replication_seed(replication), luck }
+    }
+
+    /// Whether a pilot run is needed before the scenario can be run.
+    pub fn needs_pilot(&self) -> bool {
+        self.auto_warmup || self.auto_cache_warmup
+    }
+
+    /// The pilot: the same experiment from its first request on, a few replications.
+    pub fn pilot(&self) -> Scenario {
+        let mut pilot = self.clone();
+        (pilot.model.warmup, pilot.model.cache_warmup) = (Nanos::ZERO, Nanos::ZERO);
+        pilot.model.batches = 0;
+        pilot.replications = self.replications.clamp(1, 5);
+        (pilot.auto_warmup, pilot.auto_cache_warmup) = (false, false);
+        pilot
+    }
+
+    /// Takes over what a pilot found: how long latencies and caches needed to settle.
+    pub fn settle(&mut self, latency: Nanos, cache: Nanos) {
+        if self.auto_warmup {
+            self.model.warmup = latency;
+        }
+        self.model.cache_warmup = if self.auto_cache_warmup { cache } else { self.model.cache_warmup };
+        self.model.cache_warmup = self.model.cache_warmup.max(self.model.warmup);
+        (self.auto_warmup, self.auto_cache_warmup) = (false, false);
+    }
+
+    /// Makes it one long run, cut into this many batches: `replications` times as long, so that it sees as many requests.
+    pub fn in_batches(&mut self, batches: u32) {
+        self.model.duration = Nanos(self.model.duration.0.saturating_mul(u64::from(self.replications)));
+        self.model.batches = batches;
+        self.replications = 1;
     }
 
     /// The seed of a replication.

@@ -25,12 +25,16 @@ pub struct ScenarioTable {
     pub seed: Option<u64>,
     pub replications: Option<Spanned<u32>>,
     pub duration: Spanned<Nanos>,
-    pub warmup: Option<Spanned<Nanos>>,
+    pub warmup: Option<Spanned<Warmup>>,
+    pub cache_warmup: Option<Spanned<Warmup>>,
     pub drain: Option<Nanos>,
     pub bins: Option<Spanned<u32>>,
     #[serde(default)]
     pub allow_overload: bool,
+    pub batches: Option<Spanned<u32>>,
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    #[serde(default)]
+    pub contestants: Vec<ContestantTable>,
     pub arrivals: Spanned<ArrivalsTable>,
     pub service: Option<Spanned<Law>>,
     pub per_byte: Option<Nanos>,
@@ -48,7 +52,60 @@ pub struct ScenarioTable {
     #[serde(default)]
     pub faults: Vec<Spanned<FaultTable>>,
     #[serde(default)]
+    pub sweep: Vec<SweepTable>,
+    pub sensitivity: Option<SensitivityTable>,
+    #[serde(default)]
     pub expect: Vec<Spanned<ExpectTable>>,
+}
+
+/// A duration, or `"auto"`: as MSER-5 finds it in a pilot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmup {
+    For(Nanos),
+    Auto,
+}
+
+impl<'de> Deserialize<'de> for Warmup {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Warmup, D::Error> {
+        struct WarmupVisitor;
+        impl Visitor<'_> for WarmupVisitor {
+            type Value = Warmup;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"20s\", or \"auto\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Warmup, E> {
+                if text == "auto" { Ok(Warmup::Auto) } else { text.parse().map(Warmup::For).map_err(E::custom) }
+            }
+        }
+        from.deserialize_any(WarmupVisitor)
+    }
+}
+
+/// `[[contestants]]`: a strategy under a name of its own, with luck of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContestantTable {
+    pub name: Spanned<String>,
+    pub strategy: Spanned<Strategy>,
+}
+
+/// `[[sweep]]`: `key = "arrivals.poisson.load"`, or `keys` that move together, and `values`. Several make a grid.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepTable {
+    pub key: Option<Spanned<String>>,
+    #[serde(default)]
+    pub keys: Vec<Spanned<String>>,
+    pub values: Spanned<Vec<Spanned<toml::Value>>>,
+}
+
+/// `[sensitivity]`: whether the ranking survives other constants.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensitivityTable {
+    pub by: Option<Spanned<Ratio>>,
+    pub keys: Option<Vec<Spanned<String>>>,
+    pub metric: Option<Spanned<String>>,
 }
 
 /// `arrivals = { … }`

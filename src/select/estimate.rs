@@ -24,6 +24,11 @@ impl Smooth {
         }
     }
 
+    /// What a candidate lacks to its turn: the largest current value, weight added, has the least.
+    pub(super) fn score(&self, slot: u32, fleet: &Fleet) -> Option<f64> {
+        Some(-((self.current.get(slot as usize)? + i64::from(fleet.weight(slot))) as f64))
+    }
+
     pub(super) fn next(&mut self, request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
         let mut total = 0;
         let mut best: Option<u32> = None;

@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
-use super::{Context, Pick, Request, Selector, candidates};
+use super::{Context, Pick, Request, Selector, candidates, load_per_weight};
+use crate::fleet::Fleet;
 use crate::rng::{Rng, Source};
+use crate::units::Nanos;
 
 /// None.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,10 @@ impl Selector for LeastRequest {
             least_of_candidates(request, cx)?
         };
         cx.pick(slot)
+    }
+
+    fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
+        Some(load_per_weight(slot, fleet))
     }
 }
 

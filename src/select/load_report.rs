@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
 use super::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, candidates};
-use crate::fleet::{BackendId, Change};
+use crate::fleet::{BackendId, Change, Fleet};
 use crate::math;
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -220,6 +220,10 @@ impl Selector for Performance {
             }
         }
         cx.pick(best?.0)
+    }
+
+    fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
+        Some(f64::from(fleet.in_flight()[slot as usize]) / self.table.weights.get(slot as usize)?)
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {

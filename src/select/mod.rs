@@ -143,6 +143,17 @@ pub trait Selector: Send {
 
     /// The time asked for has come.
     fn on_wake(&mut self, _cx: &mut Context<'_>) {}
+
+    /// What the strategy thinks of a backend at this moment, less is better: for explanations, never for picks. `None`
+    /// where it has no number for that.
+    fn score(&self, _slot: u32, _fleet: &Fleet, _now: Nanos) -> Option<f64> {
+        None
+    }
+}
+
+/// Requests in flight for a backend's weight: what strategies that count compare.
+fn load_per_weight(slot: u32, fleet: &Fleet) -> f64 {
+    f64::from(fleet.in_flight()[slot as usize]) / f64::from(fleet.weight(slot).max(1))
 }
 
 impl Context<'_> {

@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
-use super::{Context, MOST_CHOICES, Pick, Request, Selector, sample};
+use super::{Context, MOST_CHOICES, Pick, Request, Selector, load_per_weight, sample};
+use crate::fleet::Fleet;
 use crate::rng::Rng;
+use crate::units::Nanos;
 
 /// How the sample is drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,5 +76,9 @@ impl Selector for P2c {
         let slot =
             sample.as_slice().iter().copied().reduce(|best, slot| if busier(best, slot) { slot } else { best })?;
         cx.pick(slot)
+    }
+
+    fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
+        Some(load_per_weight(slot, fleet))
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc};
 use super::estimate::Ewma;
 use super::{Context, Finished, MOST_CHOICES, Outcome, Pick, Request, Selector, sample};
-use crate::fleet::Change;
+use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
 
@@ -98,13 +98,13 @@ struct PeakEwma {
 const UNPROVEN: f64 = 1e15;
 
 impl PeakEwma {
-    fn cost(&self, slot: u32, cx: &Context<'_>) -> f64 {
+    fn cost(&self, slot: u32, fleet: &Fleet, now: Nanos) -> f64 {
         // Weights are in the draw already. Here they only say how much in flight is how much load: dividing the whole cost by
         // them would count them twice, and a light server would never be chosen while all are idle.
-        let mean_weight = cx.fleet.total_weight() as f64 / cx.fleet.eligible().len() as f64;
-        let in_flight = f64::from(cx.fleet.in_flight()[slot as usize]) * mean_weight / f64::from(cx.fleet.weight(slot));
+        let mean_weight = fleet.total_weight() as f64 / fleet.eligible().len() as f64;
+        let in_flight = f64::from(fleet.in_flight()[slot as usize]) * mean_weight / f64::from(fleet.weight(slot));
         let estimate = &self.latencies[slot as usize];
-        let latency = if self.params.idle_decay { estimate.faded(cx.now, self.params.decay) } else { estimate.value() };
+        let latency = if self.params.idle_decay { estimate.faded(now, self.params.decay) } else { estimate.value() };
         match latency {
             Some(latency) => latency * (in_flight + 1.0),
             None if in_flight > 0.0 => UNPROVEN + in_flight,
@@ -118,7 +118,7 @@ impl Selector for PeakEwma {
         let sample = sample(request, cx, self.params.choices, false);
         let mut best: Option<(u32, f64)> = None;
         for &slot in sample.as_slice() {
-            let cost = self.cost(slot, cx);
+            let cost = self.cost(slot, cx.fleet, cx.now);
             if best.is_none_or(|(_, least)| cost < least) {
                 best = Some((slot, cost));
             }
@@ -138,6 +138,10 @@ impl Selector for PeakEwma {
         };
         let estimate = &mut self.latencies[finished.backend.slot as usize];
         estimate.observe(latency.0 as f64, cx.now, self.params.decay, true);
+    }
+
+    fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
+        Some(self.cost(slot, fleet, now))
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc};
 use super::estimate::Smooth;
 use super::{Context, Pick, Request, Selector};
-use crate::fleet::Change;
+use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
+use crate::units::Nanos;
 
 /// None.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,10 @@ impl Selector for WeightedRoundRobin {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = self.smooth.next(request, cx.fleet)?;
         cx.pick(slot)
+    }
+
+    fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
+        self.smooth.score(slot, fleet)
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {

@@ -34,6 +34,12 @@ pub(super) enum Event {
     /// An error that a faulty server took its time for is ready.
     Erred(u32),
     Measure,
+    /// Caches count as warm from now on.
+    CachesWarm,
+    /// A tenth of the measured span is over.
+    Tenth,
+    /// A batch of the measured span is over.
+    BatchEnds,
     /// The measured span is over.
     Over,
 }

@@ -19,8 +19,13 @@ pub struct Model {
     pub duration: Nanos,
     /// How long to wait after that for the measured ones to end.
     pub drain: Nanos,
+    /// Requests that arrive before this are not counted in cache hit ratios: caches fill by their own clock. At least
+    /// `warmup`.
+    pub cache_warmup: Nanos,
     /// Bins of the time series over warm-up and duration.
     pub bins: u32,
+    /// Equal parts of the measured span that are recorded apart, for batch means; 0 for none.
+    pub batches: u32,
     /// When requests come.
     pub arrivals: Arrivals,
     /// Who sends them.

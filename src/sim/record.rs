@@ -1,6 +1,7 @@
 //! What a run leaves behind. Memory does not grow with the number of requests: histograms and sums, no samples.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::units::Nanos;
 
@@ -46,11 +47,35 @@ fn record(histogram: &mut Histogram<u64>, latency: Nanos) {
     histogram.record(latency.0.clamp(1, 1 << 60)).expect("a histogram that resizes takes any value");
 }
 
+/// Histograms on disk and on the wire: (highest value of the bucket, count), ascending, empty buckets left out.
+mod sparse {
+    use super::{Histogram, histogram};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(super::buckets(histogram))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Histogram<u64>, D::Error> {
+        let mut filled = histogram();
+        for (value, count) in Vec::<(u64, u64)>::deserialize(from)? {
+            filled.record_n(value, count).map_err(serde::de::Error::custom)?;
+        }
+        Ok(filled)
+    }
+}
+
+/// The buckets of a histogram that hold something: (highest value, count), ascending.
+fn buckets(histogram: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
+    histogram.iter_recorded().map(|v| (v.value_iterated_to(), v.count_since_last_iteration()))
+}
+
 /// A class of measured requests: all of them, or those of one pool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClassRecord {
     /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order or ran out of time;
     /// unfinished ones are in at their age. Requests that failed at once are not: they would flatter.
+    #[serde(with = "sparse")]
     pub latency: Histogram<u64>,
     /// The exact sum of those latencies.
     pub latency_sum: u128,
@@ -86,6 +111,16 @@ impl ClassRecord {
         self.latency(age);
     }
 
+    /// Takes in the requests of another span.
+    fn add(&mut self, other: &ClassRecord) {
+        self.latency.add(&other.latency).expect("histograms of one kind");
+        self.latency_sum += other.latency_sum;
+        self.ends.iter_mut().zip(other.ends).for_each(|(sum, more)| *sum += more);
+        self.unfinished += other.unfinished;
+        self.hits += other.hits;
+        self.misses += other.misses;
+    }
+
     #[inline]
     fn latency(&mut self, latency: Nanos) {
         self.latency_sum += u128::from(latency.0);
@@ -103,25 +138,58 @@ impl ClassRecord {
     }
 }
 
-/// The classes that requests are counted in.
-#[derive(Debug, Default)]
-pub(super) struct Classes {
+/// What was measured in a span of a run: requests by class (a request belongs to the span it arrived in), servers and
+/// balancers (as they were during the span).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// All measured requests.
     pub all: ClassRecord,
-    /// By pool, and by path; empty where they are not told apart.
+    /// By pool; empty records for pools that are only second tiers. Left out where there is but one entry pool.
     pub pools: Vec<ClassRecord>,
+    /// By path, where there are from 2 to 16 of them and nothing is replayed.
     pub paths: Vec<ClassRecord>,
+    /// By pool, then by server.
+    pub servers: Vec<Vec<ServerRecord>>,
+    /// Measured requests that came to each balancer.
+    pub balancers: Vec<u64>,
 }
 
-impl Classes {
-    /// Those that a request for this path, which leads to this pool, belongs to.
+impl Measured {
+    /// The classes that a request for this path, which leads to this pool, belongs to.
     #[inline]
-    pub fn of(&mut self, pool: usize, path: usize) -> impl Iterator<Item = &mut ClassRecord> {
+    pub(super) fn classes_of(&mut self, pool: usize, path: usize) -> impl Iterator<Item = &mut ClassRecord> {
         [Some(&mut self.all), self.pools.get_mut(pool), self.paths.get_mut(path)].into_iter().flatten()
+    }
+
+    /// Takes in the requests of a later span; servers are not added up, since their shares and means do not add.
+    pub(super) fn add_requests(&mut self, later: &Measured) {
+        let pairs = std::iter::once((&mut self.all, &later.all))
+            .chain(self.pools.iter_mut().zip(&later.pools))
+            .chain(self.paths.iter_mut().zip(&later.paths));
+        pairs.for_each(|(class, more)| class.add(more));
+        self.balancers.iter_mut().zip(&later.balancers).for_each(|(sum, more)| *sum += more);
     }
 }
 
+/// A bin of the settling series: the requests that arrived in it, from the very start of the run on. From these warm-up is
+/// judged (`measure::warmup`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cohort {
+    /// Requests that were answered in good order, ran out of time, or were there at the end.
+    pub requests: u64,
+    /// Sum of their latencies, nanoseconds.
+    pub latency_sum: u64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups.
+    pub lookups: u64,
+}
+
+/// Bins of the settling series over warm-up and measured span.
+pub const COHORTS: usize = 1000;
+
 /// A server over the measured span.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerRecord {
     /// Measured requests that were sent to it.
     pub picks: u64,
@@ -140,7 +208,7 @@ pub struct ServerRecord {
 }
 
 /// A bin of the time series, by time of completion.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
     /// Requests that ended well.
     pub ok: u64,
@@ -155,7 +223,7 @@ pub struct Bin {
 }
 
 /// Little's law, checked to the nanosecond on every run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Little {
     /// Requests that arrived, over the whole run.
     pub arrived: u64,
@@ -167,21 +235,20 @@ pub struct Little {
     pub time: f64,
 }
 
-/// Everything that one run (strategy and seed) measured.
-#[derive(Clone, Debug)]
+/// Everything that one run (strategy and seed) measured. It can be written to disk and read back without loss, so that
+/// what is finished survives a kill and runs of several machines can be put together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// All measured requests.
-    pub all: ClassRecord,
-    /// By pool; empty records for pools that are only second tiers. Left out where there is but one entry pool.
-    pub pools: Vec<ClassRecord>,
-    /// By path, where there are from 2 to 16 of them and nothing is replayed.
-    pub paths: Vec<ClassRecord>,
-    /// By pool, then by server.
-    pub servers: Vec<Vec<ServerRecord>>,
-    /// Measured requests that came to each balancer.
-    pub balancers: Vec<u64>,
+    /// The measured span as a whole.
+    pub measured: Measured,
+    /// The measured span in equal parts, for batch means; empty unless the model asks for batches.
+    pub batches: Vec<Measured>,
     /// The time series over warm-up and measured span.
     pub series: Vec<Bin>,
+    /// [`COHORTS`] bins over warm-up and measured span, by time of arrival.
+    pub settling: Vec<Cohort>,
+    /// Mean number of requests in the system in each tenth of the measured span: does it grow?
+    pub tenths: Vec<f64>,
     /// Little's law over the whole run.
     pub little: Little,
     /// Hash of the measured part of the workload.
@@ -227,8 +294,7 @@ impl SeriesRecorder {
     fn close(&mut self, in_system: u64) {
         let mut bin = std::mem::take(&mut self.current);
         bin.in_system = in_system;
-        let recorded = self.latency.iter_recorded();
-        bin.latency = recorded.map(|v| (v.value_iterated_to(), v.count_since_last_iteration())).collect();
+        bin.latency = buckets(&self.latency).collect();
         self.latency.reset();
         self.bins.push(bin);
         self.end = if self.bins.len() == self.wanted { u64::MAX } else { self.end + self.width };

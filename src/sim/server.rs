@@ -59,11 +59,24 @@ pub(super) struct ServerState {
     pub shared: Shared,
 
     account: Account,
-    /// The account when measuring began.
-    baseline: Account,
+    /// Measured requests that were sent here.
     pub picks: u64,
-    /// Requests since measuring began that found it dead: it never heard of them, so its reports know nothing.
+    /// Requests that found it dead: it never heard of them, so its reports know nothing.
     pub unheard: u64,
+}
+
+/// How a server's totals stood at a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    account: Account,
+    picks: u64,
+    unheard: u64,
+}
+
+impl Mark {
+    pub(super) fn is_later_than(&self, other: &Mark) -> bool {
+        self.account.at > other.account.at
+    }
 }
 
 /// Running totals; differences of two of them describe a window.
@@ -102,7 +115,6 @@ impl ServerState {
             sum_of_ends: 0,
             shared: Shared::default(),
             account: Account::default(),
-            baseline: Account::default(),
             picks: 0,
             unheard: 0,
         }
@@ -204,22 +216,23 @@ impl ServerState {
         }
     }
 
-    pub(super) fn start_measuring(&mut self, now: Nanos) {
+    /// A mark from which a window is measured.
+    pub(super) fn mark(&mut self, now: Nanos) -> Mark {
         self.touch(now);
-        self.baseline = self.account;
-        self.unheard = 0;
+        Mark { account: self.account, picks: self.picks, unheard: self.unheard }
     }
 
-    /// The measured window, from the baseline to now.
-    pub(super) fn measured(&mut self, now: Nanos) -> super::record::ServerRecord {
-        let mut since = self.baseline;
+    /// The window from a mark to now; look-ups from another mark on, since caches warm up by their own clock.
+    pub(super) fn measured(&mut self, now: Nanos, from: Mark, cache_from: Mark) -> super::record::ServerRecord {
+        let mut since = from.account;
         let errors = self.account.errors - since.errors;
-        let (hits, misses) = (self.account.hits - since.hits, self.account.misses - since.misses);
+        let (hits, misses) =
+            (self.account.hits - cache_from.account.hits, self.account.misses - cache_from.account.misses);
         let (number, span) = (since.number, since.at);
         let report = self.report(now, &mut since);
         super::record::ServerRecord {
-            picks: self.picks,
-            errors: errors + self.unheard,
+            picks: self.picks - from.picks,
+            errors: errors + self.unheard - from.unheard,
             utilisation: report.utilisation,
             number: per(self.account.number - number, (now - span).0),
             residence: report.response_time,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use evenkeel::scenario::Scenario;
 
-use crate::cli::evenkeel;
+use crate::support::evenkeel;
 use crate::support::root;
 
 fn read(path: &Path) -> Vec<u8> {
@@ -51,7 +51,7 @@ fn every_strategy_meets_the_same_workload() {
         let hash = |c: usize| {
             let table = &scenario.contestants[c].table;
             let run = evenkeel::sim::run(&scenario.model, table, scenario.replication_seed(0), &|| false).unwrap();
-            (run.workload_hash, run.all.requests())
+            (run.workload_hash, run.measured.all.requests())
         };
         let first = hash(0);
         for c in 1..scenario.contestants.len() {
@@ -72,7 +72,10 @@ fn seeds_matter() {
     let run = |seed| evenkeel::sim::run(&scenario.model, table, seed, &|| false).unwrap();
     let (a, b, c) = (run(1), run(2), run(1));
     assert_ne!((a.workload_hash, a.pick_hash), (b.workload_hash, b.pick_hash));
-    assert_eq!((a.workload_hash, a.pick_hash, a.all.latency_sum), (c.workload_hash, c.pick_hash, c.all.latency_sum));
+    assert_eq!(
+        (a.workload_hash, a.pick_hash, a.measured.all.latency_sum),
+        (c.workload_hash, c.pick_hash, c.measured.all.latency_sum)
+    );
 }
 
 /// The caller can stop a run.

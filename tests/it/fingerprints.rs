@@ -1,38 +1,82 @@
-//! Every pick is pinned: the hash of the pick sequence of every strategy in every scenario is that of the reference run in
-//! `results/`. A change of a selector's behaviour, of the engine or of the generators fails here, and is accepted by writing
-//! the reference run anew.
+//! Every pick is pinned: those of the shipped scenarios in `scenarios/fingerprints`. A change of a selector's behaviour, of
+//! the engine or of the generators fails here, and is accepted with `evenkeel check --accept`.
 
-use evenkeel::scenario::Scenario;
+use std::process::Output;
 
-use crate::support::root;
+use crate::support::{Folder, SOUND, evenkeel, root, text};
+
+/// What `cargo test` says of a regression is what `evenkeel check` says: which strategy, and the first decision that differs.
+#[test]
+fn the_shipped_scenarios_hold() {
+    let output = evenkeel().args(["check", "--quiet"]).arg(root().join("scenarios")).output().unwrap();
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}{}", text(&output.stderr));
+    assert!(!out.contains("not pinned"), "pin them with `evenkeel check --accept`:\n{out}");
+    let pinned = out.lines().filter(|line| line.contains("are as pinned")).count();
+    let scenarios = std::fs::read_dir(root().join("scenarios")).unwrap().flatten();
+    let scenarios = scenarios.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "toml")).count();
+    assert_eq!(pinned, scenarios, "{out}");
+}
+
+/// Two strategies of which one will be edited.
+fn two_under_test(choices: u32) -> String {
+    let contestants = format!(
+        "[[contestants]]\nname = \"steady\"\nstrategy = \"round_robin\"\n\
+         [[contestants]]\nname = \"edited\"\nstrategy = {{ p2c = {{ choices = {choices} }} }}\n"
+    );
+    SOUND.replace("strategies = [\"random\", \"p2c\"]\n", "") + &contestants
+}
+
+fn check(arguments: &[&str], file: &std::path::Path) -> (Option<i32>, String, Output) {
+    let output = evenkeel().arg("check").arg(file).args(arguments).output().unwrap();
+    (output.status.code(), text(&output.stdout), output)
+}
 
 #[test]
-fn picks_are_those_of_the_reference_run() {
-    let mut different = Vec::new();
-    let mut compared = 0;
-    for entry in std::fs::read_dir(root().join("results")).unwrap() {
-        let folder = entry.unwrap().path();
-        let Ok(manifest) = std::fs::read(folder.join("manifest.json")) else { continue };
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-        let name = manifest["scenario"].as_str().unwrap();
-        let scenarios = root().join("scenarios");
-        let source = std::fs::read_to_string(scenarios.join(format!("{name}.toml"))).unwrap();
-        let files = |file: &str| std::fs::read_to_string(scenarios.join(file)).map_err(|e| e.to_string());
-        let scenario = Scenario::parse(name, &source, &files).unwrap();
-        for contestant in &scenario.contestants {
-            let entries = manifest["strategies"].as_array().unwrap();
-            let Some(entry) = entries.iter().find(|entry| entry["label"] == contestant.label.as_str()) else {
-                different.push(format!("{name}: {} is not in the reference run", contestant.label));
-                continue;
-            };
-            let seed = scenario.replication_seed(0);
-            let record = evenkeel::sim::run(&scenario.model, &contestant.table, seed, &|| false).unwrap();
-            if entry["pick_hashes"][0] != format!("{:016x}", record.pick_hash).as_str() {
-                different.push(format!("{name}: {} picks differently", contestant.label));
-            }
-            compared += 1;
-        }
+fn a_change_is_explained_and_accepted() {
+    let folder = Folder::new();
+    let file = folder.file("two.toml", &two_under_test(2));
+    let (code, out, _) = check(&[], &file);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("picks are not pinned") && out.contains("--accept"), "{out}");
+    let (code, out, _) = check(&["--accept"], &file);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("two: pinned for the first time"), "{out}");
+    let (code, out, _) = check(&[], &file);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("the picks of 2 strategies are as pinned") && out.contains("1 of 1 checks hold"), "{out}");
+
+    // The selector behind `edited` now looks at three.
+    folder.file("two.toml", &two_under_test(3));
+    let (code, out, _) = check(&[], &file);
+    assert_eq!(code, Some(1), "{out}");
+    for expected in ["FAILS", "edited picks otherwise from decision", "in flight", "pinned", "now", "--accept"] {
+        assert!(out.contains(expected), "{expected:?} is missing:\n{out}");
     }
-    assert!(different.is_empty(), "{different:#?}\nif that is intended: cargo run --release -- run scenarios");
-    assert!(compared > 100, "only {compared} compared");
+    assert!(out.contains("the picks of 1 strategy are as pinned"), "{out}");
+
+    // The same for machines: the decision is one of the first, and its two picks are servers that it saw.
+    let (code, out, _) = check(&["--json"], &file);
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    let first = &json["changes"][0]["first"];
+    assert_eq!(json["changes"][0]["strategy"], "edited");
+    assert!(first["decision"].as_u64().unwrap() < 100, "{first}");
+    let servers: Vec<&str> =
+        first["backends"].as_array().unwrap().iter().map(|backend| backend["server"].as_str().unwrap()).collect();
+    assert_eq!(servers.len(), 10);
+    let (old, new) = (first["pinned"].as_str().unwrap(), first["now"].as_str().unwrap());
+    assert!(servers.contains(&old) && servers.contains(&new) && old != new, "{first}");
+    assert!(first["time_s"].as_f64().unwrap() > 0.0 && first["request"].as_u64().is_some(), "{first}");
+
+    let (code, out, _) = check(&["--accept"], &file);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("pick otherwise now"), "{out}");
+    assert_eq!(check(&[], &file).0, Some(0));
+
+    // What was pinned is damaged: said, not taken for a change.
+    folder.file("fingerprints/two.picks.gz", "not gzip");
+    let (code, _, output) = check(&[], &file);
+    assert_eq!(code, Some(2));
+    assert!(text(&output.stderr).contains("not what was pinned"), "{}", text(&output.stderr));
 }

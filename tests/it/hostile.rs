@@ -29,7 +29,7 @@ fn run(scenario: &Scenario, strategy: &str) -> RunRecord {
 }
 
 fn share(run: &RunRecord, end: End) -> f64 {
-    run.all.ends[end as usize] as f64 / run.all.requests() as f64
+    run.measured.all.ends[end as usize] as f64 / run.measured.all.requests() as f64
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_is_legal_ends() {
     let faint = "arrivals = { bursts = { base = \"0/s\", peak = \"1e-15/s\", every = \"2ms\", length = \"1ms\" } }";
     assert_eq!(run(&parse(faint, WEB).unwrap(), "random").requests, 0);
     let huge = format!("{WEB}cache = {{ capacity = 4294967295 }}\n");
-    assert!(run(&parse("", &huge).unwrap(), "random").all.hits > 0);
+    assert!(run(&parse("", &huge).unwrap(), "random").measured.all.hits > 0);
     let heavy = parse("keys = { count = 1000 }", &format!("{WEB}weight = 65535\n")).unwrap();
     assert_eq!(share(&run(&heavy, "consistent_hash"), End::NoServer), 0.0);
 }

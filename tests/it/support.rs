@@ -1,6 +1,8 @@
 //! What the tests share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
 
 use evenkeel::fleet::Fleet;
 use evenkeel::rng::Rng;
@@ -82,4 +84,52 @@ impl Bench {
 /// Any request: client and key from a number.
 pub fn client(n: u64) -> std::net::IpAddr {
     std::net::IpAddr::from((0x0a00_0000 | (evenkeel::rng::mix(n) as u32 & 0x00ff_ffff)).to_be_bytes())
+}
+
+/// The command, without what the environment says of colours.
+pub fn evenkeel() -> Command {
+    let mut command = Command::cargo_bin("evenkeel").unwrap();
+    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+/// A small sound scenario.
+pub const SOUND: &str = r#"
+title = "Sound"
+question = "Is it?"
+duration = "2s"
+warmup = "200ms"
+replications = 2
+strategies = ["random", "p2c"]
+arrivals = { poisson = { rate = "500/s" } }
+service = { exponential = { mean = "10ms" } }
+[[pools]]
+name = "web"
+[[pools.servers]]
+name = "web"
+count = 10
+weight = 1
+"#;
+
+/// A folder that goes when it is dropped.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// As a string.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

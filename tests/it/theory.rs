@@ -40,11 +40,11 @@ fn servers(n: u32) -> String {
 }
 
 fn mean_ms(run: &RunRecord) -> f64 {
-    run.all.latency_sum as f64 / 1e6 / run.all.latency.len() as f64
+    run.measured.all.latency_sum as f64 / 1e6 / run.measured.all.latency.len() as f64
 }
 
 fn quantile_ms(q: f64) -> impl Fn(&RunRecord) -> f64 {
-    move |run| run.all.latency.value_at_quantile(q) as f64 / 1e6
+    move |run| run.measured.all.latency.value_at_quantile(q) as f64 / 1e6
 }
 
 /// The mean over replications lies within four standard errors (and `slack` of the value) of theory.
@@ -164,7 +164,13 @@ fn unequal_servers() {
 fn a_bounded_server_blocks_as_erlang_says() {
     let bounded = "[[pools.servers]]\nname = \"s\"\nconcurrency = 4\nqueue_limit = 12";
     let runs = runs("\"random\"", &poisson(0.9), EXPONENTIAL, bounded, "");
-    agrees("blocked", &runs, |run| run.all.ends[2] as f64 / run.all.requests() as f64, 0.0278188, 0.0);
+    agrees(
+        "blocked",
+        &runs,
+        |run| run.measured.all.ends[2] as f64 / run.measured.all.requests() as f64,
+        0.0278188,
+        0.0,
+    );
 }
 
 /// Row 17: LRU under Zipf's law by Che's approximation, ten caches of 1000 for 100,000 items: every cache sees everything
@@ -173,7 +179,8 @@ fn a_bounded_server_blocks_as_erlang_says() {
 fn caches_hit_as_che_says() {
     let cached = "[[pools.servers]]\nname = \"s\"\ncount = 10\ncache = { capacity = 1000, hit_cost = 1.0 }";
     let keys = "keys = { count = 100000, exponent = 0.9 }";
-    let hits = |run: &RunRecord| run.all.hits as f64 / (run.all.hits + run.all.misses) as f64;
+    let hits =
+        |run: &RunRecord| run.measured.all.hits as f64 / (run.measured.all.hits + run.measured.all.misses) as f64;
     let random = runs("\"random\"", &poisson(0.5), EXPONENTIAL, cached, keys);
     agrees("random", &random, hits, 0.342061, 0.01);
     let ring = runs("\"consistent_hash\"", &poisson(0.5), EXPONENTIAL, cached, keys);
@@ -193,7 +200,7 @@ fn a_closed_loop_is_the_machine_repairman() {
     let throughput = 1.0 - 1.0 / weights.iter().sum::<f64>();
     let arrivals = r#"{ closed = { think = { exponential = { mean = "4ms" } } } }"#;
     let runs = runs("\"random\"", arrivals, EXPONENTIAL, &servers(1), "clients = { count = 10 }");
-    agrees("throughput", &runs, |run| run.all.ok() as f64 / 16_000.0, throughput, 0.0);
+    agrees("throughput", &runs, |run| run.measured.all.ok() as f64 / 16_000.0, throughput, 0.0);
     // By Little's law the time in the system is N / throughput - think.
     agrees("response", &runs, mean_ms, people as f64 / throughput - think, 0.0);
 }
@@ -203,7 +210,7 @@ fn a_closed_loop_is_the_machine_repairman() {
 fn work_is_conserved() {
     for strategy in ["\"random\"", "\"p2c\"", "\"least_request\""] {
         let runs = runs(strategy, &poisson(0.7), EXPONENTIAL, &servers(5), "");
-        let busy = |run: &RunRecord| run.servers[0].iter().map(|server| server.utilisation).sum::<f64>() / 5.0;
+        let busy = |run: &RunRecord| run.measured.servers[0].iter().map(|server| server.utilisation).sum::<f64>() / 5.0;
         agrees("utilisation", &runs, busy, 0.7, 0.0);
         for run in &runs {
             let little = &run.little;

@@ -29,7 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("config", &["units", "rng", "math", "fleet", "select", "policy"]),
     ("sim", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
     ("scenario", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim"]),
-    ("measure", &["units", "rng", "math", "config", "sim", "scenario"]),
+    ("measure", &["units", "rng", "math", "theory", "config", "select", "sim", "scenario"]),
     ("report", &["units", "math", "select", "sim", "scenario", "measure"]),
     ("cmd", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim", "scenario", "measure", "report"]),
 ];

@@ -18,7 +18,7 @@ fn run(arrivals: &str, service: &str, more: &str, pool: &str) -> RunRecord {
 
 /// Mean latency in milliseconds; at low load with least request that is the mean of the law, for nobody waits.
 fn mean(run: &RunRecord) -> f64 {
-    run.all.latency_sum as f64 / 1e6 / run.all.latency.len() as f64
+    run.measured.all.latency_sum as f64 / 1e6 / run.measured.all.latency.len() as f64
 }
 
 const RATE: &str = "{ poisson = { rate = \"100/s\" } }";
@@ -55,7 +55,7 @@ fn every_kind_of_arrival_brings_what_it_says() {
         // From 1 s to 21 s of a ramp over 21 s from 0 to 210/s: 10/s² (21² - 1²)/2.
         ("{ ramp = { from = \"0/s\", to = \"210/s\" } }", 2200.0),
     ] {
-        let got = run(arrivals, LAW, "", "").all.requests() as f64;
+        let got = run(arrivals, LAW, "", "").measured.all.requests() as f64;
         assert!((got - expected).abs() < 4.5 * expected.sqrt(), "{arrivals}: {got}");
     }
 }
@@ -76,7 +76,7 @@ fn cancelled_requests_cost_nothing() {
     let busy = |cancel: bool| {
         let clients = format!("clients = {{ timeout = \"20ms\", cancel = {cancel} }}\nallow_overload = true");
         let run = run("{ poisson = { rate = \"3200/s\" } }", LAW, &clients, "");
-        run.all.ok() as f64 / run.all.requests() as f64
+        run.measured.all.ok() as f64 / run.measured.all.requests() as f64
     };
     let (kept, cancelled) = (busy(false), busy(true));
     // Twice the capacity, first come first served: without cancelling every answer is for nobody. With it the queue is as

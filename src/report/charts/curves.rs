@@ -13,7 +13,7 @@ const TOP: f64 = 84.0;
 const BOTTOM: f64 = HEIGHT - 66.0;
 
 /// A strategy keeps its colour and dash in every scenario; several variants of one are told apart by their place.
-fn style(outcome: &Outcome<'_>, which: usize) -> (plotters::style::RGBColor, (i32, i32)) {
+pub(super) fn style(outcome: &Outcome<'_>, which: usize) -> (plotters::style::RGBColor, (i32, i32)) {
     let names: Vec<&str> = outcome.summaries.iter().map(|summary| summary.strategy).collect();
     let unique = names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1);
     let place = CATALOGUE.iter().position(|row| row.name == names[which]).unwrap_or(which);

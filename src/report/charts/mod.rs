@@ -4,6 +4,7 @@
 mod canvas;
 mod curves;
 mod rows;
+mod sweep;
 mod timeseries;
 
 #[cfg(feature = "cli")]
@@ -17,8 +18,10 @@ fn shown_name(summary: &Summary) -> String {
     if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() }
 }
 
-/// Every chart of a scenario that has something to show: file name without ending, and SVG.
-pub fn all(outcome: &Outcome<'_>) -> Vec<(&'static str, String)> {
+/// Every chart that has something to show: file name without ending, and SVG. A study of one point is shown in detail, one
+/// of several as curves over its points.
+pub fn all(outcomes: &[Outcome<'_>]) -> Vec<(String, String)> {
+    let [outcome] = outcomes else { return sweep::all(outcomes) };
     let charts = [
         ("latency", rows::latency(outcome)),
         ("latency_cdf", curves::latency(outcome)),
@@ -27,5 +30,5 @@ pub fn all(outcome: &Outcome<'_>) -> Vec<(&'static str, String)> {
         ("cache", rows::cache(outcome)),
         ("timeseries", timeseries::timeseries(outcome)),
     ];
-    charts.into_iter().filter_map(|(name, svg)| Some((name, svg?))).collect()
+    charts.into_iter().filter_map(|(name, svg)| Some((name.to_owned(), svg?))).collect()
 }

@@ -1,11 +1,12 @@
 //! The end of a run: what is left is counted at its age, and the books are proved.
 
 use super::{Engine, Job};
-use crate::sim::record::{Bin, Little, RunRecord};
+use crate::sim::observer::Observer;
+use crate::sim::record::{Bin, Little, Measured, RunRecord};
 use crate::sim::server::NONE;
 use crate::units::Nanos;
 
-impl Engine<'_> {
+impl<O: Observer> Engine<'_, O> {
     pub(super) fn close(mut self, events: u64) -> RunRecord {
         self.count_system(0);
         let now = self.now;
@@ -15,13 +16,15 @@ impl Engine<'_> {
             let age = now - job.arrived;
             ages += u128::from(age.0);
             if job.measured {
-                let path = job.path as usize;
-                for class in self.classes.of(self.model.paths[path].pool, path) {
-                    class.unfinished(age);
-                }
+                self.classes_of(job.path, job.arrived).for_each(|class| class.unfinished(age));
+            }
+            if let Some(cohort) = self.cohort_of(job.arrived) {
+                cohort.requests += 1;
+                cohort.latency_sum += age.0;
             }
         }
         self.prove_books(&present, ages);
+        self.observer.closed(now);
         let number = if now > Nanos::ZERO { self.area as f64 / now.0 as f64 } else { 0.0 };
         let seconds = now.as_secs_f64();
         let little = Little {
@@ -31,13 +34,23 @@ impl Engine<'_> {
             time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
         };
         let series: Vec<Bin> = self.series.finish(self.in_system);
+        let tenth = self.model.duration.0 as f64 / 10.0;
+        let tenths = self.tenths.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / tenth).collect();
+        let mut spans = self.spans.into_iter();
+        let mut measured = spans.next().unwrap_or_default();
+        let mut batches: Vec<Measured> = Vec::new();
+        if self.model.batches > 1 {
+            batches.push(measured.clone());
+            batches.extend(spans);
+            batches[1..].iter().for_each(|batch| measured.add_requests(batch));
+        }
+        measured.servers = self.measured_servers;
         RunRecord {
-            all: self.classes.all,
-            pools: self.classes.pools,
-            paths: self.classes.paths,
-            servers: self.measured_servers,
-            balancers: self.balancer_requests,
+            measured,
+            batches,
             series,
+            settling: self.settling,
+            tenths,
             little,
             workload_hash: self.workload_hash,
             pick_hash: self.pick_hash,

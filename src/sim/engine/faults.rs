@@ -3,11 +3,12 @@
 use super::{Engine, Job, Stage};
 use crate::sim::event::Event;
 use crate::sim::model::{Discipline, FaultKind, MOST_SLOWDOWN, Target};
+use crate::sim::observer::{Observer, Step};
 use crate::sim::record::End;
 use crate::sim::server::{Condition, NONE};
 use crate::units::Nanos;
 
-impl<'a> Engine<'a> {
+impl<'a, O: Observer> Engine<'a, O> {
     pub(super) fn fault(&mut self, index: u32, starts: bool) {
         let fault = &self.model.faults[index as usize];
         match fault.target {
@@ -33,7 +34,7 @@ impl<'a> Engine<'a> {
     }
 
     /// What strikes a target now: faults may overlap.
-    pub(super) fn struck_by(&self, target: Target) -> impl Iterator<Item = FaultKind> + use<'a> {
+    pub(super) fn struck_by(&self, target: Target) -> impl Iterator<Item = FaultKind> + use<'a, O> {
         let (now, model) = (self.now, self.model);
         model
             .faults
@@ -115,8 +116,9 @@ impl<'a> Engine<'a> {
             let server = &mut self.servers[number as usize];
             server.left(now - entered);
             server.failed();
+            self.observer.step(index, Step::Left, now);
             if stage == Stage::Queued {
-                server.coming_work -= u128::from(work.0);
+                self.servers[number as usize].coming_work -= u128::from(work.0);
             }
             if silent {
                 self.lose(index);

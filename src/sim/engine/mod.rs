@@ -21,9 +21,10 @@ use crate::select::catalog::Table;
 use crate::select::{Command, Context, LoadReport, Request, Selector, Truth};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, Model};
+use crate::sim::observer::{Arrival, Decision, Observer, Step};
 use crate::sim::queue::{Lane, Queue};
-use crate::sim::record::{ClassRecord, Classes, End, RunRecord, SeriesRecorder, ServerRecord};
-use crate::sim::server::{Account, NONE, ServerState};
+use crate::sim::record::{COHORTS, ClassRecord, Cohort, End, Measured, RunRecord, SeriesRecorder, ServerRecord};
+use crate::sim::server::{Account, Mark, NONE, ServerState};
 use crate::sim::workload::{Origin, Workload};
 use crate::units::Nanos;
 
@@ -134,8 +135,9 @@ enum Hop {
     Drawn,
 }
 
-struct Engine<'a> {
+struct Engine<'a, O> {
     model: &'a Model,
+    observer: &'a mut O,
     now: Nanos,
     queue: Queue,
     workload: Workload<'a>,
@@ -178,10 +180,36 @@ struct Engine<'a> {
     workload_hash: u64,
     pick_hash: u64,
     over: bool,
-    classes: Classes,
-    balancer_requests: Vec<u64>,
-    series: SeriesRecorder,
+    /// One for each batch of the measured span; one in all where there are none.
+    spans: Vec<Measured>,
+    /// Batches whose end has come.
+    batches_over: usize,
+    /// How each server stood when measuring began, when caches counted as warm, when the present batch began.
+    measured_from: Vec<Mark>,
+    cached_from: Vec<Mark>,
+    batch_from: Vec<Mark>,
+    /// The servers over the whole measured span.
     measured_servers: Vec<Vec<ServerRecord>>,
+    series: SeriesRecorder,
+    settling: Vec<Cohort>,
+    /// Bins of the settling series per nanosecond.
+    settling_scale: f64,
+    /// The integral of the number in the system when measuring began, and after each tenth of the measured span.
+    tenths: Vec<u128>,
+}
+
+/// What is run: an experiment, who chooses, and with which luck.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The experiment.
+    pub model: &'a Model,
+    /// Chooses in every pool that has no strategy of its own.
+    pub strategy: &'a Table,
+    /// All randomness comes from it.
+    pub seed: u64,
+    /// Names the selectors' own streams. Two contestants with one strategy and two names meet the same requests and have
+    /// luck of their own; empty for the strategy's usual stream.
+    pub luck: &'a str,
 }
 
 /// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
@@ -191,7 +219,17 @@ pub fn run(
     seed: u64,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<RunRecord, Interrupted> {
-    let mut engine = Engine::new(model, strategy, seed);
+    observe(&Setup { model, strategy, seed, luck: "" }, interrupted, &mut ())
+}
+
+/// Runs `setup` while `observer` looks on. What comes out is the same whoever does.
+pub fn observe<O: Observer>(
+    setup: &Setup<'_>,
+    interrupted: &dyn Fn() -> bool,
+    observer: &mut O,
+) -> Result<RunRecord, Interrupted> {
+    let model = setup.model;
+    let mut engine = Engine::new(setup, observer);
     let mut events = 0_u64;
     let limit = model.warmup + model.duration + model.drain;
     while let Some((at, event)) = engine.queue.pop() {
@@ -224,8 +262,9 @@ impl Truth for Peek<'_> {
     }
 }
 
-impl<'a> Engine<'a> {
-    fn new(model: &'a Model, strategy: &Table, seed: u64) -> Engine<'a> {
+impl<'a, O: Observer> Engine<'a, O> {
+    fn new(setup: &Setup<'a>, observer: &'a mut O) -> Engine<'a, O> {
+        let Setup { model, strategy, seed, luck } = *setup;
         let mut queue = Queue::new();
         let timeouts = queue.lane();
         let mut hop = |law: &Sampler| match *law {
@@ -238,8 +277,16 @@ impl<'a> Engine<'a> {
             .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
             .collect();
         let entries = model.pools.len() - inner.iter().filter(|&&i| i).count();
+        let span = model.warmup + model.duration;
+        let requests = Measured {
+            pools: vec![ClassRecord::default(); if entries > 1 { model.pools.len() } else { 0 }],
+            paths: vec![ClassRecord::default(); if model.paths_are_told_apart() { model.paths.len() } else { 0 }],
+            balancers: vec![0; model.balancers.count as usize],
+            ..Measured::default()
+        };
         let mut engine = Engine {
             model,
+            observer,
             now: Nanos::ZERO,
             queue,
             workload: Workload::new(model, seed),
@@ -278,22 +325,25 @@ impl<'a> Engine<'a> {
             workload_hash: 0,
             pick_hash: 0,
             over: false,
-            classes: Classes {
-                all: ClassRecord::default(),
-                pools: vec![ClassRecord::default(); if entries > 1 { model.pools.len() } else { 0 }],
-                paths: vec![ClassRecord::default(); if model.paths_are_told_apart() { model.paths.len() } else { 0 }],
-            },
-            balancer_requests: vec![0; model.balancers.count as usize],
-            series: SeriesRecorder::new(model.warmup + model.duration, model.bins),
+            spans: vec![requests; model.batches.max(1) as usize],
+            batches_over: 0,
+            measured_from: Vec::new(),
+            cached_from: Vec::new(),
+            batch_from: Vec::new(),
             measured_servers: Vec::new(),
+            series: SeriesRecorder::new(span, model.bins),
+            settling: vec![Cohort::default(); COHORTS],
+            settling_scale: COHORTS as f64 / span.0.max(1) as f64,
+            tenths: Vec::new(),
         };
-        engine.furnish(strategy, seed, &inner);
+        engine.furnish(strategy, seed, luck, &inner);
         engine.begin(seed);
         engine
     }
 
     /// Servers, fleets and selectors.
-    fn furnish(&mut self, strategy: &Table, seed: u64, inner: &[bool]) {
+    fn furnish(&mut self, strategy: &Table, seed: u64, luck: &str, inner: &[bool]) {
+        let stream = if luck.is_empty() { "select".to_owned() } else { format!("select {luck}") };
         for (p, pool) in self.model.pools.iter().enumerate() {
             self.bases.push(self.servers.len() as u32);
             self.servers.extend(pool.servers.iter().map(ServerState::new));
@@ -324,7 +374,7 @@ impl<'a> Engine<'a> {
                 let number = self.dispatchers.len() as u32;
                 let fleet = self.watches.len() as u32 - 1;
                 self.watches[fleet as usize].dispatchers.push(number);
-                let mut rng = Rng::stream(seed, "select", u64::from(number));
+                let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = table.build(&mut rng);
                 let oracle = table.row().doc.oracle;
                 self.dispatchers.push(Dispatcher { selector, rng, pool: p as u32, fleet, oracle });
@@ -387,8 +437,13 @@ impl<'a> Engine<'a> {
                 self.queue.push(at, Event::Thought(client));
             }
         }
-        self.queue.push(self.model.warmup, Event::Measure);
-        self.queue.push(self.model.warmup + self.model.duration, Event::Over);
+        let (warmup, duration) = (self.model.warmup, self.model.duration);
+        self.queue.push(warmup, Event::Measure);
+        self.queue.push(self.model.cache_warmup.clamp(warmup, warmup + duration), Event::CachesWarm);
+        let part = |i: u32, of: u32| warmup + Nanos((u128::from(duration.0) * u128::from(i) / u128::from(of)) as u64);
+        (1..10).for_each(|i| self.queue.push(part(i, 10), Event::Tenth));
+        (1..self.model.batches).for_each(|i| self.queue.push(part(i, self.model.batches), Event::BatchEnds));
+        self.queue.push(warmup + duration, Event::Over);
         self.schedule_arrival();
     }
 
@@ -435,16 +490,22 @@ impl<'a> Engine<'a> {
             Event::Names(balancer) => self.listed[balancer as usize] = self.balancers_up[balancer as usize],
             Event::Erred(job) => self.answer_from_server(job),
             Event::Measure => {
-                let now = self.now;
-                self.servers.iter_mut().for_each(|server| server.start_measuring(now));
+                self.measured_from = self.marks();
+                self.batch_from.clone_from(&self.measured_from);
+                self.end_tenth();
             }
+            Event::CachesWarm => self.cached_from = self.marks(),
+            Event::Tenth => self.end_tenth(),
+            Event::BatchEnds => self.end_batch(),
             Event::Over => {
                 self.over = true;
                 self.workload_hash = self.workload.hash;
-                let now = self.now;
-                let mut records = self.servers.iter_mut().map(|server| server.measured(now));
-                let pools = self.model.pools.iter();
-                self.measured_servers = pools.map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect();
+                self.end_tenth();
+                if self.model.batches > 1 {
+                    self.end_batch();
+                }
+                let from = std::mem::take(&mut self.measured_from);
+                self.measured_servers = self.servers_since(&from);
             }
         }
     }
@@ -498,6 +559,7 @@ impl<'a> Engine<'a> {
         }
         let balancer = self.find_balancer(draft.client, draft.id);
         self.jobs[job as usize].balancer = balancer;
+        self.observe_arrival(job);
         if !self.balancers_up[balancer as usize] {
             let at = now.saturating_add(self.model.clients.connect_timeout);
             self.queue.push(at, Event::Unreachable(job));
@@ -506,6 +568,23 @@ impl<'a> Engine<'a> {
         if self.arrives_at_once(self.client_hop, job, 0, Event::AtBalancer(job)) {
             self.at_balancer(job);
         }
+    }
+
+    #[inline]
+    pub(super) fn observe_arrival(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let arrival = Arrival {
+            id: j.id,
+            client: self.workload.address(j.client),
+            path: &self.model.paths[j.path as usize].path,
+            key: j.key,
+            balancer: j.balancer,
+            parent: (j.parent != NONE).then_some(j.parent),
+            at: j.arrived,
+            demand: j.work,
+            measured: j.measured,
+        };
+        self.observer.arrived(job, &arrival);
     }
 
     fn place(&mut self, mut job: Job) -> u32 {
@@ -531,6 +610,7 @@ impl<'a> Engine<'a> {
         j.wanted = false;
         j.stage = Stage::Moving;
         j.server = NONE;
+        self.observer.step(job, Step::Released, self.now);
         self.free.push(job);
     }
 
@@ -559,6 +639,60 @@ impl<'a> Engine<'a> {
             }
         }
         false
+    }
+
+    // ---- What is measured ----
+
+    /// The span that a measured request belongs to.
+    #[inline]
+    pub(super) fn span_of(&self, arrived: Nanos) -> usize {
+        if self.model.batches <= 1 {
+            return 0;
+        }
+        let batches = u128::from(self.model.batches);
+        let part = u128::from((arrived - self.model.warmup).0) * batches / u128::from(self.model.duration.0);
+        part.min(batches - 1) as usize
+    }
+
+    /// The classes in which a measured request counts.
+    #[inline]
+    pub(super) fn classes_of(&mut self, path: u32, arrived: Nanos) -> impl Iterator<Item = &mut ClassRecord> {
+        let (span, path) = (self.span_of(arrived), path as usize);
+        self.spans[span].classes_of(self.model.paths[path].pool, path)
+    }
+
+    /// The bin of the settling series that a request belongs to; none after the measured span.
+    #[inline]
+    pub(super) fn cohort_of(&mut self, arrived: Nanos) -> Option<&mut Cohort> {
+        self.settling.get_mut((arrived.0 as f64 * self.settling_scale) as usize)
+    }
+
+    fn marks(&mut self) -> Vec<Mark> {
+        let now = self.now;
+        self.servers.iter_mut().map(|server| server.mark(now)).collect()
+    }
+
+    fn servers_since(&mut self, from: &[Mark]) -> Vec<Vec<ServerRecord>> {
+        let now = self.now;
+        // Where caches are not yet warm, nothing has been looked up that counts.
+        let warm = if self.cached_from.is_empty() { self.marks() } else { self.cached_from.clone() };
+        let mut records = self.servers.iter_mut().zip(from).zip(warm).map(|((server, &from), warm)| {
+            let cache_from = if warm.is_later_than(&from) { warm } else { from };
+            server.measured(now, from, cache_from)
+        });
+        self.model.pools.iter().map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect()
+    }
+
+    fn end_tenth(&mut self) {
+        self.count_system(0);
+        self.tenths.push(self.area);
+    }
+
+    fn end_batch(&mut self) {
+        let from = std::mem::take(&mut self.batch_from);
+        self.spans[self.batches_over].servers = self.servers_since(&from);
+        self.batches_over += 1;
+        self.batch_from = self.marks();
     }
 
     // ---- Names and balancers ----
@@ -592,7 +726,10 @@ impl<'a> Engine<'a> {
             self.end(job);
             return self.release(job);
         }
-        self.balancer_requests[balancer as usize] += u64::from(measured);
+        if measured {
+            let span = self.span_of(self.jobs[job as usize].arrived);
+            self.spans[span].balancers[balancer as usize] += 1;
+        }
         let shards = self.model.balancers.shards;
         let shard = if shards == 1 { 0 } else { self.luck.at(id << 2 | 1).below(u64::from(shards)) as u32 };
         let pool = self.model.paths[path as usize].pool;
@@ -619,9 +756,21 @@ impl<'a> Engine<'a> {
             rng: &mut d.rng,
             truth: d.oracle.then_some(&peek as &dyn Truth),
         };
+        self.observer.deciding(&Decision {
+            job,
+            id: j.id,
+            now: self.now,
+            request,
+            dispatcher,
+            pool: d.pool,
+            base,
+            fleet: cx.fleet,
+            selector: d.selector.as_ref(),
+        });
         let pick = d.selector.pick(&request, &mut cx);
         let command = d.selector.poll_command(&mut cx);
         let fleet = d.fleet;
+        self.observer.decided(job, pick.map(|pick| base + pick.backend.slot), self.now);
         let Some(pick) = pick else {
             self.pick_hash = mix(self.pick_hash ^ u64::MAX);
             self.jobs[job as usize].fate = End::NoServer;

@@ -6,11 +6,12 @@ use crate::rng::Source;
 use crate::select::{Finished, Outcome};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, Discipline};
+use crate::sim::observer::{Observer, Step};
 use crate::sim::record::End;
 use crate::sim::server::NONE;
 use crate::units::Nanos;
 
-impl Engine<'_> {
+impl<O: Observer> Engine<'_, O> {
     pub(super) fn at_server(&mut self, job: u32) {
         let now = self.now;
         let j = self.jobs[job as usize];
@@ -45,6 +46,7 @@ impl Engine<'_> {
         server.touch(now);
         server.entered();
         self.jobs[job as usize].entered = now;
+        self.observer.step(job, Step::Entered, now);
         if busy {
             let tail = std::mem::replace(&mut server.tail, job);
             if tail == NONE {
@@ -69,13 +71,22 @@ impl Engine<'_> {
         let server = &mut self.servers[j.server as usize];
         server.coming_work -= u128::from(j.work.0);
         let hit = server.look_up(j.key, now);
-        if let (Some(hit), true) = (hit, j.measured && j.parent == NONE) {
-            let path = j.path as usize;
-            for class in self.classes.of(self.model.paths[path].pool, path) {
-                class.hits += u64::from(hit);
-                class.misses += u64::from(!hit);
+        self.observer.step(job, Step::Started(hit), now);
+        if let (Some(hit), true) = (hit, j.parent == NONE) {
+            let (path, arrived, counts) = (j.path, j.arrived, j.measured && j.arrived >= self.model.cache_warmup);
+            if let Some(cohort) = self.cohort_of(arrived) {
+                cohort.hits += u64::from(hit);
+                cohort.lookups += 1;
+            }
+            if counts {
+                for class in self.classes_of(path, arrived) {
+                    class.hits += u64::from(hit);
+                    class.misses += u64::from(!hit);
+                }
             }
         }
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
         j.missed = hit != Some(true);
         if !j.missed {
             j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
@@ -163,6 +174,7 @@ impl Engine<'_> {
             fate: End::Ok,
             ..caller
         });
+        self.observe_arrival(child);
         let shards = self.model.pools[pool].inner_shards;
         self.dispatch(child, self.desks[pool] + caller.server % shards);
     }
@@ -177,6 +189,7 @@ impl Engine<'_> {
         server.touch(now);
         server.in_service -= 1;
         server.left(now - entered);
+        self.observer.step(job, Step::Left, now);
         if ok {
             server.answered();
         } else {
@@ -202,6 +215,7 @@ impl Engine<'_> {
             if self.model.clients.cancel && !waiting.wanted && waiting.parent == NONE {
                 server.coming_work -= u128::from(waiting.work.0);
                 server.left(self.now - waiting.entered);
+                self.observer.step(next, Step::Left, self.now);
                 self.release(next);
                 continue;
             }
@@ -238,7 +252,9 @@ impl Engine<'_> {
             // The connection died with its balancer.
             j.fate = End::Reset;
         }
-        let outcome = if j.fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        let fate = j.fate;
+        let outcome = if fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        self.observer.step(job, Step::Returned(fate), self.now);
         self.settle(job, outcome);
         self.answer(job);
     }
@@ -294,17 +310,22 @@ impl Engine<'_> {
         if !std::mem::replace(&mut j.wanted, false) {
             return;
         }
-        let (latency, fate, measured, client, path) = (self.now - j.arrived, j.fate, j.measured, j.client, j.path);
+        let (arrived, fate, measured, client, path) = (j.arrived, j.fate, j.measured, j.client, j.path);
+        let latency = self.now - arrived;
+        self.observer.step(job, Step::Ended(fate), self.now);
         self.count_system(-1);
         self.ended += 1;
         self.sojourns += u128::from(latency.0);
         self.series.end(fate, latency);
         if measured {
             self.measured_left -= 1;
-            let path = path as usize;
-            for class in self.classes.of(self.model.paths[path].pool, path) {
-                class.end(fate, latency);
-            }
+            self.classes_of(path, arrived).for_each(|class| class.end(fate, latency));
+        }
+        if matches!(fate, End::Ok | End::TimedOut)
+            && let Some(cohort) = self.cohort_of(arrived)
+        {
+            cohort.requests += 1;
+            cohort.latency_sum += latency.0;
         }
         if let Arrivals::Closed { think } = &self.model.arrivals {
             let sent = self.sent[client as usize];

@@ -3,10 +3,11 @@
 use super::{Engine, Mail};
 use crate::select::LoadReport;
 use crate::sim::event::Event;
+use crate::sim::observer::Observer;
 use crate::sim::server::Condition;
 use crate::units::Nanos;
 
-impl Engine<'_> {
+impl<O: Observer> Engine<'_, O> {
     pub(super) fn round_trip(&self) -> Nanos {
         let leg = self.model.server_leg.mean();
         Nanos::from_nanos_f64(2.0 * leg)

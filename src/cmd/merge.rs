@@ -1,0 +1,82 @@
+//! `evenkeel merge`: joins the parts of a divided run into the results that the undivided one would have written.
+
+use std::path::PathBuf;
+
+use super::study::{Plan, Study};
+use super::work::Options;
+use super::{Failure, Terminal, output, run, say, store, work};
+use crate::report::table;
+
+/// What to join and where to put it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  evenkeel run scenarios --shard 1/2 --out part1      on one machine
+  evenkeel run scenarios --shard 2/2 --out part2      on another
+  evenkeel merge part1 part2 --out results            the same bytes as one run of all would have written")]
+pub struct Args {
+    /// Folders that `run --shard` or `sweep --shard` wrote, or any with kept units
+    #[arg(required = true)]
+    parts: Vec<PathBuf>,
+    /// Where the joined results go
+    #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
+    out: PathBuf,
+    /// Threads; the results do not depend on it [default: one per processor]
+    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// No tables
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let mut plans: Vec<Plan> = Vec::new();
+    for part in &args.parts {
+        if !part.is_dir() {
+            return Err(Failure::Usage(format!("there is no folder `{}`", part.display())));
+        }
+        for plan in store::plans(part)? {
+            match plans.iter().find(|other| other.name == plan.name && other.settings.axes == plan.settings.axes) {
+                Some(other) if *other == plan => {}
+                Some(_) => {
+                    let message =
+                        format!("`{}` in {} is of another scenario or other settings", plan.name, part.display());
+                    let help = "parts of one run have the same scenario file, seed, strategies and replications";
+                    return Err(Failure::Usage(format!("{message}\n  help: {help}")));
+                }
+                None => plans.push(plan),
+            }
+        }
+    }
+    if plans.is_empty() {
+        let help = "parts are made by `evenkeel run --shard 1/2 --out DIR`";
+        return Err(Failure::Usage(format!("there are no runs to join in these folders\n  help: {help}")));
+    }
+    plans.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut studies = plans.into_iter().map(Study::from_plan).collect::<Result<Vec<_>, _>>()?;
+    let jobs = args.jobs.unwrap_or(0).into();
+    work::settle(&mut studies, jobs, args.quiet)?;
+    let options = Options {
+        jobs,
+        quiet: args.quiet,
+        store: store::Store::of_parts(&args.parts),
+        stored_only: true,
+        ..Options::default()
+    };
+    let done = work::work(&studies, &options, |study, outcomes, bar| {
+        output::write(study, &outcomes, &args.out)?;
+        if !args.quiet {
+            bar.suspend(|| outcomes.iter().for_each(|outcome| run::print(outcome, terminal)));
+        }
+        Ok(())
+    })?;
+    if done.left > 0 {
+        let message = format!("{} of {} runs are in none of these folders", done.left, done.left + done.found);
+        let help = "a part is missing or did not end (run it again with --resume), or was made by another version; scenarios that are complete have been written";
+        return Err(Failure::Usage(format!("{message}\n  help: {help}")));
+    }
+    if !args.quiet {
+        say(format_args!("\n{}\n\nTables, CSV and charts are in {}.", table::LEGEND, args.out.display()));
+    }
+    Ok(())
+}

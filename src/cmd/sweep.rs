@@ -1,0 +1,164 @@
+//! `evenkeel sweep`: a scenario at many points: other values for some of its keys, or each of its constants nudged.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::run::{Common, Place};
+use super::study::{Settings, Study};
+use super::{Failure, Terminal, inputs, run, say};
+use crate::measure::sensitivity::{Survival, survival};
+use crate::measure::{Comparison, compare};
+use crate::report::{Outcome, table};
+use crate::scenario::vary::{self, Axis};
+use crate::units::human_seconds;
+
+/// What to vary.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel sweep scenarios/even-load.toml --over arrivals.poisson.load=50%,70%,80%,90%,95%
+  evenkeel sweep scenarios/many-balancers.toml --over balancers.shards=1,3,10,30,100
+  evenkeel sweep mine.toml --over pools.web.reports.delay=0s,1s,5s --over arrivals.poisson.load=60%,80%
+  evenkeel sweep mine.toml                      as its own [[sweep]] says
+  evenkeel sweep mine.toml --sensitivity        does the ranking survive its constants ±30 %?
+
+A key is the path of a value that the file sets; elements of arrays go by their name or number: pools.web.servers.a.count.
+Keys joined by + move together. Several --over make a grid.")]
+pub struct Args {
+    /// A scenario file
+    path: PathBuf,
+    /// A key and its values
+    #[arg(long, value_name = "KEY=A,B,C", value_parser = axis)]
+    over: Vec<Axis>,
+    /// Make each constant smaller and greater, one at a time, and compare the rankings; exit 1 if one is reversed
+    #[arg(long, conflicts_with = "over")]
+    sensitivity: bool,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    place: Place,
+    /// A first look: two replications, and a fifth of the span where no timeline forbids it
+    #[arg(long)]
+    quick: bool,
+}
+
+/// `KEY+KEY=A,B,C` as an axis; values become TOML by themselves.
+fn axis(text: &str) -> Result<Axis, String> {
+    let (keys, values) = text.split_once('=').ok_or("write it as KEY=VALUE,VALUE")?;
+    let keys: Vec<String> = keys.split('+').map(|key| key.trim().to_owned()).collect();
+    let values: Vec<String> = values.split(',').map(|value| literal(value.trim())).collect();
+    if keys.iter().any(String::is_empty) || values.iter().any(|value| vary::plain(value).is_empty()) {
+        return Err("a key or a value is empty".to_owned());
+    }
+    Ok(Axis { keys, values })
+}
+
+/// A value as a file would have it: numbers and truth values bare, all else in quotation marks.
+fn literal(value: &str) -> String {
+    let bare = value.parse::<f64>().is_ok_and(f64::is_finite) || matches!(value, "true" | "false");
+    if bare { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() }
+}
+
+pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    if args.path.is_dir() {
+        return Err(Failure::Usage(format!("{} is a folder: a sweep is of one scenario", args.path.display())));
+    }
+    let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
+    let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
+    inputs::known_strategies(std::slice::from_ref(&loaded), &args.common.strategies)?;
+    let axes = if args.over.is_empty() { loaded.scenario.sweep.clone() } else { args.over.clone() };
+    if axes.is_empty() && !args.sensitivity {
+        let constants = vary::constants(&loaded.source).unwrap_or_default();
+        let keys: Vec<String> = constants.into_iter().map(|(key, value)| format!("{key} (now {value})")).collect();
+        let message = "what is to be varied? Give --over KEY=VALUE,VALUE, or [[sweep]] in the scenario";
+        return Err(Failure::Usage(format!("{message}\n  help: it sets {}", keys.join(", "))));
+    }
+    for key in axes.iter().flat_map(|axis| &axis.keys) {
+        vary::find(&loaded.source, key).map_err(Failure::Usage)?;
+    }
+    let settings = Settings {
+        axes: if args.sensitivity { Vec::new() } else { axes },
+        sensitivity: args.sensitivity,
+        quick: args.quick,
+        ..args.common.settings()
+    };
+    let study = Study::new(loaded, &settings)?;
+    for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {
+        eprintln!("left out, since it cannot be run: {point}: {why}");
+    }
+    let survived = AtomicBool::new(true);
+    run::execute(vec![study], &args.place, &args.common, None, |outcomes, json| {
+        survived.store(!args.sensitivity || survives(outcomes), Ordering::Relaxed);
+        match (json, args.sensitivity) {
+            (true, true) => say(serde_json::json!({ "ranking_survives": survives(outcomes) })),
+            (true, false) => {}
+            (false, true) => print_sensitivity(outcomes, terminal),
+            (false, false) => print_sweep(outcomes, terminal),
+        }
+    })?;
+    if survived.into_inner() { Ok(()) } else { Err(Failure::No) }
+}
+
+/// A line per point and strategy would be long: a line per point with the best and what the others need.
+fn print_sweep(outcomes: &[Outcome<'_>], terminal: Terminal) {
+    say(format_args!("\n{}", terminal.bold(&outcomes[0].scenario.title)));
+    let mut shown = table::plain(terminal.width);
+    let labels = outcomes[0].summaries.iter().map(|summary| summary.label.clone());
+    shown.set_header(["point".to_owned(), "best by p99".to_owned()].into_iter().chain(labels));
+    for outcome in outcomes {
+        let stands = compare(&outcome.summaries, "latency.p99");
+        let best = stands.iter().position(|stands| *stands == Some(Comparison::Best));
+        let cells = outcome.summaries.iter().zip(&stands).map(|(summary, stands)| match stands {
+            _ if !summary.ranks() => "overloaded".to_owned(),
+            Some(Comparison::Tied) => format!("{} (ties)", human_seconds(summary.value("latency.p99"))),
+            _ => human_seconds(summary.value("latency.p99")),
+        });
+        let best = best.map_or("–", |i| outcome.summaries[i].label.as_str()).to_owned();
+        shown.add_row([outcome.point.to_owned(), best].into_iter().chain(cells));
+    }
+    say(shown);
+}
+
+/// Whether no pair of strategies that the scenario tells apart changes places under any nudge.
+pub fn survives(outcomes: &[Outcome<'_>]) -> bool {
+    outcomes.first().is_none_or(|base| {
+        let metric = base.scenario.sensitivity.as_ref().map_or("latency.p99", |s| s.metric.as_str());
+        outcomes.iter().all(|o| survival(&base.summaries, &o.summaries, metric).reversed.is_empty())
+    })
+}
+
+/// A sensitivity analysis for people.
+pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
+    let base = &outcomes[0];
+    let Some(sensitivity) = &base.scenario.sensitivity else { return };
+    let percent = sensitivity.by * 100.0;
+    say(format_args!(
+        "\n{}: does the ranking by {} survive ±{percent:.0} %?",
+        terminal.bold(&base.scenario.title),
+        sensitivity.metric
+    ));
+    let mut shown = table::plain(terminal.width);
+    shown.set_header(["constant", "best", "pairs in the same order", "now ties", "reversed"]);
+    let mut reversed = 0;
+    for outcome in outcomes {
+        let Survival { told_apart, kept, tied, reversed: pairs } =
+            survival(&base.summaries, &outcome.summaries, &sensitivity.metric);
+        let stands = compare(&outcome.summaries, &sensitivity.metric);
+        let best = stands.iter().position(|stands| *stands == Some(Comparison::Best));
+        let list = pairs.iter().map(|pair| format!("{} beats {}", pair.is_better, pair.was_better));
+        reversed += pairs.len();
+        shown.add_row([
+            if outcome.place.is_empty() { "as written".to_owned() } else { outcome.point.to_owned() },
+            best.map_or("–", |i| outcome.summaries[i].label.as_str()).to_owned(),
+            format!("{kept} of {told_apart}"),
+            tied.to_string(),
+            list.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    say(shown);
+    say(match reversed {
+        0 => "The ranking survives: no pair that the scenario tells apart changes places.".to_owned(),
+        1 => "The ranking does not survive: one pair changes places.".to_owned(),
+        n => format!("The ranking does not survive: pairs change places {n} times."),
+    });
+}

@@ -1,0 +1,64 @@
+//! `evenkeel trace`: a stretch of a trace as a Chrome trace, which Perfetto opens.
+
+use std::path::PathBuf;
+
+use flate2::read::MultiGzDecoder;
+
+use super::{Failure, output, say};
+use crate::report::trace::{Line, Window, chrome, read};
+use crate::units::Nanos;
+
+/// What to show.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel run mine.toml --strategies p2c --replications 1 --trace
+  evenkeel trace results/mine/trace/base.p2c.0.csv.gz --request 4711 --output life.json
+  evenkeel trace results/mine/trace/base.p2c.0.csv.gz --from 20s --to 20.5s --output burst.json
+
+Open the output at ui.perfetto.dev, or in a browser's chrome://tracing.")]
+pub struct Args {
+    /// A trace that `evenkeel run --trace` wrote
+    file: PathBuf,
+    /// The life of one request
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["from", "to"], required_unless_present = "from")]
+    request: Option<u64>,
+    /// Everything from this time of the run on
+    #[arg(long, value_name = "TIME", requires = "to")]
+    from: Option<Nanos>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME", requires = "from")]
+    to: Option<Nanos>,
+    /// Where to write; standard output unless given
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+}
+
+pub fn trace(args: &Args) -> Result<(), Failure> {
+    let shown = args.file.display();
+    let file =
+        std::fs::File::open(&args.file).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
+    let lines: Vec<Line> = if args.file.extension().is_some_and(|extension| extension == "gz") {
+        read(MultiGzDecoder::new(file)).collect::<Result<_, _>>()
+    } else {
+        read(file).collect::<Result<_, _>>()
+    }
+    .map_err(|error| {
+        Failure::Usage(format!("{shown} is not a trace: {error}\n  help: traces are written by `evenkeel run --trace`"))
+    })?;
+    let window = match (args.request, args.from, args.to) {
+        (Some(request), ..) => Window::Request(request),
+        (None, Some(from), Some(to)) if to > from => Window::Span(from.0, to.0),
+        _ => return Err(Failure::Usage("--to must be later than --from".to_owned())),
+    };
+    let Some(json) = chrome(&lines, window) else {
+        let last = lines.iter().map(|line| line.arrived_ns).max().unwrap_or(0);
+        let help = format!("it holds {} lines, up to {}", lines.len(), Nanos(last));
+        return Err(Failure::Usage(format!("there is nothing of the kind in {shown}\n  help: {help}")));
+    };
+    match &args.output {
+        Some(path) => output::write_whole(path, json.as_bytes())?,
+        None => say(json),
+    }
+    Ok(())
+}

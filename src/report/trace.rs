@@ -1,0 +1,306 @@
+//! Every request of a run, a line each, as CSV; and from that file one stretch of time as a Chrome trace, which Perfetto
+//! (ui.perfetto.dev) opens: what each request waited for, and what each server was doing meanwhile.
+
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sim::model::Model;
+use crate::sim::observer::{Arrival, Decision, Observer, Step};
+use crate::sim::record::{ENDS, End};
+use crate::units::Nanos;
+
+/// A line of a trace: a request, or a call that a server made to its second tier on behalf of one. Times are nanoseconds
+/// since the run began and empty for what did not happen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Number of the request. (In a closed loop: client × 2³² + how many it had sent.)
+    pub request: u64,
+    /// 0 for a request, 1 for a call to a second tier.
+    pub tier: u8,
+    /// Attempts up to here, this one included.
+    pub attempt: u32,
+    /// Whether it counts in the results.
+    pub measured: bool,
+    /// Address of the client.
+    pub client: String,
+    /// What it asked for.
+    pub path: String,
+    /// By what caches and hashes know it, 16 hexadecimal digits.
+    pub key: String,
+    /// The balancer, from 1.
+    pub balancer: u32,
+    /// The pool it was sent to; empty if to none.
+    pub pool: String,
+    /// The server.
+    pub server: String,
+    /// Work at speed 1, nothing cached.
+    pub demand_ns: u64,
+    /// It was sent by the client, or the call was made.
+    pub arrived_ns: u64,
+    /// The selector chose.
+    pub picked_ns: Option<u64>,
+    /// It came to the server.
+    pub entered_ns: Option<u64>,
+    /// Service began.
+    pub started_ns: Option<u64>,
+    /// It left the server.
+    pub left_ns: Option<u64>,
+    /// The answer was back at the balancer, or at the caller.
+    pub returned_ns: Option<u64>,
+    /// Its end for the client: the answer, the time-out, the error; of an unfinished one the end of the run. Empty for
+    /// calls, whose end is their return.
+    pub ended_ns: Option<u64>,
+    /// How it ended: `ok`, `error`, `rejected`, `no_server`, `reset`, `timed_out`, `unreachable`, `unfinished`.
+    pub outcome: String,
+    /// Whether the server's cache had the answer; empty where there is no cache or it was not asked.
+    pub hit: Option<bool>,
+}
+
+/// The word for an end.
+fn word(end: End) -> &'static str {
+    ENDS[end as usize].1
+}
+
+/// Writes a line for each request as soon as nothing of it is left.
+pub struct Tracer<W: Write> {
+    writer: csv::Writer<W>,
+    /// (pool, server) by the numbering over all pools.
+    servers: Vec<(String, String)>,
+    /// By the engine's place; `None` where nobody is.
+    lines: Vec<Option<Line>>,
+    error: Option<csv::Error>,
+}
+
+impl<W: Write> Tracer<W> {
+    /// Writes to `to`.
+    pub fn new(model: &Model, to: W) -> csv::Result<Tracer<W>> {
+        let names = |pool: &crate::sim::model::Pool| {
+            pool.servers.iter().map(|server| (pool.name.clone(), server.name.clone())).collect::<Vec<_>>()
+        };
+        Ok(Tracer {
+            writer: csv::Writer::from_writer(to),
+            servers: model.pools.iter().flat_map(names).collect(),
+            lines: Vec::new(),
+            error: None,
+        })
+    }
+
+    /// What was written to; an error if any line could not be.
+    pub fn finish(self) -> io::Result<W> {
+        match self.error {
+            Some(error) => Err(error.into()),
+            None => self.writer.into_inner().map_err(csv::IntoInnerError::into_error),
+        }
+    }
+
+    fn line(&mut self, job: u32) -> Option<&mut Line> {
+        self.lines.get_mut(job as usize)?.as_mut()
+    }
+
+    fn write(&mut self, job: u32) {
+        let Some(line) = self.lines.get_mut(job as usize).and_then(Option::take) else { return };
+        if self.error.is_none() {
+            self.error = self.writer.serialize(line).err();
+        }
+    }
+}
+
+impl<W: Write> Observer for Tracer<W> {
+    fn arrived(&mut self, job: u32, arrival: &Arrival<'_>) {
+        let job = job as usize;
+        if self.lines.len() <= job {
+            self.lines.resize(job + 1, None);
+        }
+        self.lines[job] = Some(Line {
+            request: arrival.id,
+            tier: u8::from(arrival.parent.is_some()),
+            attempt: 1,
+            measured: arrival.measured,
+            client: arrival.client.to_string(),
+            path: arrival.path.to_owned(),
+            key: format!("{:016x}", arrival.key),
+            balancer: arrival.balancer + 1,
+            demand_ns: arrival.demand.0,
+            arrived_ns: arrival.at.0,
+            ..Line::default()
+        });
+    }
+
+    fn deciding(&mut self, _decision: &Decision<'_>) {}
+
+    fn decided(&mut self, job: u32, server: Option<u32>, now: Nanos) {
+        let names = server.map(|server| self.servers[server as usize].clone());
+        if let (Some(line), Some((pool, server))) = (self.line(job), names) {
+            (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0));
+        }
+    }
+
+    fn step(&mut self, job: u32, step: Step, now: Nanos) {
+        let Some(line) = self.line(job) else { return };
+        let now = Some(now.0);
+        match step {
+            Step::Entered => line.entered_ns = now,
+            Step::Started(hit) => (line.started_ns, line.hit) = (now, hit),
+            Step::Left => line.left_ns = now,
+            Step::Returned(end) => {
+                line.returned_ns = now;
+                if line.tier > 0 {
+                    line.outcome = word(end).to_owned();
+                }
+            }
+            Step::Ended(end) => (line.ended_ns, line.outcome) = (now, word(end).to_owned()),
+            Step::Released => self.write(job),
+        }
+    }
+
+    fn closed(&mut self, now: Nanos) {
+        for job in 0..self.lines.len() as u32 {
+            if let Some(line) = self.line(job)
+                && line.outcome.is_empty()
+            {
+                line.outcome = "unfinished".to_owned();
+                line.ended_ns = (line.tier == 0).then_some(now.0);
+            }
+            self.write(job);
+        }
+    }
+}
+
+/// Reads a trace.
+pub fn read(from: impl Read) -> impl Iterator<Item = csv::Result<Line>> {
+    csv::Reader::from_reader(from).into_deserialize()
+}
+
+/// What a Chrome trace is to show.
+#[derive(Clone, Copy, Debug)]
+pub enum Window {
+    /// One request, with the calls made for it, and what its servers did meanwhile.
+    Request(u64),
+    /// Everything that was there between two times, nanoseconds.
+    Span(u64, u64),
+}
+
+/// One event of the trace format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+#[derive(Serialize)]
+struct TraceEvent<'a> {
+    name: &'a str,
+    ph: &'static str,
+    pid: u64,
+    tid: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
+    args: serde_json::Value,
+}
+
+/// Lines as a Chrome trace (JSON). The first process holds a thread per request, with what it waited for; each pool is a
+/// process of its own with a thread per slot of each server. `None` if nothing of the kind is in the trace.
+pub fn chrome(lines: &[Line], window: Window) -> Option<String> {
+    let (from, to) = match window {
+        Window::Span(from, to) => (from, to),
+        Window::Request(wanted) => {
+            let of = || lines.iter().filter(|line| line.request == wanted);
+            let from = of().map(|line| line.arrived_ns).min()?;
+            (from, of().filter_map(last).max()?.max(from + 1))
+        }
+    };
+    let there = |line: &&Line| line.arrived_ns < to && last(line).is_none_or(|end| end >= from);
+    let wanted = |line: &&Line| match window {
+        Window::Request(wanted) => line.request == wanted,
+        Window::Span(..) => true,
+    };
+    let mut events = Vec::new();
+    let mut shown = lines.iter().filter(there).filter(wanted).peekable();
+    shown.peek()?;
+    events.push(name_event("process_name", 1, 0, "requests"));
+    for (row, line) in shown.enumerate() {
+        request_events(line, row as u64 + 1, &mut events);
+    }
+    server_events(&lines.iter().filter(there).collect::<Vec<_>>(), &mut events);
+    serde_json::to_string(&serde_json::json!({ "displayTimeUnit": "ms", "traceEvents": events })).ok()
+}
+
+/// The last thing that is known of a line.
+fn last(line: &Line) -> Option<u64> {
+    [line.picked_ns, line.entered_ns, line.started_ns, line.left_ns, line.returned_ns, line.ended_ns]
+        .into_iter()
+        .flatten()
+        .max()
+}
+
+fn name_event<'a>(what: &'a str, pid: u64, tid: u64, name: &str) -> TraceEvent<'a> {
+    TraceEvent { name: what, ph: "M", pid, tid, ts: None, dur: None, args: serde_json::json!({ "name": name }) }
+}
+
+fn slice<'a>(name: &'a str, pid: u64, tid: u64, from: u64, to: u64, args: serde_json::Value) -> TraceEvent<'a> {
+    let microseconds = |ns: u64| ns as f64 / 1e3;
+    TraceEvent { name, ph: "X", pid, tid, ts: Some(microseconds(from)), dur: Some(microseconds(to - from)), args }
+}
+
+/// The life of one request: the whole, and in it each thing it waited for.
+fn request_events(line: &Line, tid: u64, events: &mut Vec<TraceEvent<'_>>) {
+    let what = if line.tier == 0 { "request" } else { "call" };
+    events.push(name_event("thread_name", 1, tid, &format!("{what} {} {}", line.request, line.path)));
+    let end = last(line).unwrap_or(line.arrived_ns);
+    let args = serde_json::json!({
+        "client": line.client, "path": line.path, "key": line.key, "server": format!("{}/{}", line.pool, line.server),
+        "outcome": line.outcome, "hit": line.hit, "demand_ns": line.demand_ns, "measured": line.measured,
+    });
+    events.push(slice(if line.tier == 0 { "request" } else { "call" }, 1, tid, line.arrived_ns, end, args));
+    let steps = [
+        ("to the balancer", Some(line.arrived_ns), line.picked_ns),
+        ("to the server", line.picked_ns, line.entered_ns),
+        ("in the queue", line.entered_ns, line.started_ns.or(line.left_ns)),
+        ("in service", line.started_ns, line.left_ns),
+        ("back to the balancer", line.left_ns, line.returned_ns),
+        ("back to the client", line.returned_ns, line.ended_ns),
+    ];
+    for (name, from, to) in steps {
+        // A client that gave up ended before its answer came back; then there is no way back to show.
+        if let (Some(from), Some(to)) = (from, to)
+            && to > from
+        {
+            events.push(slice(name, 1, tid, from, to, serde_json::json!({})));
+        }
+    }
+}
+
+/// What servers did: a thread for each slot, since slices of a thread must not overlap.
+fn server_events(lines: &[&Line], events: &mut Vec<TraceEvent<'_>>) {
+    let mut served: Vec<(&str, &str, u64, u64, u64)> = lines
+        .iter()
+        .filter_map(|l| Some((l.pool.as_str(), l.server.as_str(), l.started_ns?, l.left_ns?, l.request)))
+        .collect();
+    served.sort_unstable();
+    let mut pools: Vec<&str> = served.iter().map(|s| s.0).collect();
+    pools.dedup();
+    let mut tid = 0;
+    for (i, pool) in pools.into_iter().enumerate() {
+        let pid = i as u64 + 2;
+        events.push(name_event("process_name", pid, 0, &format!("pool {pool}")));
+        for of_server in served.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|chunk| chunk[0].0 == pool) {
+            // (thread, free from): the first slot that is free takes the next request.
+            let mut slots: Vec<(u64, u64)> = Vec::new();
+            for &(_, server, from, to, request) in of_server {
+                let slot = match slots.iter().position(|&(_, free)| free <= from) {
+                    Some(slot) => slot,
+                    None => {
+                        tid += 1;
+                        slots.push((tid, 0));
+                        let name = if slots.len() == 1 {
+                            server.to_owned()
+                        } else {
+                            format!("{server}, slot {}", slots.len())
+                        };
+                        events.push(name_event("thread_name", pid, tid, &name));
+                        slots.len() - 1
+                    }
+                };
+                slots[slot].1 = to;
+                events.push(slice("serves", pid, slots[slot].0, from, to, serde_json::json!({ "request": request })));
+            }
+        }
+    }
+}
