@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod compare;
 mod explain;
 mod import;
 mod inputs;
@@ -42,11 +43,12 @@ Examples:
   evenkeel run scenarios/slow-server.toml --strategies p2c,least_request
   evenkeel explain p2c                    what a strategy does, whose variant it is, when it fails
   evenkeel check scenarios                verify what the scenarios say must hold
+  evenkeel compare before after           what a change made worse or better, with intervals
   evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
 
 Exit codes:
   0    done
-  1    the answer is no: a check failed
+  1    the answer is no: a check failed, or a comparison found something worse
   2    usage or configuration: the message says where and what to do
   3    the tool or the disk failed
   130  interrupted; what was finished is on disk";
@@ -81,6 +83,8 @@ enum Verb {
     Merge(merge::Args),
     /// Show a stretch of a run's trace, or one request's life, in Perfetto
     Trace(trace::Args),
+    /// Compare two folders of results; exit 1 when something got worse than is tolerated
+    Compare(compare::Args),
     /// List the strategies
     List(list::Args),
     /// Explain a strategy: idea, formula, parameters, source, when it fails
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
         Verb::Sweep(args) => sweep::sweep(&args, terminal),
         Verb::Merge(args) => merge::merge(&args, terminal),
         Verb::Trace(args) => trace::trace(&args),
+        Verb::Compare(args) => compare::compare(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args),

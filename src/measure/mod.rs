@@ -1,10 +1,12 @@
-//! From runs to results: a statistic per replication, intervals over replications, paired comparison between strategies,
-//! and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a distribution over
-//! all replications is shown, histograms are merged.
+//! From runs to results: a statistic per replication, intervals over replications, paired comparison between strategies and
+//! between versions, and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a
+//! distribution over all replications is shown, histograms are merged.
 
+pub mod change;
 pub mod fingerprint;
 pub mod interval;
 mod metrics;
+pub mod results;
 pub mod sensitivity;
 mod standing;
 mod summary;
@@ -13,6 +15,6 @@ mod verdict;
 pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
-pub use standing::{Comparison, compare, difference, regret};
+pub use standing::{Comparison, ENOUGH, compare, difference, regret};
 pub use summary::{SeriesPoint, ServerRow, Summary, Tally, summarise};
 pub use verdict::{Judgement, Verdict};

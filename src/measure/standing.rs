@@ -21,8 +21,8 @@ pub enum Comparison {
     Overloaded,
 }
 
-/// With fewer replications than this nothing is called better or worse: the corrected intervals would be as wide as a barn.
-const ENOUGH: usize = 5;
+/// With fewer pairs of replications than this nothing is called better or worse: the corrected intervals would be as wide as a barn.
+pub const ENOUGH: usize = 5;
 
 /// A strategy that fails this share of requests more than another is not compared with it by latency.
 const MORE_FAILURES: f64 = 0.001;

@@ -1,5 +1,6 @@
 //! What people read: terminal tables, CSV, charts, traces, the manifest. Reads results and never runs anything.
 
+pub mod changes;
 pub mod charts;
 pub mod files;
 pub mod table;

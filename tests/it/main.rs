@@ -1,6 +1,7 @@
 //! One integration binary: each module is a kind of promise.
 
 mod cli;
+mod compare;
 mod conformance;
 mod determinism;
 mod fingerprints;

@@ -143,7 +143,7 @@ fn the_readme_has_no_gaps() {
 #[test]
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for verb in ["run", "check", "list", "explain", "import", "bench"] {
+    for verb in ["run", "check", "compare", "list", "explain", "import", "bench"] {
         assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
     }
     for row in evenkeel::select::catalog::CATALOGUE {

@@ -1,0 +1,247 @@
+//! `evenkeel compare`: two folders of results, before and after; what got worse, what got better, and how sure that is.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Terminal, output, say};
+use crate::config::diagnostic::did_you_mean;
+use crate::measure::ENOUGH;
+use crate::measure::change::{self, Changes, Question, Tolerance};
+use crate::measure::results::{Manifest, Results, differences};
+use crate::report::changes::{Compared, json, junit, markdown, table};
+use crate::units::Ratio;
+
+/// What to compare, how strictly, and where to tell.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel run scenarios --out before          then change something, and
+  evenkeel run scenarios --out after
+  evenkeel compare before after                what got worse or better
+  evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
+  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml
+  evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
+  evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
+
+Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
+cent shows that the means alone would drown in luck. Run both sides with the same --seed and at least
+five --replications: fewer are never judged. Something is called worse only if its whole interval lies
+beyond the tolerance; all intervals hold together with 95 %.
+
+Exits with 1 when something got worse than is tolerated, or is missing in NEW.")]
+pub struct Args {
+    /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
+    old: PathBuf,
+    /// Results after
+    new: PathBuf,
+    /// Measures to compare, separated by commas (columns of replications.csv, or `failed`)
+    #[arg(long, value_delimiter = ',', value_name = "A,B", default_values = change::DEFAULT_METRICS)]
+    metrics: Vec<String>,
+    /// How much worse is no matter, relative to before. Latencies are recorded to a tenth of a per cent, so less than
+    /// that means little
+    #[arg(long, value_parser = tolerance, default_value = "1%")]
+    tolerance: Ratio,
+    /// The same for shares and for fairness (failed requests, cache hits, Jain's index): percentage points
+    #[arg(long, value_parser = tolerance, default_value = "0.1%", value_name = "POINTS")]
+    tolerance_share: Ratio,
+    /// Compare a strategy with one of another label; may be given several times
+    #[arg(long, value_name = "OLD=NEW")]
+    pair: Vec<String>,
+    /// What OLD has and NEW has not is no reason to fail
+    #[arg(long)]
+    allow_missing: bool,
+    /// Show every comparison, not only what is worse, better, missing or new
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object and no tables
+    #[arg(long)]
+    json: bool,
+    /// Also write the JSON object to a file; `-` is standard output in place of the tables
+    #[arg(long, value_name = "FILE")]
+    export_json: Option<PathBuf>,
+    /// Also write Markdown, for a comment on a pull request; `-` as above
+    #[arg(long, value_name = "FILE")]
+    export_markdown: Option<PathBuf>,
+    /// Also write JUnit's XML, for a build server; `-` as above
+    #[arg(long, value_name = "FILE")]
+    export_junit: Option<PathBuf>,
+}
+
+fn tolerance(text: &str) -> Result<Ratio, String> {
+    let ratio: Ratio = text.parse()?;
+    if ratio.0 < 1.0 { Ok(ratio) } else { Err(format!("`{text}` is all there is: one per cent is \"1%\" or 0.01")) }
+}
+
+pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    one_standard_output(args)?;
+    let mut remarks = Vec::new();
+    let (old, mut new) = (read(&args.old, &mut remarks)?, read(&args.new, &mut remarks)?);
+    same_names(args, &old, &mut new, &mut remarks);
+    let matched: Vec<(&Results, &Results)> = old
+        .iter()
+        .filter_map(|old| Some((old, new.iter().find(|new| new.manifest.scenario == old.manifest.scenario)?)))
+        .collect();
+    if matched.is_empty() {
+        let names = |all: &[Results]| all.iter().map(|r| r.manifest.scenario.as_str()).collect::<Vec<_>>().join(", ");
+        let message = "the two have no scenario in common";
+        return Err(Failure::Usage(format!("{message}\n  OLD has: {}\n  NEW has: {}", names(&old), names(&new))));
+    }
+    known_metrics(&args.metrics, &old, &new)?;
+    let pairs = pairs(&args.pair, &old, &new)?;
+    let mut seen = BTreeSet::new();
+    let metrics: Vec<String> = args.metrics.iter().filter(|metric| seen.insert(*metric)).cloned().collect();
+    let tolerance = Tolerance { relative: args.tolerance.0, share: args.tolerance_share.0 };
+    let changes = change::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
+    if changes.all.is_empty() {
+        return Err(Failure::Usage(
+            "there is nothing to compare: no strategy has a value of these measures".to_owned(),
+        ));
+    }
+    let differences = differences(&matched);
+    let compared = Compared {
+        old: args.old.display().to_string(),
+        new: args.new.display().to_string(),
+        changes: &changes,
+        differences: &differences,
+        remarks: &remarks,
+        allow_missing: args.allow_missing,
+    };
+    tell(args, &compared, &changes, terminal)?;
+    if compared.failed() { Err(Failure::No) } else { Ok(()) }
+}
+
+/// Two things cannot both be all that is on standard output.
+fn one_standard_output(args: &Args) -> Result<(), Failure> {
+    let exports = [&args.export_json, &args.export_markdown, &args.export_junit];
+    let dashes = exports.into_iter().flatten().filter(|path| path.as_path() == Path::new("-")).count();
+    if dashes + usize::from(args.json) > 1 {
+        let message = "only one thing can go to standard output";
+        return Err(Failure::Usage(format!("{message}\n  help: give the others the name of a file")));
+    }
+    Ok(())
+}
+
+/// Files first, so that they are there whatever becomes of standard output.
+fn tell(args: &Args, compared: &Compared<'_>, changes: &Changes, terminal: Terminal) -> Result<(), Failure> {
+    let json = || serde_json::to_string_pretty(&json::render(compared)).map_err(anyhow::Error::from);
+    let mut shown = args.json.then(&json).transpose()?;
+    let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
+        match path {
+            Some(path) if path.as_path() == Path::new("-") => shown = Some(content()?),
+            Some(path) => output::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
+            None => {}
+        }
+        Ok(())
+    };
+    export(&args.export_json, &json)?;
+    export(&args.export_markdown, &|| Ok(markdown::render(compared)))?;
+    export(&args.export_junit, &|| Ok(String::from_utf8(junit::render(compared)?)?))?;
+    match shown {
+        Some(text) => say(text.trim_end()),
+        None => say(table::render(compared, args.all, terminal.out, terminal.width)),
+    }
+    if changes.comparisons == 0 && changes.count(change::Verdict::TooFew) > 0 {
+        let least = ENOUGH;
+        eprintln!("warning: nothing was judged: run both sides with --replications {least} or more, and the same seed");
+    }
+    Ok(())
+}
+
+/// The results in a folder: of one scenario, or a folder for each. What was not finished is told of and left out.
+fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failure> {
+    let shown = folder.display();
+    let help = "give a folder that `evenkeel run --out FOLDER` wrote";
+    if !folder.exists() {
+        return Err(Failure::Usage(format!("there is no folder `{shown}`\n  help: {help}")));
+    }
+    if !folder.is_dir() {
+        return Err(Failure::Usage(format!("`{shown}` is a file, not a folder of results\n  help: {help}")));
+    }
+    if folder.join("manifest.json").exists() {
+        return Ok(vec![read_one(folder)?]);
+    }
+    let entries = std::fs::read_dir(folder).map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.sort();
+    let mut found: Vec<Results> = Vec::new();
+    for folder in folders {
+        if folder.join("manifest.json").exists() {
+            found.push(read_one(&folder)?);
+        } else if folder.join("metrics.csv").exists() {
+            remarks.push(format!("{} has no manifest: its run was not finished, it is left out", folder.display()));
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::Usage(format!("there are no results in `{shown}`\n  help: {help}")));
+    }
+    let mut names = BTreeSet::new();
+    match found.iter().find(|results| !names.insert(&results.manifest.scenario)) {
+        Some(twice) => {
+            let name = &twice.manifest.scenario;
+            Err(Failure::Usage(format!("`{shown}` has two folders with results of the scenario `{name}`")))
+        }
+        None => Ok(found),
+    }
+}
+
+fn read_one(folder: &Path) -> Result<Results, Failure> {
+    let bytes = |file: &Path| {
+        std::fs::read(file).map_err(|error| Failure::Usage(format!("`{}` cannot be read: {error}", file.display())))
+    };
+    let path = folder.join("manifest.json");
+    let manifest: Manifest = serde_json::from_slice(&bytes(&path)?)
+        .map_err(|error| Failure::Usage(format!("{}:{}: {error}", path.display(), error.line())))?;
+    if manifest.scenario.is_empty() {
+        return Err(Failure::Usage(format!("{}: this manifest names no scenario", path.display())));
+    }
+    let path = folder.join("replications.csv");
+    if !path.exists() {
+        let version = &manifest.version;
+        return Err(Failure::Usage(format!(
+            "`{}` has no replications.csv: it is of a version that did not keep single runs ({version})\n  help: run the \
+             scenario again with this one",
+            folder.display()
+        )));
+    }
+    Results::parse(manifest, &bytes(&path)?).map_err(|error| Failure::Usage(format!("{}:{error}", path.display())))
+}
+
+/// Two folders of one scenario each are to be compared, whatever the scenarios are called.
+fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut Vec<String>) {
+    let one = |path: &Path| path.join("manifest.json").exists();
+    if let ([old], [new]) = (old, new)
+        && one(&args.old)
+        && one(&args.new)
+        && old.manifest.scenario != new.manifest.scenario
+    {
+        let (was, is) = (&old.manifest.scenario, &new.manifest.scenario);
+        remarks.push(format!("the scenario {was} is compared with {is}: both folders are of one scenario each"));
+        new.manifest.scenario.clone_from(was);
+    }
+}
+
+/// A measure that no scenario has is a slip of the pen; the default ones need not be there.
+fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result<(), Failure> {
+    let known: BTreeSet<String> = old.iter().chain(new).flat_map(Results::known).collect();
+    let default = |metric: &str| change::DEFAULT_METRICS.contains(&metric);
+    match metrics.iter().find(|metric| !known.contains(*metric) && !default(metric)) {
+        None => Ok(()),
+        Some(metric) => {
+            let help = did_you_mean(metric, known.iter().map(String::as_str));
+            Err(Failure::Usage(format!("there is no measure `{metric}` in these results\n  help: {help}")))
+        }
+    }
+}
+
+/// `--pair`, split into labels.
+fn pairs(texts: &[String], old: &[Results], new: &[Results]) -> Result<Vec<(String, String)>, Failure> {
+    fn labels(all: &[Results]) -> BTreeSet<&str> {
+        all.iter().flat_map(|results| results.rows.iter().map(|row| row.strategy.as_str())).collect()
+    }
+    let (old, new) = (labels(old), labels(new));
+    let split = |text: &String| match change::split_pair(text, &old, &new) {
+        Ok((a, b)) => Ok((a.to_owned(), b.to_owned())),
+        Err(why) => Err(Failure::Usage(format!("--pair `{text}`: {why}"))),
+    };
+    texts.iter().map(split).collect()
+}

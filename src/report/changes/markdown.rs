@@ -1,0 +1,138 @@
+//! Changes as a comment on a pull request: the verdict, what is behind it, and the rest folded away.
+
+use super::{Compared, Line, groups, lines, place};
+use crate::measure::change::{Change, Verdict};
+
+/// Forges refuse comments that are longer than 65 536 characters; tables end before that, and say so.
+const ROOM: usize = 60_000;
+
+/// The comment.
+pub fn render(compared: &Compared<'_>) -> String {
+    let mut text = format!("### {}\n\n{}.\n", compared.headline(), compared.counts());
+    text += &format!("Before: {}. After: {}.\n", code(&compared.old), code(&compared.new));
+    for note in compared.notes() {
+        text += &format!("* {}\n", escape(&note));
+    }
+    let (first, rest): (Vec<&Change>, Vec<&Change>) =
+        compared.changes.all.iter().partition(|change| matches!(change.verdict, Verdict::Worse | Verdict::Missing));
+    let (better, rest): (Vec<&Change>, Vec<&Change>) =
+        rest.into_iter().partition(|change| change.verdict == Verdict::Better);
+    let folded = rest.len();
+    let rest: Vec<&Change> = rest.into_iter().filter(|change| change.verdict != Verdict::Identical).collect();
+    let how = format!("\nHow to read this: {}\n", escape(&compared.reading().join(" ")));
+    // What must be said whatever the tables leave: the explanation, and the tags around what is folded.
+    let mut room = ROOM.saturating_sub(text.len() + how.len() + 1000);
+    for changes in [&first, &better] {
+        text += &table(changes, &mut room);
+    }
+    if folded > 0 {
+        text += &format!("\n<details>\n<summary>The other {folded}</summary>\n");
+        text += &identical(compared, &mut room);
+        text += &table(&rest, &mut room);
+        text += "\n</details>\n";
+    }
+    text + &how
+}
+
+/// A table of changes, as long as there is room.
+fn table(changes: &[&Change], room: &mut usize) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n| scenario | strategy | measure | before | after | change | verdict | runs |\n".to_owned();
+    text += "|---|---|---|--:|--:|--:|---|---|\n";
+    let rows: Vec<String> = groups(changes.iter().copied())
+        .into_iter()
+        .flat_map(|(key, changes)| lines(&changes).into_iter().map(move |line| row(&place(key), &line)))
+        .collect();
+    let mut left = rows.len();
+    for row in rows {
+        if row.len() > *room {
+            break;
+        }
+        *room -= row.len();
+        left -= 1;
+        text += &row;
+    }
+    if left > 0 {
+        text += &format!("\n… and {left} more, for which a comment has no room.\n");
+    }
+    text
+}
+
+fn row(place: &str, line: &Line) -> String {
+    let verdict = match line.verdict {
+        Verdict::Worse | Verdict::Missing => format!("**{}**", line.words),
+        _ => line.words.to_owned(),
+    };
+    let cells = [place, &line.strategy, &line.metric, &line.before, &line.after, &line.change].map(escape);
+    format!("| {} | {verdict} | {} |\n", cells.join(" | "), escape(&line.runs))
+}
+
+/// What is identical, by scenario: strategies of which everything is, and the measures of which it is of the others.
+fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
+    let mut text = String::new();
+    for (key, changes) in groups(compared.changes.all.iter()) {
+        let names: Vec<String> = changes
+            .chunk_by(|a, b| a.strategy == b.strategy)
+            .filter_map(|all| {
+                let same = all.iter().filter(|change| change.verdict == Verdict::Identical);
+                let metrics: Vec<&str> = same.map(|change| change.metric.as_str()).collect();
+                let name = super::strategy(all[0]);
+                match metrics.len() {
+                    0 => None,
+                    n if n == all.len() => Some(name),
+                    _ => Some(format!("{name} ({})", metrics.join(", "))),
+                }
+            })
+            .collect();
+        if names.is_empty() {
+            continue;
+        }
+        let line = format!("* {}: {}\n", escape(&place(key)), escape(&names.join(", ")));
+        if line.len() > *room {
+            text += "* … and more, for which a comment has no room.\n";
+            break;
+        }
+        *room -= line.len();
+        text += &line;
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\nIdentical in every run, in all measures or in those named:\n\n{text}")
+    }
+}
+
+/// Text that must not be taken for markup; labels come from files.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '#' | '@' | '!' => out.extend(['\\', c]),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A path, in the type of code.
+fn code(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() || c == '`' { ' ' } else { c }).collect();
+    format!("`{text}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_no_markup() {
+        assert_eq!(escape("a|b<c>&`_"), "a\\|b&lt;c&gt;&amp;\\`\\_");
+        assert_eq!(code("a`b\n"), "`a b `");
+    }
+}

@@ -1,0 +1,376 @@
+//! What changed between two sets of results, for people and for machines: a terminal table, Markdown for a pull request,
+//! JUnit for a build server, JSON for everything else.
+
+pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod table;
+
+use crate::measure::change::{Basis, Change, Changes, Unit, Verdict};
+use crate::measure::results::Difference;
+use crate::report::table::percent;
+use crate::units::human_seconds;
+
+/// A comparison and what a reader must know beside its numbers.
+pub struct Compared<'a> {
+    /// The folder of the old results, as the user named it.
+    pub old: String,
+    /// The folder of the new ones.
+    pub new: String,
+    /// What came of it.
+    pub changes: &'a Changes,
+    /// In what the two were made differently.
+    pub differences: &'a [Difference],
+    /// What else is to be said of the input.
+    pub remarks: &'a [String],
+    /// Whether what is missing is no matter.
+    pub allow_missing: bool,
+}
+
+impl Compared<'_> {
+    /// Whether this one makes the answer "no".
+    pub fn fails(&self, change: &Change) -> bool {
+        match change.verdict {
+            Verdict::Worse => true,
+            Verdict::Missing => !self.allow_missing,
+            _ => false,
+        }
+    }
+
+    /// Whether anything does.
+    pub fn failed(&self) -> bool {
+        self.changes.all.iter().any(|change| self.fails(change))
+    }
+
+    /// "2 of 44 comparisons got worse, 1 is missing", or that nothing did.
+    pub fn headline(&self) -> String {
+        let count = |verdict| self.changes.count(verdict);
+        let (worse, few, all) = (count(Verdict::Worse), count(Verdict::TooFew), self.changes.all.len());
+        let missing = if self.allow_missing { 0 } else { count(Verdict::Missing) };
+        let are = if missing == 1 { "is" } else { "are" };
+        match (worse, missing) {
+            (0, 0) if few > 0 && self.changes.comparisons == 0 => {
+                "Too few runs to tell whether anything got worse".to_owned()
+            }
+            (0, 0) if count(Verdict::Identical) == all => "Nothing has changed".to_owned(),
+            (0, 0) => "Nothing is shown to have got worse".to_owned(),
+            (0, missing) => format!("{missing} of {all} comparisons {are} missing"),
+            (worse, 0) => format!("{worse} of {all} comparisons got worse"),
+            (worse, missing) => format!("{worse} of {all} comparisons got worse, {missing} {are} missing"),
+        }
+    }
+
+    /// How many of each verdict: "2 worse, 1 better, 8 the same, 30 identical".
+    pub fn counts(&self) -> String {
+        let order = [
+            (Verdict::Worse, "worse"),
+            (Verdict::Missing, "missing"),
+            (Verdict::Better, "better"),
+            (Verdict::New, "new"),
+            (Verdict::Unclear, "unclear"),
+            (Verdict::TooFew, "with too few runs"),
+            (Verdict::Same, "the same within the tolerance"),
+            (Verdict::Identical, "identical"),
+            (Verdict::Reported, "not judged"),
+        ];
+        let parts = order.into_iter().map(|(verdict, word)| (self.changes.count(verdict), word));
+        parts.filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Everything in which the two sides were made differently, a sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.remarks.to_vec();
+        let every = scenarios(self.changes.all.iter()).len();
+        let mut texts: Vec<&str> = Vec::new();
+        for difference in self.differences {
+            if difference.what == "scenario text" {
+                texts.extend(difference.scenarios.iter().map(String::as_str));
+                continue;
+            }
+            let place = match difference.scenarios.len() {
+                n if n >= every => String::new(),
+                _ => format!(" ({})", some(&difference.scenarios)),
+            };
+            notes.push(format!("{}: {} before, {} after{place}", difference.what, difference.old, difference.new));
+        }
+        if !texts.is_empty() {
+            notes.push(format!("the scenario itself differs: {}", some(&texts)));
+        }
+        for pairing in &self.changes.pairings {
+            let why = if pairing.asked { "as asked" } else { "the only ones of this name without a partner" };
+            notes.push(format!("{} is compared with {}: {why}", pairing.old, pairing.new));
+        }
+        notes
+    }
+
+    /// How the numbers came about, a sentence each.
+    pub fn reading(&self) -> Vec<String> {
+        let Changes { comparisons, level, tolerance, .. } = self.changes;
+        let mut lines = vec![
+            "Change is after minus before, in percent of before (pp: percentage points).".to_owned(),
+            match comparisons {
+                0 => "There are no intervals: nothing that could be judged has changed.".to_owned(),
+                1 => "The interval holds with 95 %.".to_owned(),
+                n => format!(
+                    "The intervals hold with 95 % all together, {n} comparisons: each is at {:.3} % (Bonferroni). \
+                     Strategies whose runs are the same to the last digit do not count.",
+                    level * 100.0
+                ),
+            },
+            format!(
+                "Worse: the whole interval lies beyond the tolerance of {} % (shares and fairness: {} pp). The same: inside \
+                 it. Unclear: these runs cannot tell; more replications would.",
+                trimmed(tolerance.relative * 100.0),
+                trimmed(tolerance.share * 100.0),
+            ),
+        ];
+        let uses = |basis| self.changes.all.iter().any(|change| change.basis == Some(basis));
+        if uses(Basis::SameRequests) {
+            lines.push(
+                "Pairs: runs that met the same requests before and after; Student's t of the differences.".into(),
+            );
+        }
+        if uses(Basis::SameSeeds) {
+            let why = "the scenario differs, or clients wait for answers";
+            lines.push(format!("By seed: pairs of one seed that met other requests ({why}); Student's t as well."));
+        }
+        if uses(Basis::Unpaired) {
+            lines.push("Unpaired: the seeds differ, so luck is not shared; Welch's t, wider intervals.".to_owned());
+        }
+        lines
+    }
+}
+
+/// The groups of a report, in its order: every scenario at every point.
+fn groups<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<((&'a str, &'a str), Vec<&'a Change>)> {
+    let mut groups: Vec<((&str, &str), Vec<&Change>)> = Vec::new();
+    for change in changes {
+        let key = (change.scenario.as_str(), change.point.as_str());
+        match groups.last_mut().filter(|(last, _)| *last == key) {
+            Some((_, members)) => members.push(change),
+            None => groups.push((key, vec![change])),
+        }
+    }
+    groups
+}
+
+/// A group's name.
+fn place((scenario, point): (&str, &str)) -> String {
+    if point == "base" { scenario.to_owned() } else { format!("{scenario}, {point}") }
+}
+
+fn scenarios<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = changes.map(|change| change.scenario.as_str()).collect();
+    names.dedup();
+    names
+}
+
+/// The first few of a list.
+fn some<T: AsRef<str>>(names: &[T]) -> String {
+    let shown: Vec<&str> = names.iter().take(5).map(AsRef::as_ref).collect();
+    let more = names.len() - shown.len();
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+/// A row of a table: a change, or all of a strategy's that came to the same.
+struct Line {
+    verdict: Verdict,
+    strategy: String,
+    metric: String,
+    before: String,
+    after: String,
+    change: String,
+    words: &'static str,
+    runs: String,
+}
+
+/// A row for each, but one for a strategy of which everything is missing or new.
+fn lines(changes: &[&Change]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for strategy in changes.chunk_by(|a, b| a.strategy == b.strategy && a.renamed == b.renamed) {
+        let first = strategy[0];
+        let gone = matches!(first.verdict, Verdict::Missing | Verdict::New) && (first.runs.0 == 0 || first.runs.1 == 0);
+        if gone && strategy.len() > 1 && strategy.iter().all(|c| c.verdict == first.verdict && c.basis.is_none()) {
+            let empty = String::new;
+            lines.push(Line {
+                verdict: first.verdict,
+                strategy: first.strategy.clone(),
+                metric: format!("all {} measures", strategy.len()),
+                before: empty(),
+                after: empty(),
+                change: empty(),
+                words: words(first),
+                runs: runs(first),
+            });
+        } else {
+            lines.extend(strategy.iter().map(|change| line(change)));
+        }
+    }
+    lines
+}
+
+fn line(change: &Change) -> Line {
+    Line {
+        verdict: change.verdict,
+        strategy: strategy(change),
+        metric: change.metric.clone(),
+        before: value(change.old, change.unit),
+        after: value(change.new, change.unit),
+        change: difference(change),
+        words: words(change),
+        runs: runs(change),
+    }
+}
+
+/// The label, or both where they differ.
+fn strategy(change: &Change) -> String {
+    match &change.renamed {
+        Some(new) => format!("{} → {new}", change.strategy),
+        None => change.strategy.clone(),
+    }
+}
+
+/// A verdict in words.
+pub fn words(change: &Change) -> &'static str {
+    match change.verdict {
+        Verdict::Worse => "worse",
+        Verdict::Missing => "missing",
+        Verdict::Better if change.flattered => "better, but more fail",
+        Verdict::Better => "better",
+        Verdict::New => "new",
+        Verdict::Unclear => "unclear",
+        Verdict::TooFew => "too few runs",
+        Verdict::Same => "the same",
+        Verdict::Identical => "identical",
+        Verdict::Reported => "not judged",
+    }
+}
+
+/// On how many runs it stands.
+fn runs(change: &Change) -> String {
+    let (old, new) = change.runs;
+    match change.basis {
+        Some(Basis::SameRequests) => format!("{old} pairs"),
+        Some(Basis::SameSeeds) => format!("{old} by seed"),
+        Some(Basis::Unpaired) => format!("{old} and {new}, unpaired"),
+        None if old > 0 && new > 0 => format!("{old}, now {new}"),
+        None => String::new(),
+    }
+}
+
+/// A mean in its unit.
+fn value(value: f64, unit: Unit) -> String {
+    match unit {
+        _ if !value.is_finite() => "–".to_owned(),
+        Unit::Seconds => human_seconds(value),
+        Unit::Rate => format!("{} /s", significant(value)),
+        Unit::Share => percent(value),
+        Unit::Index => format!("{value:.4}"),
+        Unit::Number => significant(value),
+    }
+}
+
+/// `+12.3 % [+10.1, +14.6]`: the difference and its interval, relative where there is something to relate it to.
+pub fn difference(change: &Change) -> String {
+    if !change.difference.is_finite() {
+        return String::new();
+    }
+    if change.verdict == Verdict::Identical {
+        return "0".to_owned();
+    }
+    let (scale, unit) = match change.unit {
+        Unit::Share => (100.0, " pp"),
+        Unit::Index => (1.0, ""),
+        Unit::Seconds if change.old == 0.0 => (1000.0, " ms"),
+        _ if change.old == 0.0 => (1.0, ""),
+        _ => (100.0 / change.old.abs(), " %"),
+    };
+    let [value, low, high] = [change.difference, change.low, change.high].map(|x| x * scale);
+    let largest = [value, low, high].into_iter().filter(|x| x.is_finite()).fold(0.0, |a: f64, x| a.max(x.abs()));
+    let digits = match largest {
+        x if x >= 99.95 => 0,
+        x if x >= 9.995 => 1,
+        x if x >= 0.9995 => 2,
+        x if x >= 0.09995 => 3,
+        _ => 4,
+    };
+    let signed = |x: f64| {
+        let text = format!("{x:+.digits$}");
+        // Nothing is neither above nor below.
+        if text.chars().any(|c| c.is_ascii_digit() && c != '0') { text } else { text[1..].to_owned() }
+    };
+    match low.is_finite() {
+        true => format!("{}{unit} [{}, {}]", signed(value), signed(low), signed(high)),
+        false => format!("{}{unit}", signed(value)),
+    }
+}
+
+/// Three significant digits, without an exponent where people need none.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        v if v >= 99.95 => format!("{value:.0}"),
+        v if v >= 9.995 => format!("{value:.1}"),
+        v if v >= 0.9995 => format!("{value:.2}"),
+        v if v >= 0.001 => format!("{value:.4}"),
+        _ => format!("{value:.2e}"),
+    }
+}
+
+/// A number without zeros at its end.
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::change::Direction;
+
+    fn change(unit: Unit, old: f64, difference: f64, half: f64) -> Change {
+        Change {
+            scenario: "s".into(),
+            point: "base".into(),
+            strategy: "p2c".into(),
+            renamed: None,
+            metric: "m".into(),
+            direction: Direction::Less,
+            unit,
+            basis: Some(Basis::SameRequests),
+            runs: (10, 10),
+            old,
+            new: old + difference,
+            difference,
+            low: difference - half,
+            high: difference + half,
+            tolerance: 0.0,
+            verdict: Verdict::Worse,
+            flattered: false,
+        }
+    }
+
+    #[test]
+    fn changes_in_words() {
+        for (unit, old, diff, half, text) in [
+            (Unit::Seconds, 0.1, 0.0123, 0.0022, "+12.3 % [+10.1, +14.5]"),
+            (Unit::Seconds, 0.1, -0.0005, 0.0005, "-0.500 % [-1.000, 0.000]"),
+            (Unit::Share, 0.001, 0.004, 0.001, "+0.400 pp [+0.300, +0.500]"),
+            (Unit::Index, 0.99, -0.02, f64::NAN, "-0.0200"),
+            (Unit::Seconds, 0.0, 0.004, 0.001, "+4.00 ms [+3.00, +5.00]"),
+            (Unit::Rate, 900.0, 1800.0, 0.0, "+200 % [+200, +200]"),
+        ] {
+            assert_eq!(difference(&change(unit, old, diff, half)), text);
+        }
+    }
+
+    #[test]
+    fn values_in_their_units() {
+        assert_eq!(value(0.0312, Unit::Seconds), "31.2 ms");
+        assert_eq!(value(0.0312, Unit::Share), "3.12 %");
+        assert_eq!(value(0.99876, Unit::Index), "0.9988");
+        assert_eq!(value(899.6, Unit::Rate), "900 /s");
+        assert_eq!(value(f64::NAN, Unit::Number), "–");
+        assert_eq!(trimmed(0.1), "0.1");
+    }
+}
