@@ -15,6 +15,9 @@
 //!
 //! `units, rng, math <- fleet <- select, policy <- config <- sim <- scenario <- measure <- report <- cmd`
 //!
+//! (`theory` stands beside this road: it imports `math` and nothing else, so that it cannot agree with the simulator by
+//! sharing its mistakes.)
+//!
 //! | room | what lives there |
 //! |---|---|
 //! | [`units`], [`rng`], [`math`] | quantities with units ([`units::Nanos`] cannot read a clock); the named, portable generators and their independent streams; the only exp/ln/pow |
@@ -24,6 +27,7 @@
 //! | [`config`] | the vocabulary of files: pools, servers, checks, laws of duration; diagnostics that point at line and column |
 //! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, faults, tiers |
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
+//! | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked; stands on [`math`] alone |
 //! | [`measure`] | replications, Student's intervals, paired comparison, fairness |
 //! | `report` | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
 //! | `cmd` | one file per verb; threads, files and clocks are here and nowhere below; errors become exit codes here |
@@ -105,6 +109,7 @@ pub mod rng;
 pub mod scenario;
 pub mod select;
 pub mod sim;
+pub mod theory;
 pub mod units;
 
 #[cfg(feature = "cli")]

@@ -31,3 +31,18 @@ pub fn cos(x: f64) -> f64 {
 pub fn sqrt(x: f64) -> f64 {
     libm::sqrt(x)
 }
+
+/// e to the `x`, less one; exact also where `x` is so small that `exp(x) - 1` has no digits left.
+pub fn exp_m1(x: f64) -> f64 {
+    libm::expm1(x)
+}
+
+/// Natural logarithm of one plus `x`; exact also near zero.
+pub fn ln_1p(x: f64) -> f64 {
+    libm::log1p(x)
+}
+
+/// Logarithm of the gamma function: of the factorial of `x - 1`.
+pub fn ln_gamma(x: f64) -> f64 {
+    libm::lgamma(x)
+}

@@ -7,6 +7,7 @@ mod determinism;
 mod fingerprints;
 mod golden;
 mod hostile;
+mod reference;
 mod support;
 mod theory;
 mod tidy;
