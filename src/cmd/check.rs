@@ -65,7 +65,8 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     // Picks are pinned at the scenario's own seed.
     let mut at_home = loaded.clone();
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &args.common.strategies));
-    let findings = pins::findings(&at_home, args.common.jobs())?;
+    let quiet = args.common.quiet || args.json;
+    let findings = pins::findings(&at_home, args.common.jobs(), quiet)?;
     if args.accept {
         for (finding, loaded) in findings.iter().zip(&loaded) {
             finding.accept(&loaded.path)?;
@@ -94,7 +95,6 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         keep_what_is_named(&mut loaded.scenario);
         studies.push(Study::new(loaded, &args.common.settings())?);
     }
-    let quiet = args.common.quiet || args.json;
     work::settle(&mut studies, args.common.jobs(), quiet)?;
     let options = Options { jobs: args.common.jobs(), quiet, ..Options::default() };
     work::work(&studies, &options, |_, outcomes, bar| {

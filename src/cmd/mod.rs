@@ -19,6 +19,7 @@ mod study;
 mod sweep;
 mod trace;
 mod tracing;
+mod validate;
 mod work;
 
 use std::io::IsTerminal;
@@ -85,6 +86,8 @@ enum Verb {
     Trace(trace::Args),
     /// Compare two folders of results; exit 1 when something got worse than is tolerated
     Compare(compare::Args),
+    /// Hold the simulator against queueing theory; exit 1 when they differ
+    Validate(validate::Args),
     /// List the strategies
     List(list::Args),
     /// Explain a strategy: idea, formula, parameters, source, when it fails
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Verb::Merge(args) => merge::merge(&args, terminal),
         Verb::Trace(args) => trace::trace(&args),
         Verb::Compare(args) => compare::compare(&args, terminal),
+        Verb::Validate(args) => validate::validate(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args),

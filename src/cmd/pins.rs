@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Loaded;
 use super::output::write_whole;
-use super::work::{stopped, threads};
+use super::work::{each, stopped};
 use super::{Failure, Terminal, say};
 use crate::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
 use crate::report::table;
@@ -70,16 +70,14 @@ fn places(scenario: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// Takes the fingerprints of every scenario anew and compares them with what is pinned beside it.
-pub fn findings(loaded: &[Loaded], jobs: usize) -> Result<Vec<Finding>, Failure> {
-    use rayon::prelude::*;
+pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Finding>, Failure> {
     let units: Vec<(usize, usize)> = loaded
         .iter()
         .enumerate()
         .flat_map(|(s, loaded)| (0..loaded.scenario.contestants.len()).map(move |c| (s, c)))
         .collect();
-    let taken: Option<Vec<Fingerprint>> = threads(jobs)?
-        .install(|| units.par_iter().map(|&(s, c)| fingerprint::take(&loaded[s].scenario, c, &stopped).ok()).collect());
-    let mut taken = taken.ok_or(Failure::Interrupted)?.into_iter();
+    let take = |&(s, c): &(usize, usize)| fingerprint::take(&loaded[s].scenario, c, &stopped);
+    let mut taken = each(&units, jobs, quiet, take)?.into_iter();
     let mut found = Vec::new();
     for loaded in loaded {
         let now: Vec<Fingerprint> = taken.by_ref().take(loaded.scenario.contestants.len()).collect();

@@ -17,6 +17,7 @@ use crate::measure::warmup::{self, Clock};
 use crate::measure::{Summary, Tally};
 use crate::report::{Outcome, Reached};
 use crate::scenario::Scenario;
+use crate::sim::Interrupted;
 use crate::sim::record::RunRecord;
 use crate::units::Nanos;
 
@@ -397,6 +398,29 @@ fn cut(pilot: &Scenario, contestant: usize) -> Option<(f64, f64)> {
     let settling: Vec<warmup::Settling> = tally.settling(pilot);
     let of = |clock: Clock| settling.iter().find(|s| s.clock == clock).map_or(0.0, |s| s.after.unwrap_or(half));
     Some((of(Clock::Latency), of(Clock::Cache)))
+}
+
+/// Runs `run` for each of `units` on all threads, with progress; what it gives is in their order.
+pub fn each<T: Sync, R: Send>(
+    units: &[T],
+    jobs: usize,
+    quiet: bool,
+    run: impl Fn(&T) -> Result<R, Interrupted> + Sync,
+) -> Result<Vec<R>, Failure> {
+    use rayon::prelude::*;
+    watch_for_interrupt();
+    let bar = progress(units.len() as u64, quiet, "runs");
+    let all: Option<Vec<R>> = threads(jobs)?.install(|| {
+        let run = |unit| {
+            let result = run(unit).ok().filter(|_| !stopped());
+            bar.inc(1);
+            result
+        };
+        // One at a time: they differ in size, and the last ones should not wait for each other.
+        units.par_iter().with_max_len(1).map(run).collect()
+    });
+    bar.finish_and_clear();
+    all.ok_or(Failure::Interrupted)
 }
 
 fn progress(units: u64, quiet: bool, what: &str) -> ProgressBar {

@@ -11,6 +11,7 @@ pub mod sensitivity;
 mod standing;
 mod summary;
 pub mod theorem;
+pub mod validation;
 mod verdict;
 pub mod warmup;
 

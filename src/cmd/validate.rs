@@ -1,0 +1,170 @@
+//! `evenkeel validate`: the simulator against theory, quantity by quantity.
+
+use comfy_table::{Cell, CellAlignment, Color};
+
+use super::work::{each, stopped};
+use super::{Failure, Terminal, say};
+use crate::config::diagnostic::did_you_mean;
+use crate::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
+use crate::report::files::number;
+use crate::report::table;
+use crate::units::human_seconds;
+
+/// What to hold against theory.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel validate                      everything, in a minute or two
+  evenkeel validate mm1 shortest         set-ups whose names begin with one of these
+  evenkeel validate mm1-90 --replications 100
+  evenkeel validate --seed 7             other random numbers, the same answers
+  evenkeel validate --list               what there is
+  evenkeel validate --show mm1-80 > mm1.toml && evenkeel run mm1.toml
+  evenkeel validate --json | jq 'select(.outcome != \"agrees\")'
+
+Exits with 1 when simulation and theory differ, or when a run is too short to tell.")]
+pub struct Args {
+    /// Only set-ups whose names begin with one of these
+    names: Vec<String>,
+    /// Replications of each set-up; more make the test sharper [default: 20, and 400 of a ring]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(3..=100_000))]
+    replications: Option<u32>,
+    /// The seed from which all randomness comes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// List the set-ups and run nothing
+    #[arg(long, conflicts_with = "show")]
+    list: bool,
+    /// Print a set-up as a scenario, to run it by itself
+    #[arg(long, value_name = "NAME")]
+    show: Option<String>,
+    /// Print the findings as JSON, one object per line
+    #[arg(long)]
+    json: bool,
+    /// Threads; the results do not depend on it [default: one per processor]
+    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// No progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn validate(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let mut gates = gates();
+    if let Some(name) = &args.show {
+        let gate = gates.iter().find(|gate| gate.name == name).ok_or_else(|| unknown(name, &gates))?;
+        if gate.source.is_empty() {
+            return Err(Failure::Usage(format!("`{name}` is a selector alone: it has no scenario to show")));
+        }
+        say(gate.source.trim_end());
+        return Ok(());
+    }
+    if let Some(name) = args.names.iter().find(|name| !gates.iter().any(|gate| gate.name.starts_with(name.as_str()))) {
+        return Err(unknown(name, &gates));
+    }
+    gates.retain(|gate| args.names.is_empty() || args.names.iter().any(|name| gate.name.starts_with(name.as_str())));
+    if args.list {
+        for gate in &gates {
+            say(format_args!("{:<24}{}", gate.name, gate.about));
+        }
+        return Ok(());
+    }
+    for gate in &mut gates {
+        gate.reseed(args.seed);
+        gate.replications = args.replications.unwrap_or(gate.replications);
+    }
+
+    let units: Vec<(usize, u32)> =
+        gates.iter().enumerate().flat_map(|(g, gate)| (0..gate.replications).map(move |r| (g, r))).collect();
+    let jobs = args.jobs.unwrap_or(0).into();
+    let run = |&(g, r): &(usize, u32)| gates[g].replicate(r, &stopped);
+    let mut values = each(&units, jobs, args.quiet || args.json, run)?.into_iter();
+    let found: Vec<(&Gate, Vec<Finding>)> = gates
+        .iter()
+        .map(|gate| (gate, gate.judge(&values.by_ref().take(gate.replications as usize).collect::<Vec<_>>())))
+        .collect();
+
+    let all = || found.iter().flat_map(|(_, findings)| findings);
+    let agree = all().filter(|finding| finding.outcome == Outcome::Agrees).count();
+    if args.json {
+        for (gate, findings) in &found {
+            findings.iter().for_each(|finding| say(json(gate, finding)));
+        }
+    } else {
+        print(&found, terminal);
+        say(format_args!(
+            "{agree} of {} quantities agree with theory: within {ERRORS} standard errors of the runs, plus what is allowed.",
+            all().count()
+        ));
+    }
+    if agree == all().count() { Ok(()) } else { Err(Failure::No) }
+}
+
+fn unknown(name: &str, gates: &[Gate]) -> Failure {
+    let hint = did_you_mean(name, gates.iter().map(|gate| gate.name));
+    Failure::Usage(format!("there is no set-up `{name}`\n  help: {hint}\n  help: evenkeel validate --list names all"))
+}
+
+fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {
+    for (gate, findings) in found {
+        say(format_args!("{}  {}", terminal.bold(gate.name), gate.about));
+        let mut rows = table::plain(terminal.width);
+        if terminal.out {
+            rows.enforce_styling();
+        } else {
+            rows.force_no_tty();
+        }
+        rows.set_header(["quantity", "theory", "simulated", "95 % interval", "errors apart", "allowed", "verdict"]);
+        for finding in findings {
+            let Finding { asked, simulated, errors, outcome } = finding;
+            let (word, colour) = match outcome {
+                Outcome::Agrees => ("agrees", Color::Green),
+                Outcome::Differs => ("DIFFERS", Color::Red),
+                Outcome::TooVague => ("TOO VAGUE", Color::Yellow),
+            };
+            let certain = if asked.certainty == Certainty::Approximate { "≈ " } else { "" };
+            let slack = if asked.slack > 0.0 { format!(" + {:.1} %", asked.slack * 100.0) } else { String::new() };
+            rows.add_row([
+                Cell::new(&asked.quantity),
+                Cell::new(format!("{certain}{}", value(asked, asked.theory))),
+                Cell::new(value(asked, simulated.value)),
+                Cell::new(format!("{} … {}", value(asked, simulated.low), value(asked, simulated.high))),
+                Cell::new(format!("{errors:.1}")),
+                Cell::new(format!("{ERRORS}{slack}")),
+                Cell::new(word).fg(colour),
+            ]);
+        }
+        for column in [1, 2, 3, 4] {
+            if let Some(column) = rows.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        say(rows);
+        for finding in findings.iter().filter(|finding| finding.outcome == Outcome::TooVague) {
+            say(format_args!(
+                "  {}: the standard error is above {} % of the value; more --replications tell",
+                finding.asked.quantity,
+                VAGUE * 100.0
+            ));
+        }
+        say("");
+    }
+}
+
+/// Five digits, and a unit where the quantity has one.
+fn value(asked: &Asked, value: f64) -> String {
+    if asked.quantity.starts_with("latency.") {
+        return if value.is_finite() { human_seconds(value) } else { "–".to_owned() };
+    }
+    number(format!("{value:.4e}").parse().unwrap_or(value))
+}
+
+fn json(gate: &Gate, finding: &Finding) -> serde_json::Value {
+    let Finding { asked, simulated, errors, outcome } = finding;
+    serde_json::json!({
+        "name": gate.name, "about": gate.about, "quantity": asked.quantity, "theory": asked.theory,
+        "certainty": asked.certainty, "allowed_share": asked.slack, "simulated": simulated.value,
+        "low": simulated.low, "high": simulated.high, "replications": simulated.replications,
+        "standard_errors_apart": errors, "outcome": outcome,
+    })
+}
