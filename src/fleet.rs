@@ -66,9 +66,8 @@ impl Fleet {
     /// A healthy fleet of backends with these weights, named `s0`, `s1`, …; for tests and examples.
     pub fn of_weights(weights: &[u32]) -> Fleet {
         let mut fleet = Fleet::new();
-        for (i, &weight) in weights.iter().enumerate() {
-            fleet.join(&format!("s{i}"), weight);
-        }
+        let names: Vec<String> = (0..weights.len()).map(|i| format!("s{i}")).collect();
+        fleet.join_all(names.iter().map(String::as_str).zip(weights.iter().copied()));
         fleet
     }
 

@@ -8,7 +8,6 @@ use crate::config::diagnostic::did_you_mean;
 use crate::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
 use crate::report::files::number;
 use crate::report::table;
-use crate::units::human_seconds;
 
 /// What to hold against theory.
 #[derive(Debug, clap::Args)]
@@ -154,8 +153,12 @@ fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {
 /// Five digits, and a unit where the quantity has one.
 fn value(asked: &Asked, value: f64) -> String {
     if asked.quantity.starts_with("latency.") {
-        return if value.is_finite() { human_seconds(value) } else { "–".to_owned() };
+        return format!("{} ms", digits(value * 1e3));
     }
+    digits(value)
+}
+
+fn digits(value: f64) -> String {
     number(format!("{value:.4e}").parse().unwrap_or(value))
 }
 

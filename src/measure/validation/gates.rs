@@ -33,12 +33,14 @@ struct Setup<'a> {
     service: &'a str,
     servers: &'a str,
     more: &'a str,
+    /// What is measured, milliseconds: about as many requests for every number of servers.
+    span: u32,
 }
 
 /// Poisson arrivals at a load, exponential work of mean 1 ms.
 fn poisson<'a>(strategy: &'a str, load: f64, servers: &'a str) -> Setup<'a> {
     let arrivals = format!("{{ poisson = {{ load = {load} }} }}");
-    Setup { strategy, arrivals, service: EXPONENTIAL, servers, more: "" }
+    Setup { strategy, arrivals, service: EXPONENTIAL, servers, more: "", span: 16_000 }
 }
 
 const EXPONENTIAL: &str = r#"{ exponential = { mean = "1ms" } }"#;
@@ -52,12 +54,12 @@ const TEN_SHARING: &str = "count = 10\ndiscipline = \"ps\"";
 
 impl Setup<'_> {
     fn source(&self) -> String {
-        let Setup { strategy, arrivals, service, servers, more } = self;
+        let Setup { strategy, arrivals, service, servers, more, span } = self;
         // A server table of its own for each line that begins one.
         let servers = servers.replace("--", "[[pools.servers]]\nname = \"other\"");
         format!(
             "title = \"Against theory\"\nquestion = \"Does the simulator say what theory says?\"\n\
-             duration = \"16s\"\nwarmup = \"3s\"\nreplications = 20\nbins = 0\nstrategies = [{strategy}]\n\
+             duration = \"{span}ms\"\nwarmup = \"3s\"\nreplications = 20\nbins = 0\nstrategies = [{strategy}]\n\
              arrivals = {arrivals}\nservice = {service}\n{more}\n[[pools]]\nname = \"q\"\n\
              [[pools.servers]]\nname = \"s\"\n{servers}\n"
         )
@@ -132,6 +134,7 @@ fn stations(all: &mut Vec<Gate>) {
     let setup = Setup {
         arrivals: "{ closed = { think = { exponential = { mean = \"4ms\" } } } }".to_owned(),
         more: "clients = { count = 10 }",
+        span: 80_000,
         ..poisson("\"random\"", 0.0, ONE)
     };
     let asked = vec![exact("throughput", closed.throughput / UNIT), mean(closed.mean)];
@@ -199,7 +202,13 @@ fn limits(all: &mut Vec<Gate>) {
             vec![exact("errors.rejected", found.blocked), exact("goodput", found.throughput / UNIT), mean(found.mean)];
         let text = format!("{servers} slots and room for {room}, {lam} erlangs: M/M/{servers}/{room}");
         let server = format!("concurrency = {servers}\nqueue_limit = {}", room - servers);
-        add(all, name, &text, &Setup { more: "allow_overload = true", ..poisson("\"random\"", load, &server) }, asked);
+        add(
+            all,
+            name,
+            &text,
+            &Setup { more: "allow_overload = true", span: 160_000 / servers, ..poisson("\"random\"", load, &server) },
+            asked,
+        );
     }
 }
 
@@ -244,13 +253,14 @@ fn queues(all: &mut Vec<Gate>) {
             Rule::TwoReplaced => "the shorter of two queues that may be the same",
         };
         let text = format!("{what} of {servers}, load {load}: an exact Markov chain");
-        add(all, name, &text, &poisson(strategy, load, table), asked);
+        let setup = Setup { span: 160_000 / servers, ..poisson(strategy, load, table) };
+        add(all, name, &text, &setup, asked);
     }
     let field = MeanField::solve(2, 0.9, 1.0).expect("the load is below one");
     let asked =
         vec![about("latency.mean", field.mean() * UNIT, 0.02), about("latency.p99", field.quantile(0.99) * UNIT, 0.03)];
     let text = "two choices of 100, load 0.9: the mean field of infinitely many, about 1 % below";
-    add(all, "two-of-100-90", text, &poisson("\"p2c\"", 0.9, "count = 100"), asked);
+    add(all, "two-of-100-90", text, &Setup { span: 5_000, ..poisson("\"p2c\"", 0.9, "count = 100") }, asked);
 }
 
 /// Servers of speeds 1.5 and 0.5.
@@ -261,15 +271,27 @@ fn unlike(all: &mut Vec<Gate>) {
     let asked =
         vec![mean(dispatch::split_mean(lam, &split)), percentile("p99", dispatch::split_quantile(lam, &split, 0.99))];
     let text = "speeds 1.5 and 0.5, load 0.8, weights in proportion: a random split over two M/M/1";
-    add(all, "unlike-weighted", text, &poisson("\"weighted_random\"", 0.8, &servers(3, 1)), asked);
+    add(
+        all,
+        "unlike-weighted",
+        text,
+        &Setup { span: 150_000, ..poisson("\"weighted_random\"", 0.8, &servers(3, 1)) },
+        asked,
+    );
     let split = dispatch::by_count(&rates);
     let asked = vec![mean(dispatch::split_mean(0.8, &split))];
     let text = "the same at load 0.4 by plain random: half of everything goes to the slow one";
-    add(all, "unlike-random", text, &poisson("\"random\"", 0.4, &servers(1, 1)), asked);
+    add(all, "unlike-random", text, &Setup { span: 80_000, ..poisson("\"random\"", 0.4, &servers(1, 1)) }, asked);
     let solved = chains::unequal(Ties::Random, lam, rates).expect("the load is below one");
     let asked = vec![mean(solved.mean), percentile("p99", solved.quantile(0.99))];
     let text = "the same at load 0.8, to the shorter queue, ties at random: an exact Markov chain";
-    add(all, "unlike-shortest", text, &poisson("\"least_request\"", 0.8, &servers(1, 1)), asked);
+    add(
+        all,
+        "unlike-shortest",
+        text,
+        &Setup { span: 80_000, ..poisson("\"least_request\"", 0.8, &servers(1, 1)) },
+        asked,
+    );
 }
 
 /// Caches under Zipf's law.
