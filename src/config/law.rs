@@ -215,6 +215,43 @@ impl Sampler {
             Sampler::Empirical(values) => values.iter().map(|v| v.0 as f64).sum::<f64>() / values.len() as f64,
         }
     }
+
+    /// The squared coefficient of variation: variance over squared mean; 0 for a law without a mean.
+    pub fn squared_variation(&self) -> f64 {
+        let mean = self.mean();
+        if mean == 0.0 {
+            return 0.0;
+        }
+        // Of the square, over the squared mean, less one.
+        let relative = |square: f64| square / (mean * mean) - 1.0;
+        match self {
+            Sampler::Constant(_) => 0.0,
+            Sampler::Uniform { width, .. } => width * width / 12.0 / (mean * mean),
+            Sampler::Exponential { .. } => 1.0,
+            Sampler::Erlang { stages, .. } => 1.0 / f64::from(*stages),
+            Sampler::Hyperexponential { p, often, seldom } => {
+                relative(2.0 * (p * often * often + (1.0 - p) * seldom * seldom))
+            }
+            Sampler::Lognormal { sigma, .. } => math::exp(sigma * sigma) - 1.0,
+            Sampler::Bimodal { short, long, long_share } => {
+                let (short, long) = (short.0 as f64, long.0 as f64);
+                relative(short * short * (1.0 - long_share) + long * long * long_share)
+            }
+            Sampler::BoundedPareto { shape, low, cut } => {
+                let high = low / math::pow(*cut, 1.0 / shape);
+                let square = if (shape - 2.0).abs() < 1e-9 {
+                    2.0 * low * low / (1.0 - cut) * math::ln(high / low)
+                } else {
+                    let rest = 1.0 - math::pow(low / high, shape - 2.0);
+                    low * low / (1.0 - cut) * shape / (shape - 2.0) * rest
+                };
+                relative(square)
+            }
+            Sampler::Empirical(values) => {
+                relative(values.iter().map(|v| v.0 as f64 * v.0 as f64).sum::<f64>() / values.len() as f64)
+            }
+        }
+    }
 }
 
 /// Tables of the ziggurat for e^-x (Marsaglia and Tsang, 2000): 256 layers of equal area.
@@ -380,6 +417,9 @@ mod tests {
             let claimed = sampler.mean() / 1e6;
             let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / N as f64).sqrt();
             assert!((mean - claimed).abs() < 4.0 * spread / (N as f64).sqrt(), "{law:?}: {mean} for {claimed}");
+            // A sample's variance is rough where tails are heavy.
+            let (found, claimed) = ((spread / mean) * (spread / mean), sampler.squared_variation());
+            assert!((found - claimed).abs() <= 0.1 * claimed, "{law:?}: squared variation {found} for {claimed}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! distribution over all replications is shown, histograms are merged.
 
 pub mod change;
+pub mod coverage;
 pub mod fingerprint;
 pub mod interval;
 mod metrics;

@@ -8,7 +8,6 @@ use evenkeel::fleet::Fleet;
 use evenkeel::rng::Rng;
 use evenkeel::scenario::Scenario;
 use evenkeel::select::{Context, Finished, Outcome, Pick, Request, Selector};
-use evenkeel::sim::record::RunRecord;
 use evenkeel::units::Nanos;
 
 /// The repository.
@@ -20,13 +19,6 @@ pub fn root() -> PathBuf {
 pub fn scenario(source: &str) -> Scenario {
     Scenario::parse("test", source, &|name| Err(format!("no file {name}")))
         .unwrap_or_else(|problems| panic!("{problems:?}"))
-}
-
-/// All replications of the only contestant.
-pub fn replications(scenario: &Scenario) -> Vec<RunRecord> {
-    let table = &scenario.contestants[0].table;
-    let run = |r| evenkeel::sim::run(&scenario.model, table, scenario.replication_seed(r), &|| false).unwrap();
-    (0..scenario.replications).map(run).collect()
 }
 
 /// A selector with what it needs around it, driven by hand.

@@ -1,220 +1,180 @@
-//! The simulator against queueing theory. Time is measured in mean service times (1 ms here); the values are exact, and the
-//! tolerance is four standard errors of the run's own replications, so a more precise run is a sharper test. Percentiles are
-//! allowed the histogram's resolution of 0.1 % on top.
+//! The simulator against queueing theory: every set-up of `evenkeel validate`, in the same form, and the values that theory is
+//! expected to give, written out, so that neither can drift. The tolerance is four standard errors of the run's own
+//! replications; a more precise run is a sharper test.
 
-use evenkeel::math::sqrt;
-use evenkeel::sim::record::RunRecord;
+use std::collections::BTreeMap;
 
-use crate::support::{replications, scenario};
+use evenkeel::measure::coverage::{Share, trials};
+use evenkeel::measure::validation::{ERRORS, Gate, Outcome, gates};
+use evenkeel::measure::{Tally, theorem};
+use evenkeel::scenario::Scenario;
+use rayon::prelude::*;
 
-/// A scenario with `service` (mean 1 ms), `servers` and one strategy; a million and a half requests in all, about.
-fn runs(strategy: &str, arrivals: &str, service: &str, servers: &str, more: &str) -> Vec<RunRecord> {
-    let source = format!(
-        r#"
-        title = "theory"
-        question = "Does it agree?"
-        duration = "16s"
-        warmup = "3s"
-        replications = 20
-        bins = 0
-        strategies = [{strategy}]
-        arrivals = {arrivals}
-        service = {service}
-        {more}
-        [[pools]]
-        name = "q"
-        {servers}
-        "#
-    );
-    replications(&scenario(&source))
-}
+use crate::support::{root, scenario};
 
-const EXPONENTIAL: &str = r#"{ exponential = { mean = "1ms" } }"#;
-
-fn poisson(load: f64) -> String {
-    format!(r#"{{ poisson = {{ load = {load} }} }}"#)
-}
-
-fn servers(n: u32) -> String {
-    format!("[[pools.servers]]\nname = \"s\"\ncount = {n}")
-}
-
-fn mean_ms(run: &RunRecord) -> f64 {
-    run.measured.all.latency_sum as f64 / 1e6 / run.measured.all.latency.len() as f64
-}
-
-fn quantile_ms(q: f64) -> impl Fn(&RunRecord) -> f64 {
-    move |run| run.measured.all.latency.value_at_quantile(q) as f64 / 1e6
-}
-
-/// The mean over replications lies within four standard errors (and `slack` of the value) of theory.
-#[track_caller]
-fn agrees(what: &str, runs: &[RunRecord], of: impl Fn(&RunRecord) -> f64, theory: f64, slack: f64) {
-    let values: Vec<f64> = runs.iter().map(of).collect();
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let error = sqrt(values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (n - 1.0) / n);
-    let off = (mean - theory).abs();
-    assert!(off <= 4.0 * error + slack * theory, "{what}: simulated {mean} ± {error}, theory {theory}");
-    // The run must be able to tell: an interval as wide as the value proves nothing.
-    assert!(error < 0.05 * theory, "{what}: the standard error {error} is too large to test {theory}");
-}
-
-const RESOLUTION: f64 = 0.001;
-
-/// Row 1: a random split of Poisson arrivals makes each server an M/M/1 queue; T is exponential with mean 1/(1-0.8).
+/// Everything at once: the threads are then never idle, and the failure names all that differ.
 #[test]
-fn random_is_m_m_1() {
-    let runs = runs("\"random\"", &poisson(0.8), EXPONENTIAL, &servers(10), "");
-    agrees("mean", &runs, mean_ms, 5.0, 0.0);
-    agrees("p50", &runs, quantile_ms(0.5), 3.46574, RESOLUTION);
-    agrees("p99", &runs, quantile_ms(0.99), 23.0259, RESOLUTION);
+fn the_simulator_agrees_with_theory() {
+    let gates = gates();
+    let units: Vec<(usize, u32)> =
+        gates.iter().enumerate().flat_map(|(g, gate)| (0..gate.replications).map(move |r| (g, r))).collect();
+    let values: Vec<Vec<f64>> = units
+        .par_iter()
+        .with_max_len(1)
+        .map(|&(g, replication)| gates[g].replicate(replication, &|| false).unwrap())
+        .collect();
+    let mut values = values.into_iter();
+    let (mut quantities, mut apart) = (0, Vec::new());
+    for gate in &gates {
+        let values: Vec<Vec<f64>> = values.by_ref().take(gate.replications as usize).collect();
+        for finding in gate.judge(&values) {
+            quantities += 1;
+            if finding.outcome != Outcome::Agrees {
+                let (name, quantity, theory) = (gate.name, &finding.asked.quantity, finding.asked.theory);
+                apart.push(format!(
+                    "{name} ({}): {quantity} is {} [{}, {}], theory says {theory}: {:?}",
+                    gate.about, finding.simulated.value, finding.simulated.low, finding.simulated.high, finding.outcome
+                ));
+            }
+        }
+    }
+    assert!(apart.is_empty(), "beyond {ERRORS} standard errors or too vague:\n{}", apart.join("\n"));
+    assert!(quantities >= 80, "only {quantities} quantities were compared");
 }
 
-/// Row 2: Pollaczek and Khinchine: E[T] = 1 + rho (1 + scv) / (2 (1 - rho)).
+/// What theory says of the set-ups, in service times (latencies), as others have computed or published it.
 #[test]
-fn random_is_m_g_1() {
-    let h2 = r#"{ hyperexponential = { mean = "1ms", scv = 4.0 } }"#;
-    let fixed = r#"{ constant = { value = "1ms" } }"#;
-    agrees("scv 4", &runs("\"random\"", &poisson(0.8), h2, &servers(10), ""), mean_ms, 11.0, 0.0);
-    agrees("constant", &runs("\"random\"", &poisson(0.8), fixed, &servers(10), ""), mean_ms, 3.0, 0.0);
-}
-
-/// Row 3: processor sharing does not feel the law of the sizes, only their mean.
-#[test]
-fn processor_sharing_is_insensitive() {
-    let shared = "[[pools.servers]]\nname = \"s\"\ncount = 10\ndiscipline = \"ps\"";
-    for service in [
-        r#"{ constant = { value = "1ms" } }"#,
-        EXPONENTIAL,
-        r#"{ hyperexponential = { mean = "1ms", scv = 4.0 } }"#,
-        r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#,
-    ] {
-        agrees(service, &runs("\"random\"", &poisson(0.8), service, shared, ""), mean_ms, 5.0, 0.0);
+fn theory_has_the_known_values() {
+    let known = [
+        ("mm1-80", "latency.mean", 5.0),
+        ("mm1-80", "latency.p50", 3.46574),
+        ("mm1-80", "latency.p99", 23.0259),
+        ("mg1-hyperexponential", "latency.mean", 11.0),
+        ("mg1-constant", "latency.mean", 3.0),
+        ("mg1-uniform", "latency.mean", 3.66667),
+        ("mg1-erlang", "latency.mean", 3.5),
+        ("mg1-lognormal", "latency.mean", 6.43656),
+        ("mg1-bimodal", "latency.mean", 7.5),
+        ("ps-lognormal", "latency.mean", 5.0),
+        ("round-robin", "latency.mean", 2.922269),
+        ("round-robin", "latency.p99", 13.4575),
+        ("round-robin-constant", "latency.mean", 1.109828),
+        ("round-robin-constant", "latency.p99", 1.91741),
+        ("shortest-2-90", "latency.mean", 5.474913),
+        ("shortest-2-90", "latency.p99", 24.5077),
+        ("shortest-4-80", "latency.mean", 1.953134),
+        ("two-distinct-of-3-90", "latency.mean", 4.274087),
+        ("two-replaced-of-3-90", "latency.mean", 4.617903),
+        ("two-of-100-90", "latency.mean", 2.61406),
+        ("least-work-4-90", "latency.mean", 2.96938),
+        ("least-work-4-90", "latency.p99", 12.1932),
+        ("mmc-10-90", "latency.mean", 1.66873),
+        ("unlike-weighted", "latency.mean", 5.0),
+        ("unlike-shortest", "latency.mean", 3.414021),
+        ("erlang-loss", "errors.rejected", 0.1216611),
+        ("mmck-4-16", "errors.rejected", 0.0278188),
+        ("mmck-overload", "latency.mean", 6.92614),
+        ("balls-two-choices", "bins with 1 or more", 0.761594),
+        ("balls-two-choices", "bins with 2 or more", 0.229505),
+        ("balls-two-choices", "bins with 3 or more", 0.008895),
+        ("cache-random", "cache.hit_ratio", 0.342061),
+        ("cache-ring", "cache.hit_ratio", 0.605230),
+    ];
+    let gates: BTreeMap<&str, Gate> = gates().into_iter().map(|gate| (gate.name, gate)).collect();
+    for (name, quantity, expected) in known {
+        let asked = gates[name].asked.iter().find(|asked| asked.quantity == quantity).unwrap();
+        let scale = if quantity.starts_with("latency.") { 1e3 } else { 1.0 };
+        let theory = asked.theory * scale;
+        // The reference has six digits, and fewer of small numbers.
+        assert!((theory / expected - 1.0).abs() < 6e-5, "{name} {quantity}: {theory}, known is {expected}");
     }
 }
 
-/// Row 4: under round robin each of ten servers is an E10/M/1 queue.
+/// Where a report says what a theorem gives, it is what validation gives for the same set-up.
 #[test]
-fn round_robin_is_e_n_m_1() {
-    let runs = runs("\"round_robin\"", &poisson(0.8), EXPONENTIAL, &servers(10), "");
-    agrees("mean", &runs, mean_ms, 2.922269, 0.0);
-    agrees("p99", &runs, quantile_ms(0.99), 13.4575, RESOLUTION);
-}
-
-/// Row 5: with constant work round robin is M/D/10, path by path.
-#[test]
-fn round_robin_of_constant_work_is_m_d_n() {
-    let runs = runs("\"round_robin\"", &poisson(0.8), r#"{ constant = { value = "1ms" } }"#, &servers(10), "");
-    agrees("mean", &runs, mean_ms, 1.109828, 0.0);
-    agrees("p99", &runs, quantile_ms(0.99), 1.91741, RESOLUTION);
-}
-
-/// Rows 6 and 7: one balancer's least request is join-the-shortest-queue; exact Markov chains for 2 and 4 servers.
-#[test]
-fn least_request_is_jsq() {
-    let two = runs("\"least_request\"", &poisson(0.9), EXPONENTIAL, &servers(2), "");
-    agrees("2 servers, mean", &two, mean_ms, 5.474913, 0.0);
-    agrees("2 servers, p99", &two, quantile_ms(0.99), 24.5077, RESOLUTION);
-    let four = runs("\"least_request\"", &poisson(0.8), EXPONENTIAL, &servers(4), "");
-    agrees("4 servers, mean", &four, mean_ms, 1.953134, 0.0);
-}
-
-/// Row 8: two choices of three, distinct or with replacement: exact chains that tell the two apart by 8 %.
-#[test]
-fn two_choices_of_three() {
-    let distinct = runs("\"p2c\"", &poisson(0.9), EXPONENTIAL, &servers(3), "");
-    agrees("distinct", &distinct, mean_ms, 4.274087, 0.0);
-    let replaced = runs("{ p2c = { replacement = true } }", &poisson(0.9), EXPONENTIAL, &servers(3), "");
-    agrees("with replacement", &replaced, mean_ms, 4.617903, 0.0);
-}
-
-/// Row 11: least work left over equal servers is the central queue M/M/4.
-#[test]
-fn the_oracle_is_m_m_n() {
-    let runs = runs("\"oracle_least_work\"", &poisson(0.9), EXPONENTIAL, &servers(4), "");
-    agrees("mean", &runs, mean_ms, 2.96938, 0.0);
-    agrees("p99", &runs, quantile_ms(0.99), 12.1932, RESOLUTION);
-}
-
-/// Row 12: speeds 1.5 and 0.5 at 80 %: weights in proportion give two M/M/1 queues; counting does better (exact chain).
-#[test]
-fn unequal_servers() {
-    let servers = "[[pools.servers]]\nname = \"fast\"\nspeed = 1.5\nweight = WF\n[[pools.servers]]\nname = \"slow\"\nspeed = 0.5\nweight = WS";
-    let weighted = servers.replace("WF", "3").replace("WS", "1");
-    agrees(
-        "weighted random",
-        &runs("\"weighted_random\"", &poisson(0.8), EXPONENTIAL, &weighted, ""),
-        mean_ms,
-        5.0,
-        0.0,
-    );
-    let equal = servers.replace("WF", "1").replace("WS", "1");
-    agrees(
-        "JSQ, random ties",
-        &runs("\"least_request\"", &poisson(0.8), EXPONENTIAL, &equal, ""),
-        mean_ms,
-        3.414021,
-        0.0,
-    );
-}
-
-/// Row 14: a server with 4 slots and room for 12 more is M/M/4/16: the share turned away at 3.6 erlangs.
-#[test]
-fn a_bounded_server_blocks_as_erlang_says() {
-    let bounded = "[[pools.servers]]\nname = \"s\"\nconcurrency = 4\nqueue_limit = 12";
-    let runs = runs("\"random\"", &poisson(0.9), EXPONENTIAL, bounded, "");
-    agrees(
-        "blocked",
-        &runs,
-        |run| run.measured.all.ends[2] as f64 / run.measured.all.requests() as f64,
-        0.0278188,
-        0.0,
-    );
-}
-
-/// Row 17: LRU under Zipf's law by Che's approximation, ten caches of 1000 for 100,000 items: every cache sees everything
-/// (random), or each item has its cache (ring). The approximation is good to about 1 %; the ring is not even, so 2 %.
-#[test]
-fn caches_hit_as_che_says() {
-    let cached = "[[pools.servers]]\nname = \"s\"\ncount = 10\ncache = { capacity = 1000, hit_cost = 1.0 }";
-    let keys = "keys = { count = 100000, exponent = 0.9 }";
-    let hits =
-        |run: &RunRecord| run.measured.all.hits as f64 / (run.measured.all.hits + run.measured.all.misses) as f64;
-    let random = runs("\"random\"", &poisson(0.5), EXPONENTIAL, cached, keys);
-    agrees("random", &random, hits, 0.342061, 0.01);
-    let ring = runs("\"consistent_hash\"", &poisson(0.5), EXPONENTIAL, cached, keys);
-    agrees("by key", &ring, hits, 0.605230, 0.02);
-}
-
-/// A closed loop of N people is the machine-repairman model: with one server, think time 4 and N = 10, exact throughput
-/// from the birth-death chain (worked out beside).
-#[test]
-fn a_closed_loop_is_the_machine_repairman() {
-    let (people, think) = (10, 4.0);
-    // pi_k ∝ N!/(N-k)! (1/think)^k with k at the server, service 1; throughput = 1 - pi_0.
-    let mut weights = vec![1.0];
-    for k in 0..people {
-        weights.push(weights[k] * (people - k) as f64 / think);
+fn reports_quote_the_same_theory() {
+    let mut quoted = 0;
+    for gate in gates() {
+        if gate.source.is_empty() {
+            continue;
+        }
+        let scenario = Scenario::parse(gate.name, &gate.source, &|_| Err("no files".to_owned())).unwrap();
+        let Some(exact) = theorem::exact(&scenario, &scenario.contestants[0].table) else { continue };
+        let asked = |quantity: &str| gate.asked.iter().find(|asked| asked.quantity == quantity);
+        let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{}: {a} {b}", gate.name);
+        if let Some(asked) = asked("latency.mean") {
+            near(exact.mean, asked.theory);
+            quoted += 1;
+        }
+        if let (Some(asked), Some(p99)) = (asked("latency.p99"), exact.p99) {
+            near(p99, asked.theory);
+        }
     }
-    let throughput = 1.0 - 1.0 / weights.iter().sum::<f64>();
-    let arrivals = r#"{ closed = { think = { exponential = { mean = "4ms" } } } }"#;
-    let runs = runs("\"random\"", arrivals, EXPONENTIAL, &servers(1), "clients = { count = 10 }");
-    agrees("throughput", &runs, |run| run.measured.all.ok() as f64 / 16_000.0, throughput, 0.0);
-    // By Little's law the time in the system is N / throughput - think.
-    agrees("response", &runs, mean_ms, people as f64 / throughput - think, 0.0);
+    assert!(quoted >= 25, "only {quoted} set-ups have a theorem in their reports");
 }
 
-/// Utilisation is load, whatever the strategy; and Little's law (asserted to the nanosecond in every run) is reported.
+/// The shipped scenarios: a theorem where one applies and none where its assumptions are broken.
 #[test]
-fn work_is_conserved() {
-    for strategy in ["\"random\"", "\"p2c\"", "\"least_request\""] {
-        let runs = runs(strategy, &poisson(0.7), EXPONENTIAL, &servers(5), "");
-        let busy = |run: &RunRecord| run.measured.servers[0].iter().map(|server| server.utilisation).sum::<f64>() / 5.0;
-        agrees("utilisation", &runs, busy, 0.7, 0.0);
-        for run in &runs {
-            let little = &run.little;
-            assert!((little.number - little.rate * little.time).abs() < 1e-6 * little.number);
+fn theorems_are_quoted_only_where_they_hold() {
+    let read = |name: &str| {
+        let folder = root().join("scenarios");
+        let source = std::fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
+        let files = |file: &str| std::fs::read_to_string(folder.join(file)).map_err(|e| e.to_string());
+        Scenario::parse(name, &source, &files).unwrap()
+    };
+    let quoted = |name: &str| {
+        let scenario = read(name);
+        let of = |c: &evenkeel::scenario::Contestant| theorem::exact(&scenario, &c.table).map(|_| c.table.name());
+        scenario.contestants.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let even = quoted("even-load");
+    for strategy in ["random", "round_robin", "weighted_round_robin", "oracle_least_work"] {
+        assert!(even.contains(&strategy), "{strategy}: {even:?}");
+    }
+    // Faults, caches, time-outs, a closed loop, paths of several pools, bursts.
+    for name in ["crash", "slow-server", "cache-affinity", "closed-loop", "path-isolation", "rush-hour", "replayed-log"]
+    {
+        assert_eq!(quoted(name), Vec::<&str>::new(), "{name}");
+    }
+}
+
+/// Linkerd's drill: of three strategies the published success rates are about 95, 99 and 99.9 %. The first is arithmetic and
+/// in the set-ups; the others depend on what was not published, so only what they say is held: how bad is the slow one for
+/// who counts, and how much better for who times.
+#[test]
+fn counting_and_timing_avoid_the_slow_one() {
+    let gates = gates();
+    let drill = gates.iter().find(|gate| gate.name == "linkerd-round-robin").unwrap();
+    let failed = |strategy: &str| {
+        let scenario = scenario(&drill.source.replace("\"round_robin\"", &format!("\"{strategy}\"")));
+        let mut tally = Tally::new(&scenario, 0);
+        for replication in 0..5 {
+            let record = evenkeel::sim::observe(&scenario.setup(0, replication), &|| false, &mut ()).unwrap();
+            tally.take_in(&scenario, replication, &record);
+        }
+        tally.summary(&scenario).value("errors.ratio")
+    };
+    let (taking_turns, counting, timing) = (failed("round_robin"), failed("least_request"), failed("peak_ewma"));
+    assert!((0.043..0.047).contains(&taking_turns), "{taking_turns}");
+    assert!(counting < 0.012, "{counting}");
+    assert!(timing < 0.0015 && timing < counting / 3.0, "{timing} {counting}");
+}
+
+/// The smaller form of `evenkeel bench coverage`: over 500 repetitions the 95 % interval of the mean holds the exact value in
+/// 93 to 97 % of cases, and equals come out as tied in at least 95 %.
+#[test]
+fn intervals_keep_their_promise() {
+    const REPETITIONS: u32 = 500;
+    for trial in trials(5000) {
+        let repetitions: Vec<u32> = (0..REPETITIONS).collect();
+        let counts: Vec<_> =
+            repetitions.par_iter().map(|&r| trial.repeat(u64::from(r) + 1, &|| false).unwrap()).collect();
+        for (i, (count, _)) in counts[0].iter().enumerate() {
+            let share = Share::new(counts.iter().filter(|row| row[i].1).count() as u32, REPETITIONS);
+            let Some((low, high)) = trial.bounds(count) else { continue };
+            // What must lie above the level and does not by chance alone is within the share's own interval.
+            let holds = if high < 1.0 { (low..=high).contains(&share.value()) } else { share.interval.1 >= low };
+            assert!(holds, "{}, {count}: {share:?}", trial.about);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `evenkeel bench`: how fast the engine is. Rounds are interleaved, so that a disturbed machine disturbs all alike; every
+//! `evenkeel bench engine`: how fast the engine is. Rounds are interleaved, so that a disturbed machine disturbs all alike; every
 //! run is checked for having done the work it was timed for.
 
 use std::time::Instant;
 
 use comfy_table::CellAlignment;
 
-use super::{Failure, Terminal, inputs, say};
+use super::super::{Failure, Terminal, inputs, say};
 use crate::report::table;
 use crate::scenario::Scenario;
 use crate::select::catalog::{self, Table};

@@ -1,0 +1,95 @@
+//! `evenkeel bench coverage`: repeats experiments whose exact answer is known and counts how often the intervals held it.
+
+use comfy_table::CellAlignment;
+
+use super::super::work::{each, stopped};
+use super::super::{Failure, Terminal, say};
+use crate::measure::coverage::{Count, Share, Trial, trials};
+use crate::report::table;
+use crate::rng::{Keyed, Source};
+
+/// How often to repeat what.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel bench coverage
+  evenkeel bench coverage --repetitions 2000 --seed 7
+
+Exits with 1 when a share lies outside its bounds, as far as chance allows: when its 95 % interval does.")]
+pub struct Args {
+    /// Repetitions of each experiment
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    repetitions: u32,
+    /// Requests in a replication, about
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
+    requests: u32,
+    /// The seed from which all randomness comes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    json: bool,
+    /// Threads; the results do not depend on it [default: one per processor]
+    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// No progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn coverage(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let trials = trials(args.requests);
+    let units: Vec<(usize, u32)> =
+        (0..trials.len()).flat_map(|t| (0..args.repetitions).map(move |repetition| (t, repetition))).collect();
+    let seeds = Keyed::new(args.seed, "coverage");
+    let run = |&(t, r): &(usize, u32)| trials[t].repeat(seeds.at(u64::from(r)).bits(), &stopped);
+    let counts: Vec<Vec<Count>> = each(&units, args.jobs.unwrap_or(0).into(), args.quiet || args.json, run)?;
+
+    let mut rows = table::plain(terminal.width);
+    rows.set_header(["experiment", "", "share", "its 95 % interval", "should be", ""]);
+    let mut sound = true;
+    for (trial, counts) in trials.iter().zip(counts.chunks(args.repetitions as usize)) {
+        for (i, (name, _)) in counts[0].iter().enumerate() {
+            let happened = counts.iter().filter(|row| row[i].1).count() as u32;
+            let share = Share::new(happened, args.repetitions);
+            let bounds = trial.bounds(name);
+            let holds = bounds.is_none_or(|(low, high)| share.interval.1 >= low && share.interval.0 <= high);
+            sound &= holds;
+            if args.json {
+                say(json(trial, name, share, bounds, holds));
+            } else {
+                let percent = |share: f64| format!("{:.1} %", share * 100.0);
+                rows.add_row([
+                    trial.about.clone(),
+                    (*name).to_owned(),
+                    percent(share.value()),
+                    format!("{} … {}", percent(share.interval.0), percent(share.interval.1)),
+                    bounds
+                        .map_or_else(|| "–".to_owned(), |(low, high)| format!("{} … {}", percent(low), percent(high))),
+                    if holds { String::new() } else { "OUTSIDE".to_owned() },
+                ]);
+            }
+        }
+    }
+    if !args.json {
+        for column in [2, 3, 4] {
+            if let Some(column) = rows.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        say(rows);
+        say(format_args!(
+            "{} repetitions of each. An interval at 95 % should hold the exact value in 95 % of them.",
+            args.repetitions
+        ));
+    }
+    if sound { Ok(()) } else { Err(Failure::No) }
+}
+
+fn json(trial: &Trial, name: &str, share: Share, bounds: Option<(f64, f64)>, holds: bool) -> serde_json::Value {
+    serde_json::json!({
+        "experiment": trial.name, "about": trial.about, "count": name, "share": share.value(), "low": share.interval.0,
+        "high": share.interval.1, "repetitions": share.of, "lower_bound": bounds.map(|b| b.0),
+        "upper_bound": bounds.map(|b| b.1), "holds": holds,
+    })
+}
