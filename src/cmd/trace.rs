@@ -39,9 +39,9 @@ pub fn trace(args: &Args) -> Result<(), Failure> {
     let file =
         std::fs::File::open(&args.file).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
     let lines: Vec<Line> = if args.file.extension().is_some_and(|extension| extension == "gz") {
-        read(MultiGzDecoder::new(file)).collect::<Result<_, _>>()
+        read(MultiGzDecoder::new(file)).and_then(Iterator::collect)
     } else {
-        read(file).collect::<Result<_, _>>()
+        read(file).and_then(Iterator::collect)
     }
     .map_err(|error| {
         Failure::Usage(format!("{shown} is not a trace: {error}\n  help: traces are written by `evenkeel run --trace`"))

@@ -1,6 +1,7 @@
 //! Every request of a run, a line each, as CSV; and from that file one stretch of time as a Chrome trace, which Perfetto
 //! (ui.perfetto.dev) opens: what each request waited for, and what each server was doing meanwhile.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -131,8 +132,14 @@ impl<W: Write> Observer for Tracer<W> {
 
     fn decided(&mut self, job: u32, server: Option<u32>, now: Nanos) {
         let names = server.map(|server| self.servers[server as usize].clone());
-        if let (Some(line), Some((pool, server))) = (self.line(job), names) {
-            (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0));
+        let Some(line) = self.line(job) else { return };
+        match names {
+            Some((pool, server)) => (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0)),
+            // A caller hears of it at once, so this is the call's return; a client is told later.
+            None if line.tier > 0 => {
+                (line.returned_ns, line.outcome) = (Some(now.0), word(End::NoServer).to_owned());
+            }
+            None => {}
         }
     }
 
@@ -168,8 +175,11 @@ impl<W: Write> Observer for Tracer<W> {
 }
 
 /// Reads a trace.
-pub fn read(from: impl Read) -> impl Iterator<Item = csv::Result<Line>> {
-    csv::Reader::from_reader(from).into_deserialize()
+pub fn read(from: impl Read) -> csv::Result<impl Iterator<Item = csv::Result<Line>>> {
+    let mut reader = csv::Reader::from_reader(from);
+    // The iterator would keep an error in the header to itself: what is not packed would be an empty trace.
+    reader.headers()?;
+    Ok(reader.into_deserialize())
 }
 
 /// What a Chrome trace is to show.
@@ -211,14 +221,16 @@ pub fn chrome(lines: &[Line], window: Window) -> Option<String> {
         Window::Request(wanted) => line.request == wanted,
         Window::Span(..) => true,
     };
-    let mut events = Vec::new();
-    let mut shown = lines.iter().filter(there).filter(wanted).peekable();
-    shown.peek()?;
-    events.push(name_event("process_name", 1, 0, "requests"));
-    for (row, line) in shown.enumerate() {
+    let shown: Vec<&Line> = lines.iter().filter(there).filter(wanted).collect();
+    shown.first()?;
+    let mut events = vec![name_event("process_name", 1, 0, "requests")];
+    for (row, line) in shown.iter().enumerate() {
         request_events(line, row as u64 + 1, &mut events);
     }
-    server_events(&lines.iter().filter(there).collect::<Vec<_>>(), &mut events);
+    // Of one request only the servers that it met: among a thousand others they would not be found.
+    let met: BTreeSet<(&str, &str)> = shown.iter().map(|line| (line.pool.as_str(), line.server.as_str())).collect();
+    let meanwhile = lines.iter().filter(there).filter(|line| met.contains(&(&line.pool, &line.server)));
+    server_events(&meanwhile.collect::<Vec<_>>(), &mut events);
     serde_json::to_string(&serde_json::json!({ "displayTimeUnit": "ms", "traceEvents": events })).ok()
 }
 

@@ -11,4 +11,5 @@ mod reference;
 mod support;
 mod theory;
 mod tidy;
+mod trace;
 mod vocabulary;
