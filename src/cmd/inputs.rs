@@ -9,7 +9,7 @@ use crate::config::diagnostic::did_you_mean;
 use crate::config::{Diagnostic, Problem, Problems};
 use crate::measure::metric_names;
 use crate::scenario::expect::Side;
-use crate::scenario::{Contestant, Scenario};
+use crate::scenario::{Contestant, Scenario, vary};
 use crate::select::catalog::{self, CATALOGUE};
 
 /// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
@@ -97,7 +97,7 @@ fn load_one(file: &Path) -> Result<Loaded, Box<Diagnostic>> {
     };
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let scenario = Scenario::parse(&name, &source, &beside).map_err(|problems| wrong(source.clone(), problems))?;
-    let problems = unknown_metrics(&scenario);
+    let problems = unknown_metrics(&scenario, &source);
     if problems.is_empty() {
         Ok(Loaded { scenario, source, files: files.into_inner(), path: file.to_owned() })
     } else {
@@ -105,19 +105,29 @@ fn load_one(file: &Path) -> Result<Loaded, Box<Diagnostic>> {
     }
 }
 
-/// Expectations about measures that the results will not have.
-fn unknown_metrics(scenario: &Scenario) -> Problems {
+/// Expectations about measures, and a ranking by one, that the results will not have.
+fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     let names = metric_names(scenario);
     let mut problems = Problems::new();
+    let unknown = |span, metric: &str| {
+        let help = did_you_mean(metric, names.iter().map(String::as_str));
+        Problem::at(span, format!("there is no metric `{metric}`")).help(help)
+    };
     for expect in &scenario.expects {
         for side in [&expect.left, &expect.right] {
             if let Side::Metric { metric, .. } = side
                 && !names.contains(metric)
             {
-                let help = did_you_mean(metric, names.iter().map(String::as_str));
-                problems.push(Problem::at(expect.span.clone(), format!("there is no metric `{metric}`")).help(help));
+                problems.push(unknown(expect.span.clone(), metric));
             }
         }
+    }
+    if let Some(sensitivity) = &scenario.sensitivity
+        && !names.contains(&sensitivity.metric)
+    {
+        // Only one that is written can be unknown.
+        let span = vary::find(source, "sensitivity.metric").unwrap_or_default();
+        problems.push(unknown(span, &sensitivity.metric));
     }
     problems
 }

@@ -36,11 +36,11 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             return Err(Failure::Usage(format!("there is no folder `{}`", part.display())));
         }
         for plan in store::plans(part)? {
-            match plans.iter().find(|other| other.name == plan.name && other.settings.axes == plan.settings.axes) {
+            match plans.iter().find(|other| other.folder() == plan.folder()) {
                 Some(other) if *other == plan => {}
                 Some(_) => {
                     let message =
-                        format!("`{}` in {} is of another scenario or other settings", plan.name, part.display());
+                        format!("`{}` in {} is of another scenario or other settings", plan.folder(), part.display());
                     let help = "parts of one run have the same scenario file, seed, strategies and replications";
                     return Err(Failure::Usage(format!("{message}\n  help: {help}")));
                 }
@@ -52,7 +52,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let help = "parts are made by `evenkeel run --shard 1/2 --out DIR`";
         return Err(Failure::Usage(format!("there are no runs to join in these folders\n  help: {help}")));
     }
-    plans.sort_by(|a, b| a.name.cmp(&b.name));
+    plans.sort_by_key(Plan::folder);
     let mut studies = plans.into_iter().map(Study::from_plan).collect::<Result<Vec<_>, _>>()?;
     let jobs = args.jobs.unwrap_or(0).into();
     work::settle(&mut studies, jobs, args.quiet)?;

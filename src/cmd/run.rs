@@ -231,12 +231,11 @@ fn describe(outcome: &Outcome<'_>) -> String {
         Some(load) => format!("offered load {:.0} %, ", load * 100.0),
         None => String::new(),
     };
-    let warmup = match model.warmup.0 {
-        0 => String::new(),
-        _ if model.cache_warmup > model.warmup => {
-            format!(" after {} of warm-up ({} for caches)", model.warmup, model.cache_warmup)
-        }
-        _ => format!(" after {} of warm-up", model.warmup),
+    let warmup = match (model.warmup.0, model.cache_warmup > model.warmup) {
+        (0, false) => String::new(),
+        (0, true) => format!(" ({} of warm-up for caches)", model.cache_warmup),
+        (_, false) => format!(" after {} of warm-up", model.warmup),
+        (_, true) => format!(" after {} of warm-up ({} for caches)", model.warmup, model.cache_warmup),
     };
     let runs = match outcome.replications {
         1 if model.batches > 1 => format!("1 run in {} batches", model.batches),

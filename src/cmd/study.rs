@@ -1,7 +1,7 @@
 //! A study: a scenario file with what the command line changed of it, and the points it is run at. A study can be written
 //! down ([`Plan`]), so that parts of it that ran elsewhere are put together under the same rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,11 @@ impl Study {
                 study.points.push(point);
             }
         }
+        // Results go by the names of points, and two at one place would write the same units at once.
+        let mut names = BTreeSet::new();
+        if let Some(point) = study.points.iter().find(|point| !names.insert(point.name.as_str())) {
+            return Err(Failure::Usage(format!("the point {} is there twice: give each value once", point.name)));
+        }
         Ok(study)
     }
 
@@ -136,15 +141,7 @@ impl Study {
 
     /// The folder of its results.
     pub fn folder(&self) -> String {
-        let settings = &self.plan.settings;
-        let ending = if settings.sensitivity {
-            ".sensitivity"
-        } else if settings.axes.is_empty() {
-            ""
-        } else {
-            ".sweep"
-        };
-        format!("{}{ending}", self.plan.name)
+        self.plan.folder()
     }
 }
 
@@ -168,6 +165,16 @@ fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<Place>, Failure> {
 }
 
 impl Plan {
+    /// The folder of its results: a run, a sweep and a sensitivity analysis of one scenario lie side by side.
+    pub fn folder(&self) -> String {
+        let ending = match &self.settings {
+            settings if settings.sensitivity => ".sensitivity",
+            settings if settings.axes.is_empty() => "",
+            _ => ".sweep",
+        };
+        format!("{}{ending}", self.name)
+    }
+
     fn parse(&self, source: &str) -> Result<Scenario, Box<Diagnostic>> {
         let files = |name: &str| self.files.get(name).cloned().ok_or_else(|| format!("there is no file `{name}`"));
         Scenario::parse(&self.name, source, &files).map_err(|problems| {
@@ -183,6 +190,9 @@ impl Settings {
             scenario.quick();
         }
         scenario.replications = self.replications.unwrap_or(scenario.replications);
+        if let Some(precision) = self.precision {
+            scenario.replications = scenario.replications.min(precision.most);
+        }
         scenario.seed = self.seed.unwrap_or(scenario.seed);
         if let Some(batches) = self.batches {
             scenario.in_batches(batches);

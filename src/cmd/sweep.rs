@@ -140,6 +140,7 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     let mut shown = table::plain(terminal.width);
     shown.set_header(["constant", "best", "pairs in the same order", "now ties", "reversed"]);
     let mut reversed = 0;
+    let ranked = survival(&base.summaries, &base.summaries, &sensitivity.metric).told_apart;
     for outcome in outcomes {
         let Survival { told_apart, kept, tied, reversed: pairs } =
             survival(&base.summaries, &outcome.summaries, &sensitivity.metric);
@@ -157,6 +158,9 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     }
     say(shown);
     say(match reversed {
+        0 if ranked == 0 => {
+            "There is no ranking that could survive: these runs tell no two strategies apart.".to_owned()
+        }
         0 => "The ranking survives: no pair that the scenario tells apart changes places.".to_owned(),
         1 => "The ranking does not survive: one pair changes places.".to_owned(),
         n => format!("The ranking does not survive: pairs change places {n} times."),

@@ -340,7 +340,8 @@ fn reached(summaries: &[Summary], precision: Precision) -> Reached {
             let half_width = summary.estimate(metric).relative_half_width();
             // No interval yet is looser than any.
             let half_width = if half_width.is_finite() { half_width } else { f64::INFINITY };
-            if half_width > worst.half_width && summary.value(metric).is_finite() {
+            let loosest = worst.loosest.is_empty() || half_width > worst.half_width;
+            if loosest && summary.value(metric).is_finite() {
                 worst = Reached { half_width, loosest: format!("{metric} of {}", summary.label), ..worst };
             }
         }

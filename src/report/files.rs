@@ -61,10 +61,11 @@ pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &[&["replication", "seed", "workload"], names.as_slice()].concat(), |_, summary| {
         let runs = summary.metrics.first().map_or(0, |metric| metric.values.len());
         let row = |r: usize| {
-            // Batches are pieces of one run: one seed, and hashes that tell the pieces apart.
-            let of = |hashes: &[u64]| if summary.batches { hashes[0].wrapping_add(r as u64) } else { hashes[r] };
-            let seed = if summary.batches { summary.seeds[0] } else { summary.seeds[r] };
-            let key = [r.to_string(), seed.to_string(), format!("{:016x}", of(&summary.workload_hashes))];
+            // Batches are pieces of a run: they have its seed, and hashes that tell the pieces apart.
+            let pieces = runs / summary.seeds.len();
+            let (run, piece) = (r / pieces, r % pieces);
+            let workload = summary.workload_hashes[run].wrapping_add(piece as u64);
+            let key = [r.to_string(), summary.seeds[run].to_string(), format!("{workload:016x}")];
             let named = names.iter().map(|name| summary.metric(name).map_or(f64::NAN, |metric| metric.values[r]));
             key.into_iter().chain(named.map(number)).collect()
         };

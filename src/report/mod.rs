@@ -33,6 +33,6 @@ pub struct Reached {
     pub target: f64,
     /// Relative half width of the loosest.
     pub half_width: f64,
-    /// Which it is: `latency.p99 of random`.
+    /// Which it is: `latency.p99 of random`; empty where no strategy can be ranked.
     pub loosest: String,
 }

@@ -160,7 +160,12 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     let mut lines: Vec<String> = notes.iter().map(|(text, labels)| format!("{}: {text}", list(labels))).collect();
     if let Some(reached) = &outcome.precision {
         let width = reached.half_width * 100.0;
-        lines.push(if reached.half_width <= reached.target {
+        lines.push(if reached.loosest.is_empty() {
+            format!(
+                "Precision: {} replications; no strategy can be ranked, so no interval is to be tight",
+                outcome.replications
+            )
+        } else if reached.half_width <= reached.target {
             let loosest = &reached.loosest;
             format!(
                 "Precision: {} replications; the loosest interval is {loosest} with ±{width:.1} %",

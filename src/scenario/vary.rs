@@ -125,9 +125,10 @@ pub fn find(source: &str, key: &str) -> Result<Range<usize>, String> {
     })
 }
 
-/// Every key with a number in it, with its value, but for those that say how long and how often to run.
+/// Every key with a number in it, with its value, but for those that say how long and how often to run, and what is
+/// compared.
 pub fn constants(source: &str) -> Result<Vec<(String, String)>, String> {
-    const NOT_THE_MODEL: [&str; 11] = [
+    const NOT_THE_MODEL: [&str; 13] = [
         "seed",
         "replications",
         "duration",
@@ -135,10 +136,12 @@ pub fn constants(source: &str) -> Result<Vec<(String, String)>, String> {
         "cache_warmup",
         "drain",
         "bins",
+        "batches",
         "sweep",
         "sensitivity",
         "expect",
         "strategies",
+        "contestants",
     ];
     let model = |leaf: &Leaf| !NOT_THE_MODEL.contains(&leaf.names[0].split('.').next().unwrap_or_default());
     let value = |leaf: &Leaf| source[leaf.span.clone()].to_owned();
