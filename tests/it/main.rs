@@ -8,6 +8,7 @@ mod fingerprints;
 mod golden;
 mod hostile;
 mod reference;
+mod studies;
 mod support;
 mod theory;
 mod tidy;
