@@ -94,7 +94,7 @@ enum Verb {
     Explain(explain::Args),
     /// Turn an access log into a workload that a scenario can replay
     Import(import::Args),
-    /// Measure how many requests are simulated per second and core
+    /// Measure the tool itself: requests simulated per second, and whether intervals keep their promise
     Bench(bench::Args),
 }
 

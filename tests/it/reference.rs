@@ -232,7 +232,7 @@ fn moments(law: &str, row: &Row) -> [f64; 3] {
         }
         "Bimodal" => {
             // The file prints the short time rounded; the mean is one.
-            let (p, long) = (number(&law[8..].split(':').next().unwrap()), number(law.split('|').nth(1).unwrap()));
+            let (p, long) = (number(law[8..].split(':').next().unwrap()), number(law.split('|').nth(1).unwrap()));
             let short = (1.0 - (1.0 - p) * long) / p;
             [1.0, 2.0, 3.0].map(|k| p * pow(short, k) + (1.0 - p) * pow(long, k))
         }

@@ -136,12 +136,12 @@ fn finding(asked: Asked, values: &[f64]) -> Finding {
     let squares: f64 = values.iter().map(|v| (v - simulated.value) * (v - simulated.value)).sum();
     let error = sqrt(squares / (n - 1.0) / n);
     let apart = (simulated.value - asked.theory).abs();
-    let outcome = if !(apart <= ERRORS * error + asked.slack * asked.theory.abs()) {
-        Outcome::Differs
-    } else if error > VAGUE * asked.theory.abs() {
-        Outcome::TooVague
-    } else {
-        Outcome::Agrees
+    // In this order, for what is no number agrees with nothing.
+    let near = apart <= ERRORS * error + asked.slack * asked.theory.abs();
+    let outcome = match (near, error > VAGUE * asked.theory.abs()) {
+        (false, _) => Outcome::Differs,
+        (true, true) => Outcome::TooVague,
+        (true, false) => Outcome::Agrees,
     };
     // A quantity without spread that is right is at no distance.
     let errors = if apart == 0.0 { 0.0 } else { apart / error };
