@@ -68,8 +68,11 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let quiet = args.common.quiet || args.json;
     let findings = pins::findings(&at_home, args.common.jobs(), quiet)?;
     if args.accept {
+        // All of them before a word is said: whoever reads may go away.
         for (finding, loaded) in findings.iter().zip(&loaded) {
             finding.accept(&loaded.path)?;
+        }
+        for finding in &findings {
             let what = match (finding.unpinned, finding.changes.len()) {
                 (true, _) => "pinned for the first time".to_owned(),
                 (_, 0) => "as it was".to_owned(),

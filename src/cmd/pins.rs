@@ -148,7 +148,7 @@ fn explain(
         }
         Difference::Length => Change {
             strategy,
-            what: format!("made another number of decisions ({of}), the same as far as both go"),
+            what: format!("made another number of decisions ({of}), the same as far as both can be compared"),
             first: None,
         },
     })

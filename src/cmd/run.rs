@@ -200,7 +200,10 @@ fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
         return;
     }
     if !place.json && !studies.is_empty() {
-        say(format_args!("\n{}", table::LEGEND));
+        // What a sweep prints has no such columns.
+        if studies.iter().all(|study| study.points.len() == 1) {
+            say(format_args!("\n{}", table::LEGEND));
+        }
         if !place.dry_run {
             say(format_args!("\nTables, CSV and charts are in {out}."));
         }

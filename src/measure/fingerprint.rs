@@ -90,7 +90,10 @@ pub fn difference(pinned: &Fingerprint, now: &Fingerprint) -> Option<Difference>
     if let Some((at, (old, _))) = both.enumerate().find(|(_, (old, new))| old != new) {
         return Some(Difference::At(at as u64, *old));
     }
-    let block = pinned.blocks.iter().zip(&now.blocks).position(|(old, new)| old != new);
+    // A last block that is longer on one side says nothing.
+    let whole = (pinned.decisions.min(now.decisions) as usize).saturating_sub(KEPT) / BLOCK;
+    let blocks = if pinned.decisions == now.decisions { pinned.blocks.len() } else { whole };
+    let block = pinned.blocks.iter().zip(&now.blocks).take(blocks).position(|(old, new)| old != new);
     Some(match block {
         Some(block) => {
             let from = (KEPT + block * BLOCK) as u64;
@@ -236,5 +239,6 @@ mod tests {
         assert_eq!(difference(&pinned, &changed(18_000)), Some(Difference::Within(17_408..18_432)));
         assert_eq!(difference(&pinned, &changed(19_900)), Some(Difference::Within(19_456..20_000)));
         assert_eq!(difference(&pinned, &fingerprint(&picks[..100])), Some(Difference::Length));
+        assert_eq!(difference(&pinned, &fingerprint(&picks[..19_990])), Some(Difference::Length));
     }
 }

@@ -70,6 +70,8 @@ pub struct Settling {
     pub clock: Clock,
     /// When it had settled, seconds from the start, by MSER-5; `None` if it had not in the first half of the run.
     pub after: Option<f64>,
+    /// From when on it was measured, seconds from the start.
+    pub from: f64,
     /// Mean over the measured span.
     pub measured: f64,
     /// Mean from where it had settled on (from half of the run on if it had not).
@@ -77,10 +79,10 @@ pub struct Settling {
 }
 
 impl Settling {
-    /// Whether what was left in of the start moves the mean by more than `noise`, the half width of its interval. A cut that
-    /// changes nothing is chance: MSER-5 finds one in any noise.
+    /// Whether it had not settled when measuring began, and what was left in of the start moves the mean by more than
+    /// `noise`, the half width of its interval. A cut that changes nothing is chance: MSER-5 finds one in any noise.
     pub fn matters(&self, noise: f64) -> bool {
-        (self.measured - self.settled).abs() > noise
+        self.after.is_none_or(|after| after > self.from) && (self.measured - self.settled).abs() > noise
     }
 }
 
@@ -115,7 +117,7 @@ pub fn settling(series: &[Cohort], clock: Clock, seconds: f64, warmup: f64) -> O
         }
         Truncation::RunTooShort => (None, series.len() / 2),
     };
-    measured.is_finite().then(|| Settling { clock, after, measured, settled: mean_from(bin) })
+    measured.is_finite().then(|| Settling { clock, after, from: warmup, measured, settled: mean_from(bin) })
 }
 
 #[cfg(test)]

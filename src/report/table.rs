@@ -6,7 +6,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Lin
 
 use super::Outcome;
 use crate::measure::interval::Estimate;
-use crate::measure::warmup::Clock;
+use crate::measure::warmup::{Clock, Settling};
 use crate::measure::{Comparison, Summary, Verdict, compare, regret};
 use crate::units::human_seconds;
 
@@ -131,6 +131,7 @@ fn signed_seconds(seconds: f64) -> String {
 /// are not independent, intervals that did not become tight. A line each.
 pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut late: BTreeMap<(bool, bool), (Vec<&str>, Settling)> = BTreeMap::new();
     for summary in &outcome.summaries {
         let mut note = |text: String| notes.entry(text).or_default().push(&summary.label);
         let judgement = &summary.judgement;
@@ -141,7 +142,13 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
         if summary.ranks() {
             for clock in [Clock::Latency, Clock::Cache] {
                 if let Some(unsettled) = summary.unsettled(clock) {
-                    note(unsettled_text(outcome, &unsettled));
+                    let key = (clock == Clock::Cache, unsettled.after.is_none());
+                    let (labels, latest) = late.entry(key).or_insert_with(|| (Vec::new(), unsettled));
+                    labels.push(&summary.label);
+                    // Of several, the one that needs most.
+                    if unsettled.after > latest.after {
+                        *latest = unsettled;
+                    }
                 }
             }
         }
@@ -152,6 +159,9 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
                 summary.batch_correlation
             ));
         }
+    }
+    for (labels, unsettled) in late.into_values() {
+        notes.insert(unsettled_text(outcome, &unsettled), labels);
     }
     let list = |labels: &[&str]| match labels {
         _ if labels.len() == outcome.summaries.len() && labels.len() > 2 => "all strategies".to_owned(),
@@ -183,15 +193,15 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     lines
 }
 
-fn unsettled_text(outcome: &Outcome<'_>, unsettled: &crate::measure::warmup::Settling) -> String {
+fn unsettled_text(outcome: &Outcome<'_>, unsettled: &Settling) -> String {
     let model = &outcome.scenario.model;
-    let (what, warmup) = match unsettled.clock {
-        Clock::Latency => ("latency", model.warmup),
-        Clock::Cache => ("the hit ratio", model.cache_warmup),
+    let (what, warmup, key) = match unsettled.clock {
+        Clock::Latency => ("latency", model.warmup, "warmup"),
+        Clock::Cache => ("the hit ratio", model.cache_warmup, "cache_warmup"),
     };
     match unsettled.after {
         Some(after) => format!(
-            "warm-up too short: {what} settles after {} (MSER-5) and is measured from {warmup} on; write warmup = \"auto\"",
+            "warm-up too short: {what} settles only after {} (MSER-5) and is measured from {warmup} on; write {key} = \"auto\"",
             human_seconds(after)
         ),
         None => format!("run too short: {what} had not settled in the first half of it (MSER-5)"),
