@@ -28,7 +28,7 @@
 //! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, faults, tiers |
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
 //! | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked; stands on [`math`] alone |
-//! | [`measure`] | replications, Student's intervals, paired comparison, fairness |
+//! | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that hold the simulator against theory |
 //! | `report` | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
 //! | `cmd` | one file per verb; threads, files and clocks are here and nowhere below; errors become exit codes here |
 //!
@@ -50,9 +50,24 @@
 //!    measured span, and the run goes on until those have ended; what has not ended by then counts at its age.
 //! 5. **Failures do not flatter.** Requests that fail at once are not in the latency; those that time out are, at their
 //!    time-out; the table does not rank a strategy by latency that fails more than another.
-//! 6. **Theory is in the tests** (`tests/it/theory.rs`): M/M/1, M/G/1, processor sharing, E_n/M/1, M/D/n, exact chains of JSQ
-//!    and SQ(2), M/M/n, M/M/c/K, Che's approximation, the machine repairman; tolerance from the run's own standard error.
-//! 7. **A slow obvious version is kept under test** beside each clever one: event queue, processor sharing, LRU.
+//! 6. **Theory is held against it** ([`measure::validation`], `evenkeel validate`, `tests/it/theory.rs`): M/M/c, M/G/1,
+//!    processor sharing, loss, E_n/M/1, M/D/n, exact chains of the shortest queue and of two choices, Che's approximation,
+//!    balls into bins; tolerance from the run's own standard error. The values come from [`theory`], which shares no code
+//!    with the simulator, and those are compared with independent ones (`tests/it/reference.rs`).
+//! 7. **A slow obvious version is kept under test** beside each clever one: event queue, processor sharing, LRU; and a naive
+//!    second program recomputes every measure from a trace of every request (`tests/it/trace.rs`).
+//! 8. **Intervals are tried on what is known** ([`measure::coverage`]): how often they hold an exact value, and how often
+//!    equals come out as tied.
+//! 9. **No claim without a steady state**: beside each row stands whether the run was stable, backlogged or overloaded, and
+//!    an overloaded one has no interval and no rank; MSER-5 says when a warm-up was too short.
+//!
+//! ## Units
+//!
+//! What is run is a *unit*: (scenario, point of a sweep, contestant, replication). Its name is a hash of all that decides what
+//! comes out, this program's source among it, so a finished unit need not be run again, wherever it was run: that is all there
+//! is to `--resume`, `--shard` and `merge`. A unit's [`sim::record::RunRecord`] holds whole numbers and sums, so the order in
+//! which units come in changes nothing. Who wants to look on while one runs is a [`sim::observer::Observer`]: fingerprints,
+//! explanations and traces are; the observer that does nothing costs nothing.
 //!
 //! ## From Rust
 //!

@@ -145,7 +145,8 @@ fn the_readme_has_no_gaps() {
 #[test]
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for verb in ["run", "check", "compare", "list", "explain", "import", "bench"] {
+    for verb in ["run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench"]
+    {
         assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
     }
     for row in evenkeel::select::catalog::CATALOGUE {
