@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Failure, Terminal};
 use crate::config::diagnostic::did_you_mean;
 use crate::config::{Diagnostic, Problem, Problems};
+use crate::measure::change::{Direction, nature};
 use crate::measure::metric_names;
 use crate::scenario::expect::Side;
 use crate::scenario::{Contestant, Scenario, vary};
@@ -122,12 +123,15 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
             }
         }
     }
-    if let Some(sensitivity) = &scenario.sensitivity
-        && !names.contains(&sensitivity.metric)
-    {
-        // Only one that is written can be unknown.
-        let span = vary::find(source, "sensitivity.metric").unwrap_or_default();
-        problems.push(unknown(span, &sensitivity.metric));
+    if let Some(sensitivity) = &scenario.sensitivity {
+        // Only one that is written can be wrong.
+        let span = || vary::find(source, "sensitivity.metric").unwrap_or_default();
+        if !names.contains(&sensitivity.metric) {
+            problems.push(unknown(span(), &sensitivity.metric));
+        } else if nature(&sensitivity.metric).0 != Direction::Less {
+            let message = format!("a ranking is by a measure of which less is better, not by `{}`", sensitivity.metric);
+            problems.push(Problem::at(span(), message).help("such as `latency.p99` or `errors.ratio`"));
+        }
     }
     problems
 }

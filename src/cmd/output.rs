@@ -14,6 +14,20 @@ use crate::report::files::{self, Machine, Provenance};
 /// Its presence says that a folder is complete.
 const MANIFEST: &str = "manifest.json";
 
+/// Makes a table of outcomes.
+type Table = fn(&[Outcome<'_>]) -> csv::Result<Vec<u8>>;
+
+/// Every folder of results has these.
+const TABLES: [(&str, Table); 7] = [
+    ("metrics.csv", files::metrics),
+    ("replications.csv", files::replications),
+    ("comparison.csv", files::comparison),
+    ("verdicts.csv", files::verdicts),
+    ("servers.csv", files::servers),
+    ("timeseries.csv", files::timeseries),
+    ("latency_cdf.csv", files::latency_cdf),
+];
+
 /// Where and how a study is run now.
 fn provenance(study: &Study) -> Provenance {
     Provenance {
@@ -30,15 +44,10 @@ fn provenance(study: &Study) -> Provenance {
 
 /// Writes a study's folder below `out`.
 pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> {
-    let mut all: Vec<(String, Vec<u8>)> = vec![
-        ("metrics.csv".to_owned(), files::metrics(outcomes)?),
-        ("replications.csv".to_owned(), files::replications(outcomes)?),
-        ("comparison.csv".to_owned(), files::comparison(outcomes)?),
-        ("verdicts.csv".to_owned(), files::verdicts(outcomes)?),
-        ("servers.csv".to_owned(), files::servers(outcomes)?),
-        ("timeseries.csv".to_owned(), files::timeseries(outcomes)?),
-        ("latency_cdf.csv".to_owned(), files::latency_cdf(outcomes)?),
-    ];
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, table) in TABLES {
+        all.push((name.to_owned(), table(outcomes)?));
+    }
     for (name, svg) in charts::all(outcomes) {
         let png = charts::png::from_svg(&svg).map_err(anyhow::Error::msg)?;
         all.push((format!("{name}.svg"), svg.into_bytes()));
@@ -62,9 +71,12 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
 
 /// Whether the results of exactly this study are below `out`, complete.
 pub fn is_complete(study: &Study, out: &Path) -> bool {
-    let manifest = std::fs::read(out.join(study.folder()).join(MANIFEST)).ok();
+    let folder = out.join(study.folder());
+    let manifest = std::fs::read(folder.join(MANIFEST)).ok();
     let value = manifest.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    value.is_some_and(|value| value["units"] == store::study_id(study).as_str())
+    let same = value.is_some_and(|value| value["units"] == store::study_id(study).as_str());
+    // Somebody may have tidied up.
+    same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
 }
 
 /// Writes a file whole or not at all.

@@ -38,9 +38,10 @@ pub fn exact(scenario: &Scenario, strategy: &Table) -> Option<Exact> {
     if !plain {
         return None;
     }
+    // A weight of zero gets nothing, whatever the strategy.
+    let servers: Vec<&Server> = pool.servers.iter().filter(|server| server.weight > 0).collect();
     let legs = 2.0 * (constant(&model.client_leg)? + constant(&model.server_leg)?);
-    let fleet =
-        Fleet { model, servers: &pool.servers, work: Work::of(&path.service), hop: constant(&model.server_leg)? };
+    let fleet = Fleet { model, servers: &servers, work: Work::of(&path.service), hop: constant(&model.server_leg)? };
     let found = fleet.solve(pool.strategy.as_ref().unwrap_or(strategy))?;
     let p99 = found.p99.filter(|p99| p99.is_finite());
     found.mean.is_finite().then(|| Exact { mean: found.mean + legs, p99: p99.map(|p99| p99 + legs), ..found })
@@ -79,7 +80,7 @@ fn known(theorem: impl Into<String>, mean: f64, p99: Option<f64>) -> Option<Exac
 
 struct Fleet<'a> {
     model: &'a Model,
-    servers: &'a [Server],
+    servers: &'a [&'a Server],
     work: Work,
     /// From balancer to server, seconds: for so long, what is counted is not yet there.
     hop: f64,
@@ -121,7 +122,7 @@ impl Fleet<'_> {
         let alone = balancers.count * balancers.shards == 1;
         let even = self.servers.iter().all(|server| server.weight == self.servers[0].weight);
         match strategy {
-            _ if n == 1 => self.station(lam, &self.servers[0]),
+            _ if n == 1 => self.station(lam, self.servers[0]),
             Table::Random(_) => self.split(lam, |_| 1.0),
             Table::WeightedRandom(_) => self.split(lam, |server| f64::from(server.weight)),
             Table::RoundRobin(_) if alone => self.turns(lam),
@@ -152,8 +153,8 @@ impl Fleet<'_> {
 
     /// All servers alike in everything that matters.
     fn alike(&self) -> Option<&Server> {
-        let first = self.servers.first()?;
-        let same = |s: &Server| {
+        let first = *self.servers.first()?;
+        let same = |s: &&Server| {
             (s.speed, s.concurrency, s.queue_limit, s.discipline)
                 == (first.speed, first.concurrency, first.queue_limit, first.discipline)
         };
@@ -191,8 +192,8 @@ impl Fleet<'_> {
 
     /// A random split: every server has Poisson arrivals of its own.
     fn split(&self, lam: f64, weight: impl Fn(&Server) -> f64) -> Option<Exact> {
-        let total: f64 = self.servers.iter().map(&weight).sum();
-        let first = self.servers.first()?;
+        let total: f64 = self.servers.iter().map(|server| weight(server)).sum();
+        let first = *self.servers.first()?;
         if self.alike().is_some() && self.servers.iter().all(|server| weight(server) == weight(first)) {
             return self.station(lam * weight(first) / total, first);
         }
@@ -207,7 +208,7 @@ impl Fleet<'_> {
         }
         let rates: Option<Vec<f64>> = self.servers.iter().map(|server| self.simple(server)).collect();
         let branches = rates.map(|rates| {
-            let branch = |(server, mu): (&Server, f64)| dispatch::Branch { share: weight(server) / total, mu };
+            let branch = |(server, mu): (&&Server, f64)| dispatch::Branch { share: weight(server) / total, mu };
             self.servers.iter().zip(rates).map(branch).collect::<Vec<_>>()
         });
         let name = if self.work.exponential { "split over M/M queues" } else { "split over M/G/1" };

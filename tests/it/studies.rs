@@ -133,6 +133,10 @@ fn a_killed_run_is_resumed() {
     let again = done(&resume);
     assert!(again.err.contains("long: complete already"), "{}", again.err);
     assert_eq!(units(&results), kept);
+    // Those of which a table is gone are put together again.
+    std::fs::remove_file(results.join("metrics.csv")).unwrap();
+    assert!(done(&resume).err.contains(&message(UNITS)));
+    assert_same(&whole.join("long"), &results);
 
     // A unit that lost its end, one with a flipped byte in its middle and one that is gone are run again, no others.
     let names: Vec<&PathBuf> = kept.keys().collect();
@@ -688,6 +692,11 @@ fn a_sweep_that_cannot_be_is_explained() {
     refused(
         &["sweep", path(&unknown), "--sensitivity", "--dry-run"],
         &["unknown.toml:18:10", "no metric `latency.p98`", "did you mean `latency.p9"],
+    );
+    let wrong_way = folder.file("more.toml", &source.replace("latency.p98", "goodput"));
+    refused(
+        &["sweep", path(&wrong_way), "--sensitivity", "--dry-run"],
+        &["more.toml:18:10", "less is better, not by `goodput`"],
     );
 }
 

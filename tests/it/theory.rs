@@ -10,7 +10,7 @@ use evenkeel::measure::{Tally, theorem};
 use evenkeel::scenario::Scenario;
 use rayon::prelude::*;
 
-use crate::support::{root, scenario};
+use crate::support::{SOUND, root, scenario};
 
 /// Everything at once: the threads are then never idle, and the failure names all that differ.
 #[test]
@@ -130,6 +130,16 @@ fn theorems_are_quoted_only_where_they_hold() {
     let even = quoted("even-load");
     for strategy in ["random", "round_robin", "weighted_round_robin", "oracle_least_work"] {
         assert!(even.contains(&strategy), "{strategy}: {even:?}");
+    }
+    // A server of weight zero gets nothing and changes nothing.
+    let strategies = "strategies = [\"random\", \"weighted_random\", \"round_robin\", \"oracle_least_work\"]";
+    let source = SOUND.replace("strategies = [\"random\", \"p2c\"]", strategies);
+    let idle = format!("{source}[[pools.servers]]\nname = \"idle\"\nweight = 0\nspeed = 3.0\n");
+    let (plain, with_idle) = (scenario(&source), scenario(&idle));
+    for contestant in &plain.contestants {
+        let exact = theorem::exact(&plain, &contestant.table);
+        assert!(exact.is_some(), "{}", contestant.label);
+        assert_eq!(exact, theorem::exact(&with_idle, &contestant.table), "{}", contestant.label);
     }
     // Faults, caches, time-outs, a closed loop, paths of several pools, bursts.
     for name in ["crash", "slow-server", "cache-affinity", "closed-loop", "path-isolation", "rush-hour", "replayed-log"]
