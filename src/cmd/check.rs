@@ -66,7 +66,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut at_home = loaded.clone();
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &args.common.strategies));
     let quiet = args.common.quiet || args.json;
-    let findings = pins::findings(&at_home, args.common.jobs(), quiet)?;
+    let findings = pins::findings(&at_home, args.common.jobs.count(), quiet)?;
     if args.accept {
         // All of them before a word is said: whoever reads may go away.
         for (finding, loaded) in findings.iter().zip(&loaded) {
@@ -98,8 +98,8 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         keep_what_is_named(&mut loaded.scenario);
         studies.push(Study::new(loaded, &args.common.settings())?);
     }
-    work::settle(&mut studies, args.common.jobs(), quiet)?;
-    let options = Options { jobs: args.common.jobs(), quiet, ..Options::default() };
+    work::settle(&mut studies, args.common.jobs.count(), quiet)?;
+    let options = Options { jobs: args.common.jobs.count(), quiet, ..Options::default() };
     work::work(&studies, &options, |_, outcomes, bar| {
         bar.suspend(|| {
             for outcome in &outcomes {
@@ -120,7 +120,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     for (loaded, settings) in loaded.into_iter().zip(asked).filter(|(_, settings)| settings.sensitivity) {
         sensitive.push(Study::new(loaded, &settings)?);
     }
-    work::settle(&mut sensitive, args.common.jobs(), quiet)?;
+    work::settle(&mut sensitive, args.common.jobs.count(), quiet)?;
     work::work(&sensitive, &options, |study, outcomes, bar| {
         bar.suspend(|| {
             let survived = sweep::survives(&outcomes);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::run::Jobs;
 use super::study::{Plan, Study};
 use super::work::Options;
 use super::{Failure, Terminal, output, run, say, store, work};
@@ -21,9 +22,8 @@ pub struct Args {
     /// Where the joined results go
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     out: PathBuf,
-    /// Threads; the results do not depend on it [default: one per processor]
-    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
     /// No tables
     #[arg(long, short)]
     quiet: bool,
@@ -54,7 +54,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     plans.sort_by_key(Plan::folder);
     let mut studies = plans.into_iter().map(Study::from_plan).collect::<Result<Vec<_>, _>>()?;
-    let jobs = args.jobs.unwrap_or(0).into();
+    let jobs = args.jobs.count();
     work::settle(&mut studies, jobs, args.quiet)?;
     let options = Options {
         jobs,

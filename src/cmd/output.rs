@@ -1,9 +1,13 @@
 //! Putting a scenario's results on disk. Everything is made in memory first; each file is written beside its place and
 //! moved there whole, the manifest last, so that a folder with a manifest is complete.
 
+use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 
 use super::store;
 use super::study::Study;
@@ -57,7 +61,7 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
     let manifest = files::manifest(outcomes, &study.skipped, &store::study_id(study), &provenance)?;
 
     let folder = out.join(study.folder());
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    make_folder(&folder)?;
     let manifest_file = folder.join(MANIFEST);
     if manifest_file.exists() {
         std::fs::remove_file(&manifest_file).with_context(|| format!("cannot replace {}", manifest_file.display()))?;
@@ -79,11 +83,30 @@ pub fn is_complete(study: &Study, out: &Path) -> bool {
     same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
 }
 
+/// Makes a folder and those above it, where they are not there.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+/// As JSON, packed.
+pub fn pack<T: serde::Serialize>(value: &T, level: Compression) -> Result<Vec<u8>> {
+    // In one piece: the encoder clears its buffer at every write, and serde_json writes a few bytes at a time.
+    let mut encoder = GzEncoder::new(Vec::new(), level);
+    encoder.write_all(&serde_json::to_vec(value)?)?;
+    Ok(encoder.finish()?)
+}
+
+/// Reads what [`pack`] wrote.
+pub fn unpack<T: serde::de::DeserializeOwned>(file: std::fs::File) -> Result<T> {
+    let mut text = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
 /// Writes a file whole or not at all.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || -> std::io::Result<()> {
-        use std::io::Write;
         let mut file = tempfile::Builder::new().prefix(".evenkeel-").suffix(".partial").tempfile_in(folder)?;
         file.write_all(content)?;
         file.as_file().sync_data()?;

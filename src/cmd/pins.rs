@@ -2,17 +2,14 @@
 //! difference of two versions which strategies behave otherwise), `fingerprints/NAME.picks.gz` holds the picks themselves, so
 //! that the first decision that differs can be shown.
 
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Loaded;
-use super::output::write_whole;
+use super::output::{make_folder, pack, unpack, write_whole};
 use super::work::{each, stopped};
 use super::{Failure, Terminal, say};
 use crate::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
@@ -198,7 +195,7 @@ impl Finding {
     pub fn accept(&self, scenario: &Path) -> Result<()> {
         let (plain, packed) = places(scenario);
         let folder = plain.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        make_folder(folder)?;
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(["strategy", "decisions", "hash"])?;
         for print in &self.now {
@@ -206,9 +203,7 @@ impl Finding {
         }
         write_whole(&plain, &writer.into_inner().map_err(|error| error.into_error())?)?;
         let pinned = Pinned { schema_version: 1, scenario_sha256: self.hash.clone(), strategies: self.now.clone() };
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&serde_json::to_vec(&pinned)?)?;
-        write_whole(&packed, &encoder.finish()?)
+        write_whole(&packed, &pack(&pinned, Compression::best())?)
     }
 }
 
@@ -218,12 +213,7 @@ fn read(path: &Path) -> Result<Option<Pinned>, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
     };
-    let mut text = Vec::new();
-    let pinned = GzDecoder::new(file)
-        .read_to_end(&mut text)
-        .map_err(|error| error.to_string())
-        .and_then(|_| serde_json::from_slice::<Pinned>(&text).map_err(|error| error.to_string()));
-    pinned.map(Some).map_err(|error| {
+    unpack(file).map(Some).map_err(|error| {
         let help = "evenkeel check --accept writes it anew";
         Failure::Usage(format!("{} is not what was pinned: {error}\n  help: {help}", path.display()))
     })

@@ -90,9 +90,8 @@ pub struct Common {
     /// The seed from which all randomness comes [default: the scenario's]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Threads; the results do not depend on it [default: one per processor]
-    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub jobs: Jobs,
     /// No progress
     #[arg(long, short)]
     pub quiet: bool,
@@ -104,9 +103,19 @@ impl Common {
         let Common { strategies, replications, seed, .. } = self;
         Settings { strategies: strategies.clone(), replications: *replications, seed: *seed, ..Settings::default() }
     }
+}
 
+/// How many threads: what every verb that runs anything shares.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Jobs {
+    /// Threads; the results do not depend on it [default: one per processor]
+    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+impl Jobs {
     /// Threads, 0 for one per processor.
-    pub fn jobs(&self) -> usize {
+    pub fn count(self) -> usize {
         self.jobs.unwrap_or(0).into()
     }
 }
@@ -145,7 +154,7 @@ pub fn execute(
     show: impl Fn(&[Outcome<'_>], bool) + Sync,
 ) -> Result<(), Failure> {
     let quiet = common.quiet || place.json;
-    work::settle(&mut studies, common.jobs(), quiet)?;
+    work::settle(&mut studies, common.jobs.count(), quiet)?;
     if place.resume {
         studies.retain(|study| {
             let complete = output::is_complete(study, &place.out);
@@ -159,8 +168,14 @@ pub fn execute(
     for study in &studies {
         store.open(study, place.resume || place.shard.is_some() || place.keep_units)?;
     }
-    let options =
-        Options { jobs: common.jobs(), quiet, store: store.clone(), shard: place.shard, stored_only: false, trace };
+    let options = Options {
+        jobs: common.jobs.count(),
+        quiet,
+        store: store.clone(),
+        shard: place.shard,
+        stored_only: false,
+        trace,
+    };
     let keep = place.keep_units || place.shard.is_some();
     let done = work::work(&studies, &options, |study, outcomes, bar| {
         if !place.dry_run {

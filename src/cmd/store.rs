@@ -2,16 +2,13 @@
 //! what comes out of it, so a unit that is there need not be run again, wherever and by whatever command it was made. Units
 //! are kept until their scenario's results are written, and for good with `--keep-units` or as a shard.
 
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use super::output;
+use super::output::{self, pack, unpack};
 use super::study::{Plan, Study};
 use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
@@ -20,6 +17,9 @@ use crate::sim::record::RunRecord;
 const UNITS: &str = "units";
 /// The plan beside them.
 const PLAN: &str = "plan.json.gz";
+
+/// Units are written often and live shortly.
+const LEVEL: Compression = Compression::fast();
 
 /// The name of a unit: 24 hexadecimal digits.
 pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> String {
@@ -87,8 +87,8 @@ impl Store {
             self.clear(study)?;
         }
         let folder = Store::folder(root, study);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        output::write_whole(&folder.join(PLAN), &pack(&study.plan)?)
+        output::make_folder(&folder)?;
+        output::write_whole(&folder.join(PLAN), &pack(&study.plan, LEVEL)?)
     }
 
     /// Throws away a study's units.
@@ -103,7 +103,7 @@ impl Store {
 
     /// A finished unit, if it is there and whole.
     pub fn load(&self, study: &Study, id: &str) -> Option<RunRecord> {
-        self.roots.iter().find_map(|root| unpack(&Store::folder(root, study).join(format!("{id}.json.gz"))).ok())
+        self.roots.iter().find_map(|root| open(&Store::folder(root, study).join(format!("{id}.json.gz"))).ok())
     }
 
     /// Writes a finished unit, whole or not at all. It is not forced to the disk: a kill loses nothing that was written, a
@@ -113,7 +113,7 @@ impl Store {
         let folder = Store::folder(root, study);
         let (partial, whole) = (folder.join(format!(".{id}.partial")), folder.join(format!("{id}.json.gz")));
         let attempt = || -> Result<()> {
-            std::fs::write(&partial, pack(record)?)?;
+            std::fs::write(&partial, pack(record, LEVEL)?)?;
             std::fs::rename(&partial, &whole)?;
             Ok(())
         };
@@ -130,21 +130,12 @@ pub fn plans(root: &Path) -> Result<Vec<Plan>> {
     for folder in folders {
         let plan = folder.join(UNITS).join(PLAN);
         if plan.exists() {
-            found.push(unpack(&plan).with_context(|| format!("cannot read {}", plan.display()))?);
+            found.push(open(&plan).with_context(|| format!("cannot read {}", plan.display()))?);
         }
     }
     Ok(found)
 }
 
-fn pack<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
-    // In one piece: the encoder clears its buffer at every write, and serde_json writes a few bytes at a time.
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&serde_json::to_vec(value)?)?;
-    Ok(encoder.finish()?)
-}
-
-fn unpack<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let mut text = Vec::new();
-    GzDecoder::new(std::fs::File::open(path)?).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
+fn open<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    unpack(std::fs::File::open(path)?)
 }

@@ -88,9 +88,10 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let survived = AtomicBool::new(true);
     run::execute(vec![study], &args.place, &args.common, None, |outcomes, json| {
-        survived.store(!args.sensitivity || survives(outcomes), Ordering::Relaxed);
+        let survives = !args.sensitivity || survives(outcomes);
+        survived.store(survives, Ordering::Relaxed);
         match (json, args.sensitivity) {
-            (true, true) => say(serde_json::json!({ "ranking_survives": survives(outcomes) })),
+            (true, true) => say(serde_json::json!({ "ranking_survives": survives })),
             (true, false) => {}
             (false, true) => print_sensitivity(outcomes, terminal),
             (false, false) => print_sweep(outcomes, terminal),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::output::make_folder;
 use crate::report::trace::Tracer;
 use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
@@ -26,7 +27,7 @@ pub fn run(
     path: &Path,
 ) -> Result<std::result::Result<RunRecord, Interrupted>> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    make_folder(folder)?;
     let partial = path.with_extension("partial");
     let file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
     let mut tracer = Tracer::new(&scenario.model, GzEncoder::new(BufWriter::new(file), Compression::fast()))?;

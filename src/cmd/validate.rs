@@ -2,6 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, Color};
 
+use super::run::Jobs;
 use super::work::{each, stopped};
 use super::{Failure, Terminal, say};
 use crate::config::diagnostic::did_you_mean;
@@ -40,9 +41,8 @@ pub struct Args {
     /// Print the findings as JSON, one object per line
     #[arg(long)]
     json: bool,
-    /// Threads; the results do not depend on it [default: one per processor]
-    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
     /// No progress
     #[arg(long, short)]
     quiet: bool,
@@ -75,7 +75,7 @@ pub fn validate(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
     let units: Vec<(usize, u32)> =
         gates.iter().enumerate().flat_map(|(g, gate)| (0..gate.replications).map(move |r| (g, r))).collect();
-    let jobs = args.jobs.unwrap_or(0).into();
+    let jobs = args.jobs.count();
     let run = |&(g, r): &(usize, u32)| gates[g].replicate(r, &stopped);
     let mut values = each(&units, jobs, args.quiet || args.json, run)?.into_iter();
     let found: Vec<(&Gate, Vec<Finding>)> = gates

@@ -86,7 +86,7 @@ pub fn work<'a>(
     let mine = |i: usize| options.shard.is_none_or(|(part, of)| i as u32 % of == part);
     let pending: VecDeque<Unit> = units.iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, unit)| *unit).collect();
     let left = units.len() - pending.len();
-    let bar = progress(pending.len() as u64, options.quiet, "runs");
+    let bar = progress(pending.len() as u64, options.quiet);
     let floor = Floor {
         studies,
         options,
@@ -363,7 +363,6 @@ fn further(reached: &Reached, precision: Precision, now: u32) -> Option<u32> {
 /// Finds the warm-up of every scenario that leaves it to MSER-5: a pilot from the first request on, the cut averaged over its
 /// replications, the latest of all strategies, so that all are measured over the same requests.
 pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Failure> {
-    use rayon::prelude::*;
     let mut waiting: Vec<&mut Scenario> = studies
         .iter_mut()
         .flat_map(|study| study.points.iter_mut().map(|point| &mut point.scenario))
@@ -372,33 +371,29 @@ pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Fai
     if waiting.is_empty() {
         return Ok(());
     }
-    watch_for_interrupt();
-    let bar = progress(waiting.len() as u64, quiet, "pilots");
-    threads(jobs)?.install(|| {
-        for scenario in &mut waiting {
-            let pilot = scenario.pilot();
-            let cuts: Option<Vec<_>> = (0..pilot.contestants.len()).into_par_iter().map(|c| cut(&pilot, c)).collect();
-            let Some(cuts) = cuts else { return };
-            let latest = |of: fn(&(f64, f64)) -> f64| cuts.iter().map(of).fold(0.0, f64::max);
-            scenario.settle(Nanos::from_secs_f64(latest(|c| c.0)), Nanos::from_secs_f64(latest(|c| c.1)));
-            bar.inc(1);
-        }
-    });
-    bar.finish_and_clear();
-    if stopped() { Err(Failure::Interrupted) } else { Ok(()) }
+    let pilots: Vec<Scenario> = waiting.iter().map(|scenario| scenario.pilot()).collect();
+    let units: Vec<(usize, usize)> =
+        pilots.iter().enumerate().flat_map(|(p, pilot)| (0..pilot.contestants.len()).map(move |c| (p, c))).collect();
+    let mut cuts = each(&units, jobs, quiet, |&(p, contestant)| cut(&pilots[p], contestant))?.into_iter();
+    for (scenario, pilot) in waiting.iter_mut().zip(&pilots) {
+        let cuts: Vec<(f64, f64)> = cuts.by_ref().take(pilot.contestants.len()).collect();
+        let latest = |of: fn(&(f64, f64)) -> f64| cuts.iter().map(of).fold(0.0, f64::max);
+        scenario.settle(Nanos::from_secs_f64(latest(|c| c.0)), Nanos::from_secs_f64(latest(|c| c.1)));
+    }
+    Ok(())
 }
 
-/// When latency and hit ratio of a contestant settle, seconds; half of the run where they do not. `None` when interrupted.
-fn cut(pilot: &Scenario, contestant: usize) -> Option<(f64, f64)> {
+/// When latency and hit ratio of a contestant settle, seconds; half of the run where they do not.
+fn cut(pilot: &Scenario, contestant: usize) -> Result<(f64, f64), Interrupted> {
     let mut tally = Tally::new(pilot, contestant);
     for replication in 0..pilot.replications {
-        let record = crate::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ()).ok()?;
+        let record = crate::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ())?;
         tally.take_in(pilot, replication, &record);
     }
     let half = pilot.model.duration.as_secs_f64() / 2.0;
     let settling: Vec<warmup::Settling> = tally.settling(pilot);
     let of = |clock: Clock| settling.iter().find(|s| s.clock == clock).map_or(0.0, |s| s.after.unwrap_or(half));
-    Some((of(Clock::Latency), of(Clock::Cache)))
+    Ok((of(Clock::Latency), of(Clock::Cache)))
 }
 
 /// Runs `run` for each of `units` on all threads, with progress; what it gives is in their order.
@@ -410,7 +405,7 @@ pub fn each<T: Sync, R: Send>(
 ) -> Result<Vec<R>, Failure> {
     use rayon::prelude::*;
     watch_for_interrupt();
-    let bar = progress(units.len() as u64, quiet, "runs");
+    let bar = progress(units.len() as u64, quiet);
     let all: Option<Vec<R>> = threads(jobs)?.install(|| {
         let run = |unit| {
             let result = run(unit).ok().filter(|_| !stopped());
@@ -424,13 +419,11 @@ pub fn each<T: Sync, R: Send>(
     all.ok_or(Failure::Interrupted)
 }
 
-fn progress(units: u64, quiet: bool, what: &str) -> ProgressBar {
+fn progress(units: u64, quiet: bool) -> ProgressBar {
     // On standard error and only where that is a terminal: results and logs stay clean.
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(units), target);
-    if let Ok(style) =
-        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{eta}} left  {{msg}}"))
-    {
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {eta} left  {msg}") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));

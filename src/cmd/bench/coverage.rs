@@ -2,6 +2,7 @@
 
 use comfy_table::CellAlignment;
 
+use super::super::run::Jobs;
 use super::super::work::{each, stopped};
 use super::super::{Failure, Terminal, say};
 use crate::measure::coverage::{Count, Share, Trial, trials};
@@ -29,9 +30,8 @@ pub struct Args {
     /// Print JSON, one object per line
     #[arg(long)]
     json: bool,
-    /// Threads; the results do not depend on it [default: one per processor]
-    #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    jobs: Jobs,
     /// No progress
     #[arg(long, short)]
     quiet: bool,
@@ -43,7 +43,7 @@ pub fn coverage(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         (0..trials.len()).flat_map(|t| (0..args.repetitions).map(move |repetition| (t, repetition))).collect();
     let seeds = Keyed::new(args.seed, "coverage");
     let run = |&(t, r): &(usize, u32)| trials[t].repeat(seeds.at(u64::from(r)).bits(), &stopped);
-    let counts: Vec<Vec<Count>> = each(&units, args.jobs.unwrap_or(0).into(), args.quiet || args.json, run)?;
+    let counts: Vec<Vec<Count>> = each(&units, args.jobs.count(), args.quiet || args.json, run)?;
 
     let mut rows = table::plain(terminal.width);
     rows.set_header(["experiment", "", "share", "its 95 % interval", "should be", ""]);

@@ -9,7 +9,7 @@ mod alone;
 mod gates;
 
 use super::interval::{Estimate, estimate};
-use super::summary::Tally;
+use super::metrics::{metric_names, values};
 use crate::math::sqrt;
 use crate::rng::{Keyed, Source};
 use crate::scenario::Scenario;
@@ -112,10 +112,12 @@ impl Gate {
             Subject::Selector(run) => Ok(run(Keyed::new(self.seed, "validation").at(u64::from(replication)).bits())),
             Subject::Scenario(scenario) => {
                 let record = observe(&scenario.setup(0, replication), interrupted, &mut ())?;
-                let mut tally = Tally::new(scenario, 0);
-                tally.take_in(scenario, replication, &record);
-                let summary = tally.summary(scenario);
-                Ok(self.asked.iter().map(|asked| summary.value(&asked.quantity)).collect())
+                let values = values(scenario, &record.measured, scenario.model.duration.as_secs_f64());
+                let names = metric_names(scenario);
+                let of = |asked: &Asked| {
+                    names.iter().position(|name| *name == asked.quantity).map_or(f64::NAN, |at| values[at])
+                };
+                Ok(self.asked.iter().map(of).collect())
             }
         }
     }
