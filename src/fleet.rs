@@ -86,6 +86,12 @@ impl Fleet {
         state.occupied && state.healthy && !state.draining && self.weights[slot as usize] > 0
     }
 
+    /// Whether this slot has a tenant that the host counts as healthy, draining and weightless ones included.
+    #[inline]
+    pub fn is_healthy(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(|state| state.occupied && state.healthy)
+    }
+
     /// The slots that have a tenant, able or not, ascending.
     pub fn members(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].occupied)
@@ -222,6 +228,22 @@ impl Fleet {
     /// Tells whether health checks find it up.
     pub fn set_healthy(&mut self, id: BackendId, healthy: bool) {
         self.alter(id, |slot| slot.healthy = healthy);
+    }
+
+    /// Tells the health of many at once.
+    pub fn set_healthy_all(&mut self, verdicts: impl IntoIterator<Item = (BackendId, bool)>) {
+        let mut changed = Vec::new();
+        for (id, healthy) in verdicts {
+            if self.is_current(id) && self.slots[id.slot as usize].healthy != healthy {
+                let was = self.is_eligible(id.slot);
+                self.slots[id.slot as usize].healthy = healthy;
+                changed.push((id, was));
+            }
+        }
+        if !changed.is_empty() {
+            self.refresh();
+            changed.into_iter().for_each(|(id, was)| self.note_eligibility(id, was));
+        }
     }
 
     /// A draining backend finishes what it has and gets nothing new.

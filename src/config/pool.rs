@@ -1,16 +1,19 @@
 //! Pools, servers, checks and routes: the tables that a scenario and the proxy's config write alike.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
 use super::diagnostic::{Problem, Problems};
 use super::law::Law;
-use crate::policy::health::Rules;
+use crate::policy::{self, hedge, outlier, queue, retry, slow_start, sticky};
 use crate::select::catalog::Strategy;
-use crate::units::{Nanos, Ratio};
+use crate::units::{Nanos, Rate, Ratio};
 
 /// `[[pools]]`: servers behind one strategy.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +27,20 @@ pub struct PoolTable {
     pub servers: Spanned<Vec<Spanned<ServerTable>>>,
     /// `[pools.health]`: active checks.
     pub health: Option<Spanned<HealthTable>>,
+    /// `[pools.outliers]`: ejection of servers that fail or are slow.
+    pub outliers: Option<Spanned<OutliersTable>>,
+    /// `slow_start = "30s"`, or a table: a server that comes back gets its share little by little.
+    pub slow_start: Option<Spanned<SlowStartTable>>,
+    /// `panic = "50%"`: with fewer healthy servers than this share health is ignored. Off unless given.
+    pub panic: Option<Spanned<Ratio>>,
+    /// `[pools.queue]`: where requests wait while every server is at its `max_in_flight`.
+    pub queue: Option<Spanned<QueueTable>>,
+    /// `[pools.retries]`: another attempt at another server after a failed one.
+    pub retries: Option<Spanned<RetriesTable>>,
+    /// `[pools.hedge]`: a second attempt beside a slow first one.
+    pub hedge: Option<Spanned<HedgeTable>>,
+    /// `[pools.sticky]`: clients stay with their server, by a cookie.
+    pub sticky: Option<Spanned<StickyTable>>,
     /// `[pools.reports]`: load reports that servers send by themselves.
     pub reports: Option<Spanned<ReportsTable>>,
     /// `[pools.backend]`: a second tier that servers call before they answer.
@@ -54,6 +71,13 @@ pub struct ServerTable {
     /// What the balancer is told of its strength.
     #[serde(default = "one")]
     pub weight: Spanned<u32>,
+    /// The most requests that a balancer may have in flight to it; each balancer, or shard without shared counts, counts
+    /// its own. Unlimited unless given.
+    pub max_in_flight: Option<Spanned<u32>>,
+    /// Where it stands: a name of a zone.
+    pub zone: Option<Spanned<String>>,
+    /// `"127.0.0.1:9001"`: where the proxy finds it. Scenarios have no use for it.
+    pub address: Option<Spanned<String>>,
     /// `cache = { capacity = 1000 }`.
     pub cache: Option<Spanned<CacheTable>>,
 }
@@ -95,12 +119,313 @@ pub struct HealthTable {
     pub rise: u32,
     /// Failed checks in a row that take it down.
     pub fall: u32,
+    /// Each interval is longer or shorter by up to this share.
+    pub jitter: Ratio,
+    /// `"up"` until found otherwise, or `"down"` until it has risen.
+    pub initial: Initial,
+    /// The proxy asks for this path …
+    pub path: Option<Spanned<String>>,
+    /// … and is content with these: `"200-399"`, `"200,204"`.
+    pub status: Option<Spanned<String>>,
+    /// The proxy is content with a connection.
+    pub tcp: Option<Spanned<bool>>,
 }
 
 impl Default for HealthTable {
     /// HAProxy's: every 2 s, rise 2, fall 3.
     fn default() -> HealthTable {
-        HealthTable { interval: Nanos::from_secs(2), timeout: Nanos::from_secs(1), rise: 2, fall: 3 }
+        HealthTable {
+            interval: Nanos::from_secs(2),
+            timeout: Nanos::from_secs(1),
+            rise: 2,
+            fall: 3,
+            jitter: Ratio(0.0),
+            initial: Initial::Up,
+            path: None,
+            status: None,
+            tcp: None,
+        }
+    }
+}
+
+/// What a server counts as before its first check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initial {
+    /// Up until found otherwise.
+    #[default]
+    Up,
+    /// Down until it has risen.
+    Down,
+}
+
+/// What the proxy does to check a server. The simulator's servers answer either kind alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A connection is enough.
+    Tcp,
+    /// GET of this path, and a status in one of these ranges.
+    Http {
+        /// Begins with `/`.
+        path: String,
+        /// First and last status of each range, both included.
+        status: Vec<(u16, u16)>,
+    },
+}
+
+/// `[pools.outliers]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutliersTable {
+    /// Failures in a row that eject; 0 for never.
+    pub consecutive: u32,
+    /// `success_rate = { deviations = 1.9, … }`; off unless given.
+    pub success_rate: Option<Spanned<SuccessRateTable>>,
+    /// `latency = { factor = 3, … }`; off unless given.
+    pub latency: Option<Spanned<LatencyTable>>,
+    /// How often the last two are worked out.
+    pub interval: Spanned<Nanos>,
+    /// How long a first ejection lasts; the second twice as long, and so on.
+    pub base: Spanned<Nanos>,
+    /// How long any lasts at most.
+    pub longest: Spanned<Nanos>,
+    /// Share of the servers that may be out at a time; one always may where there are several.
+    pub most: Spanned<Ratio>,
+}
+
+impl Default for OutliersTable {
+    /// Envoy's, but for `most`, which is 10 % there.
+    fn default() -> OutliersTable {
+        let secs = |secs| Spanned::new(0..0, Nanos::from_secs(secs));
+        OutliersTable {
+            consecutive: 5,
+            success_rate: None,
+            latency: None,
+            interval: secs(10),
+            base: secs(30),
+            longest: secs(300),
+            most: Spanned::new(0..0, Ratio(0.5)),
+        }
+    }
+}
+
+/// Ejects whose success rate lies below the mean by so many standard deviations over the servers.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SuccessRateTable {
+    /// How many.
+    pub deviations: f64,
+    /// Fewer servers with enough requests are not compared.
+    pub minimum_servers: u32,
+    /// Requests in an interval that say something of a server.
+    pub minimum_requests: u32,
+}
+
+impl Default for SuccessRateTable {
+    /// Envoy's.
+    fn default() -> SuccessRateTable {
+        SuccessRateTable { deviations: 1.9, minimum_servers: 5, minimum_requests: 100 }
+    }
+}
+
+/// Ejects whose mean latency is above so many times the median of the servers'.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LatencyTable {
+    /// How many times.
+    pub factor: f64,
+    /// Requests in an interval that say something of a server.
+    pub minimum_requests: u32,
+}
+
+impl Default for LatencyTable {
+    fn default() -> LatencyTable {
+        LatencyTable { factor: 3.0, minimum_requests: 100 }
+    }
+}
+
+/// `slow_start = "30s"` or `slow_start = { window = "30s", aggression = 1.0, least = "10%" }`
+#[derive(Clone, Copy, Debug)]
+pub struct SlowStartTable {
+    /// Until a server has its full share.
+    pub window: Nanos,
+    /// Shape: 1 is linear, more is steeper at the start.
+    pub aggression: f64,
+    /// The share it has from the start.
+    pub least: Ratio,
+}
+
+impl<'de> Deserialize<'de> for SlowStartTable {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<SlowStartTable, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            window: Nanos,
+            #[serde(default = "linear")]
+            aggression: f64,
+            #[serde(default = "tenth")]
+            least: Ratio,
+        }
+        fn linear() -> f64 {
+            1.0
+        }
+        struct SlowStartVisitor;
+        impl<'de> Visitor<'de> for SlowStartVisitor {
+            type Value = SlowStartTable;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"30s\", or { window = \"30s\", aggression = 1.0, least = \"10%\" }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SlowStartTable, E> {
+                let window = text.parse().map_err(E::custom)?;
+                Ok(SlowStartTable { window, aggression: linear(), least: tenth() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SlowStartTable, A::Error> {
+                let Full { window, aggression, least } = Full::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(SlowStartTable { window, aggression, least })
+            }
+        }
+        from.deserialize_any(SlowStartVisitor)
+    }
+}
+
+/// `[pools.queue]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueTable {
+    /// How many may wait.
+    pub limit: u32,
+    /// How long each may.
+    pub timeout: Nanos,
+}
+
+impl Default for QueueTable {
+    fn default() -> QueueTable {
+        QueueTable { limit: 100, timeout: Nanos::from_secs(1) }
+    }
+}
+
+/// `[pools.retries]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetriesTable {
+    /// Attempts beyond the first.
+    pub attempts: Spanned<u32>,
+    /// Failures after which there is another: `"connect"`, `"reset"`, `"error"`, `"timeout"`, `"rejected"`.
+    pub on: Spanned<Vec<Cause>>,
+    /// Retries per request, over ten seconds.
+    pub budget: Spanned<Ratio>,
+    /// Retries per second that are allowed besides.
+    pub floor: Rate,
+    /// The longest pause before the first retry; it doubles with each.
+    pub backoff: Nanos,
+    /// Where the doubling ends.
+    pub longest_backoff: Spanned<Nanos>,
+    /// An attempt without an answer for this long has failed (cause `"timeout"`).
+    pub per_try_timeout: Option<Spanned<Nanos>>,
+}
+
+impl Default for RetriesTable {
+    /// One, after what cannot have been done or begun to be answered; Finagle's share, Envoy's pauses.
+    fn default() -> RetriesTable {
+        RetriesTable {
+            attempts: Spanned::new(0..0, 1),
+            on: Spanned::new(0..0, vec![Cause::Connect, Cause::Reset]),
+            budget: Spanned::new(0..0, Ratio(0.2)),
+            floor: Rate(3.0),
+            backoff: Nanos::from_millis(25),
+            longest_backoff: Spanned::new(0..0, Nanos::from_millis(250)),
+            per_try_timeout: None,
+        }
+    }
+}
+
+/// Why an attempt failed, as a config names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// No connection.
+    Connect,
+    /// The connection broke before an answer began.
+    Reset,
+    /// The server answered with an error (5xx).
+    Error,
+    /// No answer within `per_try_timeout`.
+    Timeout,
+    /// The server had no room.
+    Rejected,
+}
+
+impl Cause {
+    fn failure(self) -> retry::Failure {
+        match self {
+            Cause::Connect => retry::Failure::Connect,
+            Cause::Reset => retry::Failure::Reset,
+            Cause::Error => retry::Failure::Error,
+            Cause::Timeout => retry::Failure::Timeout,
+            Cause::Rejected => retry::Failure::Rejected,
+        }
+    }
+}
+
+/// `[pools.hedge]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HedgeTable {
+    /// `"50ms"`, or `"p95"` for what 95 % of the answers took lately.
+    pub after: HedgeAfter,
+    /// Hedges per request, over ten seconds.
+    pub budget: Ratio,
+}
+
+impl Default for HedgeTable {
+    fn default() -> HedgeTable {
+        HedgeTable { after: HedgeAfter(hedge::After::Percentile(0.95)), budget: Ratio(0.1) }
+    }
+}
+
+/// How long a first attempt is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HedgeAfter(pub hedge::After);
+
+impl<'de> Deserialize<'de> for HedgeAfter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<HedgeAfter, D::Error> {
+        struct AfterVisitor;
+        impl Visitor<'_> for AfterVisitor {
+            type Value = HedgeAfter;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"50ms\", or a percentile such as \"p95\" or \"p99.9\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HedgeAfter, E> {
+                let Some(percent) = text.strip_prefix('p') else {
+                    return text.parse().map(|delay| HedgeAfter(hedge::After::Fixed(delay))).map_err(E::custom);
+                };
+                match percent.parse::<f64>() {
+                    Ok(percent) if percent > 0.0 && percent < 100.0 => {
+                        Ok(HedgeAfter(hedge::After::Percentile(percent / 100.0)))
+                    }
+                    _ => Err(E::custom(format!("`{text}` is not a percentile: write \"p95\" or \"p99.9\""))),
+                }
+            }
+        }
+        from.deserialize_str(AfterVisitor)
+    }
+}
+
+/// `[pools.sticky]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StickyTable {
+    /// Name of the cookie.
+    pub cookie: Spanned<String>,
+    /// How long browsers keep it; for the session unless given.
+    pub max_age: Option<Spanned<Nanos>>,
+    /// What makes the cookie's values hard to guess; the same on all balancers.
+    pub secret: Option<String>,
+}
+
+impl Default for StickyTable {
+    fn default() -> StickyTable {
+        StickyTable { cookie: Spanned::new(0..0, "evenkeel".to_owned()), max_age: None, secret: None }
     }
 }
 
@@ -128,12 +453,14 @@ pub struct BackendTable {
     pub on_miss: bool,
 }
 
-/// `[[routes]]`: a path prefix and the pool that serves it.
+/// `[[routes]]`: a path prefix, a host if need be, and the pool that serves them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTable {
     /// `"/pay"` takes `/pay` and `/pay/now`; the longest prefix wins.
     pub prefix: Spanned<String>,
+    /// `"example.org"` or `"*.example.org"`; any unless given. The most telling host wins before any prefix.
+    pub host: Option<Spanned<String>>,
     /// The pool.
     pub pool: Spanned<String>,
 }
@@ -153,6 +480,12 @@ pub struct Server {
     pub discipline: Discipline,
     /// What balancers are told of its strength.
     pub weight: u32,
+    /// The most requests that a balancer may have in flight to it.
+    pub max_in_flight: Option<u32>,
+    /// Where it stands.
+    pub zone: Option<String>,
+    /// Where the proxy finds it.
+    pub address: Option<String>,
     /// What it remembers.
     pub cache: Option<CacheSpec>,
 }
@@ -212,6 +545,9 @@ impl PoolTable {
         for table in self.servers.get_ref() {
             let t = table.get_ref();
             check_name(&t.name, "server", problems);
+            if let Some(zone) = &t.zone {
+                check_name(zone, "zone", problems);
+            }
             let mut positive = |ok: bool, span: std::ops::Range<usize>, what: &str| {
                 if !ok {
                     problems.push(Problem::at(span, format!("`{what}` must be above zero")));
@@ -222,6 +558,9 @@ impl PoolTable {
             positive(speed > 0.0 && speed.is_finite(), t.speed.span(), "speed");
             if let Some(concurrency) = &t.concurrency {
                 positive(*concurrency.get_ref() > 0, concurrency.span(), "concurrency");
+            }
+            if let Some(limit) = &t.max_in_flight {
+                positive(*limit.get_ref() > 0, limit.span(), "max_in_flight");
             }
             let cache = t.cache.as_ref().and_then(|cache| {
                 let c = cache.get_ref();
@@ -255,6 +594,9 @@ impl PoolTable {
                     queue_limit: t.queue_limit,
                     discipline,
                     weight: *t.weight.get_ref(),
+                    max_in_flight: t.max_in_flight.as_ref().map(|limit| *limit.get_ref()),
+                    zone: t.zone.as_ref().map(|zone| zone.get_ref().clone()),
+                    address: t.address.as_ref().map(|address| address.get_ref().clone()),
                     cache,
                 });
             }
@@ -275,14 +617,324 @@ impl PoolTable {
         servers
     }
 
-    /// The rules of the checks.
-    pub fn rules(&self, problems: &mut Problems) -> Option<Rules> {
-        let table = self.health.as_ref()?;
-        let HealthTable { interval, timeout, rise, fall } = *table.get_ref();
-        if interval < Nanos::from_millis(1) || timeout == Nanos::ZERO || rise == 0 || fall == 0 {
-            let message = "`interval` must be at least 1ms, and `timeout`, `rise` and `fall` above zero";
-            problems.push(Problem::at(table.span(), message));
+    /// What stands around a pick in this pool.
+    pub fn policy(&self, problems: &mut Problems) -> policy::Rules {
+        policy::Rules {
+            health: self.health.as_ref().map(|table| health(table, problems)),
+            outliers: self.outliers.as_ref().map(|table| outliers(table, problems)),
+            slow_start: self.slow_start.as_ref().map(|table| slow_start(table, problems)),
+            panic: self.panic.as_ref().map(|share| {
+                let within = share.get_ref().0 > 0.0 && share.get_ref().0 <= 1.0;
+                require(within, share.span(), "`panic` must be above zero and at most 100 %", problems)
+                    .help("leave it out for none");
+                share.get_ref().0
+            }),
+            retries: self.retries.as_ref().map(|table| retries(table, problems)),
+            hedge: self.hedge.as_ref().map(|table| {
+                let HedgeTable { after, budget } = *table.get_ref();
+                require(budget.0 <= 1.0, table.span(), "`budget` of hedges must be at most 100 %", problems);
+                hedge::Rules { after: after.0, budget: budget.0 }
+            }),
+            queue: self.queue.as_ref().map(|table| self.waiting(table, problems)),
+            sticky: self.sticky.as_ref().map(|table| sticky(table, problems)),
         }
-        Some(Rules { interval, timeout, rise, fall })
+    }
+
+    fn waiting(&self, table: &Spanned<QueueTable>, problems: &mut Problems) -> queue::Rules {
+        let QueueTable { limit, timeout } = *table.get_ref();
+        let sound = limit > 0 && timeout > Nanos::ZERO;
+        require(sound, table.span(), "`limit` and `timeout` of a queue must be above zero", problems)
+            .help("leave the queue out and requests are turned away at once");
+        let mut servers = self.servers.get_ref().iter();
+        if sound && servers.any(|server| server.get_ref().max_in_flight.is_none()) {
+            problems.push(
+                Problem::at(table.span(), "nobody would ever wait: a server without `max_in_flight` always has room")
+                    .help("give every server of the pool a `max_in_flight`"),
+            );
+        }
+        queue::Rules { limit, timeout }
+    }
+
+    /// How the proxy checks servers; a connection where nothing else is said.
+    pub fn check(&self, problems: &mut Problems) -> Check {
+        let Some(table) = self.health.as_ref().map(Spanned::get_ref) else { return Check::Tcp };
+        if let Some(tcp) = table.tcp.as_ref().filter(|tcp| *tcp.get_ref()) {
+            let other = table.path.as_ref().or(table.status.as_ref()).is_some();
+            require(!other, tcp.span(), "a check is either `tcp` or has a `path`", problems);
+            return Check::Tcp;
+        }
+        let statuses = |text: &str| {
+            let number = |text: &str| text.trim().parse::<u16>().ok().filter(|code| (100..=599).contains(code));
+            let range = |part: &str| {
+                let (first, last) = part.split_once('-').unwrap_or((part, part));
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some((first, last))
+            };
+            text.split(',').map(range).collect::<Option<Vec<_>>>()
+        };
+        let status = match &table.status {
+            None => vec![(200, 399)],
+            Some(text) => statuses(text.get_ref()).unwrap_or_else(|| {
+                let message = format!("`{}` are no statuses", text.get_ref());
+                problems.push(Problem::at(text.span(), message).help("write \"200-399\" or \"200,204\""));
+                Vec::new()
+            }),
+        };
+        match (&table.path, &table.status) {
+            (Some(path), _) => {
+                let sound = path.get_ref().starts_with('/') && path.get_ref().bytes().all(|b| b.is_ascii_graphic());
+                require(sound, path.span(), "a `path` begins with `/` and has neither blanks nor umlauts", problems);
+                Check::Http { path: path.get_ref().clone(), status }
+            }
+            (None, Some(text)) => {
+                problems.push(
+                    Problem::at(text.span(), "`status` of what? There is no `path`").help("add `path = \"/health\"`"),
+                );
+                Check::Tcp
+            }
+            (None, None) => Check::Tcp,
+        }
+    }
+}
+
+/// A problem just noted, if there was one.
+struct Noted<'a>(Option<&'a mut Problem>);
+
+impl Noted<'_> {
+    /// With a way out.
+    fn help(self, help: &str) {
+        if let Some(problem) = self.0 {
+            problem.help = Some(help.to_owned());
+        }
+    }
+}
+
+/// Notes a problem unless `ok`.
+fn require(ok: bool, span: Range<usize>, message: impl Into<String>, problems: &mut Problems) -> Noted<'_> {
+    if ok {
+        return Noted(None);
+    }
+    problems.push(Problem::at(span, message));
+    Noted(problems.last_mut())
+}
+
+/// The place of a key, or of its table where the key is not written.
+fn place<T>(key: &Spanned<T>, table: Range<usize>) -> Range<usize> {
+    if key.span().end > 0 { key.span() } else { table }
+}
+
+fn health(table: &Spanned<HealthTable>, problems: &mut Problems) -> policy::health::Rules {
+    let HealthTable { interval, timeout, rise, fall, jitter, initial, .. } = *table.get_ref();
+    let sound = interval >= Nanos::from_millis(1) && timeout > Nanos::ZERO && rise > 0 && fall > 0;
+    let message = "`interval` must be at least 1ms, and `timeout`, `rise` and `fall` above zero";
+    require(sound, table.span(), message, problems);
+    require(jitter.0 < 1.0, table.span(), "`jitter` must be below 100 %", problems);
+    policy::health::Rules { interval, timeout, rise, fall, jitter: jitter.0, initial_up: initial == Initial::Up }
+}
+
+fn outliers(table: &Spanned<OutliersTable>, problems: &mut Problems) -> outlier::Rules {
+    let t = table.get_ref();
+    let (interval, base, longest) = (*t.interval.get_ref(), *t.base.get_ref(), *t.longest.get_ref());
+    let at = |key: &Spanned<Nanos>| place(key, table.span());
+    require(interval >= Nanos::from_millis(1), at(&t.interval), "`interval` must be at least 1ms", problems);
+    require(base > Nanos::ZERO, at(&t.base), "`base` must be above zero", problems);
+    require(longest >= base, at(&t.longest), format!("`longest` is shorter than `base`, {base}"), problems)
+        .help("an ejection lasts `base` times how often the server was ejected, up to `longest`");
+    let most = t.most.get_ref().0;
+    require(most <= 1.0, place(&t.most, table.span()), "`most` is a share of the servers: at most 100 %", problems);
+    let success_rate = t.success_rate.as_ref().map(|table| {
+        let SuccessRateTable { deviations, minimum_servers, minimum_requests } = *table.get_ref();
+        let sound = deviations > 0.0 && deviations.is_finite();
+        require(sound, table.span(), "`deviations` must be above zero", problems);
+        require(minimum_servers > 1, table.span(), "`minimum_servers` must be at least 2", problems)
+            .help("one server has nobody to be compared with");
+        outlier::SuccessRate { deviations, minimum_servers, minimum_requests: u64::from(minimum_requests) }
+    });
+    let latency = t.latency.as_ref().map(|table| {
+        let LatencyTable { factor, minimum_requests } = *table.get_ref();
+        require(factor > 1.0 && factor.is_finite(), table.span(), "`factor` must be above 1", problems);
+        outlier::Latency { factor, minimum_requests: u64::from(minimum_requests) }
+    });
+    let consecutive = (t.consecutive > 0).then_some(t.consecutive);
+    let any = consecutive.is_some() || success_rate.is_some() || latency.is_some();
+    require(any, table.span(), "nothing here would ever eject a server", problems)
+        .help("give `consecutive`, `success_rate` or `latency`, or leave the table out");
+    outlier::Rules { consecutive, success_rate, latency, interval, base, longest, most }
+}
+
+fn slow_start(table: &Spanned<SlowStartTable>, problems: &mut Problems) -> slow_start::Rules {
+    let SlowStartTable { window, aggression, least } = *table.get_ref();
+    require(window > Nanos::ZERO, table.span(), "the window of a slow start must be above zero", problems)
+        .help("leave `slow_start` out for none");
+    require(aggression > 0.0 && aggression.is_finite(), table.span(), "`aggression` must be above zero", problems);
+    let share = least.0 > 0.0 && least.0 <= 1.0;
+    require(share, table.span(), "`least` must be above zero and at most 100 %", problems)
+        .help("a server without any requests never gets warm");
+    slow_start::Rules { window, aggression, least: least.0 }
+}
+
+fn retries(table: &Spanned<RetriesTable>, problems: &mut Problems) -> retry::Rules {
+    let t = table.get_ref();
+    let attempts = *t.attempts.get_ref();
+    let sound = (1..=100).contains(&attempts);
+    require(sound, place(&t.attempts, table.span()), "`attempts` must be from 1 to 100", problems)
+        .help("they are attempts beyond the first; leave the table out for none");
+    let mut on = [false; retry::FAILURES.len()];
+    t.on.get_ref().iter().for_each(|cause| on[cause.failure() as usize] = true);
+    let any = on.contains(&true);
+    require(any, place(&t.on, table.span()), "`on` is empty: nothing would ever be tried again", problems);
+    let (backoff, longest) = (t.backoff, *t.longest_backoff.get_ref());
+    let message = format!("`longest_backoff` is shorter than `backoff`, {backoff}");
+    require(longest >= backoff, place(&t.longest_backoff, table.span()), message, problems);
+    if let Some(timeout) = &t.per_try_timeout {
+        require(*timeout.get_ref() > Nanos::ZERO, timeout.span(), "`per_try_timeout` must be above zero", problems);
+        let used = on[retry::Failure::Timeout as usize];
+        let message =
+            "after `per_try_timeout` an attempt has failed, and `on` has no \"timeout\": it would only give up sooner";
+        require(used, timeout.span(), message, problems).help("add \"timeout\" to `on`");
+    }
+    retry::Rules {
+        attempts,
+        on,
+        budget: t.budget.get_ref().0,
+        floor: t.floor.0,
+        backoff,
+        longest_backoff: longest,
+        per_try_timeout: t.per_try_timeout.as_ref().map(|timeout| *timeout.get_ref()),
+    }
+}
+
+fn sticky(table: &Spanned<StickyTable>, problems: &mut Problems) -> sticky::Rules {
+    let StickyTable { cookie, max_age, secret } = table.get_ref();
+    let name = cookie.get_ref();
+    // RFC 6265: a cookie's name is a token.
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let sound = !name.is_empty() && name.bytes().all(token);
+    let message = format!("`{name}` cannot name a cookie");
+    require(sound, place(cookie, table.span()), message, problems).help("use letters, digits, `-` and `_`");
+    if let Some(age) = max_age {
+        let sound = *age.get_ref() >= Nanos::from_secs(1);
+        require(sound, age.span(), "`max_age` must be at least 1s: cookies count in seconds", problems);
+    }
+    sticky::Rules { cookie: name.clone(), max_age: max_age.as_ref().map(|age| *age.get_ref()), secret: secret.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::diagnostic::{Diagnostic, read};
+
+    const SERVER: &str = "[[servers]]\nname = \"a\"\nmax_in_flight = 3\n";
+
+    fn pool(keys: &str) -> (policy::Rules, Check, String) {
+        let source = format!("name = \"web\"\n{keys}\n{SERVER}");
+        let table: PoolTable = match read(&source) {
+            Ok(table) => table,
+            Err(problems) => {
+                let file = "x".to_owned();
+                return (policy::Rules::default(), Check::Tcp, Diagnostic { file, source, problems }.plain());
+            }
+        };
+        let mut problems = Vec::new();
+        let (rules, check) = (table.policy(&mut problems), table.check(&mut problems));
+        assert!(problems.iter().all(|problem| problem.span.as_ref().is_some_and(|span| !span.is_empty())));
+        (rules, check, Diagnostic { file: "x".to_owned(), source, problems }.plain())
+    }
+
+    #[test]
+    fn nothing_written_is_nothing_done() {
+        let (rules, check, problems) = pool("");
+        assert_eq!((rules, check, problems.as_str()), (policy::Rules::default(), Check::Tcp, ""));
+    }
+
+    #[test]
+    fn every_table_has_defaults_that_are_sound() {
+        let (rules, check, problems) = pool(
+            "health = {}\noutliers = {}\nslow_start = \"30s\"\npanic = \"50%\"\nqueue = {}\nretries = {}\nhedge = {}\nsticky = {}",
+        );
+        assert_eq!(problems, "");
+        assert_eq!(check, Check::Tcp);
+        let retries = rules.retries.unwrap();
+        assert_eq!(retries.on, [true, true, false, false, false]);
+        assert_eq!((retries.attempts, retries.budget, retries.floor), (1, 0.2, 3.0));
+        assert_eq!(retries.longest_backoff, Nanos::from_millis(250));
+        let outliers = rules.outliers.unwrap();
+        assert_eq!((outliers.consecutive, outliers.most, outliers.base), (Some(5), 0.5, Nanos::from_secs(30)));
+        assert_eq!(rules.panic, Some(0.5));
+        let slow = slow_start::Rules { window: Nanos::from_secs(30), aggression: 1.0, least: 0.1 };
+        assert_eq!(rules.slow_start, Some(slow));
+        assert_eq!(rules.queue, Some(queue::Rules { limit: 100, timeout: Nanos::from_secs(1) }));
+        assert_eq!(rules.hedge, Some(hedge::Rules { after: hedge::After::Percentile(0.95), budget: 0.1 }));
+        assert_eq!(rules.sticky.unwrap().cookie, "evenkeel");
+        let health = rules.health.unwrap();
+        assert_eq!((health.jitter, health.initial_up, health.fall), (0.0, true, 3));
+    }
+
+    #[test]
+    fn every_key_arrives_where_it_is_meant() {
+        let (rules, check, problems) = pool(
+            "health = { jitter = \"10%\", initial = \"down\", path = \"/up\", status = \"200, 300-399\" }\n\
+             outliers = { consecutive = 0, latency = { factor = 2 }, success_rate = { deviations = 1 }, most = 0.3 }\n\
+             slow_start = { window = \"1m\", aggression = 2, least = \"5%\" }\n\
+             retries = { on = [\"error\", \"timeout\"], per_try_timeout = \"1s\", floor = \"6/m\" }\n\
+             hedge = { after = \"50ms\", budget = \"5%\" }",
+        );
+        assert_eq!(problems, "");
+        assert_eq!(check, Check::Http { path: "/up".to_owned(), status: vec![(200, 200), (300, 399)] });
+        let outliers = rules.outliers.unwrap();
+        assert_eq!((outliers.consecutive, outliers.most), (None, 0.3));
+        assert_eq!(outliers.latency, Some(outlier::Latency { factor: 2.0, minimum_requests: 100 }));
+        assert_eq!(outliers.success_rate.unwrap().deviations, 1.0);
+        assert_eq!(rules.slow_start.unwrap().least, 0.05);
+        let retries = rules.retries.unwrap();
+        assert_eq!(retries.on, [false, false, true, true, false]);
+        assert_eq!((retries.per_try_timeout, retries.floor), (Some(Nanos::from_secs(1)), 0.1));
+        assert_eq!(rules.hedge.unwrap().after, hedge::After::Fixed(Nanos::from_millis(50)));
+        assert!(!rules.health.unwrap().initial_up);
+        assert_eq!(pool("health = { tcp = true }").1, Check::Tcp);
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_place() {
+        for (keys, expected) in [
+            ("panic = \"120%\"", "x:2:9: `panic`"),
+            ("panic = 0", "x:2:9: `panic`"),
+            ("slow_start = \"soon\"", "x:2:14: `soon` is not a duration"),
+            ("slow_start = \"0s\"", "x:2:14: the window"),
+            ("slow_start = { window = \"1s\", least = 0 }", "x:2:14: `least`"),
+            ("slow_start = { windw = \"1s\" }", "x:2:16: unknown field `windw`"),
+            ("health = { jitter = 1 }", "x:2:10: `jitter`"),
+            ("health = { path = \"up\" }", "x:2:19: a `path`"),
+            ("health = { path = \"/\", status = \"2xx\" }", "x:2:33: `2xx`"),
+            ("health = { status = \"200\" }", "x:2:21: `status` of what?"),
+            ("health = { tcp = true, path = \"/\" }", "x:2:18: a check is either"),
+            ("outliers = { consecutive = 0 }", "x:2:12: nothing here"),
+            ("outliers = { base = \"9m\" }", "x:2:12: `longest` is shorter"),
+            ("outliers = { most = 2 }", "x:2:21: `most`"),
+            ("outliers = { latency = { factor = 1 } }", "x:2:24: `factor`"),
+            ("outliers = { success_rate = { minimum_servers = 1 } }", "x:2:29: `minimum_servers`"),
+            ("retries = { attempts = 0 }", "x:2:24: `attempts`"),
+            ("retries = { on = [] }", "x:2:18: `on` is empty"),
+            ("retries = { on = [\"connection\"] }", "x:2:19: unknown variant `connection`"),
+            ("retries = { per_try_timeout = \"1s\" }", "x:2:31: after `per_try_timeout`"),
+            ("retries = { backoff = \"1s\" }", "x:2:11: `longest_backoff`"),
+            ("hedge = { after = \"p100\" }", "x:2:19: `p100` is not a percentile"),
+            ("hedge = { budget = 2 }", "x:2:9: `budget`"),
+            ("sticky = { cookie = \"a b\" }", "x:2:21: `a b`"),
+            ("sticky = { max_age = \"1ms\" }", "x:2:22: `max_age`"),
+            ("queue = { limit = 0 }", "x:2:9: `limit` and `timeout`"),
+        ] {
+            let (_, _, problems) = pool(keys);
+            assert!(problems.contains(expected), "{keys}: {problems}");
+        }
+        let source = "name = \"web\"\nqueue = {}\n[[servers]]\nname = \"a\"\nmax_in_flight = 0\n[[servers]]\nname = \"b\"\nzone = \"A\"\n";
+        let table: PoolTable = read(source).unwrap();
+        let mut problems = Vec::new();
+        table.policy(&mut problems);
+        table.servers(&mut problems);
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert!(messages[0].contains("nobody would ever wait"), "{messages:?}");
+        assert!(messages[1].contains("`max_in_flight` must be above zero"), "{messages:?}");
+        assert!(messages[2].contains("`A` cannot name a zone"), "{messages:?}");
     }
 }

@@ -32,7 +32,7 @@ pub fn exact(scenario: &Scenario, strategy: &Table) -> Option<Exact> {
         && model.dns.is_none()
         && model.clients.timeout.is_none()
         && pool.backend.is_none()
-        && pool.health.is_none()
+        && pool.is_bare()
         && path.per_byte == 0.0
         && pool.servers.iter().all(|server| server.cache.is_none());
     if !plain {

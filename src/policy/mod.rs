@@ -1,5 +1,37 @@
 //! What stands around a pick and is the same in the simulator and in the proxy: pure state machines with the discipline
 //! of the selectors. Time and randomness are arguments.
+//!
+//! [`watch::Watch`] holds the servers of a pool together with what is known of them; the rest are the pieces that it, or
+//! its host, is made of: [`health`] (active checks), [`outlier`] (ejection by what requests meet), [`slow_start`],
+//! [`retry`], [`hedge`], [`queue`], [`sticky`], [`routes`].
 
 pub mod health;
+pub mod hedge;
+pub mod outlier;
+pub mod queue;
+pub mod retry;
 pub mod routes;
+pub mod slow_start;
+pub mod sticky;
+pub mod watch;
+
+/// The rules of one pool. What is `None` does not happen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Active checks.
+    pub health: Option<health::Rules>,
+    /// Ejection of servers that fail or are slow.
+    pub outliers: Option<outlier::Rules>,
+    /// A server that comes (back) gets its share little by little.
+    pub slow_start: Option<slow_start::Rules>,
+    /// Below this share of healthy servers (0 to 1) health is ignored: all count as healthy.
+    pub panic: Option<f64>,
+    /// Another attempt after a failed one.
+    pub retries: Option<retry::Rules>,
+    /// A second attempt beside a slow one.
+    pub hedge: Option<hedge::Rules>,
+    /// Where requests wait while every server is at its limit; without one they are turned away.
+    pub queue: Option<queue::Rules>,
+    /// Clients stay with their server.
+    pub sticky: Option<sticky::Rules>,
+}

@@ -1,29 +1,93 @@
-//! Selection by path: routes send path prefixes to pools. The longest prefix wins, and a prefix ends at a `/` or at the
-//! end of the path (`/pay` takes `/pay` and `/pay/now` but not `/payments`).
+//! Selection by host and path: routes send them to pools. The most telling host wins, then the longest prefix, and a
+//! prefix ends at a `/` or at the end of the path (`/pay` takes `/pay` and `/pay/now` but not `/payments`).
+//!
+//! A host is exact (`example.org`) or everything below a domain (`*.example.org`, which is not `example.org` itself);
+//! exact comes before any domain, a longer domain before a shorter one, and a route without host last. A route whose host
+//! fits and whose prefix does not takes nothing away from those behind it.
 
-/// Prefixes and what they lead to.
+use std::cmp::Reverse;
+
+/// Hosts and prefixes, and what they lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
-    /// Longest first.
-    prefixes: Vec<(String, usize)>,
+    /// Most telling host first, then longest prefix.
+    routes: Vec<(Host, String, usize)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Any,
+    Exactly(String),
+    /// With the leading dot.
+    Below(String),
+}
+
+impl Host {
+    /// How much a match says.
+    fn rank(&self) -> (u8, usize) {
+        match self {
+            Host::Any => (0, 0),
+            Host::Below(domain) => (1, domain.len()),
+            Host::Exactly(_) => (2, 0),
+        }
+    }
+
+    fn takes(&self, host: Option<&str>) -> bool {
+        match (self, host) {
+            (Host::Any, _) => true,
+            (_, None) => false,
+            (Host::Exactly(name), Some(host)) => name.eq_ignore_ascii_case(host),
+            (Host::Below(domain), Some(host)) => host
+                .len()
+                .checked_sub(domain.len())
+                .filter(|&at| at > 0)
+                .and_then(|at| host.get(at..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(domain)),
+        }
+    }
+}
+
+/// A host without port and without the dot of a full name.
+fn bare(host: &str) -> &str {
+    let end = match host.rfind(':') {
+        // In "[::1]" the last colon is inside the brackets.
+        Some(colon) if !host[colon..].contains(']') => colon,
+        _ => host.len(),
+    };
+    host[..end].trim_end_matches('.')
 }
 
 impl Routes {
-    /// Routes from (prefix, pool) pairs, in any order; of equal prefixes the first counts.
-    pub fn new(routes: impl IntoIterator<Item = (String, usize)>) -> Routes {
-        let mut prefixes: Vec<_> =
-            routes.into_iter().map(|(prefix, pool)| (prefix.trim_end_matches('/').to_owned(), pool)).collect();
-        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Routes { prefixes }
+    /// Routes from (host, prefix, pool), in any order; of equal ones the first counts.
+    pub fn new(routes: impl IntoIterator<Item = (Option<String>, String, usize)>) -> Routes {
+        let host = |host: Option<String>| match host {
+            None => Host::Any,
+            Some(name) => match name.strip_prefix('*') {
+                Some(domain) if domain.starts_with('.') => Host::Below(domain.trim_end_matches('.').to_owned()),
+                _ => Host::Exactly(bare(&name).to_owned()),
+            },
+        };
+        let mut routes: Vec<_> = routes
+            .into_iter()
+            .map(|(name, prefix, pool)| (host(name), prefix.trim_end_matches('/').to_owned(), pool))
+            .collect();
+        routes.sort_by_key(|(host, prefix, _)| Reverse((host.rank(), prefix.len())));
+        Routes { routes }
     }
 
-    /// Where a path leads, if anywhere.
-    pub fn find(&self, path: &str) -> Option<usize> {
+    /// Routes of paths alone.
+    pub fn of_prefixes(routes: impl IntoIterator<Item = (String, usize)>) -> Routes {
+        Routes::new(routes.into_iter().map(|(prefix, pool)| (None, prefix, pool)))
+    }
+
+    /// Where a request for this host (as in its header, with or without port) and path leads, if anywhere.
+    pub fn find(&self, host: Option<&str>, path: &str) -> Option<usize> {
         let path = path.split(['?', '#']).next().unwrap_or(path);
+        let host = host.map(bare);
         let leads = |prefix: &str| {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.is_empty())
         };
-        self.prefixes.iter().find(|(prefix, _)| leads(prefix)).map(|&(_, pool)| pool)
+        self.routes.iter().find(|(name, prefix, _)| leads(prefix) && name.takes(host)).map(|&(_, _, pool)| pool)
     }
 }
 
@@ -33,12 +97,45 @@ mod tests {
 
     #[test]
     fn the_longest_whole_prefix_wins() {
-        let routes = Routes::new([("/".to_owned(), 0), ("/pay".to_owned(), 1), ("/pay/admin/".to_owned(), 2)]);
+        let routes = Routes::of_prefixes([("/".to_owned(), 0), ("/pay".to_owned(), 1), ("/pay/admin/".to_owned(), 2)]);
         for (path, pool) in
             [("/", 0), ("/payments", 0), ("/pay", 1), ("/pay?x=/pay/admin", 1), ("/pay/now", 1), ("/pay/admin/x", 2)]
         {
-            assert_eq!(routes.find(path), Some(pool), "{path}");
+            assert_eq!(routes.find(None, path), Some(pool), "{path}");
+            assert_eq!(routes.find(Some("example.org"), path), Some(pool), "{path}");
         }
-        assert_eq!(Routes::new([("/pay".to_owned(), 1)]).find("/run"), None);
+        assert_eq!(Routes::of_prefixes([("/pay".to_owned(), 1)]).find(None, "/run"), None);
+    }
+
+    #[test]
+    fn the_most_telling_host_wins_and_then_the_prefix() {
+        let route = |host: &str, prefix: &str, pool| (Some(host.to_owned()), prefix.to_owned(), pool);
+        let routes = Routes::new([
+            (None, "/".to_owned(), 0),
+            (None, "/pay/by/card".to_owned(), 1),
+            route("*.example.org", "/", 2),
+            route("*.eu.example.org", "/", 3),
+            route("shop.eu.example.org", "/pay", 4),
+            route("Example.org", "/", 5),
+        ]);
+        for (host, path, pool) in [
+            (None, "/pay/by/card", 1),
+            (Some("elsewhere.net"), "/pay/by/card/x", 1),
+            (Some("a.example.org"), "/pay/by/card", 2),
+            (Some("a.b.EXAMPLE.org:8080"), "/", 2),
+            (Some("a.eu.example.org"), "/", 3),
+            (Some("shop.eu.example.org"), "/pay/now", 4),
+            (Some("shop.eu.example.org."), "/other", 3),
+            (Some("example.ORG:443"), "/", 5),
+            (Some("notexample.org"), "/", 0),
+            (Some(".example.org"), "/", 0),
+            (Some("[::1]:80"), "/", 0),
+            (Some(""), "/", 0),
+            (Some("ü.example.org"), "/", 2),
+            (Some("xü"), "/", 0),
+        ] {
+            assert_eq!(routes.find(host, path), Some(pool), "{host:?} {path}");
+        }
+        assert_eq!(Routes::new([route("[::1]", "/", 7)]).find(Some("[::1]:80"), "/"), Some(7));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 
@@ -241,7 +242,8 @@ impl Builder<'_> {
                 self.problem(t.name.span(), format!("there is already a pool `{}`", names[i]));
             }
             let servers = t.servers(&mut self.problems);
-            let health = t.rules(&mut self.problems);
+            let policy = t.policy(&mut self.problems);
+            t.check(&mut self.problems);
             let reports = t.reports.as_ref().map(|reports| {
                 let r = reports.get_ref();
                 if r.interval < Nanos::from_millis(1) {
@@ -285,7 +287,7 @@ impl Builder<'_> {
                 name: names[i].clone(),
                 strategy: t.strategy.as_ref().map(|s| s.get_ref().0.clone()),
                 servers,
-                health,
+                policy: Arc::new(policy),
                 reports,
                 backend,
                 inner_shards: shards,
@@ -330,6 +332,13 @@ impl Builder<'_> {
             Some(routes) => {
                 let mut pairs = Vec::new();
                 for route in routes {
+                    if let Some(host) = &route.host {
+                        self.problem(
+                            host.span(),
+                            "requests of a scenario are for no host: this route would take none",
+                        )
+                        .help = Some("leave `host` out and tell the routes apart by `prefix`".to_owned());
+                    }
                     if !route.prefix.get_ref().starts_with('/') {
                         self.problem(route.prefix.span(), "a `prefix` begins with `/`");
                     }
@@ -340,12 +349,12 @@ impl Builder<'_> {
                         pairs.push((route.prefix.get_ref().clone(), pool));
                     }
                 }
-                Routes::new(pairs)
+                Routes::of_prefixes(pairs)
             }
             None => {
                 let entries: Vec<usize> = (0..pools.len()).filter(|p| !inner.contains(p)).collect();
                 match entries[..] {
-                    [only] => Routes::new([("/".to_owned(), only)]),
+                    [only] => Routes::of_prefixes([("/".to_owned(), only)]),
                     _ => {
                         let message = "there are several pools and no [[routes]] that say which path goes where";
                         self.problem(table.pools.span(), message).help =
@@ -403,7 +412,7 @@ impl Builder<'_> {
                 continue;
             };
             let service = self.law(law);
-            let Some(pool) = routes.find(path) else {
+            let Some(pool) = routes.find(None, path) else {
                 if !self.problems.iter().any(|p| p.message.contains("[[routes]]")) {
                     self.problem(t.path.span(), format!("no route leads from `{path}` to a pool"));
                 }
@@ -542,13 +551,13 @@ impl Builder<'_> {
             }
         };
         // Every recorded path is a path of its own, with the work of the longest [[paths]] prefix that fits it.
-        let fitting = Routes::new(paths.iter().enumerate().map(|(i, path)| (path.0.path.clone(), i)));
+        let fitting = Routes::of_prefixes(paths.iter().enumerate().map(|(i, path)| (path.0.path.clone(), i)));
         let mut counts = vec![0.0; recording.paths.len()];
         recording.entries.iter().for_each(|entry| counts[entry.2 as usize] += 1.0);
         let mut recorded = Vec::new();
         for (path, count) in recording.paths.iter().zip(counts) {
             // What is not a path of ours ("*", a full URL, a robot's rubbish) is served like the root.
-            let like = |path: &str| Some((fitting.find(path)?, routes.find(path)?));
+            let like = |path: &str| Some((fitting.find(None, path)?, routes.find(None, path)?));
             let Some((template, pool)) = like(path).or_else(|| like("/")) else {
                 self.problem(file.span(), format!("recorded path `{path}` fits no [[paths]] or no route"));
                 return None;

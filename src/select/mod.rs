@@ -38,7 +38,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The key by which caches are addressed: a header, a cookie, a URL; opaque bytes.
     pub key: &'a [u8],
-    /// Slots that earlier attempts of this request have used, in order.
+    /// Slots that this request may not have: those that earlier attempts of it have used, in order, and those that the
+    /// host leaves out for reasons of its own (a server at its limit, one that is still warming up).
     pub tried: &'a [u32],
 }
 
@@ -124,7 +125,7 @@ pub enum Command {
 
 /// A strategy at work. See the module's text for the rules.
 pub trait Selector: Send {
-    /// Chooses among the eligible slots that `request` has not tried. `None` only when there is none.
+    /// Chooses among the eligible slots that are not in `request.tried`. `None` only when there is none.
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick>;
 
     /// A request that was placed by this selector is over.

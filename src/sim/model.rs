@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::law::{Alias, Sampler};
 pub use crate::config::pool::{CacheSpec, Discipline, Server};
-use crate::policy::health::Rules;
+use crate::policy::Rules;
 use crate::select::catalog::Table;
 use crate::units::Nanos;
 
@@ -183,14 +183,21 @@ pub struct Pool {
     pub strategy: Option<Table>,
     /// Its servers.
     pub servers: Vec<Server>,
-    /// Active checks.
-    pub health: Option<Rules>,
+    /// What stands around a pick: checks, ejection, slow start, retries and the like.
+    pub policy: Arc<Rules>,
     /// Servers report their load this often.
     pub reports: Option<Reports>,
     /// A second tier behind the servers of this pool.
     pub backend: Option<Backend>,
     /// Balancers in front of this pool when it is a second tier; each calling server uses one of them.
     pub inner_shards: u32,
+}
+
+impl Pool {
+    /// Whether nothing stands between a strategy and its servers: no check, limit, retry or the like.
+    pub fn is_bare(&self) -> bool {
+        *self.policy == Rules::default() && self.servers.iter().all(|server| server.max_in_flight.is_none())
+    }
 }
 
 /// Reports that servers send by themselves.

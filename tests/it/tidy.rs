@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("rng", &[]),
     ("fleet", &["rng"]),
     ("select", &["units", "rng", "math", "fleet"]),
-    ("policy", &["units", "rng", "math", "fleet"]),
+    ("policy", &["units", "rng", "math", "fleet", "select"]),
     ("config", &["units", "rng", "math", "fleet", "select", "policy"]),
     ("sim", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
     ("scenario", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim"]),

@@ -390,7 +390,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let phases = Keyed::new(seed, "phase");
         for f in 0..self.watches.len() as u32 {
             let watch = &self.watches[f as usize];
-            if let Some(rules) = &self.model.pools[watch.pool as usize].health {
+            if let Some(rules) = &self.model.pools[watch.pool as usize].policy.health {
                 for slot in 0..watch.fleet.slots() as u32 {
                     let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
                     let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);

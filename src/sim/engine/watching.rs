@@ -18,7 +18,7 @@ impl<O: Observer> Engine<'_, O> {
         const WORK: Nanos = Nanos::from_millis(1);
         let watch = &self.watches[fleet as usize];
         let pool = watch.pool as usize;
-        let Some(rules) = self.model.pools[pool].health else { return };
+        let Some(rules) = self.model.pools[pool].policy.health else { return };
         self.queue.push(self.now.saturating_add(rules.interval), Event::Check(fleet, slot));
         if watch.balancer != u32::MAX && !self.balancers_up[watch.balancer as usize] {
             return;
@@ -87,7 +87,7 @@ impl<O: Observer> Engine<'_, O> {
             }
         }
         let watch = &mut self.watches[fleet as usize];
-        if let (Some(passed), Some(rules)) = (passed, &self.model.pools[watch.pool as usize].health)
+        if let (Some(passed), Some(rules)) = (passed, &self.model.pools[watch.pool as usize].policy.health)
             && let Some(up) = watch.health[slot as usize].observe(passed, rules)
         {
             watch.fleet.set_healthy(backend, up);

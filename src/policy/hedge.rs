@@ -1,0 +1,173 @@
+//! Hedging: when an answer takes longer than most do, the same is asked of a second server, and the first answer counts
+//! (Dean and Barroso, "The tail at scale", CACM 2013). The delay is fixed, or a percentile of what answers took lately:
+//! a histogram in two halves that are swapped every ten seconds, as in tower's `hedge`. Under overload everything is slow
+//! and everything would be asked twice: a budget of its own keeps hedges a share of the requests.
+
+use hdrhistogram::Histogram;
+
+use super::retry::Budget;
+use crate::units::Nanos;
+
+/// When there is a second attempt beside the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// How long the first one is given.
+    pub after: After,
+    /// Hedges per request at most.
+    pub budget: f64,
+}
+
+/// How long the first attempt is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum After {
+    /// Always the same.
+    Fixed(Nanos),
+    /// As long as this share of the answers took lately, 0 to 1.
+    Percentile(f64),
+}
+
+/// A half of the histogram takes answers for this long.
+const HALF: Nanos = Nanos::from_secs(10);
+/// From so few answers no percentile is taken.
+pub const LEAST_SAMPLES: u64 = 100;
+
+/// What one shard knows of one pool's answers.
+#[derive(Clone, Debug)]
+pub struct State {
+    rules: Rules,
+    budget: Budget,
+    /// The half that is filled and the one before.
+    halves: [Histogram<u64>; 2],
+    /// When the half that is filled was begun.
+    since: Nanos,
+    /// The delay as last worked out, and the answers after which it is worked out anew.
+    delay: Option<Nanos>,
+    fresh: u64,
+}
+
+impl State {
+    /// Knows nothing yet.
+    pub fn new(rules: Rules) -> State {
+        // A microsecond to an hour, two digits: what is outside counts as the bound.
+        let half = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2).expect("these bounds are sound");
+        State {
+            rules,
+            budget: Budget::new(rules.budget, 0.0),
+            halves: [half(), half()],
+            since: Nanos::ZERO,
+            delay: None,
+            fresh: 0,
+        }
+    }
+
+    /// A request came: its share goes into the budget.
+    pub fn arrived(&mut self, now: Nanos) {
+        self.budget.deposit(now);
+    }
+
+    /// A request was answered in good order, this long after its first attempt was sent.
+    pub fn answered(&mut self, latency: Nanos, now: Nanos) {
+        let After::Percentile(share) = self.rules.after else { return };
+        self.turn(now);
+        self.halves[0].saturating_record(latency.0.max(1));
+        self.fresh += 1;
+        // Every hundredth answer: the percentile of both halves costs a walk over their buckets.
+        if self.fresh >= LEAST_SAMPLES {
+            self.work_out(share);
+        }
+    }
+
+    /// How long to wait for the first answer before the second attempt; `None` as long as too little is known.
+    pub fn delay(&mut self, now: Nanos) -> Option<Nanos> {
+        match self.rules.after {
+            After::Fixed(delay) => Some(delay),
+            After::Percentile(_) => {
+                self.turn(now);
+                self.delay
+            }
+        }
+    }
+
+    /// Takes a hedge out of the budget, if it is there.
+    pub fn withdraw(&mut self, now: Nanos) -> bool {
+        self.budget.withdraw(now)
+    }
+
+    /// Swaps the halves where it is time.
+    fn turn(&mut self, now: Nanos) {
+        let age = now.saturating_sub(self.since);
+        if age < HALF {
+            return;
+        }
+        self.halves.swap(0, 1);
+        self.halves[0].reset();
+        if age.0 >= 2 * HALF.0 {
+            self.halves[1].reset();
+        }
+        // Halves begin at multiples of their length: when turned does not depend on when one looks.
+        self.since = Nanos(now.0 - now.0 % HALF.0);
+        if let After::Percentile(share) = self.rules.after {
+            self.work_out(share);
+        }
+    }
+
+    fn work_out(&mut self, share: f64) {
+        self.fresh = 0;
+        let mut both = self.halves[0].clone();
+        // Of the same bounds, so it cannot fail; if it did, the newer half would do.
+        let _ = both.add(&self.halves[1]);
+        self.delay = (both.len() >= LEAST_SAMPLES).then(|| Nanos(both.value_at_quantile(share)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn p95() -> State {
+        State::new(Rules { after: After::Percentile(0.95), budget: 0.1 })
+    }
+
+    #[test]
+    fn a_fixed_delay_is_there_at_once() {
+        let delay = Nanos::from_millis(50);
+        assert_eq!(State::new(Rules { after: After::Fixed(delay), budget: 0.1 }).delay(Nanos::ZERO), Some(delay));
+    }
+
+    #[test]
+    fn a_percentile_is_silent_until_a_hundred_answers_and_then_right() {
+        let mut state = p95();
+        for millis in 1..=99 {
+            state.answered(Nanos::from_millis(millis), Nanos::from_secs(1));
+        }
+        assert_eq!(state.delay(Nanos::from_secs(1)), None);
+        state.answered(Nanos::from_millis(100), Nanos::from_secs(1));
+        // The 95th of 1 … 100 ms, two digits.
+        let delay = state.delay(Nanos::from_secs(1)).unwrap().as_secs_f64();
+        assert!((delay - 0.095).abs() < 0.001, "{delay}");
+    }
+
+    #[test]
+    fn what_is_older_than_two_halves_is_forgotten() {
+        let mut state = p95();
+        (0..200).for_each(|_| state.answered(Nanos::from_millis(10), Nanos::from_secs(1)));
+        let millis = |delay: Option<Nanos>| delay.map(|d| (d.as_secs_f64() * 1e3).round());
+        assert_eq!(millis(state.delay(Nanos::from_secs(12))), Some(10.0), "the half before still counts");
+        (0..200).for_each(|_| state.answered(Nanos::from_millis(80), Nanos::from_secs(12)));
+        assert_eq!(millis(state.delay(Nanos::from_secs(12))), Some(80.0), "half of all are above 10 ms");
+        assert_eq!(millis(state.delay(Nanos::from_secs(22))), Some(80.0));
+        assert_eq!(state.delay(Nanos::from_secs(45)), None, "silent again");
+    }
+
+    #[test]
+    fn hedges_are_a_share_of_the_requests() {
+        let mut state = p95();
+        let mut hedges = 0;
+        for i in 0..10_000 {
+            let now = Nanos::from_millis(i);
+            state.arrived(now);
+            hedges += u32::from(state.withdraw(now));
+        }
+        assert_eq!(hedges, 1000);
+    }
+}

@@ -1,0 +1,166 @@
+//! The queue at the balancer: where requests wait while every server is at its limit. First come, first served; who has
+//! waited too long is told so, and nobody waits who would find too many before him. A queue here, before one place for
+//! all, wastes no server: the first that has room takes the first that waits. Queues at the servers fill while others
+//! are empty.
+
+use std::collections::VecDeque;
+
+use crate::units::Nanos;
+
+/// How requests wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How many may wait.
+    pub limit: u32,
+    /// How long each may.
+    pub timeout: Nanos,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+#[derive(Clone, Debug)]
+struct Place<T> {
+    ticket: u64,
+    deadline: Nanos,
+    /// `None` where somebody left.
+    who: Option<T>,
+}
+
+/// Those who wait.
+#[derive(Clone, Debug)]
+pub struct Waiting<T> {
+    rules: Rules,
+    /// In order of arrival, and so of deadline: all may wait for the same time.
+    places: VecDeque<Place<T>>,
+    /// Passed over by `pop` as too late; `expire` hands them out.
+    late: Vec<T>,
+    waiting: u32,
+    next: u64,
+}
+
+impl<T> Waiting<T> {
+    /// Nobody waits.
+    pub fn new(rules: Rules) -> Waiting<T> {
+        Waiting { rules, places: VecDeque::new(), late: Vec::new(), waiting: 0, next: 0 }
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting as usize
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Somebody begins to wait; handed back where too many do. Those whose time is up still count until
+    /// [`Waiting::expire`] or [`Waiting::pop`] has passed them.
+    pub fn push(&mut self, now: Nanos, who: T) -> Result<Ticket, T> {
+        if self.waiting >= self.rules.limit {
+            return Err(who);
+        }
+        let ticket = self.next;
+        self.next += 1;
+        self.waiting += 1;
+        self.places.push_back(Place { ticket, deadline: now.saturating_add(self.rules.timeout), who: Some(who) });
+        Ok(Ticket(ticket))
+    }
+
+    /// The first whose time is not up. Those before are kept for [`Waiting::expire`].
+    pub fn pop(&mut self, now: Nanos) -> Option<T> {
+        while let Some(Place { deadline, who, .. }) = self.places.pop_front() {
+            let Some(who) = who else { continue };
+            self.waiting -= 1;
+            if deadline > now {
+                return Some(who);
+            }
+            self.late.push(who);
+        }
+        None
+    }
+
+    /// Those whose time is up, in order.
+    pub fn expire(&mut self, now: Nanos) -> Vec<T> {
+        while let Some(place) = self.places.front() {
+            if place.who.is_some() && place.deadline > now {
+                break;
+            }
+            if let Some(who) = self.places.pop_front().and_then(|place| place.who) {
+                self.waiting -= 1;
+                self.late.push(who);
+            }
+        }
+        std::mem::take(&mut self.late)
+    }
+
+    /// When the time of the next one is up.
+    pub fn next_expiry(&self) -> Option<Nanos> {
+        if !self.late.is_empty() {
+            return Some(Nanos::ZERO);
+        }
+        self.places.iter().find(|place| place.who.is_some()).map(|place| place.deadline)
+    }
+
+    /// Somebody leaves; `None` if he is no longer there.
+    pub fn cancel(&mut self, Ticket(ticket): Ticket) -> Option<T> {
+        let at = self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()?;
+        let who = self.places[at].who.take()?;
+        self.waiting -= 1;
+        while self.places.front().is_some_and(|place| place.who.is_none()) {
+            self.places.pop_front();
+        }
+        Some(who)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(limit: u32) -> Waiting<char> {
+        Waiting::new(Rules { limit, timeout: Nanos(100) })
+    }
+
+    #[test]
+    fn first_come_first_served_up_to_the_limit() {
+        let mut queue = queue(2);
+        assert!(queue.push(Nanos(0), 'a').is_ok() && queue.push(Nanos(1), 'b').is_ok());
+        assert_eq!(queue.push(Nanos(2), 'c'), Err('c'));
+        assert_eq!(queue.pop(Nanos(3)), Some('a'));
+        assert!(queue.push(Nanos(4), 'd').is_ok());
+        assert_eq!((queue.pop(Nanos(5)), queue.pop(Nanos(5)), queue.pop(Nanos(5))), (Some('b'), Some('d'), None));
+        assert_eq!(super::tests::queue(0).push(Nanos(0), 'x'), Err('x'), "nobody may wait");
+    }
+
+    #[test]
+    fn who_waited_too_long_is_passed_over_and_told() {
+        let mut queue = queue(9);
+        for (at, who) in [(0, 'a'), (50, 'b'), (120, 'c')] {
+            queue.push(Nanos(at), who).unwrap();
+        }
+        assert_eq!(queue.next_expiry(), Some(Nanos(100)));
+        assert!(queue.expire(Nanos(99)).is_empty());
+        assert_eq!(queue.expire(Nanos(100)), ['a'], "at its deadline it is too late");
+        assert_eq!(queue.pop(Nanos(160)), Some('c'), "b is too late");
+        assert_eq!((queue.len(), queue.next_expiry()), (0, Some(Nanos::ZERO)), "b waits to be told");
+        assert_eq!(queue.expire(Nanos(160)), ['b']);
+        assert_eq!(queue.next_expiry(), None);
+    }
+
+    #[test]
+    fn who_leaves_is_gone() {
+        let mut queue = queue(3);
+        let a = queue.push(Nanos(0), 'a').unwrap();
+        let b = queue.push(Nanos(1), 'b').unwrap();
+        queue.push(Nanos(2), 'c').unwrap();
+        assert_eq!((queue.cancel(b), queue.cancel(b)), (Some('b'), None));
+        assert_eq!(queue.len(), 2);
+        assert!(queue.push(Nanos(3), 'd').is_ok(), "the place is free again");
+        assert_eq!(queue.pop(Nanos(4)), Some('a'));
+        assert_eq!(queue.cancel(a), None);
+        assert_eq!((queue.pop(Nanos(4)), queue.next_expiry()), (Some('c'), Some(Nanos(103))));
+    }
+}

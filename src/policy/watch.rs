@@ -1,0 +1,625 @@
+//! The servers of a pool as one balancer (in the simulator) or one shard (in the proxy) counts, checks and chooses among
+//! them: a [`Fleet`] and all that decides who in it may be picked.
+//!
+//! A server is *healthy* when its checks say so and it is not ejected, or when there is *panic*: when fewer than a given
+//! share of those that could serve are healthy, health is ignored, since sending everything to the few that are left would
+//! fell them, too (Envoy's and Finagle's rule). Drain and weight are the administrator's and hold in a panic as well.
+//!
+//! A limit on requests in flight is kept by leaving full servers out of a pick, through [`Request::tried`]; slow start by
+//! picking again ([`super::slow_start`]). Neither changes the fleet, so no strategy rebuilds a table for it.
+//!
+//! The host (simulator or proxy) tells what happens, calls [`Watch::tick`] when [`Watch::next_tick`] says, and hands
+//! `fleet.take_changes()` to its selectors after each call that may change the fleet.
+
+use std::sync::Arc;
+
+use super::outlier::{Detector, Finding, Reason};
+use super::{Rules, health, sticky};
+use crate::fleet::{BackendId, Fleet};
+use crate::rng::{Rng, Source};
+use crate::select::{Context, Outcome, Pick, Request, Selector, Truth};
+use crate::units::Nanos;
+
+/// No limit on requests in flight.
+const UNLIMITED: u32 = u32::MAX;
+
+/// What became of a server, for logs and counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Out until then.
+    Ejected {
+        /// Who.
+        backend: BackendId,
+        /// Why.
+        reason: Reason,
+        /// How long.
+        until: Nanos,
+    },
+    /// Its ejection is over.
+    Returned {
+        /// Who.
+        backend: BackendId,
+    },
+}
+
+/// How a server stands, for pages and metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// What its active checks say; true where there are none.
+    pub up: bool,
+    /// Until when it is ejected.
+    pub ejected_until: Option<Nanos>,
+    /// The share of its picks that it is given, 1 when it is warm.
+    pub warmth: f64,
+    /// The administrator lets it run dry.
+    pub draining: bool,
+    /// Health is ignored at present.
+    pub panic: bool,
+    /// Whether it can be picked, limits aside.
+    pub eligible: bool,
+    /// Requests it may have in flight.
+    pub limit: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    health: health::State,
+    limit: u32,
+    /// When its slow start began; `None` for those that are warm from the beginning.
+    warming_since: Option<Nanos>,
+    draining: bool,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// The servers, for selectors and for reading.
+    pub fleet: Fleet,
+    rules: Arc<Rules>,
+    /// By slot.
+    members: Vec<Member>,
+    detector: Option<Detector>,
+    values: sticky::Values,
+    /// Slots that have as much in flight as they may.
+    full: Vec<u32>,
+    /// From then on nobody is warming up.
+    warm_from: Nanos,
+    panic: bool,
+    /// The slots that a pick may not have: kept for its memory.
+    excluded: Vec<u32>,
+}
+
+impl Watch {
+    /// Nobody yet.
+    pub fn new(rules: Arc<Rules>) -> Watch {
+        Watch {
+            fleet: Fleet::new(),
+            detector: rules.outliers.map(|rules| Detector::new(rules, Nanos::ZERO)),
+            rules,
+            members: Vec::new(),
+            values: sticky::Values::default(),
+            full: Vec::new(),
+            warm_from: Nanos::ZERO,
+            panic: false,
+            excluded: Vec::new(),
+        }
+    }
+
+    /// The rules it keeps.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    // ---- Who is there ----
+
+    /// A server comes; it starts slowly if the rules say so.
+    pub fn join(&mut self, name: &str, weight: u32, limit: Option<u32>, now: Nanos) -> BackendId {
+        let id = self.fleet.join(name, weight);
+        self.settle_in(id, limit);
+        if self.up(id.slot) {
+            self.warm_up(id.slot, now);
+        }
+        self.judge(id.slot..id.slot + 1);
+        id
+    }
+
+    /// The servers that are there from the beginning: they are warm. Name, weight and limit of each.
+    pub fn join_all<'a>(&mut self, servers: impl Iterator<Item = (&'a str, u32, Option<u32>)> + Clone) {
+        let before = self.fleet.slots() as u32;
+        debug_assert_eq!(before as usize, self.fleet.members().count(), "only where no slot is free");
+        self.fleet.join_all(servers.clone().map(|(name, weight, _)| (name, weight)));
+        for (slot, (_, _, limit)) in (before..).zip(servers) {
+            self.settle_in(self.fleet.id(slot), limit);
+        }
+        self.judge(before..self.fleet.slots() as u32);
+    }
+
+    fn settle_in(&mut self, id: BackendId, limit: Option<u32>) {
+        let health = self.rules.health.as_ref().map_or_else(health::State::default, health::State::new);
+        let member = Member { health, limit: limit_of(limit), warming_since: None, draining: false };
+        if self.members.len() <= id.slot as usize {
+            self.members.resize(id.slot as usize + 1, member);
+        }
+        self.members[id.slot as usize] = member;
+        if let Some(detector) = &mut self.detector {
+            detector.joined(id.slot);
+        }
+        if let Some(rules) = &self.rules.sticky {
+            self.values.joined(id.slot, rules.value(self.fleet.name(id.slot)));
+        }
+    }
+
+    /// A server goes. What is under way there may still end.
+    pub fn leave(&mut self, id: BackendId, _now: Nanos) {
+        if !self.fleet.is_current(id) {
+            return;
+        }
+        self.fleet.leave(id);
+        if let Some(detector) = &mut self.detector {
+            detector.left(id.slot);
+        }
+        if self.rules.sticky.is_some() {
+            self.values.joined(id.slot, String::new());
+        }
+        self.full.retain(|&slot| slot != id.slot);
+        self.members[id.slot as usize].warming_since = None;
+        self.judge(0..0);
+    }
+
+    /// The administrator lets it run dry, or takes it back; then it starts slowly, as any that come back.
+    pub fn set_draining(&mut self, id: BackendId, draining: bool, now: Nanos) {
+        if !self.fleet.is_current(id) {
+            return;
+        }
+        let member = &mut self.members[id.slot as usize];
+        let was = std::mem::replace(&mut member.draining, draining);
+        self.fleet.set_draining(id, draining);
+        if was && !draining && self.healthy(id.slot) {
+            self.warm_up(id.slot, now);
+        }
+        self.judge(0..0);
+    }
+
+    /// Changes its weight; zero means no new requests.
+    pub fn set_weight(&mut self, id: BackendId, weight: u32) {
+        self.fleet.set_weight(id, weight);
+        self.judge(0..0);
+    }
+
+    /// Changes how many requests it may have in flight; `None` for any number.
+    pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
+        if self.fleet.is_current(id) {
+            let limit = limit_of(limit);
+            self.members[id.slot as usize].limit = limit;
+            self.full.retain(|&slot| slot != id.slot);
+            if self.fleet.in_flight()[id.slot as usize] >= limit {
+                self.full.push(id.slot);
+            }
+        }
+    }
+
+    // ---- What is known of them ----
+
+    /// An active check's result; `Some(up)` when the verdict changes.
+    pub fn checked(&mut self, id: BackendId, passed: bool, now: Nanos) -> Option<bool> {
+        let rules = self.rules.health?;
+        if !self.fleet.is_current(id) {
+            return None;
+        }
+        let up = self.members[id.slot as usize].health.observe(passed, &rules)?;
+        if up && self.healthy(id.slot) {
+            self.warm_up(id.slot, now);
+        }
+        self.judge(id.slot..id.slot + 1);
+        Some(up)
+    }
+
+    /// A request was sent there.
+    #[inline]
+    pub fn started(&mut self, id: BackendId) {
+        self.fleet.started(id);
+        let slot = id.slot as usize;
+        if self.members[slot].limit != UNLIMITED
+            && self.fleet.is_current(id)
+            && self.fleet.in_flight()[slot] == self.members[slot].limit
+        {
+            self.full.push(id.slot);
+        }
+    }
+
+    /// A request sent there is over: it took `latency`. What was cancelled says nothing of the server.
+    #[inline]
+    pub fn ended(&mut self, id: BackendId, outcome: Outcome, latency: Nanos, now: Nanos) -> Option<Event> {
+        self.fleet.ended(id);
+        if self.members[id.slot as usize].limit != UNLIMITED
+            && self.fleet.is_current(id)
+            && self.fleet.in_flight()[id.slot as usize] < self.members[id.slot as usize].limit
+        {
+            self.full.retain(|&slot| slot != id.slot);
+        }
+        if self.detector.is_none() || outcome == Outcome::Cancelled || !self.fleet.is_current(id) {
+            return None;
+        }
+        let finding = self.detector.as_mut()?.ended(id.slot, outcome == Outcome::Ok, latency, now)?;
+        self.judge(id.slot..id.slot + 1);
+        Some(self.event(finding))
+    }
+
+    /// What time brings: ejections end, and at the end of an interval others begin.
+    pub fn tick(&mut self, now: Nanos) -> Vec<Event> {
+        let Some(detector) = &mut self.detector else { return Vec::new() };
+        let findings = detector.tick(now);
+        for finding in &findings {
+            let (Finding::Ejected(slot, ..) | Finding::Returned(slot)) = *finding;
+            if matches!(finding, Finding::Returned(_)) && self.healthy(slot) {
+                self.warm_up(slot, now);
+            }
+            self.judge(slot..slot + 1);
+        }
+        findings.into_iter().map(|finding| self.event(finding)).collect()
+    }
+
+    /// When [`Watch::tick`] next has something to do.
+    pub fn next_tick(&self) -> Option<Nanos> {
+        self.detector.as_ref().map(Detector::next_tick)
+    }
+
+    fn event(&self, finding: Finding) -> Event {
+        match finding {
+            Finding::Ejected(slot, reason, until) => Event::Ejected { backend: self.fleet.id(slot), reason, until },
+            Finding::Returned(slot) => Event::Returned { backend: self.fleet.id(slot) },
+        }
+    }
+
+    /// How a server stands.
+    pub fn standing(&self, slot: u32, now: Nanos) -> Standing {
+        let member = &self.members[slot as usize];
+        Standing {
+            up: member.health.is_up(),
+            ejected_until: self.ejected_until(slot),
+            warmth: self.warmth(slot, now),
+            draining: member.draining,
+            panic: self.panic,
+            eligible: self.fleet.is_eligible(slot),
+            limit: (member.limit != UNLIMITED).then_some(member.limit),
+        }
+    }
+
+    /// Whether health is ignored at present.
+    pub fn in_panic(&self) -> bool {
+        self.panic
+    }
+
+    fn ejected_until(&self, slot: u32) -> Option<Nanos> {
+        self.detector.as_ref().and_then(|detector| detector.ejected_until(slot))
+    }
+
+    fn up(&self, slot: u32) -> bool {
+        self.members[slot as usize].health.is_up()
+    }
+
+    fn healthy(&self, slot: u32) -> bool {
+        self.up(slot) && self.ejected_until(slot).is_none()
+    }
+
+    /// Works out whether there is panic, and tells the fleet of the health of these slots; of all if panic begins or ends.
+    fn judge(&mut self, slots: std::ops::Range<u32>) {
+        let panic = self.rules.panic.is_some_and(|share| {
+            let candidates = self
+                .fleet
+                .members()
+                .filter(|&slot| !self.members[slot as usize].draining && self.fleet.weight(slot) > 0);
+            let (healthy, all) =
+                candidates.fold((0, 0), |(healthy, all), slot| (healthy + u32::from(self.healthy(slot)), all + 1));
+            f64::from(healthy) < share * f64::from(all)
+        });
+        let slots = if panic == self.panic { slots } else { 0..self.fleet.slots() as u32 };
+        self.panic = panic;
+        let verdicts: Vec<(BackendId, bool)> =
+            slots.map(|slot| (self.fleet.id(slot), panic || self.healthy(slot))).collect();
+        self.fleet.set_healthy_all(verdicts);
+    }
+
+    // ---- Slow start ----
+
+    fn warm_up(&mut self, slot: u32, now: Nanos) {
+        if let Some(rules) = &self.rules.slow_start {
+            self.members[slot as usize].warming_since = Some(now);
+            self.warm_from = self.warm_from.max(now.saturating_add(rules.window));
+        }
+    }
+
+    fn warmth(&self, slot: u32, now: Nanos) -> f64 {
+        match (&self.rules.slow_start, self.members[slot as usize].warming_since) {
+            (Some(rules), Some(since)) => rules.factor(now.saturating_sub(since)),
+            _ => 1.0,
+        }
+    }
+
+    // ---- Picks ----
+
+    /// Lets the selector choose among the servers that are healthy, below their limit and not in `request.tried`, with
+    /// slow start applied. `rng` is the selector's own stream, `luck` decides about warming servers. `called` is told of
+    /// every call of [`Selector::pick`]: the slots it might not have, and its answer. The host then counts with
+    /// [`Watch::started`].
+    #[expect(clippy::too_many_arguments, reason = "a pick takes what a pick takes; a struct would be filled once")]
+    #[inline]
+    pub fn place(
+        &mut self,
+        selector: &mut dyn Selector,
+        rng: &mut Rng,
+        request: &Request<'_>,
+        truth: Option<&dyn Truth>,
+        now: Nanos,
+        luck: &mut Rng,
+        mut called: impl FnMut(&[u32], Option<Pick>),
+    ) -> Option<Pick> {
+        if self.full.is_empty() && now >= self.warm_from {
+            let pick = selector.pick(request, &mut Context { now, fleet: &self.fleet, rng, truth });
+            called(request.tried, pick);
+            return pick;
+        }
+        if !self.has_room(request.tried) {
+            return None;
+        }
+        let mut excluded = std::mem::take(&mut self.excluded);
+        excluded.clear();
+        excluded.extend_from_slice(request.tried);
+        excluded.extend(self.full.iter().filter(|slot| !request.tried.contains(slot)));
+        let mut passed_over = None;
+        let pick = loop {
+            let request = Request { tried: &excluded, ..*request };
+            let pick = selector.pick(&request, &mut Context { now, fleet: &self.fleet, rng, truth });
+            called(&excluded, pick);
+            // The first that was passed over is the strategy's own choice: if nobody else is left, it is that one.
+            let Some(choice) = pick else { break passed_over };
+            let warmth = self.warmth(choice.backend.slot, now);
+            if warmth >= 1.0 || luck.unit() < warmth {
+                break pick;
+            }
+            passed_over.get_or_insert(choice);
+            excluded.push(choice.backend.slot);
+        };
+        self.excluded = excluded;
+        pick
+    }
+
+    /// Whether a server that may be picked, and is not in `tried`, is below its limit. Where it is not although
+    /// [`Fleet::eligible`] has others than `tried`, waiting helps.
+    pub fn has_room(&self, tried: &[u32]) -> bool {
+        self.fleet.eligible().iter().any(|slot| !self.full.contains(slot) && !tried.contains(slot))
+    }
+
+    /// Whether a server is at its limit.
+    pub fn is_full(&self, slot: u32) -> bool {
+        self.full.contains(&slot)
+    }
+
+    /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
+    /// (draining or not) and below its limit. A client whose server is full goes elsewhere and gets a new cookie.
+    pub fn stuck(&self, value: &str) -> Option<BackendId> {
+        self.values.find(value, &self.fleet).filter(|id| !self.is_full(id.slot))
+    }
+
+    /// Whether this server may serve a client who is tied to it: what [`Watch::stuck`] asks, without a cookie.
+    pub fn keeps(&self, id: BackendId) -> bool {
+        self.fleet.is_current(id) && sticky::keeps(&self.fleet, id.slot) && !self.is_full(id.slot)
+    }
+
+    /// The cookie's value for this server; `None` where clients are not tied.
+    pub fn cookie_value(&self, slot: u32) -> Option<&str> {
+        self.values.value(slot)
+    }
+}
+
+/// A limit of zero would be a server that never serves; the weight says that.
+fn limit_of(limit: Option<u32>) -> u32 {
+    limit.map_or(UNLIMITED, |limit| limit.clamp(1, UNLIMITED - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Change;
+    use crate::policy::{outlier, slow_start};
+    use crate::select::catalog;
+
+    const fn secs(secs: u64) -> Nanos {
+        Nanos::from_secs(secs)
+    }
+
+    fn health(initial_up: bool) -> health::Rules {
+        health::Rules { interval: secs(2), timeout: secs(1), rise: 1, fall: 1, jitter: 0.0, initial_up }
+    }
+
+    fn outliers(most: f64) -> outlier::Rules {
+        outlier::Rules {
+            consecutive: Some(1),
+            success_rate: None,
+            latency: None,
+            interval: secs(10),
+            base: secs(30),
+            longest: secs(300),
+            most,
+        }
+    }
+
+    fn watch(rules: Rules, limits: &[Option<u32>]) -> Watch {
+        let names: Vec<String> = (0..limits.len()).map(|i| format!("s{i}")).collect();
+        let mut watch = Watch::new(Arc::new(rules));
+        watch.join_all(names.iter().zip(limits).map(|(name, &limit)| (name.as_str(), 1, limit)));
+        watch
+    }
+
+    struct Host {
+        watch: Watch,
+        selector: Box<dyn Selector>,
+        rng: Rng,
+        luck: Rng,
+        calls: Vec<Vec<u32>>,
+    }
+
+    impl Host {
+        fn new(strategy: &str, watch: Watch) -> Host {
+            let mut rng = Rng::stream(1, "test", 0);
+            let table = (catalog::find(strategy).unwrap().default)();
+            let mut selector = table.build(&mut rng);
+            let mut watch = watch;
+            let changes = watch.fleet.take_changes();
+            let mut cx = Context { now: Nanos::ZERO, fleet: &watch.fleet, rng: &mut rng, truth: None };
+            selector.on_fleet(&changes, &mut cx);
+            Host { watch, selector, rng, luck: Rng::stream(1, "luck", 0), calls: Vec::new() }
+        }
+
+        fn pick(&mut self, tried: &[u32], now: Nanos) -> Option<u32> {
+            self.pick_for(&[7; 8], tried, now)
+        }
+
+        fn pick_for(&mut self, key: &[u8], tried: &[u32], now: Nanos) -> Option<u32> {
+            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key, tried };
+            let calls = &mut self.calls;
+            let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
+            let pick =
+                self.watch.place(selector, rng, &request, None, now, luck, |tried, _| calls.push(tried.to_vec()))?;
+            Some(pick.backend.slot)
+        }
+    }
+
+    #[test]
+    fn full_servers_are_left_out_until_one_request_ends() {
+        let mut host = Host::new("round_robin", watch(Rules::default(), &[Some(1), Some(2), Some(1)]));
+        for _ in 0..4 {
+            let slot = host.pick(&[], secs(1)).unwrap();
+            host.watch.started(host.watch.fleet.id(slot));
+        }
+        assert_eq!(host.watch.fleet.in_flight(), [1, 2, 1]);
+        assert!(!host.watch.has_room(&[]));
+        let calls = host.calls.len();
+        assert_eq!(host.pick(&[], secs(1)), None);
+        assert_eq!(host.calls.len(), calls, "a selector is not asked for what cannot be");
+        let id = host.watch.fleet.id(1);
+        host.watch.ended(id, Outcome::Ok, Nanos(1), secs(1));
+        assert_eq!(host.pick(&[], secs(1)), Some(1));
+        assert_eq!(host.calls.last().unwrap().len(), 2);
+        assert_eq!(host.pick(&[1], secs(1)), None, "the only one with room was tried");
+        host.watch.set_limit(id, Some(1));
+        assert_eq!(host.pick(&[], secs(1)), None);
+        host.watch.set_limit(id, None);
+        assert_eq!(host.pick(&[], secs(1)), Some(1));
+    }
+
+    #[test]
+    fn health_is_checks_and_ejections_and_panic_ignores_both() {
+        let rules =
+            Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), panic: Some(0.5), ..Rules::default() };
+        let mut watch = watch(rules, &[None; 4]);
+        let id = |slot| BackendId { slot, generation: 0 };
+        assert_eq!(watch.checked(id(0), false, secs(1)), Some(false));
+        assert_eq!(watch.fleet.eligible(), [1, 2, 3]);
+        watch.started(id(1));
+        let event = watch.ended(id(1), Outcome::Failed, Nanos(1), secs(2));
+        let reason = Reason::Consecutive;
+        assert_eq!(event, Some(Event::Ejected { backend: id(1), reason, until: secs(32) }));
+        assert_eq!(watch.fleet.eligible(), [2, 3], "a half is not below a half");
+        watch.fleet.take_changes();
+        watch.checked(id(2), false, secs(3));
+        assert!(watch.in_panic());
+        assert_eq!(watch.fleet.eligible(), [0, 1, 2, 3]);
+        assert_eq!(watch.fleet.take_changes(), [Change::Up(id(0)), Change::Up(id(1))]);
+        let standing = watch.standing(1, secs(3));
+        assert_eq!((standing.up, standing.ejected_until, standing.panic), (true, Some(secs(32)), true));
+        // The drained do not count among those that could serve: one of three left is below a half still.
+        watch.set_draining(id(0), true, secs(4));
+        assert_eq!(watch.fleet.eligible(), [1, 2, 3]);
+        // Without server 1's ejection two of three are healthy.
+        assert_eq!(watch.next_tick(), Some(secs(10)));
+        assert_eq!(watch.tick(secs(32)), [Event::Returned { backend: id(1) }]);
+        assert!(!watch.in_panic());
+        assert_eq!(watch.fleet.eligible(), [1, 3]);
+    }
+
+    #[test]
+    fn cancelled_and_late_ends_say_nothing_of_a_server() {
+        let mut watch = watch(Rules { outliers: Some(outliers(0.5)), ..Rules::default() }, &[None, None]);
+        let old = watch.fleet.id(0);
+        watch.started(old);
+        assert_eq!(watch.ended(old, Outcome::Cancelled, Nanos(1), secs(1)), None);
+        watch.started(old);
+        watch.leave(old, secs(1));
+        let new = watch.join("new", 1, Some(1), secs(1));
+        assert_eq!(new.slot, 0);
+        assert_eq!(watch.ended(old, Outcome::Failed, Nanos(1), secs(1)), None);
+        assert_eq!(watch.fleet.eligible(), [0, 1]);
+        watch.started(new);
+        watch.ended(old, Outcome::Ok, Nanos(1), secs(1));
+        assert!(watch.is_full(0), "the end of a former tenant's request makes no room");
+    }
+
+    #[test]
+    fn servers_that_must_rise_first_do() {
+        let mut watch = watch(Rules { health: Some(health(false)), ..Rules::default() }, &[None, None]);
+        assert!(watch.fleet.eligible().is_empty());
+        watch.checked(watch.fleet.id(1), true, secs(1));
+        assert_eq!(watch.fleet.eligible(), [1]);
+    }
+
+    fn slow(window: u64) -> Rules {
+        let slow_start = slow_start::Rules { window: secs(window), aggression: 1.0, least: 0.1 };
+        Rules { slow_start: Some(slow_start), health: Some(health(true)), ..Rules::default() }
+    }
+
+    /// Of n servers that are picked alike one is warming with factor f. A pick lands on it with 1/n and is kept with f;
+    /// else it goes to one of the others: the warming server gets f/n of all picks.
+    #[test]
+    fn a_warming_server_gets_its_factor_of_its_share_whatever_the_strategy() {
+        for strategy in ["random", "round_robin", "consistent_hash", "ip_hash"] {
+            let mut host = Host::new(strategy, watch(slow(20), &[None; 5]));
+            let id = host.watch.fleet.id(2);
+            let keys = |i: u64| i.to_le_bytes();
+            let picks = |host: &mut Host, now| {
+                (0..20_000).filter(|&i| host.pick_for(&keys(i % 1000), &[], now) == Some(2)).count() as f64
+            };
+            let warm = picks(&mut host, secs(1));
+            host.watch.checked(id, false, secs(5));
+            host.watch.checked(id, true, secs(10));
+            assert_eq!(host.watch.standing(2, secs(16)).warmth, 0.3);
+            let warming = picks(&mut host, secs(16));
+            assert_eq!(host.watch.standing(2, secs(30)).warmth, 1.0);
+            if warm == 0.0 || warm == 20_000.0 {
+                continue; // ip_hash: one client has one server.
+            }
+            // Binomial with 0.3 of `warm` trials: four standard deviations of it and of `warm` itself.
+            let bound = 4.0 * (2.0 * 0.3 * warm).sqrt();
+            assert!((warming - 0.3 * warm).abs() < bound, "{strategy}: {warming} of {warm}");
+        }
+    }
+
+    #[test]
+    fn who_is_alone_serves_though_he_is_cold_and_nobody_starts_cold() {
+        let mut host = Host::new("random", watch(slow(20), &[None; 2]));
+        assert_eq!(host.watch.standing(0, Nanos::ZERO).warmth, 1.0, "those of the beginning are warm");
+        let (a, b) = (host.watch.fleet.id(0), host.watch.fleet.id(1));
+        host.watch.leave(a, secs(1));
+        host.watch.leave(b, secs(1));
+        let c = host.watch.join("c", 1, None, secs(1));
+        assert_eq!(host.watch.standing(c.slot, secs(1)).warmth, 0.1);
+        for _ in 0..100 {
+            assert_eq!(host.pick(&[], secs(1)), Some(c.slot));
+        }
+    }
+
+    #[test]
+    fn a_cookie_leads_back_while_the_server_may_serve() {
+        let rules = sticky::Rules { cookie: "c".to_owned(), max_age: None, secret: None };
+        let mut watch = watch(Rules { sticky: Some(rules), ..Rules::default() }, &[Some(1), None]);
+        let value = watch.cookie_value(0).unwrap().to_owned();
+        let id = watch.fleet.id(0);
+        assert_eq!(watch.stuck(&value), Some(id));
+        watch.set_draining(id, true, secs(1));
+        assert_eq!(watch.stuck(&value), Some(id));
+        watch.started(id);
+        assert_eq!(watch.stuck(&value), None, "full");
+        watch.leave(id, secs(1));
+        assert_eq!((watch.stuck(&value), watch.keeps(id)), (None, false));
+    }
+}
