@@ -13,6 +13,8 @@ mod list;
 mod merge;
 mod output;
 mod pins;
+mod proxy;
+mod replay;
 mod run;
 mod store;
 mod study;
@@ -94,6 +96,10 @@ enum Verb {
     Explain(explain::Args),
     /// Turn an access log into a workload that a scenario can replay
     Import(import::Args),
+    /// Run the reverse proxy: the same selectors in front of real servers
+    Proxy(proxy::Args),
+    /// Drive recorded selectors again: do they choose as they did in the proxy?
+    Replay(replay::Args),
     /// Measure the tool itself: requests simulated per second, and whether intervals keep their promise
     Bench(bench::Args),
 }
@@ -174,6 +180,8 @@ pub fn main() -> ExitCode {
         Verb::List(args) => list::list(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args),
+        Verb::Proxy(args) => proxy::proxy(&args, terminal),
+        Verb::Replay(args) => replay::replay(&args),
         Verb::Bench(args) => bench::bench(&args, terminal),
     };
     ExitCode::from(match result {

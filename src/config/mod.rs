@@ -4,5 +4,6 @@
 pub mod diagnostic;
 pub mod law;
 pub mod pool;
+pub mod proxy;
 
 pub use diagnostic::{Diagnostic, Problem, Problems};

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::diagnostic::{Problem, Problems};
 use super::law::Law;
+use super::proxy::{Protocol, UpstreamTlsTable};
 use crate::policy::{self, hedge, outlier, queue, retry, slow_start, sticky};
 use crate::select::catalog::Strategy;
 use crate::units::{Nanos, Rate, Ratio};
@@ -25,6 +26,11 @@ pub struct PoolTable {
     pub strategy: Option<Spanned<Strategy>>,
     /// `[[pools.servers]]`.
     pub servers: Spanned<Vec<Spanned<ServerTable>>>,
+    /// How the proxy speaks to the servers: `"http1"` or `"h2c"`.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// `tls = {}`: the proxy speaks TLS to the servers.
+    pub tls: Option<UpstreamTlsTable>,
     /// `[pools.health]`: active checks.
     pub health: Option<Spanned<HealthTable>>,
     /// `[pools.outliers]`: ejection of servers that fail or are slow.

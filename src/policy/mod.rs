@@ -13,6 +13,7 @@ pub mod retry;
 pub mod routes;
 pub mod slow_start;
 pub mod sticky;
+pub mod tape;
 pub mod watch;
 
 /// The rules of one pool. What is `None` does not happen.

@@ -67,6 +67,17 @@ pub enum Reason {
     Latency,
 }
 
+impl Reason {
+    /// The word for logs and counters.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Consecutive => "consecutive",
+            Reason::SuccessRate => "success_rate",
+            Reason::Latency => "latency",
+        }
+    }
+}
+
 /// What the detector found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {

@@ -9,6 +9,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -76,7 +78,8 @@ pub struct Pick {
 }
 
 /// How a request that a selector placed came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Answered in good order.
     Ok,
@@ -98,7 +101,7 @@ pub struct Finished {
 }
 
 /// What a server tells of itself, in a health check's answer or by itself. It describes the window since its last report.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     /// Length of the window, seconds. What a short one says is mostly chance.
     pub window: f64,

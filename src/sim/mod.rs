@@ -10,6 +10,7 @@ pub mod model;
 pub mod observer;
 mod queue;
 pub mod record;
+pub mod replay;
 mod server;
 pub mod workload;
 

@@ -1,0 +1,150 @@
+//! `evenkeel proxy`: the selectors at work in front of real servers.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, Terminal, say};
+use crate::config::proxy::MessageFormat;
+use crate::proxy::control::{Options, Proxy, ProxyError, check_files, read};
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel proxy --example > proxy.toml           a config with every key explained, which runs as it is
+  evenkeel backend --config proxy.toml &          test servers for it, as its [[pools.servers]] say
+  evenkeel proxy --config proxy.toml
+  evenkeel proxy --config proxy.toml --check      is it sound? exit 2 with line and column where it is not
+  evenkeel proxy --config proxy.toml --record picks.jsonl, then evenkeel replay picks.jsonl
+
+Signals:
+  HUP       read the config again (also when the file changes, unless --no-watch)
+  USR1      begin the access log's file anew
+  TERM      drain: not ready, then take nothing new, then end what is there within [timeouts] drain
+  INT       the same without the delay; a second one ends at once")]
+pub struct Args {
+    /// The config, TOML
+    #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema"])]
+    config: Option<PathBuf>,
+    /// Only say whether the config is sound
+    #[arg(long, requires = "config")]
+    check: bool,
+    /// Print a config with every key explained
+    #[arg(long, exclusive = true)]
+    example: bool,
+    /// Print the JSON schema of the config
+    #[arg(long, exclusive = true)]
+    schema: bool,
+    /// Do not read the config again when the file changes
+    #[arg(long)]
+    no_watch: bool,
+    /// Write down everything that selectors are told, for `evenkeel replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Seed of all randomness, to repeat a run's choices
+    #[arg(long)]
+    seed: Option<u64>,
+    /// What the proxy says of itself: error, warn, info, debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "EVENKEEL_LOG")]
+    log_level: tracing::Level,
+}
+
+/// The annotated example.
+const EXAMPLE: &str = include_str!("../config/example.toml");
+
+pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    if args.example {
+        say(EXAMPLE.trim_end());
+        return Ok(());
+    }
+    if args.schema {
+        say("{}");
+        return Ok(());
+    }
+    let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
+    let (source, config) = read(file).map_err(|error| refused(&error, terminal))?;
+    check_files(&config).map_err(|error| refused(&error, terminal))?;
+    if args.check {
+        say(format!(
+            "{} is sound: {} listeners, {} pools, {} servers",
+            file.display(),
+            config.listeners.len(),
+            config.pools.len(),
+            config.pools.iter().map(|pool| pool.servers.len()).sum::<usize>()
+        ));
+        return Ok(());
+    }
+    speak(config.log.messages, args.log_level, terminal);
+    let options = Options {
+        file: file.clone(),
+        watch: !args.no_watch,
+        record: args.record.clone(),
+        seed: args.seed,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Broken(anyhow::Error::new(error)))?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        // Before anything listens: a signal that comes early must not kill.
+        let broken = |error| Failure::Broken(anyhow::Error::new(error));
+        let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+        let mut reopen = signal(SignalKind::user_defined1()).map_err(broken)?;
+        let delay = crate::proxy::clock::duration(config.timeouts.drain_delay);
+        let proxy = Proxy::start_with(options, source, config).await.map_err(|error| refused(&error, terminal))?;
+        for address in proxy.addresses() {
+            say(format!("listening at {address}"));
+        }
+        if let Some(address) = proxy.admin_address() {
+            say(format!("admin at {address}"));
+        }
+        let delay = loop {
+            tokio::select! {
+                _ = hangup.recv() => drop(proxy.control().reload().await),
+                _ = reopen.recv() => proxy.control().reopen_log(),
+                _ = terminate.recv() => break delay,
+                _ = interrupt.recv() => break Duration::ZERO,
+            }
+        };
+        tracing::info!("draining");
+        let cut = tokio::select! {
+            cut = proxy.drain(delay) => cut,
+            _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
+                tracing::warn!("told twice: ending now");
+                std::process::exit(0);
+            }
+        };
+        if cut > 0 {
+            tracing::warn!(requests = cut, "cut off when the time to drain was up");
+        }
+        Ok(())
+    })
+}
+
+fn refused(error: &ProxyError, terminal: Terminal) -> Failure {
+    match error {
+        ProxyError::Config(diagnostic) => {
+            eprintln!("{}", diagnostic.render(terminal.err));
+            Failure::Usage(String::new())
+        }
+        ProxyError::Read { .. } | ProxyError::Other(_) => Failure::Usage(error.to_string()),
+        ProxyError::Listen { .. } => Failure::Broken(anyhow::anyhow!("{error}")),
+    }
+}
+
+/// Messages go to standard error, for people or as JSON.
+fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
+    let base = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let colour = terminal.err && std::io::stderr().is_terminal();
+    // A second start in one process keeps the first's way of speaking.
+    let _ = match format {
+        MessageFormat::Json => base.json().try_init(),
+        MessageFormat::Text => base.with_ansi(colour).try_init(),
+    };
+}

@@ -1,0 +1,104 @@
+//! `evenkeel replay`: does the selector choose again as it did in the proxy?
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Failure, say};
+use crate::policy::tape::{Call, Opening};
+use crate::select::catalog::Table;
+use crate::sim::replay::Replay;
+
+/// What to replay.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel proxy --config proxy.toml --record picks.jsonl
+  evenkeel replay picks.jsonl
+
+Exit codes: 0 every pick is the same, 1 one differs (it is shown, with what the selector was told), 2 no recording.")]
+pub struct Args {
+    /// A recording that `evenkeel proxy --record` wrote
+    recording: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of a recording.
+#[derive(Deserialize)]
+struct Line(u32, Entry);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Opening { opening: Box<Opening<Table>> },
+    Call(Call),
+}
+
+struct Desk {
+    opening: Opening<Table>,
+    replay: Replay,
+    over: Option<String>,
+}
+
+pub fn replay(args: &Args) -> Result<(), Failure> {
+    let shown = args.recording.display();
+    let file = std::fs::File::open(&args.recording)
+        .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
+    let mut desks: BTreeMap<u32, Desk> = BTreeMap::new();
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let place = || format!("{shown}:{}", number + 1);
+        let line = line.map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
+        let parsed: Result<Line, _> = serde_json::from_str(&line);
+        let Line(desk, entry) = parsed.map_err(|error| {
+            let help = "recordings are written by `evenkeel proxy --record`; one that was cut off ends in half a line";
+            Failure::Usage(format!("{}: not a line of a recording: {error}\n  help: {help}", place()))
+        })?;
+        match entry {
+            Entry::Opening { opening } => {
+                let replay =
+                    Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
+                desks.insert(desk, Desk { opening: *opening, replay, over: None });
+            }
+            Entry::Call(call) => {
+                let Some(desk) = desks.get_mut(&desk) else {
+                    return Err(Failure::Usage(format!("{}: a call of a selector that was not opened", place())));
+                };
+                if desk.over.is_none()
+                    && let Err(difference) = desk.replay.play(&call)
+                {
+                    desk.over = Some(format!("{}: {difference}", place()));
+                }
+            }
+        }
+    }
+    if desks.is_empty() {
+        return Err(Failure::Usage(format!("{shown} holds no selector")));
+    }
+    let differ = desks.values().filter(|desk| desk.over.is_some()).count();
+    if args.json {
+        let rows: Vec<_> = desks
+            .values()
+            .map(|desk| {
+                serde_json::json!({
+                    "pool": desk.opening.pool, "strategy": desk.opening.strategy.name(), "stream": desk.opening.stream,
+                    "calls": desk.replay.calls, "picks": desk.replay.picks, "difference": desk.over,
+                })
+            })
+            .collect();
+        say(serde_json::json!({ "selectors": rows, "same": differ == 0 }));
+    } else {
+        for (number, desk) in &desks {
+            let Desk { opening, replay, over } = desk;
+            let verdict = match over {
+                None => format!("{} picks, all the same", replay.picks),
+                Some(difference) => format!("after {} picks, a difference\n    {difference}", replay.picks),
+            };
+            say(format!("selector {number}, pool {}, {}: {verdict}", opening.pool, opening.strategy.name()));
+        }
+    }
+    if differ > 0 { Err(Failure::No) } else { Ok(()) }
+}

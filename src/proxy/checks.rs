@@ -1,0 +1,102 @@
+//! Active checks: is a server there, and what does it say of itself? Each check is a connection of its own, so that a server
+//! that takes no new ones is found out. One checker serves all shards; each shard judges by the results for itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::orca;
+use super::upstream::{LocalExecutor, Manner, Upstream};
+use crate::config::pool::Check;
+use crate::config::proxy::Protocol;
+use crate::select::LoadReport;
+
+/// Bytes of a check's answer that are read: enough to keep a decent server from seeing a reset.
+const MOST_BODY: usize = 64 * 1024;
+
+/// Asks a server for its load, as a strategy's probe does. Nothing where it does not answer.
+pub async fn ask(server: &Upstream, kind: &Check) -> (bool, Option<LoadReport>) {
+    let Some(address) = server.address() else { return (false, None) };
+    let path_kind = match kind {
+        Check::Http { .. } => kind.clone(),
+        Check::Tcp => Check::Http { path: "/".to_owned(), status: vec![(200, 399)] },
+    };
+    check(address, server.manner(), &path_kind, Duration::from_secs(1)).await
+}
+
+/// One check. Whether it passed, and the load report that came with the answer.
+pub async fn check(
+    address: SocketAddr,
+    manner: &Manner,
+    kind: &Check,
+    patience: Duration,
+) -> (bool, Option<LoadReport>) {
+    timeout(patience, check_at_leisure(address, manner, kind)).await.unwrap_or((false, None))
+}
+
+async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) -> (bool, Option<LoadReport>) {
+    let Ok(stream) = TcpStream::connect(address).await else { return (false, None) };
+    let _ = stream.set_nodelay(true);
+    let Check::Http { path, status } = kind else { return (true, None) };
+    let answer = match &manner.tls {
+        None => get(stream, address, path, &manner.protocol).await,
+        Some((config, name)) => {
+            let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+            match connector.connect(name.clone(), stream).await {
+                Ok(stream) => get(stream, address, path, &manner.protocol).await,
+                Err(_) => None,
+            }
+        }
+    };
+    match answer {
+        Some((found, load)) => (status.iter().any(|(from, to)| (*from..=*to).contains(&found.as_u16())), load),
+        None => (false, None),
+    }
+}
+
+async fn get<T>(
+    stream: T,
+    address: SocketAddr,
+    path: &str,
+    protocol: &Protocol,
+) -> Option<(StatusCode, Option<LoadReport>)>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
+    let mut request = Request::new(Empty::<Bytes>::new());
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("evenkeel-check"));
+    let mut response = match protocol {
+        Protocol::Http1 => {
+            *request.uri_mut() = path.parse().ok()?;
+            request.headers_mut().insert(header::HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            let (mut sender, connection) = http1::handshake(io).await.ok()?;
+            tokio::task::spawn_local(async move {
+                let _ = connection.await;
+            });
+            sender.send_request(request).await.ok()?
+        }
+        Protocol::H2c => {
+            *request.uri_mut() = format!("http://{address}{path}").parse().ok()?;
+            let (mut sender, connection) = http2::handshake(LocalExecutor, io).await.ok()?;
+            tokio::task::spawn_local(async move {
+                let _ = connection.await;
+            });
+            sender.send_request(request).await.ok()?
+        }
+    };
+    let load = orca::take(response.headers_mut());
+    let status = response.status();
+    let _ = Limited::new(response.into_body(), MOST_BODY).collect().await;
+    Some((status, load))
+}

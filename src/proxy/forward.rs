@@ -1,0 +1,755 @@
+//! A request on its way: checked, routed, placed, sent, sent again where that is right, answered.
+//!
+//! Rules that are not the strategy's: a request is sent again only if nothing of the answer has gone to the client, its body
+//! can be given again, the pool's rules and budget allow it, and another server is left. A connection that was open before
+//! and turns out to be closed is no failure of the server: an idempotent request goes out again on a new one (RFC 9112,
+//! 9.3.1).
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::access::Entry;
+use super::body::{BodyBounds, BodyFault, DownBody, OnEnd, RequestBody, UpBody};
+use super::clock::duration;
+use super::headers::{self, Peer};
+use super::host::{Flight, Host, Who};
+use super::orca;
+use super::reason::Reason;
+use super::shard::{Plan, Shard};
+use super::tunnel;
+use super::upstream::{ConnectError, Connection, Upstream};
+use super::wire::WireState;
+use crate::config::proxy::KeyTable;
+use crate::policy::retry::Failure;
+use crate::select::Outcome;
+use crate::units::Nanos;
+
+/// What is kept of a request until its answer is over, and then counted and logged.
+struct Exchange {
+    shard: Rc<Shard>,
+    plan: Rc<Plan>,
+    wire: Arc<WireState>,
+    started: Instant,
+    host: Option<Rc<Host>>,
+    server: Option<Rc<Upstream>>,
+    status: StatusCode,
+    reason: Reason,
+    draft: Option<Box<Draft>>,
+    body: RequestBody,
+    sent: u64,
+    attempts: u32,
+}
+
+/// What the access log wants to know of a request, while it is under way.
+struct Draft {
+    time: Timestamp,
+    method: Method,
+    uri: Uri,
+    host: Bytes,
+    version: Version,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
+    client: IpAddr,
+    tls: bool,
+    upstream: Option<SocketAddr>,
+    first_byte: Option<Nanos>,
+    answered: Option<Instant>,
+}
+
+impl Draft {
+    fn new(parts: &http::request::Parts, peer: &Peer) -> Draft {
+        Draft {
+            time: Timestamp::now(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            host: Bytes::new(),
+            version: parts.version,
+            user_agent: parts.headers.get(header::USER_AGENT).cloned(),
+            referer: parts.headers.get(header::REFERER).cloned(),
+            request_id: None,
+            client: peer.address(),
+            tls: peer.tls(),
+            upstream: None,
+            first_byte: None,
+            answered: None,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.wire.finish(now);
+        self.shard.ended();
+        let took = now - self.started;
+        if let Some(server) = self.server.as_ref().filter(|_| !self.reason.is_own_answer()) {
+            server.metrics.request(self.status, took, self.body.received(), self.sent);
+        } else if let Some(host) = &self.host {
+            host.metrics.own_answer(self.reason);
+        } else {
+            self.shard.metrics().own_answer(self.reason);
+        }
+        if let Some(draft) = self.draft.take() {
+            self.log(&draft, now);
+        }
+    }
+}
+
+impl Exchange {
+    fn log(&self, draft: &Draft, now: Instant) {
+        let config = self.host.as_ref().map(|host| host.config());
+        let since = |from: Instant| Nanos(u64::try_from((now - from).as_nanos()).unwrap_or(u64::MAX));
+        self.shard.log(&Entry {
+            time: draft.time,
+            request_id: draft.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+            client_ip: draft.client,
+            method: draft.method.as_str(),
+            host: &draft.host,
+            path: draft.uri.path(),
+            query: draft.uri.query(),
+            protocol: draft.version,
+            status: Some(self.status.as_u16()),
+            bytes_in: self.body.received(),
+            bytes_out: self.sent,
+            duration: since(self.started),
+            upstream: draft.upstream,
+            server: self.server.as_ref().map(|server| server.name.as_str()),
+            pool: config.as_ref().map(|config| config.name.as_str()),
+            connect_time: None,
+            first_byte_time: draft.first_byte,
+            upstream_time: draft.answered.map(|at| since(at)).zip(draft.first_byte).map(|(rest, first)| rest + first),
+            attempts: self.attempts,
+            strategy: config.as_ref().map_or("", |config| config.strategy.name()),
+            reason: self.reason,
+            user_agent: draft.user_agent.as_ref().map(HeaderValue::as_bytes),
+            referer: draft.referer.as_ref().map(HeaderValue::as_bytes),
+            tls: draft.tls.then_some("TLS"),
+        });
+    }
+}
+
+/// Follows an answer's body to its end.
+struct Ending {
+    exchange: Exchange,
+    flight: Option<Flight>,
+    connection: Option<SendRequest<UpBody>>,
+    outcome: Outcome,
+}
+
+impl OnEnd for Ending {
+    fn end(mut self: Box<Self>, complete: Option<bool>) {
+        let Some(flight) = self.flight.take() else { return };
+        match complete {
+            Some(true) => {
+                // A server that answers before it has read the request has a connection with the rest of it inside.
+                if self.exchange.body.is_complete()
+                    && let Some(sender) = self.connection.take()
+                {
+                    flight.server.give_back(sender);
+                }
+                flight.finish(self.outcome);
+            }
+            Some(false) => {
+                self.exchange.reason = Reason::Cut;
+                flight.finish(Outcome::Failed);
+            }
+            None => {
+                self.exchange.reason = Reason::ClientGone;
+                drop(flight);
+            }
+        }
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        self.exchange.sent += bytes as u64;
+    }
+}
+
+/// A request as attempts need it.
+struct Call<'a> {
+    plan: &'a Plan,
+    method: &'a Method,
+    /// Path and query.
+    target: Uri,
+    authority: &'a str,
+    headers: HeaderMap,
+    body: &'a RequestBody,
+    idempotent: bool,
+    upgrade: bool,
+    wire: &'a Arc<WireState>,
+}
+
+/// How an attempt went.
+enum Attempt {
+    Answered { response: Response<Incoming>, flight: Flight, connection: Option<SendRequest<UpBody>> },
+    Failed { failure: Failure, reason: Reason, sent: bool, slot: u32, server: Rc<Upstream> },
+    /// The client's body cannot be had; no server is to blame.
+    NoBody(BodyFault),
+}
+
+/// Answers a request. Never fails: what goes wrong is an answer, too.
+pub async fn serve(
+    shard: Rc<Shard>,
+    wire: Arc<WireState>,
+    peer: Rc<Peer>,
+    request: Request<Incoming>,
+) -> Result<Response<DownBody>, Infallible> {
+    let started = Instant::now();
+    let version = request.version();
+    let fault = wire.begin(version == Version::HTTP_2);
+    shard.began();
+    let plan = shard.plan();
+    let (mut parts, body) = request.into_parts();
+    let timeouts = &plan.config.timeouts;
+    let bounds = BodyBounds {
+        kept: plan.config.limits.replay_bytes as usize,
+        most: plan.config.limits.body_bytes,
+        patience: duration(timeouts.body),
+    };
+    let body = RequestBody::new(body, bounds);
+    let mut exchange = Exchange {
+        shard: Rc::clone(&shard),
+        plan: Rc::clone(&plan),
+        wire,
+        started,
+        host: None,
+        server: None,
+        status: StatusCode::OK,
+        reason: Reason::Ok,
+        draft: None,
+        body: body.clone(),
+        sent: 0,
+        attempts: 0,
+    };
+    if plan.logs() {
+        exchange.draft = Some(Box::new(Draft::new(&parts, &peer)));
+    }
+    if let Some(fault) = fault {
+        let ambiguous = matches!(fault, "length_and_chunked" | "content_length_repeated");
+        let reason = if ambiguous { Reason::AmbiguousLength } else { Reason::BadRequest };
+        return Ok(own(exchange, reason, true));
+    }
+    let authority = match check(&mut parts, plan.config.limits.body_bytes) {
+        Ok(authority) => authority,
+        Err(reason) => return Ok(own(exchange, reason, reason.status() == StatusCode::BAD_REQUEST)),
+    };
+    let host_name = authority.rsplit_once(':').map_or(authority.as_str(), |(host, port)| {
+        if port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority.as_str() }
+    });
+    let uri = parts.uri.clone();
+    let path = if uri.path().is_empty() || uri.path() == "*" { "/" } else { uri.path() };
+    let Some(pool) = plan.config.routes.find(Some(host_name), path) else {
+        return Ok(own(exchange, Reason::NoRoute, false));
+    };
+    let host = Rc::clone(&plan.hosts[pool]);
+    exchange.host = Some(Rc::clone(&host));
+
+    // What the server is told. What the client's connection is about ends here.
+    let upgrade = version != Version::HTTP_2 && headers::wants_upgrade(&parts.headers);
+    let client_side = if upgrade { parts.extensions.remove::<OnUpgrade>() } else { None };
+    headers::strip_hop_by_hop(&mut parts.headers, upgrade);
+    // The library has said `100 Continue` by itself as soon as the body is asked for.
+    parts.headers.remove(header::EXPECT);
+    let told = &plan.config.headers;
+    let client = if told.x_forwarded {
+        headers::forward_claims(&mut parts.headers, &peer, &plan.trust, told.forwarded)
+    } else {
+        headers::client_ip(&parts.headers, peer.address(), &plan.trust)
+    };
+    if told.via {
+        headers::append_via(&mut parts.headers, version);
+    }
+    let id = told.request_id.then(|| {
+        let trusted = plan.trust.trusts(peer.address());
+        shard.with_rng(|rng| headers::request_id(&mut parts.headers, trusted, rng))
+    });
+    if let Some(draft) = &mut exchange.draft {
+        draft.client = client;
+        draft.request_id.clone_from(&id);
+        draft.host = Bytes::copy_from_slice(authority.as_bytes());
+    }
+    let cookies = parts.headers.get_all(header::COOKIE).iter().count();
+    if cookies > 1 && version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
+    }
+    let config = host.config();
+    let sticky = config.rules.sticky.as_ref();
+    let cookie = sticky.and_then(|sticky| headers::cookie(&parts.headers, &sticky.cookie)).map(str::to_owned);
+    let key_value = match &plan.config.key {
+        KeyTable::Path | KeyTable::Uri => None,
+        KeyTable::Header(name) => parts.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Cookie(name) => {
+            headers::cookie(&parts.headers, name).map(|value| Bytes::copy_from_slice(value.as_bytes()))
+        }
+    };
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let key = match (&plan.config.key, &key_value) {
+        (KeyTable::Uri, _) => target.as_bytes(),
+        (_, Some(value)) => value,
+        _ => path.as_bytes(),
+    };
+    let who = Who { client, path, key };
+    let method = parts.method;
+    let mut call = Call {
+        plan: &plan,
+        method: &method,
+        target: if target.starts_with('/') || target == "*" {
+            target.parse().unwrap_or_default()
+        } else {
+            format!("/{target}").parse().unwrap_or_default()
+        },
+        authority: &authority,
+        headers: parts.headers,
+        body: &body,
+        idempotent: method.is_idempotent(),
+        upgrade,
+        wire: &exchange.wire.clone(),
+    };
+    host.arrived();
+    let run = run(&mut call, &host, &who, cookie.as_deref(), &mut exchange);
+    let deadline = timeouts.total.map(|total| started + duration(total));
+    let ran = match deadline {
+        None => run.await,
+        Some(deadline) => timeout_at(deadline, run).await.unwrap_or(Err(Reason::TotalTimeout)),
+    };
+    let (response, flight, connection) = match ran {
+        Ok(answered) => answered,
+        Err(reason) => {
+            let close = matches!(reason, Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken);
+            return Ok(own(exchange, reason, close));
+        }
+    };
+    drop(call);
+
+    let slot = flight.slot();
+    exchange.server = Some(Rc::clone(&flight.server));
+    exchange.status = response.status();
+    if let Some(draft) = &mut exchange.draft {
+        draft.first_byte = flight.time_to_first_byte();
+        draft.answered = Some(Instant::now());
+        draft.upstream = flight.server.address();
+    }
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let (mut answer, inner) = {
+        let mut response = response;
+        let server_side = switching.then(|| hyper::upgrade::on(&mut response));
+        if let (Some(client_side), Some(server_side)) = (client_side, server_side) {
+            headers::strip_hop_by_hop(response.headers_mut(), true);
+            let (answer, _) = response.into_parts();
+            let mut answer = Response::from_parts(answer, DownBody::own(Bytes::new(), None));
+            finish_head(&mut answer, &plan, id.as_ref(), None, version);
+            exchange.reason = Reason::Tunnel;
+            let shard = Rc::clone(&shard);
+            tokio::task::spawn_local(async move {
+                let idle = duration(exchange.plan.config.timeouts.idle);
+                let (sent, complete) = tunnel::run(client_side, server_side, idle, &shard).await;
+                exchange.sent = sent;
+                flight.finish(if complete { Outcome::Ok } else { Outcome::Cancelled });
+                drop(exchange);
+            });
+            return Ok(answer);
+        }
+        response.into_parts()
+    };
+    if switching {
+        // Nobody asked for it.
+        flight.finish(Outcome::Failed);
+        return Ok(own(exchange, Reason::BadAnswer, false));
+    }
+    if let Some(load) = orca::take(&mut answer.headers) {
+        flight.host().reported(flight.backend(), &load);
+    }
+    headers::strip_hop_by_hop(&mut answer.headers, false);
+    let set_cookie = sticky.and_then(|sticky| {
+        let value = host.cookie(slot)?;
+        if cookie.as_deref() == Some(value.as_str()) {
+            return None;
+        }
+        headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
+    });
+    if plan.config.headers.upstream
+        && let Ok(name) = HeaderValue::from_str(&flight.server.name)
+    {
+        answer.headers.insert("x-upstream", name);
+    }
+    let outcome = if answer.status.is_server_error() { Outcome::Failed } else { Outcome::Ok };
+    let closing = exchange.wire.is_closing() || shard.is_draining();
+    let ending = Ending { exchange, flight: Some(flight), connection, outcome };
+    let body = DownBody::server(inner, Box::new(ending), duration(timeouts.idle), deadline);
+    let mut response = Response::from_parts(answer, body);
+    *response.version_mut() = Version::HTTP_11;
+    finish_head(&mut response, &plan, id.as_ref(), set_cookie, version);
+    if closing && version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Puts into an answer's head what is the proxy's.
+fn finish_head(
+    response: &mut Response<DownBody>,
+    plan: &Plan,
+    id: Option<&HeaderValue>,
+    set_cookie: Option<HeaderValue>,
+    version: Version,
+) {
+    let headers = response.headers_mut();
+    if plan.config.headers.via {
+        headers::append_via(headers, Version::HTTP_11);
+    }
+    if let Some(id) = id {
+        headers.insert(&headers::X_REQUEST_ID, id.clone());
+    }
+    if let Some(set_cookie) = set_cookie {
+        headers.append(header::SET_COOKIE, set_cookie);
+    }
+    if version == Version::HTTP_2 {
+        *response.version_mut() = Version::HTTP_2;
+    }
+}
+
+/// An answer of the proxy's own.
+fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody> {
+    exchange.reason = reason;
+    exchange.status = reason.status();
+    let close = close || exchange.wire.is_closing() || exchange.shard.is_draining();
+    let (mut parts, text) = reason.answer().into_parts();
+    if close {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        exchange.wire.close();
+    }
+    exchange.sent = text.len() as u64;
+    let ending = Ending { exchange, flight: None, connection: None, outcome: Outcome::Ok };
+    Response::from_parts(parts, DownBody::own(text, Some(Box::new(ending))))
+}
+
+/// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
+fn check(parts: &mut http::request::Parts, most: Option<u64>) -> Result<String, Reason> {
+    if parts.method == Method::CONNECT {
+        return Err(Reason::MethodRefused);
+    }
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    if let (Some(length), Some(most)) = (length, most)
+        && length.to_str().ok().and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > most)
+    {
+        return Err(Reason::BodyTooLarge);
+    }
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let (named, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(Reason::MissingHost);
+    }
+    // A client that names the authority in the target means that one (RFC 9112, 3.2.2).
+    let authority = match (parts.uri.authority(), named) {
+        (Some(authority), _) => authority.clone(),
+        (None, Some(host)) => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
+        // HTTP/1.0 need not say.
+        (None, None) if parts.version == Version::HTTP_10 => return Ok(String::new()),
+        (None, None) => return Err(Reason::MissingHost),
+    };
+    if authority.as_str().contains('@') {
+        return Err(Reason::BadRequest);
+    }
+    if named.is_none_or(|named| named.as_bytes() != authority.as_str().as_bytes()) {
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::MissingHost)?;
+        parts.headers.insert(header::HOST, value);
+    }
+    if climbs(parts.uri.path()) {
+        return Err(Reason::BadRequest);
+    }
+    Ok(authority.as_str().to_owned())
+}
+
+/// Whether a path has segments `.` or `..`, encoded or not: the server might resolve them and serve another path than the
+/// one that was routed.
+fn climbs(path: &str) -> bool {
+    if !path.contains('.') && !path.contains("%2") {
+        return false;
+    }
+    path.split('/').any(|segment| {
+        let plain = segment.split(';').next().unwrap_or(segment).to_ascii_lowercase().replace("%2e", ".");
+        plain == "." || plain == ".."
+    })
+}
+
+/// HTTP/2 may send a cookie in pieces; HTTP/1.1 has one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut joined = Vec::new();
+    for line in headers.get_all(header::COOKIE) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(line.as_bytes());
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+type Answered = (Response<Incoming>, Flight, Option<SendRequest<UpBody>>);
+
+/// Places a request and sends it, again where that is right.
+async fn run(
+    call: &mut Call<'_>,
+    host: &Rc<Host>,
+    who: &Who<'_>,
+    cookie: Option<&str>,
+    exchange: &mut Exchange,
+) -> Result<Answered, Reason> {
+    let config = host.config();
+    let rules = config.rules.retries.as_ref();
+    let mut tried: Vec<u32> = Vec::new();
+    let mut last = None;
+    loop {
+        let placed = host.place(who, &tried, if tried.is_empty() { cookie } else { None }).await;
+        let flight = match placed {
+            Ok(flight) => flight,
+            // What went wrong before says more than that nobody is left.
+            Err(reason) => return Err(last.unwrap_or(reason)),
+        };
+        exchange.attempts += 1;
+        let may_follow = rules.is_some_and(|rules| exchange.attempts <= rules.attempts);
+        let attempt = match host.hedge_delay() {
+            Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
+                hedged(call, host, who, &mut tried, flight, duration(delay), exchange).await
+            }
+            _ => call.attempt(flight, may_follow).await,
+        };
+        let (failure, reason, sent, slot) = match attempt {
+            Attempt::Answered { response, flight, connection } => {
+                let failure = match response.status() {
+                    StatusCode::SERVICE_UNAVAILABLE => Failure::Rejected,
+                    status if status.is_server_error() => Failure::Error,
+                    _ => return Ok((response, flight, connection)),
+                };
+                let slot = flight.slot();
+                if !may_follow || !may_go_again(call, host, failure, true, exchange.attempts, &tried, slot) {
+                    return Ok((response, flight, connection));
+                }
+                flight.server.metrics.retried(failure);
+                flight.finish(Outcome::Failed);
+                (None, Reason::UpstreamReset, true, slot)
+            }
+            Attempt::Failed { failure, reason, sent, slot, server } => {
+                exchange.server = None;
+                if may_follow && may_go_again(call, host, failure, sent, exchange.attempts, &tried, slot) {
+                    server.metrics.retried(failure);
+                    (None, reason, sent, slot)
+                } else {
+                    (Some(failure), reason, sent, slot)
+                }
+            }
+            Attempt::NoBody(fault) => {
+                return Err(match fault {
+                    BodyFault::TooLarge => Reason::BodyTooLarge,
+                    BodyFault::TooSlow => Reason::BodyTimeout,
+                    BodyFault::Broken | BodyFault::Gone => Reason::BodyBroken,
+                });
+            }
+        };
+        let _ = sent;
+        if failure.is_some() {
+            return Err(reason);
+        }
+        let Some(pause) = host.may_retry(exchange.attempts) else { return Err(reason) };
+        last = Some(reason);
+        tried.push(slot);
+        if pause.0 > 0 {
+            sleep(duration(pause)).await;
+        }
+    }
+}
+
+/// Whether rules, body and fleet allow another attempt. The budget is asked last, for asking spends it.
+fn may_go_again(
+    call: &Call<'_>,
+    host: &Host,
+    failure: Failure,
+    sent: bool,
+    attempts: u32,
+    tried: &[u32],
+    slot: u32,
+) -> bool {
+    let config = host.config();
+    let rules = config.rules.retries.as_ref();
+    rules.is_some_and(|rules| rules.allows(failure, attempts, call.idempotent, sent))
+        && call.body.can_be_sent_again()
+        && host.has_other(tried, slot)
+}
+
+/// Two copies where the first is slow: whichever answers first counts, the other is let go.
+async fn hedged(
+    call: &Call<'_>,
+    host: &Rc<Host>,
+    who: &Who<'_>,
+    tried: &mut Vec<u32>,
+    flight: Flight,
+    delay: std::time::Duration,
+    exchange: &mut Exchange,
+) -> Attempt {
+    let slot = flight.slot();
+    let mut first = pin!(call.attempt(flight, true));
+    if let Ok(attempt) = timeout(delay, first.as_mut()).await {
+        return attempt;
+    }
+    if !host.has_other(tried, slot) || !host.may_hedge() {
+        return first.await;
+    }
+    tried.push(slot);
+    let second = match host.place(who, tried, None).await {
+        Ok(flight) => flight,
+        Err(_) => return first.await,
+    };
+    exchange.attempts += 1;
+    second.server.metrics.hedged();
+    let mut second = pin!(call.attempt(second, true));
+    let mut lost: Option<Attempt> = None;
+    let (mut first_over, mut second_over) = (false, false);
+    std::future::poll_fn(move |cx| {
+        for (over, attempt) in
+            [(&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Attempt>>), (&mut second_over, second.as_mut())]
+        {
+            if *over {
+                continue;
+            }
+            if let Poll::Ready(attempt) = attempt.poll(cx) {
+                *over = true;
+                let good = matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error());
+                if good || lost.is_some() {
+                    return Poll::Ready(attempt);
+                }
+                lost = Some(attempt);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl Call<'_> {
+    /// Sends the request to where it was placed and waits for the head of the answer.
+    async fn attempt(&self, flight: Flight, keep: bool) -> Attempt {
+        let server = Rc::clone(&flight.server);
+        let slot = flight.slot();
+        let mut open = if self.upgrade { None } else { server.reuse().await };
+        loop {
+            let mut connection = match open.take() {
+                Some(connection) => connection,
+                None => match server.connect(self.upgrade).await {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        let (failure, reason) = match error {
+                            ConnectError::TimedOut => (Failure::Connect, Reason::ConnectTimeout),
+                            _ => (Failure::Connect, Reason::ConnectFailed),
+                        };
+                        tracing::debug!(server = server.name, %error, "no connection");
+                        flight.finish(Outcome::Failed);
+                        return Attempt::Failed { failure, reason, sent: false, slot, server };
+                    }
+                },
+            };
+            let again = connection.is_reused() && self.body.can_be_sent_again();
+            let request = self.request(&connection, keep || again);
+            let sent = {
+                let mut send = pin!(connection.send(request));
+                let patience = self.patience(flight.host());
+                loop {
+                    match timeout(patience, send.as_mut()).await {
+                        // The clock of the first byte begins when the request is out; its body has a clock of its own.
+                        Err(_) if !self.body.is_complete() => continue,
+                        Err(_) => break None,
+                        Ok(sent) => break Some(sent),
+                    }
+                }
+            };
+            match sent {
+                Some(Ok(response)) => {
+                    flight.answered();
+                    let connection = match connection {
+                        Connection::Http1 { sender, .. } if !self.upgrade => Some(sender),
+                        _ => None,
+                    };
+                    return Attempt::Answered { response, flight, connection };
+                }
+                Some(Err(failed)) => {
+                    if let Some(fault) = self.body.fault() {
+                        return Attempt::NoBody(fault);
+                    }
+                    let untouched = failed.unsent || self.idempotent && !failed.error.is_parse();
+                    if again && untouched && self.body.can_be_sent_again() && !failed.error.is_parse() {
+                        // The connection was old; the server is not to blame. All others of its age go, too.
+                        server.forget();
+                        continue;
+                    }
+                    tracing::debug!(server = server.name, error = %failed.error, "no answer");
+                    let reason =
+                        if failed.error.is_parse() { Reason::BadAnswer } else { Reason::UpstreamReset };
+                    flight.finish(Outcome::Failed);
+                    return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, slot, server };
+                }
+                None => {
+                    flight.finish(Outcome::Failed);
+                    let reason = Reason::FirstByteTimeout;
+                    return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, slot, server };
+                }
+            }
+        }
+    }
+
+    fn patience(&self, host: &Host) -> std::time::Duration {
+        let config = host.config();
+        let first_byte = self.plan.config.timeouts.first_byte;
+        let per_try = config.rules.retries.as_ref().and_then(|rules| rules.per_try_timeout);
+        duration(per_try.map_or(first_byte, |per_try| per_try.min(first_byte)))
+    }
+
+    /// The request for one attempt. `keep` where another may follow.
+    fn request(&self, connection: &Connection, _keep: bool) -> Request<UpBody> {
+        let mut request = Request::new(self.body.attempt());
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        match connection {
+            Connection::Http1 { .. } => *request.uri_mut() = self.target.clone(),
+            Connection::Http2(_) => {
+                *request.version_mut() = Version::HTTP_2;
+                let mut parts = self.target.clone().into_parts();
+                parts.scheme = Some(Scheme::HTTP);
+                parts.authority = Authority::try_from(self.authority).ok().or(Authority::try_from("localhost").ok());
+                *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+                request.headers_mut().remove(header::HOST);
+            }
+        }
+        if !self.wire.is_closing() {
+            let wire = Arc::clone(self.wire);
+            let _ = &wire;
+            hyper::ext::on_informational(&mut request, move |interim| {
+                let mut head = format!("HTTP/1.1 {}\r\n", interim.status()).into_bytes();
+                for (name, value) in interim.headers() {
+                    head.extend_from_slice(name.as_str().as_bytes());
+                    head.extend_from_slice(b": ");
+                    head.extend_from_slice(value.as_bytes());
+                    head.extend_from_slice(b"\r\n");
+                }
+                head.extend_from_slice(b"\r\n");
+                wire.interim(&head);
+            });
+        }
+        request
+    }
+}

@@ -1,0 +1,710 @@
+//! A pool as one shard knows it: the servers counted and checked ([`Watch`]), the selector, its luck, those who wait, and
+//! the connections. The simulator does the same with the same parts; here time is real and a request is a future.
+//!
+//! Everything in here is synchronous and on one thread: a borrow of the state never crosses an `await`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::sleep_until;
+
+use super::clock::Clock;
+use super::metrics::{PoolMetrics, ServerMetrics};
+use super::reason::Reason;
+use super::record::Recorder;
+use super::upstream::{Manner, Upstream};
+use crate::config::proxy::{PoolConfig, ServerConfig};
+use crate::fleet::BackendId;
+use crate::policy::queue::Waiting;
+use crate::policy::retry::Budget;
+use crate::policy::tape::{Call, STREAM};
+use crate::policy::watch::{Event, Standing, Watch};
+use crate::policy::hedge;
+use crate::rng::Rng;
+use crate::select::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
+use crate::units::Nanos;
+
+/// What a selector is told of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// Address of the client, as far as it can be trusted.
+    pub client: IpAddr,
+    /// Path of the URL.
+    pub path: &'a str,
+    /// By what hashes know it.
+    pub key: &'a [u8],
+}
+
+/// A pool in a shard.
+pub struct Host {
+    state: RefCell<State>,
+    config: RefCell<Arc<PoolConfig>>,
+    clock: Clock,
+    /// What it is counted under.
+    pub metrics: Arc<PoolMetrics>,
+    /// What wakes it is bound to this, so that nothing keeps it alive.
+    me: Weak<Host>,
+    woken_at: Cell<Nanos>,
+}
+
+struct State {
+    watch: Watch,
+    selector: Box<dyn Selector>,
+    rng: Rng,
+    luck: Rng,
+    servers: Vec<Option<Rc<Upstream>>>,
+    waiting: Option<Waiting<Waiter>>,
+    budget: Option<Budget>,
+    hedge: Option<hedge::State>,
+    recorder: Option<Recorder>,
+}
+
+struct Waiter {
+    client: IpAddr,
+    path: String,
+    key: Vec<u8>,
+    tried: Vec<u32>,
+    tell: oneshot::Sender<Flight>,
+}
+
+/// A request that is at a server. Dropped without a word it counts as cancelled.
+pub struct Flight {
+    host: Rc<Host>,
+    /// Where it is.
+    pub server: Rc<Upstream>,
+    backend: BackendId,
+    picked: Nanos,
+    first_byte: Cell<Option<Nanos>>,
+    over: bool,
+}
+
+/// How servers of a pool are reached: everything of it but the name.
+pub type MannerOf<'a> = &'a dyn Fn(&ServerConfig) -> Manner;
+
+/// What a host is made with.
+pub struct Furniture<'a> {
+    /// The pool.
+    pub config: Arc<PoolConfig>,
+    /// Known addresses by host and port as the config writes them.
+    pub addresses: &'a BTreeMap<(String, u16), Arc<[SocketAddr]>>,
+    /// How to speak to a server.
+    pub manner: MannerOf<'a>,
+    /// Where a server is counted.
+    pub metrics: &'a dyn Fn(&str) -> Arc<ServerMetrics>,
+}
+
+impl Host {
+    /// A pool at the start of its life in a shard. `number` tells its random stream from those of all others.
+    pub fn new(
+        furniture: &Furniture<'_>,
+        metrics: Arc<PoolMetrics>,
+        clock: Clock,
+        seed: u64,
+        number: u64,
+        recorder: Option<Recorder>,
+    ) -> Rc<Host> {
+        let config = Arc::clone(&furniture.config);
+        let rules = &config.rules;
+        let mut rng = Rng::stream(seed, STREAM, number);
+        let selector = config.strategy.build(&mut rng);
+        let state = State {
+            watch: Watch::new(Arc::clone(rules)),
+            selector,
+            rng,
+            luck: Rng::stream(seed, "policy", number),
+            servers: Vec::new(),
+            waiting: rules.queue.map(Waiting::new),
+            budget: rules.retries.as_ref().map(|rules| rules.new_budget()),
+            hedge: rules.hedge.map(hedge::State::new),
+            recorder,
+        };
+        let host = Rc::new_cyclic(|me| Host {
+            state: RefCell::new(state),
+            config: RefCell::new(Arc::clone(&config)),
+            clock,
+            metrics,
+            me: me.clone(),
+            woken_at: Cell::new(Nanos(u64::MAX)),
+        });
+        host.furnish(furniture, true);
+        host
+    }
+
+    /// The config it runs with.
+    pub fn config(&self) -> Arc<PoolConfig> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Takes on another config of the same strategy and rules: servers join, leave, change weight; the others keep all that
+    /// is known of them.
+    pub fn reconfigure(&self, furniture: &Furniture<'_>) {
+        *self.config.borrow_mut() = Arc::clone(&furniture.config);
+        self.furnish(furniture, false);
+    }
+
+    fn furnish(&self, furniture: &Furniture<'_>, start: bool) {
+        let now = self.clock.now();
+        let config = &furniture.config;
+        {
+            let state = &mut *self.state.borrow_mut();
+            let members: Vec<u32> = state.watch.fleet.members().collect();
+            let known: BTreeMap<String, u32> =
+                members.iter().map(|&slot| (state.watch.fleet.name(slot).to_owned(), slot)).collect();
+            for &slot in &members {
+                let name = state.watch.fleet.name(slot);
+                if !config.servers.iter().any(|server| server.name == name) {
+                    let id = state.watch.fleet.id(slot);
+                    state.record(|_| Call::Leave { slot });
+                    state.watch.leave(id, now);
+                    state.record_health();
+                    state.servers[slot as usize] = None;
+                }
+            }
+            for server in &config.servers {
+                let addresses = addresses_of(furniture, server);
+                if let Some(&slot) = known.get(&server.name) {
+                    let id = state.watch.fleet.id(slot);
+                    if state.watch.fleet.weight(slot) != server.weight {
+                        state.record(|_| Call::Weight { slot, weight: server.weight });
+                        state.watch.set_weight(id, server.weight);
+                        state.record_health();
+                    }
+                    state.watch.set_limit(id, server.limit);
+                    if let Some(upstream) = &state.servers[slot as usize] {
+                        upstream.set_addresses(addresses);
+                    }
+                    continue;
+                }
+                state.record(|_| Call::Join { name: server.name.clone(), weight: server.weight });
+                let slot = if start {
+                    // Those that are there from the beginning are warm.
+                    state.watch.join_all([(server.name.as_str(), server.weight, server.limit)].into_iter());
+                    state.watch.fleet.slots() - 1
+                } else {
+                    state.watch.join(&server.name, server.weight, server.limit, now).slot as usize
+                };
+                state.record_health();
+                if state.servers.len() <= slot {
+                    state.servers.resize_with(slot + 1, || None);
+                }
+                let upstream =
+                    Upstream::new(&server.name, addresses, (furniture.manner)(server), (furniture.metrics)(&server.name));
+                state.servers[slot] = Some(Rc::new(upstream));
+            }
+        }
+        self.tell_fleet(now);
+    }
+
+    // ---- Requests ----
+
+    /// Sends a request to a server of the selector's choice, or of the cookie's; waits where all are at their limit.
+    pub async fn place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Result<Flight, Reason> {
+        let now = self.clock.now();
+        let waits = {
+            let state = &*self.state.borrow();
+            // Who comes now does not overtake those who wait.
+            state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+        };
+        if !waits
+            && let Some(flight) = self.try_place(who, tried, cookie, now)
+        {
+            return Ok(flight);
+        }
+        let ticket = {
+            let state = &mut *self.state.borrow_mut();
+            let full = state.watch.fleet.eligible().iter().any(|slot| !tried.contains(slot));
+            if !full {
+                return Err(Reason::NoServer);
+            }
+            let Some(waiting) = &mut state.waiting else { return Err(Reason::QueueFull) };
+            let (tell, told) = oneshot::channel();
+            let waiter = Waiter {
+                client: who.client,
+                path: who.path.to_owned(),
+                key: who.key.to_vec(),
+                tried: tried.to_vec(),
+                tell,
+            };
+            if waiting.push(now, waiter).is_err() {
+                return Err(Reason::QueueFull);
+            }
+            self.metrics.queued(waiting.len());
+            told
+        };
+        // The host drops the sender when the time is up.
+        ticket.await.map_err(|_| Reason::QueueTimeout)
+    }
+
+    fn try_place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>, now: Nanos) -> Option<Flight> {
+        let request = Request { client: who.client, path: who.path, key: who.key, tried };
+        let (backend, server) = {
+            let state = &mut *self.state.borrow_mut();
+            let kept =
+                cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
+            let backend = match kept {
+                Some(backend) => backend,
+                None => state.choose(&request, now)?.backend,
+            };
+            state.watch.started(backend);
+            state.record(|_| Call::Started { slot: backend.slot });
+            let server = state.servers.get(backend.slot as usize)?.clone()?;
+            (backend, server)
+        };
+        self.commands(now);
+        server.metrics.started();
+        Some(Flight { host: Rc::clone(self), server, backend, picked: now, first_byte: Cell::new(None), over: false })
+    }
+
+    fn ended(self: &Rc<Self>, backend: BackendId, outcome: Outcome, latency: Nanos) {
+        let now = self.clock.now();
+        {
+            let state = &mut *self.state.borrow_mut();
+            let event = state.watch.ended(backend, outcome, latency, now);
+            if event.is_some() {
+                // Before the selector hears of the end: it sees a fleet in which this has happened.
+                state.record_health();
+            }
+            let finished = Finished { backend, latency, outcome };
+            state.record(|_| Call::Finish {
+                now: now.0,
+                slot: backend.slot,
+                generation: backend.generation,
+                latency: latency.0,
+                outcome,
+            });
+            state.with_selector(now, |selector, cx| selector.on_finish(&finished, cx));
+            if let Some(hedge) = state.hedge.as_mut().filter(|_| outcome == Outcome::Ok) {
+                hedge.answered(latency, now);
+            }
+            if let Some(event) = event {
+                state.count(&event);
+            }
+        }
+        self.tell_fleet(now);
+        self.commands(now);
+        self.serve_waiting(now);
+    }
+
+    /// Room came free, or a server came back: those who wait get it, in order.
+    fn serve_waiting(self: &Rc<Self>, now: Nanos) {
+        loop {
+            let waiter = {
+                let state = &mut *self.state.borrow_mut();
+                let Some(waiting) = state.waiting.as_mut().filter(|waiting| !waiting.is_empty()) else { return };
+                let waiter = waiting.pop(now);
+                self.metrics.queued(waiting.len());
+                waiter
+            };
+            let Some(waiter) = waiter else { return };
+            if waiter.tell.is_closed() {
+                continue;
+            }
+            let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
+            match self.try_place(&who, &waiter.tried, None, now) {
+                // Who went away a moment ago drops the flight, and its end comes back here.
+                Some(flight) => drop(waiter.tell.send(flight)),
+                None => {
+                    if let Some(waiting) = &mut self.state.borrow_mut().waiting {
+                        // It waits for another server than those that have room; behind those that came after it, with the same
+                        // patience again.
+                        let _ = waiting.push(now, waiter);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    // ---- What the shard tells ----
+
+    /// An active check's result and the load report that came with it.
+    pub fn checked(self: &Rc<Self>, name: &str, passed: bool, load: Option<&LoadReport>) {
+        let now = self.clock.now();
+        let Some(id) = self.find(name) else { return };
+        {
+            let state = &mut *self.state.borrow_mut();
+            if let Some(up) = state.watch.checked(id, passed, now) {
+                tracing::info!(server = name, up, "by its checks");
+            }
+            state.record_health();
+        }
+        self.tell_fleet(now);
+        if let Some(load) = load {
+            self.reported(id, load);
+        }
+        self.serve_waiting(now);
+    }
+
+    /// A load report.
+    pub fn reported(&self, id: BackendId, load: &LoadReport) {
+        let now = self.clock.now();
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.record(|_| Call::Report { now: now.0, slot: id.slot, load: *load });
+            state.with_selector(now, |selector, cx| selector.on_report(id, load, cx));
+        }
+        self.commands(now);
+    }
+
+    /// Drains a server, or takes it back.
+    pub fn set_draining(self: &Rc<Self>, name: &str, draining: bool) -> bool {
+        let now = self.clock.now();
+        let Some(id) = self.find(name) else { return false };
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.record(|_| Call::Draining { slot: id.slot, draining });
+            state.watch.set_draining(id, draining, now);
+            state.record_health();
+        }
+        self.tell_fleet(now);
+        self.serve_waiting(now);
+        true
+    }
+
+    /// Changes a server's weight.
+    pub fn set_weight(&self, name: &str, weight: u32) -> bool {
+        let now = self.clock.now();
+        let Some(id) = self.find(name) else { return false };
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.record(|_| Call::Weight { slot: id.slot, weight });
+            state.watch.set_weight(id, weight);
+            state.record_health();
+        }
+        self.tell_fleet(now);
+        true
+    }
+
+    /// A name's addresses changed.
+    pub fn set_addresses(&self, host: &str, port: u16, addresses: &Arc<[SocketAddr]>) {
+        let config = self.config();
+        let state = self.state.borrow();
+        for server in config.servers.iter().filter(|server| server.host == host && server.port == port) {
+            let of_name = state.servers.iter().flatten().find(|upstream| upstream.name == server.name);
+            if let Some(upstream) = of_name {
+                upstream.set_addresses(Arc::clone(addresses));
+            }
+        }
+    }
+
+    /// What time brings: ejections and intervals end, those who waited too long are told, old connections close.
+    pub fn tick(self: &Rc<Self>) {
+        let now = self.clock.now();
+        let late = {
+            let state = &mut *self.state.borrow_mut();
+            if state.watch.next_tick().is_some_and(|at| at <= now) {
+                let events = state.watch.tick(now);
+                events.iter().for_each(|event| state.count(event));
+                state.record_health();
+            }
+            state.waiting.as_mut().map_or_else(Vec::new, |waiting| waiting.expire(now))
+        };
+        drop(late);
+        self.tell_fleet(now);
+        self.serve_waiting(now);
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self) {
+        let now = tokio::time::Instant::now();
+        self.state.borrow().servers.iter().flatten().for_each(|server| server.sweep(now));
+    }
+
+    /// Each member's name, how it stands, its weight and requests in flight, open connections and score.
+    pub fn standings(&self) -> Vec<ServerStanding> {
+        let now = self.clock.now();
+        let state = &*self.state.borrow();
+        let fleet = &state.watch.fleet;
+        let of = |slot: u32| ServerStanding {
+            name: fleet.name(slot).to_owned(),
+            standing: state.watch.standing(slot, now),
+            eligible: fleet.is_eligible(slot),
+            weight: fleet.weight(slot),
+            in_flight: fleet.in_flight()[slot as usize],
+            connections: state.servers[slot as usize].as_ref().map_or(0, |server| server.open()),
+            address: state.servers[slot as usize].as_ref().and_then(|server| server.address()),
+            score: state.selector.score(slot, fleet, now),
+        };
+        fleet.members().map(of).collect()
+    }
+
+    /// The servers' connections.
+    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
+        self.state.borrow().servers.iter().flatten().cloned().collect()
+    }
+
+    /// Writes out what has been recorded.
+    pub fn flush_recording(&self) {
+        if let Some(recorder) = &mut self.state.borrow_mut().recorder {
+            recorder.flush();
+        }
+    }
+
+    /// A first attempt begins: budgets grow with these.
+    pub fn arrived(&self) {
+        let state = &mut *self.state.borrow_mut();
+        if state.budget.is_none() && state.hedge.is_none() {
+            return;
+        }
+        let now = self.clock.now();
+        if let Some(budget) = &mut state.budget {
+            budget.deposit(now);
+        }
+        if let Some(hedge) = &mut state.hedge {
+            hedge.arrived(now);
+        }
+    }
+
+    /// Whether the budget has room for another retry; then it is spent. How long to wait before it.
+    pub fn may_retry(&self, retry: u32) -> Option<Nanos> {
+        let state = &mut *self.state.borrow_mut();
+        let now = self.clock.now();
+        if !state.budget.as_mut()?.withdraw(now) {
+            return None;
+        }
+        let rules = self.config.borrow();
+        Some(rules.rules.retries.as_ref()?.pause(retry, &mut state.luck))
+    }
+
+    /// After how long to send a second copy; `None` where there is none to send.
+    pub fn hedge_delay(&self) -> Option<Nanos> {
+        self.state.borrow_mut().hedge.as_mut()?.delay(self.clock.now())
+    }
+
+    /// Whether the budget has room for a second copy; then it is spent.
+    pub fn may_hedge(&self) -> bool {
+        let now = self.clock.now();
+        self.state.borrow_mut().hedge.as_mut().is_some_and(|hedge| hedge.withdraw(now))
+    }
+
+    /// Whether a server is left that is not among `tried`, at its limit or not.
+    pub fn has_other(&self, tried: &[u32], but: u32) -> bool {
+        let state = self.state.borrow();
+        state.watch.fleet.eligible().iter().any(|slot| *slot != but && !tried.contains(slot))
+    }
+
+    /// The cookie that keeps a client on the server in this slot.
+    pub fn cookie(&self, slot: u32) -> Option<String> {
+        self.state.borrow().watch.cookie_value(slot).map(str::to_owned)
+    }
+
+    fn find(&self, name: &str) -> Option<BackendId> {
+        let state = self.state.borrow();
+        let fleet = &state.watch.fleet;
+        let slot = fleet.members().find(|&slot| fleet.name(slot) == name)?;
+        Some(fleet.id(slot))
+    }
+
+    // ---- The selector ----
+
+    fn tell_fleet(&self, now: Nanos) {
+        let told = {
+            let state = &mut *self.state.borrow_mut();
+            let changes = state.watch.fleet.take_changes();
+            if !changes.is_empty() {
+                state.record(|_| Call::Fleet { now: now.0 });
+                state.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
+                for (slot, server) in state.servers.iter().enumerate() {
+                    if let Some(server) = server {
+                        server.metrics.eligible(state.watch.fleet.is_eligible(slot as u32));
+                    }
+                }
+            }
+            !changes.is_empty()
+        };
+        if told {
+            self.commands(now);
+        }
+    }
+
+    /// Carries out what the selector wants.
+    fn commands(&self, now: Nanos) {
+        loop {
+            let command = {
+                let state = &mut *self.state.borrow_mut();
+                state.with_selector(now, |selector, cx| selector.poll_command(cx))
+            };
+            match command {
+                None => break,
+                Some(Command::WakeAt(at)) => self.wake_at(at),
+                Some(Command::Probe(id)) => {
+                    let (me, server) = (self.me.clone(), self.state.borrow().servers[id.slot as usize].clone());
+                    let check = self.config().check.clone();
+                    if let Some(server) = server {
+                        tokio::task::spawn_local(async move {
+                            let (_, load) = super::checks::ask(&server, &check).await;
+                            if let (Some(host), Some(load)) = (me.upgrade(), load) {
+                                host.reported(id, &load);
+                            }
+                        });
+                    }
+                }
+            }
+        }
+        self.state.borrow_mut().record(|_| Call::Commands { now: now.0 });
+    }
+
+    fn wake_at(&self, at: Nanos) {
+        if self.woken_at.replace(at) == at {
+            return;
+        }
+        let (me, clock) = (self.me.clone(), self.clock);
+        tokio::task::spawn_local(async move {
+            sleep_until(clock.instant(at)).await;
+            if let Some(host) = me.upgrade() {
+                host.wake();
+            }
+        });
+    }
+
+    fn wake(&self) {
+        let now = self.clock.now();
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.record(|_| Call::Wake { now: now.0 });
+            state.with_selector(now, |selector, cx| selector.on_wake(cx));
+        }
+        self.commands(now);
+    }
+}
+
+/// A server as the admin page shows it.
+#[derive(Clone, Debug)]
+pub struct ServerStanding {
+    /// Its name.
+    pub name: String,
+    /// What checks and the outlier detector say.
+    pub standing: Standing,
+    /// Whether it may be picked.
+    pub eligible: bool,
+    /// Its weight.
+    pub weight: u32,
+    /// Requests sent and not finished, by this shard.
+    pub in_flight: u32,
+    /// Open connections of this shard.
+    pub connections: u32,
+    /// Where it is.
+    pub address: Option<SocketAddr>,
+    /// What the strategy thinks of it, less is better.
+    pub score: Option<f64>,
+}
+
+fn addresses_of(furniture: &Furniture<'_>, server: &ServerConfig) -> Arc<[SocketAddr]> {
+    if let Ok(ip) = server.host.parse::<IpAddr>() {
+        return Arc::from([SocketAddr::new(ip, server.port)]);
+    }
+    let known = furniture.addresses.get(&(server.host.clone(), server.port));
+    known.cloned().unwrap_or_else(|| Arc::from([]))
+}
+
+impl State {
+    /// Counts and tells what became of a server.
+    fn count(&self, event: &Event) {
+        let (Event::Ejected { backend, .. } | Event::Returned { backend }) = event;
+        let Some(server) = self.servers.get(backend.slot as usize).and_then(Option::as_ref) else { return };
+        match event {
+            Event::Ejected { reason, .. } => {
+                server.metrics.ejected(reason.word());
+                tracing::warn!(server = server.name, reason = reason.word(), "ejected");
+            }
+            Event::Returned { .. } => tracing::info!(server = server.name, "back from ejection"),
+        }
+    }
+
+    fn choose(&mut self, request: &Request<'_>, now: Nanos) -> Option<Pick> {
+        let State { watch, selector, rng, luck, recorder, .. } = self;
+        let Some(recorder) = recorder else {
+            return watch.place(selector.as_mut(), rng, request, None, now, luck, |_, _| {});
+        };
+        let in_flight = watch.fleet.in_flight().to_vec();
+        watch.place(selector.as_mut(), rng, request, None, now, luck, |tried, pick| {
+            recorder.write(&Call::Pick {
+                now: now.0,
+                client: request.client,
+                path: request.path.to_owned(),
+                key: request.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+                tried: tried.to_vec(),
+                in_flight: in_flight.clone(),
+                pick: pick.map(|pick| pick.backend.slot),
+            });
+        })
+    }
+
+    fn with_selector<T>(&mut self, now: Nanos, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>) -> T) -> T {
+        let mut cx = Context { now, fleet: &self.watch.fleet, rng: &mut self.rng, truth: None };
+        call(self.selector.as_mut(), &mut cx)
+    }
+
+    #[inline]
+    fn record(&mut self, call: impl FnOnce(&Watch) -> Call) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(&call(&self.watch));
+        }
+    }
+
+    /// Writes down what became of the servers' health: it follows from checks, ejections and panic, which a replay does not
+    /// repeat.
+    fn record_health(&mut self) {
+        let Some(recorder) = &mut self.recorder else { return };
+        for slot in self.watch.fleet.members() {
+            let healthy = self.watch.fleet.is_healthy(slot);
+            if recorder.health_changed(self.watch.fleet.id(slot), healthy) {
+                recorder.write(&Call::Healthy { slot, healthy });
+            }
+        }
+    }
+}
+
+impl Flight {
+    /// The slot it is in.
+    pub fn slot(&self) -> u32 {
+        self.backend.slot
+    }
+
+    /// The backend it is at.
+    pub fn backend(&self) -> BackendId {
+        self.backend
+    }
+
+    /// The pool.
+    pub fn host(&self) -> &Rc<Host> {
+        &self.host
+    }
+
+    /// The head of the answer is in: as far as the server's speed goes this is its latency. What comes after depends on how
+    /// fast the client reads.
+    pub fn answered(&self) {
+        let now = self.host.clock.now();
+        self.first_byte.set(Some(now));
+        self.server.metrics.answered(now - self.picked);
+    }
+
+    /// From the pick to the head of the answer, if it came.
+    pub fn time_to_first_byte(&self) -> Option<Nanos> {
+        self.first_byte.get().map(|at| at - self.picked)
+    }
+
+    /// It is over.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if !std::mem::replace(&mut self.over, true) {
+            let end = self.first_byte.get().unwrap_or_else(|| self.host.clock.now());
+            self.server.metrics.ended();
+            let host = Rc::clone(&self.host);
+            host.ended(self.backend, outcome, end.saturating_sub(self.picked));
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.end(Outcome::Cancelled);
+    }
+}

@@ -1,0 +1,107 @@
+//! Answers of the proxy's own: why, with which status, in words that an operator can search for. Every one carries
+//! `x-evenkeel-reason`, and the access log and the metrics have the same word.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use hyper::Response;
+
+macro_rules! reasons {
+    ($($variant:ident $status:ident $word:literal $text:literal)*) => {
+        /// Why the proxy answers by itself, or why a server's answer ended as it did.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl Reason {
+            /// Every one, in the order of their numbers (`reason as usize`).
+            pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
+        }
+
+        /// All of them, with status and word.
+        pub const REASONS: &[(Reason, StatusCode, &str, &str)] =
+            &[$((Reason::$variant, StatusCode::$status, $word, $text)),*];
+    };
+}
+
+reasons! {
+    Ok OK "ok" "The server's answer was passed on to its end."
+    Tunnel OK "tunnel" "The connection became a tunnel, which has ended."
+    ClientGone OK "client_gone" "The client went away before the end."
+    Cut OK "cut" "The server broke its answer off."
+    Stalled OK "stalled" "The server's answer did not go on."
+    BadRequest BAD_REQUEST "bad_request" "The request is malformed."
+    AmbiguousLength BAD_REQUEST "ambiguous_length" "The length of the body could be read in two ways."
+    MissingHost BAD_REQUEST "missing_host" "There is no sound Host, or more than one."
+    BodyBroken BAD_REQUEST "body_broken" "The request's body broke off."
+    NoRoute NOT_FOUND "no_route" "No route leads from this host and path to a pool."
+    MethodRefused METHOD_NOT_ALLOWED "method_refused" "This proxy tunnels nothing: CONNECT is refused."
+    BodyTimeout REQUEST_TIMEOUT "body_timeout" "The request's body did not come in time."
+    BodyTooLarge PAYLOAD_TOO_LARGE "body_too_large" "The request's body is longer than the limit."
+    ConnectFailed BAD_GATEWAY "connect_failed" "The server refused the connection or cannot be reached."
+    UpstreamReset BAD_GATEWAY "upstream_reset" "The server closed the connection before it answered."
+    BadAnswer BAD_GATEWAY "bad_answer" "The server's answer is not HTTP."
+    NoServer SERVICE_UNAVAILABLE "no_server" "No server of the pool can be used now."
+    QueueFull SERVICE_UNAVAILABLE "queue_full" "Every server is at its limit and the queue is full."
+    QueueTimeout SERVICE_UNAVAILABLE "queue_timeout" "Every server was at its limit for too long."
+    ConnectTimeout GATEWAY_TIMEOUT "connect_timeout" "The server did not accept the connection in time."
+    FirstByteTimeout GATEWAY_TIMEOUT "first_byte_timeout" "The server did not begin to answer in time."
+    TotalTimeout GATEWAY_TIMEOUT "total_timeout" "The request took too long as a whole."
+    Loop LOOP_DETECTED "loop" "The request has come through this proxy too often."
+}
+
+impl Reason {
+    fn row(self) -> &'static (Reason, StatusCode, &'static str, &'static str) {
+        &REASONS[self as usize]
+    }
+
+    /// The status it is answered with.
+    pub fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    /// Whether the proxy answers by itself for this reason; the others say how a server's answer ended.
+    pub fn is_own_answer(self) -> bool {
+        self.status() != StatusCode::OK
+    }
+
+    /// The word for headers, logs and metrics.
+    pub fn word(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The answer: a line of text, the reason, and for what may pass soon when to come back.
+    pub fn answer(self) -> Response<Bytes> {
+        let mut text = String::with_capacity(self.row().3.len() + 1);
+        text.push_str(self.row().3);
+        text.push('\n');
+        let mut response = Response::new(Bytes::from(text));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert("x-evenkeel-reason", HeaderValue::from_static(self.word()));
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self == Reason::MethodRefused {
+            let allowed = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_variants_and_words_are_unique() {
+        for (i, row) in REASONS.iter().enumerate() {
+            assert_eq!(row.0 as usize, i);
+            assert!(REASONS[..i].iter().all(|other| other.2 != row.2), "{}", row.2);
+            assert!(row.1.is_client_error() || row.1.is_server_error() || row.1 == StatusCode::OK);
+        }
+        assert_eq!(Reason::NoServer.answer().headers()["retry-after"], "1");
+    }
+}

@@ -1,0 +1,101 @@
+//! `--record`: everything that hosts tell their selectors, a line of JSON each, for `evenkeel replay`.
+//!
+//! A line is `[desk, call]`; a selector's first line is `[desk, { "opening": … }]`. All shards write into one file through
+//! one buffered writer; the order within a desk is the order in which it happened, which is all that a replay needs.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::fleet::BackendId;
+use crate::policy::tape::{Call, Opening, VERSION};
+use crate::select::catalog::Table;
+
+/// A recording that is being written.
+#[derive(Clone)]
+pub struct Tape {
+    out: Arc<Mutex<Out>>,
+}
+
+struct Out {
+    writer: BufWriter<File>,
+    desks: u32,
+    failed: bool,
+}
+
+impl Tape {
+    /// Begins a recording.
+    pub fn create(path: &Path) -> std::io::Result<Tape> {
+        let writer = BufWriter::with_capacity(1 << 16, File::create(path)?);
+        Ok(Tape { out: Arc::new(Mutex::new(Out { writer, desks: 0, failed: false })) })
+    }
+
+    /// A selector begins its life.
+    pub fn open(&self, pool: &str, strategy: &Table, seed: u64, stream: u64) -> Recorder {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let desk = out.desks;
+        out.desks += 1;
+        let opening =
+            Opening { version: VERSION, desk, pool: pool.to_owned(), strategy: strategy.clone(), seed, stream };
+        out.line(&(desk, serde_json::json!({ "opening": opening })));
+        Recorder { tape: self.clone(), desk, healthy: Vec::new() }
+    }
+
+    /// Writes out what is buffered.
+    pub fn flush(&self) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.writer.flush().is_err() {
+            out.fail();
+        }
+    }
+}
+
+impl Out {
+    fn line<T: serde::Serialize>(&mut self, value: &T) {
+        if self.failed {
+            return;
+        }
+        let written = serde_json::to_writer(&mut self.writer, value).is_ok() && self.writer.write_all(b"\n").is_ok();
+        if !written {
+            self.fail();
+        }
+    }
+
+    fn fail(&mut self) {
+        if !std::mem::replace(&mut self.failed, true) {
+            tracing::error!("the recording cannot be written any more; it ends here");
+        }
+    }
+}
+
+/// One selector's part of a recording.
+pub struct Recorder {
+    tape: Tape,
+    desk: u32,
+    /// By slot: the tenant and the health last written down.
+    healthy: Vec<Option<(u32, bool)>>,
+}
+
+impl Recorder {
+    /// Writes a call.
+    pub fn write(&mut self, call: &Call) {
+        self.tape.out.lock().unwrap_or_else(PoisonError::into_inner).line(&(self.desk, call));
+    }
+
+    /// Whether a backend's health is another than was written last. A backend joins healthy.
+    pub fn health_changed(&mut self, id: BackendId, healthy: bool) -> bool {
+        let slot = id.slot as usize;
+        if self.healthy.len() <= slot {
+            self.healthy.resize(slot + 1, None);
+        }
+        let before = self.healthy[slot].filter(|(generation, _)| *generation == id.generation);
+        self.healthy[slot] = Some((id.generation, healthy));
+        before.map_or(true, |(_, healthy)| healthy) != healthy
+    }
+
+    /// Writes out what is buffered.
+    pub fn flush(&mut self) {
+        self.tape.flush();
+    }
+}

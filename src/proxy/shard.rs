@@ -1,0 +1,503 @@
+//! A shard: one thread with its own runtime, listeners, selectors and connections. Shards share nothing but counters, so a
+//! request never waits for another shard; what each knows of the servers is what it has seen itself, as a simulated shard.
+//!
+//! Each shard has a listener of its own at every address (`SO_REUSEPORT`): the kernel deals the connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{AbortHandle, LocalSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::access;
+use super::clock::{Clock, duration};
+use super::forward;
+use super::headers::{Peer, Trust};
+use super::host::{Furniture, Host, ServerStanding};
+use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
+use super::record::Tape;
+use super::tls::Acceptor;
+use super::upstream::{LocalExecutor, Manner};
+use super::wire::{Patience, Wire, WireState};
+use crate::config::proxy::{AccessFormat, ProxyConfig, ServerConfig};
+use crate::rng::Rng;
+use crate::select::LoadReport;
+
+/// Addresses that names were last found to have, by host and port.
+pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
+
+/// What all shards are given to work by.
+#[derive(Clone)]
+pub struct Orders {
+    /// The config.
+    pub config: Arc<ProxyConfig>,
+    /// Whose word about clients is taken.
+    pub trust: Arc<Trust>,
+    /// Known addresses of names.
+    pub addresses: Arc<Addresses>,
+    /// How to speak to the servers of each pool.
+    pub manners: Arc<[Manner]>,
+    /// Where each pool, and each server of it, is counted.
+    pub counters: Arc<[Arc<PoolCounters>]>,
+    /// TLS for each listener.
+    pub acceptors: Arc<[Option<Acceptor>]>,
+}
+
+/// Where a pool is counted.
+pub struct PoolCounters {
+    /// The pool.
+    pub pool: Arc<PoolMetrics>,
+    /// Its servers by name.
+    pub servers: BTreeMap<String, Arc<ServerMetrics>>,
+}
+
+/// What a shard is told.
+pub enum Command {
+    /// Work by these from now on; listeners of this shard for each listener of the config, where they are new.
+    Orders(Box<Orders>, Vec<Option<std::net::TcpListener>>),
+    /// An active check's result.
+    Checked {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// Whether it passed.
+        passed: bool,
+        /// The load report that came with it.
+        load: Option<LoadReport>,
+    },
+    /// A name's addresses.
+    Addresses(String, u16, Arc<[SocketAddr]>),
+    /// Drain a server, or take it back.
+    Drain {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// Whether it gets nothing new.
+        draining: bool,
+    },
+    /// Change a server's weight.
+    Weight {
+        /// The pool's name.
+        pool: String,
+        /// The server's name.
+        server: String,
+        /// The weight.
+        weight: u32,
+    },
+    /// How do the servers stand?
+    Standings(oneshot::Sender<Vec<(String, Vec<ServerStanding>)>>),
+    /// Tell clients to go elsewhere, but still take what comes.
+    Leave,
+    /// Take nothing new, end what is there; answer when nothing is left.
+    Drained(oneshot::Sender<()>),
+    /// End everything; tells how many requests and tunnels were cut.
+    Cut(oneshot::Sender<u32>),
+}
+
+/// What a shard works by at present.
+pub struct Plan {
+    /// The config.
+    pub config: Arc<ProxyConfig>,
+    /// Whose word about clients is taken.
+    pub trust: Arc<Trust>,
+    /// A host for each pool.
+    pub hosts: Vec<Rc<Host>>,
+}
+
+impl Plan {
+    /// Whether there is an access log.
+    pub fn logs(&self) -> bool {
+        self.config.log.access != AccessFormat::None
+    }
+}
+
+/// What a shard is born with.
+pub struct Birth {
+    /// From 0.
+    pub number: u32,
+    /// The proxy's clock.
+    pub clock: Clock,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Counters of the proxy.
+    pub metrics: Arc<ProxyMetrics>,
+    /// Client connections over all shards.
+    pub connections: Arc<AtomicU32>,
+    /// The access log, if there is one.
+    pub log: Option<Arc<access::Log>>,
+    /// The recording, if there is one.
+    pub tape: Option<Tape>,
+}
+
+/// A shard at work.
+pub struct Shard {
+    birth: Birth,
+    plan: RefCell<Rc<Plan>>,
+    rng: RefCell<Rng>,
+    draining: Cell<bool>,
+    active: Cell<u32>,
+    tunnels: Cell<u32>,
+    cut: Notify,
+    wires: RefCell<BTreeMap<u64, Arc<WireState>>>,
+    next_wire: Cell<u64>,
+    listeners: RefCell<Vec<AbortHandle>>,
+    acceptors: RefCell<Vec<Option<Acceptor>>>,
+    streams: Cell<u64>,
+    me: Weak<Shard>,
+}
+
+impl Shard {
+    /// What it works by at present.
+    pub fn plan(&self) -> Rc<Plan> {
+        Rc::clone(&self.plan.borrow())
+    }
+
+    /// Counters of the proxy.
+    pub fn metrics(&self) -> &ProxyMetrics {
+        &self.birth.metrics
+    }
+
+    /// Whether it tells clients to go elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Draws from the shard's own stream.
+    pub fn with_rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.borrow_mut())
+    }
+
+    /// A request begins.
+    pub fn began(&self) {
+        self.active.set(self.active.get() + 1);
+    }
+
+    /// A request is over.
+    pub fn ended(&self) {
+        self.active.set(self.active.get() - 1);
+    }
+
+    /// Writes to the access log.
+    pub fn log(&self, entry: &access::Entry<'_>) {
+        if let Some(log) = &self.birth.log {
+            log.write(entry, &mut self.rng.borrow_mut());
+        }
+    }
+
+    /// A tunnel is open while this is held.
+    pub fn tunnel(&self) -> Tunnel {
+        self.tunnels.set(self.tunnels.get() + 1);
+        Tunnel(self.me.clone())
+    }
+
+    /// Ready when everything is cut off.
+    pub async fn cut_off(&self) {
+        self.cut.notified().await;
+    }
+
+    // ---- Clients ----
+
+    async fn accept(self: Rc<Self>, listener: TcpListener, number: usize) {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => self.welcome(stream, address, port, number),
+                Err(error) => {
+                    // Out of descriptors, or the client went away: neither is a reason to stop.
+                    tracing::warn!(%error, "accept");
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, port: u16, listener: usize) {
+        let plan = self.plan();
+        let most = plan.config.limits.connections;
+        if self.birth.connections.fetch_add(1, Relaxed) >= most {
+            self.birth.connections.fetch_sub(1, Relaxed);
+            self.birth.metrics.connection_refused();
+            return;
+        }
+        self.birth.metrics.connection_opened();
+        let shard = Rc::clone(self);
+        let acceptor = self.acceptor(listener);
+        let _ = stream.set_nodelay(true);
+        tokio::task::spawn_local(async move {
+            let peer = Rc::new(Peer::new(address.ip(), port, acceptor.is_some()));
+            let http2 = plan.config.listeners.get(listener).is_none_or(|listener| listener.http2);
+            let handshake = duration(plan.config.timeouts.handshake);
+            drop(plan);
+            match acceptor {
+                None => shard.serve(stream, peer, http2).await,
+                Some(acceptor) => match timeout(handshake, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => shard.serve(stream, peer, http2).await,
+                    Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
+                    Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
+                },
+            }
+            shard.birth.connections.fetch_sub(1, Relaxed);
+            shard.birth.metrics.connection_closed();
+        });
+    }
+
+    fn acceptor(&self, listener: usize) -> Option<Acceptor> {
+        self.acceptors.borrow().get(listener).cloned().flatten()
+    }
+
+    async fn serve<T>(self: &Rc<Self>, stream: T, peer: Rc<Peer>, http2: bool)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let plan = self.plan();
+        let (timeouts, limits) = (plan.config.timeouts, plan.config.limits);
+        drop(plan);
+        let patience = Patience { header: duration(timeouts.header), keep_alive: duration(timeouts.keep_alive) };
+        let state = WireState::new(Instant::now());
+        let wire = Wire::new(stream, Arc::clone(&state), patience);
+        let id = self.next_wire.get();
+        self.next_wire.set(id + 1);
+        self.wires.borrow_mut().insert(id, Arc::clone(&state));
+        let mut builder = auto::Builder::new(LocalExecutor);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // The wire has time-outs of its own, which tell an idle connection from a slow head.
+            .header_read_timeout(None)
+            .half_close(false)
+            .max_headers(limits.headers as usize)
+            .max_buf_size((limits.header_bytes as usize).max(8192))
+            .pipeline_flush(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(limits.header_bytes)
+            .max_pending_accept_reset_streams(20)
+            .keep_alive_interval(Some(Duration::from_secs(20)))
+            .keep_alive_timeout(Duration::from_secs(20));
+        if !http2 {
+            builder = builder.http1_only();
+        }
+        let service = service_fn(|request| {
+            forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&peer), request)
+        });
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
+        let (mut known, mut closing) = (false, false);
+        let ended = std::future::poll_fn(|cx| {
+            if !std::mem::replace(&mut known, true) {
+                state.remember(cx.waker());
+            }
+            if state.is_cut() {
+                return Poll::Ready(Ok(()));
+            }
+            if state.is_closing() && !std::mem::replace(&mut closing, true) {
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await;
+        self.wires.borrow_mut().remove(&id);
+        if let Err(error) = ended {
+            tracing::debug!(error = &*error, client = %peer.address(), "connection");
+        }
+    }
+
+    // ---- Orders ----
+
+    fn take(self: &Rc<Self>, orders: &Orders, sockets: Vec<Option<std::net::TcpListener>>) {
+        let old = self.plan();
+        let mut hosts = Vec::with_capacity(orders.config.pools.len());
+        for (i, pool) in orders.config.pools.iter().enumerate() {
+            let counters = &orders.counters[i];
+            let manner = &orders.manners[i];
+            let manner_of = |_: &ServerConfig| manner.clone();
+            let metrics_of = |name: &str| Arc::clone(&counters.servers[name]);
+            let furniture = Furniture {
+                config: Arc::new(pool.clone()),
+                addresses: &orders.addresses,
+                manner: &manner_of,
+                metrics: &metrics_of,
+            };
+            // A pool of the same name that chooses by the same rules keeps all it has learnt.
+            let before = old.hosts.iter().find(|host| host.config().name == pool.name).filter(|host| {
+                let before = host.config();
+                before.strategy == pool.strategy && before.rules == pool.rules && before.protocol == pool.protocol
+            });
+            hosts.push(match before {
+                Some(host) => {
+                    host.reconfigure(&furniture);
+                    Rc::clone(host)
+                }
+                None => {
+                    let Birth { clock, seed, tape, number, .. } = &self.birth;
+                    let stream = u64::from(*number) << 32 | self.streams.get();
+                    self.streams.set(self.streams.get() + 1);
+                    let recorder = tape.as_ref().map(|tape| tape.open(&pool.name, &pool.strategy, *seed, stream));
+                    Host::new(&furniture, Arc::clone(&counters.pool), *clock, *seed, stream, recorder)
+                }
+            });
+        }
+        let plan = Plan { config: Arc::clone(&orders.config), trust: Arc::clone(&orders.trust), hosts };
+        *self.plan.borrow_mut() = Rc::new(plan);
+        *self.acceptors.borrow_mut() = orders.acceptors.to_vec();
+        self.listen(&old.config, &orders.config, sockets);
+    }
+
+    /// Opens listeners that are new and closes those that are gone; connections stay.
+    fn listen(self: &Rc<Self>, old: &ProxyConfig, new: &ProxyConfig, sockets: Vec<Option<std::net::TcpListener>>) {
+        let mut before: Vec<_> = old.listeners.iter().zip(self.listeners.take()).collect();
+        let mut listeners = Vec::new();
+        for ((i, listener), socket) in new.listeners.iter().enumerate().zip(sockets) {
+            let opened = socket.and_then(|socket| match TcpListener::from_std(socket) {
+                Ok(listener) => Some(listener),
+                Err(error) => {
+                    tracing::error!(%error, "listener");
+                    None
+                }
+            });
+            match opened {
+                Some(opened) => {
+                    listeners.push(tokio::task::spawn_local(Rc::clone(self).accept(opened, i)).abort_handle());
+                }
+                None => {
+                    if let Some(at) = before.iter().position(|(known, _)| known.address == listener.address) {
+                        listeners.push(before.remove(at).1);
+                    }
+                }
+            }
+        }
+        before.into_iter().for_each(|(_, gone)| gone.abort());
+        *self.listeners.borrow_mut() = listeners;
+    }
+
+    fn obey(self: &Rc<Self>, command: Command) {
+        let hosts = self.plan().hosts.clone();
+        let host = |name: &str| hosts.iter().find(|host| host.config().name == name);
+        match command {
+            Command::Orders(orders, sockets) => self.take(&orders, sockets),
+            Command::Checked { pool, server, passed, load } => {
+                if let Some(host) = host(&pool) {
+                    host.checked(&server, passed, load.as_ref());
+                }
+            }
+            Command::Addresses(name, port, addresses) => {
+                hosts.iter().for_each(|host| host.set_addresses(&name, port, &addresses));
+            }
+            Command::Drain { pool, server, draining } => {
+                if let Some(host) = host(&pool) {
+                    host.set_draining(&server, draining);
+                }
+            }
+            Command::Weight { pool, server, weight } => {
+                if let Some(host) = host(&pool) {
+                    host.set_weight(&server, weight);
+                }
+            }
+            Command::Standings(tell) => {
+                let standings = hosts.iter().map(|host| (host.config().name.clone(), host.standings())).collect();
+                let _ = tell.send(standings);
+            }
+            Command::Leave => self.draining.set(true),
+            Command::Drained(tell) => {
+                self.draining.set(true);
+                self.listeners.take().iter().for_each(AbortHandle::abort);
+                self.wires.borrow().values().for_each(|wire| wire.close());
+                let shard = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    while shard.active.get() > 0 || shard.tunnels.get() > 0 || !shard.wires.borrow().is_empty() {
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                    let _ = tell.send(());
+                });
+            }
+            Command::Cut(tell) => {
+                let _ = tell.send(self.active.get());
+                self.wires.borrow().values().for_each(|wire| wire.cut());
+                self.cut.notify_waiters();
+                hosts.iter().for_each(|host| host.flush_recording());
+            }
+        }
+    }
+}
+
+/// An open tunnel.
+pub struct Tunnel(Weak<Shard>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.tunnels.set(shard.tunnels.get() - 1);
+        }
+    }
+}
+
+/// Runs a shard on the present thread until its commands end.
+pub fn run(birth: Birth, orders: &Orders, sockets: Vec<Option<std::net::TcpListener>>, commands: mpsc::UnboundedReceiver<Command>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let rng = Rng::stream(birth.seed, "shard", u64::from(birth.number));
+    let nothing = ProxyConfig { listeners: Vec::new(), pools: Vec::new(), ..(*orders.config).clone() };
+    local.block_on(&runtime, async move {
+        let plan = Plan { config: Arc::new(nothing), trust: Arc::clone(&orders.trust), hosts: Vec::new() };
+        let shard = Rc::new_cyclic(|me| Shard {
+            birth,
+            plan: RefCell::new(Rc::new(plan)),
+            rng: RefCell::new(rng),
+            draining: Cell::new(false),
+            active: Cell::new(0),
+            tunnels: Cell::new(0),
+            cut: Notify::new(),
+            wires: RefCell::new(BTreeMap::new()),
+            next_wire: Cell::new(0),
+            listeners: RefCell::new(Vec::new()),
+            acceptors: RefCell::new(Vec::new()),
+            streams: Cell::new(0),
+            me: me.clone(),
+        });
+        shard.take(orders, sockets);
+        let ticking = tokio::task::spawn_local(tick(Rc::clone(&shard)));
+        let mut commands = commands;
+        while let Some(command) = commands.recv().await {
+            shard.obey(command);
+        }
+        ticking.abort();
+        shard.plan().hosts.iter().for_each(|host| host.flush_recording());
+    });
+    Ok(())
+}
+
+/// What time brings to the hosts.
+async fn tick(shard: Rc<Shard>) {
+    /// Finer than any time-out that is in the hosts' hands needs.
+    const EVERY: Duration = Duration::from_millis(20);
+    /// Ticks from one look at idle connections to the next.
+    const SWEEP: u32 = 50;
+    let mut ticks = 0_u32;
+    loop {
+        sleep(EVERY).await;
+        ticks = ticks.wrapping_add(1);
+        for host in &shard.plan().hosts {
+            host.tick();
+            if ticks.is_multiple_of(SWEEP) {
+                host.sweep();
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! A server as one shard reaches it: its addresses and the connections kept open to it.
+//!
+//! HTTP/1.1 connections are kept in a stack, the one used last on top, so that those that are not needed grow old and go.
+//! HTTP/2 (h2c) connections are shared by all requests of the shard. A request that upgrades has a connection to itself.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::body::UpBody;
+use super::metrics::ServerMetrics;
+use crate::config::proxy::Protocol;
+
+/// A server's connections and what is known of how to reach it.
+pub struct Upstream {
+    /// Its name in the pool.
+    pub name: String,
+    /// What it is counted under.
+    pub metrics: Arc<ServerMetrics>,
+    addresses: RefCell<Arc<[SocketAddr]>>,
+    turn: Cell<usize>,
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Option<http2::SendRequest<UpBody>>>,
+    manner: Manner,
+    open: Arc<AtomicU32>,
+}
+
+/// How a server is spoken to.
+#[derive(Clone)]
+pub struct Manner {
+    /// HTTP/1.1 or HTTP/2.
+    pub protocol: Protocol,
+    /// TLS and the name the server must prove, if any.
+    pub tls: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
+    /// For TCP and TLS together.
+    pub connect: Duration,
+    /// An idle connection older than this is not used any more.
+    pub keep_alive: Duration,
+    /// Idle connections kept.
+    pub most_idle: usize,
+    /// Bytes of an answer's head.
+    pub header_bytes: usize,
+}
+
+struct Idle {
+    sender: http1::SendRequest<UpBody>,
+    since: Instant,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address (yet).
+    #[error("the server's name has no address")]
+    NoAddress,
+    /// Refused, unreachable, or TLS failed.
+    #[error("cannot connect: {0}")]
+    Failed(#[from] io::Error),
+    /// The other side does not speak HTTP.
+    #[error("cannot connect: {0}")]
+    Handshake(#[from] hyper::Error),
+    /// It took too long.
+    #[error("cannot connect in time")]
+    TimedOut,
+}
+
+/// A connection on which one request can be sent.
+pub enum Connection {
+    /// Nobody else uses it.
+    Http1 {
+        /// Sends.
+        sender: http1::SendRequest<UpBody>,
+        /// It served requests before: the server may have closed it a moment ago.
+        reused: bool,
+    },
+    /// Shared.
+    Http2(http2::SendRequest<UpBody>),
+}
+
+/// Why no answer's head came.
+#[derive(Debug)]
+pub struct SendError {
+    /// What happened.
+    pub error: hyper::Error,
+    /// Nothing of the request can have been acted on: it did not go out, or the server said so.
+    pub unsent: bool,
+}
+
+impl Upstream {
+    /// A server without connections.
+    pub fn new(name: &str, addresses: Arc<[SocketAddr]>, manner: Manner, metrics: Arc<ServerMetrics>) -> Upstream {
+        Upstream {
+            name: name.to_owned(),
+            metrics,
+            addresses: RefCell::new(addresses),
+            turn: Cell::new(0),
+            idle: RefCell::new(Vec::new()),
+            shared: RefCell::new(None),
+            manner,
+            open: Arc::new(AtomicU32::new(0)),
+        }
+    }
+
+    /// Its addresses changed. Connections to addresses that are gone are not used again.
+    pub fn set_addresses(&self, addresses: Arc<[SocketAddr]>) {
+        let gone = self.addresses.borrow().iter().any(|old| !addresses.contains(old));
+        *self.addresses.borrow_mut() = addresses;
+        if gone {
+            self.forget();
+        }
+    }
+
+    /// Lets go of all idle connections.
+    pub fn forget(&self) {
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().take();
+    }
+
+    /// Where it is, the address whose turn it is first.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.borrow();
+        addresses.get(self.turn.get() % addresses.len().max(1)).copied()
+    }
+
+    /// How it is spoken to.
+    pub fn manner(&self) -> &Manner {
+        &self.manner
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        // Ascending by age of use: the stack's bottom is the oldest.
+        let stale = idle.partition_point(|one| now.duration_since(one.since) > self.manner.keep_alive);
+        idle.drain(..stale);
+        idle.retain(|one| !one.sender.is_closed());
+    }
+
+    /// A connection that is open already.
+    pub async fn reuse(&self) -> Option<Connection> {
+        if let Some(shared) = &*self.shared.borrow()
+            && !shared.is_closed()
+        {
+            return Some(Connection::Http2(shared.clone()));
+        }
+        loop {
+            let Idle { mut sender, since } = self.idle.borrow_mut().pop()?;
+            if sender.is_closed() || since.elapsed() > self.manner.keep_alive {
+                continue;
+            }
+            if sender.is_ready() || poll_fn(|cx| sender.poll_ready(cx)).await.is_ok() {
+                self.metrics.reused();
+                return Some(Connection::Http1 { sender, reused: true });
+            }
+        }
+    }
+
+    /// A new connection. One that is to be upgraded belongs to its request alone and is HTTP/1.1.
+    pub async fn connect(&self, upgrade: bool) -> Result<Connection, ConnectError> {
+        let dial = async {
+            let stream = self.dial().await?;
+            match &self.manner.tls {
+                None => self.shake_hands(stream, upgrade).await,
+                Some((config, name)) => {
+                    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+                    let stream = connector.connect(name.clone(), stream).await?;
+                    self.shake_hands(stream, upgrade).await
+                }
+            }
+        };
+        timeout(self.manner.connect, dial).await.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    async fn dial(&self) -> Result<TcpStream, ConnectError> {
+        let addresses = Arc::clone(&self.addresses.borrow());
+        let first = self.turn.get();
+        self.turn.set(first.wrapping_add(1));
+        let mut last = ConnectError::NoAddress;
+        for i in 0..addresses.len() {
+            match TcpStream::connect(addresses[first.wrapping_add(i) % addresses.len()]).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+
+    async fn shake_hands<T>(&self, stream: T, upgrade: bool) -> Result<Connection, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(Counted::new(stream, Arc::clone(&self.open), Arc::clone(&self.metrics)));
+        if self.manner.protocol == Protocol::H2c && !upgrade {
+            let (sender, connection) = http2::Builder::new(LocalExecutor)
+                .max_header_list_size(u32::try_from(self.manner.header_bytes).unwrap_or(u32::MAX))
+                .handshake(io)
+                .await?;
+            tokio::task::spawn_local(async move {
+                let _ = connection.await;
+            });
+            *self.shared.borrow_mut() = Some(sender.clone());
+            return Ok(Connection::Http2(sender));
+        }
+        let (sender, connection) =
+            http1::Builder::new().max_header_size(self.manner.header_bytes).handshake(io).await?;
+        if upgrade {
+            tokio::task::spawn_local(async move {
+                let _ = connection.with_upgrades().await;
+            });
+        } else {
+            tokio::task::spawn_local(async move {
+                let _ = connection.await;
+            });
+        }
+        Ok(Connection::Http1 { sender, reused: false })
+    }
+
+    /// Takes back a connection whose answer is complete.
+    pub fn give_back(&self, sender: http1::SendRequest<UpBody>) {
+        let mut idle = self.idle.borrow_mut();
+        if !sender.is_closed() && idle.len() < self.manner.most_idle {
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+impl Connection {
+    /// Sends a request and waits for the head of the answer.
+    pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
+        match self {
+            Connection::Http1 { sender, .. } => match sender.try_send_request(request).await {
+                Ok(response) => Ok(response),
+                Err(mut failed) => {
+                    let unsent = failed.take_message().is_some();
+                    Err(SendError { error: failed.into_error(), unsent })
+                }
+            },
+            Connection::Http2(sender) => {
+                if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
+                    return Err(SendError { error, unsent: true });
+                }
+                match sender.try_send_request(request).await {
+                    Ok(response) => Ok(response),
+                    Err(mut failed) => {
+                        let unsent = failed.take_message().is_some();
+                        let error = failed.into_error();
+                        let unsent = unsent || refused(&error);
+                        Err(SendError { error, unsent })
+                    }
+                }
+            }
+        }
+    }
+
+    /// It served requests before.
+    pub fn is_reused(&self) -> bool {
+        matches!(self, Connection::Http1 { reused: true, .. } | Connection::Http2(_))
+    }
+}
+
+/// The server said that it did nothing (RFC 9113, 8.7): a refused stream, or one above a GOAWAY's last.
+fn refused(error: &hyper::Error) -> bool {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = source {
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            return h2.reason() == Some(h2::Reason::REFUSED_STREAM) || h2.is_go_away() && h2.is_remote();
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// Spawns on this thread.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// A connection that is counted while it is open.
+struct Counted<T> {
+    inner: T,
+    open: Arc<AtomicU32>,
+    metrics: Arc<ServerMetrics>,
+}
+
+impl<T> Counted<T> {
+    fn new(inner: T, open: Arc<AtomicU32>, metrics: Arc<ServerMetrics>) -> Counted<T> {
+        open.fetch_add(1, Relaxed);
+        metrics.opened();
+        Counted { inner, open, metrics }
+    }
+}
+
+impl<T> Drop for Counted<T> {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Relaxed);
+        self.metrics.closed();
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
