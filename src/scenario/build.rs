@@ -678,26 +678,12 @@ impl Builder<'_> {
         for fault in &table.faults {
             let t = fault.get_ref();
             let targets = self.targets(&t.target, pools, *table.balancers.count.get_ref());
-            let kind = match t.what.get_ref() {
-                WhatTable::Crash { silent } => FaultKind::Crash { silent: *silent },
-                WhatTable::Slow { factor } => {
-                    if !(1.0 / MOST_SLOWDOWN..=MOST_SLOWDOWN).contains(factor) {
-                        self.problem(
-                            t.what.span(),
-                            format!("`factor` must be from {} to {MOST_SLOWDOWN}", 1.0 / MOST_SLOWDOWN),
-                        );
-                        continue;
-                    }
-                    FaultKind::Slow { factor: *factor }
-                }
-                WhatTable::Errors { share, .. } if share.0 > 1.0 => {
-                    self.problem(t.what.span(), "`share` is a share of the requests: at most 100 %");
+            let kind = match FaultKind::of(t.what.get_ref()) {
+                Ok(kind) => kind,
+                Err(message) => {
+                    self.problem(t.what.span(), message);
                     continue;
                 }
-                WhatTable::Errors { share, latency, fails_checks } => {
-                    FaultKind::Errors { ratio: share.0, latency: *latency, fails_checks: *fails_checks }
-                }
-                WhatTable::Drain {} => FaultKind::Drain,
             };
             if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
                 let message = "a silent crash without client time-outs leaves requests waiting for ever";

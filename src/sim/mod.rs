@@ -10,7 +10,7 @@ pub mod model;
 pub mod observer;
 mod queue;
 pub mod record;
-mod server;
+pub(crate) mod server;
 pub mod workload;
 
 pub use engine::{Interrupted, Setup, observe, run};
