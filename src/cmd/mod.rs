@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
 
+mod backend;
 mod bench;
 mod check;
 mod compare;
@@ -94,6 +95,8 @@ enum Verb {
     Explain(explain::Args),
     /// Turn an access log into a workload that a scenario can replay
     Import(import::Args),
+    /// Test servers on real sockets, by the simulator's laws, until Ctrl-C
+    Backend(backend::Args),
     /// Measure the tool itself: requests simulated per second, and whether intervals keep their promise
     Bench(bench::Args),
 }
@@ -174,6 +177,7 @@ pub fn main() -> ExitCode {
         Verb::List(args) => list::list(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args),
+        Verb::Backend(args) => backend::backend(&args, terminal),
         Verb::Bench(args) => bench::bench(&args, terminal),
     };
     ExitCode::from(match result {

@@ -225,11 +225,7 @@ impl PoolTable {
     }
 
     /// The servers of a pool of which only these tables are known.
-    pub fn servers_of(
-        pool: &str,
-        tables: &Spanned<Vec<Spanned<ServerTable>>>,
-        problems: &mut Problems,
-    ) -> Vec<Server> {
+    pub fn servers_of(pool: &str, tables: &Spanned<Vec<Spanned<ServerTable>>>, problems: &mut Problems) -> Vec<Server> {
         let mut servers: Vec<Server> = Vec::new();
         let mut names = BTreeSet::new();
         let mut weight = 0_u64;

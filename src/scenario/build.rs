@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::table::*;
 use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
-use crate::config::law::{Alias, Law, Sampler};
+use crate::config::law::{self, Alias, Law, Sampler};
 use crate::config::pool::check_name;
 use crate::policy::routes::Routes;
 use crate::rng::mix;
@@ -305,14 +305,7 @@ impl Builder<'_> {
 
     fn law(&mut self, law: &Spanned<Law>) -> Sampler {
         let files = self.files;
-        let mut read = |file: &str| {
-            let text = files(file)?;
-            let number = |(i, line): (usize, &str)| match line.trim().parse::<f64>() {
-                Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
-                _ => Err(format!("`{file}`, line {}: `{}` is not a duration's number", i + 1, line.trim())),
-            };
-            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(number).collect()
-        };
+        let mut read = |file: &str| law::numbers(file, &files(file)?);
         law.get_ref().sampler(&mut read).unwrap_or_else(|message| {
             self.problem(law.span(), message);
             Sampler::ZERO
