@@ -15,6 +15,8 @@
 //!
 //! `units, rng, math <- fleet <- select, policy <- config <- sim <- scenario <- measure <- report <- cmd`
 //!
+//! (`testbed` stands between `sim` and `cmd`.)
+//!
 //! (`theory` stands beside this road: it imports `math` and nothing else, so that it cannot agree with the simulator by
 //! sharing its mistakes.)
 //!
@@ -29,10 +31,11 @@
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
 //! | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked; stands on [`math`] alone |
 //! | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that hold the simulator against theory |
+//! | `testbed` | test servers and load over real sockets, by the simulator's own laws, caches and faults |
 //! | `report` | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
 //! | `cmd` | one file per verb; threads, files and clocks are here and nowhere below; errors become exit codes here |
 //!
-//! `report` and `cmd` need the default feature `cli`. Without it (`--no-default-features`) only the pure rooms are built: no
+//! `testbed`, `report` and `cmd` need the default feature `cli`. Without it (`--no-default-features`) only the pure rooms are built: no
 //! threads, no clock, no `getrandom`, so that the same engine can run in a page.
 //!
 //! ## Why a result can be trusted
@@ -133,3 +136,5 @@ pub mod cmd;
 pub mod proxy;
 #[cfg(feature = "cli")]
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod testbed;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
 
+mod backend;
 mod bench;
 mod check;
 mod compare;
@@ -100,6 +101,8 @@ enum Verb {
     Proxy(proxy::Args),
     /// Drive recorded selectors again: do they choose as they did in the proxy?
     Replay(replay::Args),
+    /// Test servers on real sockets, by the simulator's laws, until Ctrl-C
+    Backend(backend::Args),
     /// Measure the tool itself: requests simulated per second, and whether intervals keep their promise
     Bench(bench::Args),
 }
@@ -182,6 +185,7 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => import::import(&args),
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
         Verb::Replay(args) => replay::replay(&args),
+        Verb::Backend(args) => backend::backend(&args, terminal),
         Verb::Bench(args) => bench::bench(&args, terminal),
     };
     ExitCode::from(match result {

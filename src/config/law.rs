@@ -142,6 +142,15 @@ impl Law {
     }
 }
 
+/// The numbers of an empirical law's file, one per line.
+pub fn numbers(file: &str, text: &str) -> Result<Vec<f64>, String> {
+    let number = |(i, line): (usize, &str)| match line.trim().parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        _ => Err(format!("`{file}`, line {}: `{}` is not a duration's number", i + 1, line.trim())),
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(number).collect()
+}
+
 /// A law ready to draw from.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]

@@ -2,6 +2,7 @@
 //! point at line and column.
 
 pub mod diagnostic;
+pub mod fault;
 pub mod law;
 pub mod pool;
 pub mod proxy;

@@ -497,6 +497,22 @@ pub struct Server {
 }
 
 impl Server {
+    /// One with nothing special: speed 1, one slot, first come first served.
+    pub fn new(name: &str) -> Server {
+        Server {
+            name: name.to_owned(),
+            speed: 1.0,
+            concurrency: 1,
+            queue_limit: None,
+            discipline: Discipline::Fcfs,
+            weight: 1,
+            max_in_flight: None,
+            zone: None,
+            address: None,
+            cache: None,
+        }
+    }
+
     /// Work it can do per unit of time.
     pub fn capacity(&self) -> f64 {
         match self.discipline {
@@ -545,10 +561,15 @@ pub fn check_name(name: &Spanned<String>, what: &str, problems: &mut Problems) {
 impl PoolTable {
     /// The servers, one by one, with their names.
     pub fn servers(&self, problems: &mut Problems) -> Vec<Server> {
+        PoolTable::servers_of(self.name.get_ref(), &self.servers, problems)
+    }
+
+    /// The servers of a pool of which only these tables are known.
+    pub fn servers_of(pool: &str, tables: &Spanned<Vec<Spanned<ServerTable>>>, problems: &mut Problems) -> Vec<Server> {
         let mut servers: Vec<Server> = Vec::new();
         let mut names = BTreeSet::new();
         let mut weight = 0_u64;
-        for table in self.servers.get_ref() {
+        for table in tables.get_ref() {
             let t = table.get_ref();
             check_name(&t.name, "server", problems);
             if let Some(zone) = &t.zone {
@@ -608,14 +629,11 @@ impl PoolTable {
             }
         }
         if servers.is_empty() {
-            problems.push(Problem::at(self.servers.span(), "this pool has no servers"));
+            problems.push(Problem::at(tables.span(), "this pool has no servers"));
         } else if weight == 0 {
-            let first = self.servers.get_ref().iter().find(|table| table.get_ref().weight.span().end > 0);
-            let span = first.map_or(self.servers.span(), |table| table.get_ref().weight.span());
-            let message = format!(
-                "every server of pool `{}` has a weight of zero: nothing could ever be sent",
-                self.name.get_ref()
-            );
+            let first = tables.get_ref().iter().find(|table| table.get_ref().weight.span().end > 0);
+            let span = first.map_or(tables.span(), |table| table.get_ref().weight.span());
+            let message = format!("every server of pool `{pool}` has a weight of zero: nothing could ever be sent");
             problems.push(
                 Problem::at(span, message).help("a weight of zero drains a server; give at least one a weight of 1"),
             );

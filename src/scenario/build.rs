@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::table::*;
 use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
-use crate::config::law::{Alias, Law, Sampler};
+use crate::config::law::{self, Alias, Law, Sampler};
 use crate::config::pool::check_name;
 use crate::policy::routes::Routes;
 use crate::rng::mix;
@@ -307,14 +307,7 @@ impl Builder<'_> {
 
     fn law(&mut self, law: &Spanned<Law>) -> Sampler {
         let files = self.files;
-        let mut read = |file: &str| {
-            let text = files(file)?;
-            let number = |(i, line): (usize, &str)| match line.trim().parse::<f64>() {
-                Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
-                _ => Err(format!("`{file}`, line {}: `{}` is not a duration's number", i + 1, line.trim())),
-            };
-            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(number).collect()
-        };
+        let mut read = |file: &str| law::numbers(file, &files(file)?);
         law.get_ref().sampler(&mut read).unwrap_or_else(|message| {
             self.problem(law.span(), message);
             Sampler::ZERO
@@ -687,26 +680,12 @@ impl Builder<'_> {
         for fault in &table.faults {
             let t = fault.get_ref();
             let targets = self.targets(&t.target, pools, *table.balancers.count.get_ref());
-            let kind = match t.what.get_ref() {
-                WhatTable::Crash { silent } => FaultKind::Crash { silent: *silent },
-                WhatTable::Slow { factor } => {
-                    if !(1.0 / MOST_SLOWDOWN..=MOST_SLOWDOWN).contains(factor) {
-                        self.problem(
-                            t.what.span(),
-                            format!("`factor` must be from {} to {MOST_SLOWDOWN}", 1.0 / MOST_SLOWDOWN),
-                        );
-                        continue;
-                    }
-                    FaultKind::Slow { factor: *factor }
-                }
-                WhatTable::Errors { share, .. } if share.0 > 1.0 => {
-                    self.problem(t.what.span(), "`share` is a share of the requests: at most 100 %");
+            let kind = match FaultKind::of(t.what.get_ref()) {
+                Ok(kind) => kind,
+                Err(message) => {
+                    self.problem(t.what.span(), message);
                     continue;
                 }
-                WhatTable::Errors { share, latency, fails_checks } => {
-                    FaultKind::Errors { ratio: share.0, latency: *latency, fails_checks: *fails_checks }
-                }
-                WhatTable::Drain {} => FaultKind::Drain,
             };
             if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
                 let message = "a silent crash without client time-outs leaves requests waiting for ever";

@@ -9,6 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use toml::Spanned;
 
 use super::Kind;
+use crate::config::fault::FaultTable;
 use crate::config::law::Law;
 use crate::config::pool::{PoolTable, RouteTable};
 use crate::select::catalog::Strategy;
@@ -262,54 +263,6 @@ impl Default for BalancersTable {
     fn default() -> BalancersTable {
         BalancersTable { count: Spanned::new(0..0, 1), shards: Spanned::new(0..0, 1), shared_in_flight: false }
     }
-}
-
-/// `[[faults]]`: a target, a time, and exactly one of `crash`, `slow`, `errors`, `drain`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FaultTable {
-    /// `"pool/server"`, `"pool/*"` or `"balancer/2"`.
-    pub target: Spanned<String>,
-    pub at: Spanned<Nanos>,
-    /// How long it lasts; to the end unless given.
-    #[serde(rename = "for")]
-    pub lasts: Option<Spanned<Nanos>>,
-    /// With `"pool/*"`: each server so much later than the one before, as in a rolling deploy.
-    #[serde(default)]
-    pub stagger: Nanos,
-    pub what: Spanned<WhatTable>,
-}
-
-/// What goes wrong.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum WhatTable {
-    /// Dies. Refuses connections, or with `silent` answers nothing.
-    Crash {
-        #[serde(default)]
-        silent: bool,
-    },
-    /// Slower by a factor.
-    Slow { factor: f64 },
-    /// Fails a share of requests at once.
-    Errors {
-        #[serde(default = "all")]
-        share: Ratio,
-        #[serde(default = "one_millisecond")]
-        latency: Nanos,
-        #[serde(default)]
-        fails_checks: bool,
-    },
-    /// Taken out in good order, as for a deploy, and back with an empty cache.
-    Drain {},
-}
-
-fn all() -> Ratio {
-    Ratio(1.0)
-}
-
-fn one_millisecond() -> Nanos {
-    Nanos::from_millis(1)
 }
 
 /// `[[expect]]`

@@ -11,7 +11,7 @@ pub mod observer;
 mod queue;
 pub mod record;
 pub mod replay;
-mod server;
+pub(crate) mod server;
 pub mod workload;
 
 pub use engine::{Interrupted, Setup, observe, run};

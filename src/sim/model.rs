@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use crate::config::fault::WhatTable;
 use crate::config::law::{Alias, Sampler};
 pub use crate::config::pool::{CacheSpec, Discipline, Server};
 use crate::policy::Rules;
@@ -276,6 +277,26 @@ pub enum FaultKind {
     },
     /// Taken out in good order: finishes what it has, gets nothing new, comes back with an empty cache.
     Drain,
+}
+
+impl FaultKind {
+    /// From the words of a file, or what is wrong with its numbers.
+    pub fn of(what: &WhatTable) -> Result<FaultKind, String> {
+        match *what {
+            WhatTable::Crash { silent } => Ok(FaultKind::Crash { silent }),
+            WhatTable::Slow { factor } if !(1.0 / MOST_SLOWDOWN..=MOST_SLOWDOWN).contains(&factor) => {
+                Err(format!("`factor` must be from {} to {MOST_SLOWDOWN}", 1.0 / MOST_SLOWDOWN))
+            }
+            WhatTable::Slow { factor } => Ok(FaultKind::Slow { factor }),
+            WhatTable::Errors { share, .. } if share.0 > 1.0 => {
+                Err("`share` is a share of the requests: at most 100 %".to_owned())
+            }
+            WhatTable::Errors { share, latency, fails_checks } => {
+                Ok(FaultKind::Errors { ratio: share.0, latency, fails_checks })
+            }
+            WhatTable::Drain {} => Ok(FaultKind::Drain),
+        }
+    }
 }
 
 /// The address of client number `i` when the scenario gives none: distinct, spread over 10.0.0.0/8.

@@ -8,16 +8,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::cache::Cache;
-use super::model::{Discipline, Server};
+use super::model::{Discipline, FaultKind, MOST_SLOWDOWN, Server};
 use crate::select::LoadReport;
 use crate::units::Nanos;
 
 /// No job.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// What faults make of a server at the moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Condition {
+pub(crate) struct Condition {
     pub up: bool,
     pub silent: bool,
     pub slowdown: f64,
@@ -27,7 +27,7 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) const GOOD: Condition = Condition {
+    pub(crate) const GOOD: Condition = Condition {
         up: true,
         silent: false,
         slowdown: 1.0,
@@ -35,10 +35,29 @@ impl Condition {
         error_latency: Nanos::ZERO,
         fails_checks: false,
     };
+
+    /// What these faults together make of a server.
+    pub(crate) fn under(faults: impl Iterator<Item = FaultKind>) -> Condition {
+        let mut condition = Condition::GOOD;
+        for kind in faults {
+            match kind {
+                FaultKind::Crash { silent } => (condition.up, condition.silent) = (false, silent),
+                FaultKind::Slow { factor } => {
+                    condition.slowdown = (condition.slowdown * factor).clamp(1.0 / MOST_SLOWDOWN, MOST_SLOWDOWN);
+                }
+                FaultKind::Errors { ratio, latency, fails_checks } => {
+                    (condition.error_ratio, condition.error_latency, condition.fails_checks) =
+                        (ratio, latency, fails_checks);
+                }
+                FaultKind::Drain => {}
+            }
+        }
+        condition
+    }
 }
 
 /// See the module's text.
-pub(super) struct ServerState {
+pub(crate) struct ServerState {
     pub discipline: Discipline,
     pub concurrency: u32,
     pub queue_limit: u32,
@@ -67,21 +86,21 @@ pub(super) struct ServerState {
 
 /// How a server's totals stood at a moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     account: Account,
     picks: u64,
     unheard: u64,
 }
 
 impl Mark {
-    pub(super) fn is_later_than(&self, other: &Mark) -> bool {
+    pub(crate) fn is_later_than(&self, other: &Mark) -> bool {
         self.account.at > other.account.at
     }
 }
 
 /// Running totals; differences of two of them describe a window.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Account {
+pub(crate) struct Account {
     at: Nanos,
     /// Integral of the busy slots, slot-nanoseconds (for processor sharing: nanoseconds with anybody in it).
     busy: u128,
@@ -98,7 +117,7 @@ pub(super) struct Account {
 }
 
 impl ServerState {
-    pub(super) fn new(spec: &Server) -> ServerState {
+    pub(crate) fn new(spec: &Server) -> ServerState {
         ServerState {
             discipline: spec.discipline,
             concurrency: spec.concurrency,
@@ -122,20 +141,20 @@ impl ServerState {
 
     /// Work per nanosecond at present.
     #[inline]
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.speed / self.condition.slowdown
     }
 
     /// How long this much work takes one slot.
     #[inline]
-    pub(super) fn span(&self, work: Nanos) -> Nanos {
+    pub(crate) fn span(&self, work: Nanos) -> Nanos {
         let rate = self.rate();
         if rate == 1.0 { work } else { Nanos::from_nanos_f64(work.0 as f64 / rate) }
     }
 
     /// Brings the integrals up to now; call before any change of counts.
     #[inline]
-    pub(super) fn touch(&mut self, now: Nanos) {
+    pub(crate) fn touch(&mut self, now: Nanos) {
         let span = u128::from(now.0 - self.account.at.0);
         let busy = match self.discipline {
             Discipline::Fcfs => self.in_service,
@@ -146,26 +165,26 @@ impl ServerState {
         self.account.at = now;
     }
 
-    pub(super) fn entered(&mut self) {
+    pub(crate) fn entered(&mut self) {
         self.account.entered += 1;
     }
 
-    pub(super) fn left(&mut self, after: Nanos) {
+    pub(crate) fn left(&mut self, after: Nanos) {
         self.account.left += 1;
         self.account.residence += u128::from(after.0);
     }
 
-    pub(super) fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.account.answers += 1;
     }
 
-    pub(super) fn failed(&mut self) {
+    pub(crate) fn failed(&mut self) {
         self.account.answers += 1;
         self.account.errors += 1;
     }
 
     /// Whether the key is in the cache; counts the look-up. `None` without a cache.
-    pub(super) fn look_up(&mut self, key: u64, now: Nanos) -> Option<bool> {
+    pub(crate) fn look_up(&mut self, key: u64, now: Nanos) -> Option<bool> {
         let hit = self.cache.as_mut()?.get(key, now);
         if hit {
             self.account.hits += 1;
@@ -176,7 +195,7 @@ impl ServerState {
     }
 
     /// Time until it would be idle if nothing more came.
-    pub(super) fn remaining_work(&self, now: Nanos) -> Nanos {
+    pub(crate) fn remaining_work(&self, now: Nanos) -> Nanos {
         let coming = self.coming_work as f64;
         let nanos = match self.discipline {
             Discipline::Fcfs => {
@@ -190,7 +209,7 @@ impl ServerState {
     }
 
     /// What it says of the window since `since`, which is moved up to now.
-    pub(super) fn report(&mut self, now: Nanos, since: &mut Account) -> LoadReport {
+    pub(crate) fn report(&mut self, now: Nanos, since: &mut Account) -> LoadReport {
         self.touch(now);
         let old = std::mem::replace(since, self.account);
         let seconds = (now - old.at).as_secs_f64();
@@ -217,13 +236,13 @@ impl ServerState {
     }
 
     /// A mark from which a window is measured.
-    pub(super) fn mark(&mut self, now: Nanos) -> Mark {
+    pub(crate) fn mark(&mut self, now: Nanos) -> Mark {
         self.touch(now);
         Mark { account: self.account, picks: self.picks, unheard: self.unheard }
     }
 
     /// The window from a mark to now; look-ups from another mark on, since caches warm up by their own clock.
-    pub(super) fn measured(&mut self, now: Nanos, from: Mark, cache_from: Mark) -> super::record::ServerRecord {
+    pub(crate) fn measured(&mut self, now: Nanos, from: Mark, cache_from: Mark) -> super::record::ServerRecord {
         let mut since = from.account;
         let errors = self.account.errors - since.errors;
         let (hits, misses) =
@@ -243,7 +262,7 @@ impl ServerState {
 
     /// Little's law for this server alone, exact: the integral of the number here is the sum of the times spent here.
     /// `count` are here now, and `ages` is the sum of the times they have been.
-    pub(super) fn check_books(&mut self, now: Nanos, count: u64, ages: u128) {
+    pub(crate) fn check_books(&mut self, now: Nanos, count: u64, ages: u128) {
         self.touch(now);
         assert_eq!(self.account.entered, self.account.left + count, "a server lost or invented a request");
         assert_eq!(u64::from(self.in_service + self.queued), count, "a server miscounts what is in it");
@@ -257,7 +276,7 @@ fn per(sum: u128, count: u64) -> f64 {
 
 /// The shared processor. See the module's text.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     /// (virtual finish as ordered bits, job), least first. Finishes are positive, so their bits order as they do.
     jobs: BinaryHeap<Reverse<(u64, u32)>>,
     virtual_now: f64,
@@ -269,28 +288,28 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Moves virtual time up to `now`; call before anything else.
-    pub(super) fn advance(&mut self, now: Nanos, rate: f64) {
+    pub(crate) fn advance(&mut self, now: Nanos, rate: f64) {
         if !self.jobs.is_empty() {
             self.virtual_now += (now - self.at).0 as f64 * rate / self.jobs.len() as f64;
         }
         self.at = now;
     }
 
-    pub(super) fn add(&mut self, job: u32, work: Nanos) {
+    pub(crate) fn add(&mut self, job: u32, work: Nanos) {
         let finish = self.virtual_now + work.0 as f64;
         self.sum_of_finishes += finish;
         self.jobs.push(Reverse((finish.to_bits(), job)));
     }
 
     /// When the next one is done if nobody comes.
-    pub(super) fn next_departure(&self, rate: f64) -> Option<Nanos> {
+    pub(crate) fn next_departure(&self, rate: f64) -> Option<Nanos> {
         let &Reverse((finish, _)) = self.jobs.peek()?;
         let work = (f64::from_bits(finish) - self.virtual_now).max(0.0);
         Some(self.at.saturating_add(Nanos::from_nanos_f64(work * self.jobs.len() as f64 / rate)))
     }
 
     /// Takes out the one that is done.
-    pub(super) fn depart(&mut self) -> Option<u32> {
+    pub(crate) fn depart(&mut self) -> Option<u32> {
         let Reverse((finish, job)) = self.jobs.pop()?;
         self.virtual_now = self.virtual_now.max(f64::from_bits(finish));
         self.sum_of_finishes -= f64::from_bits(finish);
@@ -301,7 +320,7 @@ impl Shared {
         Some(job)
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.jobs.clear();
         (self.virtual_now, self.sum_of_finishes) = (0.0, 0.0);
     }

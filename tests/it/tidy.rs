@@ -19,7 +19,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// The rooms, each with those it may import from. Nothing may import a room that is not listed for it.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("units", &[]),
     ("math", &[]),
     ("rng", &[]),
@@ -28,11 +28,18 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("policy", &["units", "rng", "math", "fleet", "select"]),
     ("config", &["units", "rng", "math", "fleet", "select", "policy"]),
     ("sim", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
+    ("testbed", &["units", "rng", "math", "select", "config", "sim"]),
     ("scenario", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim"]),
     ("theory", &["math"]),
     ("measure", &["units", "rng", "math", "fleet", "theory", "config", "select", "sim", "scenario"]),
     ("report", &["units", "math", "select", "sim", "scenario", "measure"]),
-    ("cmd", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim", "scenario", "measure", "report"]),
+    (
+        "cmd",
+        &[
+            "units", "rng", "math", "fleet", "select", "policy", "config", "sim", "scenario", "measure", "report",
+            "testbed",
+        ],
+    ),
 ];
 
 #[test]
@@ -145,8 +152,10 @@ fn the_readme_has_no_gaps() {
 #[test]
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for verb in ["run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench"]
-    {
+    for verb in [
+        "run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench",
+        "backend",
+    ] {
         assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
     }
     for row in evenkeel::select::catalog::CATALOGUE {

@@ -2,7 +2,7 @@
 
 use super::{Engine, Job, Stage};
 use crate::sim::event::Event;
-use crate::sim::model::{Discipline, FaultKind, MOST_SLOWDOWN, Target};
+use crate::sim::model::{Discipline, FaultKind, Target};
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::End;
 use crate::sim::server::{Condition, NONE};
@@ -47,20 +47,7 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// Works out a server's condition from the faults that strike it now, and lets what is in it feel the new speed.
     pub(super) fn recondition(&mut self, number: u32, target: Target) {
-        let mut condition = Condition::GOOD;
-        for kind in self.struck_by(target) {
-            match kind {
-                FaultKind::Crash { silent } => (condition.up, condition.silent) = (false, silent),
-                FaultKind::Slow { factor } => {
-                    condition.slowdown = (condition.slowdown * factor).clamp(1.0 / MOST_SLOWDOWN, MOST_SLOWDOWN);
-                }
-                FaultKind::Errors { ratio, latency, fails_checks } => {
-                    (condition.error_ratio, condition.error_latency, condition.fails_checks) =
-                        (ratio, latency, fails_checks);
-                }
-                FaultKind::Drain => {}
-            }
-        }
+        let condition = Condition::under(self.struck_by(target));
         let state = &mut self.servers[number as usize];
         let old_rate = state.rate();
         match state.discipline {

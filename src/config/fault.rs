@@ -1,0 +1,63 @@
+//! What goes wrong, as a file says it: the same words strike a simulated server and a test server on the wire.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::units::{Nanos, Ratio};
+
+/// `[[faults]]`: a target, a time, and exactly one of `crash`, `slow`, `errors`, `drain`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultTable {
+    /// `"pool/server"`, `"pool/*"` or `"balancer/2"`.
+    pub target: Spanned<String>,
+    /// When.
+    pub at: Spanned<Nanos>,
+    /// How long it lasts; to the end unless given.
+    #[serde(rename = "for")]
+    pub lasts: Option<Spanned<Nanos>>,
+    /// With `"pool/*"`: each server so much later than the one before, as in a rolling deploy.
+    #[serde(default)]
+    pub stagger: Nanos,
+    /// What happens.
+    pub what: Spanned<WhatTable>,
+}
+
+/// What goes wrong.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum WhatTable {
+    /// Dies.
+    Crash {
+        /// Answers nothing at all, where others refuse connections.
+        #[serde(default)]
+        silent: bool,
+    },
+    /// Slower by a factor.
+    Slow {
+        /// How many times slower.
+        factor: f64,
+    },
+    /// Fails a share of requests at once.
+    Errors {
+        /// Of the requests.
+        #[serde(default = "all")]
+        share: Ratio,
+        /// Time to fail.
+        #[serde(default = "one_millisecond")]
+        latency: Nanos,
+        /// Whether health checks see it.
+        #[serde(default)]
+        fails_checks: bool,
+    },
+    /// Taken out in good order, as for a deploy, and back with an empty cache.
+    Drain {},
+}
+
+fn all() -> Ratio {
+    Ratio(1.0)
+}
+
+fn one_millisecond() -> Nanos {
+    Nanos::from_millis(1)
+}

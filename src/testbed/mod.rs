@@ -1,0 +1,17 @@
+//! Test servers and load over real sockets, by the simulator's own laws.
+//!
+//! [`backend`] serves HTTP/1.1 and HTTP/2 as a simulated server would: requests wait their turn, take the time their work
+//! takes, hit or miss a cache, and are struck by faults. Work is virtual: it takes time and no processor. [`load`] plays a
+//! scenario's requests against anything that speaks HTTP, each at the moment it was meant for. Together they let a proxy
+//! meet on the wire what the simulator predicts for it.
+
+#![allow(clippy::disallowed_methods, reason = "what serves and measures on the wire reads the clock")]
+
+mod alarm;
+mod answer;
+pub mod backend;
+mod desk;
+pub mod file;
+mod payload;
+
+pub use backend::{Backend, Counters, Spec, TimedFault};

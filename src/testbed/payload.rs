@@ -1,0 +1,95 @@
+//! The bodies that a test server answers with.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// Long bodies are this block again and again.
+const BLOCK: usize = 64 * 1024;
+
+fn block() -> &'static Bytes {
+    static BYTES: OnceLock<Bytes> = OnceLock::new();
+    // Printable, and no run of one byte that something on the way might compress to nothing.
+    BYTES.get_or_init(|| (0..BLOCK).map(|i| b"evenkeel test server "[i % 21]).collect::<Vec<u8>>().into())
+}
+
+/// See the module's text.
+pub(super) enum Payload {
+    /// All at once.
+    Once(Option<Bytes>),
+    /// So many bytes of filling.
+    Filling(u64),
+    /// In pieces of unknown number, so chunked in HTTP/1.1.
+    Pieces(VecDeque<Frame<Bytes>>),
+    /// Server-sent events: how many, how many there were, from one to the next.
+    Events { count: u64, sent: u64, every: Duration, timer: Pin<Box<Sleep>> },
+}
+
+impl Payload {
+    /// This many bytes of filling.
+    pub(super) fn filling(bytes: u64) -> Payload {
+        match usize::try_from(bytes) {
+            Ok(0) => Payload::Once(None),
+            Ok(length) if length <= BLOCK => Payload::Once(Some(block().slice(..length))),
+            _ => Payload::Filling(bytes),
+        }
+    }
+
+    /// This text.
+    pub(super) fn text(text: impl Into<String>) -> Payload {
+        Payload::Once(Some(Bytes::from(text.into())))
+    }
+
+    /// Events at even distances, the first at once.
+    pub(super) fn events(count: u64, every: Duration) -> Payload {
+        Payload::Events { count, sent: 0, every, timer: Box::pin(tokio::time::sleep(Duration::ZERO)) }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(match self.get_mut() {
+            Payload::Once(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Payload::Filling(0) => None,
+            Payload::Filling(left) => {
+                let length = (*left).min(BLOCK as u64);
+                *left -= length;
+                Some(Ok(Frame::data(block().slice(..length as usize))))
+            }
+            Payload::Pieces(pieces) => pieces.pop_front().map(Ok),
+            Payload::Events { count, sent, .. } if sent == count => None,
+            Payload::Events { sent, every, timer, .. } => {
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                *sent += 1;
+                let next = timer.deadline() + *every;
+                timer.as_mut().reset(next);
+                Some(Ok(Frame::data(Bytes::from(format!("id: {sent}\ndata: event {sent}\n\n")))))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Payload::Once(None) | Payload::Filling(0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Payload::Once(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Payload::Filling(left) => SizeHint::with_exact(*left),
+            Payload::Pieces(_) | Payload::Events { .. } => SizeHint::default(),
+        }
+    }
+}
