@@ -36,17 +36,37 @@ fn ambiguous_and_malformed_requests_are_refused() {
         ("a length beyond numbers", post("Content-Length: 99999999999999999999\r\n", "abc"), bad.clone()),
         ("CL.TE", post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), ambiguous.clone()),
         ("TE.CL", post("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "0\r\n\r\n"), ambiguous.clone()),
-        ("CL.TE in odd cases", post("content-LENGTH: 3\r\ntransfer-ENCODING: Chunked\r\n", "0\r\n\r\n"), ambiguous.clone()),
-        ("chunked twice", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), ambiguous.clone()),
+        (
+            "CL.TE in odd cases",
+            post("content-LENGTH: 3\r\ntransfer-ENCODING: Chunked\r\n", "0\r\n\r\n"),
+            ambiguous.clone(),
+        ),
+        (
+            "chunked twice",
+            post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            ambiguous.clone(),
+        ),
         ("chunked in chunked", post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"), ambiguous.clone()),
         ("a coding below", post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), ambiguous.clone()),
-        ("a coding in another line", post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), ambiguous.clone()),
+        (
+            "a coding in another line",
+            post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            ambiguous.clone(),
+        ),
         ("xchunked", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), bad.clone()),
         ("chunked, identity", post("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), bad.clone()),
         ("identity", post("Transfer-Encoding: identity\r\n", ""), bad.clone()),
         ("a quoted coding", post("Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n"), bad.clone()),
-        ("a tab before chunked is white space, a vertical one is not", post("Transfer-Encoding: \x0bchunked\r\n", "0\r\n\r\n"), bad.clone()),
-        ("TE in HTTP/1.0", format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"), bad.clone()),
+        (
+            "a tab before chunked is white space, a vertical one is not",
+            post("Transfer-Encoding: \x0bchunked\r\n", "0\r\n\r\n"),
+            bad.clone(),
+        ),
+        (
+            "TE in HTTP/1.0",
+            format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"),
+            bad.clone(),
+        ),
         ("a folded line", get("X-A: b\r\n c\r\n"), bad.clone()),
         ("a folded coding", post("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"), bad.clone()),
         ("a bare CR in a value", get("X-A: b\rc\r\n"), bad.clone()),
@@ -96,8 +116,20 @@ fn paths_that_climb_are_refused_in_every_spelling() {
     let script = Script::answering(OK);
     let rig = Rig::new("", "", &[script.server()]);
     for path in [
-        "/a/../b", "/..", "/.", "/a/.", "/a/%2e%2e/b", "/a/.%2E/b", "/%2e/b", "/a/..;x=1/b", "/a%2f../b", "/a/..%2fb",
-        "/a/..%5cb", "/a\\..\\b", "/a/..\\b", "/a/%2e%2e%2fb",
+        "/a/../b",
+        "/..",
+        "/.",
+        "/a/.",
+        "/a/%2e%2e/b",
+        "/a/.%2E/b",
+        "/%2e/b",
+        "/a/..;x=1/b",
+        "/a%2f../b",
+        "/a/..%2fb",
+        "/a/..%5cb",
+        "/a\\..\\b",
+        "/a/..\\b",
+        "/a/%2e%2e%2fb",
     ] {
         for version in ["1.1", "1.0"] {
             for host in ["Host: a\r\n", ""] {
@@ -150,7 +182,11 @@ fn bad_chunks_never_become_a_request() {
         let text = client.rest();
         assert_eq!(verdict(&text), is(400, "body_broken"), "{name}: {text:?}");
         assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{name}: {text:?}");
-        assert!(!strict.got().contains("smuggled") && !strict.got().contains("\r\n0\r\n\r\n"), "{name}: {}", strict.got());
+        assert!(
+            !strict.got().contains("smuggled") && !strict.got().contains("\r\n0\r\n\r\n"),
+            "{name}: {}",
+            strict.got()
+        );
         eventually("the server's connection is closed", || strict.closed() == strict.connections());
         rig.settles();
     }
@@ -171,7 +207,8 @@ fn chunk_extensions_do_not_pass() {
     assert!(script.got().ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{}", script.got());
     let long = "x".repeat(100_000);
     let mut client = rig.client();
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;{long}\r\nabc\r\n0\r\n\r\n"));
+    client
+        .send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;{long}\r\nabc\r\n0\r\n\r\n"));
     let text = client.rest();
     assert_eq!(verdict(&text), is(400, "body_broken"), "{text:?}");
 }
@@ -261,7 +298,8 @@ fn bodies_over_the_limit() {
     let body = "x".repeat(3_000_000);
     let text = rig.talk(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n{body}"));
     assert_eq!(verdict(&text), is(413, "body_too_large"), "{text:?}");
-    let text = rig.talk(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2dc6c0\r\n{body}\r\n0\r\n\r\n"));
+    let text = rig
+        .talk(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2dc6c0\r\n{body}\r\n0\r\n\r\n"));
     assert_eq!(verdict(&text), is(413, "body_too_large"), "{text:?}");
     assert!(!script.got().contains("\r\n0\r\n\r\n"), "the server never sees an end");
     let mut client = rig.client();
@@ -428,18 +466,38 @@ fn rubbish_for_an_answer() {
         ("binary rubbish", "\u{16}\u{3}\u{1}\0\0\r\n\r\n", is(502, "bad_answer")),
         ("another version", "HTTP/3.0 200 OK\r\n\r\n", is(502, "bad_answer")),
         ("no status", "HTTP/1.1 abc\r\n\r\n", is(502, "bad_answer")),
-        ("lengths that differ", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc", is(502, "bad_answer")),
+        (
+            "lengths that differ",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+            is(502, "bad_answer"),
+        ),
         ("a list of lengths that differ", "HTTP/1.1 200 OK\r\ncontent-length: 2, 3\r\n\r\nabc", is(502, "bad_answer")),
         ("a length that is none", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nabc", is(502, "bad_answer")),
         ("a length with a sign", "HTTP/1.1 200 OK\r\ncontent-length: +3\r\n\r\nabc", is(502, "bad_answer")),
-        ("length and chunks", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", is(502, "bad_answer")),
-        ("chunks and length", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n", is(502, "bad_answer")),
-        ("a coding nobody asked for", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", is(502, "bad_answer")),
+        (
+            "length and chunks",
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            is(502, "bad_answer"),
+        ),
+        (
+            "chunks and length",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            is(502, "bad_answer"),
+        ),
+        (
+            "a coding nobody asked for",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            is(502, "bad_answer"),
+        ),
         ("a coding without chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nabc", is(502, "bad_answer")),
         ("chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", is(502, "bad_answer")),
         ("NUL in a value", "HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n", is(502, "bad_answer")),
         ("white space before a colon", "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n", is(502, "bad_answer")),
-        ("a protocol nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc", is(502, "bad_answer")),
+        (
+            "a protocol nobody asked for",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc",
+            is(502, "bad_answer"),
+        ),
         ("a huge head", huge.as_str(), is(502, "bad_answer")),
         ("too many fields", many.as_str(), is(502, "bad_answer")),
         ("nothing", "", is(502, "upstream_reset")),
@@ -487,7 +545,10 @@ fn two_answers_for_one_request() {
                 for _ in 0..3 {
                     client.send(GET);
                     let answer = client.try_answer(false).unwrap();
-                    assert!(answer.header("x-evil").is_empty() && answer.text() != "evil", "{name} {apart} {round}: {answer:?}");
+                    assert!(
+                        answer.header("x-evil").is_empty() && answer.text() != "evil",
+                        "{name} {apart} {round}: {answer:?}"
+                    );
                     if apart {
                         std::thread::sleep(Duration::from_millis(40));
                     }
@@ -497,7 +558,9 @@ fn two_answers_for_one_request() {
         }
     }
     // HEAD with a body is the same thing.
-    let script = Script::answering("HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\nx-evil: 1\r\n\r\nevil");
+    let script = Script::answering(
+        "HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\nx-evil: 1\r\n\r\nevil",
+    );
     let rig = Rig::new("", "", &[script.server()]);
     let mut client = rig.client();
     for _ in 0..5 {
@@ -535,7 +598,8 @@ fn no_answer_in_time() {
     let mut client = rig.client();
     let mut sender = client.stream.try_clone().unwrap();
     let sending = std::thread::spawn(move || {
-        let _ = std::io::Write::write_all(&mut sender, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+        let _ =
+            std::io::Write::write_all(&mut sender, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
         let block = vec![b'x'; 1 << 20];
         for _ in 0..100 {
             if std::io::Write::write_all(&mut sender, &block).is_err() {
@@ -652,5 +716,222 @@ fn answers_before_the_request_is_complete() {
     assert_eq!(rest, "", "what comes behind is a body, not a request");
     eventually("the server's connection is closed", || script.closed() == 1);
     assert!(!script.got().contains("smuggled"), "{}", script.got());
+    rig.settles();
+}
+
+// ---- HTTP/2 ----
+
+/// A frame: kind, flags, stream, payload.
+type Frame = (u8, u8, u32, Vec<u8>);
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PROTOCOL_ERROR: u8 = 1;
+const ENHANCE_YOUR_CALM: u8 = 11;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Fields as literals: no table, no Huffman code.
+fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in pairs {
+        assert!(name.len() < 127 && value.len() < 127);
+        bytes.push(0);
+        for text in [name, value] {
+            bytes.push(text.len() as u8);
+            bytes.extend(text.as_bytes());
+        }
+    }
+    bytes
+}
+
+const BASIC: [(&str, &str); 4] = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+
+fn basic(more: &[(&str, &str)]) -> Vec<u8> {
+    fields(&[&BASIC[..], more].concat())
+}
+
+/// A connection with the preface and empty settings sent.
+fn http2(rig: &Rig) -> crate::rig::Client {
+    let mut client = rig.client();
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    client.send(frame(4, 0, 0, &[]));
+    client
+}
+
+fn next_frame(client: &mut crate::rig::Client) -> Option<Frame> {
+    let head = client.try_exactly(9)?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Some((head[3], head[4], stream, client.try_exactly(length)?))
+}
+
+/// The first frame that is one of these.
+fn first_of(client: &mut crate::rig::Client, kinds: &[u8]) -> Option<Frame> {
+    loop {
+        let frame = next_frame(client)?;
+        if kinds.contains(&frame.0) {
+            return Some(frame);
+        }
+    }
+}
+
+/// What HTTP/2 forbids ends the stream, and no server sees a request that is complete.
+#[test]
+fn http2_requests_that_are_malformed_end_their_stream() {
+    let script = Script::new(|visit| {
+        if visit.until(b"\r\n\r\n").is_some() && visit.until(b"\r\n0\r\n\r\n").is_some() {
+            visit.say(OK);
+        }
+    });
+    let rig = Rig::new("", "", &[script.server()]);
+    for (name, more) in [
+        ("Transfer-Encoding", [("transfer-encoding", "chunked")]),
+        ("Connection", [("connection", "x-a")]),
+        ("Upgrade", [("upgrade", "websocket")]),
+        ("Keep-Alive", [("keep-alive", "5")]),
+        ("TE beyond trailers", [("te", "gzip")]),
+        ("upper case", [("X-A", "b")]),
+        ("CRLF in a value", [("x-a", "b\r\nx-evil: 1")]),
+        ("NUL in a value", [("x-a", "b\0c")]),
+        ("a space in a name", [("x a", "b")]),
+        ("a colon in a name", [("x:a", "b")]),
+        ("a pseudo field behind", [(":path", "/evil")]),
+        ("an unknown pseudo field", [(":evil", "1")]),
+        ("a length that is none", [("content-length", "x")]),
+    ] {
+        let mut client = http2(&rig);
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &basic(&more)));
+        let (kind, _, _, payload) = first_of(&mut client, &[HEADERS, RESET, GOAWAY]).unwrap();
+        // The library resets the stream, or ends the connection where its state of compression is in doubt.
+        assert!(kind == RESET && payload[3] == PROTOCOL_ERROR || kind == GOAWAY, "{name}: {kind} {payload:?}");
+        assert_eq!(script.got(), "", "{name}");
+    }
+    for (name, length, data) in [("longer than said", "2", &b"abc"[..]), ("shorter than said", "5", b"abc")] {
+        let mut client = http2(&rig);
+        client.send(frame(HEADERS, END_HEADERS, 1, &basic(&[("content-length", length)])));
+        client.send(frame(DATA, END_STREAM, 1, data));
+        let (kind, _, stream, payload) = first_of(&mut client, &[RESET, GOAWAY]).unwrap();
+        assert_eq!((kind, stream, payload[3]), (RESET, 1, PROTOCOL_ERROR), "{name}");
+        assert!(!script.got().ends_with("abc") || length == "5", "{name}: {}", script.got());
+        rig.settles();
+    }
+}
+
+/// What is only wrong to a proxy is answered, and the connection serves on: it may be shared by many.
+#[test]
+fn http2_requests_that_are_refused_leave_the_connection_alone() {
+    const STATUS_200: u8 = 0x88;
+    const STATUS_400: u8 = 0x8c;
+    let script = Script::answering(OK);
+    let rig = Rig::new("", "", &[script.server()]);
+    let mut client = http2(&rig);
+    let get = |path: &str, authority: &str, more: &[(&str, &str)]| {
+        let all =
+            [&[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", authority)], more].concat();
+        fields(&all)
+    };
+    let refused = [
+        get("/", "a", &[("host", "b")]),
+        get("/", "b@a", &[]),
+        get("/../x", "a", &[]),
+        get("/a/%2e%2e/x", "a", &[]),
+        fields(&[(":method", "GET"), (":scheme", "http"), (":path", "/")]),
+    ];
+    for (i, head) in refused.iter().enumerate() {
+        let stream = 2 * i as u32 + 1;
+        client.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, head));
+        let (kind, _, of, payload) = first_of(&mut client, &[HEADERS, RESET, GOAWAY]).unwrap();
+        assert!(
+            of == stream && (kind == HEADERS && payload[0] == STATUS_400 || kind == RESET),
+            "{i}: {kind} {payload:?}"
+        );
+        assert_eq!(script.got(), "", "{i}");
+    }
+    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 99, &get("/", "a", &[("host", "a")])));
+    let (kind, _, of, payload) = first_of(&mut client, &[HEADERS, RESET, GOAWAY]).unwrap();
+    assert_eq!((kind, of, payload[0]), (HEADERS, 99, STATUS_200));
+}
+
+/// CVE-2024-27316 and its family: a head without end.
+#[test]
+fn a_flood_of_continuations_ends_the_connection() {
+    let script = Script::answering(OK);
+    let rig = Rig::new("", "", &[script.server()]);
+    let mut client = http2(&rig);
+    client.send(frame(HEADERS, END_STREAM, 1, &basic(&[])));
+    let mut sender = client.stream.try_clone().unwrap();
+    let flooding = std::thread::spawn(move || {
+        let piece = frame(CONTINUATION, 0, 1, &fields(&[("x-a", &"b".repeat(100))]));
+        let many = piece.repeat(100);
+        let mut sent = 0_usize;
+        while sent < 100_000_000 && std::io::Write::write_all(&mut sender, &many).is_ok() {
+            sent += many.len();
+        }
+        sent
+    });
+    while next_frame(&mut client).is_some() {}
+    let sent = flooding.join().unwrap();
+    assert!(sent < 20_000_000, "cut off after {sent} bytes");
+    assert_eq!(script.got(), "");
+}
+
+#[test]
+fn http2_heads_have_limits() {
+    let script = Script::answering(OK);
+    let rig = Rig::new("[limits]\nheader_bytes = 16384", "", &[script.server()]);
+    let mut client = http2(&rig);
+    client.send(frame(HEADERS, END_STREAM, 1, &basic(&[])));
+    let value = "b".repeat(100);
+    let many: Vec<(&str, &str)> = (0..130).map(|_| ("x-a", value.as_str())).collect();
+    client.send(frame(CONTINUATION, 0, 1, &fields(&many)));
+    client.send(frame(CONTINUATION, END_HEADERS, 1, &fields(&many)));
+    let (kind, _, _, payload) = first_of(&mut client, &[HEADERS, RESET, GOAWAY]).unwrap();
+    // 431 has no place in the table: a literal value behind an indexed name.
+    assert!(kind != HEADERS || payload[0] != 0x88, "{payload:?}");
+    assert_eq!(script.got(), "");
+}
+
+/// CVE-2023-44487: requests that are taken back at once. The connection is told to calm down, and the servers are not asked
+/// for long.
+#[test]
+fn rapid_reset_ends_the_connection() {
+    let script = Script::new(|visit| {
+        visit.request();
+        visit.wait_for_end();
+    });
+    let rig = Rig::new("", "", &[script.server()]);
+    let mut client = http2(&rig);
+    let get = fields(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]);
+    let mut sender = client.stream.try_clone().unwrap();
+    let flooding = std::thread::spawn(move || {
+        for i in 0..20_000_u32 {
+            let mut both = frame(HEADERS, END_STREAM | END_HEADERS, 2 * i + 1, &get);
+            both.extend(frame(RESET, 0, 2 * i + 1, &[0, 0, 0, 8]));
+            if std::io::Write::write_all(&mut sender, &both).is_err() {
+                return i;
+            }
+        }
+        20_000
+    });
+    let mut calm = false;
+    while let Some((kind, _, _, payload)) = next_frame(&mut client) {
+        calm |= kind == GOAWAY && payload[7] == ENHANCE_YOUR_CALM;
+    }
+    let sent = flooding.join().unwrap();
+    assert!(calm || sent < 20_000, "never told to calm down");
+    assert!(script.connections() < 5_000, "{}", script.connections());
+    eventually("every connection to the server is closed", || script.closed() == script.connections());
     rig.settles();
 }

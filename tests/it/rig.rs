@@ -210,12 +210,19 @@ impl Client {
         String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
 
-    /// Exactly so many bytes.
-    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+    /// Exactly so many bytes; `None` at the end.
+    pub fn try_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.unread.len() < count {
-            assert!(self.more(), "the end after {:?}", String::from_utf8_lossy(&self.unread));
+            if !self.more() {
+                return None;
+            }
         }
-        self.unread.drain(..count).collect()
+        Some(self.unread.drain(..count).collect())
+    }
+
+    #[track_caller]
+    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        self.try_exactly(count).unwrap()
     }
 
     fn line(&mut self) -> Result<String, String> {
