@@ -71,16 +71,14 @@ impl FromStr for Target {
             None => return Err(format!("`{text}` does not say `http://`: {help}")),
         }
         let authority = uri.authority().ok_or_else(|| format!("`{text}` names no host: {help}"))?;
-        let authority = match authority.port_u16() {
-            Some(_) => authority.as_str().to_owned(),
-            None if authority.port().is_some() || authority.as_str().ends_with(':') => {
-                return Err(format!("`{text}` has no port that can be: {help}"));
-            }
-            None => format!("{authority}:80"),
-        };
-        if authority.contains('@') {
+        if authority.as_str().contains('@') {
             return Err(format!("`{text}` holds a user, which is not sent: {help}"));
         }
+        let authority = match authority.port_u16() {
+            Some(_) => authority.as_str().to_owned(),
+            None if authority.as_str() == authority.host() => format!("{authority}:80"),
+            None => return Err(format!("`{authority}` ends in no port that can be: {help}")),
+        };
         let path = uri.path_and_query().map(|path| path.as_str().to_owned()).filter(|path| path != "/");
         Ok(Target { authority, path })
     }
@@ -431,7 +429,8 @@ mod tests {
             ("https://a/", "`https` is not spoken"),
             ("http://", "not a URL"),
             ("/path", "does not say `http://`"),
-            ("http://a:99999/", "URL"),
+            ("http://a:99999/", "no port"),
+            ("http://a:/", "no port"),
             ("http://me@a/", "a user"),
             ("http://a b/", "not a URL"),
         ] {
