@@ -10,6 +10,7 @@ mod hostile;
 mod reference;
 mod studies;
 mod support;
+mod testbed;
 mod theory;
 mod tidy;
 mod trace;
