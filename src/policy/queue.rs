@@ -28,6 +28,15 @@ struct Place<T> {
     who: Option<T>,
 }
 
+/// Who was called to the front, with the place he may go back to.
+#[derive(Clone, Debug)]
+pub struct Called<T> {
+    ticket: u64,
+    deadline: Nanos,
+    /// Who it is.
+    pub who: T,
+}
+
 /// Those who wait.
 #[derive(Clone, Debug)]
 pub struct Waiting<T> {
@@ -71,15 +80,26 @@ impl<T> Waiting<T> {
 
     /// The first whose time is not up. Those before are kept for [`Waiting::expire`].
     pub fn pop(&mut self, now: Nanos) -> Option<T> {
-        while let Some(Place { deadline, who, .. }) = self.places.pop_front() {
+        self.call(now).map(|called| called.who)
+    }
+
+    /// The same for somebody who may have to go back: what came free may not be for him.
+    pub fn call(&mut self, now: Nanos) -> Option<Called<T>> {
+        while let Some(Place { ticket, deadline, who }) = self.places.pop_front() {
             let Some(who) = who else { continue };
             self.waiting -= 1;
             if deadline > now {
-                return Some(who);
+                return Some(Called { ticket, deadline, who });
             }
             self.late.push(who);
         }
         None
+    }
+
+    /// Goes back to the front, with the time that is left. Of several the last that was called goes first.
+    pub fn go_back(&mut self, Called { ticket, deadline, who }: Called<T>) {
+        self.waiting += 1;
+        self.places.push_front(Place { ticket, deadline, who: Some(who) });
     }
 
     /// Those whose time is up, in order.
@@ -133,6 +153,18 @@ mod tests {
         assert!(queue.push(Nanos(4), 'd').is_ok());
         assert_eq!((queue.pop(Nanos(5)), queue.pop(Nanos(5)), queue.pop(Nanos(5))), (Some('b'), Some('d'), None));
         assert_eq!(super::tests::queue(0).push(Nanos(0), 'x'), Err('x'), "nobody may wait");
+    }
+
+    #[test]
+    fn who_goes_back_keeps_place_and_deadline() {
+        let mut queue = queue(9);
+        let tickets: Vec<_> = ['a', 'b', 'c'].into_iter().map(|who| queue.push(Nanos(0), who).unwrap()).collect();
+        let (a, b) = (queue.call(Nanos(1)).unwrap(), queue.call(Nanos(1)).unwrap());
+        queue.go_back(b);
+        queue.go_back(a);
+        assert_eq!((queue.len(), queue.next_expiry()), (3, Some(Nanos(100))));
+        assert_eq!(queue.cancel(tickets[1]), Some('b'));
+        assert_eq!((queue.pop(Nanos(2)), queue.pop(Nanos(2)), queue.pop(Nanos(2))), (Some('a'), Some('c'), None));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::headers;
+
 /// Why a request's body cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
@@ -62,6 +64,9 @@ struct Source {
     patience: Duration,
     silence: Silence,
     fault: Option<BodyFault>,
+    /// Attempts made of it. Only the last may read on: an attempt that was given up may live for a moment longer, and would
+    /// take pieces and wake-ups away from the one that counts.
+    attempts: u32,
 }
 
 /// What is sent to a server as the body of a request.
@@ -69,6 +74,7 @@ pub struct UpBody {
     source: Option<Rc<RefCell<Source>>>,
     /// Kept pieces already given.
     at: usize,
+    attempt: u32,
     trailers_given: bool,
 }
 
@@ -106,6 +112,7 @@ impl RequestBody {
             patience: bounds.patience,
             silence: Silence::default(),
             fault: None,
+            attempts: 0,
         }))))
     }
 
@@ -116,7 +123,12 @@ impl RequestBody {
 
     /// The body for an attempt, from its beginning.
     pub fn attempt(&self) -> UpBody {
-        UpBody { source: self.0.clone(), at: 0, trailers_given: false }
+        let attempt = self.0.as_ref().map_or(0, |source| {
+            let source = &mut *source.borrow_mut();
+            source.attempts += 1;
+            source.attempts
+        });
+        UpBody { source: self.0.clone(), at: 0, attempt, trailers_given: false }
     }
 
     /// Whether another attempt can be given all of it.
@@ -132,6 +144,11 @@ impl RequestBody {
     /// What went wrong with it, if anything.
     pub fn fault(&self) -> Option<BodyFault> {
         self.0.as_ref().and_then(|source| source.borrow().fault)
+    }
+
+    /// Whether the proxy waits for the client to send more of it. The client's silence has a clock of its own.
+    pub fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|source| source.borrow().silence.0.is_some())
     }
 
     /// Bytes of it that came.
@@ -190,7 +207,8 @@ impl Source {
             }
             Err(frame) => {
                 self.ended = true;
-                if let Ok(trailers) = frame.into_trailers() {
+                if let Ok(mut trailers) = frame.into_trailers() {
+                    headers::strip_trailers(&mut trailers);
                     self.trailers = Some(trailers);
                 }
                 Poll::Ready(None)
@@ -212,7 +230,7 @@ impl Body for UpBody {
         let this = &mut *self;
         let Some(source) = &this.source else { return Poll::Ready(None) };
         let mut source = source.borrow_mut();
-        if source.spilt && this.at == 0 && source.received > 0 {
+        if this.attempt != source.attempts || source.spilt && this.at == 0 && source.received > 0 {
             return Poll::Ready(Some(Err(BodyFault::Gone)));
         }
         let frame = ready!(source.poll(&mut this.at, cx));
@@ -250,11 +268,24 @@ impl Body for UpBody {
 
 /// Is told once how an answer's body ended.
 pub trait OnEnd {
-    /// The end of the body: `Some(true)` complete, `Some(false)` the server broke it off, `None` the client did.
-    fn end(self: Box<Self>, complete: Option<bool>);
+    /// The end of the body.
+    fn end(self: Box<Self>, end: End);
 
     /// So many bytes went on to the client.
     fn passed(&mut self, bytes: usize);
+}
+
+/// How an answer's body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it went on.
+    Complete,
+    /// The server broke it off.
+    Cut,
+    /// The server sent nothing more, or the request has lasted too long.
+    Stalled,
+    /// The client did not take the rest.
+    ClientGone,
 }
 
 /// Why an answer's body broke off.
@@ -299,14 +330,14 @@ impl DownBody {
             until: until.map(|until| Box::pin(tokio::time::sleep_until(until))),
         };
         if body.is_end_stream() {
-            body.end(Some(true));
+            body.end(End::Complete);
         }
         body
     }
 
-    fn end(&mut self, complete: Option<bool>) {
+    fn end(&mut self, end: End) {
         if let Some(on_end) = self.on_end.take() {
-            on_end.end(complete);
+            on_end.end(end);
         }
     }
 }
@@ -317,34 +348,37 @@ impl Body for DownBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = &mut *self;
-        let frame = match &mut this.inner {
+        let mut frame = match &mut this.inner {
             Inner::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
             Inner::Server(inner) => {
                 if this.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
-                    this.end(Some(false));
+                    this.end(End::Stalled);
                     return Poll::Ready(Some(Err(AnswerFault::TooSlow)));
                 }
                 match Pin::new(inner).poll_frame(cx) {
                     Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| AnswerFault::Broken)),
                     Poll::Pending => {
                         ready!(this.silence.poll(this.patience, cx));
-                        this.end(Some(false));
+                        this.end(End::Stalled);
                         return Poll::Ready(Some(Err(AnswerFault::TooSlow)));
                     }
                 }
             }
         };
         this.silence.broken();
-        match &frame {
-            None => this.end(Some(true)),
-            Some(Err(_)) => this.end(Some(false)),
+        match &mut frame {
+            None => this.end(End::Complete),
+            Some(Err(_)) => this.end(End::Cut),
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 if let (Some(on_end), Some(data)) = (&mut this.on_end, frame.data_ref()) {
                     on_end.passed(data.len());
                 }
                 // A body of known length is not asked again after its last piece.
                 if this.is_end_stream() {
-                    this.end(Some(true));
+                    this.end(End::Complete);
                 }
             }
         }
@@ -368,7 +402,7 @@ impl Body for DownBody {
 
 impl Drop for DownBody {
     fn drop(&mut self) {
-        let complete = self.is_end_stream().then_some(true);
-        self.end(complete);
+        let end = if self.is_end_stream() { End::Complete } else { End::ClientGone };
+        self.end(end);
     }
 }

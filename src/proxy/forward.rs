@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::access::Entry;
-use super::body::{BodyBounds, BodyFault, DownBody, OnEnd, RequestBody, UpBody};
+use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBody};
 use super::clock::duration;
 use super::headers::{self, Peer};
 use super::host::{Flight, Host, Who};
@@ -34,10 +34,13 @@ use super::shard::{Plan, Shard};
 use super::tunnel;
 use super::upstream::{ConnectError, Connection, Upstream};
 use super::wire::WireState;
-use crate::config::proxy::KeyTable;
+use crate::config::proxy::{KeyTable, LimitsTable};
 use crate::policy::retry::Failure;
 use crate::select::Outcome;
 use crate::units::Nanos;
+
+/// A request that has come through a proxy of this name so often goes in a circle; shorter chains of them are somebody's design.
+const MOST_TIMES_THROUGH: usize = 5;
 
 /// What is kept of a request until its answer is over, and then counted and logged.
 struct Exchange {
@@ -112,6 +115,15 @@ impl Drop for Exchange {
 }
 
 impl Exchange {
+    /// Ends the client's connection behind the answer: what comes next on it is the rest of a body that nobody wants.
+    /// HTTP/2 ends the stream alone, by itself.
+    fn hang_up(&self) {
+        if !self.wire.is_http2() {
+            self.wire.linger();
+            self.wire.close();
+        }
+    }
+
     fn log(&self, draft: &Draft, now: Instant) {
         let config = self.host.as_ref().map(|host| host.config());
         let since = |from: Instant| Nanos(u64::try_from((now - from).as_nanos()).unwrap_or(u64::MAX));
@@ -153,23 +165,25 @@ struct Ending {
 }
 
 impl OnEnd for Ending {
-    fn end(mut self: Box<Self>, complete: Option<bool>) {
+    fn end(mut self: Box<Self>, end: End) {
         let Some(flight) = self.flight.take() else { return };
-        match complete {
-            Some(true) => {
+        match end {
+            End::Complete => {
                 // A server that answers before it has read the request has a connection with the rest of it inside.
-                if self.exchange.body.is_complete()
-                    && let Some(sender) = self.connection.take()
-                {
-                    flight.server.give_back(sender);
+                if self.exchange.body.is_complete() {
+                    if let Some(sender) = self.connection.take() {
+                        flight.server.give_back(sender);
+                    }
+                } else {
+                    self.exchange.hang_up();
                 }
                 flight.finish(self.outcome);
             }
-            Some(false) => {
-                self.exchange.reason = Reason::Cut;
+            End::Cut | End::Stalled => {
+                self.exchange.reason = if end == End::Cut { Reason::Cut } else { Reason::Stalled };
                 flight.finish(Outcome::Failed);
             }
-            None => {
+            End::ClientGone => {
                 self.exchange.reason = Reason::ClientGone;
                 drop(flight);
             }
@@ -192,6 +206,8 @@ struct Call<'a> {
     body: &'a RequestBody,
     idempotent: bool,
     upgrade: bool,
+    /// Whether the client can be given interim answers. HTTP/1.0 knows none; on HTTP/2 the library cannot.
+    interim: bool,
     wire: &'a Arc<WireState>,
 }
 
@@ -245,7 +261,7 @@ pub async fn serve(
         let reason = if ambiguous { Reason::AmbiguousLength } else { Reason::BadRequest };
         return Ok(own(exchange, reason, true));
     }
-    let authority = match check(&mut parts, plan.config.limits.body_bytes) {
+    let authority = match check(&mut parts, &plan.config.limits) {
         Ok(authority) => authority,
         Err(reason) => return Ok(own(exchange, reason, reason.status() == StatusCode::BAD_REQUEST)),
     };
@@ -267,6 +283,9 @@ pub async fn serve(
     // The library has said `100 Continue` by itself as soon as the body is asked for.
     parts.headers.remove(header::EXPECT);
     let told = &plan.config.headers;
+    if told.via && headers::times_through(&parts.headers) >= MOST_TIMES_THROUGH {
+        return Ok(own(exchange, Reason::Loop, false));
+    }
     let client = if told.x_forwarded {
         headers::forward_claims(&mut parts.headers, &peer, &plan.trust, told.forwarded)
     } else {
@@ -319,6 +338,7 @@ pub async fn serve(
         body: &body,
         idempotent: method.is_idempotent(),
         upgrade,
+        interim: version == Version::HTTP_11,
         wire: &exchange.wire.clone(),
     };
     host.arrived();
@@ -336,6 +356,11 @@ pub async fn serve(
         }
     };
     drop(call);
+    if exchange.wire.has_interim() {
+        // What is interim and came together with the answer: the connection's task writes it when this lets it.
+        tokio::task::yield_now().await;
+    }
+    exchange.wire.begin_answer();
 
     let slot = flight.slot();
     exchange.server = Some(Rc::clone(&flight.server));
@@ -372,6 +397,10 @@ pub async fn serve(
         flight.finish(Outcome::Failed);
         return Ok(own(exchange, Reason::BadAnswer, false));
     }
+    if !is_plain(&mut answer.headers) {
+        flight.finish(Outcome::Failed);
+        return Ok(own(exchange, Reason::BadAnswer, false));
+    }
     if let Some(load) = orca::take(&mut answer.headers) {
         flight.host().reported(flight.backend(), &load);
     }
@@ -401,6 +430,32 @@ pub async fn serve(
     Ok(response)
 }
 
+/// Whether the end of an answer can be told in one way only, which is then the only one in its head: a length, said once, or
+/// chunks. Of an answer that has both the client would be told the length and sent the chunks' content (RFC 9112, 6.3).
+fn is_plain(headers: &mut HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        return codings.next().is_none()
+            && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+            && !headers.contains_key(header::CONTENT_LENGTH);
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return true };
+    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if lengths.next().is_none() && digits(first) {
+        return true;
+    }
+    // Equal ones, in lines or in a list, are one (RFC 9110, 8.6); the library has refused others.
+    let one = first.as_bytes().split(|&b| b == b',').next().map(<[u8]>::trim_ascii).unwrap_or_default();
+    match HeaderValue::from_bytes(one) {
+        Ok(one) if digits(&one) => {
+            headers.insert(header::CONTENT_LENGTH, one);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Puts into an answer's head what is the proxy's.
 fn finish_head(
     response: &mut Response<DownBody>,
@@ -428,11 +483,13 @@ fn finish_head(
 fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody> {
     exchange.reason = reason;
     exchange.status = reason.status();
-    let close = close || exchange.wire.is_closing() || exchange.shard.is_draining();
+    let unread = !exchange.body.is_complete();
+    let close = close || unread || exchange.wire.is_closing() || exchange.shard.is_draining();
+    exchange.wire.begin_answer();
     let (mut parts, text) = reason.answer().into_parts();
-    if close {
+    if close && !exchange.wire.is_http2() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        exchange.wire.close();
+        exchange.hang_up();
     }
     exchange.sent = text.len() as u64;
     let ending = Ending { exchange, flight: None, connection: None, outcome: Outcome::Ok };
@@ -440,12 +497,31 @@ fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody
 }
 
 /// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
-fn check(parts: &mut http::request::Parts, most: Option<u64>) -> Result<String, Reason> {
+fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<String, Reason> {
     if parts.method == Method::CONNECT {
         return Err(Reason::MethodRefused);
     }
+    if parts.headers.len() > limits.headers as usize {
+        return Err(Reason::HeaderTooLarge);
+    }
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        // The library is content if the last one is `chunked`; what is below it would reach the server unnamed.
+        return Err(Reason::AmbiguousLength);
+    }
+    let http2 = parts.version == Version::HTTP_2;
+    let path = parts.uri.path();
+    let whole = path == "*" && parts.method == Method::OPTIONS;
+    if !path.starts_with('/') && !whole && !(path.is_empty() && parts.uri.scheme().is_some()) {
+        return Err(Reason::BadRequest);
+    }
+    if climbs(path) {
+        return Err(Reason::BadRequest);
+    }
     let length = parts.headers.get(header::CONTENT_LENGTH);
-    if let (Some(length), Some(most)) = (length, most)
+    if let (Some(length), Some(most)) = (length, limits.body_bytes)
         && length.to_str().ok().and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > most)
     {
         return Err(Reason::BodyTooLarge);
@@ -457,35 +533,49 @@ fn check(parts: &mut http::request::Parts, most: Option<u64>) -> Result<String, 
     }
     // A client that names the authority in the target means that one (RFC 9112, 3.2.2).
     let authority = match (parts.uri.authority(), named) {
+        (Some(authority), Some(named)) if http2 && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+            return Err(Reason::MissingHost);
+        }
         (Some(authority), _) => authority.clone(),
         (None, Some(host)) => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
         // HTTP/1.0 need not say.
         (None, None) if parts.version == Version::HTTP_10 => return Ok(String::new()),
         (None, None) => return Err(Reason::MissingHost),
     };
-    if authority.as_str().contains('@') {
-        return Err(Reason::BadRequest);
+    if !is_sound(&authority) {
+        return Err(Reason::MissingHost);
     }
     if named.is_none_or(|named| named.as_bytes() != authority.as_str().as_bytes()) {
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::MissingHost)?;
         parts.headers.insert(header::HOST, value);
     }
-    if climbs(parts.uri.path()) {
-        return Err(Reason::BadRequest);
-    }
     Ok(authority.as_str().to_owned())
 }
 
+/// Whether it is a host and perhaps a port: a name, an address, no user. What else a URI may have there has no use but to
+/// be read in another way by the next one.
+fn is_sound(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (text, "0"),
+    };
+    let of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let named = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(of_name),
+    };
+    named && (port.is_empty() || port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// Whether a path has segments `.` or `..`, encoded or not: the server might resolve them and serve another path than the
-/// one that was routed.
+/// one that was routed. Slashes count in every spelling that some server takes for one.
 fn climbs(path: &str) -> bool {
     if !path.contains('.') && !path.contains("%2") {
         return false;
     }
-    path.split('/').any(|segment| {
-        let plain = segment.split(';').next().unwrap_or(segment).to_ascii_lowercase().replace("%2e", ".");
-        plain == "." || plain == ".."
-    })
+    let plain = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 /// HTTP/2 may send a cookie in pieces; HTTP/1.1 has one line (RFC 9113, 8.2.3).
@@ -529,7 +619,7 @@ async fn run(
             Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
                 hedged(call, host, who, &mut tried, flight, duration(delay), exchange).await
             }
-            _ => call.attempt(flight, may_follow).await,
+            _ => call.attempt(flight).await,
         };
         let (failure, reason, sent, slot) = match attempt {
             Attempt::Answered { response, flight, connection } => {
@@ -604,7 +694,7 @@ async fn hedged(
     exchange: &mut Exchange,
 ) -> Attempt {
     let slot = flight.slot();
-    let mut first = pin!(call.attempt(flight, true));
+    let mut first = pin!(call.attempt(flight));
     if let Ok(attempt) = timeout(delay, first.as_mut()).await {
         return attempt;
     }
@@ -612,13 +702,11 @@ async fn hedged(
         return first.await;
     }
     tried.push(slot);
-    let second = match host.place(who, tried, None).await {
-        Ok(flight) => flight,
-        Err(_) => return first.await,
-    };
+    // Without waiting for room: meanwhile the first might answer, and nobody would look.
+    let Some(second) = host.place_now(who, tried) else { return first.await };
     exchange.attempts += 1;
     second.server.metrics.hedged();
-    let mut second = pin!(call.attempt(second, true));
+    let mut second = pin!(call.attempt(second));
     let mut lost: Option<Attempt> = None;
     let (mut first_over, mut second_over) = (false, false);
     std::future::poll_fn(move |cx| {
@@ -644,10 +732,10 @@ async fn hedged(
 
 impl Call<'_> {
     /// Sends the request to where it was placed and waits for the head of the answer.
-    async fn attempt(&self, flight: Flight, keep: bool) -> Attempt {
+    async fn attempt(&self, flight: Flight) -> Attempt {
         let server = Rc::clone(&flight.server);
         let slot = flight.slot();
-        let mut open = if self.upgrade { None } else { server.reuse().await };
+        let mut open = if self.upgrade { None } else { server.reuse() };
         loop {
             let mut connection = match open.take() {
                 Some(connection) => connection,
@@ -665,14 +753,18 @@ impl Call<'_> {
                 },
             };
             let again = connection.is_reused() && self.body.can_be_sent_again();
-            let request = self.request(&connection, keep || again);
+            let request = self.request(&connection, &server);
             let sent = {
                 let mut send = pin!(connection.send(request));
                 let patience = self.patience(flight.host());
+                let mut received = self.body.received();
                 loop {
                     match timeout(patience, send.as_mut()).await {
-                        // The clock of the first byte begins when the request is out; its body has a clock of its own.
-                        Err(_) if !self.body.is_complete() => continue,
+                        // The clock of the first byte begins when the request is out; until then the client must send, on a
+                        // clock of its own, or the server must take what the client sends.
+                        Err(_) if self.body.is_awaited() || self.body.received() != received => {
+                            received = self.body.received();
+                        }
                         Err(_) => break None,
                         Ok(sent) => break Some(sent),
                     }
@@ -719,14 +811,28 @@ impl Call<'_> {
         duration(per_try.map_or(first_byte, |per_try| per_try.min(first_byte)))
     }
 
-    /// The request for one attempt. `keep` where another may follow.
-    fn request(&self, connection: &Connection, _keep: bool) -> Request<UpBody> {
+    /// The request for one attempt.
+    fn request(&self, connection: &Connection, server: &Upstream) -> Request<UpBody> {
         let mut request = Request::new(self.body.attempt());
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
         match connection {
-            Connection::Http1 { .. } => *request.uri_mut() = self.target.clone(),
-            Connection::Http2(_) => {
+            Connection::Http1 { .. } => {
+                *request.uri_mut() = self.target.clone();
+                let headers = request.headers_mut();
+                if !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH) {
+                    // Else the library takes it that a GET has no body, whatever the client has sent.
+                    headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
+                if !headers.contains_key(header::HOST)
+                    && let Some(address) = server.address()
+                    && let Ok(value) = HeaderValue::try_from(address.to_string())
+                {
+                    // A client of HTTP/1.0 has named none, but HTTP/1.1 has to.
+                    headers.insert(header::HOST, value);
+                }
+            }
+            Connection::Http2 { .. } => {
                 *request.version_mut() = Version::HTTP_2;
                 let mut parts = self.target.clone().into_parts();
                 parts.scheme = Some(Scheme::HTTP);
@@ -735,19 +841,25 @@ impl Call<'_> {
                 request.headers_mut().remove(header::HOST);
             }
         }
-        if !self.wire.is_closing() {
+        if self.interim {
             let wire = Arc::clone(self.wire);
-            let _ = &wire;
+            let answer = wire.answer();
             hyper::ext::on_informational(&mut request, move |interim| {
+                // `100 Continue` is about the body's way to us, which we have answered for.
+                if interim.status() == StatusCode::CONTINUE {
+                    return;
+                }
                 let mut head = format!("HTTP/1.1 {}\r\n", interim.status()).into_bytes();
-                for (name, value) in interim.headers() {
+                let mut fields = interim.headers().clone();
+                headers::strip_hop_by_hop(&mut fields, false);
+                for (name, value) in &fields {
                     head.extend_from_slice(name.as_str().as_bytes());
                     head.extend_from_slice(b": ");
                     head.extend_from_slice(value.as_bytes());
                     head.extend_from_slice(b"\r\n");
                 }
                 head.extend_from_slice(b"\r\n");
-                wire.interim(&head);
+                wire.interim(answer, &head);
             });
         }
         request

@@ -19,7 +19,7 @@ use super::record::Recorder;
 use super::upstream::{Manner, Upstream};
 use crate::config::proxy::{PoolConfig, ServerConfig};
 use crate::fleet::BackendId;
-use crate::policy::queue::Waiting;
+use crate::policy::queue::{Ticket, Waiting};
 use crate::policy::retry::Budget;
 use crate::policy::tape::{Call, STREAM};
 use crate::policy::watch::{Event, Standing, Watch};
@@ -69,6 +69,26 @@ struct Waiter {
     key: Vec<u8>,
     tried: Vec<u32>,
     tell: oneshot::Sender<Flight>,
+}
+
+/// A place in the queue, given up when the client goes away: others may want it.
+struct InQueue<'a> {
+    host: &'a Host,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let gone = {
+            let state = &mut *self.host.state.borrow_mut();
+            let Some(waiting) = &mut state.waiting else { return };
+            let gone = waiting.cancel(ticket);
+            self.host.metrics.queued(waiting.len());
+            gone
+        };
+        drop(gone);
+    }
 }
 
 /// A request that is at a server. Dropped without a word it counts as cancelled.
@@ -214,7 +234,7 @@ impl Host {
         {
             return Ok(flight);
         }
-        let ticket = {
+        let (mut place, told) = {
             let state = &mut *self.state.borrow_mut();
             let full = state.watch.fleet.eligible().iter().any(|slot| !tried.contains(slot));
             if !full {
@@ -229,14 +249,20 @@ impl Host {
                 tried: tried.to_vec(),
                 tell,
             };
-            if waiting.push(now, waiter).is_err() {
-                return Err(Reason::QueueFull);
-            }
+            let Ok(ticket) = waiting.push(now, waiter) else { return Err(Reason::QueueFull) };
             self.metrics.queued(waiting.len());
-            told
+            (InQueue { host: self, ticket: Some(ticket) }, told)
         };
         // The host drops the sender when the time is up.
-        ticket.await.map_err(|_| Reason::QueueTimeout)
+        let told = told.await;
+        place.ticket = None;
+        told.map_err(|_| Reason::QueueTimeout)
+    }
+
+    /// The same without waiting: a second copy of a request that already is somewhere.
+    pub fn place_now(self: &Rc<Self>, who: &Who<'_>, tried: &[u32]) -> Option<Flight> {
+        let waits = self.state.borrow().waiting.as_ref().is_some_and(|waiting| !waiting.is_empty());
+        if waits { None } else { self.try_place(who, tried, None, self.clock.now()) }
     }
 
     fn try_place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>, now: Nanos) -> Option<Flight> {
@@ -249,9 +275,9 @@ impl Host {
                 Some(backend) => backend,
                 None => state.choose(&request, now)?.backend,
             };
+            let server = state.servers.get(backend.slot as usize)?.clone()?;
             state.watch.started(backend);
             state.record(|_| Call::Started { slot: backend.slot });
-            let server = state.servers.get(backend.slot as usize)?.clone()?;
             (backend, server)
         };
         self.commands(now);
@@ -289,33 +315,37 @@ impl Host {
         self.serve_waiting(now);
     }
 
-    /// Room came free, or a server came back: those who wait get it, in order.
+    /// Room came free, or a server came back: those who wait get it, in order. Who cannot use it, for he has been there
+    /// already, keeps his place and is passed over.
     fn serve_waiting(self: &Rc<Self>, now: Nanos) {
+        let mut passed_over = Vec::new();
         loop {
-            let waiter = {
+            let called = {
                 let state = &mut *self.state.borrow_mut();
-                let Some(waiting) = state.waiting.as_mut().filter(|waiting| !waiting.is_empty()) else { return };
-                let waiter = waiting.pop(now);
-                self.metrics.queued(waiting.len());
-                waiter
+                state.waiting.as_mut().and_then(|waiting| waiting.call(now))
             };
-            let Some(waiter) = waiter else { return };
+            let Some(called) = called else { break };
+            let waiter = &called.who;
             if waiter.tell.is_closed() {
                 continue;
             }
             let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
             match self.try_place(&who, &waiter.tried, None, now) {
                 // Who went away a moment ago drops the flight, and its end comes back here.
-                Some(flight) => drop(waiter.tell.send(flight)),
+                Some(flight) => drop(called.who.tell.send(flight)),
                 None => {
-                    if let Some(waiting) = &mut self.state.borrow_mut().waiting {
-                        // It waits for another server than those that have room; behind those that came after it, with the same
-                        // patience again.
-                        let _ = waiting.push(now, waiter);
+                    let nowhere = called.who.tried.is_empty();
+                    passed_over.push(called);
+                    if nowhere {
+                        break;
                     }
-                    return;
                 }
             }
+        }
+        let state = &mut *self.state.borrow_mut();
+        if let Some(waiting) = &mut state.waiting {
+            passed_over.into_iter().rev().for_each(|called| waiting.go_back(called));
+            self.metrics.queued(waiting.len());
         }
     }
 

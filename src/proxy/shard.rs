@@ -268,7 +268,11 @@ impl Shard {
         let plan = self.plan();
         let (timeouts, limits) = (plan.config.timeouts, plan.config.limits);
         drop(plan);
-        let patience = Patience { header: duration(timeouts.header), keep_alive: duration(timeouts.keep_alive) };
+        let patience = Patience {
+            header: duration(timeouts.header),
+            keep_alive: duration(timeouts.keep_alive),
+            stall: duration(timeouts.idle),
+        };
         let state = WireState::new(Instant::now());
         let wire = Wire::new(stream, Arc::clone(&state), patience);
         let id = self.next_wire.get();
@@ -314,6 +318,9 @@ impl Shard {
         })
         .await;
         self.wires.borrow_mut().remove(&id);
+        if let Some(reason) = state.refused() {
+            self.birth.metrics.own_answer(reason);
+        }
         if let Err(error) = ended {
             tracing::debug!(error = &*error, client = %peer.address(), "connection");
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -56,6 +56,9 @@ pub struct Manner {
     pub header_bytes: usize,
 }
 
+/// How often an HTTP/2 connection with requests in it is asked whether the other side lives, and how long it may take to say.
+const PING: Duration = Duration::from_secs(10);
+
 struct Idle {
     sender: http1::SendRequest<UpBody>,
     since: Instant,
@@ -88,7 +91,12 @@ pub enum Connection {
         reused: bool,
     },
     /// Shared.
-    Http2(http2::SendRequest<UpBody>),
+    Http2 {
+        /// Sends.
+        sender: http2::SendRequest<UpBody>,
+        /// It was there before this request.
+        reused: bool,
+    },
 }
 
 /// Why no answer's head came.
@@ -156,18 +164,16 @@ impl Upstream {
     }
 
     /// A connection that is open already.
-    pub async fn reuse(&self) -> Option<Connection> {
+    pub fn reuse(&self) -> Option<Connection> {
         if let Some(shared) = &*self.shared.borrow()
             && !shared.is_closed()
         {
-            return Some(Connection::Http2(shared.clone()));
+            return Some(Connection::Http2 { sender: shared.clone(), reused: true });
         }
         loop {
-            let Idle { mut sender, since } = self.idle.borrow_mut().pop()?;
-            if sender.is_closed() || since.elapsed() > self.manner.keep_alive {
-                continue;
-            }
-            if sender.is_ready() || poll_fn(|cx| sender.poll_ready(cx)).await.is_ok() {
+            let Idle { sender, since } = self.idle.borrow_mut().pop()?;
+            // One that is not ready still has a request to write that its server does not read: nobody should wait for it.
+            if sender.is_ready() && since.elapsed() <= self.manner.keep_alive {
                 self.metrics.reused();
                 return Some(Connection::Http1 { sender, reused: true });
             }
@@ -214,6 +220,10 @@ impl Upstream {
         let io = TokioIo::new(Counted::new(stream, Arc::clone(&self.open), Arc::clone(&self.metrics)));
         if self.manner.protocol == Protocol::H2c && !upgrade {
             let (sender, connection) = http2::Builder::new(LocalExecutor)
+                // A server that has vanished would keep its connection, and fail every request, until the kernel gives up.
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING)
+                .keep_alive_timeout(PING)
                 .max_header_list_size(u32::try_from(self.manner.header_bytes).unwrap_or(u32::MAX))
                 .handshake(io)
                 .await?;
@@ -221,7 +231,7 @@ impl Upstream {
                 let _ = connection.await;
             });
             *self.shared.borrow_mut() = Some(sender.clone());
-            return Ok(Connection::Http2(sender));
+            return Ok(Connection::Http2 { sender, reused: false });
         }
         let (sender, connection) =
             http1::Builder::new().max_header_size(self.manner.header_bytes).handshake(io).await?;
@@ -257,7 +267,7 @@ impl Connection {
                     Err(SendError { error: failed.into_error(), unsent })
                 }
             },
-            Connection::Http2(sender) => {
+            Connection::Http2 { sender, .. } => {
                 if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
                     return Err(SendError { error, unsent: true });
                 }
@@ -276,7 +286,7 @@ impl Connection {
 
     /// It served requests before.
     pub fn is_reused(&self) -> bool {
-        matches!(self, Connection::Http1 { reused: true, .. } | Connection::Http2(_))
+        matches!(self, Connection::Http1 { reused: true, .. } | Connection::Http2 { reused: true, .. })
     }
 }
 

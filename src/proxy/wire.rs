@@ -1,10 +1,17 @@
-//! A client's connection below HTTP: time-outs while nothing or half a head is there, a strict look at heads that the HTTP
-//! library is lenient about, bytes counted, and interim answers (1xx) put on the wire.
+//! A client's connection below HTTP: time-outs while nothing or half a head is there or the client does not read, a strict
+//! look at heads that the HTTP library is lenient about, bytes counted, and interim answers (1xx) put on the wire.
 //!
 //! The library (hyper) parses; this only watches the bytes go by. What it refuses although RFC 9112 would let a server
 //! guess: a head with both Content-Length and Transfer-Encoding (section 6.1: the connection must be closed, since this is
 //! how requests are smuggled), Content-Length more than once (6.3), a line that ends without CR (2.2), a folded line (5.2),
 //! white space before a colon (5.1). The library reads on, and the request is answered with 400 and the connection closed.
+//! A head that comes behind a body in the same piece is not looked at; the library then reads it as the RFC wants: it
+//! believes Transfer-Encoding, drops the rest, and closes.
+//!
+//! The library's own refusals of heads say not why; they are given the proxy's reason header on their way out.
+//!
+//! A connection that ends with a request half read is not closed before the client has seen the answer: the kernel would
+//! send a reset, which may overtake it (RFC 9112, 9.6).
 
 use std::future::Future;
 use std::io;
@@ -15,7 +22,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::reason::Reason;
 
 /// What a connection's wire, its task and its requests share. All of them run on one thread; the atomics are here because
 /// a connection that leaves HTTP (Upgrade) must be `Send` for the library, and cost nothing more than cells.
@@ -34,6 +43,12 @@ pub struct WireState {
     /// Interim answers that wait to be written, and whether there are any.
     interim: Mutex<Vec<u8>>,
     has_interim: AtomicBool,
+    /// The final answers so far: what is interim to one of them is nothing any more.
+    answers: AtomicU32,
+    /// The rest of a request is on its way and shall be read before the socket is closed.
+    lingers: AtomicBool,
+    /// Why the last head was refused without a request: one more than the reason's number.
+    refused: AtomicU8,
     /// The task that drives the connection.
     waker: Mutex<Option<Waker>>,
     /// It shall end in good order.
@@ -51,6 +66,8 @@ pub struct Patience {
     pub header: Duration,
     /// Without a request.
     pub keep_alive: Duration,
+    /// While it does not read what is sent to it.
+    pub stall: Duration,
 }
 
 /// What can be wrong with a head that the library lets pass.
@@ -76,6 +93,9 @@ impl WireState {
             fault: AtomicU8::new(0),
             interim: Mutex::new(Vec::new()),
             has_interim: AtomicBool::new(false),
+            answers: AtomicU32::new(0),
+            lingers: AtomicBool::new(false),
+            refused: AtomicU8::new(0),
             waker: Mutex::new(None),
             closing: AtomicBool::new(false),
             cut: AtomicBool::new(false),
@@ -121,17 +141,62 @@ impl WireState {
         (self.received.load(Relaxed), self.sent.load(Relaxed))
     }
 
-    /// Has an interim answer written before the final one. Nothing on HTTP/2, whose library cannot.
-    pub fn interim(&self, head: &[u8]) {
+    /// Whether it speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
+    }
+
+    /// The number of the answer that is being made.
+    pub fn answer(&self) -> u32 {
+        self.answers.load(Relaxed)
+    }
+
+    /// Has an interim answer written before the final one of this number, if that has not begun. Nothing on HTTP/2, whose
+    /// library cannot.
+    pub fn interim(&self, answer: u32, head: &[u8]) {
         /// A server that floods its client with these is not indulged.
         const MOST: usize = 16 * 1024;
+        if self.is_http2() || answer != self.answer() {
+            return;
+        }
         let mut waiting = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.http2.load(Relaxed) && waiting.len() + head.len() <= MOST {
+        if waiting.len() + head.len() <= MOST {
             waiting.extend_from_slice(head);
             self.has_interim.store(true, Relaxed);
             drop(waiting);
             self.wake();
         }
+    }
+
+    /// Whether an interim answer waits to be written.
+    pub fn has_interim(&self) -> bool {
+        self.has_interim.load(Relaxed)
+    }
+
+    /// The final answer begins: what was to come before it and was not written is forgotten, and nothing more is taken.
+    pub fn begin_answer(&self) {
+        if self.is_http2() {
+            return;
+        }
+        self.answers.store(self.answer().wrapping_add(1), Relaxed);
+        if self.has_interim.swap(false, Relaxed) {
+            self.interim.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// When the connection ends, what the client still sends is read for a moment.
+    pub fn linger(&self) {
+        self.lingers.store(true, Relaxed);
+    }
+
+    /// Why a head was refused without becoming a request, if one was.
+    pub fn refused(&self) -> Option<Reason> {
+        let number = self.refused.load(Relaxed);
+        Reason::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    fn refuse(&self, reason: Reason) {
+        self.refused.store(u8::try_from(reason as usize + 1).unwrap_or(0), Relaxed);
     }
 
     /// Ends the connection in good order: no further requests, the present ones are answered.
@@ -176,12 +241,33 @@ pub struct Wire<T> {
     scan: Scan,
     /// Made when first needed, moved on only when it fires.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes of our own that go before anything else.
+    out: Vec<u8>,
+    /// The library has nothing written that is not out: between answers, or before one begins.
+    clean: bool,
+    /// Runs while the client does not read.
+    stall: Option<Pin<Box<Sleep>>>,
+    /// Runs after our side was shut.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
+
+/// After our side was shut, how long to read what the client still sends.
+const LINGER: Duration = Duration::from_secs(1);
 
 impl<T> Wire<T> {
     /// Watches `inner`.
     pub fn new(inner: T, state: Arc<WireState>, patience: Patience) -> Wire<T> {
-        Wire { inner, state, patience, scan: Scan::default(), timer: None }
+        Wire {
+            inner,
+            state,
+            patience,
+            scan: Scan::default(),
+            timer: None,
+            out: Vec::new(),
+            clean: true,
+            stall: None,
+            lingering: None,
+        }
     }
 
     /// How long the present silence may last, and what it is called when it has lasted too long.
@@ -213,34 +299,81 @@ impl<T> Wire<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.state.has_interim.load(Relaxed) {
-            return Poll::Ready(Ok(()));
+    /// What was written, or whether the client has not read for too long.
+    fn patient<V>(&mut self, written: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
+        if written.is_pending() {
+            let most = self.patience.stall;
+            ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        let mut waiting = self.state.interim.lock().unwrap_or_else(PoisonError::into_inner);
-        while !waiting.is_empty() {
-            let n = ready!(Pin::new(&mut self.inner).poll_write(cx, &waiting))?;
-            waiting.drain(..n);
+        if self.stall.is_some() {
+            self.stall = None;
         }
-        self.state.has_interim.store(false, Relaxed);
-        Pin::new(&mut self.inner).poll_flush(cx)
+        written
+    }
+
+    /// Writes what is our own.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let written = Pin::new(&mut self.inner).poll_write(cx, &self.out);
+            let n = ready!(self.patient(written, cx))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.drain(..n);
+            self.state.sent.fetch_add(n as u64, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the library refuses a head: it does so by itself, without a request, and in bytes of which this knows the
+    /// look. Then the same with the reason goes out.
+    fn explain(&mut self, bytes: &[u8]) -> bool {
+        if !self.state.in_head.load(Relaxed) || !self.state.is_idle() || self.state.is_http2() {
+            return false;
+        }
+        let Some(reason) = refusal(bytes) else { return false };
+        self.out.extend_from_slice(&bytes[..bytes.len() - 2]);
+        self.out.extend_from_slice(format!("x-evenkeel-reason: {}\r\n\r\n", reason.word()).as_bytes());
+        self.state.refuse(reason);
+        self.state.linger();
+        true
+    }
+}
+
+/// The reason for an answer of the library's own: a status line, `connection: close`, `content-length: 0`, a date, no more.
+fn refusal(bytes: &[u8]) -> Option<Reason> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_prefix("HTTP/1.1 4")?.strip_suffix("\r\n\r\n")?;
+    let mut lines = text.split("\r\n");
+    let status = lines.next()?;
+    let (mut closes, mut empty) = (false, false);
+    for line in lines {
+        match line {
+            "connection: close" => closes = true,
+            "content-length: 0" => empty = true,
+            date if date.starts_with("date: ") => {}
+            _ => return None,
+        }
+    }
+    match status.get(..2)? {
+        _ if !closes || !empty => None,
+        "00" => Some(Reason::BadRequest),
+        "14" => Some(Reason::UriTooLong),
+        "31" => Some(Reason::HeaderTooLarge),
+        _ => None,
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Nothing else may be written before it; whether it went out at once does not matter to the reader.
-        if let Poll::Ready(Err(error)) = this.poll_interim(cx) {
-            return Poll::Ready(Err(error));
-        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let fresh = &buf.filled()[before..];
                 let state = &this.state;
                 state.received.fetch_add(fresh.len() as u64, Relaxed);
-                if !fresh.is_empty() && !state.http2.load(Relaxed) && state.is_idle() {
+                if !fresh.is_empty() && !state.is_http2() && state.is_idle() {
                     if !state.in_head.load(Relaxed) {
                         state.in_head.store(true, Relaxed);
                         state.silent_since(Instant::now());
@@ -263,11 +396,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 ready!(this.poll_deadline(cx));
-                if this.state.in_head.load(Relaxed) && !this.state.http2.load(Relaxed) {
-                    // The library would close without a word.
-                    const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\nx-evenkeel-reason: header_timeout\r\n\r\n";
-                    let _ = Pin::new(&mut this.inner).poll_write(cx, TOO_SLOW);
-                    let _ = Pin::new(&mut this.inner).poll_flush(cx);
+                if this.state.in_head.load(Relaxed) && !this.state.is_http2() {
+                    this.state.refuse(Reason::HeaderTimeout);
+                    if this.clean && this.out.is_empty() {
+                        // The library would close without a word.
+                        const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
+                            content-length: 0\r\nx-evenkeel-reason: header_timeout\r\n\r\n";
+                        let _ = Pin::new(&mut this.inner).poll_write(cx, TOO_SLOW);
+                        let _ = Pin::new(&mut this.inner).poll_flush(cx);
+                    }
                 }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
@@ -278,8 +415,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        ready!(this.poll_interim(cx))?;
-        let n = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
+        ready!(this.poll_out(cx))?;
+        if this.explain(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        this.clean = false;
+        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
+        let n = ready!(this.patient(written, cx))?;
         this.state.sent.fetch_add(n as u64, Relaxed);
         Poll::Ready(Ok(n))
     }
@@ -290,8 +432,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        ready!(this.poll_interim(cx))?;
-        let n = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, bufs))?;
+        ready!(this.poll_out(cx))?;
+        if let [only] = bufs
+            && this.explain(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
+        this.clean = false;
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        let n = ready!(this.patient(written, cx))?;
         this.state.sent.fetch_add(n as u64, Relaxed);
         Poll::Ready(Ok(n))
     }
@@ -300,13 +449,47 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         self.inner.is_write_vectored()
     }
 
+    /// The library asks for this only when it has written all it had. That is the one moment at which an interim answer
+    /// cannot land in the middle of another.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_interim(cx))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let this = &mut *self;
+        this.clean = true;
+        if this.state.has_interim.load(Relaxed) {
+            this.out.append(&mut this.state.interim.lock().unwrap_or_else(PoisonError::into_inner));
+            this.state.has_interim.store(false, Relaxed);
+        }
+        ready!(this.poll_out(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        ready!(this.poll_out(cx))?;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            if !this.state.lingers.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut rubbish = [0; 4096];
+        // Some at a time: others want their turn.
+        for _ in 0..16 {
+            let mut buf = ReadBuf::new(&mut rubbish);
+            match Pin::new(&mut this.inner).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    ready!(lingering.as_mut().poll(cx));
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        if lingering.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -364,7 +547,8 @@ impl Scan {
             }
             bytes = rest;
             if byte == b'\n' {
-                if !self.cr {
+                // The first byte of all may be the other half of an end of line that came with what was before.
+                if !self.cr && (self.len > 0 || self.lines > 0) {
                     found = Scanned::Fault("bare_lf");
                 }
                 match self.line() {
@@ -473,6 +657,21 @@ mod tests {
             let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
             assert_eq!(scan(&text), Scanned::Fault(fault), "{head:?}");
         }
+    }
+
+    #[test]
+    fn the_librarys_refusals_are_known_by_their_look() {
+        let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
+        let answer = |status: &str, more: &str| {
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n{more}{date}\r\n\r\n")
+        };
+        let of = |text: String| refusal(text.as_bytes());
+        assert_eq!(of(answer("400 Bad Request", "")), Some(Reason::BadRequest));
+        assert_eq!(of(answer("414 URI Too Long", "")), Some(Reason::UriTooLong));
+        assert_eq!(of(answer("431 Request Header Fields Too Large", "")), Some(Reason::HeaderTooLarge));
+        assert_eq!(of(answer("404 Not Found", "")), None);
+        assert_eq!(of(answer("400 Bad Request", "via: 1.1 evenkeel\r\n")), None, "a server's");
+        assert_eq!(of(answer("400 Bad Request", "") + "x"), None);
     }
 
     #[test]
