@@ -82,6 +82,29 @@ impl<T> Waiting<T> {
         None
     }
 
+    /// The first who `fits` and whose time is not up; the others keep their places.
+    pub fn pop_fitting(&mut self, now: Nanos, mut fits: impl FnMut(&T) -> bool) -> Option<T> {
+        let fitting = |place: &Place<T>| place.deadline > now && place.who.as_ref().is_some_and(&mut fits);
+        let at = self.places.iter().position(fitting)?;
+        let who = self.places[at].who.take()?;
+        self.waiting -= 1;
+        self.clear_front();
+        Some(who)
+    }
+
+    /// Works by other rules from now on. Nobody who waits is sent away at once, but nobody waits longer than they allow.
+    pub fn set_rules(&mut self, now: Nanos, rules: Rules) {
+        self.rules = rules;
+        let latest = now.saturating_add(rules.timeout);
+        self.places.iter_mut().for_each(|place| place.deadline = place.deadline.min(latest));
+    }
+
+    fn clear_front(&mut self) {
+        while self.places.front().is_some_and(|place| place.who.is_none()) {
+            self.places.pop_front();
+        }
+    }
+
     /// Those whose time is up, in order.
     pub fn expire(&mut self, now: Nanos) -> Vec<T> {
         while let Some(place) = self.places.front() {
@@ -109,9 +132,7 @@ impl<T> Waiting<T> {
         let at = self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()?;
         let who = self.places[at].who.take()?;
         self.waiting -= 1;
-        while self.places.front().is_some_and(|place| place.who.is_none()) {
-            self.places.pop_front();
-        }
+        self.clear_front();
         Some(who)
     }
 }
@@ -148,6 +169,30 @@ mod tests {
         assert_eq!((queue.len(), queue.next_expiry()), (0, Some(Nanos::ZERO)), "b waits to be told");
         assert_eq!(queue.expire(Nanos(160)), ['b']);
         assert_eq!(queue.next_expiry(), None);
+    }
+
+    #[test]
+    fn who_does_not_fit_lets_others_pass_and_keeps_his_place() {
+        let mut queue = queue(3);
+        for (at, who) in [(0, 'a'), (1, 'b'), (2, 'c')] {
+            queue.push(Nanos(at), who).unwrap();
+        }
+        assert_eq!(queue.pop_fitting(Nanos(3), |&who| who != 'a'), Some('b'));
+        assert_eq!(queue.pop_fitting(Nanos(3), |_| false), None);
+        assert_eq!((queue.len(), queue.pop_fitting(Nanos(100), |_| true)), (2, Some('c')), "a is too late");
+        assert_eq!(queue.expire(Nanos(100)), ['a']);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn shorter_patience_holds_for_those_who_wait() {
+        let mut queue = queue(3);
+        queue.push(Nanos(0), 'a').unwrap();
+        queue.push(Nanos(60), 'b').unwrap();
+        queue.set_rules(Nanos(70), Rules { limit: 0, timeout: Nanos(50) });
+        assert_eq!(queue.push(Nanos(71), 'c'), Err('c'));
+        assert_eq!(queue.expire(Nanos(100)), ['a']);
+        assert_eq!(queue.expire(Nanos(120)), ['b'], "not at 160");
     }
 
     #[test]

@@ -17,7 +17,6 @@ use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use jiff::Timestamp;
@@ -32,7 +31,7 @@ use super::orca;
 use super::reason::Reason;
 use super::shard::{Plan, Shard};
 use super::tunnel;
-use super::upstream::{ConnectError, Connection, Upstream};
+use super::upstream::{ConnectError, Connection, Loan, Upstream};
 use super::wire::WireState;
 use crate::config::proxy::KeyTable;
 use crate::policy::retry::Failure;
@@ -124,7 +123,7 @@ impl Exchange {
             path: draft.uri.path(),
             query: draft.uri.query(),
             protocol: draft.version,
-            status: Some(self.status.as_u16()),
+            status: (self.reason.is_own_answer() || self.server.is_some()).then(|| self.status.as_u16()),
             bytes_in: self.body.received(),
             bytes_out: self.sent,
             duration: since(self.started),
@@ -148,7 +147,7 @@ impl Exchange {
 struct Ending {
     exchange: Exchange,
     flight: Option<Flight>,
-    connection: Option<SendRequest<UpBody>>,
+    connection: Option<Loan>,
     outcome: Outcome,
 }
 
@@ -159,9 +158,9 @@ impl OnEnd for Ending {
             Some(true) => {
                 // A server that answers before it has read the request has a connection with the rest of it inside.
                 if self.exchange.body.is_complete()
-                    && let Some(sender) = self.connection.take()
+                    && let Some(loan) = self.connection.take()
                 {
-                    flight.server.give_back(sender);
+                    flight.server.give_back(loan);
                 }
                 flight.finish(self.outcome);
             }
@@ -197,7 +196,7 @@ struct Call<'a> {
 
 /// How an attempt went.
 enum Attempt {
-    Answered { response: Response<Incoming>, flight: Flight, connection: Option<SendRequest<UpBody>> },
+    Answered { response: Response<Incoming>, flight: Flight, connection: Option<Loan> },
     Failed { failure: Failure, reason: Reason, sent: bool, slot: u32, server: Rc<Upstream> },
     /// The client's body cannot be had; no server is to blame.
     NoBody(BodyFault),
@@ -231,7 +230,8 @@ pub async fn serve(
         host: None,
         server: None,
         status: StatusCode::OK,
-        reason: Reason::Ok,
+        // Until it is known better: the library drops what a client no longer waits for.
+        reason: Reason::ClientGone,
         draft: None,
         body: body.clone(),
         sent: 0,
@@ -340,6 +340,7 @@ pub async fn serve(
     let slot = flight.slot();
     exchange.server = Some(Rc::clone(&flight.server));
     exchange.status = response.status();
+    exchange.reason = Reason::Ok;
     if let Some(draft) = &mut exchange.draft {
         draft.first_byte = flight.time_to_first_byte();
         draft.answered = Some(Instant::now());
@@ -502,7 +503,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-type Answered = (Response<Incoming>, Flight, Option<SendRequest<UpBody>>);
+type Answered = (Response<Incoming>, Flight, Option<Loan>);
 
 /// Places a request and sends it, again where that is right.
 async fn run(
@@ -681,10 +682,7 @@ impl Call<'_> {
             match sent {
                 Some(Ok(response)) => {
                     flight.answered();
-                    let connection = match connection {
-                        Connection::Http1 { sender, .. } if !self.upgrade => Some(sender),
-                        _ => None,
-                    };
+                    let connection = if self.upgrade { None } else { connection.loan() };
                     return Attempt::Answered { response, flight, connection };
                 }
                 Some(Err(failed)) => {
@@ -726,7 +724,7 @@ impl Call<'_> {
         *request.headers_mut() = self.headers.clone();
         match connection {
             Connection::Http1 { .. } => *request.uri_mut() = self.target.clone(),
-            Connection::Http2(_) => {
+            Connection::Http2 { .. } => {
                 *request.version_mut() = Version::HTTP_2;
                 let mut parts = self.target.clone().into_parts();
                 parts.scheme = Some(Scheme::HTTP);
