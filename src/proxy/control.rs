@@ -100,12 +100,30 @@ pub struct Control {
     rng: RefCell<Rng>,
     tape: Option<Tape>,
     names: RefCell<Addresses>,
+    /// The file as it was last read, sound or not.
+    seen: RefCell<String>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
 }
+
+/// Sockets for each shard, for each listener; none where it has one.
+type Sockets = Vec<Vec<Option<std::net::TcpListener>>>;
 
 /// Reads a config from a file.
 pub fn read(file: &std::path::Path) -> Result<(String, ProxyConfig), ProxyError> {
+    let (name, source) = read_source(file)?;
+    parse(name, source)
+}
+
+fn read_source(file: &std::path::Path) -> Result<(String, String), ProxyError> {
     let name = file.display().to_string();
-    let source = std::fs::read_to_string(file).map_err(|error| ProxyError::Read { file: name.clone(), error })?;
+    match std::fs::read_to_string(file) {
+        Ok(source) => Ok((name, source)),
+        Err(error) => Err(ProxyError::Read { file: name, error }),
+    }
+}
+
+fn parse(name: String, source: String) -> Result<(String, ProxyConfig), ProxyError> {
     match ProxyConfig::parse(&source, &|variable| std::env::var(variable).ok()) {
         Ok(config) => Ok((source, config)),
         Err(problems) => Err(ProxyError::Config(Box::new(Diagnostic { file: name, source, problems }))),
@@ -167,6 +185,7 @@ impl Proxy {
             metrics: Arc::clone(&metrics),
             shards: RefCell::new(Vec::new()),
             orders: RefCell::new(orders.clone()),
+            seen: RefCell::new(source.clone()),
             source: RefCell::new(source),
             ready: Cell::new(false),
             addresses: RefCell::new(Vec::new()),
@@ -178,8 +197,10 @@ impl Proxy {
             rng: RefCell::new(Rng::stream(seed, "control", 0)),
             tape: tape.clone(),
             names: RefCell::new(names),
+            reloading: tokio::sync::Mutex::new(()),
         });
-        let sockets = control.open_listeners(&orders.config, &[], shards)?;
+        let (sockets, addresses) = control.open_listeners(&orders.config, &[], shards)?;
+        *control.addresses.borrow_mut() = addresses;
         control.listen_admin(&orders.config).await?;
         let connections = Arc::new(AtomicU32::new(0));
         let mut threads = Vec::new();
@@ -224,6 +245,11 @@ impl Proxy {
     /// What runs it.
     pub fn control(&self) -> &Rc<Control> {
         &self.control
+    }
+
+    /// How long requests are still taken when it is told to end.
+    pub fn drain_delay(&self) -> Duration {
+        duration(self.control.orders.borrow().config.timeouts.drain_delay)
     }
 
     /// Ends in good order: says that it is not ready, takes requests for `delay` longer, then lets what is there end, for as
@@ -273,12 +299,7 @@ impl Proxy {
                 Err(_) => tracing::error!("a shard has panicked"),
             }
         }
-        if let Some(tape) = &control.tape {
-            tape.flush();
-        }
-        if let Some(log) = &control.log {
-            log.flush(Duration::from_secs(1));
-        }
+        control.flush();
         cut
     }
 }
@@ -301,12 +322,7 @@ impl Control {
 
     /// The config in force, without secrets.
     pub fn redacted_config(&self) -> String {
-        let source = self.source.borrow();
-        let secret = |line: &str| {
-            let key = line.split('=').next().unwrap_or_default().trim();
-            matches!(key, "token" | "secret") || line.contains("secret =") || line.contains("token =")
-        };
-        source.lines().map(|line| if secret(line) { "# (a secret)\n".to_owned() } else { format!("{line}\n") }).collect()
+        redacted(&self.source.borrow())
     }
 
     /// Whether there is such a server.
@@ -334,6 +350,16 @@ impl Control {
         }
     }
 
+    /// Writes out what is to be kept.
+    pub fn flush(&self) {
+        if let Some(tape) = &self.tape {
+            tape.flush();
+        }
+        if let Some(log) = &self.log {
+            log.flush(Duration::from_secs(1));
+        }
+    }
+
     /// Begins the access log's file anew, as after it was moved away.
     pub fn reopen_log(&self) {
         if let Some(log) = &self.log {
@@ -353,7 +379,15 @@ impl Control {
     }
 
     async fn try_reload(self: &Rc<Self>) -> Result<(), ProxyError> {
-        let (source, config) = read(&self.options.file)?;
+        let _alone = self.reloading.lock().await;
+        if !self.ready.get() {
+            return Err(ProxyError::Other("the proxy is about to end".to_owned()));
+        }
+        let (source, config) = {
+            let (name, source) = read_source(&self.options.file)?;
+            self.seen.borrow_mut().clone_from(&source);
+            parse(name, source)?
+        };
         let old = Arc::clone(&self.orders.borrow().config);
         let known = self.names.borrow().clone();
         let names = look_up(&self.resolver, &config, &known).await;
@@ -363,13 +397,15 @@ impl Control {
         };
         let shards = self.shards.borrow().len();
         let known: Vec<SocketAddr> = old.listeners.iter().map(|listener| listener.address).collect();
-        let sockets = self.open_listeners(&orders.config, &known, u32::try_from(shards).unwrap_or(1))?;
+        let (sockets, addresses) = self.open_listeners(&orders.config, &known, u32::try_from(shards).unwrap_or(1))?;
         if old.admin.as_ref().map(|a| a.address) != orders.config.admin.as_ref().map(|a| a.address) {
             self.listen_admin(&orders.config).await?;
         }
         for (shard, sockets) in self.shards.borrow().iter().zip(sockets) {
             let _ = shard.send(Command::Orders(Box::new(orders.clone()), sockets));
         }
+        restart_for(&old, &orders.config);
+        *self.addresses.borrow_mut() = addresses;
         *self.names.borrow_mut() = names;
         *self.orders.borrow_mut() = orders;
         *self.source.borrow_mut() = source;
@@ -377,20 +413,20 @@ impl Control {
         Ok(())
     }
 
-    /// Sockets for each shard, for each listener that is not among `known`.
+    /// Sockets for each shard, for each listener that is not among `known`; and where all of them are.
     fn open_listeners(
         &self,
         config: &ProxyConfig,
         known: &[SocketAddr],
         shards: u32,
-    ) -> Result<Vec<Vec<Option<std::net::TcpListener>>>, ProxyError> {
+    ) -> Result<(Sockets, Vec<SocketAddr>), ProxyError> {
         let mut all: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        let before = self.addresses.borrow().clone();
+        let mut before: Vec<_> = known.iter().copied().zip(self.addresses.borrow().iter().copied()).collect();
         for listener in &config.listeners {
-            if let Some(at) = known.iter().position(|address| *address == listener.address) {
+            if let Some(at) = before.iter().position(|(address, _)| *address == listener.address) {
                 all.iter_mut().for_each(|sockets| sockets.push(None));
-                addresses.push(before[at]);
+                addresses.push(before.remove(at).1);
                 continue;
             }
             let mut address = listener.address;
@@ -402,8 +438,7 @@ impl Control {
             }
             addresses.push(address);
         }
-        *self.addresses.borrow_mut() = addresses;
-        Ok(all)
+        Ok((all, addresses))
     }
 
     async fn listen_admin(self: &Rc<Self>, config: &ProxyConfig) -> Result<(), ProxyError> {
@@ -506,15 +541,14 @@ impl Control {
     /// be a link that now leads elsewhere.
     async fn watch(self: Rc<Self>) {
         const EVERY: Duration = Duration::from_secs(1);
-        let mut seen = self.source.borrow().clone();
         loop {
             sleep(EVERY).await;
             let Ok(now) = std::fs::read_to_string(&self.options.file) else { continue };
-            if now != seen {
+            // What another reload has read, or refused, is no news.
+            if now != *self.seen.borrow() {
                 // Whoever writes it may not be done: it must be the same twice.
                 sleep(Duration::from_millis(100)).await;
                 if std::fs::read_to_string(&self.options.file).is_ok_and(|again| again == now) {
-                    seen = now;
                     let _ = self.reload().await;
                 }
             }
@@ -547,6 +581,55 @@ fn open_log(config: &ProxyConfig, metrics: &ProxyMetrics) -> io::Result<Arc<acce
     let share = 1.0 / f64::from(config.log.sample.as_ref().map_or(1, |sample| *sample.get_ref()).max(1));
     let settings = access::Settings { format, query: config.log.query, share };
     access::Log::open(target, settings, metrics.log_dropped.clone()).map(Arc::new)
+}
+
+/// A config without its secrets, otherwise as it is written. What was commented out may have been one, too.
+fn redacted(source: &str) -> String {
+    fn secrets(value: &toml::Spanned<toml::de::DeValue<'_>>, key: &str, found: &mut Vec<std::ops::Range<usize>>) {
+        match value.get_ref() {
+            _ if matches!(key, "token" | "secret") => found.push(value.span()),
+            toml::de::DeValue::Table(table) => {
+                table.iter().for_each(|(key, value)| secrets(value, key.get_ref(), found));
+            }
+            toml::de::DeValue::Array(values) => values.iter().for_each(|value| secrets(value, "", found)),
+            _ => {}
+        }
+    }
+    let Ok(table) = toml::de::DeTable::parse(source) else { return String::new() };
+    let mut found = Vec::new();
+    table.get_ref().iter().for_each(|(key, value)| secrets(value, key.get_ref(), &mut found));
+    found.sort_by_key(|span| std::cmp::Reverse(span.start));
+    let mut text = source.to_owned();
+    for span in found {
+        text.replace_range(span, "\"(a secret)\"");
+    }
+    let remark = |line: &str| {
+        let remark = line.split_once('#').map_or("", |(_, remark)| remark);
+        remark.contains("token") || remark.contains("secret")
+    };
+    text.lines()
+        .map(|line| match line.split_once('#') {
+            Some((before, _)) if remark(line) => format!("{}# (left out)\n", before),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
+/// Says what of a new config waits for a restart.
+fn restart_for(old: &ProxyConfig, new: &ProxyConfig) {
+    let log = |config: &ProxyConfig| {
+        let log = &config.log;
+        (log.access, log.file.clone(), log.query, log.sample.as_ref().map(|s| *s.get_ref()), log.messages)
+    };
+    for (what, differs) in [
+        ("shards", old.shards != new.shards),
+        ("[log]", log(old) != log(new)),
+        ("[dns]", old.dns != new.dns),
+    ] {
+        if differs {
+            tracing::warn!("what is new in `{what}` takes a restart");
+        }
+    }
 }
 
 fn names_of(config: &ProxyConfig) -> Vec<(String, u16)> {
@@ -629,4 +712,21 @@ fn orders(
         counters: counters.into(),
         acceptors,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_is_shown_without_its_secrets_however_they_are_written() {
+        let source = "a = 1 # token = \"hush\"\n[admin]\naddress = \"127.0.0.1:0\" # here\n\"token\"=\"\"\"\nhush\"\"\"\n\
+                      [[pools]]\nsticky={cookie=\"c\",secret=\"hush\"}\n[[pools]]\nsticky.secret = 'hush' # x\n";
+        let shown = redacted(source);
+        assert!(!shown.contains("hush"), "{shown}");
+        for kept in ["a = 1", "address = \"127.0.0.1:0\" # here", "cookie=\"c\"", "# x"] {
+            assert!(shown.contains(kept), "{kept} is not in {shown}");
+        }
+        assert!(toml::from_str::<toml::Table>(&shown).is_ok());
+    }
 }

@@ -17,7 +17,6 @@ use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use jiff::Timestamp;
@@ -32,7 +31,7 @@ use super::orca;
 use super::reason::Reason;
 use super::shard::{Plan, Shard};
 use super::tunnel;
-use super::upstream::{ConnectError, Connection, Upstream};
+use super::upstream::{ConnectError, Connection, Loan, Upstream};
 use super::wire::WireState;
 use crate::config::proxy::{KeyTable, LimitsTable};
 use crate::policy::retry::Failure;
@@ -136,7 +135,7 @@ impl Exchange {
             path: draft.uri.path(),
             query: draft.uri.query(),
             protocol: draft.version,
-            status: Some(self.status.as_u16()),
+            status: (self.reason.is_own_answer() || self.server.is_some()).then(|| self.status.as_u16()),
             bytes_in: self.body.received(),
             bytes_out: self.sent,
             duration: since(self.started),
@@ -160,7 +159,7 @@ impl Exchange {
 struct Ending {
     exchange: Exchange,
     flight: Option<Flight>,
-    connection: Option<SendRequest<UpBody>>,
+    connection: Option<Loan>,
     outcome: Outcome,
 }
 
@@ -171,8 +170,8 @@ impl OnEnd for Ending {
             End::Complete => {
                 // A server that answers before it has read the request has a connection with the rest of it inside.
                 if self.exchange.body.is_complete() {
-                    if let Some(sender) = self.connection.take() {
-                        flight.server.give_back(sender);
+                    if let Some(loan) = self.connection.take() {
+                        flight.server.give_back(loan);
                     }
                 } else {
                     self.exchange.hang_up();
@@ -213,7 +212,7 @@ struct Call<'a> {
 
 /// How an attempt went.
 enum Attempt {
-    Answered { response: Response<Incoming>, flight: Flight, connection: Option<SendRequest<UpBody>> },
+    Answered { response: Response<Incoming>, flight: Flight, connection: Option<Loan> },
     Failed { failure: Failure, reason: Reason, sent: bool, slot: u32, server: Rc<Upstream> },
     /// The client's body cannot be had; no server is to blame.
     NoBody(BodyFault),
@@ -247,7 +246,8 @@ pub async fn serve(
         host: None,
         server: None,
         status: StatusCode::OK,
-        reason: Reason::Ok,
+        // Until it is known better: the library drops what a client no longer waits for.
+        reason: Reason::ClientGone,
         draft: None,
         body: body.clone(),
         sent: 0,
@@ -365,6 +365,7 @@ pub async fn serve(
     let slot = flight.slot();
     exchange.server = Some(Rc::clone(&flight.server));
     exchange.status = response.status();
+    exchange.reason = Reason::Ok;
     if let Some(draft) = &mut exchange.draft {
         draft.first_byte = flight.time_to_first_byte();
         draft.answered = Some(Instant::now());
@@ -592,7 +593,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-type Answered = (Response<Incoming>, Flight, Option<SendRequest<UpBody>>);
+type Answered = (Response<Incoming>, Flight, Option<Loan>);
 
 /// Places a request and sends it, again where that is right.
 async fn run(
@@ -773,10 +774,7 @@ impl Call<'_> {
             match sent {
                 Some(Ok(response)) => {
                     flight.answered();
-                    let connection = match connection {
-                        Connection::Http1 { sender, .. } if !self.upgrade => Some(sender),
-                        _ => None,
-                    };
+                    let connection = if self.upgrade { None } else { connection.loan() };
                     return Attempt::Answered { response, flight, connection };
                 }
                 Some(Err(failed)) => {

@@ -57,6 +57,8 @@ pub struct WireState {
     cut: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Dropped when nobody uses the connection any more, be it a tunnel by then.
+    _guest: Box<dyn Send + Sync>,
 }
 
 /// Bounds of a client's silence.
@@ -82,8 +84,8 @@ const FAULTS: [&str; 7] = [
 ];
 
 impl WireState {
-    /// Of a new connection. `base` is the present.
-    pub fn new(base: Instant) -> Arc<WireState> {
+    /// Of a new connection. `base` is the present, `guest` is dropped when the connection is over.
+    pub fn new(base: Instant, guest: Box<dyn Send + Sync>) -> Arc<WireState> {
         Arc::new(WireState {
             base,
             active: AtomicU32::new(0),
@@ -101,6 +103,7 @@ impl WireState {
             cut: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            _guest: guest,
         })
     }
 

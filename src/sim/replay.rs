@@ -79,9 +79,9 @@ impl Replay {
             Call::Draining { slot, draining } => self.fleet.set_draining(self.tenant(*slot)?, *draining),
             Call::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
             Call::Started { slot } => self.fleet.started(self.tenant(*slot)?),
-            Call::Fleet { now } => {
-                let changes = self.fleet.take_changes();
-                self.with(*now, |selector, cx| selector.on_fleet(&changes, cx));
+            Call::Fleet { now, changes } => {
+                self.fleet.take_changes();
+                self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
             }
             Call::Pick { now, client, path, key, tried, in_flight, pick } => {
                 if self.fleet.in_flight() != in_flight {
@@ -114,8 +114,8 @@ impl Replay {
                 let finished = Finished { backend, latency: Nanos(*latency), outcome: *outcome };
                 self.with(*now, |selector, cx| selector.on_finish(&finished, cx));
             }
-            Call::Report { now, slot, load } => {
-                let backend = self.tenant(*slot)?;
+            Call::Report { now, slot, generation, load } => {
+                let backend = BackendId { generation: *generation, ..self.tenant(*slot)? };
                 self.with(*now, |selector, cx| selector.on_report(backend, load, cx));
             }
             Call::Wake { now } => self.with(*now, |selector, cx| selector.on_wake(cx)),
