@@ -67,18 +67,25 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     add("utilisation.max".into(), "1", &|m| m.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max));
     add("queue.mean".into(), "1", &|m| mean(m.servers.iter().flatten().map(|s| s.number)));
     let any = |what: fn(&Pool) -> bool| entry.iter().any(|&p| what(&model.pools[p]));
+    // Requests of the pools where it can happen; where there is one pool, all.
+    let requests = |m: &Measured, what: fn(&Pool) -> bool| match m.pools.len() {
+        0 => m.all.requests(),
+        _ => entry.iter().filter(|&&p| what(&model.pools[p])).map(|&p| m.pools[p].requests()).sum(),
+    };
     if any(Pool::tries) {
-        add("attempts.mean".into(), "1", &|m| ratio(m.efforts.attempts, m.all.requests()));
+        add("attempts.mean".into(), "1", &|m| ratio(m.efforts.attempts, requests(m, Pool::tries)));
     }
     if any(|pool| pool.policy.retries.is_some()) {
-        add("retries.ratio".into(), "1", &|m| ratio(m.efforts.retries, m.all.requests()));
+        add("retries.ratio".into(), "1", &|m| {
+            ratio(m.efforts.retries, requests(m, |pool| pool.policy.retries.is_some()))
+        });
     }
     if any(|pool| pool.policy.hedge.is_some()) {
-        add("hedges.ratio".into(), "1", &|m| ratio(m.efforts.hedges, m.all.requests()));
+        add("hedges.ratio".into(), "1", &|m| ratio(m.efforts.hedges, requests(m, |pool| pool.policy.hedge.is_some())));
         add("hedges.won".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
     }
     if any(|pool| pool.policy.queue.is_some()) {
-        add("waiting.ratio".into(), "1", &|m| ratio(m.efforts.waited, m.all.requests()));
+        add("waiting.ratio".into(), "1", &|m| ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some())));
         add("waiting.mean".into(), "s", &|m| match m.efforts.waited {
             0 => 0.0,
             n => m.efforts.wait_sum as f64 / 1e9 / n as f64,
