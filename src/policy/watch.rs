@@ -417,10 +417,27 @@ impl Watch {
         pick
     }
 
-    /// Whether a server that may be picked, and is not in `tried`, is below its limit. Where it is not although
-    /// [`Fleet::eligible`] has others than `tried`, waiting helps.
+    /// Whether there is a server that may be picked and is not in `tried`, at its limit or not.
+    pub fn has_candidate(&self, tried: &[u32]) -> bool {
+        self.fleet.eligible().iter().any(|slot| !tried.contains(slot))
+    }
+
+    /// Whether a server that may be picked, and is not in `tried`, is below its limit.
     pub fn has_room(&self, tried: &[u32]) -> bool {
         self.fleet.eligible().iter().any(|slot| !self.full.contains(slot) && !tried.contains(slot))
+    }
+
+    /// Whether some server is at its limit.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Whether a request that has used the servers in `tried` finds no room now, but would with one more request ended:
+    /// all that it could have are at their limits, and there are some.
+    pub fn waiting_helps(&self, tried: &[u32]) -> bool {
+        let mut left = self.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).peekable();
+        left.peek().is_some() && left.all(|slot| self.full.contains(slot))
     }
 
     /// Whether a server is at its limit.

@@ -7,6 +7,7 @@ mod determinism;
 mod fingerprints;
 mod golden;
 mod hostile;
+mod policies;
 mod reference;
 mod studies;
 mod support;
