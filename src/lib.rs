@@ -130,4 +130,6 @@ pub mod units;
 #[cfg(feature = "cli")]
 pub mod cmd;
 #[cfg(feature = "cli")]
+pub mod proxy;
+#[cfg(feature = "cli")]
 pub mod report;

@@ -19,7 +19,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// The rooms, each with those it may import from. Nothing may import a room that is not listed for it.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("units", &[]),
     ("math", &[]),
     ("rng", &[]),
@@ -28,6 +28,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("policy", &["units", "rng", "math", "fleet"]),
     ("config", &["units", "rng", "math", "fleet", "select", "policy"]),
     ("sim", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
+    ("proxy", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
     ("scenario", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim"]),
     ("theory", &["math"]),
     ("measure", &["units", "rng", "math", "fleet", "theory", "config", "select", "sim", "scenario"]),

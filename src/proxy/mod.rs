@@ -1,0 +1,4 @@
+//! The reverse proxy: what takes real requests to real servers with the selectors of the simulator.
+
+pub mod headers;
+pub mod orca;
