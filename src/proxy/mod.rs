@@ -1,4 +1,5 @@
 //! The reverse proxy: what takes real requests to real servers with the selectors of the simulator.
 
+pub mod access;
 pub mod headers;
 pub mod orca;
