@@ -2,4 +2,5 @@
 
 pub mod access;
 pub mod headers;
+pub mod metrics;
 pub mod orca;
