@@ -4,3 +4,4 @@ pub mod access;
 pub mod headers;
 pub mod metrics;
 pub mod orca;
+pub mod tls;
