@@ -4,4 +4,5 @@ pub mod access;
 pub mod headers;
 pub mod metrics;
 pub mod orca;
+pub mod resolve;
 pub mod tls;
