@@ -78,12 +78,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Ok(());
     }
     speak(config.log.messages, args.log_level, terminal);
-    let options = Options {
-        file: file.clone(),
-        watch: !args.no_watch,
-        record: args.record.clone(),
-        seed: args.seed,
-    };
+    let options = Options { file: file.clone(), watch: !args.no_watch, record: args.record.clone(), seed: args.seed };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

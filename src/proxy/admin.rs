@@ -71,15 +71,13 @@ async fn answer(control: Rc<Control>, request: Request<Incoming>) -> Result<Resp
         }
         (&Method::GET, ["metrics"]) => {
             let mut response = text(StatusCode::OK, control.metrics().encode());
-            let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+            let kind = HeaderValue::from_static(super::metrics::CONTENT_TYPE);
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
         (&Method::GET, ["servers"]) => object(&servers(&control).await),
         (&Method::GET, ["config"]) => text(StatusCode::OK, control.redacted_config()),
-        (&Method::GET, ["version"]) => {
-            object(&json!({ "name": "evenkeel", "version": env!("CARGO_PKG_VERSION") }))
-        }
+        (&Method::GET, ["version"]) => object(&json!({ "name": "evenkeel", "version": env!("CARGO_PKG_VERSION") })),
         (_, ["livez" | "readyz" | "metrics" | "servers" | "config" | "version"]) => only("GET, HEAD"),
         (&Method::POST, change) => {
             if let Some(refused) = refuse(&control, request.headers()) {
@@ -131,11 +129,7 @@ async fn changed(control: &Rc<Control>, change: &[&str], query: Option<&str>) ->
                     match weight.filter(|&weight: &u32| weight <= crate::config::pool::MOST_WEIGHT) {
                         Some(weight) => {
                             tracing::info!(pool, server, weight, "by the admin listener");
-                            control.tell_all(|| Command::Weight {
-                                pool: pool.clone(),
-                                server: server.clone(),
-                                weight,
-                            });
+                            control.tell_all(|| Command::Weight { pool: pool.clone(), server: server.clone(), weight });
                             text(StatusCode::OK, "changed\n")
                         }
                         None => text(StatusCode::BAD_REQUEST, "weight?to=N, from 0 to 65535\n"),

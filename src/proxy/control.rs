@@ -20,20 +20,21 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::access;
 use super::admin;
 use super::checks;
 use super::clock::{Clock, duration};
 use super::headers::Trust;
-use super::metrics::{ProxyMetrics, build_info};
+use super::metrics::Metrics;
 use super::record::Tape;
-use super::resolve::Resolver;
+use super::resolve::{Limits, Resolver, Target, Watched};
 use super::shard::{self, Addresses, Birth, Command, Orders, PoolCounters};
-use super::tls::Acceptor;
+use super::tls::{self, Certificates, Files};
 use super::upstream::Manner;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::proxy::{AccessFormat, PoolConfig, ProxyConfig};
+use crate::config::proxy::{AccessFormat, PoolConfig, Protocol, ProxyConfig};
 use crate::rng::Rng;
 
 /// How a proxy is started.
@@ -86,7 +87,7 @@ pub struct Proxy {
 pub struct Control {
     options: Options,
     clock: Clock,
-    metrics: Arc<ProxyMetrics>,
+    metrics: Arc<Metrics>,
     shards: RefCell<Vec<mpsc::UnboundedSender<Command>>>,
     orders: RefCell<Orders>,
     source: RefCell<String>,
@@ -95,7 +96,8 @@ pub struct Control {
     admin_address: Cell<Option<SocketAddr>>,
     tasks: RefCell<Vec<AbortHandle>>,
     admin: RefCell<Option<AbortHandle>>,
-    resolver: Resolver,
+    /// Made when the first name is to be looked up: a machine without DNS settings can do without names.
+    resolver: RefCell<Option<Resolver>>,
     log: Option<Arc<access::Log>>,
     rng: RefCell<Rng>,
     tape: Option<Tape>,
@@ -135,12 +137,16 @@ pub fn check_files(config: &ProxyConfig) -> Result<(), ProxyError> {
     acceptors(config).map(|_| ())
 }
 
-fn acceptors(config: &ProxyConfig) -> Result<Arc<[Option<Acceptor>]>, ProxyError> {
-    let one = |listener: &crate::config::proxy::Listener| match &listener.tls {
-        None => Ok(None),
-        Some(certificates) => Acceptor::new(certificates, listener.http2)
-            .map(Some)
-            .map_err(|error| ProxyError::Other(format!("listener {}: {error}", listener.address))),
+fn acceptors(config: &ProxyConfig) -> Result<Arc<[Option<TlsAcceptor>]>, ProxyError> {
+    let one = |listener: &crate::config::proxy::Listener| {
+        let Some(certificates) = &listener.tls else { return Ok(None) };
+        let fail = |error: tls::Error| ProxyError::Other(format!("listener {}: {error}", listener.address));
+        let files: Vec<Files> =
+            certificates.iter().map(|pair| Files { certificate: pair.cert.clone(), key: pair.key.clone() }).collect();
+        let (certificates, warnings) = Certificates::load(&files, jiff::Timestamp::now()).map_err(fail)?;
+        warnings.iter().for_each(|warning| tracing::warn!("listener {}: {warning}", listener.address));
+        let server = tls::server_config(certificates, listener.http2).map_err(fail)?;
+        Ok(Some(TlsAcceptor::from(server)))
     };
     config.listeners.iter().map(one).collect()
 }
@@ -163,7 +169,8 @@ impl Proxy {
             }
         };
         let clock = Clock::new();
-        let metrics = Arc::new(ProxyMetrics::new());
+        let commit = option_env!("EVENKEEL_COMMIT").unwrap_or("unknown");
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), commit));
         let shards = config.shards.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
         });
@@ -176,8 +183,8 @@ impl Proxy {
             None => None,
             Some(file) => Some(Tape::create(file).map_err(|e| other(&file.display().to_string(), &e))?),
         };
-        let resolver = Resolver::new(config.dns).map_err(|e| other("names", &e))?;
-        let names = look_up(&resolver, &config, &Addresses::new()).await;
+        let resolver = RefCell::new(None);
+        let names = look_up(&resolver, &config, &Addresses::new()).await?;
         let orders = orders(&metrics, config, None, &names)?;
         let control = Rc::new(Control {
             options,
@@ -210,7 +217,7 @@ impl Proxy {
                 number,
                 clock,
                 seed,
-                metrics: Arc::clone(&metrics),
+                metrics: metrics.proxy(),
                 connections: Arc::clone(&connections),
                 log: log.clone(),
                 tape: tape.clone(),
@@ -311,7 +318,7 @@ impl Control {
     }
 
     /// What is counted.
-    pub fn metrics(&self) -> &ProxyMetrics {
+    pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
@@ -370,7 +377,7 @@ impl Control {
     /// Reads the config again and works by it. What is wrong with it changes nothing.
     pub async fn reload(self: &Rc<Self>) -> Result<(), ProxyError> {
         let done = self.try_reload().await;
-        self.metrics.reloaded(done.is_ok());
+        self.metrics.proxy().reloaded(done.is_ok());
         match &done {
             Ok(()) => tracing::info!("the config was reloaded"),
             Err(error) => tracing::error!(%error, "the config was not reloaded; the old one stays in force"),
@@ -390,7 +397,7 @@ impl Control {
         };
         let old = Arc::clone(&self.orders.borrow().config);
         let known = self.names.borrow().clone();
-        let names = look_up(&self.resolver, &config, &known).await;
+        let names = look_up(&self.resolver, &config, &known).await?;
         let orders = {
             let before = self.orders.borrow();
             orders(&self.metrics, config, Some(&before), &names)?
@@ -510,30 +517,30 @@ impl Control {
                 Some(address) => checks::check(address, manner, &pool.check, duration(rules.timeout)).await,
                 None => (false, None),
             };
-            self.tell_all(|| Command::Checked {
-                pool: pool.name.clone(),
-                server: server.name.clone(),
-                passed,
-                load,
-            });
+            self.tell_all(|| Command::Checked { pool: pool.name.clone(), server: server.name.clone(), passed, load });
             wait = duration(rules.wait(&mut *self.rng.borrow_mut()));
         }
     }
 
     async fn keep_looking_up(&self, name: &str, port: u16) {
-        let mut wait = duration(self.orders.borrow().config.dns.least_ttl);
+        let Some(resolver) = self.resolver.borrow().clone() else { return };
+        let key = (name.to_owned(), port);
+        let mut watched = Watched::new(Target::Name(name.to_owned(), port));
         loop {
-            sleep(wait).await;
-            let found = self.resolver.look_up(name, port).await;
-            wait = found.valid_for;
-            let key = (name.to_owned(), port);
-            let Some(addresses) = found.addresses else { continue };
-            let same = self.names.borrow().get(&key).is_some_and(|known| **known == *addresses);
-            if !same {
-                tracing::info!(name, ?addresses, "a name's addresses changed");
-                self.names.borrow_mut().insert(key, Arc::clone(&addresses));
-                self.tell_all(|| Command::Addresses(name.to_owned(), port, Arc::clone(&addresses)));
+            let refreshed = watched.refresh(&resolver).await;
+            if let Some(error) = refreshed.error {
+                tracing::warn!(%error, "a name; its last addresses stay in force");
+            } else {
+                let addresses: Arc<[SocketAddr]> = watched.addresses().into();
+                let same = self.names.borrow().get(&key).is_some_and(|known| *known == addresses);
+                if !same {
+                    tracing::info!(name, ?addresses, "a name's addresses changed");
+                    self.names.borrow_mut().insert(key.clone(), Arc::clone(&addresses));
+                    self.tell_all(|| Command::Addresses(name.to_owned(), port, Arc::clone(&addresses)));
+                }
             }
+            let Some(again) = refreshed.again else { return };
+            sleep(again).await;
         }
     }
 
@@ -574,13 +581,12 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn open_log(config: &ProxyConfig, metrics: &ProxyMetrics) -> io::Result<Arc<access::Log>> {
+fn open_log(config: &ProxyConfig, metrics: &Metrics) -> io::Result<Arc<access::Log>> {
     let target = config.log.file.clone().map_or(access::Target::Stdout, access::Target::File);
-    let format =
-        if config.log.access == AccessFormat::Json { access::Format::Json } else { access::Format::Combined };
+    let format = if config.log.access == AccessFormat::Json { access::Format::Json } else { access::Format::Combined };
     let share = 1.0 / f64::from(config.log.sample.as_ref().map_or(1, |sample| *sample.get_ref()).max(1));
     let settings = access::Settings { format, query: config.log.query, share };
-    access::Log::open(target, settings, metrics.log_dropped.clone()).map(Arc::new)
+    access::Log::open(target, settings, metrics.proxy().log_dropped.clone()).map(Arc::new)
 }
 
 /// A config without its secrets, otherwise as it is written. What was commented out may have been one, too.
@@ -621,11 +627,9 @@ fn restart_for(old: &ProxyConfig, new: &ProxyConfig) {
         let log = &config.log;
         (log.access, log.file.clone(), log.query, log.sample.as_ref().map(|s| *s.get_ref()), log.messages)
     };
-    for (what, differs) in [
-        ("shards", old.shards != new.shards),
-        ("[log]", log(old) != log(new)),
-        ("[dns]", old.dns != new.dns),
-    ] {
+    for (what, differs) in
+        [("shards", old.shards != new.shards), ("[log]", log(old) != log(new)), ("[dns]", old.dns != new.dns)]
+    {
         if differs {
             tracing::warn!("what is new in `{what}` takes a restart");
         }
@@ -641,33 +645,45 @@ fn names_of(config: &ProxyConfig) -> Vec<(String, u16)> {
     names
 }
 
-async fn look_up(resolver: &Resolver, config: &ProxyConfig, known: &Addresses) -> Addresses {
-    let mut names = Addresses::new();
+async fn look_up(
+    resolver: &RefCell<Option<Resolver>>,
+    config: &ProxyConfig,
+    known: &Addresses,
+) -> Result<Addresses, ProxyError> {
+    let mut found = Addresses::new();
     for (name, port) in names_of(config) {
+        if resolver.borrow().is_none() {
+            let limits = Limits { floor: duration(config.dns.least_ttl), ceiling: duration(config.dns.most_ttl) };
+            let made = Resolver::system(limits).map_err(|error| ProxyError::Other(error.to_string()))?;
+            *resolver.borrow_mut() = Some(made);
+        }
+        let Some(resolver) = resolver.borrow().clone() else { break };
         let key = (name, port);
-        let found = match known.get(&key) {
-            Some(known) => Some(Arc::clone(known)),
-            None => resolver.look_up(&key.0, key.1).await.addresses,
-        };
-        match found {
-            Some(addresses) => drop(names.insert(key, addresses)),
-            None => tracing::warn!(name = key.0, "no address is known yet"),
+        if let Some(known) = known.get(&key) {
+            found.insert(key, Arc::clone(known));
+            continue;
+        }
+        match resolver.look_up(&key.0).await {
+            Ok((addresses, _)) => {
+                let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+                found.insert(key, addresses);
+            }
+            Err(error) => tracing::warn!(%error, "no address is known yet"),
         }
     }
-    names
+    Ok(found)
 }
 
 /// What shards need for a config, with counters carried over from `before`.
 fn orders(
-    metrics: &ProxyMetrics,
+    metrics: &Metrics,
     config: ProxyConfig,
     before: Option<&Orders>,
     names: &Addresses,
 ) -> Result<Orders, ProxyError> {
     let acceptors = acceptors(&config)?;
-    let networks = config.trusted_proxies.iter().filter_map(|network| {
-        ipnet::IpNet::new(network.address, network.bits).ok()
-    });
+    let networks =
+        config.trusted_proxies.iter().filter_map(|network| ipnet::IpNet::new(network.address, network.bits).ok());
     let trust = Arc::new(Trust::new(networks));
     let mut manners = Vec::new();
     let mut counters = Vec::new();
@@ -675,9 +691,17 @@ fn orders(
         let tls = match &pool.tls {
             None => None,
             Some(tls) => {
-                let client = super::tls::client(tls)
-                    .map_err(|error| ProxyError::Other(format!("pool {}: {error}", pool.name)))?;
-                let name = tls.name.clone().unwrap_or_else(|| pool.servers.first().map_or_else(String::new, |s| s.host.clone()));
+                let client_files = tls.cert.clone().zip(tls.key.clone());
+                let client = tls::client_config(&tls::Upstream {
+                    ca: tls.ca.clone(),
+                    client: client_files.map(|(certificate, key)| Files { certificate, key }),
+                    http2: pool.protocol == Protocol::H2c,
+                })
+                .map_err(|error| ProxyError::Other(format!("pool {}: {error}", pool.name)))?;
+                let name = tls
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| pool.servers.first().map_or_else(String::new, |s| s.host.clone()));
                 let name = ServerName::try_from(name)
                     .map_err(|error| ProxyError::Other(format!("pool {}: tls name: {error}", pool.name)))?;
                 Some((client, name))
@@ -703,7 +727,6 @@ fn orders(
         let counter = old.map_or_else(|| metrics.pool(&pool.name), |old| Arc::clone(&old.pool));
         counters.push(Arc::new(PoolCounters { pool: counter, servers }));
     }
-    let _ = build_info;
     Ok(Orders {
         config: Arc::new(config),
         trust,

@@ -212,8 +212,18 @@ struct Call<'a> {
 
 /// How an attempt went.
 enum Attempt {
-    Answered { response: Response<Incoming>, flight: Flight, connection: Option<Loan> },
-    Failed { failure: Failure, reason: Reason, sent: bool, slot: u32, server: Rc<Upstream> },
+    Answered {
+        response: Response<Incoming>,
+        flight: Flight,
+        connection: Option<Loan>,
+    },
+    Failed {
+        failure: Failure,
+        reason: Reason,
+        sent: bool,
+        slot: u32,
+        server: Rc<Upstream>,
+    },
     /// The client's body cannot be had; no server is to blame.
     NoBody(BodyFault),
 }
@@ -534,7 +544,9 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<Strin
     }
     // A client that names the authority in the target means that one (RFC 9112, 3.2.2).
     let authority = match (parts.uri.authority(), named) {
-        (Some(authority), Some(named)) if http2 && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(authority), Some(named))
+            if http2 && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
@@ -575,7 +587,8 @@ fn climbs(path: &str) -> bool {
     if !path.contains('.') && !path.contains("%2") {
         return false;
     }
-    let plain = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    let plain =
+        path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
     plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
@@ -711,15 +724,17 @@ async fn hedged(
     let mut lost: Option<Attempt> = None;
     let (mut first_over, mut second_over) = (false, false);
     std::future::poll_fn(move |cx| {
-        for (over, attempt) in
-            [(&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Attempt>>), (&mut second_over, second.as_mut())]
-        {
+        for (over, attempt) in [
+            (&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Attempt>>),
+            (&mut second_over, second.as_mut()),
+        ] {
             if *over {
                 continue;
             }
             if let Poll::Ready(attempt) = attempt.poll(cx) {
                 *over = true;
-                let good = matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error());
+                let good =
+                    matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error());
                 if good || lost.is_some() {
                     return Poll::Ready(attempt);
                 }
@@ -788,8 +803,7 @@ impl Call<'_> {
                         continue;
                     }
                     tracing::debug!(server = server.name, error = %failed.error, "no answer");
-                    let reason =
-                        if failed.error.is_parse() { Reason::BadAnswer } else { Reason::UpstreamReset };
+                    let reason = if failed.error.is_parse() { Reason::BadAnswer } else { Reason::UpstreamReset };
                     flight.finish(Outcome::Failed);
                     return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, slot, server };
                 }

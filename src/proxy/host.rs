@@ -19,13 +19,13 @@ use super::record::Recorder;
 use super::upstream::{Manner, Upstream};
 use crate::config::proxy::{PoolConfig, ServerConfig};
 use crate::fleet::BackendId;
+use crate::fleet::Change;
+use crate::policy::hedge;
 use crate::policy::queue::{self, Ticket, Waiting};
 use crate::policy::retry::Budget;
 use crate::policy::tape::{Call, STREAM};
 use crate::policy::watch::{Event, Standing, Watch};
-use crate::policy::hedge;
 use crate::rng::Rng;
-use crate::fleet::Change;
 use crate::select::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
 use crate::units::Nanos;
 
@@ -50,6 +50,8 @@ pub struct Host {
     /// What wakes it is bound to this, so that nothing keeps it alive.
     me: Weak<Host>,
     woken_at: Cell<Nanos>,
+    /// How many wait, as last counted.
+    said_waiting: Cell<usize>,
     /// Selectors it has had: a timer of a former one wakes nobody.
     selectors: Cell<u32>,
 }
@@ -96,7 +98,7 @@ impl Drop for Turn<'_> {
         if let Some(waiting) = &mut self.host.state.borrow_mut().waiting
             && waiting.cancel(self.ticket).is_some()
         {
-            self.host.metrics.queued(waiting.len());
+            self.host.waiting(waiting.len());
         }
     }
 }
@@ -149,6 +151,7 @@ impl Host {
             metrics,
             me: me.clone(),
             woken_at: Cell::new(Nanos(u64::MAX)),
+            said_waiting: Cell::new(0),
             selectors: Cell::new(0),
         });
         host.furnish(furniture, true);
@@ -254,9 +257,7 @@ impl Host {
             // Who comes now does not overtake those who wait.
             state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
         };
-        if !waits
-            && let Some(flight) = self.try_place(who, tried, cookie, now)
-        {
+        if !waits && let Some(flight) = self.try_place(who, tried, cookie, now) {
             return Ok(flight);
         }
         let (told, _turn) = {
@@ -275,7 +276,7 @@ impl Host {
                 tell,
             };
             let Ok(ticket) = waiting.push(now, waiter) else { return Err(Reason::QueueFull) };
-            self.metrics.queued(waiting.len());
+            self.waiting(waiting.len());
             (told, Turn { host: self, ticket })
         };
         // Those who wait may all wait for other servers than this one has room for.
@@ -294,8 +295,7 @@ impl Host {
         let request = Request { client: who.client, path: who.path, key: who.key, tried };
         let (backend, server) = {
             let state = &mut *self.state.borrow_mut();
-            let kept =
-                cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
+            let kept = cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
             let backend = match kept {
                 Some(backend) => backend,
                 None => state.choose(&request, now)?.backend,
@@ -351,7 +351,7 @@ impl Host {
                     return;
                 }
                 let waiter = waiting.pop_fitting(now, |waiter| watch.has_room(&waiter.tried));
-                self.metrics.queued(waiting.len());
+                self.waiting(waiting.len());
                 waiter
             };
             let Some(waiter) = waiter else { return };
@@ -536,6 +536,10 @@ impl Host {
         self.state.borrow().watch.cookie_value(slot).map(str::to_owned)
     }
 
+    fn waiting(&self, now: usize) {
+        self.metrics.queued(now, self.said_waiting.replace(now));
+    }
+
     fn find(&self, name: &str) -> Option<BackendId> {
         let state = self.state.borrow();
         let fleet = &state.watch.fleet;
@@ -657,7 +661,7 @@ impl State {
         let Some(server) = self.servers.get(backend.slot as usize).and_then(Option::as_ref) else { return };
         match event {
             Event::Ejected { reason, .. } => {
-                server.metrics.ejected(reason.word());
+                server.metrics.ejected(*reason);
                 tracing::warn!(server = server.name, reason = reason.word(), "ejected");
             }
             Event::Returned { .. } => tracing::info!(server = server.name, "back from ejection"),

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::access;
 use super::clock::{Clock, duration};
@@ -30,7 +31,6 @@ use super::headers::{Peer, Trust};
 use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
 use super::record::Tape;
-use super::tls::Acceptor;
 use super::upstream::{LocalExecutor, Manner};
 use super::wire::{Patience, Wire, WireState};
 use crate::config::proxy::{AccessFormat, ProxyConfig};
@@ -54,7 +54,7 @@ pub struct Orders {
     /// Where each pool, and each server of it, is counted.
     pub counters: Arc<[Arc<PoolCounters>]>,
     /// TLS for each listener.
-    pub acceptors: Arc<[Option<Acceptor>]>,
+    pub acceptors: Arc<[Option<TlsAcceptor>]>,
 }
 
 /// Where a pool is counted.
@@ -159,7 +159,7 @@ pub struct Shard {
     wires: RefCell<BTreeMap<u64, Arc<WireState>>>,
     next_wire: Cell<u64>,
     listeners: RefCell<Vec<Door>>,
-    acceptors: RefCell<Vec<Option<Acceptor>>>,
+    acceptors: RefCell<Vec<Option<TlsAcceptor>>>,
     streams: Cell<u64>,
     me: Weak<Shard>,
 }
@@ -285,7 +285,7 @@ impl Shard {
         });
     }
 
-    fn acceptor(&self, listener: usize) -> Option<Acceptor> {
+    fn acceptor(&self, listener: usize) -> Option<TlsAcceptor> {
         self.acceptors.borrow().get(listener).cloned().flatten()
     }
 
@@ -331,9 +331,8 @@ impl Shard {
         if !http2 {
             builder = builder.http1_only();
         }
-        let service = service_fn(|request| {
-            forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&peer), request)
-        });
+        let service =
+            service_fn(|request| forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&peer), request));
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
         let (mut known, mut closing) = (false, false);
         let ended = std::future::poll_fn(|cx| {
@@ -490,7 +489,12 @@ impl Drop for Tunnel {
 }
 
 /// Runs a shard on the present thread until its commands end.
-pub fn run(birth: Birth, orders: &Orders, sockets: Vec<Option<std::net::TcpListener>>, commands: mpsc::UnboundedReceiver<Command>) -> io::Result<()> {
+pub fn run(
+    birth: Birth,
+    orders: &Orders,
+    sockets: Vec<Option<std::net::TcpListener>>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let rng = Rng::stream(birth.seed, "shard", u64::from(birth.number));

@@ -265,8 +265,7 @@ impl Upstream {
             }
             return Ok(Connection::Http2 { sender, reused: false });
         }
-        let (sender, connection) =
-            http1::Builder::new().max_header_size(manner.header_bytes).handshake(io).await?;
+        let (sender, connection) = http1::Builder::new().max_header_size(manner.header_bytes).handshake(io).await?;
         if upgrade {
             tokio::task::spawn_local(async move {
                 let _ = connection.with_upgrades().await;

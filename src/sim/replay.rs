@@ -27,7 +27,9 @@ pub enum Difference {
     #[error("the recording's format is {0}, this program reads {VERSION}")]
     Version(u32),
     /// The selector chose differently.
-    #[error("call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {tried:?}")]
+    #[error(
+        "call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {tried:?}"
+    )]
     Pick {
         /// Number of the call.
         call: u64,
@@ -127,7 +129,11 @@ impl Replay {
     }
 
     fn tenant(&self, slot: u32) -> Result<BackendId, Difference> {
-        if (slot as usize) < self.fleet.slots() { Ok(self.fleet.id(slot)) } else { Err(Difference::Damaged(self.calls)) }
+        if (slot as usize) < self.fleet.slots() {
+            Ok(self.fleet.id(slot))
+        } else {
+            Err(Difference::Damaged(self.calls))
+        }
     }
 
     fn with<T>(&mut self, now: u64, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>) -> T) -> T {

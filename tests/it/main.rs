@@ -1,5 +1,6 @@
 //! One integration binary: each module is a kind of promise.
 
+mod access_log;
 mod cli;
 mod compare;
 mod conformance;
