@@ -46,8 +46,8 @@ struct PoolOnly {
 }
 
 /// A test server for every server that has an address; several alike (`count`) are on successive ports. `files` gives the
-/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here, and neither are calls to a
-/// second tier.
+/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here,
+/// and neither are calls to a second tier.
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
