@@ -6,6 +6,7 @@ mod compare;
 mod conformance;
 mod determinism;
 mod fingerprints;
+mod fuzz;
 mod golden;
 mod hostile;
 mod policies;
