@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel::config::diagnostic::{self, Diagnostic, Problems};
 use evenkeel::config::pool::{PoolTable, RouteTable};
+use evenkeel::config::proxy::ProxyConfig;
 use evenkeel::policy::routes::Routes;
-use evenkeel::proxy::access::{self, Entry, Reason, Settings};
+use evenkeel::proxy::access::{self, Entry, Settings};
 use evenkeel::proxy::headers::{self, Peer, Trust};
+use evenkeel::proxy::reason::Reason;
 use evenkeel::proxy::{orca, resolve};
 use evenkeel::rng::Rng;
 use evenkeel::scenario::{Scenario, import, workload_file};
@@ -198,12 +200,16 @@ pub fn config(data: &[u8]) {
     if let Ok(target) = source.parse::<resolve::Target>() {
         assert_eq!(target.to_string().parse::<resolve::Target>().unwrap(), target);
     }
+    if let Err(problems) = ProxyConfig::parse(&source, &|_| None) {
+        show(&source, problems);
+    }
     match diagnostic::read::<Tables>(&source) {
         Ok(tables) => {
             let mut problems = Problems::new();
             for pool in &tables.pools {
                 pool.servers(&mut problems);
-                pool.rules(&mut problems);
+                pool.policy(&mut problems);
+                pool.check(&mut problems);
             }
             let _ = &tables.routes;
             if !problems.is_empty() {
@@ -231,14 +237,14 @@ pub fn routes(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (prefixes, path) = text.split_once("\n\n").unwrap_or((&text, "/"));
     let prefixes: Vec<&str> = prefixes.lines().take(100).collect();
-    let routes = Routes::new(prefixes.iter().enumerate().map(|(i, prefix)| ((*prefix).to_owned(), i)));
+    let routes = Routes::of_prefixes(prefixes.iter().enumerate().map(|(i, prefix)| ((*prefix).to_owned(), i)));
     let bare = path.split(['?', '#']).next().unwrap_or_default();
     let takes = |prefix: &str| {
         let prefix = prefix.trim_end_matches('/');
         bare.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
     };
     let length = |prefix: &str| prefix.trim_end_matches('/').len();
-    match routes.find(path) {
+    match routes.find(None, path) {
         Some(found) => {
             assert!(takes(prefixes[found]), "{path:?} leads to {:?}", prefixes[found]);
             let longer = prefixes.iter().find(|prefix| takes(prefix) && length(prefix) > length(prefixes[found]));

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +51,10 @@ impl Silence {
 
 /// A client's body with its beginning kept.
 struct Source {
-    inner: Incoming,
+    /// `None` when nobody wants the rest.
+    inner: Option<Incoming>,
+    /// Who waits for more.
+    waiting: Option<Waker>,
     kept: Vec<Bytes>,
     kept_bytes: usize,
     most_kept: usize,
@@ -100,7 +103,8 @@ impl RequestBody {
             return RequestBody(None);
         }
         RequestBody(Some(Rc::new(RefCell::new(Source {
-            inner,
+            inner: Some(inner),
+            waiting: None,
             kept: Vec::new(),
             kept_bytes: 0,
             most_kept: bounds.kept,
@@ -141,6 +145,23 @@ impl RequestBody {
         self.0.as_ref().is_none_or(|source| source.borrow().ended)
     }
 
+    /// Nobody wants the rest: the client need not send it, and a server that still waits for it is let go.
+    pub fn abandon(&self) {
+        let Some(source) = &self.0 else { return };
+        let (rest, waiting) = {
+            let source = &mut *source.borrow_mut();
+            if source.ended {
+                return;
+            }
+            source.fault.get_or_insert(BodyFault::Gone);
+            (source.inner.take(), source.waiting.take())
+        };
+        drop(rest);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
     /// What went wrong with it, if anything.
     pub fn fault(&self) -> Option<BodyFault> {
         self.0.as_ref().and_then(|source| source.borrow().fault)
@@ -169,9 +190,11 @@ impl Source {
         if self.ended {
             return Poll::Ready(None);
         }
-        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Some(Err(self.fail(BodyFault::Gone)))) };
+        let frame = match Pin::new(&mut *inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
+                self.waiting = Some(cx.waker().clone());
                 ready!(self.silence.poll(self.patience, cx));
                 return Poll::Ready(Some(Err(self.fail(BodyFault::TooSlow))));
             }
@@ -188,10 +211,11 @@ impl Source {
         match frame.into_data() {
             Ok(data) => {
                 self.received += data.len() as u64;
+                let over = inner.is_end_stream();
                 if self.most.is_some_and(|most| self.received > most) {
                     return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                 }
-                self.ended = self.inner.is_end_stream();
+                self.ended = over;
                 if !self.spilt {
                     self.kept_bytes += data.len();
                     if self.kept_bytes > self.most_kept {
@@ -260,8 +284,10 @@ impl Body for UpBody {
         match &self.source {
             None => SizeHint::with_exact(0),
             // Before the first piece the client's own word; after that nobody asks.
-            Some(source) if source.borrow().received == 0 => source.borrow().inner.size_hint(),
-            Some(_) => SizeHint::default(),
+            Some(source) => match &*source.borrow() {
+                Source { inner: Some(inner), received: 0, .. } => inner.size_hint(),
+                _ => SizeHint::default(),
+            },
         }
     }
 }

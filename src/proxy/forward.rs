@@ -117,6 +117,7 @@ impl Exchange {
     /// Ends the client's connection behind the answer: what comes next on it is the rest of a body that nobody wants.
     /// HTTP/2 ends the stream alone, by itself.
     fn hang_up(&self) {
+        self.body.abandon();
         if !self.wire.is_http2() {
             self.wire.linger();
             self.wire.close();
@@ -273,7 +274,11 @@ pub async fn serve(
     }
     let authority = match check(&mut parts, &plan.config.limits) {
         Ok(authority) => authority,
-        Err(reason) => return Ok(own(exchange, reason, reason.status() == StatusCode::BAD_REQUEST)),
+        Err(reason) => {
+            // Behind CONNECT comes what was meant for the tunnel.
+            let close = reason.status() == StatusCode::BAD_REQUEST || reason == Reason::MethodRefused;
+            return Ok(own(exchange, reason, close));
+        }
     };
     let host_name = authority.rsplit_once(':').map_or(authority.as_str(), |(host, port)| {
         if port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority.as_str() }
@@ -500,6 +505,8 @@ fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody
     let (mut parts, text) = reason.answer().into_parts();
     if close && !exchange.wire.is_http2() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if close {
         exchange.hang_up();
     }
     exchange.sent = text.len() as u64;

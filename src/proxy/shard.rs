@@ -318,8 +318,8 @@ impl Shard {
             .header_read_timeout(None)
             .half_close(false)
             .max_headers(limits.headers as usize)
-            .max_buf_size((limits.header_bytes as usize).max(8192))
-            .pipeline_flush(true);
+            // No `pipeline_flush`: with the first bytes of another request in, it holds answers, and refusals, back.
+            .max_buf_size((limits.header_bytes as usize).max(8192));
         builder
             .http2()
             .timer(TokioTimer::new())

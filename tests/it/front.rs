@@ -228,7 +228,9 @@ impl Process {
             .unwrap();
         let (out, err) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(String::new())));
         let (lines, said) = (BufReader::new(child.stdout.take().unwrap()), out.clone());
-        std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| said.lock().unwrap().push(line)));
+        std::thread::spawn(move || {
+            lines.lines().map_while(Result::ok).for_each(|line| said.lock().unwrap().push(line))
+        });
         let (lines, said) = (BufReader::new(child.stderr.take().unwrap()), err.clone());
         std::thread::spawn(move || {
             lines.lines().map_while(Result::ok).for_each(|line| *said.lock().unwrap() += &(line + "\n"));
@@ -308,12 +310,7 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, 
     try_request(address, method, path, headers).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
-pub fn try_request(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> std::io::Result<Answer> {
+pub fn try_request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
@@ -426,7 +423,8 @@ impl Load {
                                     *tally.by_server.entry(server.to_owned()).or_default() += 1;
                                 }
                                 Ok((status, headers, _)) => {
-                                    let reason = headers.get("x-evenkeel-reason").map(|reason| reason.to_str().unwrap());
+                                    let reason =
+                                        headers.get("x-evenkeel-reason").map(|reason| reason.to_str().unwrap());
                                     let what = reason.map_or_else(|| status.to_string(), str::to_owned);
                                     *tally.failed.entry(what).or_default() += 1;
                                 }

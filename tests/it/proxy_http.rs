@@ -1,0 +1,1 @@
+//! HTTP through the proxy as it should be.
