@@ -37,8 +37,9 @@ fn config(backends: &[&Backend], turn: usize, rules: &str) -> String {
         write!(text, "[[pools]]\nname = {name:?}\nstrategy = {strategy:?}\n{rules}\n").unwrap();
         for (n, backend) in backends.iter().enumerate() {
             let (name, address) = (backend.name(), backend.address());
-            let more = if n == 0 { "max_in_flight = 2\n" } else { "" };
-            write!(text, "[[pools.servers]]\nname = {name:?}\naddress = \"{address}\"\nweight = {}\n{more}", n + 1)
+            let most = if n == 0 { 2 } else { 20 };
+            write!(text, "[[pools.servers]]\nname = {name:?}\naddress = \"{address}\"\nweight = {}\n\
+                 max_in_flight = {most}\n", n + 1)
                 .unwrap();
         }
     }
