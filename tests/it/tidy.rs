@@ -38,7 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
         "cmd",
         &[
             "units", "rng", "math", "fleet", "select", "policy", "config", "sim", "scenario", "measure", "report",
-            "testbed",
+            "testbed", "proxy",
         ],
     ),
 ];
@@ -154,7 +154,7 @@ fn the_readme_has_no_gaps() {
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for verb in [
-        "run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench",
+        "run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench", "proxy", "replay",
         "backend",
     ] {
         assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
