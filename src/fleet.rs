@@ -6,10 +6,12 @@
 //!
 //! Counts and weights lie in vectors of their own (structure of arrays): a full scan over 1,000 backends reads 4 KiB.
 
+use serde::{Deserialize, Serialize};
+
 use crate::rng::{Rng, Source};
 
 /// A backend: the slot it lives in and which of that slot's successive tenants it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BackendId {
     /// Index into everything that is kept by slot.
     pub slot: u32,
@@ -18,7 +20,8 @@ pub struct BackendId {
 }
 
 /// What happened to the fleet since a selector last looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
     /// A new backend; whatever a strategy kept for this slot is void.
     Joined(BackendId),

@@ -13,7 +13,7 @@
 //!
 //! Imports run one way only, and a test (`tests/it/tidy.rs`) holds the table that says which:
 //!
-//! `units, rng, math <- fleet <- select, policy <- config <- sim <- scenario <- measure <- report <- cmd`
+//! `units, rng, math <- fleet <- select <- policy <- config <- sim <- scenario <- measure <- report <- cmd`
 //!
 //! (`testbed` stands between `sim` and `cmd`.)
 //!
@@ -25,7 +25,7 @@
 //! | [`units`], [`rng`], [`math`] | quantities with units ([`units::Nanos`] cannot read a clock); the named, portable generators and their independent streams; the only exp/ln/pow |
 //! | [`fleet`] | backends as slots with generations: weight, eligibility, in-flight counts; changes to membership |
 //! | [`select`] | the [`select::Selector`] contract, the one catalogue ([`select::catalog`]), one file per strategy |
-//! | [`policy`] | what stands around a pick and is the same for any host: health state, routes by path |
+//! | [`policy`] | what stands around a pick and is the same for any host: health, outlier ejection, panic, slow start, limits and the queue before them, retries with a budget, hedging, stickiness, routes by host and path |
 //! | [`config`] | the vocabulary of files: pools, servers, checks, laws of duration; diagnostics that point at line and column |
 //! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, faults, tiers |
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
@@ -112,6 +112,12 @@
 //!   is reported at its own line and column, which trait objects behind a registry could not do.
 //! * **Constant delays have lanes of their own in the event queue**, the next arrival a place of its own; the rest is a
 //!   4-ary heap with keys and payloads apart.
+//! * **Slow start thins picks and leaves weights alone**: a pick that lands on a warming server is kept with the probability of
+//!   Envoy's factor and made again without that server otherwise. That is one rule for every strategy, hashes and averages
+//!   included, and no table is rebuilt for it.
+//! * **Limits on requests in flight are no change of the fleet either**: full servers go into [`select::Request::tried`].
+//! * **An attempt is a job of its own only where a pool has retries or hedges**: everywhere else a request is its only attempt, and
+//!   runs as fast as before and to the same bytes.
 //! * **`peak_ewma` does not divide its cost by weight**: servers are drawn by weight already, and doing both starved light
 //!   servers altogether while the fleet was idle (the conformance suite found that).
 

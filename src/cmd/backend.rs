@@ -142,7 +142,7 @@ impl Args {
             bytes: self.bytes,
             seed: self.seed,
             control: self.control,
-            cancel: self.cancel,
+            cancel: self.cancel || spec.cancel,
             ..spec
         };
         if let Some(file) = &self.config {

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, output};
-use crate::scenario::import::{Imported, import as read_log};
+use crate::scenario::import::{self, Imported, import as read_log};
 use crate::scenario::workload_file;
 
 /// What to read and where to write.
@@ -15,9 +15,10 @@ Examples:
   evenkeel import access.log.gz --output monday.csv
   zcat access.log.*.gz | evenkeel import - --output week.csv --scenario week.toml && evenkeel run week.toml
 
-Reads the common and combined formats of nginx and Apache, plain or gzip. Their stamps are whole seconds: requests of
-the same second are spread inside it at random, in the order of the log and always the same way. They hold no service
-times: what a request costs is for the scenario to say.")]
+Reads the common and combined formats of nginx and Apache, and what `evenkeel proxy` logs in either of its formats,
+plain or gzip. Stamps of common and combined logs are whole seconds: requests of the same second are spread inside it at
+random, in the order of the log and always the same way; those of JSON are exact. Logs hold no service times: what a
+request costs is for the scenario to say.")]
 pub struct Args {
     /// The log; `-` reads standard input
     log: PathBuf,
@@ -27,12 +28,35 @@ pub struct Args {
     /// Also write a scenario that replays it, ready to run
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
+    /// How its lines look; found out for each line unless said
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    format: Format,
     /// Keep the query in paths
     #[arg(long)]
     keep_query: bool,
     /// Overwrite files that exist
     #[arg(long)]
     force: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// Found out for each line
+    Auto,
+    /// Common or combined, with whatever stands behind
+    Combined,
+    /// A JSON object per line, as the proxy writes it
+    Json,
+}
+
+impl From<Format> for import::Format {
+    fn from(format: Format) -> import::Format {
+        match format {
+            Format::Auto => import::Format::Auto,
+            Format::Combined => import::Format::Combined,
+            Format::Json => import::Format::Json,
+        }
+    }
 }
 
 pub fn import(args: &Args) -> Result<(), Failure> {
@@ -51,10 +75,10 @@ pub fn import(args: &Args) -> Result<(), Failure> {
         }
     }
     let log = read(&args.log)?;
-    let imported = read_log(&log, args.keep_query);
+    let imported = read_log(&log, args.format.into(), args.keep_query);
     report(&imported);
     if imported.lines.is_empty() {
-        let what = "no line could be read as common or combined log format";
+        let what = "no line could be read as an entry of an access log";
         return Err(Failure::Usage(format!("`{}`: {what}", args.log.display())));
     }
     let text = workload_file::write(&imported.lines).map_err(|error| Failure::Broken(error.into()))?;
@@ -115,10 +139,12 @@ fn report(imported: &Imported) {
         distinct(|line| &line.client),
         distinct(|line| &line.path),
     );
-    eprintln!(
-        "stamps are whole seconds: every request was given a place inside its second, at random but in the log's order ({} seconds hold more than one)",
-        imported.shared_seconds
-    );
+    if imported.whole_seconds > 0 {
+        eprintln!(
+            "stamps are whole seconds: every request was given a place inside its second, at random but in the log's order ({} seconds hold more than one)",
+            imported.shared_seconds
+        );
+    }
     if imported.out_of_order > 0 {
         eprintln!(
             "{} lines stood after a later stamp (logs are written when requests end) and were put in order",

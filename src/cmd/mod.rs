@@ -11,6 +11,7 @@ mod explain;
 mod import;
 mod inputs;
 mod list;
+mod load;
 mod merge;
 mod output;
 mod pins;
@@ -38,6 +39,8 @@ const NO: u8 = 1;
 const USAGE: u8 = 2;
 /// The tool or the disk failed.
 const BROKEN: u8 = 3;
+/// Requests failed that were expected not to.
+const ERRORS: u8 = 100;
 /// Interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -55,6 +58,7 @@ Exit codes:
   1    the answer is no: a check failed, or a comparison found something worse
   2    usage or configuration: the message says where and what to do
   3    the tool or the disk failed
+  100  `load --expect-no-errors`: a request failed
   130  interrupted; what was finished is on disk";
 
 /// A laboratory for load balancing: what a strategy really does, measured before it meets production.
@@ -103,6 +107,8 @@ enum Verb {
     Replay(replay::Args),
     /// Test servers on real sockets, by the simulator's laws, until Ctrl-C
     Backend(backend::Args),
+    /// Send requests at the times they are meant for, and measure what comes of them
+    Load(load::Args),
     /// Measure the tool itself: requests simulated per second, and whether intervals keep their promise
     Bench(bench::Args),
 }
@@ -118,6 +124,10 @@ enum Failure {
     Broken(anyhow::Error),
     /// Ctrl-C; what was finished has been written.
     Interrupted,
+    /// Ctrl-C; what there was has been printed.
+    Stopped,
+    /// Requests failed that were expected not to; they have been printed.
+    Errors,
 }
 
 impl From<anyhow::Error> for Failure {
@@ -186,11 +196,14 @@ pub fn main() -> ExitCode {
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
         Verb::Replay(args) => replay::replay(&args),
         Verb::Backend(args) => backend::backend(&args, terminal),
+        Verb::Load(args) => load::load(&args, terminal),
         Verb::Bench(args) => bench::bench(&args, terminal),
     };
     ExitCode::from(match result {
         Ok(()) => DONE,
         Err(Failure::No) => NO,
+        Err(Failure::Errors) => ERRORS,
+        Err(Failure::Stopped) => INTERRUPTED,
         Err(Failure::Usage(message)) => {
             if !message.is_empty() {
                 eprintln!("error: {message}");

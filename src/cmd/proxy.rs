@@ -78,12 +78,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Ok(());
     }
     speak(config.log.messages, args.log_level, terminal);
-    let options = Options {
-        file: file.clone(),
-        watch: !args.no_watch,
-        record: args.record.clone(),
-        seed: args.seed,
-    };
+    let options = Options { file: file.clone(), watch: !args.no_watch, record: args.record.clone(), seed: args.seed };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -96,7 +91,6 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut reopen = signal(SignalKind::user_defined1()).map_err(broken)?;
-        let delay = crate::proxy::clock::duration(config.timeouts.drain_delay);
         let proxy = Proxy::start_with(options, source, config).await.map_err(|error| refused(&error, terminal))?;
         for address in proxy.addresses() {
             say(format!("listening at {address}"));
@@ -108,15 +102,17 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             tokio::select! {
                 _ = hangup.recv() => drop(proxy.control().reload().await),
                 _ = reopen.recv() => proxy.control().reopen_log(),
-                _ = terminate.recv() => break delay,
+                _ = terminate.recv() => break proxy.drain_delay(),
                 _ = interrupt.recv() => break Duration::ZERO,
             }
         };
         tracing::info!("draining");
+        let control = std::rc::Rc::clone(proxy.control());
         let cut = tokio::select! {
             cut = proxy.drain(delay) => cut,
             _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
                 tracing::warn!("told twice: ending now");
+                control.flush();
                 std::process::exit(0);
             }
         };

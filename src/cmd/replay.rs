@@ -59,8 +59,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
         })?;
         match entry {
             Entry::Opening { opening } => {
-                let replay =
-                    Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
+                let replay = Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
                 desks.insert(desk, Desk { opening: *opening, replay, over: None });
             }
             Entry::Call(call) => {

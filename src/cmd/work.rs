@@ -25,7 +25,7 @@ use crate::units::Nanos;
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Lets Ctrl-C finish what is being written; a second one ends at once.
-fn watch_for_interrupt() {
+pub fn watch_for_interrupt() {
     let handler = || {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(super::INTERRUPTED.into());

@@ -18,8 +18,8 @@ use super::law::Law;
 use super::pool::{Check, PoolTable, RouteTable, check_name};
 use crate::policy::Rules;
 use crate::policy::routes::Routes;
-use crate::select::catalog::{CATALOGUE, Table};
 use crate::select::catalog::Strategy;
+use crate::select::catalog::{CATALOGUE, Table};
 use crate::units::Nanos;
 
 /// The whole file.

@@ -66,6 +66,34 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     add("utilisation.mean".into(), "1", &|m| utilisation(&model.pools, &m.servers, &every));
     add("utilisation.max".into(), "1", &|m| m.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max));
     add("queue.mean".into(), "1", &|m| mean(m.servers.iter().flatten().map(|s| s.number)));
+    let any = |what: fn(&Pool) -> bool| entry.iter().any(|&p| what(&model.pools[p]));
+    // Requests of the pools where it can happen; where there is one pool, all.
+    let requests = |m: &Measured, what: fn(&Pool) -> bool| match m.pools.len() {
+        0 => m.all.requests(),
+        _ => entry.iter().filter(|&&p| what(&model.pools[p])).map(|&p| m.pools[p].requests()).sum(),
+    };
+    if any(Pool::tries) {
+        add("attempts.mean".into(), "1", &|m| ratio(m.efforts.attempts, requests(m, Pool::tries)));
+    }
+    if any(|pool| pool.policy.retries.is_some()) {
+        add("retries.ratio".into(), "1", &|m| {
+            ratio(m.efforts.retries, requests(m, |pool| pool.policy.retries.is_some()))
+        });
+    }
+    if any(|pool| pool.policy.hedge.is_some()) {
+        add("hedges.ratio".into(), "1", &|m| ratio(m.efforts.hedges, requests(m, |pool| pool.policy.hedge.is_some())));
+        add("hedges.won".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
+    }
+    if any(|pool| pool.policy.queue.is_some()) {
+        add("waiting.ratio".into(), "1", &|m| ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some())));
+        add("waiting.mean".into(), "s", &|m| match m.efforts.waited {
+            0 => 0.0,
+            n => m.efforts.wait_sum as f64 / 1e9 / n as f64,
+        });
+    }
+    if model.pools.iter().any(|pool| pool.policy.outliers.is_some()) {
+        add("ejections".into(), "1", &|m| m.efforts.ejections as f64);
+    }
     if model.paths_are_told_apart() {
         for (p, path) in model.paths.iter().enumerate() {
             let name = path.path.trim_matches('/').replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase();

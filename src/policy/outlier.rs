@@ -68,6 +68,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their numbers (`as usize`).
+    pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::Latency];
+
     /// The word for logs and counters.
     pub fn word(self) -> &'static str {
         match self {

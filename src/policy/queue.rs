@@ -28,15 +28,6 @@ struct Place<T> {
     who: Option<T>,
 }
 
-/// Who was called to the front, with the place he may go back to.
-#[derive(Clone, Debug)]
-pub struct Called<T> {
-    ticket: u64,
-    deadline: Nanos,
-    /// Who it is.
-    pub who: T,
-}
-
 /// Those who wait.
 #[derive(Clone, Debug)]
 pub struct Waiting<T> {
@@ -80,26 +71,38 @@ impl<T> Waiting<T> {
 
     /// The first whose time is not up. Those before are kept for [`Waiting::expire`].
     pub fn pop(&mut self, now: Nanos) -> Option<T> {
-        self.call(now).map(|called| called.who)
-    }
-
-    /// The same for somebody who may have to go back: what came free may not be for him.
-    pub fn call(&mut self, now: Nanos) -> Option<Called<T>> {
-        while let Some(Place { ticket, deadline, who }) = self.places.pop_front() {
+        while let Some(Place { deadline, who, .. }) = self.places.pop_front() {
             let Some(who) = who else { continue };
             self.waiting -= 1;
             if deadline > now {
-                return Some(Called { ticket, deadline, who });
+                return Some(who);
             }
             self.late.push(who);
         }
         None
     }
 
-    /// Goes back to the front, with the time that is left. Of several the last that was called goes first.
-    pub fn go_back(&mut self, Called { ticket, deadline, who }: Called<T>) {
-        self.waiting += 1;
-        self.places.push_front(Place { ticket, deadline, who: Some(who) });
+    /// The first who `fits` and whose time is not up; the others keep their places.
+    pub fn pop_fitting(&mut self, now: Nanos, mut fits: impl FnMut(&T) -> bool) -> Option<T> {
+        let fitting = |place: &Place<T>| place.deadline > now && place.who.as_ref().is_some_and(&mut fits);
+        let at = self.places.iter().position(fitting)?;
+        let who = self.places[at].who.take()?;
+        self.waiting -= 1;
+        self.clear_front();
+        Some(who)
+    }
+
+    /// Works by other rules from now on. Nobody who waits is sent away at once, but nobody waits longer than they allow.
+    pub fn set_rules(&mut self, now: Nanos, rules: Rules) {
+        self.rules = rules;
+        let latest = now.saturating_add(rules.timeout);
+        self.places.iter_mut().for_each(|place| place.deadline = place.deadline.min(latest));
+    }
+
+    fn clear_front(&mut self) {
+        while self.places.front().is_some_and(|place| place.who.is_none()) {
+            self.places.pop_front();
+        }
     }
 
     /// Those whose time is up, in order.
@@ -129,9 +132,7 @@ impl<T> Waiting<T> {
         let at = self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()?;
         let who = self.places[at].who.take()?;
         self.waiting -= 1;
-        while self.places.front().is_some_and(|place| place.who.is_none()) {
-            self.places.pop_front();
-        }
+        self.clear_front();
         Some(who)
     }
 }
@@ -156,18 +157,6 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_back_keeps_place_and_deadline() {
-        let mut queue = queue(9);
-        let tickets: Vec<_> = ['a', 'b', 'c'].into_iter().map(|who| queue.push(Nanos(0), who).unwrap()).collect();
-        let (a, b) = (queue.call(Nanos(1)).unwrap(), queue.call(Nanos(1)).unwrap());
-        queue.go_back(b);
-        queue.go_back(a);
-        assert_eq!((queue.len(), queue.next_expiry()), (3, Some(Nanos(100))));
-        assert_eq!(queue.cancel(tickets[1]), Some('b'));
-        assert_eq!((queue.pop(Nanos(2)), queue.pop(Nanos(2)), queue.pop(Nanos(2))), (Some('a'), Some('c'), None));
-    }
-
-    #[test]
     fn who_waited_too_long_is_passed_over_and_told() {
         let mut queue = queue(9);
         for (at, who) in [(0, 'a'), (50, 'b'), (120, 'c')] {
@@ -180,6 +169,30 @@ mod tests {
         assert_eq!((queue.len(), queue.next_expiry()), (0, Some(Nanos::ZERO)), "b waits to be told");
         assert_eq!(queue.expire(Nanos(160)), ['b']);
         assert_eq!(queue.next_expiry(), None);
+    }
+
+    #[test]
+    fn who_does_not_fit_lets_others_pass_and_keeps_his_place() {
+        let mut queue = queue(3);
+        for (at, who) in [(0, 'a'), (1, 'b'), (2, 'c')] {
+            queue.push(Nanos(at), who).unwrap();
+        }
+        assert_eq!(queue.pop_fitting(Nanos(3), |&who| who != 'a'), Some('b'));
+        assert_eq!(queue.pop_fitting(Nanos(3), |_| false), None);
+        assert_eq!((queue.len(), queue.pop_fitting(Nanos(100), |_| true)), (2, Some('c')), "a is too late");
+        assert_eq!(queue.expire(Nanos(100)), ['a']);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn shorter_patience_holds_for_those_who_wait() {
+        let mut queue = queue(3);
+        queue.push(Nanos(0), 'a').unwrap();
+        queue.push(Nanos(60), 'b').unwrap();
+        queue.set_rules(Nanos(70), Rules { limit: 0, timeout: Nanos(50) });
+        assert_eq!(queue.push(Nanos(71), 'c'), Err('c'));
+        assert_eq!(queue.expire(Nanos(100)), ['a']);
+        assert_eq!(queue.expire(Nanos(120)), ['b'], "not at 160");
     }
 
     #[test]

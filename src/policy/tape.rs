@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::Change;
 use crate::select::{LoadReport, Outcome};
 
 /// A selector begins its life.
@@ -26,7 +27,7 @@ pub struct Opening<S> {
 }
 
 /// Format of recordings.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the stream that recorded selectors draw from.
 pub const STREAM: &str = "select";
@@ -68,10 +69,12 @@ pub enum Call {
         /// What it is now.
         weight: u32,
     },
-    /// The selector was told of the changes since the last time.
+    /// The selector was told of changes.
     Fleet {
         /// When.
         now: u64,
+        /// As told: their order is the host's, and what went and came back in between is among them.
+        changes: Vec<Change>,
     },
     /// The selector was asked.
     Pick {
@@ -114,6 +117,8 @@ pub enum Call {
         now: u64,
         /// Whose.
         slot: u32,
+        /// Which tenant of the slot: a report may come when its server has left.
+        generation: u32,
         /// What it said.
         load: LoadReport,
     },

@@ -110,6 +110,39 @@ impl Watch {
         &self.rules
     }
 
+    /// Keeps other rules from now on. What is known of the servers stays, as far as there is still a rule for it: who is
+    /// up, draining, at its limit, how much it has in flight. A detector with other rules begins anew, and so do checks
+    /// where there were none.
+    pub fn set_rules(&mut self, rules: Arc<Rules>, now: Nanos) {
+        let old = std::mem::replace(&mut self.rules, rules);
+        let slots: Vec<u32> = self.fleet.members().collect();
+        if old.outliers != self.rules.outliers {
+            self.detector = self.rules.outliers.map(|rules| Detector::new(rules, now));
+            if let Some(detector) = &mut self.detector {
+                slots.iter().for_each(|&slot| detector.joined(slot));
+            }
+        }
+        if old.sticky != self.rules.sticky {
+            self.values = sticky::Values::default();
+        }
+        for &slot in &slots {
+            match &self.rules.health {
+                None => self.members[slot as usize].health = health::State::default(),
+                // Nobody knows anything of it yet; a server that served is not taken out until the checks say so.
+                Some(_) if old.health.is_none() => self.members[slot as usize].health = health::State::default(),
+                Some(_) => {}
+            }
+            if let (true, Some(rules)) = (old.sticky != self.rules.sticky, &self.rules.sticky) {
+                self.values.joined(slot, rules.value(self.fleet.name(slot)));
+            }
+        }
+        if old.slow_start != self.rules.slow_start {
+            self.members.iter_mut().for_each(|member| member.warming_since = None);
+            self.warm_from = Nanos::ZERO;
+        }
+        self.judge(0..self.fleet.slots() as u32);
+    }
+
     // ---- Who is there ----
 
     /// A server comes; it starts slowly if the rules say so.
@@ -384,10 +417,27 @@ impl Watch {
         pick
     }
 
-    /// Whether a server that may be picked, and is not in `tried`, is below its limit. Where it is not although
-    /// [`Fleet::eligible`] has others than `tried`, waiting helps.
+    /// Whether there is a server that may be picked and is not in `tried`, at its limit or not.
+    pub fn has_candidate(&self, tried: &[u32]) -> bool {
+        self.fleet.eligible().iter().any(|slot| !tried.contains(slot))
+    }
+
+    /// Whether a server that may be picked, and is not in `tried`, is below its limit.
     pub fn has_room(&self, tried: &[u32]) -> bool {
         self.fleet.eligible().iter().any(|slot| !self.full.contains(slot) && !tried.contains(slot))
+    }
+
+    /// Whether some server is at its limit.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Whether a request that has used the servers in `tried` finds no room now, but would with one more request ended:
+    /// all that it could have are at their limits, and there are some.
+    pub fn waiting_helps(&self, tried: &[u32]) -> bool {
+        let mut left = self.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).peekable();
+        left.peek().is_some() && left.all(|slot| self.full.contains(slot))
     }
 
     /// Whether a server is at its limit.
@@ -483,6 +533,29 @@ mod tests {
                 self.watch.place(selector, rng, &request, None, now, luck, |tried, _| calls.push(tried.to_vec()))?;
             Some(pick.backend.slot)
         }
+    }
+
+    #[test]
+    fn other_rules_leave_what_is_known_of_the_servers() {
+        let before = Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), ..Rules::default() };
+        let mut watch = watch(before, &[Some(1), None, None, None]);
+        let ids: Vec<BackendId> = (0..4).map(|slot| watch.fleet.id(slot)).collect();
+        watch.started(ids[0]);
+        watch.set_draining(ids[1], true, secs(1));
+        watch.checked(ids[2], false, secs(1));
+        watch.started(ids[3]);
+        assert!(watch.ended(ids[3], Outcome::Failed, secs(1), secs(2)).is_some(), "ejected");
+        let other = Rules { health: Some(health(false)), slow_start: None, ..Rules::default() };
+        watch.set_rules(Arc::new(other), secs(3));
+        assert!(watch.is_full(0) && watch.fleet.in_flight() == [1, 0, 0, 0]);
+        assert_eq!(watch.fleet.eligible(), [0, 3], "1 drains, 2 is down, and nobody ejects any more");
+        watch.set_rules(Arc::new(Rules::default()), secs(4));
+        assert_eq!(watch.fleet.eligible(), [0, 2, 3], "nobody checks any more");
+        let sticky = sticky::Rules { cookie: "c".into(), max_age: None, secret: None };
+        watch.set_rules(Arc::new(Rules { sticky: Some(sticky), ..Rules::default() }), secs(5));
+        let value = watch.cookie_value(1).unwrap().to_owned();
+        assert_eq!(watch.stuck(&value), Some(ids[1]), "a draining server keeps its sessions");
+        assert!(watch.standing(1, secs(5)).draining);
     }
 
     #[test]

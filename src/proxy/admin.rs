@@ -58,9 +58,11 @@ pub async fn serve(control: Rc<Control>, listener: TcpListener) {
 async fn answer(control: Rc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    let response = match (request.method(), parts.as_slice()) {
-        (&Method::GET | &Method::HEAD, ["livez"]) => text(StatusCode::OK, "alive\n"),
-        (&Method::GET | &Method::HEAD, ["readyz"]) => {
+    // The library leaves the body of an answer to HEAD away.
+    let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let response = match (method, parts.as_slice()) {
+        (&Method::GET, ["livez"]) => text(StatusCode::OK, "alive\n"),
+        (&Method::GET, ["readyz"]) => {
             if control.is_ready() {
                 text(StatusCode::OK, "ready\n")
             } else {
@@ -69,15 +71,14 @@ async fn answer(control: Rc<Control>, request: Request<Incoming>) -> Result<Resp
         }
         (&Method::GET, ["metrics"]) => {
             let mut response = text(StatusCode::OK, control.metrics().encode());
-            let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+            let kind = HeaderValue::from_static(super::metrics::CONTENT_TYPE);
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
         (&Method::GET, ["servers"]) => object(&servers(&control).await),
         (&Method::GET, ["config"]) => text(StatusCode::OK, control.redacted_config()),
-        (&Method::GET, ["version"]) => {
-            object(&json!({ "name": "evenkeel", "version": env!("CARGO_PKG_VERSION") }))
-        }
+        (&Method::GET, ["version"]) => object(&json!({ "name": "evenkeel", "version": env!("CARGO_PKG_VERSION") })),
+        (_, ["livez" | "readyz" | "metrics" | "servers" | "config" | "version"]) => only("GET, HEAD"),
         (&Method::POST, change) => {
             if let Some(refused) = refuse(&control, request.headers()) {
                 refused
@@ -85,9 +86,7 @@ async fn answer(control: Rc<Control>, request: Request<Incoming>) -> Result<Resp
                 changed(&control, change, request.uri().query()).await
             }
         }
-        (_, ["livez" | "readyz" | "metrics" | "servers" | "config" | "version"]) => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "this is for reading: GET\n")
-        }
+        (_, ["reload"] | ["servers", _, _, "drain" | "ready" | "weight"]) => only("POST"),
         _ => text(StatusCode::NOT_FOUND, "see /livez /readyz /metrics /servers /config /version\n"),
     };
     Ok(response)
@@ -130,11 +129,7 @@ async fn changed(control: &Rc<Control>, change: &[&str], query: Option<&str>) ->
                     match weight.filter(|&weight: &u32| weight <= crate::config::pool::MOST_WEIGHT) {
                         Some(weight) => {
                             tracing::info!(pool, server, weight, "by the admin listener");
-                            control.tell_all(|| Command::Weight {
-                                pool: pool.clone(),
-                                server: server.clone(),
-                                weight,
-                            });
+                            control.tell_all(|| Command::Weight { pool: pool.clone(), server: server.clone(), weight });
                             text(StatusCode::OK, "changed\n")
                         }
                         None => text(StatusCode::BAD_REQUEST, "weight?to=N, from 0 to 65535\n"),
@@ -197,6 +192,12 @@ async fn servers(control: &Control) -> serde_json::Value {
         })
         .collect();
     json!({ "pools": pools })
+}
+
+fn only(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("this is for {allowed}\n"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -30,7 +30,7 @@ pub async fn ask(server: &Upstream, kind: &Check) -> (bool, Option<LoadReport>) 
         Check::Http { .. } => kind.clone(),
         Check::Tcp => Check::Http { path: "/".to_owned(), status: vec![(200, 399)] },
     };
-    check(address, server.manner(), &path_kind, Duration::from_secs(1)).await
+    check(address, &server.manner(), &path_kind, Duration::from_secs(1)).await
 }
 
 /// One check. Whether it passed, and the load report that came with the answer.

@@ -20,20 +20,21 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::access;
 use super::admin;
 use super::checks;
 use super::clock::{Clock, duration};
 use super::headers::Trust;
-use super::metrics::{ProxyMetrics, build_info};
+use super::metrics::Metrics;
 use super::record::Tape;
-use super::resolve::Resolver;
+use super::resolve::{Limits, Resolver, Target, Watched};
 use super::shard::{self, Addresses, Birth, Command, Orders, PoolCounters};
-use super::tls::Acceptor;
+use super::tls::{self, Certificates, Files};
 use super::upstream::Manner;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::proxy::{AccessFormat, PoolConfig, ProxyConfig};
+use crate::config::proxy::{AccessFormat, PoolConfig, Protocol, ProxyConfig};
 use crate::rng::Rng;
 
 /// How a proxy is started.
@@ -86,7 +87,7 @@ pub struct Proxy {
 pub struct Control {
     options: Options,
     clock: Clock,
-    metrics: Arc<ProxyMetrics>,
+    metrics: Arc<Metrics>,
     shards: RefCell<Vec<mpsc::UnboundedSender<Command>>>,
     orders: RefCell<Orders>,
     source: RefCell<String>,
@@ -95,17 +96,36 @@ pub struct Control {
     admin_address: Cell<Option<SocketAddr>>,
     tasks: RefCell<Vec<AbortHandle>>,
     admin: RefCell<Option<AbortHandle>>,
-    resolver: Resolver,
+    /// Made when the first name is to be looked up: a machine without DNS settings can do without names.
+    resolver: RefCell<Option<Resolver>>,
     log: Option<Arc<access::Log>>,
     rng: RefCell<Rng>,
     tape: Option<Tape>,
     names: RefCell<Addresses>,
+    /// The file as it was last read, sound or not.
+    seen: RefCell<String>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
 }
+
+/// Sockets for each shard, for each listener; none where it has one.
+type Sockets = Vec<Vec<Option<std::net::TcpListener>>>;
 
 /// Reads a config from a file.
 pub fn read(file: &std::path::Path) -> Result<(String, ProxyConfig), ProxyError> {
+    let (name, source) = read_source(file)?;
+    parse(name, source)
+}
+
+fn read_source(file: &std::path::Path) -> Result<(String, String), ProxyError> {
     let name = file.display().to_string();
-    let source = std::fs::read_to_string(file).map_err(|error| ProxyError::Read { file: name.clone(), error })?;
+    match std::fs::read_to_string(file) {
+        Ok(source) => Ok((name, source)),
+        Err(error) => Err(ProxyError::Read { file: name, error }),
+    }
+}
+
+fn parse(name: String, source: String) -> Result<(String, ProxyConfig), ProxyError> {
     match ProxyConfig::parse(&source, &|variable| std::env::var(variable).ok()) {
         Ok(config) => Ok((source, config)),
         Err(problems) => Err(ProxyError::Config(Box::new(Diagnostic { file: name, source, problems }))),
@@ -117,12 +137,16 @@ pub fn check_files(config: &ProxyConfig) -> Result<(), ProxyError> {
     acceptors(config).map(|_| ())
 }
 
-fn acceptors(config: &ProxyConfig) -> Result<Arc<[Option<Acceptor>]>, ProxyError> {
-    let one = |listener: &crate::config::proxy::Listener| match &listener.tls {
-        None => Ok(None),
-        Some(certificates) => Acceptor::new(certificates, listener.http2)
-            .map(Some)
-            .map_err(|error| ProxyError::Other(format!("listener {}: {error}", listener.address))),
+fn acceptors(config: &ProxyConfig) -> Result<Arc<[Option<TlsAcceptor>]>, ProxyError> {
+    let one = |listener: &crate::config::proxy::Listener| {
+        let Some(certificates) = &listener.tls else { return Ok(None) };
+        let fail = |error: tls::Error| ProxyError::Other(format!("listener {}: {error}", listener.address));
+        let files: Vec<Files> =
+            certificates.iter().map(|pair| Files { certificate: pair.cert.clone(), key: pair.key.clone() }).collect();
+        let (certificates, warnings) = Certificates::load(&files, jiff::Timestamp::now()).map_err(fail)?;
+        warnings.iter().for_each(|warning| tracing::warn!("listener {}: {warning}", listener.address));
+        let server = tls::server_config(certificates, listener.http2).map_err(fail)?;
+        Ok(Some(TlsAcceptor::from(server)))
     };
     config.listeners.iter().map(one).collect()
 }
@@ -145,7 +169,8 @@ impl Proxy {
             }
         };
         let clock = Clock::new();
-        let metrics = Arc::new(ProxyMetrics::new());
+        let commit = option_env!("EVENKEEL_COMMIT").unwrap_or("unknown");
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), commit));
         let shards = config.shards.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
         });
@@ -158,8 +183,8 @@ impl Proxy {
             None => None,
             Some(file) => Some(Tape::create(file).map_err(|e| other(&file.display().to_string(), &e))?),
         };
-        let resolver = Resolver::new(config.dns).map_err(|e| other("names", &e))?;
-        let names = look_up(&resolver, &config, &Addresses::new()).await;
+        let resolver = RefCell::new(None);
+        let names = look_up(&resolver, &config, &Addresses::new()).await?;
         let orders = orders(&metrics, config, None, &names)?;
         let control = Rc::new(Control {
             options,
@@ -167,6 +192,7 @@ impl Proxy {
             metrics: Arc::clone(&metrics),
             shards: RefCell::new(Vec::new()),
             orders: RefCell::new(orders.clone()),
+            seen: RefCell::new(source.clone()),
             source: RefCell::new(source),
             ready: Cell::new(false),
             addresses: RefCell::new(Vec::new()),
@@ -178,8 +204,10 @@ impl Proxy {
             rng: RefCell::new(Rng::stream(seed, "control", 0)),
             tape: tape.clone(),
             names: RefCell::new(names),
+            reloading: tokio::sync::Mutex::new(()),
         });
-        let sockets = control.open_listeners(&orders.config, &[], shards)?;
+        let (sockets, addresses) = control.open_listeners(&orders.config, &[], shards)?;
+        *control.addresses.borrow_mut() = addresses;
         control.listen_admin(&orders.config).await?;
         let connections = Arc::new(AtomicU32::new(0));
         let mut threads = Vec::new();
@@ -189,7 +217,7 @@ impl Proxy {
                 number,
                 clock,
                 seed,
-                metrics: Arc::clone(&metrics),
+                metrics: metrics.proxy(),
                 connections: Arc::clone(&connections),
                 log: log.clone(),
                 tape: tape.clone(),
@@ -224,6 +252,11 @@ impl Proxy {
     /// What runs it.
     pub fn control(&self) -> &Rc<Control> {
         &self.control
+    }
+
+    /// How long requests are still taken when it is told to end.
+    pub fn drain_delay(&self) -> Duration {
+        duration(self.control.orders.borrow().config.timeouts.drain_delay)
     }
 
     /// Ends in good order: says that it is not ready, takes requests for `delay` longer, then lets what is there end, for as
@@ -273,12 +306,7 @@ impl Proxy {
                 Err(_) => tracing::error!("a shard has panicked"),
             }
         }
-        if let Some(tape) = &control.tape {
-            tape.flush();
-        }
-        if let Some(log) = &control.log {
-            log.flush(Duration::from_secs(1));
-        }
+        control.flush();
         cut
     }
 }
@@ -290,7 +318,7 @@ impl Control {
     }
 
     /// What is counted.
-    pub fn metrics(&self) -> &ProxyMetrics {
+    pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
@@ -301,12 +329,7 @@ impl Control {
 
     /// The config in force, without secrets.
     pub fn redacted_config(&self) -> String {
-        let source = self.source.borrow();
-        let secret = |line: &str| {
-            let key = line.split('=').next().unwrap_or_default().trim();
-            matches!(key, "token" | "secret") || line.contains("secret =") || line.contains("token =")
-        };
-        source.lines().map(|line| if secret(line) { "# (a secret)\n".to_owned() } else { format!("{line}\n") }).collect()
+        redacted(&self.source.borrow())
     }
 
     /// Whether there is such a server.
@@ -334,6 +357,16 @@ impl Control {
         }
     }
 
+    /// Writes out what is to be kept.
+    pub fn flush(&self) {
+        if let Some(tape) = &self.tape {
+            tape.flush();
+        }
+        if let Some(log) = &self.log {
+            log.flush(Duration::from_secs(1));
+        }
+    }
+
     /// Begins the access log's file anew, as after it was moved away.
     pub fn reopen_log(&self) {
         if let Some(log) = &self.log {
@@ -344,7 +377,7 @@ impl Control {
     /// Reads the config again and works by it. What is wrong with it changes nothing.
     pub async fn reload(self: &Rc<Self>) -> Result<(), ProxyError> {
         let done = self.try_reload().await;
-        self.metrics.reloaded(done.is_ok());
+        self.metrics.proxy().reloaded(done.is_ok());
         match &done {
             Ok(()) => tracing::info!("the config was reloaded"),
             Err(error) => tracing::error!(%error, "the config was not reloaded; the old one stays in force"),
@@ -353,23 +386,33 @@ impl Control {
     }
 
     async fn try_reload(self: &Rc<Self>) -> Result<(), ProxyError> {
-        let (source, config) = read(&self.options.file)?;
+        let _alone = self.reloading.lock().await;
+        if !self.ready.get() {
+            return Err(ProxyError::Other("the proxy is about to end".to_owned()));
+        }
+        let (source, config) = {
+            let (name, source) = read_source(&self.options.file)?;
+            self.seen.borrow_mut().clone_from(&source);
+            parse(name, source)?
+        };
         let old = Arc::clone(&self.orders.borrow().config);
         let known = self.names.borrow().clone();
-        let names = look_up(&self.resolver, &config, &known).await;
+        let names = look_up(&self.resolver, &config, &known).await?;
         let orders = {
             let before = self.orders.borrow();
             orders(&self.metrics, config, Some(&before), &names)?
         };
         let shards = self.shards.borrow().len();
         let known: Vec<SocketAddr> = old.listeners.iter().map(|listener| listener.address).collect();
-        let sockets = self.open_listeners(&orders.config, &known, u32::try_from(shards).unwrap_or(1))?;
+        let (sockets, addresses) = self.open_listeners(&orders.config, &known, u32::try_from(shards).unwrap_or(1))?;
         if old.admin.as_ref().map(|a| a.address) != orders.config.admin.as_ref().map(|a| a.address) {
             self.listen_admin(&orders.config).await?;
         }
         for (shard, sockets) in self.shards.borrow().iter().zip(sockets) {
             let _ = shard.send(Command::Orders(Box::new(orders.clone()), sockets));
         }
+        restart_for(&old, &orders.config);
+        *self.addresses.borrow_mut() = addresses;
         *self.names.borrow_mut() = names;
         *self.orders.borrow_mut() = orders;
         *self.source.borrow_mut() = source;
@@ -377,20 +420,20 @@ impl Control {
         Ok(())
     }
 
-    /// Sockets for each shard, for each listener that is not among `known`.
+    /// Sockets for each shard, for each listener that is not among `known`; and where all of them are.
     fn open_listeners(
         &self,
         config: &ProxyConfig,
         known: &[SocketAddr],
         shards: u32,
-    ) -> Result<Vec<Vec<Option<std::net::TcpListener>>>, ProxyError> {
+    ) -> Result<(Sockets, Vec<SocketAddr>), ProxyError> {
         let mut all: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        let before = self.addresses.borrow().clone();
+        let mut before: Vec<_> = known.iter().copied().zip(self.addresses.borrow().iter().copied()).collect();
         for listener in &config.listeners {
-            if let Some(at) = known.iter().position(|address| *address == listener.address) {
+            if let Some(at) = before.iter().position(|(address, _)| *address == listener.address) {
                 all.iter_mut().for_each(|sockets| sockets.push(None));
-                addresses.push(before[at]);
+                addresses.push(before.remove(at).1);
                 continue;
             }
             let mut address = listener.address;
@@ -402,8 +445,7 @@ impl Control {
             }
             addresses.push(address);
         }
-        *self.addresses.borrow_mut() = addresses;
-        Ok(all)
+        Ok((all, addresses))
     }
 
     async fn listen_admin(self: &Rc<Self>, config: &ProxyConfig) -> Result<(), ProxyError> {
@@ -475,30 +517,30 @@ impl Control {
                 Some(address) => checks::check(address, manner, &pool.check, duration(rules.timeout)).await,
                 None => (false, None),
             };
-            self.tell_all(|| Command::Checked {
-                pool: pool.name.clone(),
-                server: server.name.clone(),
-                passed,
-                load,
-            });
+            self.tell_all(|| Command::Checked { pool: pool.name.clone(), server: server.name.clone(), passed, load });
             wait = duration(rules.wait(&mut *self.rng.borrow_mut()));
         }
     }
 
     async fn keep_looking_up(&self, name: &str, port: u16) {
-        let mut wait = duration(self.orders.borrow().config.dns.least_ttl);
+        let Some(resolver) = self.resolver.borrow().clone() else { return };
+        let key = (name.to_owned(), port);
+        let mut watched = Watched::new(Target::Name(name.to_owned(), port));
         loop {
-            sleep(wait).await;
-            let found = self.resolver.look_up(name, port).await;
-            wait = found.valid_for;
-            let key = (name.to_owned(), port);
-            let Some(addresses) = found.addresses else { continue };
-            let same = self.names.borrow().get(&key).is_some_and(|known| **known == *addresses);
-            if !same {
-                tracing::info!(name, ?addresses, "a name's addresses changed");
-                self.names.borrow_mut().insert(key, Arc::clone(&addresses));
-                self.tell_all(|| Command::Addresses(name.to_owned(), port, Arc::clone(&addresses)));
+            let refreshed = watched.refresh(&resolver).await;
+            if let Some(error) = refreshed.error {
+                tracing::warn!(%error, "a name; its last addresses stay in force");
+            } else {
+                let addresses: Arc<[SocketAddr]> = watched.addresses().into();
+                let same = self.names.borrow().get(&key).is_some_and(|known| *known == addresses);
+                if !same {
+                    tracing::info!(name, ?addresses, "a name's addresses changed");
+                    self.names.borrow_mut().insert(key.clone(), Arc::clone(&addresses));
+                    self.tell_all(|| Command::Addresses(name.to_owned(), port, Arc::clone(&addresses)));
+                }
             }
+            let Some(again) = refreshed.again else { return };
+            sleep(again).await;
         }
     }
 
@@ -506,15 +548,14 @@ impl Control {
     /// be a link that now leads elsewhere.
     async fn watch(self: Rc<Self>) {
         const EVERY: Duration = Duration::from_secs(1);
-        let mut seen = self.source.borrow().clone();
         loop {
             sleep(EVERY).await;
             let Ok(now) = std::fs::read_to_string(&self.options.file) else { continue };
-            if now != seen {
+            // What another reload has read, or refused, is no news.
+            if now != *self.seen.borrow() {
                 // Whoever writes it may not be done: it must be the same twice.
                 sleep(Duration::from_millis(100)).await;
                 if std::fs::read_to_string(&self.options.file).is_ok_and(|again| again == now) {
-                    seen = now;
                     let _ = self.reload().await;
                 }
             }
@@ -540,13 +581,59 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn open_log(config: &ProxyConfig, metrics: &ProxyMetrics) -> io::Result<Arc<access::Log>> {
+fn open_log(config: &ProxyConfig, metrics: &Metrics) -> io::Result<Arc<access::Log>> {
     let target = config.log.file.clone().map_or(access::Target::Stdout, access::Target::File);
-    let format =
-        if config.log.access == AccessFormat::Json { access::Format::Json } else { access::Format::Combined };
+    let format = if config.log.access == AccessFormat::Json { access::Format::Json } else { access::Format::Combined };
     let share = 1.0 / f64::from(config.log.sample.as_ref().map_or(1, |sample| *sample.get_ref()).max(1));
     let settings = access::Settings { format, query: config.log.query, share };
-    access::Log::open(target, settings, metrics.log_dropped.clone()).map(Arc::new)
+    access::Log::open(target, settings, metrics.proxy().log_dropped.clone()).map(Arc::new)
+}
+
+/// A config without its secrets, otherwise as it is written. What was commented out may have been one, too.
+fn redacted(source: &str) -> String {
+    fn secrets(value: &toml::Spanned<toml::de::DeValue<'_>>, key: &str, found: &mut Vec<std::ops::Range<usize>>) {
+        match value.get_ref() {
+            _ if matches!(key, "token" | "secret") => found.push(value.span()),
+            toml::de::DeValue::Table(table) => {
+                table.iter().for_each(|(key, value)| secrets(value, key.get_ref(), found));
+            }
+            toml::de::DeValue::Array(values) => values.iter().for_each(|value| secrets(value, "", found)),
+            _ => {}
+        }
+    }
+    let Ok(table) = toml::de::DeTable::parse(source) else { return String::new() };
+    let mut found = Vec::new();
+    table.get_ref().iter().for_each(|(key, value)| secrets(value, key.get_ref(), &mut found));
+    found.sort_by_key(|span| std::cmp::Reverse(span.start));
+    let mut text = source.to_owned();
+    for span in found {
+        text.replace_range(span, "\"(a secret)\"");
+    }
+    let remark = |line: &str| {
+        let remark = line.split_once('#').map_or("", |(_, remark)| remark);
+        remark.contains("token") || remark.contains("secret")
+    };
+    text.lines()
+        .map(|line| match line.split_once('#') {
+            Some((before, _)) if remark(line) => format!("{}# (left out)\n", before),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
+/// Says what of a new config waits for a restart.
+fn restart_for(old: &ProxyConfig, new: &ProxyConfig) {
+    let log = |config: &ProxyConfig| {
+        let log = &config.log;
+        (log.access, log.file.clone(), log.query, log.sample.as_ref().map(|s| *s.get_ref()), log.messages)
+    };
+    for (what, differs) in
+        [("shards", old.shards != new.shards), ("[log]", log(old) != log(new)), ("[dns]", old.dns != new.dns)]
+    {
+        if differs {
+            tracing::warn!("what is new in `{what}` takes a restart");
+        }
+    }
 }
 
 fn names_of(config: &ProxyConfig) -> Vec<(String, u16)> {
@@ -558,33 +645,45 @@ fn names_of(config: &ProxyConfig) -> Vec<(String, u16)> {
     names
 }
 
-async fn look_up(resolver: &Resolver, config: &ProxyConfig, known: &Addresses) -> Addresses {
-    let mut names = Addresses::new();
+async fn look_up(
+    resolver: &RefCell<Option<Resolver>>,
+    config: &ProxyConfig,
+    known: &Addresses,
+) -> Result<Addresses, ProxyError> {
+    let mut found = Addresses::new();
     for (name, port) in names_of(config) {
+        if resolver.borrow().is_none() {
+            let limits = Limits { floor: duration(config.dns.least_ttl), ceiling: duration(config.dns.most_ttl) };
+            let made = Resolver::system(limits).map_err(|error| ProxyError::Other(error.to_string()))?;
+            *resolver.borrow_mut() = Some(made);
+        }
+        let Some(resolver) = resolver.borrow().clone() else { break };
         let key = (name, port);
-        let found = match known.get(&key) {
-            Some(known) => Some(Arc::clone(known)),
-            None => resolver.look_up(&key.0, key.1).await.addresses,
-        };
-        match found {
-            Some(addresses) => drop(names.insert(key, addresses)),
-            None => tracing::warn!(name = key.0, "no address is known yet"),
+        if let Some(known) = known.get(&key) {
+            found.insert(key, Arc::clone(known));
+            continue;
+        }
+        match resolver.look_up(&key.0).await {
+            Ok((addresses, _)) => {
+                let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+                found.insert(key, addresses);
+            }
+            Err(error) => tracing::warn!(%error, "no address is known yet"),
         }
     }
-    names
+    Ok(found)
 }
 
 /// What shards need for a config, with counters carried over from `before`.
 fn orders(
-    metrics: &ProxyMetrics,
+    metrics: &Metrics,
     config: ProxyConfig,
     before: Option<&Orders>,
     names: &Addresses,
 ) -> Result<Orders, ProxyError> {
     let acceptors = acceptors(&config)?;
-    let networks = config.trusted_proxies.iter().filter_map(|network| {
-        ipnet::IpNet::new(network.address, network.bits).ok()
-    });
+    let networks =
+        config.trusted_proxies.iter().filter_map(|network| ipnet::IpNet::new(network.address, network.bits).ok());
     let trust = Arc::new(Trust::new(networks));
     let mut manners = Vec::new();
     let mut counters = Vec::new();
@@ -592,9 +691,17 @@ fn orders(
         let tls = match &pool.tls {
             None => None,
             Some(tls) => {
-                let client = super::tls::client(tls)
-                    .map_err(|error| ProxyError::Other(format!("pool {}: {error}", pool.name)))?;
-                let name = tls.name.clone().unwrap_or_else(|| pool.servers.first().map_or_else(String::new, |s| s.host.clone()));
+                let client_files = tls.cert.clone().zip(tls.key.clone());
+                let client = tls::client_config(&tls::Upstream {
+                    ca: tls.ca.clone(),
+                    client: client_files.map(|(certificate, key)| Files { certificate, key }),
+                    http2: pool.protocol == Protocol::H2c,
+                })
+                .map_err(|error| ProxyError::Other(format!("pool {}: {error}", pool.name)))?;
+                let name = tls
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| pool.servers.first().map_or_else(String::new, |s| s.host.clone()));
                 let name = ServerName::try_from(name)
                     .map_err(|error| ProxyError::Other(format!("pool {}: tls name: {error}", pool.name)))?;
                 Some((client, name))
@@ -620,7 +727,6 @@ fn orders(
         let counter = old.map_or_else(|| metrics.pool(&pool.name), |old| Arc::clone(&old.pool));
         counters.push(Arc::new(PoolCounters { pool: counter, servers }));
     }
-    let _ = build_info;
     Ok(Orders {
         config: Arc::new(config),
         trust,
@@ -629,4 +735,21 @@ fn orders(
         counters: counters.into(),
         acceptors,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_is_shown_without_its_secrets_however_they_are_written() {
+        let source = "a = 1 # token = \"hush\"\n[admin]\naddress = \"127.0.0.1:0\" # here\n\"token\"=\"\"\"\nhush\"\"\"\n\
+                      [[pools]]\nsticky={cookie=\"c\",secret=\"hush\"}\n[[pools]]\nsticky.secret = 'hush' # x\n";
+        let shown = redacted(source);
+        assert!(!shown.contains("hush"), "{shown}");
+        for kept in ["a = 1", "address = \"127.0.0.1:0\" # here", "cookie=\"c\"", "# x"] {
+            assert!(shown.contains(kept), "{kept} is not in {shown}");
+        }
+        assert!(toml::from_str::<toml::Table>(&shown).is_ok());
+    }
 }

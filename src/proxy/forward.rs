@@ -17,7 +17,6 @@ use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use jiff::Timestamp;
@@ -32,7 +31,7 @@ use super::orca;
 use super::reason::Reason;
 use super::shard::{Plan, Shard};
 use super::tunnel;
-use super::upstream::{ConnectError, Connection, Upstream};
+use super::upstream::{ConnectError, Connection, Loan, Upstream};
 use super::wire::WireState;
 use crate::config::proxy::{KeyTable, LimitsTable};
 use crate::policy::retry::Failure;
@@ -137,7 +136,7 @@ impl Exchange {
             path: draft.uri.path(),
             query: draft.uri.query(),
             protocol: draft.version,
-            status: Some(self.status.as_u16()),
+            status: (self.reason.is_own_answer() || self.server.is_some()).then(|| self.status.as_u16()),
             bytes_in: self.body.received(),
             bytes_out: self.sent,
             duration: since(self.started),
@@ -161,7 +160,7 @@ impl Exchange {
 struct Ending {
     exchange: Exchange,
     flight: Option<Flight>,
-    connection: Option<SendRequest<UpBody>>,
+    connection: Option<Loan>,
     outcome: Outcome,
 }
 
@@ -172,8 +171,8 @@ impl OnEnd for Ending {
             End::Complete => {
                 // A server that answers before it has read the request has a connection with the rest of it inside.
                 if self.exchange.body.is_complete() {
-                    if let Some(sender) = self.connection.take() {
-                        flight.server.give_back(sender);
+                    if let Some(loan) = self.connection.take() {
+                        flight.server.give_back(loan);
                     }
                 } else {
                     self.exchange.hang_up();
@@ -214,8 +213,18 @@ struct Call<'a> {
 
 /// How an attempt went.
 enum Attempt {
-    Answered { response: Response<Incoming>, flight: Flight, connection: Option<SendRequest<UpBody>> },
-    Failed { failure: Failure, reason: Reason, sent: bool, slot: u32, server: Rc<Upstream> },
+    Answered {
+        response: Response<Incoming>,
+        flight: Flight,
+        connection: Option<Loan>,
+    },
+    Failed {
+        failure: Failure,
+        reason: Reason,
+        sent: bool,
+        slot: u32,
+        server: Rc<Upstream>,
+    },
     /// The client's body cannot be had; no server is to blame.
     NoBody(BodyFault),
 }
@@ -248,7 +257,8 @@ pub async fn serve(
         host: None,
         server: None,
         status: StatusCode::OK,
-        reason: Reason::Ok,
+        // Until it is known better: the library drops what a client no longer waits for.
+        reason: Reason::ClientGone,
         draft: None,
         body: body.clone(),
         sent: 0,
@@ -370,6 +380,7 @@ pub async fn serve(
     let slot = flight.slot();
     exchange.server = Some(Rc::clone(&flight.server));
     exchange.status = response.status();
+    exchange.reason = Reason::Ok;
     if let Some(draft) = &mut exchange.draft {
         draft.first_byte = flight.time_to_first_byte();
         draft.answered = Some(Instant::now());
@@ -540,7 +551,9 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<Strin
     }
     // A client that names the authority in the target means that one (RFC 9112, 3.2.2).
     let authority = match (parts.uri.authority(), named) {
-        (Some(authority), Some(named)) if http2 && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(authority), Some(named))
+            if http2 && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
@@ -581,7 +594,8 @@ fn climbs(path: &str) -> bool {
     if !path.contains('.') && !path.contains("%2") {
         return false;
     }
-    let plain = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    let plain =
+        path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
     plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
@@ -599,7 +613,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-type Answered = (Response<Incoming>, Flight, Option<SendRequest<UpBody>>);
+type Answered = (Response<Incoming>, Flight, Option<Loan>);
 
 /// Places a request and sends it, again where that is right.
 async fn run(
@@ -717,15 +731,17 @@ async fn hedged(
     let mut lost: Option<Attempt> = None;
     let (mut first_over, mut second_over) = (false, false);
     std::future::poll_fn(move |cx| {
-        for (over, attempt) in
-            [(&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Attempt>>), (&mut second_over, second.as_mut())]
-        {
+        for (over, attempt) in [
+            (&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Attempt>>),
+            (&mut second_over, second.as_mut()),
+        ] {
             if *over {
                 continue;
             }
             if let Poll::Ready(attempt) = attempt.poll(cx) {
                 *over = true;
-                let good = matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error());
+                let good =
+                    matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error());
                 if good || lost.is_some() {
                     return Poll::Ready(attempt);
                 }
@@ -780,10 +796,7 @@ impl Call<'_> {
             match sent {
                 Some(Ok(response)) => {
                     flight.answered();
-                    let connection = match connection {
-                        Connection::Http1 { sender, .. } if !self.upgrade => Some(sender),
-                        _ => None,
-                    };
+                    let connection = if self.upgrade { None } else { connection.loan() };
                     return Attempt::Answered { response, flight, connection };
                 }
                 Some(Err(failed)) => {
@@ -797,8 +810,7 @@ impl Call<'_> {
                         continue;
                     }
                     tracing::debug!(server = server.name, error = %failed.error, "no answer");
-                    let reason =
-                        if failed.error.is_parse() { Reason::BadAnswer } else { Reason::UpstreamReset };
+                    let reason = if failed.error.is_parse() { Reason::BadAnswer } else { Reason::UpstreamReset };
                     flight.finish(Outcome::Failed);
                     return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, slot, server };
                 }

@@ -19,11 +19,12 @@ use super::record::Recorder;
 use super::upstream::{Manner, Upstream};
 use crate::config::proxy::{PoolConfig, ServerConfig};
 use crate::fleet::BackendId;
-use crate::policy::queue::{Ticket, Waiting};
+use crate::fleet::Change;
+use crate::policy::hedge;
+use crate::policy::queue::{self, Ticket, Waiting};
 use crate::policy::retry::Budget;
 use crate::policy::tape::{Call, STREAM};
 use crate::policy::watch::{Event, Standing, Watch};
-use crate::policy::hedge;
 use crate::rng::Rng;
 use crate::select::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
 use crate::units::Nanos;
@@ -49,6 +50,10 @@ pub struct Host {
     /// What wakes it is bound to this, so that nothing keeps it alive.
     me: Weak<Host>,
     woken_at: Cell<Nanos>,
+    /// How many wait, as last counted.
+    said_waiting: Cell<usize>,
+    /// Selectors it has had: a timer of a former one wakes nobody.
+    selectors: Cell<u32>,
 }
 
 struct State {
@@ -71,26 +76,6 @@ struct Waiter {
     tell: oneshot::Sender<Flight>,
 }
 
-/// A place in the queue, given up when the client goes away: others may want it.
-struct InQueue<'a> {
-    host: &'a Host,
-    ticket: Option<Ticket>,
-}
-
-impl Drop for InQueue<'_> {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let gone = {
-            let state = &mut *self.host.state.borrow_mut();
-            let Some(waiting) = &mut state.waiting else { return };
-            let gone = waiting.cancel(ticket);
-            self.host.metrics.queued(waiting.len());
-            gone
-        };
-        drop(gone);
-    }
-}
-
 /// A request that is at a server. Dropped without a word it counts as cancelled.
 pub struct Flight {
     host: Rc<Host>,
@@ -102,8 +87,21 @@ pub struct Flight {
     over: bool,
 }
 
-/// How servers of a pool are reached: everything of it but the name.
-pub type MannerOf<'a> = &'a dyn Fn(&ServerConfig) -> Manner;
+/// A place in the queue, left when this is dropped.
+struct Turn<'a> {
+    host: &'a Host,
+    ticket: Ticket,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &mut self.host.state.borrow_mut().waiting
+            && waiting.cancel(self.ticket).is_some()
+        {
+            self.host.waiting(waiting.len());
+        }
+    }
+}
 
 /// What a host is made with.
 pub struct Furniture<'a> {
@@ -111,22 +109,26 @@ pub struct Furniture<'a> {
     pub config: Arc<PoolConfig>,
     /// Known addresses by host and port as the config writes them.
     pub addresses: &'a BTreeMap<(String, u16), Arc<[SocketAddr]>>,
-    /// How to speak to a server.
-    pub manner: MannerOf<'a>,
+    /// How to speak to its servers.
+    pub manner: &'a Manner,
     /// Where a server is counted.
     pub metrics: &'a dyn Fn(&str) -> Arc<ServerMetrics>,
 }
 
+/// What a selector begins its life with. The number tells its random stream from those of all others.
+pub struct Start {
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Which stream of it.
+    pub number: u64,
+    /// Where it is recorded.
+    pub recorder: Option<Recorder>,
+}
+
 impl Host {
-    /// A pool at the start of its life in a shard. `number` tells its random stream from those of all others.
-    pub fn new(
-        furniture: &Furniture<'_>,
-        metrics: Arc<PoolMetrics>,
-        clock: Clock,
-        seed: u64,
-        number: u64,
-        recorder: Option<Recorder>,
-    ) -> Rc<Host> {
+    /// A pool at the start of its life in a shard.
+    pub fn new(furniture: &Furniture<'_>, metrics: Arc<PoolMetrics>, clock: Clock, start: Start) -> Rc<Host> {
+        let Start { seed, number, recorder } = start;
         let config = Arc::clone(&furniture.config);
         let rules = &config.rules;
         let mut rng = Rng::stream(seed, STREAM, number);
@@ -149,8 +151,11 @@ impl Host {
             metrics,
             me: me.clone(),
             woken_at: Cell::new(Nanos(u64::MAX)),
+            said_waiting: Cell::new(0),
+            selectors: Cell::new(0),
         });
         host.furnish(furniture, true);
+        host.tell_fleet(clock.now());
         host
     }
 
@@ -159,11 +164,34 @@ impl Host {
         Arc::clone(&self.config.borrow())
     }
 
-    /// Takes on another config of the same strategy and rules: servers join, leave, change weight; the others keep all that
-    /// is known of them.
-    pub fn reconfigure(&self, furniture: &Furniture<'_>) {
-        *self.config.borrow_mut() = Arc::clone(&furniture.config);
+    /// Takes on another config of the pool: servers join, leave, change weight; the others keep all that is known of them.
+    /// With other rules that holds as far as there is still a rule for it; another strategy begins anew, in front of the
+    /// same servers with the same requests in flight. `start` is called where there is another strategy.
+    pub fn reconfigure(self: &Rc<Self>, furniture: &Furniture<'_>, start: impl FnOnce() -> Start) {
+        let now = self.clock.now();
+        let old = self.config.replace(Arc::clone(&furniture.config));
+        let rules = &furniture.config.rules;
+        let anew = old.strategy != furniture.config.strategy;
+        {
+            let state = &mut *self.state.borrow_mut();
+            if anew && let Some(mut recorder) = state.recorder.take() {
+                recorder.flush();
+            }
+            if old.rules != *rules {
+                state.set_rules(&old, &furniture.config, now);
+                state.record_health();
+            }
+        }
         self.furnish(furniture, false);
+        if anew {
+            self.woken_at.set(Nanos(u64::MAX));
+            self.selectors.set(self.selectors.get() + 1);
+            self.state.borrow_mut().begin_anew(&furniture.config, start(), now);
+            self.commands(now);
+        }
+        self.tell_fleet(now);
+        // What was too much before may have room now.
+        self.serve_waiting(now);
     }
 
     fn furnish(&self, furniture: &Furniture<'_>, start: bool) {
@@ -196,6 +224,7 @@ impl Host {
                     state.watch.set_limit(id, server.limit);
                     if let Some(upstream) = &state.servers[slot as usize] {
                         upstream.set_addresses(addresses);
+                        upstream.set_manner(furniture.manner);
                     }
                     continue;
                 }
@@ -211,12 +240,11 @@ impl Host {
                 if state.servers.len() <= slot {
                     state.servers.resize_with(slot + 1, || None);
                 }
-                let upstream =
-                    Upstream::new(&server.name, addresses, (furniture.manner)(server), (furniture.metrics)(&server.name));
+                let metrics = (furniture.metrics)(&server.name);
+                let upstream = Upstream::new(&server.name, addresses, furniture.manner.clone(), metrics);
                 state.servers[slot] = Some(Rc::new(upstream));
             }
         }
-        self.tell_fleet(now);
     }
 
     // ---- Requests ----
@@ -229,12 +257,10 @@ impl Host {
             // Who comes now does not overtake those who wait.
             state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
         };
-        if !waits
-            && let Some(flight) = self.try_place(who, tried, cookie, now)
-        {
+        if !waits && let Some(flight) = self.try_place(who, tried, cookie, now) {
             return Ok(flight);
         }
-        let (mut place, told) = {
+        let (told, _turn) = {
             let state = &mut *self.state.borrow_mut();
             let full = state.watch.fleet.eligible().iter().any(|slot| !tried.contains(slot));
             if !full {
@@ -250,13 +276,13 @@ impl Host {
                 tell,
             };
             let Ok(ticket) = waiting.push(now, waiter) else { return Err(Reason::QueueFull) };
-            self.metrics.queued(waiting.len());
-            (InQueue { host: self, ticket: Some(ticket) }, told)
+            self.waiting(waiting.len());
+            (told, Turn { host: self, ticket })
         };
+        // Those who wait may all wait for other servers than this one has room for.
+        self.serve_waiting(now);
         // The host drops the sender when the time is up.
-        let told = told.await;
-        place.ticket = None;
-        told.map_err(|_| Reason::QueueTimeout)
+        told.await.map_err(|_| Reason::QueueTimeout)
     }
 
     /// The same without waiting: a second copy of a request that already is somewhere.
@@ -269,8 +295,7 @@ impl Host {
         let request = Request { client: who.client, path: who.path, key: who.key, tried };
         let (backend, server) = {
             let state = &mut *self.state.borrow_mut();
-            let kept =
-                cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
+            let kept = cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
             let backend = match kept {
                 Some(backend) => backend,
                 None => state.choose(&request, now)?.backend,
@@ -315,37 +340,26 @@ impl Host {
         self.serve_waiting(now);
     }
 
-    /// Room came free, or a server came back: those who wait get it, in order. Who cannot use it, for he has been there
-    /// already, keeps his place and is passed over.
+    /// Room came free, or a server came back: those who wait get it, in order. Who has tried all that have room keeps his
+    /// place and lets others pass.
     fn serve_waiting(self: &Rc<Self>, now: Nanos) {
-        let mut passed_over = Vec::new();
         loop {
-            let called = {
-                let state = &mut *self.state.borrow_mut();
-                state.waiting.as_mut().and_then(|waiting| waiting.call(now))
-            };
-            let Some(called) = called else { break };
-            let waiter = &called.who;
-            if waiter.tell.is_closed() {
-                continue;
-            }
-            let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
-            match self.try_place(&who, &waiter.tried, None, now) {
-                // Who went away a moment ago drops the flight, and its end comes back here.
-                Some(flight) => drop(called.who.tell.send(flight)),
-                None => {
-                    let nowhere = called.who.tried.is_empty();
-                    passed_over.push(called);
-                    if nowhere {
-                        break;
-                    }
+            let waiter = {
+                let State { watch, waiting, .. } = &mut *self.state.borrow_mut();
+                let Some(waiting) = waiting.as_mut().filter(|waiting| !waiting.is_empty()) else { return };
+                if !watch.has_room(&[]) {
+                    return;
                 }
+                let waiter = waiting.pop_fitting(now, |waiter| watch.has_room(&waiter.tried));
+                self.waiting(waiting.len());
+                waiter
+            };
+            let Some(waiter) = waiter else { return };
+            let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
+            // Who went away a moment ago drops the flight, and its end comes back here.
+            if let Some(flight) = self.try_place(&who, &waiter.tried, None, now) {
+                drop(waiter.tell.send(flight));
             }
-        }
-        let state = &mut *self.state.borrow_mut();
-        if let Some(waiting) = &mut state.waiting {
-            passed_over.into_iter().rev().for_each(|called| waiting.go_back(called));
-            self.metrics.queued(waiting.len());
         }
     }
 
@@ -374,7 +388,7 @@ impl Host {
         let now = self.clock.now();
         {
             let state = &mut *self.state.borrow_mut();
-            state.record(|_| Call::Report { now: now.0, slot: id.slot, load: *load });
+            state.record(|_| Call::Report { now: now.0, slot: id.slot, generation: id.generation, load: *load });
             state.with_selector(now, |selector, cx| selector.on_report(id, load, cx));
         }
         self.commands(now);
@@ -522,6 +536,10 @@ impl Host {
         self.state.borrow().watch.cookie_value(slot).map(str::to_owned)
     }
 
+    fn waiting(&self, now: usize) {
+        self.metrics.queued(now, self.said_waiting.replace(now));
+    }
+
     fn find(&self, name: &str) -> Option<BackendId> {
         let state = self.state.borrow();
         let fleet = &state.watch.fleet;
@@ -536,7 +554,7 @@ impl Host {
             let state = &mut *self.state.borrow_mut();
             let changes = state.watch.fleet.take_changes();
             if !changes.is_empty() {
-                state.record(|_| Call::Fleet { now: now.0 });
+                state.record(|_| Call::Fleet { now: now.0, changes: changes.clone() });
                 state.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
                 for (slot, server) in state.servers.iter().enumerate() {
                     if let Some(server) = server {
@@ -562,7 +580,12 @@ impl Host {
                 None => break,
                 Some(Command::WakeAt(at)) => self.wake_at(at),
                 Some(Command::Probe(id)) => {
-                    let (me, server) = (self.me.clone(), self.state.borrow().servers[id.slot as usize].clone());
+                    let server = {
+                        let state = self.state.borrow();
+                        let known = state.watch.fleet.is_current(id).then(|| state.servers.get(id.slot as usize));
+                        known.flatten().cloned().flatten()
+                    };
+                    let me = self.me.clone();
                     let check = self.config().check.clone();
                     if let Some(server) = server {
                         tokio::task::spawn_local(async move {
@@ -582,10 +605,10 @@ impl Host {
         if self.woken_at.replace(at) == at {
             return;
         }
-        let (me, clock) = (self.me.clone(), self.clock);
+        let (me, clock, whose) = (self.me.clone(), self.clock, self.selectors.get());
         tokio::task::spawn_local(async move {
             sleep_until(clock.instant(at)).await;
-            if let Some(host) = me.upgrade() {
+            if let Some(host) = me.upgrade().filter(|host| host.selectors.get() == whose) {
                 host.wake();
             }
         });
@@ -638,11 +661,81 @@ impl State {
         let Some(server) = self.servers.get(backend.slot as usize).and_then(Option::as_ref) else { return };
         match event {
             Event::Ejected { reason, .. } => {
-                server.metrics.ejected(reason.word());
+                server.metrics.ejected(*reason);
                 tracing::warn!(server = server.name, reason = reason.word(), "ejected");
             }
             Event::Returned { .. } => tracing::info!(server = server.name, "back from ejection"),
         }
+    }
+
+    /// Keeps other rules. Budgets and clocks whose rules are the same go on.
+    fn set_rules(&mut self, old: &PoolConfig, new: &PoolConfig, now: Nanos) {
+        let (before, rules) = (&old.rules, &new.rules);
+        self.watch.set_rules(Arc::clone(rules), now);
+        match (&mut self.waiting, rules.queue) {
+            (Some(waiting), Some(rules)) => waiting.set_rules(now, rules),
+            // Those who wait may do so to the end.
+            (Some(waiting), None) => {
+                let timeout = before.queue.map_or(Nanos::ZERO, |rules| rules.timeout);
+                waiting.set_rules(now, queue::Rules { limit: 0, timeout });
+            }
+            (none, rules) => *none = rules.map(Waiting::new),
+        }
+        let ratios = |rules: &crate::policy::Rules| rules.retries.as_ref().map(|r| (r.budget, r.floor));
+        if ratios(before) != ratios(rules) {
+            self.budget = rules.retries.as_ref().map(|rules| rules.new_budget());
+        }
+        if before.hedge != rules.hedge {
+            self.hedge = rules.hedge.map(hedge::State::new);
+        }
+    }
+
+    /// Another strategy, told of the servers that are there.
+    fn begin_anew(&mut self, config: &PoolConfig, start: Start, now: Nanos) {
+        self.rng = Rng::stream(start.seed, STREAM, start.number);
+        self.selector = config.strategy.build(&mut self.rng);
+        self.recorder = start.recorder;
+        self.record_fleet(now);
+        // The former one heard of these, or need not any more.
+        self.watch.fleet.take_changes();
+        let fleet = &self.watch.fleet;
+        let mut changes = Vec::new();
+        for slot in fleet.members() {
+            changes.push(Change::Joined(fleet.id(slot)));
+            if !fleet.is_eligible(slot) && fleet.weight(slot) > 0 {
+                changes.push(Change::Down(fleet.id(slot)));
+            }
+        }
+        self.record(|_| Call::Fleet { now: now.0, changes: changes.clone() });
+        self.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
+    }
+
+    /// Writes down how the fleet stands, as the calls that make it stand so, with the same slots and generations.
+    fn record_fleet(&mut self, now: Nanos) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let fleet = &self.watch.fleet;
+        let occupied: Vec<u32> = fleet.members().collect();
+        let slots = u32::try_from(fleet.slots()).unwrap_or(u32::MAX);
+        for slot in 0..slots {
+            // A server takes the lowest slot that is free, which is this one: all before are taken.
+            for _ in 0..fleet.id(slot).generation {
+                recorder.write(&Call::Join { name: String::new(), weight: 0 });
+                recorder.write(&Call::Leave { slot });
+            }
+            recorder.write(&Call::Join { name: fleet.name(slot).to_owned(), weight: fleet.weight(slot) });
+        }
+        for slot in (0..slots).filter(|slot| !occupied.contains(slot)) {
+            recorder.write(&Call::Leave { slot });
+        }
+        for &slot in &occupied {
+            if self.watch.standing(slot, now).draining {
+                recorder.write(&Call::Draining { slot, draining: true });
+            }
+            for _ in 0..fleet.in_flight()[slot as usize] {
+                recorder.write(&Call::Started { slot });
+            }
+        }
+        self.record_health();
     }
 
     fn choose(&mut self, request: &Request<'_>, now: Nanos) -> Option<Pick> {

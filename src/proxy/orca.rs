@@ -271,12 +271,12 @@ mod tests {
         for i in 0..40_000 {
             let mut bytes = if i % 2 == 0 { TEXT } else { JSON }.as_bytes().to_vec();
             for _ in 0..rng.below(4) {
-                let at = rng.below(bytes.len() as u64) as usize;
+                let at = rng.below(bytes.len().max(1) as u64) as usize;
                 match rng.below(4) {
-                    0 => bytes[at] = rng.below(256) as u8,
-                    1 => drop(bytes.remove(at)),
+                    0 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = rng.below(256) as u8),
+                    1 => drop(bytes.drain(at..bytes.len().min(at + 1))),
                     2 => bytes.insert(at, b"0123456789eE+-.,={}\"[]"[rng.below(22) as usize]),
-                    _ => bytes.truncate(at.max(1)),
+                    _ => bytes.truncate(at),
                 }
             }
             match parse(&bytes, 1.0) {

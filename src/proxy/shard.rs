@@ -22,18 +22,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::access;
 use super::clock::{Clock, duration};
 use super::forward;
 use super::headers::{Peer, Trust};
-use super::host::{Furniture, Host, ServerStanding};
+use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
 use super::record::Tape;
-use super::tls::Acceptor;
 use super::upstream::{LocalExecutor, Manner};
 use super::wire::{Patience, Wire, WireState};
-use crate::config::proxy::{AccessFormat, ProxyConfig, ServerConfig};
+use crate::config::proxy::{AccessFormat, ProxyConfig};
 use crate::rng::Rng;
 use crate::select::LoadReport;
 
@@ -54,7 +54,7 @@ pub struct Orders {
     /// Where each pool, and each server of it, is counted.
     pub counters: Arc<[Arc<PoolCounters>]>,
     /// TLS for each listener.
-    pub acceptors: Arc<[Option<Acceptor>]>,
+    pub acceptors: Arc<[Option<TlsAcceptor>]>,
 }
 
 /// Where a pool is counted.
@@ -151,15 +151,51 @@ pub struct Shard {
     plan: RefCell<Rc<Plan>>,
     rng: RefCell<Rng>,
     draining: Cell<bool>,
+    /// Nothing new is taken any more.
+    leaving: Cell<bool>,
     active: Cell<u32>,
     tunnels: Cell<u32>,
     cut: Notify,
     wires: RefCell<BTreeMap<u64, Arc<WireState>>>,
     next_wire: Cell<u64>,
-    listeners: RefCell<Vec<AbortHandle>>,
-    acceptors: RefCell<Vec<Option<Acceptor>>>,
+    listeners: RefCell<Vec<Door>>,
+    acceptors: RefCell<Vec<Option<TlsAcceptor>>>,
     streams: Cell<u64>,
     me: Weak<Shard>,
+}
+
+/// A listener at work.
+struct Door {
+    address: SocketAddr,
+    accepting: AbortHandle,
+    /// Its place in the config, which a reload may change.
+    place: Rc<Cell<usize>>,
+}
+
+/// A client's connection while it is open, tunnel or not.
+struct Guest {
+    connections: Arc<AtomicU32>,
+    metrics: Arc<ProxyMetrics>,
+}
+
+impl Guest {
+    /// Lets one more in, if there may be one more.
+    fn enter(birth: &Birth, most: u32) -> Option<Guest> {
+        if birth.connections.fetch_add(1, Relaxed) >= most {
+            birth.connections.fetch_sub(1, Relaxed);
+            birth.metrics.connection_refused();
+            return None;
+        }
+        birth.metrics.connection_opened();
+        Some(Guest { connections: Arc::clone(&birth.connections), metrics: Arc::clone(&birth.metrics) })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Relaxed);
+        self.metrics.connection_closed();
+    }
 }
 
 impl Shard {
@@ -213,11 +249,11 @@ impl Shard {
 
     // ---- Clients ----
 
-    async fn accept(self: Rc<Self>, listener: TcpListener, number: usize) {
+    async fn accept(self: Rc<Self>, listener: TcpListener, place: Rc<Cell<usize>>) {
         let port = listener.local_addr().map_or(0, |address| address.port());
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => self.welcome(stream, address, port, number),
+                Ok((stream, address)) => self.welcome(stream, address, port, place.get()),
                 Err(error) => {
                     // Out of descriptors, or the client went away: neither is a reason to stop.
                     tracing::warn!(%error, "accept");
@@ -229,13 +265,7 @@ impl Shard {
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, port: u16, listener: usize) {
         let plan = self.plan();
-        let most = plan.config.limits.connections;
-        if self.birth.connections.fetch_add(1, Relaxed) >= most {
-            self.birth.connections.fetch_sub(1, Relaxed);
-            self.birth.metrics.connection_refused();
-            return;
-        }
-        self.birth.metrics.connection_opened();
+        let Some(guest) = Guest::enter(&self.birth, plan.config.limits.connections) else { return };
         let shard = Rc::clone(self);
         let acceptor = self.acceptor(listener);
         let _ = stream.set_nodelay(true);
@@ -245,23 +275,21 @@ impl Shard {
             let handshake = duration(plan.config.timeouts.handshake);
             drop(plan);
             match acceptor {
-                None => shard.serve(stream, peer, http2).await,
+                None => shard.serve(stream, peer, http2, guest).await,
                 Some(acceptor) => match timeout(handshake, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => shard.serve(stream, peer, http2).await,
+                    Ok(Ok(stream)) => shard.serve(stream, peer, http2, guest).await,
                     Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
                     Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
                 },
             }
-            shard.birth.connections.fetch_sub(1, Relaxed);
-            shard.birth.metrics.connection_closed();
         });
     }
 
-    fn acceptor(&self, listener: usize) -> Option<Acceptor> {
+    fn acceptor(&self, listener: usize) -> Option<TlsAcceptor> {
         self.acceptors.borrow().get(listener).cloned().flatten()
     }
 
-    async fn serve<T>(self: &Rc<Self>, stream: T, peer: Rc<Peer>, http2: bool)
+    async fn serve<T>(self: &Rc<Self>, stream: T, peer: Rc<Peer>, http2: bool, guest: Guest)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -273,7 +301,11 @@ impl Shard {
             keep_alive: duration(timeouts.keep_alive),
             stall: duration(timeouts.idle),
         };
-        let state = WireState::new(Instant::now());
+        // The state lives as long as anybody uses the socket: a tunnel's request holds on to it.
+        let state = WireState::new(Instant::now(), Box::new(guest));
+        if self.leaving.get() {
+            state.close();
+        }
         let wire = Wire::new(stream, Arc::clone(&state), patience);
         let id = self.next_wire.get();
         self.next_wire.set(id + 1);
@@ -299,9 +331,8 @@ impl Shard {
         if !http2 {
             builder = builder.http1_only();
         }
-        let service = service_fn(|request| {
-            forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&peer), request)
-        });
+        let service =
+            service_fn(|request| forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&peer), request));
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
         let (mut known, mut closing) = (false, false);
         let ended = std::future::poll_fn(|cx| {
@@ -333,44 +364,39 @@ impl Shard {
         let mut hosts = Vec::with_capacity(orders.config.pools.len());
         for (i, pool) in orders.config.pools.iter().enumerate() {
             let counters = &orders.counters[i];
-            let manner = &orders.manners[i];
-            let manner_of = |_: &ServerConfig| manner.clone();
             let metrics_of = |name: &str| Arc::clone(&counters.servers[name]);
             let furniture = Furniture {
                 config: Arc::new(pool.clone()),
                 addresses: &orders.addresses,
-                manner: &manner_of,
+                manner: &orders.manners[i],
                 metrics: &metrics_of,
             };
-            // A pool of the same name that chooses by the same rules keeps all it has learnt.
-            let before = old.hosts.iter().find(|host| host.config().name == pool.name).filter(|host| {
-                let before = host.config();
-                before.strategy == pool.strategy && before.rules == pool.rules && before.protocol == pool.protocol
-            });
-            hosts.push(match before {
+            let start = || {
+                let Birth { seed, tape, number, .. } = &self.birth;
+                let (seed, number) = (*seed, u64::from(*number) << 32 | self.streams.get());
+                self.streams.set(self.streams.get() + 1);
+                let recorder = tape.as_ref().map(|tape| tape.open(&pool.name, &pool.strategy, seed, number));
+                Start { seed, number, recorder }
+            };
+            // A pool of the same name keeps all that is known of its servers.
+            hosts.push(match old.hosts.iter().find(|host| host.config().name == pool.name) {
                 Some(host) => {
-                    host.reconfigure(&furniture);
+                    host.reconfigure(&furniture, start);
                     Rc::clone(host)
                 }
-                None => {
-                    let Birth { clock, seed, tape, number, .. } = &self.birth;
-                    let stream = u64::from(*number) << 32 | self.streams.get();
-                    self.streams.set(self.streams.get() + 1);
-                    let recorder = tape.as_ref().map(|tape| tape.open(&pool.name, &pool.strategy, *seed, stream));
-                    Host::new(&furniture, Arc::clone(&counters.pool), *clock, *seed, stream, recorder)
-                }
+                None => Host::new(&furniture, Arc::clone(&counters.pool), self.birth.clock, start()),
             });
         }
         let plan = Plan { config: Arc::clone(&orders.config), trust: Arc::clone(&orders.trust), hosts };
         *self.plan.borrow_mut() = Rc::new(plan);
         *self.acceptors.borrow_mut() = orders.acceptors.to_vec();
-        self.listen(&old.config, &orders.config, sockets);
+        self.listen(&orders.config, sockets);
     }
 
     /// Opens listeners that are new and closes those that are gone; connections stay.
-    fn listen(self: &Rc<Self>, old: &ProxyConfig, new: &ProxyConfig, sockets: Vec<Option<std::net::TcpListener>>) {
-        let mut before: Vec<_> = old.listeners.iter().zip(self.listeners.take()).collect();
-        let mut listeners = Vec::new();
+    fn listen(self: &Rc<Self>, new: &ProxyConfig, sockets: Vec<Option<std::net::TcpListener>>) {
+        let mut before = self.listeners.take();
+        let mut doors = Vec::new();
         for ((i, listener), socket) in new.listeners.iter().enumerate().zip(sockets) {
             let opened = socket.and_then(|socket| match TcpListener::from_std(socket) {
                 Ok(listener) => Some(listener),
@@ -379,19 +405,25 @@ impl Shard {
                     None
                 }
             });
+            let address = listener.address;
             match opened {
                 Some(opened) => {
-                    listeners.push(tokio::task::spawn_local(Rc::clone(self).accept(opened, i)).abort_handle());
+                    let place = Rc::new(Cell::new(i));
+                    let accepting = Rc::clone(self).accept(opened, Rc::clone(&place));
+                    let accepting = tokio::task::spawn_local(accepting).abort_handle();
+                    doors.push(Door { address, accepting, place });
                 }
                 None => {
-                    if let Some(at) = before.iter().position(|(known, _)| known.address == listener.address) {
-                        listeners.push(before.remove(at).1);
+                    if let Some(at) = before.iter().position(|door| door.address == address) {
+                        let door = before.remove(at);
+                        door.place.set(i);
+                        doors.push(door);
                     }
                 }
             }
         }
-        before.into_iter().for_each(|(_, gone)| gone.abort());
-        *self.listeners.borrow_mut() = listeners;
+        before.into_iter().for_each(|gone| gone.accepting.abort());
+        *self.listeners.borrow_mut() = doors;
     }
 
     fn obey(self: &Rc<Self>, command: Command) {
@@ -424,7 +456,8 @@ impl Shard {
             Command::Leave => self.draining.set(true),
             Command::Drained(tell) => {
                 self.draining.set(true);
-                self.listeners.take().iter().for_each(AbortHandle::abort);
+                self.leaving.set(true);
+                self.listeners.take().iter().for_each(|door| door.accepting.abort());
                 self.wires.borrow().values().for_each(|wire| wire.close());
                 let shard = Rc::clone(self);
                 tokio::task::spawn_local(async move {
@@ -456,7 +489,12 @@ impl Drop for Tunnel {
 }
 
 /// Runs a shard on the present thread until its commands end.
-pub fn run(birth: Birth, orders: &Orders, sockets: Vec<Option<std::net::TcpListener>>, commands: mpsc::UnboundedReceiver<Command>) -> io::Result<()> {
+pub fn run(
+    birth: Birth,
+    orders: &Orders,
+    sockets: Vec<Option<std::net::TcpListener>>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let rng = Rng::stream(birth.seed, "shard", u64::from(birth.number));
@@ -468,6 +506,7 @@ pub fn run(birth: Birth, orders: &Orders, sockets: Vec<Option<std::net::TcpListe
             plan: RefCell::new(Rc::new(plan)),
             rng: RefCell::new(rng),
             draining: Cell::new(false),
+            leaving: Cell::new(false),
             active: Cell::new(0),
             tunnels: Cell::new(0),
             cut: Notify::new(),

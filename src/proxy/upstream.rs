@@ -35,7 +35,9 @@ pub struct Upstream {
     turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Option<http2::SendRequest<UpBody>>>,
-    manner: Manner,
+    manner: RefCell<Manner>,
+    /// Connections from before are not used again.
+    age: Cell<u32>,
     open: Arc<AtomicU32>,
 }
 
@@ -89,14 +91,22 @@ pub enum Connection {
         sender: http1::SendRequest<UpBody>,
         /// It served requests before: the server may have closed it a moment ago.
         reused: bool,
+        /// How old its server's connections are.
+        age: u32,
     },
     /// Shared.
     Http2 {
         /// Sends.
         sender: http2::SendRequest<UpBody>,
-        /// It was there before this request.
+        /// It was open before.
         reused: bool,
     },
+}
+
+/// An HTTP/1.1 connection that a request has to itself, to be given back.
+pub struct Loan {
+    sender: http1::SendRequest<UpBody>,
+    age: u32,
 }
 
 /// Why no answer's head came.
@@ -118,7 +128,8 @@ impl Upstream {
             turn: Cell::new(0),
             idle: RefCell::new(Vec::new()),
             shared: RefCell::new(None),
-            manner,
+            manner: RefCell::new(manner),
+            age: Cell::new(0),
             open: Arc::new(AtomicU32::new(0)),
         }
     }
@@ -132,8 +143,18 @@ impl Upstream {
         }
     }
 
-    /// Lets go of all idle connections.
+    /// It is spoken to differently from now on.
+    pub fn set_manner(&self, manner: &Manner) {
+        let old = self.manner.replace(manner.clone());
+        // Certificates are read again at each reload; connections that stood on the old ones go.
+        if old.protocol != manner.protocol || old.tls.is_some() || manner.tls.is_some() {
+            self.forget();
+        }
+    }
+
+    /// Lets go of all connections: idle ones now, the others when their request is over.
     pub fn forget(&self) {
+        self.age.set(self.age.get().wrapping_add(1));
         self.idle.borrow_mut().clear();
         self.shared.borrow_mut().take();
     }
@@ -145,8 +166,8 @@ impl Upstream {
     }
 
     /// How it is spoken to.
-    pub fn manner(&self) -> &Manner {
-        &self.manner
+    pub fn manner(&self) -> Manner {
+        self.manner.borrow().clone()
     }
 
     /// Open connections.
@@ -156,9 +177,10 @@ impl Upstream {
 
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: Instant) {
+        let keep_alive = self.manner.borrow().keep_alive;
         let mut idle = self.idle.borrow_mut();
         // Ascending by age of use: the stack's bottom is the oldest.
-        let stale = idle.partition_point(|one| now.duration_since(one.since) > self.manner.keep_alive);
+        let stale = idle.partition_point(|one| now.duration_since(one.since) > keep_alive);
         idle.drain(..stale);
         idle.retain(|one| !one.sender.is_closed());
     }
@@ -170,30 +192,32 @@ impl Upstream {
         {
             return Some(Connection::Http2 { sender: shared.clone(), reused: true });
         }
+        let (keep_alive, age) = (self.manner.borrow().keep_alive, self.age.get());
         loop {
             let Idle { sender, since } = self.idle.borrow_mut().pop()?;
             // One that is not ready still has a request to write that its server does not read: nobody should wait for it.
-            if sender.is_ready() && since.elapsed() <= self.manner.keep_alive {
+            if sender.is_ready() && since.elapsed() <= keep_alive {
                 self.metrics.reused();
-                return Some(Connection::Http1 { sender, reused: true });
+                return Some(Connection::Http1 { sender, reused: true, age });
             }
         }
     }
 
     /// A new connection. One that is to be upgraded belongs to its request alone and is HTTP/1.1.
     pub async fn connect(&self, upgrade: bool) -> Result<Connection, ConnectError> {
+        let (manner, age) = (self.manner(), self.age.get());
         let dial = async {
             let stream = self.dial().await?;
-            match &self.manner.tls {
-                None => self.shake_hands(stream, upgrade).await,
+            match &manner.tls {
+                None => self.shake_hands(stream, &manner, age, upgrade).await,
                 Some((config, name)) => {
                     let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
                     let stream = connector.connect(name.clone(), stream).await?;
-                    self.shake_hands(stream, upgrade).await
+                    self.shake_hands(stream, &manner, age, upgrade).await
                 }
             }
         };
-        timeout(self.manner.connect, dial).await.unwrap_or(Err(ConnectError::TimedOut))
+        timeout(manner.connect, dial).await.unwrap_or(Err(ConnectError::TimedOut))
     }
 
     async fn dial(&self) -> Result<TcpStream, ConnectError> {
@@ -213,28 +237,35 @@ impl Upstream {
         Err(last)
     }
 
-    async fn shake_hands<T>(&self, stream: T, upgrade: bool) -> Result<Connection, ConnectError>
+    async fn shake_hands<T>(
+        &self,
+        stream: T,
+        manner: &Manner,
+        age: u32,
+        upgrade: bool,
+    ) -> Result<Connection, ConnectError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = TokioIo::new(Counted::new(stream, Arc::clone(&self.open), Arc::clone(&self.metrics)));
-        if self.manner.protocol == Protocol::H2c && !upgrade {
+        if manner.protocol == Protocol::H2c && !upgrade {
             let (sender, connection) = http2::Builder::new(LocalExecutor)
                 // A server that has vanished would keep its connection, and fail every request, until the kernel gives up.
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING)
-                .max_header_list_size(u32::try_from(self.manner.header_bytes).unwrap_or(u32::MAX))
+                .max_header_list_size(u32::try_from(manner.header_bytes).unwrap_or(u32::MAX))
                 .handshake(io)
                 .await?;
             tokio::task::spawn_local(async move {
                 let _ = connection.await;
             });
-            *self.shared.borrow_mut() = Some(sender.clone());
+            if age == self.age.get() {
+                *self.shared.borrow_mut() = Some(sender.clone());
+            }
             return Ok(Connection::Http2 { sender, reused: false });
         }
-        let (sender, connection) =
-            http1::Builder::new().max_header_size(self.manner.header_bytes).handshake(io).await?;
+        let (sender, connection) = http1::Builder::new().max_header_size(manner.header_bytes).handshake(io).await?;
         if upgrade {
             tokio::task::spawn_local(async move {
                 let _ = connection.with_upgrades().await;
@@ -244,13 +275,13 @@ impl Upstream {
                 let _ = connection.await;
             });
         }
-        Ok(Connection::Http1 { sender, reused: false })
+        Ok(Connection::Http1 { sender, reused: false, age })
     }
 
     /// Takes back a connection whose answer is complete.
-    pub fn give_back(&self, sender: http1::SendRequest<UpBody>) {
+    pub fn give_back(&self, Loan { sender, age }: Loan) {
         let mut idle = self.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < self.manner.most_idle {
+        if age == self.age.get() && !sender.is_closed() && idle.len() < self.manner.borrow().most_idle {
             idle.push(Idle { sender, since: Instant::now() });
         }
     }
@@ -287,6 +318,14 @@ impl Connection {
     /// It served requests before.
     pub fn is_reused(&self) -> bool {
         matches!(self, Connection::Http1 { reused: true, .. } | Connection::Http2 { reused: true, .. })
+    }
+
+    /// What is to be given back when the answer is over.
+    pub fn loan(self) -> Option<Loan> {
+        match self {
+            Connection::Http1 { sender, age, .. } => Some(Loan { sender, age }),
+            Connection::Http2 { .. } => None,
+        }
     }
 }
 

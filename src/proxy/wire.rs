@@ -57,6 +57,8 @@ pub struct WireState {
     cut: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Dropped when nobody uses the connection any more, be it a tunnel by then.
+    _guest: Box<dyn Send + Sync>,
 }
 
 /// Bounds of a client's silence.
@@ -71,19 +73,12 @@ pub struct Patience {
 }
 
 /// What can be wrong with a head that the library lets pass.
-const FAULTS: [&str; 7] = [
-    "bare_lf",
-    "bare_cr",
-    "nul",
-    "space_before_colon",
-    "folded_line",
-    "content_length_repeated",
-    "length_and_chunked",
-];
+const FAULTS: [&str; 7] =
+    ["bare_lf", "bare_cr", "nul", "space_before_colon", "folded_line", "content_length_repeated", "length_and_chunked"];
 
 impl WireState {
-    /// Of a new connection. `base` is the present.
-    pub fn new(base: Instant) -> Arc<WireState> {
+    /// Of a new connection. `base` is the present, `guest` is dropped when the connection is over.
+    pub fn new(base: Instant, guest: Box<dyn Send + Sync>) -> Arc<WireState> {
         Arc::new(WireState {
             base,
             active: AtomicU32::new(0),
@@ -101,6 +96,7 @@ impl WireState {
             cut: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            _guest: guest,
         })
     }
 
@@ -676,7 +672,8 @@ mod tests {
 
     #[test]
     fn a_second_head_in_the_same_piece_is_seen_when_no_body_lies_between() {
-        let two = "GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n";
+        let two =
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n";
         assert_eq!(scan(two), Scanned::Fault("length_and_chunked"));
         let body = "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\na: b\nc:\rd";
         assert_eq!(scan(body), Scanned::Nothing, "a body is nobody's business");

@@ -19,7 +19,8 @@ pub struct Line {
     pub request: u64,
     /// 0 for a request, 1 for a call to a second tier.
     pub tier: u8,
-    /// Attempts up to here, this one included.
+    /// Attempts up to here, this one included. Where a pool has retries or hedges, a request has a line of its own with
+    /// attempt 0 and without server, and each attempt has one, whose end is its return.
     pub attempt: u32,
     /// Whether it counts in the results.
     pub measured: bool,
@@ -50,9 +51,10 @@ pub struct Line {
     /// The answer was back at the balancer, or at the caller.
     pub returned_ns: Option<u64>,
     /// Its end for the client: the answer, the time-out, the error; of an unfinished one the end of the run. Empty for
-    /// calls, whose end is their return.
+    /// calls and for attempts, whose end is their return.
     pub ended_ns: Option<u64>,
-    /// How it ended: `ok`, `error`, `rejected`, `no_server`, `reset`, `timed_out`, `unreachable`, `unfinished`.
+    /// How it ended: `ok`, `error`, `rejected`, `no_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
+    /// of an attempt that nobody waited for any more, `abandoned`.
     pub outcome: String,
     /// Whether the server's cache had the answer; empty where there is no cache or it was not asked.
     pub hit: Option<bool>,
@@ -71,6 +73,8 @@ pub struct Tracer<W: Write> {
     /// By the engine's place; `None` where nobody is.
     lines: Vec<Option<Line>>,
     error: Option<csv::Error>,
+    /// By the engine's place: whether it is an attempt of a request that has a line of its own.
+    attempts: Vec<bool>,
 }
 
 impl<W: Write> Tracer<W> {
@@ -84,6 +88,7 @@ impl<W: Write> Tracer<W> {
             servers: model.pools.iter().flat_map(names).collect(),
             lines: Vec::new(),
             error: None,
+            attempts: Vec::new(),
         })
     }
 
@@ -99,6 +104,13 @@ impl<W: Write> Tracer<W> {
         self.lines.get_mut(job as usize)?.as_mut()
     }
 
+    /// Whether a line is of a call or an attempt, whose end is their return.
+    fn ends_with_return(&self, job: u32) -> bool {
+        let place = job as usize;
+        self.attempts.get(place).copied().unwrap_or(false)
+            || self.lines.get(place).and_then(Option::as_ref).is_some_and(|line| line.tier > 0)
+    }
+
     fn write(&mut self, job: u32) {
         let Some(line) = self.lines.get_mut(job as usize).and_then(Option::take) else { return };
         if self.error.is_none() {
@@ -112,11 +124,16 @@ impl<W: Write> Observer for Tracer<W> {
         let job = job as usize;
         if self.lines.len() <= job {
             self.lines.resize(job + 1, None);
+            self.attempts.resize(job + 1, false);
+        }
+        self.attempts[job] = arrival.attempt.is_some();
+        if let Some(line) = arrival.attempt.and_then(|(request, _)| self.line(request)) {
+            line.attempt = 0;
         }
         self.lines[job] = Some(Line {
             request: arrival.id,
             tier: u8::from(arrival.parent.is_some()),
-            attempt: 1,
+            attempt: arrival.attempt.map_or(1, |(_, number)| number),
             measured: arrival.measured,
             client: arrival.client.to_string(),
             path: arrival.path.to_owned(),
@@ -132,11 +149,12 @@ impl<W: Write> Observer for Tracer<W> {
 
     fn decided(&mut self, job: u32, server: Option<u32>, now: Nanos) {
         let names = server.map(|server| self.servers[server as usize].clone());
+        let inner = self.ends_with_return(job);
         let Some(line) = self.line(job) else { return };
         match names {
             Some((pool, server)) => (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0)),
             // A caller hears of it at once, so this is the call's return; a client is told later.
-            None if line.tier > 0 => {
+            None if inner => {
                 (line.returned_ns, line.outcome) = (Some(now.0), word(End::NoServer).to_owned());
             }
             None => {}
@@ -144,6 +162,7 @@ impl<W: Write> Observer for Tracer<W> {
     }
 
     fn step(&mut self, job: u32, step: Step, now: Nanos) {
+        let inner = self.ends_with_return(job);
         let Some(line) = self.line(job) else { return };
         let now = Some(now.0);
         match step {
@@ -152,10 +171,11 @@ impl<W: Write> Observer for Tracer<W> {
             Step::Left => line.left_ns = now,
             Step::Returned(end) => {
                 line.returned_ns = now;
-                if line.tier > 0 {
+                if inner && line.outcome != "abandoned" {
                     line.outcome = word(end).to_owned();
                 }
             }
+            Step::Abandoned => "abandoned".clone_into(&mut line.outcome),
             Step::Ended(end) => (line.ended_ns, line.outcome) = (now, word(end).to_owned()),
             Step::Released => self.write(job),
         }
@@ -163,11 +183,12 @@ impl<W: Write> Observer for Tracer<W> {
 
     fn closed(&mut self, now: Nanos) {
         for job in 0..self.lines.len() as u32 {
+            let inner = self.ends_with_return(job);
             if let Some(line) = self.line(job)
                 && line.outcome.is_empty()
             {
                 line.outcome = "unfinished".to_owned();
-                line.ended_ns = (line.tier == 0).then_some(now.0);
+                line.ended_ns = (!inner).then_some(now.0);
             }
             self.write(job);
         }
@@ -253,14 +274,18 @@ fn slice<'a>(name: &'a str, pid: u64, tid: u64, from: u64, to: u64, args: serde_
 
 /// The life of one request: the whole, and in it each thing it waited for.
 fn request_events(line: &Line, tid: u64, events: &mut Vec<TraceEvent<'_>>) {
-    let what = if line.tier == 0 { "request" } else { "call" };
+    let what = match line {
+        Line { tier: 1.., .. } => "call",
+        Line { attempt: 2.., .. } => "attempt",
+        _ => "request",
+    };
     events.push(name_event("thread_name", 1, tid, &format!("{what} {} {}", line.request, line.path)));
     let end = last(line).unwrap_or(line.arrived_ns);
     let args = serde_json::json!({
         "client": line.client, "path": line.path, "key": line.key, "server": format!("{}/{}", line.pool, line.server),
         "outcome": line.outcome, "hit": line.hit, "demand_ns": line.demand_ns, "measured": line.measured,
     });
-    events.push(slice(if line.tier == 0 { "request" } else { "call" }, 1, tid, line.arrived_ns, end, args));
+    events.push(slice(what, 1, tid, line.arrived_ns, end, args));
     let steps = [
         ("to the balancer", Some(line.arrived_ns), line.picked_ns),
         ("to the server", line.picked_ns, line.entered_ns),

@@ -264,10 +264,11 @@ impl Builder<'_> {
                 Some(Backend { pool, on_miss: backend.get_ref().on_miss, service })
             });
             let shards = t.shards.as_ref().map_or(1, |shards| *shards.get_ref());
-            let called = |other: &Spanned<crate::config::pool::PoolTable>| {
-                other.get_ref().backend.as_ref().is_some_and(|b| b.get_ref().pool.get_ref() == &names[i])
-            };
-            if let Some(shards) = t.shards.as_ref().filter(|_| !tables.iter().any(called)) {
+            if let Some(sticky) = t.sticky.as_ref().filter(|_| tables.iter().any(|other| calls(other, &names[i]))) {
+                self.problem(sticky.span(), "servers that call a second tier carry no cookies").help =
+                    Some("leave `sticky` out, or let a strategy hash the client".to_owned());
+            }
+            if let Some(shards) = t.shards.as_ref().filter(|_| !tables.iter().any(|other| calls(other, &names[i]))) {
                 let message = "`shards` of a pool are the balancers before a second tier, and nothing calls this pool";
                 self.problem(shards.span(), message).help =
                     Some("for the entry tier write `balancers = { shards = … }`".to_owned());
@@ -889,6 +890,11 @@ impl Builder<'_> {
             _ => table.arrivals.span(),
         }
     }
+}
+
+/// Whether the servers of this pool call the pool of that name.
+fn calls(pool: &Spanned<crate::config::pool::PoolTable>, name: &str) -> bool {
+    pool.get_ref().backend.as_ref().is_some_and(|backend| backend.get_ref().pool.get_ref() == name)
 }
 
 /// An address for a client that is known by name: in 100.64.0.0/10, set aside for such use (RFC 6598).

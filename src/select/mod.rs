@@ -109,7 +109,7 @@ pub struct LoadReport {
     pub throughput: f64,
     /// How fast it answers: mean time in the server, seconds; zero when it answered nothing.
     pub response_time: f64,
-    /// How much of its resources are used: busy share, 0 to 1.
+    /// How much of its resources are used: busy share, 0 to 1; above 1 where a server says that it is overcommitted.
     pub utilisation: f64,
     /// Share of its answers that were errors, 0 to 1.
     pub errors: f64,

@@ -27,6 +27,18 @@ pub(super) enum Event {
     /// A check's result or a report comes in.
     Delivered(u32),
     Wake(u32),
+    /// Time for what the watch over this fleet does by the clock.
+    Tick(u32),
+    /// There may be room for those who wait at this fleet.
+    Admit(u32),
+    /// Somebody who waits at this fleet has waited long enough.
+    Expire(u32),
+    /// A pause before a retry is over, if the request is still the same.
+    Retry(u32, u32),
+    /// A first attempt takes long, if the request is still the same.
+    Hedge(u32, u32),
+    /// An attempt's own time is up, if it is still the same.
+    TryOver(u32, u32),
     FaultStarts(u32),
     FaultEnds(u32),
     /// The names learn how this balancer is.

@@ -50,6 +50,14 @@ pub struct Model {
 }
 
 impl Model {
+    /// How many clients there are.
+    pub fn client_count(&self) -> usize {
+        match &self.arrivals {
+            Arrivals::Replay(replay) => replay.clients.len(),
+            _ => self.clients.addresses.len(),
+        }
+    }
+
     /// Whether results are given by path, too: where there are several and not too many.
     pub fn paths_are_told_apart(&self) -> bool {
         (2..=16).contains(&self.paths.len()) && !matches!(self.arrivals, Arrivals::Replay(_))
@@ -195,6 +203,11 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Whether its requests may send more than one attempt.
+    pub fn tries(&self) -> bool {
+        self.policy.retries.is_some() || self.policy.hedge.is_some()
+    }
+
     /// Whether nothing stands between a strategy and its servers: no check, limit, retry or the like.
     pub fn is_bare(&self) -> bool {
         *self.policy == Rules::default() && self.servers.iter().all(|server| server.max_in_flight.is_none())

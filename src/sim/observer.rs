@@ -45,6 +45,9 @@ pub struct Arrival<'a> {
     pub balancer: u32,
     /// For a call to a second tier: the job that calls.
     pub parent: Option<u32>,
+    /// For an attempt of a request that may make several: the request's job, and which attempt it is, from 1. Such a
+    /// request has had an arrival of its own, and no server.
+    pub attempt: Option<(u32, u32)>,
     /// When it came.
     pub at: Nanos,
     /// Work at speed 1, nothing cached.
@@ -88,6 +91,8 @@ pub enum Step {
     Ended(End),
     /// The answer, good or bad, is back at the balancer or the caller.
     Returned(End),
+    /// Nobody waits for this attempt any more: its time was up, another was faster, or the client gave up.
+    Abandoned,
     /// Nothing of it is left anywhere.
     Released,
 }

@@ -12,13 +12,14 @@ pub enum End {
     Ok,
     /// The server answered with an error.
     Error,
-    /// The server's queue was full.
+    /// There was no room: the server's queue was full, or every server was at its limit and the balancer's queue was full
+    /// or took too long.
     Rejected,
     /// The balancer had no server left to try.
     NoServer,
     /// The connection was refused, or reset when the server died.
     Reset,
-    /// The client gave up.
+    /// The client gave up, or the balancer did on its behalf: no attempt was answered in its time.
     TimedOut,
     /// The balancer's address did not answer.
     Unreachable,
@@ -152,6 +153,40 @@ pub struct Measured {
     pub servers: Vec<Vec<ServerRecord>>,
     /// Measured requests that came to each balancer.
     pub balancers: Vec<u64>,
+    /// What balancers did for measured requests beyond picking a server once.
+    #[serde(default)]
+    pub efforts: Efforts,
+}
+
+/// What balancers did beyond picking a server for each request once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Efforts {
+    /// Attempts that were sent to a server.
+    pub attempts: u64,
+    /// Retries among them.
+    pub retries: u64,
+    /// Hedges among them.
+    pub hedges: u64,
+    /// Hedges that answered first.
+    pub hedges_won: u64,
+    /// Jobs that waited in a balancer's queue and were sent on.
+    pub waited: u64,
+    /// How long they did, all together, nanoseconds.
+    pub wait_sum: u128,
+    /// Ejections of servers during the span; each balancer's count.
+    pub ejections: u64,
+}
+
+impl Efforts {
+    fn add(&mut self, later: &Efforts) {
+        self.attempts += later.attempts;
+        self.retries += later.retries;
+        self.hedges += later.hedges;
+        self.hedges_won += later.hedges_won;
+        self.waited += later.waited;
+        self.wait_sum += later.wait_sum;
+        self.ejections += later.ejections;
+    }
 }
 
 impl Measured {
@@ -168,6 +203,7 @@ impl Measured {
             .chain(self.paths.iter_mut().zip(&later.paths));
         pairs.for_each(|(class, more)| class.add(more));
         self.balancers.iter_mut().zip(&later.balancers).for_each(|(sum, more)| *sum += more);
+        self.efforts.add(&later.efforts);
     }
 }
 

@@ -27,7 +27,9 @@ pub enum Difference {
     #[error("the recording's format is {0}, this program reads {VERSION}")]
     Version(u32),
     /// The selector chose differently.
-    #[error("call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {tried:?}")]
+    #[error(
+        "call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {tried:?}"
+    )]
     Pick {
         /// Number of the call.
         call: u64,
@@ -79,9 +81,9 @@ impl Replay {
             Call::Draining { slot, draining } => self.fleet.set_draining(self.tenant(*slot)?, *draining),
             Call::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
             Call::Started { slot } => self.fleet.started(self.tenant(*slot)?),
-            Call::Fleet { now } => {
-                let changes = self.fleet.take_changes();
-                self.with(*now, |selector, cx| selector.on_fleet(&changes, cx));
+            Call::Fleet { now, changes } => {
+                self.fleet.take_changes();
+                self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
             }
             Call::Pick { now, client, path, key, tried, in_flight, pick } => {
                 if self.fleet.in_flight() != in_flight {
@@ -114,8 +116,8 @@ impl Replay {
                 let finished = Finished { backend, latency: Nanos(*latency), outcome: *outcome };
                 self.with(*now, |selector, cx| selector.on_finish(&finished, cx));
             }
-            Call::Report { now, slot, load } => {
-                let backend = self.tenant(*slot)?;
+            Call::Report { now, slot, generation, load } => {
+                let backend = BackendId { generation: *generation, ..self.tenant(*slot)? };
                 self.with(*now, |selector, cx| selector.on_report(backend, load, cx));
             }
             Call::Wake { now } => self.with(*now, |selector, cx| selector.on_wake(cx)),
@@ -127,7 +129,11 @@ impl Replay {
     }
 
     fn tenant(&self, slot: u32) -> Result<BackendId, Difference> {
-        if (slot as usize) < self.fleet.slots() { Ok(self.fleet.id(slot)) } else { Err(Difference::Damaged(self.calls)) }
+        if (slot as usize) < self.fleet.slots() {
+            Ok(self.fleet.id(slot))
+        } else {
+            Err(Difference::Damaged(self.calls))
+        }
     }
 
     fn with<T>(&mut self, now: u64, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>) -> T) -> T {

@@ -23,6 +23,14 @@ struct File {
     pools: Spanned<Vec<PoolOnly>>,
     #[serde(default)]
     faults: Vec<FaultTable>,
+    #[serde(default)]
+    clients: ClientsOnly,
+}
+
+#[derive(Default, Deserialize)]
+struct ClientsOnly {
+    #[serde(default)]
+    cancel: bool,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +46,8 @@ struct PoolOnly {
 }
 
 /// A test server for every server that has an address; several alike (`count`) are on successive ports. `files` gives the
-/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here.
+/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here,
+/// and neither are calls to a second tier.
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
@@ -75,6 +84,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
                     listen: SocketAddr::new(first.ip(), port),
                     service: service.clone(),
                     paths: paths.clone(),
+                    cancel: file.clients.cancel,
                     ..Spec::new(&name)
                 };
                 specs.push((pool.name.get_ref().clone(), name, Spec { server, ..spec }));

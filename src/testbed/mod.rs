@@ -12,6 +12,7 @@ mod answer;
 pub mod backend;
 mod desk;
 pub mod file;
+pub mod load;
 mod payload;
 
 pub use backend::{Backend, Counters, Spec, TimedFault};

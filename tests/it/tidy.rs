@@ -19,7 +19,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// The rooms, each with those it may import from. Nothing may import a room that is not listed for it.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("units", &[]),
     ("math", &[]),
     ("rng", &[]),
@@ -29,6 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("config", &["units", "rng", "math", "fleet", "select", "policy"]),
     ("sim", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
     ("testbed", &["units", "rng", "math", "select", "config", "sim"]),
+    ("proxy", &["units", "rng", "math", "fleet", "select", "policy", "config"]),
     ("scenario", &["units", "rng", "math", "fleet", "select", "policy", "config", "sim"]),
     ("theory", &["math"]),
     ("measure", &["units", "rng", "math", "fleet", "theory", "config", "select", "sim", "scenario"]),
@@ -37,7 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
         "cmd",
         &[
             "units", "rng", "math", "fleet", "select", "policy", "config", "sim", "scenario", "measure", "report",
-            "testbed",
+            "testbed", "proxy",
         ],
     ),
 ];
@@ -153,7 +154,7 @@ fn the_readme_has_no_gaps() {
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for verb in [
-        "run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench",
+        "run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench", "proxy", "replay",
         "backend",
     ] {
         assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");

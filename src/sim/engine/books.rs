@@ -1,6 +1,6 @@
 //! The end of a run: what is left is counted at its age, and the books are proved.
 
-use super::{Engine, Job};
+use super::{Engine, Job, Stage};
 use crate::sim::observer::Observer;
 use crate::sim::record::{Bin, Little, Measured, RunRecord};
 use crate::sim::server::NONE;
@@ -10,7 +10,8 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn close(mut self, events: u64) -> RunRecord {
         self.count_system(0);
         let now = self.now;
-        let present: Vec<Job> = self.jobs.iter().copied().filter(|j| j.wanted && j.parent == NONE).collect();
+        let present: Vec<Job> =
+            self.jobs.iter().copied().filter(|j| j.wanted && j.parent == NONE && j.of == NONE).collect();
         let mut ages = 0;
         for job in &present {
             let age = now - job.arrived;
@@ -68,7 +69,7 @@ impl<O: Observer> Engine<'_, O> {
         assert_eq!(measured, self.measured_left, "a measured request was lost");
         let now = self.now;
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
-        let mut in_flight: Vec<Vec<u32>> = self.watches.iter().map(|watch| vec![0; watch.fleet.slots()]).collect();
+        let mut in_flight: Vec<Vec<u32>> = self.views.iter().map(|view| vec![0; view.watch.fleet.slots()]).collect();
         for job in &self.jobs {
             if job.stage.is_inside() {
                 let (count, ages) = &mut inside[job.server as usize];
@@ -83,8 +84,20 @@ impl<O: Observer> Engine<'_, O> {
         for (server, (count, ages)) in self.servers.iter_mut().zip(inside) {
             server.check_books(now, count, ages);
         }
-        for (watch, expected) in self.watches.iter().zip(in_flight) {
-            assert_eq!(watch.fleet.in_flight(), expected, "in-flight counts are off");
+        for (view, expected) in self.views.iter().zip(in_flight) {
+            assert_eq!(view.watch.fleet.in_flight(), expected, "in-flight counts are off");
+        }
+        let counted = self.jobs.iter().filter(|job| job.counted).count() as u64;
+        assert_eq!(self.placed, self.settled + counted, "an attempt was lost or settled twice");
+        let waiting = self.jobs.iter().filter(|job| job.stage == Stage::Waiting).count();
+        let places: usize = self.views.iter().filter_map(|view| view.waiting.as_ref()).map(|queue| queue.len()).sum();
+        assert_eq!(waiting, places, "a balancer's queue miscounts who waits");
+        let mut live = vec![0; self.efforts.len()];
+        for job in self.jobs.iter().filter(|job| job.of != NONE && job.wanted) {
+            live[job.of as usize] += 1;
+        }
+        for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| job.stage == Stage::Trying) {
+            assert_eq!(self.efforts[index].live.len(), live[index], "attempts of request {} are lost", job.id);
         }
     }
 }

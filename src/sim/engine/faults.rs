@@ -14,6 +14,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         match fault.target {
             Target::Balancer(balancer) => {
                 self.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
+                if !self.balancers_up[balancer as usize] {
+                    self.turn_out(balancer);
+                }
                 if let Some(after) = self.model.dns.as_ref().and_then(|dns| dns.withdraw_after) {
                     self.queue.push(self.now.saturating_add(after), Event::Names(balancer));
                 }
@@ -94,7 +97,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let called_by_victim = |job: &Job| job.parent != NONE && victims.binary_search(&job.parent).is_ok();
         // Nobody will be there when the second tier answers.
         let orphans: Vec<usize> = (0..self.jobs.len()).filter(|&job| called_by_victim(&self.jobs[job])).collect();
-        orphans.into_iter().for_each(|job| self.jobs[job].wanted = false);
+        orphans.into_iter().for_each(|job| self.orphan(job as u32));
         for index in victims {
             let job = &mut self.jobs[index as usize];
             let stage = std::mem::replace(&mut job.stage, Stage::Moving);
@@ -120,11 +123,11 @@ impl<'a, O: Observer> Engine<'a, O> {
         if !draining && let Some(cache) = &mut self.servers[(self.bases[pool] + slot) as usize].cache {
             cache.clear();
         }
-        for fleet in 0..self.watches.len() as u32 {
-            let watch = &mut self.watches[fleet as usize];
-            if watch.pool as usize == pool {
-                let backend = watch.fleet.id(slot);
-                watch.fleet.set_draining(backend, draining);
+        for fleet in 0..self.views.len() as u32 {
+            let view = &mut self.views[fleet as usize];
+            if view.pool as usize == pool {
+                let backend = view.watch.fleet.id(slot);
+                view.watch.set_draining(backend, draining, self.now);
                 self.tell_fleet(fleet);
             }
         }

@@ -5,20 +5,29 @@
 //! back through the balancer, which tells the selector, to the client. A client that gives up is counted at that moment;
 //! what it asked for goes on being worked on, as in life, unless the scenario says that servers notice.
 //!
+//! In a pool with retries or hedging a request stays at its balancer and sends *attempts*, which are jobs of their own
+//! (`trying.rs`); where all servers are at their limits, jobs wait at the balancer (`waiting.rs`).
+//!
 //! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
 //! every request that arrived has ended or is still there.
 
 mod books;
 mod faults;
 mod service;
+mod trying;
+mod waiting;
 mod watching;
 
+use std::sync::Arc;
+
 use crate::config::law::Sampler;
-use crate::fleet::{BackendId, Fleet};
-use crate::policy::health;
+use crate::fleet::BackendId;
+use crate::policy::queue::{Ticket, Waiting};
+use crate::policy::watch::Watch;
+use crate::policy::{hedge, retry};
 use crate::rng::{Keyed, Rng, Source, mix};
 use crate::select::catalog::Table;
-use crate::select::{Command, Context, LoadReport, Request, Selector, Truth};
+use crate::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, Model};
 use crate::sim::observer::{Arrival, Decision, Observer, Step};
@@ -48,6 +57,10 @@ enum Stage {
     Calling,
     /// Swallowed by a server that died silently; nobody will hear of it.
     Lost,
+    /// In the balancer's queue: every server is at its limit.
+    Waiting,
+    /// At the balancer, while attempts are made on its behalf.
+    Trying,
 }
 
 impl Stage {
@@ -75,6 +88,10 @@ struct Job {
     server: u32,
     /// The job of the first tier on whose behalf this one runs.
     parent: u32,
+    /// The request that this job is an attempt of; none where the job is the request itself.
+    of: u32,
+    /// Which attempt it is, from 1.
+    attempt: u32,
     /// Next in the server's queue.
     next: u32,
     /// Counts the tenants of this place, so that old time-outs are recognised.
@@ -90,27 +107,39 @@ struct Job {
     measured: bool,
     /// The cache missed, or there is none.
     missed: bool,
+    /// The server was not there to be connected to.
+    refused: bool,
 }
 
 /// One shard's selector for one pool.
 struct Dispatcher {
     selector: Box<dyn Selector>,
     rng: Rng,
+    /// Decides about servers that are warming up.
+    luck: Rng,
     pool: u32,
     fleet: u32,
     oracle: bool,
+    /// Requests send attempts: there are retries or hedges.
+    tries: bool,
+    retries: Option<retry::Budget>,
+    hedge: Option<hedge::State>,
+    /// Pauses before retries.
+    pauses: Rng,
 }
 
-/// The servers of a pool as one balancer counts and checks them.
-struct Watch {
-    fleet: Fleet,
+/// The servers of a pool as one balancer counts and checks them, and who waits there.
+struct View {
+    watch: Watch,
     pool: u32,
     /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
     balancer: u32,
-    health: Vec<health::State>,
     /// Where each server's last report to this fleet left its account.
     reported: Vec<Account>,
     dispatchers: Vec<u32>,
+    waiting: Option<Waiting<u32>>,
+    /// When the watch is ticked next, as far as that is scheduled.
+    tick_at: Nanos,
 }
 
 /// A message under way: a check's result or a report.
@@ -149,7 +178,16 @@ struct Engine<'a, O> {
     dispatchers: Vec<Dispatcher>,
     /// First dispatcher of each pool.
     desks: Vec<u32>,
-    watches: Vec<Watch>,
+    views: Vec<View>,
+    /// By job: what has been tried for it, where its pool has retries or hedges.
+    efforts: Vec<trying::Effort>,
+    /// By job: its place in a balancer's queue.
+    tickets: Vec<Option<Ticket>>,
+    /// By pool: the server that each client is tied to, where clients are.
+    ties: Vec<Vec<Option<BackendId>>>,
+    /// Jitter of the checks.
+    jitter: Rng,
+    seed: u64,
     mail: Vec<Mail>,
     free_mail: Vec<u32>,
     balancers_up: Vec<bool>,
@@ -168,6 +206,9 @@ struct Engine<'a, O> {
     thinking: Keyed,
     inner_work: Vec<Keyed>,
     sent: Vec<u64>,
+    /// Sent to servers, and settled: what is between is in flight.
+    placed: u64,
+    settled: u64,
     next_origin: Option<Origin>,
     // The books.
     in_system: u64,
@@ -296,7 +337,12 @@ impl<'a, O: Observer> Engine<'a, O> {
             bases: Vec::new(),
             dispatchers: Vec::new(),
             desks: Vec::new(),
-            watches: Vec::new(),
+            views: Vec::new(),
+            efforts: Vec::new(),
+            tickets: Vec::new(),
+            ties: Vec::new(),
+            jitter: Rng::stream(seed, "check jitter", 0),
+            seed,
             mail: Vec::new(),
             free_mail: Vec::new(),
             balancers_up: vec![true; model.balancers.count as usize],
@@ -314,6 +360,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             thinking: Keyed::new(seed, "think"),
             inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
             sent: Vec::new(),
+            placed: 0,
+            settled: 0,
             next_origin: None,
             in_system: 0,
             arrived: 0,
@@ -358,40 +406,53 @@ impl<'a, O: Observer> Engine<'a, O> {
             for (i, &balancer) in desks.iter().enumerate() {
                 let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && desks[i - 1] == balancer;
                 if !shared {
-                    let mut fleet = Fleet::new();
-                    fleet.join_all(pool.servers.iter().map(|server| (server.name.as_str(), server.weight)));
-                    let n = pool.servers.len();
-                    let (health, reported) = (vec![health::State::default(); n], vec![Account::default(); n]);
-                    self.watches.push(Watch {
-                        fleet,
+                    let mut watch = Watch::new(Arc::clone(&pool.policy));
+                    let servers = pool.servers.iter();
+                    watch.join_all(servers.map(|server| (server.name.as_str(), server.weight, server.max_in_flight)));
+                    self.views.push(View {
+                        watch,
                         pool: p as u32,
                         balancer,
-                        health,
-                        reported,
+                        reported: vec![Account::default(); pool.servers.len()],
                         dispatchers: Vec::new(),
+                        waiting: pool.policy.queue.map(Waiting::new),
+                        tick_at: Nanos::MAX,
                     });
                 }
                 let number = self.dispatchers.len() as u32;
-                let fleet = self.watches.len() as u32 - 1;
-                self.watches[fleet as usize].dispatchers.push(number);
+                let fleet = self.views.len() as u32 - 1;
+                self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = table.build(&mut rng);
                 let oracle = table.row().doc.oracle;
-                self.dispatchers.push(Dispatcher { selector, rng, pool: p as u32, fleet, oracle });
+                self.dispatchers.push(Dispatcher {
+                    selector,
+                    rng,
+                    luck: Rng::stream(seed, "slow start", u64::from(number)),
+                    pool: p as u32,
+                    fleet,
+                    oracle,
+                    tries: pool.tries(),
+                    retries: pool.policy.retries.as_ref().map(retry::Rules::new_budget),
+                    hedge: pool.policy.hedge.map(hedge::State::new),
+                    pauses: Rng::stream(seed, "back-off", u64::from(number)),
+                });
             }
+            self.ties.push(vec![None; if pool.policy.sticky.is_some() { self.model.client_count() } else { 0 }]);
         }
-        for fleet in 0..self.watches.len() as u32 {
+        for fleet in 0..self.views.len() as u32 {
             self.tell_fleet(fleet);
+            self.schedule_tick(fleet);
         }
     }
 
     /// The first events.
     fn begin(&mut self, seed: u64) {
         let phases = Keyed::new(seed, "phase");
-        for f in 0..self.watches.len() as u32 {
-            let watch = &self.watches[f as usize];
-            if let Some(rules) = &self.model.pools[watch.pool as usize].policy.health {
-                for slot in 0..watch.fleet.slots() as u32 {
+        for f in 0..self.views.len() as u32 {
+            let view = &self.views[f as usize];
+            if let Some(rules) = &self.model.pools[view.pool as usize].policy.health {
+                for slot in 0..view.watch.fleet.slots() as u32 {
                     let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
                     let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
                     self.queue.push(at, Event::Check(f, slot));
@@ -423,12 +484,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             };
             self.resolvers = (0..dns.resolvers).map(answered).collect();
             self.rotation = dns.resolvers;
-            let clients = match &self.model.arrivals {
-                Arrivals::Replay(replay) => replay.clients.len(),
-                _ => self.model.clients.addresses.len(),
-            };
-            self.resolver_of =
-                (0..clients as u64).map(|client| dns.resolver_mix.sample(&mut draws.at(client))).collect();
+            self.resolver_of = (0..self.model.client_count() as u64)
+                .map(|client| dns.resolver_mix.sample(&mut draws.at(client)))
+                .collect();
         }
         if let Arrivals::Closed { think } = &self.model.arrivals {
             self.sent = vec![0; self.model.clients.addresses.len()];
@@ -480,6 +538,12 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             Event::Check(fleet, slot) => self.check(fleet, slot),
             Event::Delivered(mail) => self.receive(mail),
+            Event::Tick(fleet) => self.tick(fleet),
+            Event::Admit(fleet) => self.admit(fleet),
+            Event::Expire(fleet) => self.expire(fleet),
+            Event::Retry(job, generation) => self.retry(job, generation),
+            Event::Hedge(job, generation) => self.hedge(job, generation),
+            Event::TryOver(job, generation) => self.try_over(job, generation),
             Event::Report(server) => self.report(server),
             Event::Wake(dispatcher) => {
                 self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
@@ -543,6 +607,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             backend: BackendId { slot: 0, generation: 0 },
             server: NONE,
             parent: NONE,
+            of: NONE,
+            attempt: 1,
             next: NONE,
             generation: 0,
             version: 0,
@@ -552,6 +618,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             counted: false,
             measured,
             missed: true,
+            refused: false,
         });
         if let Some(timeout) = self.model.clients.timeout {
             let generation = self.jobs[job as usize].generation;
@@ -580,7 +647,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             key: j.key,
             balancer: j.balancer,
             parent: (j.parent != NONE).then_some(j.parent),
-            at: j.arrived,
+            attempt: (j.of != NONE).then_some((j.of, j.attempt)),
+            at: if j.of == NONE { j.arrived } else { j.picked },
             demand: j.work,
             measured: j.measured,
         };
@@ -633,7 +701,13 @@ impl<'a, O: Observer> Engine<'a, O> {
             Hop::Drawn => {
                 let law = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
                 let j = &self.jobs[job as usize];
-                let legs = if j.parent == NONE { self.legs } else { self.inner_legs };
+                let legs = if j.attempt > 1 {
+                    self.luck_again("network", j)
+                } else if j.parent == NONE {
+                    self.legs
+                } else {
+                    self.inner_legs
+                };
                 let delay = law.sample(&mut legs.at(j.id << 2 | leg));
                 self.queue.push(self.now.saturating_add(delay), event);
             }
@@ -736,26 +810,40 @@ impl<'a, O: Observer> Engine<'a, O> {
         self.dispatch(job, self.desks[pool] + balancer * shards + shard);
     }
 
-    /// Lets a dispatcher's selector choose and sends the job there.
+    /// A job for a pool has come to the shard that chooses.
     #[inline]
     fn dispatch(&mut self, job: u32, dispatcher: u32) {
+        self.jobs[job as usize].dispatcher = dispatcher;
+        if self.dispatchers[dispatcher as usize].tries {
+            self.begin_trying(job);
+        } else {
+            self.send(job);
+        }
+    }
+
+    /// Lets the job's dispatcher choose a server and sends the job there; where every server is at its limit, it waits.
+    #[inline]
+    fn send(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
+        let dispatcher = j.dispatcher;
         let d = &mut self.dispatchers[dispatcher as usize];
         let pool = d.pool as usize;
         let base = self.bases[pool];
+        let watch = &mut self.views[d.fleet as usize].watch;
         let request = Request {
             client: self.workload.address(j.client),
             path: &self.model.paths[j.path as usize].path,
             key: &j.key.to_le_bytes(),
-            tried: &[],
+            tried: if j.of == NONE { &[] } else { &self.efforts[j.of as usize].tried },
         };
+        // A cookie comes before any strategy, but for another attempt: its server has just failed.
+        let tie = self.ties[pool].get(j.client as usize).copied().flatten();
+        let tie = tie.filter(|&id| request.tried.is_empty() && watch.keeps(id)).map(|backend| Pick { backend });
+        if tie.is_none() && watch.is_crowded() && watch.waiting_helps(request.tried) {
+            return self.wait(job);
+        }
         let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
-        let mut cx = Context {
-            now: self.now,
-            fleet: &self.watches[d.fleet as usize].fleet,
-            rng: &mut d.rng,
-            truth: d.oracle.then_some(&peek as &dyn Truth),
-        };
+        let truth = d.oracle.then_some(&peek as &dyn Truth);
         self.observer.deciding(&Decision {
             job,
             id: j.id,
@@ -764,12 +852,18 @@ impl<'a, O: Observer> Engine<'a, O> {
             dispatcher,
             pool: d.pool,
             base,
-            fleet: cx.fleet,
+            fleet: &watch.fleet,
             selector: d.selector.as_ref(),
         });
-        let pick = d.selector.pick(&request, &mut cx);
+        let pick = match tie {
+            Some(_) => tie,
+            None => {
+                let (selector, rng, luck) = (d.selector.as_mut(), &mut d.rng, &mut d.luck);
+                watch.place(selector, rng, &request, truth, self.now, luck, |_, _| ())
+            }
+        };
+        let mut cx = Context { now: self.now, fleet: &watch.fleet, rng: &mut d.rng, truth };
         let command = d.selector.poll_command(&mut cx);
-        let fleet = d.fleet;
         self.observer.decided(job, pick.map(|pick| base + pick.backend.slot), self.now);
         let Some(pick) = pick else {
             self.pick_hash = mix(self.pick_hash ^ u64::MAX);
@@ -779,11 +873,11 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             return self.answer(job);
         };
-        debug_assert!(self.watches[fleet as usize].fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
-        self.watches[fleet as usize].fleet.started(pick.backend);
+        debug_assert!(tie.is_some() || watch.fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
+        watch.started(pick.backend);
+        self.placed += 1;
         self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
         let j = &mut self.jobs[job as usize];
-        j.dispatcher = dispatcher;
         j.backend = pick.backend;
         j.server = base + pick.backend.slot;
         j.picked = self.now;
@@ -791,6 +885,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         let server = &mut self.servers[j.server as usize];
         server.picks += u64::from(j.measured);
         server.coming_work += u128::from(j.work.0);
+        if j.of != NONE {
+            self.attempt_sent(job);
+        }
         if let Some(command) = command {
             self.obey(dispatcher, command);
         }
@@ -807,7 +904,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let peek = Peek { servers: &self.servers[base..], now: self.now };
         let mut cx = Context {
             now: self.now,
-            fleet: &self.watches[d.fleet as usize].fleet,
+            fleet: &self.views[d.fleet as usize].watch.fleet,
             rng: &mut d.rng,
             truth: d.oracle.then_some(&peek as &dyn Truth),
         };
@@ -835,13 +932,14 @@ impl<'a, O: Observer> Engine<'a, O> {
     }
 
     fn tell_fleet(&mut self, fleet: u32) {
-        let changes = self.watches[fleet as usize].fleet.take_changes();
+        let changes = self.views[fleet as usize].watch.fleet.take_changes();
         if changes.is_empty() {
             return;
         }
-        for i in 0..self.watches[fleet as usize].dispatchers.len() {
-            let dispatcher = self.watches[fleet as usize].dispatchers[i];
+        for i in 0..self.views[fleet as usize].dispatchers.len() {
+            let dispatcher = self.views[fleet as usize].dispatchers[i];
             self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
         }
+        self.wake_the_waiting(fleet);
     }
 }

@@ -27,9 +27,15 @@ impl<O: Observer> Engine<'_, O> {
             if condition.silent {
                 return self.lose(job);
             }
+            self.jobs[job as usize].refused = true;
             return self.fail(job, End::Reset);
         }
-        let luck = if j.parent == NONE { self.luck } else { self.inner_luck };
+        let luck = match j.attempt {
+            2.. => self.luck_again("luck", &j),
+            _ if j.parent == NONE => self.luck,
+            _ => self.inner_luck,
+        };
+        let server = &mut self.servers[j.server as usize];
         if condition.error_ratio > 0.0 && luck.at(j.id << 2 | 2).unit() < condition.error_ratio {
             server.coming_work -= u128::from(j.work.0);
             server.failed();
@@ -163,6 +169,8 @@ impl<O: Observer> Engine<'_, O> {
         let child = self.place(Job {
             work: service.sample(&mut self.inner_work[pool].at(caller.id)),
             parent: job,
+            of: NONE,
+            attempt: 1,
             stage: Stage::Moving,
             counted: false,
             server: NONE,
@@ -255,6 +263,14 @@ impl<O: Observer> Engine<'_, O> {
         let fate = j.fate;
         let outcome = if fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
         self.observer.step(job, Step::Returned(fate), self.now);
+        let j = &self.jobs[job as usize];
+        if fate == End::Ok
+            && j.counted
+            && let Some(tie) =
+                self.ties[self.dispatchers[j.dispatcher as usize].pool as usize].get_mut(j.client as usize)
+        {
+            *tie = Some(j.backend);
+        }
         self.settle(job, outcome);
         self.answer(job);
     }
@@ -268,14 +284,24 @@ impl<O: Observer> Engine<'_, O> {
         }
         let (dispatcher, backend, latency) = (j.dispatcher, j.backend, self.now - j.picked);
         let fleet = self.dispatchers[dispatcher as usize].fleet;
-        self.watches[fleet as usize].fleet.ended(backend);
+        self.settled += 1;
+        let ejection = self.views[fleet as usize].watch.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome };
         self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
+        if let Some(event) = ejection {
+            self.note(event);
+            self.tell_fleet(fleet);
+            self.schedule_tick(fleet);
+        }
+        self.wake_the_waiting(fleet);
     }
 
     /// From the balancer on: to the client, or to the job that asked.
     pub(super) fn answer(&mut self, job: u32) {
         let j = self.jobs[job as usize];
+        if j.of != NONE {
+            return self.attempt_over(job);
+        }
         if j.parent != NONE {
             // The caller may have died with its server meanwhile; then nobody asks any more.
             let caller = j.parent;
@@ -345,8 +371,18 @@ impl<O: Observer> Engine<'_, O> {
         // What the work comes to is still true for the server, even if nobody waits.
         self.jobs[job as usize].fate = answer;
         self.settle(job, Outcome::Failed);
-        if stage == Stage::Lost {
-            self.release(job);
+        match stage {
+            Stage::Lost => self.release(job),
+            // The balancer sees that nobody is there any more.
+            Stage::Waiting => {
+                self.leave_queue(job);
+                self.release(job);
+            }
+            Stage::Trying => {
+                self.abandon_all(job, Outcome::Failed);
+                self.release(job);
+            }
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Health checks and load reports: who watches a server, and how late the news arrives.
 
 use super::{Engine, Mail};
+use crate::policy::watch;
 use crate::select::LoadReport;
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
@@ -16,11 +17,12 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn check(&mut self, fleet: u32, slot: u32) {
         /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
         const WORK: Nanos = Nanos::from_millis(1);
-        let watch = &self.watches[fleet as usize];
-        let pool = watch.pool as usize;
+        let view = &self.views[fleet as usize];
+        let (pool, balancer) = (view.pool as usize, view.balancer);
         let Some(rules) = self.model.pools[pool].policy.health else { return };
-        self.queue.push(self.now.saturating_add(rules.interval), Event::Check(fleet, slot));
-        if watch.balancer != u32::MAX && !self.balancers_up[watch.balancer as usize] {
+        let next = self.now.saturating_add(rules.wait(&mut self.jitter));
+        self.queue.push(next, Event::Check(fleet, slot));
+        if balancer != u32::MAX && !self.balancers_up[balancer as usize] {
             return;
         }
         let server = &self.servers[(self.bases[pool] + slot) as usize];
@@ -47,8 +49,8 @@ impl<O: Observer> Engine<'_, O> {
         let leg = Nanos::from_nanos_f64(self.model.server_leg.mean());
         let at = self.now.saturating_add(reports.delay).saturating_add(leg);
         let slot = server - self.bases[pool];
-        for fleet in 0..self.watches.len() as u32 {
-            if self.watches[fleet as usize].pool as usize == pool {
+        for fleet in 0..self.views.len() as u32 {
+            if self.views[fleet as usize].pool as usize == pool {
                 let load = self.take_report(fleet, slot);
                 self.post(at, Mail { fleet, slot, passed: None, load: Some(load) });
             }
@@ -56,9 +58,9 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn take_report(&mut self, fleet: u32, slot: u32) -> LoadReport {
-        let watch = &mut self.watches[fleet as usize];
-        let server = self.bases[watch.pool as usize] + slot;
-        self.servers[server as usize].report(self.now, &mut watch.reported[slot as usize])
+        let view = &mut self.views[fleet as usize];
+        let server = self.bases[view.pool as usize] + slot;
+        self.servers[server as usize].report(self.now, &mut view.reported[slot as usize])
     }
 
     pub(super) fn post(&mut self, at: Nanos, mail: Mail) {
@@ -78,20 +80,50 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn receive(&mut self, index: u32) {
         let Mail { fleet, slot, passed, load } = self.mail[index as usize];
         self.free_mail.push(index);
-        let watch = &mut self.watches[fleet as usize];
-        let backend = watch.fleet.id(slot);
+        let view = &self.views[fleet as usize];
+        let backend = view.watch.fleet.id(slot);
         if let Some(load) = load {
-            for i in 0..watch.dispatchers.len() {
-                let dispatcher = self.watches[fleet as usize].dispatchers[i];
+            for i in 0..view.dispatchers.len() {
+                let dispatcher = self.views[fleet as usize].dispatchers[i];
                 self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
             }
         }
-        let watch = &mut self.watches[fleet as usize];
-        if let (Some(passed), Some(rules)) = (passed, &self.model.pools[watch.pool as usize].policy.health)
-            && let Some(up) = watch.health[slot as usize].observe(passed, rules)
+        if let Some(passed) = passed
+            && self.views[fleet as usize].watch.checked(backend, passed, self.now).is_some()
         {
-            watch.fleet.set_healthy(backend, up);
             self.tell_fleet(fleet);
+        }
+    }
+
+    /// What the watch over a fleet does by the clock.
+    pub(super) fn tick(&mut self, fleet: u32) {
+        let view = &mut self.views[fleet as usize];
+        view.tick_at = Nanos::MAX;
+        if view.watch.next_tick().is_some_and(|at| at <= self.now) {
+            let events = view.watch.tick(self.now);
+            events.into_iter().for_each(|event| self.note(event));
+            self.tell_fleet(fleet);
+        }
+        self.schedule_tick(fleet);
+    }
+
+    /// Sees to it that the watch is ticked when it next wants to be.
+    pub(super) fn schedule_tick(&mut self, fleet: u32) {
+        let view = &mut self.views[fleet as usize];
+        if let Some(at) = view.watch.next_tick().filter(|&at| at < view.tick_at) {
+            view.tick_at = at;
+            self.queue.push(at.max(self.now), Event::Tick(fleet));
+        }
+    }
+
+    /// Counts what became of a server.
+    pub(super) fn note(&mut self, event: watch::Event) {
+        if let watch::Event::Ejected { .. } = event
+            && self.now >= self.model.warmup
+            && !self.over
+        {
+            let span = self.span_of(self.now);
+            self.spans[span].efforts.ejections += 1;
         }
     }
 }

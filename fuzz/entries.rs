@@ -1,0 +1,255 @@
+//! Every parser that bytes of strangers reach, as a function of bytes that panics when a promise is broken. The fuzz targets
+//! beside this file and the test suite (`tests/it/fuzz.rs`) call the same ones, so what the long run looks for, the short
+//! run looks for too.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use evenkeel::config::diagnostic::{self, Diagnostic, Problems};
+use evenkeel::config::pool::{PoolTable, RouteTable};
+use evenkeel::config::proxy::ProxyConfig;
+use evenkeel::policy::routes::Routes;
+use evenkeel::proxy::access::{self, Entry, Settings};
+use evenkeel::proxy::headers::{self, Peer, Trust};
+use evenkeel::proxy::reason::Reason;
+use evenkeel::proxy::{orca, resolve};
+use evenkeel::rng::Rng;
+use evenkeel::scenario::{Scenario, import, workload_file};
+use evenkeel::units::Nanos;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// Takes bytes, and panics when a promise is broken.
+pub type Run = fn(&[u8]);
+
+/// By name: those of the targets.
+pub const ALL: [(&str, Run); 8] = [
+    ("headers", headers),
+    ("orca", orca),
+    ("access", access),
+    ("import", import),
+    ("workload", workload),
+    ("config", config),
+    ("scenario", scenario),
+    ("routes", routes),
+];
+
+/// A head from lines `name: value`; lines that cannot be in one are left out.
+fn head(data: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|&byte| byte == b'\n') {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let (name, value) =
+            (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(line[colon + 1..].trim_ascii()));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            // A map holds 32768 fields, and a listener takes far fewer.
+            if headers.len() < 1000 {
+                headers.append(name, value);
+            }
+        }
+    }
+    headers
+}
+
+/// A whole head's way through the proxy. The first byte says from whom it comes.
+pub fn headers(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else { return };
+    let original = head(rest);
+    let trust = Trust::new(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+    let address: IpAddr = if choice & 1 == 0 { "10.0.0.1" } else { "2a00::1" }.parse().unwrap();
+    let (peer, trusted) = (Peer::new(address, 443, choice & 2 == 0), choice & 1 == 0);
+    let mut headers = original.clone();
+
+    let upgrade = headers::wants_upgrade(&headers);
+    headers::strip_hop_by_hop(&mut headers, upgrade);
+    for name in ["keep-alive", "proxy-connection", "transfer-encoding", "proxy-authorization", "http2-settings"] {
+        assert!(!headers.contains_key(name), "{name}");
+    }
+    assert_eq!(headers.contains_key("connection"), upgrade);
+    assert_eq!(headers.contains_key("upgrade"), upgrade);
+    assert!(headers.get_all("te").iter().all(|value| value == "trailers"));
+    for name in ["host", "content-length", "cookie", "authorization", "x-forwarded-for"] {
+        assert_eq!(headers.get(name), original.get(name), "{name}");
+    }
+
+    let client = headers::client_ip(&headers, address, &trust);
+    assert!(trusted || client == address);
+    assert_eq!(headers::forward_claims(&mut headers, &peer, &trust, choice & 4 == 0), client);
+    let line = |name: &str| {
+        let mut lines = headers.get_all(name).iter();
+        let line = lines.next().map(|value| value.as_bytes().to_vec());
+        assert!(lines.next().is_none(), "{name}: {headers:?}");
+        line
+    };
+    let chain = line("x-forwarded-for").unwrap();
+    assert!(chain.ends_with(address.to_string().as_bytes()));
+    assert!(trusted || chain == address.to_string().as_bytes());
+    line("x-forwarded-host");
+    line("x-forwarded-port").unwrap();
+    assert!([b"http".as_slice(), b"https"].contains(&line("x-forwarded-proto").unwrap().as_slice()));
+    assert!(trusted || !headers.contains_key("x-real-ip"));
+
+    let mut rng = Rng::stream(1, "fuzz", 0);
+    let id = headers::request_id(&mut headers, trusted, &mut rng);
+    assert!((1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    let before = headers::times_through(&headers);
+    headers::append_via(&mut headers, http::Version::HTTP_11);
+    assert_eq!(headers::times_through(&headers), before + 1);
+    if let Some(value) = headers::cookie(&headers, "evenkeel") {
+        headers::set_cookie("evenkeel", value, Some(1), true);
+    }
+    headers::strip_trailers(&mut headers);
+    assert!(!headers.contains_key("host") && !headers.contains_key("content-length"));
+}
+
+/// A load report: what is accepted is finite and within reason.
+pub fn orca(data: &[u8]) {
+    if let Ok(report) = orca::parse(data, 1.0) {
+        assert!((0.0..=1e9).contains(&report.throughput), "{report:?}");
+        assert!((0.0..=100.0).contains(&report.utilisation), "{report:?}");
+        assert!((0.0..=1.0).contains(&report.errors), "{report:?}");
+        assert!((0.0..=86_400.0).contains(&report.response_time), "{report:?}");
+        assert!((0.0..=86_400.0).contains(&report.window), "{report:?}");
+    }
+}
+
+/// A request with odd fields, logged and read again. Fields are the parts between zero bytes.
+pub fn access(data: &[u8]) {
+    let mut parts = data.split(|&byte| byte == 0);
+    let mut part = || parts.next().unwrap_or_default();
+    let (path, query) = (String::from_utf8_lossy(part()).into_owned(), String::from_utf8_lossy(part()).into_owned());
+    let path = format!("/{}", path.replace(['?', '#'], ""));
+    let entry = Entry {
+        time: jiff::Timestamp::UNIX_EPOCH,
+        request_id: "1",
+        client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        method: "GET",
+        host: part(),
+        path: &path,
+        query: Some(&query),
+        protocol: http::Version::HTTP_11,
+        status: Some(200),
+        bytes_in: 0,
+        bytes_out: 1,
+        duration: Nanos(0),
+        upstream: None,
+        server: None,
+        pool: None,
+        connect_time: None,
+        first_byte_time: None,
+        upstream_time: None,
+        attempts: 0,
+        strategy: "p2c",
+        reason: Reason::Ok,
+        user_agent: Some(part()),
+        referer: Some(part()),
+        tls: None,
+    };
+    for format in [access::Format::Combined, access::Format::Json] {
+        let line = Settings { format, query: true, share: 1.0 }.line(&entry);
+        let (end, inside) = line.split_last().unwrap();
+        assert!(*end == b'\n' && inside.iter().all(|byte| (b' '..=b'~').contains(byte)), "{:?}", line.escape_ascii());
+        let imported = import::import(&line, import::Format::Auto, false);
+        assert_eq!(imported.lines.len(), 1, "{}", line.escape_ascii());
+        assert!(path.len() > 8192 || imported.lines[0].path == path, "{}", line.escape_ascii());
+    }
+}
+
+/// A log: every line is read or accounted for, in the order of arrival, and what was read a replay reads.
+pub fn import(data: &[u8]) {
+    for format in [import::Format::Auto, import::Format::Combined, import::Format::Json] {
+        let imported = import::import(data, format, data.len().is_multiple_of(2));
+        let breaks = data.iter().filter(|&&byte| byte == b'\n').count();
+        let lines = breaks + usize::from(data.last().is_none_or(|&last| last != b'\n'));
+        let lines = if data.is_empty() { 0 } else { lines };
+        assert_eq!(imported.lines.len() + (imported.malformed + imported.blank) as usize, lines);
+        assert!(imported.lines.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
+        assert!(imported.lines.iter().all(|line| line.arrival >= 0.0));
+        // Logs that span a century are read here and refused there.
+        if imported.lines.last().is_some_and(|line| line.arrival < 3e9) {
+            let text = workload_file::write(&imported.lines).unwrap();
+            assert_eq!(workload_file::read(&text).unwrap().entries.len(), imported.lines.len());
+        }
+    }
+}
+
+/// A workload file.
+pub fn workload(data: &[u8]) {
+    if let Ok(recording) = workload_file::read(&String::from_utf8_lossy(data)) {
+        assert!(recording.entries.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+    }
+}
+
+/// Whatever is wrong with a file can be shown.
+fn show(source: &str, problems: Problems) {
+    assert!(!problems.is_empty());
+    let diagnostic = Diagnostic { file: "fuzz.toml".to_owned(), source: source.to_owned(), problems };
+    assert!(!diagnostic.plain().is_empty() && !diagnostic.render(false).is_empty());
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    #[serde(default)]
+    pools: Vec<PoolTable>,
+    #[serde(default)]
+    routes: Vec<RouteTable>,
+}
+
+/// The tables that a scenario and the proxy's configuration share; and a server's place.
+pub fn config(data: &[u8]) {
+    let source = String::from_utf8_lossy(data);
+    if let Ok(target) = source.parse::<resolve::Target>() {
+        assert_eq!(target.to_string().parse::<resolve::Target>().unwrap(), target);
+    }
+    if let Err(problems) = ProxyConfig::parse(&source, &|_| None) {
+        show(&source, problems);
+    }
+    match diagnostic::read::<Tables>(&source) {
+        Ok(tables) => {
+            let mut problems = Problems::new();
+            for pool in &tables.pools {
+                pool.servers(&mut problems);
+                pool.policy(&mut problems);
+                pool.check(&mut problems);
+            }
+            let _ = &tables.routes;
+            if !problems.is_empty() {
+                show(&source, problems);
+            }
+        }
+        Err(problems) => show(&source, problems),
+    }
+}
+
+/// A scenario.
+pub fn scenario(data: &[u8]) {
+    let source = String::from_utf8_lossy(data);
+    let file = |name: &str| match name {
+        "missing" => Err("no such file".to_owned()),
+        _ => Ok("arrival,client,path,bytes\n0,10.0.0.1,/,10\n1,10.0.0.2,/a,10\n".to_owned()),
+    };
+    if let Err(problems) = Scenario::parse("fuzz", &source, &file) {
+        show(&source, problems);
+    }
+}
+
+/// Routes, a prefix to a line, and after an empty line a path: where it leads is a prefix of it, and the longest.
+pub fn routes(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (prefixes, path) = text.split_once("\n\n").unwrap_or((&text, "/"));
+    let prefixes: Vec<&str> = prefixes.lines().take(100).collect();
+    let routes = Routes::of_prefixes(prefixes.iter().enumerate().map(|(i, prefix)| ((*prefix).to_owned(), i)));
+    let bare = path.split(['?', '#']).next().unwrap_or_default();
+    let takes = |prefix: &str| {
+        let prefix = prefix.trim_end_matches('/');
+        bare.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+    };
+    let length = |prefix: &str| prefix.trim_end_matches('/').len();
+    match routes.find(None, path) {
+        Some(found) => {
+            assert!(takes(prefixes[found]), "{path:?} leads to {:?}", prefixes[found]);
+            let longer = prefixes.iter().find(|prefix| takes(prefix) && length(prefix) > length(prefixes[found]));
+            assert_eq!(longer, None, "{path:?}");
+        }
+        None => assert!(!prefixes.iter().any(|prefix| takes(prefix)), "{path:?}"),
+    }
+}
