@@ -396,13 +396,15 @@ impl Tally {
 pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
     thread: JoinHandle<Tally>,
 }
 
 impl Load {
     pub fn start(address: SocketAddr, clients: usize, path: &str) -> Load {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, counted, path) = (stop.clone(), done.clone(), path.to_owned());
+        let failed = Arc::new(AtomicU64::new(0));
+        let (stopped, counted, path, wrong) = (stop.clone(), done.clone(), path.to_owned(), failed.clone());
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -410,12 +412,16 @@ impl Load {
                 let mut tasks = Vec::new();
                 for n in 0..clients {
                     let (stopped, counted, tally) = (stopped.clone(), counted.clone(), tally.clone());
+                    let wrong = wrong.clone();
                     let path = format!("{path}{}c={n}", if path.contains('?') { '&' } else { '?' });
                     tasks.push(tokio::spawn(async move {
                         let mut client = Client::new(address);
                         while !stopped.load(Relaxed) {
                             let answer = client.get(&path, &[]).await;
                             let mut tally = tally.lock().unwrap();
+                            if !matches!(answer, Ok((200, ..))) {
+                                wrong.fetch_add(1, Relaxed);
+                            }
                             match answer {
                                 Ok((200, headers, _)) => {
                                     tally.ok += 1;
@@ -440,7 +446,7 @@ impl Load {
                 std::mem::take(&mut *tally.lock().unwrap())
             })
         };
-        Load { stop, done, thread: std::thread::spawn(run) }
+        Load { stop, done, failed, thread: std::thread::spawn(run) }
     }
 
     /// Waits until so many more requests are over.
@@ -448,6 +454,11 @@ impl Load {
         let until = self.done.load(Relaxed) + more;
         eventually("requests to pass", || self.done.load(Relaxed) >= until || self.thread.is_finished());
         assert!(!self.thread.is_finished(), "the load ended");
+    }
+
+    /// Requests that failed so far.
+    pub fn failures(&self) -> u64 {
+        self.failed.load(Relaxed)
     }
 
     pub fn stop(self) -> Tally {
