@@ -1,9 +1,9 @@
 //! # evenkeel: the architecture
 //!
-//! evenkeel is a laboratory for load balancing: one crate, one binary, and one set of selectors under everything. Today it
-//! is a discrete-event simulator that runs every selection strategy over scenario files, in parallel and with honest
-//! statistics, and draws what came out; the contract of the selectors is made so that a reverse proxy can run the same
-//! objects.
+//! evenkeel is a laboratory for load balancing: one crate, one binary, and one set of selectors under everything. It is
+//! a discrete-event simulator that runs every selection strategy over scenario files, in parallel and with honest statistics,
+//! and draws what came out; and a reverse proxy that runs the same selectors, and the same policies around them, in front of
+//! real servers.
 //!
 //! Its users: an engineer who must choose and tune a strategy before touching production; a teacher or a student; a
 //! developer of a balancer who wants a change in selector behaviour to fail a test. Whoever reads a result must be able to
@@ -15,7 +15,7 @@
 //!
 //! `units, rng, math <- fleet <- select <- policy <- config <- sim <- scenario <- measure <- report <- cmd`
 //!
-//! (`testbed` stands between `sim` and `cmd`.)
+//! (`testbed` stands between `sim` and `cmd`, `proxy` between `config` and `cmd`.)
 //!
 //! (`theory` stands beside this road: it imports `math` and nothing else, so that it cannot agree with the simulator by
 //! sharing its mistakes.)
@@ -31,11 +31,12 @@
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
 //! | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked; stands on [`math`] alone |
 //! | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that hold the simulator against theory |
+//! | `proxy` | the reverse proxy: shards, forwarding, connections to servers, checks, reload, admin, metrics, access log, recording |
 //! | `testbed` | test servers and load over real sockets, by the simulator's own laws, caches and faults |
 //! | `report` | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
 //! | `cmd` | one file per verb; threads, files and clocks are here and nowhere below; errors become exit codes here |
 //!
-//! `testbed`, `report` and `cmd` need the default feature `cli`. Without it (`--no-default-features`) only the pure rooms are built: no
+//! `proxy`, `testbed`, `report` and `cmd` need the default feature `cli`. Without it (`--no-default-features`) only the pure rooms are built: no
 //! threads, no clock, no `getrandom`, so that the same engine can run in a page.
 //!
 //! ## Why a result can be trusted

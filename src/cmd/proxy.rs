@@ -27,7 +27,7 @@ Signals:
   INT       the same without the delay; a second one ends at once")]
 pub struct Args {
     /// The config, TOML
-    #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema"])]
+    #[arg(long, short, value_name = "FILE", required_unless_present = "example")]
     config: Option<PathBuf>,
     /// Only say whether the config is sound
     #[arg(long, requires = "config")]
@@ -35,9 +35,6 @@ pub struct Args {
     /// Print a config with every key explained
     #[arg(long, exclusive = true)]
     example: bool,
-    /// Print the JSON schema of the config
-    #[arg(long, exclusive = true)]
-    schema: bool,
     /// Do not read the config again when the file changes
     #[arg(long)]
     no_watch: bool,
@@ -58,10 +55,6 @@ const EXAMPLE: &str = include_str!("../config/example.toml");
 pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.example {
         say(EXAMPLE.trim_end());
-        return Ok(());
-    }
-    if args.schema {
-        say("{}");
         return Ok(());
     }
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
@@ -143,4 +136,21 @@ fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
         MessageFormat::Json => base.json().try_init(),
         MessageFormat::Text => base.with_ansi(colour).try_init(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::proxy::{ProxyConfig, TimeoutsTable};
+
+    /// The example is what people start from: it parses, and what it calls a default is one.
+    #[test]
+    fn the_example_is_sound_and_tells_the_defaults() {
+        let config = ProxyConfig::parse(EXAMPLE, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(config.timeouts, TimeoutsTable::default());
+        assert_eq!(config.limits, crate::config::proxy::LimitsTable::default());
+        assert_eq!(config.dns, crate::config::proxy::DnsTable::default());
+        assert_eq!(config.pools[0].servers.len(), 3);
+        assert_eq!(config.pools[0].servers[2].port, 9003, "a count takes ports one after another");
+    }
 }

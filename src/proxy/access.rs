@@ -384,12 +384,12 @@ impl Log {
 
     /// Waits until what was written so far is in the file, or for so long; whether it is.
     pub fn flush(&self, longest: Duration) -> bool {
-        let until = std::time::Instant::now() + longest;
+        let until = tokio::time::Instant::now() + longest;
         while self.shared.queued.load(Relaxed) > 0 {
-            if std::time::Instant::now() >= until {
+            if tokio::time::Instant::now() >= until {
                 return false;
             }
-            std::thread::yield_now();
+            thread::yield_now();
         }
         true
     }

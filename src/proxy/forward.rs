@@ -145,7 +145,7 @@ impl Exchange {
             pool: config.as_ref().map(|config| config.name.as_str()),
             connect_time: None,
             first_byte_time: draft.first_byte,
-            upstream_time: draft.answered.map(|at| since(at)).zip(draft.first_byte).map(|(rest, first)| rest + first),
+            upstream_time: draft.answered.map(since).zip(draft.first_byte).map(|(rest, first)| rest + first),
             attempts: self.attempts,
             strategy: config.as_ref().map_or("", |config| config.strategy.name()),
             reason: self.reason,
@@ -212,6 +212,7 @@ struct Call<'a> {
 }
 
 /// How an attempt went.
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are answered; a box for each would cost more")]
 enum Attempt {
     Answered {
         response: Response<Incoming>,
@@ -532,7 +533,8 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<Strin
     let http2 = parts.version == Version::HTTP_2;
     let path = parts.uri.path();
     let whole = path == "*" && parts.method == Method::OPTIONS;
-    if !path.starts_with('/') && !whole && !(path.is_empty() && parts.uri.scheme().is_some()) {
+    let rooted = path.starts_with('/') || path.is_empty() && parts.uri.scheme().is_some();
+    if !rooted && !whole {
         return Err(Reason::BadRequest);
     }
     if climbs(path) {

@@ -91,7 +91,7 @@ impl Recorder {
         }
         let before = self.healthy[slot].filter(|(generation, _)| *generation == id.generation);
         self.healthy[slot] = Some((id.generation, healthy));
-        before.map_or(true, |(_, healthy)| healthy) != healthy
+        before.is_none_or(|(_, healthy)| healthy) != healthy
     }
 
     /// Writes out what is buffered.

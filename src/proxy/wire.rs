@@ -499,7 +499,7 @@ enum Scanned {
 }
 
 /// Looks at heads as they come, in pieces of any size; allocates nothing and keeps the first bytes of a line only.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Scan {
     /// The beginning of the present line, lower case: as much as the longest name of interest needs.
     start: [u8; 24],
@@ -516,22 +516,6 @@ struct Scan {
     transfer_encoding: bool,
     /// The head had a body behind it, so that what comes next is not known to be a head.
     over: bool,
-}
-
-impl Default for Scan {
-    fn default() -> Scan {
-        Scan {
-            start: [0; 24],
-            len: 0,
-            cr: false,
-            lines: 0,
-            colon: false,
-            last: 0,
-            content_length: 0,
-            transfer_encoding: false,
-            over: false,
-        }
-    }
 }
 
 impl Scan {

@@ -70,7 +70,6 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 enum Ask {
     Reload(mpsc::Sender<Result<(), String>>),
-    Reopen,
     Drain(Duration, mpsc::Sender<u32>),
     Stop(mpsc::Sender<u32>),
 }
@@ -113,7 +112,6 @@ impl Front {
                                 let _ = tell.send(control.reload().await.map_err(|error| error.to_string()));
                             });
                         }
-                        Ask::Reopen => proxy.control().reopen_log(),
                         Ask::Drain(delay, tell) => {
                             let _ = tell.send(proxy.drain(delay).await);
                             return;
@@ -150,10 +148,6 @@ impl Front {
         let (tell, told) = mpsc::channel();
         self.asks.send(Ask::Reload(tell)).ok().unwrap();
         told.recv_timeout(PATIENCE).expect("an answer to a reload")
-    }
-
-    pub fn reopen_log(&self) {
-        self.asks.send(Ask::Reopen).ok().unwrap();
     }
 
     /// Begins to drain; the number of requests cut off comes when it is done.

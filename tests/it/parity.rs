@@ -38,9 +38,13 @@ fn config(backends: &[&Backend], turn: usize, rules: &str) -> String {
         for (n, backend) in backends.iter().enumerate() {
             let (name, address) = (backend.name(), backend.address());
             let most = if n == 0 { 2 } else { 20 };
-            write!(text, "[[pools.servers]]\nname = {name:?}\naddress = \"{address}\"\nweight = {}\n\
-                 max_in_flight = {most}\n", n + 1)
-                .unwrap();
+            write!(
+                text,
+                "[[pools.servers]]\nname = {name:?}\naddress = \"{address}\"\nweight = {}\n\
+                 max_in_flight = {most}\n",
+                n + 1
+            )
+            .unwrap();
         }
     }
     text

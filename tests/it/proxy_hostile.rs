@@ -1,6 +1,8 @@
 //! Clients and servers that mean harm, or do not know what they do, over raw sockets: what the proxy answers, and that what
 //! stands behind it never sees what was smuggled.
 
+#![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
+
 use std::time::{Duration, Instant};
 
 use crate::rig::{Rig, Script, eventually, verdict};

@@ -1,5 +1,7 @@
 //! HTTP through the proxy as it should be: what passes, what is added, what streams, and what is tried again.
 
+#![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! A proxy in this process with whatever stands behind it, and clients and servers that know nothing of HTTP but what a test
 //! tells them: what goes over the wire, byte for byte, is the test's business.
 
+#![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
