@@ -203,7 +203,7 @@ fn under_mixed_load_for_a_while_nothing_is_lost_and_nothing_grows() {
     let mortal = backends(&["a", "b"]);
     let steady = backends(&["c", "d"]);
     let written = |n: u64| {
-        let strategy = if n % 2 == 0 { "p2c" } else { "least_request" };
+        let strategy = if n.is_multiple_of(2) { "p2c" } else { "least_request" };
         let all: Vec<&Backend> = mortal.iter().chain(&steady[..1 + n as usize % 2]).collect();
         let plain = POOL.replace("p2c", strategy);
         let rest = format!(
