@@ -26,6 +26,7 @@ Examples:
   evenkeel bench proxy                       needs haproxy and nginx on PATH; what is missing is left out
   evenkeel bench proxy --quick               is anything badly wrong? half a minute
   evenkeel bench proxy --only evenkeel --strategies      what strategies cost, against round_robin
+  evenkeel bench proxy --against /tmp/evenkeel-before    what a change brought
 
 All run on loopback: every proxy as a process with one thread on one core, its load and its origin (three test servers, or
 eight with --strategies) on the others. A closed loop: each connection asks again as soon as it has its answer.
@@ -46,6 +47,9 @@ pub struct Args {
     /// Also each strategy that is no oracle, in front of eight servers, as ratios to round_robin
     #[arg(long)]
     strategies: bool,
+    /// Also another build of this program, called `against`: what did a change bring?
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<std::path::PathBuf>,
     /// Also each proxy without forwarding fields and request ids
     #[arg(long)]
     bare: bool,
@@ -253,6 +257,11 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
             None if missing.contains(&(program, package)) => {}
             None => missing.push((program, package)),
         }
+    }
+    if let Some(program) = &args.against {
+        let (name, kind) = ("against".to_owned(), Kind::Evenkeel("round_robin"));
+        let version = format!("evenkeel at {}", program.display());
+        found.push(Contender { name, kind, bare: false, backends: FEW, program: program.clone(), version });
     }
     if found.is_empty() {
         return Err(Failure::Usage("nobody is left to measure".to_owned()));
