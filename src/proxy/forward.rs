@@ -352,11 +352,14 @@ pub async fn serve(
         wire: &exchange.wire.clone(),
     };
     host.arrived();
-    let run = run(&mut call, &host, &who, cookie.as_deref(), &mut exchange);
     let deadline = timeouts.total.map(|total| started + duration(total));
-    let ran = match deadline {
-        None => run.await,
-        Some(deadline) => timeout_at(deadline, run).await.unwrap_or(Err(Reason::TotalTimeout)),
+    let ran = {
+        // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
+        let mut run = pin!(run(&mut call, &host, &who, cookie.as_deref(), &mut exchange));
+        match deadline {
+            None => run.as_mut().await,
+            Some(deadline) => timeout_at(deadline, run.as_mut()).await.unwrap_or(Err(Reason::TotalTimeout)),
+        }
     };
     let (response, flight, connection) = match ran {
         Ok(answered) => answered,
@@ -631,7 +634,7 @@ async fn run(
         let may_follow = rules.is_some_and(|rules| exchange.attempts <= rules.attempts);
         let attempt = match host.hedge_delay() {
             Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
-                hedged(call, host, who, &mut tried, flight, duration(delay), exchange).await
+                Box::pin(hedged(call, host, who, &mut tried, flight, duration(delay), exchange)).await
             }
             _ => call.attempt(flight).await,
         };
@@ -755,7 +758,7 @@ impl Call<'_> {
         loop {
             let mut connection = match open.take() {
                 Some(connection) => connection,
-                None => match server.connect(self.upgrade).await {
+                None => match Box::pin(server.connect(self.upgrade)).await {
                     Ok(connection) => connection,
                     Err(error) => {
                         let (failure, reason) = match error {
@@ -875,5 +878,20 @@ impl Call<'_> {
             });
         }
         request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The future of a request is moved when the library takes it up: what is rare in it must be boxed.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(serve);
+        assert!(size <= 4096, "{size} bytes");
     }
 }
