@@ -37,6 +37,10 @@ use crate::config::proxy::{AccessFormat, ProxyConfig};
 use crate::rng::Rng;
 use crate::select::LoadReport;
 
+/// So many fields the library reads unless told otherwise, and then faster, into a place made ready by the compiler. Fewer
+/// than these are counted when the head is checked.
+const LIBRARY_HEADERS: usize = 100;
+
 /// Addresses that names were last found to have, by host and port.
 pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
 
@@ -317,9 +321,11 @@ impl Shard {
             // The wire has time-outs of its own, which tell an idle connection from a slow head.
             .header_read_timeout(None)
             .half_close(false)
-            .max_headers(limits.headers as usize)
             .max_buf_size((limits.header_bytes as usize).max(8192))
             .pipeline_flush(true);
+        if limits.headers as usize > LIBRARY_HEADERS {
+            builder.http1().max_headers(limits.headers as usize);
+        }
         builder
             .http2()
             .timer(TokioTimer::new())
