@@ -27,7 +27,6 @@ use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBo
 use super::clock::duration;
 use super::headers::{self, Peer};
 use super::host::{Flight, Host, Who};
-use super::orca;
 use super::reason::Reason;
 use super::shard::{Plan, Shard};
 use super::tunnel;
@@ -415,7 +414,8 @@ pub async fn serve(
         flight.finish(Outcome::Failed);
         return Ok(own(exchange, Reason::BadAnswer, false));
     }
-    if let Some(load) = orca::take(&mut answer.headers) {
+    let load = flight.server.last_report.borrow_mut().take(&mut answer.headers);
+    if let Some(load) = load {
         flight.host().reported(flight.backend(), &load);
     }
     headers::strip_hop_by_hop(&mut answer.headers, false);
