@@ -337,7 +337,9 @@ pub async fn serve(
     let mut call = Call {
         plan: &plan,
         method: &method,
-        target: if target.starts_with('/') || target == "*" {
+        target: if uri.scheme().is_none() && uri.authority().is_none() && target.starts_with('/') {
+            uri.clone()
+        } else if target.starts_with('/') || target == "*" {
             target.parse().unwrap_or_default()
         } else {
             format!("/{target}").parse().unwrap_or_default()
