@@ -27,7 +27,6 @@ use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBo
 use super::clock::duration;
 use super::headers::{self, Peer};
 use super::host::{Flight, Host, Who};
-use super::orca;
 use super::reason::Reason;
 use super::shard::{Plan, Shard};
 use super::tunnel;
@@ -344,7 +343,9 @@ pub async fn serve(
     let mut call = Call {
         plan: &plan,
         method: &method,
-        target: if target.starts_with('/') || target == "*" {
+        target: if uri.scheme().is_none() && uri.authority().is_none() && target.starts_with('/') {
+            uri.clone()
+        } else if target.starts_with('/') || target == "*" {
             target.parse().unwrap_or_default()
         } else {
             format!("/{target}").parse().unwrap_or_default()
@@ -358,11 +359,14 @@ pub async fn serve(
         wire: &exchange.wire.clone(),
     };
     host.arrived();
-    let run = run(&mut call, &host, &who, cookie.as_deref(), &mut exchange);
     let deadline = timeouts.total.map(|total| started + duration(total));
-    let ran = match deadline {
-        None => run.await,
-        Some(deadline) => timeout_at(deadline, run).await.unwrap_or(Err(Reason::TotalTimeout)),
+    let ran = {
+        // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
+        let mut run = pin!(run(&mut call, &host, &who, cookie.as_deref(), &mut exchange));
+        match deadline {
+            None => run.as_mut().await,
+            Some(deadline) => timeout_at(deadline, run.as_mut()).await.unwrap_or(Err(Reason::TotalTimeout)),
+        }
     };
     let (response, flight, connection) = match ran {
         Ok(answered) => answered,
@@ -418,7 +422,8 @@ pub async fn serve(
         flight.finish(Outcome::Failed);
         return Ok(own(exchange, Reason::BadAnswer, false));
     }
-    if let Some(load) = orca::take(&mut answer.headers) {
+    let load = flight.server.last_report.borrow_mut().take(&mut answer.headers);
+    if let Some(load) = load {
         flight.host().reported(flight.backend(), &load);
     }
     headers::strip_hop_by_hop(&mut answer.headers, false);
@@ -640,7 +645,7 @@ async fn run(
         let may_follow = rules.is_some_and(|rules| exchange.attempts <= rules.attempts);
         let attempt = match host.hedge_delay() {
             Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
-                hedged(call, host, who, &mut tried, flight, duration(delay), exchange).await
+                Box::pin(hedged(call, host, who, &mut tried, flight, duration(delay), exchange)).await
             }
             _ => call.attempt(flight).await,
         };
@@ -764,7 +769,7 @@ impl Call<'_> {
         loop {
             let mut connection = match open.take() {
                 Some(connection) => connection,
-                None => match server.connect(self.upgrade).await {
+                None => match Box::pin(server.connect(self.upgrade)).await {
                     Ok(connection) => connection,
                     Err(error) => {
                         let (failure, reason) = match error {
@@ -884,5 +889,20 @@ impl Call<'_> {
             });
         }
         request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The future of a request is moved when the library takes it up: what is rare in it must be boxed.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(serve);
+        assert!(size <= 4096, "{size} bytes");
     }
 }

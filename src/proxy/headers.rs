@@ -108,6 +108,10 @@ fn is_end_to_end(name: &[u8]) -> bool {
 /// With `upgrade` (the request's [`wants_upgrade`], the response's status 101) `Upgrade` stays and `Connection: upgrade` is
 /// put in anew.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    // Most heads have none: to see that, one look at the few names that are there costs less than to ask for each of these.
+    if !headers.keys().any(concerns_connection) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         strip_named(headers);
         headers.remove(CONNECTION);
@@ -136,6 +140,23 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     } else if headers.contains_key(UPGRADE) {
         headers.insert(CONNECTION, UPGRADE_OPTION.clone());
     }
+}
+
+/// The names of [`strip_hop_by_hop`].
+fn concerns_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "transfer-encoding"
+            | "http2-settings"
+            | "upgrade"
+    )
 }
 
 fn strip_named(headers: &mut HeaderMap) {

@@ -15,7 +15,7 @@
 //! told why a server's reports do not count. What a server sends is hostile until found sound: one odd number and the whole
 //! report is refused, since a half-true report would steer traffic.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use crate::select::LoadReport;
@@ -102,6 +102,36 @@ pub fn take(headers: &mut HeaderMap) -> Option<LoadReport> {
     }
 }
 
+/// A server's last report as it came and what it said: many write theirs anew a few times per second only, and answers in
+/// between repeat it.
+#[derive(Clone, Debug, Default)]
+pub struct Last(Option<(HeaderValue, LoadReport)>);
+
+impl Last {
+    /// As [`take`], but what was read before is not read again.
+    pub fn take(&mut self, headers: &mut HeaderMap) -> Option<LoadReport> {
+        let mut lines = headers.get_all(HEADER).iter();
+        let line = match (lines.next(), lines.next()) {
+            (Some(only), None) => only.clone(),
+            _ => return take(headers),
+        };
+        let report = match &self.0 {
+            Some((known, report)) if *known == line => {
+                let report = *report;
+                headers.remove(HEADER);
+                headers.remove(BINARY_HEADER);
+                report
+            }
+            _ => {
+                let report = take(headers)?;
+                self.0 = Some((line, report));
+                report
+            }
+        };
+        Some(report)
+    }
+}
+
 /// The report in one value of the header. See [`read`].
 pub fn parse(value: &[u8], since: f64) -> Result<LoadReport, Refused> {
     if value.len() > LONGEST {
@@ -181,8 +211,6 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::rng::{Rng, Source};
 
@@ -261,6 +289,21 @@ mod tests {
         assert_eq!(read(&headers, 1.0).unwrap().unwrap().utilisation, 0.4);
         headers.append(HEADER, HeaderValue::from_static("TEXT cpu_utilization=0.5"));
         assert_eq!(read(&headers, 1.0), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn what_was_read_before_is_what_it_was() {
+        let mut last = Last::default();
+        for text in [TEXT, TEXT, "TEXT eps=x", JSON, "TEXT eps=x", JSON, TEXT] {
+            for lines in [1, 0, 2] {
+                let mut headers = HeaderMap::new();
+                headers.insert(BINARY_HEADER, HeaderValue::from_static("CZqZmZmZmbk/"));
+                (0..lines).for_each(|_| drop(headers.append(HEADER, HeaderValue::from_static(text))));
+                let mut same = headers.clone();
+                assert_eq!(last.take(&mut headers), take(&mut same), "{lines} times {text}");
+                assert!(headers.is_empty(), "it is for the balancer only");
+            }
+        }
     }
 
     /// Whatever bytes come, what is accepted is finite and in its bounds.

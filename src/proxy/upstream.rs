@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use super::body::UpBody;
 use super::metrics::ServerMetrics;
+use super::orca;
 use crate::config::proxy::Protocol;
 
 /// A server's connections and what is known of how to reach it.
@@ -31,6 +32,8 @@ pub struct Upstream {
     pub name: String,
     /// What it is counted under.
     pub metrics: Arc<ServerMetrics>,
+    /// The load report of its last answer.
+    pub last_report: RefCell<orca::Last>,
     addresses: RefCell<Arc<[SocketAddr]>>,
     turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
@@ -124,6 +127,7 @@ impl Upstream {
         Upstream {
             name: name.to_owned(),
             metrics,
+            last_report: RefCell::default(),
             addresses: RefCell::new(addresses),
             turn: Cell::new(0),
             idle: RefCell::new(Vec::new()),

@@ -533,23 +533,27 @@ fn no_more_clients_come_in_than_may_and_tunnels_are_clients() {
 fn requests_wait_for_a_full_server_in_order_up_to_a_number_and_a_time() {
     let server_ = backend("a", 1.0);
     let table = servers([&server_]) + "max_in_flight = 1\n";
-    let pool = "strategy = \"random\"\nqueue = { limit = 2, timeout = \"400ms\" }";
+    let pool = "strategy = \"random\"\nqueue = { limit = 2, timeout = \"900ms\" }";
     let front = Front::start(&config("shards = 1", pool, &table));
     let reason = |answer: Answer| (answer.status, answer.header("x-evenkeel-reason").unwrap_or("").to_owned());
-    let first = later(front.address(), "/?delay=150ms");
+    let first = later(front.address(), "/?delay=600ms");
     eventually("the first", || in_flight(&front, "a") == 1);
     // Two wait, the next finds no place.
     let second = later(front.address(), "/?delay=100ms");
     let third = later(front.address(), "/");
     eventually("the queue to be full", || {
-        first.is_finished() || reason(request(front.address(), "GET", "/", &[])) == (503, "queue_full".to_owned())
+        request(front.admin(), "GET", "/metrics", &[]).body.contains("queue_depth{pool=\"web\"} 2")
+            || first.is_finished()
     });
+    if !first.is_finished() {
+        assert_eq!(reason(request(front.address(), "GET", "/", &[])), (503, "queue_full".to_owned()));
+    }
     for waiting in [first, second, third] {
         assert_eq!(waiting.join().unwrap().unwrap().status, 200);
     }
     assert_eq!(server_.counters().most_in_flight, 1, "one at a time");
     // Who waits too long is told so; who goes away leaves his place.
-    let first = later(front.address(), "/?delay=900ms");
+    let first = later(front.address(), "/?delay=1900ms");
     eventually("the first", || in_flight(&front, "a") == 1);
     for _ in 0..2 {
         let mut gone = TcpStream::connect(front.address()).unwrap();

@@ -1,7 +1,9 @@
-//! `evenkeel bench`: what the tool itself is worth: how fast the engine is, and whether the intervals keep their promise.
+//! `evenkeel bench`: what the tool itself is worth: how fast engine and proxy are, and whether the intervals keep their promise.
 
+mod contenders;
 mod coverage;
 mod engine;
+mod proxy;
 
 use super::{Failure, Terminal};
 
@@ -12,7 +14,8 @@ use super::{Failure, Terminal};
     after_help = "\
 Examples:
   evenkeel bench --rounds 9      requests simulated per second and core
-  evenkeel bench coverage        how often a 95 % interval holds the exact value"
+  evenkeel bench coverage        how often a 95 % interval holds the exact value
+  evenkeel bench proxy           what the proxy costs beside HAProxy and nginx"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -27,6 +30,8 @@ enum What {
     Engine(engine::Args),
     /// How often the intervals hold the exact value, and identical strategies come out as tied
     Coverage(coverage::Args),
+    /// What the proxy costs beside HAProxy and nginx, with one core each
+    Proxy(proxy::Args),
 }
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -34,5 +39,6 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         None => engine::bench(&args.engine, terminal),
         Some(What::Engine(args)) => engine::bench(args, terminal),
         Some(What::Coverage(args)) => coverage::coverage(args, terminal),
+        Some(What::Proxy(args)) => proxy::bench(args, terminal),
     }
 }

@@ -1,0 +1,424 @@
+//! The proxies of `evenkeel bench proxy`: their configs, their processes, what these cost.
+//!
+//! All do the same work: HTTP/1.1 with connections kept open on both sides, round robin, `X-Forwarded-For`, `-Proto`,
+//! `-Host`, `Via` and `X-Request-Id` towards the origin, `Via` and `X-Request-Id` towards the client, time-outs for
+//! everything, another try when a server cannot be reached, counters, no access log, one thread. `bare` leaves the fields out.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Who runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// HAProxy, found on PATH.
+    Haproxy,
+    /// nginx, found on PATH.
+    Nginx,
+    /// This program, with a strategy of the catalogue.
+    Evenkeel(&'static str),
+}
+
+/// A proxy that takes part.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    /// What it is called in tables and by `--only`.
+    pub name: String,
+    /// Who runs.
+    pub kind: Kind,
+    /// Without the fields of forwarding.
+    pub bare: bool,
+    /// Servers it divides the work among.
+    pub backends: usize,
+    /// Its program.
+    pub program: PathBuf,
+    /// What it says of itself.
+    pub version: String,
+}
+
+impl Kind {
+    /// The program's name, and the Debian package it comes in.
+    pub fn program(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Haproxy => ("haproxy", "haproxy"),
+            Kind::Nginx => ("nginx", "nginx-light"),
+            Kind::Evenkeel(_) => ("evenkeel", "evenkeel"),
+        }
+    }
+
+    /// What is set on it, and what of it stays as it comes.
+    pub fn knobs(self) -> &'static str {
+        match self {
+            Kind::Haproxy => {
+                "nbthread 1, http-reuse always, forwardfor, unique-id, 1 retry; buffers of 16 KiB, no splicing, as it comes"
+            }
+            Kind::Nginx => {
+                "one process, keepalive 256, keepalive_requests without bound, buffers of 20 x 4 KiB, nothing to disk, 1 retry"
+            }
+            Kind::Evenkeel(_) => "shards = 1, admin listener with metrics on, 1 retry; all else as it comes",
+        }
+    }
+}
+
+impl Contender {
+    /// The config for a listener and these servers. `folder` is for what a program must write somewhere.
+    fn config(&self, listen: SocketAddrV4, servers: &[SocketAddr], folder: &Path) -> String {
+        match self.kind {
+            Kind::Haproxy => haproxy(listen, servers, self.bare),
+            Kind::Nginx => nginx(listen, servers, folder, self.bare),
+            Kind::Evenkeel(strategy) => evenkeel(listen, servers, strategy, self.bare),
+        }
+    }
+
+    fn command(&self, config: &Path, folder: &Path) -> Command {
+        // A child of a parent that was killed without notice would live on, and keep its port and its core.
+        let mut command = match find("setpriv") {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        match self.kind {
+            Kind::Haproxy => command.arg("-db").arg("-f").arg(config),
+            Kind::Nginx => command.arg("-c").arg(config).arg("-p").arg(folder).arg("-e").arg("stderr"),
+            Kind::Evenkeel(_) => command.arg("proxy").arg("--no-watch").arg("--config").arg(config),
+        };
+        command
+    }
+}
+
+/// A program on PATH. Debian keeps servers in a folder that users' PATH may lack.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The first line of what a program says of its version, on whichever stream.
+pub fn version(program: &Path) -> String {
+    let Ok(said) = Command::new(program).arg("-v").stdin(Stdio::null()).output() else { return String::new() };
+    let text = [said.stdout, said.stderr].concat();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+}
+
+fn haproxy(listen: SocketAddrV4, servers: &[SocketAddr], bare: bool) -> String {
+    let mut text = "\
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    balance roundrobin
+    http-reuse always
+    retries 1
+    timeout connect 1s
+    timeout client 75s
+    timeout server 60s
+    timeout http-request 10s
+    timeout http-keep-alive 75s
+frontend front
+"
+    .to_owned();
+    let _ = writeln!(text, "    bind {listen}\n    default_backend origin");
+    if !bare {
+        text += "    \
+    option forwardfor
+    unique-id-format %[uuid()]
+    unique-id-header X-Request-Id
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request add-header Via \"1.1 haproxy\"
+    http-response add-header Via \"1.1 haproxy\"
+    http-response set-header X-Request-Id %[unique-id]
+";
+    }
+    text += "backend origin\n";
+    for (i, server) in servers.iter().enumerate() {
+        let _ = writeln!(text, "    server s{} {server} pool-max-conn 256", i + 1);
+    }
+    text
+}
+
+fn nginx(listen: SocketAddrV4, servers: &[SocketAddr], folder: &Path, bare: bool) -> String {
+    let folder = folder.display();
+    let fields = if bare {
+        ""
+    } else {
+        "            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Request-Id $request_id;
+            proxy_set_header Via \"1.1 nginx\";
+            add_header Via \"1.1 nginx\";
+            add_header X-Request-Id $request_id;
+"
+    };
+    let mut upstream = String::new();
+    for server in servers {
+        let _ = writeln!(upstream, "        server {server};");
+    }
+    format!(
+        "daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000000;
+    upstream origin {{
+{upstream}        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {listen};
+        tcp_nodelay on;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_buffers 20 4k;
+            proxy_max_temp_file_size 0;
+            proxy_connect_timeout 1s;
+            proxy_read_timeout 60s;
+            proxy_next_upstream_tries 2;
+{fields}        }}
+    }}
+}}
+"
+    )
+}
+
+fn evenkeel(listen: SocketAddrV4, servers: &[SocketAddr], strategy: &str, bare: bool) -> String {
+    let mut text = format!(
+        "shards = 1
+strategy = \"{strategy}\"
+[[listeners]]
+address = \"{listen}\"
+[admin]
+address = \"127.0.0.1:0\"
+"
+    );
+    if bare {
+        text += "[headers]\nx_forwarded = false\nvia = false\nrequest_id = false\n";
+    }
+    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nattempts = 1\n";
+    for (i, server) in servers.iter().enumerate() {
+        let _ = writeln!(text, "[[pools.servers]]\nname = \"s{}\"\naddress = \"{server}\"", i + 1);
+    }
+    text
+}
+
+/// A proxy at work. It is killed when this is dropped.
+pub struct Running {
+    child: Child,
+    folder: tempfile::TempDir,
+    /// Where it listens.
+    pub address: SocketAddrV4,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a process has used of a processor, and uses of memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Of all its threads, in user mode and in the kernel.
+    pub cpu: Duration,
+    /// Resident bytes.
+    pub resident: u64,
+}
+
+impl Running {
+    /// Starts it in front of these servers and waits until it takes connections. It runs on `core` alone, if that is given.
+    pub fn start(contender: &Contender, servers: &[SocketAddr], cores: Option<Cores>) -> Result<Running, String> {
+        let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", contender.name);
+        let folder = tempfile::tempdir().map_err(|error| failed("no temporary folder", error))?;
+        let address = free_port().map_err(|error| failed("no free port", error))?;
+        let config = folder.path().join("config");
+        let text = contender.config(address, servers, folder.path());
+        std::fs::write(&config, text).map_err(|error| failed("cannot write its config", error))?;
+        let said = std::fs::File::create(folder.path().join("said")).map_err(|error| failed("no log", error))?;
+        let and_more = said.try_clone().map_err(|error| failed("no log", error))?;
+        let mut command = contender.command(&config, folder.path());
+        command.stdin(Stdio::null()).stdout(said).stderr(and_more);
+        // A process begins on the cores of the thread that starts it.
+        let child = {
+            let _there = cores.map(Cores::go_to_proxies);
+            command.spawn().map_err(|error| failed("cannot be started", error))?
+        };
+        let mut running = Running { child, folder, address };
+        let last = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).is_err() {
+            if !running.lives() || Instant::now() > last || super::super::work::stopped() {
+                return Err(format!("{} does not listen: {}", contender.name, running.said()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(running)
+    }
+
+    /// Whether it has not ended.
+    pub fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The end of what it said.
+    pub fn said(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut file) = std::fs::File::open(self.folder.path().join("said")) {
+            // What is not text is not for people.
+            let _ = file.read_to_string(&mut text);
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let end = lines[lines.len().saturating_sub(5)..].join("\n  ");
+        if end.is_empty() { "it said nothing".to_owned() } else { format!("it said\n  {end}") }
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        usage(&self.child.id().to_string())
+    }
+}
+
+/// What a process has used, by its number or `self`; nothing where there is no `/proc`.
+pub fn usage(process: &str) -> Usage {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+    // The name, in parentheses, may hold anything; what follows are the fields from the third on.
+    let stat = read("stat");
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let cpu = Duration::from_secs_f64((ticks(14) + ticks(15)) as f64 / ticks_per_second() as f64);
+    let status = read("status");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+    Usage { cpu, resident: kib * 1024 }
+}
+
+/// A port that nobody listens at now.
+fn free_port() -> std::io::Result<SocketAddrV4> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    /// Cores: the first that this process may use is for the proxies, the others are for the load and the origin.
+    #[derive(Clone, Copy)]
+    pub struct Cores {
+        proxies: CpuSet,
+        ours: CpuSet,
+        /// Their numbers, for people.
+        pub proxy_core: usize,
+    }
+
+    /// Back to the cores of the load when dropped.
+    pub struct There(CpuSet);
+
+    impl Drop for There {
+        fn drop(&mut self) {
+            let _ = sched_setaffinity(None, &self.0);
+        }
+    }
+
+    impl Cores {
+        /// Takes the calling thread, and those that it starts, to the load's cores; `None` where there is one core only.
+        pub fn divide() -> Option<Cores> {
+            let mut ours = sched_getaffinity(None).ok()?;
+            let proxy_core = (0..CpuSet::MAX_CPU).find(|&core| ours.is_set(core))?;
+            let mut proxies = CpuSet::new();
+            proxies.set(proxy_core);
+            ours.unset(proxy_core);
+            if ours.count() == 0 {
+                return None;
+            }
+            sched_setaffinity(None, &ours).ok()?;
+            Some(Cores { proxies, ours, proxy_core })
+        }
+
+        /// What the calling thread starts while the answer is held runs on the proxies' core.
+        pub fn go_to_proxies(self) -> There {
+            let _ = sched_setaffinity(None, &self.proxies);
+            There(self.ours)
+        }
+    }
+
+    /// Units of the kernel's accounts.
+    pub fn ticks_per_second() -> u64 {
+        rustix::param::clock_ticks_per_second()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod linux {
+    /// There are none: nothing is pinned elsewhere.
+    #[derive(Clone, Copy)]
+    pub struct Cores {
+        /// The number of the proxies' core.
+        pub proxy_core: usize,
+    }
+
+    impl Cores {
+        /// Nothing is pinned.
+        pub fn divide() -> Option<Cores> {
+            None
+        }
+
+        /// Nothing is pinned.
+        pub fn go_to_proxies(self) {}
+    }
+
+    /// Of a kernel that keeps no such accounts.
+    pub fn ticks_per_second() -> u64 {
+        100
+    }
+}
+
+pub use linux::Cores;
+use linux::ticks_per_second;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configs_are_sound() {
+        let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
+        let servers = [SocketAddr::from(([127, 0, 0, 1], 9001)), SocketAddr::from(([127, 0, 0, 1], 9002))];
+        for row in crate::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle) {
+            for bare in [false, true] {
+                let text = evenkeel(listen, &servers, row.name, bare);
+                let config = crate::config::proxy::ProxyConfig::parse(&text, &|_| None).unwrap();
+                assert_eq!(config.pools[0].servers.len(), 2, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn this_process_has_used_something() {
+        if cfg!(target_os = "linux") {
+            assert!(usage("self").resident > 0);
+        }
+        assert_eq!(usage("nobody").resident, 0);
+    }
+}

@@ -1,0 +1,511 @@
+//! `evenkeel bench proxy`: what the proxy costs beside HAProxy and nginx, in one run on one machine.
+//!
+//! Rounds are interleaved and their order rotates, so that a disturbed machine disturbs all alike; ratios are taken within a
+//! round and their median counts. Every answer is verified, and what the client counts must be what the origin counts: a
+//! contender that answers wrongly is refused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use comfy_table::CellAlignment;
+use serde_json::{Value, json};
+
+use super::super::work::{stopped, watch_for_interrupt};
+use super::super::{Failure, Terminal, say};
+use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
+use crate::report::table;
+use crate::select::catalog::CATALOGUE;
+use crate::testbed::flood::{Flood, flood};
+use crate::testbed::{Backend, Spec};
+use crate::units::human_seconds;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel bench proxy                       needs haproxy and nginx on PATH; what is missing is left out
+  evenkeel bench proxy --quick               is anything badly wrong? half a minute
+  evenkeel bench proxy --only evenkeel --strategies      what strategies cost, against round_robin
+  evenkeel bench proxy --against /tmp/evenkeel-before    what a change brought
+
+All run on loopback: every proxy as a process with one thread on one core, its load and its origin (three test servers, or
+eight with --strategies) on the others. A closed loop: each connection asks again as soon as it has its answer.
+Exits with 1 when a contender was refused because it answered wrongly.")]
+pub struct Args {
+    /// Rounds; medians count
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Seconds measured of each contender in each round; a fifth more to warm up
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Three short rounds
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+    /// Contenders, separated by commas: haproxy, nginx, evenkeel, or a strategy's name with --strategies
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Also each strategy that is no oracle, in front of eight servers, as ratios to round_robin
+    #[arg(long)]
+    strategies: bool,
+    /// Also another build of this program, called `against`: what did a change bring?
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<std::path::PathBuf>,
+    /// Also each proxy without forwarding fields and request ids
+    #[arg(long)]
+    bare: bool,
+    /// Connections, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "32,128", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    connections: Vec<u32>,
+    /// Bytes of an answer, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "200,65536", value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    bytes: Vec<u32>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Servers of the origin, for the proxies and for the strategies.
+const FEW: usize = 3;
+const MANY: usize = 8;
+/// A proxy whose core was busy for less than this did not set the pace.
+const BUSY: f64 = 0.9;
+
+/// One contender in one round.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    round: u32,
+    /// Answers per second.
+    rate: f64,
+    /// Seconds of processor per answer.
+    cpu: f64,
+    /// Resident bytes at the end.
+    resident: f64,
+    /// Seconds.
+    p50: f64,
+    p99: f64,
+    /// Share of the time that the proxy's core worked for it.
+    busy: f64,
+    /// Cores that load and origin used.
+    ours: f64,
+}
+
+/// A figure's median with its spread over rounds.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    min: f64,
+    low: f64,
+    median: f64,
+    high: f64,
+    max: f64,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    fn of(mut values: Vec<f64>) -> Option<Spread> {
+        values.sort_by(f64::total_cmp);
+        // Between the two that it falls between.
+        let at = |share: f64| {
+            let place = share * (values.len().checked_sub(1)?) as f64;
+            let (below, above) = (values.get(place.floor() as usize)?, values.get(place.ceil() as usize)?);
+            Some(below + (above - below) * place.fract())
+        };
+        Some(Spread { min: at(0.0)?, low: at(0.25)?, median: at(0.5)?, high: at(0.75)?, max: at(1.0)? })
+    }
+
+    fn json(self) -> Value {
+        let Spread { min, low, median, high, max } = self;
+        json!({ "min": min, "q1": low, "median": median, "q3": high, "max": max })
+    }
+}
+
+/// A body's length and a number of connections, with what was measured of each contender.
+struct Case {
+    bytes: u32,
+    connections: u32,
+    samples: Vec<Vec<Sample>>,
+}
+
+/// Why a contender takes part no more.
+type Refusal = Option<String>;
+
+pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let (rounds, seconds) = if args.quick { (3, 0.5) } else { (args.rounds, args.seconds) };
+    if !(0.05..=3600.0).contains(&seconds) {
+        return Err(Failure::Usage("--seconds must be from 0.05 to 3600".to_owned()));
+    }
+    let (contenders, missing) = contenders(args)?;
+    watch_for_interrupt();
+    for (program, package) in &missing {
+        eprintln!("{program} is not on PATH and is left out; on Debian: apt install {package}");
+    }
+    let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load_average = load_average.split(' ').next().and_then(|text| text.parse::<f64>().ok());
+    let cores = Cores::divide();
+    let warmup = Duration::from_secs_f64((seconds / 5.0).max(0.05));
+    let span = Duration::from_secs_f64(seconds);
+
+    let mut refused: Vec<Refusal> = vec![None; contenders.len()];
+    let mut cases = Vec::new();
+    for &bytes in &args.bytes {
+        let origin = origin(bytes)?;
+        let addresses: Vec<SocketAddr> = origin.iter().map(Backend::address).collect();
+        let mut running: Vec<Option<Running>> = Vec::new();
+        for (i, contender) in contenders.iter().enumerate() {
+            if refused[i].is_some() {
+                running.push(None);
+                continue;
+            }
+            let started = Running::start(contender, &addresses[..contender.backends], cores);
+            if stopped() {
+                return Err(Failure::Stopped);
+            }
+            running.push(match started {
+                Ok(running) => Some(running),
+                Err(why) => {
+                    refuse(&mut refused[i], &contender.name, why);
+                    None
+                }
+            });
+        }
+        for &connections in &args.connections {
+            let mut samples = vec![Vec::new(); contenders.len()];
+            for round in 0..rounds {
+                for turn in 0..contenders.len() {
+                    let i = (turn + round as usize) % contenders.len();
+                    let Some(proxy) = &mut running[i] else { continue };
+                    let target = proxy.address;
+                    let plan = Flood { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
+                    let sample = measure(proxy, &plan, &origin, round);
+                    if stopped() {
+                        return Err(Failure::Stopped);
+                    }
+                    match sample {
+                        Ok(sample) => samples[i].push(sample),
+                        Err(why) => {
+                            let why = if proxy.lives() { why } else { format!("it ended; {}", proxy.said()) };
+                            refuse(&mut refused[i], &contenders[i].name, why);
+                            running[i] = None;
+                        }
+                    }
+                }
+                eprintln!("{bytes} bytes, {connections} connections: round {} of {rounds}", round + 1);
+            }
+            cases.push(Case { bytes, connections, samples });
+        }
+    }
+    let results = Results { contenders, missing, refused, cases, rounds, seconds, load_average, cores };
+    if args.json {
+        say(results.json());
+    } else {
+        results.print(terminal);
+    }
+    if results.refused.iter().any(Option::is_some) { Err(Failure::No) } else { Ok(()) }
+}
+
+fn refuse(refused: &mut Refusal, name: &str, why: String) {
+    eprintln!("{name} is refused: {why}");
+    *refused = Some(why);
+}
+
+type Missing = Vec<(&'static str, &'static str)>;
+
+/// Who takes part, and who would if it were there.
+fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
+    let mut wanted = Vec::new();
+    for bare in [false, true] {
+        if !bare || args.bare {
+            let end = if bare { "-bare" } else { "" };
+            for kind in [Kind::Haproxy, Kind::Nginx, Kind::Evenkeel("round_robin")] {
+                wanted.push((format!("{}{end}", kind.program().0), kind, bare, FEW));
+            }
+        }
+    }
+    if args.strategies {
+        for row in CATALOGUE.iter().filter(|row| !row.doc.oracle) {
+            wanted.push((row.name.to_owned(), Kind::Evenkeel(row.name), false, MANY));
+        }
+    }
+    for name in &args.only {
+        if !wanted.iter().any(|(known, ..)| known == name) {
+            let known: Vec<&str> = wanted.iter().map(|(name, ..)| name.as_str()).collect();
+            let help = format!("there are: {}; strategies with --strategies, -bare ones with --bare", known.join(", "));
+            return Err(Failure::Usage(format!("--only: no contender is called `{name}`\n  help: {help}")));
+        }
+    }
+    // Strategies are compared with this one; without it there would be nothing to say of them.
+    let named = |name: &String| args.only.contains(name) || args.only.is_empty();
+    wanted.retain(|(name, _, _, backends)| {
+        named(name) || *backends == MANY && (!args.only.iter().any(is_strategy) || name == "round_robin")
+    });
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for (name, kind, bare, backends) in wanted {
+        let (program, package) = kind.program();
+        let place = match kind {
+            Kind::Evenkeel(_) => {
+                Some(std::env::current_exe().map_err(|error| Failure::Broken(anyhow::Error::new(error)))?)
+            }
+            _ => find(program),
+        };
+        match place {
+            Some(place) => {
+                let version = match kind {
+                    Kind::Evenkeel(_) => format!("evenkeel {}", env!("CARGO_PKG_VERSION")),
+                    _ => version(&place),
+                };
+                found.push(Contender { name, kind, bare, backends, program: place, version });
+            }
+            None if missing.contains(&(program, package)) => {}
+            None => missing.push((program, package)),
+        }
+    }
+    if let Some(program) = &args.against {
+        let (name, kind) = ("against".to_owned(), Kind::Evenkeel("round_robin"));
+        let version = format!("evenkeel at {}", program.display());
+        found.push(Contender { name, kind, bare: false, backends: FEW, program: program.clone(), version });
+    }
+    if found.is_empty() {
+        return Err(Failure::Usage("nobody is left to measure".to_owned()));
+    }
+    Ok((found, missing))
+}
+
+fn is_strategy(name: &String) -> bool {
+    CATALOGUE.iter().any(|row| row.name == name)
+}
+
+/// Test servers that answer at once, on one thread.
+fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
+    let specs = (1..=MANY).map(|i| Spec { bytes: bytes.into(), ..Spec::new(&format!("s{i}")) }).collect();
+    Backend::start_all(specs).map_err(|error| Failure::Broken(anyhow::Error::new(error).context("no origin")))
+}
+
+/// One contender's turn. The error says why it is refused.
+fn measure(proxy: &Running, plan: &Flood, origin: &[Backend], round: u32) -> Result<Sample, String> {
+    let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
+    let before = answered();
+    let mut edges = Vec::with_capacity(2);
+    let came = flood(*plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
+    let reached = answered() - before;
+    if stopped() {
+        return Err("interrupted".to_owned());
+    }
+    if reached != came.answers {
+        return Err(format!("{} answers came, but {reached} requests reached the origin", came.answers));
+    }
+    if came.measured == 0 {
+        return Err("no answer came in the time that was measured".to_owned());
+    }
+    let [(theirs, own), (theirs_after, own_after)] = edges[..] else { return Err("not measured".to_owned()) };
+    let (cpu, wall) = ((theirs_after.cpu - theirs.cpu).as_secs_f64(), came.span.as_secs_f64());
+    let latency = |quantile: f64| came.latency.value_at_quantile(quantile) as f64 / 1e9;
+    Ok(Sample {
+        round,
+        rate: came.measured as f64 / wall,
+        cpu: cpu / came.measured as f64,
+        resident: theirs_after.resident as f64,
+        p50: latency(0.5),
+        p99: latency(0.99),
+        busy: cpu / wall,
+        ours: (own_after.cpu - own.cpu).as_secs_f64() / wall,
+    })
+}
+
+struct Results {
+    contenders: Vec<Contender>,
+    missing: Missing,
+    refused: Vec<Refusal>,
+    cases: Vec<Case>,
+    rounds: u32,
+    seconds: f64,
+    load_average: Option<f64>,
+    cores: Option<Cores>,
+}
+
+/// What ratios are of. Above one is better for the first two, worse for the others.
+const RATIOS: [(&str, fn(&Sample, &Sample) -> f64); 4] = [
+    ("rate", |sample, base| sample.rate / base.rate),
+    ("per_cpu_second", |sample, base| base.cpu / sample.cpu),
+    ("p99", |sample, base| sample.p99 / base.p99),
+    ("resident", |sample, base| sample.resident / base.resident),
+];
+
+impl Results {
+    /// With whom a contender is compared: proxies with the first of them (HAProxy if it is there), strategies with round
+    /// robin in front of as many servers.
+    fn base(&self, of: usize) -> usize {
+        let alike = |i: &usize| self.contenders[*i].backends == self.contenders[of].backends;
+        let many = self.contenders[of].backends == MANY;
+        let mut all = (0..self.contenders.len()).filter(alike).filter(|&i| self.refused[i].is_none());
+        all.find(|&i| !many || self.contenders[i].name == "round_robin").unwrap_or(of)
+    }
+
+    fn spread(case: &Case, i: usize, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
+        Spread::of(case.samples[i].iter().map(figure).collect())
+    }
+
+    /// A figure of a contender over its base's, within each round that has both.
+    fn ratio(&self, case: &Case, i: usize, figure: impl Fn(&Sample, &Sample) -> f64) -> Option<Spread> {
+        let base = &case.samples[self.base(i)];
+        let pairs = case.samples[i].iter().filter_map(|sample| {
+            let same = base.iter().find(|base| base.round == sample.round)?;
+            Some(figure(sample, same)).filter(|ratio| ratio.is_finite())
+        });
+        Spread::of(pairs.collect())
+    }
+
+    fn json(&self) -> Value {
+        let named = |i: usize| {
+            let Contender { name, kind, bare, backends, version, .. } = &self.contenders[i];
+            json!({
+                "name": name, "version": version, "bare": bare, "backends": backends, "knobs": kind.knobs(),
+                "refused": self.refused[i],
+            })
+        };
+        let row = |case: &Case, i: usize| {
+            let of = |figure: fn(&Sample) -> f64| Self::spread(case, i, figure).map(Spread::json);
+            let ratios = RATIOS.iter().map(|(name, figure)| {
+                ((*name).to_owned(), self.ratio(case, i, figure).map_or(Value::Null, Spread::json))
+            });
+            json!({
+                "name": self.contenders[i].name, "rounds": case.samples[i].len(),
+                "requests_per_second": of(|s| s.rate), "cpu_seconds_per_request": of(|s| s.cpu),
+                "resident_bytes": of(|s| s.resident), "p50_seconds": of(|s| s.p50), "p99_seconds": of(|s| s.p99),
+                "core_busy": of(|s| s.busy), "load_and_origin_cores": of(|s| s.ours),
+                "base": self.contenders[self.base(i)].name, "ratios": Value::Object(ratios.collect()),
+            })
+        };
+        let cases = self.cases.iter().map(|case| {
+            let rows: Vec<Value> = self.rows(case).map(|i| row(case, i)).collect();
+            json!({ "bytes": case.bytes, "connections": case.connections, "contenders": rows })
+        });
+        let missing = self.missing.iter().map(|(name, package)| json!({ "name": name, "package": package }));
+        json!({
+            "rounds": self.rounds, "seconds": self.seconds, "pinned": self.cores.is_some(),
+            "load_average": self.load_average,
+            "contenders": (0..self.contenders.len()).map(named).collect::<Vec<_>>(),
+            "missing": missing.collect::<Vec<_>>(), "cases": cases.collect::<Vec<_>>(),
+        })
+    }
+
+    fn rows<'a>(&'a self, case: &'a Case) -> impl Iterator<Item = usize> + 'a {
+        (0..self.contenders.len()).filter(|&i| self.refused[i].is_none() && !case.samples[i].is_empty())
+    }
+
+    fn print(&self, terminal: Terminal) {
+        for case in &self.cases {
+            say(terminal.bold(&format!("{} bytes, {} connections", case.bytes, case.connections)));
+            let mut rows = table::plain(terminal.width);
+            rows.set_header([
+                "proxy",
+                "requests/s",
+                "CPU/request",
+                "p50",
+                "p99",
+                "memory",
+                "busy",
+                "per CPU second",
+                "per second",
+                "p99",
+                "of",
+            ]);
+            for i in self.rows(case) {
+                let of = |figure: fn(&Sample) -> f64| Self::spread(case, i, figure).map_or(f64::NAN, |s| s.median);
+                let ratio = |place: usize| {
+                    let spread = self.ratio(case, i, RATIOS[place].1);
+                    spread
+                        .filter(|_| self.base(i) != i)
+                        .map_or_else(String::new, |Spread { low, median, high, .. }| {
+                            format!("{median:.2} ({low:.2} … {high:.2})")
+                        })
+                };
+                let base = self.base(i);
+                rows.add_row([
+                    self.contenders[i].name.clone(),
+                    format!("{:.0}", of(|s| s.rate)),
+                    human_seconds(of(|s| s.cpu)),
+                    human_seconds(of(|s| s.p50)),
+                    human_seconds(of(|s| s.p99)),
+                    format!("{:.1} MB", of(|s| s.resident) / 1e6),
+                    format!("{:.0} %", of(|s| s.busy) * 100.0),
+                    ratio(1),
+                    ratio(0),
+                    ratio(2),
+                    if base == i { String::new() } else { self.contenders[base].name.clone() },
+                ]);
+            }
+            for column in 1..10 {
+                if let Some(column) = rows.column_mut(column) {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+            say(rows);
+            self.idle(case);
+        }
+        self.notes();
+    }
+
+    /// Names those who waited for load and origin.
+    fn idle(&self, case: &Case) {
+        let busy = |i: usize| Self::spread(case, i, |s| s.busy).map_or(0.0, |s| s.median);
+        let waited: Vec<&str> =
+            self.rows(case).filter(|&i| busy(i) < BUSY).map(|i| self.contenders[i].name.as_str()).collect();
+        if !waited.is_empty() {
+            say(format_args!(
+                "Load and origin were saturated, or the machine busy elsewhere, while these had time to spare: {}. Their \
+                 requests per second are a lower bound; what a request costs stands.",
+                waited.join(", ")
+            ));
+        }
+    }
+
+    fn notes(&self) {
+        say("");
+        say(format_args!(
+            "Medians over {} interleaved rounds of {} s; ratios are of the same round, median (quartiles): of requests per \
+             CPU second and per second, more is better; of p99, less is.",
+            self.rounds, self.seconds
+        ));
+        say(
+            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted.",
+        );
+        match self.cores {
+            Some(cores) => {
+                say(format_args!("Proxies ran on core {}, load and origin on the others.", cores.proxy_core))
+            }
+            None => say("Nothing was pinned to a core: there is one only, or the system knows no way."),
+        }
+        if let Some(load) = self.load_average {
+            say(format_args!("Load average at the start: {load}. What else ran disturbed all, and ratios least."));
+        }
+        let mut told: Vec<(&str, &str)> = Vec::new();
+        for contender in &self.contenders {
+            let line = (contender.version.as_str(), contender.kind.knobs());
+            if !told.contains(&line) {
+                told.push(line);
+                say(format_args!("{}: {}.", line.0, line.1));
+            }
+        }
+        for (contender, why) in self.contenders.iter().zip(&self.refused) {
+            if let Some(why) = why {
+                say(format_args!("{} was refused: {why}", contender.name));
+            }
+        }
+        for (program, package) in &self.missing {
+            say(format_args!("{program} is not on PATH and was left out; on Debian: apt install {package}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_are_quantiles() {
+        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0, 5.0]).unwrap();
+        let Spread { min, low, median, high, max } = spread;
+        assert_eq!([min, low, median, high, max], [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(Spread::of(vec![1.0, 2.0]).unwrap().median, 1.5);
+        assert!(Spread::of(Vec::new()).is_none());
+    }
+}
