@@ -298,7 +298,9 @@ mod tests {
             for lines in [1, 0, 2] {
                 let mut headers = HeaderMap::new();
                 headers.insert(BINARY_HEADER, HeaderValue::from_static("CZqZmZmZmbk/"));
-                (0..lines).for_each(|_| drop(headers.append(HEADER, HeaderValue::from_static(text))));
+                (0..lines).for_each(|_| {
+                    headers.append(HEADER, HeaderValue::from_static(text));
+                });
                 let mut same = headers.clone();
                 assert_eq!(last.take(&mut headers), take(&mut same), "{lines} times {text}");
                 assert!(headers.is_empty(), "it is for the balancer only");

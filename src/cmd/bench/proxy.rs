@@ -322,7 +322,10 @@ struct Results {
 }
 
 /// What ratios are of. Above one is better for the first two, worse for the others.
-const RATIOS: [(&str, fn(&Sample, &Sample) -> f64); 4] = [
+/// One sample against another, above one where the first is better.
+type Ratio = fn(&Sample, &Sample) -> f64;
+
+const RATIOS: [(&str, Ratio); 4] = [
     ("rate", |sample, base| sample.rate / base.rate),
     ("per_cpu_second", |sample, base| base.cpu / sample.cpu),
     ("p99", |sample, base| sample.p99 / base.p99),
