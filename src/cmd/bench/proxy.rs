@@ -321,10 +321,10 @@ struct Results {
     cores: Option<Cores>,
 }
 
-/// What ratios are of. Above one is better for the first two, worse for the others.
-/// One sample against another, above one where the first is better.
+/// One sample over another.
 type Ratio = fn(&Sample, &Sample) -> f64;
 
+/// What ratios are of. Above one is better for the first two, worse for the others.
 const RATIOS: [(&str, Ratio); 4] = [
     ("rate", |sample, base| sample.rate / base.rate),
     ("per_cpu_second", |sample, base| base.cpu / sample.cpu),
