@@ -191,6 +191,15 @@ impl Drop for Front {
     }
 }
 
+/// The sum of a metric's samples whose labels begin so.
+pub fn metric(admin: SocketAddr, start: &str) -> f64 {
+    let text = request(admin, "GET", "/metrics", &[]).body;
+    let samples = text.lines().filter(|line| line.starts_with(start));
+    let values: Vec<f64> = samples.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+    assert!(!values.is_empty(), "{start} is not in {text}");
+    values.iter().sum()
+}
+
 /// How a server stands, by an admin listener.
 pub fn server(admin: SocketAddr, pool: &str, name: &str) -> serde_json::Value {
     let answer = request(admin, "GET", "/servers", &[]);

@@ -18,8 +18,8 @@ use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::front::{
-    Answer, Client, Front, Load, Process, Tally, Tunnel, backend, backends, config, eventually, request, server,
-    servers, try_request,
+    Answer, Client, Front, Load, Process, Tally, Tunnel, backend, backends, config, eventually, metric, request,
+    server, servers, try_request,
 };
 use crate::support::Folder;
 
@@ -182,6 +182,16 @@ fn without_retries_exactly_those_fail_that_a_dead_server_had_or_was_given() {
         assert_eq!(load.failures(), known);
     }
     let tally = load.stop();
+    eventually("all to be counted", || metric(front.admin(), "evenkeel_client_connections_open") == 0.0);
+    // Reasons that never came have no line there. An answer that was cut off is no answer of the proxy's own.
+    let own = ["connect_failed", "upstream_reset"];
+    let named = tally.failed.iter().filter(|(reason, _)| own.contains(&reason.as_str()));
+    for (reason, &count) in named.clone() {
+        let counted = metric(front.admin(), &format!("evenkeel_own_answers_total{{pool=\"web\",reason={reason:?}}}"));
+        assert_eq!(counted, count as f64, "{reason}: {tally:?}");
+    }
+    let counted = metric(front.admin(), "evenkeel_own_answers_total{pool=\"web\"");
+    assert_eq!(counted, named.map(|(_, &count)| count).sum::<u64>() as f64, "{tally:?}");
     drop(front.stop());
     let (reasons, all) = logged(&std::fs::read_to_string(&log).unwrap());
     let explained = ["connect_failed", "upstream_reset", "cut"];
@@ -303,6 +313,8 @@ fn listeners_come_and_go_and_a_file_that_changes_is_read() {
     // Each change was read once: told and noticed are one.
     let reloads = proxy.said().matches("the config was reloaded").count();
     assert!(reloads == 3, "{reloads}: {}", proxy.said());
+    assert_eq!(metric(admin, "evenkeel_config_reload_failures_total"), 1.0);
+    assert_eq!(metric(admin, "evenkeel_config_last_reload_success"), 1.0);
     proxy.signal("INT");
     assert_eq!(proxy.ended(), Some(0));
 }
@@ -525,42 +537,51 @@ fn no_more_clients_come_in_than_may_and_tunnels_are_clients() {
         assert!(try_request(front.address(), "GET", "/", &[]).is_err(), "closed without an answer");
     }
     assert!(tunnel.echoes("unharmed"));
+    assert_eq!(metric(front.admin(), "evenkeel_client_connections_refused_total"), 3.0);
+    assert_eq!(metric(front.admin(), "evenkeel_client_connections_open"), 2.0);
     drop(tunnel);
     eventually("room again", || try_request(front.address(), "GET", "/", &[]).is_ok());
 }
 
 #[test]
-fn requests_wait_for_a_full_server_in_order_up_to_a_number_and_a_time() {
+fn requests_wait_for_a_full_server_up_to_a_number_and_a_time() {
     let server_ = backend("a", 1.0);
-    let table = servers([&server_]) + "max_in_flight = 1\n";
-    let pool = "strategy = \"random\"\nqueue = { limit = 2, timeout = \"900ms\" }";
-    let front = Front::start(&config("shards = 1", pool, &table));
-    let reason = |answer: Answer| (answer.status, answer.header("x-evenkeel-reason").unwrap_or("").to_owned());
-    let first = later(front.address(), "/?delay=600ms");
+    let write = |timeout: &str| {
+        let pool = format!("strategy = \"random\"\nqueue = {{ limit = 2, timeout = {timeout:?} }}");
+        config("shards = 1", &pool, &(servers([&server_]) + "max_in_flight = 1\n"))
+    };
+    let front = Front::start(&write("10s"));
+    let result = |answer: Answer| (answer.status, answer.header("x-evenkeel-reason").unwrap_or("").to_owned());
+    let first = later(front.address(), "/?delay=400ms");
     eventually("the first", || in_flight(&front, "a") == 1);
-    // Two wait, the next finds no place.
-    let second = later(front.address(), "/?delay=100ms");
-    let third = later(front.address(), "/");
-    eventually("the queue to be full", || {
-        request(front.admin(), "GET", "/metrics", &[]).body.contains("queue_depth{pool=\"web\"} 2")
-            || first.is_finished()
-    });
-    if !first.is_finished() {
-        assert_eq!(reason(request(front.address(), "GET", "/", &[])), (503, "queue_full".to_owned()));
+    // Two wait, and the third finds no place.
+    let waiting = || metric(front.admin(), "evenkeel_queue_depth{pool=\"web\"}");
+    let more: Vec<_> = (0..2).map(|_| later(front.address(), "/?delay=10ms")).collect();
+    eventually("two to wait", || waiting() == 2.0);
+    assert_eq!(result(request(front.address(), "GET", "/", &[])), (503, "queue_full".to_owned()));
+    for answer in more {
+        assert_eq!(answer.join().unwrap().unwrap().status, 200);
     }
-    for waiting in [first, second, third] {
-        assert_eq!(waiting.join().unwrap().unwrap().status, 200);
-    }
-    assert_eq!(server_.counters().most_in_flight, 1, "one at a time");
-    // Who waits too long is told so; who goes away leaves his place.
-    let first = later(front.address(), "/?delay=1900ms");
+    assert_eq!(first.join().unwrap().unwrap().status, 200);
+    assert_eq!(server_.counters().most_in_flight, 1);
+    // Who goes away leaves his place.
+    let first = later(front.address(), "/?delay=900ms");
     eventually("the first", || in_flight(&front, "a") == 1);
-    for _ in 0..2 {
+    let gone = [(); 2].map(|()| {
         let mut gone = TcpStream::connect(front.address()).unwrap();
         gone.write_all(b"GET /gone HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
-    }
-    let late = later(front.address(), "/");
-    assert_eq!(reason(late.join().unwrap().unwrap()), (503, "queue_timeout".to_owned()));
+        gone
+    });
+    eventually("two to wait", || waiting() == 2.0);
+    drop(gone);
+    eventually("nobody to wait", || waiting() == 0.0);
+    assert_eq!(in_flight(&front, "a"), 1, "and not because the first is over");
+    assert_eq!(first.join().unwrap().unwrap().status, 200);
+    // Who waits for too long is told so.
+    front.reload(&write("100ms")).unwrap();
+    let first = later(front.address(), "/?delay=500ms");
+    eventually("the first", || in_flight(&front, "a") == 1);
+    assert_eq!(result(request(front.address(), "GET", "/", &[])), (503, "queue_timeout".to_owned()));
     assert_eq!(first.join().unwrap().unwrap().status, 200);
     eventually("none to be left", || in_flight(&front, "a") == 0);
 }
