@@ -453,8 +453,14 @@ pub fn request_id(headers: &mut HeaderMap, trusted: bool, rng: &mut Rng) -> Head
             return only.clone();
         }
     }
-    let text = format!("{:016x}{:016x}", rng.bits(), rng.bits());
-    let id = HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("0"));
+    // Digit by digit: the library's way with numbers is a tenth of what all that is done to a head costs.
+    let mut digits = [0; 32];
+    for (half, bits) in digits.chunks_exact_mut(16).zip([rng.bits(), rng.bits()]) {
+        for (i, digit) in half.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(bits >> (60 - 4 * i) & 15) as usize];
+        }
+    }
+    let id = HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("0"));
     headers.insert(&X_REQUEST_ID, id.clone());
     id
 }

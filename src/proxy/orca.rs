@@ -15,7 +15,7 @@
 //! told why a server's reports do not count. What a server sends is hostile until found sound: one odd number and the whole
 //! report is refused, since a half-true report would steer traffic.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use crate::select::LoadReport;
@@ -24,6 +24,10 @@ use crate::select::LoadReport;
 pub const HEADER: &str = "endpoint-load-metrics";
 /// The header in protobuf, which is refused.
 pub const BINARY_HEADER: &str = "endpoint-load-metrics-bin";
+
+/// The same, made once.
+static NAME: HeaderName = HeaderName::from_static(HEADER);
+static BINARY_NAME: HeaderName = HeaderName::from_static(BINARY_HEADER);
 
 /// Longer values are no load report.
 const LONGEST: usize = 8192;
@@ -75,9 +79,9 @@ struct Named {
 /// The report in an answer's head: `Ok(None)` where there is none. `since` is the time in seconds since this server's last
 /// report (or a health check's interval), which a report covers that does not say its `window`.
 pub fn read(headers: &HeaderMap, since: f64) -> Result<Option<LoadReport>, Refused> {
-    let mut lines = headers.get_all(HEADER).iter();
+    let mut lines = headers.get_all(&NAME).iter();
     match (lines.next(), lines.next()) {
-        (None, _) if headers.contains_key(BINARY_HEADER) => Err(Refused::Binary),
+        (None, _) if headers.contains_key(&BINARY_NAME) => Err(Refused::Binary),
         (None, _) => Ok(None),
         (Some(line), None) => parse(line.as_bytes(), since).map(Some),
         (Some(_), Some(_)) => Err(Refused::Malformed),
@@ -87,12 +91,12 @@ pub fn read(headers: &HeaderMap, since: f64) -> Result<Option<LoadReport>, Refus
 /// The report in an answer's head, which is then taken out of it: it is for the balancer, not for its clients. One that is
 /// refused counts for nothing. What does not say its window is taken for a report of the last second.
 pub fn take(headers: &mut HeaderMap) -> Option<LoadReport> {
-    if !headers.contains_key(HEADER) && !headers.contains_key(BINARY_HEADER) {
+    if !headers.contains_key(&NAME) && !headers.contains_key(&BINARY_NAME) {
         return None;
     }
     let report = read(headers, 1.0);
-    headers.remove(HEADER);
-    headers.remove(BINARY_HEADER);
+    headers.remove(&NAME);
+    headers.remove(&BINARY_NAME);
     match report {
         Ok(report) => report,
         Err(refused) => {
@@ -110,7 +114,7 @@ pub struct Last(Option<(HeaderValue, LoadReport)>);
 impl Last {
     /// As [`take`], but what was read before is not read again.
     pub fn take(&mut self, headers: &mut HeaderMap) -> Option<LoadReport> {
-        let mut lines = headers.get_all(HEADER).iter();
+        let mut lines = headers.get_all(&NAME).iter();
         let line = match (lines.next(), lines.next()) {
             (Some(only), None) => only.clone(),
             _ => return take(headers),
@@ -118,8 +122,8 @@ impl Last {
         let report = match &self.0 {
             Some((known, report)) if *known == line => {
                 let report = *report;
-                headers.remove(HEADER);
-                headers.remove(BINARY_HEADER);
+                headers.remove(&NAME);
+                headers.remove(&BINARY_NAME);
                 report
             }
             _ => {
