@@ -297,8 +297,9 @@ mod tests {
 
     #[test]
     fn what_was_read_before_is_what_it_was() {
+        const OTHER: &str = "JSON {\"eps\": 1, \"cpu_utilization\": 0.4}";
         let mut last = Last::default();
-        for text in [TEXT, TEXT, "TEXT eps=x", JSON, "TEXT eps=x", JSON, TEXT] {
+        for text in [TEXT, TEXT, "TEXT eps=x", OTHER, "TEXT eps=x", OTHER, TEXT] {
             for lines in [1, 0, 2] {
                 let mut headers = HeaderMap::new();
                 headers.insert(BINARY_HEADER, HeaderValue::from_static("CZqZmZmZmbk/"));

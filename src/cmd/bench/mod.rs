@@ -9,6 +9,8 @@ use super::{Failure, Terminal};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
+// The engine's are among these, and a group of the same name.
+#[group(skip)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
