@@ -64,6 +64,10 @@ pub struct Manner {
 /// How often an HTTP/2 connection with requests in it is asked whether the other side lives, and how long it may take to say.
 const PING: Duration = Duration::from_secs(10);
 
+/// So much of an answer is read at once. The library would read up to six times this, and many connections with long answers
+/// keep as much in memory each, for no gain in speed.
+const READ_AHEAD: usize = 64 * 1024;
+
 struct Idle {
     sender: http1::SendRequest<UpBody>,
     since: Instant,
@@ -269,7 +273,11 @@ impl Upstream {
             }
             return Ok(Connection::Http2 { sender, reused: false });
         }
-        let (sender, connection) = http1::Builder::new().max_header_size(manner.header_bytes).handshake(io).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_header_size(manner.header_bytes)
+            .max_buf_size(READ_AHEAD.max(manner.header_bytes))
+            .handshake(io)
+            .await?;
         if upgrade {
             tokio::task::spawn_local(async move {
                 let _ = connection.with_upgrades().await;
