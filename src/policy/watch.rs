@@ -80,6 +80,8 @@ pub struct Watch {
     members: Vec<Member>,
     detector: Option<Detector>,
     values: sticky::Values,
+    /// Whether starts and ends are more than counted: some server has (or had) a limit, or there is a detector.
+    attentive: bool,
     /// Slots that have as much in flight as they may.
     full: Vec<u32>,
     /// From then on nobody is warming up.
@@ -95,6 +97,7 @@ impl Watch {
         Watch {
             fleet: Fleet::new(),
             detector: rules.outliers.map(|rules| Detector::new(rules, Nanos::ZERO)),
+            attentive: rules.outliers.is_some(),
             rules,
             members: Vec::new(),
             values: sticky::Values::default(),
@@ -170,6 +173,7 @@ impl Watch {
     fn settle_in(&mut self, id: BackendId, limit: Option<u32>) {
         let health = self.rules.health.as_ref().map_or_else(health::State::default, health::State::new);
         let member = Member { health, limit: limit_of(limit), warming_since: None, draining: false };
+        self.attentive |= limit.is_some();
         if self.members.len() <= id.slot as usize {
             self.members.resize(id.slot as usize + 1, member);
         }
@@ -222,6 +226,7 @@ impl Watch {
     /// Changes how many requests it may have in flight; `None` for any number.
     pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
         if self.fleet.is_current(id) {
+            self.attentive |= limit.is_some();
             let limit = limit_of(limit);
             self.members[id.slot as usize].limit = limit;
             self.full.retain(|&slot| slot != id.slot);
@@ -251,11 +256,15 @@ impl Watch {
     #[inline]
     pub fn started(&mut self, id: BackendId) {
         self.fleet.started(id);
+        if self.attentive {
+            self.note_start(id);
+        }
+    }
+
+    #[inline(never)]
+    fn note_start(&mut self, id: BackendId) {
         let slot = id.slot as usize;
-        if self.members[slot].limit != UNLIMITED
-            && self.fleet.is_current(id)
-            && self.fleet.in_flight()[slot] == self.members[slot].limit
-        {
+        if self.fleet.is_current(id) && self.fleet.in_flight()[slot] == self.members[slot].limit {
             self.full.push(id.slot);
         }
     }
@@ -264,16 +273,19 @@ impl Watch {
     #[inline]
     pub fn ended(&mut self, id: BackendId, outcome: Outcome, latency: Nanos, now: Nanos) -> Option<Event> {
         self.fleet.ended(id);
-        if self.members[id.slot as usize].limit != UNLIMITED
-            && self.fleet.is_current(id)
-            && self.fleet.in_flight()[id.slot as usize] < self.members[id.slot as usize].limit
-        {
-            self.full.retain(|&slot| slot != id.slot);
-        }
-        if self.detector.is_none() || outcome == Outcome::Cancelled || !self.fleet.is_current(id) {
+        if self.attentive { self.note_end(id, outcome, latency, now) } else { None }
+    }
+
+    #[inline(never)]
+    fn note_end(&mut self, id: BackendId, outcome: Outcome, latency: Nanos, now: Nanos) -> Option<Event> {
+        if !self.fleet.is_current(id) {
             return None;
         }
-        let finding = self.detector.as_mut()?.ended(id.slot, outcome == Outcome::Ok, latency, now)?;
+        if self.is_crowded() && self.fleet.in_flight()[id.slot as usize] < self.members[id.slot as usize].limit {
+            self.full.retain(|&slot| slot != id.slot);
+        }
+        let detector = self.detector.as_mut().filter(|_| outcome != Outcome::Cancelled)?;
+        let finding = detector.ended(id.slot, outcome == Outcome::Ok, latency, now)?;
         self.judge(id.slot..id.slot + 1);
         Some(self.event(finding))
     }
@@ -392,6 +404,22 @@ impl Watch {
             called(request.tried, pick);
             return pick;
         }
+        self.place_among(selector, rng, request, truth, now, luck, &mut called)
+    }
+
+    /// Where somebody is full or warming up.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    #[inline(never)]
+    fn place_among(
+        &mut self,
+        selector: &mut dyn Selector,
+        rng: &mut Rng,
+        request: &Request<'_>,
+        truth: Option<&dyn Truth>,
+        now: Nanos,
+        luck: &mut Rng,
+        called: &mut dyn FnMut(&[u32], Option<Pick>),
+    ) -> Option<Pick> {
         if !self.has_room(request.tried) {
             return None;
         }

@@ -302,3 +302,39 @@ fn rules_that_do_not_act_change_nothing() {
         "outliers = {}\nslow_start = \"10s\"\npanic = \"50%\"\nretries = {}\nhedge = { after = \"1h\" }\nqueue = {}\n";
     assert_eq!(run(idle, "max_in_flight = 1000\n"), bare);
 }
+
+/// In a trace a request that tries has a line of its own, without server, and each attempt one: the lines agree with the
+/// record.
+#[test]
+fn a_trace_tells_requests_from_attempts() {
+    let source = "title = \"t\"\nquestion = \"q\"\nkind = \"terminating\"\nduration = \"20s\"\nstrategies = [\"random\"]\n\
+        arrivals = { poisson = { rate = \"100/s\" } }\nservice = { exponential = { mean = \"10ms\" } }\n\
+        clients = { timeout = \"200ms\" }\nnetwork = { client = \"1ms\", server = \"1ms\" }\n\
+        [[faults]]\ntarget = \"web/web-1\"\nat = \"5s\"\nfor = \"10s\"\nwhat = { crash = { silent = true } }\n\
+        [[pools]]\nname = \"web\"\nqueue = { limit = 5 }\nhedge = { after = \"20ms\", budget = \"50%\" }\n\
+        retries = { on = [\"connect\", \"timeout\"], per_try_timeout = \"50ms\", budget = 1 }\n\
+        [[pools.servers]]\nname = \"web\"\ncount = 3\nmax_in_flight = 3\n";
+    let scenario = Scenario::parse("t", source, &|_| Err(String::new())).unwrap_or_else(|p| panic!("{p:?}"));
+    let mut tracer = evenkeel::report::trace::Tracer::new(&scenario.model, Vec::new()).unwrap();
+    let record = evenkeel::sim::observe(&scenario.setup(0, 0), &|| false, &mut tracer).unwrap();
+    let text = tracer.finish().unwrap();
+    let lines: Vec<_> = evenkeel::report::trace::read(&text[..]).unwrap().map(Result::unwrap).collect();
+    let (requests, attempts): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.ended_ns.is_some());
+    assert_eq!(requests.len() as u64, record.requests);
+    assert!(requests.iter().all(|line| line.attempt == 0 && line.server.is_empty()));
+    let sent = attempts.iter().filter(|line| line.measured && !line.server.is_empty()).count() as u64;
+    let efforts = record.measured.efforts;
+    assert_eq!(sent, efforts.attempts);
+    let again = attempts.iter().filter(|line| line.measured && line.attempt > 1).count() as u64;
+    assert_eq!(again, efforts.retries + efforts.hedges);
+    assert!(efforts.retries > 100 && efforts.hedges > 100 && efforts.hedges_won > 50, "{efforts:?}");
+    // Whoever was answered well had one attempt that came back well and was waited for, and all others were abandoned or failed.
+    for request in requests.iter().filter(|line| line.outcome == "ok") {
+        let good = attempts.iter().filter(|line| line.request == request.request && line.outcome == "ok").count();
+        assert_eq!(good, 1, "request {}", request.request);
+    }
+    assert!(
+        attempts.iter().any(|line| line.outcome == "abandoned" && line.returned_ns.is_some()),
+        "the loser works on"
+    );
+}

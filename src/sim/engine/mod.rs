@@ -185,6 +185,10 @@ struct Engine<'a, O> {
     tickets: Vec<Option<Ticket>>,
     /// By pool: the server that each client is tied to, where clients are.
     ties: Vec<Vec<Option<BackendId>>>,
+    /// Whether any are.
+    tied: bool,
+    /// Whether any balancer has a queue.
+    queues: bool,
     /// Jitter of the checks.
     jitter: Rng,
     seed: u64,
@@ -341,6 +345,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             efforts: Vec::new(),
             tickets: Vec::new(),
             ties: Vec::new(),
+            tied: model.pools.iter().any(|pool| pool.policy.sticky.is_some()),
+            queues: model.pools.iter().any(|pool| pool.policy.queue.is_some()),
             jitter: Rng::stream(seed, "check jitter", 0),
             seed,
             mail: Vec::new(),
@@ -701,12 +707,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             Hop::Drawn => {
                 let law = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
                 let j = &self.jobs[job as usize];
-                let legs = if j.attempt > 1 {
-                    self.luck_again("network", j)
-                } else if j.parent == NONE {
-                    self.legs
-                } else {
-                    self.inner_legs
+                let legs = match j.attempt {
+                    2.. => self.luck_again("network", j),
+                    _ if j.parent == NONE => self.legs,
+                    _ => self.inner_legs,
                 };
                 let delay = law.sample(&mut legs.at(j.id << 2 | leg));
                 self.queue.push(self.now.saturating_add(delay), event);
@@ -837,8 +841,12 @@ impl<'a, O: Observer> Engine<'a, O> {
             tried: if j.of == NONE { &[] } else { &self.efforts[j.of as usize].tried },
         };
         // A cookie comes before any strategy, but for another attempt: its server has just failed.
-        let tie = self.ties[pool].get(j.client as usize).copied().flatten();
-        let tie = tie.filter(|&id| request.tried.is_empty() && watch.keeps(id)).map(|backend| Pick { backend });
+        let tie = if self.tied && request.tried.is_empty() {
+            let tie = self.ties[pool].get(j.client as usize).copied().flatten();
+            tie.filter(|&id| watch.keeps(id)).map(|backend| Pick { backend })
+        } else {
+            None
+        };
         if tie.is_none() && watch.is_crowded() && watch.waiting_helps(request.tried) {
             return self.wait(job);
         }
@@ -898,6 +906,7 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     // ---- Selectors ----
 
+    #[inline(always)]
     fn with_selector(&mut self, dispatcher: u32, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
         let d = &mut self.dispatchers[dispatcher as usize];
         let base = self.bases[d.pool as usize] as usize;
@@ -940,6 +949,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             let dispatcher = self.views[fleet as usize].dispatchers[i];
             self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
         }
-        self.wake_the_waiting(fleet);
+        if self.queues {
+            self.wake_the_waiting(fleet);
+        }
     }
 }

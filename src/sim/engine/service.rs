@@ -14,9 +14,9 @@ use crate::units::Nanos;
 impl<O: Observer> Engine<'_, O> {
     pub(super) fn at_server(&mut self, job: u32) {
         let now = self.now;
-        let j = self.jobs[job as usize];
+        let j = &self.jobs[job as usize];
         let server = &mut self.servers[j.server as usize];
-        let condition = server.condition;
+        let condition = &server.condition;
         if !j.wanted && j.parent == NONE && self.model.clients.cancel {
             server.coming_work -= u128::from(j.work.0);
             return self.release(job);
@@ -24,25 +24,31 @@ impl<O: Observer> Engine<'_, O> {
         if !condition.up {
             server.coming_work -= u128::from(j.work.0);
             server.unheard += 1;
-            if condition.silent {
+            if server.condition.silent {
                 return self.lose(job);
             }
             self.jobs[job as usize].refused = true;
             return self.fail(job, End::Reset);
         }
-        let luck = match j.attempt {
-            2.. => self.luck_again("luck", &j),
-            _ if j.parent == NONE => self.luck,
-            _ => self.inner_luck,
-        };
-        let server = &mut self.servers[j.server as usize];
-        if condition.error_ratio > 0.0 && luck.at(j.id << 2 | 2).unit() < condition.error_ratio {
-            server.coming_work -= u128::from(j.work.0);
-            server.failed();
-            self.jobs[job as usize].fate = End::Error;
-            self.queue.push(now.saturating_add(condition.error_latency), Event::Erred(job));
-            return;
+        if condition.error_ratio > 0.0 {
+            let (ratio, latency) = (condition.error_ratio, condition.error_latency);
+            let (j, number) = (*j, j.server);
+            let luck = match j.attempt {
+                2.. => self.luck_again("luck", &j),
+                _ if j.parent == NONE => self.luck,
+                _ => self.inner_luck,
+            };
+            if luck.at(j.id << 2 | 2).unit() < ratio {
+                let server = &mut self.servers[number as usize];
+                server.coming_work -= u128::from(j.work.0);
+                server.failed();
+                self.jobs[job as usize].fate = End::Error;
+                self.queue.push(now.saturating_add(latency), Event::Erred(job));
+                return;
+            }
         }
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
         let busy = server.in_service >= server.concurrency;
         if busy && server.queued >= server.queue_limit {
             server.coming_work -= u128::from(j.work.0);
@@ -51,7 +57,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         server.touch(now);
         server.entered();
-        self.jobs[job as usize].entered = now;
+        j.entered = now;
         self.observer.step(job, Step::Entered, now);
         if busy {
             let tail = std::mem::replace(&mut server.tail, job);
@@ -254,6 +260,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// The answer is back at the balancer (or at the caller of the second tier).
+    #[inline]
     pub(super) fn at_balancer_again(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
         if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
@@ -263,13 +270,8 @@ impl<O: Observer> Engine<'_, O> {
         let fate = j.fate;
         let outcome = if fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
         self.observer.step(job, Step::Returned(fate), self.now);
-        let j = &self.jobs[job as usize];
-        if fate == End::Ok
-            && j.counted
-            && let Some(tie) =
-                self.ties[self.dispatchers[j.dispatcher as usize].pool as usize].get_mut(j.client as usize)
-        {
-            *tie = Some(j.backend);
+        if self.tied && fate == End::Ok {
+            self.tie(job);
         }
         self.settle(job, outcome);
         self.answer(job);
@@ -289,11 +291,11 @@ impl<O: Observer> Engine<'_, O> {
         let finished = Finished { backend, latency, outcome };
         self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
         if let Some(event) = ejection {
-            self.note(event);
-            self.tell_fleet(fleet);
-            self.schedule_tick(fleet);
+            self.ejected(fleet, event);
         }
-        self.wake_the_waiting(fleet);
+        if self.queues {
+            self.wake_the_waiting(fleet);
+        }
     }
 
     /// From the balancer on: to the client, or to the job that asked.

@@ -32,6 +32,7 @@ pub(super) struct Effort {
 
 impl<O: Observer> Engine<'_, O> {
     /// A family of draws for a second or later attempt: another than the first one's, and the same for every strategy.
+    #[cold]
     pub(super) fn luck_again(&self, purpose: &str, job: &Job) -> Keyed {
         let tier = if job.parent == NONE { "" } else { "inner " };
         Keyed::new(self.seed, &format!("{tier}{purpose} {}", job.attempt))
@@ -55,6 +56,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A request begins to try.
+    #[inline(never)]
     pub(super) fn begin_trying(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
@@ -99,6 +101,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// An attempt is on its way to a server.
+    #[inline(never)]
     pub(super) fn attempt_sent(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let (slot, generation, pool) = (j.backend.slot, j.generation, self.dispatchers[j.dispatcher as usize].pool);
@@ -121,6 +124,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// An attempt has come back to the balancer, or could not be sent.
+    #[inline(never)]
     pub(super) fn attempt_over(&mut self, job: u32) {
         let j = self.jobs[job as usize];
         self.release(job);

@@ -116,6 +116,25 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
+    /// A server was ejected for what a request met there.
+    #[cold]
+    pub(super) fn ejected(&mut self, fleet: u32, event: watch::Event) {
+        self.note(event);
+        self.tell_fleet(fleet);
+        self.schedule_tick(fleet);
+    }
+
+    /// Ties a client to the server that has answered him well, where clients are tied.
+    pub(super) fn tie(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        if j.counted {
+            let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+            if let Some(tie) = self.ties[pool].get_mut(j.client as usize) {
+                *tie = Some(j.backend);
+            }
+        }
+    }
+
     /// Counts what became of a server.
     pub(super) fn note(&mut self, event: watch::Event) {
         if let watch::Event::Ejected { .. } = event
