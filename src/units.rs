@@ -4,10 +4,12 @@
 //! [`Nanos`] is a count of nanoseconds since the start of a run; it cannot read a clock, so whatever is written against
 //! it runs the same in the simulator and in the proxy.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -243,6 +245,55 @@ impl<'de> Deserialize<'de> for Rate {
 impl<'de> Deserialize<'de> for Ratio {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Ratio, D::Error> {
         from.deserialize_any(Quantity { expecting: "a ratio such as \"80%\" or 0.8", number: Some(Ratio) })
+    }
+}
+
+/// A number as people write it, for a schema's pattern.
+const NUMBER: &str = r"\+?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][+-]?[0-9]+)?";
+/// A unit of time, for a schema's pattern.
+const UNIT: &str = "(ns|us|µs|μs|ms|s|sec|m|min|h|d)";
+
+impl JsonSchema for Nanos {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number with a unit: ns, us, ms, s, m, h or d.",
+            "type": "string",
+            "pattern": format!(r"^\s*({NUMBER}\s*{UNIT}|\+?0+(\.0*)?)\s*$"),
+            "examples": ["250us", "5ms", "1.5s", "2m"],
+        })
+    }
+}
+
+impl JsonSchema for Rate {
+    fn schema_name() -> Cow<'static, str> {
+        "Rate".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number per unit of time.",
+            "type": "string",
+            "pattern": format!(r"^\s*{NUMBER}\s*(/|per )\s*{UNIT}\s*$"),
+            "examples": ["900/s", "5/m"],
+        })
+    }
+}
+
+impl JsonSchema for Ratio {
+    fn schema_name() -> Cow<'static, str> {
+        "Ratio".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A percentage or a number: \"80%\" and 0.8 are the same.",
+            "anyOf": [
+                { "type": "number", "minimum": 0 },
+                { "type": "string", "pattern": format!(r"^\s*{NUMBER}\s*%?\s*$") },
+            ],
+            "examples": ["80%", 0.8],
+        })
     }
 }
 

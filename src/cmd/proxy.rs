@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Terminal, say};
 use crate::config::proxy::MessageFormat;
+use crate::config::schema;
 use crate::proxy::control::{Options, Proxy, ProxyError, check_files, read};
 
 /// What to run.
@@ -27,7 +28,7 @@ Signals:
   INT       the same without the delay; a second one ends at once")]
 pub struct Args {
     /// The config, TOML
-    #[arg(long, short, value_name = "FILE", required_unless_present = "example")]
+    #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema"])]
     config: Option<PathBuf>,
     /// Only say whether the config is sound
     #[arg(long, requires = "config")]
@@ -35,6 +36,9 @@ pub struct Args {
     /// Print a config with every key explained
     #[arg(long, exclusive = true)]
     example: bool,
+    /// Print the JSON schema of the config
+    #[arg(long, exclusive = true)]
+    schema: bool,
     /// Do not read the config again when the file changes
     #[arg(long)]
     no_watch: bool,
@@ -55,6 +59,10 @@ const EXAMPLE: &str = include_str!("../config/example.toml");
 pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.example {
         say(EXAMPLE.trim_end());
+        return Ok(());
+    }
+    if args.schema {
+        say(format!("{:#}", schema::proxy()));
         return Ok(());
     }
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };

@@ -44,6 +44,9 @@ pub struct Args {
     /// Write every request of every run to OUT/SCENARIO/trace as CSV
     #[arg(long, conflicts_with_all = ["dry_run", "resume", "shard"])]
     trace: bool,
+    /// Print the JSON schema of scenario files
+    #[arg(long, exclusive = true)]
+    schema: bool,
 }
 
 /// Where results go, and how the work is divided. What `run` and `sweep` share.
@@ -121,6 +124,10 @@ impl Jobs {
 }
 
 pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    if args.schema {
+        say(format!("{:#}", crate::scenario::schema()));
+        return Ok(());
+    }
     if let Some(Ratio(target)) = args.precision
         && !(target > 0.0 && target < 1.0)
     {

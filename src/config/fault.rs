@@ -1,30 +1,35 @@
 //! What goes wrong, as a file says it: the same words strike a simulated server and a test server on the wire.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::units::{Nanos, Ratio};
 
 /// `[[faults]]`: a target, a time, and exactly one of `crash`, `slow`, `errors`, `drain`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
     /// `"pool/server"`, `"pool/*"` or `"balancer/2"`.
+    #[schemars(with = "String")]
     pub target: Spanned<String>,
     /// When.
+    #[schemars(with = "Nanos")]
     pub at: Spanned<Nanos>,
     /// How long it lasts; to the end unless given.
     #[serde(rename = "for")]
+    #[schemars(with = "Option<Nanos>")]
     pub lasts: Option<Spanned<Nanos>>,
     /// With `"pool/*"`: each server so much later than the one before, as in a rolling deploy.
     #[serde(default)]
     pub stagger: Nanos,
     /// What happens.
+    #[schemars(with = "WhatTable")]
     pub what: Spanned<WhatTable>,
 }
 
 /// What goes wrong.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WhatTable {
     /// Dies.

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::math;
@@ -13,7 +14,7 @@ use crate::rng::Source;
 use crate::units::{Nanos, Ratio};
 
 /// A law as a scenario states it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Law {
     /// Always the same.

@@ -6,5 +6,6 @@ pub mod fault;
 pub mod law;
 pub mod pool;
 pub mod proxy;
+pub mod schema;
 
 pub use diagnostic::{Diagnostic, Problem, Problems};

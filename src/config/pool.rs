@@ -1,12 +1,14 @@
 //! Pools, servers, checks and routes: the tables that a scenario and the proxy's config write alike.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::diagnostic::{Problem, Problems};
@@ -17,14 +19,17 @@ use crate::select::catalog::Strategy;
 use crate::units::{Nanos, Rate, Ratio};
 
 /// `[[pools]]`: servers behind one strategy.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolTable {
     /// Unique; lower-case letters, digits, `-` and `_`.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
     /// Its strategy; without one the pool takes the strategy under comparison.
+    #[schemars(with = "Option<Strategy>")]
     pub strategy: Option<Spanned<Strategy>>,
     /// `[[pools.servers]]`.
+    #[schemars(with = "Vec<ServerTable>")]
     pub servers: Spanned<Vec<Spanned<ServerTable>>>,
     /// How the proxy speaks to the servers: `"http1"` or `"h2c"`.
     #[serde(default)]
@@ -32,42 +37,57 @@ pub struct PoolTable {
     /// `tls = {}`: the proxy speaks TLS to the servers.
     pub tls: Option<UpstreamTlsTable>,
     /// `[pools.health]`: active checks.
+    #[schemars(with = "Option<HealthTable>")]
     pub health: Option<Spanned<HealthTable>>,
     /// `[pools.outliers]`: ejection of servers that fail or are slow.
+    #[schemars(with = "Option<OutliersTable>")]
     pub outliers: Option<Spanned<OutliersTable>>,
     /// `slow_start = "30s"`, or a table: a server that comes back gets its share little by little.
+    #[schemars(with = "Option<SlowStartTable>")]
     pub slow_start: Option<Spanned<SlowStartTable>>,
     /// `panic = "50%"`: with fewer healthy servers than this share health is ignored. Off unless given.
+    #[schemars(with = "Option<Ratio>")]
     pub panic: Option<Spanned<Ratio>>,
     /// `[pools.queue]`: where requests wait while every server is at its `max_in_flight`.
+    #[schemars(with = "Option<QueueTable>")]
     pub queue: Option<Spanned<QueueTable>>,
     /// `[pools.retries]`: another attempt at another server after a failed one.
+    #[schemars(with = "Option<RetriesTable>")]
     pub retries: Option<Spanned<RetriesTable>>,
     /// `[pools.hedge]`: a second attempt beside a slow first one.
+    #[schemars(with = "Option<HedgeTable>")]
     pub hedge: Option<Spanned<HedgeTable>>,
     /// `[pools.sticky]`: clients stay with their server, by a cookie.
+    #[schemars(with = "Option<StickyTable>")]
     pub sticky: Option<Spanned<StickyTable>>,
     /// `[pools.reports]`: load reports that servers send by themselves.
+    #[schemars(with = "Option<ReportsTable>")]
     pub reports: Option<Spanned<ReportsTable>>,
     /// `[pools.backend]`: a second tier that servers call before they answer.
+    #[schemars(with = "Option<BackendTable>")]
     pub backend: Option<Spanned<BackendTable>>,
     /// When this pool is a second tier: how many balancers stand before it, each with its own selector.
+    #[schemars(with = "Option<u32>")]
     pub shards: Option<Spanned<u32>>,
 }
 
 /// One `[[pools.servers]]`: a server, or `count` alike.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTable {
     /// Its name; with `count` above one the stem, to which `-1`, `-2`, … are added.
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
     /// How many such servers.
     #[serde(default = "one")]
+    #[schemars(with = "u32")]
     pub count: Spanned<u32>,
     /// Work per unit of time; 2 is twice as fast as the service times say.
     #[serde(default = "unit")]
+    #[schemars(with = "f64")]
     pub speed: Spanned<f64>,
     /// Requests served at once (`fcfs`), or the most that share (`ps`, where it is unlimited unless given).
+    #[schemars(with = "Option<u32>")]
     pub concurrency: Option<Spanned<u32>>,
     /// Requests that may wait for service; unlimited unless given.
     pub queue_limit: Option<u32>,
@@ -76,15 +96,20 @@ pub struct ServerTable {
     pub discipline: Discipline,
     /// What the balancer is told of its strength.
     #[serde(default = "one")]
+    #[schemars(with = "u32")]
     pub weight: Spanned<u32>,
     /// The most requests that a balancer may have in flight to it; each balancer, or shard without shared counts, counts
     /// its own. Unlimited unless given.
+    #[schemars(with = "Option<u32>")]
     pub max_in_flight: Option<Spanned<u32>>,
     /// Where it stands: a name of a zone.
+    #[schemars(with = "Option<String>")]
     pub zone: Option<Spanned<String>>,
     /// `"127.0.0.1:9001"`: where the proxy finds it. Scenarios have no use for it.
+    #[schemars(with = "Option<String>")]
     pub address: Option<Spanned<String>>,
     /// `cache = { capacity = 1000 }`.
+    #[schemars(with = "Option<CacheTable>")]
     pub cache: Option<Spanned<CacheTable>>,
 }
 
@@ -97,7 +122,7 @@ fn unit() -> Spanned<f64> {
 }
 
 /// What a server remembers.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheTable {
     /// Entries it holds; the least recently used goes first.
@@ -114,7 +139,7 @@ fn tenth() -> Ratio {
 }
 
 /// Active checks.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthTable {
     /// From one check to the next.
@@ -130,10 +155,13 @@ pub struct HealthTable {
     /// `"up"` until found otherwise, or `"down"` until it has risen.
     pub initial: Initial,
     /// The proxy asks for this path …
+    #[schemars(with = "Option<String>")]
     pub path: Option<Spanned<String>>,
     /// … and is content with these: `"200-399"`, `"200,204"`.
+    #[schemars(with = "Option<String>")]
     pub status: Option<Spanned<String>>,
     /// The proxy is content with a connection.
+    #[schemars(with = "Option<bool>")]
     pub tcp: Option<Spanned<bool>>,
 }
 
@@ -155,7 +183,7 @@ impl Default for HealthTable {
 }
 
 /// What a server counts as before its first check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Initial {
     /// Up until found otherwise.
@@ -180,22 +208,28 @@ pub enum Check {
 }
 
 /// `[pools.outliers]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutliersTable {
     /// Failures in a row that eject; 0 for never.
     pub consecutive: u32,
     /// `success_rate = { deviations = 1.9, … }`; off unless given.
+    #[schemars(with = "Option<SuccessRateTable>")]
     pub success_rate: Option<Spanned<SuccessRateTable>>,
     /// `latency = { factor = 3, … }`; off unless given.
+    #[schemars(with = "Option<LatencyTable>")]
     pub latency: Option<Spanned<LatencyTable>>,
     /// How often the last two are worked out.
+    #[schemars(with = "Nanos")]
     pub interval: Spanned<Nanos>,
     /// How long a first ejection lasts; the second twice as long, and so on.
+    #[schemars(with = "Nanos")]
     pub base: Spanned<Nanos>,
     /// How long any lasts at most.
+    #[schemars(with = "Nanos")]
     pub longest: Spanned<Nanos>,
     /// Share of the servers that may be out at a time; one always may where there are several.
+    #[schemars(with = "Ratio")]
     pub most: Spanned<Ratio>,
 }
 
@@ -216,7 +250,7 @@ impl Default for OutliersTable {
 }
 
 /// Ejects whose success rate lies below the mean by so many standard deviations over the servers.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SuccessRateTable {
     /// How many.
@@ -235,7 +269,7 @@ impl Default for SuccessRateTable {
 }
 
 /// Ejects whose mean latency is above so many times the median of the servers'.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LatencyTable {
     /// How many times.
@@ -261,20 +295,37 @@ pub struct SlowStartTable {
     pub least: Ratio,
 }
 
+/// [`SlowStartTable`] in full.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+struct SlowStartFull {
+    /// Until a server has its full share.
+    window: Nanos,
+    /// Shape: 1 is linear, more is steeper at the start.
+    #[serde(default = "linear")]
+    aggression: f64,
+    /// The share it has from the start.
+    #[serde(default = "tenth")]
+    least: Ratio,
+}
+
+fn linear() -> f64 {
+    1.0
+}
+
+impl JsonSchema for SlowStartTable {
+    fn schema_name() -> Cow<'static, str> {
+        "SlowStartTable".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<SlowStartFull>()];
+        json_schema!({ "description": "The window alone, or a table.", "anyOf": forms })
+    }
+}
+
 impl<'de> Deserialize<'de> for SlowStartTable {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<SlowStartTable, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Full {
-            window: Nanos,
-            #[serde(default = "linear")]
-            aggression: f64,
-            #[serde(default = "tenth")]
-            least: Ratio,
-        }
-        fn linear() -> f64 {
-            1.0
-        }
         struct SlowStartVisitor;
         impl<'de> Visitor<'de> for SlowStartVisitor {
             type Value = SlowStartTable;
@@ -286,7 +337,8 @@ impl<'de> Deserialize<'de> for SlowStartTable {
                 Ok(SlowStartTable { window, aggression: linear(), least: tenth() })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SlowStartTable, A::Error> {
-                let Full { window, aggression, least } = Full::deserialize(MapAccessDeserializer::new(map))?;
+                let SlowStartFull { window, aggression, least } =
+                    SlowStartFull::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(SlowStartTable { window, aggression, least })
             }
         }
@@ -295,7 +347,7 @@ impl<'de> Deserialize<'de> for SlowStartTable {
 }
 
 /// `[pools.queue]`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueTable {
     /// How many may wait.
@@ -311,22 +363,27 @@ impl Default for QueueTable {
 }
 
 /// `[pools.retries]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetriesTable {
     /// Attempts beyond the first.
+    #[schemars(with = "u32")]
     pub attempts: Spanned<u32>,
     /// Failures after which there is another: `"connect"`, `"reset"`, `"error"`, `"timeout"`, `"rejected"`.
+    #[schemars(with = "Vec<Cause>")]
     pub on: Spanned<Vec<Cause>>,
     /// Retries per request, over ten seconds.
+    #[schemars(with = "Ratio")]
     pub budget: Spanned<Ratio>,
     /// Retries per second that are allowed besides.
     pub floor: Rate,
     /// The longest pause before the first retry; it doubles with each.
     pub backoff: Nanos,
     /// Where the doubling ends.
+    #[schemars(with = "Nanos")]
     pub longest_backoff: Spanned<Nanos>,
     /// An attempt without an answer for this long has failed (cause `"timeout"`).
+    #[schemars(with = "Option<Nanos>")]
     pub per_try_timeout: Option<Spanned<Nanos>>,
 }
 
@@ -346,7 +403,7 @@ impl Default for RetriesTable {
 }
 
 /// Why an attempt failed, as a config names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// No connection.
@@ -374,7 +431,7 @@ impl Cause {
 }
 
 /// `[pools.hedge]`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HedgeTable {
     /// `"50ms"`, or `"p95"` for what 95 % of the answers took lately.
@@ -392,6 +449,27 @@ impl Default for HedgeTable {
 /// How long a first attempt is given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HedgeAfter(pub hedge::After);
+
+impl JsonSchema for HedgeAfter {
+    fn schema_name() -> Cow<'static, str> {
+        "HedgeAfter".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let percentile = json_schema!({ "type": "string", "pattern": "^p[0-9]+(\\.[0-9]+)?$", "examples": ["p95"] });
+        let forms = [generator.subschema_for::<Nanos>(), percentile];
+        json_schema!({ "description": "A duration, or a percentile of late latencies.", "anyOf": forms })
+    }
+}
+
+impl Serialize for HedgeAfter {
+    /// As a file says it.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            hedge::After::Fixed(delay) => delay.serialize(to),
+            hedge::After::Percentile(share) => to.serialize_str(&format!("p{}", share * 100.0)),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for HedgeAfter {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<HedgeAfter, D::Error> {
@@ -418,12 +496,14 @@ impl<'de> Deserialize<'de> for HedgeAfter {
 }
 
 /// `[pools.sticky]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StickyTable {
     /// Name of the cookie.
+    #[schemars(with = "String")]
     pub cookie: Spanned<String>,
     /// How long browsers keep it; for the session unless given.
+    #[schemars(with = "Option<Nanos>")]
     pub max_age: Option<Spanned<Nanos>>,
     /// What makes the cookie's values hard to guess; the same on all balancers.
     pub secret: Option<String>,
@@ -436,7 +516,7 @@ impl Default for StickyTable {
 }
 
 /// Load reports that servers send by themselves (answers to health checks carry one too).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportsTable {
     /// From one report to the next.
@@ -447,12 +527,14 @@ pub struct ReportsTable {
 }
 
 /// A call to a second tier.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendTable {
     /// The pool that is called.
+    #[schemars(with = "String")]
     pub pool: Spanned<String>,
     /// Work of a call.
+    #[schemars(with = "Law")]
     pub service: Spanned<Law>,
     /// Whether a hit in the caller's cache saves the call.
     #[serde(default)]
@@ -460,14 +542,17 @@ pub struct BackendTable {
 }
 
 /// `[[routes]]`: a path prefix, a host if need be, and the pool that serves them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTable {
     /// `"/pay"` takes `/pay` and `/pay/now`; the longest prefix wins.
+    #[schemars(with = "String")]
     pub prefix: Spanned<String>,
     /// `"example.org"` or `"*.example.org"`; any unless given. The most telling host wins before any prefix.
+    #[schemars(with = "Option<String>")]
     pub host: Option<Spanned<String>>,
     /// The pool.
+    #[schemars(with = "String")]
     pub pool: Spanned<String>,
 }
 
@@ -523,7 +608,7 @@ impl Server {
 }
 
 /// How a server divides itself between its requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Discipline {
     /// First come, first served.

@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::diagnostic::{self, Problem, Problems, did_you_mean};
@@ -23,20 +24,24 @@ use crate::select::catalog::{CATALOGUE, Table};
 use crate::units::Nanos;
 
 /// The whole file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyTable {
     /// `[[listeners]]`: where clients come in.
+    #[schemars(with = "Vec<ListenerTable>")]
     pub listeners: Spanned<Vec<Spanned<ListenerTable>>>,
     /// Threads, each with selectors and connections of its own; as many as there are cores unless given.
+    #[schemars(with = "Option<u32>")]
     pub shards: Option<Spanned<u32>>,
     /// The strategy of pools that have none of their own.
+    #[schemars(with = "Option<Strategy>")]
     pub strategy: Option<Spanned<Strategy>>,
     /// By what a hash strategy knows a request; its path unless given.
     #[serde(default)]
     pub key: KeyTable,
     /// Networks (CIDR) whose word about the client (`X-Forwarded-For`, `Forwarded`, …) is taken.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<Spanned<String>>,
     /// `[headers]`
     #[serde(default)]
@@ -57,20 +62,24 @@ pub struct ProxyTable {
     #[serde(default)]
     pub dns: DnsTable,
     /// `[[pools]]`
+    #[schemars(with = "Vec<PoolTable>")]
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
     /// `[[routes]]`; without any, everything goes to the first pool.
     pub routes: Option<Vec<RouteTable>>,
     /// What `evenkeel backend --config` draws the service times of its test servers from; the proxy does not look.
+    #[schemars(with = "Option<Law>")]
     pub service: Option<Spanned<Law>>,
 }
 
 /// `[[listeners]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTable {
     /// `"0.0.0.0:8080"`, `"[::]:443"`; port 0 takes any that is free.
+    #[schemars(with = "String")]
     pub address: Spanned<String>,
     /// `tls = { certificates = [{ cert = "a.pem", key = "a.key" }] }`
+    #[schemars(with = "Option<TlsTable>")]
     pub tls: Option<Spanned<TlsTable>>,
     /// Whether HTTP/2 is spoken too: by ALPN with TLS, by its preface (h2c, prior knowledge) without.
     #[serde(default = "yes")]
@@ -82,7 +91,7 @@ fn yes() -> bool {
 }
 
 /// TLS for clients.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsTable {
     /// At least one; the first serves clients that name no host.
@@ -90,7 +99,7 @@ pub struct TlsTable {
 }
 
 /// A certificate chain and its key, PEM files.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateTable {
     /// The chain, the server's own certificate first.
@@ -100,7 +109,7 @@ pub struct CertificateTable {
 }
 
 /// By what a hash strategy knows a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum KeyTable {
     /// The path without its query.
@@ -115,7 +124,7 @@ pub enum KeyTable {
 }
 
 /// `[headers]`: what is told to servers and clients.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadersTable {
     /// `X-Forwarded-For`, `-Proto`, `-Host`.
@@ -137,18 +146,20 @@ impl Default for HeadersTable {
 }
 
 /// `[admin]`: liveness, readiness, metrics, servers; who may connect may also drain servers, so it is on loopback.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminTable {
     /// `"127.0.0.1:9901"`; no admin listener unless given.
+    #[schemars(with = "Option<String>")]
     pub address: Option<Spanned<String>>,
     /// What must stand in `Authorization: Bearer …` to change anything. `token = "${ADMIN_TOKEN}"` takes it from the
     /// environment. Needed where the address is not loopback.
+    #[schemars(with = "Option<String>")]
     pub token: Option<Spanned<String>>,
 }
 
 /// `[log]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogTable {
     /// `"combined"`, `"json"` or `"none"`.
@@ -158,13 +169,14 @@ pub struct LogTable {
     /// Whether the query is logged with the path. It may hold secrets, so not unless asked for.
     pub query: bool,
     /// One of so many requests is logged; failures always are.
+    #[schemars(with = "Option<u32>")]
     pub sample: Option<Spanned<u32>>,
     /// The proxy's own messages: `"text"` or `"json"`, on standard error.
     pub messages: MessageFormat,
 }
 
 /// How access log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessFormat {
     /// No access log.
@@ -177,7 +189,7 @@ pub enum AccessFormat {
 }
 
 /// How the proxy's own messages look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageFormat {
     /// For people.
@@ -188,7 +200,7 @@ pub enum MessageFormat {
 }
 
 /// `[timeouts]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeoutsTable {
     /// From a request's first byte to the end of its head.
@@ -234,7 +246,7 @@ impl Default for TimeoutsTable {
 }
 
 /// `[limits]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsTable {
     /// Client connections at once, over all shards.
@@ -268,7 +280,7 @@ impl Default for LimitsTable {
 }
 
 /// `[dns]`: bounds for how long an address of a server's name is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsTable {
     /// Asked again no sooner than this, however short the answer's own time to live is.
@@ -361,7 +373,7 @@ pub struct PoolConfig {
 }
 
 /// How servers are spoken to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -372,7 +384,7 @@ pub enum Protocol {
 }
 
 /// `tls = { … }` of a pool: servers are spoken to through TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTlsTable {
     /// PEM file of the authorities that are believed; those that browsers believe unless given.

@@ -63,7 +63,7 @@ fn differences(table: &Table, default: &Table) -> Vec<String> {
 }
 
 /// Whether the numbers describe a long run or one course of events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The same conditions throughout, after a warm-up that is not measured.
@@ -112,6 +112,11 @@ pub struct Scenario {
 
 /// Reads a file that a scenario refers to.
 pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+/// The JSON schema of scenario files.
+pub fn schema() -> serde_json::Value {
+    crate::config::schema::of::<table::ScenarioTable>("A scenario of evenkeel")
+}
 
 impl Scenario {
     /// Reads a scenario. `files` gives the text of files it refers to, by the path as written in it.

@@ -2,8 +2,10 @@
 //! keeps its span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at the
 //! value it is about.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
@@ -16,46 +18,63 @@ use crate::select::catalog::Strategy;
 use crate::units::{Nanos, Rate, Ratio};
 
 /// The whole file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
+    #[schemars(with = "String")]
     pub title: Spanned<String>,
+    #[schemars(with = "String")]
     pub question: Spanned<String>,
     #[serde(default)]
     pub kind: Kind,
     pub seed: Option<u64>,
+    #[schemars(with = "Option<u32>")]
     pub replications: Option<Spanned<u32>>,
+    #[schemars(with = "Nanos")]
     pub duration: Spanned<Nanos>,
+    #[schemars(with = "Option<Warmup>")]
     pub warmup: Option<Spanned<Warmup>>,
+    #[schemars(with = "Option<Warmup>")]
     pub cache_warmup: Option<Spanned<Warmup>>,
     pub drain: Option<Nanos>,
+    #[schemars(with = "Option<u32>")]
     pub bins: Option<Spanned<u32>>,
     #[serde(default)]
     pub allow_overload: bool,
+    #[schemars(with = "Option<u32>")]
     pub batches: Option<Spanned<u32>>,
+    #[schemars(with = "Option<Vec<Strategy>>")]
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
     #[serde(default)]
     pub contestants: Vec<ContestantTable>,
+    #[schemars(with = "ArrivalsTable")]
     pub arrivals: Spanned<ArrivalsTable>,
+    #[schemars(with = "Option<Law>")]
     pub service: Option<Spanned<Law>>,
     pub per_byte: Option<Nanos>,
+    #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
+    #[schemars(with = "Option<Vec<PathTable>>")]
     pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
     #[serde(default)]
     pub clients: ClientsTable,
     #[serde(default)]
     pub network: NetworkTable,
+    #[schemars(with = "Option<DnsTable>")]
     pub dns: Option<Spanned<DnsTable>>,
     #[serde(default)]
     pub balancers: BalancersTable,
+    #[schemars(with = "Vec<PoolTable>")]
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
     pub routes: Option<Vec<RouteTable>>,
     #[serde(default)]
+    #[schemars(with = "Vec<FaultTable>")]
     pub faults: Vec<Spanned<FaultTable>>,
     #[serde(default)]
     pub sweep: Vec<SweepTable>,
     pub sensitivity: Option<SensitivityTable>,
     #[serde(default)]
+    #[schemars(with = "Vec<ExpectTable>")]
     pub expect: Vec<Spanned<ExpectTable>>,
 }
 
@@ -64,6 +83,16 @@ pub struct ScenarioTable {
 pub enum Warmup {
     For(Nanos),
     Auto,
+}
+
+impl JsonSchema for Warmup {
+    fn schema_name() -> Cow<'static, str> {
+        "Warmup".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<Nanos>(), json_schema!({ "const": "auto" })];
+        json_schema!({ "description": "A duration, or \"auto\": as MSER-5 finds it in a pilot run.", "anyOf": forms })
+    }
 }
 
 impl<'de> Deserialize<'de> for Warmup {
@@ -83,34 +112,42 @@ impl<'de> Deserialize<'de> for Warmup {
 }
 
 /// `[[contestants]]`: a strategy under a name of its own, with luck of its own.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContestantTable {
+    #[schemars(with = "String")]
     pub name: Spanned<String>,
+    #[schemars(with = "Strategy")]
     pub strategy: Spanned<Strategy>,
 }
 
 /// `[[sweep]]`: `key = "arrivals.poisson.load"`, or `keys` that move together, and `values`. Several make a grid.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTable {
+    #[schemars(with = "Option<String>")]
     pub key: Option<Spanned<String>>,
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub keys: Vec<Spanned<String>>,
+    #[schemars(with = "Vec<serde_json::Value>")]
     pub values: Spanned<Vec<Spanned<toml::Value>>>,
 }
 
 /// `[sensitivity]`: whether the ranking survives other constants.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityTable {
+    #[schemars(with = "Option<Ratio>")]
     pub by: Option<Spanned<Ratio>>,
+    #[schemars(with = "Option<Vec<String>>")]
     pub keys: Option<Vec<Spanned<String>>>,
+    #[schemars(with = "Option<String>")]
     pub metric: Option<Spanned<String>>,
 }
 
 /// `arrivals = { … }`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
     /// Independent of each other, at a mean rate.
@@ -118,15 +155,36 @@ pub enum ArrivalsTable {
     /// At equal distances.
     Constant(Amount),
     /// Poisson at `base`, and every so often at `peak` for a while.
-    Bursts { base: Spanned<Rate>, peak: Spanned<Rate>, every: Spanned<Nanos>, length: Spanned<Nanos> },
+    Bursts {
+        #[schemars(with = "Rate")]
+        base: Spanned<Rate>,
+        #[schemars(with = "Rate")]
+        peak: Spanned<Rate>,
+        #[schemars(with = "Nanos")]
+        every: Spanned<Nanos>,
+        #[schemars(with = "Nanos")]
+        length: Spanned<Nanos>,
+    },
     /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
-    Ramp { from: Spanned<Rate>, to: Spanned<Rate>, over: Option<Spanned<Nanos>> },
+    Ramp {
+        #[schemars(with = "Rate")]
+        from: Spanned<Rate>,
+        #[schemars(with = "Rate")]
+        to: Spanned<Rate>,
+        #[schemars(with = "Option<Nanos>")]
+        over: Option<Spanned<Nanos>>,
+    },
     /// Each client sends, waits for the answer, thinks and sends again.
-    Closed { think: Spanned<Law> },
+    Closed {
+        #[schemars(with = "Law")]
+        think: Spanned<Law>,
+    },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
+        #[schemars(with = "String")]
         file: Spanned<String>,
         #[serde(default = "plain_speed")]
+        #[schemars(with = "f64")]
         speed: Spanned<f64>,
         #[serde(default, rename = "loop")]
         repeat: bool,
@@ -138,22 +196,28 @@ fn plain_speed() -> Spanned<f64> {
 }
 
 /// How much comes: `rate`, or `load` as a share of what the servers can do.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
+    #[schemars(with = "Option<Rate>")]
     pub rate: Option<Spanned<Rate>>,
+    #[schemars(with = "Option<Ratio>")]
     pub load: Option<Spanned<Ratio>>,
 }
 
 /// `[[paths]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
+    #[schemars(with = "String")]
     pub path: Spanned<String>,
     #[serde(default = "one")]
+    #[schemars(with = "f64")]
     pub share: Spanned<f64>,
+    #[schemars(with = "Option<Law>")]
     pub service: Option<Spanned<Law>>,
     pub per_byte: Option<Nanos>,
+    #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
 }
 
@@ -162,7 +226,7 @@ fn one() -> Spanned<f64> {
 }
 
 /// `keys = { count = 10000, exponent = 0.9 }`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeysTable {
     /// Different items.
@@ -176,14 +240,18 @@ pub struct KeysTable {
 }
 
 /// `[clients]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
+    #[schemars(with = "u32")]
     pub count: Spanned<u32>,
     /// Zipf's exponent of how much each sends; 0 is all alike.
+    #[schemars(with = "f64")]
     pub skew: Spanned<f64>,
     /// One more address that sends this share of all requests.
+    #[schemars(with = "Option<Ratio>")]
     pub hot_share: Option<Spanned<Ratio>>,
+    #[schemars(with = "Option<Nanos>")]
     pub timeout: Option<Spanned<Nanos>>,
     pub cancel: bool,
     pub connect_timeout: Nanos,
@@ -203,16 +271,28 @@ impl Default for ClientsTable {
 }
 
 /// `[network]`: one way, each leg.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
+    #[schemars(with = "Option<Delay>")]
     pub client: Option<Spanned<Delay>>,
+    #[schemars(with = "Option<Delay>")]
     pub server: Option<Spanned<Delay>>,
 }
 
 /// A constant such as `"1ms"`, or a law.
 #[derive(Debug)]
 pub struct Delay(pub Law);
+
+impl JsonSchema for Delay {
+    fn schema_name() -> Cow<'static, str> {
+        "Delay".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Law>()];
+        json_schema!({ "description": "One way: a duration, or a law.", "anyOf": forms })
+    }
+}
 
 impl<'de> Deserialize<'de> for Delay {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Delay, D::Error> {
@@ -234,7 +314,7 @@ impl<'de> Deserialize<'de> for Delay {
 }
 
 /// `[dns]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTable {
     pub ttl: Nanos,
@@ -251,10 +331,12 @@ fn fifty() -> u32 {
 }
 
 /// `[balancers]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
+    #[schemars(with = "u32")]
     pub count: Spanned<u32>,
+    #[schemars(with = "u32")]
     pub shards: Spanned<u32>,
     pub shared_in_flight: bool,
 }
@@ -266,9 +348,10 @@ impl Default for BalancersTable {
 }
 
 /// `[[expect]]`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
+    #[schemars(with = "String")]
     pub that: Spanned<String>,
     pub because: String,
 }

@@ -1,8 +1,10 @@
 //! The one catalogue: a row per strategy, from which the command line, the docs, the tests and the scenario language
 //! all take what they know. A new strategy is a file beside this one and a row in the macro call below.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,11 @@ macro_rules! catalogue {
                 match self { $(Table::$variant(params) => params.check(),)* }
             }
 
+            /// The schema of each strategy's parameters, in the order of the catalogue.
+            fn parameter_schemas(generator: &mut SchemaGenerator) -> Vec<Schema> {
+                vec![$(super::$module::Params::json_schema(generator),)*]
+            }
+
             /// A selector at the start of its life.
             pub fn build(&self, rng: &mut Rng) -> Box<dyn Selector> {
                 match self { $(Table::$variant(params) => params.build(rng),)* }
@@ -147,6 +154,28 @@ impl Table {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Strategy(pub Table);
+
+impl JsonSchema for Strategy {
+    fn schema_name() -> Cow<'static, str> {
+        "Strategy".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let title =
+            |row: &Row| format!("{}.{}", row.doc.title, if row.doc.oracle { " Not for the proxy." } else { "" });
+        let mut forms: Vec<Schema> =
+            CATALOGUE.iter().map(|row| json_schema!({ "description": title(row), "const": row.name })).collect();
+        forms.extend(CATALOGUE.iter().zip(Table::parameter_schemas(generator)).map(|(row, parameters)| {
+            json_schema!({
+                "description": title(row),
+                "type": "object",
+                "properties": { row.name: parameters },
+                "required": [row.name],
+                "additionalProperties": false,
+            })
+        }));
+        json_schema!({ "description": "A strategy by its name, or with parameters.", "oneOf": forms })
+    }
+}
 
 impl<'de> Deserialize<'de> for Strategy {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Strategy, D::Error> {

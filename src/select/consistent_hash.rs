@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -12,7 +13,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 
 /// What of the request is hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum On {
     /// The client's address, as bytes (nginx's `$binary_remote_addr`).
@@ -24,7 +25,7 @@ pub enum On {
 }
 
 /// The ring.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// What of the request is hashed.

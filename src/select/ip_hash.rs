@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -13,7 +14,7 @@ use crate::fleet::Change;
 use crate::rng::Rng;
 
 /// How much of the address counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// Octets of an IPv4 address that are hashed, 1 to 4.

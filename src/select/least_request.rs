@@ -1,6 +1,7 @@
 //! Least request: a full scan for the server with the fewest requests in flight for its weight, ties drawn at random.
 //! Variant: nginx `least_conn` for the score (requests / weight), Caddy and Envoy `FULL_SCAN` for the random ties.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -10,7 +11,7 @@ use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
 /// None.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {}
 

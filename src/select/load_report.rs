@@ -3,6 +3,7 @@
 //! capacity estimate is gRPC's and Envoy's client-side weighted round robin (A58), the second choice by own requests in
 //! flight is Netflix's edge balancer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -13,7 +14,7 @@ use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
 /// How reports become weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// Servers drawn by learned weight; the one with the fewest own requests per weight is taken. 1 to 16.

@@ -1,6 +1,7 @@
 //! Oracle, least work left: sees the true remaining work of every server and sends where it ends first. A baseline: no
 //! balancer can have it. With exponential sizes and equal single servers it is the M/M/n queue.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -9,7 +10,7 @@ use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
 /// None.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {}
 

@@ -1,6 +1,7 @@
 //! Power of d choices: sample a few servers, send to the one with the fewest requests in flight for its weight.
 //! Variant: nginx `random two` (distinct, weighted draws, requests / weight); Envoy's and gRPC's is `replacement = true`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -10,7 +11,7 @@ use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// How the sample is drawn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// Servers sampled for each request, 1 to 16.

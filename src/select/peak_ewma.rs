@@ -2,6 +2,7 @@
 //! Variant: Finagle's and tower's average (jumps up at once, comes down over `decay`), Finagle's guard for servers without
 //! a sample, and a penalty for failures after Linkerd's load biaser, without which a server that fails fast looks best.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -12,7 +13,7 @@ use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// The average and its guards.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// Servers sampled for each request, 1 to 16.

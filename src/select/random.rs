@@ -1,6 +1,7 @@
 //! Random: every request to a server drawn at once, without a thought for weights. The baseline of all theory.
 //! Variant: Envoy `random` (no host weights), Caddy `random`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -8,7 +9,7 @@ use super::{Context, Pick, Request, Selector, candidates};
 use crate::rng::{Rng, Source};
 
 /// None.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {}
 

@@ -2,6 +2,7 @@
 //! Variant: a cursor over slots that skips what cannot be picked, so a dead server's turn passes to nobody in particular
 //! and the living stay even (as Envoy and Caddy with equal weights).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -9,7 +10,7 @@ use super::{Context, Pick, Request, Selector, candidates};
 use crate::rng::{Rng, Source};
 
 /// Where the turn starts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// Start at a random server instead of the first.

@@ -1,6 +1,7 @@
 //! Weighted random: drawn at once, a server of weight 3 three times as often as one of weight 1.
 //! Variant: nginx `random` (binary search over running sums of weights).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -8,7 +9,7 @@ use super::{Context, Pick, Request, Selector, draw_excluding};
 use crate::rng::Rng;
 
 /// None.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {}
 

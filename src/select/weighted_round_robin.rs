@@ -1,5 +1,6 @@
 //! Weighted round robin, smooth: nginx's algorithm, which spreads a heavy server's turns between those of the others.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc};
@@ -10,7 +11,7 @@ use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// None.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {}
 

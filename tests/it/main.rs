@@ -18,6 +18,7 @@ mod proxy_http;
 mod proxy_ops;
 mod reference;
 mod rig;
+mod schema;
 mod soak;
 mod studies;
 mod support;

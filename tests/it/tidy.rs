@@ -167,3 +167,24 @@ fn the_readme_names_every_verb_scenario_and_strategy() {
         assert!(readme.contains(&name), "{name}");
     }
 }
+
+#[test]
+fn the_readme_has_every_reason_and_every_metric_of_the_proxy() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for (reason, status, word, text) in evenkeel::proxy::reason::REASONS {
+        let status = if reason.is_own_answer() { status.as_u16().to_string() } else { "the server's".to_owned() };
+        assert!(readme.contains(&format!("| `{word}` | {status} | {text} |")), "{word}");
+    }
+    let page = evenkeel::proxy::metrics::Metrics::new("0", "0").encode();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE evenkeel_")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = if kind == "counter" {
+            "_total"
+        } else if kind == "info" {
+            "_info"
+        } else {
+            ""
+        };
+        assert!(readme.contains(&format!("`{name}{suffix}`")), "{name}");
+    }
+}
