@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Terminal, say};
+use super::{Failure, Terminal, demo, say};
 use crate::config::proxy::MessageFormat;
 use crate::config::schema;
 use crate::proxy::control::{Options, Proxy, ProxyError, check_files, read};
+use crate::units::Nanos;
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,8 @@ Examples:
   evenkeel backend --config proxy.toml &          test servers for it, as its [[pools.servers]] say
   evenkeel proxy --config proxy.toml
   evenkeel proxy --config proxy.toml --check      is it sound? exit 2 with line and column where it is not
+  evenkeel proxy --demo                           servers, proxy and load in one, and a table of what happens
+  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --for 30s
   evenkeel proxy --config proxy.toml --record picks.jsonl, then evenkeel replay picks.jsonl
 
 Signals:
@@ -28,7 +31,7 @@ Signals:
   INT       the same without the delay; a second one ends at once")]
 pub struct Args {
     /// The config, TOML
-    #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema"])]
+    #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema", "demo"])]
     config: Option<PathBuf>,
     /// Only say whether the config is sound
     #[arg(long, requires = "config")]
@@ -39,6 +42,15 @@ pub struct Args {
     /// Print the JSON schema of the config
     #[arg(long, exclusive = true)]
     schema: bool,
+    /// Show it all: test servers, the proxy before them and load on it, from a scenario or a small one that is built in
+    #[arg(long, value_name = "SCENARIO", num_args = 0..=1, conflicts_with_all = ["config", "record"])]
+    demo: Option<Option<PathBuf>>,
+    /// With --demo: the strategy
+    #[arg(long, value_name = "NAME", default_value = "p2c", requires = "demo")]
+    strategy: String,
+    /// With --demo: how long [default: as long as the scenario]
+    #[arg(long = "for", value_name = "TIME", requires = "demo")]
+    lasts: Option<Nanos>,
     /// Do not read the config again when the file changes
     #[arg(long)]
     no_watch: bool,
@@ -64,6 +76,9 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.schema {
         say(format!("{:#}", schema::proxy()));
         return Ok(());
+    }
+    if let Some(scenario) = &args.demo {
+        return demo::demo(scenario.as_deref(), &args.strategy, args.lasts, args.seed, terminal);
     }
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
     let (source, config) = read(file).map_err(|error| refused(&error, terminal))?;

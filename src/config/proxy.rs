@@ -121,6 +121,11 @@ pub enum KeyTable {
     Header(String),
     /// A cookie's value; the path where it is missing.
     Cookie(String),
+    /// The eight bytes that a request header writes in hexadecimal, as the load tells a scenario's keys: then hashes fall
+    /// as in the simulator. Not for files.
+    #[serde(skip)]
+    #[schemars(skip)]
+    Bits(String),
 }
 
 /// `[headers]`: what is told to servers and clients.

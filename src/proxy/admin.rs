@@ -143,7 +143,7 @@ async fn changed(control: &Rc<Control>, change: &[&str], query: Option<&str>) ->
 }
 
 /// The servers with the shards' counts added up.
-async fn servers(control: &Control) -> serde_json::Value {
+pub async fn servers(control: &Control) -> serde_json::Value {
     let mut answers = Vec::new();
     control.tell_all(|| {
         let (tell, told) = oneshot::channel();

@@ -328,6 +328,11 @@ pub async fn serve(
     let key_value = match &plan.config.key {
         KeyTable::Path | KeyTable::Uri => None,
         KeyTable::Header(name) => parts.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Bits(name) => {
+            let digits = parts.headers.get(name).and_then(|value| value.to_str().ok());
+            let bits = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            bits.map(|bits| Bytes::copy_from_slice(&bits.to_le_bytes()))
+        }
         KeyTable::Cookie(name) => {
             headers::cookie(&parts.headers, name).map(|value| Bytes::copy_from_slice(value.as_bytes()))
         }

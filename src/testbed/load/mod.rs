@@ -164,6 +164,17 @@ pub fn play(
     options: &Options,
     mut watch: impl FnMut(Progress) -> bool,
 ) -> io::Result<LoadReport> {
+    play_watched(model, seed, target, options, |progress, _| watch(progress))
+}
+
+/// The same for who wants to see the report as it grows.
+pub fn play_watched(
+    model: &Model,
+    seed: u64,
+    target: &Target,
+    options: &Options,
+    mut watch: impl FnMut(Progress, &LoadReport) -> bool,
+) -> io::Result<LoadReport> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let player = Arc::new(Player::new(model, target, options)?);
     let measured_from = player.start + nanos(model.warmup);
@@ -172,7 +183,8 @@ pub fn play(
         let looks_on = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                if !watch(player.progress()) {
+                let progress = player.progress();
+                if !watch(progress, &player.report()) {
                     break;
                 }
             }
