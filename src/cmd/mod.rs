@@ -25,6 +25,7 @@ mod study;
 mod sweep;
 mod trace;
 mod tracing;
+mod twin;
 mod validate;
 mod work;
 
@@ -59,7 +60,7 @@ Exit codes:
   0    done
   1    the answer is no: a check failed, or a comparison found something worse
   2    usage or configuration: the message says where and what to do
-  3    the tool or the disk failed
+  3    the tool or the disk failed; `twin`: no verdict, the machine was too busy
   100  `load --expect-no-errors`: a request failed
   130  interrupted; what was finished is on disk";
 
@@ -105,6 +106,8 @@ enum Verb {
     Import(import::Args),
     /// Run the reverse proxy: the same selectors in front of real servers
     Proxy(proxy::Args),
+    /// Run a scenario through the simulator and through the proxy on real sockets: do both arms agree?
+    Twin(twin::Args),
     /// Drive recorded selectors again: do they choose as they did in the proxy?
     Replay(replay::Args),
     /// Test servers on real sockets, by the simulator's laws, until Ctrl-C
@@ -196,6 +199,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args),
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
+        Verb::Twin(args) => twin::twin(&args, terminal),
         Verb::Replay(args) => replay::replay(&args),
         Verb::Backend(args) => backend::backend(&args, terminal),
         Verb::Load(args) => load::load(&args, terminal),

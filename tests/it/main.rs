@@ -26,4 +26,5 @@ mod testbed;
 mod theory;
 mod tidy;
 mod trace;
+mod twin;
 mod vocabulary;
