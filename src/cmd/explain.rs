@@ -24,7 +24,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
         textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
     };
     let mut text = format!("{}  ({})\n", terminal.bold(doc.title), row.name);
-    if doc.oracle {
+    if doc.oracle() {
         text += "A baseline: it sees what no balancer can.\n";
     }
     let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
@@ -48,5 +48,6 @@ fn text(row: &Row, terminal: Terminal) -> String {
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));
     section("Source", wrap(doc.source, "  "));
     section("See it", format!("  evenkeel run scenarios/{}.toml", doc.scenario));
+    section("See it fail", format!("  evenkeel run scenarios/{}.toml", doc.fails_in));
     text.trim_end().to_owned()
 }

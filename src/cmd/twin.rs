@@ -147,7 +147,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &args.strategies);
-    scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle);
+    scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());
     let mut foreign = foreign_to_the_wire(&scenario.model);
     if scenario.needs_pilot() {
         foreign.push("a warm-up that a pilot finds: give it a time");

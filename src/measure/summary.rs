@@ -274,7 +274,7 @@ impl Tally {
         Summary {
             label: contestant.label.clone(),
             strategy: row.name,
-            oracle: row.doc.oracle,
+            oracle: row.doc.oracle(),
             steady: scenario.kind == Kind::Steady,
             batches,
             batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },

@@ -16,6 +16,8 @@ use crate::rng::Rng;
 pub struct Doc {
     /// The field's name for it, in one line.
     pub title: &'static str,
+    /// What it goes by.
+    pub family: Family,
     /// What others call it, or something like it: for suggestions, not for files.
     pub aliases: &'static [&'static str],
     /// Whose variant this is: names such as "least connections" mean several algorithms.
@@ -34,10 +36,51 @@ pub struct Doc {
     pub fails: &'static str,
     /// The file in `scenarios/` that shows it best.
     pub scenario: &'static str,
+    /// The file in `scenarios/` in which it disappoints.
+    pub fails_in: &'static str,
     /// Whether weights of the servers are honoured.
     pub weighted: bool,
+}
+
+impl Doc {
     /// Whether it needs truths that no balancer has: a baseline, refused by the proxy.
-    pub oracle: bool,
+    pub fn oracle(&self) -> bool {
+        self.family == Family::Oracle
+    }
+}
+
+/// What a strategy goes by, in the order in which lists show them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Chance.
+    Lot,
+    /// Turns, in proportion to weights.
+    Turn,
+    /// Requests in flight, as the balancer counts them.
+    Load,
+    /// How long answers took.
+    Latency,
+    /// What servers say of themselves.
+    Report,
+    /// What of the request decides where it goes.
+    Hash,
+    /// Truths that no balancer has.
+    Oracle,
+}
+
+impl Family {
+    /// A heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Family::Lot => "by lot",
+            Family::Turn => "by turns",
+            Family::Load => "by requests in flight",
+            Family::Latency => "by latency",
+            Family::Report => "by what servers report",
+            Family::Hash => "by hash",
+            Family::Oracle => "oracles",
+        }
+    }
 }
 
 /// What every strategy's parameters can do.
@@ -161,7 +204,7 @@ impl JsonSchema for Strategy {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let title =
-            |row: &Row| format!("{}.{}", row.doc.title, if row.doc.oracle { " Not for the proxy." } else { "" });
+            |row: &Row| format!("{}.{}", row.doc.title, if row.doc.oracle() { " Not for the proxy." } else { "" });
         let mut forms: Vec<Schema> =
             CATALOGUE.iter().map(|row| json_schema!({ "description": title(row), "const": row.name })).collect();
         forms.extend(CATALOGUE.iter().zip(Table::parameter_schemas(generator)).map(|(row, parameters)| {

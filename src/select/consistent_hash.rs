@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
@@ -42,6 +42,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Consistent hash (ring)",
+    family: Family::Hash,
     aliases: &["ring_hash", "ketama", "hash", "ring"],
     variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight); nginx gives up after 20 dead servers \
               and goes round robin, this one walks on",
@@ -58,8 +59,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "The arcs are uneven (standard deviation about 7 % of a share with 160 points) and keys are worse: a hot key \
             overloads its server and nobody helps. It is blind to load.",
     scenario: "cache-affinity",
+    fails_in: "hot-client",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

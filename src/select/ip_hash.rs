@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::Change;
@@ -29,6 +29,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "IP hash",
+    family: Family::Hash,
     aliases: &["source", "source_hash", "source_ip", "client_ip"],
     variant: "nginx `ip_hash`: 113-multiplier hash modulo 6271 over the first three octets of IPv4 or all of IPv6; \
               a server that is down is passed by hashing again, up to 20 times, then smooth round robin",
@@ -44,8 +45,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "One address can be a thousand people (an office, a proxy, a mobile network): their server gets all of them. \
             Adding a server moves nearly every client, as any hash by modulus. It is blind to load.",
     scenario: "cache-affinity",
+    fails_in: "hot-client",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, Pick, Request, Selector, candidates, load_per_weight};
 use crate::fleet::Fleet;
 use crate::rng::{Rng, Source};
@@ -17,6 +17,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Least request (least connections)",
+    family: Family::Load,
     aliases: &["least_conn", "least_connections", "leastconn", "jsq", "join_shortest_queue"],
     variant: "full scan; score as nginx `least_conn` (requests in flight / weight); ties drawn at random in proportion to \
               weight (Envoy's FULL_SCAN and Caddy draw them evenly, nginx takes turns)",
@@ -31,8 +32,8 @@ pub(super) const DOC: Doc = Doc {
             (many-balancers), little better than taking turns. A server that \
             fails fast has nothing in flight and draws everything. It knows nothing of caches.",
     scenario: "slow-server",
+    fails_in: "error-fast",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, candidates};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::math;
@@ -46,6 +46,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Load report (selection by performance)",
+    family: Family::Report,
     aliases: &["performance", "least_load", "weighted_response_time", "orca"],
     variant: "ours: A58's capacity estimate, a response-time factor, and a choice of two by own requests per learned weight",
     idea: "Health checks and reports say what each server handled, how fast, and how busy that made it. Traffic over \
@@ -71,8 +72,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "When reports come late or rarely against how fast load changes: everybody then steers by the past, at once. \
             Without health checks or reports in the scenario it has only the configured weights.",
     scenario: "slow-server",
+    fails_in: "cache-affinity",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

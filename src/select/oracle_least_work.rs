@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, Pick, Request, Selector, candidates};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -16,6 +16,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Oracle: least work left",
+    family: Family::Oracle,
     aliases: &["oracle", "least_work", "lwl"],
     variant: "a baseline of the simulator's: true work, its own requests on the way included; ties drawn at random; \
               caches are not considered",
@@ -29,8 +30,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "It is not available. It minimises the wait and not the cost of missing a cache, so affinity can beat it where \
             a hit is much cheaper than a miss. It does not know that a server fails.",
     scenario: "even-load",
+    fails_in: "cache-affinity",
     weighted: false,
-    oracle: true,
 };
 
 impl catalog::Params for Params {

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, MOST_CHOICES, Pick, Request, Selector, load_per_weight, sample};
 use crate::fleet::Fleet;
 use crate::rng::Rng;
@@ -28,6 +28,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Power of two choices (d choices)",
+    family: Family::Load,
     aliases: &["power_of_two", "power_of_two_choices", "two_choices", "random_two", "random_choose"],
     variant: "nginx `random two`: distinct servers, drawn in proportion to weight, compared by requests / weight; \
               the first drawn wins a tie (nginx: the second), and there is no limit of 20 draws; Envoy and gRPC sample with replacement and without weights",
@@ -44,8 +45,8 @@ pub(super) const DOC: Doc = Doc {
             (many-balancers). A server that \
             fails fast looks idle. It knows nothing of caches.",
     scenario: "even-load",
+    fails_in: "many-balancers",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

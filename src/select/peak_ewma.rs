@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::estimate::Ewma;
 use super::{Context, Finished, MOST_CHOICES, Outcome, Pick, Request, Selector, sample};
 use crate::fleet::{Change, Fleet};
@@ -42,6 +42,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Peak EWMA (power of two choices by latency)",
+    family: Family::Latency,
     aliases: &["ewma", "least_time", "least_latency"],
     variant: "Finagle's and tower's cost and decay on reading; a failure penalty as Linkerd has as an option (`penalize-failures`, \
               off by default there, and absent from the others); servers drawn by weight, which they do not know",
@@ -69,8 +70,8 @@ pub(super) const DOC: Doc = Doc {
             are five times `decay`, 50 s with the defaults, in which a server that is well again gets nothing. With little traffic per balancer most estimates are \
             old. It reads a slow request as a slow server, so mixed workloads make it nervous.",
     scenario: "slow-server",
+    fails_in: "cache-affinity",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

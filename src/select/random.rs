@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, Pick, Request, Selector, candidates};
 use crate::rng::{Rng, Source};
 
@@ -15,6 +15,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Random",
+    family: Family::Lot,
     aliases: &["rand"],
     variant: "Envoy's `random` and Caddy's default: uniform over the healthy servers, weights ignored",
     idea: "Draw a server by lot for every request. Nothing is remembered and nothing is shared, so any number of \
@@ -27,8 +28,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "At high load: with exponential work each server is an M/M/1 queue of its own, and the mean time is 1/(1-load). \
             With unequal servers: the weak ones are sent as much as the strong ones and drown.",
     scenario: "even-load",
+    fails_in: "unlike-servers",
     weighted: false,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, Pick, Request, Selector, candidates};
 use crate::rng::{Rng, Source};
 
@@ -25,6 +25,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Round robin",
+    family: Family::Turn,
     aliases: &["rr", "cyclic"],
     variant: "Envoy with equal weights: a cursor per shard from a random start; ineligible servers are skipped",
     idea: "One after the other. Every server gets the same number of requests, and each gets them evenly spaced in time, \
@@ -39,8 +40,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "It counts requests, not work: two heavy requests in a row to one server, or one slow server, and its queue \
             grows while its neighbours idle. Many balancers, each in turn, lose much of the regularity (many-balancers).",
     scenario: "even-load",
+    fails_in: "slow-server",
     weighted: false,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

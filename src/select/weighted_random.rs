@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::{Context, Pick, Request, Selector, draw_excluding};
 use crate::rng::Rng;
 
@@ -15,6 +15,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted random",
+    family: Family::Lot,
     aliases: &["random_weighted"],
     variant: "nginx `random`: binary search over the running sums of the weights",
     idea: "As random, but a server with weight 3 is drawn three times as often as one with weight 1. Right weights bring \
@@ -26,8 +27,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "When the weights are wrong or a server slows down: weights are what somebody wrote down once. Equal \
             utilisation is also not equal waiting: at the same load a slow server keeps its requests longer.",
     scenario: "unlike-servers",
+    fails_in: "slow-server",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

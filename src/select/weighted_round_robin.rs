@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Doc};
+use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::{Change, Fleet};
@@ -17,6 +17,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (smooth)",
+    family: Family::Turn,
     aliases: &["wrr", "smooth_wrr", "swrr"],
     variant: "nginx's default, 'smooth': weights 5, 1, 1 give a a b a c a a and not a a a a a b c (without nginx's own \
               failure penalty, which belongs to passive health checks)",
@@ -29,8 +30,8 @@ pub(super) const DOC: Doc = Doc {
     fails: "As round robin, when requests are unequal; as every fixed weight, when a server slows down: it goes on \
             receiving its full share. Each shard keeps its own turn.",
     scenario: "unlike-servers",
+    fails_in: "slow-server",
     weighted: true,
-    oracle: false,
 };
 
 impl catalog::Params for Params {

@@ -156,6 +156,7 @@ fn weights_are_honoured_where_that_is_promised() {
 
 #[test]
 fn every_strategy_is_explained() {
+    assert!(CATALOGUE.is_sorted_by_key(|row| row.doc.family), "rows stand by family");
     for row in CATALOGUE {
         let doc = row.doc;
         for (what, text) in [
@@ -178,11 +179,19 @@ fn every_strategy_is_explained() {
         real.sort_unstable();
         assert_eq!(named, real, "{}: documented parameters are not the real ones", row.name);
         (row.default)().check().unwrap();
-        let file = crate::support::root().join("scenarios").join(format!("{}.toml", doc.scenario));
-        let scenario =
-            std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {}: {e}", row.name, file.display()));
-        let shown = !scenario.contains("\nstrategies = ") || scenario.contains(row.name);
-        assert!(shown, "{} is shown by {} which does not run it", row.name, doc.scenario);
+        for (what, name) in [("shown", doc.scenario), ("seen to fail", doc.fails_in)] {
+            let file = crate::support::root().join("scenarios").join(format!("{name}.toml"));
+            let scenario =
+                std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {}: {e}", row.name, file.display()));
+            let names = |word: &str| {
+                scenario.match_indices(word).any(|(at, _)| {
+                    let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+                    !part(scenario[..at].chars().next_back()) && !part(scenario[at + word.len()..].chars().next())
+                })
+            };
+            let runs = !scenario.contains("\nstrategies = ") || names(row.name);
+            assert!(runs, "{} is {what} in {name} which does not run it", row.name);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::support::{Folder, evenkeel, text};
 
 /// Every strategy that a proxy can use.
 fn strategies() -> Vec<&'static str> {
-    CATALOGUE.iter().filter(|row| !row.doc.oracle).map(|row| row.name).collect()
+    CATALOGUE.iter().filter(|row| !row.doc.oracle()).map(|row| row.name).collect()
 }
 
 /// A pool for each strategy, all in front of the same servers; pool `n` by strategy `n + turn`.

@@ -405,7 +405,7 @@ mod tests {
     fn the_configs_are_sound() {
         let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
         let servers = [SocketAddr::from(([127, 0, 0, 1], 9001)), SocketAddr::from(([127, 0, 0, 1], 9002))];
-        for row in crate::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle) {
+        for row in crate::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             for bare in [false, true] {
                 let text = evenkeel(listen, &servers, row.name, bare);
                 let config = crate::config::proxy::ProxyConfig::parse(&text, &|_| None).unwrap();

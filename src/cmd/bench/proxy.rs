@@ -221,7 +221,7 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
         }
     }
     if args.strategies {
-        for row in CATALOGUE.iter().filter(|row| !row.doc.oracle) {
+        for row in CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             wanted.push((row.name.to_owned(), Kind::Evenkeel(row.name), false, MANY));
         }
     }

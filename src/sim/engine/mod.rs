@@ -430,7 +430,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = table.build(&mut rng);
-                let oracle = table.row().doc.oracle;
+                let oracle = table.row().doc.oracle();
                 self.dispatchers.push(Dispatcher {
                     selector,
                     rng,
