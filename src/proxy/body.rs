@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep};
 
 use super::headers;
+use super::patience::Silence;
 
 /// Why a request's body cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,23 +31,6 @@ pub enum BodyFault {
     /// It was sent before and is too long to be kept.
     #[error("the request's body is gone")]
     Gone,
-}
-
-/// Time that passes only while nothing comes.
-#[derive(Default)]
-struct Silence(Option<Pin<Box<Sleep>>>);
-
-impl Silence {
-    /// Something came.
-    fn broken(&mut self) {
-        // Set anew when it next matters: most pieces are there when asked for, and a timer never runs.
-        self.0 = None;
-    }
-
-    /// Ready when nothing has come for `most`.
-    fn poll(&mut self, most: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx)
-    }
 }
 
 /// A client's body with its beginning kept.
@@ -169,7 +153,7 @@ impl RequestBody {
 
     /// Whether the proxy waits for the client to send more of it. The client's silence has a clock of its own.
     pub fn is_awaited(&self) -> bool {
-        self.0.as_ref().is_some_and(|source| source.borrow().silence.0.is_some())
+        self.0.as_ref().is_some_and(|source| source.borrow().silence.lasts())
     }
 
     /// Bytes of it that came.

@@ -5,6 +5,7 @@
 //! and turns out to be closed is no failure of the server: an idempotent request goes out again on a new one (RFC 9112,
 //! 9.3.1).
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,7 @@ use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBo
 use super::clock::duration;
 use super::headers::{self, Peer};
 use super::host::{Flight, Host, Who};
+use super::patience::Spare;
 use super::reason::Reason;
 use super::shard::{Plan, Shard};
 use super::tunnel;
@@ -208,6 +210,7 @@ struct Call<'a> {
     /// Whether the client can be given interim answers. HTTP/1.0 knows none; on HTTP/2 the library cannot.
     interim: bool,
     wire: &'a Arc<WireState>,
+    caller: &'a Caller,
 }
 
 /// How an attempt went.
@@ -229,14 +232,38 @@ enum Attempt {
     NoBody(BodyFault),
 }
 
+/// A client's connection, as its requests share it.
+pub struct Caller {
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// The timer that bounds the wait for an answer.
+    spare: Spare,
+    /// The authority that its last request named, found sound. The next one will name the same.
+    named: RefCell<Rc<str>>,
+}
+
+impl Caller {
+    /// A new connection of this peer's.
+    pub fn new(peer: Peer) -> Caller {
+        Caller { peer, spare: Spare::default(), named: RefCell::new(Rc::from("")) }
+    }
+
+    /// The authority, if it is the one of the last request.
+    fn known(&self, host: &HeaderValue) -> Option<Rc<str>> {
+        let named = self.named.borrow();
+        (!named.is_empty() && named.as_bytes() == host.as_bytes()).then(|| Rc::clone(&named))
+    }
+}
+
 /// Answers a request. Never fails: what goes wrong is an answer, too.
 pub async fn serve(
     shard: Rc<Shard>,
     wire: Arc<WireState>,
-    peer: Rc<Peer>,
+    caller: Rc<Caller>,
     request: Request<Incoming>,
 ) -> Result<Response<DownBody>, Infallible> {
     let started = Instant::now();
+    let peer = &caller.peer;
     let version = request.version();
     let fault = wire.begin(version == Version::HTTP_2);
     shard.began();
@@ -265,14 +292,14 @@ pub async fn serve(
         attempts: 0,
     };
     if plan.logs() {
-        exchange.draft = Some(Box::new(Draft::new(&parts, &peer)));
+        exchange.draft = Some(Box::new(Draft::new(&parts, peer)));
     }
     if let Some(fault) = fault {
         let ambiguous = matches!(fault, "length_and_chunked" | "content_length_repeated");
         let reason = if ambiguous { Reason::AmbiguousLength } else { Reason::BadRequest };
         return Ok(own(exchange, reason, true));
     }
-    let authority = match check(&mut parts, &plan.config.limits) {
+    let authority = match check(&mut parts, &plan.config.limits, &caller) {
         Ok(authority) => authority,
         Err(reason) => {
             // Behind CONNECT comes what was meant for the tunnel.
@@ -280,9 +307,9 @@ pub async fn serve(
             return Ok(own(exchange, reason, close));
         }
     };
-    let host_name = authority.rsplit_once(':').map_or(authority.as_str(), |(host, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority.as_str() }
-    });
+    let host_name = authority
+        .rsplit_once(':')
+        .map_or(&*authority, |(host, port)| if port.bytes().all(|b| b.is_ascii_digit()) { host } else { &*authority });
     let uri = parts.uri.clone();
     let path = if uri.path().is_empty() || uri.path() == "*" { "/" } else { uri.path() };
     let Some(pool) = plan.config.routes.find(Some(host_name), path) else {
@@ -302,7 +329,7 @@ pub async fn serve(
         return Ok(own(exchange, Reason::Loop, false));
     }
     let client = if told.x_forwarded {
-        headers::forward_claims(&mut parts.headers, &peer, &plan.trust, told.forwarded)
+        headers::forward_claims(&mut parts.headers, peer, &plan.trust, told.forwarded)
     } else {
         headers::client_ip(&parts.headers, peer.address(), &plan.trust)
     };
@@ -362,6 +389,7 @@ pub async fn serve(
         upgrade,
         interim: version == Version::HTTP_11,
         wire: &exchange.wire.clone(),
+        caller: &caller,
     };
     host.arrived();
     let deadline = timeouts.total.map(|total| started + duration(total));
@@ -526,7 +554,7 @@ fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody
 }
 
 /// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
-fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<String, Reason> {
+fn check(parts: &mut http::request::Parts, limits: &LimitsTable, caller: &Caller) -> Result<Rc<str>, Reason> {
     if parts.method == Method::CONNECT {
         return Err(Reason::MethodRefused);
     }
@@ -569,9 +597,12 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<Strin
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
+        (None, Some(host)) => match caller.known(host) {
+            Some(known) => return Ok(known),
+            None => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
+        },
         // HTTP/1.0 need not say.
-        (None, None) if parts.version == Version::HTTP_10 => return Ok(String::new()),
+        (None, None) if parts.version == Version::HTTP_10 => return Ok(Rc::from("")),
         (None, None) => return Err(Reason::MissingHost),
     };
     if !is_sound(&authority) {
@@ -581,7 +612,9 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable) -> Result<Strin
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::MissingHost)?;
         parts.headers.insert(header::HOST, value);
     }
-    Ok(authority.as_str().to_owned())
+    let authority: Rc<str> = Rc::from(authority.as_str());
+    *caller.named.borrow_mut() = Rc::clone(&authority);
+    Ok(authority)
 }
 
 /// Whether it is a host and perhaps a port: a name, an address, no user. What else a URI may have there has no use but to
@@ -794,14 +827,13 @@ impl Call<'_> {
                 let patience = self.patience(flight.host());
                 let mut received = self.body.received();
                 loop {
-                    match timeout(patience, send.as_mut()).await {
+                    match self.caller.spare.by(Instant::now() + patience, send.as_mut()).await {
                         // The clock of the first byte begins when the request is out; until then the client must send, on a
                         // clock of its own, or the server must take what the client sends.
-                        Err(_) if self.body.is_awaited() || self.body.received() != received => {
+                        None if self.body.is_awaited() || self.body.received() != received => {
                             received = self.body.received();
                         }
-                        Err(_) => break None,
-                        Ok(sent) => break Some(sent),
+                        sent => break sent,
                     }
                 }
             };

@@ -14,6 +14,8 @@ pub mod headers;
 pub mod host;
 pub mod metrics;
 pub mod orca;
+pub mod patience;
+pub mod pieces;
 pub mod reason;
 pub mod record;
 pub mod resolve;

@@ -19,14 +19,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::access;
 use super::clock::{Clock, duration};
-use super::forward;
+use super::forward::{self, Caller};
 use super::headers::{Peer, Trust};
 use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
@@ -274,14 +275,14 @@ impl Shard {
         let acceptor = self.acceptor(listener);
         let _ = stream.set_nodelay(true);
         tokio::task::spawn_local(async move {
-            let peer = Rc::new(Peer::new(address.ip(), port, acceptor.is_some()));
+            let caller = Rc::new(Caller::new(Peer::new(address.ip(), port, acceptor.is_some())));
             let http2 = plan.config.listeners.get(listener).is_none_or(|listener| listener.http2);
             let handshake = duration(plan.config.timeouts.handshake);
             drop(plan);
             match acceptor {
-                None => shard.serve(stream, peer, http2, guest).await,
+                None => shard.serve(stream, caller, http2, guest).await,
                 Some(acceptor) => match timeout(handshake, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => shard.serve(stream, peer, http2, guest).await,
+                    Ok(Ok(stream)) => shard.serve(stream, caller, http2, guest).await,
                     Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
                     Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
                 },
@@ -293,7 +294,7 @@ impl Shard {
         self.acceptors.borrow().get(listener).cloned().flatten()
     }
 
-    async fn serve<T>(self: &Rc<Self>, stream: T, peer: Rc<Peer>, http2: bool, guest: Guest)
+    async fn serve<T>(self: &Rc<Self>, stream: T, caller: Rc<Caller>, http2: bool, guest: Guest)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -338,7 +339,7 @@ impl Shard {
             builder = builder.http1_only();
         }
         let service =
-            service_fn(|request| forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&peer), request));
+            service_fn(|request| forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&caller), request));
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
         let (mut known, mut closing) = (false, false);
         let ended = std::future::poll_fn(|cx| {
@@ -359,7 +360,7 @@ impl Shard {
             self.birth.metrics.own_answer(reason);
         }
         if let Err(error) = ended {
-            tracing::debug!(error = &*error, client = %peer.address(), "connection");
+            tracing::debug!(error = &*error, client = %caller.peer.address(), "connection");
         }
     }
 
@@ -501,11 +502,10 @@ pub fn run(
     sockets: Vec<Option<std::net::TcpListener>>,
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let rng = Rng::stream(birth.seed, "shard", u64::from(birth.number));
     let nothing = ProxyConfig { listeners: Vec::new(), pools: Vec::new(), ..(*orders.config).clone() };
-    local.block_on(&runtime, async move {
+    runtime.block_on(async move {
         let plan = Plan { config: Arc::new(nothing), trust: Arc::clone(&orders.trust), hosts: Vec::new() };
         let shard = Rc::new_cyclic(|me| Shard {
             birth,

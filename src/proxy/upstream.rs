@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout};
 use super::body::UpBody;
 use super::metrics::ServerMetrics;
 use super::orca;
+use super::pieces;
 use crate::config::proxy::Protocol;
 
 /// A server's connections and what is known of how to reach it.
@@ -403,7 +404,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        pieces::poll_write(Pin::new(&mut self.inner), cx, bufs)
     }
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()

@@ -22,8 +22,10 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::patience::{Silence, Timer};
+use super::pieces;
 use super::reason::Reason;
 
 /// What a connection's wire, its task and its requests share. All of them run on one thread; the atomics are here because
@@ -235,14 +237,13 @@ pub struct Wire<T> {
     state: Arc<WireState>,
     patience: Patience,
     scan: Scan,
-    /// Made when first needed, moved on only when it fires.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     /// Bytes of our own that go before anything else.
     out: Vec<u8>,
     /// The library has nothing written that is not out: between answers, or before one begins.
     clean: bool,
-    /// Runs while the client does not read.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// While the client does not read.
+    stall: Silence,
     /// Runs after our side was shut.
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -258,10 +259,10 @@ impl<T> Wire<T> {
             state,
             patience,
             scan: Scan::default(),
-            timer: None,
+            timer: Timer::default(),
             out: Vec::new(),
             clean: true,
-            stall: None,
+            stall: Silence::default(),
             lingering: None,
         }
     }
@@ -278,18 +279,9 @@ impl<T> Wire<T> {
 
     /// Ready when the client has been silent for too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Some(deadline) = self.deadline() else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            // A timer that is set too early fires and is set anew; one that is set too late is moved.
-            if timer.deadline() > deadline {
-                timer.as_mut().reset(deadline);
-            }
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
+        match self.deadline() {
+            Some(deadline) => self.timer.poll(deadline, cx),
+            None => Poll::Pending,
         }
     }
 }
@@ -299,12 +291,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     fn patient<V>(&mut self, written: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
         if written.is_pending() {
             let most = self.patience.stall;
-            ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx));
+            ready!(self.stall.poll(most, cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if self.stall.is_some() {
-            self.stall = None;
-        }
+        self.stall.broken();
         written
     }
 
@@ -435,7 +425,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
             return Poll::Ready(Ok(only.len()));
         }
         this.clean = false;
-        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        let written = pieces::poll_write(Pin::new(&mut this.inner), cx, bufs);
         let n = ready!(this.patient(written, cx))?;
         this.state.sent.fetch_add(n as u64, Relaxed);
         Poll::Ready(Ok(n))
