@@ -147,12 +147,24 @@ catalogue! {
     "weighted_random" WeightedRandom weighted_random
     "round_robin" RoundRobin round_robin
     "weighted_round_robin" WeightedRoundRobin weighted_round_robin
+    "edf" Edf edf
+    "static_stride" StaticStride static_stride
+    "interleaved_weighted_round_robin" InterleavedWeightedRoundRobin interleaved_weighted_round_robin
+    "expanded_round_robin" ExpandedRoundRobin expanded_round_robin
     "least_request" LeastRequest least_request
     "p2c" P2c p2c
     "peak_ewma" PeakEwma peak_ewma
     "load_report" LoadReport load_report
     "ip_hash" IpHash ip_hash
+    "modulo_hash" ModuloHash modulo_hash
     "consistent_hash" ConsistentHash consistent_hash
+    "maglev" Maglev maglev
+    "rendezvous" Rendezvous rendezvous
+    "jump" Jump jump
+    "multi_probe" MultiProbe multi_probe
+    "dx_hash" DxHash dx_hash
+    "bounded_load" BoundedLoad bounded_load
+    "hash_subset" HashSubset hash_subset
     "oracle_least_work" OracleLeastWork oracle_least_work
 }
 

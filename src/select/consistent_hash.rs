@@ -2,27 +2,16 @@
 //! Variant: nginx `hash KEY consistent`, point for point: 160 points per unit of weight, CRC-32 chained over
 //! `host NUL port previous`, CRC-32 of the key; a server that cannot be picked passes the key to the next on the ring.
 
-use std::net::IpAddr;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
+use super::hashing::ON;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 
-/// What of the request is hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum On {
-    /// The client's address, as bytes (nginx's `$binary_remote_addr`).
-    Client,
-    /// The path of the URL.
-    Path,
-    /// The key by which caches are addressed.
-    Key,
-}
+pub use super::hashing::On;
 
 /// The ring.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,10 +39,7 @@ pub(super) const DOC: Doc = Doc {
            meet one server and its cache holds that key and not everybody's. When one of n servers goes, only its own \
            keys move, about 1/n of them.",
     formula: "server = owner of the first point >= crc32(key); points of a server: h_j = crc32(host, 0, port, h_(j-1))",
-    params: &[
-        ("on", "what is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\""),
-        ("points", "points on the ring per unit of weight, 1 to 4096: more points, more even arcs"),
-    ],
+    params: &[ON, ("points", "points on the ring per unit of weight, 1 to 4096: more points, more even arcs")],
     source: "Karger et al., STOC 1997; nginx, ngx_http_upstream_hash_module.c (ketama, Last.fm 2007)",
     cost: "O(log(n * points)), and a step along the ring for each point of a server that cannot be picked",
     fails: "The arcs are uneven (standard deviation about 7 % of a share with 160 points) and keys are worse: a hot key \
@@ -72,40 +58,56 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(ConsistentHash { params: self.clone(), ring: Vec::new() })
+        Box::new(ConsistentHash { params: self.clone(), ring: Ring::default() })
     }
 }
 
 struct ConsistentHash {
     params: Params,
-    /// (hash, slot), ascending by hash. Holds every member, able or not.
-    ring: Vec<(u32, u32)>,
+    ring: Ring,
 }
 
 impl Selector for ConsistentHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = match (self.params.on, request.client) {
-            (On::Key, _) => crc32fast::hash(request.key),
-            (On::Path, _) => crc32fast::hash(request.path.as_bytes()),
-            (On::Client, IpAddr::V4(address)) => crc32fast::hash(&address.octets()),
-            (On::Client, IpAddr::V6(address)) => crc32fast::hash(&address.octets()),
-        };
-        let start = self.ring.partition_point(|&(point, _)| point < hash);
-        let walk = self.ring[start..].iter().chain(&self.ring[..start]);
-        let mut last = u32::MAX;
-        for &(_, slot) in walk {
-            if slot != last && cx.fleet.is_eligible(slot) && !request.has_tried(slot) {
-                return cx.pick(slot);
-            }
-            last = slot;
-        }
-        None
+        let hash = self.params.on.of(request, crc32fast::hash);
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        cx.pick(self.ring.first(hash, able)?)
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        self.ring.on_fleet(changes, cx.fleet, self.params.points);
+    }
+}
+
+/// Points of every member, able or not, so that one that falls out for a while moves only its own keys.
+#[derive(Default)]
+pub(super) struct Ring {
+    /// (hash, slot), ascending by hash.
+    points: Vec<(u32, u32)>,
+}
+
+impl Ring {
+    /// The points from `hash` on, once round, each with its slot. Neighbours may belong to the same.
+    pub(super) fn from(&self, hash: u32) -> impl Iterator<Item = u32> + '_ {
+        let start = self.points.partition_point(|&(point, _)| point < hash);
+        self.points[start..].iter().chain(&self.points[..start]).map(|&(_, slot)| slot)
+    }
+
+    /// The first on the ring from `hash` on that will do.
+    #[inline]
+    pub(super) fn first(&self, hash: u32, mut will_do: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut last = u32::MAX;
+        self.from(hash).find(|&slot| {
+            let new = slot != last;
+            last = slot;
+            new && will_do(slot)
+        })
+    }
+
+    pub(super) fn on_fleet(&mut self, changes: &[Change], fleet: &Fleet, points: u32) {
         let stays = |change: &Change| matches!(change, Change::Up(_) | Change::Down(_));
         if !changes.iter().all(stays) {
-            self.ring = ketama(cx.fleet, self.params.points);
+            self.points = ketama(fleet, points);
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
+use super::turns::Runs;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::Change;
 use crate::rng::Rng;
@@ -58,16 +59,14 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(IpHash { octets: self.octets, members: Vec::new(), sums: Vec::new(), smooth: Smooth::default() })
+        Box::new(IpHash { octets: self.octets, members: Runs::default(), smooth: Smooth::default() })
     }
 }
 
 struct IpHash {
     octets: usize,
     /// Every member, able or not, so that one that falls out for a while moves only its own clients.
-    members: Vec<u32>,
-    /// Running sums of their weights.
-    sums: Vec<u64>,
+    members: Runs,
     smooth: Smooth,
 }
 
@@ -78,7 +77,10 @@ fn rehash(hash: u64, bytes: &[u8]) -> u64 {
 
 impl Selector for IpHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let total = *self.sums.last()?;
+        let total = self.members.total();
+        if total == 0 {
+            return None;
+        }
         let (v4, v6);
         let bytes = match request.client {
             IpAddr::V4(address) => {
@@ -94,7 +96,7 @@ impl Selector for IpHash {
         for _ in 0..=20 {
             hash = rehash(hash, bytes);
             let point = hash % total;
-            let slot = self.members[self.sums.partition_point(|&sum| sum <= point)];
+            let slot = self.members.at(point);
             if cx.fleet.is_eligible(slot) && !request.has_tried(slot) {
                 return cx.pick(slot);
             }
@@ -105,13 +107,6 @@ impl Selector for IpHash {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.smooth.on_fleet(changes, cx.fleet);
-        self.members.clear();
-        self.members.extend(cx.fleet.members().filter(|&slot| cx.fleet.weight(slot) > 0));
-        let mut sum = 0;
-        self.sums.clear();
-        self.sums.extend(self.members.iter().map(|&slot| {
-            sum += u64::from(cx.fleet.weight(slot));
-            sum
-        }));
+        self.members.lay(cx.fleet.members(), cx.fleet);
     }
 }

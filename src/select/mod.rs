@@ -17,17 +17,31 @@ use crate::units::Nanos;
 
 pub mod catalog;
 mod estimate;
+mod hashing;
+mod turns;
 
 // One file per strategy; the catalogue's rows are in `catalog.rs`.
+pub mod bounded_load;
 pub mod consistent_hash;
+pub mod dx_hash;
+pub mod edf;
+pub mod expanded_round_robin;
+pub mod hash_subset;
+pub mod interleaved_weighted_round_robin;
 pub mod ip_hash;
+pub mod jump;
 pub mod least_request;
 pub mod load_report;
+pub mod maglev;
+pub mod modulo_hash;
+pub mod multi_probe;
 pub mod oracle_least_work;
 pub mod p2c;
 pub mod peak_ewma;
 pub mod random;
+pub mod rendezvous;
 pub mod round_robin;
+pub mod static_stride;
 pub mod weighted_random;
 pub mod weighted_round_robin;
 

@@ -1,0 +1,46 @@
+//! Pieces of strategies that lay the units of weight in a row and count along it: a server is a run of as many places
+//! as it has weight.
+
+use crate::fleet::Fleet;
+
+/// Slots in a row, each as long as its weight. The list that others write out, without its memory.
+#[derive(Default)]
+pub(super) struct Runs {
+    slots: Vec<u32>,
+    /// Running sums of their weights.
+    sums: Vec<u64>,
+}
+
+impl Runs {
+    /// Lays out those of `slots` that have a weight.
+    pub(super) fn lay(&mut self, slots: impl Iterator<Item = u32>, fleet: &Fleet) {
+        self.slots.clear();
+        self.slots.extend(slots.filter(|&slot| fleet.weight(slot) > 0));
+        let mut sum = 0;
+        self.sums.clear();
+        self.sums.extend(self.slots.iter().map(|&slot| {
+            sum += u64::from(fleet.weight(slot));
+            sum
+        }));
+    }
+
+    /// The sum of the weights.
+    pub(super) fn total(&self) -> u64 {
+        self.sums.last().copied().unwrap_or(0)
+    }
+
+    /// The slots in their order, each once.
+    pub(super) fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
+    /// Which of [`Runs::slots`] has this place. `place` must be below the total.
+    pub(super) fn index(&self, place: u64) -> usize {
+        self.sums.partition_point(|&sum| sum <= place)
+    }
+
+    /// The slot that has this place. `place` must be below the total.
+    pub(super) fn at(&self, place: u64) -> u32 {
+        self.slots[self.index(place)]
+    }
+}
