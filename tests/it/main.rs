@@ -26,5 +26,6 @@ mod testbed;
 mod theory;
 mod tidy;
 mod trace;
+mod traps_hash;
 mod twin;
 mod vocabulary;
