@@ -52,7 +52,7 @@ pub(super) const DOC: Doc = Doc {
     fails: "Servers have numbers instead of names, as for jump hash. Outgrowing the places moves half of the keys at once, and a fleet \
             that has shrunk much draws long. It is blind to load.",
     scenario: "cache-affinity",
-    fails_in: "hot-client",
+    fails_in: "hot-keys",
     weighted: false,
 };
 

@@ -54,8 +54,8 @@ pub(super) const DOC: Doc = Doc {
     )],
     source: "Pingora, pingora-load-balancing/src/selection/weighted.rs; Caddy, reverseproxy/selectionpolicies.go",
     cost: "O(log n); past a server that is down O(n)",
-    fails: "Bursts: a heavy server gets all its turns at once and then none, and its queue shows it. As every fixed weight \
-            blind to load.",
+    fails: "Bursts: a heavy server gets all its turns at once and then none, and they wait for each other. As \
+            every fixed weight blind to load.",
     scenario: "unlike-servers",
     fails_in: "weighted-bursts",
     weighted: true,

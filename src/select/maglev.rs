@@ -49,7 +49,7 @@ pub(super) const DOC: Doc = Doc {
     fails: "When the fleet changes some keys move that need not: places are taken before those who wished for them come to \
             their turn. A hot key overloads its server and nobody helps. It is blind to load.",
     scenario: "cache-affinity",
-    fails_in: "hot-client",
+    fails_in: "hot-keys",
     weighted: true,
 };
 

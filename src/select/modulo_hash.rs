@@ -43,7 +43,7 @@ pub(super) const DOC: Doc = Doc {
     source: "nginx, src/http/modules/ngx_http_upstream_hash_module.c, ngx_http_upstream_get_hash_peer",
     cost: "O(log n)",
     fails: "One server more or less, or one weight changed, and (n - 1)/n of all keys belong to somebody else: every cache is \
-            cold at once. With more than 32768 units of weight the last servers get nothing.",
+            cold at once (`down = \"remap\"` shows it). With more than 32768 units of weight the last servers get nothing.",
     scenario: "cache-affinity",
     fails_in: "hash-deploy",
     weighted: true,

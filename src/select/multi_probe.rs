@@ -42,7 +42,7 @@ pub(super) const DOC: Doc = Doc {
     fails: "Only the largest share is bounded: a server whose point lies close behind another's gets next to nothing. No weights; \
             21 searches for a pick. It is blind to load.",
     scenario: "cache-affinity",
-    fails_in: "hot-client",
+    fails_in: "hot-keys",
     weighted: false,
 };
 

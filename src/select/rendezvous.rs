@@ -40,7 +40,7 @@ pub(super) const DOC: Doc = Doc {
     fails: "It asks every server for every request: with thousands of servers that is the cost of the pick. A hot key \
             overloads its server and nobody helps. It is blind to load.",
     scenario: "cache-affinity",
-    fails_in: "hot-client",
+    fails_in: "hot-keys",
     weighted: true,
 };
 
