@@ -20,7 +20,7 @@ use crate::units::Nanos;
 pub enum Start {
     /// At the beginning: every server is first due after 1 / weight, so the heavy come first.
     Beginning,
-    /// A random number of turns, fewer than there are servers, are skipped: Envoy until 1.28.
+    /// A random number of turns, fewer than there are servers, are skipped: Envoy before its pull request 29953.
     Offset,
     /// Anywhere: as if a random number of turns were over, however many: Envoy's later way.
     Anywhere,

@@ -200,6 +200,46 @@ mod tests {
         }
     }
 
+    /// Against the paper's listing written out: whole lists of wishes, the first free one looked for from the start of the list each
+    /// time, and weights as the shares of one that Envoy works with.
+    #[test]
+    fn the_table_is_that_of_the_slow_obvious_way() {
+        use crate::rng::Source;
+        const SIZE: u64 = 251;
+        let mut dice = Rng::stream(1, "test", 0);
+        for _ in 0..50 {
+            // Powers of two, so that shares have no rounding to differ in.
+            let weights: Vec<u32> = (0..1 + dice.below(8)).map(|_| 1 << dice.below(4)).collect();
+            let fleet = Fleet::of_weights(&weights);
+            let wishes: Vec<Vec<usize>> = (0..weights.len() as u32)
+                .map(|slot| {
+                    let name = fleet.name(slot).as_bytes();
+                    let (offset, skip) = (hash64(name, 0) % SIZE, hash64(name, 1) % (SIZE - 1) + 1);
+                    (0..SIZE).map(|j| ((offset + j * skip) % SIZE) as usize).collect()
+                })
+                .collect();
+            let most = f64::from(*weights.iter().max().unwrap());
+            let mut due = vec![0.0; weights.len()];
+            let mut places: Vec<Option<u32>> = vec![None; SIZE as usize];
+            let mut round = 0.0;
+            while places.contains(&None) {
+                round += 1.0;
+                for (slot, wishes) in wishes.iter().enumerate() {
+                    let free = wishes.iter().find(|&&place| places[place].is_none());
+                    if let Some(&place) = free
+                        && round * f64::from(weights[slot]) / most >= due[slot]
+                    {
+                        due[slot] += 1.0;
+                        places[place] = Some(slot as u32);
+                    }
+                }
+            }
+            let mut table = Table::new(SIZE as u32);
+            table.fill(&fleet);
+            assert!(table.places.iter().copied().map(Some).eq(places), "{weights:?}");
+        }
+    }
+
     #[test]
     fn only_primes_are_sizes() {
         let primes: Vec<u32> = (0..60).filter(|&n| is_prime(n)).collect();

@@ -440,7 +440,7 @@ fn a_walk_fills_the_neighbour_and_a_jump_nobody_in_particular() {
             let id = bench.fleet.id(slot);
             (0..400).for_each(|_| bench.fleet.started(id));
         }
-        let mut counts = vec![0; 10];
+        let mut counts = [0; 10];
         let keys = homes.iter().zip(0_u64..).filter(|&(&home, _)| home == hot).map(|(_, n)| n);
         for n in keys.take(180) {
             let key = mix(n).to_le_bytes();
