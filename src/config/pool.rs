@@ -63,6 +63,8 @@ pub struct PoolTable {
     /// `[pools.reports]`: load reports that servers send by themselves.
     #[schemars(with = "Option<ReportsTable>")]
     pub reports: Option<Spanned<ReportsTable>>,
+    /// `[pools.probes]`: what a strategy's questions to servers cost.
+    pub probes: Option<ProbesTable>,
     /// `[pools.backend]`: a second tier that servers call before they answer.
     #[schemars(with = "Option<BackendTable>")]
     pub backend: Option<Spanned<BackendTable>>,
@@ -515,15 +517,36 @@ impl Default for StickyTable {
     }
 }
 
-/// Load reports that servers send by themselves (answers to health checks carry one too).
+/// Load reports that servers send by themselves (answers to health checks and probes carry one too).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportsTable {
-    /// From one report to the next.
-    pub interval: Nanos,
+    /// From one report to the next, to every balancer.
+    pub interval: Option<Nanos>,
     /// Time to make, collect and distribute it, on top of the network.
     #[serde(default)]
     pub delay: Nanos,
+    /// Each answer carries a report of the moment in which it left, for the balancer it goes to, as ORCA's header does.
+    #[serde(default)]
+    pub with_answers: bool,
+    /// Who hears at once of a server that has become idle.
+    pub idle: Option<IdleNotice>,
+}
+
+/// Who hears of a server that has become idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleNotice {
+    /// One balancer, drawn by lot.
+    One,
+}
+
+/// What answering a probe costs.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbesTable {
+    /// Work at speed 1: the answer is later by it, and a busy server's next request longer.
+    pub work: Nanos,
 }
 
 /// A call to a second tier.

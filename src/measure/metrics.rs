@@ -94,6 +94,9 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     if model.pools.iter().any(|pool| pool.policy.outliers.is_some()) {
         add("ejections".into(), "1", &|m| m.efforts.ejections as f64);
     }
+    if any(|pool| pool.probes.is_some()) {
+        add("probes.ratio".into(), "1", &|m| ratio(m.efforts.probes, m.all.requests()));
+    }
     if model.paths_are_told_apart() {
         for (p, path) in model.paths.iter().enumerate() {
             let name = path.path.trim_matches('/').replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase();

@@ -16,6 +16,13 @@ pub struct Rules {
     pub timeout: Nanos,
 }
 
+impl Rules {
+    /// How requests wait where a strategy has limits of its own ([`crate::select::Selector::limit`]) and the pool says
+    /// nothing of a queue: in any number, since waiting at the balancer is what such a strategy is about, and for as long as
+    /// most balancers give an idle request. Clients go away by themselves before that.
+    pub const OF_STRATEGIES: Rules = Rules { limit: u32::MAX, timeout: Nanos::from_secs(60) };
+}
+
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -44,6 +51,11 @@ impl<T> Waiting<T> {
     /// Nobody waits.
     pub fn new(rules: Rules) -> Waiting<T> {
         Waiting { rules, places: VecDeque::new(), late: Vec::new(), waiting: 0, next: 0 }
+    }
+
+    /// How they wait.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// How many wait.

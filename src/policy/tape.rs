@@ -27,7 +27,7 @@ pub struct Opening<S> {
 }
 
 /// Format of recordings.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the stream that recorded selectors draw from.
 pub const STREAM: &str = "select";
@@ -92,6 +92,8 @@ pub enum Call {
         in_flight: Vec<u32>,
         /// What it chose.
         pick: Option<u32>,
+        /// The tag of its choice.
+        tag: u64,
     },
     /// A request was sent, to where the last pick said.
     Started {
@@ -110,6 +112,8 @@ pub enum Call {
         latency: u64,
         /// As told.
         outcome: Outcome,
+        /// As told.
+        tag: u64,
     },
     /// A load report came.
     Report {

@@ -57,14 +57,19 @@ pub struct Standing {
     pub panic: bool,
     /// Whether it can be picked, limits aside.
     pub eligible: bool,
-    /// Requests it may have in flight.
+    /// Requests it may have in flight, by its own limit or the strategy's.
     pub limit: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
     health: health::State,
+    /// The server's own.
     limit: u32,
+    /// What the strategy wants at it.
+    wanted: u32,
+    /// It has as much in flight as it may: it is in `full`.
+    full: bool,
     /// When its slow start began; `None` for those that are warm from the beginning.
     warming_since: Option<Nanos>,
     draining: bool,
@@ -172,7 +177,9 @@ impl Watch {
 
     fn settle_in(&mut self, id: BackendId, limit: Option<u32>) {
         let health = self.rules.health.as_ref().map_or_else(health::State::default, health::State::new);
-        let member = Member { health, limit: limit_of(limit), warming_since: None, draining: false };
+        let limit_now = limit_of(limit);
+        let member =
+            Member { health, limit: limit_now, wanted: UNLIMITED, full: false, warming_since: None, draining: false };
         self.attentive |= limit.is_some();
         if self.members.len() <= id.slot as usize {
             self.members.resize(id.slot as usize + 1, member);
@@ -198,8 +205,8 @@ impl Watch {
         if self.rules.sticky.is_some() {
             self.values.joined(id.slot, String::new());
         }
-        self.full.retain(|&slot| slot != id.slot);
         self.members[id.slot as usize].warming_since = None;
+        self.set_full(id.slot, false);
         self.judge(0..0);
     }
 
@@ -227,11 +234,42 @@ impl Watch {
     pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
         if self.fleet.is_current(id) {
             self.attentive |= limit.is_some();
-            let limit = limit_of(limit);
-            self.members[id.slot as usize].limit = limit;
-            self.full.retain(|&slot| slot != id.slot);
-            if self.fleet.in_flight()[id.slot as usize] >= limit {
-                self.full.push(id.slot);
+            self.members[id.slot as usize].limit = limit_of(limit);
+            self.judge_room(id.slot);
+        }
+    }
+
+    /// Asks a strategy that has limits how much it wants at these servers. See [`Selector::limit`] for when.
+    pub fn heed(&mut self, selector: &dyn Selector, slots: std::ops::Range<u32>) {
+        self.attentive = true;
+        for slot in slots {
+            let id = self.fleet.id(slot);
+            if self.fleet.is_current(id) {
+                self.members[slot as usize].wanted = limit_of(selector.limit(slot, &self.fleet));
+                self.judge_room(slot);
+            }
+        }
+    }
+
+    /// Forgets what a former strategy wanted.
+    pub fn forget_limits(&mut self) {
+        for slot in 0..self.members.len() as u32 {
+            self.members[slot as usize].wanted = UNLIMITED;
+            self.judge_room(slot);
+        }
+    }
+
+    fn judge_room(&mut self, slot: u32) {
+        let Member { limit, wanted, .. } = self.members[slot as usize];
+        self.set_full(slot, self.fleet.in_flight()[slot as usize] >= limit.min(wanted));
+    }
+
+    fn set_full(&mut self, slot: u32, full: bool) {
+        if std::mem::replace(&mut self.members[slot as usize].full, full) != full {
+            if full {
+                self.full.push(slot);
+            } else {
+                self.full.retain(|&other| other != slot);
             }
         }
     }
@@ -263,9 +301,8 @@ impl Watch {
 
     #[inline(never)]
     fn note_start(&mut self, id: BackendId) {
-        let slot = id.slot as usize;
-        if self.fleet.is_current(id) && self.fleet.in_flight()[slot] == self.members[slot].limit {
-            self.full.push(id.slot);
+        if self.fleet.is_current(id) {
+            self.judge_room(id.slot);
         }
     }
 
@@ -281,8 +318,8 @@ impl Watch {
         if !self.fleet.is_current(id) {
             return None;
         }
-        if self.is_crowded() && self.fleet.in_flight()[id.slot as usize] < self.members[id.slot as usize].limit {
-            self.full.retain(|&slot| slot != id.slot);
+        if self.is_crowded() {
+            self.judge_room(id.slot);
         }
         let detector = self.detector.as_mut().filter(|_| outcome != Outcome::Cancelled)?;
         let finding = detector.ended(id.slot, outcome == Outcome::Ok, latency, now)?;
@@ -319,6 +356,7 @@ impl Watch {
     /// How a server stands.
     pub fn standing(&self, slot: u32, now: Nanos) -> Standing {
         let member = &self.members[slot as usize];
+        let limit = member.limit.min(member.wanted);
         Standing {
             up: member.health.is_up(),
             ejected_until: self.ejected_until(slot),
@@ -326,7 +364,7 @@ impl Watch {
             draining: member.draining,
             panic: self.panic,
             eligible: self.fleet.is_eligible(slot),
-            limit: (member.limit != UNLIMITED).then_some(member.limit),
+            limit: (limit != UNLIMITED).then_some(limit),
         }
     }
 
@@ -452,7 +490,7 @@ impl Watch {
 
     /// Whether a server that may be picked, and is not in `tried`, is below its limit.
     pub fn has_room(&self, tried: &[u32]) -> bool {
-        self.fleet.eligible().iter().any(|slot| !self.full.contains(slot) && !tried.contains(slot))
+        self.fleet.eligible().iter().any(|&slot| !self.is_full(slot) && !tried.contains(&slot))
     }
 
     /// Whether some server is at its limit.
@@ -465,12 +503,12 @@ impl Watch {
     /// all that it could have are at their limits, and there are some.
     pub fn waiting_helps(&self, tried: &[u32]) -> bool {
         let mut left = self.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).peekable();
-        left.peek().is_some() && left.all(|slot| self.full.contains(slot))
+        left.peek().is_some() && left.all(|&slot| self.is_full(slot))
     }
 
     /// Whether a server is at its limit.
     pub fn is_full(&self, slot: u32) -> bool {
-        self.full.contains(&slot)
+        self.members.get(slot as usize).is_some_and(|member| member.full)
     }
 
     /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
@@ -607,6 +645,39 @@ mod tests {
         assert_eq!(host.pick(&[], secs(1)), None);
         host.watch.set_limit(id, None);
         assert_eq!(host.pick(&[], secs(1)), Some(1));
+    }
+
+    #[test]
+    fn a_strategy_s_limit_counts_like_a_server_s_and_the_smaller_holds() {
+        struct Wants(Option<u32>);
+        impl Selector for Wants {
+            fn pick(&mut self, _: &Request<'_>, _: &mut Context<'_>) -> Option<Pick> {
+                None
+            }
+            fn has_limits(&self) -> bool {
+                true
+            }
+            fn limit(&self, slot: u32, _: &Fleet) -> Option<u32> {
+                self.0.map(|limit| limit + slot)
+            }
+        }
+        let mut host = Host::new("round_robin", watch(Rules::default(), &[None, Some(1), None]));
+        host.watch.heed(&Wants(Some(1)), 0..3);
+        let limits = |watch: &Watch| [0, 1, 2].map(|slot| watch.standing(slot, secs(1)).limit);
+        assert_eq!(limits(&host.watch), [Some(1), Some(1), Some(3)]);
+        for _ in 0..5 {
+            let slot = host.pick(&[], secs(1)).unwrap();
+            host.watch.started(host.watch.fleet.id(slot));
+        }
+        assert_eq!((host.watch.fleet.in_flight(), host.watch.has_room(&[])), (&[1, 1, 3][..], false));
+        assert!(host.watch.waiting_helps(&[]));
+        host.watch.heed(&Wants(Some(2)), 0..1);
+        assert_eq!(host.pick(&[], secs(1)), Some(0), "it wants one more at server 0");
+        host.watch.heed(&Wants(Some(1)), 0..1);
+        assert_eq!(host.pick(&[], secs(1)), None);
+        host.watch.forget_limits();
+        assert_eq!(limits(&host.watch), [None, Some(1), None]);
+        assert!(host.watch.has_room(&[0]) && host.watch.is_full(1));
     }
 
     #[test]

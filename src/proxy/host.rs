@@ -66,6 +66,8 @@ struct State {
     budget: Option<Budget>,
     hedge: Option<hedge::State>,
     recorder: Option<Recorder>,
+    /// The strategy limits what is at a server at once.
+    limits: bool,
 }
 
 struct Waiter {
@@ -82,6 +84,7 @@ pub struct Flight {
     /// Where it is.
     pub server: Rc<Upstream>,
     backend: BackendId,
+    tag: u64,
     picked: Nanos,
     first_byte: Cell<Option<Nanos>>,
     over: bool,
@@ -133,17 +136,20 @@ impl Host {
         let rules = &config.rules;
         let mut rng = Rng::stream(seed, STREAM, number);
         let selector = config.strategy.build(&mut rng);
-        let state = State {
+        let mut state = State {
             watch: Watch::new(Arc::clone(rules)),
             selector,
             rng,
             luck: Rng::stream(seed, "policy", number),
             servers: Vec::new(),
-            waiting: rules.queue.map(Waiting::new),
+            waiting: None,
             budget: rules.retries.as_ref().map(|rules| rules.new_budget()),
             hedge: rules.hedge.map(hedge::State::new),
             recorder,
+            limits: false,
         };
+        state.limits = state.selector.has_limits();
+        state.open_queue(&config, clock.now());
         let host = Rc::new_cyclic(|me| Host {
             state: RefCell::new(state),
             config: RefCell::new(Arc::clone(&config)),
@@ -293,24 +299,33 @@ impl Host {
 
     fn try_place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>, now: Nanos) -> Option<Flight> {
         let request = Request { client: who.client, path: who.path, key: who.key, tried };
-        let (backend, server) = {
+        let (Pick { backend, tag }, server) = {
             let state = &mut *self.state.borrow_mut();
             let kept = cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
-            let backend = match kept {
-                Some(backend) => backend,
-                None => state.choose(&request, now)?.backend,
+            let pick = match kept {
+                Some(backend) => Pick { backend, tag: 0 },
+                None => state.choose(&request, now)?,
             };
+            let backend = pick.backend;
             let server = state.servers.get(backend.slot as usize)?.clone()?;
             state.watch.started(backend);
             state.record(|_| Call::Started { slot: backend.slot });
-            (backend, server)
+            (pick, server)
         };
         self.commands(now);
         server.metrics.started();
-        Some(Flight { host: Rc::clone(self), server, backend, picked: now, first_byte: Cell::new(None), over: false })
+        Some(Flight {
+            host: Rc::clone(self),
+            server,
+            backend,
+            tag,
+            picked: now,
+            first_byte: Cell::new(None),
+            over: false,
+        })
     }
 
-    fn ended(self: &Rc<Self>, backend: BackendId, outcome: Outcome, latency: Nanos) {
+    fn ended(self: &Rc<Self>, backend: BackendId, outcome: Outcome, latency: Nanos, tag: u64) {
         let now = self.clock.now();
         {
             let state = &mut *self.state.borrow_mut();
@@ -319,15 +334,17 @@ impl Host {
                 // Before the selector hears of the end: it sees a fleet in which this has happened.
                 state.record_health();
             }
-            let finished = Finished { backend, latency, outcome };
+            let finished = Finished { backend, latency, outcome, tag };
             state.record(|_| Call::Finish {
                 now: now.0,
                 slot: backend.slot,
                 generation: backend.generation,
                 latency: latency.0,
                 outcome,
+                tag,
             });
             state.with_selector(now, |selector, cx| selector.on_finish(&finished, cx));
+            state.heed(Some(backend.slot));
             if let Some(hedge) = state.hedge.as_mut().filter(|_| outcome == Outcome::Ok) {
                 hedge.answered(latency, now);
             }
@@ -390,8 +407,18 @@ impl Host {
             let state = &mut *self.state.borrow_mut();
             state.record(|_| Call::Report { now: now.0, slot: id.slot, generation: id.generation, load: *load });
             state.with_selector(now, |selector, cx| selector.on_report(id, load, cx));
+            state.heed(Some(id.slot));
         }
         self.commands(now);
+        self.serve_waiting_if_limited(now);
+    }
+
+    /// A strategy that limits what is at a server may have changed its mind.
+    fn serve_waiting_if_limited(&self, now: Nanos) {
+        let limits = self.state.borrow().limits;
+        if let Some(host) = self.me.upgrade().filter(|_| limits) {
+            host.serve_waiting(now);
+        }
     }
 
     /// Drains a server, or takes it back.
@@ -556,6 +583,7 @@ impl Host {
             if !changes.is_empty() {
                 state.record(|_| Call::Fleet { now: now.0, changes: changes.clone() });
                 state.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
+                state.heed(None);
                 for (slot, server) in state.servers.iter().enumerate() {
                     if let Some(server) = server {
                         server.metrics.eligible(state.watch.fleet.is_eligible(slot as u32));
@@ -620,8 +648,10 @@ impl Host {
             let state = &mut *self.state.borrow_mut();
             state.record(|_| Call::Wake { now: now.0 });
             state.with_selector(now, |selector, cx| selector.on_wake(cx));
+            state.heed(None);
         }
         self.commands(now);
+        self.serve_waiting_if_limited(now);
     }
 }
 
@@ -672,15 +702,7 @@ impl State {
     fn set_rules(&mut self, old: &PoolConfig, new: &PoolConfig, now: Nanos) {
         let (before, rules) = (&old.rules, &new.rules);
         self.watch.set_rules(Arc::clone(rules), now);
-        match (&mut self.waiting, rules.queue) {
-            (Some(waiting), Some(rules)) => waiting.set_rules(now, rules),
-            // Those who wait may do so to the end.
-            (Some(waiting), None) => {
-                let timeout = before.queue.map_or(Nanos::ZERO, |rules| rules.timeout);
-                waiting.set_rules(now, queue::Rules { limit: 0, timeout });
-            }
-            (none, rules) => *none = rules.map(Waiting::new),
-        }
+        self.open_queue(new, now);
         let ratios = |rules: &crate::policy::Rules| rules.retries.as_ref().map(|r| (r.budget, r.floor));
         if ratios(before) != ratios(rules) {
             self.budget = rules.retries.as_ref().map(|rules| rules.new_budget());
@@ -690,10 +712,26 @@ impl State {
         }
     }
 
+    /// The queue that the pool's rules, or a strategy with limits, ask for.
+    fn open_queue(&mut self, config: &PoolConfig, now: Nanos) {
+        let rules = config.rules.queue.or(self.limits.then_some(queue::Rules::OF_STRATEGIES));
+        match (&mut self.waiting, rules) {
+            (Some(waiting), Some(rules)) => waiting.set_rules(now, rules),
+            // Those who wait may do so to the end.
+            (Some(waiting), None) => {
+                waiting.set_rules(now, queue::Rules { limit: 0, timeout: waiting.rules().timeout });
+            }
+            (none, rules) => *none = rules.map(Waiting::new),
+        }
+    }
+
     /// Another strategy, told of the servers that are there.
     fn begin_anew(&mut self, config: &PoolConfig, start: Start, now: Nanos) {
         self.rng = Rng::stream(start.seed, STREAM, start.number);
         self.selector = config.strategy.build(&mut self.rng);
+        self.watch.forget_limits();
+        self.limits = self.selector.has_limits();
+        self.open_queue(config, now);
         self.recorder = start.recorder;
         self.record_fleet(now);
         // The former one heard of these, or need not any more.
@@ -708,6 +746,16 @@ impl State {
         }
         self.record(|_| Call::Fleet { now: now.0, changes: changes.clone() });
         self.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
+        self.heed(None);
+    }
+
+    /// Asks a strategy that has limits how much it wants: at one server, or at all.
+    #[inline]
+    fn heed(&mut self, slot: Option<u32>) {
+        if self.limits {
+            let slots = slot.map_or(0..self.watch.fleet.slots() as u32, |slot| slot..slot + 1);
+            self.watch.heed(self.selector.as_ref(), slots);
+        }
     }
 
     /// Writes down how the fleet stands, as the calls that make it stand so, with the same slots and generations.
@@ -753,6 +801,7 @@ impl State {
                 tried: tried.to_vec(),
                 in_flight: in_flight.clone(),
                 pick: pick.map(|pick| pick.backend.slot),
+                tag: pick.map_or(0, |pick| pick.tag),
             });
         })
     }
@@ -821,7 +870,7 @@ impl Flight {
             let end = self.first_byte.get().unwrap_or_else(|| self.host.clock.now());
             self.server.metrics.ended();
             let host = Rc::clone(&self.host);
-            host.ended(self.backend, outcome, end.saturating_sub(self.picked));
+            host.ended(self.backend, outcome, end.saturating_sub(self.picked), self.tag);
         }
     }
 }

@@ -8,8 +8,9 @@
 //!
 //! Names are those of `xds.data.orca.v3.OrcaLoadReport`, in JSON also in camelCase; a value without a first word is read as
 //! TEXT, and `:` for `=` is understood, as older Envoys write it. Utilisation is `application_utilization`, or
-//! `cpu_utilization` where that is absent or zero (A58). Three named metrics are ours: `in_flight` (requests in the server),
-//! `response_time` (mean, seconds) and `window` (seconds that the report covers). All other names are passed over.
+//! `cpu_utilization` where that is absent or zero (A58). Four named metrics are ours: `in_flight` (requests in the server),
+//! `response_time` (mean, seconds), `latency` (seconds that requests took which found about as many there as are now) and
+//! `window` (seconds that the report covers). All other names are passed over.
 //!
 //! The binary form (`endpoint-load-metrics-bin`, or `BIN`) is protobuf and is refused by name, so that an operator can be
 //! told why a server's reports do not count. What a server sends is hostile until found sound: one odd number and the whole
@@ -73,6 +74,7 @@ struct Said {
 struct Named {
     in_flight: Option<f64>,
     response_time: Option<f64>,
+    latency: Option<f64>,
     window: Option<f64>,
 }
 
@@ -166,6 +168,7 @@ fn said_in_text(text: &str) -> Result<Said, Refused> {
             "eps" => &mut said.eps,
             "named_metrics.in_flight" => &mut said.named_metrics.in_flight,
             "named_metrics.response_time" => &mut said.named_metrics.response_time,
+            "named_metrics.latency" => &mut said.named_metrics.latency,
             "named_metrics.window" => &mut said.named_metrics.window,
             "" => return Err(Refused::Malformed),
             _ => continue,
@@ -179,7 +182,7 @@ fn said_in_text(text: &str) -> Result<Said, Refused> {
 
 impl Said {
     fn report(&self, since: f64) -> Result<LoadReport, Refused> {
-        let Named { in_flight, response_time, window } = self.named_metrics;
+        let Named { in_flight, response_time, latency, window } = self.named_metrics;
         let sane = |value: Option<f64>, most: f64| match value {
             // Also false for NaN.
             Some(value) if !(0.0..=most).contains(&value) => Err(Refused::Insane),
@@ -191,8 +194,9 @@ impl Said {
         let errors = sane(self.eps, MOST_PER_SECOND)?;
         let in_flight = sane(in_flight, f64::from(u32::MAX))?;
         let response_time = sane(response_time, MOST_SECONDS)?;
+        let latency = sane(latency, MOST_SECONDS)?;
         let window = sane(window, MOST_SECONDS)?;
-        if [throughput, application, cpu, in_flight, response_time].iter().all(Option::is_none) {
+        if [throughput, application, cpu, in_flight, response_time, latency].iter().all(Option::is_none) {
             return Err(Refused::Empty);
         }
         let throughput = throughput.unwrap_or(0.0);
@@ -209,6 +213,7 @@ impl Said {
             utilisation: application.filter(|&share| share > 0.0).or(cpu).unwrap_or(0.0),
             errors,
             in_server: in_flight.unwrap_or(0.0) as u32,
+            latency: latency.unwrap_or(0.0),
         })
     }
 }
@@ -220,9 +225,10 @@ mod tests {
 
     const TEXT: &str = "TEXT rps_fractional=120.5, application_utilization=0.8,cpu_utilization=0.4, eps=6.025, \
                         mem_utilization=0.9, named_metrics.in_flight=3, named_metrics.response_time=0.025, \
+                        named_metrics.latency=0.02, \
                         named_metrics.window=2, utilization.gpu=0.5";
     const JSON: &str = r#"JSON {"rps_fractional": 120.5, "applicationUtilization": 0.8, "cpu_utilization": 0.4, "eps": 6.025,
-        "mem_utilization": 0.9, "named_metrics": {"in_flight": 3, "response_time": 0.025, "window": 2, "kv": 0.1}}"#;
+        "mem_utilization": 0.9, "named_metrics": {"in_flight": 3, "response_time": 0.025, "latency": 0.02, "window": 2, "kv": 0.1}}"#;
 
     #[test]
     fn text_and_json_say_the_same() {
@@ -233,6 +239,7 @@ mod tests {
             utilisation: 0.8,
             errors: 0.05,
             in_server: 3,
+            latency: 0.02,
         };
         let near = |report: LoadReport| {
             assert!((report.errors - 0.05).abs() < 1e-12, "{report:?}");

@@ -246,10 +246,14 @@ impl Builder<'_> {
             t.check(&mut self.problems);
             let reports = t.reports.as_ref().map(|reports| {
                 let r = reports.get_ref();
-                if r.interval < Nanos::from_millis(1) {
+                if r.interval.is_some_and(|interval| interval < Nanos::from_millis(1)) {
                     self.problem(reports.span(), "`interval` of reports must be at least 1ms");
                 }
-                Reports { interval: r.interval, delay: r.delay }
+                if r.interval.is_none() && !r.with_answers && r.idle.is_none() {
+                    self.problem(reports.span(), "these reports are never sent").help =
+                        Some("say `interval`, `with_answers = true` or `idle = \"one\"`".to_owned());
+                }
+                Reports { interval: r.interval, delay: r.delay, with_answers: r.with_answers, idle: r.idle }
             });
             let backend = t.backend.as_ref().and_then(|backend| {
                 let called = &backend.get_ref().pool;
@@ -290,6 +294,7 @@ impl Builder<'_> {
                 servers,
                 policy: Arc::new(policy),
                 reports,
+                probes: t.probes.as_ref().map(|probes| probes.work),
                 backend,
                 inner_shards: shards,
             });

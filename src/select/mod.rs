@@ -82,6 +82,9 @@ pub struct Context<'a> {
 pub trait Truth {
     /// Time until this backend would be idle if nothing more came, with what is on its way to it.
     fn remaining_work(&self, slot: u32) -> Nanos;
+
+    /// Requests in this backend, served or waiting, and on their way to it, whoever sent them.
+    fn number(&self, slot: u32) -> u32;
 }
 
 /// The choice.
@@ -89,6 +92,9 @@ pub trait Truth {
 pub struct Pick {
     /// Where the request goes.
     pub backend: BackendId,
+    /// A word of the strategy's own, which comes back with the request's end ([`Finished::tag`]): what it expected of it, say.
+    /// The host only keeps it. Zero where unused.
+    pub tag: u64,
 }
 
 /// How a request that a selector placed came to its end.
@@ -112,6 +118,8 @@ pub struct Finished {
     pub latency: Nanos,
     /// How it ended.
     pub outcome: Outcome,
+    /// What the pick said ([`Pick::tag`]); zero for a request that a cookie placed.
+    pub tag: u64,
 }
 
 /// What a server tells of itself, in a health check's answer or by itself. It describes the window since its last report.
@@ -129,12 +137,16 @@ pub struct LoadReport {
     pub errors: f64,
     /// Requests in the server when the report was made.
     pub in_server: u32,
+    /// How long requests took lately that came when about `in_server` others were there: the median, seconds. Zero where the
+    /// server does not know; `response_time`, a mean over whatever load there was, is then the next best.
+    pub latency: f64,
 }
 
 /// What a selector asks of its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Ask this backend for a [`LoadReport`]; it arrives through [`Selector::on_report`], late or never.
+    /// Ask this backend for a [`LoadReport`]; it arrives through [`Selector::on_report`], late or never. It is no free
+    /// look: it goes over the network and back, costs the server work (`[pools.probes]`) and is counted.
     Probe(BackendId),
     /// Call [`Selector::on_wake`] at this time.
     WakeAt(Nanos),
@@ -162,6 +174,19 @@ pub trait Selector: Send {
     /// The time asked for has come.
     fn on_wake(&mut self, _cx: &mut Context<'_>) {}
 
+    /// Whether [`Selector::limit`] ever says anything. Asked once, when the selector is built.
+    fn has_limits(&self) -> bool {
+        false
+    }
+
+    /// The most requests that the strategy wants at a backend at once; the host keeps it as if it were the server's own
+    /// `max_in_flight` (the smaller counts): who finds all servers at their limits waits at the balancer, and the first
+    /// server with room takes the first that waits. This is how a strategy binds late. Asked about every backend after
+    /// `on_fleet` and `on_wake`, and about the backend concerned after `on_finish` and `on_report`.
+    fn limit(&self, _slot: u32, _fleet: &Fleet) -> Option<u32> {
+        None
+    }
+
     /// What the strategy thinks of a backend at this moment, less is better: for explanations, never for picks. `None`
     /// where it has no number for that.
     fn score(&self, _slot: u32, _fleet: &Fleet, _now: Nanos) -> Option<f64> {
@@ -176,7 +201,11 @@ fn load_per_weight(slot: u32, fleet: &Fleet) -> f64 {
 
 impl Context<'_> {
     fn pick(&self, slot: u32) -> Option<Pick> {
-        Some(Pick { backend: self.fleet.id(slot) })
+        self.pick_tagged(slot, 0)
+    }
+
+    fn pick_tagged(&self, slot: u32, tag: u64) -> Option<Pick> {
+        Some(Pick { backend: self.fleet.id(slot), tag })
     }
 }
 

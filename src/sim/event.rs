@@ -26,6 +26,8 @@ pub(super) enum Event {
     Report(u32),
     /// A check's result or a report comes in.
     Delivered(u32),
+    /// A probe is at its server.
+    Probed(u32),
     Wake(u32),
     /// Time for what the watch over this fleet does by the clock.
     Tick(u32),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::fault::WhatTable;
 use crate::config::law::{Alias, Sampler};
-pub use crate::config::pool::{CacheSpec, Discipline, Server};
+pub use crate::config::pool::{CacheSpec, Discipline, IdleNotice, Server};
 use crate::policy::Rules;
 use crate::select::catalog::Table;
 use crate::units::Nanos;
@@ -196,6 +196,8 @@ pub struct Pool {
     pub policy: Arc<Rules>,
     /// Servers report their load this often.
     pub reports: Option<Reports>,
+    /// Work of answering a strategy's probe, at speed 1; where it is given, probes are among the measures.
+    pub probes: Option<Nanos>,
     /// A second tier behind the servers of this pool.
     pub backend: Option<Backend>,
     /// Balancers in front of this pool when it is a second tier; each calling server uses one of them.
@@ -217,10 +219,14 @@ impl Pool {
 /// Reports that servers send by themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Reports {
-    /// From one to the next.
-    pub interval: Nanos,
+    /// From one to the next; `None` for none by the clock.
+    pub interval: Option<Nanos>,
     /// On top of the network: making, collecting, distributing.
     pub delay: Nanos,
+    /// Each answer carries one, for the balancer it goes to.
+    pub with_answers: bool,
+    /// Who hears of a server that has become idle.
+    pub idle: Option<IdleNotice>,
 }
 
 /// A call that a server makes before it can answer.

@@ -175,6 +175,8 @@ pub struct Efforts {
     pub wait_sum: u128,
     /// Ejections of servers during the span; each balancer's count.
     pub ejections: u64,
+    /// Servers asked for their load by a selector during the span.
+    pub probes: u64,
 }
 
 impl Efforts {
@@ -186,6 +188,7 @@ impl Efforts {
         self.waited += later.waited;
         self.wait_sum += later.wait_sum;
         self.ejections += later.ejections;
+        self.probes += later.probes;
     }
 }
 

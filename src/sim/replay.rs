@@ -85,24 +85,28 @@ impl Replay {
                 self.fleet.take_changes();
                 self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
             }
-            Call::Pick { now, client, path, key, tried, in_flight, pick } => {
+            Call::Pick { now, client, path, key, tried, in_flight, pick, tag } => {
                 if self.fleet.in_flight() != in_flight {
                     let counted = self.fleet.in_flight().to_vec();
                     return Err(Difference::InFlight { call: number, recorded: in_flight.clone(), counted });
                 }
                 let key = unhex(key).ok_or(Difference::Damaged(number))?;
                 let request = Request { client: *client, path, key: &key, tried };
-                let chosen = self.with(*now, |selector, cx| selector.pick(&request, cx)).map(|pick| pick.backend.slot);
-                if chosen != *pick {
-                    let name = |slot: Option<u32>| match slot {
-                        Some(slot) if (slot as usize) < self.fleet.slots() => self.fleet.name(slot).to_owned(),
-                        Some(slot) => format!("slot {slot}"),
-                        None => "none".to_owned(),
+                let chosen = self.with(*now, |selector, cx| selector.pick(&request, cx));
+                let chosen = chosen.map(|pick| (pick.backend.slot, pick.tag));
+                let recorded = pick.map(|slot| (slot, *tag));
+                if chosen != recorded {
+                    let name = |pick: Option<(u32, u64)>| {
+                        let Some((slot, tag)) = pick else { return "none".to_owned() };
+                        let known = (slot as usize) < self.fleet.slots();
+                        let name = if known { self.fleet.name(slot).to_owned() } else { format!("slot {slot}") };
+                        // A tag tells of a strategy's state, so another one is a difference, too.
+                        if tag == 0 { name } else { format!("{name} (tag {tag})") }
                     };
                     return Err(Difference::Pick {
                         call: number,
                         now: Nanos(*now),
-                        recorded: name(*pick),
+                        recorded: name(recorded),
                         chosen: name(chosen),
                         in_flight: in_flight.clone(),
                         tried: tried.clone(),
@@ -110,10 +114,10 @@ impl Replay {
                 }
                 self.picks += 1;
             }
-            Call::Finish { now, slot, generation, latency, outcome } => {
+            Call::Finish { now, slot, generation, latency, outcome, tag } => {
                 let backend = BackendId { slot: *slot, generation: *generation };
                 self.fleet.ended(backend);
-                let finished = Finished { backend, latency: Nanos(*latency), outcome: *outcome };
+                let finished = Finished { backend, latency: Nanos(*latency), outcome: *outcome, tag: *tag };
                 self.with(*now, |selector, cx| selector.on_finish(&finished, cx));
             }
             Call::Report { now, slot, generation, load } => {

@@ -73,11 +73,20 @@ pub(crate) struct ServerState {
     pub queued: u32,
     /// Work that is in the queue or on its way here, at speed 1.
     pub coming_work: u128,
+    /// Requests that are on their way here.
+    pub coming: u32,
+    /// Work of answering probes that the next request to be started pays for.
+    pub owed: Nanos,
     /// Sum of the times at which the jobs in service end.
     pub sum_of_ends: u128,
     pub shared: Shared,
 
     account: Account,
+    /// Where reports of the last half second to second begin, and where the next ones will.
+    older: Account,
+    newer: Account,
+    /// Made when somebody first asks.
+    latencies: Option<Box<Latencies>>,
     /// Measured requests that were sent here.
     pub picks: u64,
     /// Requests that found it dead: it never heard of them, so its reports know nothing.
@@ -131,9 +140,14 @@ impl ServerState {
             tail: NONE,
             queued: 0,
             coming_work: 0,
+            coming: 0,
+            owed: Nanos::ZERO,
             sum_of_ends: 0,
             shared: Shared::default(),
             account: Account::default(),
+            older: Account::default(),
+            newer: Account::default(),
+            latencies: None,
             picks: 0,
             unheard: 0,
         }
@@ -165,8 +179,18 @@ impl ServerState {
         self.account.at = now;
     }
 
-    pub(crate) fn entered(&mut self) {
+    /// One has come; how many it finds here.
+    pub(crate) fn entered(&mut self) -> u32 {
         self.account.entered += 1;
+        self.in_service + self.queued
+    }
+
+    /// Notes how long one was here that has been answered well, for reports; it had found so many others.
+    #[inline]
+    pub(crate) fn note(&mut self, now: Nanos, took: Nanos, found: u32) {
+        if let Some(latencies) = &mut self.latencies {
+            latencies.note(now, took, found);
+        }
     }
 
     pub(crate) fn left(&mut self, after: Nanos) {
@@ -211,10 +235,11 @@ impl ServerState {
     /// What it says of the window since `since`, which is moved up to now.
     pub(crate) fn report(&mut self, now: Nanos, since: &mut Account) -> LoadReport {
         self.touch(now);
+        let latency = self.latencies.as_ref().map_or(0.0, |all| all.at(now, self.in_service + self.queued));
         let old = std::mem::replace(since, self.account);
         let seconds = (now - old.at).as_secs_f64();
         if seconds <= 0.0 {
-            return LoadReport { in_server: self.in_service + self.queued, ..LoadReport::default() };
+            return LoadReport { in_server: self.in_service + self.queued, latency, ..LoadReport::default() };
         }
         let answers = self.account.answers - old.answers;
         let left = self.account.left - old.left;
@@ -225,7 +250,22 @@ impl ServerState {
             utilisation: (self.account.busy - old.busy) as f64 / 1e9 / seconds / f64::from(self.slots()),
             errors: per((self.account.errors - old.errors).into(), answers),
             in_server: self.in_service + self.queued,
+            latency,
         }
+    }
+
+    /// What it says of the last half second to second, to whoever asks: what answers and probes carry.
+    pub(crate) fn fresh_report(&mut self, now: Nanos) -> LoadReport {
+        /// Reports look back at least this far, once the server has been there so long, and at most twice as far.
+        const WINDOW: Nanos = Nanos::from_millis(500);
+        self.latencies.get_or_insert_default();
+        let mut account = self.older;
+        let report = self.report(now, &mut account);
+        if now - self.newer.at >= WINDOW {
+            self.older = self.newer;
+            self.newer = account;
+        }
+        report
     }
 
     fn slots(&self) -> u32 {
@@ -272,6 +312,69 @@ impl ServerState {
 
 fn per(sum: u128, count: u64) -> f64 {
     if count == 0 { 0.0 } else { sum as f64 / count as f64 }
+}
+
+/// How long requests took lately, by how many others each found: what Prequal's servers tell. Numbers below 32 have a ring
+/// each, larger ones share four to an octave.
+#[derive(Debug)]
+struct Latencies {
+    rings: Vec<Ring>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ring {
+    nanos: [u64; Ring::SIZE],
+    count: u32,
+    at: Nanos,
+}
+
+impl Ring {
+    const SIZE: usize = 8;
+}
+
+impl Default for Latencies {
+    fn default() -> Latencies {
+        Latencies { rings: vec![Ring::default(); Latencies::ring_of(u32::MAX) + 1] }
+    }
+}
+
+impl Latencies {
+    /// What is older than this says nothing of now.
+    const GOOD_FOR: Nanos = Nanos::from_secs(10);
+
+    fn ring_of(found: u32) -> usize {
+        if found < 32 {
+            return found as usize;
+        }
+        let octave = found.ilog2();
+        (32 + (octave - 5) * 4 + (found >> (octave - 2) & 3)) as usize
+    }
+
+    fn note(&mut self, now: Nanos, took: Nanos, found: u32) {
+        let ring = &mut self.rings[Latencies::ring_of(found)];
+        if now.saturating_sub(ring.at) > Latencies::GOOD_FOR {
+            ring.count = 0;
+        }
+        ring.nanos[ring.count as usize % Ring::SIZE] = took.0;
+        ring.count = ring.count.wrapping_add(1).max(1);
+        ring.at = now;
+    }
+
+    /// The median of those that found this many, or the number next to it of which anything is known; seconds, zero where
+    /// nothing is.
+    fn at(&self, now: Nanos, number: u32) -> f64 {
+        let middle = Latencies::ring_of(number);
+        let known = |ring: &&Ring| ring.count > 0 && now.saturating_sub(ring.at) <= Latencies::GOOD_FOR;
+        let near = (0..self.rings.len()).find_map(|off| {
+            let below = middle.checked_sub(off).and_then(|at| self.rings.get(at)).filter(known);
+            below.or_else(|| self.rings.get(middle + off).filter(known))
+        });
+        let Some(ring) = near else { return 0.0 };
+        let mut nanos = ring.nanos;
+        let sorted = &mut nanos[..Ring::SIZE.min(ring.count as usize)];
+        sorted.sort_unstable();
+        Nanos(sorted[sorted.len() / 2]).as_secs_f64()
+    }
 }
 
 /// The shared processor. See the module's text.
@@ -360,6 +463,27 @@ mod tests {
             }
         }
         done
+    }
+
+    #[test]
+    fn latencies_are_told_by_how_many_were_there() {
+        let mut all = Latencies::default();
+        let ms = Nanos::from_millis;
+        assert_eq!(all.at(ms(0), 3), 0.0, "nothing is known");
+        for took in [10, 90, 20] {
+            all.note(ms(1), ms(took), 2);
+        }
+        all.note(ms(1), ms(500), 6);
+        assert_eq!(all.at(ms(1), 2), 0.02);
+        assert_eq!((all.at(ms(1), 4), all.at(ms(1), 5)), (0.02, 0.5), "the nearest, the lower of two");
+        (0..8).for_each(|_| all.note(ms(2), ms(70), 2));
+        assert_eq!(all.at(ms(2), 0), 0.07, "the newest count");
+        assert_eq!(all.at(ms(10_003), 0), 0.0, "nothing of the last ten seconds is known");
+        all.note(ms(11_000), ms(5), u32::MAX);
+        assert_eq!(all.at(ms(11_000), u32::MAX), 0.005);
+        // Rings follow each other without a gap.
+        let rings: Vec<usize> = (0..100_000).map(Latencies::ring_of).collect();
+        assert!(rings.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] + 1));
     }
 
     #[test]

@@ -89,10 +89,11 @@ fn report(state: &mut State, now: Nanos, good_for: Nanos) -> HeaderValue {
 
 /// A load report in ORCA's text form. What ORCA has no field for is a named metric.
 fn orca(report: &LoadReport) -> String {
-    let LoadReport { window, throughput, response_time, utilisation, errors, in_server } = *report;
+    let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency } = *report;
     format!(
         "TEXT rps_fractional={throughput:.3},application_utilization={utilisation:.4},eps={:.3},\
-         named_metrics.in_flight={in_server},named_metrics.response_time={response_time:.6},named_metrics.window={window:.3}",
+         named_metrics.in_flight={in_server},named_metrics.response_time={response_time:.6},\
+         named_metrics.latency={latency:.6},named_metrics.window={window:.3}",
         errors * throughput,
     )
 }
@@ -474,11 +475,12 @@ mod tests {
             utilisation: 0.5,
             errors: 0.1,
             in_server: 3,
+            latency: 0.011,
         };
         assert_eq!(
             orca(&report),
             "TEXT rps_fractional=40.000,application_utilization=0.5000,eps=4.000,named_metrics.in_flight=3,\
-             named_metrics.response_time=0.012500,named_metrics.window=0.750"
+             named_metrics.response_time=0.012500,named_metrics.latency=0.011000,named_metrics.window=0.750"
         );
     }
 }

@@ -9,11 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::select::LoadReport;
 use crate::sim::model::{Discipline, FaultKind, Server};
-use crate::sim::server::{Account, Condition, ServerState};
+use crate::sim::server::{Condition, ServerState};
 use crate::units::Nanos;
-
-/// Reports look back at least this far, once the server has been there so long, and at most twice as far.
-const WINDOW: Nanos = Nanos::from_millis(500);
 
 /// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,6 +88,8 @@ struct Job {
     key: u64,
     work: Nanos,
     entered: Nanos,
+    /// How many it found here.
+    found: u32,
     hit: Option<bool>,
     serving: bool,
     wanted: bool,
@@ -113,8 +112,6 @@ pub(super) struct Desk {
     tenants: u64,
     /// How often it has died.
     deaths: u64,
-    older: Account,
-    newer: (Nanos, Account),
     pub counters: Counters,
 }
 
@@ -131,8 +128,6 @@ impl Desk {
             at: Nanos::ZERO,
             tenants: 0,
             deaths: 0,
-            older: Account::default(),
-            newer: (Nanos::ZERO, Account::default()),
             counters: Counters::default(),
         };
         desk.feel(desk.at);
@@ -296,11 +291,12 @@ impl Desk {
         }
         let now = self.at;
         self.server.touch(now);
-        self.server.entered();
+        let found = self.server.entered();
         let (tell, told) = oneshot::channel();
         self.tenants += 1;
         let tenant = self.tenants;
-        let new = Job { tenant, key, work, entered: now, hit: None, serving: false, wanted: true, tell: Some(tell) };
+        let new =
+            Job { tenant, key, work, entered: now, found, hit: None, serving: false, wanted: true, tell: Some(tell) };
         let job = match self.free.pop() {
             Some(job) => {
                 self.jobs[job as usize] = new;
@@ -378,11 +374,12 @@ impl Desk {
         if let (Some(false), Some(cache)) = (job.hit, &mut self.server.cache) {
             cache.put(job.key, now);
         }
-        let (here, hit) = (now - job.entered, job.hit);
+        let (here, found, hit) = (now - job.entered, job.found, job.hit);
         self.server.touch(now);
         self.server.in_service -= 1;
         self.server.left(here);
         self.server.answered();
+        self.server.note(now, here, found);
         self.counters.ok += 1;
         self.counters.time_here += here;
         self.release(index, Told::Served(hit));
@@ -426,13 +423,7 @@ impl Desk {
     /// What it tells of the last half second to second.
     pub(super) fn report(&mut self, now: Nanos) -> LoadReport {
         self.advance(now);
-        let mut account = self.older;
-        let report = self.server.report(self.at, &mut account);
-        if self.at - self.newer.0 >= WINDOW {
-            self.older = self.newer.1;
-            self.newer = (self.at, account);
-        }
-        report
+        self.server.fresh_report(self.at)
     }
 }
 

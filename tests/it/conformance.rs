@@ -61,6 +61,7 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                             utilisation: dice.unit(),
                             errors: dice.unit(),
                             in_server: dice.below(10) as u32,
+                            latency: dice.unit(),
                         };
                         bench.with(|selector, cx| selector.on_report(backend, &load, cx));
                     }
@@ -232,6 +233,7 @@ fn slivers_of_reports_do_not_shake_the_weights() {
         utilisation,
         errors: 0.0,
         in_server: 1,
+        latency: 0.02,
     };
     for backend in backends {
         bench.with(|selector, cx| selector.on_report(backend, &report(1.0, 0.5), cx));

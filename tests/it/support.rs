@@ -68,7 +68,7 @@ impl Bench {
 
     pub fn finish(&mut self, pick: Pick, latency: Nanos, outcome: Outcome) {
         self.fleet.ended(pick.backend);
-        let finished = Finished { backend: pick.backend, latency, outcome };
+        let finished = Finished { backend: pick.backend, latency, outcome, tag: pick.tag };
         self.with(|selector, cx| selector.on_finish(&finished, cx));
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::config::law::Sampler;
 use crate::fleet::BackendId;
-use crate::policy::queue::{Ticket, Waiting};
+use crate::policy::queue::{self, Ticket, Waiting};
 use crate::policy::watch::Watch;
 use crate::policy::{hedge, retry};
 use crate::rng::{Keyed, Rng, Source, mix};
@@ -80,6 +80,8 @@ struct Job {
     /// Work at speed 1; from the start of service on, what is really to be done (less if the cache helps).
     work: Nanos,
     end: Nanos,
+    /// The selector's word about its pick.
+    tag: u64,
     client: u32,
     path: u32,
     balancer: u32,
@@ -94,6 +96,8 @@ struct Job {
     attempt: u32,
     /// Next in the server's queue.
     next: u32,
+    /// How many were in the server when it came.
+    found: u32,
     /// Counts the tenants of this place, so that old time-outs are recognised.
     generation: u32,
     /// Counts the departures scheduled for it.
@@ -120,6 +124,8 @@ struct Dispatcher {
     pool: u32,
     fleet: u32,
     oracle: bool,
+    /// The strategy limits what is at a server at once.
+    limits: bool,
     /// Requests send attempts: there are retries or hedges.
     tries: bool,
     retries: Option<retry::Budget>,
@@ -142,11 +148,13 @@ struct View {
     tick_at: Nanos,
 }
 
-/// A message under way: a check's result or a report.
+/// A message under way: a check's result, a report, or a probe on its way to the server.
 #[derive(Clone, Copy)]
 struct Mail {
     fleet: u32,
     slot: u32,
+    /// The one dispatcher it is for; `NONE` for all of the fleet.
+    to: u32,
     passed: Option<bool>,
     load: Option<LoadReport>,
 }
@@ -183,6 +191,14 @@ struct Engine<'a, O> {
     efforts: Vec<trying::Effort>,
     /// By job: its place in a balancer's queue.
     tickets: Vec<Option<Ticket>>,
+    /// By job: the report that its answer carries, where a pool's answers do.
+    carried: Vec<Option<LoadReport>>,
+    /// Whether any do.
+    carries: bool,
+    /// Whether servers of any pool tell that they are idle.
+    idle_notices: bool,
+    /// Draws the balancer that hears of an idle server.
+    heralds: Rng,
     /// By pool: the server that each client is tied to, where clients are.
     ties: Vec<Vec<Option<BackendId>>>,
     /// Whether any are.
@@ -305,6 +321,10 @@ impl Truth for Peek<'_> {
     fn remaining_work(&self, slot: u32) -> Nanos {
         self.servers[slot as usize].remaining_work(self.now)
     }
+    fn number(&self, slot: u32) -> u32 {
+        let server = &self.servers[slot as usize];
+        server.in_service + server.queued + server.coming
+    }
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
@@ -344,6 +364,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             views: Vec::new(),
             efforts: Vec::new(),
             tickets: Vec::new(),
+            carried: Vec::new(),
+            carries: model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.with_answers)),
+            idle_notices: model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.idle.is_some())),
+            heralds: Rng::stream(seed, "idle notices", 0),
             ties: Vec::new(),
             tied: model.pools.iter().any(|pool| pool.policy.sticky.is_some()),
             queues: model.pools.iter().any(|pool| pool.policy.queue.is_some()),
@@ -431,6 +455,12 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = table.build(&mut rng);
                 let oracle = table.row().doc.oracle();
+                let limits = selector.has_limits();
+                if limits {
+                    let waiting = &mut self.views[fleet as usize].waiting;
+                    waiting.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
+                    self.queues = true;
+                }
                 self.dispatchers.push(Dispatcher {
                     selector,
                     rng,
@@ -438,6 +468,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     pool: p as u32,
                     fleet,
                     oracle,
+                    limits,
                     tries: pool.tries(),
                     retries: pool.policy.retries.as_ref().map(retry::Rules::new_budget),
                     hedge: pool.policy.hedge.map(hedge::State::new),
@@ -466,10 +497,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
         }
         for (p, pool) in self.model.pools.iter().enumerate() {
-            if let Some(reports) = &pool.reports {
+            if let Some(interval) = pool.reports.and_then(|reports| reports.interval) {
                 for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
                     let phase = phases.at(1 << 50 | u64::from(server)).unit();
-                    let at = Nanos::from_nanos_f64(reports.interval.0 as f64 * phase);
+                    let at = Nanos::from_nanos_f64(interval.0 as f64 * phase);
                     self.queue.push(at, Event::Report(server));
                 }
             }
@@ -544,6 +575,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             Event::Check(fleet, slot) => self.check(fleet, slot),
             Event::Delivered(mail) => self.receive(mail),
+            Event::Probed(mail) => self.probed(mail),
             Event::Tick(fleet) => self.tick(fleet),
             Event::Admit(fleet) => self.admit(fleet),
             Event::Expire(fleet) => self.expire(fleet),
@@ -553,6 +585,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Report(server) => self.report(server),
             Event::Wake(dispatcher) => {
                 self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
+                if self.dispatchers[dispatcher as usize].limits {
+                    self.heed(dispatcher, None);
+                }
             }
             Event::FaultStarts(fault) => self.fault(fault, true),
             Event::FaultEnds(fault) => self.fault(fault, false),
@@ -606,6 +641,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             entered: now,
             work: draft.demand,
             end: Nanos::ZERO,
+            tag: 0,
             client: draft.client,
             path: draft.path,
             balancer: 0,
@@ -616,6 +652,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             of: NONE,
             attempt: 1,
             next: NONE,
+            found: 0,
             generation: 0,
             version: 0,
             stage: Stage::Moving,
@@ -843,7 +880,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         // A cookie comes before any strategy, but for another attempt: its server has just failed.
         let tie = if self.tied && request.tried.is_empty() {
             let tie = self.ties[pool].get(j.client as usize).copied().flatten();
-            tie.filter(|&id| watch.keeps(id)).map(|backend| Pick { backend })
+            tie.filter(|&id| watch.keeps(id)).map(|backend| Pick { backend, tag: 0 })
         } else {
             None
         };
@@ -886,13 +923,14 @@ impl<'a, O: Observer> Engine<'a, O> {
         self.placed += 1;
         self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
         let j = &mut self.jobs[job as usize];
-        j.backend = pick.backend;
+        (j.backend, j.tag) = (pick.backend, pick.tag);
         j.server = base + pick.backend.slot;
         j.picked = self.now;
         j.counted = true;
         let server = &mut self.servers[j.server as usize];
         server.picks += u64::from(j.measured);
         server.coming_work += u128::from(j.work.0);
+        server.coming += 1;
         if j.of != NONE {
             self.attempt_sent(job);
         }
@@ -927,17 +965,20 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn obey(&mut self, dispatcher: u32, command: Command) {
         match command {
             Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
-            Command::Probe(backend) => {
-                let d = &self.dispatchers[dispatcher as usize];
-                let (fleet, server) = (d.fleet, self.bases[d.pool as usize] + backend.slot);
-                if self.servers[server as usize].condition.up {
-                    let load = self.take_report(fleet, backend.slot);
-                    let at = self.now.saturating_add(self.round_trip());
-                    self.post(at, Mail { fleet, slot: backend.slot, passed: None, load: Some(load) });
-                }
-            }
+            Command::Probe(backend) => self.probe(dispatcher, backend),
         }
         self.with_selector(dispatcher, |_, _| {});
+    }
+
+    /// Asks a strategy that has limits how much it wants: at one server, or at all. Whoever waits gets what room that makes.
+    #[cold]
+    fn heed(&mut self, dispatcher: u32, slot: Option<u32>) {
+        let d = &self.dispatchers[dispatcher as usize];
+        let fleet = d.fleet;
+        let watch = &mut self.views[fleet as usize].watch;
+        let slots = slot.map_or(0..watch.fleet.slots() as u32, |slot| slot..slot + 1);
+        watch.heed(d.selector.as_ref(), slots);
+        self.wake_the_waiting(fleet);
     }
 
     fn tell_fleet(&mut self, fleet: u32) {
@@ -948,6 +989,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         for i in 0..self.views[fleet as usize].dispatchers.len() {
             let dispatcher = self.views[fleet as usize].dispatchers[i];
             self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
+            if self.dispatchers[dispatcher as usize].limits {
+                self.heed(dispatcher, None);
+            }
         }
         if self.queues {
             self.wake_the_waiting(fleet);

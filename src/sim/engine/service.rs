@@ -16,6 +16,7 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let j = &self.jobs[job as usize];
         let server = &mut self.servers[j.server as usize];
+        server.coming -= 1;
         let condition = &server.condition;
         if !j.wanted && j.parent == NONE && self.model.clients.cancel {
             server.coming_work -= u128::from(j.work.0);
@@ -56,7 +57,7 @@ impl<O: Observer> Engine<'_, O> {
             return self.fail(job, End::Rejected);
         }
         server.touch(now);
-        server.entered();
+        j.found = server.entered();
         j.entered = now;
         self.observer.step(job, Step::Entered, now);
         if busy {
@@ -103,6 +104,7 @@ impl<O: Observer> Engine<'_, O> {
         if !j.missed {
             j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
         }
+        j.work += std::mem::take(&mut server.owed);
         j.stage = Stage::Serving;
         server.in_service += 1;
         match server.discipline {
@@ -198,7 +200,7 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
         j.stage = Stage::Moving;
-        let (number, entered, ok) = (j.server, j.entered, j.fate == End::Ok);
+        let (number, entered, found, ok) = (j.server, j.entered, j.found, j.fate == End::Ok);
         let server = &mut self.servers[number as usize];
         server.touch(now);
         server.in_service -= 1;
@@ -206,10 +208,12 @@ impl<O: Observer> Engine<'_, O> {
         self.observer.step(job, Step::Left, now);
         if ok {
             server.answered();
+            server.note(now, now - entered, found);
         } else {
             server.failed();
         }
         self.start_next(number);
+        self.herald(number);
         self.answer_from_server(job);
     }
 
@@ -245,6 +249,9 @@ impl<O: Observer> Engine<'_, O> {
 
     #[inline]
     pub(super) fn answer_from_server(&mut self, job: u32) {
+        if self.carries {
+            self.load_answer(job);
+        }
         if self.arrives_at_once(self.server_hop, job, 2, Event::Return(job)) {
             self.at_balancer_again(job);
         }
@@ -269,6 +276,9 @@ impl<O: Observer> Engine<'_, O> {
         }
         let fate = j.fate;
         let outcome = if fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        if self.carries {
+            self.unload_answer(job);
+        }
         self.observer.step(job, Step::Returned(fate), self.now);
         if self.tied && fate == End::Ok {
             self.tie(job);
@@ -284,12 +294,15 @@ impl<O: Observer> Engine<'_, O> {
         if !std::mem::replace(&mut j.counted, false) {
             return;
         }
-        let (dispatcher, backend, latency) = (j.dispatcher, j.backend, self.now - j.picked);
+        let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
         let fleet = self.dispatchers[dispatcher as usize].fleet;
         self.settled += 1;
         let ejection = self.views[fleet as usize].watch.ended(backend, outcome, latency, self.now);
-        let finished = Finished { backend, latency, outcome };
+        let finished = Finished { backend, latency, outcome, tag };
         self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
+        if self.dispatchers[dispatcher as usize].limits {
+            self.heed(dispatcher, Some(backend.slot));
+        }
         if let Some(event) = ejection {
             self.ejected(fleet, event);
         }

@@ -18,7 +18,7 @@ impl<O: Observer> Engine<'_, O> {
         let Some(Ok(ticket)) = view.waiting.as_mut().map(|queue| queue.push(now, job)) else {
             return self.turn_away(job);
         };
-        let rules = view.watch.rules().queue;
+        let rules = view.waiting.as_ref().map(|queue| queue.rules());
         if self.tickets.len() <= job as usize {
             self.tickets.resize(job as usize + 1, None);
         }

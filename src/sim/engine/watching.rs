@@ -1,14 +1,21 @@
 //! Health checks and load reports: who watches a server, and how late the news arrives.
 
 use super::{Engine, Mail};
+use crate::fleet::BackendId;
 use crate::policy::watch;
+use crate::rng::Source;
 use crate::select::LoadReport;
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
-use crate::sim::server::Condition;
+use crate::sim::record::End;
+use crate::sim::server::{Condition, NONE};
 use crate::units::Nanos;
 
 impl<O: Observer> Engine<'_, O> {
+    fn leg(&self) -> Nanos {
+        Nanos::from_nanos_f64(self.model.server_leg.mean())
+    }
+
     pub(super) fn round_trip(&self) -> Nanos {
         let leg = self.model.server_leg.mean();
         Nanos::from_nanos_f64(2.0 * leg)
@@ -36,13 +43,14 @@ impl<O: Observer> Engine<'_, O> {
             _ => (true, took),
         };
         let load = passed.then(|| self.take_report(fleet, slot));
-        self.post(self.now.saturating_add(after), Mail { fleet, slot, passed: Some(passed), load });
+        self.post(self.now.saturating_add(after), Mail { fleet, slot, to: NONE, passed: Some(passed), load });
     }
 
     pub(super) fn report(&mut self, server: u32) {
         let pool = self.bases.partition_point(|&base| base <= server) - 1;
         let Some(reports) = self.model.pools[pool].reports else { return };
-        self.queue.push(self.now.saturating_add(reports.interval), Event::Report(server));
+        let Some(interval) = reports.interval else { return };
+        self.queue.push(self.now.saturating_add(interval), Event::Report(server));
         if !self.servers[server as usize].condition.up {
             return;
         }
@@ -52,7 +60,7 @@ impl<O: Observer> Engine<'_, O> {
         for fleet in 0..self.views.len() as u32 {
             if self.views[fleet as usize].pool as usize == pool {
                 let load = self.take_report(fleet, slot);
-                self.post(at, Mail { fleet, slot, passed: None, load: Some(load) });
+                self.post(at, Mail { fleet, slot, to: NONE, passed: None, load: Some(load) });
             }
         }
     }
@@ -63,8 +71,90 @@ impl<O: Observer> Engine<'_, O> {
         self.servers[server as usize].report(self.now, &mut view.reported[slot as usize])
     }
 
+    /// A selector wants to know how a server is: the question goes there, the server makes its report and answers. Whoever
+    /// asks the dead hears nothing.
+    pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId) {
+        let d = &self.dispatchers[dispatcher as usize];
+        let fleet = d.fleet;
+        if !self.views[fleet as usize].watch.fleet.is_current(backend) {
+            return;
+        }
+        if self.now >= self.model.warmup && !self.over {
+            let span = self.span_of(self.now);
+            self.spans[span].efforts.probes += 1;
+        }
+        let mail = self.keep(Mail { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None });
+        self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(mail));
+    }
+
+    pub(super) fn probed(&mut self, mail: u32) {
+        let Mail { fleet, slot, .. } = self.mail[mail as usize];
+        let pool = self.views[fleet as usize].pool as usize;
+        let server = &mut self.servers[(self.bases[pool] + slot) as usize];
+        if !server.condition.up {
+            self.free_mail.push(mail);
+            return;
+        }
+        let work = self.model.pools[pool].probes.unwrap_or(Nanos::ZERO);
+        // The question goes before whatever waits, and what it takes is taken from the next request that is started. Where
+        // nothing is going on it takes nothing from anybody.
+        if server.in_service > 0 {
+            server.owed += work;
+        }
+        let took = server.span(work);
+        self.mail[mail as usize].load = Some(server.fresh_report(self.now));
+        let at = self.now.saturating_add(took).saturating_add(self.leg());
+        self.queue.push(at, Event::Delivered(mail));
+    }
+
+    /// An answer leaves its server, with a report if the pool's answers have one.
+    #[cold]
+    pub(super) fn load_answer(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        let has = j.fate != End::Reset && self.model.pools[pool].reports.is_some_and(|reports| reports.with_answers);
+        let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now));
+        if self.carried.len() <= job as usize {
+            self.carried.resize(job as usize + 1, None);
+        }
+        self.carried[job as usize] = load;
+    }
+
+    /// The answer is at the balancer: whose request it was hears the report before the end.
+    #[cold]
+    pub(super) fn unload_answer(&mut self, job: u32) {
+        let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
+        let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
+        self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
+        if self.dispatchers[dispatcher as usize].limits {
+            self.heed(dispatcher, Some(backend.slot));
+        }
+    }
+
+    /// A request has left this server. If it was the last and the pool's idle servers say so, one balancer hears of it.
+    pub(super) fn herald(&mut self, server: u32) {
+        let state = &self.servers[server as usize];
+        if state.in_service > 0 || !self.idle_notices {
+            return;
+        }
+        let pool = self.bases.partition_point(|&base| base <= server) - 1;
+        let Some(reports) = self.model.pools[pool].reports.filter(|reports| reports.idle.is_some()) else { return };
+        let first = self.desks[pool];
+        let last = self.desks.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
+        let to = first + self.heralds.below(u64::from(last - first)) as u32;
+        let load = self.servers[server as usize].fresh_report(self.now);
+        let at = self.now.saturating_add(reports.delay).saturating_add(self.leg());
+        let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
+        self.post(at, Mail { fleet, slot, to, passed: None, load: Some(load) });
+    }
+
     pub(super) fn post(&mut self, at: Nanos, mail: Mail) {
-        let index = match self.free_mail.pop() {
+        let index = self.keep(mail);
+        self.queue.push(at, Event::Delivered(index));
+    }
+
+    fn keep(&mut self, mail: Mail) -> u32 {
+        match self.free_mail.pop() {
             Some(index) => {
                 self.mail[index as usize] = mail;
                 index
@@ -73,19 +163,24 @@ impl<O: Observer> Engine<'_, O> {
                 self.mail.push(mail);
                 self.mail.len() as u32 - 1
             }
-        };
-        self.queue.push(at, Event::Delivered(index));
+        }
     }
 
     pub(super) fn receive(&mut self, index: u32) {
-        let Mail { fleet, slot, passed, load } = self.mail[index as usize];
+        let Mail { fleet, slot, to, passed, load } = self.mail[index as usize];
         self.free_mail.push(index);
         let view = &self.views[fleet as usize];
         let backend = view.watch.fleet.id(slot);
         if let Some(load) = load {
             for i in 0..view.dispatchers.len() {
                 let dispatcher = self.views[fleet as usize].dispatchers[i];
+                if to != NONE && to != dispatcher {
+                    continue;
+                }
                 self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
+                if self.dispatchers[dispatcher as usize].limits {
+                    self.heed(dispatcher, Some(slot));
+                }
             }
         }
         if let Some(passed) = passed
