@@ -35,13 +35,32 @@ pub enum Change {
     Weight(BackendId),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Slot {
     name: String,
     generation: u32,
     occupied: bool,
     healthy: bool,
     draining: bool,
+    /// Not for this balancer to use: it belongs to no part of a divided fleet.
+    apart: bool,
+}
+
+/// No part.
+const NO_PART: u32 = u32::MAX;
+
+/// Some servers of a divided fleet, in the slots that they have in the whole: picks go to one part at a time, each with a
+/// selector of its own ([`crate::policy::eligible`]). A server's weight may be another in a part.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its servers; only they are members.
+    pub fleet: Fleet,
+    /// Its priority level, 0 first.
+    pub level: u32,
+    /// It holds the whole level, and not one zone of it.
+    pub whole: bool,
+    /// Share of the picks that begin here, 0 to 1.
+    pub share: f64,
 }
 
 /// The backends of one pool as one shard of a balancer knows them.
@@ -58,6 +77,10 @@ pub struct Fleet {
     /// Slots without a tenant.
     vacant: usize,
     changes: Vec<Change>,
+    /// Empty where the fleet is not divided.
+    parts: Vec<Part>,
+    /// By slot: the parts it belongs to, where the fleet is divided; [`NO_PART`] for none.
+    places: Vec<[u32; 2]>,
 }
 
 impl Fleet {
@@ -86,7 +109,7 @@ impl Fleet {
     #[inline]
     pub fn is_eligible(&self, slot: u32) -> bool {
         let Some(state) = self.slots.get(slot as usize) else { return false };
-        state.occupied && state.healthy && !state.draining && self.weights[slot as usize] > 0
+        state.occupied && state.healthy && !state.draining && !state.apart && self.weights[slot as usize] > 0
     }
 
     /// Whether this slot has a tenant that the host counts as healthy, draining and weightless ones included.
@@ -175,7 +198,152 @@ impl Fleet {
         }
     }
 
+    /// The parts of a divided fleet; empty where it is not divided.
+    #[inline]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The parts that this slot's tenant belongs to.
+    #[inline]
+    pub fn parts_of(&self, slot: u32) -> impl Iterator<Item = usize> + use<> {
+        let places = self.places.get(slot as usize).copied().unwrap_or([NO_PART; 2]);
+        places.into_iter().filter(|&part| part != NO_PART).map(|part| part as usize)
+    }
+
+    /// Whether this balancer has no use for the slot's tenant: it is in no part of a divided fleet.
+    #[inline]
+    pub fn is_apart(&self, slot: u32) -> bool {
+        self.slots[slot as usize].apart
+    }
+
+    /// A part, each with a probability of its share; the first where no share is above zero.
+    #[inline]
+    pub fn draw_part(&self, rng: &mut Rng) -> usize {
+        let mut used = self.parts.iter().enumerate().filter(|(_, part)| part.share > 0.0);
+        let first = used.next().map_or(0, |(at, _)| at);
+        // Where there is only one, luck is left alone.
+        if used.next().is_none() {
+            return first;
+        }
+        let mut point = rng.unit();
+        let mut last = first;
+        for (at, part) in self.parts.iter().enumerate().filter(|(_, part)| part.share > 0.0) {
+            if point < part.share {
+                return at;
+            }
+            point -= part.share;
+            last = at;
+        }
+        last
+    }
+
     // ---- What only the host writes ----
+
+    /// Adds a part without servers; its number.
+    pub fn add_part(&mut self, level: u32, whole: bool) -> u32 {
+        self.parts.push(Part { fleet: Fleet::new(), level, whole, share: 0.0 });
+        self.parts.len() as u32 - 1
+    }
+
+    /// Is whole again: every server can be picked by one selector.
+    pub fn unite(&mut self) {
+        self.parts.clear();
+        self.places.clear();
+        for slot in self.members().collect::<Vec<_>>() {
+            self.alter(self.id(slot), |slot| slot.apart = false);
+        }
+    }
+
+    /// Puts servers into parts (at most two; none sets a server apart), in which they have this weight. A server that
+    /// changes parts counts as one that has just joined.
+    pub fn assign<P: AsRef<[u32]>>(&mut self, servers: impl IntoIterator<Item = (BackendId, P, u32)>) {
+        let mut touched = vec![false; self.parts.len()];
+        let mut moved: Vec<(BackendId, bool)> = Vec::new();
+        let mut weighed = Vec::new();
+        self.places.resize(self.slots.len(), [NO_PART; 2]);
+        for (id, parts, weight) in servers {
+            let parts = parts.as_ref();
+            debug_assert!(parts.len() <= 2, "a level and a zone of it");
+            if !self.is_current(id) {
+                continue;
+            }
+            let slot = id.slot as usize;
+            let was = self.is_eligible(id.slot);
+            let mut places = [NO_PART; 2];
+            places.iter_mut().zip(parts).for_each(|(place, &part)| *place = part);
+            let before = std::mem::replace(&mut self.places[slot], places);
+            for part in before.into_iter().filter(|part| *part != NO_PART && !parts.contains(part)) {
+                self.parts[part as usize].fleet.vacate(id);
+                touched[part as usize] = true;
+            }
+            for &part in parts {
+                let whole = &self.slots[slot];
+                let fleet = &mut self.parts[part as usize].fleet;
+                if !fleet.is_current(id) {
+                    fleet.settle_at(id, whole, self.in_flight[slot]);
+                    touched[part as usize] = true;
+                }
+                if fleet.weights[slot] != weight {
+                    fleet.weights[slot] = weight;
+                    touched[part as usize] = true;
+                    weighed.push(id);
+                }
+            }
+            if before != places || self.slots[slot].apart != parts.is_empty() {
+                self.slots[slot].apart = parts.is_empty();
+                moved.push((id, was));
+            }
+        }
+        for (part, _) in self.parts.iter_mut().zip(touched).filter(|(_, touched)| *touched) {
+            part.fleet.refresh();
+        }
+        if !moved.is_empty() {
+            self.refresh();
+        }
+        for (id, was) in moved {
+            self.changes.push(Change::Joined(id));
+            self.note_eligibility(id, was);
+        }
+        self.changes.extend(weighed.into_iter().map(Change::Weight));
+    }
+
+    /// Says which share of the picks begins in each part.
+    pub fn set_shares(&mut self, shares: &[f64]) {
+        self.parts.iter_mut().zip(shares).for_each(|(part, &share)| part.share = share);
+    }
+
+    /// Does to a server in its parts what was done to it in the whole.
+    fn mirror(&mut self, id: BackendId, deed: impl Fn(&mut Fleet)) {
+        for part in self.parts_of(id.slot) {
+            let fleet = &mut self.parts[part].fleet;
+            deed(fleet);
+            fleet.changes.clear();
+        }
+    }
+
+    /// Takes in the tenant of this slot of the whole fleet, without a weight yet.
+    fn settle_at(&mut self, id: BackendId, tenant: &Slot, in_flight: u32) {
+        let slot = id.slot as usize;
+        while self.slots.len() <= slot {
+            self.slots.push(Slot::default());
+            self.weights.push(0);
+            self.in_flight.push(0);
+            self.vacant += 1;
+        }
+        self.vacant -= usize::from(!self.slots[slot].occupied);
+        self.slots[slot] = Slot { apart: false, ..tenant.clone() };
+        (self.weights[slot], self.in_flight[slot]) = (0, in_flight);
+    }
+
+    /// Lets a tenant go; what is derived is not yet worked out.
+    fn vacate(&mut self, id: BackendId) {
+        if self.is_current(id) {
+            self.slots[id.slot as usize].occupied = false;
+            self.vacant += 1;
+            self.in_flight[id.slot as usize] = 0;
+        }
+    }
 
     /// Adds a backend, healthy, in the lowest free slot.
     pub fn join(&mut self, name: &str, weight: u32) -> BackendId {
@@ -200,13 +368,13 @@ impl Fleet {
                 let state = &mut self.slots[free];
                 state.generation += 1;
                 state.name = name.to_owned();
-                (state.occupied, state.healthy, state.draining) = (true, true, false);
+                (state.occupied, state.healthy, state.draining, state.apart) = (true, true, false, false);
                 (self.weights[free], self.in_flight[free]) = (weight, 0);
                 free
             }
             None => {
                 let name = name.to_owned();
-                self.slots.push(Slot { name, generation: 0, occupied: true, healthy: true, draining: false });
+                self.slots.push(Slot { name, occupied: true, healthy: true, ..Slot::default() });
                 self.weights.push(weight);
                 self.in_flight.push(0);
                 self.slots.len() - 1
@@ -220,9 +388,11 @@ impl Fleet {
     /// Removes a backend. Its completions may still come in and are then ignored.
     pub fn leave(&mut self, id: BackendId) {
         if self.is_current(id) {
-            self.slots[id.slot as usize].occupied = false;
-            self.vacant += 1;
-            self.in_flight[id.slot as usize] = 0;
+            self.mirror(id, |fleet| fleet.leave(id));
+            if let Some(places) = self.places.get_mut(id.slot as usize) {
+                *places = [NO_PART; 2];
+            }
+            self.vacate(id);
             self.refresh();
             self.changes.push(Change::Left(id));
         }
@@ -230,6 +400,7 @@ impl Fleet {
 
     /// Tells whether health checks find it up.
     pub fn set_healthy(&mut self, id: BackendId, healthy: bool) {
+        self.mirror(id, |fleet| fleet.set_healthy(id, healthy));
         self.alter(id, |slot| slot.healthy = healthy);
     }
 
@@ -238,6 +409,7 @@ impl Fleet {
         let mut changed = Vec::new();
         for (id, healthy) in verdicts {
             if self.is_current(id) && self.slots[id.slot as usize].healthy != healthy {
+                self.mirror(id, |fleet| fleet.set_healthy(id, healthy));
                 let was = self.is_eligible(id.slot);
                 self.slots[id.slot as usize].healthy = healthy;
                 changed.push((id, was));
@@ -251,10 +423,11 @@ impl Fleet {
 
     /// A draining backend finishes what it has and gets nothing new.
     pub fn set_draining(&mut self, id: BackendId, draining: bool) {
+        self.mirror(id, |fleet| fleet.set_draining(id, draining));
         self.alter(id, |slot| slot.draining = draining);
     }
 
-    /// Changes the weight; zero means no new requests.
+    /// Changes the weight; zero means no new requests. In the parts of a divided fleet [`Fleet::assign`] does.
     pub fn set_weight(&mut self, id: BackendId, weight: u32) {
         if self.is_current(id) && self.weights[id.slot as usize] != weight {
             let was = self.is_eligible(id.slot);
@@ -270,6 +443,9 @@ impl Fleet {
     pub fn started(&mut self, id: BackendId) {
         if self.is_current(id) {
             self.in_flight[id.slot as usize] += 1;
+            if !self.parts.is_empty() {
+                self.mirror(id, |fleet| fleet.started(id));
+            }
         }
     }
 
@@ -280,6 +456,9 @@ impl Fleet {
             let count = &mut self.in_flight[id.slot as usize];
             debug_assert!(*count > 0, "more requests ended than started");
             *count = count.saturating_sub(1);
+            if !self.parts.is_empty() {
+                self.mirror(id, |fleet| fleet.ended(id));
+            }
         }
     }
 
@@ -357,6 +536,49 @@ mod tests {
         let fleet = Fleet::of_weights(&[1, 0, 3]);
         let mut rng = Rng::stream(3, "test", 0);
         let light = (0..40_000).filter(|_| fleet.draw_weighted(&mut rng) == Some(0)).count();
+        assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
+    }
+
+    #[test]
+    fn parts_count_with_the_whole_and_know_only_their_own() {
+        let mut fleet = Fleet::of_weights(&[1, 2, 3, 4]);
+        let id = |fleet: &Fleet, slot| fleet.id(slot);
+        let (low, high) = (fleet.add_part(0, true), fleet.add_part(1, true));
+        let ids: Vec<BackendId> = (0..4).map(|slot| id(&fleet, slot)).collect();
+        fleet.started(ids[2]);
+        fleet.take_changes();
+        fleet.assign([(ids[0], vec![low], 1), (ids[1], vec![], 2), (ids[2], vec![high], 7), (ids[3], vec![high], 4)]);
+        assert_eq!(fleet.eligible(), [0, 2, 3], "1 is apart");
+        assert_eq!(fleet.take_changes().iter().filter(|change| matches!(change, Change::Down(_))).count(), 1);
+        let part = |fleet: &Fleet, part: u32| fleet.parts()[part as usize].fleet.clone();
+        assert_eq!(part(&fleet, high).eligible(), [2, 3]);
+        assert_eq!(part(&fleet, high).members().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!((part(&fleet, high).weight(2), fleet.weight(2)), (7, 3));
+        fleet.started(ids[3]);
+        fleet.ended(ids[2]);
+        assert_eq!(part(&fleet, high).in_flight(), [0, 0, 0, 1]);
+        fleet.set_healthy(ids[3], false);
+        assert_eq!(part(&fleet, high).eligible(), [2]);
+        fleet.set_healthy_all([(ids[3], true), (ids[2], false)]);
+        assert_eq!(part(&fleet, high).eligible(), [3]);
+        // From one part to the other, with what it has in flight.
+        fleet.assign([(ids[3], vec![low], 4)]);
+        assert_eq!((part(&fleet, high).eligible().len(), part(&fleet, low).in_flight()[3]), (0, 1));
+        fleet.leave(ids[3]);
+        assert_eq!(part(&fleet, low).eligible(), [0]);
+        fleet.unite();
+        assert_eq!(fleet.eligible(), [0, 1], "2 is ill and 3 has left");
+    }
+
+    #[test]
+    fn parts_are_drawn_by_their_shares() {
+        let mut fleet = Fleet::new();
+        (0..3).for_each(|level| assert_eq!(fleet.add_part(level, true), level));
+        let mut rng = Rng::stream(3, "test", 1);
+        assert_eq!(fleet.draw_part(&mut rng), 0, "without shares the first");
+        fleet.set_shares(&[0.0, 0.25, 0.75]);
+        // 40,000 draws with p = 1/4: four standard deviations are 346.
+        let light = (0..40_000).filter(|_| fleet.draw_part(&mut rng) == 1).count();
         assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
     }
 }

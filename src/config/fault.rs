@@ -10,7 +10,7 @@ use crate::units::{Nanos, Ratio};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
-    /// `"pool/server"`, `"pool/*"` or `"balancer/2"`.
+    /// `"pool/server"`, `"pool/*"`, `"balancer/2"` or `"zone/a"`: all that stands there, of balancers only for a crash.
     #[schemars(with = "String")]
     pub target: Spanned<String>,
     /// When.

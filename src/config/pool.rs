@@ -1,7 +1,7 @@
 //! Pools, servers, checks and routes: the tables that a scenario and the proxy's config write alike.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -14,7 +14,9 @@ use toml::Spanned;
 use super::diagnostic::{Problem, Problems};
 use super::law::Law;
 use super::proxy::{Protocol, UpstreamTlsTable};
-use crate::policy::{self, hedge, outlier, queue, retry, slow_start, sticky};
+use crate::policy::{
+    self, admission, concurrency, hedge, outlier, priority, queue, retry, slow_start, sticky, subset, zone,
+};
 use crate::select::catalog::Strategy;
 use crate::units::{Nanos, Rate, Ratio};
 
@@ -60,6 +62,21 @@ pub struct PoolTable {
     /// `[pools.sticky]`: clients stay with their server, by a cookie.
     #[schemars(with = "Option<StickyTable>")]
     pub sticky: Option<Spanned<StickyTable>>,
+    /// `subset = { size = 20 }`: each balancer uses so many of the servers.
+    #[schemars(with = "Option<SubsetTable>")]
+    pub subset: Option<Spanned<SubsetTable>>,
+    /// `[pools.priorities]`: how servers of a higher `priority` number stand in for those of a lower.
+    #[schemars(with = "Option<PrioritiesTable>")]
+    pub priorities: Option<Spanned<PrioritiesTable>>,
+    /// `[pools.zones]`: which zone's servers a balancer prefers.
+    #[schemars(with = "Option<ZonesTable>")]
+    pub zones: Option<Spanned<ZonesTable>>,
+    /// `[pools.concurrency]`: how many requests may be in flight, found out from how long answers take.
+    #[schemars(with = "Option<ConcurrencyTable>")]
+    pub concurrency: Option<Spanned<ConcurrencyTable>>,
+    /// `[pools.admission]`: some requests are turned away while too many fail.
+    #[schemars(with = "Option<AdmissionTable>")]
+    pub admission: Option<Spanned<AdmissionTable>>,
     /// `[pools.reports]`: load reports that servers send by themselves.
     #[schemars(with = "Option<ReportsTable>")]
     pub reports: Option<Spanned<ReportsTable>>,
@@ -107,12 +124,20 @@ pub struct ServerTable {
     /// Where it stands: a name of a zone.
     #[schemars(with = "Option<String>")]
     pub zone: Option<Spanned<String>>,
+    /// Its level: 0 serves first, 1 stands in when too few of 0 are healthy, and so on.
+    #[serde(default = "nought")]
+    #[schemars(with = "u32")]
+    pub priority: Spanned<u32>,
     /// `"127.0.0.1:9001"`: where the proxy finds it. Scenarios have no use for it.
     #[schemars(with = "Option<String>")]
     pub address: Option<Spanned<String>>,
     /// `cache = { capacity = 1000 }`.
     #[schemars(with = "Option<CacheTable>")]
     pub cache: Option<Spanned<CacheTable>>,
+}
+
+fn nought() -> Spanned<u32> {
+    Spanned::new(0..0, 0)
 }
 
 fn one() -> Spanned<u32> {
@@ -218,10 +243,13 @@ pub struct OutliersTable {
     /// `success_rate = { deviations = 1.9, … }`; off unless given.
     #[schemars(with = "Option<SuccessRateTable>")]
     pub success_rate: Option<Spanned<SuccessRateTable>>,
+    /// `failure_percentage = { threshold = "85%", … }`; off unless given.
+    #[schemars(with = "Option<FailurePercentageTable>")]
+    pub failure_percentage: Option<Spanned<FailurePercentageTable>>,
     /// `latency = { factor = 3, … }`; off unless given.
     #[schemars(with = "Option<LatencyTable>")]
     pub latency: Option<Spanned<LatencyTable>>,
-    /// How often the last two are worked out.
+    /// How often the last three are worked out.
     #[schemars(with = "Nanos")]
     pub interval: Spanned<Nanos>,
     /// How long a first ejection lasts; the second twice as long, and so on.
@@ -233,6 +261,41 @@ pub struct OutliersTable {
     /// Share of the servers that may be out at a time; one always may where there are several.
     #[schemars(with = "Ratio")]
     pub most: Spanned<Ratio>,
+    /// How `most` is read: `"one_always"`; `"envoy"` (never more than the share: nobody of nine at 10 %); `"grpc"` (one more
+    /// while the share is not reached).
+    pub cap: CapTable,
+}
+
+/// How many servers `most` of them are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CapTable {
+    /// The share, and one in any case.
+    #[default]
+    OneAlways,
+    /// Never more than the share.
+    Envoy,
+    /// One more while the share is not reached.
+    Grpc,
+}
+
+/// Ejects who fails at least this share of its requests, whatever the others do.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailurePercentageTable {
+    /// The share.
+    pub threshold: Ratio,
+    /// With fewer servers with enough requests nobody goes.
+    pub minimum_servers: u32,
+    /// Requests in an interval that say something of a server.
+    pub minimum_requests: u32,
+}
+
+impl Default for FailurePercentageTable {
+    /// Envoy's.
+    fn default() -> FailurePercentageTable {
+        FailurePercentageTable { threshold: Ratio(0.85), minimum_servers: 5, minimum_requests: 50 }
+    }
 }
 
 impl Default for OutliersTable {
@@ -242,11 +305,13 @@ impl Default for OutliersTable {
         OutliersTable {
             consecutive: 5,
             success_rate: None,
+            failure_percentage: None,
             latency: None,
             interval: secs(10),
             base: secs(30),
             longest: secs(300),
             most: Spanned::new(0..0, Ratio(0.5)),
+            cap: CapTable::OneAlways,
         }
     }
 }
@@ -379,6 +444,9 @@ pub struct RetriesTable {
     pub budget: Spanned<Ratio>,
     /// Retries per second that are allowed besides.
     pub floor: Rate,
+    /// `tokens = { most = 10, ratio = 0.1 }`: a token bucket in place of `budget` and `floor`, as gRPC's.
+    #[schemars(with = "Option<TokensTable>")]
+    pub tokens: Option<Spanned<TokensTable>>,
     /// The longest pause before the first retry; it doubles with each.
     pub backoff: Nanos,
     /// Where the doubling ends.
@@ -397,9 +465,128 @@ impl Default for RetriesTable {
             on: Spanned::new(0..0, vec![Cause::Connect, Cause::Reset]),
             budget: Spanned::new(0..0, Ratio(0.2)),
             floor: Rate(3.0),
+            tokens: None,
             backoff: Nanos::from_millis(25),
             longest_backoff: Spanned::new(0..0, Nanos::from_millis(250)),
             per_try_timeout: None,
+        }
+    }
+}
+
+/// Every failed attempt costs a token, every good answer brings `ratio` of one; retries while more than half are left.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokensTable {
+    /// Tokens there are at first, and at most.
+    pub most: f64,
+    /// What a good answer brings.
+    pub ratio: f64,
+}
+
+impl Default for TokensTable {
+    /// Those of gRPC's example.
+    fn default() -> TokensTable {
+        TokensTable { most: 10.0, ratio: 0.1 }
+    }
+}
+
+/// `[pools.concurrency]`
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConcurrencyTable {
+    /// `"gradient"` (what answers take against what they take at best) or `"aimd"` (up little by little, down at once).
+    pub kind: ConcurrencyKind,
+    /// `"pool"`: one limit for all servers, as each balancer or shard counts; `"server"`: one for each.
+    pub per: ConcurrencyPer,
+    /// The limit is never below; `gradient` measures with it what answers take at best.
+    pub minimum: u32,
+    /// It is never above.
+    pub most: u32,
+    /// `gradient`: how often the limit is worked out.
+    pub interval: Nanos,
+    /// `gradient`: how often it is measured what answers take at best.
+    pub recalculate: Nanos,
+    /// `gradient`: each such wait is longer by up to this share.
+    pub jitter: Ratio,
+    /// `gradient`: answers that make a measurement.
+    pub samples: u32,
+    /// `gradient`: which quantile of the answers counts.
+    pub quantile: Ratio,
+    /// `gradient`: how much slower than at best answers may be.
+    pub buffer: Ratio,
+    /// `aimd`: an answer that takes longer takes the limit down, as a failure does; failures alone unless given.
+    pub slow: Option<Nanos>,
+    /// `aimd`: what is left of the limit then.
+    pub decrease: Ratio,
+}
+
+impl Default for ConcurrencyTable {
+    /// Envoy's; `decrease` of Netflix's concurrency-limits.
+    fn default() -> ConcurrencyTable {
+        ConcurrencyTable {
+            kind: ConcurrencyKind::Gradient,
+            per: ConcurrencyPer::Pool,
+            minimum: 3,
+            most: 1000,
+            interval: Nanos::from_millis(100),
+            recalculate: Nanos::from_secs(60),
+            jitter: Ratio(0.15),
+            samples: 50,
+            quantile: Ratio(0.5),
+            buffer: Ratio(0.25),
+            slow: None,
+            decrease: Ratio(0.9),
+        }
+    }
+}
+
+/// How a limit is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConcurrencyKind {
+    /// Envoy's.
+    #[default]
+    Gradient,
+    /// Additive increase, multiplicative decrease.
+    Aimd,
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConcurrencyPer {
+    /// One for all servers.
+    #[default]
+    Pool,
+    /// One for each server.
+    Server,
+}
+
+/// `[pools.admission]`
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmissionTable {
+    /// Nobody is turned away while a larger share is answered well.
+    pub threshold: Ratio,
+    /// 1 is linear, more turns away sooner.
+    pub aggression: f64,
+    /// How far one looks back.
+    pub window: Nanos,
+    /// At most this share is turned away.
+    pub most: Ratio,
+    /// With fewer requests a second nobody is.
+    pub floor: Rate,
+}
+
+impl Default for AdmissionTable {
+    /// Envoy's.
+    fn default() -> AdmissionTable {
+        AdmissionTable {
+            threshold: Ratio(0.95),
+            aggression: 1.0,
+            window: Nanos::from_secs(30),
+            most: Ratio(0.8),
+            floor: Rate(0.0),
         }
     }
 }
@@ -440,11 +627,13 @@ pub struct HedgeTable {
     pub after: HedgeAfter,
     /// Hedges per request, over ten seconds.
     pub budget: Ratio,
+    /// Tied requests: the copy that begins first calls the other off. That takes servers that know of it: the simulator's do.
+    pub tied: bool,
 }
 
 impl Default for HedgeTable {
     fn default() -> HedgeTable {
-        HedgeTable { after: HedgeAfter(hedge::After::Percentile(0.95)), budget: Ratio(0.1) }
+        HedgeTable { after: HedgeAfter(hedge::After::Percentile(0.95)), budget: Ratio(0.1), tied: false }
     }
 }
 
@@ -515,6 +704,77 @@ impl Default for StickyTable {
     fn default() -> StickyTable {
         StickyTable { cookie: Spanned::new(0..0, "evenkeel".to_owned()), max_age: None, secret: None }
     }
+}
+
+/// `subset = { size = 20, kind = "random" }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubsetTable {
+    /// How many servers each balancer uses; all where there are fewer.
+    #[schemars(with = "u32")]
+    pub size: Spanned<u32>,
+    /// `"random"` (each by lot), `"deterministic"` (pieces of a shuffle that all share) or `"aperture"` (an arc of a ring).
+    #[serde(default)]
+    pub kind: SubsetKind,
+}
+
+/// Which servers a balancer uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SubsetKind {
+    /// By lot (gRPC A68).
+    #[default]
+    Random,
+    /// Pieces of shuffles that all share (Site Reliability Engineering).
+    Deterministic,
+    /// Arcs of a ring, with weights at the edges (Finagle).
+    Aperture,
+}
+
+/// `[pools.priorities]`
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrioritiesTable {
+    /// A level can do so many times its healthy share: with 1.4 it is whole until fewer than 71.4 % are healthy.
+    pub overprovisioning: f64,
+}
+
+impl Default for PrioritiesTable {
+    /// Envoy's.
+    fn default() -> PrioritiesTable {
+        PrioritiesTable { overprovisioning: 1.4 }
+    }
+}
+
+/// `[pools.zones]`
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ZonesTable {
+    /// `"residual"` (the own zone as far as its servers are not busier than others then), `"local"` (the own zone while
+    /// somebody is healthy there) or `"weights"`.
+    pub prefer: Prefer,
+    /// With fewer servers (`residual`: 6 unless given; `local`: healthy ones in the zone, 1 unless given) zones do not matter.
+    pub minimum: Option<u32>,
+    /// `weights = { a = 1, b = 2 }`: for `prefer = "weights"`; 1 where not given.
+    #[schemars(with = "Option<BTreeMap<String, f64>>")]
+    pub weights: Option<Spanned<BTreeMap<String, f64>>>,
+    /// `traffic = { a = "50%", b = "50%" }`: what comes to the balancers of each zone. Evenly unless given; a scenario knows
+    /// where its balancers are.
+    #[schemars(with = "Option<BTreeMap<String, Ratio>>")]
+    pub traffic: Option<Spanned<BTreeMap<String, Ratio>>>,
+}
+
+/// Which zone is preferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prefer {
+    /// The own one as far as it can take it.
+    #[default]
+    Residual,
+    /// The own one.
+    Local,
+    /// By weights.
+    Weights,
 }
 
 /// Load reports that servers send by themselves (answers to health checks and probes carry one too).
@@ -598,6 +858,8 @@ pub struct Server {
     pub max_in_flight: Option<u32>,
     /// Where it stands.
     pub zone: Option<String>,
+    /// Its priority level, 0 first.
+    pub priority: u32,
     /// Where the proxy finds it.
     pub address: Option<String>,
     /// What it remembers.
@@ -616,6 +878,7 @@ impl Server {
             weight: 1,
             max_in_flight: None,
             zone: None,
+            priority: 0,
             address: None,
             cache: None,
         }
@@ -654,6 +917,9 @@ pub struct CacheSpec {
 
 /// The largest weight of a server, as gRPC's.
 pub const MOST_WEIGHT: u32 = 65_535;
+
+/// The last priority level, as Envoy's.
+pub const MOST_PRIORITY: u32 = 127;
 
 /// Names of pools and servers: what can stand in a file name, a column and an expression.
 pub fn check_name(name: &Spanned<String>, what: &str, problems: &mut Problems) {
@@ -712,6 +978,8 @@ impl PoolTable {
                 let message = format!("`weight` is {}: at most {MOST_WEIGHT} is allowed", t.weight.get_ref());
                 problems.push(Problem::at(t.weight.span(), message).help("only the proportions matter"));
             }
+            let message = format!("`priority` must be from 0 to {MOST_PRIORITY}");
+            require(*t.priority.get_ref() <= MOST_PRIORITY, t.priority.span(), message, problems);
             let discipline = t.discipline;
             let unlimited = if discipline == Discipline::Ps { u32::MAX } else { 1 };
             for i in 1..=*t.count.get_ref() {
@@ -731,6 +999,7 @@ impl PoolTable {
                     weight: *t.weight.get_ref(),
                     max_in_flight: t.max_in_flight.as_ref().map(|limit| *limit.get_ref()),
                     zone: t.zone.as_ref().map(|zone| zone.get_ref().clone()),
+                    priority: *t.priority.get_ref(),
                     address: t.address.as_ref().map(|address| address.get_ref().clone()),
                     cache,
                 });
@@ -763,13 +1032,83 @@ impl PoolTable {
             }),
             retries: self.retries.as_ref().map(|table| retries(table, problems)),
             hedge: self.hedge.as_ref().map(|table| {
-                let HedgeTable { after, budget } = *table.get_ref();
+                let HedgeTable { after, budget, tied } = *table.get_ref();
                 require(budget.0 <= 1.0, table.span(), "`budget` of hedges must be at most 100 %", problems);
-                hedge::Rules { after: after.0, budget: budget.0 }
+                hedge::Rules { after: after.0, budget: budget.0, tied }
             }),
             queue: self.queue.as_ref().map(|table| self.waiting(table, problems)),
             sticky: self.sticky.as_ref().map(|table| sticky(table, problems)),
+            subset: self.subset.as_ref().map(|table| {
+                let SubsetTable { size, kind } = table.get_ref();
+                require(*size.get_ref() > 0, size.span(), "`size` of a subset must be above zero", problems);
+                let kind = match kind {
+                    SubsetKind::Random => subset::Kind::Random,
+                    SubsetKind::Deterministic => subset::Kind::Deterministic,
+                    SubsetKind::Aperture => subset::Kind::Aperture,
+                };
+                subset::Rules { size: *size.get_ref(), kind }
+            }),
+            priorities: self.levels(problems),
+            zones: self.zones.as_ref().map(|table| self.preferred(table, problems)),
+            concurrency: self.concurrency.as_ref().map(|table| concurrency(table, problems)),
+            admission: self.admission.as_ref().map(|table| {
+                let AdmissionTable { threshold, aggression, window, most, floor } = *table.get_ref();
+                let share = |ratio: Ratio| ratio.0 > 0.0 && ratio.0 <= 1.0;
+                let message = "`threshold` and `most` must be above zero and at most 100 %";
+                require(share(threshold) && share(most), table.span(), message, problems);
+                let sound = aggression > 0.0 && aggression.is_finite();
+                require(sound, table.span(), "`aggression` must be above zero", problems);
+                require(window >= Nanos::from_millis(30), table.span(), "`window` must be at least 30ms", problems);
+                admission::Rules { threshold: threshold.0, aggression, window, most: most.0, floor: floor.0 }
+            }),
         }
+    }
+
+    /// Levels matter where a server has one, or a table speaks of them.
+    fn levels(&self, problems: &mut Problems) -> Option<priority::Rules> {
+        let some = self.servers.get_ref().iter().any(|server| *server.get_ref().priority.get_ref() > 0);
+        let Some(table) = &self.priorities else { return some.then(priority::Rules::default) };
+        let PrioritiesTable { overprovisioning } = *table.get_ref();
+        let sound = overprovisioning >= 1.0 && overprovisioning.is_finite();
+        require(sound, table.span(), "`overprovisioning` must be at least 1", problems)
+            .help("1.4 is Envoy's; a large number makes a level whole while one of its servers is healthy");
+        require(some, table.span(), "all servers have priority 0: nobody stands in for them", problems)
+            .help("give those that stand in `priority = 1`");
+        Some(priority::Rules { overprovisioning })
+    }
+
+    fn preferred(&self, table: &Spanned<ZonesTable>, problems: &mut Problems) -> zone::Rules {
+        let t = table.get_ref();
+        let named = |name: &str| {
+            let mut servers = self.servers.get_ref().iter();
+            servers.any(|server| server.get_ref().zone.as_ref().is_some_and(|zone| zone.get_ref() == name))
+        };
+        let any = self.servers.get_ref().iter().any(|server| server.get_ref().zone.is_some());
+        require(any, table.span(), "no server of this pool has a `zone`", problems);
+        for (name, span) in t.weights.iter().flat_map(|w| w.get_ref().keys().map(|name| (name, w.span()))) {
+            require(named(name), span, format!("no server stands in zone `{name}`"), problems);
+        }
+        let weights = t.weights.as_ref().map_or_else(Vec::new, |weights| {
+            let sound = weights.get_ref().values().all(|&weight| weight >= 0.0 && weight.is_finite());
+            require(sound, weights.span(), "`weights` must not be negative", problems);
+            require(t.prefer == Prefer::Weights, weights.span(), "`weights` are for `prefer = \"weights\"`", problems);
+            weights.get_ref().iter().map(|(name, &weight)| (name.clone(), weight)).collect()
+        });
+        if t.prefer == Prefer::Weights {
+            require(t.weights.is_some(), table.span(), "`prefer = \"weights\"` needs `weights`", problems)
+                .help("weights = { a = 2, b = 1 }");
+        }
+        let traffic = t.traffic.as_ref().map_or_else(Vec::new, |traffic| {
+            let sum: f64 = traffic.get_ref().values().map(|share| share.0).sum();
+            require((sum - 1.0).abs() < 0.01, traffic.span(), "the shares of `traffic` must add up to 100 %", problems);
+            traffic.get_ref().iter().map(|(name, share)| (name.clone(), share.0)).collect()
+        });
+        let (prefer, minimum) = match t.prefer {
+            Prefer::Residual => (zone::Prefer::Residual, 6),
+            Prefer::Local => (zone::Prefer::Local, 1),
+            Prefer::Weights => (zone::Prefer::Weights(weights), 0),
+        };
+        zone::Rules { prefer, minimum: t.minimum.unwrap_or(minimum), traffic }
     }
 
     fn waiting(&self, table: &Spanned<QueueTable>, problems: &mut Problems) -> queue::Rules {
@@ -778,7 +1117,8 @@ impl PoolTable {
         require(sound, table.span(), "`limit` and `timeout` of a queue must be above zero", problems)
             .help("leave the queue out and requests are turned away at once");
         let mut servers = self.servers.get_ref().iter();
-        if sound && servers.any(|server| server.get_ref().max_in_flight.is_none()) {
+        let found = self.concurrency.is_some();
+        if sound && !found && servers.any(|server| server.get_ref().max_in_flight.is_none()) {
             problems.push(
                 Problem::at(table.span(), "nobody would ever wait: a server without `max_in_flight` always has room")
                     .help("give every server of the pool a `max_in_flight`"),
@@ -882,16 +1222,28 @@ fn outliers(table: &Spanned<OutliersTable>, problems: &mut Problems) -> outlier:
             .help("one server has nobody to be compared with");
         outlier::SuccessRate { deviations, minimum_servers, minimum_requests: u64::from(minimum_requests) }
     });
+    let failure_percentage = t.failure_percentage.as_ref().map(|table| {
+        let FailurePercentageTable { threshold, minimum_servers, minimum_requests } = *table.get_ref();
+        let sound = threshold.0 > 0.0 && threshold.0 <= 1.0;
+        require(sound, table.span(), "`threshold` must be above zero and at most 100 %", problems);
+        let minimum_requests = u64::from(minimum_requests);
+        outlier::FailurePercentage { threshold: threshold.0, minimum_servers, minimum_requests }
+    });
     let latency = t.latency.as_ref().map(|table| {
         let LatencyTable { factor, minimum_requests } = *table.get_ref();
         require(factor > 1.0 && factor.is_finite(), table.span(), "`factor` must be above 1", problems);
         outlier::Latency { factor, minimum_requests: u64::from(minimum_requests) }
     });
     let consecutive = (t.consecutive > 0).then_some(t.consecutive);
-    let any = consecutive.is_some() || success_rate.is_some() || latency.is_some();
+    let any = consecutive.is_some() || success_rate.is_some() || failure_percentage.is_some() || latency.is_some();
     require(any, table.span(), "nothing here would ever eject a server", problems)
-        .help("give `consecutive`, `success_rate` or `latency`, or leave the table out");
-    outlier::Rules { consecutive, success_rate, latency, interval, base, longest, most }
+        .help("give `consecutive`, `success_rate`, `failure_percentage` or `latency`, or leave the table out");
+    let cap = match t.cap {
+        CapTable::OneAlways => outlier::Cap::OneAlways,
+        CapTable::Envoy => outlier::Cap::Envoy,
+        CapTable::Grpc => outlier::Cap::Grpc,
+    };
+    outlier::Rules { consecutive, success_rate, failure_percentage, latency, interval, base, longest, most, cap }
 }
 
 fn slow_start(table: &Spanned<SlowStartTable>, problems: &mut Problems) -> slow_start::Rules {
@@ -925,15 +1277,56 @@ fn retries(table: &Spanned<RetriesTable>, problems: &mut Problems) -> retry::Rul
             "after `per_try_timeout` an attempt has failed, and `on` has no \"timeout\": it would only give up sooner";
         require(used, timeout.span(), message, problems).help("add \"timeout\" to `on`");
     }
+    let tokens = t.tokens.as_ref().map(|table| {
+        let TokensTable { most, ratio } = *table.get_ref();
+        let sound = most > 0.0 && most <= 1e6 && ratio > 0.0 && ratio <= most;
+        require(
+            sound,
+            table.span(),
+            "`most` and `ratio` of the tokens must be above zero, `ratio` the smaller",
+            problems,
+        );
+        retry::Tokens { most, ratio }
+    });
     retry::Rules {
         attempts,
         on,
         budget: t.budget.get_ref().0,
         floor: t.floor.0,
+        tokens,
         backoff,
         longest_backoff: longest,
         per_try_timeout: t.per_try_timeout.as_ref().map(|timeout| *timeout.get_ref()),
     }
+}
+
+fn concurrency(table: &Spanned<ConcurrencyTable>, problems: &mut Problems) -> concurrency::Rules {
+    let t = *table.get_ref();
+    let sound = t.minimum > 0 && t.minimum <= t.most;
+    require(sound, table.span(), "`minimum` must be above zero and at most `most`", problems);
+    let sound = t.interval >= Nanos::from_millis(1) && t.recalculate >= t.interval && t.samples > 0;
+    let message = "`interval` must be at least 1ms and at most `recalculate`, and `samples` above zero";
+    require(sound, table.span(), message, problems);
+    let sound = t.quantile.0 > 0.0 && t.quantile.0 <= 1.0;
+    require(sound, table.span(), "`quantile` must be above zero and at most 100 %", problems);
+    let sound = t.decrease.0 > 0.0 && t.decrease.0 < 1.0;
+    require(sound, table.span(), "`decrease` must lie between 0 and 100 %", problems);
+    let kind = match t.kind {
+        ConcurrencyKind::Gradient => concurrency::Kind::Gradient(concurrency::Gradient {
+            interval: t.interval,
+            recalculate: t.recalculate,
+            jitter: t.jitter.0,
+            samples: t.samples,
+            quantile: t.quantile.0,
+            buffer: t.buffer.0,
+        }),
+        ConcurrencyKind::Aimd => concurrency::Kind::Aimd(concurrency::Aimd { slow: t.slow, decrease: t.decrease.0 }),
+    };
+    let per = match t.per {
+        ConcurrencyPer::Pool => concurrency::Per::Pool,
+        ConcurrencyPer::Server => concurrency::Per::Server,
+    };
+    concurrency::Rules { kind, per, minimum: t.minimum, most: t.most }
 }
 
 fn sticky(table: &Spanned<StickyTable>, problems: &mut Problems) -> sticky::Rules {
@@ -996,7 +1389,7 @@ mod tests {
         let slow = slow_start::Rules { window: Nanos::from_secs(30), aggression: 1.0, least: 0.1 };
         assert_eq!(rules.slow_start, Some(slow));
         assert_eq!(rules.queue, Some(queue::Rules { limit: 100, timeout: Nanos::from_secs(1) }));
-        assert_eq!(rules.hedge, Some(hedge::Rules { after: hedge::After::Percentile(0.95), budget: 0.1 }));
+        assert_eq!(rules.hedge, Some(hedge::Rules { after: hedge::After::Percentile(0.95), budget: 0.1, tied: false }));
         assert_eq!(rules.sticky.unwrap().cookie, "evenkeel");
         let health = rules.health.unwrap();
         assert_eq!((health.jitter, health.initial_up, health.fall), (0.0, true, 3));
@@ -1024,6 +1417,34 @@ mod tests {
         assert_eq!(rules.hedge.unwrap().after, hedge::After::Fixed(Nanos::from_millis(50)));
         assert!(!rules.health.unwrap().initial_up);
         assert_eq!(pool("health = { tcp = true }").1, Check::Tcp);
+    }
+
+    #[test]
+    fn what_narrows_picks_arrives_where_it_is_meant() {
+        let read = |source: &str| {
+            let table: PoolTable = read(source).unwrap();
+            let mut problems = Vec::new();
+            let rules = table.policy(&mut problems);
+            let servers = table.servers(&mut problems);
+            assert!(problems.is_empty(), "{problems:?}");
+            (rules, servers)
+        };
+        let (rules, servers) = read(
+            "name = \"web\"\nsubset = { size = 3, kind = \"aperture\" }\nzones = { traffic = { a = \"30%\", b = \"70%\" } }\n\
+             [[servers]]\nname = \"a\"\nzone = \"a\"\n[[servers]]\nname = \"b\"\nzone = \"b\"\npriority = 1\n",
+        );
+        assert_eq!(rules.subset, Some(subset::Rules { size: 3, kind: subset::Kind::Aperture }));
+        assert_eq!(rules.priorities, Some(priority::Rules { overprovisioning: 1.4 }), "a server has a level");
+        let zones = rules.zones.unwrap();
+        assert_eq!((zones.prefer, zones.minimum), (zone::Prefer::Residual, 6));
+        assert_eq!(zones.traffic, [("a".to_owned(), 0.3), ("b".to_owned(), 0.7)]);
+        assert_eq!((servers[0].priority, servers[1].priority), (0, 1));
+        let (rules, _) = read(
+            "name = \"web\"\npriorities = { overprovisioning = 2 }\nzones = { prefer = \"weights\", weights = { a = 3 } }\n\
+             [[servers]]\nname = \"a\"\nzone = \"a\"\npriority = 1\n",
+        );
+        assert_eq!(rules.zones.unwrap().prefer, zone::Prefer::Weights(vec![("a".to_owned(), 3.0)]));
+        assert_eq!(rules.priorities.unwrap().overprovisioning, 2.0);
     }
 
     #[test]
@@ -1055,6 +1476,23 @@ mod tests {
             ("sticky = { cookie = \"a b\" }", "x:2:21: `a b`"),
             ("sticky = { max_age = \"1ms\" }", "x:2:22: `max_age`"),
             ("queue = { limit = 0 }", "x:2:9: `limit` and `timeout`"),
+            ("concurrency = { minimum = 0 }", "x:2:15: `minimum` must be above zero"),
+            ("concurrency = { interval = \"2m\" }", "x:2:15: `interval` must be"),
+            ("concurrency = { kind = \"aimd\", decrease = 1 }", "x:2:15: `decrease`"),
+            ("concurrency = { per = \"zone\" }", "x:2:23: unknown variant `zone`"),
+            ("admission = { threshold = 0 }", "x:2:13: `threshold` and `most`"),
+            ("admission = { window = \"1ms\" }", "x:2:13: `window`"),
+            ("retries = { tokens = { most = 0 } }", "x:2:22: `most` and `ratio`"),
+            ("outliers = { failure_percentage = { threshold = 2 } }", "x:2:35: `threshold`"),
+            ("outliers = { cap = \"haproxy\" }", "x:2:20: unknown variant `haproxy`"),
+            ("subset = { size = 0 }", "x:2:19: `size` of a subset"),
+            ("subset = { size = 3, kind = \"some\" }", "x:2:29: unknown variant `some`"),
+            ("priorities = {}", "x:2:14: all servers have priority 0"),
+            ("priorities = { overprovisioning = 0.5 }", "x:2:14: `overprovisioning`"),
+            ("zones = {}", "x:2:9: no server of this pool has a `zone`"),
+            ("zones = { weights = { a = 1 } }", "x:2:21: no server stands in zone `a`"),
+            ("zones = { prefer = \"weights\" }", "x:2:9: `prefer = \"weights\"` needs"),
+            ("zones = { traffic = { a = \"40%\" } }", "x:2:21: the shares of `traffic`"),
         ] {
             let (_, _, problems) = pool(keys);
             assert!(problems.contains(expected), "{keys}: {problems}");

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use super::diagnostic::{self, Problem, Problems, did_you_mean};
 use super::law::Law;
-use super::pool::{Check, PoolTable, RouteTable, check_name};
+use super::pool::{Check, PoolTable, Prefer, RouteTable, check_name};
 use crate::policy::Rules;
 use crate::policy::routes::Routes;
 use crate::select::catalog::Strategy;
@@ -33,6 +33,12 @@ pub struct ProxyTable {
     /// Threads, each with selectors and connections of its own; as many as there are cores unless given.
     #[schemars(with = "Option<u32>")]
     pub shards: Option<Spanned<u32>>,
+    /// The zone that this proxy stands in, for pools with `zones`.
+    #[schemars(with = "Option<String>")]
+    pub zone: Option<Spanned<String>>,
+    /// `instance = { number = 0, of = 3 }`: which of several such proxies it is, for pools with a `subset`.
+    #[schemars(with = "Option<InstanceTable>")]
+    pub instance: Option<Spanned<InstanceTable>>,
     /// The strategy of pools that have none of their own.
     #[schemars(with = "Option<Strategy>")]
     pub strategy: Option<Spanned<Strategy>>,
@@ -69,6 +75,23 @@ pub struct ProxyTable {
     /// What `evenkeel backend --config` draws the service times of its test servers from; the proxy does not look.
     #[schemars(with = "Option<Law>")]
     pub service: Option<Spanned<Law>>,
+}
+
+/// Which of several proxies in front of the same servers this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceTable {
+    /// From 0.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Default for InstanceTable {
+    /// The only one.
+    fn default() -> InstanceTable {
+        InstanceTable { number: 0, of: 1 }
+    }
 }
 
 /// `[[listeners]]`
@@ -307,6 +330,10 @@ pub struct ProxyConfig {
     pub listeners: Vec<Listener>,
     /// Threads; `None` for one per core.
     pub shards: Option<u32>,
+    /// The zone that it stands in.
+    pub zone: Option<String>,
+    /// Which of several proxies it is.
+    pub instance: InstanceTable,
     /// By what hash strategies know a request.
     pub key: KeyTable,
     /// Whose word about the client is taken.
@@ -417,6 +444,8 @@ pub struct ServerConfig {
     pub limit: Option<u32>,
     /// Where it stands.
     pub zone: Option<String>,
+    /// Its priority level, 0 first.
+    pub priority: u32,
 }
 
 /// Where `${NAME}` is looked up; `None` when there is no such variable.
@@ -451,6 +480,12 @@ impl Builder<'_> {
         if let Some(sample) = table.log.sample.as_ref().filter(|sample| *sample.get_ref() == 0) {
             self.problem(sample.span(), "`sample` must be above zero: one of so many requests is logged");
         }
+        if let Some(zone) = &table.zone {
+            check_name(zone, "zone", &mut self.problems);
+        }
+        if let Some(instance) = table.instance.as_ref().filter(|i| i.get_ref().number >= i.get_ref().of) {
+            self.problem(instance.span(), "`number` of an instance must be below `of`: they count from 0");
+        }
         self.bounds(table);
         let trusted_proxies = table.trusted_proxies.iter().filter_map(|text| self.network(text)).collect();
         let admin = self.admin(&table.admin);
@@ -459,6 +494,8 @@ impl Builder<'_> {
         ProxyConfig {
             listeners,
             shards: table.shards.as_ref().map(|shards| *shards.get_ref()),
+            zone: table.zone.as_ref().map(|zone| zone.get_ref().clone()),
+            instance: table.instance.as_ref().map_or_else(InstanceTable::default, |instance| *instance.get_ref()),
             key: table.key.clone(),
             trusted_proxies,
             headers: table.headers.clone(),
@@ -598,6 +635,16 @@ impl Builder<'_> {
                 self.problem(backend.span(), "`backend` is the simulator's: a server calls its second tier by itself");
             }
             let rules = Arc::new(t.policy(&mut self.problems));
+            if let Some(hedge) = t.hedge.as_ref().filter(|hedge| hedge.get_ref().tied) {
+                self.problem(hedge.span(), "tied requests need servers that call each other's copies off").help =
+                    Some("the simulator's do; leave `tied` out here, and the slower copy is called off when the other has answered".to_owned());
+            }
+            if let Some(zones) = t.zones.as_ref().filter(|zones| zones.get_ref().prefer != Prefer::Weights)
+                && table.zone.is_none()
+            {
+                self.problem(zones.span(), "which zone does the proxy itself stand in?").help =
+                    Some("write it at the top of the file: zone = \"a\"".to_owned());
+            }
             let servers = self.servers(t);
             let name = t.name.get_ref().clone();
             let (check, protocol, tls) = (t.check(&mut self.problems), t.protocol.clone(), t.tls.clone());
@@ -636,7 +683,8 @@ impl Builder<'_> {
             };
             let limit = server.max_in_flight;
             let zone = server.zone.clone();
-            servers.push(ServerConfig { name: server.name, host, port, weight: server.weight, limit, zone });
+            let (weight, priority) = (server.weight, server.priority);
+            servers.push(ServerConfig { name: server.name, host, port, weight, limit, zone, priority });
         }
         servers
     }

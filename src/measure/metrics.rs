@@ -97,6 +97,12 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     if any(|pool| pool.probes.is_some()) {
         add("probes.ratio".into(), "1", &|m| ratio(m.efforts.probes, m.all.requests()));
     }
+    if model.has_zones() {
+        add("zones.crossed".into(), "1", &|m| {
+            let picks = entry.iter().filter_map(|&p| m.servers.get(p)).flatten().map(|server| server.picks);
+            ratio(m.efforts.crossed, picks.sum())
+        });
+    }
     if model.paths_are_told_apart() {
         for (p, path) in model.paths.iter().enumerate() {
             let name = path.path.trim_matches('/').replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase();

@@ -8,6 +8,7 @@ use crate::select::catalog::Table;
 use crate::sim::model::{Arrivals, Model};
 use crate::theory::chains::{self, Rule, Ties};
 use crate::theory::{ConstantService, dispatch, stations};
+use crate::units::Nanos;
 
 /// An exact value.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,7 @@ pub fn exact(scenario: &Scenario, strategy: &Table) -> Option<Exact> {
     let plain = scenario.kind == Kind::Steady
         && model.faults.is_empty()
         && model.dns.is_none()
+        && model.cross_zone == Nanos::ZERO
         && model.clients.timeout.is_none()
         && pool.backend.is_none()
         && pool.is_bare()
@@ -118,7 +120,7 @@ impl Fleet<'_> {
 
     fn poisson(&self, strategy: &Table, lam: f64) -> Option<Exact> {
         let n = self.servers.len() as u32;
-        let balancers = self.model.balancers;
+        let balancers = &self.model.balancers;
         let alone = balancers.count * balancers.shards == 1;
         let even = self.servers.iter().all(|server| server.weight == self.servers[0].weight);
         match strategy {

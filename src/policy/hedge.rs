@@ -2,6 +2,10 @@
 //! (Dean and Barroso, "The tail at scale", CACM 2013). The delay is fixed, or a percentile of what answers took lately:
 //! a histogram in two halves that are swapped every ten seconds, as in tower's `hedge`. Under overload everything is slow
 //! and everything would be asked twice: a budget of its own keeps hedges a share of the requests.
+//!
+//! *Tied* requests (the same article) go further: both servers are told of each other, and the one that begins first calls
+//! the other copy off, which has then cost nothing but its place in a queue. That needs servers that take part; the
+//! simulator's do.
 
 use hdrhistogram::Histogram;
 
@@ -15,6 +19,8 @@ pub struct Rules {
     pub after: After,
     /// Hedges per request at most.
     pub budget: f64,
+    /// A copy that begins calls the other off.
+    pub tied: bool,
 }
 
 /// How long the first attempt is given.
@@ -125,13 +131,16 @@ mod tests {
     use super::*;
 
     fn p95() -> State {
-        State::new(Rules { after: After::Percentile(0.95), budget: 0.1 })
+        State::new(Rules { after: After::Percentile(0.95), budget: 0.1, tied: false })
     }
 
     #[test]
     fn a_fixed_delay_is_there_at_once() {
         let delay = Nanos::from_millis(50);
-        assert_eq!(State::new(Rules { after: After::Fixed(delay), budget: 0.1 }).delay(Nanos::ZERO), Some(delay));
+        assert_eq!(
+            State::new(Rules { after: After::Fixed(delay), budget: 0.1, tied: false }).delay(Nanos::ZERO),
+            Some(delay)
+        );
     }
 
     #[test]

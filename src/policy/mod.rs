@@ -3,18 +3,25 @@
 //!
 //! [`watch::Watch`] holds the servers of a pool together with what is known of them; the rest are the pieces that it, or
 //! its host, is made of: [`health`] (active checks), [`outlier`] (ejection by what requests meet), [`slow_start`],
-//! [`retry`], [`hedge`], [`queue`], [`sticky`], [`routes`].
+//! [`retry`], [`hedge`], [`queue`], [`sticky`], [`routes`]; how much is let in by [`concurrency`] and [`admission`]. Where a pick may go at all is narrowed by [`subset`],
+//! [`priority`] and [`zone`], which [`eligible`] puts before any strategy.
 
+pub mod admission;
+pub mod concurrency;
+pub mod eligible;
 pub mod health;
 pub mod hedge;
 pub mod outlier;
+pub mod priority;
 pub mod queue;
 pub mod retry;
 pub mod routes;
 pub mod slow_start;
 pub mod sticky;
+pub mod subset;
 pub mod tape;
 pub mod watch;
+pub mod zone;
 
 /// The rules of one pool. What is `None` does not happen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,4 +42,14 @@ pub struct Rules {
     pub queue: Option<queue::Rules>,
     /// Clients stay with their server.
     pub sticky: Option<sticky::Rules>,
+    /// Each balancer uses some of the servers.
+    pub subset: Option<subset::Rules>,
+    /// Servers stand in for others.
+    pub priorities: Option<priority::Rules>,
+    /// Which zone's servers are preferred.
+    pub zones: Option<zone::Rules>,
+    /// How many requests may be in flight is found out.
+    pub concurrency: Option<concurrency::Rules>,
+    /// Some requests are turned away while too many fail.
+    pub admission: Option<admission::Rules>,
 }

@@ -1,9 +1,9 @@
 //! Outlier ejection: servers are judged by what requests meet at them, and taken out for a while. Active checks ask
 //! whether a server answers checks; this asks whether it answers.
 //!
-//! Three judges: so many failures in a row; a success rate far below that of the others (Envoy's rule: below the mean by
-//! so many standard deviations over the servers); a mean latency far above that of the others (so many times the median).
-//! The last two judge at the end of each interval by what that interval brought.
+//! Four judges: so many failures in a row; a success rate far below that of the others (Envoy's rule: below the mean by
+//! so many standard deviations over the servers); a share of failures above a bound, whatever the others do (Envoy's and
+//! gRPC's failure percentage); a mean latency far above that of the others (so many times the median). The last three judge at the end of each interval by what that interval brought.
 //!
 //! An ejection lasts `base` × how often the server was ejected, up to `longest`; each interval without one takes one off
 //! the count (Envoy's and gRPC's rule). At most the share `most` of the servers is out at a time, **but one always may
@@ -23,6 +23,8 @@ pub struct Rules {
     pub consecutive: Option<u32>,
     /// A success rate far below the others'.
     pub success_rate: Option<SuccessRate>,
+    /// A share of failures that is too large by itself.
+    pub failure_percentage: Option<FailurePercentage>,
     /// A latency far above the others'.
     pub latency: Option<Latency>,
     /// How often the last two are worked out.
@@ -33,6 +35,32 @@ pub struct Rules {
     pub longest: Nanos,
     /// Share of the servers that may be out at a time, 0 to 1.
     pub most: f64,
+    /// How that share is read.
+    pub cap: Cap,
+}
+
+/// How many servers the share `most` of them is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cap {
+    /// The share, rounded down, but one in any case where there are several.
+    #[default]
+    OneAlways,
+    /// Envoy's since 1.28: another one goes if the share holds with it as well. With 10 % nobody ever goes from fewer than
+    /// ten.
+    Envoy,
+    /// gRPC's (A50), and Envoy's before: another one goes while the share is not reached. With 10 % one of three goes.
+    Grpc,
+}
+
+/// Ejects who fails a share of its requests that is at least `threshold`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FailurePercentage {
+    /// Share of failures, 0 to 1.
+    pub threshold: f64,
+    /// With fewer servers with enough requests nobody goes.
+    pub minimum_servers: u32,
+    /// Fewer requests in an interval say nothing of a server.
+    pub minimum_requests: u64,
 }
 
 /// Ejects whose success rate lies below mean − `deviations` × standard deviation of the servers' success rates.
@@ -63,19 +91,22 @@ pub enum Reason {
     Consecutive,
     /// Its success rate.
     SuccessRate,
+    /// Its share of failures.
+    FailurePercentage,
     /// Its latency.
     Latency,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers (`as usize`).
-    pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::Latency];
+    pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::FailurePercentage, Reason::Latency];
 
     /// The word for logs and counters.
     pub fn word(self) -> &'static str {
         match self {
             Reason::Consecutive => "consecutive",
             Reason::SuccessRate => "success_rate",
+            Reason::FailurePercentage => "failure_percentage",
             Reason::Latency => "latency",
         }
     }
@@ -204,6 +235,7 @@ impl Detector {
     fn judge(&mut self, now: Nanos, findings: &mut Vec<Finding>) {
         // Worst first: where not all may go, the worst do.
         let mut suspects = self.slow_to_succeed();
+        suspects.extend(self.failing());
         suspects.extend(self.slow_to_answer());
         for (slot, reason) in suspects {
             if self.records[slot as usize].is_in() {
@@ -242,6 +274,17 @@ impl Detector {
         below.map(|(_, slot)| (slot, Reason::SuccessRate)).collect()
     }
 
+    fn failing(&self) -> Vec<(u32, Reason)> {
+        let Some(rule) = self.rules.failure_percentage else { return Vec::new() };
+        let mut shares = self.measured(rule.minimum_requests, |r| 1.0 - r.good as f64 / r.all as f64);
+        if shares.len() < rule.minimum_servers as usize {
+            return Vec::new();
+        }
+        shares.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let above = shares.into_iter().filter(|&(share, _)| share >= rule.threshold - 1e-12);
+        above.map(|(_, slot)| (slot, Reason::FailurePercentage)).collect()
+    }
+
     fn slow_to_answer(&self) -> Vec<(u32, Reason)> {
         let Some(rule) = self.rules.latency else { return Vec::new() };
         let mut means = self.measured(rule.minimum_requests, |r| r.latencies as f64 / r.all as f64);
@@ -254,15 +297,20 @@ impl Detector {
         above.map(|(_, slot)| (slot, Reason::Latency)).collect()
     }
 
-    /// How many may be out: the share, and one in any case where there are several.
-    fn room(&self) -> usize {
+    /// Whether another one may go.
+    fn has_room(&self) -> bool {
         // A billionth of forgiveness: 30 % of ten are three.
-        let share = (self.rules.most * self.present as f64 + 1e-9) as usize;
-        if self.present > 1 { share.max(1) } else { share }
+        let share = self.rules.most * self.present as f64;
+        let whole = (share + 1e-9) as usize;
+        match self.rules.cap {
+            Cap::OneAlways => self.out < if self.present > 1 { whole.max(1) } else { whole },
+            Cap::Envoy => self.out < whole,
+            Cap::Grpc => (self.out as f64) < share - 1e-9,
+        }
     }
 
     fn eject(&mut self, slot: u32, reason: Reason, now: Nanos) -> Option<Finding> {
-        if self.out >= self.room() {
+        if !self.has_room() {
             return None;
         }
         let record = &mut self.records[slot as usize];
@@ -284,11 +332,13 @@ mod tests {
     const RULES: Rules = Rules {
         consecutive: Some(5),
         success_rate: None,
+        failure_percentage: None,
         latency: None,
         interval: Nanos::from_secs(10),
         base: Nanos::from_secs(30),
         longest: Nanos::from_secs(70),
         most: 0.5,
+        cap: Cap::OneAlways,
     };
 
     fn detector(rules: Rules, servers: u32) -> Detector {

@@ -1,7 +1,9 @@
 //! Retries: another attempt, at another server, after one that failed; and the budget that keeps them from making an
 //! overload worse. Failures cause retries, retries cause load, load causes failures: with n attempts a system that fails
 //! stays at n times its load after the cause is gone. A budget ties retries to the requests that come, as Finagle's and
-//! tower's do: 20 % of them and a few per second besides, over a sliding window of ten seconds.
+//! tower's do: 20 % of them and a few per second besides, over a sliding window of ten seconds. A token bucket ties them to
+//! what succeeds, as gRPC's retry throttling does (A6): every failed attempt costs a token, every good answer brings part of
+//! one, and there are retries while more than half of the tokens are left.
 
 use crate::rng::Source;
 use crate::units::Nanos;
@@ -41,6 +43,8 @@ pub struct Rules {
     pub budget: f64,
     /// Retries per second that are allowed besides.
     pub floor: f64,
+    /// A token bucket instead of the budget.
+    pub tokens: Option<Tokens>,
     /// Upper bound of the pause before the first retry; it doubles with each.
     pub backoff: Nanos,
     /// Where the doubling ends.
@@ -64,9 +68,61 @@ impl Rules {
         if bound == 0 { Nanos::ZERO } else { Nanos(luck.below(bound)) }
     }
 
-    /// A budget by these rules.
-    pub fn new_budget(&self) -> Budget {
-        Budget::new(self.budget, self.floor)
+    /// What holds retries back, by these rules.
+    pub fn new_throttle(&self) -> Throttle {
+        match self.tokens {
+            Some(rules) => Throttle::Tokens(Bucket { rules, tokens: rules.most }),
+            None => Throttle::Budget(Budget::new(self.budget, self.floor)),
+        }
+    }
+}
+
+/// gRPC's retry throttling (A6).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tokens {
+    /// Tokens there are at most, and at first.
+    pub most: f64,
+    /// What a good answer brings.
+    pub ratio: f64,
+}
+
+/// Tokens of one shard for one pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    rules: Tokens,
+    tokens: f64,
+}
+
+/// What holds retries back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Throttle {
+    /// A share of the requests.
+    Budget(Budget),
+    /// Tokens that failures cost and successes bring.
+    Tokens(Bucket),
+}
+
+impl Throttle {
+    /// A request came (not a retry).
+    pub fn deposit(&mut self, now: Nanos) {
+        if let Throttle::Budget(budget) = self {
+            budget.deposit(now);
+        }
+    }
+
+    /// An attempt ended, well or not; not one that was called off.
+    pub fn ended(&mut self, good: bool) {
+        if let Throttle::Tokens(Bucket { rules, tokens }) = self {
+            *tokens = (*tokens + if good { rules.ratio } else { -1.0 }).clamp(0.0, rules.most);
+        }
+    }
+
+    /// Takes one retry out, if there may be one.
+    pub fn withdraw(&mut self, now: Nanos) -> bool {
+        match self {
+            Throttle::Budget(budget) => budget.withdraw(now),
+            Throttle::Tokens(Bucket { rules, tokens }) => *tokens > rules.most / 2.0,
+        }
     }
 }
 
@@ -147,6 +203,7 @@ mod tests {
         on: [true, true, false, false, false],
         budget: 0.2,
         floor: 3.0,
+        tokens: None,
         backoff: Nanos::from_millis(25),
         longest_backoff: Nanos::from_millis(40),
         per_try_timeout: None,
@@ -179,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_a_share_of_what_came_and_a_floor() {
-        let mut budget = RULES.new_budget();
+        let mut budget = Budget::new(RULES.budget, RULES.floor);
         let second = Nanos::from_secs;
         // Nothing came: 3 per second over ten seconds.
         let free = (0..100).filter(|_| budget.withdraw(second(0))).count();
@@ -196,10 +253,30 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_grpcs() {
+        let rules = Rules { tokens: Some(Tokens { most: 10.0, ratio: 0.1 }), ..RULES };
+        let mut throttle = rules.new_throttle();
+        // Ten tokens and retries above five: after five failures there are none.
+        for left in (5..=9).rev() {
+            assert!(throttle.withdraw(Nanos::ZERO));
+            throttle.ended(false);
+            assert_eq!(throttle, Throttle::Tokens(Bucket { rules: rules.tokens.unwrap(), tokens: f64::from(left) }));
+        }
+        assert!(!throttle.withdraw(Nanos::ZERO));
+        throttle.ended(true);
+        assert!(throttle.withdraw(Nanos::ZERO), "5.1 is more than half");
+        (0..1000).for_each(|_| throttle.ended(true));
+        assert_eq!(throttle, rules.new_throttle(), "never more than there are at first");
+        // A tenth of a token for a success: with 10 % failures or more the bucket runs dry, whatever is done about them.
+        (0..1000).for_each(|i| throttle.ended(i % 9 != 0));
+        assert!(!throttle.withdraw(Nanos::ZERO));
+    }
+
+    #[test]
     fn under_steady_traffic_retries_are_the_ratio_of_requests() {
         // 1000 requests a second that all fail, each wanting one retry, for 60 s: 20 % of 60,000 and 3/s · 60 s, and the
         // floor of the window that is there from the start: at most 30 more.
-        let mut budget = RULES.new_budget();
+        let mut budget = Budget::new(RULES.budget, RULES.floor);
         let mut retries = 0;
         for i in 0..60_000 {
             let now = Nanos::from_millis(i);

@@ -24,6 +24,9 @@ pub struct Opening<S> {
     pub seed: u64,
     /// Which stream of that seed.
     pub stream: u64,
+    /// The fleet is divided, and each part of it has a selector ([`crate::policy::eligible`]).
+    #[serde(default)]
+    pub narrows: bool,
 }
 
 /// Format of recordings.
@@ -68,6 +71,27 @@ pub enum Call {
         slot: u32,
         /// What it is now.
         weight: u32,
+    },
+    /// A divided fleet got another part.
+    Part {
+        /// Its priority level.
+        level: u32,
+        /// Whether it is the whole level, not a zone of it.
+        whole: bool,
+    },
+    /// A backend was put into parts of a divided fleet.
+    Assign {
+        /// Whose.
+        slot: u32,
+        /// Numbers of the parts.
+        parts: Vec<u32>,
+        /// Its weight there.
+        weight: u32,
+    },
+    /// Which share of the picks begins in each part.
+    Shares {
+        /// By part.
+        shares: Vec<f64>,
     },
     /// The selector was told of changes.
     Fleet {

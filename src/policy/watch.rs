@@ -13,8 +13,9 @@
 
 use std::sync::Arc;
 
+use super::concurrency::{self, Limiter};
 use super::outlier::{Detector, Finding, Reason};
-use super::{Rules, health, sticky};
+use super::{Rules, admission, health, priority, sticky, subset, zone};
 use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source};
 use crate::select::{Context, Outcome, Pick, Request, Selector, Truth};
@@ -57,14 +58,57 @@ pub struct Standing {
     pub panic: bool,
     /// Whether it can be picked, limits aside.
     pub eligible: bool,
-    /// Requests it may have in flight, by its own limit or the strategy's.
+    /// Requests it may have in flight at present, by its own limit or the strategy's.
     pub limit: Option<u32>,
+}
+
+/// A server that comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its weight.
+    pub weight: u32,
+    /// Requests it may have in flight.
+    pub limit: Option<u32>,
+    /// Its priority level, 0 first.
+    pub priority: u32,
+    /// Where it stands.
+    pub zone: Option<&'a str>,
+}
+
+impl<'a> From<(&'a str, u32, Option<u32>)> for Newcomer<'a> {
+    fn from((name, weight, limit): (&'a str, u32, Option<u32>)) -> Newcomer<'a> {
+        Newcomer { name, weight, limit, priority: 0, zone: None }
+    }
+}
+
+/// Which of the balancers it is that watches, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its number among all shards of all balancers that count for themselves.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+    /// Its zone.
+    pub zone: Option<String>,
+    /// What subsets by lot are drawn from.
+    pub seed: u64,
+}
+
+impl Default for Seat {
+    /// The only one.
+    fn default() -> Seat {
+        Seat { number: 0, of: 1, zone: None, seed: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
     health: health::State,
-    /// The server's own.
+    /// As the config says.
+    configured: u32,
+    /// At present: at most what is configured, less where it is found out.
     limit: u32,
     /// What the strategy wants at it.
     wanted: u32,
@@ -73,6 +117,10 @@ struct Member {
     /// When its slow start began; `None` for those that are warm from the beginning.
     warming_since: Option<Nanos>,
     draining: bool,
+    /// Priority level.
+    level: u32,
+    /// Index into the watch's zones.
+    zone: Option<u32>,
 }
 
 /// See the module's text.
@@ -94,6 +142,18 @@ pub struct Watch {
     panic: bool,
     /// The slots that a pick may not have: kept for its memory.
     excluded: Vec<u32>,
+    seat: Seat,
+    /// Names of the zones that servers stand in.
+    zones: Vec<String>,
+    /// What each part of a divided fleet holds: a level, or a zone of it.
+    parts: Vec<(u32, Option<u32>)>,
+    /// In flight at all servers, where there is a limiter for the pool.
+    total: u32,
+    /// Finds the limit of the pool.
+    limiter: Option<Limiter>,
+    /// Find the limits of servers, by slot.
+    limiters: Vec<Option<Limiter>>,
+    admission: Option<admission::State>,
 }
 
 impl Watch {
@@ -102,7 +162,11 @@ impl Watch {
         Watch {
             fleet: Fleet::new(),
             detector: rules.outliers.map(|rules| Detector::new(rules, Nanos::ZERO)),
-            attentive: rules.outliers.is_some(),
+            attentive: is_attentive(&rules),
+            limiter: None,
+            limiters: Vec::new(),
+            total: 0,
+            admission: rules.admission.map(admission::State::new),
             rules,
             members: Vec::new(),
             values: sticky::Values::default(),
@@ -110,7 +174,53 @@ impl Watch {
             warm_from: Nanos::ZERO,
             panic: false,
             excluded: Vec::new(),
+            seat: Seat::default(),
+            zones: Vec::new(),
+            parts: Vec::new(),
         }
+    }
+
+    /// Of this balancer; before any server has joined.
+    pub fn seated(self, seat: Seat) -> Watch {
+        let mut watch = Watch { seat, ..self };
+        watch.regulate(Nanos::ZERO);
+        watch
+    }
+
+    /// Finds limits anew, by the rules.
+    fn regulate(&mut self, now: Nanos) {
+        let per = self.rules.concurrency.map(|rules| rules.per);
+        self.limiter = (per == Some(concurrency::Per::Pool)).then(|| self.new_limiter(u32::MAX, now)).flatten();
+        self.limiters.clear();
+        let slots: Vec<u32> = self.fleet.members().collect();
+        for slot in slots {
+            self.regulate_server(slot, now);
+        }
+        self.total = self.fleet.in_flight().iter().sum();
+    }
+
+    fn regulate_server(&mut self, slot: u32, now: Nanos) {
+        let per = self.rules.concurrency.map(|rules| rules.per);
+        let limiter = (per == Some(concurrency::Per::Server)).then(|| self.new_limiter(slot, now)).flatten();
+        if self.limiters.len() <= slot as usize {
+            self.limiters.resize(slot as usize + 1, None);
+        }
+        self.limiters[slot as usize] = limiter;
+        self.relimit(slot);
+    }
+
+    fn new_limiter(&self, slot: u32, now: Nanos) -> Option<Limiter> {
+        let number = u64::from(self.seat.number) << 32 | u64::from(slot);
+        let rules = self.rules.concurrency?;
+        Some(Limiter::new(rules, Rng::stream(self.seat.seed, "concurrency", number), now))
+    }
+
+    /// Works out how much a server may have in flight, and whether it has it.
+    fn relimit(&mut self, slot: u32) {
+        let found = self.limiters.get(slot as usize).and_then(Option::as_ref).map_or(UNLIMITED, Limiter::limit);
+        let member = &mut self.members[slot as usize];
+        member.limit = member.configured.min(found.max(1));
+        self.judge_room(slot);
     }
 
     /// The rules it keeps.
@@ -148,43 +258,70 @@ impl Watch {
             self.members.iter_mut().for_each(|member| member.warming_since = None);
             self.warm_from = Nanos::ZERO;
         }
+        if old.concurrency != self.rules.concurrency {
+            self.regulate(now);
+        }
+        if old.admission != self.rules.admission {
+            self.admission = self.rules.admission.map(admission::State::new);
+        }
+        self.attentive |= is_attentive(&self.rules);
+        if old.division() != self.rules.division() {
+            self.parts.clear();
+            self.fleet.unite();
+            self.deal();
+        }
         self.judge(0..self.fleet.slots() as u32);
     }
 
     // ---- Who is there ----
 
     /// A server comes; it starts slowly if the rules say so.
-    pub fn join(&mut self, name: &str, weight: u32, limit: Option<u32>, now: Nanos) -> BackendId {
-        let id = self.fleet.join(name, weight);
-        self.settle_in(id, limit);
+    pub fn join<'a>(&mut self, server: impl Into<Newcomer<'a>>, now: Nanos) -> BackendId {
+        let server = server.into();
+        let id = self.fleet.join(server.name, server.weight);
+        self.settle_in(id, &server);
         if self.up(id.slot) {
             self.warm_up(id.slot, now);
         }
+        self.deal();
         self.judge(id.slot..id.slot + 1);
         id
     }
 
-    /// The servers that are there from the beginning: they are warm. Name, weight and limit of each.
-    pub fn join_all<'a>(&mut self, servers: impl Iterator<Item = (&'a str, u32, Option<u32>)> + Clone) {
+    /// The servers that are there from the beginning: they are warm.
+    pub fn join_all<'a, N: Into<Newcomer<'a>>>(&mut self, servers: impl Iterator<Item = N> + Clone) {
         let before = self.fleet.slots() as u32;
         debug_assert_eq!(before as usize, self.fleet.members().count(), "only where no slot is free");
-        self.fleet.join_all(servers.clone().map(|(name, weight, _)| (name, weight)));
-        for (slot, (_, _, limit)) in (before..).zip(servers) {
-            self.settle_in(self.fleet.id(slot), limit);
+        self.fleet.join_all(servers.clone().map(Into::into).map(|server| (server.name, server.weight)));
+        for (slot, server) in (before..).zip(servers) {
+            self.settle_in(self.fleet.id(slot), &server.into());
         }
+        self.deal();
         self.judge(before..self.fleet.slots() as u32);
     }
 
-    fn settle_in(&mut self, id: BackendId, limit: Option<u32>) {
+    fn settle_in(&mut self, id: BackendId, server: &Newcomer<'_>) {
         let health = self.rules.health.as_ref().map_or_else(health::State::default, health::State::new);
-        let limit_now = limit_of(limit);
-        let member =
-            Member { health, limit: limit_now, wanted: UNLIMITED, full: false, warming_since: None, draining: false };
+        let limit = server.limit;
+        let (level, zone) = (server.priority, server.zone.map(|zone| self.zone(zone)));
+        let configured = limit_of(limit);
+        let member = Member {
+            health,
+            configured,
+            limit: configured,
+            wanted: UNLIMITED,
+            full: false,
+            warming_since: None,
+            draining: false,
+            level,
+            zone,
+        };
         self.attentive |= limit.is_some();
         if self.members.len() <= id.slot as usize {
             self.members.resize(id.slot as usize + 1, member);
         }
         self.members[id.slot as usize] = member;
+        self.regulate_server(id.slot, Nanos::ZERO);
         if let Some(detector) = &mut self.detector {
             detector.joined(id.slot);
         }
@@ -198,6 +335,7 @@ impl Watch {
         if !self.fleet.is_current(id) {
             return;
         }
+        self.total -= self.total.min(self.fleet.in_flight()[id.slot as usize]);
         self.fleet.leave(id);
         if let Some(detector) = &mut self.detector {
             detector.left(id.slot);
@@ -207,6 +345,7 @@ impl Watch {
         }
         self.members[id.slot as usize].warming_since = None;
         self.set_full(id.slot, false);
+        self.deal();
         self.judge(0..0);
     }
 
@@ -227,15 +366,31 @@ impl Watch {
     /// Changes its weight; zero means no new requests.
     pub fn set_weight(&mut self, id: BackendId, weight: u32) {
         self.fleet.set_weight(id, weight);
+        self.deal();
         self.judge(0..0);
+    }
+
+    /// Changes its priority level and its zone.
+    pub fn set_place(&mut self, id: BackendId, priority: u32, zone: Option<&str>) {
+        if !self.fleet.is_current(id) {
+            return;
+        }
+        let zone = zone.map(|zone| self.zone(zone));
+        let member = &mut self.members[id.slot as usize];
+        let before = (member.level, member.zone);
+        (member.level, member.zone) = (priority, zone);
+        if before != (priority, zone) {
+            self.deal();
+            self.judge(0..0);
+        }
     }
 
     /// Changes how many requests it may have in flight; `None` for any number.
     pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
         if self.fleet.is_current(id) {
             self.attentive |= limit.is_some();
-            self.members[id.slot as usize].limit = limit_of(limit);
-            self.judge_room(id.slot);
+            self.members[id.slot as usize].configured = limit_of(limit);
+            self.relimit(id.slot);
         }
     }
 
@@ -302,6 +457,7 @@ impl Watch {
     #[inline(never)]
     fn note_start(&mut self, id: BackendId) {
         if self.fleet.is_current(id) {
+            self.total += 1;
             self.judge_room(id.slot);
         }
     }
@@ -318,13 +474,50 @@ impl Watch {
         if !self.fleet.is_current(id) {
             return None;
         }
-        if self.is_crowded() {
+        self.total -= u32::from(self.total > 0);
+        if !self.full.is_empty() {
             self.judge_room(id.slot);
+        }
+        if outcome != Outcome::Cancelled {
+            self.learn(id.slot, outcome == Outcome::Ok, latency, now);
         }
         let detector = self.detector.as_mut().filter(|_| outcome != Outcome::Cancelled)?;
         let finding = detector.ended(id.slot, outcome == Outcome::Ok, latency, now)?;
         self.judge(id.slot..id.slot + 1);
         Some(self.event(finding))
+    }
+
+    /// What an answer says of how much may be in flight.
+    fn learn(&mut self, slot: u32, good: bool, latency: Nanos, now: Nanos) {
+        if let Some(admission) = &mut self.admission {
+            admission.ended(good, now);
+        }
+        if let Some(limiter) = &mut self.limiter {
+            limiter.ended(good, latency, self.total + 1, now);
+        }
+        let before = self.fleet.in_flight()[slot as usize] + 1;
+        if let Some(Some(limiter)) = self.limiters.get_mut(slot as usize)
+            && limiter.ended(good, latency, before, now)
+        {
+            self.relimit(slot);
+        }
+    }
+
+    /// Whether a new request is let in: some are turned away while too many fail.
+    #[inline]
+    pub fn admits(&mut self, now: Nanos, luck: &mut Rng) -> bool {
+        self.admission.as_mut().is_none_or(|admission| admission.admits(now, luck))
+    }
+
+    /// How many requests the pool may have in flight at present, where that is found out.
+    pub fn pool_limit(&self) -> Option<u32> {
+        self.limiter.as_ref().map(Limiter::limit)
+    }
+
+    /// Whether the pool has as much in flight as it may.
+    #[inline]
+    fn is_at_limit(&self) -> bool {
+        self.limiter.as_ref().is_some_and(|limiter| self.total >= limiter.limit())
     }
 
     /// What time brings: ejections end, and at the end of an interval others begin.
@@ -387,6 +580,9 @@ impl Watch {
 
     /// Works out whether there is panic, and tells the fleet of the health of these slots; of all if panic begins or ends.
     fn judge(&mut self, slots: std::ops::Range<u32>) {
+        if self.rules.narrows() {
+            return self.judge_parts();
+        }
         let panic = self.rules.panic.is_some_and(|share| {
             let candidates = self
                 .fleet
@@ -401,6 +597,130 @@ impl Watch {
         let verdicts: Vec<(BackendId, bool)> =
             slots.map(|slot| (self.fleet.id(slot), panic || self.healthy(slot))).collect();
         self.fleet.set_healthy_all(verdicts);
+    }
+
+    // ---- Where a pick may go ----
+
+    fn zone(&mut self, name: &str) -> u32 {
+        let at = self.zones.iter().position(|zone| zone == name).unwrap_or_else(|| {
+            self.zones.push(name.to_owned());
+            self.zones.len() - 1
+        });
+        at as u32
+    }
+
+    fn part(&mut self, level: u32, zone: Option<u32>) -> u32 {
+        let at = self.parts.iter().position(|&part| part == (level, zone)).unwrap_or_else(|| {
+            self.parts.push((level, zone));
+            self.fleet.add_part(level, zone.is_none());
+            self.parts.len() - 1
+        });
+        at as u32
+    }
+
+    /// Divides the servers into parts, and leaves out those that are for other balancers.
+    fn deal(&mut self) {
+        if !self.rules.narrows() {
+            return;
+        }
+        let slots: Vec<u32> = self.fleet.members().collect();
+        let shares = match self.rules.subset {
+            None => vec![subset::WHOLE; slots.len()],
+            Some(rules) => {
+                let names: Vec<&str> = slots.iter().map(|&slot| self.fleet.name(slot)).collect();
+                rules.shares(&names, self.seat.number, self.seat.of, self.seat.seed)
+            }
+        };
+        let broken = shares.iter().any(|&share| share != 0 && share != subset::WHOLE);
+        let mut dealt = Vec::with_capacity(slots.len());
+        for (&slot, share) in slots.iter().zip(shares) {
+            let Member { level, zone, .. } = self.members[slot as usize];
+            let level = if self.rules.priorities.is_some() { level } else { 0 };
+            let mut parts = Vec::new();
+            if share > 0 {
+                parts.push(self.part(level, None));
+                if let Some(zone) = zone.filter(|_| self.rules.zones.is_some()) {
+                    parts.push(self.part(level, Some(zone)));
+                }
+            }
+            let weight = self.fleet.weight(slot);
+            dealt.push((self.fleet.id(slot), parts, if broken { weight.saturating_mul(share) } else { weight }));
+        }
+        self.fleet.assign(dealt);
+    }
+
+    /// Works out panic by level, tells the fleet of everybody's health, and says which share of the picks goes where.
+    fn judge_parts(&mut self) {
+        let counts = |slot: u32| {
+            !self.fleet.is_apart(slot) && !self.members[slot as usize].draining && self.fleet.weight(slot) > 0
+        };
+        let by_level = self.rules.priorities.is_some();
+        let level_of = |slot: u32| if by_level { self.members[slot as usize].level as usize } else { 0 };
+        let mut levels: Vec<priority::Level> = Vec::new();
+        for slot in self.fleet.members().filter(|&slot| counts(slot)) {
+            let at = level_of(slot);
+            if levels.len() <= at {
+                levels.resize(at + 1, priority::Level::default());
+            }
+            levels[at].all += 1;
+            levels[at].healthy += u32::from(self.healthy(slot));
+        }
+        let rules = self.rules.priorities.unwrap_or_default();
+        // As long as all levels together can do everything, each is believed.
+        let enough = by_level && rules.total(&levels) >= 1.0 - 1e-9;
+        let panics = |level: &priority::Level| {
+            self.rules.panic.is_some_and(|share| !enough && f64::from(level.healthy) < share * f64::from(level.all))
+        };
+        let panics: Vec<bool> = levels.iter().map(panics).collect();
+        let panic_at = |slot: u32| panics.get(level_of(slot)).copied().unwrap_or(false);
+        let verdicts: Vec<(BackendId, bool)> = (0..self.fleet.slots() as u32)
+            .map(|slot| (self.fleet.id(slot), panic_at(slot) || self.healthy(slot)))
+            .collect();
+        self.panic = panics.contains(&true);
+        self.fleet.set_healthy_all(verdicts);
+        let mut loads = Vec::new();
+        rules.loads(&levels, &mut loads);
+        if self.panic && loads.iter().all(|&load| load == 0.0) {
+            // Nobody is healthy and that is not believed: everything goes to the first that panics.
+            let first = panics.iter().position(|&panic| panic).unwrap_or(0);
+            loads[first] = 1.0;
+        }
+        let mut shares = vec![0.0; self.parts.len()];
+        let mut of_zones = Vec::new();
+        for (level, load) in loads.into_iter().enumerate().filter(|(_, load)| *load > 0.0) {
+            let calm = !panics[level];
+            let (zones, parts) = self.zones_of(level as u32);
+            let own = self.seat.zone.as_deref();
+            let apart = self
+                .rules
+                .zones
+                .as_ref()
+                .filter(|_| calm && !zones.is_empty())
+                .is_some_and(|rules| rules.shares(&zones, own, level == 0, self.overprovisioning(), &mut of_zones));
+            if apart {
+                parts.into_iter().zip(&of_zones).for_each(|(part, share)| shares[part] = load * share);
+            } else if let Some(part) = self.parts.iter().position(|&part| part == (level as u32, None)) {
+                shares[part] = load;
+            }
+        }
+        self.fleet.set_shares(&shares);
+    }
+
+    fn overprovisioning(&self) -> f64 {
+        self.rules.priorities.unwrap_or_default().overprovisioning
+    }
+
+    /// The zones of a level with what is healthy in them, and their parts.
+    fn zones_of(&self, level: u32) -> (Vec<zone::Zone<'_>>, Vec<usize>) {
+        let parts = self.parts.iter().enumerate().filter(|(_, part)| part.0 == level);
+        let of_part = |(at, &(_, zone)): (usize, &(u32, Option<u32>))| {
+            let fleet = &self.fleet.parts()[at].fleet;
+            let counts = |slot: &u32| !self.members[*slot as usize].draining && fleet.weight(*slot) > 0;
+            let all = fleet.members().filter(counts).count() as u32;
+            let (healthy, weight) = (fleet.eligible().len() as u32, fleet.total_weight());
+            Some((zone::Zone { name: &self.zones[zone? as usize], all, healthy, weight }, at))
+        };
+        parts.filter_map(of_part).unzip()
     }
 
     // ---- Slow start ----
@@ -437,6 +757,9 @@ impl Watch {
         luck: &mut Rng,
         mut called: impl FnMut(&[u32], Option<Pick>),
     ) -> Option<Pick> {
+        if self.is_at_limit() {
+            return None;
+        }
         if self.full.is_empty() && now >= self.warm_from {
             let pick = selector.pick(request, &mut Context { now, fleet: &self.fleet, rng, truth });
             called(request.tried, pick);
@@ -490,25 +813,27 @@ impl Watch {
 
     /// Whether a server that may be picked, and is not in `tried`, is below its limit.
     pub fn has_room(&self, tried: &[u32]) -> bool {
-        self.fleet.eligible().iter().any(|&slot| !self.is_full(slot) && !tried.contains(&slot))
+        !self.is_at_limit()
+            && self.fleet.eligible().iter().any(|&slot| !self.members[slot as usize].full && !tried.contains(&slot))
     }
 
-    /// Whether some server is at its limit.
+    /// Whether some server, or the pool, is at its limit.
     #[inline]
     pub fn is_crowded(&self) -> bool {
-        !self.full.is_empty()
+        !self.full.is_empty() || self.is_at_limit()
     }
 
     /// Whether a request that has used the servers in `tried` finds no room now, but would with one more request ended:
     /// all that it could have are at their limits, and there are some.
     pub fn waiting_helps(&self, tried: &[u32]) -> bool {
         let mut left = self.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).peekable();
-        left.peek().is_some() && left.all(|&slot| self.is_full(slot))
+        let full = |slot: u32| self.members.get(slot as usize).is_some_and(|member| member.full);
+        left.peek().is_some() && (self.is_at_limit() || left.all(|&slot| full(slot)))
     }
 
-    /// Whether a server is at its limit.
+    /// Whether a server is at its limit, or the pool is.
     pub fn is_full(&self, slot: u32) -> bool {
-        self.members.get(slot as usize).is_some_and(|member| member.full)
+        self.members.get(slot as usize).is_some_and(|member| member.full) || self.is_at_limit()
     }
 
     /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
@@ -526,6 +851,11 @@ impl Watch {
     pub fn cookie_value(&self, slot: u32) -> Option<&str> {
         self.values.value(slot)
     }
+}
+
+/// Whether more than a count is to be kept of starts and ends.
+fn is_attentive(rules: &Rules) -> bool {
+    rules.outliers.is_some() || rules.concurrency.is_some() || rules.admission.is_some()
 }
 
 /// A limit of zero would be a server that never serves; the weight says that.
@@ -552,11 +882,13 @@ mod tests {
         outlier::Rules {
             consecutive: Some(1),
             success_rate: None,
+            failure_percentage: None,
             latency: None,
             interval: secs(10),
             base: secs(30),
             longest: secs(300),
             most,
+            cap: outlier::Cap::OneAlways,
         }
     }
 
@@ -579,12 +911,23 @@ mod tests {
         fn new(strategy: &str, watch: Watch) -> Host {
             let mut rng = Rng::stream(1, "test", 0);
             let table = (catalog::find(strategy).unwrap().default)();
-            let mut selector = table.build(&mut rng);
-            let mut watch = watch;
+            let selector = table.build(&mut rng);
+            Host::around(selector, rng, watch)
+        }
+
+        fn around(mut selector: Box<dyn Selector>, mut rng: Rng, mut watch: Watch) -> Host {
             let changes = watch.fleet.take_changes();
             let mut cx = Context { now: Nanos::ZERO, fleet: &watch.fleet, rng: &mut rng, truth: None };
             selector.on_fleet(&changes, &mut cx);
             Host { watch, selector, rng, luck: Rng::stream(1, "luck", 0), calls: Vec::new() }
+        }
+
+        /// With a selector for each part.
+        fn divided(strategy: &str, watch: Watch) -> Host {
+            let table = (catalog::find(strategy).unwrap().default)();
+            let mut rng = Rng::stream(1, "test", 0);
+            let selector = crate::policy::eligible::build(&table, watch.rules(), &mut rng);
+            Host::around(selector, rng, watch)
         }
 
         fn pick(&mut self, tried: &[u32], now: Nanos) -> Option<u32> {
@@ -622,6 +965,186 @@ mod tests {
         let value = watch.cookie_value(1).unwrap().to_owned();
         assert_eq!(watch.stuck(&value), Some(ids[1]), "a draining server keeps its sessions");
         assert!(watch.standing(1, secs(5)).draining);
+    }
+
+    /// Watches servers of these (level, zone), divided as the rules say.
+    fn divided(rules: Rules, seat: Seat, servers: &[(u32, &'static str)]) -> Watch {
+        let names: Vec<String> = (0..servers.len()).map(|i| format!("s{i}")).collect();
+        let mut watch = Watch::new(Arc::new(rules)).seated(seat);
+        watch.join_all(names.iter().zip(servers).map(|(name, &(priority, zone))| Newcomer {
+            priority,
+            zone: Some(zone),
+            ..Newcomer::from((name.as_str(), 1, None))
+        }));
+        watch
+    }
+
+    fn shares(watch: &Watch) -> Vec<f64> {
+        watch.fleet.parts().iter().map(|part| (part.share * 1e6).round() / 1e6).collect()
+    }
+
+    #[test]
+    fn levels_spill_and_panic_as_envoys() {
+        let rules = Rules {
+            priorities: Some(priority::Rules::default()),
+            health: Some(health(true)),
+            panic: Some(0.5),
+            ..Rules::default()
+        };
+        let servers: Vec<(u32, &str)> = (0..20).map(|i| (i / 10, "a")).collect();
+        let mut watch = divided(rules, Seat::default(), &servers);
+        assert_eq!(shares(&watch), [1.0, 0.0]);
+        let set = |watch: &mut Watch, low: u32, high: u32| {
+            for slot in 0..20 {
+                let up = if slot < 10 { slot < low } else { slot - 10 < high };
+                let id = watch.fleet.id(slot);
+                watch.checked(id, up, secs(1));
+            }
+        };
+        // Half of level 0: 1.4 · 0.5 of the load stays; nobody panics as long as level 1 can do the rest.
+        set(&mut watch, 5, 10);
+        assert_eq!((shares(&watch), watch.in_panic()), (vec![0.7, 0.3], false));
+        set(&mut watch, 1, 10);
+        assert_eq!(
+            (shares(&watch), watch.in_panic()),
+            (vec![0.14, 0.86], false),
+            "no panic, though only a tenth is well"
+        );
+        // 0.14 + 0.84 < 1: level 0 is below half and not believed, level 1 is.
+        set(&mut watch, 1, 6);
+        let low = 0.14 / 0.98;
+        assert!((shares(&watch)[0] - low).abs() < 1e-5);
+        assert!(watch.in_panic());
+        assert_eq!(watch.fleet.eligible().len(), 10 + 6);
+        // Nobody: everything to level 0, whatever its checks say.
+        set(&mut watch, 0, 0);
+        assert_eq!(shares(&watch), [1.0, 0.0]);
+        assert_eq!(watch.fleet.eligible().len(), 20);
+    }
+
+    #[test]
+    fn zones_and_levels_divide_together() {
+        let zones = zone::Rules {
+            prefer: zone::Prefer::Residual,
+            minimum: 6,
+            traffic: vec![("a".into(), 0.5), ("b".into(), 0.5)],
+        };
+        let rules = Rules {
+            priorities: Some(priority::Rules::default()),
+            zones: Some(zones),
+            health: Some(health(true)),
+            ..Rules::default()
+        };
+        let seat = Seat { zone: Some("a".to_owned()), ..Seat::default() };
+        let servers: Vec<(u32, &str)> =
+            (0..12).map(|i| (u32::from(i >= 8), if i % 2 == 0 { "a" } else { "b" })).collect();
+        let mut watch = divided(rules, seat, &servers);
+        // Parts in the order of their first servers: level 0, its a, its b, level 1, its a, its b.
+        assert_eq!(shares(&watch), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        // Of a's four two die: 2 of 6 healthy servers for half of the traffic: 2/3 stays. b has 2/3 and brings 1/2.
+        // 6 of 8 healthy: the level is whole, 1.4 · 0.75 > 1.
+        for slot in [0, 2] {
+            let id = watch.fleet.id(slot);
+            watch.checked(id, false, secs(1));
+        }
+        assert_eq!(shares(&watch), [0.0, 0.666667, 0.333333, 0.0, 0.0, 0.0]);
+        // All of a dies: 4 of 8, so 30 % go to level 1, which knows no zones; b gets what stays.
+        for slot in [4, 6] {
+            let id = watch.fleet.id(slot);
+            watch.checked(id, false, secs(2));
+        }
+        assert_eq!(shares(&watch), [0.0, 0.0, 0.7, 0.3, 0.0, 0.0]);
+        let mut host = Host::divided("round_robin", watch);
+        let mut picks = [0; 12];
+        for _ in 0..10_000 {
+            picks[host.pick(&[], secs(3)).unwrap() as usize] += 1;
+        }
+        // b's four share 7,000 evenly, level 1's four 3,000: four standard deviations of √(10⁴ · 0.21) are 183.
+        let b: i32 = [1, 3, 5, 7].iter().map(|&slot| picks[slot]).sum();
+        assert!((b - 7000).abs() < 183, "{picks:?}");
+        assert!([1, 3, 5, 7].iter().all(|&slot| (picks[slot] - b / 4).abs() <= 1), "in turn within a part: {picks:?}");
+        // Who has tried all of a part gets another one's; `None` only when nobody is left.
+        assert!(host.pick(&[1, 3, 5, 7], secs(3)).unwrap() >= 8);
+        assert_eq!(host.pick(&[1, 3, 5, 7, 8, 9, 10, 11], secs(3)), None);
+    }
+
+    #[test]
+    fn a_subset_is_all_that_a_strategy_knows() {
+        for kind in [subset::Kind::Random, subset::Kind::Deterministic, subset::Kind::Aperture] {
+            for row in catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
+                let rules = Rules { subset: Some(subset::Rules { size: 3, kind }), ..Rules::default() };
+                let seat = Seat { number: 1, of: 4, ..Seat::default() };
+                let watch = divided(rules, seat, &[(0, "a"); 12]);
+                let used = watch.fleet.eligible().to_vec();
+                assert_eq!(used.len(), 3, "{}: a quarter of the ring is 3 of 12", row.name);
+                let mut host = Host::divided(row.name, watch);
+                for i in 0..100_u32 {
+                    let slot = host.pick_for(&i.to_le_bytes(), &[], secs(1)).unwrap();
+                    assert!(used.contains(&slot), "{}", row.name);
+                }
+                assert_eq!(host.pick(&used, secs(1)), None, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_edges_of_an_aperture_a_server_gets_its_part() {
+        // Four balancers, six servers, at least two of them: arcs of two quarters, three servers. Number 1 has
+        // 1/4 … 3/4: half of server 1 on the ring, all of 2 and 3, half of 4.
+        let rules = Rules { subset: Some(subset::Rules { size: 2, kind: subset::Kind::Aperture }), ..Rules::default() };
+        let seat = Seat { number: 1, of: 4, ..Seat::default() };
+        let mut host = Host::divided("weighted_random", divided(rules, seat, &[(0, "a"); 6]));
+        let mut picks = [0_i32; 6];
+        (0..30_000).for_each(|_| picks[host.pick(&[], secs(1)).unwrap() as usize] += 1);
+        picks.sort_unstable();
+        // 5,000 twice and 10,000 twice: four standard deviations are 258 and 327.
+        for (picks, (expected, by)) in picks[2..].iter().zip([(5000, 258), (5000, 258), (10_000, 327), (10_000, 327)]) {
+            assert!((picks - expected).abs() < by, "{picks}");
+        }
+    }
+
+    #[test]
+    fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
+        let aimd = concurrency::Kind::Aimd(concurrency::Aimd { slow: None, decrease: 0.5 });
+        let rules = |per| Rules {
+            concurrency: Some(concurrency::Rules { kind: aimd, per, minimum: 1, most: 100 }),
+            ..Rules::default()
+        };
+        let mut host =
+            Host::new("round_robin", watch(rules(concurrency::Per::Pool), &[None; 3]).seated(Seat::default()));
+        assert_eq!(host.watch.pool_limit(), Some(20));
+        let start = |host: &mut Host| {
+            let slot = host.pick(&[], secs(1)).unwrap();
+            host.watch.started(host.watch.fleet.id(slot));
+        };
+        (0..20).for_each(|_| start(&mut host));
+        assert_eq!(host.pick(&[], secs(1)), None);
+        assert!(host.watch.is_crowded() && !host.watch.has_room(&[]) && host.watch.waiting_helps(&[]));
+        // A failure halves the limit: ten more must end before one may begin.
+        let id = host.watch.fleet.id(0);
+        host.watch.ended(id, Outcome::Failed, secs(1), secs(2));
+        assert_eq!(host.watch.pool_limit(), Some(10));
+        for _ in 0..9 {
+            assert_eq!(host.pick(&[], secs(2)), None);
+            let busiest = (0..3).max_by_key(|&slot| host.watch.fleet.in_flight()[slot as usize]).unwrap();
+            host.watch.ended(host.watch.fleet.id(busiest), Outcome::Cancelled, secs(1), secs(2));
+        }
+        assert_eq!(host.pick(&[], secs(2)), None, "ten are in flight and ten may be");
+        host.watch.ended(host.watch.fleet.id(1), Outcome::Cancelled, secs(1), secs(2));
+        assert!(host.pick(&[], secs(2)).is_some());
+        // Each server for itself: the one that fails gets less, the others go on.
+        let mut host =
+            Host::new("round_robin", watch(rules(concurrency::Per::Server), &[None; 3]).seated(Seat::default()));
+        let id = host.watch.fleet.id(0);
+        for i in 1..=5 {
+            host.watch.started(id);
+            host.watch.ended(id, Outcome::Failed, Nanos(1), secs(i));
+        }
+        assert_eq!(host.watch.standing(0, secs(1)).limit, Some(1), "20 · 2⁻⁵ is below one");
+        assert_eq!(host.watch.standing(1, secs(1)).limit, Some(20));
+        (0..41).for_each(|_| start(&mut host));
+        assert_eq!(host.watch.fleet.in_flight(), [1, 20, 20]);
+        assert_eq!(host.pick(&[], secs(1)), None);
     }
 
     #[test]
@@ -718,7 +1241,7 @@ mod tests {
         assert_eq!(watch.ended(old, Outcome::Cancelled, Nanos(1), secs(1)), None);
         watch.started(old);
         watch.leave(old, secs(1));
-        let new = watch.join("new", 1, Some(1), secs(1));
+        let new = watch.join(("new", 1, Some(1)), secs(1));
         assert_eq!(new.slot, 0);
         assert_eq!(watch.ended(old, Outcome::Failed, Nanos(1), secs(1)), None);
         assert_eq!(watch.fleet.eligible(), [0, 1]);
@@ -773,7 +1296,7 @@ mod tests {
         let (a, b) = (host.watch.fleet.id(0), host.watch.fleet.id(1));
         host.watch.leave(a, secs(1));
         host.watch.leave(b, secs(1));
-        let c = host.watch.join("c", 1, None, secs(1));
+        let c = host.watch.join(("c", 1, None), secs(1));
         assert_eq!(host.watch.standing(c.slot, secs(1)).warmth, 0.1);
         for _ in 0..100 {
             assert_eq!(host.pick(&[], secs(1)), Some(c.slot));

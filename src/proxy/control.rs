@@ -215,6 +215,7 @@ impl Proxy {
             let (tell, told) = mpsc::unbounded_channel();
             let birth = Birth {
                 number,
+                of: shards,
                 clock,
                 seed,
                 metrics: metrics.proxy(),

@@ -668,6 +668,9 @@ async fn run(
     cookie: Option<&str>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Reason> {
+    if !host.admits() {
+        return Err(Reason::NotAdmitted);
+    }
     let config = host.config();
     let rules = config.rules.retries.as_ref();
     let mut tried: Vec<u32> = Vec::new();

@@ -20,11 +20,11 @@ use super::upstream::{Manner, Upstream};
 use crate::config::proxy::{PoolConfig, ServerConfig};
 use crate::fleet::BackendId;
 use crate::fleet::Change;
-use crate::policy::hedge;
 use crate::policy::queue::{self, Ticket, Waiting};
-use crate::policy::retry::Budget;
+use crate::policy::retry::Throttle;
 use crate::policy::tape::{Call, STREAM};
-use crate::policy::watch::{Event, Standing, Watch};
+use crate::policy::watch::{Event, Newcomer, Seat, Standing, Watch};
+use crate::policy::{eligible, hedge};
 use crate::rng::Rng;
 use crate::select::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
 use crate::units::Nanos;
@@ -63,7 +63,7 @@ struct State {
     luck: Rng,
     servers: Vec<Option<Rc<Upstream>>>,
     waiting: Option<Waiting<Waiter>>,
-    budget: Option<Budget>,
+    budget: Option<Throttle>,
     hedge: Option<hedge::State>,
     recorder: Option<Recorder>,
     /// The strategy limits what is at a server at once.
@@ -112,6 +112,8 @@ pub struct Furniture<'a> {
     pub config: Arc<PoolConfig>,
     /// Known addresses by host and port as the config writes them.
     pub addresses: &'a BTreeMap<(String, u16), Arc<[SocketAddr]>>,
+    /// Which balancer this is.
+    pub seat: Seat,
     /// How to speak to its servers.
     pub manner: &'a Manner,
     /// Where a server is counted.
@@ -135,15 +137,15 @@ impl Host {
         let config = Arc::clone(&furniture.config);
         let rules = &config.rules;
         let mut rng = Rng::stream(seed, STREAM, number);
-        let selector = config.strategy.build(&mut rng);
+        let selector = eligible::build(&config.strategy, rules, &mut rng);
         let mut state = State {
-            watch: Watch::new(Arc::clone(rules)),
+            watch: Watch::new(Arc::clone(rules)).seated(furniture.seat.clone()),
             selector,
             rng,
             luck: Rng::stream(seed, "policy", number),
             servers: Vec::new(),
             waiting: None,
-            budget: rules.retries.as_ref().map(|rules| rules.new_budget()),
+            budget: rules.retries.as_ref().map(|rules| rules.new_throttle()),
             hedge: rules.hedge.map(hedge::State::new),
             recorder,
             limits: false,
@@ -177,7 +179,8 @@ impl Host {
         let now = self.clock.now();
         let old = self.config.replace(Arc::clone(&furniture.config));
         let rules = &furniture.config.rules;
-        let anew = old.strategy != furniture.config.strategy;
+        // Selectors of the parts of a divided fleet cannot go on with another division.
+        let anew = old.strategy != furniture.config.strategy || old.rules.division() != rules.division();
         {
             let state = &mut *self.state.borrow_mut();
             if anew && let Some(mut recorder) = state.recorder.take() {
@@ -228,6 +231,8 @@ impl Host {
                         state.record_health();
                     }
                     state.watch.set_limit(id, server.limit);
+                    state.watch.set_place(id, server.priority, server.zone.as_deref());
+                    state.record_health();
                     if let Some(upstream) = &state.servers[slot as usize] {
                         upstream.set_addresses(addresses);
                         upstream.set_manner(furniture.manner);
@@ -235,12 +240,19 @@ impl Host {
                     continue;
                 }
                 state.record(|_| Call::Join { name: server.name.clone(), weight: server.weight });
+                let newcomer = Newcomer {
+                    name: &server.name,
+                    weight: server.weight,
+                    limit: server.limit,
+                    priority: server.priority,
+                    zone: server.zone.as_deref(),
+                };
                 let slot = if start {
                     // Those that are there from the beginning are warm.
-                    state.watch.join_all([(server.name.as_str(), server.weight, server.limit)].into_iter());
+                    state.watch.join_all([newcomer].into_iter());
                     state.watch.fleet.slots() - 1
                 } else {
-                    state.watch.join(&server.name, server.weight, server.limit, now).slot as usize
+                    state.watch.join(newcomer, now).slot as usize
                 };
                 state.record_health();
                 if state.servers.len() <= slot {
@@ -345,6 +357,9 @@ impl Host {
             });
             state.with_selector(now, |selector, cx| selector.on_finish(&finished, cx));
             state.heed(Some(backend.slot));
+            if let Some(throttle) = state.budget.as_mut().filter(|_| outcome != Outcome::Cancelled) {
+                throttle.ended(outcome == Outcome::Ok);
+            }
             if let Some(hedge) = state.hedge.as_mut().filter(|_| outcome == Outcome::Ok) {
                 hedge.answered(latency, now);
             }
@@ -530,6 +545,12 @@ impl Host {
         }
     }
 
+    /// Whether a new request is let in: some are turned away while too many fail.
+    pub fn admits(&self) -> bool {
+        let State { watch, luck, .. } = &mut *self.state.borrow_mut();
+        watch.admits(self.clock.now(), luck)
+    }
+
     /// Whether the budget has room for another retry; then it is spent. How long to wait before it.
     pub fn may_retry(&self, retry: u32) -> Option<Nanos> {
         let state = &mut *self.state.borrow_mut();
@@ -703,9 +724,9 @@ impl State {
         let (before, rules) = (&old.rules, &new.rules);
         self.watch.set_rules(Arc::clone(rules), now);
         self.open_queue(new, now);
-        let ratios = |rules: &crate::policy::Rules| rules.retries.as_ref().map(|r| (r.budget, r.floor));
+        let ratios = |rules: &crate::policy::Rules| rules.retries.as_ref().map(|r| (r.budget, r.floor, r.tokens));
         if ratios(before) != ratios(rules) {
-            self.budget = rules.retries.as_ref().map(|rules| rules.new_budget());
+            self.budget = rules.retries.as_ref().map(|rules| rules.new_throttle());
         }
         if before.hedge != rules.hedge {
             self.hedge = rules.hedge.map(hedge::State::new);
@@ -728,7 +749,7 @@ impl State {
     /// Another strategy, told of the servers that are there.
     fn begin_anew(&mut self, config: &PoolConfig, start: Start, now: Nanos) {
         self.rng = Rng::stream(start.seed, STREAM, start.number);
-        self.selector = config.strategy.build(&mut self.rng);
+        self.selector = eligible::build(&config.strategy, &config.rules, &mut self.rng);
         self.watch.forget_limits();
         self.limits = self.selector.has_limits();
         self.open_queue(config, now);
@@ -822,6 +843,9 @@ impl State {
     /// repeat.
     fn record_health(&mut self) {
         let Some(recorder) = &mut self.recorder else { return };
+        if self.watch.rules().narrows() {
+            recorder.divided(&self.watch.fleet);
+        }
         for slot in self.watch.fleet.members() {
             let healthy = self.watch.fleet.is_healthy(slot);
             if recorder.health_changed(self.watch.fleet.id(slot), healthy) {

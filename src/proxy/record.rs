@@ -8,9 +8,9 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::fleet::BackendId;
+use crate::config::proxy::PoolConfig;
+use crate::fleet::{BackendId, Fleet};
 use crate::policy::tape::{Call, Opening, VERSION};
-use crate::select::catalog::Table;
 
 /// A recording that is being written.
 #[derive(Clone)]
@@ -32,14 +32,14 @@ impl Tape {
     }
 
     /// A selector begins its life.
-    pub fn open(&self, pool: &str, strategy: &Table, seed: u64, stream: u64) -> Recorder {
+    pub fn open(&self, pool: &PoolConfig, seed: u64, stream: u64) -> Recorder {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = out.desks;
         out.desks += 1;
-        let opening =
-            Opening { version: VERSION, desk, pool: pool.to_owned(), strategy: strategy.clone(), seed, stream };
+        let (narrows, strategy) = (pool.rules.narrows(), pool.strategy.clone());
+        let opening = Opening { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
         out.line(&(desk, serde_json::json!({ "opening": opening })));
-        Recorder { tape: self.clone(), desk, healthy: Vec::new() }
+        Recorder { tape: self.clone(), desk, healthy: Vec::new(), parts: 0, places: Vec::new(), shares: Vec::new() }
     }
 
     /// Writes out what is buffered.
@@ -75,7 +75,16 @@ pub struct Recorder {
     desk: u32,
     /// By slot: the tenant and the health last written down.
     healthy: Vec<Option<(u32, bool)>>,
+    /// Parts of a divided fleet that are written down.
+    parts: usize,
+    /// By slot: the tenant, its parts and its weight there, as last written down.
+    places: Vec<Option<Place>>,
+    /// As last written down.
+    shares: Vec<f64>,
 }
+
+/// A tenant, its parts and its weight there.
+type Place = (u32, Vec<u32>, u32);
 
 impl Recorder {
     /// Writes a call.
@@ -92,6 +101,29 @@ impl Recorder {
         let before = self.healthy[slot].filter(|(generation, _)| *generation == id.generation);
         self.healthy[slot] = Some((id.generation, healthy));
         before.is_none_or(|(_, healthy)| healthy) != healthy
+    }
+
+    /// Writes down how a fleet is divided, as far as that is not what was written last.
+    pub fn divided(&mut self, fleet: &Fleet) {
+        for part in &fleet.parts()[self.parts.min(fleet.parts().len())..] {
+            self.write(&Call::Part { level: part.level, whole: part.whole });
+        }
+        self.parts = fleet.parts().len();
+        self.places.resize(fleet.slots(), None);
+        for slot in fleet.members() {
+            let parts: Vec<u32> = fleet.parts_of(slot).map(|part| part as u32).collect();
+            let weight = parts.first().map_or(0, |&part| fleet.parts()[part as usize].fleet.weight(slot));
+            let place = Some((fleet.id(slot).generation, parts.clone(), weight));
+            if self.places[slot as usize] != place {
+                self.places[slot as usize] = place;
+                self.write(&Call::Assign { slot, parts, weight });
+            }
+        }
+        let shares: Vec<f64> = fleet.parts().iter().map(|part| part.share).collect();
+        if self.shares != shares {
+            self.write(&Call::Shares { shares: shares.clone() });
+            self.shares = shares;
+        }
     }
 
     /// Writes out what is buffered.

@@ -35,6 +35,7 @@ use super::record::Tape;
 use super::upstream::{LocalExecutor, Manner};
 use super::wire::{Patience, Wire, WireState};
 use crate::config::proxy::{AccessFormat, ProxyConfig};
+use crate::policy::watch::Seat;
 use crate::rng::Rng;
 use crate::select::LoadReport;
 
@@ -136,6 +137,8 @@ impl Plan {
 pub struct Birth {
     /// From 0.
     pub number: u32,
+    /// How many shards there are.
+    pub of: u32,
     /// The proxy's clock.
     pub clock: Clock,
     /// Seed of all randomness.
@@ -375,6 +378,12 @@ impl Shard {
             let furniture = Furniture {
                 config: Arc::new(pool.clone()),
                 addresses: &orders.addresses,
+                seat: Seat {
+                    number: orders.config.instance.number.saturating_mul(self.birth.of) + self.birth.number,
+                    of: orders.config.instance.of.saturating_mul(self.birth.of),
+                    zone: orders.config.zone.clone(),
+                    seed: self.birth.seed,
+                },
                 manner: &orders.manners[i],
                 metrics: &metrics_of,
             };
@@ -382,7 +391,7 @@ impl Shard {
                 let Birth { seed, tape, number, .. } = &self.birth;
                 let (seed, number) = (*seed, u64::from(*number) << 32 | self.streams.get());
                 self.streams.set(self.streams.get() + 1);
-                let recorder = tape.as_ref().map(|tape| tape.open(&pool.name, &pool.strategy, seed, number));
+                let recorder = tape.as_ref().map(|tape| tape.open(pool, seed, number));
                 Start { seed, number, recorder }
             };
             // A pool of the same name keeps all that is known of its servers.

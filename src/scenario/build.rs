@@ -11,8 +11,9 @@ use super::table::*;
 use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
 use crate::config::law::{self, Alias, Law, Sampler};
-use crate::config::pool::check_name;
+use crate::config::pool::{PoolTable, check_name};
 use crate::policy::routes::Routes;
+use crate::policy::{Rules, zone};
 use crate::rng::mix;
 use crate::select::catalog::CATALOGUE;
 use crate::sim::model::*;
@@ -119,6 +120,7 @@ impl Builder<'_> {
             paths: paths.into_iter().map(|path| path.0).collect(),
             client_leg,
             server_leg,
+            cross_zone: table.network.cross_zone.unwrap_or_default(),
             dns,
             balancers,
             pools,
@@ -225,7 +227,29 @@ impl Builder<'_> {
         Some(vary::Sensitivity { by, keys, metric })
     }
 
+    /// A scenario knows where its balancers stand, and so which zone brings how much.
+    fn placed(&mut self, t: &PoolTable, policy: &mut Rules, balancers: &BalancersTable) {
+        let (Some(table), Some(rules)) = (&t.zones, &mut policy.zones) else { return };
+        let zones = balancers.zones.get_ref();
+        if zones.is_empty() {
+            if rules.prefer == zone::Prefer::Residual || rules.prefer == zone::Prefer::Local {
+                self.problem(table.span(), "the balancers stand in no zone: which would they prefer?").help =
+                    Some("write balancers = { count = 3, zones = [\"a\", \"b\", \"c\"] }".to_owned());
+            }
+        } else if rules.traffic.is_empty() {
+            let count = *balancers.count.get_ref() as usize;
+            for name in (0..count).map(|i| zones[i % zones.len()].get_ref()) {
+                let share = 1.0 / count as f64;
+                match rules.traffic.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, sum)) => *sum += share,
+                    None => rules.traffic.push((name.clone(), share)),
+                }
+            }
+        }
+    }
+
     fn pools(&mut self, table: &ScenarioTable) -> Vec<Pool> {
+        let balancers = &table.balancers;
         let tables = table.pools.get_ref();
         if tables.is_empty() {
             self.problem(table.pools.span(), "there are no pools");
@@ -242,7 +266,8 @@ impl Builder<'_> {
                 self.problem(t.name.span(), format!("there is already a pool `{}`", names[i]));
             }
             let servers = t.servers(&mut self.problems);
-            let policy = t.policy(&mut self.problems);
+            let mut policy = t.policy(&mut self.problems);
+            self.placed(t, &mut policy, balancers);
             t.check(&mut self.problems);
             let reports = t.reports.as_ref().map(|reports| {
                 let r = reports.get_ref();
@@ -663,7 +688,18 @@ impl Builder<'_> {
             let message = format!("balancers × shards × servers is {views}: at most {MOST_VIEWS} can be held");
             self.problem(t.shards.span(), message);
         }
-        Balancers { count: *t.count.get_ref(), shards: *t.shards.get_ref(), shared_in_flight: t.shared_in_flight }
+        for zone in t.zones.get_ref() {
+            check_name(zone, "zone", &mut self.problems);
+        }
+        if t.zones.get_ref().len() > *t.count.get_ref() as usize {
+            self.problem(t.zones.span(), "there are more `zones` than balancers");
+        }
+        Balancers {
+            count: *t.count.get_ref(),
+            shards: *t.shards.get_ref(),
+            shared_in_flight: t.shared_in_flight,
+            zones: t.zones.get_ref().iter().map(|zone| zone.get_ref().clone()).collect(),
+        }
     }
 
     fn dns(&mut self, table: &ScenarioTable) -> Option<Dns> {
@@ -685,7 +721,6 @@ impl Builder<'_> {
         let mut faults = Vec::new();
         for fault in &table.faults {
             let t = fault.get_ref();
-            let targets = self.targets(&t.target, pools, *table.balancers.count.get_ref());
             let kind = match FaultKind::of(t.what.get_ref()) {
                 Ok(kind) => kind,
                 Err(message) => {
@@ -693,6 +728,7 @@ impl Builder<'_> {
                     continue;
                 }
             };
+            let targets = self.targets(&t.target, pools, &table.balancers, kind);
             if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
                 let message = "a silent crash without client time-outs leaves requests waiting for ever";
                 self.problem(t.what.span(), message).help =
@@ -742,13 +778,50 @@ impl Builder<'_> {
         faults
     }
 
-    fn targets(&mut self, target: &Spanned<String>, pools: &[Pool], balancers: u32) -> Vec<Target> {
+    /// What stands in a zone; balancers can only crash.
+    fn in_zone(
+        &mut self,
+        place: Range<usize>,
+        zone: &str,
+        pools: &[Pool],
+        table: &BalancersTable,
+        kind: FaultKind,
+    ) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for (p, pool) in pools.iter().enumerate() {
+            let there = pool.servers.iter().enumerate().filter(|(_, server)| server.zone.as_deref() == Some(zone));
+            targets.extend(there.map(|(server, _)| Target::Server { pool: p, server }));
+        }
+        let zones = table.zones.get_ref();
+        if matches!(kind, FaultKind::Crash { .. }) && !zones.is_empty() {
+            let there = (0..*table.count.get_ref()).filter(|&b| zones[b as usize % zones.len()].get_ref() == zone);
+            targets.extend(there.map(Target::Balancer));
+        }
+        if targets.is_empty() {
+            let names = pools.iter().flat_map(|pool| &pool.servers).filter_map(|server| server.zone.as_deref());
+            let help = did_you_mean(zone, names.collect::<Vec<_>>().into_iter());
+            self.problem(place, format!("nothing stands in zone `{zone}`")).help = Some(help);
+        }
+        targets
+    }
+
+    fn targets(
+        &mut self,
+        target: &Spanned<String>,
+        pools: &[Pool],
+        table: &BalancersTable,
+        kind: FaultKind,
+    ) -> Vec<Target> {
+        let balancers = *table.count.get_ref();
         let text = target.get_ref();
         let Some((group, member)) = text.split_once('/') else {
             self.problem(target.span(), format!("`{text}` is not a target")).help =
-                Some("write `pool/server`, `pool/*` or `balancer/1`".to_owned());
+                Some("write `pool/server`, `pool/*`, `balancer/1` or `zone/a`".to_owned());
             return Vec::new();
         };
+        if group == "zone" && !pools.iter().any(|pool| pool.name == "zone") {
+            return self.in_zone(target.span(), member, pools, table, kind);
+        }
         if group == "balancer" {
             return match member.parse::<u32>() {
                 Ok(number) if (1..=balancers).contains(&number) => vec![Target::Balancer(number - 1)],

@@ -278,6 +278,8 @@ pub struct NetworkTable {
     pub client: Option<Spanned<Delay>>,
     #[schemars(with = "Option<Delay>")]
     pub server: Option<Spanned<Delay>>,
+    /// Added to the hop between a balancer and a server of another zone.
+    pub cross_zone: Option<Nanos>,
 }
 
 /// A constant such as `"1ms"`, or a law.
@@ -339,11 +341,19 @@ pub struct BalancersTable {
     #[schemars(with = "u32")]
     pub shards: Spanned<u32>,
     pub shared_in_flight: bool,
+    /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
+    #[schemars(with = "Vec<String>")]
+    pub zones: Spanned<Vec<Spanned<String>>>,
 }
 
 impl Default for BalancersTable {
     fn default() -> BalancersTable {
-        BalancersTable { count: Spanned::new(0..0, 1), shards: Spanned::new(0..0, 1), shared_in_flight: false }
+        BalancersTable {
+            count: Spanned::new(0..0, 1),
+            shards: Spanned::new(0..0, 1),
+            shared_in_flight: false,
+            zones: Spanned::new(0..0, Vec::new()),
+        }
     }
 }
 

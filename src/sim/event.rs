@@ -41,6 +41,8 @@ pub(super) enum Event {
     Hedge(u32, u32),
     /// An attempt's own time is up, if it is still the same.
     TryOver(u32, u32),
+    /// The twin of a tied attempt has begun: the job and its generation.
+    CalledOff(u32, u32),
     FaultStarts(u32),
     FaultEnds(u32),
     /// The names learn how this balancer is.

@@ -39,6 +39,8 @@ pub struct Model {
     pub client_leg: Sampler,
     /// Hop from balancer to server and back.
     pub server_leg: Sampler,
+    /// What such a hop takes longer between zones.
+    pub cross_zone: Nanos,
     /// Names, if clients find balancers by them.
     pub dns: Option<Dns>,
     /// The entry tier.
@@ -56,6 +58,12 @@ impl Model {
             Arrivals::Replay(replay) => replay.clients.len(),
             _ => self.clients.addresses.len(),
         }
+    }
+
+    /// Whether balancers and servers stand in zones.
+    pub fn has_zones(&self) -> bool {
+        let some = |pool: &Pool| pool.servers.iter().any(|server| server.zone.is_some());
+        !self.balancers.zones.is_empty() && self.pools.iter().any(some)
     }
 
     /// Whether results are given by path, too: where there are several and not too many.
@@ -173,7 +181,7 @@ pub struct Dns {
 }
 
 /// The entry tier.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Balancers {
     /// Machines.
     pub count: u32,
@@ -181,6 +189,16 @@ pub struct Balancers {
     pub shards: u32,
     /// Whether the shards of a machine share in-flight counts.
     pub shared_in_flight: bool,
+    /// Names of zones that they stand in, in turn; empty for nowhere in particular.
+    pub zones: Vec<String>,
+}
+
+impl Balancers {
+    /// Where one of them stands.
+    pub fn zone(&self, balancer: u32) -> Option<&str> {
+        let zones = self.zones.len();
+        (zones > 0).then(|| self.zones[balancer as usize % zones].as_str())
+    }
 }
 
 /// A group of servers behind one strategy.

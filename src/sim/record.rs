@@ -177,6 +177,8 @@ pub struct Efforts {
     pub ejections: u64,
     /// Servers asked for their load by a selector during the span.
     pub probes: u64,
+    /// Attempts that were sent to a server of another zone than the balancer's.
+    pub crossed: u64,
 }
 
 impl Efforts {
@@ -189,6 +191,7 @@ impl Efforts {
         self.wait_sum += later.wait_sum;
         self.ejections += later.ejections;
         self.probes += later.probes;
+        self.crossed += later.crossed;
     }
 }
 

@@ -3,6 +3,7 @@
 //! thread; a choice that differs is shown with what the selector was told.
 
 use crate::fleet::{BackendId, Fleet};
+use crate::policy::eligible;
 use crate::policy::tape::{Call, Opening, STREAM, VERSION};
 use crate::rng::Rng;
 use crate::select::catalog::Table;
@@ -66,7 +67,7 @@ impl Replay {
             return Err(Difference::Version(opening.version));
         }
         let mut rng = Rng::stream(opening.seed, STREAM, opening.stream);
-        let selector = opening.strategy.build(&mut rng);
+        let selector = eligible::build_for(&opening.strategy, opening.narrows, &mut rng);
         Ok(Replay { selector, fleet: Fleet::new(), rng, calls: 0, picks: 0 })
     }
 
@@ -80,6 +81,15 @@ impl Replay {
             Call::Healthy { slot, healthy } => self.fleet.set_healthy(self.tenant(*slot)?, *healthy),
             Call::Draining { slot, draining } => self.fleet.set_draining(self.tenant(*slot)?, *draining),
             Call::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
+            Call::Part { level, whole } => drop(self.fleet.add_part(*level, *whole)),
+            Call::Assign { slot, parts, weight } => {
+                let known = parts.len() <= 2 && parts.iter().all(|&part| (part as usize) < self.fleet.parts().len());
+                if !known {
+                    return Err(Difference::Damaged(number));
+                }
+                self.fleet.assign([(self.tenant(*slot)?, parts, *weight)]);
+            }
+            Call::Shares { shares } => self.fleet.set_shares(shares),
             Call::Started { slot } => self.fleet.started(self.tenant(*slot)?),
             Call::Fleet { now, changes } => {
                 self.fleet.take_changes();

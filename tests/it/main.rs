@@ -26,6 +26,8 @@ mod testbed;
 mod theory;
 mod tidy;
 mod trace;
+mod traffic;
 mod traps_hash;
+mod traps_policy;
 mod twin;
 mod vocabulary;

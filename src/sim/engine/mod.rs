@@ -23,8 +23,8 @@ use std::sync::Arc;
 use crate::config::law::Sampler;
 use crate::fleet::BackendId;
 use crate::policy::queue::{self, Ticket, Waiting};
-use crate::policy::watch::Watch;
-use crate::policy::{hedge, retry};
+use crate::policy::watch::{Newcomer, Seat, Watch};
+use crate::policy::{eligible, hedge, retry};
 use crate::rng::{Keyed, Rng, Source, mix};
 use crate::select::catalog::Table;
 use crate::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth};
@@ -113,6 +113,8 @@ struct Job {
     missed: bool,
     /// The server was not there to be connected to.
     refused: bool,
+    /// Its twin has begun: its server drops it.
+    called_off: bool,
 }
 
 /// One shard's selector for one pool.
@@ -128,10 +130,12 @@ struct Dispatcher {
     limits: bool,
     /// Requests send attempts: there are retries or hedges.
     tries: bool,
-    retries: Option<retry::Budget>,
+    retries: Option<retry::Throttle>,
     hedge: Option<hedge::State>,
     /// Pauses before retries.
     pauses: Rng,
+    /// Decides who is let in.
+    admission: Rng,
 }
 
 /// The servers of a pool as one balancer counts and checks them, and who waits there.
@@ -217,6 +221,12 @@ struct Engine<'a, O> {
     rotation: u32,
     client_hop: Hop,
     server_hop: Hop,
+    /// The hop between a balancer and a server of another zone; as drawn with `cross_zone` on top where the law is no
+    /// constant.
+    cross_hop: Hop,
+    /// Numbers of the zones of balancers and servers; empty where there are none.
+    balancer_zones: Vec<u32>,
+    server_zones: Vec<u32>,
     timeouts: Lane,
     legs: Keyed,
     luck: Keyed,
@@ -338,6 +348,12 @@ impl<'a, O: Observer> Engine<'a, O> {
             _ => Hop::Drawn,
         };
         let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
+        let cross_hop = match server_hop {
+            same if model.cross_zone == Nanos::ZERO => same,
+            Hop::None => hop(&Sampler::Constant(model.cross_zone)),
+            Hop::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
+            Hop::Drawn => Hop::Drawn,
+        };
         let inner: Vec<bool> = (0..model.pools.len())
             .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
             .collect();
@@ -382,6 +398,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             rotation: 0,
             client_hop,
             server_hop,
+            cross_hop,
+            balancer_zones: Vec::new(),
+            server_zones: Vec::new(),
             timeouts,
             legs: Keyed::new(seed, "network"),
             luck: Keyed::new(seed, "luck"),
@@ -419,8 +438,35 @@ impl<'a, O: Observer> Engine<'a, O> {
         engine
     }
 
+    fn number_zones(&mut self) {
+        let (model, mut names) = (self.model, Vec::new());
+        let mut number = |zone: Option<&'a str>| match zone {
+            None => NONE,
+            Some(zone) => names.iter().position(|&known| known == zone).unwrap_or_else(|| {
+                names.push(zone);
+                names.len() - 1
+            }) as u32,
+        };
+        self.balancer_zones = (0..model.balancers.count).map(|b| number(model.balancers.zone(b))).collect();
+        let servers = model.pools.iter().flat_map(|pool| &pool.servers);
+        self.server_zones = servers.map(|server| number(server.zone.as_deref())).collect();
+    }
+
+    /// Whether a job of the first tier stands in another zone at its server than at its balancer.
+    #[inline]
+    fn crosses(&self, j: &Job) -> bool {
+        if self.balancer_zones.is_empty() || j.parent != NONE || j.server == NONE {
+            return false;
+        }
+        let (from, to) = (self.balancer_zones[j.balancer as usize], self.server_zones[j.server as usize]);
+        from != to && from != NONE && to != NONE
+    }
+
     /// Servers, fleets and selectors.
     fn furnish(&mut self, strategy: &Table, seed: u64, luck: &str, inner: &[bool]) {
+        if self.model.has_zones() {
+            self.number_zones();
+        }
         let stream = if luck.is_empty() { "select".to_owned() } else { format!("select {luck}") };
         for (p, pool) in self.model.pools.iter().enumerate() {
             self.bases.push(self.servers.len() as u32);
@@ -436,9 +482,24 @@ impl<'a, O: Observer> Engine<'a, O> {
             for (i, &balancer) in desks.iter().enumerate() {
                 let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && desks[i - 1] == balancer;
                 if !shared {
-                    let mut watch = Watch::new(Arc::clone(&pool.policy));
-                    let servers = pool.servers.iter();
-                    watch.join_all(servers.map(|server| (server.name.as_str(), server.weight, server.max_in_flight)));
+                    let per_balancer = if balancers.shared_in_flight { 1 } else { balancers.shards };
+                    let seat = match balancer {
+                        u32::MAX => Seat { number: i as u32, of: pool.inner_shards, zone: None, seed },
+                        _ => Seat {
+                            number: if balancers.shared_in_flight { balancer } else { i as u32 },
+                            of: balancers.count * per_balancer,
+                            zone: balancers.zone(balancer).map(str::to_owned),
+                            seed,
+                        },
+                    };
+                    let mut watch = Watch::new(Arc::clone(&pool.policy)).seated(seat);
+                    watch.join_all(pool.servers.iter().map(|server| Newcomer {
+                        name: &server.name,
+                        weight: server.weight,
+                        limit: server.max_in_flight,
+                        priority: server.priority,
+                        zone: server.zone.as_deref(),
+                    }));
                     self.views.push(View {
                         watch,
                         pool: p as u32,
@@ -453,7 +514,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let fleet = self.views.len() as u32 - 1;
                 self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
-                let selector = table.build(&mut rng);
+                let selector = eligible::build(table, &pool.policy, &mut rng);
                 let oracle = table.row().doc.oracle();
                 let limits = selector.has_limits();
                 if limits {
@@ -470,9 +531,10 @@ impl<'a, O: Observer> Engine<'a, O> {
                     oracle,
                     limits,
                     tries: pool.tries(),
-                    retries: pool.policy.retries.as_ref().map(retry::Rules::new_budget),
+                    retries: pool.policy.retries.as_ref().map(retry::Rules::new_throttle),
                     hedge: pool.policy.hedge.map(hedge::State::new),
                     pauses: Rng::stream(seed, "back-off", u64::from(number)),
+                    admission: Rng::stream(seed, "admission", u64::from(number)),
                 });
             }
             self.ties.push(vec![None; if pool.policy.sticky.is_some() { self.model.client_count() } else { 0 }]);
@@ -582,6 +644,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Retry(job, generation) => self.retry(job, generation),
             Event::Hedge(job, generation) => self.hedge(job, generation),
             Event::TryOver(job, generation) => self.try_over(job, generation),
+            Event::CalledOff(job, generation) => self.called_off(job, generation),
             Event::Report(server) => self.report(server),
             Event::Wake(dispatcher) => {
                 self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
@@ -662,6 +725,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             measured,
             missed: true,
             refused: false,
+            called_off: false,
         });
         if let Some(timeout) = self.model.clients.timeout {
             let generation = self.jobs[job as usize].generation;
@@ -738,7 +802,8 @@ impl<'a, O: Observer> Engine<'a, O> {
     #[inline]
     #[must_use]
     fn arrives_at_once(&mut self, hop: Hop, job: u32, leg: u64, event: Event) -> bool {
-        match hop {
+        let crosses = !leg.is_multiple_of(3) && self.crosses(&self.jobs[job as usize]);
+        match if crosses { self.cross_hop } else { hop } {
             Hop::None => return true,
             Hop::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
             Hop::Drawn => {
@@ -749,7 +814,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                     _ if j.parent == NONE => self.legs,
                     _ => self.inner_legs,
                 };
-                let delay = law.sample(&mut legs.at(j.id << 2 | leg));
+                let further = if crosses { self.model.cross_zone } else { Nanos::ZERO };
+                let delay = law.sample(&mut legs.at(j.id << 2 | leg)).saturating_add(further);
                 self.queue.push(self.now.saturating_add(delay), event);
             }
         }
@@ -855,6 +921,10 @@ impl<'a, O: Observer> Engine<'a, O> {
     #[inline]
     fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
+        let d = &mut self.dispatchers[dispatcher as usize];
+        if !self.views[d.fleet as usize].watch.admits(self.now, &mut d.admission) {
+            return self.turn_away(job);
+        }
         if self.dispatchers[dispatcher as usize].tries {
             self.begin_trying(job);
         } else {
@@ -933,6 +1003,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         server.coming += 1;
         if j.of != NONE {
             self.attempt_sent(job);
+        }
+        if !self.balancer_zones.is_empty() && self.crosses(&self.jobs[job as usize]) {
+            self.count_effort(job, |efforts| efforts.crossed += 1);
         }
         if let Some(command) = command {
             self.obey(dispatcher, command);

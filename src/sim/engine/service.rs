@@ -18,7 +18,7 @@ impl<O: Observer> Engine<'_, O> {
         let server = &mut self.servers[j.server as usize];
         server.coming -= 1;
         let condition = &server.condition;
-        if !j.wanted && j.parent == NONE && self.model.clients.cancel {
+        if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.cancel) {
             server.coming_work -= u128::from(j.work.0);
             return self.release(job);
         }
@@ -107,6 +107,7 @@ impl<O: Observer> Engine<'_, O> {
         j.work += std::mem::take(&mut server.owed);
         j.stage = Stage::Serving;
         server.in_service += 1;
+        let attempt = j.of != NONE;
         match server.discipline {
             Discipline::Fcfs => {
                 j.end = now.saturating_add(server.span(j.work));
@@ -121,6 +122,9 @@ impl<O: Observer> Engine<'_, O> {
                 let server = j.server;
                 self.schedule_shared(server);
             }
+        }
+        if attempt {
+            self.call_off_twin(job);
         }
     }
 
@@ -230,7 +234,8 @@ impl<O: Observer> Engine<'_, O> {
                 server.tail = NONE;
             }
             server.queued -= 1;
-            if self.model.clients.cancel && !waiting.wanted && waiting.parent == NONE {
+            let dropped = waiting.called_off || self.model.clients.cancel && waiting.parent == NONE;
+            if dropped && !waiting.wanted {
                 server.coming_work -= u128::from(waiting.work.0);
                 server.left(self.now - waiting.entered);
                 self.observer.step(next, Step::Left, self.now);
@@ -297,6 +302,11 @@ impl<O: Observer> Engine<'_, O> {
         let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
         let fleet = self.dispatchers[dispatcher as usize].fleet;
         self.settled += 1;
+        if let Some(throttle) =
+            self.dispatchers[dispatcher as usize].retries.as_mut().filter(|_| outcome != Outcome::Cancelled)
+        {
+            throttle.ended(outcome == Outcome::Ok);
+        }
         let ejection = self.views[fleet as usize].watch.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome, tag };
         self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));

@@ -205,6 +205,12 @@ impl<O: Observer> Engine<'_, O> {
         let d = &mut self.dispatchers[j.dispatcher as usize];
         // Only beside a first attempt that is with its server; and a hedge does not wait for room.
         let alone = effort.attempts == 1 && effort.live.len() == 1 && !effort.tried.is_empty();
+        // Of tied copies the second would be called off at once where the first has begun.
+        let tied = self.model.pools[d.pool as usize].policy.hedge.is_some_and(|rules| rules.tied);
+        let begun = |job: &u32| matches!(self.jobs[*job as usize].stage, Stage::Serving | Stage::Calling);
+        if tied && effort.live.iter().any(begun) {
+            return;
+        }
         let alive = j.parent != NONE || self.balancers_up[j.balancer as usize];
         if alone
             && alive
@@ -214,6 +220,37 @@ impl<O: Observer> Engine<'_, O> {
             self.count_effort(request, |efforts| efforts.hedges += 1);
             self.attempt_hedge(request);
         }
+    }
+
+    /// A copy of a tied request has begun to be served: its server tells the other's, a hop away.
+    pub(super) fn call_off_twin(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        if !j.wanted || self.model.pools[pool].policy.hedge.is_none_or(|rules| !rules.tied) {
+            return;
+        }
+        let hop = Nanos::from_nanos_f64(self.model.server_leg.mean());
+        let twins = self.efforts[j.of as usize].live.iter().filter(|&&live| live != job);
+        let told: Vec<(u32, u32)> = twins.map(|&twin| (twin, self.jobs[twin as usize].generation)).collect();
+        for (twin, generation) in told {
+            self.queue.push(self.now.saturating_add(hop), Event::CalledOff(twin, generation));
+        }
+    }
+
+    /// A twin has begun elsewhere: what still waits is dropped; what has begun as well goes on.
+    pub(super) fn called_off(&mut self, job: u32, generation: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.generation != generation
+            || !j.wanted
+            || !matches!(j.stage, Stage::Moving | Stage::Queued)
+            || j.fate != End::Ok
+        {
+            return;
+        }
+        j.called_off = true;
+        let request = j.of;
+        self.efforts[request as usize].live.retain(|&live| live != job);
+        self.abandon(job, Outcome::Cancelled);
     }
 
     fn attempt_hedge(&mut self, request: u32) {

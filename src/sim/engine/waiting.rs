@@ -30,7 +30,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    fn turn_away(&mut self, job: u32) {
+    pub(super) fn turn_away(&mut self, job: u32) {
         self.pick_hash = mix(self.pick_hash ^ u64::MAX);
         self.observer.decided(job, None, self.now);
         let j = &mut self.jobs[job as usize];

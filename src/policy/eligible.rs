@@ -1,0 +1,209 @@
+//! Where a pick may go: subsets, priority levels and zones narrow the servers before any strategy chooses.
+//!
+//! A fleet is divided into *parts* ([`crate::fleet::Part`]): one for each priority level and, where zones matter, one for
+//! each zone of each level; servers outside the balancer's subset are in none. Each part has a selector of its own, which
+//! knows no others: a hash's ring holds only the part's servers, a round robin goes round them, an average is kept for them.
+//! That costs a selector for each part and nothing per pick but one draw, and no strategy has to know of it. The other way,
+//! to hand a strategy the servers that it may not have, would cost a look at each of those for each candidate, and a hash
+//! would pour a whole zone's keys on the neighbours of those left out.
+//!
+//! A pick begins in a part that is drawn by the parts' shares, which [`super::watch::Watch`] works out when health or
+//! membership changes. Where that part has nobody for the request (all tried or full), its level is asked as a whole, and
+//! then the levels in order: `None` still means that nobody is left.
+//!
+//! A server in two parts (its level and its zone) is counted in both, and both selectors hear what becomes of its requests.
+
+use super::Rules;
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::Rng;
+use crate::select::catalog::Table;
+use crate::select::{Command, Context, Finished, LoadReport, Pick, Request, Selector};
+use crate::units::Nanos;
+
+impl Rules {
+    /// Whether picks are narrowed, so that the fleet is divided.
+    pub fn narrows(&self) -> bool {
+        self.subset.is_some() || self.priorities.is_some() || self.zones.is_some()
+    }
+
+    /// What decides how the fleet is divided: with another one its selectors begin anew.
+    pub fn division(&self) -> impl PartialEq + use<> {
+        (self.subset, self.priorities.is_some(), self.zones.is_some())
+    }
+}
+
+/// A selector of this strategy for a pool with these rules: itself, or one for each part of the fleet.
+pub fn build(table: &Table, rules: &Rules, rng: &mut Rng) -> Box<dyn Selector> {
+    build_for(table, rules.narrows(), rng)
+}
+
+/// The same where it is known whether the fleet is divided.
+pub fn build_for(table: &Table, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
+    if narrows {
+        let limits = table.build(&mut rng.clone()).has_limits();
+        Box::new(Narrowed { table: table.clone(), limits, seats: Vec::new(), places: Vec::new() })
+    } else {
+        table.build(rng)
+    }
+}
+
+/// A selector for each part of a divided fleet.
+struct Narrowed {
+    table: Table,
+    /// The strategy limits what is at a server at once.
+    limits: bool,
+    seats: Vec<Desk>,
+    /// By slot: the parts whose selectors know its tenant.
+    places: Vec<[Option<usize>; 2]>,
+}
+
+struct Desk {
+    selector: Box<dyn Selector>,
+    /// When it wants to be woken.
+    wakes: Vec<Nanos>,
+}
+
+/// What a part's selector is lent.
+fn lent<'a>(cx: &'a mut Context<'_>, part: usize) -> Context<'a> {
+    Context { now: cx.now, fleet: &cx.fleet.parts()[part].fleet, rng: &mut *cx.rng, truth: cx.truth }
+}
+
+impl Narrowed {
+    fn places_of(&self, slot: u32) -> [Option<usize>; 2] {
+        self.places.get(slot as usize).copied().unwrap_or([None; 2])
+    }
+
+    fn ask(&mut self, part: usize, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        if cx.fleet.parts()[part].fleet.eligible().is_empty() {
+            return None;
+        }
+        self.seats.get_mut(part)?.selector.pick(request, &mut lent(cx, part))
+    }
+
+    fn each_of(&mut self, slot: u32, cx: &mut Context<'_>, tell: impl Fn(&mut dyn Selector, &mut Context<'_>)) {
+        for part in self.places_of(slot).into_iter().flatten() {
+            if part < cx.fleet.parts().len() {
+                tell(self.seats[part].selector.as_mut(), &mut lent(cx, part));
+            }
+        }
+    }
+}
+
+impl Selector for Narrowed {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let parts = cx.fleet.parts();
+        if parts.is_empty() {
+            return None;
+        }
+        let first = cx.fleet.draw_part(cx.rng);
+        if let Some(pick) = self.ask(first, request, cx) {
+            return Some(pick);
+        }
+        // Rare: its level as a whole, then the levels in order. Parts stand in the order in which their first server came.
+        let level = parts[first].level;
+        let highest = parts.iter().map(|part| part.level).max().unwrap_or(0);
+        for level in std::iter::once(level).chain((0..=highest).filter(|&other| other != level)) {
+            let whole = parts.iter().position(|part| part.whole && part.level == level);
+            if let Some(part) = whole.filter(|&part| part != first)
+                && let Some(pick) = self.ask(part, request, cx)
+            {
+                return Some(pick);
+            }
+        }
+        None
+    }
+
+    fn has_limits(&self) -> bool {
+        self.limits
+    }
+
+    fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
+        let parts = self.places_of(slot).into_iter().flatten();
+        parts.filter_map(|part| self.seats.get(part)?.selector.limit(slot, &fleet.parts().get(part)?.fleet)).min()
+    }
+
+    fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
+        self.each_of(finished.backend.slot, cx, |selector, cx| selector.on_finish(finished, cx));
+    }
+
+    fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
+        self.each_of(backend.slot, cx, |selector, cx| selector.on_report(backend, load, cx));
+    }
+
+    fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        while self.seats.len() < cx.fleet.parts().len() {
+            self.seats.push(Desk { selector: self.table.build(cx.rng), wakes: Vec::new() });
+        }
+        let mut told: Vec<Vec<Change>> = vec![Vec::new(); cx.fleet.parts().len()];
+        let mut tell = |part: Option<usize>, change: Change| {
+            if let Some(changes) = part.and_then(|part| told.get_mut(part)) {
+                changes.push(change);
+            }
+        };
+        for &change in changes {
+            let (Change::Joined(id) | Change::Left(id) | Change::Up(id) | Change::Down(id) | Change::Weight(id)) =
+                change;
+            let slot = id.slot as usize;
+            if self.places.len() <= slot {
+                self.places.resize(slot + 1, [None; 2]);
+            }
+            let before = self.places[slot];
+            match change {
+                // It joined, or it changed parts.
+                Change::Joined(_) => {
+                    let mut now = [None; 2];
+                    if cx.fleet.is_current(id) {
+                        now.iter_mut().zip(cx.fleet.parts_of(id.slot)).for_each(|(place, part)| *place = Some(part));
+                    }
+                    for part in before.into_iter().flatten().filter(|part| !now.contains(&Some(*part))) {
+                        tell(Some(part), Change::Left(id));
+                    }
+                    now.into_iter().filter(|part| !before.contains(part)).for_each(|part| tell(part, change));
+                    self.places[slot] = now;
+                }
+                Change::Left(_) => {
+                    before.into_iter().for_each(|part| tell(part, change));
+                    self.places[slot] = [None; 2];
+                }
+                Change::Up(_) | Change::Down(_) | Change::Weight(_) => {
+                    before.into_iter().for_each(|part| tell(part, change));
+                }
+            }
+        }
+        for (part, changes) in told.iter().enumerate().filter(|(_, changes)| !changes.is_empty()) {
+            self.seats[part].selector.on_fleet(changes, &mut lent(cx, part));
+        }
+    }
+
+    fn poll_command(&mut self, cx: &mut Context<'_>) -> Option<Command> {
+        let parts = self.seats.len().min(cx.fleet.parts().len());
+        for part in 0..parts {
+            let seat = &mut self.seats[part];
+            let command = seat.selector.poll_command(&mut lent(cx, part));
+            if let Some(Command::WakeAt(at)) = command {
+                seat.wakes.push(at);
+            }
+            if command.is_some() {
+                return command;
+            }
+        }
+        None
+    }
+
+    fn on_wake(&mut self, cx: &mut Context<'_>) {
+        let parts = self.seats.len().min(cx.fleet.parts().len());
+        for part in 0..parts {
+            let seat = &mut self.seats[part];
+            let waits = seat.wakes.len();
+            seat.wakes.retain(|&at| at > cx.now);
+            if seat.wakes.len() < waits {
+                seat.selector.on_wake(&mut lent(cx, part));
+            }
+        }
+    }
+
+    fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
+        let part = fleet.parts_of(slot).next()?;
+        self.seats.get(part)?.selector.score(slot, &fleet.parts()[part].fleet, now)
+    }
+}

@@ -1,0 +1,105 @@
+//! Priority levels with gradual spill: servers of level 0 get everything while enough of them are healthy, and the next
+//! level takes over as much as they can no longer do. Envoy's rule: a level can do `overprovisioning` times its healthy
+//! share, at most all; what is left goes to the next. A level counts by the share of its servers that is healthy and not by
+//! their number: each must be able to stand in for the one before.
+//!
+//! `backup` servers of other balancers are a second level with `overprovisioning` so large that one healthy server of the
+//! first is enough.
+
+/// How levels stand in for each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// What a level can do is this times its healthy share; 1.4 means that it is whole with 71.4 % of its servers.
+    pub overprovisioning: f64,
+}
+
+impl Default for Rules {
+    /// Envoy's.
+    fn default() -> Rules {
+        Rules { overprovisioning: 1.4 }
+    }
+}
+
+/// The servers of a level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// That are healthy.
+    pub healthy: u32,
+    /// That there are.
+    pub all: u32,
+}
+
+impl Rules {
+    /// What a level can do of the whole load, 0 to 1.
+    pub fn health(&self, level: Level) -> f64 {
+        if level.all == 0 {
+            return 0.0;
+        }
+        (self.overprovisioning * f64::from(level.healthy) / f64::from(level.all)).min(1.0)
+    }
+
+    /// What all levels together can do, at most 1: Envoy's normalised total health. Below 1 there may be panic.
+    pub fn total(&self, levels: &[Level]) -> f64 {
+        levels.iter().map(|&level| self.health(level)).sum::<f64>().min(1.0)
+    }
+
+    /// Writes each level's share of the picks to `loads`; they add up to 1, or to 0 where nobody is healthy.
+    pub fn loads(&self, levels: &[Level], loads: &mut Vec<f64>) {
+        let total = self.total(levels);
+        let mut left = 1.0;
+        loads.clear();
+        loads.extend(levels.iter().map(|&level| {
+            let load = if total > 0.0 { (self.health(level) / total).min(left) } else { 0.0 };
+            left -= load;
+            // A last crumb is rounding and no load.
+            if load < 1e-9 { 0.0 } else { load }
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of Envoy's documentation ("Priority levels"): healthy percent of each level and what each gets. It
+    /// reckons in whole percents.
+    #[test]
+    fn the_documented_examples_hold() {
+        for (healthy, expected) in [
+            (&[100, 100][..], &[100.0, 0.0][..]),
+            (&[72, 100], &[100.0, 0.0]),
+            (&[71, 100], &[99.0, 1.0]),
+            (&[50, 100], &[70.0, 30.0]),
+            (&[25, 100], &[35.0, 65.0]),
+            (&[0, 100], &[0.0, 100.0]),
+            (&[72, 72], &[100.0, 0.0]),
+            (&[71, 71], &[99.0, 1.0]),
+            (&[50, 50], &[70.0, 30.0]),
+            (&[25, 25], &[50.0, 50.0]),
+            (&[5, 65], &[7.0, 93.0]),
+            (&[71, 71, 100], &[99.0, 1.0, 0.0]),
+            (&[25, 100, 100], &[35.0, 65.0, 0.0]),
+            (&[25, 25, 100], &[35.0, 35.0, 30.0]),
+            (&[25, 25, 20], &[36.0, 36.0, 28.0]),
+        ] {
+            let levels: Vec<Level> = healthy.iter().map(|&healthy| Level { healthy, all: 100 }).collect();
+            let mut loads = Vec::new();
+            Rules::default().loads(&levels, &mut loads);
+            assert!((loads.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{loads:?}");
+            for (load, expected) in loads.iter().zip(expected) {
+                assert!((100.0 * load - expected).abs() < 1.0, "{healthy:?}: {loads:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_and_nothing() {
+        let mut loads = vec![1.0];
+        Rules::default().loads(&[Level { healthy: 0, all: 3 }, Level::default()], &mut loads);
+        assert_eq!(loads, [0.0, 0.0]);
+        // A backup takes over only when nobody is left: overprovisioning without measure.
+        let backup = Rules { overprovisioning: 1e9 };
+        backup.loads(&[Level { healthy: 1, all: 100 }, Level { healthy: 5, all: 5 }], &mut loads);
+        assert_eq!(loads, [1.0, 0.0]);
+    }
+}
