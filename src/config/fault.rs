@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use crate::units::{Nanos, Ratio};
 
-/// `[[faults]]`: a target, a time, and exactly one of `crash`, `slow`, `errors`, `drain`.
+/// `[[faults]]`: a target, a time, and exactly one of `crash`, `slow`, `errors`, `drain`, `deploy`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
@@ -20,9 +20,13 @@ pub struct FaultTable {
     #[serde(rename = "for")]
     #[schemars(with = "Option<Nanos>")]
     pub lasts: Option<Spanned<Nanos>>,
-    /// With `"pool/*"`: each server so much later than the one before, as in a rolling deploy.
+    /// With `"pool/*"`: each server (or group of `together`) so much later than the one before, as in a rolling deploy.
     #[serde(default)]
     pub stagger: Nanos,
+    /// With `"pool/*"`: so many servers at the same time.
+    #[serde(default = "alone")]
+    #[schemars(with = "u32")]
+    pub together: Spanned<u32>,
     /// What happens.
     #[schemars(with = "WhatTable")]
     pub what: Spanned<WhatTable>,
@@ -57,6 +61,18 @@ pub enum WhatTable {
     },
     /// Taken out in good order, as for a deploy, and back with an empty cache.
     Drain {},
+    /// A new version: drained for `drain`, then stopped with whatever is still in it, and started again after `restart`,
+    /// with an empty cache. Without `stagger` one group follows when the one before is back.
+    Deploy {
+        /// How long what is under way may take to end; nothing new comes meanwhile.
+        drain: Nanos,
+        /// From stop to start.
+        restart: Nanos,
+    },
+}
+
+fn alone() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
 }
 
 fn all() -> Ratio {

@@ -82,6 +82,13 @@ pub struct PoolTable {
     pub reports: Option<Spanned<ReportsTable>>,
     /// `[pools.probes]`: what a strategy's questions to servers cost.
     pub probes: Option<ProbesTable>,
+    /// `connections = { requests = 1000 }`: clients hold a connection to a server each, and a pick is made for a connection
+    /// and not for a request. The simulator's.
+    #[schemars(with = "Option<ConnectionsTable>")]
+    pub connections: Option<Spanned<ConnectionsTable>>,
+    /// `[pools.autoscale]`: servers come and go with the load. The simulator's.
+    #[schemars(with = "Option<AutoscaleTable>")]
+    pub autoscale: Option<Spanned<AutoscaleTable>>,
     /// `[pools.backend]`: a second tier that servers call before they answer.
     #[schemars(with = "Option<BackendTable>")]
     pub backend: Option<Spanned<BackendTable>>,
@@ -807,6 +814,49 @@ pub enum IdleNotice {
 pub struct ProbesTable {
     /// Work at speed 1: the answer is later by it, and a busy server's next request longer.
     pub work: Nanos,
+}
+
+/// Connections that outlive a request. Each client has one, and comes again by it until it is over or its server dies.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionsTable {
+    /// Requests until it is closed; any number unless given.
+    pub requests: Option<u32>,
+    /// Time until it is closed; for ever unless given.
+    pub lifetime: Option<Nanos>,
+}
+
+/// Servers come and go with the load, by the rule of Kubernetes' horizontal autoscaler: wanted = present × utilisation /
+/// target, where that differs by more than a tenth.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoscaleTable {
+    /// Busy share of the servers that is aimed at.
+    pub target: Ratio,
+    /// Never fewer servers; so many there are at first unless `start` says otherwise.
+    pub minimum: u32,
+    /// Servers that there are at first.
+    pub start: Option<u32>,
+    /// How often it is looked.
+    pub interval: Nanos,
+    /// From the decision until a new server is there.
+    pub delay: Nanos,
+    /// After any change nobody is sent away for this long.
+    pub cooldown: Nanos,
+}
+
+impl Default for AutoscaleTable {
+    /// Kubernetes' interval and cooldown.
+    fn default() -> AutoscaleTable {
+        AutoscaleTable {
+            target: Ratio(0.6),
+            minimum: 1,
+            start: None,
+            interval: Nanos::from_secs(15),
+            delay: Nanos::from_secs(30),
+            cooldown: Nanos::from_secs(300),
+        }
+    }
 }
 
 /// A call to a second tier.

@@ -631,6 +631,14 @@ impl Builder<'_> {
                 self.problem(strategy.span(), message).help =
                     Some("`evenkeel list strategies` shows which are oracles".to_owned());
             }
+            for (span, key) in [
+                (t.connections.as_ref().map(Spanned::span), "connections"),
+                (t.autoscale.as_ref().map(Spanned::span), "autoscale"),
+            ] {
+                if let Some(span) = span {
+                    self.problem(span, format!("`{key}` is the simulator's"));
+                }
+            }
             if let Some(backend) = &t.backend {
                 self.problem(backend.span(), "`backend` is the simulator's: a server calls its second tier by itself");
             }

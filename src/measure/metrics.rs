@@ -97,6 +97,10 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     if any(|pool| pool.probes.is_some()) {
         add("probes.ratio".into(), "1", &|m| ratio(m.efforts.probes, m.all.requests()));
     }
+    for (p, pool) in model.pools.iter().enumerate().filter(|(_, pool)| pool.autoscale.is_some()) {
+        let name = if model.pools.len() > 1 { format!("{}.servers", pool.name) } else { "servers".to_owned() };
+        add(name, "1", &|m| m.server_time.get(p).map_or(f64::NAN, |&time| time as f64 / 1e9 / seconds));
+    }
     if model.has_zones() {
         add("zones.crossed".into(), "1", &|m| {
             let picks = entry.iter().filter_map(|&p| m.servers.get(p)).flatten().map(|server| server.picks);

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(l.limit(), 16);
         // Ten times as long is 0.5 and no less. The first interval is still of those of 20 ms: ⌊10 + √10⌋ = 13, and then
         // ⌊6.5 + √6.5⌋ = 9.
-        assert_eq!(answers(&mut l, 100, at + 100, 101), 9);
+        assert_eq!(answers(&mut l, 100, at + 100, 110), 9);
     }
 
     #[test]

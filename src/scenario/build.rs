@@ -10,8 +10,9 @@ use toml::Spanned;
 use super::table::*;
 use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
+use crate::config::fault::WhatTable;
 use crate::config::law::{self, Alias, Law, Sampler};
-use crate::config::pool::{PoolTable, check_name};
+use crate::config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, check_name};
 use crate::policy::routes::Routes;
 use crate::policy::{Rules, zone};
 use crate::rng::mix;
@@ -227,6 +228,37 @@ impl Builder<'_> {
         Some(vary::Sensitivity { by, keys, metric })
     }
 
+    fn connections(&mut self, t: &PoolTable) -> Option<Connections> {
+        let table = t.connections.as_ref()?;
+        let ConnectionsTable { requests, lifetime } = *table.get_ref();
+        if requests == Some(0) || lifetime == Some(Nanos::ZERO) {
+            self.problem(table.span(), "`requests` and `lifetime` of connections must be above zero");
+        }
+        if t.sticky.is_some() {
+            self.problem(table.span(), "a pool has `connections` or is `sticky`: either ties a client to a server");
+        }
+        Some(Connections { requests: requests.unwrap_or(u32::MAX), lifetime: lifetime.unwrap_or(Nanos::MAX) })
+    }
+
+    fn autoscale(&mut self, t: &PoolTable, servers: usize) -> Option<Autoscale> {
+        let table = t.autoscale.as_ref()?;
+        let AutoscaleTable { target, minimum, start, interval, delay, cooldown } = *table.get_ref();
+        let start = start.unwrap_or(minimum);
+        if !(target.0 > 0.0 && target.0 <= 1.0) {
+            self.problem(table.span(), "`target` must be above zero and at most 100 %");
+        }
+        if minimum == 0 || start < minimum || start as usize > servers {
+            let message =
+                format!("`minimum` must be above zero, and `start` between it and the pool's {servers} servers");
+            self.problem(table.span(), message).help =
+                Some("the servers of the pool are the most there can be".to_owned());
+        }
+        if interval < Nanos::from_millis(100) {
+            self.problem(table.span(), "`interval` must be at least 100ms");
+        }
+        Some(Autoscale { target: target.0, minimum, start, interval, delay, cooldown })
+    }
+
     /// A scenario knows where its balancers stand, and so which zone brings how much.
     fn placed(&mut self, t: &PoolTable, policy: &mut Rules, balancers: &BalancersTable) {
         let (Some(table), Some(rules)) = (&t.zones, &mut policy.zones) else { return };
@@ -292,6 +324,7 @@ impl Builder<'_> {
                 let service = self.law(&backend.get_ref().service);
                 Some(Backend { pool, on_miss: backend.get_ref().on_miss, service })
             });
+            let (connections, autoscale) = (self.connections(t), self.autoscale(t, servers.len()));
             let shards = t.shards.as_ref().map_or(1, |shards| *shards.get_ref());
             if let Some(sticky) = t.sticky.as_ref().filter(|_| tables.iter().any(|other| calls(other, &names[i]))) {
                 self.problem(sticky.span(), "servers that call a second tier carry no cookies").help =
@@ -321,6 +354,8 @@ impl Builder<'_> {
                 reports,
                 probes: t.probes.as_ref().map(|probes| probes.work),
                 backend,
+                connections,
+                autoscale,
                 inner_shards: shards,
             });
         }
@@ -714,6 +749,7 @@ impl Builder<'_> {
             resolvers: t.resolvers,
             resolver_mix: Alias::zipf(t.resolvers as usize, t.resolver_skew),
             withdraw_after: t.withdraw_after,
+            all_addresses: t.clients_use == AddressesTable::All,
         })
     }
 
@@ -721,7 +757,12 @@ impl Builder<'_> {
         let mut faults = Vec::new();
         for fault in &table.faults {
             let t = fault.get_ref();
+            let deploy = match *t.what.get_ref() {
+                WhatTable::Deploy { drain, restart } => Some((drain, restart)),
+                _ => None,
+            };
             let kind = match FaultKind::of(t.what.get_ref()) {
+                Err(_) if deploy.is_some() => FaultKind::Drain,
                 Ok(kind) => kind,
                 Err(message) => {
                     self.problem(t.what.span(), message);
@@ -734,6 +775,22 @@ impl Builder<'_> {
                 self.problem(t.what.span(), message).help =
                     Some("give the clients one: clients = { timeout = \"1s\" }".to_owned());
             }
+            if *t.together.get_ref() == 0 {
+                self.problem(t.together.span(), "`together` must be above zero");
+            }
+            let together = (*t.together.get_ref()).max(1) as usize;
+            if let Some((_, restart)) = deploy {
+                if restart == Nanos::ZERO {
+                    self.problem(t.what.span(), "`restart` must be above zero");
+                }
+                if let Some(lasts) = &t.lasts {
+                    self.problem(lasts.span(), "a deploy lasts `drain` and `restart`, and has no `for`");
+                }
+            }
+            let stagger = match deploy {
+                Some((drain, restart)) if t.stagger == Nanos::ZERO => drain + restart,
+                _ => t.stagger,
+            };
             if t.lasts.as_ref().is_some_and(|lasts| *lasts.get_ref() == Nanos::ZERO) {
                 self.problem(t.lasts.as_ref().map_or(0..0, Spanned::span), "`for` must be above zero");
             }
@@ -757,8 +814,9 @@ impl Builder<'_> {
                     self.problem(t.what.span(), message);
                     break;
                 }
-                let at = *t.at.get_ref() + Nanos(t.stagger.0.saturating_mul(i as u64));
-                let until = t.lasts.as_ref().map(|lasts| at + *lasts.get_ref());
+                let at = *t.at.get_ref() + Nanos(stagger.0.saturating_mul((i / together) as u64));
+                let lasts = deploy.map(|(drain, restart)| drain + restart);
+                let until = lasts.or(t.lasts.as_ref().map(|lasts| *lasts.get_ref())).map(|lasts| at + lasts);
                 let what = match kind {
                     FaultKind::Crash { silent: false } => "crash".to_owned(),
                     FaultKind::Crash { silent: true } => "silent crash".to_owned(),
@@ -772,6 +830,10 @@ impl Builder<'_> {
                         format!("{}/{}: {what}", pools[pool].name, pools[pool].servers[server].name)
                     }
                 };
+                if let Some((drain, _)) = deploy {
+                    let (kind, label) = (FaultKind::Crash { silent: false }, label.replace("deploy", "restart"));
+                    faults.push(Fault { at: at + drain, until, target, kind, label });
+                }
                 faults.push(Fault { at, until, target, kind, label });
             }
         }

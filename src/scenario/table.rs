@@ -326,6 +326,21 @@ pub struct DnsTable {
     #[serde(default)]
     pub resolver_skew: f64,
     pub withdraw_after: Option<Nanos>,
+    /// What a client does with an answer of several addresses: it uses the `"first"`, or `"all"`, one by lot for each
+    /// request and another when it cannot be reached.
+    #[serde(default)]
+    pub clients_use: AddressesTable,
+}
+
+/// What a client does with several addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressesTable {
+    /// The first, until the answer has run out.
+    #[default]
+    First,
+    /// Any of them, and the others after it.
+    All,
 }
 
 fn fifty() -> u32 {

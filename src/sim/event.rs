@@ -24,6 +24,10 @@ pub(super) enum Event {
     Check(u32, u32),
     /// A server makes its report.
     Report(u32),
+    /// Time to look how many servers a pool needs.
+    Scale(u32),
+    /// A new server of a pool is there.
+    Boots(u32),
     /// A check's result or a report comes in.
     Delivered(u32),
     /// A probe is at its server.

@@ -178,6 +178,8 @@ pub struct Dns {
     pub resolver_mix: Alias,
     /// A dead balancer's address is withdrawn this long after its death; `None` leaves it in for good.
     pub withdraw_after: Option<Nanos>,
+    /// Whether clients use all addresses of an answer, or the first.
+    pub all_addresses: bool,
 }
 
 /// The entry tier.
@@ -218,6 +220,10 @@ pub struct Pool {
     pub probes: Option<Nanos>,
     /// A second tier behind the servers of this pool.
     pub backend: Option<Backend>,
+    /// Picks are made for connections.
+    pub connections: Option<Connections>,
+    /// Servers come and go.
+    pub autoscale: Option<Autoscale>,
     /// Balancers in front of this pool when it is a second tier; each calling server uses one of them.
     pub inner_shards: u32,
 }
@@ -230,7 +236,8 @@ impl Pool {
 
     /// Whether nothing stands between a strategy and its servers: no check, limit, retry or the like.
     pub fn is_bare(&self) -> bool {
-        *self.policy == Rules::default() && self.servers.iter().all(|server| server.max_in_flight.is_none())
+        let alone = self.connections.is_none() && self.autoscale.is_none();
+        alone && *self.policy == Rules::default() && self.servers.iter().all(|server| server.max_in_flight.is_none())
     }
 }
 
@@ -245,6 +252,32 @@ pub struct Reports {
     pub with_answers: bool,
     /// Who hears of a server that has become idle.
     pub idle: Option<IdleNotice>,
+}
+
+/// Connections that outlive a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections {
+    /// Requests until one is closed.
+    pub requests: u32,
+    /// Time until one is closed.
+    pub lifetime: Nanos,
+}
+
+/// Servers come and go with the load.
+#[derive(Clone, Copy, Debug)]
+pub struct Autoscale {
+    /// Busy share that is aimed at.
+    pub target: f64,
+    /// Never fewer.
+    pub minimum: u32,
+    /// At first.
+    pub start: u32,
+    /// How often it is looked.
+    pub interval: Nanos,
+    /// From the decision until a new server is there.
+    pub delay: Nanos,
+    /// After any change nobody is sent away for this long.
+    pub cooldown: Nanos,
 }
 
 /// A call that a server makes before it can answer.
@@ -332,6 +365,7 @@ impl FaultKind {
                 Ok(FaultKind::Errors { ratio: share.0, latency, fails_checks })
             }
             WhatTable::Drain {} => Ok(FaultKind::Drain),
+            WhatTable::Deploy { .. } => Err("a deploy is a drain and a crash: only scenarios know it".to_owned()),
         }
     }
 }

@@ -153,6 +153,9 @@ pub struct Measured {
     pub servers: Vec<Vec<ServerRecord>>,
     /// Measured requests that came to each balancer.
     pub balancers: Vec<u64>,
+    /// Server-nanoseconds that each pool had, where servers come and go.
+    #[serde(default)]
+    pub server_time: Vec<u128>,
     /// What balancers did for measured requests beyond picking a server once.
     #[serde(default)]
     pub efforts: Efforts,
@@ -209,6 +212,7 @@ impl Measured {
             .chain(self.paths.iter_mut().zip(&later.paths));
         pairs.for_each(|(class, more)| class.add(more));
         self.balancers.iter_mut().zip(&later.balancers).for_each(|(sum, more)| *sum += more);
+        self.server_time.iter_mut().zip(&later.server_time).for_each(|(sum, more)| *sum += more);
         self.efforts.add(&later.efforts);
     }
 }

@@ -72,6 +72,13 @@ fn violations(schema: &Value, whole: &Value, value: &Value, at: &str, found: &mu
                 }
                 true
             }
+            // A table of names that a file makes up: each value is of one kind.
+            "additionalProperties" if argument.is_object() => {
+                for (key, inner) in value.as_object().into_iter().flatten() {
+                    violations(argument, whole, inner, &format!("{at}.{key}"), found);
+                }
+                true
+            }
             "additionalProperties" => {
                 assert_eq!(argument, false, "{at}");
                 let known = object.get("properties").and_then(Value::as_object);
@@ -192,7 +199,7 @@ fn quantities_have_the_patterns_that_their_parsers_mean() {
 }
 
 /// Keys of pools that only scenarios use; the example says so.
-const SIMULATORS: [&str; 3] = ["backend", "reports", "shards"];
+const SIMULATORS: [&str; 5] = ["backend", "reports", "connections", "autoscale", "shards"];
 
 /// Walks the tables of the schema beside the example: every key is there, and where the code has a default the example
 /// states it, unless its line says "unless".

@@ -188,3 +188,138 @@ fn tied_requests_are_one_queue() {
     near(s.value("latency.mean"), 0.010 / 0.36, 0.03, "M/M/2");
     near(s.value("utilisation.mean"), 0.8, 0.02, "no copy is served twice");
 }
+
+#[test]
+fn a_rolling_deploy_loses_what_its_drain_is_too_short_for() {
+    // Requests of 500 ms, 25/s for each of four servers, two deployed at a time, 5 s apart. A drain of 100 ms is 400 ms too
+    // short: ten requests of each server die with it, 40 of 5,000. A drain of a second loses none.
+    let with = |drain: &str| {
+        run(&format!(
+            "kind = \"terminating\"\nreplications = 1\nduration = \"50s\"\nstrategies = [\"round_robin\"]\n\
+             arrivals = {{ constant = {{ rate = \"100/s\" }} }}\nservice = {{ constant = {{ value = \"500ms\" }} }}\n\
+             [[faults]]\ntarget = \"web/*\"\nat = \"10s\"\ntogether = 2\nstagger = \"5s\"\n\
+             what = {{ deploy = {{ drain = \"{drain}\", restart = \"2s\" }} }}\n\
+             [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\ncount = 4\nconcurrency = 100\n"
+        ))
+    };
+    assert!(
+        (with("100ms").value("errors.reset") * 5000.0 - 40.0).abs() <= 4.0,
+        "{}",
+        with("100ms").value("errors.reset")
+    );
+    assert_eq!(with("1s").value("errors.ratio"), 0.0);
+}
+
+#[test]
+fn servers_come_and_go_with_the_load() {
+    let with = |rate: u32, delay: &str| {
+        run(&format!(
+            "kind = \"terminating\"\nreplications = 2\nduration = \"100s\"\nstrategies = [\"round_robin\"]\n\
+             arrivals = {{ constant = {{ rate = \"{rate}/s\" }} }}\nservice = {{ constant = {{ value = \"100ms\" }} }}\n\
+             [[pools]]\nname = \"web\"\n\
+             autoscale = {{ target = \"50%\", start = 8, minimum = 2, interval = \"10s\", delay = \"{delay}\", cooldown = \"20s\" }}\n\
+             [[pools.servers]]\nname = \"web\"\ncount = 16\n"
+        ))
+    };
+    // 60/s of 100 ms keep six busy: 75 % of eight. Twelve are wanted for 50 %, and are paid from 10 s on.
+    let s = with(60, "100ms");
+    near(s.value("servers"), (8.0 * 10.0 + 12.0 * 90.0) / 100.0, 0.01, "up");
+    near(s.value("utilisation.max"), (0.75 * 10.0 + 0.5 * 90.0) / 100.0, 0.03, "eight until the new ones are there");
+    // 20/s keep two busy, a quarter of eight: four are too many from the end of the cooldown on.
+    // Those that are busy at that moment leave when it is looked again.
+    let down = with(20, "5s").value("servers");
+    assert!(((8.0 * 20.0 + 4.0 * 80.0) / 100.0..=(8.0 * 30.0 + 4.0 * 70.0) / 100.0).contains(&down), "{down}");
+    assert_eq!(with(20, "5s").value("errors.ratio"), 0.0, "nobody is cut off");
+    // A tenth more or less is left alone.
+    assert_eq!(with(42, "5s").value("servers"), 8.0);
+}
+
+#[test]
+fn who_knows_all_addresses_turns_to_another() {
+    // One of three balancers is dead and its address stays. Who uses the first address fails if it is that one, a third of
+    // the time; who uses all loses 200 ms with it and finds another.
+    let with = |uses: &str| {
+        run(&(light("random")
+            + &format!(
+                "clients = {{ connect_timeout = \"200ms\" }}\nbalancers = {{ count = 3 }}\ndns = {{ ttl = \"1s\", clients_use = \"{uses}\" }}\n\
+                 [[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nwhat = {{ crash = {{}} }}\n\
+                 [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\ncount = 4\n"
+            )))
+    };
+    near(with("first").value("errors.unreachable"), 1.0 / 3.0, 0.06, "first");
+    let s = with("all");
+    assert_eq!(s.value("errors.ratio"), 0.0);
+    near(s.value("latency.mean"), 0.001 + 0.200 / 3.0, 0.03, "all");
+}
+
+#[test]
+fn a_connection_keeps_its_server_until_it_is_over() {
+    let alone = |connections: &str, faults: &str| {
+        run(&format!(
+            "kind = \"terminating\"\nreplications = 2\nduration = \"40s\"\nstrategies = [\"round_robin\"]\nclients = {{ count = 1 }}\n\
+             arrivals = {{ constant = {{ rate = \"100/s\" }} }}\nservice = {{ constant = {{ value = \"1ms\" }} }}\n{faults}\
+             [[pools]]\nname = \"web\"\nconnections = {connections}\n[[pools.servers]]\nname = \"web\"\ncount = 4\n"
+        ))
+    };
+    // One client: all at one server for ever; 10 or a second's requests at each in turn.
+    assert_eq!(alone("{}", "").value("fairness.max_over_mean"), 4.0);
+    assert!(alone("{ requests = 10 }", "").value("fairness.max_over_mean") < 1.02);
+    assert!(alone("{ lifetime = \"1s\" }", "").value("fairness.max_over_mean") < 1.11, "40 connections over four");
+    // A drain closes no connection.
+    let drain = "[[faults]]\ntarget = \"web/*\"\nat = \"20s\"\nwhat = { drain = {} }\n";
+    assert_eq!(alone("{}", drain).value("fairness.max_over_mean"), 4.0);
+    // A crash does, and the next request opens another. Of two servers one is dead from 20 to 25 s, the other from 30 to
+    // 35 s: whichever it begins with, 30 s are spent at one and 10 s at the other.
+    let crash = |server: u32, at: u32| {
+        format!("[[faults]]\ntarget = \"web/web-{server}\"\nat = \"{at}s\"\nfor = \"5s\"\nwhat = {{ crash = {{}} }}\n")
+    };
+    let s = run(&format!(
+        "kind = \"terminating\"\nreplications = 2\nduration = \"40s\"\nstrategies = [\"round_robin\"]\nclients = {{ count = 1 }}\n\
+         arrivals = {{ constant = {{ rate = \"100/s\" }} }}\nservice = {{ constant = {{ value = \"1ms\" }} }}\n{}{}\
+         [[pools]]\nname = \"web\"\nconnections = {{}}\n[[pools.servers]]\nname = \"web\"\ncount = 2\n",
+        crash(1, 20),
+        crash(2, 30)
+    ));
+    near(s.value("fairness.max_over_mean"), 1.5, 0.01, "30 of 40 s at one of two");
+    assert!(s.value("errors.ratio") < 0.002, "{}", s.value("errors.ratio"));
+}
+
+/// Everything of this file at once, with deaths and deploys: the books must balance, and what comes out is the same whoever
+/// looks. (A run proves its books at its end and panics where they do not.)
+#[test]
+fn with_everything_at_once_the_books_balance() {
+    let names: Vec<String> = evenkeel::select::catalog::CATALOGUE.iter().map(|row| format!("{:?}", row.name)).collect();
+    for (cancel, per, kind, shared) in [(false, "pool", "gradient", false), (true, "server", "aimd", true)] {
+        let source = format!(
+            "kind = \"terminating\"\nreplications = 1\nduration = \"15s\"\nallow_overload = true\ndrain = \"20ms\"\nstrategies = [{}]\n\
+             arrivals = {{ bursts = {{ base = \"300/s\", peak = \"1500/s\", every = \"5s\", length = \"2s\" }} }}\n\
+             service = {{ exponential = {{ mean = \"8ms\" }} }}\nkeys = {{ count = 300, exponent = 0.9 }}\n\
+             clients = {{ count = 100, timeout = \"150ms\", cancel = {cancel}, connect_timeout = \"20ms\" }}\n\
+             network = {{ client = \"1ms\", server = {{ exponential = {{ mean = \"300us\" }} }}, cross_zone = \"1ms\" }}\n\
+             balancers = {{ count = 3, shards = 2, shared_in_flight = {shared}, zones = [\"a\", \"b\"] }}\n\
+             dns = {{ ttl = \"500ms\", resolvers = 20, withdraw_after = \"200ms\", clients_use = \"all\" }}\n\
+             [[pools]]\nname = \"web\"\nsubset = {{ size = 8, kind = \"aperture\" }}\nzones = {{ minimum = 2 }}\npanic = \"40%\"\n\
+             connections = {{ requests = 20, lifetime = \"3s\" }}\nslow_start = \"1s\"\nqueue = {{ limit = 20, timeout = \"50ms\" }}\n\
+             concurrency = {{ kind = \"{kind}\", per = \"{per}\", slow = \"60ms\", recalculate = \"2s\" }}\nadmission = {{ window = \"2s\" }}\n\
+             retries = {{ attempts = 2, on = [\"connect\", \"reset\", \"error\", \"timeout\", \"rejected\"], per_try_timeout = \"60ms\", tokens = {{ most = 100, ratio = 0.5 }} }}\n\
+             hedge = {{ after = \"2ms\", budget = \"30%\", tied = true }}\nhealth = {{ interval = \"300ms\", timeout = \"100ms\", rise = 1, fall = 1 }}\n\
+             outliers = {{ consecutive = 4, failure_percentage = {{ minimum_servers = 2, minimum_requests = 10 }}, base = \"1s\", interval = \"1s\", cap = \"grpc\" }}\n\
+             autoscale = {{ target = \"50%\", start = 6, minimum = 3, interval = \"500ms\", delay = \"700ms\", cooldown = \"1s\" }}\n\
+             [[pools.servers]]\nname = \"a\"\nzone = \"a\"\ncount = 5\nqueue_limit = 5\ncache = {{ capacity = 60 }}\n\
+             [[pools.servers]]\nname = \"b\"\nzone = \"b\"\ncount = 5\nconcurrency = 2\n\
+             [[pools.servers]]\nname = \"c\"\nzone = \"c\"\ncount = 3\npriority = 1\ndiscipline = \"ps\"\n\
+             [[faults]]\ntarget = \"zone/a\"\nat = \"4s\"\nfor = \"1s\"\nwhat = {{ crash = {{}} }}\n\
+             [[faults]]\ntarget = \"web/*\"\nat = \"6s\"\ntogether = 3\nstagger = \"1s\"\nwhat = {{ deploy = {{ drain = \"200ms\", restart = \"500ms\" }} }}\n\
+             [[faults]]\ntarget = \"web/b-1\"\nat = \"3s\"\nfor = \"6s\"\nwhat = {{ errors = {{ share = \"90%\" }} }}\n",
+            names.join(", ")
+        );
+        let scenario = scenario(&format!("title = \"t\"\nquestion = \"q\"\n{source}"));
+        for (contestant, name) in names.iter().enumerate() {
+            let setup = scenario.setup(contestant, 0);
+            let once = evenkeel::sim::observe(&setup, &|| false, &mut ()).unwrap();
+            let again = evenkeel::sim::observe(&setup, &|| false, &mut ()).unwrap();
+            assert_eq!((once.pick_hash, once.events), (again.pick_hash, again.events));
+            assert!(once.measured.all.ok() > 1000, "{name}: {}", once.measured.all.ok());
+        }
+    }
+}

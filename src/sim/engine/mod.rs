@@ -13,6 +13,7 @@
 
 mod books;
 mod faults;
+mod scaling;
 mod service;
 mod trying;
 mod waiting;
@@ -29,7 +30,7 @@ use crate::rng::{Keyed, Rng, Source, mix};
 use crate::select::catalog::Table;
 use crate::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth};
 use crate::sim::event::Event;
-use crate::sim::model::{Arrivals, Model};
+use crate::sim::model::{Arrivals, Model, Pool};
 use crate::sim::observer::{Arrival, Decision, Observer, Step};
 use crate::sim::queue::{Lane, Queue};
 use crate::sim::record::{COHORTS, ClassRecord, Cohort, End, Measured, RunRecord, SeriesRecorder, ServerRecord};
@@ -115,6 +116,8 @@ struct Job {
     refused: bool,
     /// Its twin has begun: its server drops it.
     called_off: bool,
+    /// Addresses at which nobody was reached.
+    turned: u8,
 }
 
 /// One shard's selector for one pool.
@@ -152,6 +155,15 @@ struct View {
     tick_at: Nanos,
 }
 
+/// What ties a client to a server: a cookie, or a connection until it is over.
+#[derive(Clone, Copy)]
+struct Tie {
+    backend: BackendId,
+    /// Requests that it still takes.
+    left: u32,
+    until: Nanos,
+}
+
 /// A message under way: a check's result, a report, or a probe on its way to the server.
 #[derive(Clone, Copy)]
 struct Mail {
@@ -165,6 +177,8 @@ struct Mail {
 
 struct Resolver {
     balancer: u32,
+    /// All addresses of the answer, where clients use all.
+    addresses: Vec<u32>,
     expires: Nanos,
 }
 
@@ -204,9 +218,13 @@ struct Engine<'a, O> {
     /// Draws the balancer that hears of an idle server.
     heralds: Rng,
     /// By pool: the server that each client is tied to, where clients are.
-    ties: Vec<Vec<Option<BackendId>>>,
+    ties: Vec<Vec<Option<Tie>>>,
     /// Whether any are.
     tied: bool,
+    /// How old connections are at the start.
+    closing: Keyed,
+    /// Of the pools whose servers come and go.
+    scalers: Vec<scaling::Scaler>,
     /// Whether any balancer has a queue.
     queues: bool,
     /// Jitter of the checks.
@@ -322,6 +340,11 @@ pub fn observe<O: Observer>(
     Ok(engine.close(events))
 }
 
+/// Whether clients of this pool are tied to servers.
+fn ties(pool: &Pool) -> bool {
+    pool.policy.sticky.is_some() || pool.connections.is_some()
+}
+
 struct Peek<'a> {
     servers: &'a [ServerState],
     now: Nanos,
@@ -363,6 +386,14 @@ impl<'a, O: Observer> Engine<'a, O> {
             pools: vec![ClassRecord::default(); if entries > 1 { model.pools.len() } else { 0 }],
             paths: vec![ClassRecord::default(); if model.paths_are_told_apart() { model.paths.len() } else { 0 }],
             balancers: vec![0; model.balancers.count as usize],
+            server_time: vec![
+                0;
+                if model.pools.iter().any(|pool| pool.autoscale.is_some()) {
+                    model.pools.len()
+                } else {
+                    0
+                }
+            ],
             ..Measured::default()
         };
         let mut engine = Engine {
@@ -385,7 +416,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             idle_notices: model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.idle.is_some())),
             heralds: Rng::stream(seed, "idle notices", 0),
             ties: Vec::new(),
-            tied: model.pools.iter().any(|pool| pool.policy.sticky.is_some()),
+            tied: model.pools.iter().any(ties),
+            closing: Keyed::new(seed, "connection"),
+            scalers: Vec::new(),
             queues: model.pools.iter().any(|pool| pool.policy.queue.is_some()),
             jitter: Rng::stream(seed, "check jitter", 0),
             seed,
@@ -537,8 +570,9 @@ impl<'a, O: Observer> Engine<'a, O> {
                     admission: Rng::stream(seed, "admission", u64::from(number)),
                 });
             }
-            self.ties.push(vec![None; if pool.policy.sticky.is_some() { self.model.client_count() } else { 0 }]);
+            self.ties.push(vec![None; if ties(pool) { self.model.client_count() } else { 0 }]);
         }
+        self.furnish_scalers();
         for fleet in 0..self.views.len() as u32 {
             self.tell_fleet(fleet);
             self.schedule_tick(fleet);
@@ -579,7 +613,11 @@ impl<'a, O: Observer> Engine<'a, O> {
             let ages = Keyed::new(seed, "answer age");
             let answered = |i: u32| {
                 let left = dns.ttl.0 as f64 * ages.at(u64::from(i)).unit();
-                Resolver { balancer: i % self.model.balancers.count, expires: Nanos::from_nanos_f64(left) }
+                Resolver {
+                    balancer: i % self.model.balancers.count,
+                    addresses: if dns.all_addresses { (0..self.model.balancers.count).collect() } else { Vec::new() },
+                    expires: Nanos::from_nanos_f64(left),
+                }
             };
             self.resolvers = (0..dns.resolvers).map(answered).collect();
             self.rotation = dns.resolvers;
@@ -630,6 +668,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Return(job) => self.at_balancer_again(job),
             Event::AtClient(job) => self.at_client(job),
             Event::Timeout(job, generation) => self.timeout(job, generation),
+            Event::Unreachable(job) if self.turns_elsewhere(job) => {}
             Event::Unreachable(job) => {
                 self.jobs[job as usize].fate = End::Unreachable;
                 self.end(job);
@@ -646,6 +685,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::TryOver(job, generation) => self.try_over(job, generation),
             Event::CalledOff(job, generation) => self.called_off(job, generation),
             Event::Report(server) => self.report(server),
+            Event::Scale(scaler) => self.scale(scaler),
+            Event::Boots(scaler) => self.boots(scaler),
             Event::Wake(dispatcher) => {
                 self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
                 if self.dispatchers[dispatcher as usize].limits {
@@ -666,6 +707,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Tenth => self.end_tenth(),
             Event::BatchEnds => self.end_batch(),
             Event::Over => {
+                (0..self.scalers.len()).for_each(|scaler| self.pay(scaler));
                 self.over = true;
                 self.workload_hash = self.workload.hash;
                 self.end_tenth();
@@ -726,6 +768,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             missed: true,
             refused: false,
             called_off: false,
+            turned: 0,
         });
         if let Some(timeout) = self.model.clients.timeout {
             let generation = self.jobs[job as usize].generation;
@@ -734,6 +777,13 @@ impl<'a, O: Observer> Engine<'a, O> {
         let balancer = self.find_balancer(draft.client, draft.id);
         self.jobs[job as usize].balancer = balancer;
         self.observe_arrival(job);
+        self.set_out(job);
+    }
+
+    /// On the way to a balancer, if it is there.
+    #[inline]
+    fn set_out(&mut self, job: u32) {
+        let (now, balancer) = (self.now, self.jobs[job as usize].balancer);
         if !self.balancers_up[balancer as usize] {
             let at = now.saturating_add(self.model.clients.connect_timeout);
             self.queue.push(at, Event::Unreachable(job));
@@ -742,6 +792,14 @@ impl<'a, O: Observer> Engine<'a, O> {
         if self.arrives_at_once(self.client_hop, job, 0, Event::AtBalancer(job)) {
             self.at_balancer(job);
         }
+    }
+
+    /// Whether a client who has waited in vain tries another address.
+    fn turns_elsewhere(&mut self, job: u32) -> bool {
+        let Some(balancer) = self.next_address(job) else { return false };
+        self.jobs[job as usize].balancer = balancer;
+        self.set_out(job);
+        true
     }
 
     #[inline]
@@ -891,9 +949,27 @@ impl<'a, O: Observer> Engine<'a, O> {
             let answers = if listed.is_empty() { (0..count).collect() } else { listed };
             let balancer = answers[self.rotation as usize % answers.len()];
             self.rotation = self.rotation.wrapping_add(1);
-            self.resolvers[resolver] = Resolver { balancer, expires: self.now.saturating_add(dns.ttl) };
+            let addresses = if dns.all_addresses { answers } else { Vec::new() };
+            self.resolvers[resolver] = Resolver { balancer, addresses, expires: self.now.saturating_add(dns.ttl) };
         }
-        self.resolvers[resolver].balancer
+        let Resolver { balancer, addresses, .. } = &self.resolvers[resolver];
+        match addresses.len() {
+            0 => *balancer,
+            n => addresses[self.luck.at(id << 2).below(n as u64) as usize],
+        }
+    }
+
+    /// Where a client turns who could not reach a balancer: to the next of the addresses that he knows, as long as he has
+    /// not been round them.
+    fn next_address(&mut self, job: u32) -> Option<u32> {
+        if !self.model.dns.as_ref()?.all_addresses {
+            return None;
+        }
+        let j = &mut self.jobs[job as usize];
+        let addresses = &self.resolvers[self.resolver_of[j.client as usize] as usize].addresses;
+        j.turned += 1;
+        let at = addresses.iter().position(|&address| address == j.balancer).unwrap_or(0);
+        (j.wanted && (j.turned as usize) < addresses.len()).then(|| addresses[(at + 1) % addresses.len()])
     }
 
     fn at_balancer(&mut self, job: u32) {
@@ -949,8 +1025,20 @@ impl<'a, O: Observer> Engine<'a, O> {
         };
         // A cookie comes before any strategy, but for another attempt: its server has just failed.
         let tie = if self.tied && request.tried.is_empty() {
-            let tie = self.ties[pool].get(j.client as usize).copied().flatten();
-            tie.filter(|&id| watch.keeps(id)).map(|backend| Pick { backend, tag: 0 })
+            let tie = self.ties[pool].get_mut(j.client as usize).and_then(Option::as_mut);
+            let holds = |tie: &&mut Tie| match self.model.pools[pool].connections {
+                None => watch.keeps(tie.backend),
+                // Whatever a balancer thinks of a server, a connection to it stands until somebody closes it.
+                Some(_) => {
+                    let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
+                    let open = condition.up || condition.silent;
+                    tie.left > 0 && self.now < tie.until && open && watch.fleet.is_current(tie.backend)
+                }
+            };
+            tie.filter(holds).map(|tie| {
+                tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
+                Pick { backend: tie.backend, tag: 0 }
+            })
         } else {
             None
         };
@@ -988,6 +1076,17 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             return self.answer(job);
         };
+        if tie.is_none()
+            && j.of == NONE
+            && let Some(rules) = self.model.pools[pool].connections
+        {
+            // Those that are there at the start are as old as any: else all would close at the same time.
+            let ties = &mut self.ties[pool][j.client as usize];
+            let age = if ties.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
+            let left = if rules.requests == u32::MAX { u32::MAX } else { (f64::from(rules.requests) * age) as u32 };
+            let life = Nanos::from_nanos_f64(rules.lifetime.0 as f64 * age);
+            *ties = Some(Tie { backend: pick.backend, left, until: self.now.saturating_add(life) });
+        }
         debug_assert!(tie.is_some() || watch.fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
         watch.started(pick.backend);
         self.placed += 1;

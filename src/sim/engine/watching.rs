@@ -1,6 +1,6 @@
 //! Health checks and load reports: who watches a server, and how late the news arrives.
 
-use super::{Engine, Mail};
+use super::{Engine, Mail, Tie};
 use crate::fleet::BackendId;
 use crate::policy::watch;
 use crate::rng::Source;
@@ -224,8 +224,10 @@ impl<O: Observer> Engine<'_, O> {
         let j = &self.jobs[job as usize];
         if j.counted {
             let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
-            if let Some(tie) = self.ties[pool].get_mut(j.client as usize) {
-                *tie = Some(j.backend);
+            if let Some(tie) = self.ties[pool].get_mut(j.client as usize)
+                && self.model.pools[pool].connections.is_none()
+            {
+                *tie = Some(Tie { backend: j.backend, left: u32::MAX, until: Nanos::MAX });
             }
         }
     }
