@@ -25,7 +25,7 @@
 //! | [`units`], [`rng`], [`math`] | quantities with units ([`units::Nanos`] cannot read a clock); the named, portable generators and their independent streams; the only exp/ln/pow |
 //! | [`fleet`] | backends as slots with generations: weight, eligibility, in-flight counts; changes to membership |
 //! | [`select`] | the [`select::Selector`] contract, the one catalogue ([`select::catalog`]), one file per strategy |
-//! | [`policy`] | what stands around a pick and is the same for any host: health, outlier ejection, panic, slow start, limits and the queue before them, retries with a budget, hedging, stickiness, routes by host and path |
+//! | [`policy`] | what stands around a pick and is the same for any host: health, outlier ejection, panic, slow start, limits (given or found) and the queue before them, admission, retries with a budget, hedging, stickiness, subsets, priority levels, zones, routes by host and path |
 //! | [`config`] | the vocabulary of files: pools, servers, checks, laws of duration; diagnostics that point at line and column |
 //! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, faults, tiers |
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
@@ -117,6 +117,9 @@
 //!   Envoy's factor and made again without that server otherwise. That is one rule for every strategy, hashes and averages
 //!   included, and no table is rebuilt for it.
 //! * **Limits on requests in flight are no change of the fleet either**: full servers go into [`select::Request::tried`].
+//! * **Subsets, priority levels and zones divide the fleet** ([`policy::eligible`]): a selector for each part, which knows no
+//!   other servers, and a draw among the parts before it. Full servers are few and go into `tried`; a zone is not few, and
+//!   a hash would pour its keys on neighbours.
 //! * **An attempt is a job of its own only where a pool has retries or hedges**: everywhere else a request is its only attempt, and
 //!   runs as fast as before and to the same bytes.
 //! * **`peak_ewma` does not divide its cost by weight**: servers are drawn by weight already, and doing both starved light

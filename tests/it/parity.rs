@@ -211,3 +211,69 @@ fn every_strategy_picks_again_as_it_did_over_real_sockets() {
     let (code, said) = replay(&folder.file("cut.jsonl", &recording[..recording.len() - 5]));
     assert_eq!(code, Some(2), "{said}");
 }
+
+/// The same where picks are narrowed: the parts of the fleet, and which share of the picks begins in each, are in the
+/// recording, through deaths, drains and reloads.
+#[test]
+fn narrowed_picks_are_made_again_as_they_were() {
+    let speeds = [("a", 1.0), ("b", 2.0), ("c", 0.5), ("d", 1.5), ("e", 1.0)];
+    let [a, b, c, d, e] = speeds.map(|(name, speed)| front::backend(name, speed));
+    let narrowed = |backends: &[&Backend], rules: &str| {
+        let rules =
+            format!("{}\nsubset = {{ size = 3, kind = \"aperture\" }}\n{rules}\n", RULES.replace("sticky", "# sticky"));
+        let mut text = format!("zone = \"x\"\n{}", config(backends, 0, &rules));
+        for (name, place) in [
+            ("a", "zone = \"x\""),
+            ("b", "zone = \"y\""),
+            ("c", "zone = \"x\""),
+            ("d", "zone = \"y\"\npriority = 1"),
+            ("e", "zone = \"x\""),
+        ] {
+            text =
+                text.replace(&format!("name = \"{name}\"\naddress"), &format!("name = \"{name}\"\n{place}\naddress"));
+        }
+        text
+    };
+    let folder = Folder::new();
+    let file = folder.path().join("picks.jsonl");
+    let options = Options { record: Some(file.clone()), seed: Some(7), ..Options::default() };
+    let zones = "zones = { minimum = 1 }\nconcurrency = { per = \"server\" }\nadmission = { window = \"1s\" }";
+    let front = Front::with(&narrowed(&[&a, &b, &c, &d], zones), options);
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let loading = load(front.address(), done.clone(), stop.clone());
+    let passes = |more: u64| {
+        let until = done.load(Relaxed) + more;
+        eventually("requests to pass", || done.load(Relaxed) >= until);
+    };
+    passes(500);
+    b.strike(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
+    passes(400);
+    for pool in strategies() {
+        assert_eq!(front.ask("POST", &format!("/servers/{pool}/c/drain")).status, 200);
+    }
+    passes(400);
+    b.heal();
+    a.kill();
+    passes(400);
+    a.heal();
+    front.reload(&narrowed(&[&b, &c, &d, &e], zones)).unwrap();
+    passes(400);
+    front.reload(&narrowed(&[&c, &a, &e, &d], "")).unwrap();
+    passes(400);
+    stop.store(1, Relaxed);
+    loading.join().unwrap();
+    drop(front.stop());
+    let recording = std::fs::read_to_string(&file).unwrap();
+    let played = play(&recording);
+    for (opening, result) in &played {
+        assert!(opening.narrows);
+        let name = opening.strategy.name();
+        if let Err(difference) = result {
+            panic!("{name} in pool {}, stream {:x}: {difference}", opening.pool, opening.stream);
+        }
+    }
+    assert!(recording.contains("\"assign\"") && recording.contains("\"shares\""));
+    // Two shards, each with two selectors for each pool: without zones a fleet is divided otherwise.
+    assert_eq!(played.len(), 4 * strategies().len());
+    assert!(played.iter().filter_map(|(_, result)| result.as_ref().ok()).sum::<u64>() > 1000);
+}
