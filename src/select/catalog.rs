@@ -153,8 +153,22 @@ catalogue! {
     "expanded_round_robin" ExpandedRoundRobin expanded_round_robin
     "least_request" LeastRequest least_request
     "p2c" P2c p2c
+    "weighted_least_request" WeightedLeastRequest weighted_least_request
+    "shortest_expected_delay" ShortestExpectedDelay shortest_expected_delay
+    "never_queue" NeverQueue never_queue
+    "first_fit" FirstFit first_fit
+    "late_binding" LateBinding late_binding
+    "cost_aware_least_request" CostAwareLeastRequest cost_aware_least_request
     "peak_ewma" PeakEwma peak_ewma
+    "least_time" LeastTime least_time
+    "least_time_window" LeastTimeWindow least_time_window
+    "weighted_response_time" WeightedResponseTime weighted_response_time
     "load_report" LoadReport load_report
+    "client_side_weighted_round_robin" ClientSideWeightedRoundRobin client_side_weighted_round_robin
+    "join_idle_queue" JoinIdleQueue join_idle_queue
+    "prequal" Prequal prequal
+    "c3" C3 c3
+    "staleness_aware" StalenessAware staleness_aware
     "ip_hash" IpHash ip_hash
     "modulo_hash" ModuloHash modulo_hash
     "consistent_hash" ConsistentHash consistent_hash
@@ -166,6 +180,7 @@ catalogue! {
     "bounded_load" BoundedLoad bounded_load
     "hash_subset" HashSubset hash_subset
     "oracle_least_work" OracleLeastWork oracle_least_work
+    "oracle_shortest_queue" OracleShortestQueue oracle_shortest_queue
 }
 
 /// The row with this name.

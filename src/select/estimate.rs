@@ -1,8 +1,9 @@
 //! Pieces that more than one strategy is made of.
 
-use super::{Request, candidates};
+use super::{Context, Request, candidates};
 use crate::fleet::{Change, Fleet};
 use crate::math;
+use crate::rng::Source;
 use crate::units::Nanos;
 
 /// Smooth weighted round robin, as nginx's `get_peer` without its failure penalty: spreads the turns of a heavy server
@@ -30,9 +31,19 @@ impl Smooth {
     }
 
     pub(super) fn next(&mut self, request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
+        self.next_among(request, fleet, |_| true)
+    }
+
+    /// The next of those candidates that are `in_turn`: how nginx and others break ties.
+    pub(super) fn next_among(
+        &mut self,
+        request: &Request<'_>,
+        fleet: &Fleet,
+        in_turn: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
         let mut total = 0;
         let mut best: Option<u32> = None;
-        for slot in candidates(request, fleet) {
+        for slot in candidates(request, fleet).filter(|&slot| in_turn(slot)) {
             let weight = i64::from(fleet.weight(slot));
             total += weight;
             let current = &mut self.current[slot as usize];
@@ -45,6 +56,58 @@ impl Smooth {
         let best = best?;
         self.current[best as usize] -= total;
         Some(best)
+    }
+}
+
+/// Learned weights by slot, and their running sums over the eligible slots, from which candidates are drawn.
+#[derive(Default)]
+pub(super) struct WeightTable {
+    weights: Vec<f64>,
+    slots: Vec<u32>,
+    sums: Vec<f64>,
+}
+
+impl WeightTable {
+    /// Works out the weights of the eligible slots anew; the others have none.
+    pub(super) fn rebuild(&mut self, fleet: &Fleet, mut weight: impl FnMut(u32) -> f64) {
+        self.weights.clear();
+        self.weights.resize(fleet.slots(), 0.0);
+        self.slots.clear();
+        self.slots.extend_from_slice(fleet.eligible());
+        let mut sum = 0.0;
+        self.sums.clear();
+        for &slot in &self.slots {
+            let weight = weight(slot);
+            self.weights[slot as usize] = weight;
+            sum += weight;
+            self.sums.push(sum);
+        }
+    }
+
+    /// A slot's weight, zero where it has none.
+    pub(super) fn weight(&self, slot: u32) -> f64 {
+        self.weights.get(slot as usize).copied().unwrap_or(0.0)
+    }
+
+    /// One candidate in proportion to its weight, none of `taken`; the last one where all that are left have none.
+    pub(super) fn draw(&self, request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) -> Option<u32> {
+        const TRIES: usize = 8;
+        let total = *self.sums.last()?;
+        for _ in 0..TRIES {
+            let point = cx.rng.unit() * total;
+            let at = self.sums.partition_point(|&sum| sum <= point).min(self.slots.len() - 1);
+            let slot = self.slots[at];
+            if !request.tried.contains(&slot) && !taken.contains(&slot) {
+                return Some(slot);
+            }
+        }
+        let left = || candidates(request, cx.fleet).filter(|slot| !taken.contains(slot));
+        let mut point = cx.rng.unit() * left().map(|slot| self.weight(slot)).sum::<f64>();
+        let found = left().find(|&slot| {
+            point -= self.weight(slot);
+            point < 0.0
+        });
+        found.or_else(|| left().last())
     }
 }
 
@@ -78,9 +141,15 @@ impl Ewma {
     pub(super) fn faded(&self, now: Nanos, decay: Nanos) -> Option<f64> {
         self.state.map(|(value, at)| value * fading(now.saturating_sub(at), decay))
     }
+
+    /// The estimate, faded towards `usual` since it was made.
+    pub(super) fn fallen_back(&self, now: Nanos, decay: Nanos, usual: f64) -> Option<f64> {
+        self.state.map(|(value, at)| usual + (value - usual) * fading(now.saturating_sub(at), decay))
+    }
 }
 
-fn fading(elapsed: Nanos, decay: Nanos) -> f64 {
+/// What is left of a weight of one after this long.
+pub(super) fn fading(elapsed: Nanos, decay: Nanos) -> f64 {
     math::exp(-(elapsed.0 as f64) / (decay.0.max(1) as f64))
 }
 

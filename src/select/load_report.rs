@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, candidates};
+use super::estimate::WeightTable;
+use super::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::math;
-use crate::rng::{Rng, Source};
+use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// How reports become weights.
@@ -47,7 +48,7 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Load report (selection by performance)",
     family: Family::Report,
-    aliases: &["performance", "least_load", "weighted_response_time", "orca"],
+    aliases: &["performance", "least_load", "orca"],
     variant: "ours: A58's capacity estimate, a response-time factor, and a choice of two by own requests per learned weight",
     idea: "Health checks and reports say what each server handled, how fast, and how busy that made it. Traffic over \
            utilisation is what it could handle at full use: that is its weight, learned and not configured. A server \
@@ -97,7 +98,12 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(Performance { params: self.clone(), heard: Vec::new(), table: Table::default(), wake: Wake::Unset })
+        Box::new(Performance {
+            params: self.clone(),
+            heard: Vec::new(),
+            table: WeightTable::default(),
+            wake: Wake::Unset,
+        })
     }
 }
 
@@ -114,14 +120,6 @@ struct Heard {
     failed: bool,
 }
 
-/// Learned weights by slot, and their running sums over the eligible slots.
-#[derive(Default)]
-struct Table {
-    weights: Vec<f64>,
-    slots: Vec<u32>,
-    sums: Vec<f64>,
-}
-
 enum Wake {
     Unset,
     Asked,
@@ -130,7 +128,7 @@ enum Wake {
 struct Performance {
     params: Params,
     heard: Vec<Heard>,
-    table: Table,
+    table: WeightTable,
     wake: Wake,
 }
 
@@ -154,10 +152,10 @@ impl Performance {
         let mean = if count == 0 { 0.0 } else { known().sum::<f64>() / count as f64 };
         let expired = |heard: &Heard| heard.at.is_some_and(|at| cx.now.saturating_sub(at) > self.params.expiry);
 
-        self.table.weights.clear();
-        self.table.weights.resize(self.heard.len(), 0.0);
-        for &slot in members {
-            let heard = &self.heard[slot as usize];
+        let heard = &self.heard;
+        let params = &self.params;
+        self.table.rebuild(cx.fleet, |slot| {
+            let heard = &heard[slot as usize];
             let weight = match learned(heard) {
                 // Nobody has said anything yet: what was configured.
                 _ if mean <= 0.0 => f64::from(cx.fleet.weight(slot)),
@@ -165,38 +163,8 @@ impl Performance {
                 Some(weight) => weight,
                 None => mean,
             };
-            let floor = if mean > 0.0 { mean * self.params.floor } else { f64::MIN_POSITIVE };
-            self.table.weights[slot as usize] = weight.max(floor);
-        }
-        self.table.slots.clear();
-        self.table.slots.extend_from_slice(members);
-        let mut sum = 0.0;
-        self.table.sums.clear();
-        self.table.sums.extend(members.iter().map(|&slot| {
-            sum += self.table.weights[slot as usize];
-            sum
-        }));
-    }
-
-    /// One candidate in proportion to its learned weight, none of `taken`.
-    fn draw(&self, request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) -> Option<u32> {
-        const TRIES: usize = 8;
-        let total = *self.table.sums.last()?;
-        for _ in 0..TRIES {
-            let point = cx.rng.unit() * total;
-            let at = self.table.sums.partition_point(|&sum| sum <= point).min(self.table.slots.len() - 1);
-            let slot = self.table.slots[at];
-            if !request.tried.contains(&slot) && !taken.contains(&slot) {
-                return Some(slot);
-            }
-        }
-        let left = || candidates(request, cx.fleet).filter(|slot| !taken.contains(slot));
-        let mut point = cx.rng.unit() * left().map(|slot| self.table.weights[slot as usize]).sum::<f64>();
-        let found = left().find(|&slot| {
-            point -= self.table.weights[slot as usize];
-            point < 0.0
+            weight.max(if mean > 0.0 { mean * params.floor } else { f64::MIN_POSITIVE })
         });
-        found.or_else(|| left().last())
     }
 }
 
@@ -214,9 +182,9 @@ impl Selector for Performance {
         let mut drawn = [0; MOST_CHOICES];
         let mut best: Option<(u32, f64)> = None;
         for i in 0..self.params.choices {
-            let Some(slot) = self.draw(request, &drawn[..i], cx) else { break };
+            let Some(slot) = self.table.draw(request, &drawn[..i], cx) else { break };
             drawn[i] = slot;
-            let load = f64::from(cx.fleet.in_flight()[slot as usize]) / self.table.weights[slot as usize];
+            let load = f64::from(cx.fleet.in_flight()[slot as usize]) / self.table.weight(slot);
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((slot, load));
             }
@@ -225,7 +193,7 @@ impl Selector for Performance {
     }
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
-        Some(f64::from(fleet.in_flight()[slot as usize]) / self.table.weights.get(slot as usize)?)
+        Some(f64::from(fleet.in_flight().get(slot as usize).copied()?) / self.table.weight(slot))
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {

@@ -22,27 +22,42 @@ mod turns;
 
 // One file per strategy; the catalogue's rows are in `catalog.rs`.
 pub mod bounded_load;
+pub mod c3;
+pub mod client_side_weighted_round_robin;
 pub mod consistent_hash;
+pub mod cost_aware_least_request;
 pub mod dx_hash;
 pub mod edf;
 pub mod expanded_round_robin;
+pub mod first_fit;
 pub mod hash_subset;
 pub mod interleaved_weighted_round_robin;
 pub mod ip_hash;
+pub mod join_idle_queue;
 pub mod jump;
+pub mod late_binding;
 pub mod least_request;
+pub mod least_time;
+pub mod least_time_window;
 pub mod load_report;
 pub mod maglev;
 pub mod modulo_hash;
 pub mod multi_probe;
+pub mod never_queue;
 pub mod oracle_least_work;
+pub mod oracle_shortest_queue;
 pub mod p2c;
 pub mod peak_ewma;
+pub mod prequal;
 pub mod random;
 pub mod rendezvous;
 pub mod round_robin;
+pub mod shortest_expected_delay;
+pub mod staleness_aware;
 pub mod static_stride;
+pub mod weighted_least_request;
 pub mod weighted_random;
+pub mod weighted_response_time;
 pub mod weighted_round_robin;
 
 /// What a balancer knows of a request when it must choose.
@@ -214,6 +229,26 @@ pub fn candidates<'a>(request: &'a Request<'_>, fleet: &'a Fleet) -> impl Iterat
     fleet.eligible().iter().copied().filter(|&slot| !request.has_tried(slot))
 }
 
+/// The candidate of least cost, in one scan; ties are drawn evenly.
+#[inline]
+fn least_cost(request: &Request<'_>, cx: &mut Context<'_>, cost: impl Fn(u32) -> f64) -> Option<u32> {
+    let (mut best, mut ties): (Option<(u32, f64)>, u64) = (None, 0);
+    for slot in candidates(request, cx.fleet) {
+        let cost = cost(slot);
+        match best {
+            Some((_, least)) if cost > least => {}
+            Some((_, least)) if cost == least => {
+                ties += 1;
+                if cx.rng.below(ties) == 0 {
+                    best = Some((slot, cost));
+                }
+            }
+            _ => (best, ties) = (Some((slot, cost)), 1),
+        }
+    }
+    best.map(|(slot, _)| slot)
+}
+
 /// The most slots a strategy may sample for one pick.
 pub const MOST_CHOICES: usize = 16;
 
@@ -252,6 +287,36 @@ fn sample(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replaceme
         sample.len += 1;
     }
     sample
+}
+
+/// As [`sample`], but each candidate is drawn alike, whatever its weight.
+#[inline]
+fn sample_evenly(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replacement: bool) -> Sample {
+    let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
+    while sample.len < choices.min(MOST_CHOICES) {
+        let taken = if replacement { &[] } else { sample.as_slice() };
+        let Some(slot) = draw_evenly_excluding(request, taken, cx) else { break };
+        sample.slots[sample.len] = slot;
+        sample.len += 1;
+    }
+    sample
+}
+
+/// One candidate, each alike, none of `taken`.
+#[inline]
+fn draw_evenly_excluding(request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) -> Option<u32> {
+    const TRIES: usize = 8;
+    for _ in 0..TRIES {
+        let slot = cx.fleet.draw_uniform(cx.rng)?;
+        if !request.has_tried(slot) && !taken.contains(&slot) {
+            return Some(slot);
+        }
+    }
+    let left = || candidates(request, cx.fleet).filter(|slot| !taken.contains(slot));
+    match left().count() {
+        0 => None,
+        n => left().nth(cx.rng.below(n as u64) as usize),
+    }
 }
 
 /// One candidate in proportion to weight, none of `taken`.

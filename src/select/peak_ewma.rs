@@ -24,8 +24,26 @@ pub struct Params {
     pub default_latency: Nanos,
     /// A failure counts as an answer that took at least this long; zero switches the penalty off.
     pub failure_penalty: Nanos,
-    /// Whether an estimate fades to zero while nothing is heard, so that a server is tried again.
-    pub idle_decay: bool,
+    /// What happens to an estimate while nothing is heard.
+    pub fading: Fading,
+    /// A failure counts as so many times the estimate or what it took, whichever is more; zero for not at all.
+    pub failure_factor: f64,
+    /// The same for a request whose caller went away; zero takes no notice of it.
+    pub cancel_factor: f64,
+    /// Whether a server that has requests under way and has never answered is avoided.
+    pub guard: bool,
+}
+
+/// What happens to an estimate while nothing is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fading {
+    /// It goes to zero: in the end the server looks best of all (tower, Finagle, Envoy).
+    ToZero,
+    /// It goes to the mean of the fleet: in the end the server is one like the others (ours).
+    ToMean,
+    /// It stays: a server once slow has no second chance.
+    None,
 }
 
 impl Default for Params {
@@ -35,7 +53,10 @@ impl Default for Params {
             decay: Nanos::from_secs(10),
             default_latency: Nanos::from_millis(30),
             failure_penalty: Nanos::from_secs(5),
-            idle_decay: true,
+            fading: Fading::ToZero,
+            failure_factor: 0.0,
+            cancel_factor: 0.0,
+            guard: true,
         }
     }
 }
@@ -43,9 +64,9 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Peak EWMA (power of two choices by latency)",
     family: Family::Latency,
-    aliases: &["ewma", "least_time", "least_latency"],
+    aliases: &["ewma", "peak_exponentially_weighted_moving_average"],
     variant: "Finagle's and tower's cost and decay on reading; a failure penalty as Linkerd has as an option (`penalize-failures`, \
-              off by default there, and absent from the others); servers drawn by weight, which they do not know",
+              off by default there, and absent from the others) or as ServiceTalk's (`failure_factor = 10`, `cancel_factor = 5`); servers drawn by weight, which they do not know",
     idea: "Of two servers drawn by lot, take the one where the wait promises to be shorter: its recent latency times the \
            requests already there. The average believes bad news at once and good news slowly. A failure counts as a \
            very slow answer, or a server that fails in a millisecond would look like the best of all.",
@@ -60,8 +81,18 @@ pub(super) const DOC: Doc = Doc {
             "a failure counts as an answer that took at least this long; \"0s\" is the classic form, which failures attract",
         ),
         (
-            "idle_decay",
-            "let an estimate fade while nothing is heard (tower); false keeps it (no second chance for a server once slow)",
+            "fading",
+            "what happens to an estimate while nothing is heard: \"to_zero\" (tower), \"to_mean\" of the fleet (ours), or \"none\" (no \
+             second chance for a server once slow)",
+        ),
+        (
+            "failure_factor",
+            "a failure counts as so many times the estimate, or what it took if that is more; 10 in ServiceTalk, 0 for not at all",
+        ),
+        ("cancel_factor", "the same for a request whose caller went away; 5 in ServiceTalk, 0 takes no notice"),
+        (
+            "guard",
+            "avoid a server that has requests under way and has never answered (Finagle); false counts it as default_latency",
         ),
     ],
     source: "Finagle PeakEwma.scala; tower load/peak_ewma.rs; linkerd2-proxy load-biaser",
@@ -83,17 +114,25 @@ impl catalog::Params for Params {
         if self.decay == Nanos::ZERO {
             return Err("`decay` is zero: it must be longer".to_owned());
         }
+        for (name, factor) in [("failure_factor", self.failure_factor), ("cancel_factor", self.cancel_factor)] {
+            if !(0.0..=1e6).contains(&factor) {
+                return Err(format!("`{name}` is {factor}: it must be from 0 to 1,000,000"));
+            }
+        }
         Ok(())
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(PeakEwma { params: self.clone(), latencies: Vec::new() })
+        Box::new(PeakEwma { params: self.clone(), latencies: Vec::new(), sum: 0.0, known: 0 })
     }
 }
 
 struct PeakEwma {
     params: Params,
     latencies: Vec<Ewma>,
+    /// Sum of the estimates as they were made, and how many there are.
+    sum: f64,
+    known: u32,
 }
 
 /// What a server costs that has requests under way and has never answered: more than any measured one, less than infinity.
@@ -106,11 +145,15 @@ impl PeakEwma {
         let mean_weight = fleet.total_weight() as f64 / fleet.eligible().len() as f64;
         let in_flight = f64::from(fleet.in_flight()[slot as usize]) * mean_weight / f64::from(fleet.weight(slot));
         let estimate = &self.latencies[slot as usize];
-        let latency = if self.params.idle_decay { estimate.faded(now, self.params.decay) } else { estimate.value() };
+        let latency = match self.params.fading {
+            Fading::ToZero => estimate.faded(now, self.params.decay),
+            Fading::ToMean => estimate.fallen_back(now, self.params.decay, self.sum / f64::from(self.known.max(1))),
+            Fading::None => estimate.value(),
+        };
         match latency {
             Some(latency) => latency * (in_flight + 1.0),
-            None if in_flight > 0.0 => UNPROVEN + in_flight,
-            None => self.params.default_latency.0 as f64,
+            None if in_flight > 0.0 && self.params.guard => UNPROVEN + in_flight,
+            None => self.params.default_latency.0 as f64 * (in_flight + 1.0),
         }
     }
 }
@@ -132,14 +175,23 @@ impl Selector for PeakEwma {
         if !cx.fleet.is_current(finished.backend) {
             return;
         }
-        let latency = match finished.outcome {
-            Outcome::Ok => finished.latency,
-            Outcome::Failed => finished.latency.max(self.params.failure_penalty),
-            // How long it would have taken is unknown, only that it was at least this long.
-            Outcome::Cancelled => return,
-        };
+        let Params { decay, failure_penalty, failure_factor, cancel_factor, .. } = self.params;
         let estimate = &mut self.latencies[finished.backend.slot as usize];
-        estimate.observe(latency.0 as f64, cx.now, self.params.decay, true);
+        let before = estimate.value();
+        let took = finished.latency.0 as f64;
+        let times = |factor: f64| before.unwrap_or(0.0).max(took) * factor;
+        let latency = match finished.outcome {
+            Outcome::Ok => took,
+            Outcome::Failed => took.max(failure_penalty.0 as f64).max(times(failure_factor)),
+            // How long it would have taken is unknown, only that it was at least this long.
+            Outcome::Cancelled if cancel_factor == 0.0 => return,
+            Outcome::Cancelled => times(cancel_factor),
+        };
+        // Ten times the last estimate, again and again, must not end at infinity.
+        const DAY: f64 = 86_400e9;
+        estimate.observe(latency.min(DAY), cx.now, decay, true);
+        self.sum += estimate.value().unwrap_or(0.0) - before.unwrap_or(0.0);
+        self.known += u32::from(before.is_none());
     }
 
     fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
@@ -149,9 +201,11 @@ impl Selector for PeakEwma {
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.latencies.resize(cx.fleet.slots(), Ewma::default());
         for change in changes {
-            if let Change::Joined(id) = change {
+            if let Change::Joined(id) | Change::Left(id) = change {
                 self.latencies[id.slot as usize] = Ewma::default();
             }
         }
+        let known = || self.latencies.iter().filter_map(Ewma::value);
+        (self.sum, self.known) = (known().sum(), known().count() as u32);
     }
 }

@@ -28,6 +28,7 @@ mod tidy;
 mod trace;
 mod traffic;
 mod traps_hash;
+mod traps_load;
 mod traps_policy;
 mod twin;
 mod vocabulary;

@@ -1,0 +1,319 @@
+//! Prequal: ask a few servers at random before they are needed, keep the answers for a while, and of those take the one with
+//! the lowest latency that is not crowded. Variant: the paper's asynchronous form ("hot-cold lexicographic"), with bounds
+//! for small fleets, where its formula has none.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{self, Doc, Family};
+use super::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector, draw_evenly_excluding};
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::{Rng, Source};
+use crate::units::Nanos;
+
+/// The pool of answers and how it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Answers kept at most, 2 to 64; never more than a quarter as many as there are servers.
+    pub pool: usize,
+    /// A server with more requests than this quantile of recent answers is hot, 0 to 1.
+    pub q_rif: f64,
+    /// Servers asked per request, 0 to 16; parts of one are asked now and then.
+    pub probes: f64,
+    /// Answers dropped per request, the oldest and the worst in turn; parts of one now and then.
+    pub remove: f64,
+    /// How much more answers come in than are used up.
+    pub delta: f64,
+    /// Answers older than this are dropped.
+    pub age: Nanos,
+    /// An answer is used at most this often, whatever the formula says.
+    pub most_uses: f64,
+    /// A server that has failed counts as crowded for this long; zero switches that off.
+    pub shun: Nanos,
+}
+
+impl Default for Params {
+    fn default() -> Params {
+        Params {
+            pool: 16,
+            // 2^-0.25
+            q_rif: 0.840_896,
+            probes: 3.0,
+            remove: 1.0,
+            delta: 1.0,
+            age: Nanos::from_secs(1),
+            most_uses: 4.0,
+            shun: Nanos::from_secs(1),
+        }
+    }
+}
+
+pub(super) const DOC: Doc = Doc {
+    title: "Prequal (probing, hot-cold)",
+    family: Family::Report,
+    aliases: &["hcl", "probing", "hot_cold"],
+    variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers and an answer is used at most `most_uses` \
+              times (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \
+              stands for the error aversion that the paper mentions and does not describe. The synchronous form is left out: \
+              a pick here does not wait",
+    idea: "Load is not what you should balance: what counts is who answers soon. Servers are asked for the requests they have \
+           and for the latency at that number, a few for each request and ahead of time, so no request waits for it. Many \
+           requests say that trouble is near, so the crowded are avoided first; among the others the faster wins.",
+    formula: "hot: RIF above the q_rif-quantile of recent answers; if all are hot the least RIF, else the least latency among the cold; \
+              each answer used b times, b = max(1, (1 + delta) / ((1 - m/n) * probes - remove)), rounded by lot; \
+              an answer that was used counts one request more; fewer than 2 answers: drawn evenly",
+    params: &[
+        ("pool", "answers kept at most, 2 to 64; never more than a quarter as many as there are servers"),
+        (
+            "q_rif",
+            "a server with more requests than this quantile of recent answers is hot, 0 to 1; 0 looks at requests alone, 1 at latency",
+        ),
+        ("probes", "servers asked per request, 0 to 16; parts of one are asked now and then"),
+        ("remove", "answers dropped per request, the oldest and the worst in turn"),
+        ("delta", "how much more answers come in than are used up"),
+        ("age", "answers older than this are dropped"),
+        ("most_uses", "an answer is used at most this often, whatever the formula says"),
+        ("shun", "a server that has failed counts as crowded for this long; \"0s\" switches that off"),
+    ],
+    source: "Wydrowski, Kleinberg, Rumble, Archer, 'Load is Not What You Should Balance: Introducing Prequal', NSDI 2024",
+    cost: "O(pool), and the probes",
+    fails: "With few requests per balancer all answers are too old and it is random: at less than one request per `age` \
+            and balancer there is no pool. Small fleets have small pools. Each probe costs a message and a little work. \
+            It knows no weights.",
+    scenario: "probing",
+    fails_in: "cache-affinity",
+    weighted: false,
+};
+
+impl catalog::Params for Params {
+    fn check(&self) -> Result<(), String> {
+        if !(2..=MOST_POOL).contains(&self.pool) {
+            return Err(format!("`pool` is {}: it must be from 2 to {MOST_POOL}", self.pool));
+        }
+        for (name, value, most) in [
+            ("q_rif", self.q_rif, 1.0),
+            ("probes", self.probes, 16.0),
+            ("remove", self.remove, 16.0),
+            ("delta", self.delta, 100.0),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                return Err(format!("`{name}` is {value}: it must be from 0 to {most}"));
+            }
+        }
+        if !(1.0..=1000.0).contains(&self.most_uses) {
+            return Err(format!("`most_uses` is {}: it must be from 1 to 1000", self.most_uses));
+        }
+        if self.age == Nanos::ZERO {
+            return Err("`age` is zero: it must be longer".to_owned());
+        }
+        Ok(())
+    }
+
+    fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
+        Box::new(Prequal {
+            params: self.clone(),
+            answers: Vec::with_capacity(MOST_POOL + 1),
+            rifs: Rifs { recent: [0; RECENT], len: 0, next: 0, threshold: u32::MAX },
+            servers: Vec::new(),
+            ask: Vec::with_capacity(MOST_ASKED),
+            probes_owed: 0.0,
+            removals_owed: 0.0,
+            drop_worst: true,
+        })
+    }
+}
+
+const MOST_POOL: usize = 64;
+const MOST_ASKED: usize = 16;
+/// Answers whose requests make the quantile.
+const RECENT: usize = 128;
+
+/// Answers kept in front of so many servers.
+pub fn pool_size(params: &Params, servers: usize) -> usize {
+    params.pool.min(servers / 4).max(2)
+}
+
+/// How often an answer is used, on average.
+pub fn uses(params: &Params, servers: usize) -> f64 {
+    let filled = pool_size(params, servers) as f64 / servers.max(1) as f64;
+    let net = (1.0 - filled) * params.probes - params.remove;
+    // Where more are dropped than come in the formula says nothing.
+    let uses = if net > 0.0 { (1.0 + params.delta) / net } else { params.most_uses };
+    uses.clamp(1.0, params.most_uses)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    backend: BackendId,
+    rif: u32,
+    latency: f64,
+    at: Nanos,
+    uses_left: u32,
+}
+
+/// The latest numbers of requests that servers told, and their quantile.
+struct Rifs {
+    recent: [u32; RECENT],
+    len: usize,
+    next: usize,
+    threshold: u32,
+}
+
+impl Rifs {
+    fn note(&mut self, rif: u32, quantile: f64) {
+        self.recent[self.next] = rif;
+        self.next = (self.next + 1) % RECENT;
+        self.len = (self.len + 1).min(RECENT);
+        let mut sorted = self.recent;
+        let sorted = &mut sorted[..self.len];
+        let at = ((quantile * self.len as f64) as usize).min(self.len - 1);
+        self.threshold = if quantile >= 1.0 { u32::MAX } else { *sorted.select_nth_unstable(at).1 };
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Server {
+    /// Probes of this balancer's that are under way; other reports are none of its business.
+    asked: u32,
+    shunned_until: Nanos,
+}
+
+struct Prequal {
+    params: Params,
+    /// In order of arrival.
+    answers: Vec<Answer>,
+    rifs: Rifs,
+    servers: Vec<Server>,
+    ask: Vec<BackendId>,
+    probes_owed: f64,
+    removals_owed: f64,
+    drop_worst: bool,
+}
+
+impl Prequal {
+    /// Orders answers: the cold by latency before the hot by requests.
+    fn rank(&self, answer: &Answer, now: Nanos) -> (bool, f64) {
+        let shunned = self.servers[answer.backend.slot as usize].shunned_until > now;
+        match shunned || answer.rif > self.rifs.threshold {
+            true => (true, f64::from(answer.rif) + if shunned { 1e9 } else { 0.0 }),
+            false => (false, answer.latency),
+        }
+    }
+
+    fn better(&self, a: &Answer, b: &Answer, now: Nanos) -> std::cmp::Ordering {
+        let (a, b) = (self.rank(a, now), self.rank(b, now));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    }
+
+    fn drop_old(&mut self, cx: &Context<'_>) {
+        let age = self.params.age;
+        let good = |answer: &Answer| {
+            cx.fleet.is_current(answer.backend) && cx.now.saturating_sub(answer.at) <= age && answer.uses_left > 0
+        };
+        self.answers.retain(good);
+    }
+
+    fn drop_one(&mut self, now: Nanos) {
+        if self.answers.is_empty() {
+            return;
+        }
+        self.drop_worst = !self.drop_worst;
+        let at = match self.drop_worst {
+            true => (0..self.answers.len()).max_by(|&a, &b| self.better(&self.answers[a], &self.answers[b], now)),
+            false => Some(0),
+        };
+        self.answers.remove(at.unwrap_or(0));
+    }
+
+    /// Draws whom to ask, each once.
+    fn plan_probes(&mut self, cx: &mut Context<'_>) {
+        self.probes_owed += self.params.probes;
+        while self.probes_owed >= 1.0 {
+            self.probes_owed -= 1.0;
+            if self.ask.len() >= MOST_ASKED {
+                continue;
+            }
+            for _ in 0..4 {
+                let Some(slot) = cx.fleet.draw_uniform(cx.rng) else { return };
+                if self.ask.iter().all(|asked| asked.slot != slot) {
+                    self.ask.push(cx.fleet.id(slot));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Selector for Prequal {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        self.drop_old(cx);
+        self.plan_probes(cx);
+        let usable =
+            |answer: &Answer| cx.fleet.is_eligible(answer.backend.slot) && !request.has_tried(answer.backend.slot);
+        let chosen = (self.answers.len() >= 2)
+            .then(|| {
+                let usable = (0..self.answers.len()).filter(|&at| usable(&self.answers[at]));
+                usable.min_by(|&a, &b| self.better(&self.answers[a], &self.answers[b], cx.now))
+            })
+            .flatten();
+        let slot = match chosen {
+            Some(at) => {
+                let answer = &mut self.answers[at];
+                // There will be one more there, whatever it said.
+                answer.rif += 1;
+                answer.uses_left -= 1;
+                answer.backend.slot
+            }
+            None => draw_evenly_excluding(request, &[], cx)?,
+        };
+        self.removals_owed += self.params.remove;
+        while self.removals_owed >= 1.0 {
+            self.removals_owed -= 1.0;
+            self.drop_one(cx.now);
+        }
+        cx.pick(slot)
+    }
+
+    fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
+        if !cx.fleet.is_current(backend) || self.servers[backend.slot as usize].asked == 0 {
+            return;
+        }
+        self.servers[backend.slot as usize].asked -= 1;
+        self.rifs.note(load.in_server, self.params.q_rif);
+        let latency = if load.latency > 0.0 { load.latency } else { load.response_time };
+        let mean = uses(&self.params, cx.fleet.eligible().len());
+        let uses_left = mean as u32 + u32::from(cx.rng.unit() < mean.fract());
+        self.answers.push(Answer { backend, rif: load.in_server, latency, at: cx.now, uses_left });
+        if self.answers.len() > pool_size(&self.params, cx.fleet.eligible().len()) {
+            self.answers.remove(0);
+        }
+    }
+
+    fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
+        if finished.outcome == Outcome::Failed && cx.fleet.is_current(finished.backend) {
+            self.servers[finished.backend.slot as usize].shunned_until = cx.now.saturating_add(self.params.shun);
+        }
+    }
+
+    fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        self.servers.resize(cx.fleet.slots(), Server::default());
+        for change in changes {
+            if let Change::Joined(id) = change {
+                self.servers[id.slot as usize] = Server::default();
+            }
+        }
+    }
+
+    fn poll_command(&mut self, _cx: &mut Context<'_>) -> Option<Command> {
+        let backend = self.ask.pop()?;
+        self.servers[backend.slot as usize].asked += 1;
+        Some(Command::Probe(backend))
+    }
+
+    fn score(&self, slot: u32, _fleet: &Fleet, now: Nanos) -> Option<f64> {
+        let answer = self.answers.iter().rev().find(|answer| answer.backend.slot == slot)?;
+        let (hot, rank) = self.rank(answer, now);
+        Some(if hot { 1e6 + rank } else { rank })
+    }
+}
