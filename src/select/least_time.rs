@@ -22,7 +22,7 @@ pub struct Params {
     pub bucket: Nanos,
     /// No latency counts for more.
     pub cap: Nanos,
-    /// The average of a server without answers halves each time that this passes; zero keeps it.
+    /// The average of a server that is not picked halves, while that lasts, each time that this passes; zero keeps it.
     pub halving: Nanos,
     /// Whether a server counts at least as slow as what is in flight there is old.
     pub inflight: bool,
@@ -44,13 +44,13 @@ pub(super) const DOC: Doc = Doc {
     title: "Least time (expected time of arrival)",
     family: Family::Latency,
     aliases: &["nginx_least_time", "eta", "least_latency"],
-    variant: "nginx's `least_time` with its option `inflight`; `halving` is nginx's `fail_timeout`, and our latency is what the \
+    variant: "nginx's `least_time` with its option `inflight`; `halving` is nginx's `fail_timeout`, and its age of what is in flight is not averaged over picks, and our latency is what the \
               balancer sees (to the head of the answer, in the proxy)",
     idea: "How long will it take there? About as long as lately, once for each request that is before. Four guards keep that \
            sane: latencies within 20 ms of each other are equal and take turns, none counts for more than 5 s, a server \
            that nobody asked for long is forgiven by halves, and one that has stopped answering is as slow as what waits \
            there is old.",
-    formula: "t_i := (1 - s) * t_i + s * latency of each good answer; t_i / 2^k after k * halving without one; at least the mean age of what is \
+    formula: "t_i := (1 - s) * t_i + s * latency of each good answer; t_i / 2^k after k * halving without a pick; at least the mean age of what is \
               in flight; at most cap; rounded up to a multiple of bucket; argmin of t_i * (1 + in_flight_i) / weight_i, ties by smooth weighted round robin",
     params: &[
         ("smoothing", "share of a new latency in the average, above 0 and at most 1"),
@@ -58,14 +58,15 @@ pub(super) const DOC: Doc = Doc {
         ("cap", "no latency counts for more than this"),
         (
             "halving",
-            "the average of a server without answers halves each time that this passes; \"0s\" keeps it for good",
+            "the average of a server that is not picked halves, while that lasts, each time that this passes; \"0s\" keeps it for good",
         ),
         ("inflight", "a server counts at least as slow as what is in flight there is old, on average"),
     ],
     source: "nginx, src/http/modules/ngx_http_upstream_least_time_module.c",
     cost: "O(n), two passes",
     fails: "Where requests take less than a bucket it is least request with turns and sees no difference of speed. \
-            Only good answers are averaged: a server that fails at once keeps its good name, and its short queue. Unlike requests make like servers seem unlike.",
+            Only good answers are averaged: a server that fails at once keeps its good name, and its short queue. A server that was slow by far is tried now and then, and each \
+            answer forgives a twentieth: its way back is long.",
     scenario: "slow-server",
     fails_in: "error-fast",
     weighted: true,
@@ -91,8 +92,8 @@ impl catalog::Params for Params {
 struct Peer {
     /// Average, nanoseconds; `None` before the first answer.
     average: Option<f64>,
-    /// When the last answer came.
-    heard: Nanos,
+    /// When it was last picked, but for picks within `halving` of that.
+    checked: Nanos,
     /// What is in flight: the sum of the times at which it was sent. May hold picks that the host did not follow, until
     /// nothing is in flight.
     sent: u128,
@@ -112,7 +113,7 @@ impl LeastTime {
         let Params { bucket, cap, halving, inflight, .. } = self.params;
         let peer = &self.peers[slot as usize];
         let mut time = peer.average.unwrap_or(0.0) as u64;
-        let silent = now.saturating_sub(peer.heard);
+        let silent = now.saturating_sub(peer.checked);
         if halving > Nanos::ZERO && silent > halving {
             time = time.checked_shr(u32::try_from(silent.0 / halving.0).unwrap_or(u32::MAX)).unwrap_or(0);
         }
@@ -142,6 +143,9 @@ impl Selector for LeastTime {
         if cx.fleet.in_flight()[slot as usize] == 0 {
             (peer.sent, peer.count) = (0, 0);
         }
+        if cx.now.saturating_sub(peer.checked) > self.params.halving {
+            peer.checked = cx.now;
+        }
         peer.sent += u128::from(cx.now.0);
         peer.count += 1;
         cx.pick_tagged(slot, cx.now.0)
@@ -157,7 +161,6 @@ impl Selector for LeastTime {
         if finished.outcome == Outcome::Ok {
             let (sample, share) = (finished.latency.0 as f64, self.params.smoothing);
             peer.average = Some(peer.average.map_or(sample, |old| old + share * (sample - old)));
-            peer.heard = cx.now;
         }
     }
 
@@ -167,7 +170,7 @@ impl Selector for LeastTime {
         self.costs.resize(cx.fleet.slots(), 0.0);
         for change in changes {
             if let Change::Joined(id) = change {
-                self.peers[id.slot as usize] = Peer { heard: cx.now, ..Peer::default() };
+                self.peers[id.slot as usize] = Peer { checked: cx.now, ..Peer::default() };
             }
         }
     }

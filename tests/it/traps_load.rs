@@ -96,8 +96,7 @@ fn ties_go_to_whom_they_should() {
     assert_eq!((turns[0], turns[1]), (0.5, 0.5));
 }
 
-/// Of `servers` like servers, 20 ms each, the last answers its first requests after `slow` and is well from then on: how many of
-/// the picks after that are its own?
+/// Of `servers` like servers, 10 ms each, the last is slow once and well from then on: how many of the picks are its own?
 fn after_one_slow_spell(strategy: &str, parameters: &str, servers: usize, slow: Nanos, picks: u64) -> u64 {
     let mut bench = Bench::new(strategy, parameters, &vec![1; servers], 11);
     let last = servers as u32 - 1;
@@ -107,24 +106,25 @@ fn after_one_slow_spell(strategy: &str, parameters: &str, servers: usize, slow: 
         let pick = pick(&mut bench, n);
         let here = pick.backend.slot == last;
         its += u64::from(here);
-        let took = if here && its <= 5 { slow } else { Nanos::from_millis(20) };
+        let took = if here && its == 1 { slow } else { Nanos::from_millis(10) };
         bench.finish(pick, took, Outcome::Ok);
     }
     its
 }
 
-/// One of five servers is slow (2 s) once, and well again: an average over answers never hears of it, one with a clock does.
-/// 1500 requests over 30 s, of which a fair share would be 300. Traefik's users counted 5.
+/// One of five servers is slow (200 ms) once, and well again: an average over answers never hears of it, one with a clock does.
+/// 20,000 requests over 400 s, of which a fair share would be 4000. Traefik's users counted 5 of 1500; here it is 1.
+///
+/// nginx's 200 ms, halved every 10 s, are in the bucket of 20 ms after four halvings (12.5 ms): it is tried again every 40 s, and
+/// each answer takes off a twentieth of what is above 10 ms. After five (157 ms) three halvings do (19.7 ms), and in 400 s
+/// there are 6 of 40 s and 5 of 30 s, after the first.
 #[test]
 fn an_average_without_a_clock_starves_who_was_slow_once() {
-    let slow = Nanos::from_secs(2);
-    let traefik = after_one_slow_spell("least_time_window", "", 5, slow, 1500);
-    assert!(traefik <= 5, "{traefik}");
-    // nginx: 100 ms (5 % of 2 s: five times) halve to the others' bucket within a few tens of seconds; give it 100 s.
-    let nginx = after_one_slow_spell("least_time", "", 5, slow, 5000);
-    assert!(nginx > 400, "{nginx}");
-    let kept = after_one_slow_spell("least_time", r#"halving = "0s""#, 5, slow, 5000);
-    assert!(kept < 10, "{kept}");
+    let slow = Nanos::from_millis(200);
+    assert_eq!(after_one_slow_spell("least_time_window", "", 5, slow, 20_000), 1);
+    assert_eq!(after_one_slow_spell("least_time", r#"halving = "0s""#, 5, slow, 20_000), 1);
+    let nginx = after_one_slow_spell("least_time", "", 5, slow, 20_000);
+    assert!((11..=13).contains(&nginx), "{nginx}");
 }
 
 /// Peak EWMA with decay τ: an estimate of 2 s is down to the others' 20 ms after τ·ln(2 s / 20 ms) = 4.6 τ: 46 s with
@@ -290,8 +290,8 @@ fn turns_from_reports_wait_for_the_blackout_and_end_with_the_reports() {
     report(&mut bench, 11);
     let counts = count(&mut bench);
     // Static strides are exact over 65535 rounds; over some thousand picks within one or two turns of each.
-    for (count, share) in counts.into_iter().zip([3000, 1000, 2000, 2000]) {
-        assert!((count - share as i32).abs() <= 4, "{counts:?}");
+    for (count, share) in counts.into_iter().zip([3000_i32, 1000, 2000, 2000]) {
+        assert!((count - share).abs() <= 4, "{counts:?}");
     }
     bench.now = Nanos::from_secs(11 + 180);
     assert_eq!(count(&mut bench), [2000; 4], "the reports have expired");
@@ -367,6 +367,8 @@ fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
     assert!(told < 0.75 * random, "{told} against {random}");
     let (_, probes) = mean("", "prequal");
     assert!((probes - 3.0).abs() < 0.01, "{probes} probes per request");
-    let (with, without) = (mean("reports = { with_answers = true }", "c3").0, mean("", "c3").0);
-    assert!(with < without, "{with} and {without}: what answers carry is of use");
+    // Without reports it draws by weight, as random does.
+    let (with, without) =
+        (mean("reports = { with_answers = true }", "staleness_aware").0, mean("", "staleness_aware").0);
+    assert!(with < 0.9 * without, "{with} and {without}: what answers carry is of use");
 }
