@@ -26,8 +26,8 @@
 //! | [`fleet`] | backends as slots with generations: weight, eligibility, in-flight counts; changes to membership |
 //! | [`select`] | the [`select::Selector`] contract, the one catalogue ([`select::catalog`]), one file per strategy |
 //! | [`policy`] | what stands around a pick and is the same for any host: health, outlier ejection, panic, slow start, limits (given or found) and the queue before them, admission, retries with a budget, hedging, stickiness, subsets, priority levels, zones, routes by host and path |
-//! | [`config`] | the vocabulary of files: pools, servers, checks, laws of duration; diagnostics that point at line and column |
-//! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, faults, tiers |
+//! | [`config`] | the vocabulary of files: pools and their rules, servers, checks, faults, laws of duration, the proxy's config; their JSON schemas; diagnostics that point at line and column |
+//! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, connections, faults, autoscaling, tiers |
 //! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
 //! | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked; stands on [`math`] alone |
 //! | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that hold the simulator against theory |
@@ -108,7 +108,7 @@
 //! * **Oracles get their truths through [`select::Context::truth`]**, which is `Some` only for a catalogue row that is
 //!   marked as an oracle: a strategy cannot peek by accident.
 //! * **Quantities are parsed in [`units`]**, below the selectors, because a strategy's parameters have durations too.
-//! * **The laws of duration live in [`config`]**, since test servers will speak them as well as the simulator.
+//! * **The laws of duration live in [`config`]**, since test servers speak them as well as the simulator.
 //! * **Strategy tables are an enum that one macro makes** ([`select::catalog::Table`]), tagged by its key: a wrong parameter
 //!   is reported at its own line and column, which trait objects behind a registry could not do.
 //! * **Constant delays have lanes of their own in the event queue**, the next arrival a place of its own; the rest is a
@@ -116,14 +116,15 @@
 //! * **Slow start thins picks and leaves weights alone**: a pick that lands on a warming server is kept with the probability of
 //!   Envoy's factor and made again without that server otherwise. That is one rule for every strategy, hashes and averages
 //!   included, and no table is rebuilt for it.
-//! * **Limits on requests in flight are no change of the fleet either**: full servers go into [`select::Request::tried`].
+//! * **Limits on requests in flight are no change of the fleet either**: full servers go into [`select::Request::tried`]. A
+//!   strategy may set limits too ([`select::Selector::limit`]); so late binding needs nothing but the queue at the balancer.
 //! * **Subsets, priority levels and zones divide the fleet** ([`policy::eligible`]): a selector for each part, which knows no
 //!   other servers, and a draw among the parts before it. Full servers are few and go into `tried`; a zone is not few, and
 //!   a hash would pour its keys on neighbours.
 //! * **An attempt is a job of its own only where a pool has retries or hedges**: everywhere else a request is its only attempt, and
 //!   runs as fast as before and to the same bytes.
-//! * **`peak_ewma` does not divide its cost by weight**: servers are drawn by weight already, and doing both starved light
-//!   servers altogether while the fleet was idle (the conformance suite found that).
+//! * **`peak_ewma` divides requests in flight by weight and not its whole cost**: servers are drawn by weight already, and
+//!   dividing all of it starved light servers altogether while the fleet was idle (the conformance suite found that).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
