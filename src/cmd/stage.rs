@@ -38,8 +38,13 @@ pub fn foreign_to_the_wire(model: &Model) -> Vec<&'static str> {
         ),
         (
             model.faults.iter().any(|fault| fault.kind == FaultKind::Drain),
-            "faults that `drain`: who deploys tells the proxy, by its admin listener",
+            "faults that drain or deploy: who deploys tells the proxy, by its admin listener",
         ),
+        (
+            model.pools.iter().any(|pool| pool.connections.is_some()),
+            "`connections`: the load picks one for each request",
+        ),
+        (model.pools.iter().any(|pool| pool.autoscale.is_some()), "`autoscale`: nobody starts or stops test servers"),
         (!unique, "servers of the same name in two pools: answers tell servers apart by their names"),
     ]
     .into_iter()
@@ -50,8 +55,8 @@ pub fn foreign_to_the_wire(model: &Model) -> Vec<&'static str> {
 /// The scenario without what the wire has none of: the delays of its network.
 pub fn without_delays(model: &mut Model) -> bool {
     let none = |leg: &Sampler| leg.mean() == 0.0;
-    let had = !none(&model.client_leg) || !none(&model.server_leg);
-    (model.client_leg, model.server_leg) = (Sampler::ZERO, Sampler::ZERO);
+    let had = !none(&model.client_leg) || !none(&model.server_leg) || model.cross_zone > Nanos::ZERO;
+    (model.client_leg, model.server_leg, model.cross_zone) = (Sampler::ZERO, Sampler::ZERO, Nanos::ZERO);
     had
 }
 

@@ -15,7 +15,9 @@ use serde_json::json;
 use super::stage::{Stage, foreign_to_the_wire, without_delays};
 use super::{Failure, Terminal, inputs, say, work};
 use crate::report::table;
+use crate::rng::Rng;
 use crate::scenario::{Contestant, Scenario};
+use crate::select::catalog::Family;
 use crate::sim::model::Model;
 use crate::sim::observer::{Arrival, Observer, Step};
 use crate::sim::record::{End, RunRecord};
@@ -157,12 +159,17 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("`{name}` cannot be played on real sockets: {}", foreign.join("; "))));
     }
     // Where servers report by themselves, at times of their own: test servers do with answers and checks.
-    let reports = scenario.model.pools.iter().any(|pool| pool.reports.is_some());
-    let before = scenario.contestants.len();
-    scenario.contestants.retain(|contestant| !(reports && contestant.table.name() == "load_report"));
-    if scenario.contestants.len() < before {
-        eprintln!("load_report is left out: test servers report with answers and checks, not by themselves");
-    }
+    let reports =
+        scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
+    scenario.contestants.retain(|contestant| {
+        let notices = contestant.table.build(&mut Rng::stream(0, "wants", 0)).wants().notices;
+        let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
+        if foreign {
+            let name = &contestant.label;
+            eprintln!("{name} is left out: test servers report with answers and checks, not by themselves");
+        }
+        !foreign
+    });
     if scenario.contestants.is_empty() {
         return Err(Failure::Usage(
             "no strategy is left: oracles have no place on a wire, nor have reports that servers send by themselves"

@@ -790,13 +790,17 @@ pub enum Prefer {
 pub struct ReportsTable {
     /// From one report to the next, to every balancer.
     pub interval: Option<Nanos>,
+    /// Whether all servers report at the same moment, as on a board that is posted; each at its own unless given.
+    #[serde(default)]
+    pub together: bool,
     /// Time to make, collect and distribute it, on top of the network.
     #[serde(default)]
     pub delay: Nanos,
     /// Each answer carries a report of the moment in which it left, for the balancer it goes to, as ORCA's header does.
-    #[serde(default)]
-    pub with_answers: bool,
-    /// Who hears at once of a server that has become idle.
+    /// Unless this says, answers do where the strategy's protocol has them do so (`c3`).
+    pub with_answers: Option<bool>,
+    /// Who hears at once of a server that has become idle. Unless this says, one balancer does where the strategy's protocol
+    /// has it so (`join_idle_queue`).
     pub idle: Option<IdleNotice>,
 }
 
@@ -806,6 +810,8 @@ pub struct ReportsTable {
 pub enum IdleNotice {
     /// One balancer, drawn by lot.
     One,
+    /// Nobody, whatever the strategy.
+    Nobody,
 }
 
 /// What answering a probe costs.

@@ -629,7 +629,7 @@ impl Builder<'_> {
             if let (Some(strategy), true) = (strategy, chosen.row().doc.oracle()) {
                 let message = format!("`{}` needs truths that only the simulator has", chosen.name());
                 self.problem(strategy.span(), message).help =
-                    Some("`evenkeel list strategies` shows which are oracles".to_owned());
+                    Some("`evenkeel list` shows which are oracles".to_owned());
             }
             for (span, key) in [
                 (t.connections.as_ref().map(Spanned::span), "connections"),

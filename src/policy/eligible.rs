@@ -17,7 +17,7 @@ use super::Rules;
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::Table;
-use crate::select::{Command, Context, Finished, LoadReport, Pick, Request, Selector};
+use crate::select::{Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants};
 use crate::units::Nanos;
 
 impl Rules {
@@ -40,8 +40,9 @@ pub fn build(table: &Table, rules: &Rules, rng: &mut Rng) -> Box<dyn Selector> {
 /// The same where it is known whether the fleet is divided.
 pub fn build_for(table: &Table, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
     if narrows {
-        let limits = table.build(&mut rng.clone()).has_limits();
-        Box::new(Narrowed { table: table.clone(), limits, seats: Vec::new(), places: Vec::new() })
+        let sample = table.build(&mut rng.clone());
+        let (limits, wants) = (sample.has_limits(), sample.wants());
+        Box::new(Narrowed { table: table.clone(), limits, wants, seats: Vec::new(), places: Vec::new() })
     } else {
         table.build(rng)
     }
@@ -52,6 +53,7 @@ struct Narrowed {
     table: Table,
     /// The strategy limits what is at a server at once.
     limits: bool,
+    wants: Wants,
     seats: Vec<Desk>,
     /// By slot: the parts whose selectors know its tenant.
     places: Vec<[Option<usize>; 2]>,
@@ -77,7 +79,10 @@ impl Narrowed {
         if cx.fleet.parts()[part].fleet.eligible().is_empty() {
             return None;
         }
-        self.seats.get_mut(part)?.selector.pick(request, &mut lent(cx, part))
+        let pick = self.seats.get_mut(part)?.selector.pick(request, &mut lent(cx, part))?;
+        // Which of the slot's parts it was: only that one hears its tag again.
+        let second = self.places_of(pick.backend.slot)[1] == Some(part);
+        Some(Pick { tag: pick.tag << 1 | u64::from(second), ..pick })
     }
 
     fn each_of(&mut self, slot: u32, cx: &mut Context<'_>, tell: impl Fn(&mut dyn Selector, &mut Context<'_>)) {
@@ -117,13 +122,30 @@ impl Selector for Narrowed {
         self.limits
     }
 
+    fn wants(&self) -> Wants {
+        self.wants
+    }
+
     fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
         let parts = self.places_of(slot).into_iter().flatten();
         parts.filter_map(|part| self.seats.get(part)?.selector.limit(slot, &fleet.parts().get(part)?.fleet)).min()
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
-        self.each_of(finished.backend.slot, cx, |selector, cx| selector.on_finish(finished, cx));
+        let places = self.places_of(finished.backend.slot);
+        let chosen_by = places[(finished.tag & 1) as usize];
+        for part in places.into_iter().flatten().filter(|&part| part < cx.fleet.parts().len()) {
+            let tag = if Some(part) == chosen_by { finished.tag >> 1 } else { 0 };
+            self.seats[part].selector.on_finish(&Finished { tag, ..*finished }, &mut lent(cx, part));
+        }
+    }
+
+    fn on_refused(&mut self, pick: &Pick, cx: &mut Context<'_>) {
+        let chosen_by = self.places_of(pick.backend.slot)[(pick.tag & 1) as usize];
+        if let Some(part) = chosen_by.filter(|&part| part < cx.fleet.parts().len()) {
+            let pick = Pick { tag: pick.tag >> 1, ..*pick };
+            self.seats[part].selector.on_refused(&pick, &mut lent(cx, part));
+        }
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {

@@ -119,6 +119,15 @@ pub enum Call {
         /// The tag of its choice.
         tag: u64,
     },
+    /// A pick was not followed and the selector was told.
+    Refused {
+        /// When.
+        now: u64,
+        /// What it had chosen.
+        slot: u32,
+        /// The tag of that choice.
+        tag: u64,
+    },
     /// A request was sent, to where the last pick said.
     Started {
         /// Where.

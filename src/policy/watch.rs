@@ -123,6 +123,14 @@ struct Member {
     zone: Option<u32>,
 }
 
+/// What [`Watch::place`] asked of the selector, or told it.
+pub enum Asked<'a> {
+    /// To pick: the slots that it might not have, and its answer.
+    Pick(&'a [u32], Option<Pick>),
+    /// That a pick is not followed.
+    Refused(&'a Pick),
+}
+
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -743,8 +751,7 @@ impl Watch {
 
     /// Lets the selector choose among the servers that are healthy, below their limit and not in `request.tried`, with
     /// slow start applied. `rng` is the selector's own stream, `luck` decides about warming servers. `called` is told of
-    /// every call of [`Selector::pick`]: the slots it might not have, and its answer. The host then counts with
-    /// [`Watch::started`].
+    /// every call of the selector. The host then counts with [`Watch::started`].
     #[expect(clippy::too_many_arguments, reason = "a pick takes what a pick takes; a struct would be filled once")]
     #[inline]
     pub fn place(
@@ -755,14 +762,14 @@ impl Watch {
         truth: Option<&dyn Truth>,
         now: Nanos,
         luck: &mut Rng,
-        mut called: impl FnMut(&[u32], Option<Pick>),
+        mut called: impl FnMut(Asked<'_>),
     ) -> Option<Pick> {
         if self.is_at_limit() {
             return None;
         }
         if self.full.is_empty() && now >= self.warm_from {
             let pick = selector.pick(request, &mut Context { now, fleet: &self.fleet, rng, truth });
-            called(request.tried, pick);
+            called(Asked::Pick(request.tried, pick));
             return pick;
         }
         self.place_among(selector, rng, request, truth, now, luck, &mut called)
@@ -779,7 +786,7 @@ impl Watch {
         truth: Option<&dyn Truth>,
         now: Nanos,
         luck: &mut Rng,
-        called: &mut dyn FnMut(&[u32], Option<Pick>),
+        called: &mut dyn FnMut(Asked<'_>),
     ) -> Option<Pick> {
         if !self.has_room(request.tried) {
             return None;
@@ -792,14 +799,22 @@ impl Watch {
         let pick = loop {
             let request = Request { tried: &excluded, ..*request };
             let pick = selector.pick(&request, &mut Context { now, fleet: &self.fleet, rng, truth });
-            called(&excluded, pick);
+            called(Asked::Pick(&excluded, pick));
+            let mut refuse = |choice: &Pick| {
+                selector.on_refused(choice, &mut Context { now, fleet: &self.fleet, rng, truth });
+                called(Asked::Refused(choice));
+            };
             // The first that was passed over is the strategy's own choice: if nobody else is left, it is that one.
             let Some(choice) = pick else { break passed_over };
             let warmth = self.warmth(choice.backend.slot, now);
             if warmth >= 1.0 || luck.unit() < warmth {
+                passed_over.iter().for_each(refuse);
                 break pick;
             }
-            passed_over.get_or_insert(choice);
+            match passed_over {
+                None => passed_over = Some(choice),
+                Some(_) => refuse(&choice),
+            }
             excluded.push(choice.backend.slot);
         };
         self.excluded = excluded;
@@ -938,8 +953,11 @@ mod tests {
             let request = Request { client: [10, 0, 0, 1].into(), path: "/", key, tried };
             let calls = &mut self.calls;
             let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
-            let pick =
-                self.watch.place(selector, rng, &request, None, now, luck, |tried, _| calls.push(tried.to_vec()))?;
+            let pick = self.watch.place(selector, rng, &request, None, now, luck, |asked| {
+                if let Asked::Pick(tried, _) = asked {
+                    calls.push(tried.to_vec());
+                }
+            })?;
             Some(pick.backend.slot)
         }
     }

@@ -23,10 +23,10 @@ use crate::fleet::Change;
 use crate::policy::queue::{self, Ticket, Waiting};
 use crate::policy::retry::Throttle;
 use crate::policy::tape::{Call, STREAM};
-use crate::policy::watch::{Event, Newcomer, Seat, Standing, Watch};
+use crate::policy::watch::{Asked, Event, Newcomer, Seat, Standing, Watch};
 use crate::policy::{eligible, hedge};
 use crate::rng::Rng;
-use crate::select::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
+use crate::select::{Channel, Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// What a selector is told of a request.
@@ -410,7 +410,7 @@ impl Host {
         }
         self.tell_fleet(now);
         if let Some(load) = load {
-            self.reported(id, load);
+            self.reported(id, &LoadReport { by: Channel::Check, ..*load });
         }
         self.serve_waiting(now);
     }
@@ -640,7 +640,7 @@ impl Host {
                         tokio::task::spawn_local(async move {
                             let (_, load) = super::checks::ask(&server, &check).await;
                             if let (Some(host), Some(load)) = (me.upgrade(), load) {
-                                host.reported(id, &load);
+                                host.reported(id, &LoadReport { by: Channel::Probe, ..load });
                             }
                         });
                     }
@@ -810,11 +810,14 @@ impl State {
     fn choose(&mut self, request: &Request<'_>, now: Nanos) -> Option<Pick> {
         let State { watch, selector, rng, luck, recorder, .. } = self;
         let Some(recorder) = recorder else {
-            return watch.place(selector.as_mut(), rng, request, None, now, luck, |_, _| {});
+            return watch.place(selector.as_mut(), rng, request, None, now, luck, |_| {});
         };
         let in_flight = watch.fleet.in_flight().to_vec();
-        watch.place(selector.as_mut(), rng, request, None, now, luck, |tried, pick| {
-            recorder.write(&Call::Pick {
+        watch.place(selector.as_mut(), rng, request, None, now, luck, |asked| match asked {
+            Asked::Refused(pick) => {
+                recorder.write(&Call::Refused { now: now.0, slot: pick.backend.slot, tag: pick.tag })
+            }
+            Asked::Pick(tried, pick) => recorder.write(&Call::Pick {
                 now: now.0,
                 client: request.client,
                 path: request.path.to_owned(),
@@ -823,7 +826,7 @@ impl State {
                 in_flight: in_flight.clone(),
                 pick: pick.map(|pick| pick.backend.slot),
                 tag: pick.map_or(0, |pick| pick.tag),
-            });
+            }),
         })
     }
 

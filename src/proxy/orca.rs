@@ -19,7 +19,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::select::LoadReport;
+use crate::select::{Channel, LoadReport};
 
 /// The header in text or JSON.
 pub const HEADER: &str = "endpoint-load-metrics";
@@ -214,6 +214,7 @@ impl Said {
             errors,
             in_server: in_flight.unwrap_or(0.0) as u32,
             latency: latency.unwrap_or(0.0),
+            by: Channel::Answer,
         })
     }
 }
@@ -233,6 +234,7 @@ mod tests {
     #[test]
     fn text_and_json_say_the_same() {
         let expected = LoadReport {
+            by: Channel::Answer,
             window: 2.0,
             throughput: 120.5,
             response_time: 0.025,

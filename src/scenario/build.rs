@@ -12,7 +12,7 @@ use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
 use crate::config::fault::WhatTable;
 use crate::config::law::{self, Alias, Law, Sampler};
-use crate::config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, check_name};
+use crate::config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, ReportsTable, check_name};
 use crate::policy::routes::Routes;
 use crate::policy::{Rules, zone};
 use crate::rng::mix;
@@ -306,11 +306,12 @@ impl Builder<'_> {
                 if r.interval.is_some_and(|interval| interval < Nanos::from_millis(1)) {
                     self.problem(reports.span(), "`interval` of reports must be at least 1ms");
                 }
-                if r.interval.is_none() && !r.with_answers && r.idle.is_none() {
+                if r.interval.is_none() && r.with_answers.is_none() && r.idle.is_none() {
                     self.problem(reports.span(), "these reports are never sent").help =
-                        Some("say `interval`, `with_answers = true` or `idle = \"one\"`".to_owned());
+                        Some("say `interval`, `with_answers` or `idle`".to_owned());
                 }
-                Reports { interval: r.interval, delay: r.delay, with_answers: r.with_answers, idle: r.idle }
+                let ReportsTable { interval, together, delay, with_answers, idle } = *r;
+                Reports { interval, together, delay, with_answers, idle }
             });
             let backend = t.backend.as_ref().and_then(|backend| {
                 let called = &backend.get_ref().pool;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, sample};
+use super::{Channel, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, Wants, sample};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -35,7 +35,8 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["cubic", "replica_ranking"],
     variant: "the paper's ranking alone: no rate control per server and no back-pressure; any `choices` servers, drawn by weight, \
-              are the replica group; the time of service is a report's utilisation over its throughput, and where there \
+              are the replica group; `clients` is 1 unless given, where the paper has the number of balancers; reports count that come \
+              with this balancer's own answers, and no others; the time of service is a report's utilisation over its throughput, and where there \
               are no reports the latency that the balancer sees",
     idea: "Answers carry the length of the queue they left behind. The wait promised by a queue is its length times the time of \
            service; taking the cube of the length makes the balancer give up on long queues early, also those of fast \
@@ -52,7 +53,7 @@ pub(super) const DOC: Doc = Doc {
     cost: "O(choices)",
     fails: "What it knows of a server is as old as the last answer from there, and a server that is left alone stays as bad as \
             it was: few requests per balancer make it chase the past. Without reports with answers it has its own counts \
-            and latencies only.",
+            and latencies only, and with `clients` at 1 before many balancers it underrates what the others send.",
     scenario: "probing",
     fails_in: "cache-affinity",
     weighted: true,
@@ -116,8 +117,12 @@ impl Selector for C3 {
         cx.pick(slot)
     }
 
+    fn wants(&self) -> Wants {
+        Wants { with_answers: true, ..Wants::default() }
+    }
+
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if !cx.fleet.is_current(backend) {
+        if load.by != Channel::Answer || !cx.fleet.is_current(backend) {
             return;
         }
         let mut heard = self.heard[backend.slot as usize];

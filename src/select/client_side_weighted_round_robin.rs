@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Command, Context, LoadReport, Pick, Request, Selector, draw_evenly_excluding};
+use super::{Channel, Command, Context, LoadReport, Pick, Request, Selector, draw_evenly_excluding};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -40,7 +40,7 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["cswrr", "grpc_weighted_round_robin", "a58", "client_side_wrr"],
     variant: "gRPC's A58: weight from the last report, blackout, expiry, static stride with weights scaled to 65535; servers \
-              are not weighted by configuration, as there. Of a report, `utilisation` is A58's after its own precedence",
+              are not weighted by configuration, and health checks do not count, as there. Of a report, `utilisation` is A58's after its own precedence",
     idea: "A server says how many requests per second it handles and how busy that makes it; the first over the second is what \
            it could handle at full use. Give turns in that proportion and all are equally busy, whatever machines they \
            are and whatever else runs there. Errors count as use, so that a server is not rewarded for failing cheaply.",
@@ -55,9 +55,11 @@ pub(super) const DOC: Doc = Doc {
     source: "gRPC proposal A58; grpc-go, balancer/weightedroundrobin/scheduler.go",
     cost: "O(mean weight / weight) turns: about 1 for like servers; O(n) per update",
     fails: "It evens out use and not waiting: a server may be as busy as the others and have a long queue. Requests in flight \
-            are not looked at, so bursts and dear requests fall where they fall. In the first ten seconds it is round robin.",
-    scenario: "stale-reports",
-    fails_in: "mixed-costs",
+            are not looked at, so bursts and dear requests fall where they fall. A report of so many answers is as noisy as one \
+            over their root: a hundred answers are 10 %, which a fleet that is 80 % busy feels. In the first ten seconds it is \
+            round robin.",
+    scenario: "probing",
+    fails_in: "stale-reports",
     weighted: false,
 };
 
@@ -143,7 +145,7 @@ impl ClientSideWeightedRoundRobin {
                 0.0 => mean,
                 weight => weight,
             };
-            self.strides.push((((weight / most) * MOST as f64) as u64).clamp(1, MOST));
+            self.strides.push((((weight / most) * MOST as f64 + 0.5) as u64).clamp(1, MOST));
         }
     }
 }
@@ -168,7 +170,7 @@ impl Selector for ClientSideWeightedRoundRobin {
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if !cx.fleet.is_current(backend) {
+        if !matches!(load.by, Channel::Answer | Channel::Clock) || !cx.fleet.is_current(backend) {
             return;
         }
         if let Some(weight) = weight(load, self.params.error_penalty) {

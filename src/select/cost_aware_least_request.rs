@@ -45,7 +45,7 @@ pub(super) const DOC: Doc = Doc {
     cost: "O(n), or O(choices)",
     fails: "A latency holds the wait, too: where many balancers fill the servers, all paths seem to cost about the same. \
             Paths that do not tell costs apart make it least request, as do more than some hundred of them, which share \
-            averages. It knows its own requests only.",
+            averages. What others sent to a server counts only where the balancer counts it, and as what is usual.",
     scenario: "mixed-costs",
     fails_in: "many-balancers",
     weighted: true,
@@ -63,8 +63,8 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        let (costs, outstanding) = (vec![0.0; PATHS], Vec::new());
-        Box::new(CostAware { params: self.clone(), costs, overall: 0.0, outstanding })
+        let (costs, mine) = (vec![0.0; PATHS], Vec::new());
+        Box::new(CostAware { params: self.clone(), costs, overall: 0.0, mine })
     }
 }
 
@@ -77,8 +77,22 @@ struct CostAware {
     costs: Vec<f32>,
     /// Average over all paths: what an unknown one is held to cost.
     overall: f32,
-    /// By slot: expected costs of what is in flight.
-    outstanding: Vec<f64>,
+    /// By slot: what is in flight there by this selector's picks.
+    mine: Vec<Mine>,
+}
+
+/// Requests in flight by a selector's own picks, and what they are held to cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mine {
+    cost: f64,
+    count: u32,
+}
+
+impl Mine {
+    fn take(&mut self, cost: f32) {
+        self.count = self.count.saturating_sub(1);
+        self.cost = if self.count == 0 { 0.0 } else { (self.cost - f64::from(cost)).max(0.0) };
+    }
 }
 
 /// What a pick's tag says: the cost that was expected, the place of its path's average, and how many were in flight.
@@ -107,7 +121,11 @@ impl CostAware {
     }
 
     fn load(&self, slot: u32, fleet: &Fleet, cost: f32) -> f64 {
-        (self.outstanding[slot as usize] + f64::from(cost)) / f64::from(fleet.weight(slot).max(1))
+        let mine = self.mine[slot as usize];
+        // What others sent there (a cookie, a selector before this one) is held to cost what is usual.
+        let others = fleet.in_flight()[slot as usize].saturating_sub(mine.count);
+        let usual = f64::from(self.overall.max(1.0));
+        (mine.cost + f64::from(others) * usual + f64::from(cost)) / f64::from(fleet.weight(slot).max(1))
     }
 }
 
@@ -124,15 +142,14 @@ impl Selector for CostAware {
             *sample.as_slice().iter().min_by(|a, b| load(a).total_cmp(&load(b)))?
         };
         let in_flight = fleet.in_flight()[slot as usize];
-        let outstanding = &mut self.outstanding[slot as usize];
-        // A pick that the host did not follow (a server that is still warming up) was counted all the same; nothing in flight
-        // costs nothing.
-        if in_flight == 0 {
-            *outstanding = 0.0;
-        }
-        *outstanding += f64::from(cost);
+        let mine = &mut self.mine[slot as usize];
+        (mine.cost, mine.count) = (mine.cost + f64::from(cost), mine.count + 1);
         let found = in_flight.min(u32::from(u16::MAX)) as u16;
         cx.pick_tagged(slot, Expectation { cost, place, found }.tag())
+    }
+
+    fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
+        self.mine[pick.backend.slot as usize].take(Expectation::of(pick.tag).cost);
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
@@ -141,8 +158,7 @@ impl Selector for CostAware {
         }
         let slot = finished.backend.slot as usize;
         let Expectation { cost, place, found } = Expectation::of(finished.tag);
-        let outstanding = &mut self.outstanding[slot];
-        *outstanding = if cx.fleet.in_flight()[slot] == 0 { 0.0 } else { (*outstanding - f64::from(cost)).max(0.0) };
+        self.mine[slot].take(cost);
         if finished.outcome != Outcome::Ok {
             return;
         }
@@ -157,16 +173,16 @@ impl Selector for CostAware {
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.outstanding.resize(cx.fleet.slots(), 0.0);
+        self.mine.resize(cx.fleet.slots(), Mine::default());
         for change in changes {
             if let Change::Joined(id) = change {
-                self.outstanding[id.slot as usize] = 0.0;
+                self.mine[id.slot as usize] = Mine::default();
             }
         }
     }
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
-        self.outstanding.get(slot as usize)?;
+        self.mine.get(slot as usize)?;
         Some(self.load(slot, fleet, 0.0) / 1e9)
     }
 }

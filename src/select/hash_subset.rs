@@ -137,7 +137,8 @@ impl Selector for HashSubset {
             Placement::Rendezvous(scores) => highest(scores, self.replicas, self.on.hash(request), request, fleet),
             Placement::Ring(ring) => {
                 // No more than there are, so that the walk ends before it has been all round.
-                let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(request.tried.len()).max(1));
+                let tried = request.tried.iter().filter(|&&slot| fleet.is_eligible(slot)).count();
+                let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(tried).max(1));
                 next_on(ring, replicas, self.on.of(request, crc32fast::hash), request, fleet)
             }
         };

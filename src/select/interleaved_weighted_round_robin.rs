@@ -27,7 +27,8 @@ pub(super) const DOC: Doc = Doc {
     source: "Linux, net/netfilter/ipvs/ip_vs_wrr.c; Katevenis, Sidiropoulos, Courcoubetis, IEEE JSAC 9(8), 1991",
     cost: "O(n)",
     fails: "Weights 5, 1, 1 give five requests in a row to one server: with weights that differ much it is no smoother than \
-            writing every server down as often as it has weight. Fixed shares besides.",
+            writing every server down as often as it has weight. A retry that may not have the heaviest lowers the bar for all who \
+            come after, and a cycle's turns of the heaviest are lost. Fixed shares besides.",
     scenario: "unlike-servers",
     fails_in: "weighted-bursts",
     weighted: true,
@@ -84,11 +85,16 @@ impl Selector for Interleaved {
     }
 
     fn on_fleet(&mut self, _changes: &[Change], cx: &mut Context<'_>) {
+        let bar = u64::from(self.level) * u64::from(self.step);
         let weights = || cx.fleet.eligible().iter().map(|&slot| cx.fleet.weight(slot));
         self.step = weights().fold(0, gcd).max(1);
         let top = weights().max().unwrap_or(0) / self.step;
-        // As IPVS: back to the first server, and the bar stays where it was unless that is too high now.
+        // As IPVS: back to the first server, and the bar stays at the weight where it was, on the next step below, unless that is
+        // too high now.
         self.next = 0;
-        self.level = if self.level == 0 { top } else { self.level.min(top) };
+        self.level = match (bar / u64::from(self.step)) as u32 {
+            0 => top,
+            level => level.min(top),
+        };
     }
 }

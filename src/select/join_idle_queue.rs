@@ -1,5 +1,5 @@
 //! Join idle queue: idle servers tell a balancer, and it sends to those that have. Variant: Lu et al.'s JIQ with a notice to
-//! one balancer at random (`[pools.reports]` with `idle = "one"`); reports with answers that say "nobody is here" count, too.
+//! one balancer at random, which the simulator gives it unless `[pools.reports]` says `idle = "nobody"`.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Context, Finished, LoadReport, Pick, Request, Selector, draw_excluding, load_per_weight, sample};
+use super::{
+    Channel, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_excluding, load_per_weight, sample,
+};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 
@@ -34,7 +36,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Join idle queue",
     family: Family::Report,
     aliases: &["jiq", "idle_queue"],
-    variant: "Lu et al. with JIQ-Random notices; until some server has said that it is idle, one with none of the balancer's \
+    variant: "Lu et al. with JIQ-Random notices; where servers send none (behind the proxy), one with none of the balancer's \
               own requests counts as idle (with one balancer that is the same, and nearly IPVS `nq`)",
     idea: "The balancer asks nobody: a server that becomes idle writes itself into the list of one balancer, which sends it \
            the next request that comes. Nothing travels while a request waits to be placed, and balancers that know \
@@ -104,15 +106,26 @@ impl Selector for JoinIdleQueue {
         cx.pick(slot)
     }
 
+    fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
+        // It is as idle as it was, and still the first.
+        let slot = pick.backend.slot;
+        if !std::mem::replace(&mut self.listed[slot as usize], true) {
+            self.idle.push_front(slot);
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { notices: true, ..Wants::default() }
+    }
+
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
         if !cx.fleet.is_current(backend) {
             return;
         }
-        if load.in_server == 0 {
+        // What is told by the clock or with an answer is old news; a notice is the protocol.
+        if load.by == Channel::Notice {
             self.told = true;
             self.list(backend.slot);
-        } else {
-            self.strike(backend.slot);
         }
     }
 

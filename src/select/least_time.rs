@@ -108,6 +108,16 @@ struct LeastTime {
     costs: Vec<f64>,
 }
 
+impl Peer {
+    /// A pick is over, or not followed; none of this selector's has tag zero.
+    fn take(&mut self, tag: u64) {
+        if tag > 0 {
+            self.sent = self.sent.saturating_sub(u128::from(tag));
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+}
+
 impl LeastTime {
     fn cost(&self, slot: u32, fleet: &Fleet, now: Nanos) -> f64 {
         let Params { bucket, cap, halving, inflight, .. } = self.params;
@@ -146,9 +156,13 @@ impl Selector for LeastTime {
         if cx.now.saturating_sub(peer.checked) > self.params.halving {
             peer.checked = cx.now;
         }
-        peer.sent += u128::from(cx.now.0);
+        peer.sent += u128::from(cx.now.0.max(1));
         peer.count += 1;
-        cx.pick_tagged(slot, cx.now.0)
+        cx.pick_tagged(slot, cx.now.0.max(1))
+    }
+
+    fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
+        self.peers[pick.backend.slot as usize].take(pick.tag);
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
@@ -156,8 +170,7 @@ impl Selector for LeastTime {
             return;
         }
         let peer = &mut self.peers[finished.backend.slot as usize];
-        peer.sent = peer.sent.saturating_sub(u128::from(finished.tag));
-        peer.count = peer.count.saturating_sub(1);
+        peer.take(finished.tag);
         if finished.outcome == Outcome::Ok {
             let (sample, share) = (finished.latency.0 as f64, self.params.smoothing);
             peer.average = Some(peer.average.map_or(sample, |old| old + share * (sample - old)));

@@ -108,7 +108,7 @@ pub struct Pick {
     /// Where the request goes.
     pub backend: BackendId,
     /// A word of the strategy's own, which comes back with the request's end ([`Finished::tag`]): what it expected of it, say.
-    /// The host only keeps it. Zero where unused.
+    /// The host only keeps it, but for the highest bit, which is the host's. Zero where unused.
     pub tag: u64,
 }
 
@@ -155,6 +155,36 @@ pub struct LoadReport {
     /// How long requests took lately that came when about `in_server` others were there: the median, seconds. Zero where the
     /// server does not know; `response_time`, a mean over whatever load there was, is then the next best.
     pub latency: f64,
+    /// How it came here.
+    #[serde(default)]
+    pub by: Channel,
+}
+
+/// How a report came: strategies differ in what their protocol listens to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// With an answer, for the balancer whose request it was (ORCA per request).
+    #[default]
+    Answer,
+    /// By the clock, for every balancer (ORCA out of band).
+    Clock,
+    /// With the answer to a health check.
+    Check,
+    /// With the answer to a [`Command::Probe`].
+    Probe,
+    /// At once, because the server has become idle, for one balancer.
+    Notice,
+}
+
+/// What a strategy's own protocol has servers tell by themselves. A host that can gives it unless its configuration says
+/// otherwise (`[pools.reports]`): the simulator does; servers behind a proxy tell what they tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// A server that becomes idle tells one balancer ([`Channel::Notice`]).
+    pub notices: bool,
+    /// Each answer carries a report.
+    pub with_answers: bool,
 }
 
 /// What a selector asks of its host.
@@ -175,6 +205,10 @@ pub trait Selector: Send {
     /// A request that was placed by this selector is over.
     fn on_finish(&mut self, _finished: &Finished, _cx: &mut Context<'_>) {}
 
+    /// A pick is not followed: its server is warming up and this request is not among those that it is given yet. Another
+    /// pick without that server comes next. Whoever counts at its pick takes that back.
+    fn on_refused(&mut self, _pick: &Pick, _cx: &mut Context<'_>) {}
+
     /// A backend's report came in.
     fn on_report(&mut self, _backend: BackendId, _load: &LoadReport, _cx: &mut Context<'_>) {}
 
@@ -188,6 +222,11 @@ pub trait Selector: Send {
 
     /// The time asked for has come.
     fn on_wake(&mut self, _cx: &mut Context<'_>) {}
+
+    /// What servers should tell for this strategy. Asked once, when the selector is built.
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
 
     /// Whether [`Selector::limit`] ever says anything. Asked once, when the selector is built.
     fn has_limits(&self) -> bool {

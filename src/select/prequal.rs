@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector, draw_evenly_excluding};
+use super::{Channel, Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector, draw_evenly_excluding};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -15,7 +15,7 @@ use crate::units::Nanos;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// Answers kept at most, 2 to 64; never more than a quarter as many as there are servers.
+    /// Answers kept at most, 2 to 64; never more than a quarter as many as there are servers, or 3.
     pub pool: usize,
     /// A server with more requests than this quantile of recent answers is hot, 0 to 1.
     pub q_rif: f64,
@@ -53,8 +53,9 @@ pub(super) const DOC: Doc = Doc {
     title: "Prequal (probing, hot-cold)",
     family: Family::Report,
     aliases: &["hcl", "probing", "hot_cold"],
-    variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers and an answer is used at most `most_uses` \
-              times (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \
+    variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers, but at least three answers (with two, a \
+              request that comes before the next probe is back is placed by lot), and an answer is used at most `most_uses` times \
+              (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \
               stands for the error aversion that the paper mentions and does not describe. The synchronous form is left out: \
               a pick here does not wait",
     idea: "Load is not what you should balance: what counts is who answers soon. Servers are asked for the requests they have \
@@ -129,9 +130,10 @@ const MOST_ASKED: usize = 16;
 /// Answers whose requests make the quantile.
 const RECENT: usize = 128;
 
-/// Answers kept in front of so many servers.
+/// Answers kept in front of so many servers: in small fleets fewer, for an old answer is no news, and the pool would hold
+/// everybody; but one more than it takes to choose, for between two probes an answer is used up.
 pub fn pool_size(params: &Params, servers: usize) -> usize {
-    params.pool.min(servers / 4).max(2)
+    params.pool.min((servers / 4).max(3))
 }
 
 /// How often an answer is used, on average.
@@ -275,8 +277,18 @@ impl Selector for Prequal {
         cx.pick(slot)
     }
 
+    fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
+        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.backend == pick.backend) {
+            answer.rif = answer.rif.saturating_sub(1);
+            answer.uses_left += 1;
+        }
+        self.probes_owed -= self.params.probes;
+        self.removals_owed -= self.params.remove;
+    }
+
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if !cx.fleet.is_current(backend) || self.servers[backend.slot as usize].asked == 0 {
+        if load.by != Channel::Probe || !cx.fleet.is_current(backend) || self.servers[backend.slot as usize].asked == 0
+        {
             return;
         }
         self.servers[backend.slot as usize].asked -= 1;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::WeightTable;
-use super::{Command, Context, LoadReport, Pick, Request, Selector};
+use super::{Command, Context, LoadReport, MOST_CHOICES, Pick, Request, Selector, sample};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -21,11 +21,13 @@ pub struct Params {
     pub update: Nanos,
     /// Whether the age of the news counts; without it the queue that was shortest gets everything.
     pub interpret: bool,
+    /// Of so many drawn by weight the one whose reported queue is shortest, 1 to 16; 0 looks at all. Needs `interpret = false`.
+    pub choices: usize,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { delay: Nanos::ZERO, update: Nanos::from_millis(20), interpret: true }
+        Params { delay: Nanos::ZERO, update: Nanos::from_millis(20), interpret: true, choices: 0 }
     }
 }
 
@@ -48,6 +50,11 @@ pub(super) const DOC: Doc = Doc {
             "interpret",
             "whether the age of the news counts; false believes it as if it were fresh: the shortest queue gets everything",
         ),
+        (
+            "choices",
+            "with interpret = false: of so many servers drawn by lot the one whose reported queue is shortest, 1 to 16 (2: YARP's \
+             power of two over polled load, Mitzenmacher's d choices before a board); 0 looks at all",
+        ),
     ],
     source: "Dahlin, 'Interpreting Stale Load Information', IEEE TPDS 11(10), 2000; Mitzenmacher, 'How Useful is Old Information?', 2000",
     cost: "O(log n) per pick, O(n log n) per update",
@@ -62,6 +69,12 @@ impl catalog::Params for Params {
     fn check(&self) -> Result<(), String> {
         if self.update < Nanos::from_millis(1) {
             return Err("`update` is below 1ms: it must be at least that".to_owned());
+        }
+        if self.choices > MOST_CHOICES {
+            return Err(format!("`choices` is {}: it must be from 0 to {MOST_CHOICES}", self.choices));
+        }
+        if self.choices > 0 && self.interpret {
+            return Err("`choices` looks at reports as they are: say `interpret = false`, too".to_owned());
         }
         Ok(())
     }
@@ -136,7 +149,16 @@ impl StalenessAware {
 
 impl Selector for StalenessAware {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let slot = self.table.draw(request, &[], cx)?;
+        let slot = if self.params.choices == 0 {
+            self.table.draw(request, &[], cx)?
+        } else {
+            let sample = sample(request, cx, self.params.choices, false);
+            let queue = |slot: u32| {
+                let said = self.heard[slot as usize].said.map_or(0.0, |(queue, _)| queue);
+                said / f64::from(cx.fleet.weight(slot).max(1))
+            };
+            *sample.as_slice().iter().min_by(|a, b| queue(**a).total_cmp(&queue(**b)))?
+        };
         cx.pick(slot)
     }
 

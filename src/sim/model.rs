@@ -242,15 +242,17 @@ impl Pool {
 }
 
 /// Reports that servers send by themselves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Reports {
     /// From one to the next; `None` for none by the clock.
     pub interval: Option<Nanos>,
+    /// All at the same moment, or each at its own.
+    pub together: bool,
     /// On top of the network: making, collecting, distributing.
     pub delay: Nanos,
-    /// Each answer carries one, for the balancer it goes to.
-    pub with_answers: bool,
-    /// Who hears of a server that has become idle.
+    /// Each answer carries one, for the balancer it goes to; `None` for as the strategy wants.
+    pub with_answers: Option<bool>,
+    /// Who hears of a server that has become idle; `None` for as the strategy wants.
     pub idle: Option<IdleNotice>,
 }
 

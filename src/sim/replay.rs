@@ -7,7 +7,7 @@ use crate::policy::eligible;
 use crate::policy::tape::{Call, Opening, STREAM, VERSION};
 use crate::rng::Rng;
 use crate::select::catalog::Table;
-use crate::select::{Context, Finished, Request, Selector};
+use crate::select::{Context, Finished, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// A selector that is being driven again.
@@ -123,6 +123,10 @@ impl Replay {
                     });
                 }
                 self.picks += 1;
+            }
+            Call::Refused { now, slot, tag } => {
+                let pick = Pick { backend: self.tenant(*slot)?, tag: *tag };
+                self.with(*now, |selector, cx| selector.on_refused(&pick, cx));
             }
             Call::Finish { now, slot, generation, latency, outcome, tag } => {
                 let backend = BackendId { slot: *slot, generation: *generation };

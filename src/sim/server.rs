@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 
 use super::cache::Cache;
 use super::model::{Discipline, FaultKind, MOST_SLOWDOWN, Server};
-use crate::select::LoadReport;
+use crate::select::{Channel, LoadReport};
 use crate::units::Nanos;
 
 /// No job.
@@ -251,6 +251,7 @@ impl ServerState {
             errors: per((self.account.errors - old.errors).into(), answers),
             in_server: self.in_service + self.queued,
             latency,
+            by: Channel::Answer,
         }
     }
 

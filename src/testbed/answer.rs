@@ -89,7 +89,7 @@ fn report(state: &mut State, now: Nanos, good_for: Nanos) -> HeaderValue {
 
 /// A load report in ORCA's text form. What ORCA has no field for is a named metric.
 fn orca(report: &LoadReport) -> String {
-    let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency } = *report;
+    let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency, by: _ } = *report;
     format!(
         "TEXT rps_fractional={throughput:.3},application_utilization={utilisation:.4},eps={:.3},\
          named_metrics.in_flight={in_server},named_metrics.response_time={response_time:.6},\
@@ -469,6 +469,7 @@ mod tests {
     #[test]
     fn reports_are_orca_text() {
         let report = LoadReport {
+            by: crate::select::Channel::Answer,
             window: 0.75,
             throughput: 40.0,
             response_time: 0.0125,

@@ -2,7 +2,7 @@
 
 use evenkeel::rng::{Rng, Source};
 use evenkeel::select::catalog::CATALOGUE;
-use evenkeel::select::{LoadReport, Outcome, Request};
+use evenkeel::select::{Channel, LoadReport, Outcome, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client};
@@ -62,6 +62,8 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                             errors: dice.unit(),
                             in_server: dice.below(10) as u32,
                             latency: dice.unit(),
+                            by: [Channel::Answer, Channel::Clock, Channel::Check, Channel::Probe, Channel::Notice]
+                                [dice.below(5) as usize],
                         };
                         bench.with(|selector, cx| selector.on_report(backend, &load, cx));
                     }
@@ -266,6 +268,7 @@ fn slivers_of_reports_do_not_shake_the_weights() {
         errors: 0.0,
         in_server: 1,
         latency: 0.02,
+        by: Channel::Clock,
     };
     for backend in backends {
         bench.with(|selector, cx| selector.on_report(backend, &report(1.0, 0.5), cx));

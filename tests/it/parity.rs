@@ -201,8 +201,8 @@ fn every_strategy_picks_again_as_it_did_over_real_sockets() {
     assert_eq!(said.matches("all the same").count(), played.len(), "{said}");
 
     // One pick is another one.
-    let at = recording.match_indices("\"pick\":1}").nth(200).expect("so many picks of slot 1").0;
-    let tampered = format!("{}\"pick\":2}}{}", &recording[..at], &recording[at + "\"pick\":1}".len()..]);
+    let at = recording.match_indices("\"pick\":1,").nth(200).expect("so many picks of slot 1").0;
+    let tampered = format!("{}\"pick\":2,{}", &recording[..at], &recording[at + "\"pick\":1,".len()..]);
     let number = recording[..at].lines().count();
     let (code, said) = replay(&folder.file("tampered.jsonl", &tampered));
     assert_eq!(code, Some(1), "{said}");

@@ -199,7 +199,7 @@ fn quantities_have_the_patterns_that_their_parsers_mean() {
 }
 
 /// Keys of pools that only scenarios use; the example says so.
-const SIMULATORS: [&str; 5] = ["backend", "reports", "connections", "autoscale", "shards"];
+const SIMULATORS: [&str; 6] = ["backend", "reports", "probes", "connections", "autoscale", "shards"];
 
 /// Walks the tables of the schema beside the example: every key is there, and where the code has a default the example
 /// states it, unless its line says "unless".

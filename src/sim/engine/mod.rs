@@ -28,9 +28,9 @@ use crate::policy::watch::{Newcomer, Seat, Watch};
 use crate::policy::{eligible, hedge, retry};
 use crate::rng::{Keyed, Rng, Source, mix};
 use crate::select::catalog::Table;
-use crate::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth};
+use crate::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth, Wants};
 use crate::sim::event::Event;
-use crate::sim::model::{Arrivals, Model, Pool};
+use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::{Arrival, Decision, Observer, Step};
 use crate::sim::queue::{Lane, Queue};
 use crate::sim::record::{COHORTS, ClassRecord, Cohort, End, Measured, RunRecord, SeriesRecorder, ServerRecord};
@@ -147,8 +147,10 @@ struct View {
     pool: u32,
     /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
     balancer: u32,
-    /// Where each server's last report to this fleet left its account.
+    /// Where each server's last report by the clock to this fleet left its account.
     reported: Vec<Account>,
+    /// The same of its answers to checks: each tells of all the time since the one before.
+    checked: Vec<Account>,
     dispatchers: Vec<u32>,
     waiting: Option<Waiting<u32>>,
     /// When the watch is ticked next, as far as that is scheduled.
@@ -215,6 +217,8 @@ struct Engine<'a, O> {
     carries: bool,
     /// Whether servers of any pool tell that they are idle.
     idle_notices: bool,
+    /// By pool: what its servers tell because the strategy wants it or the scenario says so.
+    tells: Vec<Wants>,
     /// Draws the balancer that hears of an idle server.
     heralds: Rng,
     /// By pool: the server that each client is tied to, where clients are.
@@ -412,8 +416,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             efforts: Vec::new(),
             tickets: Vec::new(),
             carried: Vec::new(),
-            carries: model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.with_answers)),
-            idle_notices: model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.idle.is_some())),
+            carries: false,
+            idle_notices: false,
+            tells: Vec::new(),
             heralds: Rng::stream(seed, "idle notices", 0),
             ties: Vec::new(),
             tied: model.pools.iter().any(ties),
@@ -538,6 +543,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                         pool: p as u32,
                         balancer,
                         reported: vec![Account::default(); pool.servers.len()],
+                        checked: vec![Account::default(); pool.servers.len()],
                         dispatchers: Vec::new(),
                         waiting: pool.policy.queue.map(Waiting::new),
                         tick_at: Nanos::MAX,
@@ -549,6 +555,17 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = eligible::build(table, &pool.policy, &mut rng);
                 let oracle = table.row().doc.oracle();
+                if i == 0 {
+                    let wants = selector.wants();
+                    let reports = pool.reports.unwrap_or_default();
+                    let tells = Wants {
+                        notices: reports.idle.map_or(wants.notices, |idle| idle == IdleNotice::One),
+                        with_answers: reports.with_answers.unwrap_or(wants.with_answers),
+                    };
+                    self.carries |= tells.with_answers;
+                    self.idle_notices |= tells.notices;
+                    self.tells.push(tells);
+                }
                 let limits = selector.has_limits();
                 if limits {
                     let waiting = &mut self.views[fleet as usize].waiting;
@@ -593,9 +610,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
         }
         for (p, pool) in self.model.pools.iter().enumerate() {
-            if let Some(interval) = pool.reports.and_then(|reports| reports.interval) {
+            if let Some(Reports { interval: Some(interval), together, .. }) = pool.reports {
                 for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
-                    let phase = phases.at(1 << 50 | u64::from(server)).unit();
+                    let phase = if together { 1.0 } else { phases.at(1 << 50 | u64::from(server)).unit() };
                     let at = Nanos::from_nanos_f64(interval.0 as f64 * phase);
                     self.queue.push(at, Event::Report(server));
                 }
@@ -1062,7 +1079,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Some(_) => tie,
             None => {
                 let (selector, rng, luck) = (d.selector.as_mut(), &mut d.rng, &mut d.luck);
-                watch.place(selector, rng, &request, truth, self.now, luck, |_, _| ())
+                watch.place(selector, rng, &request, truth, self.now, luck, |_| ())
             }
         };
         let mut cx = Context { now: self.now, fleet: &watch.fleet, rng: &mut d.rng, truth };

@@ -4,7 +4,7 @@ use super::{Engine, Mail, Tie};
 use crate::fleet::BackendId;
 use crate::policy::watch;
 use crate::rng::Source;
-use crate::select::LoadReport;
+use crate::select::{Channel, LoadReport};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::End;
@@ -42,7 +42,7 @@ impl<O: Observer> Engine<'_, O> {
             _ if took > rules.timeout => (false, rules.timeout),
             _ => (true, took),
         };
-        let load = passed.then(|| self.take_report(fleet, slot));
+        let load = passed.then(|| self.take_report(fleet, slot, Channel::Check));
         self.post(self.now.saturating_add(after), Mail { fleet, slot, to: NONE, passed: Some(passed), load });
     }
 
@@ -59,16 +59,18 @@ impl<O: Observer> Engine<'_, O> {
         let slot = server - self.bases[pool];
         for fleet in 0..self.views.len() as u32 {
             if self.views[fleet as usize].pool as usize == pool {
-                let load = self.take_report(fleet, slot);
+                let load = self.take_report(fleet, slot, Channel::Clock);
                 self.post(at, Mail { fleet, slot, to: NONE, passed: None, load: Some(load) });
             }
         }
     }
 
-    pub(super) fn take_report(&mut self, fleet: u32, slot: u32) -> LoadReport {
+    /// What a server says of the time since it said so last by this channel.
+    pub(super) fn take_report(&mut self, fleet: u32, slot: u32, by: Channel) -> LoadReport {
         let view = &mut self.views[fleet as usize];
         let server = self.bases[view.pool as usize] + slot;
-        self.servers[server as usize].report(self.now, &mut view.reported[slot as usize])
+        let since = if by == Channel::Check { &mut view.checked } else { &mut view.reported };
+        LoadReport { by, ..self.servers[server as usize].report(self.now, &mut since[slot as usize]) }
     }
 
     /// A selector wants to know how a server is: the question goes there, the server makes its report and answers. Whoever
@@ -102,7 +104,7 @@ impl<O: Observer> Engine<'_, O> {
             server.owed += work;
         }
         let took = server.span(work);
-        self.mail[mail as usize].load = Some(server.fresh_report(self.now));
+        self.mail[mail as usize].load = Some(LoadReport { by: Channel::Probe, ..server.fresh_report(self.now) });
         let at = self.now.saturating_add(took).saturating_add(self.leg());
         self.queue.push(at, Event::Delivered(mail));
     }
@@ -112,7 +114,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn load_answer(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
-        let has = j.fate != End::Reset && self.model.pools[pool].reports.is_some_and(|reports| reports.with_answers);
+        let has = j.fate != End::Reset && self.tells[pool].with_answers;
         let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now));
         if self.carried.len() <= job as usize {
             self.carried.resize(job as usize + 1, None);
@@ -138,12 +140,15 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let pool = self.bases.partition_point(|&base| base <= server) - 1;
-        let Some(reports) = self.model.pools[pool].reports.filter(|reports| reports.idle.is_some()) else { return };
+        if !self.tells[pool].notices {
+            return;
+        }
+        let delay = self.model.pools[pool].reports.map_or(Nanos::ZERO, |reports| reports.delay);
         let first = self.desks[pool];
         let last = self.desks.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
         let to = first + self.heralds.below(u64::from(last - first)) as u32;
-        let load = self.servers[server as usize].fresh_report(self.now);
-        let at = self.now.saturating_add(reports.delay).saturating_add(self.leg());
+        let load = LoadReport { by: Channel::Notice, ..self.servers[server as usize].fresh_report(self.now) };
+        let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
         self.post(at, Mail { fleet, slot, to, passed: None, load: Some(load) });
     }
