@@ -114,7 +114,7 @@ enum Verb {
     Backend(backend::Args),
     /// Send requests at the times they are meant for, and measure what comes of them
     Load(load::Args),
-    /// Measure the tool itself: requests simulated per second, the proxy's cost, whether intervals keep their promise
+    /// Measure the tool itself: requests simulated per second, what picks and proxy cost, whether intervals keep their promise
     Bench(bench::Args),
 }
 

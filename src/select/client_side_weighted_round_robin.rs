@@ -182,6 +182,7 @@ impl Selector for ClientSideWeightedRoundRobin {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.heard.resize(cx.fleet.slots(), Heard::default());
+        self.strides.reserve(cx.fleet.slots().saturating_sub(self.strides.len()));
         for change in changes {
             match change {
                 Change::Joined(id) => self.heard[id.slot as usize] = Heard::default(),

@@ -102,6 +102,7 @@ impl catalog::Params for Params {
             params: self.clone(),
             heard: Vec::new(),
             table: WeightTable::default(),
+            times: Vec::new(),
             wake: Wake::Unset,
         })
     }
@@ -129,6 +130,8 @@ struct Performance {
     params: Params,
     heard: Vec<Heard>,
     table: WeightTable,
+    /// Response times whose median is sought: kept for its memory.
+    times: Vec<f64>,
     wake: Wake,
 }
 
@@ -136,7 +139,9 @@ impl Performance {
     /// Works out the weights from what was heard.
     fn rebuild(&mut self, cx: &Context<'_>) {
         let members = cx.fleet.eligible();
-        let median = median(members.iter().filter_map(|&slot| self.heard[slot as usize].response_time));
+        self.times.clear();
+        self.times.extend(members.iter().filter_map(|&slot| self.heard[slot as usize].response_time));
+        let median = median(&mut self.times);
         let learned = |heard: &Heard| {
             let slowness = match (median, heard.response_time) {
                 (Some(median), Some(time)) if time > median && median > 0.0 => median / time,
@@ -168,8 +173,7 @@ impl Performance {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
+fn median(values: &mut [f64]) -> Option<f64> {
     if values.is_empty() {
         return None;
     }
@@ -228,6 +232,7 @@ impl Selector for Performance {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.heard.resize(cx.fleet.slots(), Heard::default());
+        self.times.reserve(cx.fleet.slots().saturating_sub(self.times.len()));
         for change in changes {
             if let Change::Joined(id) = change {
                 self.heard[id.slot as usize] = Heard::default();

@@ -171,6 +171,7 @@ impl Selector for StalenessAware {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.heard.resize(cx.fleet.slots(), Heard::default());
+        self.order.reserve(cx.fleet.slots().saturating_sub(self.order.len()));
         for change in changes {
             if let Change::Joined(id) = change {
                 self.heard[id.slot as usize] = Heard::default();

@@ -6,6 +6,7 @@
 mod cache;
 mod engine;
 mod event;
+pub mod mill;
 pub mod model;
 pub mod observer;
 mod queue;

@@ -1,6 +1,7 @@
 //! One integration binary: each module is a kind of promise.
 
 mod access_log;
+mod bench_picks;
 mod bench_proxy;
 mod cli;
 mod compare;

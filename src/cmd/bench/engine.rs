@@ -6,6 +6,7 @@ use std::time::Instant;
 use comfy_table::CellAlignment;
 
 use super::super::{Failure, Terminal, inputs, say};
+use super::spread::Spread;
 use crate::report::table;
 use crate::scenario::Scenario;
 use crate::select::catalog::{self, Table};
@@ -44,6 +45,12 @@ struct Case {
     rates: Vec<f64>,
 }
 
+impl Case {
+    fn spread(&self) -> Spread {
+        Spread::of(self.rates.clone()).expect("there is a round")
+    }
+}
+
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let most = args.servers.iter().copied().max().unwrap_or(1);
     if args.requests < 1000 * u64::from(most) {
@@ -73,9 +80,9 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if args.json {
         let rows: Vec<_> = cases
-            .iter_mut()
+            .iter()
             .map(|case| {
-                let (min, median, max) = spread(&mut case.rates);
+                let Spread { min, median, max, .. } = case.spread();
                 serde_json::json!({
                     "servers": case.servers, "strategy": case.table.name(), "unit": "requests/s per core",
                     "min": min * 1e6, "median": median * 1e6, "max": max * 1e6, "rounds": args.rounds,
@@ -87,8 +94,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let mut table = table::plain(terminal.width);
     table.set_header(["servers", "strategy", "million requests/s per core", "slowest", "fastest", "ns per request"]);
-    for case in &mut cases {
-        let (min, median, max) = spread(&mut case.rates);
+    for case in &cases {
+        let Spread { min, median, max, .. } = case.spread();
         let texts = [
             case.servers.to_string(),
             case.table.name().to_owned(),
@@ -107,11 +114,6 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     say(table);
     say("Medians over interleaved rounds; each run was checked for arrivals, utilisation and Little's law.");
     Ok(())
-}
-
-fn spread(rates: &mut [f64]) -> (f64, f64, f64) {
-    rates.sort_by(f64::total_cmp);
-    (rates[0], rates[rates.len() / 2], rates[rates.len() - 1])
 }
 
 /// The bench's model, as anybody would write it.

@@ -1,9 +1,12 @@
-//! `evenkeel bench`: what the tool itself is worth: how fast engine and proxy are, and whether the intervals keep their promise.
+//! `evenkeel bench`: what the tool itself is worth: how fast engine, picks and proxy are, and whether the intervals keep their
+//! promise.
 
 mod contenders;
 mod coverage;
 mod engine;
+mod picks;
 mod proxy;
+mod spread;
 
 use super::{Failure, Terminal};
 
@@ -16,6 +19,7 @@ use super::{Failure, Terminal};
     after_help = "\
 Examples:
   evenkeel bench --rounds 9      requests simulated per second and core
+  evenkeel bench picks           nanoseconds per pick of every strategy, and how they grow with the servers
   evenkeel bench coverage        how often a 95 % interval holds the exact value
   evenkeel bench proxy           what the proxy costs beside HAProxy and nginx"
 )]
@@ -30,6 +34,8 @@ pub struct Args {
 enum What {
     /// Requests simulated per second and core (what `bench` alone does)
     Engine(engine::Args),
+    /// Nanoseconds per pick of every strategy, and how they grow with the servers
+    Picks(picks::Args),
     /// How often the intervals hold the exact value, and identical strategies come out as tied
     Coverage(coverage::Args),
     /// What the proxy costs beside HAProxy and nginx, with one core each
@@ -40,6 +46,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     match &args.what {
         None => engine::bench(&args.engine, terminal),
         Some(What::Engine(args)) => engine::bench(args, terminal),
+        Some(What::Picks(args)) => picks::bench(args, terminal),
         Some(What::Coverage(args)) => coverage::coverage(args, terminal),
         Some(What::Proxy(args)) => proxy::bench(args, terminal),
     }

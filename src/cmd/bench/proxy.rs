@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::super::work::{stopped, watch_for_interrupt};
 use super::super::{Failure, Terminal, say};
 use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
+use super::spread::Spread;
 use crate::report::table;
 use crate::select::catalog::CATALOGUE;
 use crate::testbed::flood::{Flood, flood};
@@ -87,35 +88,6 @@ struct Sample {
     busy: f64,
     /// Cores that load and origin used.
     ours: f64,
-}
-
-/// A figure's median with its spread over rounds.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    min: f64,
-    low: f64,
-    median: f64,
-    high: f64,
-    max: f64,
-}
-
-impl Spread {
-    /// `None` of nothing.
-    fn of(mut values: Vec<f64>) -> Option<Spread> {
-        values.sort_by(f64::total_cmp);
-        // Between the two that it falls between.
-        let at = |share: f64| {
-            let place = share * (values.len().checked_sub(1)?) as f64;
-            let (below, above) = (values.get(place.floor() as usize)?, values.get(place.ceil() as usize)?);
-            Some(below + (above - below) * place.fract())
-        };
-        Some(Spread { min: at(0.0)?, low: at(0.25)?, median: at(0.5)?, high: at(0.75)?, max: at(1.0)? })
-    }
-
-    fn json(self) -> Value {
-        let Spread { min, low, median, high, max } = self;
-        json!({ "min": min, "q1": low, "median": median, "q3": high, "max": max })
-    }
 }
 
 /// A body's length and a number of connections, with what was measured of each contender.
@@ -496,19 +468,5 @@ impl Results {
         for (program, package) in &self.missing {
             say(format_args!("{program} is not on PATH and was left out; on Debian: apt install {package}"));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spreads_are_quantiles() {
-        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0, 5.0]).unwrap();
-        let Spread { min, low, median, high, max } = spread;
-        assert_eq!([min, low, median, high, max], [1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(Spread::of(vec![1.0, 2.0]).unwrap().median, 1.5);
-        assert!(Spread::of(Vec::new()).is_none());
     }
 }

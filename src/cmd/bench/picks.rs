@@ -1,0 +1,257 @@
+//! `evenkeel bench picks`: what a pick costs with each strategy, and how that grows with the servers. Rounds are interleaved and
+//! their order rotates, so that a disturbed machine disturbs all alike; every round begins anew from the same seed and must
+//! make the same picks.
+
+use std::time::{Duration, Instant};
+
+use comfy_table::CellAlignment;
+
+use super::super::{Failure, Terminal, inputs, say};
+use super::spread::Spread;
+use crate::report::table;
+use crate::rng::Rng;
+use crate::select::catalog::{self, CATALOGUE, Row};
+use crate::select::{Context, Pick, Request, Selector};
+use crate::sim::mill::{Mill, Setting, Tally};
+use crate::units::Nanos;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel bench picks                                    the whole catalogue, in about a minute
+  evenkeel bench picks --strategies p2c,maglev --servers 1000 --rounds 15
+
+What is timed is a whole turn of a balancer's work, by the code that simulator and proxy use: a request ends (its report and its
+end are told to the strategy, the books are kept), the next is picked and counted, and what the strategy asks for is done:
+probes, updates by the clock (a thousandth of the requests fails, a thousandth is cancelled). Four requests are in flight for
+five servers and take 10 ms on average; every fourth server has twice the weight; keys, clients and paths are drawn. Nothing is
+subtracted: the row `(host alone)` takes the next server that can be had, and is what all the rest of a turn costs. Building
+tables when the fleet changes is not in it. One thread.")]
+pub struct Args {
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Servers, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000", value_parser = clap::value_parser!(u32).range(3..=100_000))]
+    servers: Vec<u32>,
+    /// Strategies, separated by commas; all when none is named, oracles too
+    #[arg(long, value_delimiter = ',')]
+    strategies: Vec<String>,
+    /// All servers of the same weight, for which some strategies have a shorter way
+    #[arg(long)]
+    equal: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long a case is timed in a round, and at most warmed up before, about.
+const TIMED: Duration = Duration::from_millis(15);
+const WARMED: Duration = Duration::from_millis(60);
+/// Turns between two looks at the clock while a case is sized.
+const STEP: u64 = 16;
+
+/// Who runs.
+#[derive(Clone, Copy)]
+enum Who {
+    /// Nobody: the next that can be had.
+    Host,
+    /// A strategy with its defaults.
+    Strategy(&'static Row),
+}
+
+/// Turns of a case in each round.
+#[derive(Clone, Copy)]
+struct Size {
+    warm: u64,
+    timed: u64,
+}
+
+struct Case {
+    who: Who,
+    setting: Setting,
+    size: Size,
+    /// What every round must have done.
+    tally: Tally,
+    /// Nanoseconds for a turn, one per round.
+    costs: Vec<f64>,
+}
+
+/// Takes the next that can be had.
+struct Next(usize);
+
+impl Selector for Next {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let eligible = cx.fleet.eligible();
+        for _ in 0..eligible.len() {
+            self.0 = if self.0 + 1 < eligible.len() { self.0 + 1 } else { 0 };
+            let slot = eligible[self.0];
+            if !request.tried.contains(&slot) {
+                return Some(Pick { backend: cx.fleet.id(slot), tag: 0 });
+            }
+        }
+        None
+    }
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Who::Host => "(host alone)",
+            Who::Strategy(row) => row.name,
+        }
+    }
+
+    fn cost(self) -> &'static str {
+        match self {
+            Who::Host => "O(1)",
+            Who::Strategy(row) => row.doc.cost,
+        }
+    }
+
+    fn mill(self, setting: &Setting) -> Mill {
+        match self {
+            Who::Host => Mill::around(Box::new(Next(0)), Rng::stream(setting.seed, "host alone", 0), false, setting),
+            Who::Strategy(row) => Mill::new(&(row.default)(), setting),
+        }
+    }
+}
+
+impl Case {
+    /// Finds out how many turns fill the time. All rounds then make as many.
+    fn new(who: Who, setting: Setting) -> Case {
+        let mut mill = who.mill(&setting);
+        // Until nearly all that was in flight at first is over, where that does not take too long.
+        let enough = 3 * setting.in_flight() as u64;
+        let (start, mut warm) = (Instant::now(), 0);
+        while warm < enough && start.elapsed() < WARMED {
+            mill.run(STEP);
+            warm += STEP;
+        }
+        let (start, mut timed) = (Instant::now(), 0);
+        while start.elapsed() < TIMED {
+            mill.run(STEP);
+            timed += STEP;
+        }
+        Case { who, setting, size: Size { warm, timed }, tally: mill.tally(), costs: Vec::new() }
+    }
+
+    fn round(&mut self) -> Result<(), Failure> {
+        let mut mill = self.who.mill(&self.setting);
+        mill.run(self.size.warm);
+        let start = Instant::now();
+        mill.run(self.size.timed);
+        let took = start.elapsed();
+        self.verify(&mill)?;
+        self.costs.push(took.as_secs_f64() * 1e9 / self.size.timed as f64);
+        Ok(())
+    }
+
+    /// Each turn picked a server that could be had, the same as in any other round, and the books balance.
+    fn verify(&self, mill: &Mill) -> Result<(), Failure> {
+        let (tally, turns) = (mill.tally(), self.size.warm + self.size.timed);
+        let in_flight = mill.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
+        let good = tally.picks == turns && tally.wrong == 0 && in_flight == self.setting.in_flight();
+        if good && tally == self.tally {
+            return Ok(());
+        }
+        let (name, servers, first) = (self.who.name(), self.setting.weights.len(), self.tally);
+        let what = format!(
+            "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} turns; {in_flight} in flight"
+        );
+        Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")))
+    }
+
+    fn spread(&self) -> Spread {
+        Spread::of(self.costs.clone()).expect("there is a round")
+    }
+}
+
+pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    let mut who = vec![Who::Host];
+    if args.strategies.is_empty() {
+        who.extend(CATALOGUE.iter().map(Who::Strategy));
+    }
+    for name in &args.strategies {
+        who.push(Who::Strategy(catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?));
+    }
+    let mut cases = Vec::new();
+    for &servers in &args.servers {
+        for &who in &who {
+            let mut setting = Setting::unlike(servers, Nanos::from_millis(10));
+            if args.equal {
+                setting.weights.fill(1);
+            }
+            cases.push(Case::new(who, setting));
+        }
+        eprintln!("{servers} servers: found how many picks fill the time");
+    }
+    for round in 0..args.rounds {
+        for turn in 0..cases.len() {
+            let at = (turn + round as usize) % cases.len();
+            cases[at].round()?;
+        }
+        eprintln!("round {} of {}", round + 1, args.rounds);
+    }
+    if args.json {
+        say(serde_json::Value::from(cases.iter().map(|case| json(case, args.rounds)).collect::<Vec<_>>()));
+    } else {
+        print(args, &who, &cases, terminal);
+    }
+    Ok(())
+}
+
+fn json(case: &Case, rounds: u32) -> serde_json::Value {
+    let Spread { min, median, max, .. } = case.spread();
+    serde_json::json!({
+        "servers": case.setting.weights.len(), "strategy": case.who.name(), "unit": "ns/pick", "min": min, "median": median,
+        "max": max, "rounds": rounds, "picks": case.size.timed, "warmup": case.size.warm, "cost": case.who.cost(),
+    })
+}
+
+/// A row for each strategy, a column for each number of servers.
+fn print(args: &Args, who: &[Who], cases: &[Case], terminal: Terminal) {
+    let sizes = args.servers.len();
+    let growth = sizes > 1;
+    let mut table = table::plain(terminal.width);
+    let mut header = vec!["strategy".to_owned()];
+    header.extend(args.servers.iter().map(|servers| format!("{servers} servers")));
+    header.extend(growth.then(|| format!("{} / {}", args.servers[sizes - 1], args.servers[0])));
+    header.push("cost, as explained".to_owned());
+    let last = header.len() - 1;
+    table.set_header(header);
+    for (at, who) in who.iter().enumerate() {
+        // Cases stand by number of servers.
+        let of_size = |size: usize| &cases[size * (cases.len() / sizes) + at];
+        let mut texts = vec![who.name().to_owned()];
+        texts.extend((0..sizes).map(|size| {
+            let Spread { min, median, max, .. } = of_size(size).spread();
+            format!("{} ({} … {})", nanos(median), nanos(min), nanos(max))
+        }));
+        texts.extend(growth.then(|| {
+            let (few, many) = (&of_size(0).costs, &of_size(sizes - 1).costs);
+            let ratios = few.iter().zip(many).map(|(few, many)| many / few);
+            format!("{:.1}", Spread::of(ratios.collect()).expect("there is a round").median)
+        }));
+        texts.push(who.cost().to_owned());
+        table.add_row(texts);
+    }
+    for column in 1..last {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    say(table);
+    say(format_args!(
+        "Nanoseconds for a pick with all that comes with it, until its end (--help says what): medians over {} interleaved \
+         rounds (least … greatest){}. Every pick was of a server that could be had, and every round made the same picks.",
+        args.rounds,
+        if growth { ", and how they grow" } else { "" }
+    ));
+}
+
+/// Three digits, or all there are before the point.
+fn nanos(nanos: f64) -> String {
+    if nanos < 99.95 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
+}

@@ -1,0 +1,51 @@
+//! A strategy gets its memory when the fleet changes: picks, ends, reports and updates allocate nothing.
+//!
+//! A test program of its own, because who counts allocations owns the allocator.
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use evenkeel::rng::Rng;
+use evenkeel::select::catalog::CATALOGUE;
+use evenkeel::select::{Context, Pick, Request, Selector};
+use evenkeel::sim::mill::{Mill, Setting};
+use evenkeel::units::Nanos;
+
+const TURNS: u64 = 20_000;
+
+/// A hundred servers of unlike weights with requests that take a tenth of a second: the turns take 25 seconds, so that what
+/// is done twice a second, or every ten, is done too. The host's own lists of full servers grow in the first turns.
+fn setting() -> Setting {
+    Setting::unlike(100, Nanos::from_millis(100))
+}
+
+fn allocations(mut mill: Mill) -> u64 {
+    mill.run(TURNS / 10);
+    let counted = measure(|| mill.run(TURNS)).count_total;
+    assert_eq!(mill.tally().wrong, 0);
+    counted
+}
+
+#[test]
+fn nothing_is_allocated_per_pick() {
+    let counts = CATALOGUE.iter().map(|row| (row.name, allocations(Mill::new(&(row.default)(), &setting()))));
+    let wasteful: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
+    assert!(wasteful.is_empty(), "allocations in {TURNS} turns: {wasteful:?}");
+}
+
+/// Allocates once a pick.
+struct Wasteful;
+
+impl Selector for Wasteful {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let left = cx.fleet.eligible().iter().copied().filter(|slot| !request.tried.contains(slot));
+        let slot = *black_box(left.collect::<Box<[u32]>>()).first()?;
+        Some(Pick { backend: cx.fleet.id(slot), tag: 0 })
+    }
+}
+
+#[test]
+fn what_allocates_is_caught() {
+    let mill = Mill::around(Box::new(Wasteful), Rng::stream(1, "test", 0), false, &setting());
+    assert!(allocations(mill) >= TURNS);
+}
