@@ -15,7 +15,7 @@ use crate::fleet::{BackendId, Fleet};
 use crate::policy::{Rules, watch::Watch};
 use crate::rng::{Rng, Source, mix};
 use crate::select::catalog::Table;
-use crate::select::{Command, Context, Finished, LoadReport, Outcome, Request, Selector, Truth};
+use crate::select::{Channel, Command, Context, Finished, LoadReport, Outcome, Request, Selector, Truth};
 use crate::units::Nanos;
 
 /// Keys, as many clients, and the paths that they ask for.
@@ -89,6 +89,8 @@ pub struct Tally {
 pub struct Mill {
     selector: Box<dyn Selector>,
     limits: bool,
+    /// Idle servers say so.
+    notices: bool,
     oracle: bool,
     watch: Watch,
     servers: Servers,
@@ -126,6 +128,7 @@ impl Mill {
         let in_flight = setting.in_flight();
         let mut mill = Mill {
             limits: selector.has_limits(),
+            notices: selector.wants().notices,
             selector,
             oracle,
             watch,
@@ -194,7 +197,11 @@ impl Mill {
         self.failed = (outcome == Outcome::Failed).then_some(backend.slot);
         self.servers.jobs[backend.slot as usize] -= 1;
         if outcome == Outcome::Ok {
-            let load = self.report(backend.slot);
+            let load = self.report(backend.slot, Channel::Answer);
+            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+        }
+        if self.notices && self.servers.jobs[backend.slot as usize] == 0 {
+            let load = self.report(backend.slot, Channel::Notice);
             self.tell(|selector, cx| selector.on_report(backend, &load, cx));
         }
         let latency = self.now.saturating_sub(sent);
@@ -212,7 +219,7 @@ impl Mill {
         let request = Request { client, path, key: &key.to_le_bytes(), tried };
         let truth = self.oracle.then_some(&self.servers as &dyn Truth);
         let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
-        let pick = self.watch.place(selector, rng, &request, truth, self.now, luck, |_, _| ());
+        let pick = self.watch.place(selector, rng, &request, truth, self.now, luck, |_| ());
         let fleet = &self.watch.fleet;
         let good = |id: BackendId| {
             fleet.is_current(id)
@@ -272,7 +279,7 @@ impl Mill {
         let due = self.asked.len();
         for at in 0..due {
             let backend = self.asked[at];
-            let load = self.report(backend.slot);
+            let load = self.report(backend.slot, Channel::Probe);
             self.tell(|selector, cx| selector.on_report(backend, &load, cx));
             self.heed(backend.slot..backend.slot + 1);
         }
@@ -280,7 +287,7 @@ impl Mill {
     }
 
     /// What a server that does its share would say, with some chance in it.
-    fn report(&mut self, slot: u32) -> LoadReport {
+    fn report(&mut self, slot: u32, by: Channel) -> LoadReport {
         let (jobs, weight) = (self.servers.jobs[slot as usize], f64::from(self.servers.weights[slot as usize]));
         let chance = 0.75 + 0.5 * self.dice.unit();
         let latency = self.servers.mean.as_secs_f64() * chance;
@@ -292,6 +299,7 @@ impl Mill {
             errors: 1.0 / FAILS_ONE_IN as f64,
             in_server: jobs,
             latency,
+            by,
         }
     }
 }
