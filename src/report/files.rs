@@ -19,6 +19,16 @@ pub fn number(value: f64) -> String {
     format!("{rounded}")
 }
 
+/// A number of a course or a distribution, of which there are thousands: histograms know three digits of a latency, these
+/// are five.
+fn short(value: f64) -> String {
+    if !value.is_finite() {
+        return String::new();
+    }
+    let rounded: f64 = format!("{value:.4e}").parse().unwrap_or(value);
+    format!("{rounded}")
+}
+
 /// A table with a row for each of what `each` gives for a strategy at a point, behind scenario, point and label.
 fn rows(
     outcomes: &[Outcome<'_>],
@@ -205,7 +215,8 @@ pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "in_system"];
     rows(outcomes, &header, |_, summary| {
         let row = |p: &crate::measure::SeriesPoint| {
-            [p.time, p.goodput, p.errors, p.mean, p.p99, p.in_system].map(number).to_vec()
+            let numbers = [p.goodput, p.errors, p.mean, p.p99, p.in_system].map(short);
+            std::iter::once(number(p.time)).chain(numbers).collect()
         };
         summary.series.iter().map(row).collect()
     })
@@ -214,7 +225,7 @@ pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
 /// `latency_cdf.csv`: the share of requests that are at most so slow; histograms of all replications merged.
 pub fn latency_cdf(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &["quantile", "latency_s"], |_, summary| {
-        summary.cdf.iter().map(|&(share, latency)| vec![number(share), number(latency)]).collect()
+        summary.cdf.iter().map(|&(share, latency)| vec![number(share), short(latency)]).collect()
     })
 }
 
@@ -348,7 +359,7 @@ fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use super::{number, short};
 
     #[test]
     fn ten_digits_and_nothing_for_nothing() {
@@ -356,5 +367,7 @@ mod tests {
         assert_eq!(number(1234567.123456789), "1234567.123");
         assert_eq!(number(f64::NAN), "");
         assert_eq!(number(0.0), "0");
+        assert_eq!(short(0.106954751), "0.10695");
+        assert_eq!(short(f64::NAN), "");
     }
 }

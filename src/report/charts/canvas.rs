@@ -3,8 +3,9 @@
 //! plotters rounds to whole pixels, so the sheet is drawn at [`DETAIL`] times its size and shown smaller: curves are
 //! smooth, and the text is text. No font is needed to draw; the SVG names a common one and the PNG brings its own.
 
+use std::cell::RefCell;
+
 use plotters::coord::Shift;
-use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -31,8 +32,19 @@ pub const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 pub const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 pub const PALETTE: [RGBColor; 6] = [BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE];
 
-/// Dashes for lines beyond the palette: (length, gap), zero for solid.
-pub const DASHES: [(i32, i32); 3] = [(0, 0), (10, 6), (3, 5)];
+/// Curves that are there for comparison only.
+pub const FAINT: RGBColor = RGBColor(0xd2, 0xd2, 0xd2);
+
+/// Lengths of dashes and gaps in turn; empty for a solid line.
+pub type Dash = &'static [f64];
+
+pub const SOLID: Dash = &[];
+
+/// The second channel beside colour.
+pub const DASHES: [Dash; 4] = [SOLID, &[11.0, 5.0], &[2.5, 3.5], &[11.0, 3.5, 2.5, 3.5]];
+
+/// The sheet's width: all charts have the same.
+pub const WIDTH: f64 = 1100.0;
 
 /// Drawing into memory fails only by a bug of ours.
 const DRAWS: &str = "drawing into memory does not fail";
@@ -47,21 +59,96 @@ pub enum Anchor {
 /// See the module's text. Coordinates are in units, from the upper left corner.
 pub struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
+    /// Of every line, in the order in which they were drawn: the back end has no dashes.
+    dashes: RefCell<Vec<Dash>>,
 }
 
 /// Draws a chart of this size and gives its SVG.
 pub fn draw(width: f64, height: f64, paint: impl FnOnce(&Canvas<'_>)) -> String {
     let device = |v: f64| (v * DETAIL).round() as u32;
     let mut svg = String::new();
-    {
+    let dashes = {
         let area = SVGBackend::with_string(&mut svg, (device(width), device(height))).into_drawing_area();
         area.fill(&WHITE).expect(DRAWS);
-        let canvas = Canvas { area };
+        let canvas = Canvas { area, dashes: RefCell::default() };
         paint(&canvas);
         canvas.area.present().expect(DRAWS);
-    }
+        canvas.dashes.into_inner()
+    };
     let size = format!("width=\"{}\" height=\"{}\"", device(width), device(height));
-    svg.replacen(&size, &format!("width=\"{width:.0}\" height=\"{height:.0}\""), 1)
+    let own = format!("width=\"{width:.0}\" height=\"{height:.0}\" font-family=\"{FONT}\"");
+    tidy(&svg.replacen(&size, &own, 1), &dashes)
+}
+
+/// The back end's SVG without what says nothing (defaults, the font at every text), and with the dashes it cannot draw.
+fn tidy(svg: &str, dashes: &[Dash]) -> String {
+    let font = format!(" font-family=\"{FONT}\"");
+    let mut lines = dashes.iter();
+    let mut tidied = String::with_capacity(svg.len());
+    for line in svg.lines() {
+        // What people wrote is on lines of its own and escaped: only tags begin so.
+        if !line.starts_with('<') {
+            tidied.push_str(line);
+            continue;
+        }
+        let mut tag = line.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "").replace(" \"/>", "\"/>");
+        if tag.starts_with("<text") {
+            tidied.push_str(&tag.replace(&font, ""));
+            continue;
+        }
+        if tag.starts_with("<circle") {
+            tag = tag.replace(" stroke-width=\"1\"", "");
+        } else if tag.starts_with("<polyline") {
+            let dash = lines.next().copied().unwrap_or(SOLID);
+            if !dash.is_empty() {
+                let lengths: Vec<String> = dash.iter().map(|length| format!("{}", length * DETAIL)).collect();
+                tag = tag.replacen("<polyline", &format!("<polyline stroke-dasharray=\"{}\"", lengths.join(" ")), 1);
+            }
+        }
+        tidied.push_str(&tag);
+        tidied.push('\n');
+    }
+    tidied
+}
+
+/// Advance widths of DejaVu Sans from space to tilde, thousandths of its size.
+#[rustfmt::skip]
+const ADVANCES: [u16; 95] = [
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636, 636,
+    636, 636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863,
+    748, 787, 603, 787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635,
+    615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636,
+    337, 636, 838,
+];
+
+/// How wide a text is, in units; what is not in the table counts as wide.
+pub fn text_width(text: &str, size: f64) -> f64 {
+    let advance = |c: char| {
+        let at = (c as usize).checked_sub(32);
+        at.and_then(|at| ADVANCES.get(at)).map_or(if c == '†' { 500.0 } else { 1000.0 }, |&a| f64::from(a))
+    };
+    text.chars().map(advance).sum::<f64>() / 1000.0 * size
+}
+
+/// The widest of some texts.
+pub fn widest<'a>(texts: impl Iterator<Item = &'a str>, size: f64) -> f64 {
+    texts.map(|text| text_width(text, size)).fold(0.0, f64::max)
+}
+
+/// A text, cut short where it has no room.
+pub fn fit(text: &str, size: f64, room: f64) -> String {
+    if text_width(text, size) <= room {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        short.push(c);
+        if text_width(&short, size) + size > room {
+            short.pop();
+            break;
+        }
+    }
+    short + "…"
 }
 
 impl Canvas<'_> {
@@ -85,20 +172,31 @@ impl Canvas<'_> {
         self.area.draw(&Text::new(text.to_owned(), self.point(at), style)).expect(DRAWS);
     }
 
-    pub fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor, dash: (i32, i32)) {
-        let points: Vec<(i32, i32)> = points.iter().map(|&p| self.point(p)).collect();
+    pub fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor, dash: Dash) {
+        self.dashes.borrow_mut().push(dash);
         let style = self.stroke(colour.to_rgba(), width);
-        if dash.0 == 0 {
-            self.area.draw(&PathElement::new(points, style)).expect(DRAWS);
-        } else {
-            let scale = |v: i32| (f64::from(v) * DETAIL) as i32;
-            self.area.draw(&DashedPathElement::new(points, scale(dash.0), scale(dash.1), style)).expect(DRAWS);
-        }
+        self.area.draw(&PathElement::new(self.points(points), style)).expect(DRAWS);
     }
 
     pub fn area(&self, points: &[(f64, f64)], colour: RGBColor, opacity: f64) {
-        let points: Vec<(i32, i32)> = points.iter().map(|&p| self.point(p)).collect();
-        self.area.draw(&Polygon::new(points, colour.mix(opacity).filled())).expect(DRAWS);
+        self.area.draw(&Polygon::new(self.points(points), colour.mix(opacity).filled())).expect(DRAWS);
+    }
+
+    /// Places on the device, without those in the midst of a level or an upright stretch, which change nothing.
+    fn points(&self, points: &[(f64, f64)]) -> Vec<(i32, i32)> {
+        let mut kept: Vec<(i32, i32)> = Vec::with_capacity(points.len());
+        for point in points.iter().map(|&p| self.point(p)) {
+            if let [.., a, b] = kept[..] {
+                let between = |a: i32, b: i32, c: i32| a.min(c) <= b && b <= a.max(c);
+                let level = a.1 == b.1 && b.1 == point.1 && between(a.0, b.0, point.0);
+                let upright = a.0 == b.0 && b.0 == point.0 && between(a.1, b.1, point.1);
+                if level || upright {
+                    kept.pop();
+                }
+            }
+            kept.push(point);
+        }
+        kept
     }
 
     pub fn rect(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor, opacity: f64) {
@@ -111,21 +209,24 @@ impl Canvas<'_> {
     }
 
     /// Shapes that can be told apart without colour.
-    pub fn marker(&self, shape: usize, at: (f64, f64), radius: f64, colour: RGBColor) {
+    pub fn marker(&self, shape: usize, at: (f64, f64), radius: f64, colour: RGBColor, opacity: f64) {
         let (x, y) = at;
         let r = radius;
         match shape {
-            0 => self.dot(at, r, colour, 1.0),
-            1 => self.rect((x - r * 0.9, y - r * 0.9), (x + r * 0.9, y + r * 0.9), colour, 1.0),
-            2 => self.area(&[(x, y - r * 1.35), (x + r * 1.35, y), (x, y + r * 1.35), (x - r * 1.35, y)], colour, 1.0),
-            _ => self.area(&[(x, y - r * 1.2), (x + r * 1.2, y + r), (x - r * 1.2, y + r)], colour, 1.0),
+            0 => self.dot(at, r, colour, opacity),
+            1 => self.rect((x - r * 0.9, y - r * 0.9), (x + r * 0.9, y + r * 0.9), colour, opacity),
+            2 => {
+                let corners = [(x, y - r * 1.35), (x + r * 1.35, y), (x, y + r * 1.35), (x - r * 1.35, y)];
+                self.area(&corners, colour, opacity);
+            }
+            _ => self.area(&[(x, y - r * 1.2), (x + r * 1.2, y + r), (x - r * 1.2, y + r)], colour, opacity),
         }
     }
 
     /// The headline, and under it what is seen and how to read it.
     pub fn title(&self, title: &str, subtitle: &str) {
-        self.text((24.0, 28.0), 19.0, Anchor::Left, INK, title);
-        self.text((24.0, 54.0), 13.0, Anchor::Left, SOFT, subtitle);
+        self.text((24.0, 28.0), 19.0, Anchor::Left, INK, &fit(title, 19.0, WIDTH - 48.0));
+        self.text((24.0, 54.0), 13.0, Anchor::Left, SOFT, &fit(subtitle, 13.0, WIDTH - 48.0));
     }
 }
 
@@ -148,6 +249,16 @@ impl Scale {
     pub fn logarithmic(from: f64, to: f64, start: f64, end: f64) -> Scale {
         let from = from.max(1e-12);
         Scale { from, to: if to > from { to } else { from * 10.0 }, start, end, logarithmic: true }
+    }
+
+    /// Where the least value is.
+    pub fn start(&self) -> f64 {
+        self.start
+    }
+
+    /// Where the greatest value is.
+    pub fn end(&self) -> f64 {
+        self.end
     }
 
     pub fn at(&self, value: f64) -> f64 {

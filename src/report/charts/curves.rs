@@ -1,76 +1,123 @@
 //! The whole distribution of the latency: which share of the requests is slower than what.
 
+use plotters::style::RGBColor;
+
 use super::canvas::*;
-use super::shown_name;
+use super::families::{self, FAINT_NOTE, MANY, Swatch};
+use super::{BASELINE_NOTE, shown_name};
 use crate::report::Outcome;
-use crate::select::catalog::CATALOGUE;
+use crate::units::human_seconds;
 
-const WIDTH: f64 = 1100.0;
-const HEIGHT: f64 = 620.0;
 const LEFT: f64 = 90.0;
-const RIGHT: f64 = 810.0;
 const TOP: f64 = 84.0;
-const BOTTOM: f64 = HEIGHT - 66.0;
+const SINGLE_HEIGHT: f64 = 470.0;
+const PANEL_HEIGHT: f64 = 230.0;
 
-/// A strategy keeps its colour and dash in every scenario; several variants of one are told apart by their place.
-pub(super) fn style(outcome: &Outcome<'_>, which: usize) -> (plotters::style::RGBColor, (i32, i32)) {
-    let names: Vec<&str> = outcome.summaries.iter().map(|summary| summary.strategy).collect();
-    let unique = names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1);
-    let place = CATALOGUE.iter().position(|row| row.name == names[which]).unwrap_or(which);
-    let number = if unique { place } else { which };
-    if outcome.summaries[which].oracle {
-        return (SOFT, DASHES[2]);
-    }
-    (PALETTE[number % PALETTE.len()], DASHES[number / PALETTE.len() % DASHES.len()])
-}
+/// The least share that is shown.
+const LEAST: f64 = 1e-4;
+
+const SHARES: [(f64, &str); 6] =
+    [(1.0, "all"), (0.5, "half"), (0.1, "1 in 10"), (0.01, "1 in 100"), (1e-3, "1 in 1000"), (LEAST, "1 in 10000")];
 
 /// Share of requests slower than a latency, both scales logarithmic: the tail is as wide as the body.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
-    let (low, high) = log_range(outcome.summaries.iter().flat_map(|s| s.cdf.iter().skip(3).map(|point| point.1)))?;
-    let x = Scale::logarithmic(low, high, LEFT, RIGHT);
-    let y = Scale::logarithmic(1e-4, 1.0, BOTTOM, TOP);
+    let range = log_range(outcome.summaries.iter().flat_map(|s| s.cdf.iter().skip(3).map(|point| point.1)))?;
+    if outcome.summaries.len() > MANY { Some(many(outcome, range)) } else { Some(few(outcome, range)) }
+}
+
+const SUBTITLE: &str = "Share of requests that take longer than a given time. Lower and further left is better; both scales are logarithmic.";
+
+/// Grid and ticks of a panel.
+fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), outer: bool, most: usize) {
+    let (bottom, top) = (y.at(LEAST), y.at(1.0));
+    for tick in x.ticks(most) {
+        canvas.line(&[(x.at(tick), top), (x.at(tick), bottom)], 1.0, GRID, SOLID);
+        canvas.text((x.at(tick), bottom + 16.0), 11.5, Anchor::Middle, SOFT, &duration_label(tick));
+    }
+    for (share, label) in SHARES {
+        canvas.line(&[(left, y.at(share)), (right, y.at(share))], 1.0, GRID, SOLID);
+        if outer {
+            canvas.text((left - 8.0, y.at(share)), 11.5, Anchor::Right, SOFT, label);
+        }
+    }
+}
+
+fn curve(
+    canvas: &Canvas<'_>,
+    outcome: &Outcome<'_>,
+    which: usize,
+    x: Scale,
+    y: Scale,
+    width: f64,
+    style: (RGBColor, Dash),
+) {
+    let cdf = &outcome.summaries[which].cdf;
+    // Below the least share that is shown there is nothing to see; the line ends where it leaves the panel.
+    let end = cdf.iter().position(|&(share, _)| 1.0 - share < LEAST).map_or(cdf.len(), |i| i + 1);
+    let points: Vec<(f64, f64)> = cdf[..end].iter().map(|&(share, time)| (x.at(time), y.at(1.0 - share))).collect();
+    if points.len() > 1 {
+        canvas.line(&points, width, style.0, style.1);
+    }
+}
+
+/// Strategies by p99, the least first.
+fn p99(outcome: &Outcome<'_>, which: usize) -> f64 {
+    Some(outcome.summaries[which].value("latency.p99")).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY)
+}
+
+fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
+    let names: Vec<String> = outcome.summaries.iter().map(shown_name).collect();
+    let room = widest(names.iter().map(String::as_str), 12.5).clamp(140.0, 300.0);
+    let right = WIDTH - 24.0 - 74.0 - room;
+    let bottom = TOP + SINGLE_HEIGHT;
+    let (x, y) = (Scale::logarithmic(low, high, LEFT, right), Scale::logarithmic(LEAST, 1.0, bottom, TOP));
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
-    let value = |i: usize| outcome.summaries[i].value("latency.p99");
-    order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
-    Some(draw(WIDTH, HEIGHT, |canvas| {
-        let subtitle = "Share of requests that take longer than a given time. Lower and further left is better; both scales are logarithmic.";
-        canvas.title(&outcome.scenario.title, subtitle);
-        for tick in x.ticks(12) {
-            canvas.line(&[(x.at(tick), TOP), (x.at(tick), BOTTOM)], 1.0, GRID, (0, 0));
-            canvas.text((x.at(tick), BOTTOM + 18.0), 12.0, Anchor::Middle, SOFT, &duration_label(tick));
-        }
-        for (share, label) in [
-            (1.0, "all"),
-            (0.5, "half"),
-            (0.1, "1 in 10"),
-            (0.01, "1 in 100"),
-            (1e-3, "1 in 1000"),
-            (1e-4, "1 in 10000"),
-        ] {
-            canvas.line(&[(LEFT, y.at(share)), (RIGHT, y.at(share))], 1.0, GRID, (0, 0));
-            canvas.text((LEFT - 8.0, y.at(share)), 12.0, Anchor::Right, SOFT, label);
-        }
-        canvas.text(((LEFT + RIGHT) / 2.0, BOTTOM + 46.0), 13.0, Anchor::Middle, INK, "latency");
+    order.sort_by(|&a, &b| p99(outcome, a).total_cmp(&p99(outcome, b)));
+    let styles = families::styles(outcome);
+    draw(WIDTH, bottom + 66.0, |canvas| {
+        canvas.title(&outcome.scenario.title, SUBTITLE);
+        grid(canvas, x, y, (LEFT, right), true, 12);
+        canvas.text(((LEFT + right) / 2.0, bottom + 46.0), 13.0, Anchor::Middle, INK, "latency");
         // The best is drawn last and lies on top.
         for &which in order.iter().rev() {
-            let (colour, dash) = style(outcome, which);
-            let points: Vec<(f64, f64)> = outcome.summaries[which]
-                .cdf
-                .iter()
-                .map(|&(share, latency)| (x.at(latency), y.at(1.0 - share)))
-                .collect();
-            if points.len() > 1 {
-                canvas.line(&points, 2.2, colour, dash);
+            curve(canvas, outcome, which, x, y, 2.2, (styles[which].colour, styles[which].dash));
+        }
+        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the least first");
+        for (row, &which) in order.iter().enumerate() {
+            let at = TOP + 26.0 + row as f64 * 25.0;
+            families::sample(canvas, (right + 24.0, at), 40.0, &styles[which], Swatch::Line);
+            canvas.text((right + 74.0, at), 12.5, Anchor::Left, INK, &fit(&names[which], 12.5, room));
+        }
+        if outcome.summaries.iter().any(|summary| summary.oracle) {
+            canvas.text((right + 24.0, bottom), 11.5, Anchor::Left, SOFT, BASELINE_NOTE);
+        }
+    })
+}
+
+fn many(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
+    let note = |which: usize| human_seconds(outcome.summaries[which].value("latency.p99"));
+    let groups = families::groups(outcome, |which| p99(outcome, which), note);
+    let (frames, end) = families::frames(&groups, TOP + 30.0, LEFT, PANEL_HEIGHT);
+    draw(WIDTH, end + 20.0, |canvas| {
+        canvas.title(&outcome.scenario.title, SUBTITLE);
+        let how = format!("A panel per family, with p99 behind the names, the least first. {FAINT_NOTE}");
+        canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
+        for (group, frame) in groups.iter().zip(&frames) {
+            let x = Scale::logarithmic(low, high, frame.left, frame.right);
+            let y = Scale::logarithmic(LEAST, 1.0, frame.bottom, frame.top);
+            families::heading(canvas, group, frame, Swatch::Line);
+            grid(canvas, x, y, (frame.left, frame.right), frame.outer, 10);
+            let own = |which: usize| group.members.iter().any(|member| member.which == which);
+            for which in (0..outcome.summaries.len()).filter(|&which| !own(which)) {
+                curve(canvas, outcome, which, x, y, 1.0, (FAINT, SOLID));
+            }
+            for member in families::painting_order(&group.members) {
+                curve(canvas, outcome, member.which, x, y, 2.2, (member.style.colour, member.style.dash));
             }
         }
-        canvas.text((RIGHT + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the least first");
-        for (row, &which) in order.iter().enumerate() {
-            let summary = &outcome.summaries[which];
-            let at = TOP + 26.0 + row as f64 * 25.0;
-            let (colour, dash) = style(outcome, which);
-            canvas.line(&[(RIGHT + 24.0, at), (RIGHT + 64.0, at)], 3.0, colour, dash);
-            let name = shown_name(summary);
-            canvas.text((RIGHT + 74.0, at), 12.5, Anchor::Left, INK, &name);
+        canvas.text((WIDTH / 2.0, end), 13.0, Anchor::Middle, INK, "latency");
+        if outcome.summaries.iter().any(|summary| summary.oracle) {
+            canvas.text((24.0, end), 11.5, Anchor::Left, SOFT, BASELINE_NOTE);
         }
-    }))
+    })
 }

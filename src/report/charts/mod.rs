@@ -3,6 +3,7 @@
 
 mod canvas;
 mod curves;
+mod families;
 mod rows;
 mod sweep;
 mod timeseries;
@@ -17,6 +18,9 @@ use crate::measure::Summary;
 fn shown_name(summary: &Summary) -> String {
     if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() }
 }
+
+/// The footnote.
+const BASELINE_NOTE: &str = "† baseline that sees true work";
 
 /// Every chart that has something to show: file name without ending, and SVG. A study of one point is shown in detail, one
 /// of several as curves over its points.

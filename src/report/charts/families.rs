@@ -1,0 +1,196 @@
+//! Curves of many strategies: a panel for each family on the same scales, its members in colour and named, the curves of
+//! all others faint behind them. Where there are few, one panel is enough.
+
+use plotters::style::RGBColor;
+
+use super::canvas::*;
+use super::shown_name;
+use crate::report::Outcome;
+use crate::select::catalog::{CATALOGUE, Family, find};
+
+/// More strategies than this are not told apart in one panel.
+pub const MANY: usize = 10;
+
+const MARGIN: f64 = 24.0;
+const GUTTER: f64 = 36.0;
+const HEADING: f64 = 24.0;
+const ENTRY: f64 = 17.0;
+const SWATCH: f64 = 36.0;
+const NAME: f64 = 11.0;
+/// From the legend to the plot under it.
+const LEGEND_GAP: f64 = 8.0;
+/// Below a plot: ticks, and air before the next.
+const BELOW: f64 = 46.0;
+
+/// How a strategy is drawn.
+#[derive(Clone, Copy)]
+pub struct Style {
+    pub colour: RGBColor,
+    pub dash: Dash,
+    pub shape: usize,
+}
+
+/// Styles by number. Dash and shape change with the colour: what lies exactly on another shows through its gaps.
+fn numbered(number: usize) -> Style {
+    let colour = PALETTE[number % PALETTE.len()];
+    let turn = number + number / PALETTE.len();
+    Style { colour, dash: DASHES[turn % DASHES.len()], shape: turn % 4 }
+}
+
+/// As many as [`numbered`] makes.
+const STYLES: usize = 24;
+
+/// A baseline's style, by its number among them.
+fn baseline(number: usize) -> Style {
+    Style { colour: SOFT, dash: DASHES[(number + 2) % DASHES.len()], shape: number % 4 }
+}
+
+/// A style for each strategy of a chart with a single panel. A strategy has the same in every scenario, unless one before
+/// it has that already.
+pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
+    let mut taken: Vec<usize> = Vec::new();
+    let mut baselines = 0;
+    let style = |summary: &crate::measure::Summary| {
+        if summary.oracle {
+            baselines += 1;
+            return baseline(baselines - 1);
+        }
+        let place = CATALOGUE.iter().position(|row| row.name == summary.strategy).unwrap_or(0);
+        let free = (place..place + STYLES).map(|number| number % STYLES).find(|number| !taken.contains(number));
+        let number = free.unwrap_or(taken.len() % STYLES);
+        taken.push(number);
+        numbered(number)
+    };
+    outcome.summaries.iter().map(style).collect()
+}
+
+/// One of a family: which strategy of the outcome, how it is drawn, and what is said of it in the legend.
+pub struct Member {
+    pub which: usize,
+    pub style: Style,
+    name: String,
+    note: String,
+}
+
+/// The strategies of a family, in the order of the legend.
+pub struct Group {
+    pub title: &'static str,
+    pub members: Vec<Member>,
+}
+
+/// Every strategy in its family. `order` sorts legends, the least first; `note` stands behind a name.
+pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn(usize) -> String) -> Vec<Group> {
+    let family = |which: usize| find(outcome.summaries[which].strategy).map_or(Family::Lot, |row| row.doc.family);
+    let mut families: Vec<Family> = (0..outcome.summaries.len()).map(family).collect();
+    families.sort_unstable();
+    families.dedup();
+    let group = |of: Family| {
+        let mut members: Vec<usize> = (0..outcome.summaries.len()).filter(|&which| family(which) == of).collect();
+        let rows: Vec<&str> = CATALOGUE.iter().filter(|row| row.doc.family == of).map(|row| row.name).collect();
+        let strategies: Vec<&str> = members.iter().map(|&which| outcome.summaries[which].strategy).collect();
+        let once = strategies.iter().all(|name| strategies.iter().filter(|other| *other == name).count() == 1);
+        let member = |(place, which): (usize, usize)| {
+            let summary = &outcome.summaries[which];
+            // The same in every scenario, where no strategy is there twice.
+            let number = if once { rows.iter().position(|name| *name == summary.strategy) } else { None };
+            let number = number.unwrap_or(place);
+            let style = if summary.oracle { baseline(number) } else { numbered(number) };
+            Member { which, style, name: shown_name(summary), note: note(which) }
+        };
+        let mut members: Vec<Member> = members.drain(..).enumerate().map(member).collect();
+        members.sort_by(|a, b| order(a.which).total_cmp(&order(b.which)));
+        Group { title: of.title(), members }
+    };
+    families.into_iter().map(group).collect()
+}
+
+/// Where a group's panel is on the sheet.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
+    /// At the left edge, where the values of the vertical scale are written.
+    pub outer: bool,
+    heading: f64,
+}
+
+/// Columns of the legend's entries: rows, and the width of each column.
+fn legend_columns(group: &Group, room: f64) -> (usize, Vec<f64>) {
+    let entry = |member: &Member| SWATCH + text_width(&member.name, NAME) + 8.0 + text_width(&member.note, NAME) + 16.0;
+    let widths: Vec<f64> = group.members.iter().map(entry).collect();
+    for columns in [3, 2] {
+        let rows = widths.len().div_ceil(columns);
+        let columns: Vec<f64> = widths.chunks(rows.max(1)).map(|c| c.iter().copied().fold(0.0, f64::max)).collect();
+        if columns.iter().sum::<f64>() <= room + 16.0 {
+            return (rows, columns);
+        }
+    }
+    (widths.len(), vec![room])
+}
+
+/// Panels of this height, two beside each other, from `top` on, with `labels` of room at the left edge. Also where they end.
+pub fn frames(groups: &[Group], top: f64, labels: f64, height: f64) -> (Vec<Frame>, f64) {
+    let columns = groups.len().min(2);
+    let width = (WIDTH - labels - MARGIN - GUTTER * (columns as f64 - 1.0)) / columns as f64;
+    let mut frames = Vec::new();
+    let mut heading = top;
+    for row in groups.chunks(columns.max(1)) {
+        let entries = row.iter().map(|group| legend_columns(group, width).0).max().unwrap_or(0);
+        let top = heading + HEADING + entries as f64 * ENTRY + LEGEND_GAP;
+        for column in 0..row.len() {
+            let left = labels + column as f64 * (width + GUTTER);
+            frames.push(Frame { left, right: left + width, top, bottom: top + height, outer: column == 0, heading });
+        }
+        heading = top + height + BELOW;
+    }
+    (frames, heading)
+}
+
+/// How a legend shows what a strategy's marks look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Swatch {
+    Line,
+    LineAndMarker,
+    Marker,
+}
+
+/// A group's name, and under it its members'.
+pub fn heading(canvas: &Canvas<'_>, group: &Group, frame: &Frame, swatch: Swatch) {
+    canvas.text((frame.left, frame.heading + 4.0), 14.0, Anchor::Left, INK, group.title);
+    let (rows, columns) = legend_columns(group, frame.right - frame.left);
+    let mut left = frame.left;
+    for (members, width) in group.members.chunks(rows.max(1)).zip(columns) {
+        for (row, member) in members.iter().enumerate() {
+            let y = frame.heading + HEADING + (row as f64 + 0.25) * ENTRY;
+            sample(canvas, (left, y), SWATCH - 8.0, &member.style, swatch);
+            let note = text_width(&member.note, NAME);
+            let name = fit(&member.name, NAME, frame.right - left - SWATCH - note - 8.0);
+            canvas.text((left + SWATCH, y), NAME, Anchor::Left, INK, &name);
+            let behind = left + SWATCH + text_width(&name, NAME) + 8.0;
+            canvas.text((behind, y), NAME, Anchor::Left, SOFT, &member.note);
+        }
+        left += width;
+    }
+}
+
+/// A piece of a strategy's line.
+pub fn sample(canvas: &Canvas<'_>, (left, y): (f64, f64), length: f64, style: &Style, swatch: Swatch) {
+    if swatch != Swatch::Marker {
+        canvas.line(&[(left, y), (left + length, y)], 2.4, style.colour, style.dash);
+    }
+    if swatch != Swatch::Line {
+        canvas.marker(style.shape, (left + length / 2.0, y), 3.8, style.colour, 1.0);
+    }
+}
+
+/// In which order members are painted: solid lines first, the dashed on top, through whose gaps they are seen.
+pub fn painting_order(members: &[Member]) -> Vec<&Member> {
+    let mut order: Vec<&Member> = members.iter().rev().collect();
+    order.sort_by_key(|member| DASHES.iter().position(|dash| *dash == member.style.dash));
+    order
+}
+
+/// Above the panels: what is not said in any of them.
+pub const FAINT_NOTE: &str = "Grey: all other strategies.";
