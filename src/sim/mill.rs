@@ -310,7 +310,7 @@ mod tests {
 
     use super::*;
     use crate::select::Pick;
-    use crate::select::catalog::CATALOGUE;
+    use crate::select::catalog::{CATALOGUE, Family};
 
     fn setting() -> Setting {
         Setting::unlike(20, Nanos::from_millis(10))
@@ -329,7 +329,8 @@ mod tests {
             let tally = run(1);
             assert_eq!((tally.picks, tally.wrong), (3000, 0), "{}", row.name);
             assert_eq!(run(1), tally, "{}", row.name);
-            assert_ne!(run(2).hash, tally.hash, "{}", row.name);
+            // Turns are taken whatever is drawn.
+            assert!(row.doc.family == Family::Turn || run(2).hash != tally.hash, "{}", row.name);
         }
     }
 

@@ -22,15 +22,17 @@ Examples:
   evenkeel bench picks                                    the whole catalogue, in about a minute
   evenkeel bench picks --strategies p2c,maglev --servers 1000 --rounds 15
 
-What is timed is a whole turn of a balancer's work, by the code that simulator and proxy use: a request ends (its report and its
-end are told to the strategy, the books are kept), the next is picked and counted, and what the strategy asks for is done:
-probes, updates by the clock (a thousandth of the requests fails, a thousandth is cancelled). Four requests are in flight for
-five servers and take 10 ms on average; every fourth server has twice the weight; keys, clients and paths are drawn. Nothing is
-subtracted: the row `(host alone)` takes the next server that can be had, and is what all the rest of a turn costs. Building
-tables when the fleet changes is not in it. One thread.")]
+What is timed is a whole turn of a balancer's work, by the code that simulator and proxy use:
+a request ends (its report and its end are told to the strategy, the books are kept), the next is
+picked and counted, and what the strategy asks for is done: probes, updates by the clock. Four
+requests are in flight for five servers and take 10 ms on average, a thousandth of them fails and
+another is cancelled; every fourth server has twice the weight; keys, clients and paths are drawn.
+
+Nothing is subtracted: the row `(host alone)` takes the next server that can be had, and is what
+the rest of a turn costs. Building tables when the fleet changes is not in it. One thread.")]
 pub struct Args {
     /// Rounds; the median counts
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Servers, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000", value_parser = clap::value_parser!(u32).range(3..=100_000))]
@@ -49,6 +51,8 @@ pub struct Args {
 /// How long a case is timed in a round, and at most warmed up before, about.
 const TIMED: Duration = Duration::from_millis(15);
 const WARMED: Duration = Duration::from_millis(60);
+/// The fewest turns that warm a small fleet up.
+const LEAST_WARM: u64 = 2000;
 /// Turns between two looks at the clock while a case is sized.
 const STEP: u64 = 16;
 
@@ -123,7 +127,7 @@ impl Case {
     fn new(who: Who, setting: Setting) -> Case {
         let mut mill = who.mill(&setting);
         // Until nearly all that was in flight at first is over, where that does not take too long.
-        let enough = 3 * setting.in_flight() as u64;
+        let enough = (3 * setting.in_flight() as u64).max(LEAST_WARM);
         let (start, mut warm) = (Instant::now(), 0);
         while warm < enough && start.elapsed() < WARMED {
             mill.run(STEP);
