@@ -2,6 +2,7 @@
 
 mod access_log;
 mod bench_proxy;
+mod charts;
 mod cli;
 mod compare;
 mod conformance;

@@ -168,7 +168,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     let subtitle = "What the users of each pool feel: p99 (a mark per pool, logarithmic) and the share of their requests that failed.";
     Some(sheet(outcome, subtitle, "latency, p99", &order, scale, duration_label, |canvas, middles| {
         pool_legend(canvas, &pools, left, edge - 20.0);
-        canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "failed");
+        canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "share that failed");
         for &(pool, right) in &columns {
             canvas.text((right, 96.0), 12.0, Anchor::Right, SOFT, pool);
         }
@@ -219,7 +219,7 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             }
             // Pools lie under each other: marks of one do not hide another's.
             let lanes = pools.len().min(3);
-            let (room, radius) = if lanes > 1 { (height - 12.0, 4.2) } else { (0.0, 5.5) };
+            let (room, radius) = if lanes > 1 { (height - 16.0, 4.0) } else { (0.0, 5.5) };
             let lane = |pool: usize| room * ((pool % lanes) as f64 / (lanes as f64 - 1.0).max(1.0) - 0.5);
             canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
             for (&which, &y) in order.iter().zip(middles) {

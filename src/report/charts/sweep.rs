@@ -229,6 +229,7 @@ fn strategy_curve(
     (x, y): (Scale, Scale),
     style: Option<&Style>,
 ) {
+    let panel_is_small = y.start() - y.end() < PANEL;
     let points: Vec<Option<(f64, Estimate)>> =
         panel.points.iter().map(|&(at, outcome)| Some((x.at(at), plot.shown(outcome, s)?))).collect();
     for piece in points.split(Option::is_none) {
@@ -243,7 +244,11 @@ fn strategy_curve(
         if piece.len() > 1 && piece.iter().all(|(_, e)| e.low.is_finite()) {
             let upper = piece.iter().map(|(at, e)| (*at, y.at(e.high)));
             let lower = piece.iter().rev().map(|(at, e)| (*at, y.at(e.low)));
-            canvas.area(&upper.chain(lower).collect::<Vec<_>>(), style.colour, 0.16);
+            canvas.area(
+                &upper.chain(lower).collect::<Vec<_>>(),
+                style.colour,
+                if panel_is_small { 0.10 } else { 0.16 },
+            );
         }
         if line.len() > 1 {
             canvas.line(&line, 2.0, style.colour, style.dash);
