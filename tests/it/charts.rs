@@ -31,16 +31,16 @@ path = "/run"
 share = 1
 [[pools]]
 name = "payments"
-cache = {{ capacity = 50, hit_cost = "10%" }}
 [[pools.servers]]
 name = "pay"
 count = 4
+cache = {{ capacity = 50, hit_cost = "10%" }}
 [[pools]]
 name = "run"
-cache = {{ capacity = 50, hit_cost = "10%" }}
 [[pools.servers]]
 name = "run"
 count = 5
+cache = {{ capacity = 50, hit_cost = "10%" }}
 [[routes]]
 prefix = "/pay"
 pool = "payments"

@@ -306,6 +306,24 @@ impl Scale {
     }
 }
 
+/// Ticks of a horizontal scale with their texts, as many as fit beside each other.
+pub fn labelled(scale: &Scale, most: usize, size: f64, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+    const APART: f64 = 6.0;
+    let mut most = most;
+    loop {
+        let texts: Vec<(f64, String)> = scale.ticks(most).into_iter().map(|tick| (tick, label(tick))).collect();
+        let half = |text: &str| text_width(text, size) / 2.0;
+        let fit = texts.windows(2).all(|pair| {
+            let between = scale.at(pair[1].0) - scale.at(pair[0].0);
+            between >= half(&pair[0].1) + half(&pair[1].1) + APART
+        });
+        if fit || most <= 1 {
+            return texts;
+        }
+        most /= 2;
+    }
+}
+
 /// A tick's text on an axis of durations: `20 ms`, without needless digits.
 pub fn duration_label(seconds: f64) -> String {
     let text = human_seconds(seconds);
@@ -331,6 +349,20 @@ pub fn log_range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_ticks_lie_beside_each_other() {
+        for decades in 1..7 {
+            let scale = Scale::logarithmic(0.0003, 0.0003 * math::pow(10.0, f64::from(decades)), 90.0, 560.0);
+            let texts = labelled(&scale, 12, 11.5, duration_label);
+            assert!(texts.len() >= 2);
+            for pair in texts.windows(2) {
+                let room = scale.at(pair[1].0) - scale.at(pair[0].0);
+                let needed = (text_width(&pair[0].1, 11.5) + text_width(&pair[1].1, 11.5)) / 2.0;
+                assert!(room > needed, "{decades}: {pair:?}");
+            }
+        }
+    }
 
     #[test]
     fn thinning_keeps_corners() {

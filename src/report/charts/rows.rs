@@ -50,10 +50,10 @@ fn sheet(
             let name = fit(&shown_name(summary), NAME, left - 40.0);
             canvas.text((left - 16.0, y), NAME, Anchor::Right, colour, &name);
         }
-        for tick in scale.ticks(14) {
+        for (tick, text) in labelled(&scale, 14, 12.0, label) {
             let x = scale.at(tick);
             canvas.line(&[(x, TOP), (x, bottom)], 1.0, GRID, SOLID);
-            canvas.text((x, bottom + 16.0), 12.0, Anchor::Middle, SOFT, &label(tick));
+            canvas.text((x, bottom + 16.0), 12.0, Anchor::Middle, SOFT, &text);
         }
         canvas.text(((left + WIDTH) / 2.0, bottom + 42.0), 13.0, Anchor::Middle, INK, axis);
         if order.iter().any(|&i| outcome.summaries[i].oracle) {
