@@ -19,8 +19,8 @@ pub fn number(value: f64) -> String {
     format!("{rounded}")
 }
 
-/// A number of a course or a distribution, of which there are thousands: histograms know three digits of a latency, these
-/// are five.
+/// A number of a course or a distribution, of which there are thousands: histograms know three digits of a latency,
+/// these are five.
 fn short(value: f64) -> String {
     if !value.is_finite() {
         return String::new();

@@ -37,78 +37,159 @@ regret                 how much more the mean is than the oracle's on the same r
 state                  stable, backlogged (more in the system late than early), overloaded (no steady state)
 verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell";
 
+/// A column of the table.
+struct Column {
+    head: String,
+    texts: Vec<String>,
+    /// What goes first where there is no room for all; `None` stays.
+    goes: Option<u8>,
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        let lines = self.texts.iter().flat_map(|text| text.lines()).chain(self.head.lines());
+        lines.map(|line| line.chars().count()).max().unwrap_or(0)
+    }
+}
+
+/// When a pool's p99 goes; its failures after it.
+const POOL_P99: u8 = 8;
+
+/// Columns with what stands around each.
+fn width_of(columns: &[Column]) -> usize {
+    columns.iter().map(|column| column.width() + 3).sum()
+}
+
+/// Makes columns fit: shorter verdicts, headings in two lines, and in the end fewer columns. Gives the names of those
+/// that went; `None` where all fitted as they were. Words are never broken: nobody reads `least_ / reques / t`.
+fn narrow(columns: &mut Vec<Column>, short_verdicts: Vec<String>, width: usize) -> Option<Vec<String>> {
+    if width_of(columns) <= width {
+        return None;
+    }
+    if let Some(verdicts) = columns.last_mut() {
+        verdicts.texts = short_verdicts;
+    }
+    for column in columns.iter_mut().skip(1) {
+        if let Some((pool, what @ ("p99" | "failed"))) = column.head.rsplit_once(' ') {
+            column.head = format!("{pool}\n{what}");
+        }
+    }
+    let mut gone = Vec::new();
+    while width_of(columns) > width {
+        let first = columns.iter().enumerate().filter_map(|(i, column)| Some((column.goes?, i))).min();
+        let Some((rank, i)) = first else { break };
+        // Intervals go before what the users of a pool feel.
+        if let Some(column) = columns.iter_mut().find(|column| rank >= POOL_P99 && column.head == "p99 ±") {
+            column.head = "p99".to_owned();
+            column.texts.iter_mut().for_each(|text| text.truncate(text.find(" ±").unwrap_or(text.len())));
+            continue;
+        }
+        gone.push(columns.remove(i).head);
+    }
+    Some(gone)
+}
+
 /// A table for a scenario, followed by a sentence that says what it shows.
 pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String {
     let stands = compare(&outcome.summaries, RANKED_BY);
     let cached = outcome.summaries.iter().any(|summary| summary.metric("cache.hit_ratio").is_some());
+    // Where paths lead to several pools, what each of them feels says more than the whole.
+    let pools: Vec<&str> = entry_pools(outcome);
+    let exact = outcome.summaries.iter().any(|summary| summary.theory.is_some());
+    let regrets = outcome.summaries.iter().any(|summary| regret(&outcome.summaries, summary, "latency.mean").is_some());
+    let order = ranking(outcome, &stands);
+    let mut columns: Vec<Column> = Vec::new();
+    let mut add = |head: &str, goes: Option<u8>, text: &dyn Fn(&Summary) -> String| {
+        let texts = order.iter().map(|&i| text(&outcome.summaries[i])).collect();
+        columns.push(Column { head: head.to_owned(), texts, goes });
+    };
+    let time = |metric: &'static str| move |summary: &Summary| human_seconds(summary.value(metric));
+    add("strategy", None, &|summary| {
+        if summary.oracle { format!("{} (baseline)", summary.label) } else { summary.label.clone() }
+    });
+    add("mean", Some(4), &time("latency.mean"));
+    if exact {
+        add("exact", Some(5), &|summary| {
+            let theory = summary.theory.as_ref();
+            theory.map_or_else(String::new, |e| format!("{} {}", human_seconds(e.mean), e.theorem))
+        });
+    }
+    if pools.is_empty() {
+        add("p50", Some(0), &time("latency.p50"));
+    }
+    add("p99 ±", None, &|summary| with_spread(summary.estimate("latency.p99")));
+    if pools.is_empty() {
+        add("p99.9", Some(3), &time("latency.p999"));
+    }
+    add("failed", (!pools.is_empty()).then_some(7), &|summary| percent(summary.failed("")));
+    for pool in &pools {
+        let p99 = format!("{pool}.latency.p99");
+        add(&format!("{pool} p99"), Some(POOL_P99), &|summary| human_seconds(summary.value(&p99)));
+        add(&format!("{pool} failed"), Some(POOL_P99 + 1), &|summary| percent(summary.failed(&format!("{pool}."))));
+    }
+    add("even", Some(2), &|summary| decimal(summary.value("fairness.jain")));
+    if cached {
+        add("cache", Some(6), &|summary| percent(summary.value("cache.hit_ratio")));
+    }
+    if regrets {
+        add("regret", Some(1), &|summary| {
+            let regret = regret(&outcome.summaries, summary, "latency.mean");
+            regret.map_or_else(String::new, |e| signed_seconds(e.value))
+        });
+    }
+    add("state", Some(6), &|summary| summary.judgement.verdict.word().to_owned());
+    add("verdict", None, &|_| String::new());
+    let verdicts = |text: fn(&Summary, Option<Comparison>) -> String| -> Vec<String> {
+        order.iter().map(|&i| text(&outcome.summaries[i], stands[i])).collect()
+    };
+    if let Some(last) = columns.last_mut() {
+        last.texts = verdicts(verdict);
+    }
+    let gone = width.and_then(|width| narrow(&mut columns, verdicts(short_verdict), usize::from(width)));
+
     let mut table = plain(width);
     if colour {
         table.enforce_styling();
     } else {
         table.force_no_tty();
     }
-    // Where paths lead to several pools, what each of them feels says more than the whole.
-    let pools: Vec<&str> = entry_pools(outcome);
-    let whole: &[(&str, &str)] = match pools[..] {
-        [] => &[("mean", "latency.mean"), ("p50", "latency.p50"), ("p99", "latency.p99"), ("p99.9", "latency.p999")],
-        _ => &[("mean", "latency.mean"), ("p99", "latency.p99")],
-    };
-    let exact = outcome.summaries.iter().any(|summary| summary.theory.is_some());
-    let regrets = outcome.summaries.iter().any(|summary| regret(&outcome.summaries, summary, "latency.mean").is_some());
-    let mut header = vec!["strategy".to_owned()];
-    for (name, _) in whole {
-        header.push(if *name == "p99" { "p99 ±".to_owned() } else { (*name).to_owned() });
-        header.extend((exact && *name == "mean").then(|| "exact".to_owned()));
-    }
-    header.push("failed".to_owned());
-    header.extend(pools.iter().flat_map(|pool| [format!("{pool} p99"), format!("{pool} failed")]));
-    header.push("even".to_owned());
-    header.extend(cached.then(|| "cache".to_owned()));
-    header.extend(regrets.then(|| "regret".to_owned()));
-    header.extend(["state".to_owned(), "verdict".to_owned()]);
-    table.set_header(header.iter().map(|name| bold(Cell::new(name), colour)));
-
-    for i in ranking(outcome, &stands) {
-        let summary = &outcome.summaries[i];
+    table.set_header(columns.iter().map(|column| bold(Cell::new(&column.head), colour)));
+    for (row, &i) in order.iter().enumerate() {
         let best = stands[i] == Some(Comparison::Best);
-        let mark =
-            |cell: Cell| if best && colour { cell.fg(Color::Green).add_attribute(Attribute::Bold) } else { cell };
-        let name = if summary.oracle { format!("{} (baseline)", summary.label) } else { summary.label.clone() };
-        let mut texts = Vec::new();
-        for (name, metric) in whole {
-            texts.push(if *name == "p99" {
-                with_spread(summary.estimate(metric))
-            } else {
-                human_seconds(summary.value(metric))
-            });
-            if exact && *name == "mean" {
-                let theory = summary.theory.as_ref();
-                texts.push(theory.map_or_else(String::new, |e| format!("{} {}", human_seconds(e.mean), e.theorem)));
+        let state = outcome.summaries[i].judgement.verdict;
+        let cell = |column: &Column| {
+            let cell = Cell::new(&column.texts[row]);
+            let cell = match (column.head.as_str(), state) {
+                ("state", Verdict::Overloaded) if colour => cell.fg(Color::Red),
+                ("state", Verdict::Backlogged) if colour => cell.fg(Color::Yellow),
+                _ if best && colour => cell.fg(Color::Green).add_attribute(Attribute::Bold),
+                _ => cell,
+            };
+            match column.head.as_str() {
+                "strategy" | "state" | "verdict" => cell.set_alignment(CellAlignment::Left),
+                _ => cell.set_alignment(CellAlignment::Right),
             }
-        }
-        texts.push(percent(summary.failed("")));
-        for pool in &pools {
-            texts.push(human_seconds(summary.value(&format!("{pool}.latency.p99"))));
-            texts.push(percent(summary.failed(&format!("{pool}."))));
-        }
-        texts.push(decimal(summary.value("fairness.jain")));
-        texts.extend(cached.then(|| percent(summary.value("cache.hit_ratio"))));
-        texts.extend(regrets.then(|| {
-            regret(&outcome.summaries, summary, "latency.mean").map_or_else(String::new, |e| signed_seconds(e.value))
-        }));
-        let state = summary.judgement.verdict;
-        let tint = |cell: Cell| match state {
-            Verdict::Overloaded if colour => cell.fg(Color::Red),
-            Verdict::Backlogged if colour => cell.fg(Color::Yellow),
-            _ => mark(cell),
         };
-        let mut cells = vec![mark(Cell::new(name)).set_alignment(CellAlignment::Left)];
-        cells.extend(texts.into_iter().map(|text| mark(Cell::new(text)).set_alignment(CellAlignment::Right)));
-        cells.push(tint(Cell::new(state.word())));
-        cells.push(mark(Cell::new(verdict(summary, stands[i]))));
-        table.add_row(cells);
+        table.add_row(columns.iter().map(cell));
     }
-    format!("{table}\n{}", sentence(outcome, &stands))
+    let sentence = sentence(outcome, &stands);
+    match gone {
+        None => format!("{table}\n{sentence}"),
+        Some(gone) => format!("{table}\n{}{sentence}", narrow_text(&gone, &stands)),
+    }
+}
+
+/// What a narrow table leaves out, and what its short words mean; empty if nothing is to be said.
+fn narrow_text(gone: &[String], stands: &[Option<Comparison>]) -> String {
+    let mut text = String::new();
+    if !gone.is_empty() {
+        let names: Vec<String> = gone.iter().map(|name| name.replace('\n', " ")).collect();
+        text += &format!("No room for {}: see metrics.csv, or widen the terminal. ", names.join(", "));
+    }
+    if stands.iter().any(|stands| matches!(stands, Some(Comparison::Unknown(_)))) {
+        text += "A verdict with ? comes from too few runs to tell. ";
+    }
+    if text.is_empty() { text } else { text.trim_end().to_owned() + "\n" }
 }
 
 /// `233 ms ±2.5 %`, or the value alone where there is no interval.
@@ -127,16 +208,20 @@ fn signed_seconds(seconds: f64) -> String {
     if seconds < 0.0 { format!("−{size}") } else { format!("+{size}") }
 }
 
+/// With more reasons than these of the same kind, the strongest is told.
+const MOST_REASONS: usize = 3;
+
 /// What a reader must know of rows that are not what they seem: no steady state, a start that is still felt, batches that
 /// are not independent, intervals that did not become tight. A line each.
 pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut unsteady: BTreeMap<&str, Vec<&Summary>> = BTreeMap::new();
     let mut late: BTreeMap<(bool, bool), (Vec<&str>, Settling)> = BTreeMap::new();
     for summary in &outcome.summaries {
         let mut note = |text: String| notes.entry(text).or_default().push(&summary.label);
         let judgement = &summary.judgement;
         if judgement.verdict != Verdict::Stable {
-            note(format!("{}: {}", judgement.verdict.word(), judgement.reason));
+            unsteady.entry(judgement.verdict.word()).or_default().push(summary);
         }
         // Where queues grow, nothing settles, and that has been said.
         if summary.ranks() {
@@ -158,6 +243,24 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
                 "neighbouring batches are alike (correlation {:.2}): intervals are too narrow, take fewer or longer ones",
                 summary.batch_correlation
             ));
+        }
+    }
+    for (word, summaries) in unsteady {
+        let labels = |reason: &str| {
+            let with = summaries.iter().filter(|summary| summary.judgement.reason == reason);
+            with.map(|summary| summary.label.as_str()).collect::<Vec<_>>()
+        };
+        let mut reasons: Vec<&str> = summaries.iter().map(|summary| summary.judgement.reason.as_str()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        let most = summaries.iter().max_by(|a, b| a.judgement.growth.value.total_cmp(&b.judgement.growth.value));
+        if let (Some(most), true) = (most, reasons.len() > MOST_REASONS) {
+            let text = format!("{word}, most of all {}: {}", most.label, most.judgement.reason);
+            notes.entry(text).or_default().extend(summaries.iter().map(|summary| summary.label.as_str()));
+        } else {
+            for reason in reasons {
+                notes.entry(format!("{word}: {reason}")).or_default().extend(labels(reason));
+            }
         }
     }
     for (labels, unsettled) in late.into_values() {
@@ -273,6 +376,20 @@ fn verdict(summary: &Summary, stands: Option<Comparison>) -> String {
     }
 }
 
+/// The same in a narrow terminal.
+fn short_verdict(summary: &Summary, stands: Option<Comparison>) -> String {
+    match stands {
+        _ if summary.oracle => "–".to_owned(),
+        Some(Comparison::Tied) => "ties".to_owned(),
+        Some(Comparison::Worse(times)) if times < 1.095 => format!("+{}", times_text(times)),
+        Some(Comparison::Worse(times)) => times_text(times),
+        Some(Comparison::Unknown(times)) => short_verdict(summary, Some(Comparison::Worse(times))) + "?",
+        Some(Comparison::Fails(more)) => format!("loses {}", percent(more)),
+        Some(Comparison::Overloaded) => "overloaded".to_owned(),
+        Some(Comparison::Best) | None => verdict(summary, stands),
+    }
+}
+
 fn times_text(times: f64) -> String {
     if times < 1.095 { format!("{:.0} %", (times - 1.0) * 100.0) } else { format!("{times:.1} times") }
 }
@@ -371,4 +488,41 @@ pub fn failures(outcome: &Outcome<'_>) -> Option<String> {
         .map(|(cause, share)| format!("{cause} (up to {})", percent(*share)))
         .collect();
     (!list.is_empty()).then(|| format!("Failed: {}.", list.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        let column =
+            |head: &str, text: &str, goes| Column { head: head.to_owned(), texts: vec![text.to_owned()], goes };
+        vec![
+            column("strategy", "interleaved_weighted_round_robin", None),
+            column("mean", "12.3 ms", Some(4)),
+            column("p50", "12.3 ms", Some(0)),
+            column("p99 ±", "12.3 ms ±9.9 %", None),
+            column("payments p99", "12.3 ms", Some(POOL_P99)),
+            column("verdict", "1.1 times slower, but too few runs to tell", None),
+        ]
+    }
+
+    #[test]
+    fn what_has_room_stays_and_what_has_none_goes_in_order() {
+        let narrowed = |width: usize| {
+            let mut columns = columns();
+            let gone = narrow(&mut columns, vec!["1.1 times?".to_owned()], width);
+            (gone, width_of(&columns), columns)
+        };
+        assert_eq!(narrowed(1000).0, None);
+        assert_eq!(narrowed(120).0, Some(vec![]), "short words are enough");
+        let (gone, width, _) = narrowed(90);
+        assert_eq!(gone, Some(vec!["p50".to_owned()]));
+        assert!(width <= 90);
+        let (gone, width, columns) = narrowed(72);
+        assert_eq!(gone, Some(vec!["p50".to_owned(), "mean".to_owned()]));
+        assert!(width <= 72);
+        assert_eq!((columns[1].head.as_str(), columns[1].texts[0].as_str()), ("p99", "12.3 ms"));
+        assert_eq!(columns[2].head, "payments\np99");
+    }
 }

@@ -3,6 +3,7 @@
 mod access_log;
 mod bench_picks;
 mod bench_proxy;
+mod charts;
 mod cli;
 mod compare;
 mod conformance;

@@ -111,6 +111,32 @@ fn tidy(svg: &str, dashes: &[Dash]) -> String {
     tidied
 }
 
+/// A path without the points that nobody would miss: none is further from what is left than half a device pixel (Ramer,
+/// Douglas and Peucker).
+fn thinned(points: &[(i32, i32)]) -> Vec<(i32, i32)> {
+    const SQUARE: f64 = 0.25;
+    let at = |i: usize| (f64::from(points[i].0), f64::from(points[i].1));
+    // Of the distance to a piece between two points.
+    let square = |i: usize, from: usize, to: usize| {
+        let ((px, py), (ax, ay), (bx, by)) = (at(i), at(from), at(to));
+        let (dx, dy) = (bx - ax, by - ay);
+        let length = dx * dx + dy * dy;
+        let along = if length > 0.0 { (((px - ax) * dx + (py - ay) * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
+        let (ex, ey) = (px - ax - along * dx, py - ay - along * dy);
+        ex * ex + ey * ey
+    };
+    let mut kept = vec![true; points.len()];
+    let mut pieces = vec![(0, points.len().saturating_sub(1))];
+    while let Some((from, to)) = pieces.pop() {
+        let furthest = (from + 1..to).map(|i| (square(i, from, to), i)).max_by(|a, b| a.0.total_cmp(&b.0));
+        match furthest {
+            Some((distance, i)) if distance > SQUARE => pieces.extend([(from, i), (i, to)]),
+            _ => (from + 1..to).for_each(|i| kept[i] = false),
+        }
+    }
+    points.iter().zip(kept).filter_map(|(point, kept)| kept.then_some(*point)).collect()
+}
+
 /// Advance widths of DejaVu Sans from space to tilde, thousandths of its size.
 #[rustfmt::skip]
 const ADVANCES: [u16; 95] = [
@@ -182,21 +208,8 @@ impl Canvas<'_> {
         self.area.draw(&Polygon::new(self.points(points), colour.mix(opacity).filled())).expect(DRAWS);
     }
 
-    /// Places on the device, without those in the midst of a level or an upright stretch, which change nothing.
     fn points(&self, points: &[(f64, f64)]) -> Vec<(i32, i32)> {
-        let mut kept: Vec<(i32, i32)> = Vec::with_capacity(points.len());
-        for point in points.iter().map(|&p| self.point(p)) {
-            if let [.., a, b] = kept[..] {
-                let between = |a: i32, b: i32, c: i32| a.min(c) <= b && b <= a.max(c);
-                let level = a.1 == b.1 && b.1 == point.1 && between(a.0, b.0, point.0);
-                let upright = a.0 == b.0 && b.0 == point.0 && between(a.1, b.1, point.1);
-                if level || upright {
-                    kept.pop();
-                }
-            }
-            kept.push(point);
-        }
-        kept
+        thinned(&points.iter().map(|&p| self.point(p)).collect::<Vec<_>>())
     }
 
     pub fn rect(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor, opacity: f64) {
@@ -293,6 +306,24 @@ impl Scale {
     }
 }
 
+/// Ticks of a horizontal scale with their texts, as many as fit beside each other.
+pub fn labelled(scale: &Scale, most: usize, size: f64, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+    const APART: f64 = 6.0;
+    let mut most = most;
+    loop {
+        let texts: Vec<(f64, String)> = scale.ticks(most).into_iter().map(|tick| (tick, label(tick))).collect();
+        let half = |text: &str| text_width(text, size) / 2.0;
+        let fit = texts.windows(2).all(|pair| {
+            let between = scale.at(pair[1].0) - scale.at(pair[0].0);
+            between >= half(&pair[0].1) + half(&pair[1].1) + APART
+        });
+        if fit || most <= 1 {
+            return texts;
+        }
+        most /= 2;
+    }
+}
+
 /// A tick's text on an axis of durations: `20 ms`, without needless digits.
 pub fn duration_label(seconds: f64) -> String {
     let text = human_seconds(seconds);
@@ -318,6 +349,37 @@ pub fn log_range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_ticks_lie_beside_each_other() {
+        for decades in 1..7 {
+            let scale = Scale::logarithmic(0.0003, 0.0003 * math::pow(10.0, f64::from(decades)), 90.0, 560.0);
+            let texts = labelled(&scale, 12, 11.5, duration_label);
+            assert!(texts.len() >= 2);
+            for pair in texts.windows(2) {
+                let room = scale.at(pair[1].0) - scale.at(pair[0].0);
+                let needed = (text_width(&pair[0].1, 11.5) + text_width(&pair[1].1, 11.5)) / 2.0;
+                assert!(room > needed, "{decades}: {pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn thinning_keeps_corners() {
+        let line: Vec<(i32, i32)> = (0..=100).map(|x| (x, 3 * x)).collect();
+        assert_eq!(thinned(&line), [(0, 0), (100, 300)]);
+        let there_and_back = [(0, 0), (0, 50), (0, 100), (0, 20), (40, 20), (41, 20), (41, 80)];
+        assert_eq!(thinned(&there_and_back), [(0, 0), (0, 100), (0, 20), (41, 20), (41, 80)]);
+        assert_eq!(thinned(&[(1, 1)]), [(1, 1)]);
+        assert!(thinned(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_room_is_cut() {
+        assert_eq!(fit("random", 12.0, 100.0), "random");
+        let cut = fit("interleaved_weighted_round_robin", 12.0, 100.0);
+        assert!(cut.ends_with('…') && text_width(&cut, 12.0) <= 100.0, "{cut}");
+    }
 
     #[test]
     fn ticks_are_round_and_inside() {

@@ -30,9 +30,9 @@ const SUBTITLE: &str = "Share of requests that take longer than a given time. Lo
 /// Grid and ticks of a panel.
 fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), outer: bool, most: usize) {
     let (bottom, top) = (y.at(LEAST), y.at(1.0));
-    for tick in x.ticks(most) {
+    for (tick, text) in labelled(&x, most, 11.5, duration_label) {
         canvas.line(&[(x.at(tick), top), (x.at(tick), bottom)], 1.0, GRID, SOLID);
-        canvas.text((x.at(tick), bottom + 16.0), 11.5, Anchor::Middle, SOFT, &duration_label(tick));
+        canvas.text((x.at(tick), bottom + 16.0), 11.5, Anchor::Middle, SOFT, &text);
     }
     for (share, label) in SHARES {
         canvas.line(&[(left, y.at(share)), (right, y.at(share))], 1.0, GRID, SOLID);

@@ -1,5 +1,5 @@
-//! Curves of many strategies: a panel for each family on the same scales, its members in colour and named, the curves of
-//! all others faint behind them. Where there are few, one panel is enough.
+//! Curves of many strategies: a panel for each family on the same scales, its members in colour and named, the curves
+//! of all others faint behind them. Where there are few, one panel is enough.
 
 use plotters::style::RGBColor;
 
@@ -15,7 +15,11 @@ const MARGIN: f64 = 24.0;
 const GUTTER: f64 = 36.0;
 const HEADING: f64 = 24.0;
 const ENTRY: f64 = 17.0;
-const SWATCH: f64 = 36.0;
+const SWATCH: f64 = 32.0;
+/// Between a name and what is said of it.
+const NOTE_GAP: f64 = 6.0;
+/// Between columns of a legend.
+const ENTRY_GAP: f64 = 12.0;
 const NAME: f64 = 11.0;
 /// From the legend to the plot under it.
 const LEGEND_GAP: f64 = 8.0;
@@ -45,8 +49,8 @@ fn baseline(number: usize) -> Style {
     Style { colour: SOFT, dash: DASHES[(number + 2) % DASHES.len()], shape: number % 4 }
 }
 
-/// A style for each strategy of a chart with a single panel. A strategy has the same in every scenario, unless one before
-/// it has that already.
+/// A style for each strategy of a chart with a single panel. A strategy has the same in every scenario, unless one
+/// before it has that already, or its colour.
 pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
     let mut taken: Vec<usize> = Vec::new();
     let mut baselines = 0;
@@ -56,8 +60,11 @@ pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
             return baseline(baselines - 1);
         }
         let place = CATALOGUE.iter().position(|row| row.name == summary.strategy).unwrap_or(0);
-        let free = (place..place + STYLES).map(|number| number % STYLES).find(|number| !taken.contains(number));
-        let number = free.unwrap_or(taken.len() % STYLES);
+        // Other dashes do for one of a colour that is there already, another colour is better.
+        let used =
+            |number: usize| taken.iter().filter(|other| *other % PALETTE.len() == number % PALETTE.len()).count();
+        let free = (place..place + STYLES).map(|number| number % STYLES).filter(|number| !taken.contains(number));
+        let number = free.min_by_key(|&number| used(number)).unwrap_or(place % STYLES);
         taken.push(number);
         numbered(number)
     };
@@ -118,19 +125,22 @@ pub struct Frame {
 
 /// Columns of the legend's entries: rows, and the width of each column.
 fn legend_columns(group: &Group, room: f64) -> (usize, Vec<f64>) {
-    let entry = |member: &Member| SWATCH + text_width(&member.name, NAME) + 8.0 + text_width(&member.note, NAME) + 16.0;
+    let entry = |member: &Member| {
+        SWATCH + text_width(&member.name, NAME) + NOTE_GAP + text_width(&member.note, NAME) + ENTRY_GAP
+    };
     let widths: Vec<f64> = group.members.iter().map(entry).collect();
     for columns in [3, 2] {
         let rows = widths.len().div_ceil(columns);
         let columns: Vec<f64> = widths.chunks(rows.max(1)).map(|c| c.iter().copied().fold(0.0, f64::max)).collect();
-        if columns.iter().sum::<f64>() <= room + 16.0 {
+        if columns.iter().sum::<f64>() <= room + ENTRY_GAP {
             return (rows, columns);
         }
     }
     (widths.len(), vec![room])
 }
 
-/// Panels of this height, two beside each other, from `top` on, with `labels` of room at the left edge. Also where they end.
+/// Panels of this height, two beside each other, from `top` on, with `labels` of room at the left edge.
+/// Gives also where they end.
 pub fn frames(groups: &[Group], top: f64, labels: f64, height: f64) -> (Vec<Frame>, f64) {
     let columns = groups.len().min(2);
     let width = (WIDTH - labels - MARGIN - GUTTER * (columns as f64 - 1.0)) / columns as f64;
@@ -166,9 +176,9 @@ pub fn heading(canvas: &Canvas<'_>, group: &Group, frame: &Frame, swatch: Swatch
             let y = frame.heading + HEADING + (row as f64 + 0.25) * ENTRY;
             sample(canvas, (left, y), SWATCH - 8.0, &member.style, swatch);
             let note = text_width(&member.note, NAME);
-            let name = fit(&member.name, NAME, frame.right - left - SWATCH - note - 8.0);
+            let name = fit(&member.name, NAME, frame.right - left - SWATCH - note - NOTE_GAP);
             canvas.text((left + SWATCH, y), NAME, Anchor::Left, INK, &name);
-            let behind = left + SWATCH + text_width(&name, NAME) + 8.0;
+            let behind = left + SWATCH + text_width(&name, NAME) + NOTE_GAP;
             canvas.text((behind, y), NAME, Anchor::Left, SOFT, &member.note);
         }
         left += width;

@@ -11,6 +11,8 @@ mod timeseries;
 #[cfg(feature = "cli")]
 pub mod png;
 
+pub use canvas::text_width;
+
 use super::Outcome;
 use crate::measure::Summary;
 

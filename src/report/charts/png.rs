@@ -53,8 +53,8 @@ pub fn from_svg(svg: &str) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("the PNG cannot be made: {error}"))
 }
 
-/// A byte per pixel. Charts have few colours; what is beyond 256 are shades at edges, of which the rarest become the most
-/// like one that is kept.
+/// A byte per pixel. Charts have few colours; what is beyond 256 are shades at edges, of which the rarest become the
+/// most like one that is kept.
 fn reduce(pixels: &[Rgb]) -> (Vec<Rgb>, Vec<u8>) {
     let mut counts: BTreeMap<Rgb, u32> = BTreeMap::new();
     // Neighbours are mostly alike: one look-up for a whole stretch.

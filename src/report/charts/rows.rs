@@ -50,10 +50,10 @@ fn sheet(
             let name = fit(&shown_name(summary), NAME, left - 40.0);
             canvas.text((left - 16.0, y), NAME, Anchor::Right, colour, &name);
         }
-        for tick in scale.ticks(14) {
+        for (tick, text) in labelled(&scale, 14, 12.0, label) {
             let x = scale.at(tick);
             canvas.line(&[(x, TOP), (x, bottom)], 1.0, GRID, SOLID);
-            canvas.text((x, bottom + 16.0), 12.0, Anchor::Middle, SOFT, &label(tick));
+            canvas.text((x, bottom + 16.0), 12.0, Anchor::Middle, SOFT, &text);
         }
         canvas.text(((left + WIDTH) / 2.0, bottom + 42.0), 13.0, Anchor::Middle, INK, axis);
         if order.iter().any(|&i| outcome.summaries[i].oracle) {
@@ -168,7 +168,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     let subtitle = "What the users of each pool feel: p99 (a mark per pool, logarithmic) and the share of their requests that failed.";
     Some(sheet(outcome, subtitle, "latency, p99", &order, scale, duration_label, |canvas, middles| {
         pool_legend(canvas, &pools, left, edge - 20.0);
-        canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "failed");
+        canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "share that failed");
         for &(pool, right) in &columns {
             canvas.text((right, 96.0), 12.0, Anchor::Right, SOFT, pool);
         }
@@ -219,7 +219,7 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             }
             // Pools lie under each other: marks of one do not hide another's.
             let lanes = pools.len().min(3);
-            let (room, radius) = if lanes > 1 { (height - 12.0, 4.2) } else { (0.0, 5.5) };
+            let (room, radius) = if lanes > 1 { (height - 16.0, 4.0) } else { (0.0, 5.5) };
             let lane = |pool: usize| room * ((pool % lanes) as f64 / (lanes as f64 - 1.0).max(1.0) - 0.5);
             canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
             for (&which, &y) in order.iter().zip(middles) {

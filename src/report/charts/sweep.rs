@@ -1,5 +1,7 @@
 //! Curves over the points of a sweep, and the ranking under nudged constants.
 
+use plotters::style::RGBColor;
+
 use super::canvas::*;
 use super::families::{self, FAINT_NOTE, Frame, Group, MANY, Style, Swatch};
 use super::shown_name;
@@ -164,8 +166,12 @@ fn few(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle:
             plot.grid(canvas, panel, (LEFT, right), x, y, true);
             canvas.text(((LEFT + right) / 2.0, bottom + 38.0), 13.0, Anchor::Middle, INK, &key(first));
             canvas.text((LEFT, top - 14.0), 13.0, Anchor::Left, INK, &panel.title);
+            // Bands first: none dulls a line.
             for (s, style) in styles.iter().enumerate() {
-                strategy_curve(canvas, panel, plot, s, (x, y), Some(style));
+                band(canvas, &pieces(panel, plot, s, x), y, style.colour, 0.16);
+            }
+            for (s, style) in styles.iter().enumerate() {
+                line(canvas, &pieces(panel, plot, s, x), y, Some(style));
             }
             // Names in the order of the curves' right ends, those without one first.
             let mut order: Vec<usize> = (0..names.len()).collect();
@@ -208,10 +214,14 @@ fn many(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle
                 plot.grid(canvas, panel, sides, x, y, frame.outer);
                 let own = |s: usize| group.members.iter().any(|member| member.which == s);
                 for s in (0..first.summaries.len()).filter(|&s| !own(s)) {
-                    strategy_curve(canvas, panel, plot, s, (x, y), None);
+                    line(canvas, &pieces(panel, plot, s, x), y, None);
                 }
-                for member in families::painting_order(&group.members) {
-                    strategy_curve(canvas, panel, plot, member.which, (x, y), Some(&member.style));
+                let members = families::painting_order(&group.members);
+                for member in &members {
+                    band(canvas, &pieces(panel, plot, member.which, x), y, member.style.colour, 0.1);
+                }
+                for member in members {
+                    line(canvas, &pieces(panel, plot, member.which, x), y, Some(&member.style));
                 }
             }
             let end = frames.iter().map(|frame| frame.bottom).fold(0.0, f64::max);
@@ -220,35 +230,33 @@ fn many(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle
     })
 }
 
-/// Band, line and marks of one strategy, broken where it has no value; faint and without band where it has no style.
-fn strategy_curve(
-    canvas: &Canvas<'_>,
-    panel: &Panel<'_, '_>,
-    plot: &Plot<'_>,
-    s: usize,
-    (x, y): (Scale, Scale),
-    style: Option<&Style>,
-) {
+/// A strategy's values at the points of a panel that have one, in pieces where it has none between.
+fn pieces(panel: &Panel<'_, '_>, plot: &Plot<'_>, s: usize, x: Scale) -> Vec<Vec<(f64, Estimate)>> {
     let points: Vec<Option<(f64, Estimate)>> =
         panel.points.iter().map(|&(at, outcome)| Some((x.at(at), plot.shown(outcome, s)?))).collect();
-    for piece in points.split(Option::is_none) {
-        let piece: Vec<(f64, Estimate)> = piece.iter().flatten().copied().collect();
+    points.split(Option::is_none).map(|piece| piece.iter().flatten().copied().collect()).collect()
+}
+
+/// The interval of one strategy as a band.
+fn band(canvas: &Canvas<'_>, pieces: &[Vec<(f64, Estimate)>], y: Scale, colour: RGBColor, opacity: f64) {
+    for piece in pieces.iter().filter(|piece| piece.len() > 1 && piece.iter().all(|(_, e)| e.low.is_finite())) {
+        let upper = piece.iter().map(|(at, e)| (*at, y.at(e.high)));
+        let lower = piece.iter().rev().map(|(at, e)| (*at, y.at(e.low)));
+        canvas.area(&upper.chain(lower).collect::<Vec<_>>(), colour, opacity);
+    }
+}
+
+/// Line and marks of one strategy; faint and without marks where it has no style.
+fn line(canvas: &Canvas<'_>, pieces: &[Vec<(f64, Estimate)>], y: Scale, style: Option<&Style>) {
+    for piece in pieces {
         let line: Vec<(f64, f64)> = piece.iter().map(|(at, e)| (*at, y.at(e.value))).collect();
-        let Some(style) = style else {
-            if line.len() > 1 {
-                canvas.line(&line, 1.0, FAINT, SOLID);
-            }
-            continue;
-        };
-        if piece.len() > 1 && piece.iter().all(|(_, e)| e.low.is_finite()) {
-            let upper = piece.iter().map(|(at, e)| (*at, y.at(e.high)));
-            let lower = piece.iter().rev().map(|(at, e)| (*at, y.at(e.low)));
-            canvas.area(&upper.chain(lower).collect::<Vec<_>>(), style.colour, 0.16);
-        }
         if line.len() > 1 {
-            canvas.line(&line, 2.0, style.colour, style.dash);
+            let (width, colour, dash) = style.map_or((1.0, FAINT, SOLID), |style| (2.0, style.colour, style.dash));
+            canvas.line(&line, width, colour, dash);
         }
-        line.iter().for_each(|&at| canvas.marker(style.shape, at, 3.4, style.colour, 1.0));
+        if let Some(style) = style {
+            line.iter().for_each(|&at| canvas.marker(style.shape, at, 3.4, style.colour, 1.0));
+        }
     }
 }
 
@@ -277,9 +285,9 @@ impl Relative<'_, '_> {
             let y = top + row as f64 * height;
             canvas.rect((left, y), (right, y + height), ROW, 1.0);
         }
-        for tick in x.ticks(most) {
+        for (tick, text) in labelled(&x, most, 12.0, |tick| format!("{}×", number_label(tick))) {
             canvas.line(&[(x.at(tick), top), (x.at(tick), bottom)], 1.0, GRID, SOLID);
-            canvas.text((x.at(tick), bottom + 16.0), 12.0, Anchor::Middle, SOFT, &format!("{}×", number_label(tick)));
+            canvas.text((x.at(tick), bottom + 16.0), 12.0, Anchor::Middle, SOFT, &text);
         }
     }
 

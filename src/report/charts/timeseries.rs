@@ -154,11 +154,12 @@ fn panel(
             canvas.text((left - 6.0, y.at(tick)), 10.5, Anchor::Right, SOFT, &duration_label(tick));
         }
     }
-    for tick in x.ticks(5) {
+    for (tick, text) in labelled(&x, 5, 10.5, |tick| format!("{} s", number_label(tick))) {
         canvas.line(&[(x.at(tick), bottom), (x.at(tick), bottom + 3.0)], 1.0, SOFT, SOLID);
         if sides.below_texts {
-            let text = format!("{} s", number_label(tick));
-            canvas.text((x.at(tick), bottom + 13.0), 10.5, Anchor::Middle, SOFT, &text);
+            // At the right end it must not run into the next panel's zero.
+            let at = x.at(tick).min(right + 4.0 - text_width(&text, 10.5) / 2.0);
+            canvas.text((at, bottom + 13.0), 10.5, Anchor::Middle, SOFT, &text);
         }
     }
     canvas.line(&[(left, bottom), (right, bottom)], 1.0, SOFT, SOLID);
