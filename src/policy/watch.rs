@@ -18,7 +18,7 @@ use super::outlier::{Detector, Finding, Reason};
 use super::{Rules, admission, health, priority, sticky, subset, zone};
 use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source};
-use crate::select::{Context, Outcome, Pick, Request, Selector, Truth};
+use crate::select::{Context, Outcome, Pick, Request, Selector, Truth, note};
 use crate::units::Nanos;
 
 /// No limit on requests in flight.
@@ -429,10 +429,10 @@ impl Watch {
 
     fn set_full(&mut self, slot: u32, full: bool) {
         if std::mem::replace(&mut self.members[slot as usize].full, full) != full {
-            if full {
-                self.full.push(slot);
-            } else {
-                self.full.retain(|&other| other != slot);
+            match self.full.binary_search(&slot) {
+                Err(at) if full => self.full.insert(at, slot),
+                Ok(at) if !full => drop(self.full.remove(at)),
+                _ => {}
             }
         }
     }
@@ -793,8 +793,8 @@ impl Watch {
         }
         let mut excluded = std::mem::take(&mut self.excluded);
         excluded.clear();
-        excluded.extend_from_slice(request.tried);
-        excluded.extend(self.full.iter().filter(|slot| !request.tried.contains(slot)));
+        excluded.extend_from_slice(&self.full);
+        request.tried.iter().for_each(|&slot| note(&mut excluded, slot));
         let mut passed_over = None;
         let pick = loop {
             let request = Request { tried: &excluded, ..*request };
@@ -815,7 +815,7 @@ impl Watch {
                 None => passed_over = Some(choice),
                 Some(_) => refuse(&choice),
             }
-            excluded.push(choice.backend.slot);
+            note(&mut excluded, choice.backend.slot);
         };
         self.excluded = excluded;
         pick

@@ -36,7 +36,7 @@ use super::upstream::{ConnectError, Connection, Loan, Upstream};
 use super::wire::WireState;
 use crate::config::proxy::{KeyTable, LimitsTable};
 use crate::policy::retry::Failure;
-use crate::select::Outcome;
+use crate::select::{self, Outcome};
 use crate::units::Nanos;
 
 /// A request that has come through a proxy of this name so often goes in a circle; shorter chains of them are somebody's design.
@@ -728,7 +728,7 @@ async fn run(
         }
         let Some(pause) = host.may_retry(exchange.attempts) else { return Err(reason) };
         last = Some(reason);
-        tried.push(slot);
+        select::note(&mut tried, slot);
         if pause.0 > 0 {
             sleep(duration(pause)).await;
         }
@@ -770,7 +770,7 @@ async fn hedged(
     if !host.has_other(tried, slot) || !host.may_hedge() {
         return first.await;
     }
-    tried.push(slot);
+    select::note(tried, slot);
     // Without waiting for room: meanwhile the first might answer, and nobody would look.
     let Some(second) = host.place_now(who, tried) else { return first.await };
     exchange.attempts += 1;

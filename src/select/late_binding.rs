@@ -41,7 +41,7 @@ pub(super) const DOC: Doc = Doc {
                          the network takes long against a request",
     )],
     source: "Erlang, 1917 (the shared queue); HAProxy `maxconn` and the backend's queue",
-    cost: "O(n) for each server at its limit: each server is looked for among those, up to O(n^2)",
+    cost: "O(n log n): each server is looked for among those at their limits",
     fails: "A server's slot is empty from its answer until the next request has come over the network: far away servers \
             with short requests idle. Several balancers each fill all slots, so the queue moves to the servers again. \
             Fast failures free their slot at once and draw what waits.",

@@ -69,15 +69,26 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The key by which caches are addressed: a header, a cookie, a URL; opaque bytes.
     pub key: &'a [u8],
-    /// Slots that this request may not have: those that earlier attempts of it have used, in order, and those that the
-    /// host leaves out for reasons of its own (a server at its limit, one that is still warming up).
+    /// Slots that this request may not have: those that earlier attempts of it have used, and those that the host leaves out
+    /// for reasons of its own (a server at its limit, one that is still warming up). Where there are more than [`FEW`] they
+    /// ascend ([`note`] keeps them so).
     pub tried: &'a [u32],
 }
 
 impl Request<'_> {
     #[inline]
     fn has_tried(&self, slot: u32) -> bool {
-        self.tried.contains(&slot)
+        if self.tried.len() <= FEW { self.tried.contains(&slot) } else { self.tried.binary_search(&slot).is_ok() }
+    }
+}
+
+/// So many slots are looked through one by one sooner than by halves.
+pub const FEW: usize = 16;
+
+/// Adds a slot to a list of those that a request may not have, which ascends.
+pub fn note(tried: &mut Vec<u32>, slot: u32) {
+    if let Err(at) = tried.binary_search(&slot) {
+        tried.insert(at, slot);
     }
 }
 

@@ -94,7 +94,7 @@ impl Selector for WeightedLeastRequest {
         let mut found = None;
         while let Some(turn) = self.turns.pop() {
             let Reverse((deadline, _, slot)) = turn;
-            if request.tried.contains(&slot) {
+            if request.has_tried(slot) {
                 self.passed_over.push(turn);
                 continue;
             }

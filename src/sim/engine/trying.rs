@@ -7,7 +7,7 @@
 use super::{Engine, Job, Stage};
 use crate::policy::retry::Failure;
 use crate::rng::Keyed;
-use crate::select::Outcome;
+use crate::select::{self, Outcome};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::{Efforts, End};
@@ -105,7 +105,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn attempt_sent(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let (slot, generation, pool) = (j.backend.slot, j.generation, self.dispatchers[j.dispatcher as usize].pool);
-        self.efforts[j.of as usize].tried.push(slot);
+        select::note(&mut self.efforts[j.of as usize].tried, slot);
         self.count_effort(job, |efforts| efforts.attempts += 1);
         if let Some(time) = self.model.pools[pool as usize].policy.retries.and_then(|rules| rules.per_try_timeout) {
             self.queue.push(self.now.saturating_add(time), Event::TryOver(job, generation));
