@@ -104,6 +104,11 @@ impl RequestBody {
         }))))
     }
 
+    /// No body.
+    pub fn none() -> RequestBody {
+        RequestBody(None)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -1,5 +1,6 @@
 //! Active checks: is a server there, and what does it say of itself? Each check is a connection of its own, so that a server
-//! that takes no new ones is found out. One checker serves all shards; each shard judges by the results for itself.
+//! that takes no new ones is found out. One checker serves all shards; each shard judges by the results for itself. A
+//! strategy's probes go by the connections that requests go by: there are several to each request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::body::RequestBody;
 use super::orca;
-use super::upstream::{LocalExecutor, Manner, Upstream};
+use super::upstream::{Connection, LocalExecutor, Manner, Upstream};
 use crate::config::pool::Check;
 use crate::config::proxy::Protocol;
 use crate::select::LoadReport;
@@ -23,14 +25,50 @@ use crate::select::LoadReport;
 /// Bytes of a check's answer that are read: enough to keep a decent server from seeing a reset.
 const MOST_BODY: usize = 64 * 1024;
 
-/// Asks a server for its load, as a strategy's probe does. Nothing where it does not answer.
-pub async fn ask(server: &Upstream, kind: &Check) -> (bool, Option<LoadReport>) {
-    let Some(address) = server.address() else { return (false, None) };
-    let path_kind = match kind {
-        Check::Http { .. } => kind.clone(),
-        Check::Tcp => Check::Http { path: "/".to_owned(), status: vec![(200, 399)] },
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Asks a server for its load, as a strategy's probe does. Nothing where it does not answer or tells none.
+pub async fn ask(server: &Upstream, kind: &Check) -> Option<LoadReport> {
+    let path = match kind {
+        Check::Http { path, .. } => path,
+        Check::Tcp => "/",
     };
-    check(address, &server.manner(), &path_kind, Duration::from_secs(1)).await
+    timeout(PROBE, ask_at_leisure(server, path)).await.ok()?
+}
+
+async fn ask_at_leisure(server: &Upstream, path: &str) -> Option<LoadReport> {
+    let address = server.address()?;
+    let mut open = server.reuse();
+    let (response, connection) = loop {
+        let mut connection = match open.take() {
+            Some(connection) => connection,
+            None => Box::pin(server.connect(false)).await.ok()?,
+        };
+        let mut request = Request::new(RequestBody::none().attempt());
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("evenkeel-check"));
+        if matches!(connection, Connection::Http2 { .. }) {
+            *request.uri_mut() = format!("http://{address}{path}").parse().ok()?;
+        } else {
+            *request.uri_mut() = path.parse().ok()?;
+            request.headers_mut().insert(header::HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+        }
+        match connection.send(request).await {
+            Ok(response) => break (response, connection),
+            // The server has closed it a moment ago: another one, in the end a new one.
+            Err(_) if connection.is_reused() => open = server.reuse(),
+            Err(_) => return None,
+        }
+    };
+    let (mut head, body) = response.into_parts();
+    let load = orca::take(&mut head.headers);
+    // A connection with more of an answer inside than is read is of no use to anybody.
+    if Limited::new(body, MOST_BODY).collect().await.is_ok()
+        && let Some(loan) = connection.loan()
+    {
+        server.give_back(loan);
+    }
+    load
 }
 
 /// One check. Whether it passed, and the load report that came with the answer.

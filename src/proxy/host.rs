@@ -638,7 +638,7 @@ impl Host {
                     let check = self.config().check.clone();
                     if let Some(server) = server {
                         tokio::task::spawn_local(async move {
-                            let (_, load) = super::checks::ask(&server, &check).await;
+                            let load = super::checks::ask(&server, &check).await;
                             if let (Some(host), Some(load)) = (me.upgrade(), load) {
                                 host.reported(id, &LoadReport { by: Channel::Probe, ..load });
                             }

@@ -196,6 +196,8 @@ pub struct Wants {
     pub notices: bool,
     /// Each answer carries a report.
     pub with_answers: bool,
+    /// The strategy asks servers itself ([`Command::Probe`]).
+    pub probes: bool,
 }
 
 /// What a selector asks of its host.

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Channel, Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector, draw_evenly_excluding};
+use super::{
+    Channel, Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector, Wants, draw_evenly_excluding,
+};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -275,6 +277,10 @@ impl Selector for Prequal {
             self.drop_one(cx.now);
         }
         cx.pick(slot)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants { probes: true, ..Wants::default() }
     }
 
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::rng::Rng;
+use crate::select::catalog;
+
 /// Who runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,6 +40,14 @@ pub struct Contender {
     pub program: PathBuf,
     /// What it says of itself.
     pub version: String,
+}
+
+impl Contender {
+    /// Whether it sends requests of its own to servers.
+    pub fn probes(&self) -> bool {
+        let strategy = |name| catalog::find(name).map(|row| (row.default)().build(&mut Rng::stream(0, "wants", 0)));
+        matches!(self.kind, Kind::Evenkeel(name) if strategy(name).is_some_and(|selector| selector.wants().probes))
+    }
 }
 
 impl Kind {

@@ -147,7 +147,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
                     let Some(proxy) = &mut running[i] else { continue };
                     let target = proxy.address;
                     let plan = Flood { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
-                    let sample = measure(proxy, &plan, &origin, round);
+                    let sample = measure(proxy, &plan, &origin, round, contenders[i].probes());
                     if stopped() {
                         return Err(Failure::Stopped);
                     }
@@ -252,7 +252,7 @@ fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
 }
 
 /// One contender's turn. The error says why it is refused.
-fn measure(proxy: &Running, plan: &Flood, origin: &[Backend], round: u32) -> Result<Sample, String> {
+fn measure(proxy: &Running, plan: &Flood, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
     let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
     let before = answered();
     let mut edges = Vec::with_capacity(2);
@@ -261,7 +261,8 @@ fn measure(proxy: &Running, plan: &Flood, origin: &[Backend], round: u32) -> Res
     if stopped() {
         return Err("interrupted".to_owned());
     }
-    if reached != came.answers {
+    // Who asks servers itself is counted there, too.
+    if reached < came.answers || reached > came.answers && !probes {
         return Err(format!("{} answers came, but {reached} requests reached the origin", came.answers));
     }
     if came.measured == 0 {
@@ -441,7 +442,7 @@ impl Results {
             self.rounds, self.seconds
         ));
         say(
-            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted.",
+            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted (more, where a strategy asks itself).",
         );
         match self.cores {
             Some(cores) => {
