@@ -544,6 +544,26 @@ pub fn run(
     Ok(())
 }
 
+/// A shard's part in the number of tasks.
+struct Tasks {
+    metrics: Arc<ProxyMetrics>,
+    count: i64,
+}
+
+impl Tasks {
+    fn show(&mut self, alive: usize) {
+        let alive = i64::try_from(alive).unwrap_or(i64::MAX);
+        self.metrics.tasks.add(alive - self.count);
+        self.count = alive;
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.show(0);
+    }
+}
+
 /// What time brings to the hosts.
 async fn tick(shard: Rc<Shard>) {
     /// Finer than any time-out that is in the hosts' hands needs.
@@ -551,9 +571,13 @@ async fn tick(shard: Rc<Shard>) {
     /// Ticks from one look at idle connections to the next.
     const SWEEP: u32 = 50;
     let mut ticks = 0_u32;
+    let mut shown = Tasks { metrics: Arc::clone(&shard.birth.metrics), count: 0 };
     loop {
         sleep(EVERY).await;
         ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(SWEEP) {
+            shown.show(tokio::runtime::Handle::current().metrics().num_alive_tasks());
+        }
         for host in &shard.plan().hosts {
             host.tick();
             if ticks.is_multiple_of(SWEEP) {

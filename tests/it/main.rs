@@ -27,6 +27,7 @@ mod support;
 mod testbed;
 mod theory;
 mod tidy;
+mod tls;
 mod trace;
 mod traffic;
 mod traps_hash;

@@ -256,21 +256,30 @@ fn under_mixed_load_for_a_while_nothing_is_lost_and_nothing_grows() {
     let crowd = Crowd::start(address);
     rounds(began + Duration::from_secs_f64(seconds * 0.3));
     crowd.leave();
-    let warm = quiet();
+    // Shards count their tasks once a second.
+    let tasks = || {
+        std::thread::sleep(Duration::from_millis(2100));
+        metric(admin, "evenkeel_tasks")
+    };
+    let (warm, warm_tasks) = (quiet(), tasks());
 
     let crowd = Crowd::start(address);
     let turns = rounds(began + Duration::from_secs_f64(seconds));
     let busy = held(proxy.id());
     let counts = crowd.leave();
-    let after = quiet();
+    let (after, after_tasks) = (quiet(), tasks());
     println!(
-        "{counts:?}, {turns} servers killed and configs read\n  warm {warm:?}\n  busy {busy:?}\n  after {after:?}"
+        "{counts:?}, {turns} servers killed and configs read\n  warm {warm:?}, {warm_tasks} tasks\n  busy {busy:?}\n  \
+         after {after:?}, {after_tasks} tasks"
     );
 
     assert!(counts.iter().all(|(_, count)| *count > 0), "{counts:?}");
     // Five servers' idle connections in each of two shards come and go.
     assert!(after.descriptors <= warm.descriptors.max(5 * 2 * 16) + 10, "descriptors: {warm:?} {after:?}");
     assert_eq!(warm.threads, after.threads);
+    // One for each of those connections, a few for each shard.
+    assert!(warm_tasks >= 4.0, "{warm_tasks}");
+    assert!(after_tasks <= warm_tasks.max(5.0 * 2.0 * 16.0) + 10.0, "tasks: {warm_tasks} {after_tasks}");
     let band = 8 * 1024 + warm.memory / 10;
     assert!(after.memory <= warm.memory + band, "memory: {warm:?} {after:?}");
     // No request, tunnel, connection or task is left that would have to be cut off: it ends by itself, well before its bound.
