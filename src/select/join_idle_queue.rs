@@ -62,6 +62,9 @@ impl catalog::Params for Params {
     }
 }
 
+/// The tag of a pick from the list.
+const LISTED: u64 = 1;
+
 struct JoinIdleQueue {
     fallback: Fallback,
     /// In order of notice. May hold slots that cannot be picked now.
@@ -93,7 +96,7 @@ impl Selector for JoinIdleQueue {
             && let Some(slot) = self.idle.remove(at)
         {
             self.listed[slot as usize] = false;
-            return cx.pick(slot);
+            return cx.pick_tagged(slot, LISTED);
         }
         let slot = match self.fallback {
             Fallback::Random => draw_excluding(request, &[], cx)?,
@@ -107,9 +110,9 @@ impl Selector for JoinIdleQueue {
     }
 
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
-        // It is as idle as it was, and still the first.
+        // It is as idle as it was, and still the first; of one that was drawn by lot nothing is known.
         let slot = pick.backend.slot;
-        if !std::mem::replace(&mut self.listed[slot as usize], true) {
+        if pick.tag == LISTED && !std::mem::replace(&mut self.listed[slot as usize], true) {
             self.idle.push_front(slot);
         }
     }

@@ -420,3 +420,24 @@ fn the_least_loaded_on_a_stale_board_is_worse_than_random() {
     }
     assert!(means[3] < 7.0, "who reckons with what has come since the board was posted looks at all, too: {means:?}");
 }
+
+/// A pick that is not followed leaves things as they were: an idle server is still the first, one that was drawn by lot is no
+/// more idle than before.
+#[test]
+fn a_refused_pick_makes_nobody_idle() {
+    let mut bench = Bench::new("join_idle_queue", "", &[1; 3], 3);
+    let refuse = |bench: &mut Bench, pick: Pick| bench.with(|selector, cx| selector.on_refused(&pick, cx));
+    let idle = pick(&mut bench, 0);
+    refuse(&mut bench, idle);
+    for n in 1..4 {
+        let next = pick(&mut bench, n);
+        assert_eq!(next.backend == idle.backend, n == 1);
+    }
+    // All three were idle as newcomers and have something to do now: the rest is by lot, a third of it the same server again.
+    let again = (0..60).filter(|&n| {
+        let drawn = pick(&mut bench, n);
+        refuse(&mut bench, drawn);
+        pick(&mut bench, n).backend == drawn.backend
+    });
+    assert!((8..=32).contains(&again.count()));
+}
