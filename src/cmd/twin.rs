@@ -15,7 +15,6 @@ use serde_json::json;
 use super::stage::{Stage, foreign_to_the_wire, without_delays};
 use super::{Failure, Terminal, inputs, say, work};
 use crate::report::table;
-use crate::rng::Rng;
 use crate::scenario::{Contestant, Scenario};
 use crate::select::catalog::Family;
 use crate::sim::model::Model;
@@ -162,7 +161,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let reports =
         scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
     scenario.contestants.retain(|contestant| {
-        let notices = contestant.table.build(&mut Rng::stream(0, "wants", 0)).wants().notices;
+        let notices = contestant.table.wants().notices;
         let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
         if foreign {
             let name = &contestant.label;

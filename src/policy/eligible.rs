@@ -40,9 +40,8 @@ pub fn build(table: &Table, rules: &Rules, rng: &mut Rng) -> Box<dyn Selector> {
 /// The same where it is known whether the fleet is divided.
 pub fn build_for(table: &Table, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
     if narrows {
-        let sample = table.build(&mut rng.clone());
-        let (limits, wants) = (sample.has_limits(), sample.wants());
-        Box::new(Narrowed { table: table.clone(), limits, wants, seats: Vec::new(), places: Vec::new() })
+        let limits = table.build(&mut rng.clone()).has_limits();
+        Box::new(Narrowed { table: table.clone(), limits, seats: Vec::new(), places: Vec::new() })
     } else {
         table.build(rng)
     }
@@ -53,7 +52,6 @@ struct Narrowed {
     table: Table,
     /// The strategy limits what is at a server at once.
     limits: bool,
-    wants: Wants,
     seats: Vec<Desk>,
     /// By slot: the parts whose selectors know its tenant.
     places: Vec<[Option<usize>; 2]>,
@@ -85,10 +83,15 @@ impl Narrowed {
         Some(Pick { tag: pick.tag << 1 | u64::from(second), ..pick })
     }
 
-    fn each_of(&mut self, slot: u32, cx: &mut Context<'_>, tell: impl Fn(&mut dyn Selector, &mut Context<'_>)) {
+    /// The part that picked this slot with this tag, if its selector still knows the slot.
+    fn chosen_by(&self, slot: u32, tag: u64) -> Option<usize> {
+        self.places_of(slot)[(tag & 1) as usize]
+    }
+
+    fn each_of(&mut self, slot: u32, cx: &mut Context<'_>, tell: impl Fn(usize, &mut dyn Selector, &mut Context<'_>)) {
         for part in self.places_of(slot).into_iter().flatten() {
             if part < cx.fleet.parts().len() {
-                tell(self.seats[part].selector.as_mut(), &mut lent(cx, part));
+                tell(part, self.seats[part].selector.as_mut(), &mut lent(cx, part));
             }
         }
     }
@@ -123,7 +126,7 @@ impl Selector for Narrowed {
     }
 
     fn wants(&self) -> Wants {
-        self.wants
+        self.table.wants()
     }
 
     fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
@@ -132,24 +135,24 @@ impl Selector for Narrowed {
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
-        let places = self.places_of(finished.backend.slot);
-        let chosen_by = places[(finished.tag & 1) as usize];
-        for part in places.into_iter().flatten().filter(|&part| part < cx.fleet.parts().len()) {
+        let chosen_by = self.chosen_by(finished.backend.slot, finished.tag);
+        self.each_of(finished.backend.slot, cx, |part, selector, cx| {
             let tag = if Some(part) == chosen_by { finished.tag >> 1 } else { 0 };
-            self.seats[part].selector.on_finish(&Finished { tag, ..*finished }, &mut lent(cx, part));
-        }
+            selector.on_finish(&Finished { tag, ..*finished }, cx);
+        });
     }
 
     fn on_refused(&mut self, pick: &Pick, cx: &mut Context<'_>) {
-        let chosen_by = self.places_of(pick.backend.slot)[(pick.tag & 1) as usize];
-        if let Some(part) = chosen_by.filter(|&part| part < cx.fleet.parts().len()) {
-            let pick = Pick { tag: pick.tag >> 1, ..*pick };
-            self.seats[part].selector.on_refused(&pick, &mut lent(cx, part));
-        }
+        let chosen_by = self.chosen_by(pick.backend.slot, pick.tag);
+        self.each_of(pick.backend.slot, cx, |part, selector, cx| {
+            if Some(part) == chosen_by {
+                selector.on_refused(&Pick { tag: pick.tag >> 1, ..*pick }, cx);
+            }
+        });
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        self.each_of(backend.slot, cx, |selector, cx| selector.on_report(backend, load, cx));
+        self.each_of(backend.slot, cx, |_, selector, cx| selector.on_report(backend, load, cx));
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {

@@ -429,10 +429,10 @@ impl Watch {
 
     fn set_full(&mut self, slot: u32, full: bool) {
         if std::mem::replace(&mut self.members[slot as usize].full, full) != full {
-            match self.full.binary_search(&slot) {
-                Err(at) if full => self.full.insert(at, slot),
-                Ok(at) if !full => drop(self.full.remove(at)),
-                _ => {}
+            if full {
+                note(&mut self.full, slot);
+            } else if let Ok(at) = self.full.binary_search(&slot) {
+                self.full.remove(at);
             }
         }
     }

@@ -45,14 +45,8 @@ async fn ask_at_leisure(server: &Upstream, path: &str) -> Option<LoadReport> {
             Some(connection) => connection,
             None => Box::pin(server.connect(false)).await.ok()?,
         };
-        let mut request = Request::new(RequestBody::none().attempt());
-        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("evenkeel-check"));
-        if matches!(connection, Connection::Http2 { .. }) {
-            *request.uri_mut() = format!("http://{address}{path}").parse().ok()?;
-        } else {
-            *request.uri_mut() = path.parse().ok()?;
-            request.headers_mut().insert(header::HOST, HeaderValue::from_str(&address.to_string()).ok()?);
-        }
+        let protocol = if matches!(connection, Connection::Http2 { .. }) { Protocol::H2c } else { Protocol::Http1 };
+        let request = question(address, path, &protocol, RequestBody::none().attempt())?;
         match connection.send(request).await {
             Ok(response) => break (response, connection),
             // The server has closed it a moment ago: another one, in the end a new one.
@@ -69,6 +63,20 @@ async fn ask_at_leisure(server: &Upstream, path: &str) -> Option<LoadReport> {
         server.give_back(loan);
     }
     load
+}
+
+/// The GET of a check or a probe.
+fn question<B>(address: SocketAddr, path: &str, protocol: &Protocol, body: B) -> Option<Request<B>> {
+    let mut request = Request::new(body);
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("evenkeel-check"));
+    match protocol {
+        Protocol::Http1 => {
+            *request.uri_mut() = path.parse().ok()?;
+            request.headers_mut().insert(header::HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+        }
+        Protocol::H2c => *request.uri_mut() = format!("http://{address}{path}").parse().ok()?,
+    }
+    Some(request)
 }
 
 /// One check. Whether it passed, and the load report that came with the answer.
@@ -111,12 +119,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
-    let mut request = Request::new(Empty::<Bytes>::new());
-    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("evenkeel-check"));
+    let mut request = question(address, path, protocol, Empty::<Bytes>::new())?;
     let mut response = match protocol {
         Protocol::Http1 => {
-            *request.uri_mut() = path.parse().ok()?;
-            request.headers_mut().insert(header::HOST, HeaderValue::from_str(&address.to_string()).ok()?);
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             let (mut sender, connection) = http1::handshake(io).await.ok()?;
             tokio::task::spawn_local(async move {
@@ -125,7 +130,6 @@ where
             sender.send_request(request).await.ok()?
         }
         Protocol::H2c => {
-            *request.uri_mut() = format!("http://{address}{path}").parse().ok()?;
             let (mut sender, connection) = http2::handshake(LocalExecutor, io).await.ok()?;
             tokio::task::spawn_local(async move {
                 let _ = connection.await;

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
-use super::Selector;
+use super::{Selector, Wants};
 use crate::rng::Rng;
 
 /// What a reader must know of a strategy. The text of `evenkeel explain`.
@@ -206,6 +206,11 @@ impl Table {
     /// The row of this strategy.
     pub fn row(&self) -> &'static Row {
         find(self.name()).expect("the macro makes a row for each variant")
+    }
+
+    /// What servers should tell for it ([`Selector::wants`]).
+    pub fn wants(&self) -> Wants {
+        self.build(&mut Rng::stream(0, "wants", 0)).wants()
     }
 
     /// Its parameters by name, as one would write them in a file.

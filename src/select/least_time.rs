@@ -94,8 +94,8 @@ struct Peer {
     average: Option<f64>,
     /// When it was last picked, but for picks within `halving` of that.
     checked: Nanos,
-    /// What is in flight: the sum of the times at which it was sent. May hold picks that the host did not follow, until
-    /// nothing is in flight.
+    /// What is in flight by own picks: the sum of the times at which it was sent. Begins anew when nothing is in flight, since
+    /// ends may come of requests that a strategy before this one has placed.
     sent: u128,
     count: u32,
 }

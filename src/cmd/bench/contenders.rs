@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::rng::Rng;
 use crate::select::catalog;
 
 /// Who runs.
@@ -45,8 +44,8 @@ pub struct Contender {
 impl Contender {
     /// Whether it sends requests of its own to servers.
     pub fn probes(&self) -> bool {
-        let strategy = |name| catalog::find(name).map(|row| (row.default)().build(&mut Rng::stream(0, "wants", 0)));
-        matches!(self.kind, Kind::Evenkeel(name) if strategy(name).is_some_and(|selector| selector.wants().probes))
+        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().wants().probes);
+        matches!(self.kind, Kind::Evenkeel(name) if probes(name))
     }
 }
 

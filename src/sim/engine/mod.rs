@@ -561,7 +561,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     let tells = Wants {
                         notices: reports.idle.map_or(wants.notices, |idle| idle == IdleNotice::One),
                         with_answers: reports.with_answers.unwrap_or(wants.with_answers),
-                        probes: wants.probes,
+                        ..wants
                     };
                     self.carries |= tells.with_answers;
                     self.idle_notices |= tells.notices;
