@@ -17,7 +17,7 @@ use super::Rules;
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::Table;
-use crate::select::{Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants};
+use crate::select::{Command, Context, Finished, Inquiry, LoadReport, Pick, Request, Selector, Wants};
 use crate::units::Nanos;
 
 impl Rules {
@@ -98,12 +98,24 @@ impl Narrowed {
 }
 
 impl Selector for Narrowed {
+    fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Inquiry> {
+        if cx.fleet.parts().is_empty() {
+            return None;
+        }
+        let part = cx.fleet.draw_part(cx.rng);
+        let mut inquiry = self.seats.get_mut(part)?.selector.inquire(request, &mut lent(cx, part))?;
+        inquiry.part = part as u32;
+        Some(inquiry)
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let parts = cx.fleet.parts();
         if parts.is_empty() {
             return None;
         }
-        let first = cx.fleet.draw_part(cx.rng);
+        // Whose servers were asked chooses among their answers.
+        let asked = request.answers.map(|answers| answers.part as usize).filter(|&part| part < parts.len());
+        let first = asked.unwrap_or_else(|| cx.fleet.draw_part(cx.rng));
         if let Some(pick) = self.ask(first, request, cx) {
             return Some(pick);
         }
@@ -230,5 +242,124 @@ impl Selector for Narrowed {
     fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
         let part = fleet.parts_of(slot).next()?;
         self.seats.get(part)?.selector.score(slot, &fleet.parts()[part].fleet, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::policy::watch::{Newcomer, Seat, Watch};
+    use crate::policy::zone;
+    use crate::select::{Answers, MOST_CHOICES, Outcome, catalog};
+
+    /// Writes down what it is told, picks the first that it may, and gives picks numbers.
+    struct Spy {
+        part: usize,
+        picks: u64,
+        heard: Arc<Mutex<Vec<(&'static str, usize, u64)>>>,
+    }
+
+    impl Selector for Spy {
+        fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+            self.picks += 1;
+            self.heard.lock().unwrap().push(("picks", self.part, self.picks));
+            let slot = crate::select::candidates(request, cx.fleet).next()?;
+            Some(Pick { backend: cx.fleet.id(slot), tag: self.picks })
+        }
+
+        fn on_finish(&mut self, finished: &Finished, _: &mut Context<'_>) {
+            self.heard.lock().unwrap().push(("end", self.part, finished.tag));
+        }
+
+        fn on_refused(&mut self, pick: &Pick, _: &mut Context<'_>) {
+            self.heard.lock().unwrap().push(("refused", self.part, pick.tag));
+        }
+    }
+
+    /// Two zones of two servers each; the parts are the level and its zones. This balancer stands in zone a.
+    fn divided(strategy: &str) -> (Watch, Narrowed, Rng) {
+        let zones = zone::Rules { prefer: zone::Prefer::Residual, minimum: 1, traffic: Vec::new() };
+        let rules = Rules { zones: Some(zones), ..Rules::default() };
+        let seat = Seat { zone: Some("a".into()), ..Seat::default() };
+        let mut watch = Watch::new(Arc::new(rules)).seated(seat);
+        watch.join_all(
+            [("s0", "a"), ("s1", "a"), ("s2", "b"), ("s3", "b")]
+                .into_iter()
+                .map(|(name, zone)| Newcomer { zone: Some(zone), ..Newcomer::from((name, 1, None)) }),
+        );
+        let table = (catalog::find(strategy).unwrap().default)();
+        let mut narrowed = Narrowed { table, limits: false, seats: Vec::new(), places: Vec::new() };
+        let mut rng = Rng::stream(1, "test", 0);
+        let changes = watch.fleet.take_changes();
+        let mut cx = Context { now: Nanos(1), fleet: &watch.fleet, rng: &mut rng, truth: None };
+        narrowed.on_fleet(&changes, &mut cx);
+        (watch, narrowed, rng)
+    }
+
+    fn request(tried: &[u32]) -> Request<'_> {
+        Request { client: [10, 0, 0, 1].into(), path: "/", key: b"key", tried, answers: None }
+    }
+
+    /// A server stands in two parts, and each has a selector with words of its own: who did not pick hears no word of it.
+    #[test]
+    fn only_the_part_that_picked_hears_its_tag_and_its_refusals() {
+        let (watch, mut narrowed, mut rng) = divided("random");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        for (part, seat) in narrowed.seats.iter_mut().enumerate() {
+            seat.selector = Box::new(Spy { part, picks: 40 + 10 * part as u64, heard: Arc::clone(&heard) });
+        }
+        let told = || std::mem::take(&mut *heard.lock().unwrap());
+        let mut cx = Context { now: Nanos(1), fleet: &watch.fleet, rng: &mut rng, truth: None };
+        let (mut whole, mut zones) = (0, 0);
+        for tried in [&[][..], &[0, 1]] {
+            let pick = narrowed.pick(&request(tried), &mut cx).unwrap();
+            let asked = told();
+            let &(_, part, tag) = asked.last().unwrap();
+            let slot = pick.backend.slot;
+            let others: Vec<usize> = cx.fleet.parts_of(slot).filter(|&other| other != part).collect();
+            assert_eq!(others.len(), 1);
+            *if cx.fleet.parts()[part].whole { &mut whole } else { &mut zones } += 1;
+            narrowed.on_refused(&pick, &mut cx);
+            assert_eq!(told(), [("refused", part, tag)]);
+            let finished = Finished { backend: pick.backend, latency: Nanos(5), outcome: Outcome::Ok, tag: pick.tag };
+            narrowed.on_finish(&finished, &mut cx);
+            let mut ends = told();
+            ends.sort_unstable();
+            let mut expected = [("end", part, tag), ("end", others[0], 0)];
+            expected.sort_unstable();
+            assert_eq!(ends, expected);
+            // A cookie has placed this one: nobody has a word about it.
+            narrowed.on_finish(&Finished { tag: 0, ..finished }, &mut cx);
+            assert!(told().iter().all(|&(what, _, tag)| (what, tag) == ("end", 0)));
+        }
+        assert_eq!((whole, zones), (1, 1), "one by the zone, and where that is used up one by its level");
+    }
+
+    /// The part that asked is the part that chooses.
+    #[test]
+    fn answers_are_chosen_among_by_the_part_that_asked() {
+        let (watch, mut narrowed, mut rng) = divided("prequal_synchronous");
+        assert!(narrowed.wants().inquires);
+        let mut cx = Context { now: Nanos(1), fleet: &watch.fleet, rng: &mut rng, truth: None };
+        let inquiry = narrowed.inquire(&request(&[]), &mut cx).unwrap();
+        let slots: Vec<u32> = inquiry.whom().iter().map(|backend| backend.slot).collect();
+        assert!(slots.len() <= MOST_CHOICES && slots.iter().all(|&slot| slot < 2), "of its own zone: {slots:?}");
+        assert!(!cx.fleet.parts()[inquiry.part as usize].whole);
+        let load = |in_server| LoadReport { in_server, latency: 0.01, ..LoadReport::default() };
+        let level = cx.fleet.parts().iter().position(|part| part.whole).unwrap() as u32;
+        for (part, best) in [(inquiry.part, 1), (level, 3)] {
+            let given = [(0, 9), (best, 0)].map(|(slot, in_server)| crate::select::Answer {
+                backend: cx.fleet.id(slot),
+                load: LoadReport { latency: f64::from(in_server + 1), ..load(in_server) },
+            });
+            let answers = Answers { part, given: given.to_vec() };
+            let pick = narrowed.pick(&Request { answers: Some(&answers), ..request(&[]) }, &mut cx).unwrap();
+            assert_eq!(pick.backend.slot, best);
+        }
+        // Of a part that is no more: any will do.
+        let answers = Answers { part: 99, given: Vec::new() };
+        assert!(narrowed.pick(&Request { answers: Some(&answers), ..request(&[]) }, &mut cx).is_some());
     }
 }

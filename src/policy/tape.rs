@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::Change;
-use crate::select::{LoadReport, Outcome};
+use crate::select::{Answers, LoadReport, Outcome};
 
 /// A selector begins its life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Opening<S> {
 }
 
 /// Format of recordings.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Name of the stream that recorded selectors draw from.
 pub const STREAM: &str = "select";
@@ -100,6 +100,21 @@ pub enum Call {
         /// As told: their order is the host's, and what went and came back in between is among them.
         changes: Vec<Change>,
     },
+    /// The selector was asked whom to ask for a request.
+    Inquire {
+        /// When.
+        now: u64,
+        /// The client.
+        client: IpAddr,
+        /// The path.
+        path: String,
+        /// The key, hexadecimal.
+        key: String,
+        /// Slots it might not ask.
+        tried: Vec<u32>,
+        /// Slots it wanted asked; none where the request was to be placed at once.
+        whom: Vec<u32>,
+    },
     /// The selector was asked.
     Pick {
         /// When.
@@ -112,6 +127,9 @@ pub enum Call {
         key: String,
         /// Slots it might not have.
         tried: Vec<u32>,
+        /// What had been answered to its inquiry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answers: Option<Answers>,
         /// In flight by slot, as the fleet stood: a check of the replay, which counts for itself.
         in_flight: Vec<u32>,
         /// What it chose.

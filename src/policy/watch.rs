@@ -18,7 +18,7 @@ use super::outlier::{Detector, Finding, Reason};
 use super::{Rules, admission, health, priority, sticky, subset, zone};
 use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source};
-use crate::select::{Context, Outcome, Pick, Request, Selector, Truth, note};
+use crate::select::{Context, Inquiry, Outcome, Pick, Request, Selector, Truth, note};
 use crate::units::Nanos;
 
 /// No limit on requests in flight.
@@ -791,10 +791,8 @@ impl Watch {
         if !self.has_room(request.tried) {
             return None;
         }
+        self.exclude(request.tried);
         let mut excluded = std::mem::take(&mut self.excluded);
-        excluded.clear();
-        excluded.extend_from_slice(&self.full);
-        request.tried.iter().for_each(|&slot| note(&mut excluded, slot));
         let mut passed_over = None;
         let pick = loop {
             let request = Request { tried: &excluded, ..*request };
@@ -819,6 +817,34 @@ impl Watch {
         };
         self.excluded = excluded;
         pick
+    }
+
+    /// Lets a strategy that asks before it places a request say whom, among the servers that [`Watch::place`] would let it
+    /// have. `called` is told of the slots that it might not ask, and its answer. `None` where the request is to be placed at
+    /// once, or waits for room.
+    pub fn inquire(
+        &mut self,
+        selector: &mut dyn Selector,
+        rng: &mut Rng,
+        request: &Request<'_>,
+        now: Nanos,
+        called: impl FnOnce(&[u32], Option<&Inquiry>),
+    ) -> Option<Inquiry> {
+        if !self.has_room(request.tried) {
+            return None;
+        }
+        self.exclude(request.tried);
+        let request = Request { tried: &self.excluded, ..*request };
+        let inquiry = selector.inquire(&request, &mut Context { now, fleet: &self.fleet, rng, truth: None });
+        called(&self.excluded, inquiry.as_ref());
+        inquiry
+    }
+
+    /// Notes who may not be had: those at their limits, and these.
+    fn exclude(&mut self, tried: &[u32]) {
+        self.excluded.clear();
+        self.excluded.extend_from_slice(&self.full);
+        tried.iter().for_each(|&slot| note(&mut self.excluded, slot));
     }
 
     /// Whether there is a server that may be picked and is not in `tried`, at its limit or not.
@@ -950,7 +976,7 @@ mod tests {
         }
 
         fn pick_for(&mut self, key: &[u8], tried: &[u32], now: Nanos) -> Option<u32> {
-            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key, tried };
+            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key, tried, answers: None };
             let calls = &mut self.calls;
             let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
             let pick = self.watch.place(selector, rng, &request, None, now, luck, |asked| {

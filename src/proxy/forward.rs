@@ -771,16 +771,21 @@ async fn hedged(
         return first.await;
     }
     select::note(tried, slot);
-    // Without waiting for room: meanwhile the first might answer, and nobody would look.
-    let Some(second) = host.place_now(who, tried) else { return first.await };
-    exchange.attempts += 1;
-    second.server.metrics.hedged();
-    let mut second = pin!(call.attempt(second));
+    // It does not wait for room; and while its strategy asks whom to send it to, the first may answer.
+    let tried = &*tried;
+    let second = async {
+        let flight = host.place_now(who, tried).await?;
+        exchange.attempts += 1;
+        flight.server.metrics.hedged();
+        Some(call.attempt(flight).await)
+    };
+    let first = async { Some(first.await) };
+    let (mut first, mut second) = (pin!(first), pin!(second));
     let mut lost: Option<Attempt> = None;
     let (mut first_over, mut second_over) = (false, false);
     std::future::poll_fn(move |cx| {
         for (over, attempt) in [
-            (&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Attempt>>),
+            (&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Option<Attempt>>>),
             (&mut second_over, second.as_mut()),
         ] {
             if *over {
@@ -788,15 +793,18 @@ async fn hedged(
             }
             if let Poll::Ready(attempt) = attempt.poll(cx) {
                 *over = true;
-                let good =
-                    matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error());
-                if good || lost.is_some() {
+                // The second may have found no room.
+                let Some(attempt) = attempt else { continue };
+                if matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error()) {
                     return Poll::Ready(attempt);
                 }
                 lost = Some(attempt);
             }
         }
-        Poll::Pending
+        match lost.take_if(|_| first_over && second_over) {
+            Some(attempt) => Poll::Ready(attempt),
+            None => Poll::Pending,
+        }
     })
     .await
 }

@@ -9,10 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-use tokio::time::sleep_until;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep_until, timeout};
 
-use super::clock::Clock;
+use super::clock::{Clock, duration};
 use super::metrics::{PoolMetrics, ServerMetrics};
 use super::reason::Reason;
 use super::record::Recorder;
@@ -26,7 +26,9 @@ use crate::policy::tape::{Call, STREAM};
 use crate::policy::watch::{Asked, Event, Newcomer, Seat, Standing, Watch};
 use crate::policy::{eligible, hedge};
 use crate::rng::Rng;
-use crate::select::{Channel, Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector};
+use crate::select::{
+    Answer, Answers, Channel, Command, Context, Finished, Inquiry, LoadReport, Outcome, Pick, Request, Selector,
+};
 use crate::units::Nanos;
 
 /// What a selector is told of a request.
@@ -68,6 +70,8 @@ struct State {
     recorder: Option<Recorder>,
     /// The strategy limits what is at a server at once.
     limits: bool,
+    /// The strategy asks servers before it places a request.
+    inquires: bool,
 }
 
 struct Waiter {
@@ -75,6 +79,7 @@ struct Waiter {
     path: String,
     key: Vec<u8>,
     tried: Vec<u32>,
+    answers: Option<Answers>,
     tell: oneshot::Sender<Flight>,
 }
 
@@ -85,6 +90,8 @@ pub struct Flight {
     pub server: Rc<Upstream>,
     backend: BackendId,
     tag: u64,
+    /// Number of the selector that picked.
+    picked_by: u32,
     picked: Nanos,
     first_byte: Cell<Option<Nanos>>,
     over: bool,
@@ -149,8 +156,9 @@ impl Host {
             hedge: rules.hedge.map(hedge::State::new),
             recorder,
             limits: false,
+            inquires: false,
         };
-        state.limits = state.selector.has_limits();
+        state.note_strategy();
         state.open_queue(&config, clock.now());
         let host = Rc::new_cyclic(|me| Host {
             state: RefCell::new(state),
@@ -269,13 +277,14 @@ impl Host {
 
     /// Sends a request to a server of the selector's choice, or of the cookie's; waits where all are at their limit.
     pub async fn place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Result<Flight, Reason> {
+        let answers = self.answers_for(who, tried, cookie).await;
         let now = self.clock.now();
         let waits = {
             let state = &*self.state.borrow();
             // Who comes now does not overtake those who wait.
             state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
         };
-        if !waits && let Some(flight) = self.try_place(who, tried, cookie, now) {
+        if !waits && let Some(flight) = self.try_place(who, tried, cookie, answers.as_ref(), now) {
             return Ok(flight);
         }
         let (told, _turn) = {
@@ -291,6 +300,7 @@ impl Host {
                 path: who.path.to_owned(),
                 key: who.key.to_vec(),
                 tried: tried.to_vec(),
+                answers,
                 tell,
             };
             let Ok(ticket) = waiting.push(now, waiter) else { return Err(Reason::QueueFull) };
@@ -304,17 +314,84 @@ impl Host {
     }
 
     /// The same without waiting: a second copy of a request that already is somewhere.
-    pub fn place_now(self: &Rc<Self>, who: &Who<'_>, tried: &[u32]) -> Option<Flight> {
+    pub async fn place_now(self: &Rc<Self>, who: &Who<'_>, tried: &[u32]) -> Option<Flight> {
+        let answers = self.answers_for(who, tried, None).await;
         let waits = self.state.borrow().waiting.as_ref().is_some_and(|waiting| !waiting.is_empty());
-        if waits { None } else { self.try_place(who, tried, None, self.clock.now()) }
+        if waits { None } else { self.try_place(who, tried, None, answers.as_ref(), self.clock.now()) }
     }
 
-    fn try_place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>, now: Nanos) -> Option<Flight> {
-        let request = Request { client: who.client, path: who.path, key: who.key, tried };
+    /// What servers answer to the strategy's question about this request, if it puts one.
+    #[inline]
+    async fn answers_for(&self, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Option<Answers> {
+        let asks = self.state.borrow().inquires;
+        if asks { Box::pin(self.inquire(who, tried, cookie)).await } else { None }
+    }
+
+    async fn inquire(&self, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Option<Answers> {
+        let now = self.clock.now();
+        let inquiry = {
+            let state = &mut *self.state.borrow_mut();
+            let waits = state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty());
+            if waits || state.kept_by(cookie, tried).is_some() {
+                return None;
+            }
+            state.inquire(&Request { client: who.client, path: who.path, key: who.key, tried, answers: None }, now)
+        };
+        self.commands(now);
+        let inquiry = inquiry?;
+        let whose = self.selectors.get();
+        let mut answers = Answers { part: inquiry.part, given: Vec::with_capacity(inquiry.whom().len()) };
+        let (tell, mut told) = mpsc::channel(inquiry.whom().len().max(1));
+        inquiry.whom().iter().for_each(|&backend| self.ask(backend, Some(tell.clone())));
+        drop(tell);
+        let gather = async {
+            while answers.given.len() < inquiry.enough {
+                // Nobody tells any more: all have answered, or cannot be asked.
+                let Some(answer) = told.recv().await else { break };
+                answers.given.push(answer);
+            }
+        };
+        let _ = timeout(duration(inquiry.patience), gather).await;
+        // Another selector has asked nobody.
+        (whose == self.selectors.get()).then_some(answers)
+    }
+
+    /// Asks a server for a report, which the selector hears; whoever waits for it hears it as well.
+    fn ask(&self, backend: BackendId, tell: Option<mpsc::Sender<Answer>>) {
+        let server = {
+            let state = self.state.borrow();
+            let known = state.watch.fleet.is_current(backend).then(|| state.servers.get(backend.slot as usize));
+            known.flatten().cloned().flatten()
+        };
+        let Some(server) = server else { return };
+        let (me, check, whose) = (self.me.clone(), self.config().check.clone(), self.selectors.get());
+        tokio::task::spawn_local(async move {
+            let load = super::checks::ask(&server, &check).await;
+            if let (Some(host), Some(load)) = (me.upgrade(), load) {
+                let load = LoadReport { by: Channel::Probe, ..load };
+                // A selector hears what it has asked for, and not what its predecessor did.
+                if host.selectors.get() == whose {
+                    host.reported(backend, &load);
+                }
+                if let Some(tell) = tell {
+                    let _ = tell.try_send(Answer { backend, load });
+                }
+            }
+        });
+    }
+
+    fn try_place(
+        self: &Rc<Self>,
+        who: &Who<'_>,
+        tried: &[u32],
+        cookie: Option<&str>,
+        answers: Option<&Answers>,
+        now: Nanos,
+    ) -> Option<Flight> {
+        let request = Request { client: who.client, path: who.path, key: who.key, tried, answers };
         let (Pick { backend, tag }, server) = {
             let state = &mut *self.state.borrow_mut();
-            let kept = cookie.and_then(|cookie| state.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot));
-            let pick = match kept {
+            let pick = match state.kept_by(cookie, tried) {
                 Some(backend) => Pick { backend, tag: 0 },
                 None => state.choose(&request, now)?,
             };
@@ -331,6 +408,7 @@ impl Host {
             server,
             backend,
             tag,
+            picked_by: self.selectors.get(),
             picked: now,
             first_byte: Cell::new(None),
             over: false,
@@ -389,7 +467,7 @@ impl Host {
             let Some(waiter) = waiter else { return };
             let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
             // Who went away a moment ago drops the flight, and its end comes back here.
-            if let Some(flight) = self.try_place(&who, &waiter.tried, None, now) {
+            if let Some(flight) = self.try_place(&who, &waiter.tried, None, waiter.answers.as_ref(), now) {
                 drop(waiter.tell.send(flight));
             }
         }
@@ -628,23 +706,7 @@ impl Host {
             match command {
                 None => break,
                 Some(Command::WakeAt(at)) => self.wake_at(at),
-                Some(Command::Probe(id)) => {
-                    let server = {
-                        let state = self.state.borrow();
-                        let known = state.watch.fleet.is_current(id).then(|| state.servers.get(id.slot as usize));
-                        known.flatten().cloned().flatten()
-                    };
-                    let me = self.me.clone();
-                    let check = self.config().check.clone();
-                    if let Some(server) = server {
-                        tokio::task::spawn_local(async move {
-                            let load = super::checks::ask(&server, &check).await;
-                            if let (Some(host), Some(load)) = (me.upgrade(), load) {
-                                host.reported(id, &LoadReport { by: Channel::Probe, ..load });
-                            }
-                        });
-                    }
-                }
+                Some(Command::Probe(id)) => self.ask(id, None),
             }
         }
         self.state.borrow_mut().record(|_| Call::Commands { now: now.0 });
@@ -705,6 +767,10 @@ fn addresses_of(furniture: &Furniture<'_>, server: &ServerConfig) -> Arc<[Socket
     known.cloned().unwrap_or_else(|| Arc::from([]))
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl State {
     /// Counts and tells what became of a server.
     fn count(&self, event: &Event) {
@@ -733,6 +799,11 @@ impl State {
         }
     }
 
+    /// What is asked of a selector but once.
+    fn note_strategy(&mut self) {
+        (self.limits, self.inquires) = (self.selector.has_limits(), self.selector.wants().inquires);
+    }
+
     /// The queue that the pool's rules, or a strategy with limits, ask for.
     fn open_queue(&mut self, config: &PoolConfig, now: Nanos) {
         let rules = config.rules.queue.or(self.limits.then_some(queue::Rules::OF_STRATEGIES));
@@ -751,7 +822,7 @@ impl State {
         self.rng = Rng::stream(start.seed, STREAM, start.number);
         self.selector = eligible::build(&config.strategy, &config.rules, &mut self.rng);
         self.watch.forget_limits();
-        self.limits = self.selector.has_limits();
+        self.note_strategy();
         self.open_queue(config, now);
         self.recorder = start.recorder;
         self.record_fleet(now);
@@ -807,6 +878,27 @@ impl State {
         self.record_health();
     }
 
+    /// The server that a cookie keeps its client at.
+    fn kept_by(&self, cookie: Option<&str>, tried: &[u32]) -> Option<BackendId> {
+        cookie.and_then(|cookie| self.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot))
+    }
+
+    fn inquire(&mut self, request: &Request<'_>, now: Nanos) -> Option<Inquiry> {
+        let State { watch, selector, rng, recorder, .. } = self;
+        watch.inquire(selector.as_mut(), rng, request, now, |tried, inquiry| {
+            if let Some(recorder) = recorder {
+                recorder.write(&Call::Inquire {
+                    now: now.0,
+                    client: request.client,
+                    path: request.path.to_owned(),
+                    key: hexadecimal(request.key),
+                    tried: tried.to_vec(),
+                    whom: inquiry.iter().flat_map(|inquiry| inquiry.whom()).map(|backend| backend.slot).collect(),
+                });
+            }
+        })
+    }
+
     fn choose(&mut self, request: &Request<'_>, now: Nanos) -> Option<Pick> {
         let State { watch, selector, rng, luck, recorder, .. } = self;
         let Some(recorder) = recorder else {
@@ -821,8 +913,9 @@ impl State {
                 now: now.0,
                 client: request.client,
                 path: request.path.to_owned(),
-                key: request.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+                key: hexadecimal(request.key),
                 tried: tried.to_vec(),
+                answers: request.answers.cloned(),
                 in_flight: in_flight.clone(),
                 pick: pick.map(|pick| pick.backend.slot),
                 tag: pick.map_or(0, |pick| pick.tag),
@@ -897,7 +990,9 @@ impl Flight {
             let end = self.first_byte.get().unwrap_or_else(|| self.host.clock.now());
             self.server.metrics.ended();
             let host = Rc::clone(&self.host);
-            host.ended(self.backend, outcome, end.saturating_sub(self.picked), self.tag);
+            // What one selector noted of its pick means nothing to another.
+            let tag = if self.picked_by == host.selectors.get() { self.tag } else { 0 };
+            host.ended(self.backend, outcome, end.saturating_sub(self.picked), tag);
         }
     }
 }

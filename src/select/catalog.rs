@@ -167,6 +167,7 @@ catalogue! {
     "client_side_weighted_round_robin" ClientSideWeightedRoundRobin client_side_weighted_round_robin
     "join_idle_queue" JoinIdleQueue join_idle_queue
     "prequal" Prequal prequal
+    "prequal_synchronous" PrequalSynchronous prequal_synchronous
     "c3" C3 c3
     "staleness_aware" StalenessAware staleness_aware
     "ip_hash" IpHash ip_hash

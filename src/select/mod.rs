@@ -18,6 +18,7 @@ use crate::units::Nanos;
 pub mod catalog;
 mod estimate;
 mod hashing;
+mod hot_cold;
 mod turns;
 
 // One file per strategy; the catalogue's rows are in `catalog.rs`.
@@ -49,6 +50,7 @@ pub mod oracle_shortest_queue;
 pub mod p2c;
 pub mod peak_ewma;
 pub mod prequal;
+pub mod prequal_synchronous;
 pub mod random;
 pub mod rendezvous;
 pub mod round_robin;
@@ -73,6 +75,8 @@ pub struct Request<'a> {
     /// for reasons of its own (a server at its limit, one that is still warming up). Where there are more than [`FEW`] they
     /// ascend ([`note`] keeps them so).
     pub tried: &'a [u32],
+    /// What was answered to the strategy's [`Inquiry`] for this request; `None` where it asked nobody.
+    pub answers: Option<&'a Answers>,
 }
 
 impl Request<'_> {
@@ -182,7 +186,7 @@ pub enum Channel {
     Clock,
     /// With the answer to a health check.
     Check,
-    /// With the answer to a [`Command::Probe`].
+    /// With the answer to a [`Command::Probe`] or an [`Inquiry`].
     Probe,
     /// At once, because the server has become idle, for one balancer.
     Notice,
@@ -196,8 +200,55 @@ pub struct Wants {
     pub notices: bool,
     /// Each answer carries a report.
     pub with_answers: bool,
-    /// The strategy asks servers itself ([`Command::Probe`]).
+    /// The strategy asks servers itself ([`Command::Probe`], [`Selector::inquire`]).
     pub probes: bool,
+    /// It asks before it places a request: [`Selector::inquire`] is to be called.
+    pub inquires: bool,
+}
+
+/// Whom a strategy asks before it places a request, and how long the request may wait for that. See [`Selector::inquire`].
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry {
+    whom: [BackendId; MOST_CHOICES],
+    len: usize,
+    /// The request goes on when so many have answered.
+    pub enough: usize,
+    /// It goes on after this time, whoever has answered.
+    pub patience: Nanos,
+    /// The part of a divided fleet in which it is to be placed; 0 where there is but one.
+    pub part: u32,
+}
+
+impl Inquiry {
+    /// Of these slots, at most [`MOST_CHOICES`].
+    fn of(slots: &Sample, enough: usize, patience: Nanos, fleet: &Fleet) -> Inquiry {
+        let mut whom = [BackendId { slot: 0, generation: 0 }; MOST_CHOICES];
+        whom.iter_mut().zip(slots.as_slice()).for_each(|(whom, &slot)| *whom = fleet.id(slot));
+        Inquiry { whom, len: slots.len, enough: enough.min(slots.len), patience, part: 0 }
+    }
+
+    /// The servers that are asked.
+    pub fn whom(&self) -> &[BackendId] {
+        &self.whom[..self.len]
+    }
+}
+
+/// What servers have answered to an [`Inquiry`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answers {
+    /// As the inquiry said.
+    pub part: u32,
+    /// In order of arrival. Any of these servers may have gone since.
+    pub given: Vec<Answer>,
+}
+
+/// What a server has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Who.
+    pub backend: BackendId,
+    /// What it said.
+    pub load: LoadReport,
 }
 
 /// What a selector asks of its host.
@@ -212,6 +263,15 @@ pub enum Command {
 
 /// A strategy at work. See the module's text for the rules.
 pub trait Selector: Send {
+    /// Whom to ask before this request is placed, among those that [`Selector::pick`] could choose; `None` to place it at
+    /// once. Called before each pick, but not for a request that a cookie places or that finds all servers full, where the
+    /// strategy [`Wants::inquires`]. The servers are asked for a [`LoadReport`] as by [`Command::Probe`]. Each that comes in
+    /// goes to [`Selector::on_report`], late ones as well; those that come in time come with the pick
+    /// ([`Request::answers`]). Between the two calls anything may happen, other requests' picks among it.
+    fn inquire(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Option<Inquiry> {
+        None
+    }
+
     /// Chooses among the eligible slots that are not in `request.tried`. `None` only when there is none.
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick>;
 

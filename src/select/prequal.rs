@@ -1,14 +1,13 @@
 //! Prequal: ask a few servers at random before they are needed, keep the answers for a while, and of those take the one with
 //! the lowest latency that is not crowded. Variant: the paper's asynchronous form ("hot-cold lexicographic"), with bounds
-//! for small fleets, where its formula has none.
+//! for small fleets, where its formula has none. The form that waits is in [`super::prequal_synchronous`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{
-    Channel, Command, Context, Finished, LoadReport, Outcome, Pick, Request, Selector, Wants, draw_evenly_excluding,
-};
+use super::hot_cold::{self, HotCold, Rank};
+use super::{Channel, Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_evenly_excluding};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -58,8 +57,8 @@ pub(super) const DOC: Doc = Doc {
     variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers, but at least three answers (with two, a \
               request that comes before the next probe is back is placed by lot), and an answer is used at most `most_uses` times \
               (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \
-              stands for the error aversion that the paper mentions and does not describe. The synchronous form is left out: \
-              a pick here does not wait",
+              stands for the error aversion that the paper mentions and does not describe. The form that waits for its answers is \
+              `prequal_synchronous`",
     idea: "Load is not what you should balance: what counts is who answers soon. Servers are asked for the requests they have \
            and for the latency at that number, a few for each request and ahead of time, so no request waits for it. Many \
            requests say that trouble is near, so the crowded are avoided first; among the others the faster wins.",
@@ -117,8 +116,8 @@ impl catalog::Params for Params {
         Box::new(Prequal {
             params: self.clone(),
             answers: Vec::with_capacity(MOST_POOL + 1),
-            rifs: Rifs { recent: [0; RECENT], len: 0, next: 0, threshold: u32::MAX },
-            servers: Vec::new(),
+            rule: HotCold::new(self.q_rif, self.shun),
+            asked: Vec::new(),
             ask: Vec::with_capacity(MOST_ASKED),
             probes_owed: 0.0,
             removals_owed: 0.0,
@@ -129,8 +128,6 @@ impl catalog::Params for Params {
 
 const MOST_POOL: usize = 64;
 const MOST_ASKED: usize = 16;
-/// Answers whose requests make the quantile.
-const RECENT: usize = 128;
 
 /// Answers kept in front of so many servers: in small fleets fewer, for an old answer is no news, and the pool would hold
 /// everybody; but one more than it takes to choose, for between two probes an answer is used up.
@@ -156,39 +153,13 @@ struct Answer {
     uses_left: u32,
 }
 
-/// The latest numbers of requests that servers told, and their quantile.
-struct Rifs {
-    recent: [u32; RECENT],
-    len: usize,
-    next: usize,
-    threshold: u32,
-}
-
-impl Rifs {
-    fn note(&mut self, rif: u32, quantile: f64) {
-        self.recent[self.next] = rif;
-        self.next = (self.next + 1) % RECENT;
-        self.len = (self.len + 1).min(RECENT);
-        let mut sorted = self.recent;
-        let sorted = &mut sorted[..self.len];
-        let at = ((quantile * self.len as f64) as usize).min(self.len - 1);
-        self.threshold = if quantile >= 1.0 { u32::MAX } else { *sorted.select_nth_unstable(at).1 };
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Server {
-    /// Probes of this balancer's that are under way; other reports are none of its business.
-    asked: u32,
-    shunned_until: Nanos,
-}
-
 struct Prequal {
     params: Params,
     /// In order of arrival.
     answers: Vec<Answer>,
-    rifs: Rifs,
-    servers: Vec<Server>,
+    rule: HotCold,
+    /// By slot: probes of this balancer's that are under way; other reports are none of its business.
+    asked: Vec<u32>,
     ask: Vec<BackendId>,
     probes_owed: f64,
     removals_owed: f64,
@@ -196,18 +167,12 @@ struct Prequal {
 }
 
 impl Prequal {
-    /// Orders answers: the cold by latency before the hot by requests.
-    fn rank(&self, answer: &Answer, now: Nanos) -> (bool, f64) {
-        let shunned = self.servers[answer.backend.slot as usize].shunned_until > now;
-        match shunned || answer.rif > self.rifs.threshold {
-            true => (true, f64::from(answer.rif) + if shunned { 1e9 } else { 0.0 }),
-            false => (false, answer.latency),
-        }
+    fn rank(&self, answer: &Answer, now: Nanos) -> Rank {
+        self.rule.rank(answer.backend.slot, answer.rif, answer.latency, now)
     }
 
     fn better(&self, a: &Answer, b: &Answer, now: Nanos) -> std::cmp::Ordering {
-        let (a, b) = (self.rank(a, now), self.rank(b, now));
-        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        self.rank(a, now).cmp(&self.rank(b, now))
     }
 
     fn drop_old(&mut self, cx: &Context<'_>) {
@@ -293,13 +258,12 @@ impl Selector for Prequal {
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if load.by != Channel::Probe || !cx.fleet.is_current(backend) || self.servers[backend.slot as usize].asked == 0
-        {
+        if load.by != Channel::Probe || !cx.fleet.is_current(backend) || self.asked[backend.slot as usize] == 0 {
             return;
         }
-        self.servers[backend.slot as usize].asked -= 1;
-        self.rifs.note(load.in_server, self.params.q_rif);
-        let latency = if load.latency > 0.0 { load.latency } else { load.response_time };
+        self.asked[backend.slot as usize] -= 1;
+        self.rule.note(load.in_server);
+        let latency = hot_cold::latency(load);
         let mean = uses(&self.params, cx.fleet.eligible().len());
         let uses_left = mean as u32 + u32::from(cx.rng.unit() < mean.fract());
         self.answers.push(Answer { backend, rif: load.in_server, latency, at: cx.now, uses_left });
@@ -309,29 +273,27 @@ impl Selector for Prequal {
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
-        if finished.outcome == Outcome::Failed && cx.fleet.is_current(finished.backend) {
-            self.servers[finished.backend.slot as usize].shunned_until = cx.now.saturating_add(self.params.shun);
-        }
+        self.rule.finished(finished, cx);
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.servers.resize(cx.fleet.slots(), Server::default());
+        self.rule.fleet(changes, cx);
+        self.asked.resize(cx.fleet.slots(), 0);
         for change in changes {
             if let Change::Joined(id) = change {
-                self.servers[id.slot as usize] = Server::default();
+                self.asked[id.slot as usize] = 0;
             }
         }
     }
 
     fn poll_command(&mut self, _cx: &mut Context<'_>) -> Option<Command> {
         let backend = self.ask.pop()?;
-        self.servers[backend.slot as usize].asked += 1;
+        self.asked[backend.slot as usize] += 1;
         Some(Command::Probe(backend))
     }
 
     fn score(&self, slot: u32, _fleet: &Fleet, now: Nanos) -> Option<f64> {
         let answer = self.answers.iter().rev().find(|answer| answer.backend.slot == slot)?;
-        let (hot, rank) = self.rank(answer, now);
-        Some(if hot { 1e6 + rank } else { rank })
+        Some(self.rank(answer, now).score())
     }
 }

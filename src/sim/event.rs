@@ -32,6 +32,8 @@ pub(super) enum Event {
     Delivered(u32),
     /// A probe is at its server.
     Probed(u32),
+    /// A job has waited long enough for answers to its strategy's questions, if it is still the same.
+    Unanswered(u32, u32),
     Wake(u32),
     /// Time for what the watch over this fleet does by the clock.
     Tick(u32),

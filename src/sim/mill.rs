@@ -3,7 +3,7 @@
 //!
 //! In each turn one of the requests in flight, any of them, ends: the host counts, the selector hears the report that came
 //! with the answer and then the end. Then the next request is picked and counted. Commands are obeyed as in the simulator:
-//! probes are answered in the next turn, wakes come when it is time. There is no clock: a turn lasts as long as it must for
+//! probes are answered in the next turn, what a strategy asks before a pick at once, wakes come when it is time. There is no clock: a turn lasts as long as it must for
 //! requests to take [`Setting::mean`] on average, and as any of them may be the next to end they take exponential times.
 //!
 //! One request in a thousand fails and is tried again elsewhere in the next turn, one in a thousand is cancelled.
@@ -15,7 +15,9 @@ use crate::fleet::{BackendId, Fleet};
 use crate::policy::{Rules, watch::Watch};
 use crate::rng::{Rng, Source, mix};
 use crate::select::catalog::Table;
-use crate::select::{Channel, Command, Context, Finished, LoadReport, Outcome, Request, Selector, Truth};
+use crate::select::{
+    Answer, Answers, Channel, Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Request, Selector, Truth,
+};
 use crate::units::Nanos;
 
 /// Keys, as many clients, and the paths that they ask for.
@@ -106,6 +108,10 @@ pub struct Mill {
     asked: Vec<BackendId>,
     /// When the selector wants to be woken.
     wakes: Vec<Nanos>,
+    /// The strategy asks before it picks.
+    inquires: bool,
+    /// Kept for its memory.
+    answers: Answers,
     tally: Tally,
 }
 
@@ -129,6 +135,7 @@ impl Mill {
         let mut mill = Mill {
             limits: selector.has_limits(),
             notices: selector.wants().notices,
+            inquires: selector.wants().inquires,
             selector,
             oracle,
             watch,
@@ -142,6 +149,7 @@ impl Mill {
             failed: None,
             asked: Vec::with_capacity(64),
             wakes: Vec::with_capacity(8),
+            answers: Answers { part: 0, given: Vec::with_capacity(MOST_CHOICES) },
             tally: Tally::default(),
         };
         let changes = mill.watch.fleet.take_changes();
@@ -215,8 +223,23 @@ impl Mill {
         let key = mix(self.dice.below(KEYS));
         let client = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | (key as u32 & 0x00ff_ffff)));
         let path = PATHS[(key >> 32) as usize % PATHS.len()];
-        let tried = self.failed.as_slice();
-        let request = Request { client, path, key: &key.to_le_bytes(), tried };
+        let failed = self.failed;
+        let tried = failed.as_slice();
+        let key = key.to_le_bytes();
+        let mut request = Request { client, path, key: &key, tried, answers: None };
+        let mut answers = std::mem::take(&mut self.answers);
+        if self.inquires {
+            let (selector, rng) = (self.selector.as_mut(), &mut self.rng);
+            if let Some(inquiry) = self.watch.inquire(selector, rng, &request, self.now, |_, _| ()) {
+                answers.given.clear();
+                for &backend in &inquiry.whom()[..inquiry.enough] {
+                    let load = self.report(backend.slot, Channel::Probe);
+                    self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+                    answers.given.push(Answer { backend, load });
+                }
+                request.answers = Some(&answers);
+            }
+        }
         let truth = self.oracle.then_some(&self.servers as &dyn Truth);
         let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
         let pick = self.watch.place(selector, rng, &request, truth, self.now, luck, |_| ());
@@ -235,6 +258,7 @@ impl Mill {
             }
             None => self.tally.wrong += 1,
         }
+        self.answers = answers;
         self.tell(|_, _| ());
     }
 

@@ -45,6 +45,16 @@ pub enum Difference {
         /// Slots it might not have.
         tried: Vec<u32>,
     },
+    /// The selector asked others before its pick.
+    #[error("call {call}: asked were the slots {recorded:?}, asked now {asked:?}")]
+    Inquiry {
+        /// Number of the call.
+        call: u64,
+        /// Slots, as recorded.
+        recorded: Vec<u32>,
+        /// Slots that would be asked now.
+        asked: Vec<u32>,
+    },
     /// The counts are not what they were.
     #[error("call {call}: in flight were {recorded:?}, counted now {counted:?}")]
     InFlight {
@@ -95,13 +105,23 @@ impl Replay {
                 self.fleet.take_changes();
                 self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
             }
-            Call::Pick { now, client, path, key, tried, in_flight, pick, tag } => {
+            Call::Inquire { now, client, path, key, tried, whom } => {
+                let key = unhex(key).ok_or(Difference::Damaged(number))?;
+                let request = Request { client: *client, path, key: &key, tried, answers: None };
+                let inquiry = self.with(*now, |selector, cx| selector.inquire(&request, cx));
+                let asked: Vec<u32> =
+                    inquiry.iter().flat_map(|inquiry| inquiry.whom()).map(|backend| backend.slot).collect();
+                if asked != *whom {
+                    return Err(Difference::Inquiry { call: number, recorded: whom.clone(), asked });
+                }
+            }
+            Call::Pick { now, client, path, key, tried, answers, in_flight, pick, tag } => {
                 if self.fleet.in_flight() != in_flight {
                     let counted = self.fleet.in_flight().to_vec();
                     return Err(Difference::InFlight { call: number, recorded: in_flight.clone(), counted });
                 }
                 let key = unhex(key).ok_or(Difference::Damaged(number))?;
-                let request = Request { client: *client, path, key: &key, tried };
+                let request = Request { client: *client, path, key: &key, tried, answers: answers.as_ref() };
                 let chosen = self.with(*now, |selector, cx| selector.pick(&request, cx));
                 let chosen = chosen.map(|pick| (pick.backend.slot, pick.tag));
                 let recorded = pick.map(|slot| (slot, *tag));

@@ -1,18 +1,33 @@
 //! The abstract suite: what every strategy in the catalogue must keep, whatever it is.
 
+use evenkeel::fleet::BackendId;
 use evenkeel::rng::{Rng, Source};
-use evenkeel::select::catalog::CATALOGUE;
-use evenkeel::select::{Channel, LoadReport, Outcome, Request};
+use evenkeel::select::catalog::{CATALOGUE, Family};
+use evenkeel::select::{Answer, Answers, Channel, Command, LoadReport, Outcome, Pick, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client};
 
 fn request<'a>(n: u64, key: &'a [u8; 8], tried: &'a [u32]) -> Request<'a> {
-    Request { client: client(n), path: "/", key, tried }
+    Request { client: client(n), path: "/", key, tried, answers: None }
 }
 
-/// Random operations in any order: pick, finish, fail, cancel, report, join, leave, up, down, weight, drain, wake.
-/// A pick is eligible and untried; `None` only when nothing is left.
+/// A report with anything in it, by any channel.
+fn any_report(dice: &mut Rng) -> LoadReport {
+    LoadReport {
+        window: dice.unit() * 3.0,
+        throughput: dice.unit() * 1000.0,
+        response_time: dice.unit(),
+        utilisation: dice.unit(),
+        errors: dice.unit(),
+        in_server: dice.below(10) as u32,
+        latency: dice.unit(),
+        by: [Channel::Answer, Channel::Clock, Channel::Check, Channel::Probe, Channel::Notice][dice.below(5) as usize],
+    }
+}
+
+/// Random operations in any order: inquire, pick, finish, fail, cancel, refuse, report, join, leave, up, down, weight, drain,
+/// wake. A pick is eligible and untried; `None` only when nothing is left. Whoever is asked could be picked.
 #[test]
 fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
     for row in CATALOGUE {
@@ -20,15 +35,52 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
             let mut dice = Rng::stream(seed, "operations", 0);
             let mut bench = Bench::new(row.name, "", &[1, 2, 3, 1, 5], seed);
             let mut under_way = Vec::new();
+            // What was asked, and is answered by some of those asked when the pick comes: perhaps late, perhaps never.
+            let mut asked: Vec<Vec<BackendId>> = Vec::new();
             let mut picks = 0;
             for step in 0..4000_u64 {
                 bench.now += Nanos::from_millis(dice.below(20));
-                match dice.below(12) {
+                match dice.below(14) {
+                    12 => {
+                        let tried: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
+                        let key = dice.below(50).to_le_bytes();
+                        let request = request(dice.below(40), &key, &tried);
+                        let inquiry = bench.with(|selector, cx| selector.inquire(&request, cx));
+                        assert!(inquiry.is_none() || bench.selector.wants().inquires, "{}: unasked", row.name);
+                        if let Some(inquiry) = inquiry {
+                            let whom = inquiry.whom();
+                            let could = |id: &BackendId| bench.fleet.is_eligible(id.slot) && !tried.contains(&id.slot);
+                            assert!(whom.iter().all(could), "{}: asked whom it must not", row.name);
+                            assert!((1..=whom.len()).contains(&inquiry.enough), "{}: {inquiry:?}", row.name);
+                            let once = whom.iter().collect::<std::collections::BTreeSet<_>>().len();
+                            assert_eq!(once, whom.len(), "{}: asked twice", row.name);
+                            asked.push(whom.to_vec());
+                        }
+                    }
+                    13 if !under_way.is_empty() => {
+                        // Slow start does not follow a pick.
+                        let pick: Pick = under_way.swap_remove(dice.below(under_way.len() as u64) as usize);
+                        bench.fleet.ended(pick.backend);
+                        bench.with(|selector, cx| selector.on_refused(&pick, cx));
+                    }
                     0..=3 => {
                         let tried: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
                         let key = dice.below(50).to_le_bytes();
                         let left = bench.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).count();
-                        match bench.pick(&request(dice.below(40), &key, &tried)) {
+                        let whom = if asked.is_empty() { None } else { Some(asked.swap_remove(0)) };
+                        let answers = whom.map(|whom| Answers {
+                            part: 0,
+                            given: whom
+                                .into_iter()
+                                .filter(|_| dice.below(3) > 0)
+                                .map(|backend| Answer {
+                                    backend,
+                                    load: any_report(&mut Rng::stream(step, "answer", 0)),
+                                })
+                                .collect(),
+                        });
+                        let request = Request { answers: answers.as_ref(), ..request(dice.below(40), &key, &tried) };
+                        match bench.pick(&request) {
                             Some(pick) => {
                                 let slot = pick.backend.slot;
                                 assert!(
@@ -54,17 +106,7 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                         let slot = dice.below(bench.fleet.slots() as u64) as u32;
                         let mut backend = bench.fleet.id(slot);
                         backend.generation = backend.generation.saturating_sub(dice.below(2) as u32);
-                        let load = LoadReport {
-                            window: dice.unit() * 3.0,
-                            throughput: dice.unit() * 1000.0,
-                            response_time: dice.unit(),
-                            utilisation: dice.unit(),
-                            errors: dice.unit(),
-                            in_server: dice.below(10) as u32,
-                            latency: dice.unit(),
-                            by: [Channel::Answer, Channel::Clock, Channel::Check, Channel::Probe, Channel::Notice]
-                                [dice.below(5) as usize],
-                        };
+                        let load = any_report(&mut dice);
                         bench.with(|selector, cx| selector.on_report(backend, &load, cx));
                     }
                     8 => {
@@ -189,6 +231,54 @@ fn those_that_count_the_newcomer_honour_weights_under_load() {
             assert!((count / 60_000.0 - share).abs() < 0.015, "{name}: {counts:?}");
         }
     }
+}
+
+/// A pick that is not followed (slow start) leaves no trace: servers stand as before in the eyes of every strategy that has a
+/// number for them.
+#[test]
+fn a_refused_pick_leaves_no_trace_in_the_scores() {
+    let mut seen = 0;
+    for row in CATALOGUE {
+        // By requests alone: an answer that counts as used would show.
+        let parameters = if row.name == "prequal" { "q_rif = 0.0, remove = 0.0" } else { "" };
+        let mut bench = Bench::new(row.name, parameters, &[1, 2, 3, 1], 9);
+        let mut under_way = Vec::new();
+        for n in 0..400_u64 {
+            bench.now = Nanos::from_millis(10 * n + 1);
+            let key = n.to_le_bytes();
+            let request = request(n, &key, &[]);
+            let scores = |bench: &Bench| {
+                (0..4).map(|slot| bench.selector.score(slot, &bench.fleet, bench.now)).collect::<Vec<_>>()
+            };
+            let before = scores(&bench);
+            let refused = bench.with(|selector, cx| selector.pick(&request, cx)).unwrap();
+            bench.with(|selector, cx| selector.on_refused(&refused, cx));
+            let after = scores(&bench);
+            let same = |(a, b): (&Option<f64>, &Option<f64>)| match (a, b) {
+                (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs().max(b.abs()),
+                // Turns that a look at the state has begun.
+                (None, _) => true,
+                (Some(_), None) => false,
+            };
+            let by_turns = matches!(row.doc.family, Family::Turn) || row.name == "weighted_least_request";
+            assert!(by_turns || before.iter().zip(&after).all(same), "{}: {before:?}, {after:?}", row.name);
+            seen += u32::from(before.iter().any(Option::is_some));
+            let pick = bench.pick(&request).unwrap();
+            under_way.push(pick);
+            while let Some(command) = bench.with(|selector, cx| selector.poll_command(cx)) {
+                if let Command::Probe(backend) = command {
+                    let in_server = bench.fleet.in_flight()[backend.slot as usize];
+                    let load = LoadReport { in_server, latency: 0.01, by: Channel::Probe, ..LoadReport::default() };
+                    bench.with(|selector, cx| selector.on_report(backend, &load, cx));
+                }
+            }
+            if n % 3 > 0 {
+                let pick = under_way.remove(0);
+                bench.finish(pick, Nanos::from_millis(15 + n % 7), Outcome::Ok);
+            }
+        }
+    }
+    assert!(seen > 3000, "scores were there to be compared: {seen}");
 }
 
 #[test]

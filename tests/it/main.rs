@@ -1,6 +1,7 @@
 //! One integration binary: each module is a kind of promise.
 
 mod access_log;
+mod asking;
 mod bench_picks;
 mod bench_proxy;
 mod charts;

@@ -10,7 +10,7 @@ use crate::support::{Bench, client, scenario};
 
 fn pick(bench: &mut Bench, n: u64) -> Pick {
     let key = n.to_le_bytes();
-    bench.pick(&Request { client: client(n), path: "/", key: &key, tried: &[] }).unwrap()
+    bench.pick(&Request { client: client(n), path: "/", key: &key, tried: &[], answers: None }).unwrap()
 }
 
 const PICKS: u64 = 40_000;

@@ -42,7 +42,7 @@ fn table(strategy: &str) -> Table {
 
 /// A request of anybody for anything.
 fn request(key: &[u8; 8]) -> Request<'_> {
-    Request { client: std::net::Ipv4Addr::LOCALHOST.into(), path: "/", key, tried: &[] }
+    Request { client: std::net::Ipv4Addr::LOCALHOST.into(), path: "/", key, tried: &[], answers: None }
 }
 
 /// As many balls as bins, 2^16: shares of bins with at least one, two and three.

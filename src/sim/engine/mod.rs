@@ -6,11 +6,13 @@
 //! what it asked for goes on being worked on, as in life, unless the scenario says that servers notice.
 //!
 //! In a pool with retries or hedging a request stays at its balancer and sends *attempts*, which are jobs of their own
-//! (`trying.rs`); where all servers are at their limits, jobs wait at the balancer (`waiting.rs`).
+//! (`trying.rs`); where all servers are at their limits, jobs wait at the balancer (`waiting.rs`); some strategies ask
+//! servers first, and the job waits for what they answer (`asking.rs`).
 //!
 //! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
 //! every request that arrived has ended or is still there.
 
+mod asking;
 mod books;
 mod faults;
 mod scaling;
@@ -131,6 +133,8 @@ struct Dispatcher {
     oracle: bool,
     /// The strategy limits what is at a server at once.
     limits: bool,
+    /// The strategy asks servers before it places a request.
+    inquires: bool,
     /// Requests send attempts: there are retries or hedges.
     tries: bool,
     retries: Option<retry::Throttle>,
@@ -175,6 +179,8 @@ struct Mail {
     to: u32,
     passed: Option<bool>,
     load: Option<LoadReport>,
+    /// The job for whose sake the server is asked, and its generation.
+    asker: Option<(u32, u32)>,
 }
 
 struct Resolver {
@@ -209,6 +215,8 @@ struct Engine<'a, O> {
     views: Vec<View>,
     /// By job: what has been tried for it, where its pool has retries or hedges.
     efforts: Vec<trying::Effort>,
+    /// By job: what is asked and answered before it is placed, where its strategy asks.
+    inquiries: Vec<asking::Inquiring>,
     /// By job: its place in a balancer's queue.
     tickets: Vec<Option<Ticket>>,
     /// By job: the report that its answer carries, where a pool's answers do.
@@ -414,6 +422,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             desks: Vec::new(),
             views: Vec::new(),
             efforts: Vec::new(),
+            inquiries: Vec::new(),
             tickets: Vec::new(),
             carried: Vec::new(),
             carries: false,
@@ -567,7 +576,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     self.idle_notices |= tells.notices;
                     self.tells.push(tells);
                 }
-                let limits = selector.has_limits();
+                let (limits, inquires) = (selector.has_limits(), selector.wants().inquires);
                 if limits {
                     let waiting = &mut self.views[fleet as usize].waiting;
                     waiting.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
@@ -581,6 +590,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     fleet,
                     oracle,
                     limits,
+                    inquires,
                     tries: pool.tries(),
                     retries: pool.policy.retries.as_ref().map(retry::Rules::new_throttle),
                     hedge: pool.policy.hedge.map(hedge::State::new),
@@ -695,6 +705,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Check(fleet, slot) => self.check(fleet, slot),
             Event::Delivered(mail) => self.receive(mail),
             Event::Probed(mail) => self.probed(mail),
+            Event::Unanswered(job, generation) => self.unanswered(job, generation),
             Event::Tick(fleet) => self.tick(fleet),
             Event::Admit(fleet) => self.admit(fleet),
             Event::Expire(fleet) => self.expire(fleet),
@@ -1040,6 +1051,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             path: &self.model.paths[j.path as usize].path,
             key: &j.key.to_le_bytes(),
             tried: if j.of == NONE { &[] } else { &self.efforts[j.of as usize].tried },
+            answers: if d.inquires { asking::answers(&self.inquiries, job, j.generation) } else { None },
         };
         // A cookie comes before any strategy, but for another attempt: its server has just failed.
         let tie = if self.tied && request.tried.is_empty() {
@@ -1062,6 +1074,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         };
         if tie.is_none() && watch.is_crowded() && watch.waiting_helps(request.tried) {
             return self.wait(job);
+        }
+        if d.inquires && tie.is_none() && !asking::is_settled(&self.inquiries, job, j.generation) {
+            return self.inquire(job);
         }
         let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
         let truth = d.oracle.then_some(&peek as &dyn Truth);
@@ -1155,7 +1170,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn obey(&mut self, dispatcher: u32, command: Command) {
         match command {
             Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
-            Command::Probe(backend) => self.probe(dispatcher, backend),
+            Command::Probe(backend) => self.probe(dispatcher, backend, None),
         }
         self.with_selector(dispatcher, |_, _| {});
     }

@@ -14,6 +14,9 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let dispatcher = self.jobs[job as usize].dispatcher;
         let fleet = self.dispatchers[dispatcher as usize].fleet;
+        if self.dispatchers[dispatcher as usize].inquires {
+            self.ask_nobody(job);
+        }
         let view = &mut self.views[fleet as usize];
         let Some(Ok(ticket)) = view.waiting.as_mut().map(|queue| queue.push(now, job)) else {
             return self.turn_away(job);

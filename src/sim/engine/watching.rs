@@ -4,7 +4,7 @@ use super::{Engine, Mail, Tie};
 use crate::fleet::BackendId;
 use crate::policy::watch;
 use crate::rng::Source;
-use crate::select::{Channel, LoadReport};
+use crate::select::{Answer, Channel, LoadReport};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::End;
@@ -43,7 +43,10 @@ impl<O: Observer> Engine<'_, O> {
             _ => (true, took),
         };
         let load = passed.then(|| self.take_report(fleet, slot, Channel::Check));
-        self.post(self.now.saturating_add(after), Mail { fleet, slot, to: NONE, passed: Some(passed), load });
+        self.post(
+            self.now.saturating_add(after),
+            Mail { fleet, slot, to: NONE, passed: Some(passed), load, asker: None },
+        );
     }
 
     pub(super) fn report(&mut self, server: u32) {
@@ -60,7 +63,7 @@ impl<O: Observer> Engine<'_, O> {
         for fleet in 0..self.views.len() as u32 {
             if self.views[fleet as usize].pool as usize == pool {
                 let load = self.take_report(fleet, slot, Channel::Clock);
-                self.post(at, Mail { fleet, slot, to: NONE, passed: None, load: Some(load) });
+                self.post(at, Mail { fleet, slot, to: NONE, passed: None, load: Some(load), asker: None });
             }
         }
     }
@@ -74,8 +77,8 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A selector wants to know how a server is: the question goes there, the server makes its report and answers. Whoever
-    /// asks the dead hears nothing.
-    pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId) {
+    /// asks the dead hears nothing, but that nobody is there if that is so.
+    pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId, asker: Option<(u32, u32)>) {
         let d = &self.dispatchers[dispatcher as usize];
         let fleet = d.fleet;
         if !self.views[fleet as usize].watch.fleet.is_current(backend) {
@@ -85,7 +88,7 @@ impl<O: Observer> Engine<'_, O> {
             let span = self.span_of(self.now);
             self.spans[span].efforts.probes += 1;
         }
-        let mail = self.keep(Mail { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None });
+        let mail = self.keep(Mail { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None, asker });
         self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(mail));
     }
 
@@ -94,7 +97,11 @@ impl<O: Observer> Engine<'_, O> {
         let pool = self.views[fleet as usize].pool as usize;
         let server = &mut self.servers[(self.bases[pool] + slot) as usize];
         if !server.condition.up {
-            self.free_mail.push(mail);
+            if server.condition.silent {
+                self.free_mail.push(mail);
+            } else {
+                self.queue.push(self.now.saturating_add(self.leg()), Event::Delivered(mail));
+            }
             return;
         }
         let work = self.model.pools[pool].probes.unwrap_or(Nanos::ZERO);
@@ -150,7 +157,7 @@ impl<O: Observer> Engine<'_, O> {
         let load = LoadReport { by: Channel::Notice, ..self.servers[server as usize].fresh_report(self.now) };
         let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
-        self.post(at, Mail { fleet, slot, to, passed: None, load: Some(load) });
+        self.post(at, Mail { fleet, slot, to, passed: None, load: Some(load), asker: None });
     }
 
     pub(super) fn post(&mut self, at: Nanos, mail: Mail) {
@@ -172,7 +179,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn receive(&mut self, index: u32) {
-        let Mail { fleet, slot, to, passed, load } = self.mail[index as usize];
+        let Mail { fleet, slot, to, passed, load, asker } = self.mail[index as usize];
         self.free_mail.push(index);
         let view = &self.views[fleet as usize];
         let backend = view.watch.fleet.id(slot);
@@ -187,6 +194,9 @@ impl<O: Observer> Engine<'_, O> {
                     self.heed(dispatcher, Some(slot));
                 }
             }
+        }
+        if let Some((job, generation)) = asker {
+            self.answered(job, generation, load.map(|load| Answer { backend, load }));
         }
         if let Some(passed) = passed
             && self.views[fleet as usize].watch.checked(backend, passed, self.now).is_some()

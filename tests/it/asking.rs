@@ -1,0 +1,205 @@
+//! A strategy that asks servers before it places a request: what the question costs and when it is over, in simulated time
+//! and over real sockets.
+
+#![allow(clippy::disallowed_methods, reason = "what talks to real sockets reads the clock")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel::measure::{Summary, summarise};
+use evenkeel::proxy::control::Options;
+use evenkeel::select::catalog::Table;
+use evenkeel::select::{Answer, Answers, Channel, LoadReport, Outcome, Request};
+use evenkeel::units::Nanos;
+
+use crate::front::{self, Front, config, request, servers};
+use crate::support::{Bench, Folder, client, scenario};
+
+/// One client who sends, waits and sends again, before three servers with a way of `leg` to each and 1 ms of work.
+fn alone(strategy: &str, leg: &str, more: &str, pool: &str) -> Summary {
+    let scenario = scenario(&format!(
+        "title = \"t\"\nquestion = \"q\"\nkind = \"terminating\"\nduration = \"20s\"\nreplications = 1\nstrategies = [{strategy}]\n\
+         clients = {{ count = 1, timeout = \"1s\" }}\narrivals = {{ closed = {{ think = {{ constant = {{ value = \"5ms\" }} }} }} }}\n\
+         service = {{ constant = {{ value = \"1ms\" }} }}\nnetwork = {{ server = \"{leg}\" }}\n\
+         [[pools]]\nname = \"web\"\nprobes = {{ work = \"200us\" }}\n{pool}[[pools.servers]]\nname = \"web\"\ncount = 3\n{more}"
+    ));
+    let run = evenkeel::sim::observe(&scenario.setup(0, 0), &|| false, &mut ()).unwrap();
+    summarise(&scenario, 0, &[run])
+}
+
+fn milliseconds(summary: &Summary, metric: &str) -> f64 {
+    summary.value(metric) * 1e3
+}
+
+/// There and back and the answer's work, then there and back and the work: (1 + 0.2 + 1) + (1 + 1 + 1). Who is not heard in
+/// time is not waited for: 3 + 41.
+#[test]
+fn a_request_waits_for_a_round_trip_or_for_its_patience() {
+    let near = |got: f64, expected: f64| assert!((got - expected).abs() < 0.005 * expected, "{got} and not {expected}");
+    let one = alone("\"prequal_synchronous\"", "1ms", "", "");
+    near(milliseconds(&one, "latency.mean"), 5.2);
+    near(milliseconds(&one, "latency.p99"), 5.2);
+    near(one.value("probes.ratio"), 3.0);
+    let far = alone("\"prequal_synchronous\"", "20ms", "", "");
+    near(milliseconds(&far, "latency.p99"), 3.0 + 41.0);
+    let patient = alone("{ prequal_synchronous = { timeout = \"1s\" } }", "20ms", "", "");
+    near(milliseconds(&patient, "latency.p99"), 40.2 + 41.0);
+}
+
+/// A server that is not there says so, and is as good as an answer; one that is silent is waited for, unless it is the one that
+/// need not answer.
+#[test]
+fn the_dead_hold_nobody_up_unless_all_answers_are_waited_for() {
+    let crash = |silent: bool| {
+        format!("[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nwhat = {{ crash = {{ silent = {silent} }} }}\n")
+    };
+    // Once its checks have found it out nobody asks it any more.
+    let checked = "health = { interval = \"100ms\", timeout = \"50ms\", rise = 1, fall = 1 }\n";
+    let all = "{ prequal_synchronous = { wait_for = 3, timeout = \"100ms\" } }";
+    let fast = alone(all, "1ms", &crash(true), checked);
+    assert!((milliseconds(&fast, "latency.p50") - 5.2).abs() < 0.03, "{}", milliseconds(&fast, "latency.p50"));
+    // Without checks it is asked: two answers and nobody there, two answers and silence.
+    let refused = alone(all, "1ms", &crash(false), "");
+    assert!((milliseconds(&refused, "latency.p50") - 5.2).abs() < 0.03, "{}", milliseconds(&refused, "latency.p50"));
+    let silent = alone(all, "1ms", &crash(true), "");
+    assert!((milliseconds(&silent, "latency.p50") - 103.0).abs() < 0.6, "{}", milliseconds(&silent, "latency.p50"));
+    let usual = alone("\"prequal_synchronous\"", "1ms", &crash(true), "");
+    assert!((milliseconds(&usual, "latency.p50") - 5.2).abs() < 0.03, "{}", milliseconds(&usual, "latency.p50"));
+    // Nobody is sent where nobody answered.
+    for summary in [&fast, &refused, &silent, &usual] {
+        assert!(summary.value("errors.ratio") < 0.01, "{}", summary.value("errors.ratio"));
+    }
+}
+
+/// Whoever finds all servers full waits in the queue and asks nobody: what comes free is taken at once.
+#[test]
+fn who_has_to_wait_for_room_asks_nobody() {
+    let scenario = scenario(
+        "title = \"t\"\nquestion = \"q\"\nkind = \"terminating\"\nduration = \"20s\"\nreplications = 1\n\
+         strategies = [\"prequal_synchronous\", \"random\"]\nclients = { count = 12 }\narrivals = { closed = { think = { constant = { value = \"0s\" } } } }\n\
+         service = { exponential = { mean = \"10ms\" } }\nnetwork = { server = \"1ms\" }\n\
+         [[pools]]\nname = \"web\"\nprobes = { work = \"0s\" }\nqueue = { limit = 100, timeout = \"5s\" }\n\
+         [[pools.servers]]\nname = \"web\"\ncount = 3\nmax_in_flight = 1\n",
+    );
+    let run = |contestant| {
+        let record = evenkeel::sim::observe(&scenario.setup(contestant, 0), &|| false, &mut ()).unwrap();
+        (record.measured.all.ok(), summarise(&scenario, contestant, &[record]))
+    };
+    let ((asking, summary), (random, _)) = (run(0), run(1));
+    // Nine always wait: after the first three nobody asks, and no more is lost by asking than that.
+    assert!(summary.value("probes.ratio") < 0.01, "{}", summary.value("probes.ratio"));
+    assert!((asking as f64 / random as f64 - 1.0).abs() < 0.02, "{asking} and {random}");
+}
+
+/// Three of the servers, none twice, none that may not be had; of those that have answered the cold and fast; where nobody
+/// has, any.
+#[test]
+fn the_best_of_those_that_answered_is_taken() {
+    let mut bench = Bench::new("prequal_synchronous", "q_rif = 0.5", &[1; 8], 3);
+    fn of(tried: &[u32]) -> Request<'_> {
+        Request { client: client(1), path: "/", key: b"key", tried, answers: None }
+    }
+    for _ in 0..200 {
+        let inquiry = bench.with(|selector, cx| selector.inquire(&of(&[2, 5]), cx)).unwrap();
+        let mut slots: Vec<u32> = inquiry.whom().iter().map(|backend| backend.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!((slots.len(), inquiry.enough, inquiry.patience), (3, 2, Nanos::from_millis(3)));
+        assert!(!slots.contains(&2) && !slots.contains(&5), "{slots:?}");
+    }
+    assert!(bench.with(|selector, cx| selector.inquire(&of(&[0, 1, 2, 3, 4, 5, 6]), cx)).is_none(), "one is no choice");
+    let load = |in_server, latency| LoadReport { in_server, latency, by: Channel::Probe, ..LoadReport::default() };
+    // Of what was told lately a half is 4 and less.
+    for rif in [2, 4, 4, 6] {
+        let id = bench.fleet.id(0);
+        bench.with(|selector, cx| selector.on_report(id, &load(rif, 0.0), cx));
+    }
+    let mut pick = |given: &[(u32, u32, f64)], tried: &[u32]| {
+        let answer = |&(slot, rif, latency): &(u32, u32, f64)| Answer {
+            backend: bench.fleet.id(slot),
+            load: load(rif, latency),
+        };
+        let answers = Answers { part: 0, given: given.iter().map(answer).collect() };
+        let pick = bench.pick(&Request { answers: Some(&answers), ..of(tried) }).unwrap();
+        bench.finish(pick, Nanos(1), Outcome::Cancelled);
+        pick.backend.slot
+    };
+    assert_eq!(pick(&[(3, 4, 0.05), (6, 3, 0.07)], &[]), 3, "both are cold: the faster");
+    assert_eq!(pick(&[(3, 5, 0.01), (6, 3, 0.07)], &[]), 6, "the hot only where there is no other");
+    assert_eq!(pick(&[(3, 9, 0.01), (6, 7, 0.07)], &[]), 6, "both are hot: the fewer requests");
+    assert_eq!(pick(&[(3, 1, 0.01), (6, 7, 0.07)], &[3]), 6, "who has been tried is not taken");
+    let by_lot: std::collections::BTreeSet<u32> = (0..200).map(|_| pick(&[], &[])).collect();
+    assert_eq!(by_lot.len(), 8);
+}
+
+/// Over real sockets: of three servers one has a hundred requests, and nobody is sent there; one that does not answer is not waited
+/// for longer than the strategy's patience.
+#[test]
+fn the_proxy_asks_and_waits() {
+    let backends = front::backends(&["a", "b", "c"]);
+    let rules = "strategy = { prequal_synchronous = { wait_for = 3, timeout = \"300ms\", q_rif = 0.5 } }";
+    let front = Front::start(&config("shards = 1", rules, &servers(&backends)));
+    // Its own requests, which the proxy knows nothing of.
+    let busy = backends[0].address();
+    let others: Vec<_> = (0..20)
+        .map(|_| std::thread::spawn(move || front::try_request(busy, "GET", "/", &[("x-demand", "1500000000")])))
+        .collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let mut shares: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..30 {
+        let answer = request(front.address(), "GET", "/", &[]);
+        assert_eq!(answer.status, 200);
+        *shares.entry(answer.header("x-upstream").unwrap().to_owned()).or_default() += 1;
+    }
+    assert!(!shares.contains_key("a") && shares.len() == 2, "{shares:?}");
+    others.into_iter().for_each(|other| assert_eq!(other.join().unwrap().unwrap().status, 200));
+
+    // A listener that never answers.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut list = servers(&backends);
+    let address = mute.local_addr().unwrap();
+    list.push_str(&format!("[[pools.servers]]\nname = \"mute\"\naddress = \"{address}\"\n"));
+    let rules = "strategy = { prequal_synchronous = { probes = 4, wait_for = 4, timeout = \"150ms\" } }";
+    front.reload(&config("shards = 1", rules, &list)).unwrap();
+    for _ in 0..3 {
+        let began = std::time::Instant::now();
+        let answer = request(front.address(), "GET", "/", &[]);
+        assert_eq!(answer.status, 200, "sent to one of those that answered");
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(150) && took < Duration::from_millis(900), "{took:?}");
+    }
+}
+
+/// What one strategy noted of its pick is not told to another that came with a new configuration.
+#[test]
+fn tags_of_a_former_strategy_do_not_reach_the_next() {
+    let backends = front::backends(&["a", "b"]);
+    let folder = Folder::new();
+    let file = folder.path().join("picks.jsonl");
+    let options = Options { record: Some(file.clone()), seed: Some(1), ..Options::default() };
+    let write = |strategy: &str| config("shards = 1", &format!("strategy = {strategy:?}"), &servers(&backends));
+    let front = Front::with(&write("least_time"), options);
+    let address = front.address();
+    let slow = std::thread::spawn(move || front::try_request(address, "GET", "/", &[("x-demand", "600000000")]));
+    front::eventually("it to be under way", || {
+        ["a", "b"].iter().any(|name| front.server("web", name)["in_flight"].as_u64() == Some(1))
+    });
+    front.reload(&write("cost_aware_least_request")).unwrap();
+    assert_eq!(request(address, "GET", "/", &[]).status, 200);
+    assert_eq!(slow.join().unwrap().unwrap().status, 200);
+    drop(front.stop());
+    let mut strategies: BTreeMap<u32, String> = BTreeMap::new();
+    let mut ends: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for line in std::fs::read_to_string(&file).unwrap().lines() {
+        let (desk, value): (u32, serde_json::Value) = serde_json::from_str(line).unwrap();
+        if let Some(opening) = value.get("opening") {
+            let table: Table = serde_json::from_value(opening["strategy"].clone()).unwrap();
+            strategies.insert(desk, table.name().to_owned());
+        } else if let Some(finish) = value.get("finish") {
+            ends.entry(strategies[&desk].clone()).or_default().push(finish["tag"].as_u64().unwrap());
+        }
+    }
+    // Its own request first, then the one that least_time had placed.
+    let heard = &ends["cost_aware_least_request"];
+    assert!(heard.len() == 2 && heard[0] != 0 && heard[1] == 0, "{ends:?}");
+}
