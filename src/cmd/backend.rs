@@ -67,6 +67,9 @@ pub struct Args {
     /// What a hit costs, as a share of the work
     #[arg(long, value_name = "SHARE", default_value = "10%", requires = "cache")]
     hit_cost: Ratio,
+    /// The share of its load that it tells of to a proxy that asks for a request whose answer it has
+    #[arg(long, value_name = "SHARE", default_value = "100%", requires = "cache")]
+    advertised: Ratio,
     /// Bytes of an answer
     #[arg(long, default_value_t = 0)]
     bytes: u64,
@@ -168,7 +171,8 @@ impl Args {
             How::Fcfs => (Discipline::Fcfs, 1),
             How::Ps => (Discipline::Ps, u32::MAX),
         };
-        let cache = self.cache.map(|capacity| CacheSpec { capacity, ttl: self.cache_ttl, hit_cost: self.hit_cost.0 });
+        let (ttl, hit_cost, advertised) = (self.cache_ttl, self.hit_cost.0, self.advertised.0);
+        let cache = self.cache.map(|capacity| CacheSpec { capacity, ttl, hit_cost, advertised });
         let one = |i: u16| {
             let name = if self.count == 1 { self.name.clone() } else { format!("{}-{}", self.name, i + 1) };
             let server = Server {

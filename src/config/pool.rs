@@ -166,10 +166,18 @@ pub struct CacheTable {
     /// What a hit costs, as a share of the full service time.
     #[serde(default = "tenth")]
     pub hit_cost: Ratio,
+    /// The share of its load (requests, latency) that the server tells of when a strategy asks it for the sake of a request
+    /// (`prequal_synchronous`) whose answer it has: what attracts requests to where they are cheap. All of it unless given.
+    #[serde(default = "whole")]
+    pub advertised: Ratio,
 }
 
 fn tenth() -> Ratio {
     Ratio(0.1)
+}
+
+fn whole() -> Ratio {
+    Ratio(1.0)
 }
 
 /// Active checks.
@@ -969,6 +977,8 @@ pub struct CacheSpec {
     pub ttl: Option<Nanos>,
     /// What a hit costs, as a share of a miss.
     pub hit_cost: f64,
+    /// The share of its load that a server tells of to who asks for a request whose answer it has.
+    pub advertised: f64,
 }
 
 /// The largest weight of a server, as gRPC's.
@@ -1023,7 +1033,8 @@ impl PoolTable {
                 let c = cache.get_ref();
                 let capacity = NonZeroUsize::new(c.capacity as usize);
                 positive(capacity.is_some(), cache.span(), "capacity");
-                Some(CacheSpec { capacity: capacity?, ttl: c.ttl, hit_cost: c.hit_cost.0 })
+                let (hit_cost, advertised) = (c.hit_cost.0, c.advertised.0);
+                Some(CacheSpec { capacity: capacity?, ttl: c.ttl, hit_cost, advertised })
             });
             if *t.count.get_ref() > 100_000 {
                 problems.push(Problem::at(t.count.span(), "`count` is above 100000, which no run here can hold"));

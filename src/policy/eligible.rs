@@ -254,11 +254,14 @@ mod tests {
     use crate::policy::zone;
     use crate::select::{Answers, MOST_CHOICES, Outcome, catalog};
 
+    /// What was heard, by which part, with which tag.
+    type Heard = (&'static str, usize, u64);
+
     /// Writes down what it is told, picks the first that it may, and gives picks numbers.
     struct Spy {
         part: usize,
         picks: u64,
-        heard: Arc<Mutex<Vec<(&'static str, usize, u64)>>>,
+        heard: Arc<Mutex<Vec<Heard>>>,
     }
 
     impl Selector for Spy {
@@ -347,12 +350,11 @@ mod tests {
         let slots: Vec<u32> = inquiry.whom().iter().map(|backend| backend.slot).collect();
         assert!(slots.len() <= MOST_CHOICES && slots.iter().all(|&slot| slot < 2), "of its own zone: {slots:?}");
         assert!(!cx.fleet.parts()[inquiry.part as usize].whole);
-        let load = |in_server| LoadReport { in_server, latency: 0.01, ..LoadReport::default() };
         let level = cx.fleet.parts().iter().position(|part| part.whole).unwrap() as u32;
         for (part, best) in [(inquiry.part, 1), (level, 3)] {
-            let given = [(0, 9), (best, 0)].map(|(slot, in_server)| crate::select::Answer {
+            let given = [(0, 9), (best, 0)].map(|(slot, rif)| crate::select::Answer {
                 backend: cx.fleet.id(slot),
-                load: LoadReport { latency: f64::from(in_server + 1), ..load(in_server) },
+                load: LoadReport { in_server: Some(rif), latency: f64::from(rif + 1), ..LoadReport::default() },
             });
             let answers = Answers { part, given: given.to_vec() };
             let pick = narrowed.pick(&Request { answers: Some(&answers), ..request(&[]) }, &mut cx).unwrap();

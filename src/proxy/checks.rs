@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::{http1, http2};
@@ -28,16 +29,21 @@ const MOST_BODY: usize = 64 * 1024;
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// Asks a server for its load, as a strategy's probe does. Nothing where it does not answer or tells none.
-pub async fn ask(server: &Upstream, kind: &Check) -> Option<LoadReport> {
+/// With a probe for the sake of a request: its key, hexadecimal. A server that has something for that request may make
+/// less of its load.
+const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
+
+/// Asks a server for its load, as a strategy's probe does, perhaps for the sake of a request with this key. Nothing where it
+/// does not answer or tells none.
+pub async fn ask(server: &Upstream, kind: &Check, key: Option<&HeaderValue>) -> Option<LoadReport> {
     let path = match kind {
         Check::Http { path, .. } => path,
         Check::Tcp => "/",
     };
-    timeout(PROBE, ask_at_leisure(server, path)).await.ok()?
+    timeout(PROBE, ask_at_leisure(server, path, key)).await.ok()?
 }
 
-async fn ask_at_leisure(server: &Upstream, path: &str) -> Option<LoadReport> {
+async fn ask_at_leisure(server: &Upstream, path: &str, key: Option<&HeaderValue>) -> Option<LoadReport> {
     let address = server.address()?;
     let mut open = server.reuse();
     let (response, connection) = loop {
@@ -46,7 +52,10 @@ async fn ask_at_leisure(server: &Upstream, path: &str) -> Option<LoadReport> {
             None => Box::pin(server.connect(false)).await.ok()?,
         };
         let protocol = if matches!(connection, Connection::Http2 { .. }) { Protocol::H2c } else { Protocol::Http1 };
-        let request = question(address, path, &protocol, RequestBody::none().attempt())?;
+        let mut request = question(address, path, &protocol, RequestBody::none().attempt())?;
+        if let Some(key) = key {
+            request.headers_mut().insert(PROBE_KEY, key.clone());
+        }
         match connection.send(request).await {
             Ok(response) => break (response, connection),
             // The server has closed it a moment ago: another one, in the end a new one.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout};
 
@@ -30,6 +31,9 @@ use crate::select::{
     Answer, Answers, Channel, Command, Context, Finished, Inquiry, LoadReport, Outcome, Pick, Request, Selector,
 };
 use crate::units::Nanos;
+
+/// So many bytes of a request's key are told to servers that are asked for its sake.
+const MOST_KEY: usize = 1024;
 
 /// What a selector is told of a request.
 #[derive(Clone, Copy, Debug)]
@@ -342,7 +346,8 @@ impl Host {
         let whose = self.selectors.get();
         let mut answers = Answers { part: inquiry.part, given: Vec::with_capacity(inquiry.whom().len()) };
         let (tell, mut told) = mpsc::channel(inquiry.whom().len().max(1));
-        inquiry.whom().iter().for_each(|&backend| self.ask(backend, Some(tell.clone())));
+        let key = HeaderValue::try_from(hexadecimal(who.key.get(..MOST_KEY).unwrap_or(who.key))).ok();
+        inquiry.whom().iter().for_each(|&backend| self.ask(backend, key.clone(), Some(tell.clone())));
         drop(tell);
         let gather = async {
             while answers.given.len() < inquiry.enough {
@@ -357,7 +362,7 @@ impl Host {
     }
 
     /// Asks a server for a report, which the selector hears; whoever waits for it hears it as well.
-    fn ask(&self, backend: BackendId, tell: Option<mpsc::Sender<Answer>>) {
+    fn ask(&self, backend: BackendId, key: Option<HeaderValue>, tell: Option<mpsc::Sender<Answer>>) {
         let server = {
             let state = self.state.borrow();
             let known = state.watch.fleet.is_current(backend).then(|| state.servers.get(backend.slot as usize));
@@ -366,7 +371,7 @@ impl Host {
         let Some(server) = server else { return };
         let (me, check, whose) = (self.me.clone(), self.config().check.clone(), self.selectors.get());
         tokio::task::spawn_local(async move {
-            let load = super::checks::ask(&server, &check).await;
+            let load = super::checks::ask(&server, &check, key.as_ref()).await;
             if let (Some(host), Some(load)) = (me.upgrade(), load) {
                 let load = LoadReport { by: Channel::Probe, ..load };
                 // A selector hears what it has asked for, and not what its predecessor did.
@@ -706,7 +711,7 @@ impl Host {
             match command {
                 None => break,
                 Some(Command::WakeAt(at)) => self.wake_at(at),
-                Some(Command::Probe(id)) => self.ask(id, None),
+                Some(Command::Probe(id)) => self.ask(id, None, None),
             }
         }
         self.state.borrow_mut().record(|_| Call::Commands { now: now.0 });

@@ -212,7 +212,7 @@ impl Said {
             response_time: response_time.unwrap_or(0.0),
             utilisation: application.filter(|&share| share > 0.0).or(cpu).unwrap_or(0.0),
             errors,
-            in_server: in_flight.unwrap_or(0.0) as u32,
+            in_server: in_flight.map(|in_flight| in_flight as u32),
             latency: latency.unwrap_or(0.0),
             by: Channel::Answer,
         })
@@ -240,7 +240,7 @@ mod tests {
             response_time: 0.025,
             utilisation: 0.8,
             errors: 0.05,
-            in_server: 3,
+            in_server: Some(3),
             latency: 0.02,
         };
         let near = |report: LoadReport| {

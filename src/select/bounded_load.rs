@@ -63,8 +63,10 @@ pub(super) const DOC: Doc = Doc {
     title: "Consistent hash with bounded loads",
     family: Family::Hash,
     aliases: &["bounded_loads", "hash_balance_factor", "chbl", "consistent_hash_bounded"],
-    variant: "\"walk\" is HAProxy's rule (a server is full at its slots), \"jump\" Envoy's (full above its slots, and where all are \
-              full the least overloaded); each with its own formula of slots. Envoy shuffles with mt19937, this with SplitMix64; \
+    variant: "\"walk\" is HAProxy's rule (a server is full at its slots) on nginx's ring (in HAProxy a key's own server is the nearer of its \
+              two neighbours), \"jump\" Envoy's (full above its slots, and where all are \
+              full the least overloaded); each with its own formula of slots. A retry is for the next in a key's order (Envoy's is \
+              for another hash). Envoy shuffles with mt19937, this with SplitMix64; \
               counts are those of one balancer or of all its shards, as the host keeps them",
     idea: "A hash is blind to load and a hot key drowns its server. Give every server a bound, its share of all requests in flight \
            times a factor, and send on what exceeds it. Nearly all keys stay where their answers are cached, and a hot key is \

@@ -126,7 +126,9 @@ impl Selector for C3 {
             return;
         }
         let mut heard = self.heard[backend.slot as usize];
-        heard.queue += self.params.smoothing * (f64::from(load.in_server) - heard.queue);
+        if let Some(in_server) = load.in_server {
+            heard.queue += self.params.smoothing * (f64::from(in_server) - heard.queue);
+        }
         if load.throughput > 0.0 && load.utilisation > 0.0 {
             heard.service = self.learn(heard.service, load.utilisation / load.throughput);
         }

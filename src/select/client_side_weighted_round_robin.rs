@@ -53,7 +53,7 @@ pub(super) const DOC: Doc = Doc {
         ("error_penalty", "how much a server's share of errors counts beside its utilisation"),
     ],
     source: "gRPC proposal A58; grpc-go, balancer/weightedroundrobin/scheduler.go",
-    cost: "O(mean weight / weight) turns: about 1 for like servers; O(n) per update",
+    cost: "O(largest weight / mean weight) turns: about 1 for like servers; O(n) per update",
     fails: "It evens out use and not waiting: a server may be as busy as the others and have a long queue. Requests in flight \
             are not looked at, so bursts and dear requests fall where they fall. A report of so many answers is as noisy as one \
             over their root: a hundred answers are 10 %, which a fleet that is 80 % busy feels. In the first ten seconds it is \

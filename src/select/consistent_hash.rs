@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
+use super::estimate::Smooth;
 use super::hashing::ON;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::{Change, Fleet};
@@ -33,8 +34,8 @@ pub(super) const DOC: Doc = Doc {
     title: "Consistent hash (ring)",
     family: Family::Hash,
     aliases: &["ring_hash", "ketama", "hash", "ring"],
-    variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight); nginx gives up after 20 dead servers \
-              and goes round robin, this one walks on",
+    variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight; requests without a key take turns); nginx \
+              goes round robin after 21 points in a row of servers that cannot be picked, this one walks on",
     idea: "Every server owns many small arcs of a circle and a key belongs to the arc it falls on. All requests for a key \
            meet one server and its cache holds that key and not everybody's. When one of n servers goes, only its own \
            keys move, about 1/n of them.",
@@ -58,23 +59,26 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(ConsistentHash { params: self.clone(), ring: Ring::default() })
+        Box::new(ConsistentHash { params: self.clone(), ring: Ring::default(), smooth: Smooth::default() })
     }
 }
 
 struct ConsistentHash {
     params: Params,
     ring: Ring,
+    smooth: Smooth,
 }
 
 impl Selector for ConsistentHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.params.on.of(request, crc32fast::hash);
+        let hash = self.params.on.of(request, |key| (!key.is_empty()).then(|| crc32fast::hash(key)));
+        let Some(hash) = hash else { return self.smooth.next(request, cx.fleet).and_then(|slot| cx.pick(slot)) };
         let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
         cx.pick(self.ring.first(hash, able)?)
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        self.smooth.on_fleet(changes, cx.fleet);
         self.ring.on_fleet(changes, cx.fleet, self.params.points);
     }
 }
@@ -115,6 +119,16 @@ impl Ring {
 /// A ring with more points than this is thinned out in proportion: 16 MiB are enough for any fleet.
 const MOST_POINTS: u64 = 1 << 21;
 
+/// As nginx takes them apart: what stands behind the last colon is a port if it is a number; a socket's path has none.
+fn host_and_port(name: &str) -> (&str, &str) {
+    const UNIX: &str = "unix:";
+    if let Some((_, path)) = name.split_at_checked(UNIX.len()).filter(|(start, _)| start.eq_ignore_ascii_case(UNIX)) {
+        return (path, "");
+    }
+    let number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    name.rsplit_once(':').filter(|(_, port)| number(port)).unwrap_or((name, ""))
+}
+
 /// The ring as nginx builds it.
 fn ketama(fleet: &Fleet, points: u32) -> Vec<(u32, u32)> {
     let wanted = |slot: u32| u64::from(points) * u64::from(fleet.weight(slot));
@@ -126,7 +140,7 @@ fn ketama(fleet: &Fleet, points: u32) -> Vec<(u32, u32)> {
     let mut ring = Vec::new();
     for slot in fleet.members() {
         let name = fleet.name(slot);
-        let (host, port) = name.rsplit_once(':').unwrap_or((name, ""));
+        let (host, port) = host_and_port(name);
         let mut base = crc32fast::Hasher::new();
         base.update(host.as_bytes());
         base.update(&[0]);
@@ -142,4 +156,24 @@ fn ketama(fleet: &Fleet, points: u32) -> Vec<(u32, u32)> {
     ring.sort_unstable();
     ring.dedup_by_key(|&mut (hash, _)| hash);
     ring
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_apart_as_nginx_does() {
+        for (name, host, port) in [
+            ("10.0.0.1:80", "10.0.0.1", "80"),
+            ("web-1", "web-1", ""),
+            ("[2001:db8::1]:443", "[2001:db8::1]", "443"),
+            ("[2001:db8::1]", "[2001:db8::1]", ""),
+            ("a:b", "a:b", ""),
+            ("unix:/run/app.sock", "/run/app.sock", ""),
+            ("UNIX:/run/a:1", "/run/a:1", ""),
+        ] {
+            assert_eq!(host_and_port(name), (host, port), "{name}");
+        }
+    }
 }

@@ -119,10 +119,11 @@ pub(super) struct Ewma {
 }
 
 impl Ewma {
-    /// Takes in `sample`. A `peak` average jumps up at once and only comes down slowly.
-    pub(super) fn observe(&mut self, sample: f64, now: Nanos, decay: Nanos, peak: bool) {
+    /// Takes in `sample`. What is above `peak`, the estimate as it is read at present, is believed at once; the average comes
+    /// down slowly.
+    pub(super) fn observe(&mut self, sample: f64, now: Nanos, decay: Nanos, peak: f64) {
         let value = match self.state {
-            Some((value, _)) if peak && sample > value => sample,
+            Some(_) if sample > peak => sample,
             Some((value, at)) => {
                 let keep = fading(now.saturating_sub(at), decay);
                 value * keep + sample * (1.0 - keep)
@@ -161,12 +162,21 @@ mod tests {
     fn an_average_fades_by_e_per_decay_and_peaks_at_once() {
         let decay = Nanos::from_secs(10);
         let mut ewma = Ewma::default();
-        ewma.observe(1.0, Nanos::ZERO, decay, true);
+        ewma.observe(1.0, Nanos::ZERO, decay, f64::INFINITY);
         assert!((ewma.faded(Nanos::from_secs(10), decay).unwrap() - 0.367_879).abs() < 1e-6);
-        ewma.observe(3.0, Nanos::from_secs(1), decay, true);
+        let read = |ewma: &Ewma, at| ewma.faded(at, decay).unwrap();
+        let at = Nanos::from_secs(1);
+        ewma.observe(3.0, at, decay, read(&ewma, at));
         assert_eq!(ewma.value(), Some(3.0));
-        ewma.observe(1.0, Nanos::from_secs(11), decay, true);
+        let at = Nanos::from_secs(11);
+        ewma.observe(1.0, at, decay, read(&ewma, at));
         // 3/e + 1(1 - 1/e)
         assert!((ewma.value().unwrap() - 1.735_759).abs() < 1e-6);
+        // A penalty of 5 s that has faded to 34 ms in 50 s: 40 ms are a peak again, and nothing of the penalty is left.
+        let mut ewma = Ewma::default();
+        ewma.observe(5.0, Nanos::ZERO, decay, f64::INFINITY);
+        let at = Nanos::from_secs(50);
+        ewma.observe(0.04, at, decay, read(&ewma, at));
+        assert_eq!(ewma.value(), Some(0.04));
     }
 }

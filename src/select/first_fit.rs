@@ -1,5 +1,5 @@
 //! First fit: fill the first server before the second gets anything. Variant: HAProxy `first`, with a number of requests at
-//! which a server counts as filled in place of its `maxconn`, and IPVS `ovf` for what is beyond that.
+//! which a server counts as filled in place of its `maxconn`, and least request for what is beyond that.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,10 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "First fit (pack)",
     family: Family::Load,
-    aliases: &["first", "first_available", "pack", "pick_first", "overflow", "ovf"],
+    aliases: &["first", "first_available", "pack", "pick_first"],
     variant: "HAProxy `first`, by the order of the list; where all are filled it goes on by least request and does not queue \
-              (for HAProxy's queue give the servers `max_in_flight` and the pool a queue)",
+              (for HAProxy's queue give the servers `max_in_flight` and the pool a queue). IPVS `ovf` is another: by falling weight, each \
+              filled up to its weight and one, and then nobody",
     idea: "Keep the load together: the first server with a free slot takes the request, so the last ones stay idle as long \
            as they are not needed, and can be switched off. It is the opposite of balancing, and meant to be.",
     formula: "the first i with in_flight_i < slots; if none, argmin of in_flight_i / weight_i",

@@ -85,16 +85,21 @@ impl Selector for Interleaved {
     }
 
     fn on_fleet(&mut self, _changes: &[Change], cx: &mut Context<'_>) {
-        let bar = u64::from(self.level) * u64::from(self.step);
+        // The lowest weight that passes, which is what IPVS keeps; zero before the first round.
+        let bar = match self.level {
+            0 => 0,
+            level => u64::from(level - 1) * u64::from(self.step) + 1,
+        };
         let weights = || cx.fleet.eligible().iter().map(|&slot| cx.fleet.weight(slot));
         self.step = weights().fold(0, gcd).max(1);
         let top = weights().max().unwrap_or(0) / self.step;
-        // As IPVS: back to the first server, and the bar stays at the weight where it was, on the next step below, unless that is
-        // too high now.
+        // As IPVS: back to the first server, and the bar stays at the weight where it was, in the step that this weight is in now,
+        // unless that is too high.
         self.next = 0;
-        self.level = match (bar / u64::from(self.step)) as u32 {
-            0 => top,
-            level => level.min(top),
+        self.level = match (bar, self.step) {
+            (0, _) => top,
+            (bar, 1) => (bar as u32).min(top),
+            (bar, step) => ((bar / u64::from(step)) as u32 + 1).min(top),
         };
     }
 }

@@ -44,7 +44,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Least time (expected time of arrival)",
     family: Family::Latency,
     aliases: &["nginx_least_time", "eta", "least_latency"],
-    variant: "nginx's `least_time` with its option `inflight`; `halving` is nginx's `fail_timeout`, and its age of what is in flight is not averaged over picks, and our latency is what the \
+    variant: "nginx's `least_time` with its option `inflight`; `halving` is nginx's `fail_timeout` (and a second, in nginx), and its age of what is in flight is not averaged over picks, and our latency is what the \
               balancer sees (to the head of the answer, in the proxy)",
     idea: "How long will it take there? About as long as lately, once for each request that is before. Four guards keep that \
            sane: latencies within 20 ms of each other are equal and take turns, none counts for more than 5 s, a server \

@@ -30,7 +30,8 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Latency,
     aliases: &["leasttime", "traefik_least_time"],
     variant: "Traefik's `leasttime`: mean of the last 100 answers, no decay; ties take turns (Traefik: by an earliest-deadline \
-              schedule), and times are not cut to whole milliseconds (Traefik's are, so that below one it sees no difference). Prefer `least_time` or `peak_ewma`",
+              schedule), and times are not cut to whole milliseconds (Traefik's are, so that below one it sees no difference). \
+              A connection that is refused or broken leaves a sample here and none in Traefik. Prefer `least_time` or `peak_ewma`",
     idea: "As `least_time`, from the mean of the last hundred answers, in the simplest form that one would write. It works \
            while servers stay as they are, and shows why an average over answers needs a clock: who is not asked does \
            not answer, and who does not answer stays as slow as he was.",

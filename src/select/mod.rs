@@ -165,9 +165,10 @@ pub struct LoadReport {
     pub utilisation: f64,
     /// Share of its answers that were errors, 0 to 1.
     pub errors: f64,
-    /// Requests in the server when the report was made.
-    pub in_server: u32,
-    /// How long requests took lately that came when about `in_server` others were there: the median, seconds. Zero where the
+    /// Requests in the server when the report was made; `None` where the server does not say. Whoever goes by this number
+    /// does not take silence for none: it has then heard nothing.
+    pub in_server: Option<u32>,
+    /// How long requests took lately that came when about as many others were there: the median, seconds. Zero where the
     /// server does not know; `response_time`, a mean over whatever load there was, is then the next best.
     pub latency: f64,
     /// How it came here.

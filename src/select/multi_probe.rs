@@ -34,9 +34,15 @@ pub(super) const DOC: Doc = Doc {
               hashes; weights ignored, as there",
     idea: "A ring needs many points per server for even arcs. Here a server has one point and the key many tries: it falls on \
            the server it comes closest to. A long arc catches many probes but few of them are near its end, so that the \
-           busiest server has no more than 1 + 1/probes of the mean, with a ring a hundred times smaller.",
+           busiest server has about 1 + 1/(probes - 1) of the mean, with a ring a hundred times smaller.",
     formula: "argmin over probes p of distance(h_p(key), next point); the owner of that point",
-    params: &[ON, ("probes", "probes per key, 1 to 64: the largest share is 1 + 1/probes of the mean")],
+    params: &[
+        ON,
+        (
+            "probes",
+            "probes per key, 1 to 64: the largest share is about 1 + 1/(probes - 1) of the mean; with one there is no bound",
+        ),
+    ],
     source: "Appleton and O'Reilly, arXiv:1505.00062, 2015",
     cost: "O(probes log n)",
     fails: "Only the largest share is bounded: a server whose point lies close behind another's gets next to nothing. No weights; \

@@ -1,8 +1,8 @@
 //! Power of d choices: sample a few servers, send to the one with the fewest requests in flight for its weight.
 //! Variant: nginx `random two` (distinct, weighted draws, requests / weight) but for the tie. Parameters select the others:
 //! Envoy and gRPC `{ replacement = true, weights = "none" }`, nginx `{ ties = "second" }`, HAProxy
-//! `{ ties = "lower_rate" }` (without the unevenness of its ring draw), Caddy `{ ties = "random", keeps_ties = true,
-//! weights = "none" }`.
+//! `{ replacement = true, ties = "lower_rate" }` (without the unevenness of its ring draw), Caddy `{ ties = "random",
+//! weights = "none" }`, until 2026 with `keeps_ties = true` and an uneven draw besides.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct Params {
     pub ties: Ties,
     /// Where weights count.
     pub weights: Weights,
-    /// Whether whoever was the best so far stays in the draw when a better one is found: Caddy's slip.
+    /// Whether whoever was the best so far stays in the draw when a better one is found: Caddy's slip until 2026.
     pub keeps_ties: bool,
 }
 
@@ -70,7 +70,7 @@ pub(super) const DOC: Doc = Doc {
     aliases: &["power_of_two", "power_of_two_choices", "two_choices", "random_two", "random_choose"],
     variant: "nginx `random two`: distinct servers, drawn in proportion to weight, compared by requests / weight; \
               the first drawn wins a tie (nginx: the second), and there is no limit of 20 draws; parameters make it Envoy's, gRPC's, \
-              Caddy's and HAProxy's, the last but for its draw from a ring",
+              Caddy's and HAProxy's, the last (`replacement`, \"lower_rate\") but for its draw from a ring",
     idea: "Look at two servers drawn by lot and take the less busy. Two looks instead of one shorten the queues \
            exponentially; a third adds little. Since everyone looks at different servers, many balancers do not herd.",
     formula: "draw d servers; argmin of in_flight_i / weight_i among them; the first drawn on ties",
@@ -81,7 +81,7 @@ pub(super) const DOC: Doc = Doc {
         ("weights", "where weights count: in the \"draw\", the \"score\", \"both\" or \"none\""),
         (
             "keeps_ties",
-            "keep the best so far in the draw when a better one is found, as Caddy does by a slip: the busier of two gets a quarter",
+            "keep the best so far in the draw when a better one is found, as Caddy did by a slip until 2026: the busier of two gets a quarter",
         ),
     ],
     source: "Mitzenmacher, IEEE TPDS 12(10), 2001; Vvedenskaya, Dobrushin, Karpelevich, 1996; nginx `random two`",

@@ -65,12 +65,16 @@ pub(super) const DOC: Doc = Doc {
     title: "Peak EWMA (power of two choices by latency)",
     family: Family::Latency,
     aliases: &["ewma", "peak_exponentially_weighted_moving_average"],
-    variant: "Finagle's and tower's cost and decay on reading; a failure penalty as Linkerd has as an option (`penalize-failures`, \
-              off by default there, and absent from the others) or as ServiceTalk's (`failure_factor = 10`, `cancel_factor = 5`); servers drawn by weight, which they do not know",
+    variant: "Finagle's and tower's cost and decay, read as Linkerd reads it: a look changes nothing (in the other two it also restarts \
+              the clock by which the next answer is weighed). A failure penalty as Linkerd has as an option (`penalize-failures`, off by default \
+              there, for answers that say so; here refused and broken connections pay it, too) or as ServiceTalk's (`failure_factor = 10`, \
+              `cancel_factor = 5`, `failure_penalty = \"0s\"`, and `decay` its half-life / ln 2). A server before its first answer is held to have \
+              `default_latency` (tower and Linkerd average that in and let it fade); what was cancelled is not heard, or by a factor \
+              (all three take the time it took). Servers are drawn by weight, which they do not know",
     idea: "Of two servers drawn by lot, take the one where the wait promises to be shorter: its recent latency times the \
            requests already there. The average believes bad news at once and good news slowly. A failure counts as a \
            very slow answer, or a server that fails in a millisecond would look like the best of all.",
-    formula: "cost_i = latency_i * (in_flight_i / w_i + 1), with w_i = weight over mean weight, by which servers are also drawn; sample > latency: latency := sample; \
+    formula: "cost_i = latency_i * (in_flight_i / w_i + 1), with w_i = weight over mean weight, by which servers are also drawn; sample > latency as it has faded: latency := sample; \
               else latency := latency * e^(-dt/decay) + sample * (1 - e^(-dt/decay)); failed: sample := max(sample, failure_penalty)",
     params: &[
         ("choices", "servers sampled for each request, 1 to 16"),
@@ -139,18 +143,22 @@ struct PeakEwma {
 const UNPROVEN: f64 = 1e15;
 
 impl PeakEwma {
+    /// A server's latency as it is held to be now; `None` before its first answer.
+    fn latency(&self, slot: u32, now: Nanos) -> Option<f64> {
+        let estimate = &self.latencies[slot as usize];
+        match self.params.fading {
+            Fading::ToZero => estimate.faded(now, self.params.decay),
+            Fading::ToMean => estimate.fallen_back(now, self.params.decay, self.sum / f64::from(self.known.max(1))),
+            Fading::None => estimate.value(),
+        }
+    }
+
     fn cost(&self, slot: u32, fleet: &Fleet, now: Nanos) -> f64 {
         // Weights are in the draw already. Here they only say how much in flight is how much load: dividing the whole cost by
         // them would count them twice, and a light server would never be chosen while all are idle.
         let mean_weight = fleet.total_weight() as f64 / fleet.eligible().len() as f64;
         let in_flight = f64::from(fleet.in_flight()[slot as usize]) * mean_weight / f64::from(fleet.weight(slot));
-        let estimate = &self.latencies[slot as usize];
-        let latency = match self.params.fading {
-            Fading::ToZero => estimate.faded(now, self.params.decay),
-            Fading::ToMean => estimate.fallen_back(now, self.params.decay, self.sum / f64::from(self.known.max(1))),
-            Fading::None => estimate.value(),
-        };
-        match latency {
+        match self.latency(slot, now) {
             Some(latency) => latency * (in_flight + 1.0),
             None if in_flight > 0.0 && self.params.guard => UNPROVEN + in_flight,
             None => self.params.default_latency.0 as f64 * (in_flight + 1.0),
@@ -176,6 +184,7 @@ impl Selector for PeakEwma {
             return;
         }
         let Params { decay, failure_penalty, failure_factor, cancel_factor, .. } = self.params;
+        let peak = self.latency(finished.backend.slot, cx.now).unwrap_or(0.0);
         let estimate = &mut self.latencies[finished.backend.slot as usize];
         let before = estimate.value();
         let took = finished.latency.0 as f64;
@@ -189,7 +198,7 @@ impl Selector for PeakEwma {
         };
         // Ten times the last estimate, again and again, must not end at infinity.
         const DAY: f64 = 86_400e9;
-        estimate.observe(latency.min(DAY), cx.now, decay, true);
+        estimate.observe(latency.min(DAY), cx.now, decay, peak);
         self.sum += estimate.value().unwrap_or(0.0) - before.unwrap_or(0.0);
         self.known += u32::from(before.is_none());
     }

@@ -262,11 +262,12 @@ impl Selector for Prequal {
             return;
         }
         self.asked[backend.slot as usize] -= 1;
-        self.rule.note(load.in_server);
+        let Some(rif) = load.in_server else { return };
+        self.rule.note(rif);
         let latency = hot_cold::latency(load);
         let mean = uses(&self.params, cx.fleet.eligible().len());
         let uses_left = mean as u32 + u32::from(cx.rng.unit() < mean.fract());
-        self.answers.push(Answer { backend, rif: load.in_server, latency, at: cx.now, uses_left });
+        self.answers.push(Answer { backend, rif, latency, at: cx.now, uses_left });
         if self.answers.len() > pool_size(&self.params, cx.fleet.eligible().len()) {
             self.answers.remove(0);
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold};
 use super::{
-    Channel, Context, Finished, Inquiry, LoadReport, MOST_CHOICES, Pick, Request, Selector, Wants,
+    Answer, Channel, Context, Finished, Inquiry, LoadReport, MOST_CHOICES, Pick, Request, Selector, Wants,
     draw_evenly_excluding, sample_evenly,
 };
 use crate::fleet::{BackendId, Change};
@@ -115,11 +115,9 @@ impl Selector for PrequalSynchronous {
         let given = request.answers.map_or(&[][..], |answers| &answers.given);
         let usable =
             |id: BackendId| cx.fleet.is_current(id) && cx.fleet.is_eligible(id.slot) && !request.has_tried(id.slot);
-        let rank = |slot: u32, load: &LoadReport| self.rule.rank(slot, load.in_server, hot_cold::latency(load), cx.now);
-        let ranked = given
-            .iter()
-            .filter(|answer| usable(answer.backend))
-            .map(|answer| (answer.backend.slot, rank(answer.backend.slot, &answer.load)));
+        let ranked = given.iter().filter(|answer| usable(answer.backend)).filter_map(|Answer { backend, load }| {
+            Some((backend.slot, self.rule.rank(backend.slot, load.in_server?, hot_cold::latency(load), cx.now)))
+        });
         match ranked.min_by(|a, b| a.1.cmp(&b.1)) {
             Some((slot, _)) => cx.pick(slot),
             None => draw_evenly_excluding(request, &[], cx).and_then(|slot| cx.pick(slot)),
@@ -132,8 +130,8 @@ impl Selector for PrequalSynchronous {
 
     fn on_report(&mut self, _backend: BackendId, load: &LoadReport, _cx: &mut Context<'_>) {
         // Those that come too late for their request tell as well what is much.
-        if load.by == Channel::Probe {
-            self.rule.note(load.in_server);
+        if let (Channel::Probe, Some(rif)) = (load.by, load.in_server) {
+            self.rule.note(rif);
         }
     }
 

@@ -163,8 +163,8 @@ impl Selector for StalenessAware {
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if cx.fleet.is_current(backend) {
-            let said = Some((f64::from(load.in_server), load.throughput.max(0.0)));
+        if let (true, Some(in_server)) = (cx.fleet.is_current(backend), load.in_server) {
+            let said = Some((f64::from(in_server), load.throughput.max(0.0)));
             self.heard[backend.slot as usize] = Heard { said, at: cx.now };
         }
     }

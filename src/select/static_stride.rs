@@ -1,6 +1,6 @@
 //! Static stride: a counter walks over the servers round and round, and in each round a server is taken or passed over
 //! so that it is taken in proportion to its weight. No queue and no lock: a number that only grows.
-//! Variant: gRPC's scheduler, to the number: weights scaled to 65535, an offset of half of that per place.
+//! Variant: grpc-go's scheduler, to the number: weights scaled to 65535, an offset of half of that per place.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,14 +28,15 @@ pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin by static stride",
     family: Family::Turn,
     aliases: &["stride", "stride_scheduling", "grpc_wrr"],
-    variant: "gRPC's weighted round robin scheduler with the weights as they are configured (gRPC takes them from load reports); \
+    variant: "grpc-go's weighted round robin scheduler with the weights as they are configured (gRPC takes them from load reports, and \
+              in C++ first holds them between a hundredth and ten times their mean); \
               a scaled weight is at least 1 (as grpc-go has it, a server of less than 1/131070 of the heaviest is never taken)",
     idea: "Number the requests. A number says which server (remainder) and which round (quotient), and a sum in the residues of \
            65535 says whether that server is taken in that round. Threads share one counter and nothing else.",
     formula: "i = s mod n, g = s div n; w scaled so that the largest is 65535; taken if (w_i g + 32767 i) mod 65535 >= 65535 - w_i, \
               else s += 1 and again; equal weights: s mod n",
     params: &[("random_start", "start the counter at a random number: balancers that all start at zero march in step")],
-    source: "gRPC, static_stride_scheduler.cc and grpc-go balancer/weightedroundrobin/scheduler.go",
+    source: "grpc-go, balancer/weightedroundrobin/scheduler.go; gRPC, static_stride_scheduler.cc",
     cost: "O(largest weight / mean weight), n at most",
     fails: "Fixed shares, as every weighted round robin: a server that slows down goes on receiving its own. Few heavy servers \
             among many light ones make long searches.",

@@ -33,7 +33,8 @@ pub(super) const DOC: Doc = Doc {
     title: "Weighted least request (turns by power weights)",
     family: Family::Load,
     aliases: &["active_request_bias", "weighted_least_connections", "wlc"],
-    variant: "Envoy's `least_request` for unequal weights, used here for equal ones, too (Envoy then takes two choices); \
+    variant: "Envoy's `least_request` for unequal weights, used here for equal ones, too (Envoy then takes two choices unless its bias is set); a server that may not \
+              have the request keeps its turn (Envoy: loses it); \
               first deadlines are spread by lot, which Envoy does by a number of first picks",
     idea: "Each server has its next turn after 1 / weight; what it has in flight makes the weight smaller and the turn later. \
            So weights and load both count, without a scan and without a sample, in the time that a heap takes.",

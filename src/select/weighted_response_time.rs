@@ -30,7 +30,8 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Latency,
     aliases: &["ribbon", "response_time", "weighted_response_time_rule"],
     variant: "Ribbon's rule; means are over the answers since the last update but one (Ribbon's over all there ever were), and \
-              before the first update servers are drawn by weight (Ribbon takes turns); configured weights count (Ribbon has none)",
+              before the first update servers are drawn by weight (Ribbon takes turns, and again from each change of the fleet to the next update); \
+              a server without answers counts as the mean (in Ribbon as infinitely fast); configured weights count (Ribbon has none)",
     idea: "Every half minute each server gets as many lots as all the others together were slow. Slow servers get fewer, \
            and everybody some. It is an old and gentle rule: the more servers there are, the less a slow one is noticed, \
            since its own time hardly matters in a sum over all.",

@@ -34,6 +34,10 @@ pub struct Cache {
     ttl: Option<Nanos>,
 }
 
+fn is_fresh(ttl: Option<Nanos>, stored: Nanos, now: Nanos) -> bool {
+    ttl.is_none_or(|ttl| now.saturating_sub(stored) < ttl)
+}
+
 impl Cache {
     /// An empty cache for `capacity` entries.
     pub fn new(capacity: NonZeroUsize, ttl: Option<Nanos>) -> Cache {
@@ -42,10 +46,13 @@ impl Cache {
 
     /// Whether the key is there and fresh; if so it becomes the most recently used.
     pub fn get(&mut self, key: u64, now: Nanos) -> bool {
-        match self.entries.get(&key) {
-            Some(&stored) => self.ttl.is_none_or(|ttl| now.saturating_sub(stored) < ttl),
-            None => false,
-        }
+        let ttl = self.ttl;
+        self.entries.get(&key).is_some_and(|&stored| is_fresh(ttl, stored, now))
+    }
+
+    /// Whether the key is there and fresh; nothing becomes of it.
+    pub fn has(&self, key: u64, now: Nanos) -> bool {
+        self.entries.peek(&key).is_some_and(|&stored| is_fresh(self.ttl, stored, now))
     }
 
     /// Stores the key, and drops the least recently used one where there is no room.

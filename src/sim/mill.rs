@@ -321,7 +321,7 @@ impl Mill {
             response_time: latency,
             utilisation: (f64::from(jobs) + 0.5) / (f64::from(jobs) + 0.5 + weight),
             errors: 1.0 / FAILS_ONE_IN as f64,
-            in_server: jobs,
+            in_server: Some(jobs),
             latency,
             by,
         }

@@ -65,6 +65,8 @@ pub(crate) struct ServerState {
     pub condition: Condition,
     pub cache: Option<Cache>,
     pub hit_cost: f64,
+    /// The share of its load that it tells of to who asks for a request that its cache has.
+    pub advertised: f64,
 
     pub in_service: u32,
     /// Queue: first and last job; the links are in the jobs.
@@ -135,6 +137,7 @@ impl ServerState {
             condition: Condition::GOOD,
             cache: spec.cache.map(|cache| Cache::new(cache.capacity, cache.ttl)),
             hit_cost: spec.cache.map_or(1.0, |cache| cache.hit_cost),
+            advertised: spec.cache.map_or(1.0, |cache| cache.advertised),
             in_service: 0,
             head: NONE,
             tail: NONE,
@@ -239,7 +242,7 @@ impl ServerState {
         let old = std::mem::replace(since, self.account);
         let seconds = (now - old.at).as_secs_f64();
         if seconds <= 0.0 {
-            return LoadReport { in_server: self.in_service + self.queued, latency, ..LoadReport::default() };
+            return LoadReport { in_server: Some(self.in_service + self.queued), latency, ..LoadReport::default() };
         }
         let answers = self.account.answers - old.answers;
         let left = self.account.left - old.left;
@@ -249,14 +252,15 @@ impl ServerState {
             response_time: per(self.account.residence - old.residence, left) / 1e9,
             utilisation: (self.account.busy - old.busy) as f64 / 1e9 / seconds / f64::from(self.slots()),
             errors: per((self.account.errors - old.errors).into(), answers),
-            in_server: self.in_service + self.queued,
+            in_server: Some(self.in_service + self.queued),
             latency,
             by: Channel::Answer,
         }
     }
 
-    /// What it says of the last half second to second, to whoever asks: what answers and probes carry.
-    pub(crate) fn fresh_report(&mut self, now: Nanos) -> LoadReport {
+    /// What it says of the last half second to second, to whoever asks: what answers and probes carry. To who asks for the
+    /// sake of a request whose answer its cache has (the key) it may make less of its load.
+    pub(crate) fn fresh_report(&mut self, now: Nanos, key: Option<u64>) -> LoadReport {
         /// Reports look back at least this far, once the server has been there so long, and at most twice as far.
         const WINDOW: Nanos = Nanos::from_millis(500);
         self.latencies.get_or_insert_default();
@@ -266,7 +270,15 @@ impl ServerState {
             self.older = self.newer;
             self.newer = account;
         }
-        report
+        match (key, &self.cache) {
+            (Some(key), Some(cache)) if cache.has(key, now) => LoadReport {
+                in_server: report.in_server.map(|number| (f64::from(number) * self.advertised).round() as u32),
+                response_time: report.response_time * self.advertised,
+                latency: report.latency * self.advertised,
+                ..report
+            },
+            _ => report,
+        }
     }
 
     fn slots(&self) -> u32 {

@@ -31,6 +31,8 @@ const KEY: HeaderName = HeaderName::from_static("x-key");
 const DEMAND: HeaderName = HeaderName::from_static("x-demand");
 const ECHO: HeaderName = HeaderName::from_static("x-echo");
 const REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+/// For the sake of a request with this key, in hexadecimal, a proxy wants to know how things are.
+const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
 
 /// What answering a check costs a server that works at all, at speed 1: as in the simulator.
 const CHECK: Nanos = Nanos::from_millis(1);
@@ -66,7 +68,7 @@ fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
         return None;
     }
     state.desk.passes(now);
-    let report = report(&mut state, now, STALE);
+    let report = report(&mut state, now, STALE, None);
     drop(state);
     let mut answer = Response::new(Payload::filling(spec.bytes));
     answer.headers_mut().insert(SERVER, inner.name.clone());
@@ -75,24 +77,27 @@ fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
 }
 
 /// The load report, as a header; the one before if that is young enough.
-fn report(state: &mut State, now: Nanos, good_for: Nanos) -> HeaderValue {
+fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> HeaderValue {
     if let Some((written, report)) = &state.report
         && now.saturating_sub(*written) < good_for
     {
         return report.clone();
     }
-    let text = orca(&state.desk.report(now));
+    let text = orca(&state.desk.report(now, key));
     let report = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("TEXT"));
-    state.report = Some((now, report.clone()));
+    if key.is_none() {
+        state.report = Some((now, report.clone()));
+    }
     report
 }
 
 /// A load report in ORCA's text form. What ORCA has no field for is a named metric.
 fn orca(report: &LoadReport) -> String {
     let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency, by: _ } = *report;
+    let in_flight = in_server.map_or_else(String::new, |number| format!("named_metrics.in_flight={number},"));
     format!(
         "TEXT rps_fractional={throughput:.3},application_utilization={utilisation:.4},eps={:.3},\
-         named_metrics.in_flight={in_server},named_metrics.response_time={response_time:.6},\
+         {in_flight}named_metrics.response_time={response_time:.6},\
          named_metrics.latency={latency:.6},named_metrics.window={window:.3}",
         errors * throughput,
     )
@@ -138,7 +143,12 @@ impl Wishes {
 async fn in_full(inner: Arc<Inner>, mut request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if path == "/health" {
-        return check(&inner).await;
+        let mut answer = check(&inner).await;
+        if let Some(key) = request.headers().get(&PROBE_KEY).and_then(|text| unhex(text.as_bytes())) {
+            let report = report(&mut inner.state(), inner.now(), Nanos::ZERO, Some(key_of(&key)));
+            answer.headers_mut().insert(REPORT, report);
+        }
+        return answer;
     }
     if inner.spec.control && path == "/_fault" {
         return control(&inner, request).await;
@@ -182,7 +192,7 @@ async fn in_full(inner: Arc<Inner>, mut request: Request<Incoming>) -> Answer {
 
 /// Says who answered, and how it is.
 fn sign(inner: &Inner, mut answer: Answer) -> Answer {
-    let report = report(&mut inner.state(), inner.now(), Nanos::ZERO);
+    let report = report(&mut inner.state(), inner.now(), Nanos::ZERO, None);
     answer.headers_mut().insert(SERVER, inner.name.clone());
     answer.headers_mut().insert(REPORT, report);
     answer
@@ -316,17 +326,24 @@ async fn turn(inner: &Arc<Inner>, request: &Request<Incoming>) -> Outcome {
     }
 }
 
-/// By what the cache knows a request: the key it brings, as the simulator writes it (16 hexadecimal digits) or as any text;
-/// or its path, hashed as the simulator does.
+/// By what the cache knows a request: the key it brings, or its path.
 fn key(request: &Request<Incoming>) -> u64 {
-    let hash = |bytes: &[u8]| bytes.iter().fold(0, |hash, &byte| mix(hash ^ u64::from(byte)));
-    match request.headers().get(&KEY) {
-        Some(key) => {
-            let digits = key.to_str().ok().filter(|text| text.len() == 16);
-            digits.and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or_else(|| hash(key.as_bytes()))
-        }
-        None => hash(request.uri().path().as_bytes()),
-    }
+    key_of(request.headers().get(&KEY).map_or_else(|| request.uri().path().as_bytes(), HeaderValue::as_bytes))
+}
+
+/// A key as the simulator writes it (16 hexadecimal digits), or any text, hashed as the simulator does.
+fn key_of(text: &[u8]) -> u64 {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.len() == 16);
+    let hash = || text.iter().fold(0, |hash, &byte| mix(hash ^ u64::from(byte)));
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_else(hash)
+}
+
+fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let pairs = digits.chunks_exact(2);
+    pairs.remainder().is_empty().then(|| {
+        pairs.map(|pair| u8::try_from(digit(&pair[0])? << 4 | digit(&pair[1])?).ok()).collect::<Option<Vec<u8>>>()
+    })?
 }
 
 /// The work that a request brings, or what its path's law draws.
@@ -475,7 +492,7 @@ mod tests {
             response_time: 0.0125,
             utilisation: 0.5,
             errors: 0.1,
-            in_server: 3,
+            in_server: Some(3),
             latency: 0.011,
         };
         assert_eq!(

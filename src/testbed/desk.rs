@@ -420,10 +420,10 @@ impl Desk {
         }
     }
 
-    /// What it tells of the last half second to second.
-    pub(super) fn report(&mut self, now: Nanos) -> LoadReport {
+    /// What it tells of the last half second to second; to who asks for the sake of a request with this key.
+    pub(super) fn report(&mut self, now: Nanos, key: Option<u64>) -> LoadReport {
         self.advance(now);
-        self.server.fresh_report(self.at)
+        self.server.fresh_report(self.at, key)
     }
 }
 
@@ -493,8 +493,12 @@ mod tests {
 
     #[test]
     fn a_hit_is_cheap_and_a_crash_forgets() {
-        let cache =
-            crate::config::pool::CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.1 };
+        let cache = crate::config::pool::CacheSpec {
+            capacity: NonZeroUsize::new(2).unwrap(),
+            ttl: None,
+            hit_cost: 0.1,
+            advertised: 1.0,
+        };
         let crash = TimedFault { at: ms(50), until: Some(ms(60)), kind: FaultKind::Crash { silent: false } };
         let mut desk = Desk::new(&Server { cache: Some(cache), ..Server::new("a") }, vec![crash], false);
         let mut first = desk.enter(ms(0), 7, ms(10), 1.0);
@@ -551,7 +555,7 @@ mod tests {
         for _ in 0..400 {
             at += ms(20);
             desk.enter(at, 0, ms(10), luck.unit());
-            last = desk.report(at + ms(15));
+            last = desk.report(at + ms(15), None);
         }
         assert!((0.5..=1.1).contains(&last.window), "{}", last.window);
         assert!((last.throughput - 50.0).abs() < 2.5, "{}", last.throughput);

@@ -108,7 +108,7 @@ fn the_best_of_those_that_answered_is_taken() {
         assert!(!slots.contains(&2) && !slots.contains(&5), "{slots:?}");
     }
     assert!(bench.with(|selector, cx| selector.inquire(&of(&[0, 1, 2, 3, 4, 5, 6]), cx)).is_none(), "one is no choice");
-    let load = |in_server, latency| LoadReport { in_server, latency, by: Channel::Probe, ..LoadReport::default() };
+    let load = |rif, latency| LoadReport { in_server: Some(rif), latency, by: Channel::Probe, ..LoadReport::default() };
     // Of what was told lately a half is 4 and less.
     for rif in [2, 4, 4, 6] {
         let id = bench.fleet.id(0);

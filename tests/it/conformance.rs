@@ -20,7 +20,7 @@ fn any_report(dice: &mut Rng) -> LoadReport {
         response_time: dice.unit(),
         utilisation: dice.unit(),
         errors: dice.unit(),
-        in_server: dice.below(10) as u32,
+        in_server: (dice.below(4) > 0).then(|| dice.below(10) as u32),
         latency: dice.unit(),
         by: [Channel::Answer, Channel::Clock, Channel::Check, Channel::Probe, Channel::Notice][dice.below(5) as usize],
     }
@@ -267,7 +267,7 @@ fn a_refused_pick_leaves_no_trace_in_the_scores() {
             under_way.push(pick);
             while let Some(command) = bench.with(|selector, cx| selector.poll_command(cx)) {
                 if let Command::Probe(backend) = command {
-                    let in_server = bench.fleet.in_flight()[backend.slot as usize];
+                    let in_server = Some(bench.fleet.in_flight()[backend.slot as usize]);
                     let load = LoadReport { in_server, latency: 0.01, by: Channel::Probe, ..LoadReport::default() };
                     bench.with(|selector, cx| selector.on_report(backend, &load, cx));
                 }
@@ -356,7 +356,7 @@ fn slivers_of_reports_do_not_shake_the_weights() {
         response_time: 0.02,
         utilisation,
         errors: 0.0,
-        in_server: 1,
+        in_server: Some(1),
         latency: 0.02,
         by: Channel::Clock,
     };

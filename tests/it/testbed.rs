@@ -127,7 +127,7 @@ fn simulator_and_wire_agree_on_the_same_requests() {
         keys = { count = 30, exponent = 0.8 }
     "#;
     let mut model = model("{ poisson = { rate = \"80/s\" } }", "2500ms", more);
-    let cache = CacheSpec { capacity: NonZeroUsize::new(10).unwrap(), ttl: None, hit_cost: 0.2 };
+    let cache = CacheSpec { capacity: NonZeroUsize::new(10).unwrap(), ttl: None, hit_cost: 0.2, advertised: 1.0 };
     let server = Server { concurrency: 2, cache: Some(cache), ..Server::new("web") };
     model.pools[0].servers = vec![server.clone()];
     let strategy = (evenkeel::select::catalog::find("random").unwrap().default)();
@@ -145,7 +145,7 @@ fn simulator_and_wire_agree_on_the_same_requests() {
 
 #[test]
 fn caches_hit_by_key_or_path() {
-    let cache = CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.0 };
+    let cache = CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.0, advertised: 1.0 };
     let server = Backend::start(Spec { server: Server { cache: Some(cache), ..Server::new("a") }, ..Spec::new("a") });
     let server = server.unwrap();
     let mut seen = Vec::new();

@@ -464,3 +464,32 @@ fn a_walk_fills_the_neighbour_and_a_jump_nobody_in_particular() {
         }
     }
 }
+
+/// The bar of IPVS stands at a weight and not at a round: where the greatest common divisor changes it stays at the lowest
+/// weight that passed, in the step which that is in now (`ip_vs_wrr_dest_changed`).
+#[test]
+fn the_bar_of_interleaved_rounds_stays_where_it_was() {
+    let after = |weights: &[u32], first: &str, changed: u32, next: &str| {
+        let mut bench = Bench::new("interleaved_weighted_round_robin", "", weights, 1);
+        assert_eq!(sequence(&mut bench, first.len()), first);
+        let id = bench.fleet.id(1);
+        bench.fleet.set_weight(id, changed);
+        bench.tell();
+        assert_eq!(sequence(&mut bench, next.len()), next, "{weights:?}, then {changed}");
+    };
+    // In the last round, with steps of two: every weight passed, and so it does with steps of one.
+    after(&[4, 2], "aa", 3, "abaabab");
+    // In the round of those with three and more, with steps of one: with steps of two that is the first round.
+    after(&[4, 3], "aa", 2, "aabaab");
+}
+
+/// What has no key belongs nowhere: nginx deals it out in turn, and not to the one server at which an empty key would fall.
+#[test]
+fn requests_without_a_key_take_turns() {
+    for strategy in ["consistent_hash", "modulo_hash"] {
+        let mut bench = Bench::new(strategy, "", &[1, 1, 2], 1);
+        let mut counts = [0; 3];
+        (0..400).for_each(|n| counts[pick(&mut bench, client(n), b"") as usize] += 1);
+        assert_eq!(counts, [100, 100, 200], "{strategy}");
+    }
+}

@@ -93,8 +93,12 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn probed(&mut self, mail: u32) {
-        let Mail { fleet, slot, .. } = self.mail[mail as usize];
+        let Mail { fleet, slot, asker, .. } = self.mail[mail as usize];
         let pool = self.views[fleet as usize].pool as usize;
+        let key = asker.and_then(|(job, generation)| {
+            let j = &self.jobs[job as usize];
+            (j.generation == generation).then_some(j.key)
+        });
         let server = &mut self.servers[(self.bases[pool] + slot) as usize];
         if !server.condition.up {
             if server.condition.silent {
@@ -111,7 +115,7 @@ impl<O: Observer> Engine<'_, O> {
             server.owed += work;
         }
         let took = server.span(work);
-        self.mail[mail as usize].load = Some(LoadReport { by: Channel::Probe, ..server.fresh_report(self.now) });
+        self.mail[mail as usize].load = Some(LoadReport { by: Channel::Probe, ..server.fresh_report(self.now, key) });
         let at = self.now.saturating_add(took).saturating_add(self.leg());
         self.queue.push(at, Event::Delivered(mail));
     }
@@ -122,7 +126,7 @@ impl<O: Observer> Engine<'_, O> {
         let j = &self.jobs[job as usize];
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
         let has = j.fate != End::Reset && self.tells[pool].with_answers;
-        let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now));
+        let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now, None));
         if self.carried.len() <= job as usize {
             self.carried.resize(job as usize + 1, None);
         }
@@ -154,7 +158,7 @@ impl<O: Observer> Engine<'_, O> {
         let first = self.desks[pool];
         let last = self.desks.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
         let to = first + self.heralds.below(u64::from(last - first)) as u32;
-        let load = LoadReport { by: Channel::Notice, ..self.servers[server as usize].fresh_report(self.now) };
+        let load = LoadReport { by: Channel::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
         let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
         self.post(at, Mail { fleet, slot, to, passed: None, load: Some(load), asker: None });
