@@ -118,6 +118,9 @@
 //!   included, and no table is rebuilt for it.
 //! * **Limits on requests in flight are no change of the fleet either**: full servers go into [`select::Request::tried`]. A
 //!   strategy may set limits too ([`select::Selector::limit`]); so late binding needs nothing but the queue at the balancer.
+//! * **A strategy that asks before it places a request says whom and for how long** ([`select::Selector::inquire`]); the host asks,
+//!   lets the request wait, and picks with the answers ([`select::Request::answers`]). So a pick itself never waits, and a
+//!   selector stays a function of what it is told.
 //! * **Subsets, priority levels and zones divide the fleet** ([`policy::eligible`]): a selector for each part, which knows no
 //!   other servers, and a draw among the parts before it. Full servers are few and go into `tried`; a zone is not few, and
 //!   a hash would pour its keys on neighbours.

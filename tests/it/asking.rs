@@ -4,12 +4,16 @@
 #![allow(clippy::disallowed_methods, reason = "what talks to real sockets reads the clock")]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use evenkeel::config::law::Sampler;
+use evenkeel::config::pool::CacheSpec;
 use evenkeel::measure::{Summary, summarise};
 use evenkeel::proxy::control::Options;
 use evenkeel::select::catalog::Table;
 use evenkeel::select::{Answer, Answers, Channel, LoadReport, Outcome, Request};
+use evenkeel::testbed::{Backend, Spec};
 use evenkeel::units::Nanos;
 
 use crate::front::{self, Front, config, request, servers};
@@ -202,4 +206,51 @@ fn tags_of_a_former_strategy_do_not_reach_the_next() {
     // Its own request first, then the one that least_time had placed.
     let heard = &ends["cost_aware_least_request"];
     assert!(heard.len() == 2 && heard[0] != 0 && heard[1] == 0, "{ends:?}");
+}
+
+/// Four servers that remember 60 of 200 keys each. Who makes nothing of its load to those that ask for what it remembers gets
+/// them all: a key is where it was. Where servers say nothing of it, a hit is chance: 60 of 200.
+#[test]
+fn servers_draw_what_they_remember() {
+    let hits = |advertised: &str| {
+        let scenario = scenario(&format!(
+            "title = \"t\"\nquestion = \"q\"\nduration = \"40s\"\nwarmup = \"20s\"\nreplications = 1\n\
+             strategies = [{{ prequal_synchronous = {{ probes = 4, wait_for = 4, q_rif = 1.0 }} }}]\n\
+             arrivals = {{ poisson = {{ rate = \"100/s\" }} }}\nservice = {{ exponential = {{ mean = \"5ms\" }} }}\n\
+             keys = {{ count = 200, exponent = 0.0 }}\nnetwork = {{ server = \"100us\" }}\n[[pools]]\nname = \"web\"\n\
+             [[pools.servers]]\nname = \"web\"\ncount = 4\n\
+             cache = {{ capacity = 60, hit_cost = \"100%\", advertised = \"{advertised}\" }}\n"
+        ));
+        let run = evenkeel::sim::observe(&scenario.setup(0, 0), &|| false, &mut ()).unwrap();
+        summarise(&scenario, 0, &[run]).value("cache.hit_ratio")
+    };
+    assert!(hits("0%") > 0.98, "{}", hits("0%"));
+    assert!((hits("100%") - 0.3).abs() < 0.04, "{}", hits("100%"));
+}
+
+/// The same over real sockets: what is remembered by one server comes back to it, and what nobody remembers goes anywhere.
+#[test]
+fn servers_behind_the_proxy_draw_what_they_remember() {
+    let one = |name: &str| {
+        let mut spec = Spec::new(name).service(Sampler::Constant(Nanos::from_millis(1)));
+        let capacity = NonZeroUsize::new(1000).unwrap();
+        spec.server.cache = Some(CacheSpec { capacity, ttl: None, hit_cost: 1.0, advertised: 0.0 });
+        Backend::start(spec).unwrap()
+    };
+    let backends = ["a", "b", "c"].map(one);
+    let pool = "strategy = { prequal_synchronous = { wait_for = 3, timeout = \"2s\", q_rif = 1.0 } }\n\
+                health = { path = \"/health\", interval = \"1s\", timeout = \"500ms\", rise = 1, fall = 3 }";
+    let front = Front::start(&config("shards = 1\nkey = { header = \"x-key\" }", pool, &servers(&backends)));
+    let ask = |key: &str| {
+        let answer = request(front.address(), "GET", "/", &[("x-key", key)]);
+        assert_eq!(answer.status, 200);
+        answer.header("x-upstream").unwrap().to_owned()
+    };
+    let first: Vec<String> = (0..40).map(|n| ask(&format!("key {n}"))).collect();
+    let used: std::collections::BTreeSet<&String> = first.iter().collect();
+    assert_eq!(used.len(), 3, "{first:?}");
+    // All have served lately and tell of a latency; who remembers tells of none.
+    for (n, server) in first.iter().enumerate().skip(20) {
+        assert_eq!(&ask(&format!("key {n}")), server, "key {n}");
+    }
 }
