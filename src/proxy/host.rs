@@ -372,6 +372,7 @@ impl Host {
         let (me, check, whose) = (self.me.clone(), self.config().check.clone(), self.selectors.get());
         tokio::task::spawn_local(async move {
             let load = super::checks::ask(&server, &check, key.as_ref()).await;
+            server.metrics.probed(load.is_some());
             if let (Some(host), Some(load)) = (me.upgrade(), load) {
                 let load = LoadReport { by: Channel::Probe, ..load };
                 // A selector hears what it has asked for, and not what its predecessor did.
@@ -398,7 +399,12 @@ impl Host {
             let state = &mut *self.state.borrow_mut();
             let pick = match state.kept_by(cookie, tried) {
                 Some(backend) => Pick { backend, tag: 0 },
-                None => state.choose(&request, now)?,
+                None => {
+                    let began = self.clock.now();
+                    let pick = state.choose(&request, now);
+                    self.metrics.selector_decision.observe(self.clock.now().saturating_sub(began));
+                    pick?
+                }
             };
             let backend = pick.backend;
             let server = state.servers.get(backend.slot as usize)?.clone()?;

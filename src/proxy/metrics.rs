@@ -154,6 +154,8 @@ pub struct ServerMetrics {
     requests: [Count; CLASSES.len()],
     retries: [Count; FAILURES.len()],
     hedges: Count,
+    /// Answered with a load report, and not.
+    probes: [Count; 2],
     ejections: [Count; outlier::Reason::ALL.len()],
     /// From a request's arrival to the last byte of its answer.
     pub request_duration: Times,
@@ -181,6 +183,7 @@ impl ServerMetrics {
             requests: Default::default(),
             retries: Default::default(),
             hedges: Count::default(),
+            probes: Default::default(),
             ejections: Default::default(),
             request_duration: Times::new(WAITS),
             upstream_duration: Times::new(WAITS),
@@ -249,6 +252,11 @@ impl ServerMetrics {
     /// A second copy of a request was sent here.
     pub fn hedged(&self) {
         self.hedges.inc();
+    }
+
+    /// A strategy has asked it for its load, and it has answered with one or not.
+    pub fn probed(&self, answered: bool) {
+        self.probes[usize::from(!answered)].inc();
     }
 
     /// Whether it gets requests. Each shard says so for itself; the last word counts.
@@ -513,6 +521,13 @@ impl Writer<'_> {
         })?;
         self.by_server(("hedges", "Second copies sent to the server.", Counter), servers, |numbers, series| {
             series(None, &mut |e| encode_count(&numbers.hedges, e))
+        })?;
+        let help = "Questions of a strategy to the server, and whether a load report came back.";
+        self.by_server(("probes", help, Counter), servers, |numbers, series| {
+            ["reported", "silent"]
+                .iter()
+                .zip(&numbers.probes)
+                .try_for_each(|(outcome, count)| series(Some(("outcome", outcome)), &mut |e| encode_count(count, e)))
         })?;
         let help = "Times this server was taken out by what its requests met.";
         self.by_server(("ejections", help, Counter), servers, |numbers, series| {

@@ -172,6 +172,14 @@ fn the_proxy_asks_and_waits() {
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(150) && took < Duration::from_millis(900), "{took:?}");
     }
+    let probes = |server: &str, outcome: &str| {
+        let labels = format!("pool=\"web\",server=\"{server}\",outcome=\"{outcome}\"");
+        front::metric(front.admin(), &format!("evenkeel_probes_total{{{labels}}}"))
+    };
+    assert_eq!((probes("b", "reported"), probes("b", "silent")), (33.0, 0.0));
+    let decisions = front::metric(front.admin(), "evenkeel_selector_decision_seconds_count{pool=\"web\"}");
+    assert_eq!(decisions, 33.0, "each pick is timed, and no wait for answers is a pick");
+    front::eventually("the mute one's questions to be over", || probes("mute", "silent") == 3.0);
 }
 
 /// What one strategy noted of its pick is not told to another that came with a new configuration.
