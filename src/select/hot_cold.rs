@@ -12,7 +12,10 @@ const RECENT: usize = 128;
 pub(super) struct HotCold {
     quantile: f64,
     shun: Nanos,
+    /// In the order in which they came, round and round.
     recent: [u32; RECENT],
+    /// The same, ascending: a select among them all for each answer was half of what a pick cost.
+    sorted: [u32; RECENT],
     len: usize,
     next: usize,
     threshold: u32,
@@ -45,18 +48,33 @@ pub(super) fn latency(load: &LoadReport) -> f64 {
 
 impl HotCold {
     pub(super) fn new(quantile: f64, shun: Nanos) -> HotCold {
-        HotCold { quantile, shun, recent: [0; RECENT], len: 0, next: 0, threshold: u32::MAX, shunned_until: Vec::new() }
+        HotCold {
+            quantile,
+            shun,
+            recent: [0; RECENT],
+            sorted: [0; RECENT],
+            len: 0,
+            next: 0,
+            threshold: u32::MAX,
+            shunned_until: Vec::new(),
+        }
     }
 
     /// A server has told how many requests it has.
     pub(super) fn note(&mut self, rif: u32) {
-        self.recent[self.next] = rif;
+        let oldest = std::mem::replace(&mut self.recent[self.next], rif);
         self.next = (self.next + 1) % RECENT;
-        self.len = (self.len + 1).min(RECENT);
-        let mut sorted = self.recent;
-        let sorted = &mut sorted[..self.len];
+        if self.len == RECENT {
+            let at = self.sorted.partition_point(|&other| other < oldest);
+            self.sorted.copy_within(at + 1.., at);
+            self.len -= 1;
+        }
+        let at = self.sorted[..self.len].partition_point(|&other| other < rif);
+        self.sorted.copy_within(at..self.len, at + 1);
+        self.sorted[at] = rif;
+        self.len += 1;
         let at = ((self.quantile * self.len as f64) as usize).min(self.len - 1);
-        self.threshold = if self.quantile >= 1.0 { u32::MAX } else { *sorted.select_nth_unstable(at).1 };
+        self.threshold = if self.quantile >= 1.0 { u32::MAX } else { self.sorted[at] };
     }
 
     pub(super) fn rank(&self, slot: u32, rif: u32, latency: f64, now: Nanos) -> Rank {
@@ -82,5 +100,33 @@ impl HotCold {
                 self.shunned_until[id.slot as usize] = Nanos::ZERO;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Rng, Source};
+
+    /// The slow obvious version: sort the last answers each time.
+    #[test]
+    fn the_threshold_is_the_quantile_of_the_last_answers() {
+        let mut rng = Rng::stream(1, "test", 0);
+        for quantile in [0.0, 0.5, 0.840_896, 0.999] {
+            let mut rule = HotCold::new(quantile, Nanos::ZERO);
+            let mut all: Vec<u32> = Vec::new();
+            for step in 0..2000 {
+                let rif = rng.below(1 + step / 10) as u32;
+                rule.note(rif);
+                all.push(rif);
+                let mut last = all[all.len().saturating_sub(RECENT)..].to_vec();
+                last.sort_unstable();
+                let at = ((quantile * last.len() as f64) as usize).min(last.len() - 1);
+                assert_eq!(rule.threshold, last[at], "step {step}");
+            }
+        }
+        let mut latency_alone = HotCold::new(1.0, Nanos::ZERO);
+        latency_alone.note(7);
+        assert_eq!(latency_alone.threshold, u32::MAX, "nobody is hot");
     }
 }
