@@ -833,10 +833,15 @@ impl Watch {
         if !self.has_room(request.tried) {
             return None;
         }
-        self.exclude(request.tried);
-        let request = Request { tried: &self.excluded, ..*request };
+        let tried = if self.full.is_empty() {
+            request.tried
+        } else {
+            self.exclude(request.tried);
+            &self.excluded
+        };
+        let request = Request { tried, ..*request };
         let inquiry = selector.inquire(&request, &mut Context { now, fleet: &self.fleet, rng, truth: None });
-        called(&self.excluded, inquiry.as_ref());
+        called(tried, inquiry.as_ref());
         inquiry
     }
 
