@@ -322,6 +322,20 @@ impl Serialize for Ratio {
     }
 }
 
+/// Bytes as hexadecimal digits, two for each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes whose [`hex`] it is, in small letters or capitals; `None` where it is nobody's.
+pub fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    digits.chunks(2).map(|pair| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,5 +386,15 @@ mod tests {
         assert_eq!(Nanos::from_secs_f64(f64::NAN), Nanos::ZERO);
         assert_eq!(Nanos::from_secs_f64(f64::INFINITY), Nanos::MAX);
         assert_eq!(Nanos::from_secs_f64(1.5e-9), Nanos(2));
+    }
+
+    #[test]
+    fn hexadecimal_digits_come_back_as_the_bytes_they_were() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(hex(&bytes).as_bytes()), Some(bytes));
+        assert_eq!((hex(&[0, 0xab]), unhex(b"")), ("00ab".to_owned(), Some(Vec::new())));
+        for bad in [&b"0"[..], b"0g", b"+1", b"\xff0"] {
+            assert_eq!(unhex(bad), None, "{bad:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::output::{self, pack, unpack};
 use super::study::{Plan, Study};
 use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
+use crate::units::hex;
 
 /// The folder of units in a folder of results.
 const UNITS: &str = "units";
@@ -50,10 +51,6 @@ pub fn study_id(study: &Study) -> String {
     }
     hasher.update(serde_json::json!(study.plan.settings.precision.map(|p| (p.target, p.most))).to_string().as_bytes());
     hex(&hasher.finalize())[..24].to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where a study's units are read and written.

@@ -8,7 +8,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::fleet::{BackendId, Fleet};
-use crate::units::Nanos;
+use crate::units::{Nanos, hex};
 
 /// How clients stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Rules {
         hash.update((secret.len() as u64).to_le_bytes());
         hash.update(secret);
         hash.update(server);
-        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize()[..16])
     }
 }
 

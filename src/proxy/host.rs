@@ -30,7 +30,7 @@ use crate::rng::Rng;
 use crate::select::{
     Answer, Answers, Channel, Command, Context, Finished, Inquiry, LoadReport, Outcome, Pick, Request, Selector,
 };
-use crate::units::Nanos;
+use crate::units::{Nanos, hex};
 
 /// So many bytes of a request's key are told to servers that are asked for its sake.
 const MOST_KEY: usize = 1024;
@@ -286,7 +286,7 @@ impl Host {
         let waits = {
             let state = &*self.state.borrow();
             // Who comes now does not overtake those who wait.
-            state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+            state.somebody_waits()
         };
         if !waits && let Some(flight) = self.try_place(who, tried, cookie, answers.as_ref(), now) {
             return Ok(flight);
@@ -320,7 +320,7 @@ impl Host {
     /// The same without waiting: a second copy of a request that already is somewhere.
     pub async fn place_now(self: &Rc<Self>, who: &Who<'_>, tried: &[u32]) -> Option<Flight> {
         let answers = self.answers_for(who, tried, None).await;
-        let waits = self.state.borrow().waiting.as_ref().is_some_and(|waiting| !waiting.is_empty());
+        let waits = self.state.borrow().somebody_waits();
         if waits { None } else { self.try_place(who, tried, None, answers.as_ref(), self.clock.now()) }
     }
 
@@ -335,8 +335,7 @@ impl Host {
         let now = self.clock.now();
         let inquiry = {
             let state = &mut *self.state.borrow_mut();
-            let waits = state.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty());
-            if waits || state.kept_by(cookie, tried).is_some() {
+            if state.somebody_waits() || state.kept_by(cookie, tried).is_some() {
                 return None;
             }
             state.inquire(&Request { client: who.client, path: who.path, key: who.key, tried, answers: None }, now)
@@ -346,7 +345,7 @@ impl Host {
         let whose = self.selectors.get();
         let mut answers = Answers { part: inquiry.part, given: Vec::with_capacity(inquiry.whom().len()) };
         let (tell, mut told) = mpsc::channel(inquiry.whom().len().max(1));
-        let key = HeaderValue::try_from(hexadecimal(who.key.get(..MOST_KEY).unwrap_or(who.key))).ok();
+        let key = HeaderValue::try_from(hex(who.key.get(..MOST_KEY).unwrap_or(who.key))).ok();
         inquiry.whom().iter().for_each(|&backend| self.ask(backend, key.clone(), Some(tell.clone())));
         drop(tell);
         let gather = async {
@@ -778,10 +777,6 @@ fn addresses_of(furniture: &Furniture<'_>, server: &ServerConfig) -> Arc<[Socket
     known.cloned().unwrap_or_else(|| Arc::from([]))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl State {
     /// Counts and tells what became of a server.
     fn count(&self, event: &Event) {
@@ -889,6 +884,10 @@ impl State {
         self.record_health();
     }
 
+    fn somebody_waits(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+    }
+
     /// The server that a cookie keeps its client at.
     fn kept_by(&self, cookie: Option<&str>, tried: &[u32]) -> Option<BackendId> {
         cookie.and_then(|cookie| self.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot))
@@ -902,7 +901,7 @@ impl State {
                     now: now.0,
                     client: request.client,
                     path: request.path.to_owned(),
-                    key: hexadecimal(request.key),
+                    key: hex(request.key),
                     tried: tried.to_vec(),
                     whom: inquiry.iter().flat_map(|inquiry| inquiry.whom()).map(|backend| backend.slot).collect(),
                 });
@@ -924,7 +923,7 @@ impl State {
                 now: now.0,
                 client: request.client,
                 path: request.path.to_owned(),
-                key: hexadecimal(request.key),
+                key: hex(request.key),
                 tried: tried.to_vec(),
                 answers: request.answers.cloned(),
                 in_flight: in_flight.clone(),

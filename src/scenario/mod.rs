@@ -18,7 +18,7 @@ use crate::rng::{Keyed, Source};
 use crate::select::catalog::Table;
 use crate::sim::Setup;
 use crate::sim::model::Model;
-use crate::units::Nanos;
+use crate::units::{Nanos, hex};
 use expect::Expect;
 
 /// A strategy in a scenario's comparison.
@@ -129,7 +129,7 @@ impl Scenario {
             Ok(text)
         };
         let mut scenario = build::build(name, source, table, &read)?;
-        scenario.hash = hasher.into_inner().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        scenario.hash = hex(&hasher.into_inner().finalize());
         Ok(scenario)
     }
 

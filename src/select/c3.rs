@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Channel, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, Wants, sample};
+use super::{
+    Channel, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, Wants, renew, sample,
+};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -143,12 +145,7 @@ impl Selector for C3 {
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.heard.resize(cx.fleet.slots(), Heard::default());
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.heard[id.slot as usize] = Heard::default();
-            }
-        }
+        renew(&mut self.heard, changes, cx.fleet);
     }
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Context, Finished, Outcome, Pick, Request, Selector, least_cost, sample};
+use super::{Context, Finished, Outcome, Pick, Request, Selector, least_cost, renew, sample};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -173,12 +173,7 @@ impl Selector for CostAware {
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.mine.resize(cx.fleet.slots(), Mine::default());
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.mine[id.slot as usize] = Mine::default();
-            }
-        }
+        renew(&mut self.mine, changes, cx.fleet);
     }
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! The rule by which both forms of Prequal choose among answers, "hot-cold lexicographic": who has more requests than most
 //! answers lately told of is hot; the cold come first, by latency; the hot after them, by requests.
 
-use super::{Context, Finished, LoadReport, Outcome};
+use super::{Context, Finished, LoadReport, Outcome, renew};
 use crate::fleet::Change;
 use crate::units::Nanos;
 
@@ -14,7 +14,7 @@ pub(super) struct HotCold {
     shun: Nanos,
     /// In the order in which they came, round and round.
     recent: [u32; RECENT],
-    /// The same, ascending: a select among them all for each answer was half of what a pick cost.
+    /// The same, ascending: a select among them all for each answer was most of what a pick cost.
     sorted: [u32; RECENT],
     len: usize,
     next: usize,
@@ -94,12 +94,7 @@ impl HotCold {
 
     /// A newcomer is shunned for nothing that its predecessor did.
     pub(super) fn fleet(&mut self, changes: &[Change], cx: &Context<'_>) {
-        self.shunned_until.resize(cx.fleet.slots(), Nanos::ZERO);
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.shunned_until[id.slot as usize] = Nanos::ZERO;
-            }
-        }
+        renew(&mut self.shunned_until, changes, cx.fleet);
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
-use super::{Context, Finished, Outcome, Pick, Request, Selector, candidates};
+use super::{Context, Finished, Outcome, Pick, Request, Selector, candidates, renew};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -127,14 +127,9 @@ impl Selector for LeastTimeWindow {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.smooth.on_fleet(changes, cx.fleet);
-        self.windows.resize(cx.fleet.slots(), Window::default());
+        renew(&mut self.windows, changes, cx.fleet);
         self.answers.resize(cx.fleet.slots() * self.size, 0);
         self.costs.resize(cx.fleet.slots(), 0.0);
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.windows[id.slot as usize] = Window::default();
-            }
-        }
     }
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {

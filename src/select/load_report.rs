@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::WeightTable;
-use super::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector};
+use super::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, renew};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::math;
 use crate::rng::Rng;
@@ -231,13 +231,8 @@ impl Selector for Performance {
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.heard.resize(cx.fleet.slots(), Heard::default());
+        renew(&mut self.heard, changes, cx.fleet);
         self.times.reserve(cx.fleet.slots().saturating_sub(self.times.len()));
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.heard[id.slot as usize] = Heard::default();
-            }
-        }
         self.rebuild(cx);
     }
 

@@ -322,6 +322,16 @@ pub trait Selector: Send {
     }
 }
 
+/// Makes room for what is kept of each slot, and forgets what was kept of those before the newcomers.
+fn renew<T: Clone + Default>(kept: &mut Vec<T>, changes: &[Change], fleet: &Fleet) {
+    kept.resize(fleet.slots(), T::default());
+    for change in changes {
+        if let Change::Joined(id) = change {
+            kept[id.slot as usize] = T::default();
+        }
+    }
+}
+
 /// Requests in flight for a backend's weight: what strategies that count compare.
 fn load_per_weight(slot: u32, fleet: &Fleet) -> f64 {
     f64::from(fleet.in_flight()[slot as usize]) / f64::from(fleet.weight(slot).max(1))

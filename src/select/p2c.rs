@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::fading;
-use super::{Context, MOST_CHOICES, Pick, Request, Selector, load_per_weight, sample, sample_evenly};
+use super::{Context, MOST_CHOICES, Pick, Request, Selector, load_per_weight, renew, sample, sample_evenly};
 use crate::fleet::{Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -190,12 +190,7 @@ impl Selector for P2c {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         if self.params.ties == Ties::LowerRate {
-            self.rates.resize(cx.fleet.slots(), (0.0, Nanos::ZERO));
-            for change in changes {
-                if let Change::Joined(id) = change {
-                    self.rates[id.slot as usize] = (0.0, Nanos::ZERO);
-                }
-            }
+            renew(&mut self.rates, changes, cx.fleet);
         }
     }
 }

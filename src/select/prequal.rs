@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold, Rank};
-use super::{Channel, Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_evenly_excluding};
+use super::{
+    Channel, Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_evenly_excluding, renew,
+};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -279,12 +281,7 @@ impl Selector for Prequal {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.rule.fleet(changes, cx);
-        self.asked.resize(cx.fleet.slots(), 0);
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.asked[id.slot as usize] = 0;
-            }
-        }
+        renew(&mut self.asked, changes, cx.fleet);
     }
 
     fn poll_command(&mut self, _cx: &mut Context<'_>) -> Option<Command> {

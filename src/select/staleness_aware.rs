@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::WeightTable;
-use super::{Command, Context, LoadReport, MOST_CHOICES, Pick, Request, Selector, sample};
+use super::{Command, Context, LoadReport, MOST_CHOICES, Pick, Request, Selector, renew, sample};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -170,13 +170,8 @@ impl Selector for StalenessAware {
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.heard.resize(cx.fleet.slots(), Heard::default());
+        renew(&mut self.heard, changes, cx.fleet);
         self.order.reserve(cx.fleet.slots().saturating_sub(self.order.len()));
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.heard[id.slot as usize] = Heard::default();
-            }
-        }
         self.rebuild(cx);
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::WeightTable;
-use super::{Command, Context, Finished, Outcome, Pick, Request, Selector};
+use super::{Command, Context, Finished, Outcome, Pick, Request, Selector, renew};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::units::Nanos;
@@ -107,12 +107,7 @@ impl Selector for WeightedResponseTime {
     }
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.times.resize(cx.fleet.slots(), Times::default());
-        for change in changes {
-            if let Change::Joined(id) = change {
-                self.times[id.slot as usize] = Times::default();
-            }
-        }
+        renew(&mut self.times, changes, cx.fleet);
         self.rebuild(cx);
     }
 

@@ -8,7 +8,7 @@ use crate::policy::tape::{Call, Opening, STREAM, VERSION};
 use crate::rng::Rng;
 use crate::select::catalog::Table;
 use crate::select::{Context, Finished, Pick, Request, Selector};
-use crate::units::Nanos;
+use crate::units::{Nanos, unhex};
 
 /// A selector that is being driven again.
 pub struct Replay {
@@ -106,7 +106,7 @@ impl Replay {
                 self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
             }
             Call::Inquire { now, client, path, key, tried, whom } => {
-                let key = unhex(key).ok_or(Difference::Damaged(number))?;
+                let key = unhex(key.as_bytes()).ok_or(Difference::Damaged(number))?;
                 let request = Request { client: *client, path, key: &key, tried, answers: None };
                 let inquiry = self.with(*now, |selector, cx| selector.inquire(&request, cx));
                 let asked: Vec<u32> =
@@ -120,7 +120,7 @@ impl Replay {
                     let counted = self.fleet.in_flight().to_vec();
                     return Err(Difference::InFlight { call: number, recorded: in_flight.clone(), counted });
                 }
-                let key = unhex(key).ok_or(Difference::Damaged(number))?;
+                let key = unhex(key.as_bytes()).ok_or(Difference::Damaged(number))?;
                 let request = Request { client: *client, path, key: &key, tried, answers: answers.as_ref() };
                 let chosen = self.with(*now, |selector, cx| selector.pick(&request, cx));
                 let chosen = chosen.map(|pick| (pick.backend.slot, pick.tag));
@@ -178,13 +178,4 @@ impl Replay {
         let mut cx = Context { now: Nanos(now), fleet: &self.fleet, rng: &mut self.rng, truth: None };
         call(self.selector.as_mut(), &mut cx)
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    digits.chunks(2).map(|pair| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()).collect()
 }

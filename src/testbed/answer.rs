@@ -23,7 +23,7 @@ use super::payload::Payload;
 use crate::rng::{Source, mix};
 use crate::select::LoadReport;
 use crate::sim::model::FaultKind;
-use crate::units::Nanos;
+use crate::units::{Nanos, unhex};
 
 const SERVER: HeaderName = HeaderName::from_static("x-server");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -336,14 +336,6 @@ fn key_of(text: &[u8]) -> u64 {
     let digits = std::str::from_utf8(text).ok().filter(|text| text.len() == 16);
     let hash = || text.iter().fold(0, |hash, &byte| mix(hash ^ u64::from(byte)));
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_else(hash)
-}
-
-fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| {
-        pairs.map(|pair| u8::try_from(digit(&pair[0])? << 4 | digit(&pair[1])?).ok()).collect::<Option<Vec<u8>>>()
-    })?
 }
 
 /// The work that a request brings, or what its path's law draws.

@@ -1,8 +1,8 @@
 //! Strategies that ask before they place a request: its job waits at the balancer until enough servers have answered, all
 //! have, or its patience is over. Meanwhile it is on its way like any other: an event will find it.
 
-use super::Engine;
-use crate::select::{Answer, Answers, Request};
+use super::{Engine, told};
+use crate::select::{Answer, Answers};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::End;
@@ -11,12 +11,9 @@ use crate::sim::server::NONE;
 /// What is asked and answered for a job.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inquiring {
-    /// For which tenant of the job's place: its generation and one.
-    tenant: u64,
-    /// It waits for answers.
-    open: bool,
-    /// Somebody was asked.
-    asked: bool,
+    /// The generation of the job's place that it is for.
+    tenant: Option<u32>,
+    question: Question,
     /// Answers that are waited for.
     enough: usize,
     /// Questions that are not over.
@@ -24,21 +21,39 @@ pub(super) struct Inquiring {
     answers: Answers,
 }
 
-fn tenant(generation: u32) -> u64 {
-    u64::from(generation) + 1
+/// How far a job's question is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Question {
+    /// Nobody is asked.
+    #[default]
+    None,
+    /// The job waits for answers.
+    Open,
+    /// It has gone on with what was answered.
+    Over,
+}
+
+impl Inquiring {
+    fn waits(&self, generation: u32) -> bool {
+        self.tenant == Some(generation) && self.question == Question::Open
+    }
+}
+
+fn of(inquiries: &[Inquiring], job: u32, generation: u32) -> Option<&Inquiring> {
+    inquiries.get(job as usize).filter(|inquiring| inquiring.tenant == Some(generation))
 }
 
 /// Whether there is nothing more to ask for this job.
 #[inline]
 pub(super) fn is_settled(inquiries: &[Inquiring], job: u32, generation: u32) -> bool {
-    inquiries.get(job as usize).is_some_and(|inquiring| inquiring.tenant == tenant(generation))
+    of(inquiries, job, generation).is_some()
 }
 
 /// What was answered for this job.
 #[inline]
 pub(super) fn answers(inquiries: &[Inquiring], job: u32, generation: u32) -> Option<&Answers> {
-    let of_job = |inquiring: &&Inquiring| inquiring.asked && inquiring.tenant == tenant(generation);
-    inquiries.get(job as usize).filter(of_job).map(|inquiring| &inquiring.answers)
+    let inquiring = of(inquiries, job, generation).filter(|inquiring| inquiring.question != Question::None)?;
+    Some(&inquiring.answers)
 }
 
 impl<O: Observer> Engine<'_, O> {
@@ -48,20 +63,15 @@ impl<O: Observer> Engine<'_, O> {
         let j = &self.jobs[job as usize];
         let (dispatcher, generation) = (j.dispatcher, j.generation);
         let d = &mut self.dispatchers[dispatcher as usize];
-        let request = Request {
-            client: self.workload.address(j.client),
-            path: &self.model.paths[j.path as usize].path,
-            key: &j.key.to_le_bytes(),
-            tried: if j.of == NONE { &[] } else { &self.efforts[j.of as usize].tried },
-            answers: None,
-        };
+        let key = j.key.to_le_bytes();
+        let request = told(self.model, &self.workload, &self.efforts, j, &key);
         let watch = &mut self.views[d.fleet as usize].watch;
         let inquiry = watch.inquire(d.selector.as_mut(), &mut d.rng, &request, self.now, |_, _| ());
         self.with_selector(dispatcher, |_, _| {});
         self.ask_nobody(job);
         let Some(inquiry) = inquiry else { return self.send(job) };
         let inquiring = &mut self.inquiries[job as usize];
-        (inquiring.open, inquiring.asked) = (true, true);
+        inquiring.question = Question::Open;
         (inquiring.enough, inquiring.pending) = (inquiry.enough, inquiry.whom().len());
         inquiring.answers.part = inquiry.part;
         inquiring.answers.given.clear();
@@ -78,15 +88,15 @@ impl<O: Observer> Engine<'_, O> {
             self.inquiries.resize(job as usize + 1, Inquiring::default());
         }
         let inquiring = &mut self.inquiries[job as usize];
-        if inquiring.tenant != tenant(generation) {
-            (inquiring.tenant, inquiring.open, inquiring.asked) = (tenant(generation), false, false);
+        if inquiring.tenant != Some(generation) {
+            (inquiring.tenant, inquiring.question) = (Some(generation), Question::None);
         }
     }
 
     /// A server has answered, or is not there to be asked.
     pub(super) fn answered(&mut self, job: u32, generation: u32, answer: Option<Answer>) {
         let inquiring = &mut self.inquiries[job as usize];
-        if inquiring.tenant != tenant(generation) || !inquiring.open {
+        if !inquiring.waits(generation) {
             return;
         }
         inquiring.pending -= 1;
@@ -98,15 +108,14 @@ impl<O: Observer> Engine<'_, O> {
 
     /// A job has waited long enough.
     pub(super) fn unanswered(&mut self, job: u32, generation: u32) {
-        let inquiring = &self.inquiries[job as usize];
-        if inquiring.tenant == tenant(generation) && inquiring.open {
+        if self.inquiries[job as usize].waits(generation) {
             self.go_on(job);
         }
     }
 
     /// The job is placed now, with what has been answered.
     fn go_on(&mut self, job: u32) {
-        self.inquiries[job as usize].open = false;
+        self.inquiries[job as usize].question = Question::Over;
         let j = &mut self.jobs[job as usize];
         if !j.wanted {
             return self.release(job);

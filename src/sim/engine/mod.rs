@@ -357,6 +357,24 @@ fn ties(pool: &Pool) -> bool {
     pool.policy.sticky.is_some() || pool.connections.is_some()
 }
 
+/// What a balancer is told of a job.
+#[inline]
+fn told<'a>(
+    model: &'a Model,
+    workload: &Workload<'_>,
+    efforts: &'a [trying::Effort],
+    job: &Job,
+    key: &'a [u8],
+) -> Request<'a> {
+    Request {
+        client: workload.address(job.client),
+        path: &model.paths[job.path as usize].path,
+        key,
+        tried: if job.of == NONE { &[] } else { &efforts[job.of as usize].tried },
+        answers: None,
+    }
+}
+
 struct Peek<'a> {
     servers: &'a [ServerState],
     now: Nanos,
@@ -520,6 +538,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             self.servers.extend(pool.servers.iter().map(ServerState::new));
             self.desks.push(self.dispatchers.len() as u32);
             let table = pool.strategy.as_ref().unwrap_or(strategy);
+            let wants = table.wants();
             let balancers = &self.model.balancers;
             let desks: Vec<u32> = if inner[p] {
                 vec![u32::MAX; pool.inner_shards as usize]
@@ -565,7 +584,6 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let selector = eligible::build(table, &pool.policy, &mut rng);
                 let oracle = table.row().doc.oracle();
                 if i == 0 {
-                    let wants = selector.wants();
                     let reports = pool.reports.unwrap_or_default();
                     let tells = Wants {
                         notices: reports.idle.map_or(wants.notices, |idle| idle == IdleNotice::One),
@@ -576,7 +594,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     self.idle_notices |= tells.notices;
                     self.tells.push(tells);
                 }
-                let (limits, inquires) = (selector.has_limits(), selector.wants().inquires);
+                let limits = selector.has_limits();
                 if limits {
                     let waiting = &mut self.views[fleet as usize].waiting;
                     waiting.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
@@ -590,7 +608,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     fleet,
                     oracle,
                     limits,
-                    inquires,
+                    inquires: wants.inquires,
                     tries: pool.tries(),
                     retries: pool.policy.retries.as_ref().map(retry::Rules::new_throttle),
                     hedge: pool.policy.hedge.map(hedge::State::new),
@@ -1046,12 +1064,10 @@ impl<'a, O: Observer> Engine<'a, O> {
         let pool = d.pool as usize;
         let base = self.bases[pool];
         let watch = &mut self.views[d.fleet as usize].watch;
+        let key = j.key.to_le_bytes();
         let request = Request {
-            client: self.workload.address(j.client),
-            path: &self.model.paths[j.path as usize].path,
-            key: &j.key.to_le_bytes(),
-            tried: if j.of == NONE { &[] } else { &self.efforts[j.of as usize].tried },
             answers: if d.inquires { asking::answers(&self.inquiries, job, j.generation) } else { None },
+            ..told(self.model, &self.workload, &self.efforts, j, &key)
         };
         // A cookie comes before any strategy, but for another attempt: its server has just failed.
         let tie = if self.tied && request.tried.is_empty() {
