@@ -1,8 +1,8 @@
 //! Bodies on their way through: requests that can be sent again as long as they are short, answers that tell when they are
-//! over. Both stream: a piece is handed on when it comes, and is asked for only when the other side takes it.
+//! over. Both stream: a piece is handed on when it comes, and is asked for only when the other side takes it. The time-outs of
+//! answers are kept outside, in [`super::answer_timer`].
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -11,10 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
 
+use super::answer_timer::{Side, Timed};
 use super::headers;
 use super::patience::Silence;
+
+/// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
+const PIECE: usize = 16 * 1024;
 
 /// Why a request's body cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +42,9 @@ struct Source {
     inner: Option<Incoming>,
     /// Who waits for more.
     waiting: Option<Waker>,
-    kept: Vec<Bytes>,
-    kept_bytes: usize,
+    /// The beginning, in one piece of its own: pieces as they come are small parts of buffers that are much larger, and
+    /// would keep all of those.
+    kept: Vec<u8>,
     most_kept: usize,
     /// Too long to be kept: it can be sent once.
     spilt: bool,
@@ -59,7 +63,7 @@ struct Source {
 /// What is sent to a server as the body of a request.
 pub struct UpBody {
     source: Option<Rc<RefCell<Source>>>,
-    /// Kept pieces already given.
+    /// Kept bytes already given.
     at: usize,
     attempt: u32,
     trailers_given: bool,
@@ -90,7 +94,6 @@ impl RequestBody {
             inner: Some(inner),
             waiting: None,
             kept: Vec::new(),
-            kept_bytes: 0,
             most_kept: bounds.kept,
             spilt: false,
             ended: false,
@@ -134,6 +137,11 @@ impl RequestBody {
         self.0.as_ref().is_none_or(|source| source.borrow().ended)
     }
 
+    /// Whether nothing more of it is wanted: the client has sent all of it, or the rest was given up.
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|source| source.borrow().ended || source.borrow().inner.is_none())
+    }
+
     /// Nobody wants the rest: the client need not send it, and a server that still waits for it is let go.
     pub fn abandon(&self) {
         let Some(source) = &self.0 else { return };
@@ -172,9 +180,10 @@ impl Source {
         if let Some(fault) = self.fault {
             return Poll::Ready(Some(Err(fault)));
         }
-        if let Some(piece) = self.kept.get(*at) {
-            *at += 1;
-            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        if let Some(rest) = self.kept.get(*at..).filter(|rest| !rest.is_empty()) {
+            let piece = &rest[..rest.len().min(PIECE)];
+            *at += piece.len();
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(piece)))));
         }
         if self.ended {
             return Poll::Ready(None);
@@ -205,17 +214,8 @@ impl Source {
                     return Poll::Ready(Some(Err(self.fail(BodyFault::TooLarge))));
                 }
                 self.ended = over;
-                if !self.spilt {
-                    self.kept_bytes += data.len();
-                    if self.kept_bytes > self.most_kept {
-                        // Earlier pieces are let go: memory stays bounded however long the body is.
-                        self.spilt = true;
-                        self.kept = Vec::new();
-                    } else {
-                        self.kept.push(data.clone());
-                        *at += 1;
-                    }
-                }
+                self.keep(&data);
+                *at = self.kept.len();
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Err(frame) => {
@@ -227,6 +227,25 @@ impl Source {
                 Poll::Ready(None)
             }
         }
+    }
+
+    /// Keeps a piece for another attempt, if all so far may be kept. What is held is never more than the limit.
+    fn keep(&mut self, data: &[u8]) {
+        if self.spilt {
+            return;
+        }
+        let needed = self.kept.len() + data.len();
+        if needed > self.most_kept {
+            // What was kept is let go: memory stays bounded however long the body is.
+            self.spilt = true;
+            self.kept = Vec::new();
+            return;
+        }
+        if needed > self.kept.capacity() {
+            let capacity = needed.max(2 * self.kept.capacity()).min(self.most_kept);
+            self.kept.reserve_exact(capacity - self.kept.len());
+        }
+        self.kept.extend_from_slice(data);
     }
 
     fn fail(&mut self, fault: BodyFault) -> BodyFault {
@@ -297,9 +316,9 @@ pub enum End {
     Complete,
     /// The server broke it off.
     Cut,
-    /// The server sent nothing more, or the request has lasted too long.
-    Stalled,
-    /// The client did not take the rest.
+    /// The time was up while it waited for this side.
+    TimedOut(Side),
+    /// The client went away.
     ClientGone,
 }
 
@@ -309,18 +328,21 @@ pub enum AnswerFault {
     /// The server closed, reset or wrote rubbish.
     #[error("the server broke its answer off")]
     Broken,
-    /// The server sends nothing more, or the request has lasted too long.
-    #[error("the server's answer does not go on")]
+    /// A time-out: the server sends nothing more, or the request has lasted too long.
+    #[error("the answer does not go on")]
     TooSlow,
 }
 
 /// What is sent to a client as the body of an answer.
 pub struct DownBody {
     inner: Inner,
+    /// What is left of a piece that is handed on in smaller ones.
+    rest: Bytes,
     on_end: Option<Box<dyn OnEnd>>,
-    patience: Duration,
-    silence: Silence,
-    until: Option<Pin<Box<Sleep>>>,
+    /// Its time-outs; `None` where it cannot wait.
+    timed: Option<Timed>,
+    /// Large pieces are cut, so that a client that takes them slowly is seen to take them.
+    cuts: bool,
 }
 
 enum Inner {
@@ -330,21 +352,22 @@ enum Inner {
 
 impl DownBody {
     /// An answer of the proxy's own.
-    pub fn own(text: Bytes, on_end: Option<Box<dyn OnEnd>>) -> DownBody {
+    pub fn own(text: Bytes, on_end: Option<Box<dyn OnEnd>>, timed: Option<Timed>) -> DownBody {
         let text = Some(text).filter(|text| !text.is_empty());
-        DownBody { inner: Inner::Own(text), on_end, patience: Duration::ZERO, silence: Silence::default(), until: None }
+        DownBody { inner: Inner::Own(text), rest: Bytes::new(), on_end, timed, cuts: false }
     }
 
-    /// A server's answer. `patience` from one piece to the next, `until` for all of it.
-    pub fn server(inner: Incoming, on_end: Box<dyn OnEnd>, patience: Duration, until: Option<Instant>) -> DownBody {
+    /// A server's answer. `timed` is called where it has a body.
+    pub fn server(inner: Incoming, on_end: Box<dyn OnEnd>, http2: bool, timed: impl FnOnce() -> Timed) -> DownBody {
+        let empty = inner.is_end_stream();
         let mut body = DownBody {
             inner: Inner::Server(inner),
+            rest: Bytes::new(),
             on_end: Some(on_end),
-            patience,
-            silence: Silence::default(),
-            until: until.map(|until| Box::pin(tokio::time::sleep_until(until))),
+            timed: (!empty).then(timed),
+            cuts: http2,
         };
-        if body.is_end_stream() {
+        if empty {
             body.end(End::Complete);
         }
         body
@@ -354,6 +377,42 @@ impl DownBody {
         if let Some(on_end) = self.on_end.take() {
             on_end.end(end);
         }
+        // On HTTP/2 the last piece waits for room in the client's window, inside the library.
+        if !self.cuts {
+            self.timed = None;
+        }
+    }
+
+    /// The next frame, where there is one.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))));
+        }
+        let frame = match &mut self.inner {
+            Inner::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Inner::Server(inner) => match Pin::new(inner).poll_frame(cx) {
+                Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| AnswerFault::Broken)),
+                Poll::Pending => {
+                    if let Some(timed) = &self.timed {
+                        timed.waits_for_server(cx.waker());
+                    }
+                    return Poll::Pending;
+                }
+            },
+        };
+        if !self.cuts {
+            return Poll::Ready(frame);
+        }
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(mut data) if data.len() > PIECE => {
+                    self.rest = data.split_off(PIECE);
+                    Frame::data(data)
+                }
+                Ok(data) => Frame::data(data),
+                Err(other) => other,
+            })
+        }))
     }
 }
 
@@ -363,24 +422,14 @@ impl Body for DownBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = &mut *self;
-        let mut frame = match &mut this.inner {
-            Inner::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Inner::Server(inner) => {
-                if this.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready()) {
-                    this.end(End::Stalled);
-                    return Poll::Ready(Some(Err(AnswerFault::TooSlow)));
-                }
-                match Pin::new(inner).poll_frame(cx) {
-                    Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| AnswerFault::Broken)),
-                    Poll::Pending => {
-                        ready!(this.silence.poll(this.patience, cx));
-                        this.end(End::Stalled);
-                        return Poll::Ready(Some(Err(AnswerFault::TooSlow)));
-                    }
-                }
-            }
-        };
-        this.silence.broken();
+        if let Some(side) = this.timed.as_ref().and_then(Timed::expired) {
+            this.end(End::TimedOut(side));
+            return Poll::Ready(Some(Err(AnswerFault::TooSlow)));
+        }
+        let mut frame = ready!(this.next(cx));
+        if let Some(timed) = &this.timed {
+            timed.waits_for_client();
+        }
         match &mut frame {
             None => this.end(End::Complete),
             Some(Err(_)) => this.end(End::Cut),
@@ -401,23 +450,98 @@ impl Body for DownBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Inner::Own(text) => text.is_none(),
-            Inner::Server(inner) => inner.is_end_stream(),
-        }
+        self.rest.is_empty()
+            && match &self.inner {
+                Inner::Own(text) => text.is_none(),
+                Inner::Server(inner) => inner.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Inner::Server(inner) => inner.size_hint(),
+            // Asked for the head, before the first piece is cut.
+            Inner::Server(inner) if self.rest.is_empty() => inner.size_hint(),
+            Inner::Server(_) => SizeHint::default(),
         }
     }
 }
 
 impl Drop for DownBody {
     fn drop(&mut self) {
-        let end = if self.is_end_stream() { End::Complete } else { End::ClientGone };
+        let end = match self.timed.as_ref().and_then(Timed::expired) {
+            Some(side) => End::TimedOut(side),
+            None if self.is_end_stream() => End::Complete,
+            None => End::ClientGone,
+        };
         self.end(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(most_kept: usize) -> Source {
+        Source {
+            inner: None,
+            waiting: None,
+            kept: Vec::new(),
+            most_kept,
+            spilt: false,
+            ended: false,
+            trailers: None,
+            received: 0,
+            most: None,
+            patience: Duration::ZERO,
+            silence: Silence::default(),
+            fault: None,
+            attempts: 0,
+        }
+    }
+
+    /// However small the pieces are, no more is held than may be kept; one byte more, and nothing is.
+    #[test]
+    fn what_is_kept_is_counted_as_it_is_held() {
+        for piece in [1, 7, 1000, 65_536] {
+            let mut source = source(65_536);
+            let all: Vec<u8> = (0..65_536_u32).map(|i| i as u8).collect();
+            for part in all.chunks(piece) {
+                // As they come: a small part of a buffer that is much larger.
+                let mut wire = vec![0; 4096];
+                wire.extend_from_slice(part);
+                source.keep(&Bytes::from(wire).slice(4096..));
+                assert!(source.kept.capacity() <= 65_536, "{piece}: {}", source.kept.capacity());
+            }
+            assert!(source.kept == all && !source.spilt, "{piece}");
+            source.keep(b"x");
+            assert!(source.spilt && source.kept.capacity() == 0, "{piece}");
+        }
+        let mut nothing = source(0);
+        nothing.keep(b"");
+        assert!(!nothing.spilt);
+        nothing.keep(b"x");
+        assert!(nothing.spilt);
+    }
+
+    /// Another attempt gets what was kept, in pieces of a bounded size.
+    #[test]
+    fn what_is_kept_is_given_again() {
+        let mut source = source(65_536);
+        let all: Vec<u8> = (0..40_000_u32).map(|i| i as u8).collect();
+        all.chunks(3).for_each(|part| source.keep(part));
+        source.ended = true;
+        let body = RequestBody(Some(Rc::new(RefCell::new(source))));
+        for _ in 0..2 {
+            let (mut attempt, mut got) = (body.attempt(), Vec::new());
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(frame)) = Pin::new(&mut attempt).poll_frame(&mut cx) {
+                let data = frame.unwrap().into_data().unwrap();
+                assert!(data.len() <= PIECE);
+                got.extend_from_slice(&data);
+            }
+            assert_eq!(got, all);
+            assert!(attempt.is_end_stream());
+        }
     }
 }

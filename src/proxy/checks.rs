@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::orca;
-use super::upstream::{Connection, LocalExecutor, Manner, Upstream};
+use super::upstream::{Connection, LocalExecutor, Manner, Upstream, is_shortage};
 use crate::config::pool::Check;
 use crate::config::proxy::Protocol;
 use crate::select::LoadReport;
@@ -88,20 +88,25 @@ fn question<B>(address: SocketAddr, path: &str, protocol: &Protocol, body: B) ->
     Some(request)
 }
 
-/// One check. Whether it passed, and the load report that came with the answer.
+/// One check. Whether it passed, and the load report that came with the answer; `None` if it could not be made, because
+/// this machine is out of descriptors, ports or memory. That says nothing about the server.
 pub async fn check(
     address: SocketAddr,
     manner: &Manner,
     kind: &Check,
     patience: Duration,
-) -> (bool, Option<LoadReport>) {
-    timeout(patience, check_at_leisure(address, manner, kind)).await.unwrap_or((false, None))
+) -> Option<(bool, Option<LoadReport>)> {
+    timeout(patience, check_at_leisure(address, manner, kind)).await.unwrap_or(Some((false, None)))
 }
 
-async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) -> (bool, Option<LoadReport>) {
-    let Ok(stream) = TcpStream::connect(address).await else { return (false, None) };
+async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) -> Option<(bool, Option<LoadReport>)> {
+    let stream = match TcpStream::connect(address).await {
+        Ok(stream) => stream,
+        Err(error) if is_shortage(&error) => return None,
+        Err(_) => return Some((false, None)),
+    };
     let _ = stream.set_nodelay(true);
-    let Check::Http { path, status } = kind else { return (true, None) };
+    let Check::Http { path, status } = kind else { return Some((true, None)) };
     let answer = match &manner.tls {
         None => get(stream, address, path, &manner.protocol).await,
         Some((config, name)) => {
@@ -112,10 +117,10 @@ async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) ->
             }
         }
     };
-    match answer {
+    Some(match answer {
         Some((found, load)) => (status.iter().any(|(from, to)| (*from..=*to).contains(&found.as_u16())), load),
         None => (false, None),
-    }
+    })
 }
 
 async fn get<T>(

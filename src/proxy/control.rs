@@ -26,6 +26,7 @@ use super::access;
 use super::admin;
 use super::checks;
 use super::clock::{Clock, duration};
+use super::descriptors;
 use super::headers::Trust;
 use super::metrics::Metrics;
 use super::record::Tape;
@@ -210,6 +211,7 @@ impl Proxy {
         *control.addresses.borrow_mut() = addresses;
         control.listen_admin(&orders.config).await?;
         let connections = Arc::new(AtomicU32::new(0));
+        let most_connections = descriptors::clients(&orders.config, shards);
         let mut threads = Vec::new();
         for (number, sockets) in (0..shards).zip(sockets) {
             let (tell, told) = mpsc::unbounded_channel();
@@ -220,6 +222,7 @@ impl Proxy {
                 seed,
                 metrics: metrics.proxy(),
                 connections: Arc::clone(&connections),
+                most_connections,
                 log: log.clone(),
                 tape: tape.clone(),
             };
@@ -514,11 +517,14 @@ impl Control {
                     names.get(&(server.host.clone(), server.port)).and_then(|all| all.first().copied())
                 }
             };
-            let (passed, load) = match address {
+            let result = match address {
                 Some(address) => checks::check(address, manner, &pool.check, duration(rules.timeout)).await,
-                None => (false, None),
+                None => Some((false, None)),
             };
-            self.tell_all(|| Command::Checked { pool: pool.name.clone(), server: server.name.clone(), passed, load });
+            if let Some((passed, load)) = result {
+                let (pool, server) = (&pool.name, &server.name);
+                self.tell_all(|| Command::Checked { pool: pool.clone(), server: server.clone(), passed, load });
+            }
             wait = duration(rules.wait(&mut *self.rng.borrow_mut()));
         }
     }

@@ -21,9 +21,11 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use jiff::Timestamp;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::access::Entry;
+use super::answer_timer::{self, Side, StreamTask};
 use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBody};
 use super::clock::duration;
 use super::headers::{self, Peer};
@@ -34,13 +36,17 @@ use super::shard::{Plan, Shard};
 use super::tunnel;
 use super::upstream::{ConnectError, Connection, Loan, Upstream};
 use super::wire::WireState;
-use crate::config::proxy::{KeyTable, LimitsTable};
+use crate::config::proxy::{KeyTable, LimitsTable, Protocol};
 use crate::policy::retry::Failure;
 use crate::select::{self, Outcome};
 use crate::units::Nanos;
 
 /// A request that has come through a proxy of this name so often goes in a circle; shorter chains of them are somebody's design.
 const MOST_TIMES_THROUGH: usize = 5;
+
+/// A kept connection that ends within this time of a request was closed by its server before the request came. The server
+/// would have had to close it within one round trip; one that works on a request for longer and then closes has failed.
+const STALE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What is kept of a request until its answer is over, and then counted and logged.
 struct Exchange {
@@ -180,13 +186,17 @@ impl OnEnd for Ending {
                 }
                 flight.finish(self.outcome);
             }
-            End::Cut | End::Stalled => {
-                self.exchange.reason = if end == End::Cut { Reason::Cut } else { Reason::Stalled };
-                flight.finish(Outcome::Failed);
-            }
-            End::ClientGone => {
-                self.exchange.reason = Reason::ClientGone;
-                drop(flight);
+            End::Cut | End::TimedOut(_) | End::ClientGone => {
+                let reason = match end {
+                    // The client's own body broke off, and the exchange with it.
+                    End::Cut if self.exchange.body.fault().is_some() => Reason::ClientGone,
+                    End::Cut => Reason::Cut,
+                    End::TimedOut(Side::Server) => Reason::Stalled,
+                    End::TimedOut(Side::Client) => Reason::ClientStalled,
+                    End::ClientGone | End::Complete => Reason::ClientGone,
+                };
+                self.exchange.reason = reason;
+                flight.finish(reason.fault().outcome());
             }
         }
     }
@@ -211,6 +221,9 @@ struct Call<'a> {
     interim: bool,
     wire: &'a Arc<WireState>,
     caller: &'a Caller,
+    /// When the request must be over.
+    deadline: Option<Instant>,
+    shard: &'a Shard,
 }
 
 /// How an attempt went.
@@ -228,8 +241,8 @@ enum Attempt {
         slot: u32,
         server: Rc<Upstream>,
     },
-    /// The client's body cannot be had; no server is to blame.
-    NoBody(BodyFault),
+    /// No server is to blame, or no time is left: another attempt would be of no use.
+    GivenUp(Reason),
 }
 
 /// A client's connection, as its requests share it.
@@ -238,6 +251,8 @@ pub struct Caller {
     pub peer: Peer,
     /// The timer that bounds the wait for an answer.
     spare: Spare,
+    /// The request that the library is about to make a task for: HTTP/2 only.
+    next_stream: RefCell<Option<StreamTask>>,
     /// The authority that its last request named, found sound. The next one will name the same.
     named: RefCell<Rc<str>>,
 }
@@ -245,7 +260,21 @@ pub struct Caller {
 impl Caller {
     /// A new connection of this peer's.
     pub fn new(peer: Peer) -> Caller {
-        Caller { peer, spare: Spare::default(), named: RefCell::new(Rc::from("")) }
+        Caller { peer, spare: Spare::default(), next_stream: RefCell::new(None), named: RefCell::new(Rc::from("")) }
+    }
+
+    /// A request of HTTP/2 has come: the next task that is made is the one that answers it.
+    pub fn expect_stream(&self) -> StreamTask {
+        let stream = StreamTask::default();
+        *self.next_stream.borrow_mut() = Some(Rc::clone(&stream));
+        stream
+    }
+
+    /// The task was made.
+    pub fn stream_began(&self, task: AbortHandle) {
+        if let Some(stream) = self.next_stream.take() {
+            stream.set(Some(task));
+        }
     }
 
     /// The authority, if it is the one of the last request.
@@ -260,6 +289,7 @@ pub async fn serve(
     shard: Rc<Shard>,
     wire: Arc<WireState>,
     caller: Rc<Caller>,
+    stream: Option<StreamTask>,
     request: Request<Incoming>,
 ) -> Result<Response<DownBody>, Infallible> {
     let started = Instant::now();
@@ -297,14 +327,14 @@ pub async fn serve(
     if let Some(fault) = fault {
         let ambiguous = matches!(fault, "length_and_chunked" | "content_length_repeated");
         let reason = if ambiguous { Reason::AmbiguousLength } else { Reason::BadRequest };
-        return Ok(own(exchange, reason, true));
+        return Ok(own(exchange, stream, reason, true));
     }
     let authority = match check(&mut parts, &plan.config.limits, &caller) {
         Ok(authority) => authority,
         Err(reason) => {
             // Behind CONNECT comes what was meant for the tunnel.
             let close = reason.status() == StatusCode::BAD_REQUEST || reason == Reason::MethodRefused;
-            return Ok(own(exchange, reason, close));
+            return Ok(own(exchange, stream, reason, close));
         }
     };
     let host_name = authority
@@ -313,20 +343,24 @@ pub async fn serve(
     let uri = parts.uri.clone();
     let path = if uri.path().is_empty() || uri.path() == "*" { "/" } else { uri.path() };
     let Some(pool) = plan.config.routes.find(Some(host_name), path) else {
-        return Ok(own(exchange, Reason::NoRoute, false));
+        return Ok(own(exchange, stream, Reason::NoRoute, false));
     };
     let host = Rc::clone(&plan.hosts[pool]);
     exchange.host = Some(Rc::clone(&host));
 
     // What the server is told. What the client's connection is about ends here.
-    let upgrade = version != Version::HTTP_2 && headers::wants_upgrade(&parts.headers);
+    // HTTP/1.0 has no upgrades, and a server that speaks HTTP/2 cannot be asked for one (RFC 9110, 7.8): there the field is
+    // ignored, as a server may.
+    let upgrade = version == Version::HTTP_11
+        && host.config().protocol == Protocol::Http1
+        && headers::wants_upgrade(&parts.headers);
     let client_side = if upgrade { parts.extensions.remove::<OnUpgrade>() } else { None };
     headers::strip_hop_by_hop(&mut parts.headers, upgrade);
     // The library has said `100 Continue` by itself as soon as the body is asked for.
     parts.headers.remove(header::EXPECT);
     let told = &plan.config.headers;
     if told.via && headers::times_through(&parts.headers) >= MOST_TIMES_THROUGH {
-        return Ok(own(exchange, Reason::Loop, false));
+        return Ok(own(exchange, stream, Reason::Loop, false));
     }
     let client = if told.x_forwarded {
         headers::forward_claims(&mut parts.headers, peer, &plan.trust, told.forwarded)
@@ -372,6 +406,7 @@ pub async fn serve(
     };
     let who = Who { client, path, key };
     let method = parts.method;
+    let deadline = timeouts.total.map(|total| started + duration(total));
     let mut call = Call {
         plan: &plan,
         method: &method,
@@ -390,9 +425,10 @@ pub async fn serve(
         interim: version == Version::HTTP_11,
         wire: &exchange.wire.clone(),
         caller: &caller,
+        deadline,
+        shard: &shard,
     };
     host.arrived();
-    let deadline = timeouts.total.map(|total| started + duration(total));
     let ran = {
         // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
         let mut run = pin!(run(&mut call, &host, &who, cookie.as_deref(), &mut exchange));
@@ -405,7 +441,7 @@ pub async fn serve(
         Ok(answered) => answered,
         Err(reason) => {
             let close = matches!(reason, Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken);
-            return Ok(own(exchange, reason, close));
+            return Ok(own(exchange, stream, reason, close));
         }
     };
     drop(call);
@@ -431,7 +467,7 @@ pub async fn serve(
         if let (Some(client_side), Some(server_side)) = (client_side, server_side) {
             headers::strip_hop_by_hop(response.headers_mut(), true);
             let (answer, _) = response.into_parts();
-            let mut answer = Response::from_parts(answer, DownBody::own(Bytes::new(), None));
+            let mut answer = Response::from_parts(answer, DownBody::own(Bytes::new(), None, None));
             finish_head(&mut answer, &plan, id.as_ref(), None, version);
             exchange.reason = Reason::Tunnel;
             let shard = Rc::clone(&shard);
@@ -449,11 +485,11 @@ pub async fn serve(
     if switching {
         // Nobody asked for it.
         flight.finish(Outcome::Failed);
-        return Ok(own(exchange, Reason::BadAnswer, false));
+        return Ok(own(exchange, stream, Reason::BadAnswer, false));
     }
     if !is_plain(&mut answer.headers) {
         flight.finish(Outcome::Failed);
-        return Ok(own(exchange, Reason::BadAnswer, false));
+        return Ok(own(exchange, stream, Reason::BadAnswer, false));
     }
     let load = flight.server.last_report.borrow_mut().take(&mut answer.headers);
     if let Some(load) = load {
@@ -472,10 +508,14 @@ pub async fn serve(
     {
         answer.headers.insert("x-upstream", name);
     }
-    let outcome = if answer.status.is_server_error() { Outcome::Failed } else { Outcome::Ok };
+    let outcome = if is_failure(answer.status) { Outcome::Failed } else { Outcome::Ok };
     let closing = exchange.wire.is_closing() || shard.is_draining();
+    let (wire, request) = (Arc::clone(&exchange.wire), body.clone());
     let ending = Ending { exchange, flight: Some(flight), connection, outcome };
-    let body = DownBody::server(inner, Box::new(ending), duration(timeouts.idle), deadline);
+    let limits = answer_timer::Limits { idle: duration(timeouts.idle), until: deadline };
+    let http2 = version == Version::HTTP_2;
+    let body =
+        DownBody::server(inner, Box::new(ending), http2, || shard.answers().enter(limits, wire, stream, request));
     let mut response = Response::from_parts(answer, body);
     *response.version_mut() = Version::HTTP_11;
     finish_head(&mut response, &plan, id.as_ref(), set_cookie, version);
@@ -483,6 +523,12 @@ pub async fn serve(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// Whether a status says that the server failed. 501 and 505 say that the client asked for what the server does not do, and
+/// HAProxy's `observe layer7` does not count them either.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() && !matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED)
 }
 
 /// Whether the end of an answer can be told in one way only, which is then the only one in its head: a length, said once, or
@@ -535,7 +581,7 @@ fn finish_head(
 }
 
 /// An answer of the proxy's own.
-fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody> {
+fn own(mut exchange: Exchange, stream: Option<StreamTask>, reason: Reason, close: bool) -> Response<DownBody> {
     exchange.reason = reason;
     exchange.status = reason.status();
     let unread = !exchange.body.is_complete();
@@ -549,8 +595,14 @@ fn own(mut exchange: Exchange, reason: Reason, close: bool) -> Response<DownBody
         exchange.hang_up();
     }
     exchange.sent = text.len() as u64;
+    // On HTTP/1.1 the answer is written with its head; on HTTP/2 it waits for room in the client's window.
+    let timed = stream.map(|stream| {
+        let idle = duration(exchange.plan.config.timeouts.idle);
+        let limits = answer_timer::Limits { idle, until: None };
+        exchange.shard.answers().enter(limits, Arc::clone(&exchange.wire), Some(stream), exchange.body.clone())
+    });
     let ending = Ending { exchange, flight: None, connection: None, outcome: Outcome::Ok };
-    Response::from_parts(parts, DownBody::own(text, Some(Box::new(ending))))
+    Response::from_parts(parts, DownBody::own(text, Some(Box::new(ending)), timed))
 }
 
 /// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
@@ -694,7 +746,7 @@ async fn run(
             Attempt::Answered { response, flight, connection } => {
                 let failure = match response.status() {
                     StatusCode::SERVICE_UNAVAILABLE => Failure::Rejected,
-                    status if status.is_server_error() => Failure::Error,
+                    status if is_failure(status) => Failure::Error,
                     _ => return Ok((response, flight, connection)),
                 };
                 let slot = flight.slot();
@@ -714,13 +766,7 @@ async fn run(
                     (Some(failure), reason, sent, slot)
                 }
             }
-            Attempt::NoBody(fault) => {
-                return Err(match fault {
-                    BodyFault::TooLarge => Reason::BodyTooLarge,
-                    BodyFault::TooSlow => Reason::BodyTimeout,
-                    BodyFault::Broken | BodyFault::Gone => Reason::BodyBroken,
-                });
-            }
+            Attempt::GivenUp(reason) => return Err(reason),
         };
         let _ = sent;
         if failure.is_some() {
@@ -795,7 +841,7 @@ async fn hedged(
                 *over = true;
                 // The second may have found no room.
                 let Some(attempt) = attempt else { continue };
-                if matches!(&attempt, Attempt::Answered { response, .. } if !response.status().is_server_error()) {
+                if matches!(&attempt, Attempt::Answered { response, .. } if !is_failure(response.status())) {
                     return Poll::Ready(attempt);
                 }
                 lost = Some(attempt);
@@ -815,34 +861,48 @@ impl Call<'_> {
         let server = Rc::clone(&flight.server);
         let slot = flight.slot();
         let mut open = if self.upgrade { None } else { server.reuse() };
+        let mut made_room = false;
         loop {
             let mut connection = match open.take() {
                 Some(connection) => connection,
                 None => match Box::pin(server.connect(self.upgrade)).await {
                     Ok(connection) => connection,
+                    Err(error) if error.is_own() => {
+                        // Idle connections hold what is missing.
+                        if !std::mem::replace(&mut made_room, true) && self.shard.close_idle() {
+                            tokio::task::yield_now().await;
+                            continue;
+                        }
+                        self.shard.shortage(&error);
+                        return Attempt::GivenUp(Reason::NoDescriptor);
+                    }
                     Err(error) => {
-                        let (failure, reason) = match error {
-                            ConnectError::TimedOut => (Failure::Connect, Reason::ConnectTimeout),
-                            _ => (Failure::Connect, Reason::ConnectFailed),
+                        let reason = match error {
+                            ConnectError::TimedOut => Reason::ConnectTimeout,
+                            _ => Reason::ConnectFailed,
                         };
                         tracing::debug!(server = server.name, %error, "no connection");
-                        flight.finish(Outcome::Failed);
-                        return Attempt::Failed { failure, reason, sent: false, slot, server };
+                        flight.finish(reason.fault().outcome());
+                        return Attempt::Failed { failure: Failure::Connect, reason, sent: false, slot, server };
                     }
                 },
             };
             let again = connection.is_reused() && self.body.can_be_sent_again();
             let request = self.request(&connection, &server);
+            let began = Instant::now();
             let sent = {
                 let mut send = pin!(connection.send(request));
                 let patience = self.patience(flight.host());
                 let mut received = self.body.received();
+                let mut from = began;
                 loop {
-                    match self.caller.spare.by(Instant::now() + patience, send.as_mut()).await {
+                    let until = self.deadline.map_or(from + patience, |deadline| deadline.min(from + patience));
+                    match self.caller.spare.by(until, send.as_mut()).await {
                         // The clock of the first byte begins when the request is out; until then the client must send, on a
                         // clock of its own, or the server must take what the client sends.
-                        None if self.body.is_awaited() || self.body.received() != received => {
+                        None if !self.is_late() && (self.body.is_awaited() || self.body.received() != received) => {
                             received = self.body.received();
+                            from = Instant::now();
                         }
                         sent => break sent,
                     }
@@ -856,7 +916,11 @@ impl Call<'_> {
                 }
                 Some(Err(failed)) => {
                     if let Some(fault) = self.body.fault() {
-                        return Attempt::NoBody(fault);
+                        return Attempt::GivenUp(match fault {
+                            BodyFault::TooLarge => Reason::BodyTooLarge,
+                            BodyFault::TooSlow => Reason::BodyTimeout,
+                            BodyFault::Broken | BodyFault::Gone => Reason::BodyBroken,
+                        });
                     }
                     let untouched = failed.unsent || self.idempotent && !failed.error.is_parse();
                     if again && untouched && self.body.can_be_sent_again() && !failed.error.is_parse() {
@@ -865,17 +929,36 @@ impl Call<'_> {
                         continue;
                     }
                     tracing::debug!(server = server.name, error = %failed.error, "no answer");
-                    let reason = if failed.error.is_parse() { Reason::BadAnswer } else { Reason::UpstreamReset };
-                    flight.finish(Outcome::Failed);
+                    let reason = if failed.error.is_parse() {
+                        Reason::BadAnswer
+                    } else if connection.is_reused() && began.elapsed() < STALE {
+                        server.forget();
+                        Reason::StaleConnection
+                    } else {
+                        Reason::UpstreamReset
+                    };
+                    flight.finish(reason.fault().outcome());
                     return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, slot, server };
                 }
+                None if self.is_late() => {
+                    // A client that is still sending is what was waited for.
+                    if self.body.is_over() {
+                        flight.finish(Reason::TotalTimeout.fault().outcome());
+                    }
+                    return Attempt::GivenUp(Reason::TotalTimeout);
+                }
                 None => {
-                    flight.finish(Outcome::Failed);
                     let reason = Reason::FirstByteTimeout;
+                    flight.finish(reason.fault().outcome());
                     return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, slot, server };
                 }
             }
         }
+    }
+
+    /// Whether the request must be over by now.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     fn patience(&self, host: &Host) -> std::time::Duration {
@@ -947,7 +1030,7 @@ mod tests {
     /// The future of a request is moved when the library takes it up: what is rare in it must be boxed.
     #[test]
     fn the_future_of_a_request_is_small() {
-        fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        fn size<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
             size_of::<F>()
         }
         let size = size(serve);

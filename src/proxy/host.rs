@@ -650,6 +650,11 @@ impl Host {
         Some(rules.rules.retries.as_ref()?.pause(retry, &mut state.luck))
     }
 
+    /// Closes idle connections to its servers. Whether there were any.
+    pub fn close_idle(&self) -> bool {
+        self.state.borrow().servers.iter().flatten().fold(false, |any, server| server.close_idle() || any)
+    }
+
     /// After how long to send a second copy; `None` where there is none to send.
     pub fn hedge_delay(&self) -> Option<Nanos> {
         self.state.borrow_mut().hedge.as_mut()?.delay(self.clock.now())

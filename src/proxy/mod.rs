@@ -5,10 +5,12 @@
 
 pub mod access;
 pub mod admin;
+pub mod answer_timer;
 pub mod body;
 pub mod checks;
 pub mod clock;
 pub mod control;
+mod descriptors;
 pub mod forward;
 pub mod headers;
 pub mod host;

@@ -5,8 +5,45 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use hyper::Response;
 
+use crate::select::Outcome;
+
+/// Whose fault it is that a request did not end well. Only the server's counts against the server: with the outlier detector,
+/// with strategies that learn from failures, with admission and with retry tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It ended well.
+    None,
+    /// The client sent something that cannot be served, sent or read too slowly, or went away.
+    Client,
+    /// The proxy lacks room, a route or a descriptor, or it may not tell.
+    Proxy,
+    /// The server refused, broke off, was silent for too long or answered with rubbish.
+    Server,
+}
+
+impl Fault {
+    /// What outlier detection, strategies and admission are told.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Fault::None => Outcome::Ok,
+            Fault::Client | Fault::Proxy => Outcome::Cancelled,
+            Fault::Server => Outcome::Failed,
+        }
+    }
+
+    /// The word for documentation.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::None => "none",
+            Fault::Client => "client",
+            Fault::Proxy => "proxy",
+            Fault::Server => "server",
+        }
+    }
+}
+
 macro_rules! reasons {
-    ($($variant:ident $status:ident $word:literal $text:literal)*) => {
+    ($($variant:ident $status:ident $fault:ident $word:literal $text:literal)*) => {
         /// Why the proxy answers by itself, or why a server's answer ended as it did.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Reason {
@@ -18,44 +55,47 @@ macro_rules! reasons {
             pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
         }
 
-        /// All of them, with status and word.
-        pub const REASONS: &[(Reason, StatusCode, &str, &str)] =
-            &[$((Reason::$variant, StatusCode::$status, $word, $text)),*];
+        /// All of them: status, whose fault it is, word, sentence.
+        pub const REASONS: &[(Reason, StatusCode, Fault, &str, &str)] =
+            &[$((Reason::$variant, StatusCode::$status, Fault::$fault, $word, $text)),*];
     };
 }
 
 reasons! {
-    Ok OK "ok" "The server's answer was passed on to its end."
-    Tunnel OK "tunnel" "The connection became a tunnel, which has ended."
-    ClientGone OK "client_gone" "The client went away before the end."
-    Cut OK "cut" "The server broke its answer off."
-    Stalled OK "stalled" "The server's answer did not go on."
-    BadRequest BAD_REQUEST "bad_request" "The request is malformed."
-    AmbiguousLength BAD_REQUEST "ambiguous_length" "The length of the body could be read in two ways."
-    MissingHost BAD_REQUEST "missing_host" "There is no sound Host, or more than one."
-    BodyBroken BAD_REQUEST "body_broken" "The request's body broke off."
-    NoRoute NOT_FOUND "no_route" "No route leads from this host and path to a pool."
-    MethodRefused METHOD_NOT_ALLOWED "method_refused" "This proxy tunnels nothing: CONNECT is refused."
-    HeaderTimeout REQUEST_TIMEOUT "header_timeout" "The request's head did not come in time."
-    BodyTimeout REQUEST_TIMEOUT "body_timeout" "The request's body did not come in time."
-    BodyTooLarge PAYLOAD_TOO_LARGE "body_too_large" "The request's body is longer than the limit."
-    UriTooLong URI_TOO_LONG "uri_too_long" "The request's target is longer than the limit."
-    HeaderTooLarge REQUEST_HEADER_FIELDS_TOO_LARGE "header_too_large" "The request's head is larger than the limit."
-    ConnectFailed BAD_GATEWAY "connect_failed" "The server refused the connection or cannot be reached."
-    UpstreamReset BAD_GATEWAY "upstream_reset" "The server closed the connection before it answered."
-    BadAnswer BAD_GATEWAY "bad_answer" "The server's answer is not HTTP."
-    NoServer SERVICE_UNAVAILABLE "no_server" "No server of the pool can be used now."
-    QueueFull SERVICE_UNAVAILABLE "queue_full" "Every server is at its limit and the queue is full."
-    QueueTimeout SERVICE_UNAVAILABLE "queue_timeout" "Every server was at its limit for too long."
-    NotAdmitted SERVICE_UNAVAILABLE "not_admitted" "Too many requests fail now: this one was turned away."
-    ConnectTimeout GATEWAY_TIMEOUT "connect_timeout" "The server did not accept the connection in time."
-    FirstByteTimeout GATEWAY_TIMEOUT "first_byte_timeout" "The server did not begin to answer in time."
-    TotalTimeout GATEWAY_TIMEOUT "total_timeout" "The request took too long as a whole."
-    Loop LOOP_DETECTED "loop" "The request has come through this proxy too often."
+    Ok OK None "ok" "The server's answer was passed on to its end."
+    Tunnel OK None "tunnel" "The connection became a tunnel, which has ended."
+    ClientGone OK Client "client_gone" "The client went away before the end."
+    Cut OK Server "cut" "The server broke its answer off."
+    Stalled OK Server "stalled" "The server's answer did not go on."
+    ClientStalled OK Client "client_stalled" "The client did not take the answer in time."
+    BadRequest BAD_REQUEST Client "bad_request" "The request is malformed."
+    AmbiguousLength BAD_REQUEST Client "ambiguous_length" "The length of the body could be read in two ways."
+    MissingHost BAD_REQUEST Client "missing_host" "There is no sound Host, or more than one."
+    BodyBroken BAD_REQUEST Client "body_broken" "The request's body broke off."
+    NoRoute NOT_FOUND Client "no_route" "No route leads from this host and path to a pool."
+    MethodRefused METHOD_NOT_ALLOWED Client "method_refused" "This proxy tunnels nothing: CONNECT is refused."
+    HeaderTimeout REQUEST_TIMEOUT Client "header_timeout" "The request's head did not come in time."
+    BodyTimeout REQUEST_TIMEOUT Client "body_timeout" "The request's body did not come in time."
+    BodyTooLarge PAYLOAD_TOO_LARGE Client "body_too_large" "The request's body is longer than the limit."
+    UriTooLong URI_TOO_LONG Client "uri_too_long" "The request's target is longer than the limit."
+    HeaderTooLarge REQUEST_HEADER_FIELDS_TOO_LARGE Client "header_too_large" "The request's head is larger than the limit."
+    ConnectFailed BAD_GATEWAY Server "connect_failed" "The server refused the connection or cannot be reached."
+    UpstreamReset BAD_GATEWAY Server "upstream_reset" "The server closed the connection before it answered."
+    StaleConnection BAD_GATEWAY Proxy "stale_connection" "A kept connection closed as the request went out, and it may not be sent twice."
+    BadAnswer BAD_GATEWAY Server "bad_answer" "The server's answer is not HTTP."
+    NoServer SERVICE_UNAVAILABLE Server "no_server" "No server of the pool can be used now."
+    QueueFull SERVICE_UNAVAILABLE Proxy "queue_full" "Every server is at its limit and the queue is full."
+    QueueTimeout SERVICE_UNAVAILABLE Proxy "queue_timeout" "Every server was at its limit for too long."
+    NotAdmitted SERVICE_UNAVAILABLE Proxy "not_admitted" "Too many requests fail now: this one was turned away."
+    NoDescriptor SERVICE_UNAVAILABLE Proxy "no_descriptor" "The proxy is out of descriptors, ports or memory for connections."
+    ConnectTimeout GATEWAY_TIMEOUT Server "connect_timeout" "The server did not accept the connection in time."
+    FirstByteTimeout GATEWAY_TIMEOUT Server "first_byte_timeout" "The server did not begin to answer in time."
+    TotalTimeout GATEWAY_TIMEOUT Server "total_timeout" "The request took too long as a whole."
+    Loop LOOP_DETECTED Client "loop" "The request has come through this proxy too often."
 }
 
 impl Reason {
-    fn row(self) -> &'static (Reason, StatusCode, &'static str, &'static str) {
+    fn row(self) -> &'static (Reason, StatusCode, Fault, &'static str, &'static str) {
         &REASONS[self as usize]
     }
 
@@ -69,15 +109,20 @@ impl Reason {
         self.status() != StatusCode::OK
     }
 
+    /// Whose fault it is.
+    pub fn fault(self) -> Fault {
+        self.row().2
+    }
+
     /// The word for headers, logs and metrics.
     pub fn word(self) -> &'static str {
-        self.row().2
+        self.row().3
     }
 
     /// The answer: a line of text, the reason, and for what may pass soon when to come back.
     pub fn answer(self) -> Response<Bytes> {
-        let mut text = String::with_capacity(self.row().3.len() + 1);
-        text.push_str(self.row().3);
+        let mut text = String::with_capacity(self.row().4.len() + 1);
+        text.push_str(self.row().4);
         text.push('\n');
         let mut response = Response::new(Bytes::from(text));
         *response.status_mut() = self.status();
@@ -103,7 +148,7 @@ mod tests {
     fn rows_stand_in_the_order_of_the_variants_and_words_are_unique() {
         for (i, row) in REASONS.iter().enumerate() {
             assert_eq!(row.0 as usize, i);
-            assert!(REASONS[..i].iter().all(|other| other.2 != row.2), "{}", row.2);
+            assert!(REASONS[..i].iter().all(|other| other.3 != row.3), "{}", row.3);
             assert!(row.1.is_client_error() || row.1.is_server_error() || row.1 == StatusCode::OK);
         }
         assert_eq!(Reason::NoServer.answer().headers()["retry-after"], "1");

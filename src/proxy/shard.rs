@@ -26,13 +26,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::access;
+use super::answer_timer::{self, AnswerTimers};
 use super::clock::{Clock, duration};
 use super::forward::{self, Caller};
 use super::headers::{Peer, Trust};
 use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
 use super::record::Tape;
-use super::upstream::{LocalExecutor, Manner};
+use super::upstream::{Manner, is_shortage};
 use super::wire::{Patience, Wire, WireState};
 use crate::config::proxy::{AccessFormat, ProxyConfig};
 use crate::policy::watch::Seat;
@@ -42,6 +43,9 @@ use crate::select::LoadReport;
 /// So many fields the library reads unless told otherwise, and then faster, into a place made ready by the compiler. Fewer
 /// than these are counted when the head is checked.
 const LIBRARY_HEADERS: usize = 100;
+
+/// From one message about a lack of descriptors to the next.
+const SHORTAGE: Duration = Duration::from_secs(10);
 
 /// Addresses that names were last found to have, by host and port.
 pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
@@ -147,6 +151,8 @@ pub struct Birth {
     pub metrics: Arc<ProxyMetrics>,
     /// Client connections over all shards.
     pub connections: Arc<AtomicU32>,
+    /// So many of them have room beside those to servers, whatever the config says.
+    pub most_connections: u32,
     /// The access log, if there is one.
     pub log: Option<Arc<access::Log>>,
     /// The recording, if there is one.
@@ -168,6 +174,9 @@ pub struct Shard {
     next_wire: Cell<u64>,
     listeners: RefCell<Vec<Door>>,
     acceptors: RefCell<Vec<Option<TlsAcceptor>>>,
+    answers: Rc<AnswerTimers>,
+    /// When a lack of descriptors was last logged.
+    shortage: Cell<Option<Instant>>,
     streams: Cell<u64>,
     me: Weak<Shard>,
 }
@@ -217,6 +226,25 @@ impl Shard {
         &self.birth.metrics
     }
 
+    /// The answers that are on their way.
+    pub fn answers(&self) -> &Rc<AnswerTimers> {
+        &self.answers
+    }
+
+    /// Closes idle connections to all servers. Whether there were any.
+    pub fn close_idle(&self) -> bool {
+        self.plan().hosts.iter().fold(false, |any, host| host.close_idle() || any)
+    }
+
+    /// Logs that this machine lacks what a connection needs, not more often than every [`SHORTAGE`].
+    pub fn shortage(&self, error: &dyn std::fmt::Display) {
+        let now = Instant::now();
+        if self.shortage.get().is_none_or(|last| now - last >= SHORTAGE) {
+            self.shortage.set(Some(now));
+            tracing::error!(%error, "out of descriptors, ports or memory: raise the limit (`ulimit -n`) or lower limits.connections");
+        }
+    }
+
     /// Whether it tells clients to go elsewhere.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
@@ -262,18 +290,22 @@ impl Shard {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => self.welcome(stream, address, port, place.get()),
-                Err(error) => {
-                    // Out of descriptors, or the client went away: neither is a reason to stop.
-                    tracing::warn!(%error, "accept");
+                Err(error) if is_shortage(&error) => {
+                    self.shortage(&error);
                     sleep(Duration::from_millis(20)).await;
                 }
+                // The client went away.
+                Err(error) => tracing::debug!(%error, "accept"),
             }
         }
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, port: u16, listener: usize) {
         let plan = self.plan();
-        let Some(guest) = Guest::enter(&self.birth, plan.config.limits.connections) else { return };
+        let Some(guest) = Guest::enter(&self.birth, plan.config.limits.connections.min(self.birth.most_connections))
+        else {
+            return;
+        };
         let shard = Rc::clone(self);
         let acceptor = self.acceptor(listener);
         let _ = stream.set_nodelay(true);
@@ -318,7 +350,7 @@ impl Shard {
         let id = self.next_wire.get();
         self.next_wire.set(id + 1);
         self.wires.borrow_mut().insert(id, Arc::clone(&state));
-        let mut builder = auto::Builder::new(LocalExecutor);
+        let mut builder = auto::Builder::new(ClientExecutor(Rc::clone(&caller)));
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -341,8 +373,10 @@ impl Shard {
         if !http2 {
             builder = builder.http1_only();
         }
-        let service =
-            service_fn(|request| forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&caller), request));
+        let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+            let stream = (request.version() == hyper::Version::HTTP_2).then(|| caller.expect_stream());
+            forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&caller), stream, request)
+        });
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
         let (mut known, mut closing) = (false, false);
         let ended = std::future::poll_fn(|cx| {
@@ -493,6 +527,20 @@ impl Shard {
     }
 }
 
+/// Spawns the tasks of a client's connection on this thread: one for each request of HTTP/2, made right after the service
+/// was called with it.
+#[derive(Clone)]
+struct ClientExecutor(Rc<Caller>);
+
+impl<F> hyper::rt::Executor<F> for ClientExecutor
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.stream_began(tokio::task::spawn_local(future).abort_handle());
+    }
+}
+
 /// An open tunnel.
 pub struct Tunnel(Weak<Shard>);
 
@@ -529,6 +577,8 @@ pub fn run(
             next_wire: Cell::new(0),
             listeners: RefCell::new(Vec::new()),
             acceptors: RefCell::new(Vec::new()),
+            answers: AnswerTimers::new(Instant::now()),
+            shortage: Cell::new(None),
             streams: Cell::new(0),
             me: me.clone(),
         });
@@ -570,6 +620,8 @@ async fn tick(shard: Rc<Shard>) {
     const EVERY: Duration = Duration::from_millis(20);
     /// Ticks from one look at idle connections to the next.
     const SWEEP: u32 = 50;
+    /// Ticks from one look at open answers to the next.
+    const ANSWERS: u32 = (answer_timer::SWEEP.as_millis() / EVERY.as_millis()) as u32;
     let mut ticks = 0_u32;
     let mut shown = Tasks { metrics: Arc::clone(&shard.birth.metrics), count: 0 };
     loop {
@@ -577,6 +629,9 @@ async fn tick(shard: Rc<Shard>) {
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(SWEEP) {
             shown.show(tokio::runtime::Handle::current().metrics().num_alive_tasks());
+        }
+        if ticks.is_multiple_of(ANSWERS) {
+            shard.answers.sweep(Instant::now());
         }
         for host in &shard.plan().hosts {
             host.tick();

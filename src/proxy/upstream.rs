@@ -91,6 +91,27 @@ pub enum ConnectError {
     TimedOut,
 }
 
+impl ConnectError {
+    /// Whether this machine lacks what a connection needs: descriptors, ports, memory. Says nothing about the server.
+    pub fn is_own(&self) -> bool {
+        matches!(self, ConnectError::Failed(error) if is_shortage(error))
+    }
+}
+
+/// Whether this machine is out of descriptors, ports or memory.
+#[cfg(not(unix))]
+pub fn is_shortage(_: &io::Error) -> bool {
+    false
+}
+
+/// Whether this machine is out of descriptors, ports or memory.
+#[cfg(unix)]
+pub fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
+}
+
 /// A connection on which one request can be sent.
 pub enum Connection {
     /// Nobody else uses it.
@@ -166,6 +187,11 @@ impl Upstream {
         self.age.set(self.age.get().wrapping_add(1));
         self.idle.borrow_mut().clear();
         self.shared.borrow_mut().take();
+    }
+
+    /// Closes idle connections. Whether there were any.
+    pub fn close_idle(&self) -> bool {
+        !std::mem::take(&mut *self.idle.borrow_mut()).is_empty()
     }
 
     /// Where it is, the address whose turn it is first.

@@ -221,8 +221,18 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str]) -> Process {
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-            .args(arguments)
+        Process::of(std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(arguments))
+    }
+
+    /// The same with so few descriptors.
+    pub fn with_descriptors(limit: u32, arguments: &[&str]) -> Process {
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let shell = ["-c", &script, env!("CARGO_BIN_EXE_evenkeel")];
+        Process::of(std::process::Command::new("sh").args(shell).args(arguments))
+    }
+
+    fn of(command: &mut std::process::Command) -> Process {
+        let mut child = command
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -171,9 +171,10 @@ fn the_readme_names_every_verb_scenario_and_strategy() {
 #[test]
 fn the_readme_has_every_reason_and_every_metric_of_the_proxy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for (reason, status, word, text) in evenkeel::proxy::reason::REASONS {
+    for (reason, status, fault, word, text) in evenkeel::proxy::reason::REASONS {
         let status = if reason.is_own_answer() { status.as_u16().to_string() } else { "the server's".to_owned() };
-        assert!(readme.contains(&format!("| `{word}` | {status} | {text} |")), "{word}");
+        let row = format!("| `{word}` | {status} | {} | {text} |", fault.word());
+        assert!(readme.contains(&row), "{row}");
     }
     let page = evenkeel::proxy::metrics::Metrics::new("0", "0").encode();
     for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE evenkeel_")) {
