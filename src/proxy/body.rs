@@ -341,7 +341,8 @@ pub struct DownBody {
     on_end: Option<Box<dyn OnEnd>>,
     /// Its time-outs; `None` where it cannot wait.
     timed: Option<Timed>,
-    /// Large pieces are cut, so that a client that takes them slowly is seen to take them.
+    /// On HTTP/2 large pieces are cut, so that a client that takes them slowly is seen to take them, and the last one is
+    /// timed until the library lets this body go.
     cuts: bool,
 }
 
@@ -354,7 +355,7 @@ impl DownBody {
     /// An answer of the proxy's own.
     pub fn own(text: Bytes, on_end: Option<Box<dyn OnEnd>>, timed: Option<Timed>) -> DownBody {
         let text = Some(text).filter(|text| !text.is_empty());
-        DownBody { inner: Inner::Own(text), rest: Bytes::new(), on_end, timed, cuts: false }
+        DownBody { inner: Inner::Own(text), rest: Bytes::new(), on_end, cuts: timed.is_some(), timed }
     }
 
     /// A server's answer. `timed` is called where it has a body.

@@ -213,7 +213,7 @@ fn upgrades_that_cannot_be_are_ignored() {
         let rig = Rig::new("", &pool, &addresses);
         for _ in 0..8 {
             let mut client = rig.client();
-            client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n{upgrade}\r\n"));
+            client.send(format!("GET / HTTP/{version}\r\nHost: a\r\nX-Echo: 1\r\n{upgrade}\r\n"));
             let answer = client.answer();
             assert_eq!(answer.verdict(), (200, String::new()), "{protocol}, {version}");
             let echo = answer.echo();
@@ -318,7 +318,7 @@ fn a_lack_of_descriptors_takes_no_server_down() {
         ),
     );
     let mut proxy = Process::with_descriptors(64, &["proxy", "--config", file.to_str().unwrap()]);
-    let address: std::net::SocketAddr = proxy.told("http://").trim().parse().unwrap();
+    let address: std::net::SocketAddr = proxy.told("listening at ").trim().parse().unwrap();
     let ask = |client: &mut Client| {
         client.send(GET);
         client.try_answer(false).map_or(0, |answer| answer.status)
