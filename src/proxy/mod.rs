@@ -12,6 +12,7 @@ pub mod control;
 pub mod forward;
 pub mod headers;
 pub mod host;
+pub mod http2_pool;
 pub mod metrics;
 pub mod orca;
 pub mod patience;

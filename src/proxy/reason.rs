@@ -47,6 +47,7 @@ reasons! {
     NoServer SERVICE_UNAVAILABLE "no_server" "No server of the pool can be used now."
     QueueFull SERVICE_UNAVAILABLE "queue_full" "Every server is at its limit and the queue is full."
     QueueTimeout SERVICE_UNAVAILABLE "queue_timeout" "Every server was at its limit for too long."
+    NoStream SERVICE_UNAVAILABLE "no_stream" "Every HTTP/2 stream of the server is taken."
     NotAdmitted SERVICE_UNAVAILABLE "not_admitted" "Too many requests fail now: this one was turned away."
     ConnectTimeout GATEWAY_TIMEOUT "connect_timeout" "The server did not accept the connection in time."
     FirstByteTimeout GATEWAY_TIMEOUT "first_byte_timeout" "The server did not begin to answer in time."

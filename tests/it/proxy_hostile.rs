@@ -724,19 +724,19 @@ fn answers_before_the_request_is_complete() {
 // ---- HTTP/2 ----
 
 /// A frame: kind, flags, stream, payload.
-type Frame = (u8, u8, u32, Vec<u8>);
+pub type Frame = (u8, u8, u32, Vec<u8>);
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const GOAWAY: u8 = 7;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RESET: u8 = 3;
+pub const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 const PROTOCOL_ERROR: u8 = 1;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -745,7 +745,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Fields as literals: no table, no Huffman code.
-fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
+pub fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in pairs {
         assert!(name.len() < 127 && value.len() < 127);
@@ -765,14 +765,14 @@ fn basic(more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A connection with the preface and empty settings sent.
-fn http2(rig: &Rig) -> crate::rig::Client {
+pub fn http2(rig: &Rig) -> crate::rig::Client {
     let mut client = rig.client();
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.send(frame(4, 0, 0, &[]));
     client
 }
 
-fn next_frame(client: &mut crate::rig::Client) -> Option<Frame> {
+pub fn next_frame(client: &mut crate::rig::Client) -> Option<Frame> {
     let head = client.try_exactly(9)?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
     let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
@@ -780,7 +780,7 @@ fn next_frame(client: &mut crate::rig::Client) -> Option<Frame> {
 }
 
 /// The first frame that is one of these.
-fn first_of(client: &mut crate::rig::Client, kinds: &[u8]) -> Option<Frame> {
+pub fn first_of(client: &mut crate::rig::Client, kinds: &[u8]) -> Option<Frame> {
     loop {
         let frame = next_frame(client)?;
         if kinds.contains(&frame.0) {
