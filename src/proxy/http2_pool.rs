@@ -55,6 +55,10 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How often a connection with requests is pinged, and how long the server may take to acknowledge.
 const PING: Duration = Duration::from_secs(10);
 
+/// An upload of known length that is longer than this ends with a frame of one byte. The library takes a piece as soon as the
+/// server's window has room for a byte of it, and says nothing of the rest; a piece of one byte has left when it was taken.
+const ONE_FRAME: usize = 4096;
+
 /// An upload that the server has not taken for so long may have used up the window of its connection.
 const STALL: Duration = Duration::from_millis(500);
 
@@ -338,7 +342,8 @@ impl StreamGuard {
         let monitor = &self.connection.monitor;
         let upload = if request.body().is_end_stream() { None } else { Some(monitor.upload()) };
         self.upload.clone_from(&upload);
-        let request = request.map(|inner| Upload { inner, meter: upload.map(|state| (state, Rc::clone(monitor))) });
+        let meter = upload.map(|state| (state, Rc::clone(monitor)));
+        let request = request.map(|inner| Upload { inner, meter, length: 0, last_byte: None });
         let mut sender = self.connection.sender.clone();
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response),
@@ -588,6 +593,8 @@ struct Upload {
     inner: UpBody,
     /// `None` if it has none.
     meter: Option<(Rc<UploadState>, Rc<Monitor>)>,
+    length: usize,
+    last_byte: Option<Bytes>,
 }
 
 impl Body for Upload {
@@ -595,24 +602,31 @@ impl Body for Upload {
     type Error = BodyFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Upload { inner, meter } = &mut *self;
+        let Upload { inner, meter, length, last_byte } = &mut *self;
         if let Some((state, monitor)) = meter {
             state.offered.set(None);
             if !state.begun.replace(true) {
                 *monitor.begun.borrow_mut() = Some(Rc::clone(state));
             }
         }
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
-        if let (Some((state, _)), Some(Ok(frame))) = (meter, &frame)
-            && frame.is_data()
+        let mut frame = match last_byte.take() {
+            Some(last) => Some(Ok(Frame::data(last))),
+            None => ready!(Pin::new(&mut *inner).poll_frame(cx)),
+        };
+        if let (Some((state, _)), Some(Ok(frame))) = (meter, &mut frame)
+            && let Some(data) = frame.data_mut()
         {
             state.offered.set(Some(Instant::now()));
+            *length += data.len();
+            if *length > ONE_FRAME && data.len() > 1 && inner.is_end_stream() {
+                *last_byte = Some(data.split_off(data.len() - 1));
+            }
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.last_byte.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -383,12 +383,15 @@ where
         .max_buf_size(READ_AHEAD.max(manner.header_bytes))
         .handshake(TokioIo::new(socket))
         .await?;
-    let task = if upgrade {
-        ConnectionTask::spawn(connection.with_upgrades())
-    } else {
-        ConnectionTask::spawn(connection)
-    };
+    let task =
+        if upgrade { ConnectionTask::spawn(connection.with_upgrades()) } else { ConnectionTask::spawn(connection) };
     Ok((sender, task))
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.forget();
+    }
 }
 
 impl Connection {

@@ -85,10 +85,7 @@ impl Log {
     }
 }
 
-fn server(
-    settings: &[(u16, u32)],
-    act: impl Fn(&mut Server<'_>, Event) + Send + Sync + 'static,
-) -> (Script, Arc<Log>) {
+fn server(settings: &[(u16, u32)], act: impl Fn(&mut Server<'_>, Event) + Send + Sync + 'static) -> (Script, Arc<Log>) {
     let log = Arc::new(Log::default());
     let (seen, settings) = (Arc::clone(&log), settings.to_vec());
     let script = Script::new(move |visit| {
@@ -161,7 +158,9 @@ impl Server<'_> {
                 DATA => {
                     if self.credit && length > 0 {
                         let length = (length as u32).to_be_bytes();
-                        self.visit.say([frame(WINDOW_UPDATE, 0, 0, &length), frame(WINDOW_UPDATE, 0, stream, &length)].concat());
+                        self.visit.say(
+                            [frame(WINDOW_UPDATE, 0, 0, &length), frame(WINDOW_UPDATE, 0, stream, &length)].concat(),
+                        );
                     }
                     if let Some(known) = self.streams.get(&stream)
                         && flags & END_STREAM != 0
@@ -367,8 +366,11 @@ fn uploads_that_no_server_reads_leave_their_connection_to_others() {
         }
     }
     assert!(windows.values().all(|&window| window == 0), "all of them stand: {windows:?}");
-    // 128 streams by default.
-    assert!(largest >= 128 * initial && connection >= (128 - i64::from(UPLOADS)) * initial, "{connection} of {largest}");
+    // 128 streams by default. What has been taken is credited when it is a good part of the window.
+    assert!(
+        largest >= 128 * initial && connection >= (128 - i64::from(UPLOADS)) * initial / 2,
+        "{connection}, {largest}"
+    );
     assert!(largest <= 8 << 20, "{largest} is what a client may make the proxy hold");
     client.stream.set_read_timeout(Some(SOON)).unwrap();
     client.send(frame(HEADERS, END_HEADERS, 101, &head("/")));
@@ -463,7 +465,8 @@ fn a_refused_stream_goes_by_another_connection() {
     let refused = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&refused);
     let (script, log) = server(&[], move |server, event| {
-        if server.streams.values().filter(|stream| stream.method == Method::Post).count() == 2 && event.connection == 0 {
+        if server.streams.values().filter(|stream| stream.method == Method::Post).count() == 2 && event.connection == 0
+        {
             if event.method == Method::Get {
                 count.fetch_add(1, SeqCst);
                 return server.reset(event.stream, REFUSED_STREAM);
@@ -563,7 +566,8 @@ fn a_dial_that_fails_fails_all_that_wait_for_it() {
     };
     drop(script);
     for (server, statuses) in [(refused, [502, 502]), (closing.server(), [502, 502]), (silent.server(), [504, 504])] {
-        let rig = Rig::new("[timeouts]\nconnect = \"300ms\"\nfirst_byte = \"600ms\"", H2C, std::slice::from_ref(&server));
+        let rig =
+            Rig::new("[timeouts]\nconnect = \"300ms\"\nfirst_byte = \"600ms\"", H2C, std::slice::from_ref(&server));
         for _ in 0..2 {
             let start = Instant::now();
             let mut clients: Vec<Client> = (0..30).map(|_| rig.client()).collect();
@@ -686,21 +690,29 @@ fn connections_with_an_unfinished_request_are_closed() {
     for length in [100, 60_000, 300_000, 3_000_000, 8_000_000] {
         let over = Arc::new(AtomicBool::new(false));
         let known = Arc::clone(&over);
+        // No answer before all connections are there: each serves one request.
+        let all = std::sync::Barrier::new(CLIENTS);
         let script = Script::new(move |visit| {
             let _ = SockRef::from(&visit.stream).set_recv_buffer_size(4096);
             visit.until(b"\r\n\r\n");
+            all.wait();
             visit.say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
             while !known.load(SeqCst) {
                 sleep(ms(10));
             }
         });
         let rig = Rig::new("[timeouts]\nupstream_keep_alive = \"300ms\"", "", &[script.server()]);
-        for _ in 0..CLIENTS {
-            let mut client = post(&rig, length);
-            let mut sender = client.stream.try_clone().unwrap();
-            let sending = std::thread::spawn(move || {
-                let _ = sender.write_all(&vec![b'x'; length]);
-            });
+        let uploads: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let client = post(&rig, length);
+                let mut sender = client.stream.try_clone().unwrap();
+                let sending = std::thread::spawn(move || {
+                    let _ = sender.write_all(&vec![b'x'; length]);
+                });
+                (client, sending)
+            })
+            .collect();
+        for (mut client, sending) in uploads {
             assert_eq!(client.answer().status, 200, "{length}");
             drop(client);
             sending.join().unwrap();
@@ -713,7 +725,7 @@ fn connections_with_an_unfinished_request_are_closed() {
     }
 }
 
-/// A request that is given up takes its connection with it, whatever the server does, and whoever gave it up.
+/// A request that is given up, by its client or by a time-out, takes its connection with it, whatever the server does.
 #[test]
 fn connections_of_requests_that_are_given_up_are_closed() {
     for (head, what) in [("", "no answer"), ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", "a part of an answer")] {
@@ -752,7 +764,7 @@ fn connections_of_requests_that_are_given_up_are_closed() {
     }
 }
 
-/// Files that a reload or an address change has grown old: what is on such connections ends, and then they are closed.
+/// An idle connection is closed even if its server does not take the farewell.
 #[test]
 fn an_h2c_server_that_never_reads_again_is_let_go() {
     // It answers the first request and then leaves its socket alone: not even a GOAWAY is read.
