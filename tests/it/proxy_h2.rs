@@ -764,24 +764,37 @@ fn connections_of_requests_that_are_given_up_are_closed() {
     }
 }
 
-/// An idle connection is closed even if its server does not take the farewell.
+/// An idle connection is closed even if its server does not read: its socket is full, and no GOAWAY can be written.
 #[test]
-fn an_h2c_server_that_never_reads_again_is_let_go() {
-    // It answers the first request and then leaves its socket alone: not even a GOAWAY is read.
+fn an_h2c_server_that_stops_reading_is_let_go() {
+    const LENGTH: usize = 20_000_000;
     let over = Arc::new(AtomicBool::new(false));
     let known = Arc::clone(&over);
     let script = Script::new(move |visit| {
         let _ = SockRef::from(&visit.stream).set_recv_buffer_size(4096);
         visit.exactly(24);
-        visit.say([frame(SETTINGS, 0, 0, &[]), answer_head(1, 0)].concat());
+        let all = 0x7fff_ffff_u32;
+        let window = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &all.to_be_bytes()].concat();
+        visit.say(frame(SETTINGS, 0, 0, &window));
+        visit.say(frame(WINDOW_UPDATE, 0, 0, &(all - 65_535).to_be_bytes()));
         while !known.load(SeqCst) {
             sleep(ms(10));
         }
     });
     let rig = Rig::new("[timeouts]\nupstream_keep_alive = \"200ms\"", H2C, &[script.server()]);
-    let mut client = rig.client();
-    client.send(GET);
-    assert_eq!(client.answer().status, 200);
+    let client = post(&rig, LENGTH);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (mut sender, count) = (client.stream.try_clone().unwrap(), Arc::clone(&sent));
+    let sending = std::thread::spawn(move || {
+        while count.load(SeqCst) < LENGTH && sender.write_all(&[b'x'; 10_000]).is_ok() {
+            count.fetch_add(10_000, SeqCst);
+        }
+    });
+    let sent = settled(|| sent.load(SeqCst));
+    assert!((1..LENGTH).contains(&sent), "{sent} bytes");
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    rig.settles();
     eventually("no connection is left", || connections_open(&rig) == 0);
     over.store(true, SeqCst);
 }
