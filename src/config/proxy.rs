@@ -287,11 +287,15 @@ pub struct LimitsTable {
     pub body_bytes: Option<u64>,
     /// Bytes of a request's body that are kept so that it can be sent again.
     pub replay_bytes: u32,
-    /// Streams at once in an HTTP/2 connection.
+    /// Streams at once in an HTTP/2 connection of a client, 1 to 32767. Its uploads that no server has taken yet hold at most
+    /// 8 MiB, or 64 KiB for each stream where that is more; so do its answers that the client has not taken.
     pub streams: u32,
-    /// Idle connections kept for each server, in each shard.
+    /// Idle connections, HTTP/1.1 or HTTP/2, kept for each server, in each shard.
     pub idle_connections: u32,
 }
+
+/// Largest `limits.streams`: with 64 KiB for each stream, the window of the connection has its largest value (RFC 9113, 6.9.1).
+pub const MOST_STREAMS: u32 = 32_767;
 
 impl Default for LimitsTable {
     fn default() -> LimitsTable {
@@ -529,6 +533,9 @@ impl Builder<'_> {
         let l = &table.limits;
         if l.connections == 0 || l.headers == 0 || l.streams == 0 {
             self.problems.push(Problem::of_file("`limits.connections`, `headers` and `streams` must be above zero"));
+        }
+        if l.streams > MOST_STREAMS {
+            self.problems.push(Problem::of_file(format!("`limits.streams` must be at most {MOST_STREAMS}")));
         }
         if !(1024..=1 << 20).contains(&l.header_bytes) || l.headers > 10_000 {
             let message = "`limits.header_bytes` must be from 1024 to 1048576, and `limits.headers` at most 10000";

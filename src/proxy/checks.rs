@@ -59,17 +59,19 @@ async fn ask_at_leisure(server: &Upstream, path: &str, key: Option<&HeaderValue>
         match connection.send(request).await {
             Ok(response) => break (response, connection),
             // The server has closed it a moment ago: another one, in the end a new one.
-            Err(_) if connection.is_reused() => open = server.reuse(),
+            Err(_) if connection.is_reused() => {
+                server.discard(&connection);
+                drop(connection);
+                open = server.reuse();
+            }
             Err(_) => return None,
         }
     };
     let (mut head, body) = response.into_parts();
     let load = orca::take(&mut head.headers);
     // A connection with more of an answer inside than is read is of no use to anybody.
-    if Limited::new(body, MOST_BODY).collect().await.is_ok()
-        && let Some(loan) = connection.loan()
-    {
-        server.give_back(loan);
+    if Limited::new(body, MOST_BODY).collect().await.is_ok() {
+        server.give_back(connection.loan());
     }
     load
 }

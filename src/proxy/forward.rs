@@ -879,6 +879,7 @@ impl Call<'_> {
                     Err(error) => {
                         let reason = match error {
                             ConnectError::TimedOut => Reason::ConnectTimeout,
+                            ConnectError::NoStream => Reason::NoStream,
                             _ => Reason::ConnectFailed,
                         };
                         tracing::debug!(server = server.name, %error, "no connection");
@@ -911,8 +912,7 @@ impl Call<'_> {
             match sent {
                 Some(Ok(response)) => {
                     flight.answered();
-                    let connection = if self.upgrade { None } else { connection.loan() };
-                    return Attempt::Answered { response, flight, connection };
+                    return Attempt::Answered { response, flight, connection: Some(connection.loan()) };
                 }
                 Some(Err(failed)) => {
                     if let Some(fault) = self.body.fault() {
@@ -924,15 +924,15 @@ impl Call<'_> {
                     }
                     let untouched = failed.unsent || self.idempotent && !failed.error.is_parse();
                     if again && untouched && self.body.can_be_sent_again() && !failed.error.is_parse() {
-                        // The connection was old; the server is not to blame. All others of its age go, too.
-                        server.forget();
+                        // The connection was old; the server is not to blame.
+                        server.discard(&connection);
                         continue;
                     }
                     tracing::debug!(server = server.name, error = %failed.error, "no answer");
                     let reason = if failed.error.is_parse() {
                         Reason::BadAnswer
                     } else if connection.is_reused() && began.elapsed() < STALE {
-                        server.forget();
+                        server.discard(&connection);
                         Reason::StaleConnection
                     } else {
                         Reason::UpstreamReset
@@ -974,7 +974,7 @@ impl Call<'_> {
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
         match connection {
-            Connection::Http1 { .. } => {
+            Connection::Http1(_) => {
                 *request.uri_mut() = self.target.clone();
                 let headers = request.headers_mut();
                 if !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH) {

@@ -14,6 +14,7 @@ mod descriptors;
 pub mod forward;
 pub mod headers;
 pub mod host;
+pub mod http2_pool;
 pub mod metrics;
 pub mod orca;
 pub mod patience;

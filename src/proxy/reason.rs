@@ -86,6 +86,7 @@ reasons! {
     NoServer SERVICE_UNAVAILABLE Server "no_server" "No server of the pool can be used now."
     QueueFull SERVICE_UNAVAILABLE Proxy "queue_full" "Every server is at its limit and the queue is full."
     QueueTimeout SERVICE_UNAVAILABLE Proxy "queue_timeout" "Every server was at its limit for too long."
+    NoStream SERVICE_UNAVAILABLE Proxy "no_stream" "Every HTTP/2 stream of the server is taken."
     NotAdmitted SERVICE_UNAVAILABLE Proxy "not_admitted" "Too many requests fail now: this one was turned away."
     NoDescriptor SERVICE_UNAVAILABLE Proxy "no_descriptor" "The proxy is out of descriptors, ports or memory for connections."
     ConnectTimeout GATEWAY_TIMEOUT Server "connect_timeout" "The server did not accept the connection in time."

@@ -46,6 +46,25 @@ const LIBRARY_HEADERS: usize = 100;
 
 /// From one message about a lack of descriptors to the next.
 const SHORTAGE: Duration = Duration::from_secs(10);
+/// Bytes of uploads that an HTTP/2 connection of a client may have under way at once, if its streams get no less than
+/// [`LEAST_WINDOW`] each by that.
+const UPLOADS: u32 = 8 * 1024 * 1024;
+
+/// A stream's window, whatever the number of streams. What Envoy advises for clients that are not trusted.
+const LEAST_WINDOW: u32 = 64 * 1024;
+
+/// A stream's window, however few there are. The library's own choice.
+const MOST_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of an answer that are held for the socket, for each stream of an HTTP/2 connection. The library's default is 400 KiB.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// The windows of a stream and of its connection, in bytes. All streams together never use up that of the connection: an
+/// upload that its server does not take leaves the others alone (RFC 9113, 5.2).
+fn windows(streams: u32) -> (u32, u32) {
+    let stream = (UPLOADS / streams).clamp(LEAST_WINDOW, MOST_WINDOW);
+    (stream, stream * streams)
+}
 
 /// Addresses that names were last found to have, by host and port.
 pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
@@ -362,9 +381,13 @@ impl Shard {
         if limits.headers as usize > LIBRARY_HEADERS {
             builder.http1().max_headers(limits.headers as usize);
         }
+        let (stream_window, connection_window) = windows(limits.streams);
         builder
             .http2()
             .timer(TokioTimer::new())
+            .initial_stream_window_size(stream_window)
+            .initial_connection_window_size(connection_window)
+            .max_send_buf_size(SEND_BUFFER)
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(limits.header_bytes)
             .max_pending_accept_reset_streams(20)
@@ -638,6 +661,26 @@ async fn tick(shard: Rc<Shard>) {
             if ticks.is_multiple_of(SWEEP) {
                 host.sweep();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::proxy::MOST_STREAMS;
+
+    #[test]
+    fn streams_together_never_use_up_the_window_of_their_connection() {
+        for (streams, stream, connection) in [
+            (1, 1 << 20, 1 << 20),
+            (8, 1 << 20, 8 << 20),
+            (100, 83_886, 8_388_600),
+            (128, 64 << 10, 8 << 20),
+            (1000, 64 << 10, 65_536_000),
+            (MOST_STREAMS, 64 << 10, 0x7fff_0000),
+        ] {
+            assert_eq!(windows(streams), (stream, connection), "{streams}");
         }
     }
 }

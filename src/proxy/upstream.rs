@@ -1,27 +1,30 @@
 //! A server as one shard reaches it: its addresses and the connections kept open to it.
 //!
 //! HTTP/1.1 connections are kept in a stack, the one used last on top, so that those that are not needed grow old and go.
-//! HTTP/2 (h2c) connections are shared by all requests of the shard. A request that upgrades has a connection to itself.
+//! A connection is closed when its request ends before the connection could serve another one. HTTP/2 (h2c) connections are
+//! shared ([`super::http2_pool`]). A request that upgrades has an HTTP/1.1 connection to itself.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::UpBody;
+use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
 use super::metrics::ServerMetrics;
 use super::orca;
 use super::pieces;
@@ -38,7 +41,7 @@ pub struct Upstream {
     addresses: RefCell<Arc<[SocketAddr]>>,
     turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
-    shared: RefCell<Option<http2::SendRequest<UpBody>>>,
+    http2: Rc<Http2Pool>,
     manner: RefCell<Manner>,
     /// Connections from before are not used again.
     age: Cell<u32>,
@@ -62,16 +65,45 @@ pub struct Manner {
     pub header_bytes: usize,
 }
 
-/// How often an HTTP/2 connection with requests in it is asked whether the other side lives, and how long it may take to say.
-const PING: Duration = Duration::from_secs(10);
-
 /// So much of an answer is read at once. The library would read up to six times this, and many connections with long answers
 /// keep as much in memory each, for no gain in speed.
 const READ_AHEAD: usize = 64 * 1024;
 
 struct Idle {
     sender: http1::SendRequest<UpBody>,
+    task: ConnectionTask,
     since: Instant,
+}
+
+impl Idle {
+    /// Closes the connection. With a request in it that its server does not read, it would never close by itself.
+    fn close(mut self) {
+        if self.sender.is_ready() {
+            self.task.detach();
+        }
+    }
+}
+
+/// The task of an HTTP/1.1 connection. Dropping this ends the task and closes the connection.
+struct ConnectionTask(Option<AbortHandle>);
+
+impl ConnectionTask {
+    fn spawn(connection: impl Future<Output: 'static> + 'static) -> ConnectionTask {
+        ConnectionTask(Some(tokio::task::spawn_local(connection).abort_handle()))
+    }
+
+    /// The task ends by itself.
+    fn detach(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -89,12 +121,29 @@ pub enum ConnectError {
     /// It took too long.
     #[error("cannot connect in time")]
     TimedOut,
+    /// All streams of all HTTP/2 connections are taken, and there may be no more connections.
+    #[error("every HTTP/2 stream of the server is taken")]
+    NoStream,
 }
 
 impl ConnectError {
     /// Whether this machine lacks what a connection needs: descriptors, ports, memory. Says nothing about the server.
     pub fn is_own(&self) -> bool {
         matches!(self, ConnectError::Failed(error) if is_shortage(error))
+    }
+
+    /// For another request that waited for the same connection. The error's number, if any, and its text stay.
+    pub(super) fn copy(&self) -> ConnectError {
+        match self {
+            ConnectError::NoAddress => ConnectError::NoAddress,
+            ConnectError::TimedOut => ConnectError::TimedOut,
+            ConnectError::NoStream => ConnectError::NoStream,
+            ConnectError::Failed(error) => ConnectError::Failed(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
+            ConnectError::Handshake(error) => ConnectError::Failed(io::Error::other(error.to_string())),
+        }
     }
 }
 
@@ -112,31 +161,35 @@ pub fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-/// A connection on which one request can be sent.
+/// A connection on which one request can be sent. Dropping it ends the request: an HTTP/1.1 connection is closed, an HTTP/2
+/// stream is reset.
 pub enum Connection {
     /// Nobody else uses it.
-    Http1 {
-        /// Sends.
-        sender: http1::SendRequest<UpBody>,
-        /// It served requests before: the server may have closed it a moment ago.
-        reused: bool,
-        /// How old its server's connections are.
-        age: u32,
-    },
+    Http1(Http1Connection),
     /// Shared.
     Http2 {
-        /// Sends.
-        sender: http2::SendRequest<UpBody>,
+        /// Its place on a connection.
+        stream: StreamGuard,
         /// It was open before.
         reused: bool,
     },
 }
 
-/// An HTTP/1.1 connection that a request has to itself, to be given back.
-pub struct Loan {
+/// An HTTP/1.1 connection that a request has to itself.
+pub struct Http1Connection {
     sender: http1::SendRequest<UpBody>,
+    task: ConnectionTask,
+    /// It served requests before: the server may have closed it a moment ago.
+    reused: bool,
+    /// It was made for a request that upgrades, and serves no other.
+    upgrade: bool,
+    /// [`Upstream::age`] when it was made.
     age: u32,
 }
+
+/// A connection while its answer is read. Given back when the answer is complete; dropping it closes or resets as dropping a
+/// [`Connection`] does.
+pub struct Loan(Connection);
 
 /// Why no answer's head came.
 #[derive(Debug)]
@@ -150,6 +203,7 @@ pub struct SendError {
 impl Upstream {
     /// A server without connections.
     pub fn new(name: &str, addresses: Arc<[SocketAddr]>, manner: Manner, metrics: Arc<ServerMetrics>) -> Upstream {
+        let http2 = Http2Pool::new(manner.keep_alive, manner.most_idle);
         Upstream {
             name: name.to_owned(),
             metrics,
@@ -157,7 +211,7 @@ impl Upstream {
             addresses: RefCell::new(addresses),
             turn: Cell::new(0),
             idle: RefCell::new(Vec::new()),
-            shared: RefCell::new(None),
+            http2,
             manner: RefCell::new(manner),
             age: Cell::new(0),
             open: Arc::new(AtomicU32::new(0)),
@@ -176,6 +230,7 @@ impl Upstream {
     /// It is spoken to differently from now on.
     pub fn set_manner(&self, manner: &Manner) {
         let old = self.manner.replace(manner.clone());
+        self.http2.set_limits(manner.keep_alive, manner.most_idle);
         // Certificates are read again at each reload; connections that stood on the old ones go.
         if old.protocol != manner.protocol || old.tls.is_some() || manner.tls.is_some() {
             self.forget();
@@ -185,13 +240,16 @@ impl Upstream {
     /// Lets go of all connections: idle ones now, the others when their request is over.
     pub fn forget(&self) {
         self.age.set(self.age.get().wrapping_add(1));
-        self.idle.borrow_mut().clear();
-        self.shared.borrow_mut().take();
+        self.idle.take().into_iter().for_each(Idle::close);
+        self.http2.forget();
     }
 
     /// Closes idle connections. Whether there were any.
     pub fn close_idle(&self) -> bool {
-        !std::mem::take(&mut *self.idle.borrow_mut()).is_empty()
+        let idle = self.idle.take();
+        let any = !idle.is_empty();
+        idle.into_iter().for_each(Idle::close);
+        any
     }
 
     /// Where it is, the address whose turn it is first.
@@ -210,52 +268,106 @@ impl Upstream {
         self.open.load(Relaxed)
     }
 
+    /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the others that are
+    /// idle have grown old with it and go, too; over HTTP/2 the failure has told already what it means for the connection.
+    pub fn discard(&self, connection: &Connection) {
+        if let Connection::Http1(_) = connection {
+            self.forget();
+        }
+    }
+
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: Instant) {
         let keep_alive = self.manner.borrow().keep_alive;
         let mut idle = self.idle.borrow_mut();
         // Ascending by age of use: the stack's bottom is the oldest.
         let stale = idle.partition_point(|one| now.duration_since(one.since) > keep_alive);
-        idle.drain(..stale);
+        idle.drain(..stale).for_each(Idle::close);
         idle.retain(|one| !one.sender.is_closed());
+        self.http2.sweep(now);
     }
 
     /// A connection that is open already.
     pub fn reuse(&self) -> Option<Connection> {
-        if let Some(shared) = &*self.shared.borrow()
-            && !shared.is_closed()
-        {
-            return Some(Connection::Http2 { sender: shared.clone(), reused: true });
+        if let Some(stream) = self.http2.take() {
+            return Some(Connection::Http2 { stream, reused: true });
         }
         let (keep_alive, age) = (self.manner.borrow().keep_alive, self.age.get());
         loop {
-            let Idle { sender, since } = self.idle.borrow_mut().pop()?;
+            let idle = self.idle.borrow_mut().pop()?;
             // One that is not ready still has a request to write that its server does not read: nobody should wait for it.
-            if sender.is_ready() && since.elapsed() <= keep_alive {
+            if idle.sender.is_ready() && idle.since.elapsed() <= keep_alive {
                 self.metrics.reused();
-                return Some(Connection::Http1 { sender, reused: true, age });
+                let Idle { sender, task, .. } = idle;
+                return Some(Connection::Http1(Http1Connection { sender, task, reused: true, upgrade: false, age }));
+            }
+            idle.close();
+        }
+    }
+
+    /// A new connection, or a stream of one that has become free meanwhile. A connection that is to be upgraded belongs to its
+    /// request alone and is HTTP/1.1.
+    pub async fn connect(&self, upgrade: bool) -> Result<Connection, ConnectError> {
+        let manner = self.manner();
+        if manner.protocol == Protocol::H2c && !upgrade {
+            let stream = self.stream(&manner).await?;
+            return Ok(Connection::Http2 { stream, reused: false });
+        }
+        let age = self.age.get();
+        let open = async {
+            let (sender, task) = match self.dial(&manner).await? {
+                Socket::Plain(socket) => shake_hands(socket, &manner, upgrade).await?,
+                Socket::Tls(socket) => shake_hands(socket, &manner, upgrade).await?,
+            };
+            Ok(Connection::Http1(Http1Connection { sender, task, reused: false, upgrade, age }))
+        };
+        timeout(manner.connect, open).await.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    /// A stream of an HTTP/2 connection: a free one, or one of a connection that is opened for this request or another.
+    async fn stream(&self, manner: &Manner) -> Result<StreamGuard, ConnectError> {
+        let ticket = self.http2.wait();
+        let until = Instant::now() + manner.connect;
+        loop {
+            let changed = self.http2.changed();
+            match self.http2.step(&ticket) {
+                Step::Send(stream) => return Ok(stream),
+                Step::Wait => timeout_at(until, changed).await.map_err(|_| ConnectError::TimedOut)?,
+                Step::Fail(error) => return Err(error),
+                Step::Dial(dial) => {
+                    let opened = timeout(manner.connect, self.open_http2(manner, dial)).await;
+                    return opened.unwrap_or(Err(ConnectError::TimedOut)).inspect_err(|error| self.http2.failed(error));
+                }
             }
         }
     }
 
-    /// A new connection. One that is to be upgraded belongs to its request alone and is HTTP/1.1.
-    pub async fn connect(&self, upgrade: bool) -> Result<Connection, ConnectError> {
-        let (manner, age) = (self.manner(), self.age.get());
-        let dial = async {
-            let stream = self.dial().await?;
-            match &manner.tls {
-                None => self.shake_hands(stream, &manner, age, upgrade).await,
-                Some((config, name)) => {
-                    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-                    let stream = connector.connect(name.clone(), stream).await?;
-                    self.shake_hands(stream, &manner, age, upgrade).await
-                }
-            }
-        };
-        timeout(manner.connect, dial).await.unwrap_or(Err(ConnectError::TimedOut))
+    async fn open_http2(&self, manner: &Manner, dial: Dial) -> Result<StreamGuard, ConnectError> {
+        let age = self.age.get();
+        let share = || age == self.age.get();
+        match self.dial(manner).await? {
+            Socket::Plain(socket) => self.http2.open(socket, manner.header_bytes, dial, share).await,
+            Socket::Tls(socket) => self.http2.open(socket, manner.header_bytes, dial, share).await,
+        }
     }
 
-    async fn dial(&self) -> Result<TcpStream, ConnectError> {
+    /// A socket, counted as long as it is open, with TLS where that is spoken.
+    async fn dial(&self, manner: &Manner) -> Result<Socket, ConnectError> {
+        let stream = self.dial_tcp().await?;
+        Ok(match &manner.tls {
+            None => Socket::Plain(self.counted(stream)),
+            Some((config, name)) => {
+                let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+                Socket::Tls(Box::new(self.counted(connector.connect(name.clone(), stream).await?)))
+            }
+        })
+    }
+
+    fn counted<T>(&self, stream: T) -> Counted<T> {
+        Counted::new(stream, Arc::clone(&self.open), Arc::clone(&self.metrics))
+    }
+
+    async fn dial_tcp(&self) -> Result<TcpStream, ConnectError> {
         let addresses = Arc::clone(&self.addresses.borrow());
         let first = self.turn.get();
         self.turn.set(first.wrapping_add(1));
@@ -272,57 +384,40 @@ impl Upstream {
         Err(last)
     }
 
-    async fn shake_hands<T>(
-        &self,
-        stream: T,
-        manner: &Manner,
-        age: u32,
-        upgrade: bool,
-    ) -> Result<Connection, ConnectError>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let io = TokioIo::new(Counted::new(stream, Arc::clone(&self.open), Arc::clone(&self.metrics)));
-        if manner.protocol == Protocol::H2c && !upgrade {
-            let (sender, connection) = http2::Builder::new(LocalExecutor)
-                // A server that has vanished would keep its connection, and fail every request, until the kernel gives up.
-                .timer(TokioTimer::new())
-                .keep_alive_interval(PING)
-                .keep_alive_timeout(PING)
-                .max_header_list_size(u32::try_from(manner.header_bytes).unwrap_or(u32::MAX))
-                .handshake(io)
-                .await?;
-            tokio::task::spawn_local(async move {
-                let _ = connection.await;
-            });
-            if age == self.age.get() {
-                *self.shared.borrow_mut() = Some(sender.clone());
-            }
-            return Ok(Connection::Http2 { sender, reused: false });
-        }
-        let (sender, connection) = http1::Builder::new()
-            .max_header_size(manner.header_bytes)
-            .max_buf_size(READ_AHEAD.max(manner.header_bytes))
-            .handshake(io)
-            .await?;
-        if upgrade {
-            tokio::task::spawn_local(async move {
-                let _ = connection.with_upgrades().await;
-            });
-        } else {
-            tokio::task::spawn_local(async move {
-                let _ = connection.await;
-            });
-        }
-        Ok(Connection::Http1 { sender, reused: false, age })
-    }
-
     /// Takes back a connection whose answer is complete.
-    pub fn give_back(&self, Loan { sender, age }: Loan) {
+    pub fn give_back(&self, Loan(connection): Loan) {
+        let Http1Connection { sender, task, upgrade, age, .. } = match connection {
+            Connection::Http1(connection) => connection,
+            Connection::Http2 { stream, .. } => return self.http2.give_back(stream),
+        };
         let mut idle = self.idle.borrow_mut();
-        if age == self.age.get() && !sender.is_closed() && idle.len() < self.manner.borrow().most_idle {
-            idle.push(Idle { sender, since: Instant::now() });
+        if age == self.age.get() && !upgrade && !sender.is_closed() && idle.len() < self.manner.borrow().most_idle {
+            idle.push(Idle { sender, task, since: Instant::now() });
         }
+    }
+}
+
+async fn shake_hands<T>(
+    socket: T,
+    manner: &Manner,
+    upgrade: bool,
+) -> Result<(http1::SendRequest<UpBody>, ConnectionTask), ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_header_size(manner.header_bytes)
+        .max_buf_size(READ_AHEAD.max(manner.header_bytes))
+        .handshake(TokioIo::new(socket))
+        .await?;
+    let task =
+        if upgrade { ConnectionTask::spawn(connection.with_upgrades()) } else { ConnectionTask::spawn(connection) };
+    Ok((sender, task))
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 
@@ -330,54 +425,35 @@ impl Connection {
     /// Sends a request and waits for the head of the answer.
     pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
         match self {
-            Connection::Http1 { sender, .. } => match sender.try_send_request(request).await {
-                Ok(response) => Ok(response),
+            Connection::Http1(connection) => match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    if connection.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        // The task hands the socket over to the tunnel, which closes it.
+                        connection.task.detach();
+                    }
+                    Ok(response)
+                }
                 Err(mut failed) => {
                     let unsent = failed.take_message().is_some();
                     Err(SendError { error: failed.into_error(), unsent })
                 }
             },
-            Connection::Http2 { sender, .. } => {
-                if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
-                    return Err(SendError { error, unsent: true });
-                }
-                match sender.try_send_request(request).await {
-                    Ok(response) => Ok(response),
-                    Err(mut failed) => {
-                        let unsent = failed.take_message().is_some();
-                        let error = failed.into_error();
-                        let unsent = unsent || refused(&error);
-                        Err(SendError { error, unsent })
-                    }
-                }
-            }
+            Connection::Http2 { stream, .. } => stream.send(request).await,
         }
     }
 
     /// It served requests before.
     pub fn is_reused(&self) -> bool {
-        matches!(self, Connection::Http1 { reused: true, .. } | Connection::Http2 { reused: true, .. })
+        match self {
+            Connection::Http1(connection) => connection.reused,
+            Connection::Http2 { reused, .. } => *reused,
+        }
     }
 
     /// What is to be given back when the answer is over.
-    pub fn loan(self) -> Option<Loan> {
-        match self {
-            Connection::Http1 { sender, age, .. } => Some(Loan { sender, age }),
-            Connection::Http2 { .. } => None,
-        }
+    pub fn loan(self) -> Loan {
+        Loan(self)
     }
-}
-
-/// The server said that it did nothing (RFC 9113, 8.7): a refused stream, or one above a GOAWAY's last.
-fn refused(error: &hyper::Error) -> bool {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = source {
-        if let Some(h2) = error.downcast_ref::<h2::Error>() {
-            return h2.reason() == Some(h2::Reason::REFUSED_STREAM) || h2.is_go_away() && h2.is_remote();
-        }
-        source = error.source();
-    }
-    false
 }
 
 /// Spawns on this thread.
@@ -391,6 +467,12 @@ where
     fn execute(&self, future: F) {
         tokio::task::spawn_local(future);
     }
+}
+
+/// A connection to a server before HTTP is spoken on it.
+enum Socket {
+    Plain(Counted<TcpStream>),
+    Tls(Box<Counted<tokio_rustls::client::TlsStream<TcpStream>>>),
 }
 
 /// A connection that is counted while it is open.

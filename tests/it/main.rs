@@ -17,6 +17,7 @@ mod hostile;
 mod parity;
 mod policies;
 mod proxy_faults;
+mod proxy_h2;
 mod proxy_hostile;
 mod proxy_http;
 mod proxy_ops;

@@ -579,8 +579,8 @@ fn http2_in_front_and_behind() {
             assert_eq!(whole.to_bytes().len(), 10);
         });
         if protocol == "h2c" {
-            // Those that come before the first connection is there may each have opened one.
-            assert!(servers[0].counters().connections <= 20);
+            // Those that come before the first connection is there wait for it. One more, if a body stood still for long.
+            assert!(servers[0].counters().connections <= 2, "{}", servers[0].counters().connections);
         }
         rig.settles();
         // The same servers for clients of HTTP/1.1.

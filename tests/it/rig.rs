@@ -423,6 +423,16 @@ impl Visit {
         }
     }
 
+    /// Exactly so many bytes; `None` when the connection is over.
+    pub fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < count {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.unread.drain(..count).collect())
+    }
+
     /// A head and, if it names a length, its body; `None` when the connection is over.
     pub fn request(&mut self) -> Option<String> {
         let head = self.until(b"\r\n\r\n")?;
