@@ -265,7 +265,7 @@ pub async fn serve(
     let started = Instant::now();
     let peer = &caller.peer;
     let version = request.version();
-    let fault = wire.begin(version == Version::HTTP_2);
+    wire.begin(version == Version::HTTP_2);
     shard.began();
     let plan = shard.plan();
     let (mut parts, body) = request.into_parts();
@@ -293,11 +293,6 @@ pub async fn serve(
     };
     if plan.logs() {
         exchange.draft = Some(Box::new(Draft::new(&parts, peer)));
-    }
-    if let Some(fault) = fault {
-        let ambiguous = matches!(fault, "length_and_chunked" | "content_length_repeated");
-        let reason = if ambiguous { Reason::AmbiguousLength } else { Reason::BadRequest };
-        return Ok(own(exchange, reason, true));
     }
     let authority = match check(&mut parts, &plan.config.limits, &caller) {
         Ok(authority) => authority,
@@ -429,6 +424,7 @@ pub async fn serve(
         let mut response = response;
         let server_side = switching.then(|| hyper::upgrade::on(&mut response));
         if let (Some(client_side), Some(server_side)) = (client_side, server_side) {
+            exchange.wire.leave();
             headers::strip_hop_by_hop(response.headers_mut(), true);
             let (answer, _) = response.into_parts();
             let mut answer = Response::from_parts(answer, DownBody::own(Bytes::new(), None));

@@ -10,6 +10,7 @@ pub mod checks;
 pub mod clock;
 pub mod control;
 pub mod forward;
+pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod metrics;

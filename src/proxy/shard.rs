@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
@@ -33,11 +35,12 @@ use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
 use super::record::Tape;
 use super::upstream::{LocalExecutor, Manner};
-use super::wire::{Patience, Wire, WireState};
+use super::wire::{Patience, Refused, Wire, WireState};
 use crate::config::proxy::{AccessFormat, ProxyConfig};
 use crate::policy::watch::Seat;
 use crate::rng::Rng;
 use crate::select::LoadReport;
+use crate::units::Nanos;
 
 /// So many fields the library reads unless told otherwise, and then faster, into a place made ready by the compiler. Fewer
 /// than these are counted when the head is checked.
@@ -314,7 +317,7 @@ impl Shard {
         if self.leaving.get() {
             state.close();
         }
-        let wire = Wire::new(stream, Arc::clone(&state), patience);
+        let wire = Wire::new(stream, Arc::clone(&state), patience, http2);
         let id = self.next_wire.get();
         self.next_wire.set(id + 1);
         self.wires.borrow_mut().insert(id, Arc::clone(&state));
@@ -355,16 +358,53 @@ impl Shard {
             if state.is_closing() && !std::mem::replace(&mut closing, true) {
                 connection.as_mut().graceful_shutdown();
             }
-            connection.as_mut().poll(cx)
+            let polled = connection.as_mut().poll(cx);
+            if let Some(refused) = state.take_refused() {
+                self.refused(&refused, &caller.peer);
+            }
+            polled
         })
         .await;
         self.wires.borrow_mut().remove(&id);
-        if let Some(reason) = state.refused() {
-            self.birth.metrics.own_answer(reason);
-        }
         if let Err(error) = ended {
             tracing::debug!(error = &*error, client = %caller.peer.address(), "connection");
         }
+    }
+
+    /// Counts and logs a head that was refused without becoming a request.
+    fn refused(&self, refused: &Refused, peer: &Peer) {
+        self.birth.metrics.own_answer(refused.reason);
+        if !self.plan().logs() {
+            return;
+        }
+        let took = refused.since.elapsed();
+        let (method, path, query) = refused.request();
+        self.log(&access::Entry {
+            time: Timestamp::now() - took,
+            request_id: "",
+            client_ip: peer.address(),
+            method: &method,
+            host: b"",
+            path: &path,
+            query: query.as_deref(),
+            protocol: Version::HTTP_11,
+            status: Some(refused.reason.status().as_u16()),
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Nanos(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+            upstream: None,
+            server: None,
+            pool: None,
+            connect_time: None,
+            first_byte_time: None,
+            upstream_time: None,
+            attempts: 0,
+            strategy: "",
+            reason: refused.reason,
+            user_agent: None,
+            referer: None,
+            tls: peer.tls().then_some("TLS"),
+        });
     }
 
     // ---- Orders ----

@@ -428,13 +428,18 @@ impl Visit {
         let head = self.until(b"\r\n\r\n")?;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.and_then(|l| l.parse().ok()).unwrap_or(0);
-        while self.unread.len() < length {
+        let body = self.exactly(length)?;
+        Some(head + &String::from_utf8_lossy(&body))
+    }
+
+    /// Exactly so many bytes.
+    pub fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < count {
             if !self.more() {
                 return None;
             }
         }
-        let body: Vec<u8> = self.unread.drain(..length).collect();
-        Some(head + &String::from_utf8_lossy(&body))
+        Some(self.unread.drain(..count).collect())
     }
 
     /// All up to these bytes.
