@@ -39,6 +39,8 @@ pub struct Framing {
     /// The method and target of the present or last head.
     line: Vec<u8>,
     heads: u32,
+    /// Numbers of heads that have not been asked for: see [`Framing::take_wholes`].
+    wholes: Vec<u32>,
 }
 
 /// What the head says about the rest of the message.
@@ -204,6 +206,7 @@ impl Framing {
             count: 0,
             line: Vec::new(),
             heads: 0,
+            wholes: Vec::new(),
         }
     }
 
@@ -221,6 +224,12 @@ impl Framing {
     /// Heads read to their end so far, modulo 2^32.
     pub fn heads(&self) -> u32 {
         self.heads
+    }
+
+    /// Numbers, from 0 and modulo 2^32, of heads since the last call that are OPTIONS with a URI without path and query. The
+    /// library reads such a URI as one with the path `/`, which means something else (RFC 9112, 3.2.4).
+    pub fn take_wholes(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.wholes)
     }
 
     /// The method and target of the present head, or of the last one, as far as they came: up to 8 KiB.
@@ -356,6 +365,9 @@ impl Framing {
                     self.keep_line(b" ");
                     TargetStart
                 } else {
+                    if self.is_whole() {
+                        self.wholes.push(self.heads);
+                    }
                     Version(0)
                 }
             }
@@ -515,6 +527,12 @@ impl Framing {
     fn keep_line(&mut self, part: &[u8]) {
         let room = LONGEST_LINE.saturating_sub(self.line.len());
         self.line.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    fn is_whole(&self) -> bool {
+        let Some(target) = self.line.strip_prefix(b"OPTIONS ") else { return false };
+        let authority = target.windows(3).position(|three| three == b"://").map(|at| &target[at + 3..]);
+        authority.is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?' | b'#')))
     }
 
     /// Which field the name is. In trailers none is of interest: they say nothing about framing.

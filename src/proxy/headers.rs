@@ -310,15 +310,16 @@ impl Trust {
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: IpAddr,
-    tls: bool,
+    tls: Option<&'static str>,
     /// The address as `X-Forwarded-For` has it, and the port that was connected to.
     forwarded_for: HeaderValue,
     port: HeaderValue,
 }
 
 impl Peer {
-    /// The peer at `address` (that of the socket, or of the PROXY protocol) that has connected to our port.
-    pub fn new(address: IpAddr, port: u16, tls: bool) -> Peer {
+    /// The peer at `address` (that of the socket, or of the PROXY protocol) that has connected to our port, with this version
+    /// of TLS if any.
+    pub fn new(address: IpAddr, port: u16, tls: Option<&'static str>) -> Peer {
         let address = address.to_canonical();
         // Addresses and numbers are visible ASCII always.
         let value =
@@ -333,6 +334,11 @@ impl Peer {
 
     /// Whether it speaks TLS to us.
     pub fn tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The version of TLS, such as `TLSv1.3`, if any.
+    pub fn tls_version(&self) -> Option<&'static str> {
         self.tls
     }
 }
@@ -414,7 +420,7 @@ pub fn forward_claims(headers: &mut HeaderMap, peer: &Peer, trust: &Trust, forwa
         strip_claims(headers);
     }
     append(headers, &X_FORWARDED_FOR, peer.forwarded_for.clone());
-    let scheme = if peer.tls { &HTTPS } else { &HTTP };
+    let scheme = if peer.tls() { &HTTPS } else { &HTTP };
     settle(headers, &X_FORWARDED_PROTO, Some(scheme), |value| value == HTTP || value == HTTPS);
     let host = headers.get(HOST).cloned();
     settle(headers, &X_FORWARDED_HOST, host.as_ref(), |value| !value.is_empty());
@@ -472,7 +478,7 @@ fn forwarded_element(peer: &Peer, host: Option<&HeaderValue>) -> Option<HeaderVa
             text.push('"');
         }
     }
-    text.push_str(if peer.tls { ";proto=https" } else { ";proto=http" });
+    text.push_str(if peer.tls() { ";proto=https" } else { ";proto=http" });
     HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
@@ -710,7 +716,7 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-for-sale", "yes"),
         ]);
-        let peer = Peer::new(ip("2001:db8::9"), 8443, false);
+        let peer = Peer::new(ip("2001:db8::9"), 8443, None);
         let client = forward_claims(&mut headers, &peer, &trust(&["10.0.0.0/8"]), true);
         assert_eq!(client, ip("2001:db8::9"));
         let expected = head(&[
@@ -737,7 +743,7 @@ mod tests {
             ("x-forwarded-port", "many"),
             ("forwarded", "for=203.0.113.7"),
         ]);
-        let peer = Peer::new(ip("10.0.0.1"), 80, false);
+        let peer = Peer::new(ip("10.0.0.1"), 80, None);
         let client = forward_claims(&mut headers, &peer, &trust(&["10.0.0.0/8"]), true);
         assert_eq!(client, ip("203.0.113.7"));
         assert_eq!(lines(&headers, "x-forwarded-for"), ["1.2.3.4, 203.0.113.7, 10.0.0.1"]);

@@ -9,6 +9,7 @@ pub mod body;
 pub mod checks;
 pub mod clock;
 pub mod control;
+pub mod expect;
 pub mod forward;
 pub mod framing;
 pub mod headers;

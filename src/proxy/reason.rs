@@ -30,6 +30,7 @@ reasons! {
     ClientGone OK "client_gone" "The client went away before the end."
     Cut OK "cut" "The server broke its answer off."
     Stalled OK "stalled" "The server's answer did not go on."
+    MaxForwards OK "max_forwards" "Max-Forwards was used up: the proxy answered as the last recipient."
     BadRequest BAD_REQUEST "bad_request" "The request is malformed."
     AmbiguousLength BAD_REQUEST "ambiguous_length" "The length of the body could be read in two ways."
     MissingHost BAD_REQUEST "missing_host" "There is no sound Host, or more than one."
@@ -66,7 +67,7 @@ impl Reason {
 
     /// Whether the proxy answers by itself for this reason; the others say how a server's answer ended.
     pub fn is_own_answer(self) -> bool {
-        self.status() != StatusCode::OK
+        self.status() != StatusCode::OK || self == Reason::MaxForwards
     }
 
     /// The word for headers, logs and metrics.
@@ -87,7 +88,7 @@ impl Reason {
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self == Reason::MethodRefused {
+        if matches!(self, Reason::MethodRefused | Reason::MaxForwards) {
             let allowed = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }

@@ -34,6 +34,7 @@ use super::headers::{Peer, Trust};
 use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
 use super::record::Tape;
+use super::tls;
 use super::upstream::{LocalExecutor, Manner};
 use super::wire::{Patience, Refused, Wire, WireState};
 use crate::config::proxy::{AccessFormat, ProxyConfig};
@@ -84,8 +85,8 @@ pub enum Command {
         pool: String,
         /// The server's name.
         server: String,
-        /// Whether it passed.
-        passed: bool,
+        /// Why it failed, if it did.
+        failure: Option<Arc<str>>,
         /// The load report that came with it.
         load: Option<LoadReport>,
     },
@@ -281,14 +282,17 @@ impl Shard {
         let acceptor = self.acceptor(listener);
         let _ = stream.set_nodelay(true);
         tokio::task::spawn_local(async move {
-            let caller = Rc::new(Caller::new(Peer::new(address.ip(), port, acceptor.is_some())));
+            let caller = |tls| Rc::new(Caller::new(Peer::new(address.ip(), port, tls)));
             let http2 = plan.config.listeners.get(listener).is_none_or(|listener| listener.http2);
             let handshake = duration(plan.config.timeouts.handshake);
             drop(plan);
             match acceptor {
-                None => shard.serve(stream, caller, http2, guest).await,
+                None => shard.serve(stream, caller(None), http2, guest).await,
                 Some(acceptor) => match timeout(handshake, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => shard.serve(stream, caller, http2, guest).await,
+                    Ok(Ok(stream)) => {
+                        let version = tls::version_name(stream.get_ref().1.protocol_version());
+                        shard.serve(stream, caller(Some(version)), http2, guest).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
                     Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
                 },
@@ -403,7 +407,7 @@ impl Shard {
             reason: refused.reason,
             user_agent: None,
             referer: None,
-            tls: peer.tls().then_some("TLS"),
+            tls: peer.tls_version(),
         });
     }
 
@@ -487,9 +491,9 @@ impl Shard {
         let host = |name: &str| hosts.iter().find(|host| host.config().name == name);
         match command {
             Command::Orders(orders, sockets) => self.take(&orders, sockets),
-            Command::Checked { pool, server, passed, load } => {
+            Command::Checked { pool, server, failure, load } => {
                 if let Some(host) = host(&pool) {
-                    host.checked(&server, passed, load.as_ref());
+                    host.checked(&server, failure.as_deref(), load.as_ref());
                 }
             }
             Command::Addresses(name, port, addresses) => {

@@ -60,7 +60,12 @@ pub struct Manner {
     pub most_idle: usize,
     /// Bytes of an answer's head.
     pub header_bytes: usize,
+    /// Fields of an answer's head.
+    pub headers: usize,
 }
+
+/// Fields that an answer's head may have in any case, however few a request may have.
+pub const ANSWER_HEADERS: usize = 256;
 
 /// How often an HTTP/2 connection with requests in it is asked whether the other side lives, and how long it may take to say.
 const PING: Duration = Duration::from_secs(10);
@@ -276,6 +281,7 @@ impl Upstream {
         }
         let (sender, connection) = http1::Builder::new()
             .max_header_size(manner.header_bytes)
+            .max_headers(manner.headers)
             .max_buf_size(READ_AHEAD.max(manner.header_bytes))
             .handshake(io)
             .await?;

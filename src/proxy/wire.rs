@@ -47,6 +47,9 @@ pub struct WireState {
     /// Requests that have begun, and bytes are held back until it is known what they are.
     begun: AtomicU32,
     holds: AtomicBool,
+    /// Numbers of requests to come that are OPTIONS with a URI without path and query, and whether there were any.
+    wholes: Mutex<Vec<u32>>,
+    has_wholes: AtomicBool,
     /// Interim answers that wait to be written, and whether there are any.
     interim: Mutex<Vec<u8>>,
     has_interim: AtomicBool,
@@ -116,6 +119,8 @@ impl WireState {
             tunnel: AtomicBool::new(false),
             begun: AtomicU32::new(0),
             holds: AtomicBool::new(false),
+            wholes: Mutex::new(Vec::new()),
+            has_wholes: AtomicBool::new(false),
             interim: Mutex::new(Vec::new()),
             has_interim: AtomicBool::new(false),
             answers: AtomicU32::new(0),
@@ -131,12 +136,18 @@ impl WireState {
         })
     }
 
-    /// A head is complete and its request begins.
-    pub fn begin(&self, http2: bool) {
+    /// A head is complete and its request begins. Gives whether it is OPTIONS with a URI without path and query.
+    pub fn begin(&self, http2: bool) -> bool {
         self.active.store(self.active.load(Relaxed) + 1, Relaxed);
-        self.begun.store(self.begun.load(Relaxed).wrapping_add(1), Relaxed);
+        let number = self.begun.load(Relaxed);
+        self.begun.store(number.wrapping_add(1), Relaxed);
         if http2 {
             self.http2.store(true, Relaxed);
+        }
+        self.has_wholes.load(Relaxed) && {
+            let mut wholes = self.wholes.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = wholes.iter().position(|&whole| whole == number);
+            at.map(|at| wholes.remove(at)).is_some()
         }
     }
 
@@ -378,6 +389,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let state = &self.state;
         let (was_in_head, heads) = (self.framing.in_head(), self.framing.heads());
         let found = self.framing.feed(&buf.filled()[before..]);
+        let wholes = self.framing.take_wholes();
+        if !wholes.is_empty() {
+            state.wholes.lock().unwrap_or_else(PoisonError::into_inner).extend(wholes);
+            state.has_wholes.store(true, Relaxed);
+        }
         let begins = heads != self.framing.heads() || !was_in_head && self.framing.in_head();
         if state.is_idle() && (begins || !was_in_head && matches!(found, Found::Fault(..))) {
             state.silent_since(Instant::now());

@@ -16,6 +16,7 @@ mod golden;
 mod hostile;
 mod parity;
 mod policies;
+mod proxy_details;
 mod proxy_framing;
 mod proxy_hostile;
 mod proxy_http;

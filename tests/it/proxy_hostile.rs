@@ -422,7 +422,7 @@ fn expectations_are_met_before_the_body_comes() {
     assert_eq!(client.head().unwrap().status, 100);
     client.send("abc");
     assert_eq!(client.answer().status, 200);
-    assert!(!script.got().contains("expect") && script.got().ends_with("abc"), "{}", script.got());
+    assert!(script.got().contains("\r\nexpect: 100-continue\r\n") && script.got().ends_with("abc"), "{}", script.got());
 }
 
 #[test]
@@ -728,16 +728,16 @@ fn answers_before_the_request_is_complete() {
 type Frame = (u8, u8, u32, Vec<u8>);
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const GOAWAY: u8 = 7;
+pub const HEADERS: u8 = 1;
+pub const RESET: u8 = 3;
+pub const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 const PROTOCOL_ERROR: u8 = 1;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -746,7 +746,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Fields as literals: no table, no Huffman code.
-fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
+pub fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in pairs {
         assert!(name.len() < 127 && value.len() < 127);
@@ -766,7 +766,7 @@ fn basic(more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A connection with the preface and empty settings sent.
-fn http2(rig: &Rig) -> crate::rig::Client {
+pub fn http2(rig: &Rig) -> crate::rig::Client {
     let mut client = rig.client();
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.send(frame(4, 0, 0, &[]));
@@ -781,7 +781,7 @@ fn next_frame(client: &mut crate::rig::Client) -> Option<Frame> {
 }
 
 /// The first frame that is one of these.
-fn first_of(client: &mut crate::rig::Client, kinds: &[u8]) -> Option<Frame> {
+pub fn first_of(client: &mut crate::rig::Client, kinds: &[u8]) -> Option<Frame> {
     loop {
         let frame = next_frame(client)?;
         if kinds.contains(&frame.0) {
