@@ -55,7 +55,7 @@ pub fn headers(data: &[u8]) {
     let original = head(rest);
     let trust = Trust::new(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
     let address: IpAddr = if choice & 1 == 0 { "10.0.0.1" } else { "2a00::1" }.parse().unwrap();
-    let (peer, trusted) = (Peer::new(address, 443, choice & 2 == 0), choice & 1 == 0);
+    let (peer, trusted) = (Peer::new(address, 443, (choice & 2 == 0).then_some("TLSv1.3")), choice & 1 == 0);
     let mut headers = original.clone();
 
     let upgrade = headers::wants_upgrade(&headers);

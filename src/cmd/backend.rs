@@ -31,6 +31,7 @@ Examples:
   curl -i 'http://127.0.0.1:9001/any?bytes=100&delay=50ms'    also status=, chunked=1, trailers=1, sse=5
   curl -H 'x-echo: 1' http://127.0.0.1:9001/                  what the server received, as JSON
   curl -d 'what = { crash = {} }' http://127.0.0.1:9001/_fault    with --control; also for = \"5s\"; DELETE heals
+  curl -X DELETE http://127.0.0.1:9101/_fault      heals a crashed server, with --control --control-listen 127.0.0.1:9101
 
 Work takes time and no processor. HTTP/1.1 and HTTP/2 (from the start, without TLS) on the same port.")]
 pub struct Args {
@@ -82,6 +83,9 @@ pub struct Args {
     /// Let POST /_fault make things go wrong
     #[arg(long)]
     control: bool,
+    /// Where /_fault is served as well, also while the server is crashed; more servers take the ports that follow
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", requires = "control")]
+    control_listen: SocketAddr,
     /// Drop requests from the queue when their client is gone
     #[arg(long)]
     cancel: bool,
@@ -141,6 +145,17 @@ fn read(file: &Path) -> Result<String, String> {
 
 impl Args {
     fn specs(&self, terminal: Terminal) -> Result<Vec<Spec>, Failure> {
+        let mut specs = self.servers(terminal)?;
+        for (i, spec) in specs.iter_mut().enumerate() {
+            let port = port_after(self.control_listen.port(), i).ok_or_else(|| {
+                Failure::Usage("--control-listen: there are not so many ports from this one on".into())
+            })?;
+            spec.control_listen = SocketAddr::new(self.control_listen.ip(), port);
+        }
+        Ok(specs)
+    }
+
+    fn servers(&self, terminal: Terminal) -> Result<Vec<Spec>, Failure> {
         let common = |spec: Spec| Spec {
             bytes: self.bytes,
             seed: self.seed,
@@ -203,7 +218,12 @@ pub fn backend(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         Failure::Usage(format!("cannot listen: {error}\n  help: is the port taken? --listen chooses another"))
     })?;
     for server in &servers {
-        say(format_args!("{} serves {}", server.name(), server.url()));
+        match server.control_address() {
+            None => say(format_args!("{} serves {}", server.name(), server.url())),
+            Some(control) => {
+                say(format_args!("{} serves {}, control at http://{control}/_fault", server.name(), server.url()));
+            }
+        }
     }
     let _ = stopped.recv();
     let mut table = table::plain(terminal.width);

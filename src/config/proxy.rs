@@ -281,7 +281,7 @@ pub struct LimitsTable {
     pub connections: u32,
     /// Bytes of a request's head.
     pub header_bytes: u32,
-    /// Header fields of a request.
+    /// Header fields of a request; an answer may have as many, and 256 in any case.
     pub headers: u32,
     /// Bytes of a request's body; no bound unless given.
     pub body_bytes: Option<u64>,

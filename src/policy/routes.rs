@@ -4,7 +4,12 @@
 //! A host is exact (`example.org`) or everything below a domain (`*.example.org`, which is not `example.org` itself);
 //! exact comes before any domain, a longer domain before a shorter one, and a route without host last. A route whose host
 //! fits and whose prefix does not takes nothing away from those behind it.
+//!
+//! Paths that mean the same lead to the same pool: prefixes and paths are compared with unreserved characters decoded
+//! (`/%61dmin` is `/admin`, RFC 3986 section 6.2.2), other escapes in capitals, and runs of slashes as one (`//admin` is
+//! `/admin`, as most servers have it). Nothing else is decoded: `%2F` is no slash, and nothing is decoded twice.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 /// Hosts and prefixes, and what they lead to.
@@ -57,6 +62,33 @@ fn bare(host: &str) -> &str {
     host[..end].trim_end_matches('.')
 }
 
+/// A path as it is compared: see the module's text. Borrowed where nothing is to be done.
+fn plain(path: &str) -> Cow<'_, str> {
+    let bytes = path.as_bytes();
+    if !bytes.contains(&b'%') && !bytes.windows(2).any(|two| two == b"//") {
+        return Cow::Borrowed(path);
+    }
+    let digit = |at: usize| bytes.get(at).and_then(|&byte| (byte as char).to_digit(16)).map(|digit| digit as u8);
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path.char_indices();
+    while let Some((at, char)) = rest.next() {
+        match (char, digit(at + 1), digit(at + 2)) {
+            ('%', Some(high), Some(low)) => {
+                let byte = high << 4 | low;
+                if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                    plain.push(byte as char);
+                } else {
+                    plain.push_str(&path[at..at + 3].to_ascii_uppercase());
+                }
+                rest.nth(1);
+            }
+            ('/', ..) if plain.ends_with('/') => {}
+            _ => plain.push(char),
+        }
+    }
+    Cow::Owned(plain)
+}
+
 impl Routes {
     /// Routes from (host, prefix, pool), in any order; of equal ones the first counts.
     pub fn new(routes: impl IntoIterator<Item = (Option<String>, String, usize)>) -> Routes {
@@ -69,7 +101,7 @@ impl Routes {
         };
         let mut routes: Vec<_> = routes
             .into_iter()
-            .map(|(name, prefix, pool)| (host(name), prefix.trim_end_matches('/').to_owned(), pool))
+            .map(|(name, prefix, pool)| (host(name), plain(&prefix).trim_end_matches('/').to_owned(), pool))
             .collect();
         routes.sort_by_key(|(host, prefix, _)| Reverse((host.rank(), prefix.len())));
         Routes { routes }
@@ -82,7 +114,7 @@ impl Routes {
 
     /// Where a request for this host (as in its header, with or without port) and path leads, if anywhere.
     pub fn find(&self, host: Option<&str>, path: &str) -> Option<usize> {
-        let path = path.split(['?', '#']).next().unwrap_or(path);
+        let path = &*plain(path.split(['?', '#']).next().unwrap_or(path));
         let host = host.map(bare);
         let leads = |prefix: &str| {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.is_empty())
@@ -105,6 +137,34 @@ mod tests {
             assert_eq!(routes.find(Some("example.org"), path), Some(pool), "{path}");
         }
         assert_eq!(Routes::of_prefixes([("/pay".to_owned(), 1)]).find(None, "/run"), None);
+    }
+
+    #[test]
+    fn spellings_of_a_path_lead_to_one_pool() {
+        let routes =
+            Routes::of_prefixes([("/".to_owned(), 0), ("/admin".to_owned(), 1), ("/caf%c3%A9//x~".to_owned(), 2)]);
+        for (path, pool) in [
+            ("/%61dmin", 1),
+            ("/%61%64%6D%69%6e/x", 1),
+            ("//admin", 1),
+            ("///admin//x", 1),
+            ("/adm%69n?x", 1),
+            ("/caf%C3%a9/x%7E/y", 2),
+            ("/caf%c3%a9//x~", 2),
+            ("/a%2Fdmin", 0),
+            ("/admin%2Fx", 0),
+            ("/%2561dmin", 0),
+            ("/admin%", 0),
+            ("/admin%6", 0),
+            ("/admin%zz", 0),
+            ("/ADMIN", 0),
+            ("/%é1dmin", 0),
+            ("/%2fadmin", 0),
+            ("/", 0),
+            ("//", 0),
+        ] {
+            assert_eq!(routes.find(None, path), Some(pool), "{path}");
+        }
     }
 
     #[test]

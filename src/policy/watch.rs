@@ -117,6 +117,8 @@ struct Member {
     /// When its slow start began; `None` for those that are warm from the beginning.
     warming_since: Option<Nanos>,
     draining: bool,
+    /// Its name has no address: nothing can be sent to it, whatever else is known of it.
+    nowhere: bool,
     /// Priority level.
     level: u32,
     /// Index into the watch's zones.
@@ -321,6 +323,7 @@ impl Watch {
             full: false,
             warming_since: None,
             draining: false,
+            nowhere: false,
             level,
             zone,
         };
@@ -369,6 +372,19 @@ impl Watch {
             self.warm_up(id.slot, now);
         }
         self.judge(0..0);
+    }
+
+    /// Its name has an address, or none: then it is not picked, not even in panic, and does not count there. When it gets
+    /// one it starts slowly, as any that come back.
+    pub fn set_nowhere(&mut self, id: BackendId, nowhere: bool, now: Nanos) {
+        if !self.fleet.is_current(id) || self.members[id.slot as usize].nowhere == nowhere {
+            return;
+        }
+        self.members[id.slot as usize].nowhere = nowhere;
+        if self.healthy(id.slot) {
+            self.warm_up(id.slot, now);
+        }
+        self.judge(id.slot..id.slot + 1);
     }
 
     /// Changes its weight; zero means no new requests.
@@ -583,7 +599,17 @@ impl Watch {
     }
 
     fn healthy(&self, slot: u32) -> bool {
-        self.up(slot) && self.ejected_until(slot).is_none()
+        self.up(slot) && self.is_somewhere(slot) && self.ejected_until(slot).is_none()
+    }
+
+    fn is_somewhere(&self, slot: u32) -> bool {
+        !self.members[slot as usize].nowhere
+    }
+
+    /// Whether it counts where shares of healthy servers are worked out.
+    fn counts(&self, slot: u32) -> bool {
+        let member = &self.members[slot as usize];
+        !member.draining && !member.nowhere && self.fleet.weight(slot) > 0
     }
 
     /// Works out whether there is panic, and tells the fleet of the health of these slots; of all if panic begins or ends.
@@ -592,10 +618,7 @@ impl Watch {
             return self.judge_parts();
         }
         let panic = self.rules.panic.is_some_and(|share| {
-            let candidates = self
-                .fleet
-                .members()
-                .filter(|&slot| !self.members[slot as usize].draining && self.fleet.weight(slot) > 0);
+            let candidates = self.fleet.members().filter(|&slot| self.counts(slot));
             let (healthy, all) =
                 candidates.fold((0, 0), |(healthy, all), slot| (healthy + u32::from(self.healthy(slot)), all + 1));
             f64::from(healthy) < share * f64::from(all)
@@ -603,7 +626,7 @@ impl Watch {
         let slots = if panic == self.panic { slots } else { 0..self.fleet.slots() as u32 };
         self.panic = panic;
         let verdicts: Vec<(BackendId, bool)> =
-            slots.map(|slot| (self.fleet.id(slot), panic || self.healthy(slot))).collect();
+            slots.map(|slot| (self.fleet.id(slot), panic && self.is_somewhere(slot) || self.healthy(slot))).collect();
         self.fleet.set_healthy_all(verdicts);
     }
 
@@ -659,9 +682,7 @@ impl Watch {
 
     /// Works out panic by level, tells the fleet of everybody's health, and says which share of the picks goes where.
     fn judge_parts(&mut self) {
-        let counts = |slot: u32| {
-            !self.fleet.is_apart(slot) && !self.members[slot as usize].draining && self.fleet.weight(slot) > 0
-        };
+        let counts = |slot: u32| !self.fleet.is_apart(slot) && self.counts(slot);
         let by_level = self.rules.priorities.is_some();
         let level_of = |slot: u32| if by_level { self.members[slot as usize].level as usize } else { 0 };
         let mut levels: Vec<priority::Level> = Vec::new();
@@ -682,7 +703,7 @@ impl Watch {
         let panics: Vec<bool> = levels.iter().map(panics).collect();
         let panic_at = |slot: u32| panics.get(level_of(slot)).copied().unwrap_or(false);
         let verdicts: Vec<(BackendId, bool)> = (0..self.fleet.slots() as u32)
-            .map(|slot| (self.fleet.id(slot), panic_at(slot) || self.healthy(slot)))
+            .map(|slot| (self.fleet.id(slot), panic_at(slot) && self.is_somewhere(slot) || self.healthy(slot)))
             .collect();
         self.panic = panics.contains(&true);
         self.fleet.set_healthy_all(verdicts);
@@ -723,7 +744,10 @@ impl Watch {
         let parts = self.parts.iter().enumerate().filter(|(_, part)| part.0 == level);
         let of_part = |(at, &(_, zone)): (usize, &(u32, Option<u32>))| {
             let fleet = &self.fleet.parts()[at].fleet;
-            let counts = |slot: &u32| !self.members[*slot as usize].draining && fleet.weight(*slot) > 0;
+            let counts = |slot: &u32| {
+                let member = &self.members[*slot as usize];
+                !member.draining && !member.nowhere && fleet.weight(*slot) > 0
+            };
             let all = fleet.members().filter(counts).count() as u32;
             let (healthy, weight) = (fleet.eligible().len() as u32, fleet.total_weight());
             Some((zone::Zone { name: &self.zones[zone? as usize], all, healthy, weight }, at))

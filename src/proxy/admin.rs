@@ -6,7 +6,7 @@
 //! | `GET /livez` | 200 as long as the process runs |
 //! | `GET /readyz` | 200 when it takes requests, 503 while it drains |
 //! | `GET /metrics` | for Prometheus |
-//! | `GET /servers` | how every server stands, with the shards' counts added up |
+//! | `GET /servers` | how every server stands, with the shards' counts added up and its last active check |
 //! | `GET /config` | the config as it is in force; the token is left out |
 //! | `GET /version` | which program this is |
 //! | `POST /servers/POOL/SERVER/drain` | it gets nothing new |
@@ -178,6 +178,12 @@ pub async fn servers(control: &Control) -> serde_json::Value {
                         "eligible_in_shards": everywhere().filter(|s| s.eligible).count(),
                         "shards": shards.len(),
                         "up": server.standing.up,
+                        "check": control.last_check(pool, &server.name).map(|last| json!({
+                            "time": format!("{:.3}", last.time),
+                            "passed": last.failure.is_none(),
+                            "cause": last.failure.as_deref(),
+                            "took": (last.took.as_micros() as f64) / 1e6,
+                        })),
                         "draining": server.standing.draining,
                         "ejected": server.standing.ejected_until.is_some(),
                         "warmth": server.standing.warmth,

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::answer_timer::{Side, Timed};
+use super::expect::Gate;
 use super::headers;
 use super::patience::Silence;
 
@@ -67,6 +68,8 @@ pub struct UpBody {
     at: usize,
     attempt: u32,
     trailers_given: bool,
+    /// Nothing is asked for before it opens.
+    gate: Option<Gate>,
 }
 
 /// A client's body, of which attempts are made.
@@ -124,7 +127,7 @@ impl RequestBody {
             source.attempts += 1;
             source.attempts
         });
-        UpBody { source: self.0.clone(), at: 0, attempt, trailers_given: false }
+        UpBody { source: self.0.clone(), at: 0, attempt, trailers_given: false, gate: None }
     }
 
     /// Whether another attempt can be given all of it.
@@ -254,12 +257,23 @@ impl Source {
     }
 }
 
+impl UpBody {
+    /// Asks the client for nothing before this opens.
+    pub fn wait_for(&mut self, gate: Gate) {
+        self.gate = Some(gate);
+    }
+}
+
 impl Body for UpBody {
     type Data = Bytes;
     type Error = BodyFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
+        if let Some(gate) = &mut this.gate {
+            ready!(gate.poll(cx));
+            this.gate = None;
+        }
         let Some(source) = &this.source else { return Poll::Ready(None) };
         let mut source = source.borrow_mut();
         if this.attempt != source.attempts || source.spilt && this.at == 0 && source.received > 0 {

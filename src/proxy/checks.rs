@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::orca;
-use super::upstream::{Connection, LocalExecutor, Manner, Upstream, is_shortage};
+use super::upstream::{ANSWER_HEADERS, Connection, LocalExecutor, Manner, Upstream, is_shortage};
 use crate::config::pool::Check;
 use crate::config::proxy::Protocol;
 use crate::select::LoadReport;
@@ -90,39 +90,63 @@ fn question<B>(address: SocketAddr, path: &str, protocol: &Protocol, body: B) ->
     Some(request)
 }
 
-/// One check. Whether it passed, and the load report that came with the answer; `None` if it could not be made, because
-/// this machine is out of descriptors, ports or memory. That says nothing about the server.
-pub async fn check(
-    address: SocketAddr,
-    manner: &Manner,
-    kind: &Check,
-    patience: Duration,
-) -> Option<(bool, Option<LoadReport>)> {
-    timeout(patience, check_at_leisure(address, manner, kind)).await.unwrap_or(Some((false, None)))
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Why it failed, in words for an operator; `None` if it passed.
+    pub failure: Option<Arc<str>>,
+    /// The load report that came with the answer.
+    pub load: Option<LoadReport>,
 }
 
-async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) -> Option<(bool, Option<LoadReport>)> {
-    let stream = match TcpStream::connect(address).await {
-        Ok(stream) => stream,
-        Err(error) if is_shortage(&error) => return None,
-        Err(_) => return Some((false, None)),
-    };
+impl Checked {
+    /// A check that failed for this cause.
+    pub fn failed(cause: impl Into<Arc<str>>) -> Checked {
+        Checked { failure: Some(cause.into()), load: None }
+    }
+}
+
+/// Why a check has no answer.
+enum NoAnswer {
+    /// This machine is out of descriptors, ports or memory. That says nothing about the server.
+    NotMade,
+    /// In words for an operator.
+    Failed(String),
+}
+
+impl From<String> for NoAnswer {
+    fn from(cause: String) -> NoAnswer {
+        NoAnswer::Failed(cause)
+    }
+}
+
+/// One check. `None` if it could not be made, because this machine is out of descriptors, ports or memory.
+pub async fn check(address: SocketAddr, manner: &Manner, kind: &Check, patience: Duration) -> Option<Checked> {
+    match timeout(patience, check_at_leisure(address, manner, kind)).await {
+        Ok(Ok(checked)) => Some(checked),
+        Ok(Err(NoAnswer::Failed(cause))) => Some(Checked::failed(cause)),
+        Ok(Err(NoAnswer::NotMade)) => None,
+        Err(_) => Some(Checked::failed(format!("no answer within {patience:?}"))),
+    }
+}
+
+async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) -> Result<Checked, NoAnswer> {
+    let stream = TcpStream::connect(address).await.map_err(|error| match is_shortage(&error) {
+        true => NoAnswer::NotMade,
+        false => NoAnswer::Failed(format!("cannot connect: {error}")),
+    })?;
     let _ = stream.set_nodelay(true);
-    let Check::Http { path, status } = kind else { return Some((true, None)) };
-    let answer = match &manner.tls {
-        None => get(stream, address, path, &manner.protocol).await,
+    let Check::Http { path, status } = kind else { return Ok(Checked::default()) };
+    let (found, load) = match &manner.tls {
+        None => get(stream, address, path, &manner.protocol).await?,
         Some((config, name)) => {
             let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-            match connector.connect(name.clone(), stream).await {
-                Ok(stream) => get(stream, address, path, &manner.protocol).await,
-                Err(_) => None,
-            }
+            let stream = connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
+            get(stream, address, path, &manner.protocol).await?
         }
     };
-    Some(match answer {
-        Some((found, load)) => (status.iter().any(|(from, to)| (*from..=*to).contains(&found.as_u16())), load),
-        None => (false, None),
-    })
+    let passes = status.iter().any(|(from, to)| (*from..=*to).contains(&found.as_u16()));
+    Ok(Checked { failure: (!passes).then(|| format!("status {}", found.as_u16()).into()), load })
 }
 
 async fn get<T>(
@@ -130,31 +154,37 @@ async fn get<T>(
     address: SocketAddr,
     path: &str,
     protocol: &Protocol,
-) -> Option<(StatusCode, Option<LoadReport>)>
+) -> Result<(StatusCode, Option<LoadReport>), String>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
-    let mut request = question(address, path, protocol, Empty::<Bytes>::new())?;
+    let failed = |error: hyper::Error| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let question = question(address, path, protocol, Empty::<Bytes>::new());
+    let mut request = question.ok_or_else(|| format!("`{path}` is no path"))?;
     let mut response = match protocol {
         Protocol::Http1 => {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            let (mut sender, connection) = http1::handshake(io).await.ok()?;
+            let builder = http1::Builder::new().max_headers(ANSWER_HEADERS).clone();
+            let (mut sender, connection) = builder.handshake(io).await.map_err(failed)?;
             tokio::task::spawn_local(async move {
                 let _ = connection.await;
             });
-            sender.send_request(request).await.ok()?
+            sender.send_request(request).await.map_err(failed)?
         }
         Protocol::H2c => {
-            let (mut sender, connection) = http2::handshake(LocalExecutor, io).await.ok()?;
+            let (mut sender, connection) = http2::handshake(LocalExecutor, io).await.map_err(failed)?;
             tokio::task::spawn_local(async move {
                 let _ = connection.await;
             });
-            sender.send_request(request).await.ok()?
+            sender.send_request(request).await.map_err(failed)?
         }
     };
     let load = orca::take(response.headers_mut());
     let status = response.status();
     let _ = Limited::new(response.into_body(), MOST_BODY).collect().await;
-    Some((status, load))
+    Ok((status, load))
 }

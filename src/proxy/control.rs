@@ -33,7 +33,7 @@ use super::record::Tape;
 use super::resolve::{Limits, Resolver, Target, Watched};
 use super::shard::{self, Addresses, Birth, Command, Orders, PoolCounters};
 use super::tls::{self, Certificates, Files};
-use super::upstream::Manner;
+use super::upstream::{ANSWER_HEADERS, Manner};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::proxy::{AccessFormat, PoolConfig, Protocol, ProxyConfig};
 use crate::rng::Rng;
@@ -105,8 +105,23 @@ pub struct Control {
     names: RefCell<Addresses>,
     /// The file as it was last read, sound or not.
     seen: RefCell<String>,
+    /// The last check of each server, by pool and server.
+    checked: RefCell<BTreeMap<(String, String), LastCheck>>,
+    /// Hold the addresses that it listens at against a second proxy.
+    held: RefCell<Vec<(SocketAddr, Hold)>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+}
+
+/// A server's last active check.
+#[derive(Clone, Debug)]
+pub struct LastCheck {
+    /// When it was over.
+    pub time: jiff::Timestamp,
+    /// Why it failed; `None` if it passed.
+    pub failure: Option<Arc<str>>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Sockets for each shard, for each listener; none where it has one.
@@ -205,6 +220,8 @@ impl Proxy {
             rng: RefCell::new(Rng::stream(seed, "control", 0)),
             tape: tape.clone(),
             names: RefCell::new(names),
+            checked: RefCell::new(BTreeMap::new()),
+            held: RefCell::new(Vec::new()),
             reloading: tokio::sync::Mutex::new(()),
         });
         let (sockets, addresses) = control.open_listeners(&orders.config, &[], shards)?;
@@ -276,6 +293,8 @@ impl Proxy {
             answers.push(told);
             Command::Drained(tell)
         });
+        // The listeners close, and another proxy may take their place.
+        control.held.borrow_mut().clear();
         let patience = duration(control.orders.borrow().config.timeouts.drain);
         let all = async {
             for answer in answers {
@@ -347,6 +366,11 @@ impl Control {
     pub fn strategy_of(&self, pool: &str) -> Option<&'static str> {
         let orders = self.orders.borrow();
         orders.config.pools.iter().find(|p| p.name == pool).map(|p| p.strategy.name())
+    }
+
+    /// A server's last active check, if there was one.
+    pub fn last_check(&self, pool: &str, server: &str) -> Option<LastCheck> {
+        self.checked.borrow().get(&(pool.to_owned(), server.to_owned())).cloned()
     }
 
     /// Drains a server or takes it back, in all shards.
@@ -433,6 +457,7 @@ impl Control {
     ) -> Result<(Sockets, Vec<SocketAddr>), ProxyError> {
         let mut all: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
+        let mut holds = Vec::new();
         let mut before: Vec<_> = known.iter().copied().zip(self.addresses.borrow().iter().copied()).collect();
         for listener in &config.listeners {
             if let Some(at) = before.iter().position(|(address, _)| *address == listener.address) {
@@ -441,6 +466,11 @@ impl Control {
                 continue;
             }
             let mut address = listener.address;
+            // A port that is chosen by the kernel is nobody else's, and what is our own is handed on.
+            if address.port() != 0 && !known.iter().any(|own| own.port() == address.port()) {
+                let hold = Hold::take(address).map_err(|error| ProxyError::Listen { address, error })?;
+                holds.push((address, hold));
+            }
             for sockets in &mut all {
                 let socket = open(address).map_err(|error| ProxyError::Listen { address, error })?;
                 // The first to open port 0 learns which it is.
@@ -449,6 +479,10 @@ impl Control {
             }
             addresses.push(address);
         }
+        let mut held = self.held.borrow_mut();
+        held.retain(|(address, _)| config.listeners.iter().any(|listener| listener.address == *address));
+        held.append(&mut holds);
+        drop(held);
         Ok((all, addresses))
     }
 
@@ -481,6 +515,10 @@ impl Control {
     fn attend(self: &Rc<Self>) {
         self.tasks.take().iter().for_each(AbortHandle::abort);
         let orders = self.orders.borrow().clone();
+        self.checked.borrow_mut().retain(|(pool, server), _| {
+            let pool = orders.config.pools.iter().find(|p| p.name == *pool && p.rules.health.is_some());
+            pool.is_some_and(|pool| pool.servers.iter().any(|s| s.name == *server))
+        });
         let mut tasks = Vec::new();
         for (i, pool) in orders.config.pools.iter().enumerate() {
             if pool.rules.health.is_some() {
@@ -517,14 +555,23 @@ impl Control {
                     names.get(&(server.host.clone(), server.port)).and_then(|all| all.first().copied())
                 }
             };
+            let began = tokio::time::Instant::now();
             let result = match address {
                 Some(address) => checks::check(address, manner, &pool.check, duration(rules.timeout)).await,
-                None => Some((false, None)),
+                None => Some(checks::Checked::failed("its name has no address")),
             };
-            if let Some((passed, load)) = result {
-                let (pool, server) = (&pool.name, &server.name);
-                self.tell_all(|| Command::Checked { pool: pool.clone(), server: server.clone(), passed, load });
-            }
+            let Some(checks::Checked { failure, load }) = result else {
+                wait = duration(rules.wait(&mut *self.rng.borrow_mut()));
+                continue;
+            };
+            let last = LastCheck { time: jiff::Timestamp::now(), failure: failure.clone(), took: began.elapsed() };
+            self.checked.borrow_mut().insert((pool.name.clone(), server.name.clone()), last);
+            self.tell_all(|| Command::Checked {
+                pool: pool.name.clone(),
+                server: server.name.clone(),
+                failure: failure.clone(),
+                load,
+            });
             wait = duration(rules.wait(&mut *self.rng.borrow_mut()));
         }
     }
@@ -572,6 +619,41 @@ impl Control {
     /// The proxy's clock.
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+}
+
+/// Holds an address against a second proxy: with `SO_REUSEPORT`, which the shards need, the kernel would deal connections to
+/// both. Whether the address is free is tried without that option first; what two proxies that start at once could both find
+/// is settled by a name in the kernel, which goes with the process.
+struct Hold {
+    #[cfg(target_os = "linux")]
+    _name: std::os::unix::net::UnixListener,
+}
+
+impl Hold {
+    fn take(address: SocketAddr) -> io::Result<Hold> {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let explain = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another process listens there already\n  help: stop it, or choose another `address` in [[listeners]]",
+            ),
+            _ => error,
+        };
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into()).map_err(explain)?;
+        socket.listen(1).map_err(explain)?;
+        drop(socket);
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::linux::net::SocketAddrExt;
+            use std::os::unix::net::{SocketAddr, UnixListener};
+            let name = SocketAddr::from_abstract_name(format!("evenkeel/{address}"))?;
+            Ok(Hold { _name: UnixListener::bind_addr(&name).map_err(explain)? })
+        }
+        #[cfg(not(target_os = "linux"))]
+        Ok(Hold {})
     }
 }
 
@@ -721,6 +803,7 @@ fn orders(
             keep_alive: duration(config.timeouts.upstream_keep_alive),
             most_idle: config.limits.idle_connections as usize,
             header_bytes: (config.limits.header_bytes as usize).max(8192),
+            headers: (config.limits.headers as usize).max(ANSWER_HEADERS),
         });
         let old = before.and_then(|before| {
             before.config.pools.iter().position(|p| p.name == pool.name).map(|at| &before.counters[at])

@@ -28,6 +28,7 @@ use super::access::Entry;
 use super::answer_timer::{self, Side, StreamTask};
 use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBody};
 use super::clock::duration;
+use super::expect::{self, Gate, Key};
 use super::headers::{self, Peer};
 use super::host::{Flight, Host, Who};
 use super::patience::Spare;
@@ -75,8 +76,9 @@ struct Draft {
     referer: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
     client: IpAddr,
-    tls: bool,
+    tls: Option<&'static str>,
     upstream: Option<SocketAddr>,
+    connect: Option<Nanos>,
     first_byte: Option<Nanos>,
     answered: Option<Instant>,
 }
@@ -93,8 +95,9 @@ impl Draft {
             referer: parts.headers.get(header::REFERER).cloned(),
             request_id: None,
             client: peer.address(),
-            tls: peer.tls(),
+            tls: peer.tls_version(),
             upstream: None,
+            connect: None,
             first_byte: None,
             answered: None,
         }
@@ -150,7 +153,7 @@ impl Exchange {
             upstream: draft.upstream,
             server: self.server.as_ref().map(|server| server.name.as_str()),
             pool: config.as_ref().map(|config| config.name.as_str()),
-            connect_time: None,
+            connect_time: draft.connect,
             first_byte_time: draft.first_byte,
             upstream_time: draft.answered.map(since).zip(draft.first_byte).map(|(rest, first)| rest + first),
             attempts: self.attempts,
@@ -158,7 +161,7 @@ impl Exchange {
             reason: self.reason,
             user_agent: draft.user_agent.as_ref().map(HeaderValue::as_bytes),
             referer: draft.referer.as_ref().map(HeaderValue::as_bytes),
-            tls: draft.tls.then_some("TLS"),
+            tls: draft.tls,
         });
     }
 }
@@ -217,6 +220,8 @@ struct Call<'a> {
     body: &'a RequestBody,
     idempotent: bool,
     upgrade: bool,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    expects: bool,
     /// Whether the client can be given interim answers. HTTP/1.0 knows none; on HTTP/2 the library cannot.
     interim: bool,
     wire: &'a Arc<WireState>,
@@ -295,7 +300,7 @@ pub async fn serve(
     let started = Instant::now();
     let peer = &caller.peer;
     let version = request.version();
-    let fault = wire.begin(version == Version::HTTP_2);
+    let whole = wire.begin(version == Version::HTTP_2);
     shard.began();
     let plan = shard.plan();
     let (mut parts, body) = request.into_parts();
@@ -324,11 +329,6 @@ pub async fn serve(
     if plan.logs() {
         exchange.draft = Some(Box::new(Draft::new(&parts, peer)));
     }
-    if let Some(fault) = fault {
-        let ambiguous = matches!(fault, "length_and_chunked" | "content_length_repeated");
-        let reason = if ambiguous { Reason::AmbiguousLength } else { Reason::BadRequest };
-        return Ok(own(exchange, stream, reason, true));
-    }
     let authority = match check(&mut parts, &plan.config.limits, &caller) {
         Ok(authority) => authority,
         Err(reason) => {
@@ -337,6 +337,11 @@ pub async fn serve(
             return Ok(own(exchange, stream, reason, close));
         }
     };
+    match take_forward(&mut parts) {
+        Ok(true) => {}
+        Ok(false) => return Ok(last_recipient(exchange, stream, &parts)),
+        Err(reason) => return Ok(own(exchange, stream, reason, true)),
+    }
     let host_name = authority
         .rsplit_once(':')
         .map_or(&*authority, |(host, port)| if port.bytes().all(|b| b.is_ascii_digit()) { host } else { &*authority });
@@ -356,7 +361,8 @@ pub async fn serve(
         && headers::wants_upgrade(&parts.headers);
     let client_side = if upgrade { parts.extensions.remove::<OnUpgrade>() } else { None };
     headers::strip_hop_by_hop(&mut parts.headers, upgrade);
-    // The library has said `100 Continue` by itself as soon as the body is asked for.
+    // HTTP/1.0 knows no expectations, and on HTTP/2 the library cannot pass an invitation on.
+    let expects = version == Version::HTTP_11 && !body.is_empty() && expect::is_expected(&parts.headers);
     parts.headers.remove(header::EXPECT);
     let told = &plan.config.headers;
     if told.via && headers::times_through(&parts.headers) >= MOST_TIMES_THROUGH {
@@ -410,7 +416,10 @@ pub async fn serve(
     let mut call = Call {
         plan: &plan,
         method: &method,
-        target: if uri.scheme().is_none() && uri.authority().is_none() && target.starts_with('/') {
+        // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); the library has made `/` of it.
+        target: if whole {
+            Uri::from_static("*")
+        } else if uri.scheme().is_none() && uri.authority().is_none() && target.starts_with('/') {
             uri.clone()
         } else if target.starts_with('/') || target == "*" {
             target.parse().unwrap_or_default()
@@ -422,6 +431,7 @@ pub async fn serve(
         body: &body,
         idempotent: method.is_idempotent(),
         upgrade,
+        expects,
         interim: version == Version::HTTP_11,
         wire: &exchange.wire.clone(),
         caller: &caller,
@@ -456,6 +466,7 @@ pub async fn serve(
     exchange.status = response.status();
     exchange.reason = Reason::Ok;
     if let Some(draft) = &mut exchange.draft {
+        draft.connect = flight.connect_time();
         draft.first_byte = flight.time_to_first_byte();
         draft.answered = Some(Instant::now());
         draft.upstream = flight.server.address();
@@ -465,6 +476,7 @@ pub async fn serve(
         let mut response = response;
         let server_side = switching.then(|| hyper::upgrade::on(&mut response));
         if let (Some(client_side), Some(server_side)) = (client_side, server_side) {
+            exchange.wire.leave();
             headers::strip_hop_by_hop(response.headers_mut(), true);
             let (answer, _) = response.into_parts();
             let mut answer = Response::from_parts(answer, DownBody::own(Bytes::new(), None, None));
@@ -496,6 +508,10 @@ pub async fn serve(
         flight.host().reported(flight.backend(), &load);
     }
     headers::strip_hop_by_hop(&mut answer.headers, false);
+    if answer.status == StatusCode::NO_CONTENT {
+        // It has no content, and so no length (RFC 9110, 8.6).
+        answer.headers.remove(header::CONTENT_LENGTH);
+    }
     let set_cookie = sticky.and_then(|sticky| {
         let value = host.cookie(slot)?;
         if cookie.as_deref() == Some(value.as_str()) {
@@ -509,8 +525,10 @@ pub async fn serve(
         answer.headers.insert("x-upstream", name);
     }
     let outcome = if is_failure(answer.status) { Outcome::Failed } else { Outcome::Ok };
-    let closing = exchange.wire.is_closing() || shard.is_draining();
     let (wire, request) = (Arc::clone(&exchange.wire), body.clone());
+    // A client that was not invited may or may not send its body now: what comes next is not known.
+    let uninvited = expects && !exchange.body.is_complete();
+    let closing = uninvited || exchange.wire.is_closing() || shard.is_draining();
     let ending = Ending { exchange, flight: Some(flight), connection, outcome };
     let limits = answer_timer::Limits { idle: duration(timeouts.idle), until: deadline };
     let http2 = version == Version::HTTP_2;
@@ -581,13 +599,23 @@ fn finish_head(
 }
 
 /// An answer of the proxy's own.
-fn own(mut exchange: Exchange, stream: Option<StreamTask>, reason: Reason, close: bool) -> Response<DownBody> {
+fn own(exchange: Exchange, stream: Option<StreamTask>, reason: Reason, close: bool) -> Response<DownBody> {
+    own_answer(exchange, stream, reason, close, reason.answer())
+}
+
+fn own_answer(
+    mut exchange: Exchange,
+    stream: Option<StreamTask>,
+    reason: Reason,
+    close: bool,
+    answer: Response<Bytes>,
+) -> Response<DownBody> {
     exchange.reason = reason;
     exchange.status = reason.status();
     let unread = !exchange.body.is_complete();
     let close = close || unread || exchange.wire.is_closing() || exchange.shard.is_draining();
     exchange.wire.begin_answer();
-    let (mut parts, text) = reason.answer().into_parts();
+    let (mut parts, text) = answer.into_parts();
     if close && !exchange.wire.is_http2() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -603,6 +631,47 @@ fn own(mut exchange: Exchange, stream: Option<StreamTask>, reason: Reason, close
     });
     let ending = Ending { exchange, flight: None, connection: None, outcome: Outcome::Ok };
     Response::from_parts(parts, DownBody::own(text, Some(Box::new(ending)), timed))
+}
+
+/// Counts `Max-Forwards` of OPTIONS and TRACE down by one; false if it was used up (RFC 9110, 7.6.2).
+fn take_forward(parts: &mut http::request::Parts) -> Result<bool, Reason> {
+    if !matches!(parts.method, Method::OPTIONS | Method::TRACE) {
+        return Ok(true);
+    }
+    let mut values = parts.headers.get_all(header::MAX_FORWARDS).iter();
+    let Some(value) = values.next() else { return Ok(true) };
+    let digits = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if values.next().is_some() || !digits {
+        return Err(Reason::BadRequest);
+    }
+    // Beyond numbers is still a number, and farther than anything goes.
+    let left = value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(u64::MAX);
+    if left == 0 {
+        return Ok(false);
+    }
+    parts.headers.insert(header::MAX_FORWARDS, HeaderValue::from(left - 1));
+    Ok(true)
+}
+
+/// The answer of the last recipient: what OPTIONS may ask for, or the head of a TRACE as it came, without what is secret (RFC
+/// 9110, 9.3.7 and 9.3.8).
+fn last_recipient(exchange: Exchange, stream: Option<StreamTask>, parts: &http::request::Parts) -> Response<DownBody> {
+    let mut answer = Reason::MaxForwards.answer();
+    if parts.method == Method::TRACE {
+        let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
+        for (name, value) in &parts.headers {
+            if !matches!(*name, header::AUTHORIZATION | header::PROXY_AUTHORIZATION | header::COOKIE) {
+                text.extend_from_slice(name.as_str().as_bytes());
+                text.extend_from_slice(b": ");
+                text.extend_from_slice(value.as_bytes());
+                text.extend_from_slice(b"\r\n");
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("message/http"));
+        *answer.body_mut() = Bytes::from(text);
+    }
+    own_answer(exchange, stream, Reason::MaxForwards, false, answer)
 }
 
 /// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
@@ -621,6 +690,23 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable, caller: &Caller
         return Err(Reason::AmbiguousLength);
     }
     let http2 = parts.version == Version::HTTP_2;
+    if http2 {
+        // What HTTP/1.1's reader has seen to, and what it would take off (RFC 9113, 8.2.1).
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        let padded = |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
+        if parts.headers.values().any(padded) {
+            return Err(Reason::BadRequest);
+        }
+        let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
+        if let Some(length) = lengths.next() {
+            if lengths.next().is_some() {
+                return Err(Reason::AmbiguousLength);
+            }
+            if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) {
+                return Err(Reason::BadRequest);
+            }
+        }
+    }
     let path = parts.uri.path();
     let whole = path == "*" && parts.method == Method::OPTIONS;
     let rooted = path.starts_with('/') || path.is_empty() && parts.uri.scheme().is_some();
@@ -865,7 +951,7 @@ impl Call<'_> {
         loop {
             let mut connection = match open.take() {
                 Some(connection) => connection,
-                None => match Box::pin(server.connect(self.upgrade)).await {
+                None => match Box::pin(flight.connecting(server.connect(self.upgrade))).await {
                     Ok(connection) => connection,
                     Err(error) if error.is_own() => {
                         // Idle connections hold what is missing.
@@ -961,6 +1047,11 @@ impl Call<'_> {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
+    /// The longest that a server may take to begin its answer.
+    fn plan_patience(&self) -> std::time::Duration {
+        duration(self.plan.config.timeouts.first_byte)
+    }
+
     fn patience(&self, host: &Host) -> std::time::Duration {
         let config = host.config();
         let first_byte = self.plan.config.timeouts.first_byte;
@@ -970,7 +1061,14 @@ impl Call<'_> {
 
     /// The request for one attempt.
     fn request(&self, connection: &Connection, server: &Upstream) -> Request<UpBody> {
-        let mut request = Request::new(self.body.attempt());
+        let mut body = self.body.attempt();
+        // Once the client has begun to send, it has been invited.
+        let key = (self.expects && self.body.received() == 0).then(|| {
+            let (gate, key) = Gate::new(expect::WAIT.min(self.plan_patience() / 2));
+            body.wait_for(gate);
+            key
+        });
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
         match connection {
@@ -988,6 +1086,14 @@ impl Call<'_> {
                     // A client of HTTP/1.0 has named none, but HTTP/1.1 has to.
                     headers.insert(header::HOST, value);
                 }
+                if headers.contains_key(header::TE) {
+                    // It is about this connection (RFC 9110, 10.1.4).
+                    let options = if self.upgrade { "upgrade, te" } else { "te" };
+                    headers.insert(header::CONNECTION, HeaderValue::from_static(options));
+                }
+                if key.is_some() {
+                    headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+                }
             }
             Connection::Http2 { .. } => {
                 *request.version_mut() = Version::HTTP_2;
@@ -1002,13 +1108,15 @@ impl Call<'_> {
             let wire = Arc::clone(self.wire);
             let answer = wire.answer();
             hyper::ext::on_informational(&mut request, move |interim| {
-                // `100 Continue` is about the body's way to us, which we have answered for.
+                // `100 Continue` is about the body: the library says so when it asks for that.
                 if interim.status() == StatusCode::CONTINUE {
+                    key.iter().for_each(Key::open);
                     return;
                 }
                 let mut head = format!("HTTP/1.1 {}\r\n", interim.status()).into_bytes();
                 let mut fields = interim.headers().clone();
                 headers::strip_hop_by_hop(&mut fields, false);
+                fields.remove(header::CONTENT_LENGTH);
                 for (name, value) in &fields {
                     head.extend_from_slice(name.as_str().as_bytes());
                     head.extend_from_slice(b": ");

@@ -22,11 +22,11 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 
 use bytes::Bytes;
+use http::Version;
 use http::header::{
     CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{Version, header};
 use ipnet::IpNet;
 
 use crate::rng::{Rng, Source};
@@ -177,35 +177,79 @@ fn strip_named(headers: &mut HeaderMap) {
 }
 
 /// Takes out of trailers what must not stand there, for a recipient might merge it into the head: framing, routing, what
-/// concerns a connection, authentication, and what says how to treat the content (RFC 9110 section 6.5.1).
+/// concerns a connection, authentication, what says how to treat the content (RFC 9110 section 6.5.1), and what says who
+/// asked, where from, or for what, which servers take from the proxy before them. Names with `_` for `-` count as the same.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    fn is_forbidden(name: &HeaderName) -> bool {
-        const NAMES: [HeaderName; 14] = [
-            header::TRANSFER_ENCODING,
-            header::CONNECTION,
-            header::TE,
-            header::TRAILER,
-            header::UPGRADE,
-            header::MAX_FORWARDS,
-            header::AUTHORIZATION,
-            header::WWW_AUTHENTICATE,
-            header::PROXY_AUTHENTICATE,
-            header::PROXY_AUTHORIZATION,
-            header::SET_COOKIE,
-            header::CACHE_CONTROL,
-            header::EXPECT,
-            header::VIA,
-        ];
-        NAMES.contains(name)
-            || is_end_to_end(name.as_str().as_bytes())
-            || [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO, &HTTP2_SETTINGS].contains(&name)
-    }
-    // ETag is end to end and allowed to come late (RFC 9110 section 8.8.3).
     let forbidden: Vec<HeaderName> =
-        trailers.keys().filter(|name| is_forbidden(name) && **name != header::ETAG).cloned().collect();
+        trailers.keys().filter(|name| is_forbidden_in_trailers(name.as_str())).cloned().collect();
     for name in forbidden {
         trailers.remove(name);
     }
+}
+
+/// See [`strip_trailers`]; the name in lower case.
+fn is_forbidden_in_trailers(name: &str) -> bool {
+    /// Allowed to come late although others of their kind are not: RFC 9110 section 8.8.3, RFC 9530 section 6.5.
+    const LATE: [&str; 2] = ["etag", "content-digest"];
+    const NAMES: [&str; 31] = [
+        "cache-control",
+        "connection",
+        "expect",
+        "front-end-https",
+        "http2-settings",
+        "keep-alive",
+        "max-forwards",
+        "pragma",
+        "proxy",
+        "server-protocol",
+        "set-cookie",
+        "set-cookie2",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "www-authenticate",
+        "x-correlation-id",
+        "x-host",
+        "x-method-override",
+        "x-port",
+        "x-proto",
+        "x-scheme",
+        "x-sendfile",
+        "x-url-scheme",
+        "x-user",
+        "x-user-id",
+        "x-username",
+        "x-wap-profile",
+        "remote-user",
+    ];
+    const PREFIXES: [&str; 14] = [
+        "forwarded",
+        "proxy-",
+        "remote-",
+        "ssl-",
+        "x-accel-",
+        "x-auth",
+        "x-client-",
+        "x-envoy-",
+        "x-evenkeel-",
+        "x-forwarded",
+        "x-http-method",
+        "x-original-",
+        "x-remote-",
+        "x-rewrite-",
+    ];
+    let plain = name.replace('_', "-");
+    if LATE.contains(&&*plain) {
+        return false;
+    }
+    is_end_to_end(plain.as_bytes())
+        || NAMES.contains(&&*plain)
+        || PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
+        || plain.starts_with("x-ssl-")
+        || plain.ends_with("-ip")
+        || plain.contains("client-ip")
 }
 
 /// Adds this proxy to `Via`: `1.1 evenkeel`, by the version in which the message came.
@@ -266,15 +310,16 @@ impl Trust {
 #[derive(Clone, Debug)]
 pub struct Peer {
     address: IpAddr,
-    tls: bool,
+    tls: Option<&'static str>,
     /// The address as `X-Forwarded-For` has it, and the port that was connected to.
     forwarded_for: HeaderValue,
     port: HeaderValue,
 }
 
 impl Peer {
-    /// The peer at `address` (that of the socket, or of the PROXY protocol) that has connected to our port.
-    pub fn new(address: IpAddr, port: u16, tls: bool) -> Peer {
+    /// The peer at `address` (that of the socket, or of the PROXY protocol) that has connected to our port, with this version
+    /// of TLS if any.
+    pub fn new(address: IpAddr, port: u16, tls: Option<&'static str>) -> Peer {
         let address = address.to_canonical();
         // Addresses and numbers are visible ASCII always.
         let value =
@@ -289,6 +334,11 @@ impl Peer {
 
     /// Whether it speaks TLS to us.
     pub fn tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The version of TLS, such as `TLSv1.3`, if any.
+    pub fn tls_version(&self) -> Option<&'static str> {
         self.tls
     }
 }
@@ -370,7 +420,7 @@ pub fn forward_claims(headers: &mut HeaderMap, peer: &Peer, trust: &Trust, forwa
         strip_claims(headers);
     }
     append(headers, &X_FORWARDED_FOR, peer.forwarded_for.clone());
-    let scheme = if peer.tls { &HTTPS } else { &HTTP };
+    let scheme = if peer.tls() { &HTTPS } else { &HTTP };
     settle(headers, &X_FORWARDED_PROTO, Some(scheme), |value| value == HTTP || value == HTTPS);
     let host = headers.get(HOST).cloned();
     settle(headers, &X_FORWARDED_HOST, host.as_ref(), |value| !value.is_empty());
@@ -428,7 +478,7 @@ fn forwarded_element(peer: &Peer, host: Option<&HeaderValue>) -> Option<HeaderVa
             text.push('"');
         }
     }
-    text.push_str(if peer.tls { ";proto=https" } else { ";proto=http" });
+    text.push_str(if peer.tls() { ";proto=https" } else { ";proto=http" });
     HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
@@ -666,7 +716,7 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-for-sale", "yes"),
         ]);
-        let peer = Peer::new(ip("2001:db8::9"), 8443, false);
+        let peer = Peer::new(ip("2001:db8::9"), 8443, None);
         let client = forward_claims(&mut headers, &peer, &trust(&["10.0.0.0/8"]), true);
         assert_eq!(client, ip("2001:db8::9"));
         let expected = head(&[
@@ -693,7 +743,7 @@ mod tests {
             ("x-forwarded-port", "many"),
             ("forwarded", "for=203.0.113.7"),
         ]);
-        let peer = Peer::new(ip("10.0.0.1"), 80, false);
+        let peer = Peer::new(ip("10.0.0.1"), 80, None);
         let client = forward_claims(&mut headers, &peer, &trust(&["10.0.0.0/8"]), true);
         assert_eq!(client, ip("203.0.113.7"));
         assert_eq!(lines(&headers, "x-forwarded-for"), ["1.2.3.4, 203.0.113.7, 10.0.0.1"]);

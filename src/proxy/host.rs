@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -98,6 +99,7 @@ pub struct Flight {
     picked_by: u32,
     picked: Nanos,
     first_byte: Cell<Option<Nanos>>,
+    connect: Cell<Option<Nanos>>,
     over: bool,
 }
 
@@ -245,6 +247,8 @@ impl Host {
                     state.watch.set_limit(id, server.limit);
                     state.watch.set_place(id, server.priority, server.zone.as_deref());
                     state.record_health();
+                    state.watch.set_nowhere(id, addresses.is_empty(), now);
+                    state.record_health();
                     if let Some(upstream) = &state.servers[slot as usize] {
                         upstream.set_addresses(addresses);
                         upstream.set_manner(furniture.manner);
@@ -266,6 +270,7 @@ impl Host {
                 } else {
                     state.watch.join(newcomer, now).slot as usize
                 };
+                state.watch.set_nowhere(state.watch.fleet.id(slot as u32), addresses.is_empty(), now);
                 state.record_health();
                 if state.servers.len() <= slot {
                     state.servers.resize_with(slot + 1, || None);
@@ -421,6 +426,7 @@ impl Host {
             picked_by: self.selectors.get(),
             picked: now,
             first_byte: Cell::new(None),
+            connect: Cell::new(None),
             over: false,
         })
     }
@@ -452,7 +458,7 @@ impl Host {
                 hedge.answered(latency, now);
             }
             if let Some(event) = event {
-                state.count(&event);
+                state.count(&self.config.borrow().name, &event);
             }
         }
         self.tell_fleet(now);
@@ -485,14 +491,19 @@ impl Host {
 
     // ---- What the shard tells ----
 
-    /// An active check's result and the load report that came with it.
-    pub fn checked(self: &Rc<Self>, name: &str, passed: bool, load: Option<&LoadReport>) {
+    /// An active check's result, with the cause if it failed, and the load report that came with it.
+    pub fn checked(self: &Rc<Self>, name: &str, failure: Option<&str>, load: Option<&LoadReport>) {
         let now = self.clock.now();
         let Some(id) = self.find(name) else { return };
         {
             let state = &mut *self.state.borrow_mut();
-            if let Some(up) = state.watch.checked(id, passed, now) {
-                tracing::info!(server = name, up, "by its checks");
+            if let Some(up) = state.watch.checked(id, failure.is_none(), now) {
+                let (config, cause) = (self.config.borrow(), failure.unwrap_or("checks pass"));
+                if up {
+                    tracing::info!(pool = config.name, server = name, cause, "a server is up");
+                } else {
+                    tracing::warn!(pool = config.name, server = name, cause, "a server is down");
+                }
             }
             state.record_health();
         }
@@ -554,15 +565,20 @@ impl Host {
     }
 
     /// A name's addresses changed.
-    pub fn set_addresses(&self, host: &str, port: u16, addresses: &Arc<[SocketAddr]>) {
+    pub fn set_addresses(self: &Rc<Self>, host: &str, port: u16, addresses: &Arc<[SocketAddr]>) {
+        let now = self.clock.now();
         let config = self.config();
-        let state = self.state.borrow();
         for server in config.servers.iter().filter(|server| server.host == host && server.port == port) {
-            let of_name = state.servers.iter().flatten().find(|upstream| upstream.name == server.name);
-            if let Some(upstream) = of_name {
+            let Some(id) = self.find(&server.name) else { continue };
+            let state = &mut *self.state.borrow_mut();
+            if let Some(upstream) = &state.servers[id.slot as usize] {
                 upstream.set_addresses(Arc::clone(addresses));
             }
+            state.watch.set_nowhere(id, addresses.is_empty(), now);
+            state.record_health();
         }
+        self.tell_fleet(now);
+        self.serve_waiting(now);
     }
 
     /// What time brings: ejections and intervals end, those who waited too long are told, old connections close.
@@ -572,7 +588,8 @@ impl Host {
             let state = &mut *self.state.borrow_mut();
             if state.watch.next_tick().is_some_and(|at| at <= now) {
                 let events = state.watch.tick(now);
-                events.iter().for_each(|event| state.count(event));
+                let config = self.config.borrow();
+                events.iter().for_each(|event| state.count(&config.name, event));
                 state.record_health();
             }
             state.waiting.as_mut().map_or_else(Vec::new, |waiting| waiting.expire(now))
@@ -784,15 +801,22 @@ fn addresses_of(furniture: &Furniture<'_>, server: &ServerConfig) -> Arc<[Socket
 
 impl State {
     /// Counts and tells what became of a server.
-    fn count(&self, event: &Event) {
+    fn count(&self, pool: &str, event: &Event) {
         let (Event::Ejected { backend, .. } | Event::Returned { backend }) = event;
         let Some(server) = self.servers.get(backend.slot as usize).and_then(Option::as_ref) else { return };
         match event {
             Event::Ejected { reason, .. } => {
                 server.metrics.ejected(*reason);
-                tracing::warn!(server = server.name, reason = reason.word(), "ejected");
+                tracing::warn!(pool, server = server.name, cause = reason.word(), "a server is ejected");
             }
-            Event::Returned { .. } => tracing::info!(server = server.name, "back from ejection"),
+            Event::Returned { .. } => {
+                tracing::info!(
+                    pool,
+                    server = server.name,
+                    cause = "its time is over",
+                    "a server is back from ejection"
+                );
+            }
         }
     }
 
@@ -993,6 +1017,21 @@ impl Flight {
     /// From the pick to the head of the answer, if it came.
     pub fn time_to_first_byte(&self) -> Option<Nanos> {
         self.first_byte.get().map(|at| at - self.picked)
+    }
+
+    /// Takes the time of a connection's opening.
+    pub async fn connecting<T, E>(&self, opening: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let began = self.host.clock.now();
+        let opened = opening.await;
+        if opened.is_ok() {
+            self.connect.set(Some(self.host.clock.now() - began));
+        }
+        opened
+    }
+
+    /// How long it took to connect, TLS included; `None` on a connection that was open before.
+    pub fn connect_time(&self) -> Option<Nanos> {
+        self.connect.get()
     }
 
     /// It is over.

@@ -68,6 +68,7 @@ reasons! {
     Cut OK Server "cut" "The server broke its answer off."
     Stalled OK Server "stalled" "The server's answer did not go on."
     ClientStalled OK Client "client_stalled" "The client did not take the answer in time."
+    MaxForwards OK None "max_forwards" "Max-Forwards was used up: the proxy answered as the last recipient."
     BadRequest BAD_REQUEST Client "bad_request" "The request is malformed."
     AmbiguousLength BAD_REQUEST Client "ambiguous_length" "The length of the body could be read in two ways."
     MissingHost BAD_REQUEST Client "missing_host" "There is no sound Host, or more than one."
@@ -107,7 +108,7 @@ impl Reason {
 
     /// Whether the proxy answers by itself for this reason; the others say how a server's answer ended.
     pub fn is_own_answer(self) -> bool {
-        self.status() != StatusCode::OK
+        self.status() != StatusCode::OK || self == Reason::MaxForwards
     }
 
     /// Whose fault it is.
@@ -133,7 +134,7 @@ impl Reason {
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self == Reason::MethodRefused {
+        if matches!(self, Reason::MethodRefused | Reason::MaxForwards) {
             let allowed = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }

@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
@@ -33,12 +35,14 @@ use super::headers::{Peer, Trust};
 use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
 use super::record::Tape;
+use super::tls;
 use super::upstream::{Manner, is_shortage};
-use super::wire::{Patience, Wire, WireState};
+use super::wire::{Patience, Refused, Wire, WireState};
 use crate::config::proxy::{AccessFormat, ProxyConfig};
 use crate::policy::watch::Seat;
 use crate::rng::Rng;
 use crate::select::LoadReport;
+use crate::units::Nanos;
 
 /// So many fields the library reads unless told otherwise, and then faster, into a place made ready by the compiler. Fewer
 /// than these are counted when the head is checked.
@@ -104,8 +108,8 @@ pub enum Command {
         pool: String,
         /// The server's name.
         server: String,
-        /// Whether it passed.
-        passed: bool,
+        /// Why it failed, if it did.
+        failure: Option<Arc<str>>,
         /// The load report that came with it.
         load: Option<LoadReport>,
     },
@@ -329,14 +333,17 @@ impl Shard {
         let acceptor = self.acceptor(listener);
         let _ = stream.set_nodelay(true);
         tokio::task::spawn_local(async move {
-            let caller = Rc::new(Caller::new(Peer::new(address.ip(), port, acceptor.is_some())));
+            let caller = |tls| Rc::new(Caller::new(Peer::new(address.ip(), port, tls)));
             let http2 = plan.config.listeners.get(listener).is_none_or(|listener| listener.http2);
             let handshake = duration(plan.config.timeouts.handshake);
             drop(plan);
             match acceptor {
-                None => shard.serve(stream, caller, http2, guest).await,
+                None => shard.serve(stream, caller(None), http2, guest).await,
                 Some(acceptor) => match timeout(handshake, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => shard.serve(stream, caller, http2, guest).await,
+                    Ok(Ok(stream)) => {
+                        let version = tls::version_name(stream.get_ref().1.protocol_version());
+                        shard.serve(stream, caller(Some(version)), http2, guest).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
                     Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
                 },
@@ -365,7 +372,7 @@ impl Shard {
         if self.leaving.get() {
             state.close();
         }
-        let wire = Wire::new(stream, Arc::clone(&state), patience);
+        let wire = Wire::new(stream, Arc::clone(&state), patience, http2);
         let id = self.next_wire.get();
         self.next_wire.set(id + 1);
         self.wires.borrow_mut().insert(id, Arc::clone(&state));
@@ -412,16 +419,53 @@ impl Shard {
             if state.is_closing() && !std::mem::replace(&mut closing, true) {
                 connection.as_mut().graceful_shutdown();
             }
-            connection.as_mut().poll(cx)
+            let polled = connection.as_mut().poll(cx);
+            if let Some(refused) = state.take_refused() {
+                self.refused(&refused, &caller.peer);
+            }
+            polled
         })
         .await;
         self.wires.borrow_mut().remove(&id);
-        if let Some(reason) = state.refused() {
-            self.birth.metrics.own_answer(reason);
-        }
         if let Err(error) = ended {
             tracing::debug!(error = &*error, client = %caller.peer.address(), "connection");
         }
+    }
+
+    /// Counts and logs a head that was refused without becoming a request.
+    fn refused(&self, refused: &Refused, peer: &Peer) {
+        self.birth.metrics.own_answer(refused.reason);
+        if !self.plan().logs() {
+            return;
+        }
+        let took = refused.since.elapsed();
+        let (method, path, query) = refused.request();
+        self.log(&access::Entry {
+            time: Timestamp::now() - took,
+            request_id: "",
+            client_ip: peer.address(),
+            method: &method,
+            host: b"",
+            path: &path,
+            query: query.as_deref(),
+            protocol: Version::HTTP_11,
+            status: Some(refused.reason.status().as_u16()),
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Nanos(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+            upstream: None,
+            server: None,
+            pool: None,
+            connect_time: None,
+            first_byte_time: None,
+            upstream_time: None,
+            attempts: 0,
+            strategy: "",
+            reason: refused.reason,
+            user_agent: None,
+            referer: None,
+            tls: peer.tls_version(),
+        });
     }
 
     // ---- Orders ----
@@ -504,9 +548,9 @@ impl Shard {
         let host = |name: &str| hosts.iter().find(|host| host.config().name == name);
         match command {
             Command::Orders(orders, sockets) => self.take(&orders, sockets),
-            Command::Checked { pool, server, passed, load } => {
+            Command::Checked { pool, server, failure, load } => {
                 if let Some(host) = host(&pool) {
-                    host.checked(&server, passed, load.as_ref());
+                    host.checked(&server, failure.as_deref(), load.as_ref());
                 }
             }
             Command::Addresses(name, port, addresses) => {

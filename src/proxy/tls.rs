@@ -264,6 +264,15 @@ pub fn client_config(upstream: &Upstream) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config))
 }
 
+/// A version of TLS as logs have it: `TLSv1.3`.
+pub fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
+    match version {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLS",
+    }
+}
+
 /// The name that a server's certificate must be for, and that is sent in SNI unless it is an address.
 pub fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(name.to_owned()).map_err(|_| Error::Name(name.to_owned()))

@@ -63,7 +63,12 @@ pub struct Manner {
     pub most_idle: usize,
     /// Bytes of an answer's head.
     pub header_bytes: usize,
+    /// Fields of an answer's head.
+    pub headers: usize,
 }
+
+/// Fields that an answer's head may have in any case, however few a request may have.
+pub const ANSWER_HEADERS: usize = 256;
 
 /// So much of an answer is read at once. The library would read up to six times this, and many connections with long answers
 /// keep as much in memory each, for no gain in speed.
@@ -407,6 +412,7 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(manner.header_bytes)
+        .max_headers(manner.headers)
         .max_buf_size(READ_AHEAD.max(manner.header_bytes))
         .handshake(TokioIo::new(socket))
         .await?;

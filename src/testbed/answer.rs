@@ -373,6 +373,14 @@ async fn check(inner: &Inner) -> Answer {
 /// Orders are small.
 const LARGEST_ORDER: usize = 4096;
 
+/// Answers at the server's control address: orders, and nothing else.
+pub(super) async fn order(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    if request.uri().path() == "/_fault" {
+        return Ok(control(&inner, request).await);
+    }
+    Ok(plain(&inner, StatusCode::NOT_FOUND, "POST an order to /_fault, or DELETE it to heal\n".to_owned()))
+}
+
 /// Takes the same words as `--fault`: `what = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts
 /// from now.
 async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {

@@ -11,6 +11,7 @@
 //!
 //! What a server answers is in [`Spec`]'s text. A crash closes every connection with a reset and gives up listening, but
 //! keeps the port, so that nobody else gets it meanwhile; a silent crash goes on taking connections and answers nothing.
+//! What ends a crash is taken at an address of its own ([`Backend::control_address`]), which no crash closes.
 //!
 //! What it cannot do: early hints (103), which hyper's server does not send; and a silent crash cannot keep the kernel from
 //! accepting connections.
@@ -71,6 +72,8 @@ pub struct Spec {
     pub faults: Vec<TimedFault>,
     /// Whether `POST /_fault` may make things go wrong.
     pub control: bool,
+    /// Where `/_fault` is served as well with `control`, also while the server is dead; port 0 takes any that is free.
+    pub control_listen: SocketAddr,
     /// Whether requests leave the queue when their client is gone.
     pub cancel: bool,
 }
@@ -87,6 +90,7 @@ impl Spec {
             seed: 1,
             faults: Vec::new(),
             control: false,
+            control_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             cancel: false,
         }
     }
@@ -134,6 +138,7 @@ pub(super) struct Inner {
     pub spec: Spec,
     pub name: HeaderValue,
     address: SocketAddr,
+    control: Option<SocketAddr>,
     epoch: Instant,
     state: Mutex<State>,
     /// Wakes the driver.
@@ -216,9 +221,14 @@ impl Backend {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut servers = Vec::new();
         for spec in specs {
-            let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", spec.listen));
+            let listen = spec.listen;
+            let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{listen}: {error}"));
             let (port, listener) = reserve(spec.listen).map_err(wrong)?;
             let address = listener.local_addr()?;
+            let control = match spec.control {
+                false => None,
+                true => Some(self::listener(spec.control_listen).map_err(wrong)?),
+            };
             let name = HeaderValue::from_str(&spec.server.name)
                 .map_err(|_| io::Error::other(format!("`{}` cannot stand in a header", spec.server.name)))?;
             let desk = Desk::new(&spec.server, spec.faults.clone(), spec.cancel);
@@ -226,6 +236,7 @@ impl Backend {
             let inner = Arc::new(Inner {
                 name,
                 address,
+                control: control.as_ref().map(TcpListener::local_addr).transpose()?,
                 epoch: Instant::now(),
                 state: Mutex::new(State { desk, rng, report: None, wakes: None }),
                 bell: Notify::new(),
@@ -240,14 +251,17 @@ impl Backend {
                 let _inside = runtime.enter();
                 Alarm::new()?
             };
-            servers.push((inner, listener, alarm));
+            servers.push((inner, listener, control, alarm));
         }
         let inners: Vec<Arc<Inner>> = servers.iter().map(|(inner, ..)| inner.clone()).collect();
         let run = move || {
             runtime.block_on(async {
                 let mut tasks = Vec::new();
-                for (inner, listener, alarm) in servers {
+                for (inner, listener, control, alarm) in servers {
                     tokio::spawn(drive(inner.clone(), alarm));
+                    if let Some(control) = control {
+                        tokio::spawn(take_orders(inner.clone(), control));
+                    }
                     tasks.push(tokio::spawn(listen(inner, listener)));
                 }
                 for task in tasks {
@@ -265,6 +279,11 @@ impl Backend {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.inner.address
+    }
+
+    /// Where it takes orders even while it is dead, if it takes any.
+    pub fn control_address(&self) -> Option<SocketAddr> {
+        self.inner.control
     }
 
     /// Its name.
@@ -426,6 +445,29 @@ async fn listen(inner: Arc<Inner>, first: TcpListener) {
         }
     })
     .await;
+}
+
+/// Serves `/_fault` alone, whatever becomes of the server.
+async fn take_orders(inner: Arc<Inner>, listener: TcpListener) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let mut life = inner.watch();
+    while !life.borrow_and_update().stopping {
+        tokio::select! {
+            _ = life.changed() => {}
+            taken = listener.accept() => match taken {
+                Ok((stream, _)) => {
+                    let inner = inner.clone();
+                    tokio::spawn(async move {
+                        let service = service_fn(|request| answer::order(inner.clone(), request));
+                        let builder = auto::Builder::new(TokioExecutor::new());
+                        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                    });
+                }
+                // Out of file descriptors, or the like.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+        }
+    }
 }
 
 /// One connection, until it ends, the server dies or is stopped.

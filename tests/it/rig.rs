@@ -438,12 +438,7 @@ impl Visit {
         let head = self.until(b"\r\n\r\n")?;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.and_then(|l| l.parse().ok()).unwrap_or(0);
-        while self.unread.len() < length {
-            if !self.more() {
-                return None;
-            }
-        }
-        let body: Vec<u8> = self.unread.drain(..length).collect();
+        let body = self.exactly(length)?;
         Some(head + &String::from_utf8_lossy(&body))
     }
 

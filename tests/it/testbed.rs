@@ -278,6 +278,21 @@ fn faults_over_http_only_where_that_is_allowed() {
     while TcpStream::connect(server.address()).is_ok() {
         std::thread::yield_now();
     }
+    // It can be healed, and struck again, where no crash reaches.
+    let control = server.control_address().unwrap();
+    let heal = "DELETE /_fault HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    for _ in 0..2 {
+        assert_eq!(status(&raw(control, heal)), "200");
+        let started = Instant::now();
+        while TcpStream::connect(server.address()).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(5), "it does not come back");
+            std::thread::yield_now();
+        }
+        assert_eq!(status(&get(&server, "/", "")), "200");
+        server.kill();
+    }
+    assert_eq!(status(&raw(control, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")), "404");
+    assert_eq!(plain.control_address(), None);
 }
 
 #[test]

@@ -131,6 +131,20 @@ fn the_name_chooses_the_certificate_and_alpn_the_protocol() {
 }
 
 #[test]
+fn the_log_names_the_version_of_tls() {
+    let (folder, authority) = (Folder::new(), authority());
+    let backend = front::backend("a", 1.0);
+    let file = folder.path().join("access.log");
+    let log = format!("[log]\naccess = \"json\"\nfile = {file:?}\n[headers]");
+    let certificate = issue(&folder, &authority, "site", "site.test");
+    let proxy = Front::start(&config(&certificate, "", &servers([&backend])).replacen("[headers]", &log, 1));
+    assert_eq!(ask(proxy.address(), &authority, "site.test", &[b"h2"]).unwrap().status, 200);
+    drop(proxy.stop());
+    let line: serde_json::Value = serde_json::from_str(std::fs::read_to_string(&file).unwrap().trim()).unwrap();
+    assert_eq!((&line["tls"], &line["protocol"]), (&"TLSv1.3".into(), &"HTTP/2.0".into()));
+}
+
+#[test]
 fn a_new_certificate_is_served_after_a_reload() {
     let (folder, authority) = (Folder::new(), authority());
     let backend = front::backend("a", 1.0);
