@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use evenkeel::config::diagnostic::{self, Diagnostic, Problems};
 use evenkeel::config::pool::{PoolTable, RouteTable};
 use evenkeel::config::proxy::ProxyConfig;
-use evenkeel::policy::routes::Routes;
+use evenkeel::policy::routes::{self, Routes};
 use evenkeel::proxy::access::{self, Entry, Settings};
+use evenkeel::proxy::framing::{Found, Framing};
 use evenkeel::proxy::headers::{self, Peer, Trust};
 use evenkeel::proxy::reason::Reason;
 use evenkeel::proxy::{orca, resolve};
@@ -21,7 +22,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub type Run = fn(&[u8]);
 
 /// By name: those of the targets.
-pub const ALL: [(&str, Run); 8] = [
+pub const ALL: [(&str, Run); 9] = [
     ("headers", headers),
     ("orca", orca),
     ("access", access),
@@ -30,6 +31,7 @@ pub const ALL: [(&str, Run); 8] = [
     ("config", config),
     ("scenario", scenario),
     ("routes", routes),
+    ("framing", framing),
 ];
 
 /// A head from lines `name: value`; lines that cannot be in one are left out.
@@ -232,19 +234,59 @@ pub fn scenario(data: &[u8]) {
     }
 }
 
+/// Requests of a connection behind a byte that says in which pieces they come. The pieces make no difference, and a head ends
+/// where the parser behind the reader finds its end.
+pub fn framing(data: &[u8]) {
+    let Some((&size, bytes)) = data.split_first() else { return };
+    let read = |size: usize| {
+        let mut framing = Framing::new(false);
+        let (mut at, mut first) = (0, None);
+        while at < bytes.len() {
+            let end = bytes.len().min(at + size);
+            match framing.feed(&bytes[at..end]) {
+                Found::Nothing => at = end,
+                Found::Http2 => unreachable!("not where it is not allowed"),
+                Found::Fault(sound, fault) => return (Some((at + sound, fault)), framing.heads(), first),
+                Found::Undecided(sound) => {
+                    at += sound;
+                    framing.resume();
+                }
+            }
+            if framing.heads() > 0 {
+                first = first.or(Some(at));
+            }
+        }
+        (None, framing.heads(), first)
+    };
+    let (fault, heads, first) = read(1);
+    for size in [usize::from(size) + 1, bytes.len() + 1] {
+        assert_eq!((fault, heads), (read(size).0, read(size).1), "in pieces of {size}");
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    match httparse::Request::new(&mut fields).parse(bytes) {
+        Ok(httparse::Status::Complete(end)) => match first {
+            Some(first) => assert_eq!(first, end),
+            None => assert!(fault.is_some_and(|(at, _)| at < end), "the end at {end} was not seen"),
+        },
+        Ok(httparse::Status::Partial) => assert_eq!(first, None),
+        Err(_) => {}
+    }
+}
+
 /// Routes, a prefix to a line, and after an empty line a path: where it leads is a prefix of it, and the longest.
 pub fn routes(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (prefixes, path) = text.split_once("\n\n").unwrap_or((&text, "/"));
     let prefixes: Vec<&str> = prefixes.lines().take(100).collect();
-    let routes = Routes::of_prefixes(prefixes.iter().enumerate().map(|(i, prefix)| ((*prefix).to_owned(), i)));
-    let bare = path.split(['?', '#']).next().unwrap_or_default();
+    let all = Routes::of_prefixes(prefixes.iter().enumerate().map(|(i, prefix)| ((*prefix).to_owned(), i)));
+    let bare = routes::plain(path.split(['?', '#']).next().unwrap_or_default());
     let takes = |prefix: &str| {
+        let prefix = routes::plain(prefix);
         let prefix = prefix.trim_end_matches('/');
         bare.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
     };
-    let length = |prefix: &str| prefix.trim_end_matches('/').len();
-    match routes.find(None, path) {
+    let length = |prefix: &str| routes::plain(prefix).trim_end_matches('/').len();
+    match all.find(None, path) {
         Some(found) => {
             assert!(takes(prefixes[found]), "{path:?} leads to {:?}", prefixes[found]);
             let longer = prefixes.iter().find(|prefix| takes(prefix) && length(prefix) > length(prefixes[found]));

@@ -63,7 +63,7 @@ fn bare(host: &str) -> &str {
 }
 
 /// A path as it is compared: see the module's text. Borrowed where nothing is to be done.
-fn plain(path: &str) -> Cow<'_, str> {
+pub fn plain(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     if !bytes.contains(&b'%') && !bytes.windows(2).any(|two| two == b"//") {
         return Cow::Borrowed(path);

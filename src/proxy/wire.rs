@@ -46,6 +46,8 @@ pub struct WireState {
     tunnel: AtomicBool,
     /// Requests that have begun, and bytes are held back until it is known what they are.
     begun: AtomicU32,
+    /// How many had begun when the last final answer did: that is its request's number, from 1.
+    answered: AtomicU32,
     holds: AtomicBool,
     /// Numbers of requests to come that are OPTIONS with a URI without path and query, and whether there were any.
     wholes: Mutex<Vec<u32>>,
@@ -118,6 +120,7 @@ impl WireState {
             http2: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             begun: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
             holds: AtomicBool::new(false),
             wholes: Mutex::new(Vec::new()),
             has_wholes: AtomicBool::new(false),
@@ -209,6 +212,7 @@ impl WireState {
             return;
         }
         self.answers.store(self.answer().wrapping_add(1), Relaxed);
+        self.answered.store(self.begun.load(Relaxed), Relaxed);
         if self.holds.load(Relaxed) {
             self.wake();
         }
@@ -437,7 +441,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             let state = &self.state;
             if state.tunnel.load(Relaxed) {
                 self.framing.stop();
-            } else if state.answer() == self.framing.heads() {
+            } else if state.answered.load(Relaxed) == self.framing.heads() {
                 self.framing.resume();
             }
             state.holds.store(self.framing.is_undecided(), Relaxed);

@@ -28,7 +28,11 @@ const TABLES: &[&str] = &[
     "web.example.org:80",
     "[2001:db8::1]:443",
 ];
-const ROUTES: &[&str] = &["/\n/pay\n/pay/admin/\n/pä\n\n/pay/admin/x?a=/pay#b"];
+const REQUESTS: &[&str] = &[
+    "\x07GET / HTTP/1.1\r\nHost: a\r\nUpgrade: b\r\n\r\n\r\nPOST /a%20b HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET * HTTP/1.0\r\n\r\n",
+    "\x20POST /?x HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;a=\"b\\c\";d\r\nx\r\n0A ; e\r\n0123456789\r\n0\r\nX-T: y\r\n\r\nGET",
+];
+const ROUTES: &[&str] = &["/\n//p%61y\n/pay\n/pay/admin/\n/pä\n\n/pay/admin/x?a=/pay#b"];
 
 /// One to four small changes: bytes, what parsers stumble over, pieces gone, doubled, or from another input.
 fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
@@ -127,6 +131,7 @@ fn hostile_bytes_break_no_promise() {
         ("workload", WORKLOADS, 15_000),
         ("config", TABLES, 10_000),
         ("routes", ROUTES, 60_000),
+        ("framing", REQUESTS, 60_000),
     ] {
         run(name, &seeds(texts), rounds);
     }

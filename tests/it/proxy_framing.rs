@@ -174,6 +174,24 @@ fn what_follows_a_refused_upgrade_is_read_strictly() {
         assert_eq!(verdict(&client.rest()), (400, "bad_request".to_owned()));
         assert!(!script.got().contains("/bad") && !script.got().contains("/next"), "{}", script.got());
     }
+    // Answers that become others do not confuse the count.
+    let odd = Script::new(|visit| {
+        while let Some(request) = visit.request() {
+            let odd = request.starts_with("GET /odd ");
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            visit.say(if odd {
+                "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"
+            } else {
+                answer
+            });
+        }
+    });
+    let other = Rig::new("", "", &[odd.server()]);
+    let mut client = other.client();
+    client.send(format!("GET /odd HTTP/1.1\r\nHost: a\r\n\r\n{ask}{GET}"));
+    assert_eq!(client.answer().status, 502);
+    assert_eq!(client.answer().text(), "ok");
+    assert_eq!(client.answer().text(), "ok");
     // More than is held back at once comes through as well.
     let mut client = rig.client();
     client.send(format!("{ask}{}", GET.repeat(3000)));
@@ -238,7 +256,7 @@ fn refused_heads_are_counted_and_logged() {
         let line = || {
             let log = std::fs::read_to_string(&file).unwrap_or_default();
             let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-            lines.filter(|line| line["reason"] == reason).last()
+            lines.filter(|line| line["reason"] == reason).next_back()
         };
         eventually("it is in the log", || line().is_some_and(|line| line["path"] == path));
         let line = line().unwrap();
