@@ -67,6 +67,8 @@ struct Case {
     duration: u64,
     /// Equal parts of the measured span that have a row each; 1 for none.
     batches: u64,
+    /// What a hit costs, as a share of the work.
+    hit_cost: f64,
     /// Pool, server, speed, slots; no slots where all share one processor.
     servers: &'static [(&'static str, &'static str, f64, u64)],
     /// Path, the name that its measures have, its pool.
@@ -120,6 +122,7 @@ weight = 0
         cache_warmup: 1000 * MS,
         duration: 4000 * MS,
         batches: 1,
+        hit_cost: 0.1,
         servers: &[
             ("web", "strong", 2.0, 2),
             ("web", "weak-1", 1.0, 1),
@@ -218,6 +221,7 @@ what = { drain = {} }
         cache_warmup: 0,
         duration: 5000 * MS,
         batches: 1,
+        hit_cost: 0.1,
         servers: &[
             ("pay", "pay-1", 1.0, 2),
             ("pay", "pay-2", 1.0, 2),
@@ -274,6 +278,7 @@ what = { crash = {} }
         cache_warmup: 400 * MS,
         duration: 4000 * MS,
         batches: 1,
+        hit_cost: 0.2,
         servers: &[
             ("web", "web-1", 1.0, 4),
             ("web", "web-2", 1.0, 4),
@@ -308,6 +313,7 @@ cache = { capacity = 40 }
         cache_warmup: 500 * MS,
         duration: 4000 * MS,
         batches: 10,
+        hit_cost: 0.1,
         servers: &[
             ("web", "web-1", 1.0, 1),
             ("web", "web-2", 1.0, 1),
@@ -339,6 +345,7 @@ struct Line {
     server: String,
     outcome: String,
     arrived: u64,
+    demand: u64,
     picked: Option<u64>,
     entered: Option<u64>,
     started: Option<u64>,
@@ -362,6 +369,7 @@ impl Line {
             server: row["server"].clone(),
             outcome: row["outcome"].clone(),
             arrived: time("arrived_ns").unwrap(),
+            demand: time("demand_ns").unwrap(),
             picked: time("picked_ns"),
             entered: time("entered_ns"),
             started: time("started_ns"),
@@ -376,6 +384,11 @@ impl Line {
     fn last(&self) -> u64 {
         let times = [self.picked, self.entered, self.started, self.left, self.returned, self.ended];
         times.into_iter().flatten().max().unwrap_or(self.arrived)
+    }
+
+    /// What it has to be done at speed 1, nanoseconds; less where the cache had the answer.
+    fn work(&self, hit_cost: f64) -> f64 {
+        self.demand as f64 * if self.hit == Some(true) { hit_cost } else { 1.0 }
     }
 
     fn is_at(&self, pool: &str, server: &str) -> bool {
@@ -415,12 +428,14 @@ fn average(values: &[f64]) -> f64 {
 }
 
 /// The measures of a group of requests, those that arrived in a span of so many seconds.
-fn of_requests(prefix: &str, requests: &[&Line], seconds: f64, into: &mut BTreeMap<String, f64>) {
+fn of_requests(prefix: &str, requests: &[&Line], (seconds, hit_cost): (f64, f64), into: &mut BTreeMap<String, f64>) {
     let mut put = |name: &str, value: f64| into.insert(format!("{prefix}{name}"), value);
     let ended = |outcome: &str| requests.iter().filter(|line| line.outcome == outcome).count();
-    // Requests that failed at once have no latency.
-    let slow_or_good =
-        requests.iter().filter(|line| ["ok", "timed_out", "unfinished"].contains(&line.outcome.as_str()));
+    // Requests that were refused, or failed before their work could have been done, have no latency.
+    let in_time = |line: &Line| ["ok", "timed_out", "unreachable", "unfinished"].contains(&line.outcome.as_str());
+    let late =
+        |line: &Line| line.entered.is_some() && (line.ended.unwrap() - line.arrived) as f64 > line.work(hit_cost);
+    let slow_or_good = requests.iter().filter(|line| in_time(line) || late(line));
     let mut latencies: Vec<u64> = slow_or_good.map(|line| line.ended.unwrap() - line.arrived).collect();
     latencies.sort_unstable();
     let n = latencies.len();
@@ -529,7 +544,7 @@ fn hits(looked_up: &[&Line]) -> f64 {
 /// Every measure of a span of time.
 fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
-    let seconds = (span.1 - span.0) as f64 / 1e9;
+    let seconds = ((span.1 - span.0) as f64 / 1e9, case.hit_cost);
     let within = |at: u64| span.0 <= at && at < span.1;
     let requests: Vec<&Line> = lines.iter().filter(|line| !line.call && within(line.arrived)).collect();
     assert!(requests.iter().all(|line| line.measured), "{}: what arrives in the span is measured", case.name);
