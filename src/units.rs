@@ -208,7 +208,9 @@ impl Ratio {
             return Ok(Ratio(number));
         }
         let percent = percent(number);
-        Err(format!("`{number}` has no unit: did you mean \"{number}%\"? (for {number} times as much write \"{percent}\")"))
+        Err(format!(
+            "`{number}` has no unit: did you mean \"{number}%\"? (for {number} times as much write \"{percent}\")"
+        ))
     }
 }
 

@@ -1,8 +1,6 @@
 //! Laws of duration: how much work a request brings, how long a client thinks, how long a hop takes.
 //!
-//! The samplers are ours because std::sync::Arc;
-
-use `rand_distr`'s values are not portable: they differ between platforms and even with what
+//! The samplers are ours because `rand_distr`'s values are not portable: they differ between platforms and even with what
 //! else is linked (`num-traits/std` by feature unification). These use integer arithmetic, IEEE basic operations and
 //! `libm` only, and give the same bits everywhere. `rand_distr` and `statrs` are their oracles in the tests.
 

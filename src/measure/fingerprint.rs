@@ -61,11 +61,7 @@ impl Observer for Picks {
 }
 
 /// Runs the first replication of a contestant and takes its fingerprint.
-pub fn take(
-    scenario: &Scenario,
-    contestant: usize,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<Fingerprint, Stopped> {
+pub fn take(scenario: &Scenario, contestant: usize, interrupted: &dyn Fn() -> bool) -> Result<Fingerprint, Stopped> {
     let mut picks = Picks::default();
     let record = observe(&scenario.setup(contestant, 0), interrupted, &mut picks)?;
     let (first, rest) = picks.0.split_at(picks.0.len().min(KEPT));

@@ -126,9 +126,11 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
 /// How many requests a pool that can serve so many per second holds at most: where its queues have limits, or where requests
 /// leave them when their clients give up. `None` for no bound.
 fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
-    let limit = |server: &crate::sim::model::Server| Some(f64::from(server.queue_limit?) + f64::from(server.concurrency));
+    let limit =
+        |server: &crate::sim::model::Server| Some(f64::from(server.queue_limit?) + f64::from(server.concurrency));
     let limits = model.pools[pool].servers.iter().map(limit).sum::<Option<f64>>();
-    let patience = model.clients.timeout.filter(|_| model.clients.cancel).map(|timeout| timeout.as_secs_f64() * capacity);
+    let patience =
+        model.clients.timeout.filter(|_| model.clients.cancel).map(|timeout| timeout.as_secs_f64() * capacity);
     [limits, patience].into_iter().flatten().reduce(f64::min)
 }
 
@@ -191,7 +193,8 @@ pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Judgement {
     let judged = Judgement { verdict, reason, growth, relaxation: relaxation.map(|(time, _)| time) };
     match judged.verdict {
         Verdict::Overloaded | Verdict::Backlogged if few => {
-            let reason = format!("{:.0} requests per run are too few to tell growing queues from chance", evidence.requests);
+            let reason =
+                format!("{:.0} requests per run are too few to tell growing queues from chance", evidence.requests);
             Judgement { verdict: Verdict::TooShort, reason, ..judged }
         }
         _ => judged,

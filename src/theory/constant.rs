@@ -184,7 +184,8 @@ mod tests {
             let queue = ConstantService::solve(100.0, 1.0, servers).unwrap();
             assert_eq!((queue.mean(), queue.quantile(0.999), queue.waiting_share()), (1.0, 1.0, 0.0));
         }
-        for (lam, servers) in [(0.999_999, 1), (0.999_999_999, 1), (4_294_967_290.0, u32::MAX), (999_990.0, 1_000_000)] {
+        for (lam, servers) in [(0.999_999, 1), (0.999_999_999, 1), (4_294_967_290.0, u32::MAX), (999_990.0, 1_000_000)]
+        {
             assert!(ConstantService::solve(lam, 1.0, servers).is_none(), "{lam} {servers}");
         }
     }

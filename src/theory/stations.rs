@@ -28,7 +28,11 @@ const MOST_STEPS: u32 = 1 << 16;
 /// Erlang's loss formula: the share turned away by `servers` without a queue at `offered` erlangs. Any number of servers takes
 /// milliseconds.
 pub fn erlang_b(servers: u32, offered: f64) -> f64 {
-    if servers <= MOST_STEPS { climb(servers, |_| offered, f64::from, |_| 0.0).0 } else { erlang_b_sum(servers, offered) }
+    if servers <= MOST_STEPS {
+        climb(servers, |_| offered, f64::from, |_| 0.0).0
+    } else {
+        erlang_b_sum(servers, offered)
+    }
 }
 
 /// Erlang's loss formula for many servers: 1 / B = 1 + c / a + c (c - 1) / a² + ..., summed until terms no longer count. Around
@@ -322,7 +326,9 @@ mod tests {
         let climbed = |lam: f64, mu: f64, servers: u32, room: u32| {
             climb(room, |_| lam, |k| mu * f64::from(k.min(servers)), f64::from)
         };
-        for (servers, offered) in [(50_000, 49_000.0), (50_000, 50_000.0), (50_000, 51_500.0), (60_000, 9_000.0), (3, 2.0)] {
+        for (servers, offered) in
+            [(50_000, 49_000.0), (50_000, 50_000.0), (50_000, 51_500.0), (60_000, 9_000.0), (3, 2.0)]
+        {
             let (expected, _) = climb(servers, |_| offered, f64::from, |_| 0.0);
             close(erlang_b_sum(servers, offered), if expected < 1e-300 { 0.0 } else { expected });
         }

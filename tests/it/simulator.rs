@@ -175,7 +175,9 @@ impl Naive {
             } else if over == next {
                 let late = |s: &(u64, f64, f64)| s.1 == next;
                 let ids: Vec<u64> = queue.iter().chain(&served).filter(|s| late(s)).map(|s| s.0).collect();
-                ids.into_iter().for_each(|id| drop(ended.entry(id).or_insert((End::TimedOut, now))));
+                for id in ids {
+                    ended.entry(id).or_insert((End::TimedOut, now));
+                }
                 queue.retain(|s| !late(s));
             } else {
                 let (id, at, work) = coming.pop().unwrap();

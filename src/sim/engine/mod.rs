@@ -80,7 +80,10 @@ const ENTRIES_PER_JOB: u64 = 2;
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TooLarge { at, jobs, events, cached, limit } = *self;
-        write!(f, "this run is too large: after {at} of simulated time it holds {jobs} requests, {events} scheduled events ")?;
+        write!(
+            f,
+            "this run is too large: after {at} of simulated time it holds {jobs} requests, {events} scheduled events "
+        )?;
         write!(f, "and {cached} cache entries; together this is more than `max_in_system` = {limit} allows\n  help: ")?;
         let (timers, entries) = (events / EVENTS_PER_JOB, cached / ENTRIES_PER_JOB);
         f.write_str(if jobs >= timers.max(entries) {
@@ -367,12 +370,7 @@ pub struct Setup<'a> {
 }
 
 /// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
-pub fn run(
-    model: &Model,
-    strategy: &Table,
-    seed: u64,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<RunRecord, Stopped> {
+pub fn run(model: &Model, strategy: &Table, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<RunRecord, Stopped> {
     observe(&Setup { model, strategy, seed, luck: "" }, interrupted, &mut ())
 }
 
@@ -564,7 +562,8 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// model, strategy and seed, so the answer is the same everywhere.
     fn check_size(&self) -> Result<(), Stopped> {
         let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
-        let cached: u64 = self.servers.iter().filter_map(|server| server.cache.as_ref()).map(|cache| cache.len() as u64).sum();
+        let cached: u64 =
+            self.servers.iter().filter_map(|server| server.cache.as_ref()).map(|cache| cache.len() as u64).sum();
         let held = jobs + events / EVENTS_PER_JOB + cached / ENTRIES_PER_JOB;
         if held <= u64::from(self.model.max_in_system) {
             return Ok(());

@@ -396,9 +396,7 @@ impl<O: Observer> Engine<'_, O> {
             self.measured_left -= 1;
             self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
         }
-        if counts
-            && let Some(cohort) = self.cohort_of(arrived)
-        {
+        if counts && let Some(cohort) = self.cohort_of(arrived) {
             cohort.requests += 1;
             cohort.latency_sum += latency.0;
         }
