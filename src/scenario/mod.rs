@@ -110,7 +110,7 @@ pub struct Scenario {
     pub hash: String,
     /// What comes to each pool.
     pub demand: Vec<PoolDemand>,
-    /// What whoever runs it should know: where the file is sound, and does not do what it seems to say.
+    /// Parts of the file that are sound and do not do what they seem to say.
     pub warnings: Problems,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
     pub offered_load: Option<f64>,

@@ -259,6 +259,8 @@ pub struct ClientsTable {
     pub hot_share: Option<Spanned<Ratio>>,
     #[schemars(with = "Option<Nanos>")]
     pub timeout: Option<Spanned<Nanos>>,
+    /// Servers notice that a client has given up: its request leaves the server's queue at that moment. What is being served
+    /// goes on.
     pub cancel: bool,
     pub connect_timeout: Nanos,
 }

@@ -143,7 +143,9 @@ pub struct Clients {
     pub mix: Alias,
     /// After this long without an answer a client gives up.
     pub timeout: Option<Nanos>,
-    /// Whether a server drops requests from its queue when their client has given up.
+    /// Whether servers notice that a client has given up: the request leaves the server's queue at that moment, and one that
+    /// is on its way there is dropped when it arrives. What is being served goes on. The same holds of attempts that are no
+    /// longer wanted.
     pub cancel: bool,
     /// How long a client tries to reach a balancer that is not there.
     pub connect_timeout: Nanos,

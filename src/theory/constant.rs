@@ -36,7 +36,7 @@ impl ConstantService {
         if offered >= c {
             return None;
         }
-        // Chernoff's bound on P(Poisson(offered) >= c): where floats cannot hold it, nobody ever waits.
+        // Chernoff's bound on P(Poisson(offered) >= c): where floats cannot hold it, no request waits.
         let law = if offered <= 0.0 || c - offered + c * ln(offered / c) < -700.0 {
             vec![1.0]
         } else {
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(ConstantService::solve(0.0, 1.0, 2).unwrap().mean(), 1.0);
     }
 
-    /// Far more servers than work: nobody waits. A load so near to one that the matrix would fill the memory has no solution.
+    /// Far more servers than work: no request waits. A load so near to one that the matrix would fill the memory has no solution.
     #[test]
     fn what_would_take_long_is_known_or_refused_at_once() {
         for servers in [2_000, 1_000_000, u32::MAX] {

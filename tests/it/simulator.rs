@@ -336,7 +336,7 @@ const FLOOD: &str = "title = \"t\"\nquestion = \"q\"\nduration = \"100s\"\nwarmu
 #[test]
 fn a_run_that_holds_too_much_is_given_up() {
     let end = |source: &str| observe(&scenario(source).setup(0, 0), &|| false, &mut ()).unwrap_err();
-    let Stopped::TooLarge(size) = end(FLOOD) else { panic!("nobody interrupts") };
+    let Stopped::TooLarge(size) = end(FLOOD) else { panic!("interrupted") };
     assert!(size.jobs > 100_000 && size.jobs < 200_000 && size.at < Nanos::from_millis(20), "{size:?}");
     assert_eq!(end(FLOOD), Stopped::TooLarge(size));
     assert!(
@@ -344,11 +344,11 @@ fn a_run_that_holds_too_much_is_given_up() {
         "{size}"
     );
     let timers = FLOOD.replace("mean = \"5ms\"", "mean = \"50ns\"") + "\n[clients]\ntimeout = \"1h\"\n";
-    let Stopped::TooLarge(size) = end(&timers) else { panic!("nobody interrupts") };
+    let Stopped::TooLarge(size) = end(&timers) else { panic!("interrupted") };
     assert!(size.jobs < 1000 && size.events > 400_000 && size.to_string().contains("help: timers"), "{size}");
     let cached = FLOOD.replace("mean = \"5ms\"", "mean = \"50ns\"")
         + "cache = { capacity = 4000000000 }\n[keys]\ncount = 10000000\n";
-    let Stopped::TooLarge(size) = end(&cached) else { panic!("nobody interrupts") };
+    let Stopped::TooLarge(size) = end(&cached) else { panic!("interrupted") };
     assert!(size.cached > 190_000 && size.to_string().contains("help: lower the `capacity`"), "{size}");
     assert!(run(&scenario(&FLOOD.replace("1e7/s", "100/s"))).requests > 9000, "what fits is run");
 }
