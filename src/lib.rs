@@ -56,8 +56,8 @@
 //!    client gave up (`timed_out`), whose client could not connect (`unreachable`, after its connect time-outs), or that was
 //!    there at the end (at its age). Any other failure (`error`, `reset`, `rejected`, `no_server`) is in it where the request
 //!    was *held* (in a server, in a balancer's queue, in a pause before a retry, at an address that did not answer) and that
-//!    took longer than its own work does at speed 1; it is left out where it was refused at once or failed sooner. The table
-//!    does not rank a strategy by latency that fails more than another.
+//!    took longer than the mean work of its path at speed 1; it is left out where it was refused at once or failed sooner. The
+//!    table does not rank a strategy by latency that fails more than another.
 //! 6. **Theory is held against it** ([`measure::validation`], `evenkeel validate`, `tests/it/theory.rs`): M/M/c, M/G/1,
 //!    processor sharing, loss, E_n/M/1, M/D/n, exact chains of the shortest queue and of two choices, Che's approximation,
 //!    balls into bins; tolerance from the run's own standard error. The values come from [`theory`], which shares no code

@@ -403,9 +403,16 @@ impl Place {
 /// Where a point's runs come together.
 struct Desk {
     /// By contestant.
-    tallies: Vec<Tally>,
+    columns: Vec<Column>,
     /// Replications that each is to have.
     wanted: u32,
+}
+
+/// A contestant's runs. Tallies are large, so there is one from the first run to the last.
+enum Column {
+    Empty,
+    Tally(Box<Tally>),
+    Summary(Box<Summary>),
 }
 
 /// What a run's record leads to at its desk.
@@ -426,28 +433,53 @@ enum Next {
 impl Desk {
     fn new(point: &Point) -> Desk {
         let scenario = &point.scenario;
-        let tallies = (0..scenario.contestants.len()).map(|c| Tally::new(scenario, c)).collect();
-        Desk { tallies, wanted: scenario.replications }
+        let columns = scenario.contestants.iter().map(|_| Column::Empty).collect();
+        Desk { columns, wanted: scenario.replications }
     }
 
     fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Step {
         let scenario = &point.scenario;
-        self.tallies[unit.contestant].take_in(scenario, unit.replication, record);
-        if self.tallies.iter().any(|tally| tally.replications() < self.wanted) {
+        let column = &mut self.columns[unit.contestant];
+        if matches!(column, Column::Empty) {
+            *column = Column::Tally(Box::new(Tally::new(scenario, unit.contestant)));
+        }
+        let Column::Tally(tally) = column else { unreachable!("a contestant with all its runs gets no more") };
+        tally.take_in(scenario, unit.replication, record);
+        let Some(precision) = study.plan.settings.precision else {
+            if tally.replications() >= self.wanted {
+                *column = Column::Summary(Box::new(tally.summary(scenario)));
+            }
+            if self.columns.iter().any(|column| !matches!(column, Column::Summary(_))) {
+                return Step::Wait;
+            }
+            let summaries = self.columns.drain(..).filter_map(|column| match column {
+                Column::Summary(summary) => Some(*summary),
+                _ => None,
+            });
+            let summaries = summaries.collect();
+            return Step::Complete(Complete { summaries, replications: self.wanted, reached: None });
+        };
+        let tallies: Vec<&Tally> = self
+            .columns
+            .iter()
+            .filter_map(|column| match column {
+                Column::Tally(tally) if tally.replications() >= self.wanted => Some(&**tally),
+                _ => None,
+            })
+            .collect();
+        if tallies.len() < self.columns.len() {
             return Step::Wait;
         }
-        let summaries: Vec<Summary> = self.tallies.iter().map(|tally| tally.summary(scenario)).collect();
-        let mut complete = Complete { summaries, replications: self.wanted, reached: None };
-        if let Some(precision) = study.plan.settings.precision {
-            let reached = reached(&complete.summaries, precision);
-            let from = self.wanted;
-            if let Some(to) = further(&reached, precision, from) {
+        let summaries: Vec<Summary> = tallies.iter().map(|tally| tally.summary(scenario)).collect();
+        let reached = reached(&summaries, precision);
+        let from = self.wanted;
+        match further(&reached, precision, from) {
+            Some(to) => {
                 self.wanted = to;
-                return Step::More(from, to);
+                Step::More(from, to)
             }
-            complete.reached = Some(reached);
+            None => Step::Complete(Complete { summaries, replications: self.wanted, reached: Some(reached) }),
         }
-        Step::Complete(complete)
     }
 }
 

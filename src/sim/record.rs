@@ -75,8 +75,8 @@ fn buckets(histogram: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> + '_ 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClassRecord {
     /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order, ran out of time, or
-    /// failed only after they had been held longer than their work takes; unfinished ones are in at their age. Requests that
-    /// were refused, or failed sooner, are not: they would flatter.
+    /// failed only after they had been held longer than the mean work of their path; unfinished ones are in at their age.
+    /// Requests that were refused, or failed sooner, are not: they would flatter.
     #[serde(with = "sparse")]
     pub latency: Histogram<u64>,
     /// The exact sum of those latencies.

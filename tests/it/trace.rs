@@ -67,12 +67,10 @@ struct Case {
     duration: u64,
     /// Equal parts of the measured span that have a row each; 1 for none.
     batches: u64,
-    /// What a hit costs, as a share of the work.
-    hit_cost: f64,
     /// Pool, server, speed, slots; no slots where all share one processor.
     servers: &'static [(&'static str, &'static str, f64, u64)],
-    /// Path, the name that its measures have, its pool.
-    paths: &'static [(&'static str, &'static str, &'static str)],
+    /// Path, the name that its measures have, its pool, the mean of its work in milliseconds.
+    paths: &'static [(&'static str, &'static str, &'static str, u64)],
 }
 
 const CASES: [Case; 4] = [
@@ -122,7 +120,6 @@ weight = 0
         cache_warmup: 1000 * MS,
         duration: 4000 * MS,
         batches: 1,
-        hit_cost: 0.1,
         servers: &[
             ("web", "strong", 2.0, 2),
             ("web", "weak-1", 1.0, 1),
@@ -131,7 +128,7 @@ weight = 0
             ("web", "shared", 1.5, 0),
             ("web", "spare", 1.0, 1),
         ],
-        paths: &[("/", "root", "web")],
+        paths: &[("/", "root", "web", 10)],
     },
     Case {
         name: "troubles",
@@ -221,7 +218,6 @@ what = { drain = {} }
         cache_warmup: 0,
         duration: 5000 * MS,
         batches: 1,
-        hit_cost: 0.1,
         servers: &[
             ("pay", "pay-1", 1.0, 2),
             ("pay", "pay-2", 1.0, 2),
@@ -229,7 +225,7 @@ what = { drain = {} }
             ("run", "b", 2.0, 1),
             ("run", "c", 1.5, 0),
         ],
-        paths: &[("/pay", "pay", "pay"), ("/Run/code", "run-code", "run"), ("/", "root", "run")],
+        paths: &[("/pay", "pay", "pay", 8), ("/Run/code", "run-code", "run", 6), ("/", "root", "run", 8)],
     },
     Case {
         name: "tiers",
@@ -278,7 +274,6 @@ what = { crash = {} }
         cache_warmup: 400 * MS,
         duration: 4000 * MS,
         batches: 1,
-        hit_cost: 0.2,
         servers: &[
             ("web", "web-1", 1.0, 4),
             ("web", "web-2", 1.0, 4),
@@ -286,7 +281,7 @@ what = { crash = {} }
             ("db", "replica-1", 1.0, 2),
             ("db", "replica-2", 1.0, 2),
         ],
-        paths: &[("/", "root", "web")],
+        paths: &[("/", "root", "web", 4)],
     },
     Case {
         name: "batches",
@@ -313,14 +308,13 @@ cache = { capacity = 40 }
         cache_warmup: 500 * MS,
         duration: 4000 * MS,
         batches: 10,
-        hit_cost: 0.1,
         servers: &[
             ("web", "web-1", 1.0, 1),
             ("web", "web-2", 1.0, 1),
             ("web", "web-3", 1.0, 1),
             ("web", "web-4", 1.0, 1),
         ],
-        paths: &[("/", "root", "web")],
+        paths: &[("/", "root", "web", 3)],
     },
 ];
 
@@ -345,7 +339,6 @@ struct Line {
     server: String,
     outcome: String,
     arrived: u64,
-    demand: u64,
     picked: Option<u64>,
     entered: Option<u64>,
     started: Option<u64>,
@@ -369,7 +362,6 @@ impl Line {
             server: row["server"].clone(),
             outcome: row["outcome"].clone(),
             arrived: time("arrived_ns").unwrap(),
-            demand: time("demand_ns").unwrap(),
             picked: time("picked_ns"),
             entered: time("entered_ns"),
             started: time("started_ns"),
@@ -384,11 +376,6 @@ impl Line {
     fn last(&self) -> u64 {
         let times = [self.picked, self.entered, self.started, self.left, self.returned, self.ended];
         times.into_iter().flatten().max().unwrap_or(self.arrived)
-    }
-
-    /// What it has to be done at speed 1, nanoseconds; less where the cache had the answer.
-    fn work(&self, hit_cost: f64) -> f64 {
-        self.demand as f64 * if self.hit == Some(true) { hit_cost } else { 1.0 }
     }
 
     fn is_at(&self, pool: &str, server: &str) -> bool {
@@ -428,13 +415,15 @@ fn average(values: &[f64]) -> f64 {
 }
 
 /// The measures of a group of requests, those that arrived in a span of so many seconds.
-fn of_requests(prefix: &str, requests: &[&Line], (seconds, hit_cost): (f64, f64), into: &mut BTreeMap<String, f64>) {
+fn of_requests(prefix: &str, requests: &[&Line], case: &Case, seconds: f64, into: &mut BTreeMap<String, f64>) {
     let mut put = |name: &str, value: f64| into.insert(format!("{prefix}{name}"), value);
     let ended = |outcome: &str| requests.iter().filter(|line| line.outcome == outcome).count();
-    // Requests that were refused, or failed before their work could have been done, have no latency.
+    // Requests that were refused, or failed in less time than such work takes, have no latency.
     let in_time = |line: &Line| ["ok", "timed_out", "unreachable", "unfinished"].contains(&line.outcome.as_str());
-    let late =
-        |line: &Line| line.entered.is_some() && (line.ended.unwrap() - line.arrived) as f64 > line.work(hit_cost);
+    let late = |line: &Line| {
+        let work = case.paths.iter().find(|path| path.0 == line.path).unwrap().3 * MS;
+        line.entered.is_some() && line.ended.unwrap() - line.arrived > work
+    };
     let slow_or_good = requests.iter().filter(|line| in_time(line) || late(line));
     let mut latencies: Vec<u64> = slow_or_good.map(|line| line.ended.unwrap() - line.arrived).collect();
     latencies.sort_unstable();
@@ -544,24 +533,24 @@ fn hits(looked_up: &[&Line]) -> f64 {
 /// Every measure of a span of time.
 fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
-    let seconds = ((span.1 - span.0) as f64 / 1e9, case.hit_cost);
+    let seconds = (span.1 - span.0) as f64 / 1e9;
     let within = |at: u64| span.0 <= at && at < span.1;
     let requests: Vec<&Line> = lines.iter().filter(|line| !line.call && within(line.arrived)).collect();
     assert!(requests.iter().all(|line| line.measured), "{}: what arrives in the span is measured", case.name);
     let pool_of = |line: &Line| case.paths.iter().find(|path| path.0 == line.path).unwrap().2;
     let pools: BTreeSet<&str> = case.servers.iter().map(|server| server.0).collect();
     let entries: BTreeSet<&str> = case.paths.iter().map(|path| path.2).collect();
-    of_requests("", &requests, seconds, &mut found);
+    of_requests("", &requests, case, seconds, &mut found);
     if case.paths.len() > 1 {
-        for (path, name, _) in case.paths {
+        for (path, name, ..) in case.paths {
             let of_path: Vec<&Line> = requests.iter().copied().filter(|line| line.path == *path).collect();
-            of_requests(&format!("path.{name}."), &of_path, seconds, &mut found);
+            of_requests(&format!("path.{name}."), &of_path, case, seconds, &mut found);
         }
     }
     if entries.len() > 1 {
         for pool in &entries {
             let of_pool: Vec<&Line> = requests.iter().copied().filter(|line| pool_of(line) == *pool).collect();
-            of_requests(&format!("{pool}."), &of_pool, seconds, &mut found);
+            of_requests(&format!("{pool}."), &of_pool, case, seconds, &mut found);
         }
     }
     let servers = of_servers(case, lines, span);

@@ -170,7 +170,7 @@ struct Job {
     /// Its twin has begun: its server drops it.
     called_off: bool,
     /// It was held somewhere, and not only refused: in a server, in a balancer's queue, in a pause before a retry, or by an
-    /// address that did not answer. If it then fails, its latency counts where it is longer than its work.
+    /// address that did not answer. If it then fails, its latency counts where it is longer than the mean work of its path.
     held: bool,
     /// Addresses at which nobody was reached.
     turned: u8,
@@ -320,6 +320,8 @@ struct Engine<'a, O> {
     thinking: Keyed,
     inner_work: Vec<Keyed>,
     sent: Vec<u64>,
+    /// By path: the mean of its work, at speed 1.
+    mean_work: Vec<Nanos>,
     /// By client of a closed loop: good answers in a row that took no time.
     instant: Vec<u32>,
     /// Sent to servers, and settled: what is between is in flight.
@@ -528,6 +530,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             thinking: Keyed::new(seed, "think"),
             inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
             sent: Vec::new(),
+            mean_work: model.paths.iter().map(|path| Nanos::from_nanos_f64(path.service.mean())).collect(),
             instant: Vec::new(),
             placed: 0,
             settled: 0,

@@ -385,7 +385,9 @@ impl<O: Observer> Engine<'_, O> {
         let latency = self.now - arrived;
         let counts = match fate {
             End::Ok | End::TimedOut | End::Unreachable => true,
-            End::Error | End::Rejected | End::NoServer | End::Reset => j.held && latency > j.work,
+            End::Error | End::Rejected | End::NoServer | End::Reset => {
+                j.held && latency > self.mean_work[path as usize]
+            }
         };
         self.observer.step(job, Step::Ended(fate), self.now);
         self.count_system(-1);
