@@ -80,20 +80,19 @@ const ENTRIES_PER_JOB: u64 = 2;
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TooLarge { at, jobs, events, cached, limit } = *self;
-        write!(
-            f,
-            "this run is too large: after {at} of simulated time it holds {jobs} requests, {events} scheduled events "
-        )?;
-        write!(f, "and {cached} cache entries; together this is more than `max_in_system` = {limit} allows\n  help: ")?;
         let (timers, entries) = (events / EVENTS_PER_JOB, cached / ENTRIES_PER_JOB);
-        f.write_str(if jobs >= timers.max(entries) {
-            "requests come faster than they end: lower the rate, add servers, bound the queue (`queue_limit`), let clients give up (`clients.timeout`), or shorten the run"
+        let (what, way) = if jobs >= timers.max(entries) {
+            let way = "lower the rate, add servers, bound their queues (`queue_limit`), or\n        let clients give up (`clients.timeout`, `cancel`)";
+            ("requests", way)
         } else if timers >= entries {
-            "timers outlive their requests: lower the rate or shorten the time-outs"
+            ("timers", "lower the rate, or shorten the time-outs")
         } else {
-            "lower the `capacity` of the caches or the `count` of the keys"
-        })?;
-        f.write_str("; or raise `max_in_system` (about 300 bytes each, for every run at the same time)")
+            ("cache entries", "lower the `capacity` of the caches or the `count` of the keys")
+        };
+        writeln!(f, "too many {what} in the system, after {at} of simulated time:")?;
+        writeln!(f, "  {jobs} requests, {events} timers and events, {cached} cache entries")?;
+        writeln!(f, "  help: {way};")?;
+        write!(f, "        or raise `max_in_system`, now {limit} (some 300 bytes each, per run)")
     }
 }
 
