@@ -108,8 +108,8 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
     };
     let of_pool = |(p, demand): (usize, &PoolDemand)| {
         let pool = &model.pools[p];
-        let rate = demand.rate.unwrap_or(evidence.rate * demand.share);
-        let offered = rate * demand.mean / demand.capacity;
+        let all = demand.rate.unwrap_or(evidence.rate);
+        let (rate, offered) = (all * demand.share, all * demand.work / demand.capacity);
         // What caches save is known only from the servers themselves.
         let cached = pool.servers.iter().any(|server| server.cache.is_some());
         let load = if cached { offered.min(evidence.utilisation[p]) } else { offered };

@@ -506,7 +506,7 @@ impl Builder<'_> {
         fn add(demand: &mut PoolDemand, share: f64, service: &Sampler) {
             let mean = service.mean() / 1e9;
             demand.share += share;
-            demand.mean += share * mean;
+            demand.work += share * service.mean() / 1e9;
             demand.scv += share * mean * mean * (1.0 + service.squared_variation());
         }
         let total: f64 = paths.iter().map(|path| path.1).sum();
@@ -524,9 +524,8 @@ impl Builder<'_> {
             }
         }
         for pool in demand.iter_mut().filter(|pool| pool.share > 0.0) {
-            pool.mean /= pool.share;
-            let square = pool.mean * pool.mean;
-            pool.scv = if square > 0.0 { pool.scv / pool.share / square - 1.0 } else { 0.0 };
+            let mean = pool.work / pool.share;
+            pool.scv = if mean > 0.0 { pool.scv / pool.share / (mean * mean) - 1.0 } else { 0.0 };
         }
         demand
     }
@@ -616,7 +615,7 @@ impl Builder<'_> {
                     self.problem(load.span(), "`load` must be above zero");
                     return None;
                 }
-                let fullest = demand.iter().map(|pool| pool.share * pool.mean / pool.capacity).fold(0.0, f64::max);
+                let fullest = demand.iter().map(|pool| pool.work / pool.capacity).fold(0.0, f64::max);
                 if fullest <= 0.0 {
                     let message = "`load` is a share of what servers can do, and these requests bring no work";
                     self.problem(load.span(), message).help =
@@ -1048,8 +1047,8 @@ impl Builder<'_> {
             caches.fold(1.0, f64::min)
         };
         for (pool, demand) in demand.iter_mut().enumerate().take(tables.len()) {
-            demand.rate = Some(rate * demand.share);
-            let (work, capacity) = (demand.share * demand.mean, demand.capacity);
+            demand.rate = Some(rate);
+            let (work, capacity) = (demand.work, demand.capacity);
             let load = rate * work * relief(pool) / capacity;
             if load >= 1.0 && !table.allow_overload && capacity > 0.0 {
                 let message = format!(
@@ -1068,7 +1067,7 @@ impl Builder<'_> {
         if tables.iter().any(|pool| pool.get_ref().backend.as_ref().is_some_and(|backend| backend.get_ref().on_miss)) {
             return None;
         }
-        demand.iter().map(|pool| rate * pool.share * pool.mean / pool.capacity).reduce(f64::max)
+        demand.iter().map(|pool| rate * pool.work / pool.capacity).reduce(f64::max)
     }
 
     fn amount_span(&self, table: &ScenarioTable) -> Range<usize> {

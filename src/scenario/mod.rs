@@ -121,13 +121,13 @@ pub struct Scenario {
 pub struct PoolDemand {
     /// Share of all requests that come to it; calls to a second tier that a cache may save are left out.
     pub share: f64,
-    /// Mean work of one, seconds.
-    pub mean: f64,
-    /// Squared coefficient of variation of that.
+    /// Work that a request of any kind brings to it on average, seconds: `share` times the mean of one that comes.
+    pub work: f64,
+    /// Squared coefficient of variation of the work of one that comes.
     pub scv: f64,
     /// Work that its servers can do per second, seconds.
     pub capacity: f64,
-    /// Requests per second; `None` where that is only found out by running.
+    /// Requests of any kind per second, to all pools; `None` where that is only found out by running.
     pub rate: Option<f64>,
 }
 
