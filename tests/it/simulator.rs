@@ -90,7 +90,7 @@ fn a_bin_has_the_mean_over_its_time() {
     let found: Vec<f64> = summary.series.iter().map(|point| point.in_system).collect();
     let right: Vec<f64> = (0..10).map(|i| if i == 0 { 0.45 } else { 0.5 }).collect();
     assert_eq!(found, right);
-    assert_eq!(summary.series[3].time, 0.35, "the middle of the bin");
+    assert!((summary.series[3].time - 0.35).abs() < 1e-9, "the middle of the bin");
 }
 
 /// M(t)/M/inf with a rate of 200 t: m(t) = 200 (t / mu - (1 - e^(-mu t)) / mu²); over bins of a second, in 40 runs.
@@ -242,7 +242,7 @@ fn books_hold_whatever_leaves_the_queue() {
             let server = format!("count = 3\nconcurrency = 2\nqueue_limit = 6\ndiscipline = \"{discipline}\"");
             let record = run(&of(before, pool, &server));
             let all = &record.measured.all;
-            assert!(all.ok() > 3000 && all.ends[End::TimedOut as usize] > 50, "{pool} {discipline}: {:?}", all.ends);
+            assert!(all.ok() > 1000 && all.ends[End::TimedOut as usize] > 50, "{pool} {discipline}: {:?}", all.ends);
         }
     }
 }
@@ -289,10 +289,11 @@ fn slow_failures_count_and_quick_ones_do_not() {
     let busy = "arrivals = { constant = { rate = \"200/s\" } }\n";
     let s = latency(busy, "", "queue_limit = 0");
     assert!(s.value("errors.rejected") > 0.3 && (s.value("latency.mean") - 0.010).abs() < 1e-4);
-    // The same at the balancer, after a wait of 50 ms in its queue: rejected, and 50 ms of waiting.
-    let s = latency(busy, "queue = { limit = 100, timeout = \"50ms\" }", "max_in_flight = 1");
-    assert!(s.value("errors.rejected") > 0.3, "{}", s.value("errors.rejected"));
-    assert!(s.value("latency.p50") > 0.045, "{}", s.value("latency.p50"));
+    // At the balancer, before a server that has become very slow: rejected after 50 ms of waiting.
+    let slow = format!("{busy}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nwhat = {{ slow = {{ factor = 1000 }} }}");
+    let s = latency(&slow, "queue = { limit = 100, timeout = \"50ms\" }", "max_in_flight = 1");
+    assert!(s.value("errors.rejected") > 0.9, "{}", s.value("errors.rejected"));
+    assert!((s.value("latency.p50") - 0.050).abs() < 1e-4, "{}", s.value("latency.p50"));
     // A server dies with what is in it: those that had waited for long count, the connections that are refused do not.
     let crash = "arrivals = { constant = { rate = \"120/s\" } }\n[[faults]]\ntarget = \"w/w\"\nat = \"5s\"\nwhat = { crash = {} }";
     let s = latency(crash, "", "");
