@@ -52,8 +52,12 @@
 //!    is a bug of ours and stops everything.
 //! 4. **Open loop by default**, latency from the intended arrival. Cohorts by arrival: a request counts if it came inside the
 //!    measured span, and the run goes on until those have ended; what has not ended by then counts at its age.
-//! 5. **Failures do not flatter.** Requests that fail at once are not in the latency; those that time out are, at their
-//!    time-out; the table does not rank a strategy by latency that fails more than another.
+//! 5. **Failures do not flatter.** In the latency, at what it took, is every request that was answered in good order, whose
+//!    client gave up (`timed_out`), whose client could not connect (`unreachable`, after its connect time-outs), or that was
+//!    there at the end (at its age). Any other failure (`error`, `reset`, `rejected`, `no_server`) is in it where the request
+//!    was *held* (in a server, in a balancer's queue, in a pause before a retry, at an address that did not answer) and that
+//!    took longer than the mean work of its path at speed 1; it is left out where it was refused at once or failed sooner. The
+//!    table does not rank a strategy by latency that fails more than another.
 //! 6. **Theory is held against it** ([`measure::validation`], `evenkeel validate`, `tests/it/theory.rs`): M/M/c, M/G/1,
 //!    processor sharing, loss, E_n/M/1, M/D/n, exact chains of the shortest queue and of two choices, Che's approximation,
 //!    balls into bins; tolerance from the run's own standard error. The values come from [`theory`], which shares no code
@@ -62,8 +66,11 @@
 //!    second program recomputes every measure from a trace of every request (`tests/it/trace.rs`).
 //! 8. **Intervals are tried on what is known** ([`measure::coverage`]): how often they hold an exact value, and how often
 //!    equals come out as tied.
-//! 9. **No claim without a steady state**: beside each row stands whether the run was stable, backlogged or overloaded, and
-//!    an overloaded one has no interval and no rank; MSER-5 says when a warm-up was too short.
+//! 9. **No claim without a steady state**: beside each row stands whether the run was stable, backlogged, overloaded, too
+//!    short for its load (three relaxation times of its queues, by theory) or without any request; an overloaded one has no
+//!    interval and no rank; MSER-5 says when a warm-up was too short.
+//! 10. **A run has a bound.** It ends with an error where it holds more requests, timers and cache entries than
+//!    `max_in_system` allows, at the same event on every machine; nothing grows until the machine swaps.
 //!
 //! ## Units
 //!

@@ -183,7 +183,8 @@ impl FromStr for Rate {
     }
 }
 
-/// A share or a multiple of something: `"80%"` and `0.8` are the same.
+/// A share or a multiple of something: `"80%"` and `0.8` are the same. Above 1 it must be a percentage (`"120%"`): a bare `65`
+/// is far more often 65 % than 65 times as much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Ratio(pub f64);
 
@@ -194,16 +195,36 @@ impl FromStr for Ratio {
         match number_and_unit(text) {
             Some((number, _)) if number < 0.0 => Err(format!("`{text}` is negative: a ratio must not be")),
             Some((number, "%")) => Ok(Ratio(number / 100.0)),
-            Some((number, "")) => Ok(Ratio(number)),
+            Some((number, "")) => Ratio::bare(number),
             _ => Err(format!("`{text}` is not a ratio: {wanted}")),
         }
     }
 }
 
+impl Ratio {
+    /// From a number without a unit, at most 1.
+    fn bare(number: f64) -> Result<Ratio, String> {
+        if number <= 1.0 {
+            return Ok(Ratio(number));
+        }
+        let percent = percent(number);
+        Err(format!(
+            "`{number}` has no unit: did you mean \"{number}%\"? (for {number} times as much write \"{percent}\")"
+        ))
+    }
+}
+
+/// A ratio as a percentage that is read as exactly the same number.
+fn percent(ratio: f64) -> String {
+    let near = ratio * 100.0;
+    let exact = [near, near.next_down(), near.next_up()].into_iter().find(|percent| percent / 100.0 == ratio);
+    format!("{}%", exact.unwrap_or(near))
+}
+
 /// Reads a quantity from a string through its `FromStr`, or from a bare number where `NUMBERS` allows one.
 struct Quantity<T> {
     expecting: &'static str,
-    number: Option<fn(f64) -> T>,
+    number: Option<fn(f64) -> Result<T, String>>,
 }
 
 impl<T: FromStr<Err = String>> Visitor<'_> for Quantity<T> {
@@ -218,7 +239,7 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Quantity<T> {
         match self.number {
             Some(_) if number < 0.0 => Err(E::custom(format!("`{number}` is negative: this must not be"))),
             Some(_) if !number.is_finite() => Err(E::custom(format!("`{number}` is not a finite number"))),
-            Some(make) => Ok(make(number)),
+            Some(make) => make(number).map_err(E::custom),
             None => Err(E::custom(format!("`{number}` has no unit: expected {}", self.expecting))),
         }
     }
@@ -244,7 +265,7 @@ impl<'de> Deserialize<'de> for Rate {
 
 impl<'de> Deserialize<'de> for Ratio {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Ratio, D::Error> {
-        from.deserialize_any(Quantity { expecting: "a ratio such as \"80%\" or 0.8", number: Some(Ratio) })
+        from.deserialize_any(Quantity { expecting: "a ratio such as \"80%\" or 0.8", number: Some(Ratio::bare) })
     }
 }
 
@@ -287,12 +308,12 @@ impl JsonSchema for Ratio {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A percentage or a number: \"80%\" and 0.8 are the same.",
+            "description": "A percentage, or a number up to 1: \"80%\" and 0.8 are the same.",
             "anyOf": [
-                { "type": "number", "minimum": 0 },
-                { "type": "string", "pattern": format!(r"^\s*{NUMBER}\s*%?\s*$") },
+                { "type": "number", "minimum": 0, "maximum": 1 },
+                { "type": "string", "pattern": format!(r"^\s*({NUMBER}\s*%|\+?(0*(\.[0-9_]*)?|0*1(\.[0_]*)?))\s*$") },
             ],
-            "examples": ["80%", 0.8],
+            "examples": ["80%", 0.8, "120%"],
         })
     }
 }
@@ -317,8 +338,9 @@ impl Serialize for Rate {
 }
 
 impl Serialize for Ratio {
+    /// Such that it is read as the same: a number up to 1, a percentage above.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(self.0)
+        if self.0 > 1.0 { to.serialize_str(&percent(self.0)) } else { to.serialize_f64(self.0) }
     }
 }
 
@@ -350,6 +372,8 @@ mod tests {
         assert_eq!("900/s".parse(), Ok(Rate(900.0)));
         assert_eq!("30/m".parse(), Ok(Rate(0.5)));
         assert_eq!("80%".parse(), Ok(Ratio(0.8)));
+        assert_eq!("150%".parse(), Ok(Ratio(1.5)));
+        assert_eq!(("1".parse(), ".5".parse()), (Ok(Ratio(1.0)), Ok(Ratio(0.5))));
         assert_eq!("1e3/s".parse(), Ok(Rate(1000.0)));
     }
 
@@ -363,7 +387,21 @@ mod tests {
         }
         assert!("-900/s".parse::<Rate>().unwrap_err().contains("negative"));
         assert!("900".parse::<Rate>().unwrap_err().contains("not a rate"));
+        for bare in ["65", "1.01", "2e0"] {
+            assert!(bare.parse::<Ratio>().unwrap_err().contains("has no unit: did you mean"), "{bare}");
+        }
+        let error = toml::from_str::<std::collections::BTreeMap<String, Ratio>>("load = 65").unwrap_err();
+        assert!(error.message().contains("did you mean \"65%\"? (for 65 times as much write \"6500%\")"), "{error}");
         assert!("1e300d".parse::<Nanos>().unwrap_err().contains("too long"));
+    }
+
+    /// What was written, for instance a plan that another machine takes up, is read as the same number.
+    #[test]
+    fn ratios_come_back_as_they_were() {
+        for value in [0.0, 0.1, 1.0, 1.1, 1.25, 1.0 / 0.3, 12.345_678_9, 1e9] {
+            let written = serde_json::to_string(&Ratio(value)).unwrap();
+            assert_eq!(serde_json::from_str::<Ratio>(&written).unwrap(), Ratio(value), "{written}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Finding and reading scenario files.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal};
@@ -55,10 +55,11 @@ pub struct Loaded {
 /// The scenarios that could be read. What is wrong with the others has been printed; `true` if anything was.
 pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
     let mut scenarios: Vec<Loaded> = Vec::new();
+    let mut names = BTreeSet::new();
     let mut failed = false;
     for file in files(paths)? {
         match load_one(&file) {
-            Ok(loaded) if scenarios.iter().any(|other| other.scenario.name == loaded.scenario.name) => {
+            Ok(loaded) if !names.insert(loaded.scenario.name.clone()) => {
                 let name = &loaded.scenario.name;
                 eprintln!(
                     "error: two scenarios are called `{name}`; their results would overwrite each other: {}\n",
@@ -66,7 +67,18 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
                 );
                 failed = true;
             }
-            Ok(loaded) => scenarios.push(loaded),
+            Ok(mut loaded) => {
+                let problems = std::mem::take(&mut loaded.scenario.warnings);
+                if !problems.is_empty() {
+                    let source = loaded.source.clone();
+                    let warned = Diagnostic { file: file.display().to_string(), source, problems };
+                    eprintln!("{}\n", warned.render_warnings(terminal.err));
+                }
+                if let Some(before) = scenarios.last() {
+                    loaded.scenario.share(&before.scenario);
+                }
+                scenarios.push(loaded);
+            }
             Err(diagnostic) => {
                 eprintln!("{}\n", diagnostic.render(terminal.err));
                 failed = true;

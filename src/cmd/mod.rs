@@ -60,7 +60,7 @@ Exit codes:
   0    done
   1    the answer is no: a check failed, or a comparison found something worse
   2    usage or configuration: the message says where and what to do
-  3    the tool or the disk failed; `twin`: no verdict, the machine was too busy
+  3    the tool or the disk failed, or a run needs too much memory; `twin`: no verdict, the machine was too busy
   100  `load --expect-no-errors`: a request failed
   130  interrupted; what was finished is on disk";
 
@@ -133,6 +133,17 @@ enum Failure {
     Stopped,
     /// Requests failed that were expected not to; they have been printed.
     Errors,
+    /// A run would have taken more memory than it may; the message says what to do. What was finished has been written.
+    TooLarge(String),
+}
+
+impl From<crate::sim::Stopped> for Failure {
+    fn from(stopped: crate::sim::Stopped) -> Failure {
+        match stopped {
+            crate::sim::Stopped::Interrupted => Failure::Interrupted,
+            crate::sim::Stopped::TooLarge(size) => Failure::TooLarge(size.to_string()),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -218,6 +229,10 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Broken(error)) => {
             eprintln!("error: {error:#}");
+            BROKEN
+        }
+        Err(Failure::TooLarge(message)) => {
+            eprintln!("error: {message}");
             BROKEN
         }
         Err(Failure::Interrupted) => {

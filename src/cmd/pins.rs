@@ -130,7 +130,7 @@ fn explain(
     let of = format!("of {} pinned and {} now", old.decisions, now.decisions);
     Ok(match difference {
         Difference::At(decision, pick) => {
-            let seen = fingerprint::look(scenario, contestant, decision, &stopped).map_err(|_| Failure::Interrupted)?;
+            let seen = fingerprint::look(scenario, contestant, decision, &stopped)?;
             let first = seen.map(|seen| Shown {
                 pinned: name(pick),
                 now: seen.pick.clone().unwrap_or_else(|| "nobody".to_owned()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Terminal, demo, say};
+use crate::config::pool::{LONELY_HELP, lonely};
 use crate::config::proxy::MessageFormat;
 use crate::config::schema;
 use crate::proxy::control::{Options, Proxy, ProxyError, check_files, read};
@@ -83,6 +84,12 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
     let (source, config) = read(file).map_err(|error| refused(&error, terminal))?;
     check_files(&config).map_err(|error| refused(&error, terminal))?;
+    for pool in &config.pools {
+        let weights = pool.servers.iter().map(|server| server.weight);
+        if let Some(warning) = lonely(&pool.name, weights, &pool.rules) {
+            eprintln!("warning: {warning}\n  help: {LONELY_HELP}");
+        }
+    }
     if args.check {
         say(format!(
             "{} is sound: {} listeners, {} pools, {} servers",

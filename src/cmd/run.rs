@@ -252,10 +252,12 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
 /// Under the title: how it was measured.
 fn describe(outcome: &Outcome<'_>) -> String {
     let Scenario { model, offered_load, seed, .. } = outcome.scenario;
+    let cached = model.pools.iter().flat_map(|pool| &pool.servers).any(|server| server.cache.is_some());
     let load = match offered_load {
-        Some(load) => format!("offered load {:.0} %, ", load * 100.0),
+        Some(load) => format!("offered load {:.0} %{}, ", load * 100.0, if cached { " without caches" } else { "" }),
         None => String::new(),
     };
+    let load = load + &busy(outcome);
     let warmup = match (model.warmup.0, model.cache_warmup > model.warmup) {
         (0, false) => String::new(),
         (0, true) => format!(" ({} of warm-up for caches)", model.cache_warmup),
@@ -268,6 +270,23 @@ fn describe(outcome: &Outcome<'_>) -> String {
         n => format!("{n} runs"),
     };
     format!("{load}{} measured{warmup}, {runs} per strategy, seed {seed}", model.duration)
+}
+
+/// What servers did in the end, beside what they were offered: the busy share of the busiest pool, from the least to the most
+/// of all strategies.
+fn busy(outcome: &Outcome<'_>) -> String {
+    let (least, most) = outcome
+        .summaries
+        .iter()
+        .map(|summary| summary.utilisation(outcome.scenario))
+        .filter(|busy| busy.is_finite())
+        .fold((f64::INFINITY, 0.0_f64), |(least, most), busy| (least.min(busy), most.max(busy)));
+    let percent = |share: f64| format!("{:.0}", share * 100.0);
+    match (percent(least), percent(most)) {
+        _ if !least.is_finite() => String::new(),
+        (least, most) if least == most => format!("servers {most} % busy, "),
+        (least, most) => format!("servers {least} to {most} % busy, "),
+    }
 }
 
 fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
@@ -299,7 +318,8 @@ fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
             });
             serde_json::json!({
                 "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.judgement.verdict,
-                "reason": summary.judgement.reason, "theory": theory, "regret": regret, "metrics": metrics,
+                "reason": summary.judgement.reason, "utilisation": number(summary.utilisation(outcome.scenario)),
+                "relaxation_s": summary.judgement.relaxation, "theory": theory, "regret": regret, "metrics": metrics,
             })
         };
         outcome.summaries.iter().map(one).collect::<Vec<_>>()
@@ -307,7 +327,7 @@ fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
     let first = &outcomes[0];
     let mut value = serde_json::json!({
         "schema_version": 2, "scenario": first.scenario.name, "seed": first.scenario.seed,
-        "replications": first.replications, "precision": first.precision,
+        "replications": first.replications, "precision": first.precision, "offered_load": first.scenario.offered_load,
     });
     if let [only] = outcomes {
         value["strategies"] = strategies(only).into();

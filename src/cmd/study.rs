@@ -88,12 +88,14 @@ impl Study {
         let Loaded { scenario, source, files, .. } = loaded;
         let plan = Plan { schema_version: 1, name: scenario.name.clone(), source, files, settings: settings.clone() };
         let mut study = Study { plan, points: Vec::new(), skipped: Vec::new() };
+        // Each point is read from the text without the others' values: a sweep of n points costs n times one point.
+        let common = vary::without_values(&study.plan.source);
         let middle = study.point(Vec::new(), scenario);
         if settings.sensitivity {
             let nudges = nudges(&study.plan.source, &middle.scenario)?;
             study.points.push(middle);
             for place in nudges {
-                match study.varied(&place) {
+                match study.varied(&common, &place) {
                     Ok(point) => study.points.push(point),
                     Err(problem) => study.skipped.push((vary::name(&place), problem.plain())),
                 }
@@ -102,12 +104,13 @@ impl Study {
             study.points.push(middle);
         } else {
             for place in vary::grid(&settings.axes) {
-                let point = study.varied(&place).map_err(|problem| {
+                let point = study.varied(&common, &place).map_err(|problem| {
                     Failure::Usage(format!("at {}\n{}", vary::name(&place), problem.render(false)))
                 })?;
                 study.points.push(point);
             }
         }
+        study.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
         // Results go by the names of points, and two at one place would write the same units at once.
         let mut names = BTreeSet::new();
         if let Some(point) = study.points.iter().find(|point| !names.insert(point.name.as_str())) {
@@ -123,14 +126,18 @@ impl Study {
         Study::new(Loaded { scenario, source: plan.source, files: plan.files, path: Default::default() }, &settings)
     }
 
-    /// The scenario at another place.
-    fn varied(&self, place: &Place) -> Result<Point, Box<Diagnostic>> {
+    /// The scenario at another place of this text; what is large is shared with the point before.
+    fn varied(&self, common: &str, place: &Place) -> Result<Point, Box<Diagnostic>> {
         let of_file = |message: String| {
             let problems = vec![crate::config::Problem::of_file(message)];
             Box::new(Diagnostic { file: format!("{}.toml", self.plan.name), source: String::new(), problems })
         };
-        let source = vary::replace(&self.plan.source, place).map_err(of_file)?;
-        Ok(self.point(place.clone(), self.plan.parse(&source)?))
+        let source = vary::replace(common, place).map_err(of_file)?;
+        let mut scenario = self.plan.parse(&source)?;
+        if let Some(before) = self.points.last() {
+            scenario.share(&before.scenario);
+        }
+        Ok(self.point(place.clone(), scenario))
     }
 
     fn point(&self, place: Place, mut scenario: Scenario) -> Point {

@@ -11,7 +11,7 @@ use super::output::make_folder;
 use crate::report::trace::Tracer;
 use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
-use crate::sim::{Interrupted, Setup, observe};
+use crate::sim::{Setup, Stopped, observe};
 
 /// The name of a trace's file.
 pub fn file_name(point: &str, label: &str, replication: u32) -> String {
@@ -25,7 +25,7 @@ pub fn run(
     setup: &Setup<'_>,
     interrupted: &dyn Fn() -> bool,
     path: &Path,
-) -> Result<std::result::Result<RunRecord, Interrupted>> {
+) -> Result<std::result::Result<RunRecord, Stopped>> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
     let partial = path.with_extension("partial");

@@ -232,7 +232,10 @@ fn in_both(
         let luck = format!("{}twin {i}", contestant.luck);
         let setup = Setup { model, strategy: &contestant.table, seed, luck: &luck };
         let mut door = Door::new(model);
-        let record = sim::observe(&setup, &work::stopped, &mut door).map_err(|_| Failure::Stopped)?;
+        let record = sim::observe(&setup, &work::stopped, &mut door).map_err(|why| match why {
+            sim::Stopped::Interrupted => Failure::Stopped,
+            too_large => too_large.into(),
+        })?;
         simulated.push((record, door.entered));
     }
     let mut best: Option<(LoadReport, Vec<u64>)> = None;

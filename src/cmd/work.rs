@@ -2,9 +2,9 @@
 //! studies finish one after the other, and each is handed on as soon as its last unit is done. How many threads there are
 //! changes nothing in any result; nor does it matter which units are run now and which were found on disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::measure::warmup::{self, Clock};
 use crate::measure::{Summary, Tally};
 use crate::report::{Outcome, Reached};
 use crate::scenario::Scenario;
-use crate::sim::Interrupted;
+use crate::sim::Stopped;
 use crate::sim::record::RunRecord;
 use crate::units::Nanos;
 
@@ -91,10 +91,17 @@ pub fn work<'a>(
         studies,
         options,
         bar: &bar,
-        desks: studies.iter().map(|study| study.points.iter().map(|p| Mutex::new(Desk::new(p))).collect()).collect(),
-        hall: Mutex::new(Hall { pending, busy: 0, done: Done { left, ..Done::default() }, error: None }),
+        desks: studies.iter().map(|study| study.points.iter().map(|_| Mutex::new(Place::Empty)).collect()).collect(),
+        unfinished: studies.iter().map(|study| AtomicUsize::new(study.points.len())).collect(),
+        hall: Mutex::new(Hall {
+            pending,
+            busy: 0,
+            done: Done { left, ..Done::default() },
+            too_large: BTreeMap::new(),
+            error: None,
+        }),
         changed: Condvar::new(),
-        gate: Mutex::new(Gate { next: 0, waiting: studies.iter().map(|_| None).collect() }),
+        gate: Mutex::new(Gate { next: 0, waiting: studies.iter().map(|_| Slot::Open).collect() }),
     };
     let pool = threads(options.jobs)?;
     pool.scope(|scope| (0..pool.current_num_threads()).for_each(|_| scope.spawn(|_| floor.work(&done))));
@@ -103,7 +110,11 @@ pub fn work<'a>(
     match hall.error {
         Some(error) => Err(Failure::Broken(error)),
         None if stopped() => Err(Failure::Interrupted),
-        None => Ok(hall.done),
+        None if hall.too_large.is_empty() => Ok(hall.done),
+        None => {
+            let each = hall.too_large.into_iter().map(|(study, text)| format!("{}: {text}", studies[study].folder()));
+            Err(Failure::TooLarge(each.collect::<Vec<_>>().join("\nerror: ")))
+        }
     }
 }
 
@@ -131,7 +142,9 @@ struct Floor<'a, 'b> {
     options: &'b Options,
     bar: &'b ProgressBar,
     /// By study, then by point.
-    desks: Vec<Vec<Mutex<Desk>>>,
+    desks: Vec<Vec<Mutex<Place>>>,
+    /// By study: points that are not complete.
+    unfinished: Vec<AtomicUsize>,
     hall: Mutex<Hall>,
     /// There is more to do, or nothing will ever be.
     changed: Condvar,
@@ -144,6 +157,8 @@ struct Hall {
     /// Units that are being worked on: they may bring more.
     busy: usize,
     done: Done,
+    /// By study: the first of its runs that was too large.
+    too_large: BTreeMap<usize, String>,
     error: Option<anyhow::Error>,
 }
 
@@ -192,9 +207,8 @@ impl<'a> Floor<'a, '_> {
         let study = &self.studies[unit.study];
         let point = &study.points[unit.point];
         self.bar.set_message(study.plan.name.clone());
-        let Some(record) = self.record(study, point, unit)? else { return Ok(()) };
-        let desk = &self.desks[unit.study][unit.point];
-        let next = desk.lock().expect("no worker panics").take_in(study, point, unit, &record);
+        let Some(record) = self.record(study, point, unit, done)? else { return Ok(()) };
+        let next = self.place(unit.study, unit.point).take_in(study, point, unit, &record);
         self.bar.inc(1);
         match next {
             Next::Wait => {}
@@ -214,8 +228,18 @@ impl<'a> Floor<'a, '_> {
         Ok(())
     }
 
-    /// Runs a unit or finds it. `None` when interrupted, or when it is missing and nothing may be run.
-    fn record(&self, study: &Study, point: &Point, unit: Unit) -> anyhow::Result<Option<RunRecord>> {
+    fn place(&self, study: usize, point: usize) -> MutexGuard<'_, Place> {
+        self.desks[study][point].lock().expect("no worker panics")
+    }
+
+    /// Runs a unit or finds it. `None` when interrupted, when it is too large, or when it is missing and nothing may be run.
+    fn record(
+        &self,
+        study: &Study,
+        point: &Point,
+        unit: Unit,
+        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Option<RunRecord>> {
         let scenario = &point.scenario;
         let id = unit_id(scenario, unit.contestant, unit.replication);
         // A trace is written by running.
@@ -238,10 +262,34 @@ impl<'a> Floor<'a, '_> {
             }
             None => crate::sim::observe(&setup, &stopped, &mut ()),
         };
-        let Ok(record) = record else { return Ok(None) };
+        let record = match record {
+            Ok(record) => record,
+            Err(Stopped::Interrupted) => return Ok(None),
+            Err(Stopped::TooLarge(size)) => {
+                let label = &scenario.contestants[unit.contestant].label;
+                self.give_up(unit.study, format!("{label}, run {}: {size}", unit.replication + 1), done)?;
+                return Ok(None);
+            }
+        };
         self.options.store.save(study, &id, &record)?;
         self.hall().done.run += 1;
         Ok(Some(record))
+    }
+
+    /// A study cannot be completed: what is left of it is not run, the others go on.
+    fn give_up(
+        &self,
+        study: usize,
+        why: String,
+        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut hall = self.hall();
+        hall.too_large.entry(study).or_insert(why);
+        let before = hall.pending.len();
+        hall.pending.retain(|unit| unit.study != study);
+        self.bar.inc((before - hall.pending.len()) as u64);
+        drop(hall);
+        self.hand_on(study, Slot::GivenUp, done)
     }
 
     /// A point is complete; its study may be, too.
@@ -250,31 +298,44 @@ impl<'a> Floor<'a, '_> {
         study: usize,
         done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut outcomes = Vec::new();
-        let mut gate = self.gate.lock().expect("no worker panics");
-        if gate.next > study || gate.waiting[study].is_some() {
-            // Two last points came in at once, and the other one saw both.
+        if self.unfinished[study].fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
-        for (point, desk) in self.studies[study].points.iter().zip(&self.desks[study]) {
-            let desk = desk.lock().expect("no worker panics");
-            let Some(result) = &desk.result else { return Ok(()) };
-            outcomes.push(Outcome {
+        let outcome = |(i, point): (usize, &'a Point)| {
+            let Place::Complete(complete) = std::mem::replace(&mut *self.place(study, i), Place::Empty) else {
+                unreachable!("every point of the study is complete")
+            };
+            Outcome {
                 scenario: &point.scenario,
                 point: &point.name,
                 place: &point.place,
-                replications: desk.wanted,
-                summaries: result.clone(),
-                precision: desk.reached.clone(),
-            });
+                replications: complete.replications,
+                summaries: complete.summaries,
+                precision: complete.reached,
+            }
+        };
+        let outcomes = self.studies[study].points.iter().enumerate().map(outcome).collect();
+        self.hand_on(study, Slot::Complete(outcomes), done)
+    }
+
+    /// A study is at its end; those whose turn it is are handed on.
+    fn hand_on(
+        &self,
+        study: usize,
+        slot: Slot<'a>,
+        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut gate = self.gate.lock().expect("no worker panics");
+        if gate.next > study {
+            // Two runs of it were too large.
+            return Ok(());
         }
-        gate.waiting[study] = Some(outcomes);
-        let mut next = gate.next;
-        while let Some(outcomes) = gate.waiting.get_mut(next).and_then(Option::take) {
-            let study = &self.studies[next];
-            next += 1;
-            gate.next = next;
-            done(study, outcomes, self.bar)?;
+        gate.waiting[study] = slot;
+        while let Some(slot @ (Slot::Complete(_) | Slot::GivenUp)) = gate.take() {
+            let study = &self.studies[gate.next - 1];
+            if let Slot::Complete(outcomes) = slot {
+                done(study, outcomes, self.bar)?;
+            }
         }
         Ok(())
     }
@@ -283,17 +344,83 @@ impl<'a> Floor<'a, '_> {
 /// Lets finished studies through in their order.
 struct Gate<'a> {
     next: usize,
-    waiting: Vec<Option<Vec<Outcome<'a>>>>,
+    waiting: Vec<Slot<'a>>,
+}
+
+/// How far a study is.
+enum Slot<'a> {
+    /// Not at its end.
+    Open,
+    Complete(Vec<Outcome<'a>>),
+    /// One of its runs was too large.
+    GivenUp,
+}
+
+impl<'a> Gate<'a> {
+    /// The next study, where it is at its end.
+    fn take(&mut self) -> Option<Slot<'a>> {
+        let slot = self.waiting.get_mut(self.next)?;
+        if matches!(slot, Slot::Open) {
+            return None;
+        }
+        self.next += 1;
+        Some(std::mem::replace(slot, Slot::Open))
+    }
+}
+
+/// What is known of a point. Only those that are being worked on hold tallies.
+enum Place {
+    Empty,
+    Working(Desk),
+    Complete(Complete),
+}
+
+/// A point whose last run has come in.
+struct Complete {
+    summaries: Vec<Summary>,
+    /// Replications of each contestant.
+    replications: u32,
+    reached: Option<Reached>,
+}
+
+impl Place {
+    fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Next {
+        if matches!(self, Place::Empty) {
+            *self = Place::Working(Desk::new(point));
+        }
+        let Place::Working(desk) = self else { unreachable!("a complete point has no runs left") };
+        match desk.take_in(study, point, unit, record) {
+            Step::Wait => Next::Wait,
+            Step::More(from, to) => Next::More(from, to),
+            Step::Complete(complete) => {
+                *self = Place::Complete(complete);
+                Next::Finished
+            }
+        }
+    }
 }
 
 /// Where a point's runs come together.
 struct Desk {
     /// By contestant.
-    tallies: Vec<Tally>,
+    columns: Vec<Column>,
     /// Replications that each is to have.
     wanted: u32,
-    reached: Option<Reached>,
-    result: Option<Vec<Summary>>,
+}
+
+/// A contestant's runs. Tallies are large, so there is one from the first run to the last.
+enum Column {
+    Empty,
+    Tally(Box<Tally>),
+    Summary(Box<Summary>),
+}
+
+/// What a run's record leads to at its desk.
+enum Step {
+    Wait,
+    /// Replications from, up to but not.
+    More(u32, u32),
+    Complete(Complete),
 }
 
 enum Next {
@@ -306,28 +433,53 @@ enum Next {
 impl Desk {
     fn new(point: &Point) -> Desk {
         let scenario = &point.scenario;
-        let tallies = (0..scenario.contestants.len()).map(|c| Tally::new(scenario, c)).collect();
-        Desk { tallies, wanted: scenario.replications, reached: None, result: None }
+        let columns = scenario.contestants.iter().map(|_| Column::Empty).collect();
+        Desk { columns, wanted: scenario.replications }
     }
 
-    fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Next {
+    fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Step {
         let scenario = &point.scenario;
-        self.tallies[unit.contestant].take_in(scenario, unit.replication, record);
-        if self.tallies.iter().any(|tally| tally.replications() < self.wanted) {
-            return Next::Wait;
+        let column = &mut self.columns[unit.contestant];
+        if matches!(column, Column::Empty) {
+            *column = Column::Tally(Box::new(Tally::new(scenario, unit.contestant)));
         }
-        let summaries: Vec<Summary> = self.tallies.iter().map(|tally| tally.summary(scenario)).collect();
-        if let Some(precision) = study.plan.settings.precision {
-            let reached = reached(&summaries, precision);
-            let from = self.wanted;
-            if let Some(to) = further(&reached, precision, from) {
-                self.wanted = to;
-                return Next::More(from, to);
+        let Column::Tally(tally) = column else { unreachable!("a contestant with all its runs gets no more") };
+        tally.take_in(scenario, unit.replication, record);
+        let Some(precision) = study.plan.settings.precision else {
+            if tally.replications() >= self.wanted {
+                *column = Column::Summary(Box::new(tally.summary(scenario)));
             }
-            self.reached = Some(reached);
+            if self.columns.iter().any(|column| !matches!(column, Column::Summary(_))) {
+                return Step::Wait;
+            }
+            let summaries = self.columns.drain(..).filter_map(|column| match column {
+                Column::Summary(summary) => Some(*summary),
+                _ => None,
+            });
+            let summaries = summaries.collect();
+            return Step::Complete(Complete { summaries, replications: self.wanted, reached: None });
+        };
+        let tallies: Vec<&Tally> = self
+            .columns
+            .iter()
+            .filter_map(|column| match column {
+                Column::Tally(tally) if tally.replications() >= self.wanted => Some(&**tally),
+                _ => None,
+            })
+            .collect();
+        if tallies.len() < self.columns.len() {
+            return Step::Wait;
         }
-        self.result = Some(summaries);
-        Next::Finished
+        let summaries: Vec<Summary> = tallies.iter().map(|tally| tally.summary(scenario)).collect();
+        let reached = reached(&summaries, precision);
+        let from = self.wanted;
+        match further(&reached, precision, from) {
+            Some(to) => {
+                self.wanted = to;
+                Step::More(from, to)
+            }
+            None => Step::Complete(Complete { summaries, replications: self.wanted, reached: Some(reached) }),
+        }
     }
 }
 
@@ -384,7 +536,7 @@ pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Fai
 }
 
 /// When latency and hit ratio of a contestant settle, seconds; half of the run where they do not.
-fn cut(pilot: &Scenario, contestant: usize) -> Result<(f64, f64), Interrupted> {
+fn cut(pilot: &Scenario, contestant: usize) -> Result<(f64, f64), Stopped> {
     let mut tally = Tally::new(pilot, contestant);
     for replication in 0..pilot.replications {
         let record = crate::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ())?;
@@ -401,14 +553,14 @@ pub fn each<T: Sync, R: Send>(
     units: &[T],
     jobs: usize,
     quiet: bool,
-    run: impl Fn(&T) -> Result<R, Interrupted> + Sync,
+    run: impl Fn(&T) -> Result<R, Stopped> + Sync,
 ) -> Result<Vec<R>, Failure> {
     use rayon::prelude::*;
     watch_for_interrupt();
     let bar = progress(units.len() as u64, quiet);
-    let all: Option<Vec<R>> = threads(jobs)?.install(|| {
+    let all: Result<Vec<R>, Stopped> = threads(jobs)?.install(|| {
         let run = |unit| {
-            let result = run(unit).ok().filter(|_| !stopped());
+            let result = if stopped() { Err(Stopped::Interrupted) } else { run(unit) };
             bar.inc(1);
             result
         };
@@ -416,7 +568,7 @@ pub fn each<T: Sync, R: Send>(
         units.par_iter().with_max_len(1).map(run).collect()
     });
     bar.finish_and_clear();
-    all.ok_or(Failure::Interrupted)
+    Ok(all?)
 }
 
 fn progress(units: u64, quiet: bool) -> ProgressBar {

@@ -51,10 +51,19 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// The file, its lines and carets under what is meant.
     pub fn render(&self, colour: bool) -> String {
+        self.render_as(Level::ERROR, colour)
+    }
+
+    /// The same as warnings: the file can be used.
+    pub fn render_warnings(&self, colour: bool) -> String {
+        self.render_as(Level::WARNING, colour)
+    }
+
+    fn render_as(&self, level: Level<'static>, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = Vec::new();
         for problem in &self.problems {
-            let mut group = Group::with_title(Level::ERROR.primary_title(problem.message.as_str()));
+            let mut group = Group::with_title(level.clone().primary_title(problem.message.as_str()));
             let whole = problem.span.is_none();
             let span = problem.span.clone().unwrap_or(0..0);
             let span = span.start.min(self.source.len())..span.end.min(self.source.len());

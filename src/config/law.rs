@@ -322,11 +322,11 @@ pub fn normal(source: &mut impl Source) -> f64 {
 }
 
 /// Draws from a fixed discrete law in O(1): Walker's alias method in Vose's form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Alias {
     /// For each item: keep it if the draw is below this, else take the alias.
-    cut: Vec<f64>,
-    alias: Vec<u32>,
+    cut: Arc<[f64]>,
+    alias: Arc<[u32]>,
 }
 
 impl Alias {
@@ -337,18 +337,18 @@ impl Alias {
         debug_assert!(n > 0 && total > 0.0);
         let mut scaled: Vec<f64> = weights.iter().map(|w| w * n as f64 / total).collect();
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| scaled[i] < 1.0);
-        let mut table = Alias { cut: vec![1.0; n], alias: (0..n as u32).collect() };
+        let (mut cut, mut alias): (Vec<f64>, Vec<u32>) = (vec![1.0; n], (0..n as u32).collect());
         while let (Some(&s), Some(&l)) = (small.last(), large.last()) {
             small.pop();
-            table.cut[s] = scaled[s];
-            table.alias[s] = l as u32;
+            cut[s] = scaled[s];
+            alias[s] = l as u32;
             scaled[l] -= 1.0 - scaled[s];
             if scaled[l] < 1.0 {
                 large.pop();
                 small.push(l);
             }
         }
-        table
+        Alias { cut: cut.into(), alias: alias.into() }
     }
 
     /// Zipf's law over 0..n: item i with probability in proportion to 1 / (i+1)^exponent.

@@ -1131,6 +1131,13 @@ impl PoolTable {
         }
     }
 
+    /// What is sound and does not do what it seems to: retries and hedges where there is no second server for them.
+    pub fn warn(&self, weights: impl Iterator<Item = u32>, rules: &policy::Rules, warnings: &mut Problems) {
+        let Some(message) = lonely(self.name.get_ref(), weights, rules) else { return };
+        let span = self.retries.as_ref().map(Spanned::span).or(self.hedge.as_ref().map(Spanned::span));
+        warnings.push(Problem { span, message, help: Some(LONELY_HELP.to_owned()) });
+    }
+
     /// Levels matter where a server has one, or a table speaks of them.
     fn levels(&self, problems: &mut Problems) -> Option<priority::Rules> {
         let some = self.servers.get_ref().iter().any(|server| *server.get_ref().priority.get_ref() > 0);
@@ -1234,6 +1241,27 @@ impl PoolTable {
             (None, None) => Check::Tcp,
         }
     }
+}
+
+/// The way out of [`lonely`].
+pub const LONELY_HELP: &str = "add a server, or leave them out: an attempt goes to a server that has not been tried";
+
+/// Says so where a pool whose servers have these weights has retries or hedges and never a second server for them.
+pub fn lonely(pool: &str, weights: impl Iterator<Item = u32>, rules: &policy::Rules) -> Option<String> {
+    let able = weights.filter(|&weight| weight > 0).count();
+    let size = rules.subset.as_ref().map_or(usize::MAX, |subset| subset.size as usize);
+    let what = match (rules.retries.is_some(), rules.hedge.is_some()) {
+        (true, true) => "`retries` and `hedge`",
+        (true, false) => "`retries`",
+        (false, true) => "`hedge`",
+        (false, false) => return None,
+    };
+    let why = match (able, size) {
+        (0 | 1, _) => "has one server that can be picked",
+        (_, 1) => "gives each balancer a subset of one server",
+        _ => return None,
+    };
+    Some(format!("{what} do nothing: pool `{pool}` {why}, and each further attempt needs another one"))
 }
 
 /// A problem just noted, if there was one.
@@ -1515,6 +1543,21 @@ mod tests {
     }
 
     #[test]
+    fn attempts_that_need_another_server_are_warned_of() {
+        let rules = policy::Rules {
+            hedge: Some(hedge::Rules { after: hedge::After::Percentile(0.95), budget: 0.1, tied: false }),
+            ..policy::Rules::default()
+        };
+        let subset = Some(subset::Rules { size: 1, kind: subset::Kind::Random });
+        let said = |weights: &[u32], rules: &policy::Rules| lonely("web", weights.iter().copied(), rules);
+        assert!(said(&[1], &rules).unwrap().starts_with("`hedge` do nothing: pool `web` has one server"));
+        assert!(said(&[1, 0], &rules).is_some(), "nothing is ever sent to a weight of zero");
+        assert!(said(&[1, 1], &policy::Rules { subset, ..rules.clone() }).unwrap().contains("subset of one"));
+        assert_eq!(said(&[1, 1], &rules), None);
+        assert_eq!(said(&[1], &policy::Rules::default()), None);
+    }
+
+    #[test]
     fn what_is_wrong_has_its_place() {
         for (keys, expected) in [
             ("panic = \"120%\"", "x:2:9: `panic`"),
@@ -1530,7 +1573,8 @@ mod tests {
             ("health = { tcp = true, path = \"/\" }", "x:2:18: a check is either"),
             ("outliers = { consecutive = 0 }", "x:2:12: nothing here"),
             ("outliers = { base = \"9m\" }", "x:2:12: `longest` is shorter"),
-            ("outliers = { most = 2 }", "x:2:21: `most`"),
+            ("outliers = { most = \"200%\" }", "x:2:21: `most`"),
+            ("outliers = { most = 2 }", "x:2:21: `2` has no unit"),
             ("outliers = { latency = { factor = 1 } }", "x:2:24: `factor`"),
             ("outliers = { success_rate = { minimum_servers = 1 } }", "x:2:29: `minimum_servers`"),
             ("retries = { attempts = 0 }", "x:2:24: `attempts`"),
@@ -1539,7 +1583,7 @@ mod tests {
             ("retries = { per_try_timeout = \"1s\" }", "x:2:31: after `per_try_timeout`"),
             ("retries = { backoff = \"1s\" }", "x:2:11: `longest_backoff`"),
             ("hedge = { after = \"p100\" }", "x:2:19: `p100` is not a percentile"),
-            ("hedge = { budget = 2 }", "x:2:9: `budget`"),
+            ("hedge = { budget = \"200%\" }", "x:2:9: `budget`"),
             ("sticky = { cookie = \"a b\" }", "x:2:21: `a b`"),
             ("sticky = { max_age = \"1ms\" }", "x:2:22: `max_age`"),
             ("queue = { limit = 0 }", "x:2:9: `limit` and `timeout`"),
@@ -1550,7 +1594,7 @@ mod tests {
             ("admission = { threshold = 0 }", "x:2:13: `threshold` and `most`"),
             ("admission = { window = \"1ms\" }", "x:2:13: `window`"),
             ("retries = { tokens = { most = 0 } }", "x:2:22: `most` and `ratio`"),
-            ("outliers = { failure_percentage = { threshold = 2 } }", "x:2:35: `threshold`"),
+            ("outliers = { failure_percentage = { threshold = \"200%\" } }", "x:2:35: `threshold`"),
             ("outliers = { cap = \"haproxy\" }", "x:2:20: unknown variant `haproxy`"),
             ("subset = { size = 0 }", "x:2:19: `size` of a subset"),
             ("subset = { size = 3, kind = \"some\" }", "x:2:29: unknown variant `some`"),

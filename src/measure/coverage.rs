@@ -6,7 +6,7 @@ use super::summary::Tally;
 use super::{Comparison, compare};
 use crate::math::sqrt;
 use crate::scenario::Scenario;
-use crate::sim::{Interrupted, observe};
+use crate::sim::{Stopped, observe};
 use crate::theory::stations;
 
 /// An experiment that is repeated.
@@ -100,7 +100,7 @@ fn parse(source: &str) -> Scenario {
 
 impl Trial {
     /// One repetition: what happened and what did not.
-    pub fn repeat(&self, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<Vec<Count>, Interrupted> {
+    pub fn repeat(&self, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<Vec<Count>, Stopped> {
         let mut scenario = self.scenario.clone();
         scenario.seed = seed;
         let mut summaries = Vec::new();

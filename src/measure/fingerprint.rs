@@ -14,7 +14,7 @@ use crate::scenario::Scenario;
 use crate::select::Selector;
 use crate::sim::model::Model;
 use crate::sim::observer::{Decision, Observer};
-use crate::sim::{Interrupted, observe};
+use crate::sim::{Stopped, observe};
 use crate::units::Nanos;
 
 /// Picks that are pinned one by one.
@@ -61,11 +61,7 @@ impl Observer for Picks {
 }
 
 /// Runs the first replication of a contestant and takes its fingerprint.
-pub fn take(
-    scenario: &Scenario,
-    contestant: usize,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<Fingerprint, Interrupted> {
+pub fn take(scenario: &Scenario, contestant: usize, interrupted: &dyn Fn() -> bool) -> Result<Fingerprint, Stopped> {
     let mut picks = Picks::default();
     let record = observe(&scenario.setup(contestant, 0), interrupted, &mut picks)?;
     let (first, rest) = picks.0.split_at(picks.0.len().min(KEPT));
@@ -203,7 +199,7 @@ pub fn look(
     contestant: usize,
     decision: u64,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Option<Seen>, Interrupted> {
+) -> Result<Option<Seen>, Stopped> {
     let mut glass = Glass { model: &scenario.model, wanted: decision, next: 0, seen: None, chosen: false };
     observe(&scenario.setup(contestant, 0), interrupted, &mut glass)?;
     Ok(glass.seen)

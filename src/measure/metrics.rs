@@ -195,7 +195,7 @@ fn max_over_mean(x: &[f64]) -> f64 {
 }
 
 /// Used capacity over capacity.
-fn utilisation(pools: &[Pool], servers: &[Vec<ServerRecord>], which: &[usize]) -> f64 {
+pub(super) fn utilisation(pools: &[Pool], servers: &[Vec<ServerRecord>], which: &[usize]) -> f64 {
     let (mut used, mut capacity) = (0.0, 0.0);
     for &p in which {
         for (server, spec) in servers[p].iter().zip(&pools[p].servers) {

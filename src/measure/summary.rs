@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use super::interval::lag_one;
-use super::metrics::{Metric, at_quantile, definitions, loads, mean, ratio, values};
+use super::metrics::{Metric, at_quantile, definitions, loads, mean, ratio, utilisation, values};
 use super::verdict::{Evidence, Judgement, Verdict, judge};
 use super::warmup::{Clock, Settling, settling};
 use super::{interval::Estimate, theorem};
 use crate::scenario::{Kind, Scenario};
-use crate::sim::record::{COHORTS, Cohort, End, RunRecord, histogram};
+use crate::sim::record::{COHORTS, Cohort, End, RunRecord, bin_width, histogram};
 
 /// A server, means over replications.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct SeriesPoint {
     pub mean: f64,
     /// 99th percentile of the latency, seconds; histograms merged over replications.
     pub p99: f64,
-    /// Requests in the system at the bin's end.
+    /// Mean number of requests in the system, over the time of the bin and over replications.
     pub in_system: f64,
 }
 
@@ -119,6 +119,14 @@ impl Summary {
         if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
     }
 
+    /// Busy share of the servers of the busiest pool, mean over replications: what became of the offered load.
+    pub fn utilisation(&self, scenario: &Scenario) -> f64 {
+        match &scenario.model.pools[..] {
+            [_] => self.value("utilisation.mean"),
+            pools => pools.iter().map(|p| self.value(&format!("{}.utilisation.mean", p.name))).fold(f64::NAN, f64::max),
+        }
+    }
+
     /// Share of requests without a good answer: failed, or not finished when the run ended. `prefix` names a pool or path
     /// (`"payments."`), or is empty for all requests.
     pub fn failed(&self, prefix: &str) -> f64 {
@@ -141,7 +149,7 @@ impl Summary {
 
 impl Default for Judgement {
     fn default() -> Judgement {
-        Judgement { verdict: Verdict::Stable, reason: String::new(), growth: Estimate::NONE }
+        Judgement { verdict: Verdict::Stable, reason: String::new(), growth: Estimate::NONE, relaxation: None }
     }
 }
 
@@ -165,6 +173,8 @@ struct Kept {
     turned_away: u64,
     unfinished: u64,
     busiest: f64,
+    /// By pool.
+    utilisation: Vec<f64>,
 }
 
 /// A contestant's runs as they come in, in any order.
@@ -182,7 +192,7 @@ struct MergedBin {
     bad: u64,
     latency_sum: u128,
     latency: BTreeMap<u64, u64>,
-    in_system: u64,
+    in_system_area: u128,
 }
 
 impl Tally {
@@ -204,7 +214,7 @@ impl Tally {
             sum.ok += bin.ok;
             sum.bad += bin.bad;
             sum.latency_sum += bin.latency_sum;
-            sum.in_system += bin.in_system;
+            sum.in_system_area += bin.in_system_area;
             bin.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
         }
         for (sum, cohort) in self.settling.iter_mut().zip(&run.settling) {
@@ -230,6 +240,9 @@ impl Tally {
             measured: all.requests(),
             turned_away: all.ends[End::TimedOut as usize] + all.ends[End::Rejected as usize],
             unfinished: all.unfinished,
+            utilisation: (0..scenario.model.pools.len())
+                .map(|p| utilisation(&scenario.model.pools, &run.measured.servers, &[p]))
+                .collect(),
             busiest: run.measured.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max),
         };
         let before = self.runs.insert(replication, kept);
@@ -259,11 +272,17 @@ impl Tally {
         let total = |of: fn(&Kept) -> u64| runs().map(of).sum::<u64>();
         let tenths: Vec<Vec<f64>> = runs().map(|run| run.tenths.clone()).collect();
         let measured = total(|run| run.measured);
+        let theory = theorem::exact(scenario, &contestant.table);
+        let per_run = measured as f64 / self.runs.len().max(1) as f64;
+        let pools = 0..model.pools.len();
         let judgement = judge(
             scenario,
             &Evidence {
                 tenths: &tenths,
-                rate: measured as f64 / model.duration.as_secs_f64() / self.runs.len().max(1) as f64,
+                rate: per_run / model.duration.as_secs_f64(),
+                requests: per_run,
+                utilisation: &pools.map(|p| mean(runs().map(|run| run.utilisation[p]))).collect::<Vec<_>>(),
+                queues: theory.as_ref().map_or(1.0, |exact| exact.queues),
                 busiest: mean(runs().map(|run| run.busiest)),
                 turned_away: ratio(total(|run| run.turned_away), measured),
                 unfinished: ratio(total(|run| run.unfinished), measured),
@@ -280,7 +299,7 @@ impl Tally {
             batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },
             judgement,
             settling: self.settling(scenario),
-            theory: theorem::exact(scenario, &contestant.table),
+            theory,
             cdf: cdf(&self.latency),
             servers: self.servers(),
             series: self.series(scenario),
@@ -331,9 +350,10 @@ impl Tally {
 
     fn series(&self, scenario: &Scenario) -> Vec<SeriesPoint> {
         let runs = self.runs.len().max(1) as f64;
-        let span = (scenario.model.warmup + scenario.model.duration).as_secs_f64();
-        let width = span / self.series.len().max(1) as f64;
+        let span = scenario.model.warmup + scenario.model.duration;
+        let width = span.as_secs_f64() / self.series.len().max(1) as f64;
         let time = width * runs;
+        let nanos = bin_width(span, scenario.model.bins).0 as f64;
         let mut merged = Histogram::<u64>::new(2).expect("two digits are allowed");
         let mut point = |(i, bin): (usize, &MergedBin)| {
             merged.reset();
@@ -349,7 +369,7 @@ impl Tally {
                     n => bin.latency_sum as f64 / 1e9 / n as f64,
                 },
                 p99: at_quantile(&merged, 0.99),
-                in_system: bin.in_system as f64 / runs,
+                in_system: bin.in_system_area as f64 / nanos / runs,
             }
         };
         self.series.iter().enumerate().map(&mut point).collect()

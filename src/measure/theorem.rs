@@ -19,9 +19,14 @@ pub struct Exact {
     pub p99: Option<f64>,
     /// Its name.
     pub theorem: String,
+    /// Queues that are fed apart from each other: 1 where all servers act as one.
+    pub queues: f64,
 }
 
 const Q: f64 = 0.99;
+
+/// What is found by following a chain through its states is asked for up to this load: nearer to one it takes minutes.
+const MOST_LOAD: f64 = 0.99;
 
 /// What theory says of a strategy in a scenario; `None` where no theorem's assumptions are met.
 pub fn exact(scenario: &Scenario, strategy: &Table) -> Option<Exact> {
@@ -77,7 +82,7 @@ impl Work {
 }
 
 fn known(theorem: impl Into<String>, mean: f64, p99: Option<f64>) -> Option<Exact> {
-    Some(Exact { mean, p99, theorem: theorem.into() })
+    Some(Exact { mean, p99, theorem: theorem.into(), queues: 1.0 })
 }
 
 struct Fleet<'a> {
@@ -111,7 +116,7 @@ impl Fleet<'_> {
                 let clients = self.model.clients.addresses.len() as u32;
                 (one_queue && near).then(|| {
                     let closed = stations::repairman(clients, mean / 1e9, mu, server.concurrency);
-                    Exact { mean: closed.mean, p99: None, theorem: "machine repairman".to_owned() }
+                    Exact { mean: closed.mean, p99: None, theorem: "machine repairman".to_owned(), queues: 1.0 }
                 })
             }
             _ => None,
@@ -123,16 +128,20 @@ impl Fleet<'_> {
         let balancers = &self.model.balancers;
         let alone = balancers.count * balancers.shards == 1;
         let even = self.servers.iter().all(|server| server.weight == self.servers[0].weight);
+        let apart = |exact: Option<Exact>| exact.map(|exact| Exact { queues: f64::from(n), ..exact });
         match strategy {
             _ if n == 1 => self.station(lam, self.servers[0]),
-            Table::Random(_) => self.split(lam, |_| 1.0),
-            Table::WeightedRandom(_) => self.split(lam, |server| f64::from(server.weight)),
-            Table::RoundRobin(_) if alone => self.turns(lam),
-            Table::WeightedRoundRobin(_) if alone && even => self.turns(lam),
+            Table::Random(_) => apart(self.split(lam, |_| 1.0)),
+            Table::WeightedRandom(_) => apart(self.split(lam, |server| f64::from(server.weight))),
+            Table::RoundRobin(_) if alone => apart(self.turns(lam)),
+            Table::WeightedRoundRobin(_) if alone && even => apart(self.turns(lam)),
             Table::OracleLeastWork(_) if self.hop == 0.0 => self.central(lam),
             Table::LeastRequest(_) if alone && even && self.hop == 0.0 => match self.servers {
                 [a, b] if a.speed != b.speed => {
                     let rates = [self.simple(a)?, self.simple(b)?];
+                    if lam > MOST_LOAD * (rates[0] + rates[1]) {
+                        return None;
+                    }
                     let solved = chains::unequal(Ties::Random, lam, rates)?;
                     known("shortest queue, exact chain", solved.mean, Some(solved.quantile(Q)))
                 }
@@ -179,13 +188,17 @@ impl Fleet<'_> {
                 stations::mmc_mean(lam, mu, slots),
                 Some(stations::mmc_quantile(lam, mu, slots, Q)),
             ),
-            (Discipline::Fcfs, None) if constant => {
+            (Discipline::Fcfs, None) if constant && slots > 1 => {
                 let solved = ConstantService::solve(lam, mean, slots)?;
                 known(format!("M/D/{slots}"), solved.mean(), Some(solved.quantile(Q)))
             }
+            (Discipline::Fcfs, None) if constant => match ConstantService::solve(lam, mean, slots) {
+                Some(solved) => known("M/D/1", solved.mean(), Some(solved.quantile(Q))),
+                None => known("M/D/1", stations::mg1_mean(lam, mean, 0.0), None),
+            },
             (Discipline::Fcfs, None) if slots == 1 => known("M/G/1", stations::mg1_mean(lam, mean, scv), None),
             (Discipline::Ps, None) if slots == u32::MAX => {
-                let p99 = exponential.then(|| stations::ps_quantile(lam, mu, Q));
+                let p99 = (exponential && lam / mu <= MOST_LOAD).then(|| stations::ps_quantile(lam, mu, Q));
                 known("M/G/1 sharing", stations::ps_mean(lam, mean), p99)
             }
             _ => None,
@@ -253,7 +266,7 @@ impl Fleet<'_> {
     fn chain(&self, rule: Rule, lam: f64, most: u32) -> Option<Exact> {
         let mu = self.simple(self.alike()?)?;
         let n = self.servers.len() as u32;
-        if !(2..=most).contains(&n) {
+        if !(2..=most).contains(&n) || lam > MOST_LOAD * mu * f64::from(n) {
             return None;
         }
         let solved = chains::equal(rule, n, lam, mu)?;

@@ -143,6 +143,9 @@ pub fn verdicts(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
         "theorem",
         "exact_mean_s",
         "exact_p99_s",
+        "relaxation_s",
+        "offered_load",
+        "utilisation",
     ];
     rows(outcomes, &header, |outcome, summary| {
         let model = &outcome.scenario.model;
@@ -161,6 +164,9 @@ pub fn verdicts(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
         row.push(theory.map_or_else(String::new, |exact| exact.theorem.clone()));
         row.push(number(theory.map_or(f64::NAN, |exact| exact.mean)));
         row.push(number(theory.and_then(|exact| exact.p99).unwrap_or(f64::NAN)));
+        row.push(number(judgement.relaxation.unwrap_or(f64::NAN)));
+        row.push(number(outcome.scenario.offered_load.unwrap_or(f64::NAN)));
+        row.push(number(summary.utilisation(outcome.scenario)));
         vec![row]
     })
 }
@@ -210,7 +216,8 @@ pub fn servers(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     })
 }
 
-/// `timeseries.csv`: the course of events, by time of completion, all replications together.
+/// `timeseries.csv`: the course of events, by time of completion, all replications together. `time_s` is the middle of a bin,
+/// `in_system` the mean number of requests in the system over its time.
 pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "in_system"];
     rows(outcomes, &header, |_, summary| {
@@ -298,6 +305,8 @@ struct StrategyEntry<'a> {
     label: &'a str,
     parameters: &'a crate::select::catalog::Table,
     verdict: Verdict,
+    /// Busy share of the busiest pool's servers.
+    utilisation: Option<f64>,
     requests_simulated: u64,
     pick_hashes: Vec<String>,
 }
@@ -350,6 +359,7 @@ fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
                 label: &summary.label,
                 parameters: &contestant.table,
                 verdict: summary.judgement.verdict,
+                utilisation: number(summary.utilisation(outcome.scenario)).parse().ok(),
                 requests_simulated: summary.requests,
                 pick_hashes: hex(&summary.pick_hashes),
             })

@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Lin
 use super::Outcome;
 use crate::measure::interval::Estimate;
 use crate::measure::warmup::{Clock, Settling};
-use crate::measure::{Comparison, Summary, Verdict, compare, regret};
+use crate::measure::{Comparison, ENOUGH, Summary, Verdict, compare, regret};
 use crate::units::human_seconds;
 
 /// An empty table in the house's style: a line under the header and one at each end.
@@ -34,7 +34,8 @@ failed                 share of requests without a good answer
 even                   Jain's index of requests against the strength of the servers; 1 is perfectly even
 cache                  share of look-ups that found the answer in the server's cache
 regret                 how much more the mean is than the oracle's on the same requests
-state                  stable, backlogged (more in the system late than early), overloaded (no steady state)
+state                  stable, backlogged (more in the system late than early), overloaded (no steady state),
+                       run too short (for its load: it shows its start), no requests
 verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell";
 
 /// A column of the table.
@@ -137,7 +138,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
             regret.map_or_else(String::new, |e| signed_seconds(e.value))
         });
     }
-    add("state", Some(6), &|summary| summary.judgement.verdict.word().to_owned());
+    add("state", Some(6), &|summary| summary.judgement.verdict.text().to_owned());
     add("verdict", None, &|_| String::new());
     let verdicts = |text: fn(&Summary, Option<Comparison>) -> String| -> Vec<String> {
         order.iter().map(|&i| text(&outcome.summaries[i], stands[i])).collect()
@@ -161,7 +162,9 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
             let cell = Cell::new(&column.texts[row]);
             let cell = match (column.head.as_str(), state) {
                 ("state", Verdict::Overloaded) if colour => cell.fg(Color::Red),
-                ("state", Verdict::Backlogged) if colour => cell.fg(Color::Yellow),
+                ("state", Verdict::Backlogged | Verdict::TooShort | Verdict::NoRequests) if colour => {
+                    cell.fg(Color::Yellow)
+                }
                 _ if best && colour => cell.fg(Color::Green).add_attribute(Attribute::Bold),
                 _ => cell,
             };
@@ -192,12 +195,13 @@ fn narrow_text(gone: &[String], stands: &[Option<Comparison>]) -> String {
     if text.is_empty() { text } else { text.trim_end().to_owned() + "\n" }
 }
 
-/// `233 ms ±2.5 %`, or the value alone where there is no interval.
+/// `233 ms ±2.5 %`, or the value alone where there is no interval, or one of so few runs that nothing is decided by it.
 fn with_spread(estimate: Estimate) -> String {
     let value = human_seconds(estimate.value);
     let spread = estimate.relative_half_width() * 100.0;
     match spread {
-        s if !s.is_finite() => value,
+        s if !s.is_finite() || estimate.replications < ENOUGH => value,
+        s if s < 0.05 => format!("{value} ±<0.1 %"),
         s if s < 9.95 => format!("{value} ±{s:.1} %"),
         s => format!("{value} ±{s:.0} %"),
     }
@@ -221,7 +225,7 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
         let mut note = |text: String| notes.entry(text).or_default().push(&summary.label);
         let judgement = &summary.judgement;
         if judgement.verdict != Verdict::Stable {
-            unsteady.entry(judgement.verdict.word()).or_default().push(summary);
+            unsteady.entry(judgement.verdict.text()).or_default().push(summary);
         }
         // Where queues grow, nothing settles, and that has been said.
         if summary.ranks() {
@@ -317,13 +321,7 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
         let exact = summary.theory.as_ref()?;
         let side = |metric: &str, name: &str, exact: f64| {
             let e = summary.estimate(metric);
-            let word = if !e.low.is_finite() {
-                "one run has no interval"
-            } else if (e.low..=e.high).contains(&exact) {
-                "inside the interval"
-            } else {
-                "outside the 95 % interval, as one in twenty is by chance"
-            };
+            let word = agreement(summary, e, exact);
             let interval = if e.low.is_finite() {
                 format!(" [{}, {}]", human_seconds(e.low), human_seconds(e.high))
             } else {
@@ -338,6 +336,21 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
         Some(text)
     };
     outcome.summaries.iter().filter_map(line).collect()
+}
+
+/// How a simulated value stands to an exact one.
+fn agreement(summary: &Summary, e: Estimate, exact: f64) -> String {
+    let off = (e.value / exact - 1.0) * 100.0;
+    match e.replications {
+        _ if summary.judgement.verdict == Verdict::TooShort => {
+            format!("{off:+.0} %: the run is too short to compare with a steady state")
+        }
+        _ if !summary.ranks() => "no interval: overloaded".to_owned(),
+        0 => "no run has a value".to_owned(),
+        1 => "one run has no interval".to_owned(),
+        _ if (e.low..=e.high).contains(&exact) => "inside the interval".to_owned(),
+        _ => format!("outside the 95 % interval, {off:+.2} % from exact"),
+    }
 }
 
 /// Pools that have latencies of their own.
@@ -398,8 +411,12 @@ fn times_text(times: f64) -> String {
 fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
     let Some(best) = stands.iter().position(|s| *s == Some(Comparison::Best)) else {
         let overloaded = stands.contains(&Some(Comparison::Overloaded));
+        let none = |summary: &Summary| summary.judgement.verdict == Verdict::NoRequests;
         return match overloaded {
             true => "Every strategy is overloaded: there is nothing to rank.".to_owned(),
+            false if outcome.summaries.iter().all(none) => {
+                "No request arrived in the measured span: there is nothing to compare.".to_owned()
+            }
             false => "No strategy finished any request in good order.".to_owned(),
         };
     };

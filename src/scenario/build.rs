@@ -8,7 +8,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::table::*;
-use super::{Contestant, Files, Kind, Scenario, expect, vary, workload_file};
+use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, vary, workload_file};
 use crate::config::diagnostic::{Problem, Problems, did_you_mean};
 use crate::config::fault::WhatTable;
 use crate::config::law::{self, Alias, Law, Sampler};
@@ -34,11 +34,12 @@ struct Spans {
 
 struct Builder<'a> {
     problems: Problems,
+    warnings: Problems,
     files: Files<'a>,
 }
 
 pub(super) fn build(name: &str, source: &str, table: ScenarioTable, files: Files<'_>) -> Result<Scenario, Problems> {
-    let mut b = Builder { problems: Vec::new(), files };
+    let mut b = Builder { problems: Vec::new(), warnings: Vec::new(), files };
     let scenario = b.scenario(name, source, table);
     match scenario {
         Some(scenario) if b.problems.is_empty() => Ok(scenario),
@@ -70,8 +71,8 @@ impl Builder<'_> {
         let pools = self.pools(&table);
         let routes = self.routes(&table, &pools);
         let mut paths = self.paths(&table, &routes);
-        let capacity_needed = self.demand(&paths, &pools);
-        let arrivals = self.arrivals(&table, &mut paths, &routes, &capacity_needed, warmup + duration);
+        let mut demand = self.demand(&paths, &pools);
+        let arrivals = self.arrivals(&table, &mut paths, &routes, &demand, warmup + duration);
         let clients = self.clients(&table, &arrivals);
         let faults = self.faults(&table, &pools, warmup + duration);
         let balancers = self.balancers(&table);
@@ -93,10 +94,20 @@ impl Builder<'_> {
             self.problem(batches.span(), "`batches` must be from 10 to 1000").help =
                 Some("20 to 30 are usual; more are too short to be independent".to_owned());
         }
+        let max_in_system = table.max_in_system.as_ref().map_or(MAX_IN_SYSTEM, |most| *most.get_ref());
+        if !(1..=100_000_000).contains(&max_in_system) {
+            let span = table.max_in_system.as_ref().map_or(0..0, Spanned::span);
+            self.problem(span, "`max_in_system` must be from 1 to 100000000");
+        }
         let sweep = self.sweep(&table, source);
         let sensitivity = self.sensitivity(&table, source);
         let arrivals = arrivals?;
-        let offered = self.offered_load(&table, &arrivals, &capacity_needed, warmup + duration);
+        self.time_passes(&table, &arrivals, &paths, &pools, [&client_leg, &server_leg]);
+        if let Arrivals::Replay(_) = &arrivals {
+            // The paths are those of the recording now.
+            demand = self.demand(&paths, &pools);
+        }
+        let offered = self.offered_load(&table, &arrivals, &mut demand, warmup + duration);
         if paths.is_empty() || pools.is_empty() || !self.problems.is_empty() {
             return None;
         }
@@ -115,6 +126,7 @@ impl Builder<'_> {
             cache_warmup,
             bins,
             batches: table.batches.as_ref().map_or(0, |batches| *batches.get_ref()),
+            max_in_system,
             arrivals,
             clients,
             path_mix: Alias::new(&shares),
@@ -143,6 +155,8 @@ impl Builder<'_> {
             sensitivity,
             notes,
             hash: String::new(),
+            demand,
+            warnings: std::mem::take(&mut self.warnings),
             offered_load: offered,
         })
     }
@@ -301,6 +315,7 @@ impl Builder<'_> {
             let mut policy = t.policy(&mut self.problems);
             self.placed(t, &mut policy, balancers);
             t.check(&mut self.problems);
+            t.warn(servers.iter().map(|server| server.weight), &policy, &mut self.warnings);
             let reports = t.reports.as_ref().map(|reports| {
                 let r = reports.get_ref();
                 if r.interval.is_some_and(|interval| interval < Nanos::from_millis(1)) {
@@ -485,22 +500,34 @@ impl Builder<'_> {
         paths
     }
 
-    /// For each pool: (seconds of work per second at one request per second, capacity). Second tiers are in it.
-    fn demand(&self, paths: &[(Path, f64)], pools: &[Pool]) -> Vec<(f64, f64)> {
+    /// What comes to each pool. Second tiers are in it.
+    fn demand(&self, paths: &[(Path, f64)], pools: &[Pool]) -> Vec<PoolDemand> {
+        /// Mean and mean square are summed first.
+        fn add(demand: &mut PoolDemand, share: f64, service: &Sampler) {
+            let mean = service.mean() / 1e9;
+            demand.share += share;
+            demand.work += share * service.mean() / 1e9;
+            demand.scv += share * mean * mean * (1.0 + service.squared_variation());
+        }
         let total: f64 = paths.iter().map(|path| path.1).sum();
-        let mut work = vec![0.0; pools.len()];
+        let capacity = |pool: &Pool| pool.servers.iter().map(Server::capacity).sum();
+        let mut demand: Vec<PoolDemand> =
+            pools.iter().map(|pool| PoolDemand { capacity: capacity(pool), ..PoolDemand::default() }).collect();
         for (path, share) in paths {
             let share = share / total;
-            work[path.pool] += share * path.service.mean() / 1e9;
+            add(&mut demand[path.pool], share, &path.service);
             let Some(pool) = pools.get(path.pool) else { continue };
             // A call that a cache may save is left out: how many there will be is what the run finds out.
             let saved = |backend: &Backend| backend.on_miss && pool.servers.iter().all(|server| server.cache.is_some());
             if let Some(backend) = pool.backend.as_ref().filter(|backend| !saved(backend)) {
-                work[backend.pool] += share * backend.service.mean() / 1e9;
+                add(&mut demand[backend.pool], share, &backend.service);
             }
         }
-        let capacity = pools.iter().map(|pool| pool.servers.iter().map(Server::capacity).sum());
-        work.into_iter().zip(capacity).collect()
+        for pool in demand.iter_mut().filter(|pool| pool.share > 0.0) {
+            let mean = pool.work / pool.share;
+            pool.scv = if mean > 0.0 { pool.scv / pool.share / (mean * mean) - 1.0 } else { 0.0 };
+        }
+        demand
     }
 
     fn arrivals(
@@ -508,7 +535,7 @@ impl Builder<'_> {
         table: &ScenarioTable,
         paths: &mut Vec<(Path, f64)>,
         routes: &Routes,
-        demand: &[(f64, f64)],
+        demand: &[PoolDemand],
         span: Nanos,
     ) -> Option<Arrivals> {
         let place = table.arrivals.span();
@@ -556,7 +583,26 @@ impl Builder<'_> {
         }
     }
 
-    fn rate(&mut self, amount: &Amount, place: Range<usize>, demand: &[(f64, f64)]) -> Option<f64> {
+    /// A closed loop in which nothing takes any time is refused: its clients would send for ever in one instant.
+    fn time_passes(
+        &mut self,
+        table: &ScenarioTable,
+        arrivals: &Arrivals,
+        paths: &[(Path, f64)],
+        pools: &[Pool],
+        legs: [&Sampler; 2],
+    ) {
+        let Arrivals::Closed { think } = arrivals else { return };
+        let calls = pools.iter().filter_map(|pool| pool.backend.as_ref()).map(|backend| &backend.service);
+        let laws = paths.iter().map(|(path, _)| &path.service).chain(calls).chain(legs).chain([think]);
+        if laws.into_iter().all(|law| law.mean() == 0.0) {
+            let message = "nothing takes any time in this closed loop: clients do not think, requests bring no work, and the network has no delay";
+            self.problem(table.arrivals.span(), message).help =
+                Some("give `think`, `service` or a leg of `network` a mean above zero".to_owned());
+        }
+    }
+
+    fn rate(&mut self, amount: &Amount, place: Range<usize>, demand: &[PoolDemand]) -> Option<f64> {
         match (&amount.rate, &amount.load) {
             (Some(rate), None) if rate.get_ref().0 > 0.0 => Some(rate.get_ref().0),
             (Some(rate), None) => {
@@ -569,7 +615,7 @@ impl Builder<'_> {
                     self.problem(load.span(), "`load` must be above zero");
                     return None;
                 }
-                let fullest = demand.iter().map(|(work, capacity)| work / capacity).fold(0.0, f64::max);
+                let fullest = demand.iter().map(|pool| pool.work / pool.capacity).fold(0.0, f64::max);
                 if fullest <= 0.0 {
                     let message = "`load` is a share of what servers can do, and these requests bring no work";
                     self.problem(load.span(), message).help =
@@ -696,7 +742,7 @@ impl Builder<'_> {
             self.problem(timeout.span(), "`timeout` must be above zero");
         }
         Clients {
-            addresses,
+            addresses: addresses.into(),
             mix: Alias::new(&weights),
             timeout: t.timeout.as_ref().map(|t| *t.get_ref()),
             cancel: t.cancel,
@@ -982,7 +1028,7 @@ impl Builder<'_> {
         &mut self,
         table: &ScenarioTable,
         arrivals: &Arrivals,
-        demand: &[(f64, f64)],
+        demand: &mut [PoolDemand],
         span: Nanos,
     ) -> Option<f64> {
         let rate = match arrivals {
@@ -1000,7 +1046,9 @@ impl Builder<'_> {
                 });
             caches.fold(1.0, f64::min)
         };
-        for (pool, &(work, capacity)) in demand.iter().enumerate().take(tables.len()) {
+        for (pool, demand) in demand.iter_mut().enumerate().take(tables.len()) {
+            demand.rate = Some(rate);
+            let (work, capacity) = (demand.work, demand.capacity);
             let load = rate * work * relief(pool) / capacity;
             if load >= 1.0 && !table.allow_overload && capacity > 0.0 {
                 let message = format!(
@@ -1019,7 +1067,7 @@ impl Builder<'_> {
         if tables.iter().any(|pool| pool.get_ref().backend.as_ref().is_some_and(|backend| backend.get_ref().on_miss)) {
             return None;
         }
-        demand.iter().map(|(work, capacity)| rate * work / capacity).reduce(f64::max)
+        demand.iter().map(|pool| rate * pool.work / pool.capacity).reduce(f64::max)
     }
 
     fn amount_span(&self, table: &ScenarioTable) -> Range<usize> {

@@ -135,6 +135,9 @@ fn side(text: &str) -> Option<Side> {
         let sound = !metric.is_empty() && metric.chars().all(plain);
         return sound.then(|| Side::Metric { factor, metric: metric.to_owned(), strategy: strategy.trim().to_owned() });
     }
+    if let Ok(number) = text.replace('_', "").parse::<f64>() {
+        return number.is_finite().then_some(Side::Number(number));
+    }
     let seconds = text.parse::<Nanos>().map(Nanos::as_secs_f64);
     let number = text.parse::<Ratio>().map(|r| r.0).or(seconds).or_else(|_| text.parse::<Rate>().map(|r| r.0));
     number.ok().map(Side::Number)

@@ -11,13 +11,15 @@ mod table;
 pub mod vary;
 pub mod workload_file;
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use crate::config::Problems;
 use crate::rng::{Keyed, Source};
 use crate::select::catalog::Table;
 use crate::sim::Setup;
-use crate::sim::model::Model;
+use crate::sim::model::{Arrivals, Model};
 use crate::units::{Nanos, hex};
 use expect::Expect;
 
@@ -106,8 +108,27 @@ pub struct Scenario {
     pub notes: Vec<String>,
     /// SHA-256 of the file's text and of the files it refers to, in hexadecimal.
     pub hash: String,
+    /// What comes to each pool.
+    pub demand: Vec<PoolDemand>,
+    /// Parts of the file that are sound and do not do what they seem to say.
+    pub warnings: Problems,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
     pub offered_load: Option<f64>,
+}
+
+/// What comes to a pool, nothing cached.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PoolDemand {
+    /// Share of all requests that come to it; calls to a second tier that a cache may save are left out.
+    pub share: f64,
+    /// Work that a request of any kind brings to it on average, seconds: `share` times the mean of one that comes.
+    pub work: f64,
+    /// Squared coefficient of variation of the work of one that comes.
+    pub scv: f64,
+    /// Work that its servers can do per second, seconds.
+    pub capacity: f64,
+    /// Requests of any kind per second, to all pools; `None` where that is only found out by running.
+    pub rate: Option<f64>,
 }
 
 /// Reads a file that a scenario refers to.
@@ -169,6 +190,29 @@ impl Scenario {
         self.model.duration = Nanos(self.model.duration.0.saturating_mul(u64::from(self.replications)));
         self.model.batches = batches;
         self.replications = 1;
+    }
+
+    /// Holds what is large and the same as in `other` only once: addresses and shares of clients, popularities of keys, and
+    /// recorded requests.
+    pub fn share(&mut self, other: &Scenario) {
+        let (mine, other) = (&mut self.model, &other.model);
+        if mine.clients.addresses == other.clients.addresses {
+            mine.clients.addresses = Arc::clone(&other.clients.addresses);
+        }
+        if mine.clients.mix == other.clients.mix {
+            mine.clients.mix = other.clients.mix.clone();
+        }
+        for (mine, other) in mine.paths.iter_mut().zip(&other.paths) {
+            if mine.keys == other.keys {
+                mine.keys = other.keys.clone();
+            }
+        }
+        if let (Arrivals::Replay(mine), Arrivals::Replay(other)) = (&mut mine.arrivals, &other.arrivals)
+            && mine.clients == other.clients
+            && mine.entries == other.entries
+        {
+            (mine.clients, mine.entries) = (Arc::clone(&other.clients), Arc::clone(&other.entries));
+        }
     }
 
     /// The seed of a replication.

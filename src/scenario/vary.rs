@@ -114,6 +114,25 @@ pub fn replace(source: &str, place: &Place) -> Result<String, String> {
     Ok(text)
 }
 
+/// The text with the first value alone on each axis of `[[sweep]]`: what every point has in common, and as short for many
+/// points as for few. Lines stay where they are.
+pub fn without_values(source: &str) -> String {
+    let mut text = source.to_owned();
+    let Ok(table) = DeTable::parse(source) else { return text };
+    let axes = table.get_ref().get("sweep").and_then(|axes| axes.get_ref().as_array()).into_iter().flatten();
+    let values = axes.filter_map(|axis| axis.get_ref().as_table()?.get("values"));
+    let mut edits: Vec<(Range<usize>, String)> = values
+        .filter_map(|values| {
+            let first = values.get_ref().as_array()?.first()?.span();
+            let lines = source[values.span()].matches('\n').count() - source[first.clone()].matches('\n').count();
+            Some((values.span(), format!("[{}{}]", &source[first], "\n".repeat(lines))))
+        })
+        .collect();
+    edits.sort_by_key(|(span, _)| span.start);
+    edits.into_iter().rev().for_each(|(span, short)| text.replace_range(span, &short));
+    text
+}
+
 /// Where the value of a key stands. The error names the nearest thing there is.
 pub fn find(source: &str, key: &str) -> Result<Range<usize>, String> {
     let all = leaves(source)?;
@@ -259,6 +278,19 @@ share = 3
         assert_eq!(text.lines().count(), SOURCE.lines().count());
         let twice = vec![(vec!["paths./pay.share".to_owned(), "paths.0.share".to_owned()], "1".to_owned())];
         assert!(replace(SOURCE, &twice).is_err());
+    }
+
+    #[test]
+    fn a_point_needs_no_other_points_values() {
+        let axis = "[[sweep]]\nkey = \"arrivals.poisson.load\"\nvalues = [\n  \"10%\", # low\n  \"20%\",\n]\n";
+        let other = "[[sweep]]\nkey = \"seed\"\nvalues = [1, 2, 3] # three\n";
+        let source = format!("{axis}{other}{SOURCE}");
+        let text = without_values(&source);
+        assert!(text.contains("values = [\"10%\"\n\n\n]\n[[sweep]]"), "{text}");
+        assert!(text.contains("values = [1] # three\n"), "{text}");
+        assert_eq!(text.lines().count(), source.lines().count());
+        assert_eq!(&text[find(&text, "arrivals.poisson.load").unwrap()], "\"80%\"");
+        assert_eq!(without_values(SOURCE), SOURCE);
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Cache {
         }
     }
 
+    /// Entries, fresh or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.entries.clear();

@@ -15,4 +15,4 @@ pub mod replay;
 pub(crate) mod server;
 pub mod workload;
 
-pub use engine::{Interrupted, Setup, observe, run};
+pub use engine::{Setup, Stopped, TooLarge, observe, run};

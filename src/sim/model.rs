@@ -11,6 +11,9 @@ use crate::policy::Rules;
 use crate::select::catalog::Table;
 use crate::units::Nanos;
 
+/// [`Model::max_in_system`] where a scenario does not say.
+pub const MAX_IN_SYSTEM: u32 = 4_000_000;
+
 /// An experiment, but for strategy and seed.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -27,6 +30,9 @@ pub struct Model {
     pub bins: u32,
     /// Equal parts of the measured span that are recorded apart, for batch means; 0 for none.
     pub batches: u32,
+    /// A run stops where it holds more requests (with attempts and calls) than this; four scheduled events, or two cache
+    /// entries, weigh as much as a request. About 300 bytes each.
+    pub max_in_system: u32,
     /// When requests come.
     pub arrivals: Arrivals,
     /// Who sends them.
@@ -82,7 +88,9 @@ pub enum Arrivals {
         /// Nanoseconds from one to the next.
         gap: f64,
     },
-    /// Each client sends, waits for the answer, thinks, and sends again.
+    /// Each client sends, waits for the answer, thinks, and sends again: at once where it does not think. So that simulated
+    /// time goes on, a client pauses for 10 µs after a failure that took no time, and after 1,000 good answers in a row that
+    /// took none.
     Closed {
         /// How long they think.
         think: Sampler,
@@ -130,12 +138,14 @@ pub struct Recorded {
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// An address for each client.
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Arc<[std::net::IpAddr]>,
     /// Law of choice among them.
     pub mix: Alias,
     /// After this long without an answer a client gives up.
     pub timeout: Option<Nanos>,
-    /// Whether a server drops requests from its queue when their client has given up.
+    /// Whether servers notice that a client has given up: the request leaves the server's queue at that moment, and one that
+    /// is on its way there is dropped when it arrives. What is being served goes on. The same holds of attempts that are no
+    /// longer wanted.
     pub cancel: bool,
     /// How long a client tries to reach a balancer that is not there.
     pub connect_timeout: Nanos,
@@ -157,7 +167,7 @@ pub struct Path {
 }
 
 /// By what caches and hashes know a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Keys {
     /// The path itself.
     Path,

@@ -48,6 +48,11 @@ impl Queue {
         Lane(self.lanes.len() - 1)
     }
 
+    /// Events that are scheduled, but for the arrival.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len() + self.lanes.iter().map(VecDeque::len).sum::<usize>()
+    }
+
     fn key(&mut self, at: Nanos) -> Key {
         self.scheduled += 1;
         (Key::from(at.0) << 64) | Key::from(self.scheduled)

@@ -74,8 +74,9 @@ fn buckets(histogram: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> + '_ 
 /// A class of measured requests: all of them, or those of one pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClassRecord {
-    /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order or ran out of time;
-    /// unfinished ones are in at their age. Requests that failed at once are not: they would flatter.
+    /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order, ran out of time, or
+    /// failed only after they had been held longer than the mean work of their path; unfinished ones are in at their age.
+    /// Requests that were refused, or failed sooner, are not: they would flatter.
     #[serde(with = "sparse")]
     pub latency: Histogram<u64>,
     /// The exact sum of those latencies.
@@ -97,11 +98,11 @@ impl Default for ClassRecord {
 }
 
 impl ClassRecord {
-    /// A measured request ended.
+    /// A measured request ended; whether its latency `counts`.
     #[inline]
-    pub fn end(&mut self, end: End, latency: Nanos) {
+    pub fn end(&mut self, end: End, latency: Nanos, counts: bool) {
         self.ends[end as usize] += 1;
-        if matches!(end, End::Ok | End::TimedOut) {
+        if counts {
             self.latency(latency);
         }
     }
@@ -221,7 +222,7 @@ impl Measured {
 /// judged (`measure::warmup`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cohort {
-    /// Requests that were answered in good order, ran out of time, or were there at the end.
+    /// Requests whose latency counts: see [`ClassRecord::latency`].
     pub requests: u64,
     /// Sum of their latencies, nanoseconds.
     pub latency_sum: u64,
@@ -264,8 +265,8 @@ pub struct Bin {
     pub latency_sum: u128,
     /// (value in nanoseconds, count), ascending; as in the whole run's but with two digits.
     pub latency: Vec<(u64, u64)>,
-    /// Requests in the system at the end of the bin.
-    pub in_system: u64,
+    /// Integral of the number of requests in the system over the bin, request-nanoseconds.
+    pub in_system_area: u128,
 }
 
 /// Little's law, checked to the nanosecond on every run.
@@ -307,10 +308,18 @@ pub struct RunRecord {
     pub events: u64,
 }
 
+/// Width of each of so many bins of the time series over a span. Whole nanoseconds: what a division leaves over, less than a
+/// nanosecond per bin, is in no bin.
+pub fn bin_width(span: Nanos, bins: u32) -> Nanos {
+    Nanos((span.0 / u64::from(bins.max(1))).max(1))
+}
+
 /// Collects the time series: one small histogram, emptied at the end of each bin.
 pub(super) struct SeriesRecorder {
     width: u64,
     end: u64,
+    /// The integral of the number in the system at the start of the current bin.
+    area: u128,
     bins: Vec<Bin>,
     wanted: usize,
     current: Bin,
@@ -319,10 +328,11 @@ pub(super) struct SeriesRecorder {
 
 impl SeriesRecorder {
     pub(super) fn new(span: Nanos, bins: u32) -> SeriesRecorder {
-        let width = (span.0 / u64::from(bins.max(1))).max(1);
+        let width = bin_width(span, bins).0;
         SeriesRecorder {
             width,
             end: if bins == 0 { u64::MAX } else { width },
+            area: 0,
             bins: Vec::with_capacity(bins as usize),
             wanted: bins as usize,
             current: Bin::default(),
@@ -330,16 +340,19 @@ impl SeriesRecorder {
         }
     }
 
+    /// Closes the bins that are over. `area` is the integral of the number in the system up to `now`, and `in_system` what it
+    /// has been since the last call.
     #[inline]
-    pub(super) fn advance(&mut self, now: Nanos, in_system: u64) {
+    pub(super) fn advance(&mut self, now: Nanos, in_system: u64, area: u128) {
         while now.0 >= self.end {
-            self.close(in_system);
+            self.close(area - u128::from(in_system) * u128::from(now.0 - self.end));
         }
     }
 
-    fn close(&mut self, in_system: u64) {
+    /// The current bin is over, with this integral at its end.
+    fn close(&mut self, area: u128) {
         let mut bin = std::mem::take(&mut self.current);
-        bin.in_system = in_system;
+        bin.in_system_area = area - std::mem::replace(&mut self.area, area);
         bin.latency = buckets(&self.latency).collect();
         self.latency.reset();
         self.bins.push(bin);
@@ -347,7 +360,7 @@ impl SeriesRecorder {
     }
 
     #[inline]
-    pub(super) fn end(&mut self, end: End, latency: Nanos) {
+    pub(super) fn end(&mut self, end: End, latency: Nanos, counts: bool) {
         if self.bins.len() == self.wanted {
             return;
         }
@@ -355,15 +368,16 @@ impl SeriesRecorder {
             End::Ok => self.current.ok += 1,
             _ => self.current.bad += 1,
         }
-        if matches!(end, End::Ok | End::TimedOut) {
+        if counts {
             self.current.latency_sum += u128::from(latency.0);
             record(&mut self.latency, latency);
         }
     }
 
-    pub(super) fn finish(mut self, in_system: u64) -> Vec<Bin> {
+    /// The bins; those that the run did not reach are empty.
+    pub(super) fn finish(mut self, area: u128) -> Vec<Bin> {
         while self.bins.len() < self.wanted {
-            self.close(in_system);
+            self.close(area);
         }
         self.bins
     }

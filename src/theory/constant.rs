@@ -9,6 +9,13 @@
 use super::numeric::{poisson, root};
 use crate::math::ln;
 
+/// States of the walk at most: they are a matrix.
+const MOST_STATES: f64 = 4096.0;
+/// Servers at most whose steps are tabled.
+const MOST_SERVERS: f64 = 1e5;
+/// Products and sums of the elimination at most.
+const MOST_WORK: f64 = 1e9;
+
 /// M/D/c in equilibrium.
 #[derive(Clone, Debug)]
 pub struct ConstantService {
@@ -21,14 +28,24 @@ pub struct ConstantService {
 }
 
 impl ConstantService {
-    /// Solves the queue; `None` where the load is one or more. The work grows as the square of 1 / (1 - load): a blink at
-    /// 0.95, a second or so at 0.995.
+    /// Solves the queue; `None` where the load is one or more, or so near to one, or the servers so many, that it would take
+    /// long: the work grows as the square of 1 / (1 - load), a blink at 0.95 and half a second or so at 0.995.
     pub fn solve(lam: f64, service: f64, servers: u32) -> Option<Self> {
         let offered = lam * service;
-        if offered >= f64::from(servers) {
+        let c = f64::from(servers);
+        if offered >= c {
             return None;
         }
-        let law = walk(offered, servers as usize);
+        // Chernoff's bound on P(Poisson(offered) >= c): where floats cannot hold it, no request waits.
+        let law = if offered <= 0.0 || c - offered + c * ln(offered / c) < -700.0 {
+            vec![1.0]
+        } else {
+            let size = walk_size(offered, c);
+            if size > MOST_STATES || c > MOST_SERVERS || size * size * c.min(size) > MOST_WORK {
+                return None;
+            }
+            walk(offered, servers as usize, size as usize)
+        };
         let number: f64 = law.iter().enumerate().map(|(j, p)| j as f64 * p).sum();
         let waiting = law
             .iter()
@@ -64,6 +81,9 @@ impl ConstantService {
     /// P(wait <= t). With t between (k - 1) and k service times: whoever comes has begun by t if those waiting k service
     /// times before that, and those who came since, fill fewer than k rounds of the servers.
     pub fn wait_within(&self, t: f64) -> f64 {
+        if self.waiting.len() == 1 {
+            return 1.0;
+        }
         let rounds = (t / self.service) as usize + 1;
         let places = rounds * self.servers - 1;
         let later = poisson(self.lam * (rounds as f64 * self.service - t), places);
@@ -86,8 +106,7 @@ impl ConstantService {
 }
 
 /// The law of the walk N' = max(0, N + Poisson(offered) - c), cut where its tail is below the rounding of floats.
-fn walk(offered: f64, c: usize) -> Vec<f64> {
-    let size = walk_size(offered, c as f64);
+fn walk(offered: f64, c: usize, size: usize) -> Vec<f64> {
     let steps = poisson(offered, size + c);
     // rows[j][n] with n >= j - c: from j to n without visiting anything above the states that are still there.
     let mut rows: Vec<Vec<f64>> = (0..size)
@@ -119,7 +138,7 @@ fn walk(offered: f64, c: usize) -> Vec<f64> {
 }
 
 /// How many states are worth keeping: the tail falls as z^-n with the z > 1 that solves offered (z - 1) = c ln z.
-fn walk_size(offered: f64, c: f64) -> usize {
+fn walk_size(offered: f64, c: f64) -> f64 {
     let offered = offered.max(1e-3);
     let pull = |z: f64| offered * (z - 1.0) - c * ln(z);
     // Left of c / offered the two curves draw apart, right of it they meet again.
@@ -128,7 +147,7 @@ fn walk_size(offered: f64, c: f64) -> usize {
         high *= 2.0;
     }
     let decay = ln(root(pull, c / offered, high));
-    (-ln(1e-17) / decay) as usize + 3
+    (-ln(1e-17) / decay).floor() + 3.0
 }
 
 #[cfg(test)]
@@ -156,6 +175,19 @@ mod tests {
         assert_eq!(idle.quantile(0.99), 1.0);
         assert!(ConstantService::solve(2.0, 1.0, 2).is_none());
         assert_eq!(ConstantService::solve(0.0, 1.0, 2).unwrap().mean(), 1.0);
+    }
+
+    /// Far more servers than work: no request waits. A load so near to one that the matrix would fill the memory has no solution.
+    #[test]
+    fn what_would_take_long_is_known_or_refused_at_once() {
+        for servers in [2_000, 1_000_000, u32::MAX] {
+            let queue = ConstantService::solve(100.0, 1.0, servers).unwrap();
+            assert_eq!((queue.mean(), queue.quantile(0.999), queue.waiting_share()), (1.0, 1.0, 0.0));
+        }
+        for (lam, servers) in [(0.999_999, 1), (0.999_999_999, 1), (4_294_967_290.0, u32::MAX), (999_990.0, 1_000_000)]
+        {
+            assert!(ConstantService::solve(lam, 1.0, servers).is_none(), "{lam} {servers}");
+        }
     }
 
     /// By Spitzer's identity the mean number waiting is the sum over i of E[max(0, Poisson(i a) - i c)] / i: another road.

@@ -5,7 +5,7 @@
 //! "Waiting time distributions for processor-sharing systems", J. ACM 17 (1970).
 
 use super::numeric::{poisson, quantile};
-use crate::math::{exp, exp_m1, ln, ln_1p, sqrt};
+use crate::math::{cos, exp, exp_m1, ln, ln_1p, ln_gamma, sqrt};
 
 /// Mean sojourn of M/M/1: 1 / (mu - lam).
 pub fn mm1_mean(lam: f64, mu: f64) -> f64 {
@@ -22,9 +22,33 @@ pub fn mm1_wait_quantile(lam: f64, mu: f64, q: f64) -> f64 {
     mmc_wait_quantile(lam, mu, 1, q)
 }
 
-/// Erlang's loss formula: the share turned away by `servers` without a queue at `offered` erlangs.
+/// States up to which a chain is climbed step by step; longer ones are summed in another way.
+const MOST_STEPS: u32 = 1 << 16;
+
+/// Erlang's loss formula: the share turned away by `servers` without a queue at `offered` erlangs. Any number of servers takes
+/// milliseconds.
 pub fn erlang_b(servers: u32, offered: f64) -> f64 {
-    climb(servers, |_| offered, f64::from, |_| 0.0).0
+    if servers <= MOST_STEPS {
+        climb(servers, |_| offered, f64::from, |_| 0.0).0
+    } else {
+        erlang_b_sum(servers, offered)
+    }
+}
+
+/// Erlang's loss formula for many servers: 1 / B = 1 + c / a + c (c - 1) / a² + ..., summed until terms no longer count. Around
+/// the peak, at c - a, that takes a few times the square root of a. Zero where it is below what floats hold.
+fn erlang_b_sum(servers: u32, offered: f64) -> f64 {
+    let c = f64::from(servers);
+    if offered <= 0.0 || c * ln(offered) - offered - ln_gamma(c + 1.0) < -700.0 && offered < c {
+        return 0.0;
+    }
+    let (mut sum, mut term, mut left) = (1.0, 1.0, c);
+    while left > 0.0 && (left > offered || term > 1e-18 * sum) {
+        term *= left / offered;
+        sum += term;
+        left -= 1.0;
+    }
+    1.0 / sum
 }
 
 /// Erlang's delay formula: the share that has to wait in M/M/c. One where the load is one or more.
@@ -91,9 +115,53 @@ pub struct Bounded {
 
 /// M/M/c/K: `servers` servers and room for `room` in all, those in service among them; any load.
 pub fn bounded(lam: f64, mu: f64, servers: u32, room: u32) -> Bounded {
+    if room > MOST_STEPS {
+        return bounded_sum(lam, mu, servers, room);
+    }
     let (blocked, number) = climb(room, |_| lam, |k| mu * f64::from(k.min(servers)), f64::from);
     let throughput = lam * (1.0 - blocked);
     Bounded { blocked, throughput, mean: number / throughput }
+}
+
+/// The same where there is much room: the states up to `servers` are those of the loss system, with a mean of a (1 - B); those
+/// above it are a geometric series with the ratio q = lam / (servers mu).
+fn bounded_sum(lam: f64, mu: f64, servers: u32, room: u32) -> Bounded {
+    let (servers, offered) = (servers.min(room), lam / mu);
+    let (c, n) = (f64::from(servers), f64::from(room - servers));
+    let full = erlang_b(servers, offered);
+    let below = offered * (1.0 - full);
+    let log = ln(offered / c);
+    let (blocked, number) = if log <= 0.0 {
+        // Weights relative to the states up to c, which have 1 together.
+        let tail = full * geometric_sum(log, n);
+        let total = 1.0 + tail;
+        (full * exp(n * log) / total, (below + tail * (c + geometric_mean(log, n))) / total)
+    } else {
+        // Weights relative to the topmost state: nothing overflows, however steep the series.
+        let first = exp(-n * log) / full;
+        let tail = geometric_sum(-log, n) * exp(log);
+        let total = first + tail;
+        (1.0 / total, (first * below + tail * (c + n + 1.0 - geometric_mean(-log, n))) / total)
+    };
+    let throughput = lam * (1.0 - blocked);
+    Bounded { blocked, throughput, mean: number / throughput }
+}
+
+/// q + q² + ... + qⁿ with q = e^log.
+fn geometric_sum(log: f64, n: f64) -> f64 {
+    if log == 0.0 { n } else { exp(log) * exp_m1(n * log) / exp_m1(log) }
+}
+
+/// The mean of j with the weights q^j, j = 1 to n, q = e^log; zero where n is.
+fn geometric_mean(log: f64, n: f64) -> f64 {
+    if n == 0.0 {
+        0.0
+    } else if (n * log).abs() < 1e-3 {
+        // Both terms of the closed form are large there, and their difference is not.
+        (n + 1.0) / 2.0 + log * (n * n - 1.0) / 12.0
+    } else {
+        -1.0 / exp_m1(log) - n / exp_m1(-n * log)
+    }
 }
 
 /// What a closed loop settles to.
@@ -124,6 +192,19 @@ fn climb(top: u32, birth: impl Fn(u32) -> f64, death: impl Fn(u32) -> f64, value
         mean = mean * (1.0 - last) + last * value(k);
     }
     (last, mean)
+}
+
+/// The relaxation time of a queue that serves `rate` per unit of time at a load below one: within a few of these it forgets how
+/// it began. `variability` is half the sum of the squared coefficients of variation of the times between arrivals and of
+/// service; `room` is how many it holds at most.
+///
+/// Exact for M/M/1 and M/M/1/K, whose slowest mode falls at the rate mu ((1 - sqrt rho)² + 2 sqrt rho (1 - cos(pi / (K + 1))))
+/// (P. Morse, 1955); scaled by the variability, as in heavy traffic, **an approximation** for all others. Several servers with
+/// one queue are taken as one that is as fast as all of them.
+pub fn relaxation_time(rate: f64, load: f64, variability: f64, room: Option<f64>) -> f64 {
+    let spare = 1.0 - sqrt(load);
+    let walls = room.map_or(0.0, |room| 2.0 * sqrt(load) * (1.0 - cos(std::f64::consts::PI / (room.max(0.0) + 1.0))));
+    1.0 / (rate * (spare * spare / variability + variability * walls))
 }
 
 /// Mean waiting time of M/G/1, first come first served (Pollaczek and Khinchine), for service with this mean and squared
@@ -237,6 +318,58 @@ mod tests {
         close(mmc_mean(1.0, 1.0, 2), 4.0 / 3.0);
         let t = mmc_quantile(1.0, 1.0, 2, 0.9);
         close((1.0 + t / 3.0) * exp(-t), 0.1);
+    }
+
+    /// The sums agree with the chains that are climbed, on both sides of a load of one, and what is far out is at its limit.
+    #[test]
+    fn large_systems_agree_with_climbed_chains() {
+        let climbed = |lam: f64, mu: f64, servers: u32, room: u32| {
+            climb(room, |_| lam, |k| mu * f64::from(k.min(servers)), f64::from)
+        };
+        for (servers, offered) in
+            [(50_000, 49_000.0), (50_000, 50_000.0), (50_000, 51_500.0), (60_000, 9_000.0), (3, 2.0)]
+        {
+            let (expected, _) = climb(servers, |_| offered, f64::from, |_| 0.0);
+            close(erlang_b_sum(servers, offered), if expected < 1e-300 { 0.0 } else { expected });
+        }
+        for load in [0.3, 0.9, 0.999_999, 1.0, 1.000_001, 1.5] {
+            for (servers, room) in [(1, 1), (1, 2), (1, 900), (7, 7), (7, 60_000), (2_000, 2_100)] {
+                let lam = load * f64::from(servers);
+                let (blocked, number) = climbed(lam, 1.0, servers, room);
+                let found = bounded_sum(lam, 1.0, servers, room);
+                close(found.blocked, blocked);
+                close(found.mean * found.throughput, number);
+            }
+        }
+    }
+
+    /// Every number that a file can hold has its answer at once; step by step these would take minutes each.
+    #[test]
+    fn the_largest_numbers_have_answers() {
+        for offered in [0.5, 1e3, 1e6, 1e9, 4_294_967_295.0, 4.3e9, 1e12] {
+            for servers in [1, 70_000, 1_000_000_000, u32::MAX] {
+                let (b, c) = (erlang_b(servers, offered), erlang_c(servers, offered));
+                assert!((0.0..=1.0).contains(&b) && (b..=1.0).contains(&c), "{servers} {offered}: {b} {c}");
+                let all = bounded(offered, 1.0, servers, u32::MAX);
+                assert!(all.mean >= 1.0 - 1e-9 && all.throughput <= offered, "{servers} {offered}: {all:?}");
+            }
+        }
+        // Erlang's own asymptote: at an offered load of as many erlangs as servers B is near sqrt(2 / (pi c)).
+        let near = sqrt(2.0 / (std::f64::consts::PI * f64::from(u32::MAX)));
+        assert!((erlang_b(u32::MAX, f64::from(u32::MAX)) / near - 1.0).abs() < 1e-4);
+        close(mmc_mean(100.0, 200.0, u32::MAX), 0.005);
+        close(bounded(2.0, 1.0, 1, u32::MAX).blocked, 0.5);
+    }
+
+    /// By hand: at a load of 1/4 a half is to spare; M/M/1/1 has one mode, which falls at lam + mu.
+    #[test]
+    fn relaxation() {
+        close(relaxation_time(1.0, 0.25, 1.0, None), 4.0);
+        close(relaxation_time(10.0, 0.25, 1.0, None), 0.4);
+        close(relaxation_time(1.0, 0.25, 1.0, Some(1.0)), 1.0 / 1.25);
+        close(relaxation_time(1.0, 0.25, 3.0, None), 12.0);
+        // 99.9 %, 5 ms: five and a half hours.
+        assert!((relaxation_time(200.0, 0.999, 1.0, None) / 19_985.0 - 1.0).abs() < 1e-3);
     }
 
     /// M/M/1/1 is Erlang's loss; M/M/1/2 at load one has three equal states.

@@ -26,6 +26,7 @@ mod proxy_ops;
 mod reference;
 mod rig;
 mod schema;
+mod simulator;
 mod soak;
 mod studies;
 mod support;

@@ -146,7 +146,7 @@ fn an_attempt_that_takes_too_long_is_made_elsewhere() {
          arrivals = { constant = { rate = \"10/s\" } }\nservice = { constant = { value = \"1ms\" } }\n\
          clients = { timeout = \"1s\" }\n",
         &format!(
-            "{dead}{pool}retries = {{ on = [\"timeout\"], per_try_timeout = \"50ms\", budget = 10, backoff = \"0s\" }}\n{TWO}"
+            "{dead}{pool}retries = {{ on = [\"timeout\"], per_try_timeout = \"50ms\", budget = \"1000%\", backoff = \"0s\" }}\n{TWO}"
         ),
     );
     assert_eq!(s.value("errors.timed_out"), 1.0);

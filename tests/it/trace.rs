@@ -69,8 +69,8 @@ struct Case {
     batches: u64,
     /// Pool, server, speed, slots; no slots where all share one processor.
     servers: &'static [(&'static str, &'static str, f64, u64)],
-    /// Path, the name that its measures have, its pool.
-    paths: &'static [(&'static str, &'static str, &'static str)],
+    /// Path, the name that its measures have, its pool, the mean of its work in milliseconds.
+    paths: &'static [(&'static str, &'static str, &'static str, u64)],
 }
 
 const CASES: [Case; 4] = [
@@ -128,7 +128,7 @@ weight = 0
             ("web", "shared", 1.5, 0),
             ("web", "spare", 1.0, 1),
         ],
-        paths: &[("/", "root", "web")],
+        paths: &[("/", "root", "web", 10)],
     },
     Case {
         name: "troubles",
@@ -225,7 +225,7 @@ what = { drain = {} }
             ("run", "b", 2.0, 1),
             ("run", "c", 1.5, 0),
         ],
-        paths: &[("/pay", "pay", "pay"), ("/Run/code", "run-code", "run"), ("/", "root", "run")],
+        paths: &[("/pay", "pay", "pay", 8), ("/Run/code", "run-code", "run", 6), ("/", "root", "run", 8)],
     },
     Case {
         name: "tiers",
@@ -281,7 +281,7 @@ what = { crash = {} }
             ("db", "replica-1", 1.0, 2),
             ("db", "replica-2", 1.0, 2),
         ],
-        paths: &[("/", "root", "web")],
+        paths: &[("/", "root", "web", 4)],
     },
     Case {
         name: "batches",
@@ -314,7 +314,7 @@ cache = { capacity = 40 }
             ("web", "web-3", 1.0, 1),
             ("web", "web-4", 1.0, 1),
         ],
-        paths: &[("/", "root", "web")],
+        paths: &[("/", "root", "web", 3)],
     },
 ];
 
@@ -415,12 +415,16 @@ fn average(values: &[f64]) -> f64 {
 }
 
 /// The measures of a group of requests, those that arrived in a span of so many seconds.
-fn of_requests(prefix: &str, requests: &[&Line], seconds: f64, into: &mut BTreeMap<String, f64>) {
+fn of_requests(prefix: &str, requests: &[&Line], case: &Case, seconds: f64, into: &mut BTreeMap<String, f64>) {
     let mut put = |name: &str, value: f64| into.insert(format!("{prefix}{name}"), value);
     let ended = |outcome: &str| requests.iter().filter(|line| line.outcome == outcome).count();
-    // Requests that failed at once have no latency.
-    let slow_or_good =
-        requests.iter().filter(|line| ["ok", "timed_out", "unfinished"].contains(&line.outcome.as_str()));
+    // Requests that were refused, or failed in less time than such work takes, have no latency.
+    let in_time = |line: &Line| ["ok", "timed_out", "unreachable", "unfinished"].contains(&line.outcome.as_str());
+    let late = |line: &Line| {
+        let work = case.paths.iter().find(|path| path.0 == line.path).unwrap().3 * MS;
+        line.entered.is_some() && line.ended.unwrap() - line.arrived > work
+    };
+    let slow_or_good = requests.iter().filter(|line| in_time(line) || late(line));
     let mut latencies: Vec<u64> = slow_or_good.map(|line| line.ended.unwrap() - line.arrived).collect();
     latencies.sort_unstable();
     let n = latencies.len();
@@ -536,17 +540,17 @@ fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, 
     let pool_of = |line: &Line| case.paths.iter().find(|path| path.0 == line.path).unwrap().2;
     let pools: BTreeSet<&str> = case.servers.iter().map(|server| server.0).collect();
     let entries: BTreeSet<&str> = case.paths.iter().map(|path| path.2).collect();
-    of_requests("", &requests, seconds, &mut found);
+    of_requests("", &requests, case, seconds, &mut found);
     if case.paths.len() > 1 {
-        for (path, name, _) in case.paths {
+        for (path, name, ..) in case.paths {
             let of_path: Vec<&Line> = requests.iter().copied().filter(|line| line.path == *path).collect();
-            of_requests(&format!("path.{name}."), &of_path, seconds, &mut found);
+            of_requests(&format!("path.{name}."), &of_path, case, seconds, &mut found);
         }
     }
     if entries.len() > 1 {
         for pool in &entries {
             let of_pool: Vec<&Line> = requests.iter().copied().filter(|line| pool_of(line) == *pool).collect();
-            of_requests(&format!("{pool}."), &of_pool, seconds, &mut found);
+            of_requests(&format!("{pool}."), &of_pool, case, seconds, &mut found);
         }
     }
     let servers = of_servers(case, lines, span);

@@ -39,7 +39,7 @@ struct Setup<'a> {
 
 /// Poisson arrivals at a load, exponential work of mean 1 ms.
 fn poisson<'a>(strategy: &'a str, load: f64, servers: &'a str) -> Setup<'a> {
-    let arrivals = format!("{{ poisson = {{ load = {load} }} }}");
+    let arrivals = format!("{{ poisson = {{ load = \"{}%\" }} }}", load * 100.0);
     Setup { strategy, arrivals, service: EXPONENTIAL, servers, more: "", span: 16_000 }
 }
 

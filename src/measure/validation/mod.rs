@@ -13,7 +13,7 @@ use super::metrics::{metric_names, values};
 use crate::math::sqrt;
 use crate::rng::{Keyed, Source};
 use crate::scenario::Scenario;
-use crate::sim::{Interrupted, observe};
+use crate::sim::{Stopped, observe};
 
 pub use gates::gates;
 
@@ -107,7 +107,7 @@ impl Gate {
     }
 
     /// The values of all quantities in one replication.
-    pub fn replicate(&self, replication: u32, interrupted: &dyn Fn() -> bool) -> Result<Vec<f64>, Interrupted> {
+    pub fn replicate(&self, replication: u32, interrupted: &dyn Fn() -> bool) -> Result<Vec<f64>, Stopped> {
         match &self.subject {
             Subject::Selector(run) => Ok(run(Keyed::new(self.seed, "validation").at(u64::from(replication)).bits())),
             Subject::Scenario(scenario) => {

@@ -34,7 +34,7 @@ impl<O: Observer> Engine<'_, O> {
             rate: if seconds > 0.0 { self.arrived as f64 / seconds } else { 0.0 },
             time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
         };
-        let series: Vec<Bin> = self.series.finish(self.in_system);
+        let series: Vec<Bin> = self.series.finish(self.area);
         let tenth = self.model.duration.0 as f64 / 10.0;
         let tenths = self.tenths.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / tenth).collect();
         let mut spans = self.spans.into_iter();

@@ -98,18 +98,20 @@ impl<'a, O: Observer> Engine<'a, O> {
         // Nobody will be there when the second tier answers.
         let orphans: Vec<usize> = (0..self.jobs.len()).filter(|&job| called_by_victim(&self.jobs[job])).collect();
         orphans.into_iter().for_each(|job| self.orphan(job as u32));
-        for index in victims {
+        // All are out before the first is answered: what follows from that must not look for another in the queue.
+        for &index in &victims {
             let job = &mut self.jobs[index as usize];
             let stage = std::mem::replace(&mut job.stage, Stage::Moving);
             job.version = job.version.wrapping_add(1);
-            let (entered, work) = (job.entered, job.work);
             let server = &mut self.servers[number as usize];
-            server.left(now - entered);
+            server.left(now - job.entered);
             server.failed();
-            self.observer.step(index, Step::Left, now);
             if stage == Stage::Queued {
-                self.servers[number as usize].coming_work -= u128::from(work.0);
+                server.coming_work -= u128::from(job.work.0);
             }
+        }
+        for index in victims {
+            self.observer.step(index, Step::Left, now);
             if silent {
                 self.lose(index);
             } else {

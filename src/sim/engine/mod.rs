@@ -21,6 +21,7 @@ mod trying;
 mod waiting;
 mod watching;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::config::law::Sampler;
@@ -40,13 +41,60 @@ use crate::sim::server::{Account, Mark, NONE, ServerState};
 use crate::sim::workload::{Origin, Workload};
 use crate::units::Nanos;
 
-/// Nobody sends two requests without any time between them; without this a closed loop of people who do not think and are
-/// refused at once would never let time pass.
-const LEAST_PAUSE: Nanos = Nanos(10_000);
+/// The pause of a closed-loop client that sent, was answered and thought within one instant, and may not do so again at once:
+/// without it, simulated time would stand still. See [`Arrivals::Closed`].
+const INSTANT_PAUSE: Nanos = Nanos(10_000);
 
-/// The caller no longer wants the run.
+/// Good answers in a row that a closed-loop client may get within one instant.
+const MOST_INSTANT: u32 = 1000;
+
+/// Why a run has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The caller no longer wants it.
+    Interrupted,
+    /// It would hold more than [`Model::max_in_system`] allows.
+    TooLarge(TooLarge),
+}
+
+/// What a run held when it was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interrupted;
+pub struct TooLarge {
+    /// When, since the start of the run.
+    pub at: Nanos,
+    /// Requests, attempts and calls that it held.
+    pub jobs: u64,
+    /// Events that were scheduled: timers of requests that have ended are among them.
+    pub events: u64,
+    /// Entries in the caches of all servers.
+    pub cached: u64,
+    /// The bound, [`Model::max_in_system`].
+    pub limit: u32,
+}
+
+/// Memory of a job in that of a scheduled event: 136 bytes and 32.
+const EVENTS_PER_JOB: u64 = 4;
+/// Memory of a job in that of a cache entry: 136 bytes and about 75, with its place in the index.
+const ENTRIES_PER_JOB: u64 = 2;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooLarge { at, jobs, events, cached, limit } = *self;
+        let (timers, entries) = (events / EVENTS_PER_JOB, cached / ENTRIES_PER_JOB);
+        let (what, way) = if jobs >= timers.max(entries) {
+            let way = "lower the rate, add servers, bound their queues (`queue_limit`), or\n        let clients give up (`clients.timeout`, `cancel`)";
+            ("requests", way)
+        } else if timers >= entries {
+            ("timers", "lower the rate, or shorten the time-outs")
+        } else {
+            ("cache entries", "lower the `capacity` of the caches or the `count` of the keys")
+        };
+        writeln!(f, "too many {what} in the system, after {at} of simulated time:")?;
+        writeln!(f, "  {jobs} requests, {events} timers and events, {cached} cache entries")?;
+        writeln!(f, "  help: {way};")?;
+        write!(f, "        or raise `max_in_system`, now {limit} (some 300 bytes each, per run)")
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -99,6 +147,8 @@ struct Job {
     attempt: u32,
     /// Next in the server's queue.
     next: u32,
+    /// The one before it in the server's queue; means nothing at the head.
+    before: u32,
     /// How many were in the server when it came.
     found: u32,
     /// Counts the tenants of this place, so that old time-outs are recognised.
@@ -118,6 +168,9 @@ struct Job {
     refused: bool,
     /// Its twin has begun: its server drops it.
     called_off: bool,
+    /// It was held somewhere, and not only refused: in a server, in a balancer's queue, in a pause before a retry, or by an
+    /// address that did not answer. If it then fails, its latency counts where it is longer than the mean work of its path.
+    held: bool,
     /// Addresses at which nobody was reached.
     turned: u8,
 }
@@ -266,6 +319,10 @@ struct Engine<'a, O> {
     thinking: Keyed,
     inner_work: Vec<Keyed>,
     sent: Vec<u64>,
+    /// By path: the mean of its work, at speed 1.
+    mean_work: Vec<Nanos>,
+    /// By client of a closed loop: good answers in a row that took no time.
+    instant: Vec<u32>,
     /// Sent to servers, and settled: what is between is in flight.
     placed: u64,
     settled: u64,
@@ -314,12 +371,7 @@ pub struct Setup<'a> {
 }
 
 /// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
-pub fn run(
-    model: &Model,
-    strategy: &Table,
-    seed: u64,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<RunRecord, Interrupted> {
+pub fn run(model: &Model, strategy: &Table, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<RunRecord, Stopped> {
     observe(&Setup { model, strategy, seed, luck: "" }, interrupted, &mut ())
 }
 
@@ -328,7 +380,7 @@ pub fn observe<O: Observer>(
     setup: &Setup<'_>,
     interrupted: &dyn Fn() -> bool,
     observer: &mut O,
-) -> Result<RunRecord, Interrupted> {
+) -> Result<RunRecord, Stopped> {
     let model = setup.model;
     let mut engine = Engine::new(setup, observer);
     let mut events = 0_u64;
@@ -345,8 +397,11 @@ pub fn observe<O: Observer>(
         if engine.over && engine.measured_left == 0 {
             break;
         }
-        if events.is_multiple_of(1 << 16) && interrupted() {
-            return Err(Interrupted);
+        if events.is_multiple_of(1 << 16) {
+            if interrupted() {
+                return Err(Stopped::Interrupted);
+            }
+            engine.check_size()?;
         }
     }
     Ok(engine.close(events))
@@ -474,6 +529,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             thinking: Keyed::new(seed, "think"),
             inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
             sent: Vec::new(),
+            mean_work: model.paths.iter().map(|path| Nanos::from_nanos_f64(path.service.mean())).collect(),
+            instant: Vec::new(),
             placed: 0,
             settled: 0,
             next_origin: None,
@@ -501,6 +558,20 @@ impl<'a, O: Observer> Engine<'a, O> {
         engine.furnish(strategy, seed, luck, &inner);
         engine.begin(seed);
         engine
+    }
+
+    /// Whether the run still fits the memory that it may take. Asked now and then: what it holds depends on nothing but
+    /// model, strategy and seed, so the answer is the same everywhere.
+    fn check_size(&self) -> Result<(), Stopped> {
+        let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
+        let cached: u64 =
+            self.servers.iter().filter_map(|server| server.cache.as_ref()).map(|cache| cache.len() as u64).sum();
+        let held = jobs + events / EVENTS_PER_JOB + cached / ENTRIES_PER_JOB;
+        if held <= u64::from(self.model.max_in_system) {
+            return Ok(());
+        }
+        let limit = self.model.max_in_system;
+        Err(Stopped::TooLarge(TooLarge { at: self.now, jobs, events, cached, limit }))
     }
 
     fn number_zones(&mut self) {
@@ -673,6 +744,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         }
         if let Arrivals::Closed { think } = &self.model.arrivals {
             self.sent = vec![0; self.model.clients.addresses.len()];
+            self.instant = vec![0; self.sent.len()];
             for client in 0..self.sent.len() as u32 {
                 let at = think.sample(&mut self.thinking.at(u64::from(client) << 32));
                 self.queue.push(at, Event::Thought(client));
@@ -804,6 +876,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             of: NONE,
             attempt: 1,
             next: NONE,
+            before: NONE,
             found: 0,
             generation: 0,
             version: 0,
@@ -815,6 +888,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             missed: true,
             refused: false,
             called_off: false,
+            held: false,
             turned: 0,
         });
         if let Some(timeout) = self.model.clients.timeout {
@@ -844,7 +918,8 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// Whether a client who has waited in vain tries another address.
     fn turns_elsewhere(&mut self, job: u32) -> bool {
         let Some(balancer) = self.next_address(job) else { return false };
-        self.jobs[job as usize].balancer = balancer;
+        let j = &mut self.jobs[job as usize];
+        (j.balancer, j.held) = (balancer, true);
         self.set_out(job);
         true
     }
@@ -898,7 +973,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn count_system(&mut self, by: i64) {
         self.area += u128::from(self.in_system) * u128::from((self.now - self.area_at).0);
         self.area_at = self.now;
-        self.series.advance(self.now, self.in_system);
+        self.series.advance(self.now, self.in_system, self.area);
         self.in_system = self.in_system.wrapping_add_signed(by);
     }
 

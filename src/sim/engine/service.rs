@@ -1,6 +1,6 @@
 //! A job at its server, and the way of its answer back through the balancer to the client or to the job that called.
 
-use super::{Engine, Job, LEAST_PAUSE, Stage};
+use super::{Engine, INSTANT_PAUSE, Job, MOST_INSTANT, Stage};
 use crate::config::law::Sampler;
 use crate::rng::Source;
 use crate::select::{Finished, Outcome};
@@ -43,7 +43,8 @@ impl<O: Observer> Engine<'_, O> {
                 let server = &mut self.servers[number as usize];
                 server.coming_work -= u128::from(j.work.0);
                 server.failed();
-                self.jobs[job as usize].fate = End::Error;
+                let j = &mut self.jobs[job as usize];
+                (j.fate, j.held) = (End::Error, latency > Nanos::ZERO);
                 self.queue.push(now.saturating_add(latency), Event::Erred(job));
                 return;
             }
@@ -58,7 +59,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         server.touch(now);
         j.found = server.entered();
-        j.entered = now;
+        (j.entered, j.held) = (now, true);
         self.observer.step(job, Step::Entered, now);
         if busy {
             let tail = std::mem::replace(&mut server.tail, job);
@@ -67,7 +68,7 @@ impl<O: Observer> Engine<'_, O> {
             }
             server.queued += 1;
             let j = &mut self.jobs[job as usize];
-            (j.stage, j.next) = (Stage::Queued, NONE);
+            (j.stage, j.next, j.before) = (Stage::Queued, NONE, tail);
             if tail != NONE {
                 self.jobs[tail as usize].next = job;
             }
@@ -234,16 +235,35 @@ impl<O: Observer> Engine<'_, O> {
                 server.tail = NONE;
             }
             server.queued -= 1;
-            let dropped = waiting.called_off || self.model.clients.cancel && waiting.parent == NONE;
-            if dropped && !waiting.wanted {
-                server.coming_work -= u128::from(waiting.work.0);
-                server.left(self.now - waiting.entered);
-                self.observer.step(next, Step::Left, self.now);
-                self.release(next);
-                continue;
-            }
             self.serve(next);
         }
+    }
+
+    /// A job that is no longer wanted leaves its server's queue at once, if the server hears of it: the client's time-out
+    /// where servers see that (`clients.cancel`), or a tied copy that has begun elsewhere. Gives its place free.
+    pub(super) fn cancel_queued(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let heard = j.called_off || self.model.clients.cancel && j.parent == NONE;
+        if j.stage != Stage::Queued || !heard {
+            return;
+        }
+        let (number, next, before, entered, work) = (j.server, j.next, j.before, j.entered, j.work);
+        let server = &mut self.servers[number as usize];
+        server.touch(self.now);
+        let before = if server.head == job { NONE } else { before };
+        match before {
+            NONE => server.head = next,
+            before => self.jobs[before as usize].next = next,
+        }
+        match next {
+            NONE => server.tail = before,
+            next => self.jobs[next as usize].before = before,
+        }
+        server.queued -= 1;
+        server.coming_work -= u128::from(work.0);
+        server.left(self.now - entered);
+        self.observer.step(job, Step::Left, self.now);
+        self.release(job);
     }
 
     /// Refused on the server's doorstep.
@@ -363,25 +383,38 @@ impl<O: Observer> Engine<'_, O> {
         }
         let (arrived, fate, measured, client, path) = (j.arrived, j.fate, j.measured, j.client, j.path);
         let latency = self.now - arrived;
+        let counts = match fate {
+            End::Ok | End::TimedOut | End::Unreachable => true,
+            End::Error | End::Rejected | End::NoServer | End::Reset => {
+                j.held && latency > self.mean_work[path as usize]
+            }
+        };
         self.observer.step(job, Step::Ended(fate), self.now);
         self.count_system(-1);
         self.ended += 1;
         self.sojourns += u128::from(latency.0);
-        self.series.end(fate, latency);
+        self.series.end(fate, latency, counts);
         if measured {
             self.measured_left -= 1;
-            self.classes_of(path, arrived).for_each(|class| class.end(fate, latency));
+            self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
         }
-        if matches!(fate, End::Ok | End::TimedOut)
-            && let Some(cohort) = self.cohort_of(arrived)
-        {
+        if counts && let Some(cohort) = self.cohort_of(arrived) {
             cohort.requests += 1;
             cohort.latency_sum += latency.0;
         }
         if let Arrivals::Closed { think } = &self.model.arrivals {
             let sent = self.sent[client as usize];
-            let pause = think.sample(&mut self.thinking.at(u64::from(client) << 32 | sent));
-            self.queue.push(self.now.saturating_add(pause.max(LEAST_PAUSE)), Event::Thought(client));
+            let mut pause = think.sample(&mut self.thinking.at(u64::from(client) << 32 | sent));
+            if latency == Nanos::ZERO && pause == Nanos::ZERO {
+                let instant = &mut self.instant[client as usize];
+                *instant += 1;
+                if fate != End::Ok || *instant >= MOST_INSTANT {
+                    (pause, *instant) = (INSTANT_PAUSE, 0);
+                }
+            } else {
+                self.instant[client as usize] = 0;
+            }
+            self.queue.push(self.now.saturating_add(pause), Event::Thought(client));
         }
     }
 
@@ -407,6 +440,7 @@ impl<O: Observer> Engine<'_, O> {
                 self.abandon_all(job, Outcome::Failed);
                 self.release(job);
             }
+            Stage::Queued => self.cancel_queued(job),
             _ => {}
         }
     }

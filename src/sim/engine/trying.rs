@@ -131,6 +131,7 @@ impl<O: Observer> Engine<'_, O> {
         if !j.wanted {
             return;
         }
+        self.jobs[j.of as usize].held |= j.held;
         let effort = &mut self.efforts[j.of as usize];
         effort.live.retain(|&live| live != job);
         let failure = match j.fate {
@@ -176,6 +177,7 @@ impl<O: Observer> Engine<'_, O> {
             let effort = &mut self.efforts[request as usize];
             effort.retries += 1;
             let pause = rules.pause(effort.retries, &mut d.pauses);
+            self.jobs[request as usize].held |= pause > Nanos::ZERO;
             self.queue.push(self.now.saturating_add(pause), Event::Retry(request, generation));
             return;
         }
@@ -287,6 +289,7 @@ impl<O: Observer> Engine<'_, O> {
                 self.leave_queue(job);
                 self.release(job);
             }
+            Stage::Queued => self.cancel_queued(job),
             _ => {}
         }
     }

@@ -27,7 +27,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         self.tickets[job as usize] = Some(ticket);
         let j = &mut self.jobs[job as usize];
-        (j.stage, j.picked) = (Stage::Waiting, now);
+        (j.stage, j.picked, j.held) = (Stage::Waiting, now, true);
         if let Some(rules) = rules {
             self.queue.push(now.saturating_add(rules.timeout), Event::Expire(fleet));
         }
