@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::config::fault::WhatTable;
 use crate::config::law::{Alias, Sampler};
 pub use crate::config::pool::{CacheSpec, Discipline, IdleNotice, Server};
+use crate::math;
 use crate::policy::Rules;
+use crate::rng::Source;
 use crate::select::catalog::Table;
 use crate::units::Nanos;
 
@@ -29,6 +31,9 @@ pub struct Model {
     pub batches: u32,
     /// When requests come.
     pub arrivals: Arrivals,
+    /// They come in batches of this size, at rates that `arrivals` gives for requests; `None` for one at a time. Only of arrivals
+    /// that are Poisson, constant or renewals.
+    pub batch: Option<BatchSize>,
     /// Who sends them.
     pub clients: Clients,
     /// What they ask for.
@@ -82,6 +87,13 @@ pub enum Arrivals {
         /// Nanoseconds from one to the next.
         gap: f64,
     },
+    /// Independent gaps of one distribution.
+    Renewal {
+        /// Gaps, up to a factor.
+        law: Sampler,
+        /// That factor.
+        scale: f64,
+    },
     /// Each client sends, waits for the answer, thinks, and sends again.
     Closed {
         /// How long they think.
@@ -89,6 +101,40 @@ pub enum Arrivals {
     },
     /// As recorded.
     Replay(Replay),
+}
+
+/// How many requests come at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchSize {
+    /// Always as many; at least 1.
+    Constant(u32),
+    /// Geometric on 1, 2, …; the mean is at least 1.
+    Geometric {
+        /// Mean.
+        mean: f64,
+    },
+}
+
+impl BatchSize {
+    /// The mean.
+    pub fn mean(self) -> f64 {
+        match self {
+            BatchSize::Constant(size) => f64::from(size),
+            BatchSize::Geometric { mean } => mean,
+        }
+    }
+
+    /// The size of one batch.
+    pub fn sample(self, source: &mut impl Source) -> u32 {
+        match self {
+            BatchSize::Constant(size) => size,
+            BatchSize::Geometric { mean } if mean <= 1.0 => 1,
+            // By inversion: P(size > k) = (1 - 1 / mean)^k.
+            BatchSize::Geometric { mean } => {
+                1 + (math::ln(source.open_unit()) / math::ln_1p(-1.0 / mean)).min(1e9) as u32
+            }
+        }
+    }
 }
 
 /// A rate that changes linearly between points; it repeats with `period` if given, else the last one stays.
@@ -133,8 +179,10 @@ pub struct Clients {
     pub addresses: Vec<std::net::IpAddr>,
     /// Law of choice among them.
     pub mix: Alias,
-    /// After this long without an answer a client gives up.
-    pub timeout: Option<Nanos>,
+    /// A client that has had no answer for so long gives up. Drawn for each request.
+    pub timeout: Option<Sampler>,
+    /// A client whose request has not begun service for so long abandons it. Drawn for each request.
+    pub patience: Option<Sampler>,
     /// Whether a server drops requests from its queue when their client has given up.
     pub cancel: bool,
     /// How long a client tries to reach a balancer that is not there.

@@ -93,6 +93,7 @@ impl<O: Observer> Engine<'_, O> {
             attempt,
             picked: self.now,
             stage: Stage::Moving,
+            begun: false,
             ..self.jobs[request as usize]
         });
         self.efforts[request as usize].live.push(child);
