@@ -19,7 +19,7 @@
 //! | [`abandonment::Abandonment`] | M/M/c with abandonment: exponential patience (Erlang A), constant patience, deadlines for answers |
 //! | [`renewal::bursty_mean`], [`renewal::RoundRobin`], [`renewal::batch_mean`] | H2/M/1, E_n/H2/1 and E_n/E2/1, batch arrivals M^X/G/1 |
 //! | [`networks::mva`], [`networks::tandem_mean`], [`networks::held_slots`] | closed networks, tandem queues, slots held during a call |
-//! | [`caches::ttl_hit_ratio`], [`caches::idle_ttl_hit_ratio`] | caches with a time to live |
+//! | [`caches::ttl_hit_ratio`] | caches with a time to live |
 //! | [`copies::hedged_quantile`] and its kin | hedged requests without queues |
 //! | [`balls::ring_deviation`] | spread of the key space on a hash ring |
 //!

@@ -170,12 +170,14 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     };
     check("kiefer-wolfowitz-abandonment", text, Recursion::EachServer, &setup);
 
-    let text = "tied requests over 2 servers, lognormal service, load 0.9: one queue before 2 slots";
+    // Constant service and batches: both servers often end their work at the same moment.
+    let text = "tied requests over 2 servers, batches, constant service, load 0.9: one queue before 2 slots";
     let setup = Setup {
-        service: lognormal,
+        arrivals: "{ poisson = { load = 0.9, batch = { geometric = { mean = 3.0 } } } }".to_owned(),
+        service: CONSTANT,
         pool: "hedge = { after = \"0ms\", budget = \"100%\", tied = true }",
         span: 8_000,
-        ..poisson("\"random\"", 0.9, "count = 2")
+        ..poisson("\"random\"", 0.0, "count = 2")
     };
     check("kiefer-wolfowitz-tied", text, Recursion::OneQueue, &setup);
 }
