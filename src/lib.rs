@@ -59,8 +59,10 @@
 //!    took longer than the mean work of its path at speed 1; it is left out where it was refused at once or failed sooner. The
 //!    table does not rank a strategy by latency that fails more than another.
 //! 6. **Theory is held against it** ([`measure::validation`], `evenkeel validate`, `tests/it/theory.rs`): M/M/c, M/G/1,
-//!    processor sharing, loss, E_n/M/1, M/D/n, exact chains of the shortest queue and of two choices, Che's approximation,
-//!    balls into bins; tolerance from the run's own standard error. The values come from [`theory`], which shares no code
+//!    processor sharing, loss under any law, batches and renewals, abandonment (Erlang A), E_n/M/1, E_n/H2/1, M/D/n, exact
+//!    chains of the shortest queue and of two choices, tied requests, closed networks, held slots, caches, balls into bins;
+//!    tolerance from the run's own standard error. And request by request, to the nanosecond: the recursions of Lindley and of
+//!    Kiefer and Wolfowitz. The values come from [`theory`], which shares no code
 //!    with the simulator, and those are compared with independent ones (`tests/it/reference.rs`).
 //! 7. **A slow obvious version is kept under test** beside each clever one: event queue, processor sharing, LRU; and a naive
 //!    second program recomputes every measure from a trace of every request (`tests/it/trace.rs`).

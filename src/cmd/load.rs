@@ -158,6 +158,12 @@ impl Args {
         let (mut loaded, _) = inputs::load(std::slice::from_ref(file), terminal)?;
         let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
         let mut scenario = loaded.scenario;
+        if scenario.model.clients.patience.is_some() {
+            eprintln!(
+                "warning: `patience` of clients is not played: over sockets a client cannot\n\
+                 see when service begins\n  help: set a `timeout`, or --timeout"
+            );
+        }
         if let Some(duration) = self.duration {
             scenario.model.duration = duration;
         }

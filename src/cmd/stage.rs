@@ -27,6 +27,7 @@ pub fn foreign_to_the_wire(model: &Model) -> Vec<&'static str> {
     let unique = model.pools.iter().flat_map(|pool| &pool.servers).all(|server| names.insert(&server.name));
     [
         (matches!(model.arrivals, Arrivals::Closed { .. }), "a closed loop: here requests come when they are meant to"),
+        (model.clients.patience.is_some(), "`patience` of clients: over sockets they cannot see when service begins"),
         (model.dns.is_some(), "`[dns]`: the load goes to one address"),
         (model.balancers.count > 1, "several balancers: there is one proxy"),
         (model.balancers.shards > 1, "`shards`: the kernel deals connections to the proxy's threads, not requests"),

@@ -122,6 +122,7 @@ fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {
                 Outcome::TooVague => ("TOO VAGUE", Color::Yellow),
             };
             let certain = if asked.certainty == Certainty::Approximate { "≈ " } else { "" };
+            let errors_allowed = if asked.certainty == Certainty::Identity { 0.0 } else { ERRORS };
             let slack = if asked.slack > 0.0 { format!(" + {:.1} %", asked.slack * 100.0) } else { String::new() };
             rows.add_row([
                 Cell::new(&asked.quantity),
@@ -129,7 +130,7 @@ fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {
                 Cell::new(value(asked, simulated.value)),
                 Cell::new(format!("{} … {}", value(asked, simulated.low), value(asked, simulated.high))),
                 Cell::new(format!("{errors:.1}")),
-                Cell::new(format!("{ERRORS}{slack}")),
+                Cell::new(format!("{errors_allowed}{slack}")),
                 Cell::new(word).fg(colour),
             ]);
         }

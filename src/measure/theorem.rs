@@ -38,6 +38,8 @@ pub fn exact(scenario: &Scenario, strategy: &Table) -> Option<Exact> {
         && model.dns.is_none()
         && model.cross_zone == Nanos::ZERO
         && model.clients.timeout.is_none()
+        && model.clients.patience.is_none()
+        && model.batch.is_none()
         && pool.backend.is_none()
         && pool.is_bare()
         && path.per_byte == 0.0

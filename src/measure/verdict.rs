@@ -104,8 +104,11 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
     let arrivals = match &model.arrivals {
         Arrivals::Closed { .. } => return None,
         Arrivals::Constant { .. } => 0.0,
+        Arrivals::Renewal { law, .. } => law.squared_variation(),
         Arrivals::Poisson(_) | Arrivals::Replay(_) => 1.0,
     };
+    // Of counts over long spans, variance over mean.
+    let arrivals = model.batch.map_or(arrivals, |batch| arrivals * batch.mean() + batch.dispersion());
     let of_pool = |(p, demand): (usize, &PoolDemand)| {
         let pool = &model.pools[p];
         let all = demand.rate.unwrap_or(evidence.rate);
@@ -129,9 +132,12 @@ fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
     let limit =
         |server: &crate::sim::model::Server| Some(f64::from(server.queue_limit?) + f64::from(server.concurrency));
     let limits = model.pools[pool].servers.iter().map(limit).sum::<Option<f64>>();
-    let patience =
-        model.clients.timeout.filter(|_| model.clients.cancel).map(|timeout| timeout.as_secs_f64() * capacity);
-    [limits, patience].into_iter().flatten().reduce(f64::min)
+    let clients = &model.clients;
+    let leaves = [&clients.timeout, &clients.patience].map(|limit| {
+        let limit = limit.as_ref().filter(|_| clients.cancel)?;
+        Some(limit.mean() / 1e9 * capacity)
+    });
+    leaves.into_iter().chain([limits]).flatten().reduce(f64::min)
 }
 
 /// Judges a strategy.

@@ -101,6 +101,7 @@ impl Builder<'_> {
         }
         let sweep = self.sweep(&table, source);
         let sensitivity = self.sensitivity(&table, source);
+        let batch = self.batch(&table);
         let arrivals = arrivals?;
         self.time_passes(&table, &arrivals, &paths, &pools, [&client_leg, &server_leg]);
         if let Arrivals::Replay(_) = &arrivals {
@@ -128,6 +129,7 @@ impl Builder<'_> {
             batches: table.batches.as_ref().map_or(0, |batches| *batches.get_ref()),
             max_in_system,
             arrivals,
+            batch,
             clients,
             path_mix: Alias::new(&shares),
             paths: paths.into_iter().map(|path| path.0).collect(),
@@ -547,10 +549,25 @@ impl Builder<'_> {
         };
         match table.arrivals.get_ref() {
             ArrivalsTable::Poisson(amount) => {
-                Some(Arrivals::Poisson(RateCurve::constant(self.rate(amount, place, demand)?)))
+                let rate = self.rate(&amount.rate, &amount.load, place, demand)?;
+                Some(Arrivals::Poisson(RateCurve::constant(rate)))
             }
             ArrivalsTable::Constant(amount) => {
-                Some(Arrivals::Constant { gap: 1e9 / self.rate(amount, place, demand)? })
+                Some(Arrivals::Constant { gap: 1e9 / self.rate(&amount.rate, &amount.load, place, demand)? })
+            }
+            ArrivalsTable::Renewal { interarrival, rate, load, .. } => {
+                let law = self.law(interarrival);
+                // Nanoseconds; a gap of none, or of less than the clock can tell, would never let time pass.
+                let mean = law.mean();
+                if mean < 1.0 {
+                    self.problem(interarrival.span(), "the mean of `interarrival` must be at least 1ns");
+                    return None;
+                }
+                let scale = match rate.is_some() || load.is_some() {
+                    true => 1e9 / self.rate(rate, load, place, demand)? / mean,
+                    false => 1.0,
+                };
+                Some(Arrivals::Renewal { law, scale })
             }
             ArrivalsTable::Bursts { base, peak, every, length } => {
                 let (base, peak) = (base.get_ref().0, positive(peak));
@@ -602,8 +619,33 @@ impl Builder<'_> {
         }
     }
 
-    fn rate(&mut self, amount: &Amount, place: Range<usize>, demand: &[PoolDemand]) -> Option<f64> {
-        match (&amount.rate, &amount.load) {
+    /// Requests come in batches of this size.
+    fn batch(&mut self, table: &ScenarioTable) -> Option<BatchSize> {
+        let batch = match table.arrivals.get_ref() {
+            ArrivalsTable::Poisson(amount) | ArrivalsTable::Constant(amount) => amount.batch.as_ref(),
+            ArrivalsTable::Renewal { batch, .. } => batch.as_ref(),
+            _ => None,
+        }?;
+        let size = match *batch.get_ref() {
+            BatchTable::Constant { size } => BatchSize::Constant(size),
+            BatchTable::Geometric { mean } => BatchSize::Geometric { mean },
+        };
+        if !(1.0..=1e6).contains(&size.mean()) {
+            self.problem(batch.span(), "a batch has from 1 to 1000000 requests").help =
+                Some("for example batch = { geometric = { mean = 4.0 } }".to_owned());
+            return None;
+        }
+        Some(size)
+    }
+
+    fn rate(
+        &mut self,
+        rate: &Option<Spanned<crate::units::Rate>>,
+        load: &Option<Spanned<Ratio>>,
+        place: Range<usize>,
+        demand: &[PoolDemand],
+    ) -> Option<f64> {
+        match (rate, load) {
             (Some(rate), None) if rate.get_ref().0 > 0.0 => Some(rate.get_ref().0),
             (Some(rate), None) => {
                 self.problem(rate.span(), "a rate must be above zero");
@@ -736,18 +778,25 @@ impl Builder<'_> {
                 addresses.push(IpAddr::from([203, 0, 113, 7]));
             }
         }
-        if let Some(timeout) = &t.timeout
-            && *timeout.get_ref() == Nanos::ZERO
-        {
-            self.problem(timeout.span(), "`timeout` must be above zero");
-        }
         Clients {
             addresses: addresses.into(),
             mix: Alias::new(&weights),
-            timeout: t.timeout.as_ref().map(|t| *t.get_ref()),
+            timeout: self.limit(t.timeout.as_ref(), "timeout"),
+            patience: self.limit(t.patience.as_ref(), "patience"),
             cancel: t.cancel,
             connect_timeout: t.connect_timeout,
         }
+    }
+
+    /// How long clients wait.
+    fn limit(&mut self, given: Option<&Spanned<Delay>>, key: &str) -> Option<Sampler> {
+        let given = given?;
+        let before = self.problems.len();
+        let law = self.delay(Some(given));
+        if law.mean() <= 0.0 && self.problems.len() == before {
+            self.problem(given.span(), format!("`{key}` must be above zero"));
+        }
+        Some(law)
     }
 
     fn balancers(&mut self, table: &ScenarioTable) -> Balancers {
@@ -1035,6 +1084,7 @@ impl Builder<'_> {
             Arrivals::Poisson(curve) if curve.points.len() == 1 => curve.points[0].1,
             Arrivals::Poisson(curve) => curve.mean(span.as_secs_f64()),
             Arrivals::Constant { gap } => 1e9 / gap,
+            Arrivals::Renewal { law, scale } => 1e9 / (law.mean() * scale),
             Arrivals::Replay(_) | Arrivals::Closed { .. } => return None,
         };
         let tables = table.pools.get_ref();
@@ -1075,6 +1125,10 @@ impl Builder<'_> {
             ArrivalsTable::Poisson(amount) | ArrivalsTable::Constant(amount) => {
                 let rate = amount.rate.as_ref().map(Spanned::span);
                 rate.or(amount.load.as_ref().map(Spanned::span)).unwrap_or_else(|| table.arrivals.span())
+            }
+            ArrivalsTable::Renewal { rate, load, interarrival, .. } => {
+                let given = rate.as_ref().map(Spanned::span).or(load.as_ref().map(Spanned::span));
+                given.unwrap_or_else(|| interarrival.span())
             }
             _ => table.arrivals.span(),
         }

@@ -159,6 +159,20 @@ pub enum ArrivalsTable {
     Poisson(Amount),
     /// At equal distances.
     Constant(Amount),
+    /// Independent gaps of any distribution.
+    Renewal {
+        /// The time from one arrival to the next.
+        #[schemars(with = "Law")]
+        interarrival: Spanned<Law>,
+        /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
+        #[schemars(with = "Option<Rate>")]
+        rate: Option<Spanned<Rate>>,
+        #[schemars(with = "Option<Ratio>")]
+        load: Option<Spanned<Ratio>>,
+        /// Requests come in batches, as under `poisson`.
+        #[schemars(with = "Option<BatchTable>")]
+        batch: Option<Spanned<BatchTable>>,
+    },
     /// Poisson at `base`, and every so often at `peak` for a while.
     Bursts {
         #[schemars(with = "Rate")]
@@ -209,6 +223,25 @@ pub struct Amount {
     pub rate: Option<Spanned<Rate>>,
     #[schemars(with = "Option<Ratio>")]
     pub load: Option<Spanned<Ratio>>,
+    /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
+    #[schemars(with = "Option<BatchTable>")]
+    pub batch: Option<Spanned<BatchTable>>,
+}
+
+/// How many requests come at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BatchTable {
+    /// Always as many.
+    Constant {
+        /// 1 to 1,000,000.
+        size: u32,
+    },
+    /// One or more; each further one with the same probability.
+    Geometric {
+        /// Mean, from 1 to 1,000,000.
+        mean: f64,
+    },
 }
 
 /// `[[paths]]`
@@ -257,8 +290,14 @@ pub struct ClientsTable {
     /// One more address that sends this share of all requests.
     #[schemars(with = "Option<Ratio>")]
     pub hot_share: Option<Spanned<Ratio>>,
-    #[schemars(with = "Option<Nanos>")]
-    pub timeout: Option<Spanned<Nanos>>,
+    /// A client without an answer for so long after its request gives up, in service or not: a duration for all, or a
+    /// distribution from which each request draws. Never unless given.
+    #[schemars(with = "Option<Delay>")]
+    pub timeout: Option<Spanned<Delay>>,
+    /// A client whose request has not begun service for so long abandons it (reneging, as in Erlang A); once service has begun,
+    /// it waits for the answer. A duration or a distribution; never unless given.
+    #[schemars(with = "Option<Delay>")]
+    pub patience: Option<Spanned<Delay>>,
     /// Servers notice that a client has given up: its request leaves the server's queue at that moment. What is being served
     /// goes on.
     pub cancel: bool,
@@ -272,6 +311,7 @@ impl Default for ClientsTable {
             skew: Spanned::new(0..0, 0.0),
             hot_share: None,
             timeout: None,
+            patience: None,
             cancel: false,
             connect_timeout: Nanos::from_secs(1),
         }
@@ -291,7 +331,7 @@ pub struct NetworkTable {
 }
 
 /// A constant such as `"1ms"`, or a law.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Delay(pub Law);
 
 impl JsonSchema for Delay {
@@ -300,7 +340,7 @@ impl JsonSchema for Delay {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Law>()];
-        json_schema!({ "description": "One way: a duration, or a law.", "anyOf": forms })
+        json_schema!({ "description": "A duration, or a law.", "anyOf": forms })
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Event {
     AtClient(u32),
     /// A client gives up, if the job is still the same.
     Timeout(u32, u32),
+    /// A client gives up, if the job is still the same and no service has begun for it.
+    Abandon(u32, u32),
     /// A client has found that nobody answers at the balancer's address.
     Unreachable(u32),
     /// Time to check the server in this slot of this fleet.

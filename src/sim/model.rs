@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::config::fault::WhatTable;
 use crate::config::law::{Alias, Sampler};
 pub use crate::config::pool::{CacheSpec, Discipline, IdleNotice, Server};
+use crate::math;
 use crate::policy::Rules;
+use crate::rng::Source;
 use crate::select::catalog::Table;
 use crate::units::Nanos;
 
@@ -35,6 +37,9 @@ pub struct Model {
     pub max_in_system: u32,
     /// When requests come.
     pub arrivals: Arrivals,
+    /// They come in batches of this size, at rates that `arrivals` gives for requests; `None` for one at a time. Only of arrivals
+    /// that are Poisson, constant or renewals.
+    pub batch: Option<BatchSize>,
     /// Who sends them.
     pub clients: Clients,
     /// What they ask for.
@@ -88,6 +93,13 @@ pub enum Arrivals {
         /// Nanoseconds from one to the next.
         gap: f64,
     },
+    /// Independent gaps of one distribution.
+    Renewal {
+        /// Gaps, up to a factor.
+        law: Sampler,
+        /// That factor.
+        scale: f64,
+    },
     /// Each client sends, waits for the answer, thinks, and sends again: at once where it does not think. So that simulated
     /// time goes on, a client pauses for 10 µs after a failure that took no time, and after 1,000 good answers in a row that
     /// took none.
@@ -97,6 +109,48 @@ pub enum Arrivals {
     },
     /// As recorded.
     Replay(Replay),
+}
+
+/// How many requests come at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchSize {
+    /// Always as many; at least 1.
+    Constant(u32),
+    /// Geometric on 1, 2, …; the mean is at least 1.
+    Geometric {
+        /// Mean.
+        mean: f64,
+    },
+}
+
+impl BatchSize {
+    /// The mean.
+    pub fn mean(self) -> f64 {
+        match self {
+            BatchSize::Constant(size) => f64::from(size),
+            BatchSize::Geometric { mean } => mean,
+        }
+    }
+
+    /// Variance over mean: what batches add to the variability of arrivals that come one at a time.
+    pub fn dispersion(self) -> f64 {
+        match self {
+            BatchSize::Constant(_) => 0.0,
+            BatchSize::Geometric { mean } => mean - 1.0,
+        }
+    }
+
+    /// The size of one batch.
+    pub fn sample(self, source: &mut impl Source) -> u32 {
+        match self {
+            BatchSize::Constant(size) => size,
+            BatchSize::Geometric { mean } if mean <= 1.0 => 1,
+            // By inversion: P(size > k) = (1 - 1 / mean)^k.
+            BatchSize::Geometric { mean } => {
+                1 + (math::ln(source.open_unit()) / math::ln_1p(-1.0 / mean)).min(1e9) as u32
+            }
+        }
+    }
 }
 
 /// A rate that changes linearly between points; it repeats with `period` if given, else the last one stays.
@@ -141,8 +195,10 @@ pub struct Clients {
     pub addresses: Arc<[std::net::IpAddr]>,
     /// Law of choice among them.
     pub mix: Alias,
-    /// After this long without an answer a client gives up.
-    pub timeout: Option<Nanos>,
+    /// A client that has had no answer for so long gives up. Drawn for each request.
+    pub timeout: Option<Sampler>,
+    /// A client whose request has not begun service for so long abandons it. Drawn for each request.
+    pub patience: Option<Sampler>,
     /// Whether servers notice that a client has given up: the request leaves the server's queue at that moment, and one that
     /// is on its way there is dropped when it arrives. What is being served goes on. The same holds of attempts that are no
     /// longer wanted.

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::model::{Arrivals, Keys, Model, RateCurve, Replay};
-use crate::config::law::exponential;
+use super::model::{Arrivals, BatchSize, Keys, Model, RateCurve, Replay};
+use crate::config::law::{Sampler, exponential};
 use crate::math;
 use crate::rng::{GOLDEN, Keyed, mix};
 use crate::units::Nanos;
@@ -22,6 +22,10 @@ pub struct Draft {
     pub key: u64,
     /// Work at speed 1 when nothing is cached.
     pub demand: Nanos,
+    /// How long after its arrival its client gives up without an answer.
+    pub timeout: Option<Nanos>,
+    /// How long after its arrival its client gives up where service has not begun.
+    pub patience: Option<Nanos>,
 }
 
 /// The streams of one run.
@@ -31,22 +35,45 @@ pub struct Workload<'a> {
     paths: Keyed,
     keys: Keyed,
     demand: Keyed,
+    timeouts: Keyed,
+    patience: Keyed,
     path_keys: Vec<u64>,
     clock: Clock<'a>,
+    batches: Option<Batches>,
     /// Hash over every request made so far: equal for every strategy of an open-loop run.
     pub hash: u64,
 }
 
-/// Open-loop arrival times.
+/// Batches in the making.
+struct Batches {
+    size: BatchSize,
+    sizes: Keyed,
+    /// Requests that are still to come at this moment.
+    left: u32,
+    at: Nanos,
+    /// Number of the next request.
+    next: u64,
+}
+
+/// Open-loop arrival times: of requests, or of batches, `size` requests each on average.
 enum Clock<'a> {
     Poisson {
         curve: &'a RateCurve,
         gaps: Keyed,
         at: f64,
+        size: f64,
         next: u64,
     },
     Constant {
         gap: f64,
+        next: u64,
+    },
+    Renewal {
+        law: &'a Sampler,
+        scale: f64,
+        gaps: Keyed,
+        /// Nanoseconds.
+        at: f64,
         next: u64,
     },
     Replay {
@@ -71,9 +98,12 @@ pub enum Origin {
 impl<'a> Workload<'a> {
     /// The workload of a run with this seed.
     pub fn new(model: &'a Model, seed: u64) -> Workload<'a> {
+        let size = model.batch.map_or(1.0, BatchSize::mean);
+        let gaps = Keyed::new(seed, "arrivals");
         let clock = match &model.arrivals {
-            Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps: Keyed::new(seed, "arrivals"), at: 0.0, next: 0 },
-            Arrivals::Constant { gap } => Clock::Constant { gap: *gap, next: 0 },
+            Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps, at: 0.0, size, next: 0 },
+            Arrivals::Constant { gap } => Clock::Constant { gap: *gap * size, next: 0 },
+            Arrivals::Renewal { law, scale } => Clock::Renewal { law, scale: scale * size, gaps, at: 0.0, next: 0 },
             Arrivals::Replay(replay) => Clock::Replay { replay, next: 0 },
             Arrivals::Closed { .. } => Clock::None,
         };
@@ -84,8 +114,17 @@ impl<'a> Workload<'a> {
             paths: Keyed::new(seed, "path"),
             keys: Keyed::new(seed, "key"),
             demand: Keyed::new(seed, "demand"),
+            timeouts: Keyed::new(seed, "client timeout"),
+            patience: Keyed::new(seed, "patience"),
             path_keys: model.paths.iter().map(hash_path).collect(),
             clock,
+            batches: model.batch.map(|size| Batches {
+                size,
+                sizes: Keyed::new(seed, "batch size"),
+                left: 0,
+                at: Nanos::ZERO,
+                next: 0,
+            }),
             hash: 0,
         }
     }
@@ -93,15 +132,38 @@ impl<'a> Workload<'a> {
     /// When the next open-loop request comes and from where; `None` after the last.
     #[inline]
     pub fn next_arrival(&mut self) -> Option<(Nanos, Origin)> {
+        if self.batches.is_some() { self.next_of_a_batch() } else { self.tick() }
+    }
+
+    fn next_of_a_batch(&mut self) -> Option<(Nanos, Origin)> {
+        let begun = self.batches.as_ref().is_some_and(|batches| batches.left > 0);
+        let new = if begun { None } else { Some(self.tick()?) };
+        let batches = self.batches.as_mut()?;
+        if let Some((at, Origin::Any(number))) = new {
+            (batches.at, batches.left) = (at, batches.size.sample(&mut batches.sizes.at(number)));
+        }
+        batches.left -= 1;
+        batches.next += 1;
+        Some((batches.at, Origin::Any(batches.next - 1)))
+    }
+
+    /// When the clock of the arrivals strikes next.
+    #[inline]
+    fn tick(&mut self) -> Option<(Nanos, Origin)> {
         match &mut self.clock {
-            Clock::Poisson { curve, gaps, at, next } => {
-                *at = curve.after(*at, exponential(&mut gaps.at(*next)))?;
+            Clock::Poisson { curve, gaps, at, size, next } => {
+                *at = curve.after(*at, *size * exponential(&mut gaps.at(*next)))?;
                 *next += 1;
                 Some((Nanos::from_secs_f64(*at), Origin::Any(*next - 1)))
             }
             Clock::Constant { gap, next } => {
                 *next += 1;
                 Some((Nanos::from_nanos_f64(*gap * *next as f64), Origin::Any(*next - 1)))
+            }
+            Clock::Renewal { law, scale, gaps, at, next } => {
+                *at += law.sample(&mut gaps.at(*next)).0 as f64 * *scale;
+                *next += 1;
+                Some((Nanos::from_nanos_f64(*at), Origin::Any(*next - 1)))
             }
             Clock::Replay { replay, next } => {
                 let n = replay.entries.len() as u64;
@@ -150,9 +212,25 @@ impl<'a> Workload<'a> {
         if let Some(entry) = recorded {
             demand += Nanos::from_nanos_f64(what.per_byte * f64::from(entry.bytes));
         }
+        let timeout = self.limit(&model.clients.timeout, self.timeouts, id);
+        let patience = self.limit(&model.clients.patience, self.patience, id);
         let who = (u64::from(client) << 32 | u64::from(path)).wrapping_mul(GOLDEN);
         self.hash = mix(self.hash ^ at.0 ^ demand.0.rotate_left(32) ^ key ^ who);
-        Draft { id, client, path, key, demand }
+        Draft { id, client, path, key, demand, timeout, patience }
+    }
+
+    /// How long a client waits for its request; in the hash where it is drawn.
+    #[inline]
+    fn limit(&mut self, law: &Option<Sampler>, stream: Keyed, id: u64) -> Option<Nanos> {
+        match law {
+            None => None,
+            Some(Sampler::Constant(length)) => Some(*length),
+            Some(law) => {
+                let length = law.sample(&mut stream.at(id));
+                self.hash = mix(self.hash ^ length.0);
+                Some(length)
+            }
+        }
     }
 
     /// The address of a client.

@@ -9,7 +9,7 @@ use crate::math::{exp, exp_m1, ln_1p, pow, sqrt};
 /// 1 - delta = A(mu delta), where `absent(s) = 1 - A(s)` and A is the transform of the time between arrivals.
 ///
 /// `absent` is asked rather than A, since delta is small where the load is high and would drown in 1 - A.
-fn renewal_rate(mu: f64, absent: impl Fn(f64) -> f64) -> f64 {
+pub(super) fn renewal_rate(mu: f64, absent: impl Fn(f64) -> f64) -> f64 {
     // 1 - A(mu delta) - delta rises from zero and falls below it once.
     let excess = |delta: f64| absent(mu * delta) - delta;
     let mut high = 1.0;

@@ -185,7 +185,12 @@ pub fn repairman(clients: u32, think: f64, mu: f64, servers: u32) -> Closed {
 
 /// The birth-death chain on 0..=top: the probability of `top` and the mean of `value`. A state is added at a time, and what
 /// is known of the smaller chain shrinks by the share that the new state takes: no weight can overflow, whatever the load.
-fn climb(top: u32, birth: impl Fn(u32) -> f64, death: impl Fn(u32) -> f64, value: impl Fn(u32) -> f64) -> (f64, f64) {
+pub(super) fn climb(
+    top: u32,
+    birth: impl Fn(u32) -> f64,
+    death: impl Fn(u32) -> f64,
+    value: impl Fn(u32) -> f64,
+) -> (f64, f64) {
     let (mut last, mut mean) = (1.0, value(0));
     for k in 1..=top {
         last = 1.0 / (1.0 + death(k) / (birth(k - 1) * last));

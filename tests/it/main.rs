@@ -1,5 +1,6 @@
 //! One integration binary: each module is a kind of promise.
 
+mod abandonment;
 mod access_log;
 mod asking;
 mod bench_picks;
@@ -23,6 +24,7 @@ mod proxy_h2;
 mod proxy_hostile;
 mod proxy_http;
 mod proxy_ops;
+mod recursions;
 mod reference;
 mod rig;
 mod schema;

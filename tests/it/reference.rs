@@ -9,13 +9,15 @@ use evenkeel::theory::balls::{greedy_shares, random_jain, random_share, ring_dev
 use evenkeel::theory::caches::{affinity_deviation, che_hit_ratio, static_hit_ratio, zipf};
 use evenkeel::theory::chains::{Rule, Solved, Ties, equal, unequal};
 use evenkeel::theory::constant::ConstantService;
+use evenkeel::theory::copies::{hedged_quantile, tied_mean, tied_quantile};
 use evenkeel::theory::dispatch::*;
+use evenkeel::theory::renewal::{RoundRobin, Service, bursty_mean};
 use evenkeel::theory::stations::*;
 
 use crate::support::root;
 
 /// As many rows as the file had for these functions when this was written: fewer would mean that rows are lost on the way.
-const AT_LEAST: usize = 3460;
+const AT_LEAST: usize = 3677;
 
 struct Row {
     model: String,
@@ -151,6 +153,15 @@ fn ours(row: &Row, memory: &mut Memory) -> Option<Vec<f64>> {
             fleet(row)
         }
         "Periodic bulletin board: random (d=1)" => Some(mm1_mean(row.number("lam"), 1.0)),
+        "H2/M/1 (bursty renewal arrivals, balanced means)" => {
+            Some(bursty_mean(row.number("lam"), 1.0, row.number("scv_a")))
+        }
+        "Round robin, Poisson, PH work FCFS: E_n/PH/1" => Some(phases(row)),
+        "Least work of d (cancel-on-start / tied, n=inf) FIFO exp" => {
+            let (lam, copies) = (row.number("lam"), row.count("d"));
+            Some(row.q("T").map_or_else(|| tied_mean(lam, copies), |q| tied_quantile(lam, copies, q)))
+        }
+        "Hedged request, iid no queueing" => hedged(row),
         "cn balls in n bins, fluid limit" => return heavy(row),
         _ => bins_and_caches(row, memory),
     };
@@ -284,6 +295,35 @@ fn rotation(row: &Row) -> Option<f64> {
         "E[T]" => round_robin_mean(lam, 1.0, n),
         _ => round_robin_quantile(lam, 1.0, n, row.q("T")?),
     })
+}
+
+fn phases(row: &Row) -> f64 {
+    let (n, law) = (row.count("n"), row.text("G"));
+    let lam = row.number("lam") * f64::from(n);
+    let service = match law.split("scv=").nth(1) {
+        Some(scv) => Service::Hyperexponential { mean: 1.0, scv: scv.parse().unwrap() },
+        None if law == "Erlang-2" => Service::Erlang2 { mean: 1.0 },
+        None => return round_robin_mean(lam, 1.0, n),
+    };
+    RoundRobin::solve(lam, n, service).unwrap().mean()
+}
+
+/// Hedges after a percentile of the latency, for the distributions that are made of exponential ones.
+fn hedged(row: &Row) -> Option<f64> {
+    let survival: fn(f64) -> f64 = match row.text("latency") {
+        "Exp(1)" => |t| exp(-t),
+        "Bimodal .99 Exp(1)+.01 Exp(mean 20)" => |t| 0.99 * exp(-t) + 0.01 * exp(-t / 20.0),
+        _ => return None,
+    };
+    let delay = match row.text("hedge").strip_prefix('p') {
+        // A hedge that never comes leaves the latency as it is: so does one far beyond its tail.
+        None => 1e6,
+        Some(percent) => hedged_quantile(survival, 1e6, percent.parse::<f64>().unwrap() / 100.0, 1.0),
+    };
+    match row.q("T") {
+        Some(q) => Some(hedged_quantile(survival, delay, q, 1.0)),
+        None => Some(survival(delay)),
+    }
 }
 
 fn chain(row: &Row, rule: Rule, memory: &mut Memory) -> Option<f64> {

@@ -1,15 +1,15 @@
 //! The set-ups. Time is measured in mean service times of one millisecond; theory comes from [`crate::theory`] alone.
 
-use super::{Asked, Certainty, Gate, Subject, alone};
+use super::{Asked, Certainty, Gate, Subject, abandonment, alone, arrivals, copies, networks, recursion};
 use crate::math::{exp, pow};
 use crate::scenario::Scenario;
 use crate::theory::chains::{self, Rule, Ties};
 use crate::theory::{ConstantService, MeanField, balls, caches, dispatch, stations};
 
 /// A mean service time, seconds.
-const UNIT: f64 = 1e-3;
+pub(super) const UNIT: f64 = 1e-3;
 /// Percentiles come from a histogram of three digits.
-const RESOLUTION: f64 = 0.001;
+pub(super) const RESOLUTION: f64 = 0.001;
 
 /// Every set-up, in the order in which it is told.
 pub fn gates() -> Vec<Gate> {
@@ -23,55 +23,63 @@ pub fn gates() -> Vec<Gate> {
     memory(&mut all);
     throws(&mut all);
     drills(&mut all);
+    abandonment::cases(&mut all);
+    arrivals::cases(&mut all);
+    networks::cases(&mut all);
+    copies::cases(&mut all);
+    recursion::cases(&mut all);
     all
 }
 
 /// What differs from one scenario to the next.
-struct Setup<'a> {
-    strategy: &'a str,
-    arrivals: String,
-    service: &'a str,
-    servers: &'a str,
-    more: &'a str,
+pub(super) struct Setup<'a> {
+    pub strategy: &'a str,
+    pub arrivals: String,
+    pub service: &'a str,
+    pub servers: &'a str,
+    pub more: &'a str,
+    /// Keys of the pool.
+    pub pool: &'a str,
     /// What is measured, milliseconds: about as many requests for every number of servers.
-    span: u32,
+    pub span: u32,
 }
 
 /// Poisson arrivals at a load, exponential work of mean 1 ms.
-fn poisson<'a>(strategy: &'a str, load: f64, servers: &'a str) -> Setup<'a> {
+pub(super) fn poisson<'a>(strategy: &'a str, load: f64, servers: &'a str) -> Setup<'a> {
     let arrivals = format!("{{ poisson = {{ load = \"{}%\" }} }}", load * 100.0);
-    Setup { strategy, arrivals, service: EXPONENTIAL, servers, more: "", span: 16_000 }
+    Setup { strategy, arrivals, service: EXPONENTIAL, servers, more: "", pool: "", span: 16_000 }
 }
 
-const EXPONENTIAL: &str = r#"{ exponential = { mean = "1ms" } }"#;
-const CONSTANT: &str = r#"{ constant = { value = "1ms" } }"#;
-const ONE: &str = "count = 1";
-const TWO: &str = "count = 2";
+pub(super) const EXPONENTIAL: &str = r#"{ exponential = { mean = "1ms" } }"#;
+pub(super) const CONSTANT: &str = r#"{ constant = { value = "1ms" } }"#;
+pub(super) const HYPEREXPONENTIAL: &str = r#"{ hyperexponential = { mean = "1ms", scv = 4.0 } }"#;
+pub(super) const ONE: &str = "count = 1";
+pub(super) const TWO: &str = "count = 2";
 const THREE: &str = "count = 3";
-const FOUR: &str = "count = 4";
-const TEN: &str = "count = 10";
+pub(super) const FOUR: &str = "count = 4";
+pub(super) const TEN: &str = "count = 10";
 const TEN_SHARING: &str = "count = 10\ndiscipline = \"ps\"";
 
 impl Setup<'_> {
-    fn source(&self) -> String {
-        let Setup { strategy, arrivals, service, servers, more, span } = self;
+    pub fn source(&self) -> String {
+        let Setup { strategy, arrivals, service, servers, more, pool, span } = self;
         // A server table of its own for each line that begins one.
         let servers = servers.replace("--", "[[pools.servers]]\nname = \"other\"");
         format!(
             "title = \"Against theory\"\nquestion = \"Does the simulator say what theory says?\"\n\
              duration = \"{span}ms\"\nwarmup = \"3s\"\nreplications = 20\nbins = 0\nstrategies = [{strategy}]\n\
-             arrivals = {arrivals}\nservice = {service}\n{more}\n[[pools]]\nname = \"q\"\n\
+             arrivals = {arrivals}\nservice = {service}\n{more}\n[[pools]]\nname = \"q\"\n{pool}\n\
              [[pools.servers]]\nname = \"s\"\n{servers}\n"
         )
     }
 }
 
 /// Adds a scenario.
-fn add(all: &mut Vec<Gate>, name: &'static str, about: &str, setup: &Setup<'_>, asked: Vec<Asked>) {
+pub(super) fn add(all: &mut Vec<Gate>, name: &'static str, about: &str, setup: &Setup<'_>, asked: Vec<Asked>) {
     add_source(all, name, about, setup.source(), asked);
 }
 
-fn add_source(all: &mut Vec<Gate>, name: &'static str, about: &str, source: String, asked: Vec<Asked>) {
+pub(super) fn add_source(all: &mut Vec<Gate>, name: &'static str, about: &str, source: String, asked: Vec<Asked>) {
     let scenario = Scenario::parse(name, &source, &|file| Err(format!("there is no file {file}")))
         .unwrap_or_else(|problems| panic!("{name}: {problems:?}"));
     let (replications, seed) = (scenario.replications, scenario.seed);
@@ -79,21 +87,21 @@ fn add_source(all: &mut Vec<Gate>, name: &'static str, about: &str, source: Stri
     all.push(Gate { name, about: about.to_owned(), source, subject, asked, replications, seed });
 }
 
-fn exact(quantity: &str, theory: f64) -> Asked {
+pub(super) fn exact(quantity: &str, theory: f64) -> Asked {
     Asked { quantity: quantity.to_owned(), theory, certainty: Certainty::Exact, slack: 0.0 }
 }
 
 /// A mean latency, in mean service times.
-fn mean(theory: f64) -> Asked {
+pub(super) fn mean(theory: f64) -> Asked {
     exact("latency.mean", theory * UNIT)
 }
 
 /// A percentile of the latency, in mean service times.
-fn percentile(name: &str, theory: f64) -> Asked {
+pub(super) fn percentile(name: &str, theory: f64) -> Asked {
     Asked { slack: RESOLUTION, ..exact(&format!("latency.{name}"), theory * UNIT) }
 }
 
-fn about(quantity: &str, theory: f64, slack: f64) -> Asked {
+pub(super) fn about(quantity: &str, theory: f64, slack: f64) -> Asked {
     Asked { certainty: Certainty::Approximate, slack, ..exact(quantity, theory) }
 }
 
@@ -143,7 +151,7 @@ fn stations(all: &mut Vec<Gate>) {
 
 /// Laws of service: Pollaczek and Khinchine's formula, and processor sharing that feels no law.
 fn laws(all: &mut Vec<Gate>) {
-    let hyper = r#"{ hyperexponential = { mean = "1ms", scv = 4.0 } }"#;
+    let hyper = HYPEREXPONENTIAL;
     let lognormal = r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#;
     // Moments of what is written beside them: 0.5 in nine of ten and 5.5 in the tenth; Pareto's law with exponent 1.5
     // from 0.35 to 35 (the mean is not 1 there).
@@ -209,6 +217,20 @@ fn limits(all: &mut Vec<Gate>) {
             &Setup { more: "allow_overload = true", span: 160_000 / servers, ..poisson("\"random\"", load, &server) },
             asked,
         );
+    }
+    // Erlang's loss feels the mean of the service and nothing else.
+    for (name, service) in [
+        ("erlang-loss-constant", CONSTANT),
+        ("erlang-loss-hyperexponential", HYPEREXPONENTIAL),
+        ("erlang-loss-lognormal", r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#),
+    ] {
+        let blocked = stations::erlang_b(10, 8.0);
+        let asked =
+            vec![exact("errors.rejected", blocked), exact("utilisation.mean", 0.8 * (1.0 - blocked)), mean(1.0)];
+        let law = name.trim_start_matches("erlang-loss-");
+        let text = format!("10 slots and no queue, 8 erlangs, {law} service: M/G/10/10 loses as much as M/M/10/10");
+        let server = "concurrency = 10\nqueue_limit = 0";
+        add(all, name, &text, &Setup { service, ..poisson("\"random\"", 0.8, server) }, asked);
     }
 }
 
@@ -306,6 +328,19 @@ fn memory(all: &mut Vec<Gate>) {
     let asked = vec![about("cache.hit_ratio", caches::che_hit_ratio(&popularities, 10_000), 0.02)];
     let text = "the same by key on a ring: ten caches hold as much as one of 10,000 (Che; the arcs are uneven)";
     add(all, "cache-ring", text, &setup("\"consistent_hash\""), asked);
+    // 10 look-ups per ms; a time to live of 200 ms is from 26 of the rarest key's gaps to 2,700 of the most popular one's.
+    let popularities = caches::zipf(1000, 1.0);
+    let setup = Setup {
+        arrivals: "{ poisson = { rate = \"10000/s\" } }".to_owned(),
+        service: r#"{ constant = { value = "1us" } }"#,
+        more: "keys = { count = 1000, exponent = 1.0 }",
+        span: 8_000,
+        ..poisson("\"random\"", 0.0, "concurrency = 1000\ncache = { capacity = 1000, ttl = \"200ms\", hit_cost = 1.0 }")
+    };
+    // A miss is stored when it has been served, a microsecond later.
+    let hits = Asked { slack: 1e-4, ..exact("cache.hit_ratio", caches::ttl_hit_ratio(&popularities, 10.0, 200.0)) };
+    let text = "a cache with a time to live of 200 ms and room for all of 1000 keys (Zipf 1.0), 10 look-ups per ms";
+    add(all, "cache-ttl", text, &setup, vec![hits]);
 }
 
 /// Selectors alone.

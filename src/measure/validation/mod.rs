@@ -5,8 +5,13 @@
 //! being vague: a run whose standard error is more than [`VAGUE`] of the value fails, too. What is added to it is said with
 //! each quantity: percentiles are recorded in a histogram (0.1 %), and some theories are approximations.
 
+mod abandonment;
 mod alone;
+mod arrivals;
+mod copies;
 mod gates;
+mod networks;
+mod recursion;
 
 use super::interval::{Estimate, estimate};
 use super::metrics::{metric_names, values};
@@ -16,6 +21,7 @@ use crate::scenario::Scenario;
 use crate::sim::{Stopped, observe};
 
 pub use gates::gates;
+pub use recursion::Recursion;
 
 /// Standard errors that theory and simulation may lie apart: beyond it by chance once in about 1,300 quantities, with the
 /// 19 degrees of freedom of 20 replications.
@@ -31,6 +37,8 @@ pub enum Certainty {
     Exact,
     /// A limit or an approximation, good to the slack that is allowed.
     Approximate,
+    /// Not a mean: it holds in every replication to the last bit, or it does not hold.
+    Identity,
 }
 
 /// A quantity of a set-up.
@@ -50,6 +58,8 @@ pub struct Asked {
 pub enum Subject {
     /// A scenario with one strategy.
     Scenario(Box<Scenario>),
+    /// A scenario with one strategy whose every request is compared with a recursion; the value is the share that agrees.
+    Trace(Box<Scenario>, Recursion),
     /// A selector alone, driven by hand: the values of all quantities, from a seed.
     Selector(fn(u64) -> Vec<f64>),
 }
@@ -101,7 +111,7 @@ impl Gate {
     /// Takes other seeds than its own.
     pub fn reseed(&mut self, seed: u64) {
         self.seed = seed;
-        if let Subject::Scenario(scenario) = &mut self.subject {
+        if let Subject::Scenario(scenario) | Subject::Trace(scenario, _) = &mut self.subject {
             scenario.seed = seed;
         }
     }
@@ -110,6 +120,7 @@ impl Gate {
     pub fn replicate(&self, replication: u32, interrupted: &dyn Fn() -> bool) -> Result<Vec<f64>, Stopped> {
         match &self.subject {
             Subject::Selector(run) => Ok(run(Keyed::new(self.seed, "validation").at(u64::from(replication)).bits())),
+            Subject::Trace(scenario, recursion) => Ok(vec![recursion.agreement(scenario, replication, interrupted)?]),
             Subject::Scenario(scenario) => {
                 let record = observe(&scenario.setup(0, replication), interrupted, &mut ())?;
                 let values = values(scenario, &record.measured, scenario.model.duration.as_secs_f64());
@@ -140,6 +151,7 @@ fn finding(asked: Asked, values: &[f64]) -> Finding {
     let apart = (simulated.value - asked.theory).abs();
     // In this order, for what is no number agrees with nothing.
     let near = apart <= ERRORS * error + asked.slack * asked.theory.abs();
+    let near = near && (asked.certainty != Certainty::Identity || values.iter().all(|value| *value == asked.theory));
     let outcome = match (near, error > VAGUE * asked.theory.abs()) {
         (false, _) => Outcome::Differs,
         (true, true) => Outcome::TooVague,
@@ -172,6 +184,12 @@ mod tests {
         // A value that is not there agrees with nothing.
         assert_eq!(finding(asked(1.0, 0.5), &[f64::NAN, f64::NAN]).outcome, Outcome::Differs);
         assert_eq!(finding(asked(1.0, 0.0), &[1.0, 1.0]).outcome, Outcome::Agrees);
+        // One request in one replication is within the error of the mean, and too many for an identity.
+        let identity = || Asked { certainty: Certainty::Identity, ..asked(1.0, 0.0) };
+        let values = [1.0, 1.0, 1.0, 1.0 - 1e-9];
+        assert_eq!(finding(asked(1.0, 0.0), &values).outcome, Outcome::Agrees);
+        assert_eq!(finding(identity(), &values).outcome, Outcome::Differs);
+        assert_eq!(finding(identity(), &[1.0, 1.0]).outcome, Outcome::Agrees);
     }
 
     #[test]

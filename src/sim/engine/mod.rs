@@ -164,6 +164,8 @@ struct Job {
     measured: bool,
     /// The cache missed, or there is none.
     missed: bool,
+    /// Service has begun for it, or for one of its attempts.
+    begun: bool,
     /// The server was not there to be connected to.
     refused: bool,
     /// Its twin has begun: its server drops it.
@@ -310,7 +312,9 @@ struct Engine<'a, O> {
     /// Numbers of the zones of balancers and servers; empty where there are none.
     balancer_zones: Vec<u32>,
     server_zones: Vec<u32>,
-    timeouts: Lane,
+    /// How the ends of clients' timeouts and of their patience are scheduled.
+    timeouts: Hop,
+    patience: Hop,
     legs: Keyed,
     luck: Keyed,
     /// Calls to a second tier have the number of the request they serve, and luck and legs of their own.
@@ -449,12 +453,13 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn new(setup: &Setup<'a>, observer: &'a mut O) -> Engine<'a, O> {
         let Setup { model, strategy, seed, luck } = *setup;
         let mut queue = Queue::new();
-        let timeouts = queue.lane();
         let mut hop = |law: &Sampler| match *law {
             Sampler::Constant(Nanos::ZERO) => Hop::None,
             Sampler::Constant(delay) => Hop::Constant(delay, queue.lane()),
             _ => Hop::Drawn,
         };
+        let mut limit = |law: &Option<Sampler>| law.as_ref().map_or(Hop::None, &mut hop);
+        let (timeouts, patience) = (limit(&model.clients.timeout), limit(&model.clients.patience));
         let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
         let cross_hop = match server_hop {
             same if model.cross_zone == Nanos::ZERO => same,
@@ -522,6 +527,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             balancer_zones: Vec::new(),
             server_zones: Vec::new(),
             timeouts,
+            patience,
             legs: Keyed::new(seed, "network"),
             luck: Keyed::new(seed, "luck"),
             inner_luck: Keyed::new(seed, "inner luck"),
@@ -786,6 +792,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Return(job) => self.at_balancer_again(job),
             Event::AtClient(job) => self.at_client(job),
             Event::Timeout(job, generation) => self.timeout(job, generation),
+            Event::Abandon(job, _) if self.jobs[job as usize].begun => {}
+            Event::Abandon(job, generation) => self.timeout(job, generation),
             Event::Unreachable(job) if self.turns_elsewhere(job) => {}
             Event::Unreachable(job) => {
                 self.jobs[job as usize].fate = End::Unreachable;
@@ -886,19 +894,30 @@ impl<'a, O: Observer> Engine<'a, O> {
             counted: false,
             measured,
             missed: true,
+            begun: false,
             refused: false,
             called_off: false,
             held: false,
             turned: 0,
         });
-        if let Some(timeout) = self.model.clients.timeout {
-            let generation = self.jobs[job as usize].generation;
-            self.queue.push_lane(self.timeouts, now.saturating_add(timeout), Event::Timeout(job, generation));
-        }
+        let generation = self.jobs[job as usize].generation;
+        self.limit(self.timeouts, draft.timeout, Event::Timeout(job, generation));
+        self.limit(self.patience, draft.patience, Event::Abandon(job, generation));
         let balancer = self.find_balancer(draft.client, draft.id);
         self.jobs[job as usize].balancer = balancer;
         self.observe_arrival(job);
         self.set_out(job);
+    }
+
+    /// Schedules the end of a client's timeout or patience, if it has one.
+    #[inline]
+    fn limit(&mut self, hop: Hop, length: Option<Nanos>, event: Event) {
+        let Some(length) = length else { return };
+        let at = self.now.saturating_add(length);
+        match hop {
+            Hop::Constant(_, lane) => self.queue.push_lane(lane, at, event),
+            Hop::None | Hop::Drawn => self.queue.push(at, event),
+        }
     }
 
     /// On the way to a balancer, if it is there.

@@ -107,6 +107,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         j.work += std::mem::take(&mut server.owed);
         j.stage = Stage::Serving;
+        j.begun = true;
         server.in_service += 1;
         let attempt = j.of != NONE;
         match server.discipline {
@@ -125,6 +126,8 @@ impl<O: Observer> Engine<'_, O> {
             }
         }
         if attempt {
+            let request = self.jobs[job as usize].of;
+            self.jobs[request as usize].begun = true;
             self.call_off_twin(job);
         }
     }

@@ -93,6 +93,7 @@ impl<O: Observer> Engine<'_, O> {
             attempt,
             picked: self.now,
             stage: Stage::Moving,
+            begun: false,
             ..self.jobs[request as usize]
         });
         self.efforts[request as usize].live.push(child);
@@ -235,6 +236,12 @@ impl<O: Observer> Engine<'_, O> {
         let twins = self.efforts[j.of as usize].live.iter().filter(|&&live| live != job);
         let told: Vec<(u32, u32)> = twins.map(|&twin| (twin, self.jobs[twin as usize].generation)).collect();
         for (twin, generation) in told {
+            // Where the news takes no time it comes before anything else of this moment. Else two servers that end their work
+            // together would begin both copies of the next request, and, as copies bring the same work, end it together again.
+            if hop == Nanos::ZERO {
+                self.called_off(twin, generation);
+                continue;
+            }
             self.queue.push(self.now.saturating_add(hop), Event::CalledOff(twin, generation));
         }
     }

@@ -235,6 +235,8 @@ struct Moment {
     /// When it was meant to be sent, since the start.
     at: Nanos,
     intended: Instant,
+    /// The answer is awaited for so long after it was meant to be sent.
+    timeout: Option<Duration>,
 }
 
 impl Player {
@@ -267,7 +269,7 @@ impl Player {
             warmup: model.warmup,
             cache_warmup: model.cache_warmup,
             drain: nanos(model.drain),
-            timeout: options.timeout.or(model.clients.timeout.map(nanos)),
+            timeout: options.timeout,
             sent: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             bell: Notify::new(),
@@ -328,7 +330,8 @@ impl Player {
                 tokio::task::yield_now().await;
             }
             let player = self.clone();
-            tokio::spawn(async move { player.send(request, Moment { at, intended }).await });
+            let timeout = self.timeout.or(draft.timeout.map(nanos));
+            tokio::spawn(async move { player.send(request, Moment { at, intended, timeout }).await });
         }
         self.report().workload_hash = workload.hash;
     }
@@ -362,7 +365,8 @@ impl Player {
             let draft = workload.draft(Origin::Client(client, sent), at);
             sent += 1;
             let request = self.request(&model, &workload, &draft);
-            self.send(request, Moment { at, intended }).await;
+            let timeout = self.timeout.or(draft.timeout.map(nanos));
+            self.send(request, Moment { at, intended, timeout }).await;
         }
     }
 
@@ -407,7 +411,7 @@ impl Player {
         }
         let mut got_connection = None;
         let exchange = self.connections.exchange(request, &mut got_connection);
-        let result = match self.timeout {
+        let result = match moment.timeout {
             None => exchange.await,
             Some(timeout) => {
                 let deadline = moment.intended + timeout;
@@ -418,7 +422,7 @@ impl Player {
         if measured {
             let mut report = self.report();
             report.waited(got_connection.unwrap_or(now) - begun);
-            report.ended(&result, now, now - moment.intended, self.timeout, moment.at >= self.cache_warmup);
+            report.ended(&result, now, now - moment.intended, moment.timeout, moment.at >= self.cache_warmup);
         }
         self.ended.fetch_add(1, Ordering::Relaxed);
         self.bell.notify_one();
