@@ -17,7 +17,7 @@ Examples:
   evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
   evenkeel run mine.toml --strategies p2c,random --replications 20
   evenkeel run mine.toml --precision 2%            as many replications as that takes
-  evenkeel run scenarios --quick                   a first look: two replications, shorter spans
+  evenkeel run scenarios --quick                   a first look: five short replications
   evenkeel run scenarios --resume                  go on where a run was killed
   evenkeel run scenarios --shard 1/3 --out part1   a third of the work; `evenkeel merge` joins the parts
   evenkeel run mine.toml --trace                   and write every single request")]
@@ -29,7 +29,7 @@ pub struct Args {
     common: Common,
     #[command(flatten)]
     place: Place,
-    /// A first look: two replications, and a fifth of the span where no timeline forbids it
+    /// A first look: five short replications, shorter spans where no timeline forbids it
     #[arg(long)]
     quick: bool,
     /// Replications until mean and p99 of every strategy are known this well (half the 95 % interval over the value)

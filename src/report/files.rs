@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::measure::interval::LEVEL;
 use crate::measure::warmup::{Clock, Settling};
-use crate::measure::{Comparison, Summary, Verdict, compare, difference, regret};
+use crate::measure::{Comparison, Summary, Verdict, compare_in, difference, regret};
 
 /// A number as the files have it; empty where there is none.
 pub fn number(value: f64) -> String {
@@ -84,13 +84,22 @@ pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
 }
 
 /// `comparison.csv`: each strategy against the best of the scenario and against the oracle, by paired differences. The
-/// verdict is corrected for the number of pairs; the interval given is the plain 95 % one of this pair.
+/// verdict is corrected for the number of pairs; the interval given is the plain 95 % one of this pair. Where several pools
+/// are asked, each is ranked apart.
 pub fn comparison(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["metric", "against", "relation", "difference", "low", "high", "ratio", "replications"];
     rows(outcomes, &header, |outcome, summary| {
         let mut found = Vec::new();
-        for metric in ["latency.mean", "latency.p99"] {
-            let stands = compare(&outcome.summaries, metric);
+        // A mixture of pools answers no question: each is ranked apart where there are several.
+        let pools = super::table::entry_pools(outcome);
+        let prefixes = match pools.is_empty() {
+            true => vec![String::new()],
+            false => pools.iter().map(|pool| format!("{pool}.")).collect(),
+        };
+        for (prefix, metric) in prefixes.iter().flat_map(|p| ["latency.mean", "latency.p99"].map(|metric| (p, metric)))
+        {
+            let stands = compare_in(&outcome.summaries, prefix, metric);
+            let metric = &*format!("{prefix}{metric}");
             let own = outcome.summaries.iter().position(|s| s.label == summary.label).and_then(|i| stands[i]);
             let best = stands.iter().position(|s| *s == Some(Comparison::Best)).map(|i| &outcome.summaries[i]);
             let mut add = |against: &Summary, relation: &str, e: crate::measure::interval::Estimate| {

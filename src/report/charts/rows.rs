@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::families::MANY;
 use super::{BASELINE_NOTE, shown_name};
-use crate::measure::{Summary, compare};
+use crate::measure::Summary;
 use crate::report::Outcome;
 use crate::report::table::{self, percent};
 use crate::units::human_seconds;
@@ -65,7 +65,7 @@ fn sheet(
 
 /// Rows as the table ranks them.
 fn as_ranked(outcome: &Outcome<'_>) -> Vec<usize> {
-    table::ranking(outcome, &compare(&outcome.summaries, table::RANKED_BY))
+    table::order(outcome, &table::rankings(outcome))
 }
 
 /// Rows from best to worst by a measure, baselines at the bottom.
