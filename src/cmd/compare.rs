@@ -251,9 +251,8 @@ fn pairs(texts: &[String], old: &[Results], new: &[Results]) -> Result<Vec<(Stri
         all.iter().flat_map(|results| results.rows.iter().map(|row| row.strategy.as_str())).collect()
     }
     let (old, new) = (labels(old), labels(new));
-    let split = |text: &String| match change::split_pair(text, &old, &new) {
-        Ok((a, b)) => Ok((a.to_owned(), b.to_owned())),
-        Err(why) => Err(Failure::Usage(format!("--pair `{text}`: {why}"))),
+    let split = |text: &String| {
+        change::split_pair(text, &old, &new).map_err(|why| Failure::Usage(format!("--pair `{text}`: {why}")))
     };
     texts.iter().map(split).collect()
 }

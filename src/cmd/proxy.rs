@@ -83,6 +83,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
     let (source, config) = read(file).map_err(|error| refused(&error, terminal))?;
     check_files(&config).map_err(|error| refused(&error, terminal))?;
+    config.remarks.iter().for_each(|remark| eprintln!("note: {remark}"));
     if args.check {
         say(format!(
             "{} is sound: {} listeners, {} pools, {} servers",

@@ -65,7 +65,6 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
     let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
-    inputs::known_strategies(std::slice::from_ref(&loaded), &args.common.strategies)?;
     let axes = if args.over.is_empty() { loaded.scenario.sweep.clone() } else { args.over.clone() };
     if axes.is_empty() && !args.sensitivity {
         let constants = vary::constants(&loaded.source).unwrap_or_default();
@@ -80,7 +79,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         axes: if args.sensitivity { Vec::new() } else { axes },
         sensitivity: args.sensitivity,
         quick: args.quick,
-        ..args.common.settings()
+        ..args.common.settings(std::slice::from_ref(&loaded))?
     };
     let study = Study::new(loaded, &settings)?;
     for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {

@@ -104,6 +104,8 @@ pub struct Scenario {
     pub sensitivity: Option<vary::Sensitivity>,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
+    /// What is not the same where a strategy goes by another algorithm's name.
+    pub remarks: Vec<String>,
     /// SHA-256 of the file's text and of the files it refers to, in hexadecimal.
     pub hash: String,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
