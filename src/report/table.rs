@@ -493,6 +493,8 @@ fn stand_text(stands: Option<Comparison>, short: bool) -> String {
         (Some(Comparison::Tied), true) => "ties".to_owned(),
         (Some(Comparison::Worse(times)), false) => format!("{} slower", times_text(times)),
         (Some(Comparison::Worse(times)), true) => times_text(times),
+        (Some(Comparison::Unknown(times)), false) if times < 1.0005 => "as fast, but too few runs to tell".to_owned(),
+        (Some(Comparison::Unknown(times)), true) if times < 1.0005 => "ties?".to_owned(),
         (Some(Comparison::Unknown(times)), false) => format!("{} slower, but too few runs to tell", times_text(times)),
         (Some(Comparison::Unknown(times)), true) => format!("{}?", times_text(times)),
         (Some(Comparison::Fails(more)), _) => errors_text(more),
