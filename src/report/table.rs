@@ -578,7 +578,19 @@ fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
         }
     };
     left_out(count(|s| *s == Comparison::Overloaded), "overloaded", overloaded);
-    left_out(count(|s| matches!(s, Comparison::Fails(_))), "with more errors", failing);
+    let mut with_errors = all().filter_map(|(summary, s)| match s {
+        Some(Comparison::Fails(more)) if !summary.oracle => Some((summary, *more)),
+        _ => None,
+    });
+    match (with_errors.next(), with_errors.count()) {
+        (Some((only, more)), 0) => {
+            let value = failing.map_or_else(String::new, |summary| {
+                format!(" with {}", human_seconds(ranking.value(summary)))
+            });
+            text += &format!("; not ranked: {}{value}, {}", only.label, errors_text(more));
+        }
+        (first, others) => left_out(others + usize::from(first.is_some()), "with more errors", failing),
+    }
     if let Some(baseline) = lower(&|summary, _| summary.oracle) {
         text += &format!("; the baseline {}", shown(baseline));
     }

@@ -56,7 +56,7 @@ fn curve(canvas: &Canvas<'_>, cdf: &[(f64, f64)], x: Scale, y: Scale, width: f64
     }
 }
 
-/// Strategies by p99, the least first.
+/// Strategies by p99, the lowest first.
 fn p99(outcome: &Outcome<'_>, which: usize, pool: Option<usize>) -> f64 {
     let summary = &outcome.summaries[which];
     let prefix = pool.map_or_else(String::new, |pool| format!("{}.", summary.pools[pool].name));
@@ -81,7 +81,7 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
             let cdf = &outcome.summaries[which].cdf;
             curve(canvas, cdf, x, y, 2.2, (styles[which].colour, styles[which].dash));
         }
-        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the least first");
+        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the lowest first");
         for (row, &which) in order.iter().enumerate() {
             let at = TOP + 26.0 + row as f64 * 25.0;
             families::sample(canvas, (right + 24.0, at), 40.0, &styles[which], Swatch::Line);
@@ -104,11 +104,11 @@ fn many(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
     draw(WIDTH, end + 20.0, |canvas| {
         canvas.title(&outcome.scenario.title, SUBTITLE);
         let how = match (several_pools(outcome) > 0, outcome.summaries.len() > MANY) {
-            (true, false) => "A panel per pool, with p99 behind the names, the least first.".to_owned(),
+            (true, false) => "A panel per pool, with p99 behind the names, the lowest first.".to_owned(),
             (true, true) => {
-                format!("A panel per pool and family, with p99 behind the names, the least first. {FAINT_NOTE}")
+                format!("A panel per pool and family, with p99 behind the names, the lowest first. {FAINT_NOTE}")
             }
-            _ => format!("A panel per family, with p99 behind the names, the least first. {FAINT_NOTE}"),
+            _ => format!("A panel per family, with p99 behind the names, the lowest first. {FAINT_NOTE}"),
         };
         canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
         for (group, frame) in groups.iter().zip(&frames) {
