@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use comfy_table::CellAlignment;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{Failure, Terminal, say};
 use crate::config::law::{self, Law, Sampler};
@@ -103,13 +105,13 @@ enum How {
 }
 
 /// Reads the value of an option that is written as in a file; the error shows what was wrong with it.
-pub fn option<T: for<'de> Deserialize<'de>>(
+pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     name: &str,
     text: &str,
     terminal: Terminal,
     check: impl FnOnce(T) -> Result<T, String>,
 ) -> Result<T, Failure> {
-    #[derive(Deserialize)]
+    #[derive(Deserialize, JsonSchema)]
     struct Value<T> {
         value: T,
     }

@@ -61,10 +61,10 @@ impl Count {
 
 pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
-    inputs::known_strategies(&loaded, &args.common.strategies)?;
+    let settings = args.common.settings(&loaded)?;
     // Picks are pinned at the scenario's own seed.
     let mut at_home = loaded.clone();
-    at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &args.common.strategies));
+    at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &settings.strategies));
     let quiet = args.common.quiet || args.json;
     let findings = pins::findings(&at_home, args.common.jobs.count(), quiet)?;
     if args.accept {
@@ -85,7 +85,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
     let asked: Vec<Settings> = loaded
         .iter()
-        .map(|loaded| Settings { sensitivity: loaded.scenario.sensitivity.is_some(), ..args.common.settings() })
+        .map(|loaded| Settings { sensitivity: loaded.scenario.sensitivity.is_some(), ..settings.clone() })
         .collect();
     let count = Mutex::new(Count::default());
     let mut studies = Vec::new();
@@ -96,7 +96,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             continue;
         }
         keep_what_is_named(&mut loaded.scenario);
-        studies.push(Study::new(loaded, &args.common.settings())?);
+        studies.push(Study::new(loaded, &settings)?);
     }
     work::settle(&mut studies, args.common.jobs.count(), quiet)?;
     let options = Options { jobs: args.common.jobs.count(), quiet, ..Options::default() };

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal, output, say};
 use crate::config::diagnostic::did_you_mean;
-use crate::measure::ENOUGH;
-use crate::measure::change::{self, Changes, Question, Tolerance};
+use crate::measure::change::{self, Question, Tolerance};
 use crate::measure::results::{Manifest, Results, differences};
 use crate::report::changes::{Compared, json, junit, markdown, table};
 use crate::units::Ratio;
@@ -21,14 +20,16 @@ Examples:
   evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
   evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
+  evenkeel compare before after --allow-undecided     accept that there are too few runs to judge anything
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
 Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
-cent shows that the means alone would drown in luck. Run both sides with the same --seed and at least
+cent shows that the means alone would drown in noise. Run both sides with the same --seed and at least
 five --replications: fewer are never judged. Something is called worse only if its whole interval lies
 beyond the tolerance; all intervals hold together with 95 %.
 
-Exits with 1 when something got worse than is tolerated, or is missing in NEW.")]
+Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
+be judged: too few runs, only measures that are neither good nor bad, or only what is new.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
     old: PathBuf,
@@ -50,6 +51,9 @@ pub struct Args {
     /// What OLD has and NEW has not is no reason to fail
     #[arg(long)]
     allow_missing: bool,
+    /// Exit with 0 and not with 4 when nothing could be judged
+    #[arg(long)]
+    allow_undecided: bool,
     /// Show every comparison, not only what is worse, better, missing or new
     #[arg(long)]
     all: bool,
@@ -105,9 +109,16 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         differences: &differences,
         remarks: &remarks,
         allow_missing: args.allow_missing,
+        allow_undecided: args.allow_undecided,
     };
-    tell(args, &compared, &changes, terminal)?;
-    if compared.failed() { Err(Failure::No) } else { Ok(()) }
+    tell(args, &compared, terminal)?;
+    if compared.failed() {
+        Err(Failure::No)
+    } else if compared.undecided() && !args.allow_undecided {
+        Err(Failure::Undecided)
+    } else {
+        Ok(())
+    }
 }
 
 /// Two things cannot both be all that is on standard output.
@@ -122,7 +133,7 @@ fn one_standard_output(args: &Args) -> Result<(), Failure> {
 }
 
 /// Files first, so that they are there whatever becomes of standard output.
-fn tell(args: &Args, compared: &Compared<'_>, changes: &Changes, terminal: Terminal) -> Result<(), Failure> {
+fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), Failure> {
     let json = || serde_json::to_string_pretty(&json::render(compared)).map_err(anyhow::Error::from);
     let mut shown = args.json.then(&json).transpose()?;
     let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
@@ -140,9 +151,10 @@ fn tell(args: &Args, compared: &Compared<'_>, changes: &Changes, terminal: Termi
         Some(text) => say(text.trim_end()),
         None => say(table::render(compared, args.all, terminal.out, terminal.width)),
     }
-    if changes.comparisons == 0 && changes.count(change::Verdict::TooFew) > 0 {
-        let least = ENOUGH;
-        eprintln!("warning: nothing was judged: run both sides with --replications {least} or more, and the same seed");
+    if let Some(why) = compared.why_undecided() {
+        let severity = if args.allow_undecided { "warning" } else { "error" };
+        let accept = if args.allow_undecided { "" } else { ";\n  --allow-undecided accepts it" };
+        eprintln!("{severity}: nothing could be judged: {why}{accept}");
     }
     Ok(())
 }
@@ -239,9 +251,8 @@ fn pairs(texts: &[String], old: &[Results], new: &[Results]) -> Result<Vec<(Stri
         all.iter().flat_map(|results| results.rows.iter().map(|row| row.strategy.as_str())).collect()
     }
     let (old, new) = (labels(old), labels(new));
-    let split = |text: &String| match change::split_pair(text, &old, &new) {
-        Ok((a, b)) => Ok((a.to_owned(), b.to_owned())),
-        Err(why) => Err(Failure::Usage(format!("--pair `{text}`: {why}"))),
+    let split = |text: &String| {
+        change::split_pair(text, &old, &new).map_err(|why| Failure::Usage(format!("--pair `{text}`: {why}")))
     };
     texts.iter().map(split).collect()
 }

@@ -36,7 +36,12 @@ pub fn demo(
     terminal: Terminal,
 ) -> Result<(), Failure> {
     let (mut scenario, source) = read(file, terminal)?;
-    let row = catalog::find(strategy).ok_or_else(|| inputs::unknown_strategy(strategy))?;
+    let table = catalog::parse(strategy).map_err(Failure::Usage)?;
+    if table.row().doc.oracle() {
+        let message = format!("`{}` needs truths that only the simulator has", table.name());
+        return Err(Failure::Usage(format!("{message}\n  help: `evenkeel list` shows which are oracles")));
+    }
+    inputs::remark(strategy);
     let foreign = foreign_to_the_wire(&scenario.model);
     if !foreign.is_empty() {
         return Err(Failure::Usage(format!("not on real sockets: {}", foreign.join("; "))));
@@ -48,7 +53,7 @@ pub fn demo(
     model.duration = lasts.unwrap_or(model.warmup + model.duration);
     (model.warmup, model.cache_warmup) = (Nanos::ZERO, Nanos::ZERO);
     model.drain = model.drain.min(Nanos::from_secs(3));
-    let strategy = (row.default)();
+    let strategy = table;
     let stage = Stage::start(&scenario, &source, &strategy, seed)?;
     let model = &scenario.model;
 

@@ -5,14 +5,21 @@ use crate::select::catalog::{self, Row};
 
 /// Which strategy.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  evenkeel explain peak_ewma")]
+#[command(
+    after_help = "Example:\n  evenkeel explain peak_ewma\n  evenkeel explain least_conn     by the name that nginx has for it"
+)]
 pub struct Args {
-    /// A name from `evenkeel list`
+    /// A name from `evenkeel list`, or what another product calls it
     strategy: String,
 }
 
 pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let row = catalog::find(&args.strategy).ok_or_else(|| inputs::unknown_strategy(&args.strategy))?;
+    // A label with parameters is of a strategy, too.
+    let name = args.strategy.split('(').next().unwrap_or_default();
+    let row = catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?;
+    if let Some(remark) = catalog::remark(name) {
+        say(format_args!("{remark}.\n"));
+    }
     say(text(row, terminal));
     Ok(())
 }
@@ -43,7 +50,13 @@ fn text(row: &Row, terminal: Terminal) -> String {
         section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
     }
     section("Variant", wrap(doc.variant, "  "));
-    section("Others say", wrap(&format!("{} (or mean something like it)", doc.aliases.join(", ")), "  "));
+    if !doc.aliases.is_empty() {
+        section("Others call it", wrap(&doc.aliases.join(", "), "  "));
+    }
+    if !doc.near.is_empty() {
+        let line = |(name, difference): &(&str, &str)| wrap(&format!("{name}: {difference}"), "  ");
+        section("It is the closest to", doc.near.iter().map(line).collect::<Vec<_>>().join("\n"));
+    }
     section("When it fails", wrap(doc.fails, "  "));
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));
     section("Source", wrap(doc.source, "  "));

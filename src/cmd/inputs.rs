@@ -11,7 +11,7 @@ use crate::measure::change::{Direction, nature};
 use crate::measure::metric_names;
 use crate::scenario::expect::Side;
 use crate::scenario::{Contestant, Scenario, vary};
-use crate::select::catalog::{self, CATALOGUE};
+use crate::select::catalog;
 
 /// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
@@ -148,28 +148,42 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     problems
 }
 
-/// Refuses names that neither the catalogue nor any of the scenarios knows.
-pub fn known_strategies(scenarios: &[Loaded], names: &[String]) -> Result<(), Failure> {
-    for name in names {
-        let labels = || scenarios.iter().flat_map(|loaded| &loaded.scenario.contestants);
-        if catalog::find(name).is_none() && !labels().any(|contestant| contestant.label == *name) {
-            return Err(unknown_strategy(name));
+/// The strategies that a command line lists, separated by commas: labels of these scenarios, names from the catalogue or
+/// from elsewhere, names with parameters. Gives the labels that results have, and says on standard error where a name is
+/// of an algorithm that the catalogue's is only close to.
+pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Failure> {
+    let mut labels = Vec::new();
+    for name in lists.iter().flat_map(|list| catalog::split(list)) {
+        let known = |loaded: &Loaded| loaded.scenario.contestants.iter().any(|contestant| contestant.label == name);
+        if scenarios.iter().any(known) {
+            labels.push(name.to_owned());
+            continue;
         }
+        let table = catalog::parse(name).map_err(Failure::Usage)?;
+        remark(name);
+        labels.push(Contestant::new(table).label);
     }
-    Ok(())
+    Ok(labels)
 }
 
-/// Keeps only the named strategies; one that a scenario does not list is added with its defaults.
-pub fn choose(scenario: &mut Scenario, names: &[String]) {
-    if names.is_empty() {
+/// Says on standard error what is not the same, where a name is of an algorithm that the catalogue's is only close to.
+pub fn remark(name: &str) {
+    if let Some(remark) = catalog::remark(name.split('(').next().unwrap_or_default()) {
+        eprintln!("note: {remark}");
+    }
+}
+
+/// Keeps only the strategies with these labels ([`named`]); one that a scenario does not list is added.
+pub fn choose(scenario: &mut Scenario, labels: &[String]) {
+    if labels.is_empty() {
         return;
     }
     let mut chosen = Vec::new();
-    for name in names {
-        let matches = |c: &&Contestant| c.label == *name || (c.luck.is_empty() && c.table.name() == name);
+    for label in labels {
+        let matches = |c: &&Contestant| c.label == *label || (c.luck.is_empty() && c.table.name() == label);
         let matching: Vec<Contestant> = scenario.contestants.iter().filter(matches).cloned().collect();
-        match (matching.is_empty(), catalog::find(name)) {
-            (true, Some(row)) => chosen.push(Contestant::new((row.default)())),
+        match (matching.is_empty(), catalog::parse(label)) {
+            (true, Ok(table)) => chosen.push(Contestant::new(table)),
             _ => chosen.extend(matching),
         }
     }
@@ -180,9 +194,5 @@ pub fn choose(scenario: &mut Scenario, names: &[String]) {
 
 /// The message for a strategy that does not exist.
 pub fn unknown_strategy(name: &str) -> Failure {
-    let help = match catalog::nearest(name) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are: {}", CATALOGUE.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")),
-    };
-    Failure::Usage(format!("there is no strategy `{name}`\n  help: {help}"))
+    Failure::Usage(format!("there is no strategy `{name}`\n  help: {}", catalog::suggestion(name, true)))
 }

@@ -42,6 +42,8 @@ const NO: u8 = 1;
 const USAGE: u8 = 2;
 /// The tool or the disk failed.
 const BROKEN: u8 = 3;
+/// There was nothing by which to give an answer.
+const UNDECIDED: u8 = 4;
 /// Requests failed that were expected not to.
 const ERRORS: u8 = 100;
 /// Interrupted.
@@ -61,6 +63,7 @@ Exit codes:
   1    the answer is no: a check failed, or a comparison found something worse
   2    usage or configuration: the message says where and what to do
   3    the tool or the disk failed, or a run needs too much memory; `twin`: no verdict, the machine was too busy
+  4    `compare`: nothing could be judged, so nothing was checked; `--allow-undecided` accepts that
   100  `load --expect-no-errors`: a request failed
   130  interrupted; what was finished is on disk";
 
@@ -123,6 +126,8 @@ enum Verb {
 enum Failure {
     /// The answer is no; it has been printed.
     No,
+    /// There was nothing by which to say yes or no; that has been printed.
+    Undecided,
     /// The message is for the user and says what to do. Empty when everything has been printed.
     Usage(String),
     /// The tool or the disk failed.
@@ -219,6 +224,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match result {
         Ok(()) => DONE,
         Err(Failure::No) => NO,
+        Err(Failure::Undecided) => UNDECIDED,
         Err(Failure::Errors) => ERRORS,
         Err(Failure::Stopped) => INTERRUPTED,
         Err(Failure::Usage(message)) => {

@@ -52,6 +52,9 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
     for (name, table) in TABLES {
         all.push((name.to_owned(), table(outcomes)?));
     }
+    if let Some(pools) = files::timeseries_pools(outcomes)? {
+        all.push(("timeseries_pools.csv".to_owned(), pools));
+    }
     for (name, svg) in charts::all(outcomes) {
         let png = charts::png::from_svg(&svg).map_err(anyhow::Error::msg)?;
         all.push((format!("{name}.svg"), svg.into_bytes()));

@@ -90,6 +90,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             eprintln!("warning: {warning}\n  help: {LONELY_HELP}");
         }
     }
+    config.remarks.iter().for_each(|remark| eprintln!("note: {remark}"));
     if args.check {
         say(format!(
             "{} is sound: {} listeners, {} pools, {} servers",

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::inputs::Loaded;
 use super::study::{Precision, Settings, Study};
 use super::work::{Done, Options};
 use super::{Failure, Terminal, inputs, output, say, store, work};
@@ -17,7 +18,7 @@ Examples:
   evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
   evenkeel run mine.toml --strategies p2c,random --replications 20
   evenkeel run mine.toml --precision 2%            as many replications as that takes
-  evenkeel run scenarios --quick                   a first look: two replications, shorter spans
+  evenkeel run scenarios --quick                   a first look: five short replications
   evenkeel run scenarios --resume                  go on where a run was killed
   evenkeel run scenarios --shard 1/3 --out part1   a third of the work; `evenkeel merge` joins the parts
   evenkeel run mine.toml --trace                   and write every single request")]
@@ -29,7 +30,7 @@ pub struct Args {
     common: Common,
     #[command(flatten)]
     place: Place,
-    /// A first look: two replications, and a fifth of the span where no timeline forbids it
+    /// A first look: five short replications, shorter spans where no timeline forbids it
     #[arg(long)]
     quick: bool,
     /// Replications until mean and p99 of every strategy are known this well (half the 95 % interval over the value)
@@ -84,8 +85,8 @@ fn shard(text: &str) -> Result<(u32, u32), String> {
 /// What every verb that runs scenarios shares.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// Only these strategies, separated by commas (names from `evenkeel list`)
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    /// Only these strategies, separated by commas: names from `evenkeel list`, or with parameters, as 'p2c(choices=3)'
+    #[arg(long, value_name = "A,B")]
     pub strategies: Vec<String>,
     /// Runs per strategy, each with its own seed; more give narrower intervals [default: the scenario's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -101,10 +102,10 @@ pub struct Common {
 }
 
 impl Common {
-    /// As settings, with nothing else asked.
-    pub fn settings(&self) -> Settings {
-        let Common { strategies, replications, seed, .. } = self;
-        Settings { strategies: strategies.clone(), replications: *replications, seed: *seed, ..Settings::default() }
+    /// As settings, with nothing else asked. The strategies are those of these scenarios, or of the catalogue.
+    pub fn settings(&self, loaded: &[Loaded]) -> Result<Settings, Failure> {
+        let strategies = inputs::named(&self.strategies, loaded)?;
+        Ok(Settings { strategies, replications: self.replications, seed: self.seed, ..Settings::default() })
     }
 }
 
@@ -134,12 +135,11 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::Usage("--precision must lie between 0 and 100 %, for example 2%".to_owned()));
     }
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
-    inputs::known_strategies(&loaded, &args.common.strategies)?;
     let settings = Settings {
         quick: args.quick,
         batches: args.batches,
         precision: args.precision.map(|Ratio(target)| Precision { target, most: args.max_replications }),
-        ..args.common.settings()
+        ..args.common.settings(&loaded)?
     };
     let studies = loaded.into_iter().map(|loaded| Study::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
     let trace = args.trace.then(|| args.place.out.clone());
@@ -241,6 +241,7 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
         scenario.notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
+    scenario.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
     say(table::render(outcome, terminal.out, terminal.width));
     if let Some(failures) = table::failures(outcome) {
         say(failures);

@@ -37,7 +37,7 @@ pub struct Args {
     common: Common,
     #[command(flatten)]
     place: Place,
-    /// A first look: two replications, and a fifth of the span where no timeline forbids it
+    /// A first look: five short replications, shorter spans where no timeline forbids it
     #[arg(long)]
     quick: bool,
 }
@@ -65,7 +65,6 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
     let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
-    inputs::known_strategies(std::slice::from_ref(&loaded), &args.common.strategies)?;
     let axes = if args.over.is_empty() { loaded.scenario.sweep.clone() } else { args.over.clone() };
     if axes.is_empty() && !args.sensitivity {
         let constants = vary::constants(&loaded.source).unwrap_or_default();
@@ -80,7 +79,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         axes: if args.sensitivity { Vec::new() } else { axes },
         sensitivity: args.sensitivity,
         quick: args.quick,
-        ..args.common.settings()
+        ..args.common.settings(std::slice::from_ref(&loaded))?
     };
     let study = Study::new(loaded, &settings)?;
     for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {
@@ -100,22 +99,26 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if survived.into_inner() { Ok(()) } else { Err(Failure::No) }
 }
 
-/// A line per point and strategy would be long: a line per point with the best and what the others need.
+/// A line per point and strategy would be long: a line per point (and pool, where there are several) with the best and what
+/// the others need.
 fn print_sweep(outcomes: &[Outcome<'_>], terminal: Terminal) {
     say(format_args!("\n{}", terminal.bold(&outcomes[0].scenario.title)));
     let mut shown = table::plain(terminal.width);
     let labels = outcomes[0].summaries.iter().map(|summary| summary.label.clone());
     shown.set_header(["point".to_owned(), "best by p99".to_owned()].into_iter().chain(labels));
     for outcome in outcomes {
-        let stands = compare(&outcome.summaries, "latency.p99");
-        let best = stands.iter().position(|stands| *stands == Some(Comparison::Best));
-        let cells = outcome.summaries.iter().zip(&stands).map(|(summary, stands)| match stands {
-            _ if !summary.ranks() => "overloaded".to_owned(),
-            Some(Comparison::Tied) => format!("{} (ties)", human_seconds(summary.value("latency.p99"))),
-            _ => human_seconds(summary.value("latency.p99")),
-        });
-        let best = best.map_or("–", |i| outcome.summaries[i].label.as_str()).to_owned();
-        shown.add_row([outcome.point.to_owned(), best].into_iter().chain(cells));
+        for ranking in table::rankings(outcome) {
+            let best = ranking.stands.iter().position(|stands| *stands == Some(Comparison::Best));
+            let cells = outcome.summaries.iter().zip(&ranking.stands).map(|(summary, stands)| match stands {
+                _ if !summary.ranks() => "overloaded".to_owned(),
+                Some(Comparison::Tied) => format!("{} (ties)", human_seconds(ranking.value(summary))),
+                _ => human_seconds(ranking.value(summary)),
+            });
+            let best = best.map_or("–", |i| outcome.summaries[i].label.as_str()).to_owned();
+            let point =
+                ranking.pool.map_or_else(|| outcome.point.to_owned(), |pool| format!("{} {pool}", outcome.point));
+            shown.add_row([point, best].into_iter().chain(cells));
+        }
     }
     say(shown);
 }

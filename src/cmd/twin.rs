@@ -40,7 +40,7 @@ pub struct Args {
     /// The scenario
     scenario: PathBuf,
     /// Only these strategies, separated by commas (names from `evenkeel list`); oracles have no place on a wire
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    #[arg(long, value_name = "A,B")]
     strategies: Vec<String>,
     /// How long is measured, after the warm-up [default: the scenario's duration]
     #[arg(long = "for", value_name = "TIME")]
@@ -144,10 +144,10 @@ impl Pair {
 
 pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (mut loaded, _) = inputs::load(std::slice::from_ref(&args.scenario), terminal)?;
-    inputs::known_strategies(&loaded, &args.strategies)?;
+    let strategies = inputs::named(&args.strategies, &loaded)?;
     let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
     let (mut scenario, source) = (loaded.scenario, loaded.source);
-    inputs::choose(&mut scenario, &args.strategies);
+    inputs::choose(&mut scenario, &strategies);
     scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());
     let mut foreign = foreign_to_the_wire(&scenario.model);
     if scenario.needs_pilot() {

@@ -3,7 +3,13 @@
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use toml::de::DeTable;
+
+use super::schema;
+use super::wording::Words;
+use crate::select::catalog;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,30 +100,37 @@ impl Diagnostic {
     }
 }
 
-/// Reads TOML into `T`; the error has the place and, for a misspelt name, the name it was most likely meant to be.
-pub fn read<T: DeserializeOwned>(source: &str) -> Result<T, Problems> {
-    toml::from_str(source).map_err(|error| {
-        let message = error.message().trim().to_owned();
-        let help = suggestion(&message);
-        vec![Problem { span: error.span(), message, help }]
-    })
+/// Reads TOML into `T`. Problems have their places, say what `T`'s schema takes there, with an example, and which name a
+/// misspelt one was most likely meant to be. Values of a wrong kind are all found; of the rest the first.
+pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<T, Problems> {
+    let schema = schema::cached::<T>();
+    let words = Words::new(&schema);
+    let broken = |error: toml::de::Error| {
+        let message = error.message().trim();
+        let mut problem = words.said(source, message, error.span());
+        if let (None, Some(name)) = (&problem.help, catalog::unknown_name(message)) {
+            problem.help = Some(catalog::suggestion(name, true));
+        }
+        vec![problem]
+    };
+    let table = DeTable::parse(source).map_err(broken)?;
+    let mut problems = Problems::new();
+    words.wrong_kinds(source, table.get_ref(), &mut problems);
+    if !problems.is_empty() {
+        problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+        return Err(problems);
+    }
+    toml::from_str(source).map_err(broken)
 }
 
-/// From "unknown field `wieght`, expected one of `name`, `weight`": did you mean `weight`?
-fn suggestion(message: &str) -> Option<String> {
-    if message == "invalid type: map, expected a sequence" {
-        return Some(
-            "there can be several of these: write the table's name in two pairs of brackets, as [[faults]]".to_owned(),
-        );
-    }
-    let rest = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
-    let mut names = rest.split('`').skip(1).step_by(2);
-    let wrong = names.next()?.to_lowercase().replace('-', "_");
-    names
+/// The name in `known` most like `wrong`, if any is as like as this (Jaro and Winkler's measure).
+pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase().replace('-', "_");
+    known
         .map(|name| (strsim::jaro_winkler(&wrong, name), name))
-        .filter(|(likeness, _)| *likeness > 0.7)
+        .filter(|(likeness, _)| *likeness > least)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+        .map(|(_, name)| name)
 }
 
 /// The name in `known` most like `wrong`, as a help text; else the list of them.
@@ -139,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_gets_its_place_and_a_suggestion() {
-        #[derive(Debug, serde::Deserialize)]
+        #[derive(Debug, serde::Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         #[allow(dead_code)]
         struct Server {
@@ -149,7 +162,7 @@ mod tests {
         let source = "name = \"a\"\nwieght = 3\n";
         let problems = read::<Server>(source).unwrap_err();
         let diagnostic = Diagnostic { file: "x.toml".into(), source: source.into(), problems };
-        assert!(diagnostic.plain().starts_with("x.toml:2:1: unknown field `wieght`"), "{}", diagnostic.plain());
+        assert!(diagnostic.plain().starts_with("x.toml:2:1: unknown key `wieght`"), "{}", diagnostic.plain());
         let text = diagnostic.render(false);
         assert!(text.contains("did you mean `weight`?") && text.contains("x.toml:2:1"), "{text}");
     }

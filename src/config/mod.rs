@@ -7,5 +7,6 @@ pub mod law;
 pub mod pool;
 pub mod proxy;
 pub mod schema;
+mod wording;
 
 pub use diagnostic::{Diagnostic, Problem, Problems};

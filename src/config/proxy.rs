@@ -19,8 +19,7 @@ use super::law::Law;
 use super::pool::{Check, PoolTable, Prefer, RouteTable, check_name};
 use crate::policy::Rules;
 use crate::policy::routes::Routes;
-use crate::select::catalog::Strategy;
-use crate::select::catalog::{CATALOGUE, Table};
+use crate::select::catalog::{self, CATALOGUE, Strategy, Table};
 use crate::units::Nanos;
 
 /// The whole file.
@@ -358,6 +357,8 @@ pub struct ProxyConfig {
     pub pools: Vec<PoolConfig>,
     /// Which requests go to which pool, by index.
     pub routes: Routes,
+    /// What is not the same where a strategy goes by another algorithm's name.
+    pub remarks: Vec<String>,
 }
 
 /// A network: an address and how many of its leading bits count.
@@ -458,9 +459,17 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl ProxyConfig {
     /// Reads a config; all that is wrong is collected.
     pub fn parse(source: &str, environment: Environment<'_>) -> Result<ProxyConfig, Problems> {
-        let table: ProxyTable = diagnostic::read(source)?;
+        let no_oracle = |problem: Problem| match catalog::unknown_name(&problem.message) {
+            Some(name) => Problem { help: Some(catalog::suggestion(name, false)), ..problem },
+            None => problem,
+        };
+        let read = diagnostic::read::<ProxyTable>(source);
+        let table = read.map_err(|problems| problems.into_iter().map(no_oracle).collect::<Problems>())?;
         let mut b = Builder { problems: Vec::new(), environment };
-        let config = b.config(&table);
+        let mut config = b.config(&table);
+        let pools = table.pools.get_ref().iter().filter_map(|pool| pool.get_ref().strategy.as_ref());
+        let written = table.strategy.iter().chain(pools);
+        config.remarks = written.filter_map(|strategy| catalog::remark_on(source.get(strategy.span())?)).collect();
         if b.problems.is_empty() { Ok(config) } else { Err(b.problems) }
     }
 }
@@ -510,6 +519,7 @@ impl Builder<'_> {
             dns: table.dns,
             pools,
             routes,
+            remarks: Vec::new(),
         }
     }
 

@@ -2,15 +2,30 @@
 //! what they mean and what they are unless given. What depends on more than one key (does that pool exist?) is for
 //! `--check`.
 
+use std::any::TypeId;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::proxy::ProxyTable;
+use crate::select::catalog::CATALOGUE;
 
 /// The schema of the proxy's config.
 pub fn proxy() -> Value {
-    of::<ProxyTable>("A config of evenkeel proxy")
+    let mut schema = of::<ProxyTable>("A config of evenkeel proxy");
+    // What needs truths that only the simulator has is not to be offered.
+    let oracle = |form: &Value| {
+        let mut names = CATALOGUE.iter().filter(|row| row.doc.oracle()).map(|row| row.name);
+        names.any(|name| form["const"] == name || form["properties"].get(name).is_some())
+    };
+    if let Some(forms) = schema["definitions"]["Strategy"]["oneOf"].as_array_mut() {
+        forms.retain(|form| !oracle(form));
+    }
+    schema
 }
 
 /// The schema of a table, in the draft that editors of TOML know.
@@ -19,6 +34,14 @@ pub fn of<T: JsonSchema>(title: &str) -> Value {
     tidy(&mut schema);
     schema["title"] = title.into();
     schema
+}
+
+/// [`of`] a type, made once in each thread: files are read by the thousand.
+pub fn cached<T: JsonSchema + 'static>() -> Rc<Value> {
+    thread_local! {
+        static MADE: RefCell<BTreeMap<TypeId, Rc<Value>>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    MADE.with_borrow_mut(|made| Rc::clone(made.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(of::<T>("")))))
 }
 
 /// TOML has no null, and formats such as `uint32` are nobody else's.

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 use super::interval::{self, LEVEL};
 use super::results::{FAILED, Results, Row};
 use super::standing::ENOUGH;
+use crate::scenario::Contestant;
+use crate::select::catalog;
 
 /// What is compared unless something else is asked for.
 pub const DEFAULT_METRICS: [&str; 5] = ["latency.mean", "latency.p99", FAILED, "fairness.jain", "cache.hit_ratio"];
@@ -451,12 +453,20 @@ fn mark_flattered(all: &mut [Change]) {
     }
 }
 
-/// Splits `OLD=NEW` where both sides are labels that exist: labels may hold `=` themselves.
-pub fn split_pair<'a>(text: &'a str, old: &BTreeSet<&str>, new: &BTreeSet<&str>) -> Result<(&'a str, &'a str), String> {
+/// Splits `OLD=NEW` where both sides are labels that exist, or other names of strategies that have them: labels may hold
+/// `=` themselves.
+pub fn split_pair(text: &str, old: &BTreeSet<&str>, new: &BTreeSet<&str>) -> Result<(String, String), String> {
+    let label = |text: &str, known: &BTreeSet<&str>| match known.contains(text) {
+        true => Some(text.to_owned()),
+        false => {
+            let named = catalog::parse(text).ok().map(|table| Contestant::new(table).label);
+            named.filter(|label| known.contains(label.as_str()))
+        }
+    };
     let splits = text.match_indices('=').map(|(i, _)| (&text[..i], &text[i + 1..]));
-    let good: Vec<_> = splits.filter(|(a, b)| old.contains(a) && new.contains(b)).collect();
-    match good[..] {
-        [one] => Ok(one),
+    let good: Vec<_> = splits.filter_map(|(a, b)| Some((label(a, old)?, label(b, new)?))).collect();
+    match &good[..] {
+        [one] => Ok(one.clone()),
         [] if !text.contains('=') => Err("it has no `=` between the old label and the new one".to_owned()),
         [] => {
             let list = |labels: &BTreeSet<&str>| labels.iter().copied().collect::<Vec<_>>().join(", ");
@@ -536,7 +546,17 @@ mod tests {
     #[test]
     fn pairs_are_split_between_labels() {
         let (old, new) = (BTreeSet::from(["p2c(choices=2)", "a"]), BTreeSet::from(["p2c(choices=3)", "b"]));
-        assert_eq!(split_pair("p2c(choices=2)=p2c(choices=3)", &old, &new), Ok(("p2c(choices=2)", "p2c(choices=3)")));
+        assert_eq!(
+            split_pair("p2c(choices=2)=p2c(choices=3)", &old, &new),
+            Ok(("p2c(choices=2)".into(), "p2c(choices=3)".into()))
+        );
+        // By other names of theirs.
+        let (named, both) = (BTreeSet::from(["least_request"]), BTreeSet::from(["p2c(choices=3)", "p2c"]));
+        assert_eq!(split_pair("least_conn=power_of_two", &named, &both), Ok(("least_request".into(), "p2c".into())));
+        assert_eq!(
+            split_pair("wlc=random_two(choices=3)", &named, &both),
+            Ok(("least_request".into(), "p2c(choices=3)".into()))
+        );
         assert!(split_pair("a", &old, &new).unwrap_err().contains("no `=`"));
         assert!(split_pair("a=c", &old, &new).unwrap_err().contains("NEW has: b, p2c(choices=3)"));
         let twice = (BTreeSet::from(["a", "a=b"]), BTreeSet::from(["b=c", "c"]));

@@ -17,6 +17,6 @@ mod verdict;
 pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
-pub use standing::{Comparison, ENOUGH, compare, difference, regret};
-pub use summary::{SeriesPoint, ServerRow, Summary, Tally, summarise};
+pub use standing::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};
 pub use verdict::{Judgement, Verdict};

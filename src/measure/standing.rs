@@ -21,7 +21,8 @@ pub enum Comparison {
     Overloaded,
 }
 
-/// With fewer pairs of replications than this nothing is called better or worse: the corrected intervals would be as wide as a barn.
+/// With fewer pairs of replications than this nothing is called better or worse: the corrected intervals would be too wide
+/// to tell anything.
 pub const ENOUGH: usize = 5;
 
 /// A strategy that fails this share of requests more than another is not compared with it by latency.
@@ -33,7 +34,14 @@ const MORE_FAILURES: f64 = 0.001;
 /// pair could have been the one compared, and a field of equals is to come out as tied in at least 95 % of cases. (Over the
 /// others alone, as if the best were given, a field of ten equals was tied in 88 %.)
 pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
-    let failed = |summary: &Summary| Some(summary.failed("")).filter(|v| v.is_finite()).unwrap_or(0.0);
+    compare_in(summaries, "", metric)
+}
+
+/// The same among the requests of one pool: `prefix` is its name and a dot (`"payments."`), `metric` a measure without it.
+/// Where pools answer different requests, or are variants of one fleet, a ranking over their mixture answers no question.
+pub fn compare_in(summaries: &[Summary], prefix: &str, metric: &str) -> Vec<Option<Comparison>> {
+    let metric = &*format!("{prefix}{metric}");
+    let failed = |summary: &Summary| Some(summary.failed(prefix)).filter(|v| v.is_finite()).unwrap_or(0.0);
     let least = summaries.iter().filter(|s| !s.oracle).map(failed).fold(f64::INFINITY, f64::min);
     let excess = |summary: &Summary| failed(summary) - least;
     let in_the_field =

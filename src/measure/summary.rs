@@ -55,8 +55,21 @@ pub struct SeriesPoint {
     pub mean: f64,
     /// 99th percentile of the latency, seconds; histograms merged over replications.
     pub p99: f64,
-    /// Mean number of requests in the system, over the time of the bin and over replications.
+    /// Mean number of requests in the system, over the time of the bin and over replications; NaN of a pool.
     pub in_system: f64,
+    /// Servers that a pool had at the bin's end, mean over replications; NaN of all pools together.
+    pub servers: f64,
+}
+
+/// What is kept of a pool that requests come to.
+#[derive(Clone, Debug)]
+pub struct PoolSummary {
+    /// Its name.
+    pub name: String,
+    /// As [`Summary::cdf`], of its requests; empty where there is one such pool.
+    pub cdf: Vec<(f64, f64)>,
+    /// As [`Summary::series`], of its requests.
+    pub series: Vec<SeriesPoint>,
 }
 
 /// One strategy in one scenario.
@@ -89,6 +102,8 @@ pub struct Summary {
     pub servers: Vec<ServerRow>,
     /// The course of events.
     pub series: Vec<SeriesPoint>,
+    /// Pools that requests come to, where there are several or where servers come and go; empty otherwise.
+    pub pools: Vec<PoolSummary>,
     /// Seed of each replication.
     pub seeds: Vec<u64>,
     /// Hash of the workload of each replication.
@@ -183,6 +198,9 @@ pub struct Tally {
     runs: BTreeMap<u32, Kept>,
     latency: Histogram<u64>,
     series: Vec<MergedBin>,
+    /// By pool; empty where pools are not told apart.
+    pool_latency: Vec<Histogram<u64>>,
+    pool_series: Vec<Vec<MergedBin>>,
     settling: Vec<Cohort>,
 }
 
@@ -193,6 +211,7 @@ struct MergedBin {
     latency_sum: u128,
     latency: BTreeMap<u64, u64>,
     in_system_area: u128,
+    servers: u64,
 }
 
 impl Tally {
@@ -203,6 +222,8 @@ impl Tally {
             runs: BTreeMap::new(),
             latency: histogram(),
             series: vec![MergedBin::default(); scenario.model.bins as usize],
+            pool_latency: Vec::new(),
+            pool_series: Vec::new(),
             settling: vec![Cohort::default(); COHORTS],
         }
     }
@@ -216,6 +237,22 @@ impl Tally {
             sum.latency_sum += bin.latency_sum;
             sum.in_system_area += bin.in_system_area;
             bin.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
+        }
+        self.pool_latency.resize_with(run.measured.pools.len(), histogram);
+        for (sum, pool) in self.pool_latency.iter_mut().zip(&run.measured.pools) {
+            sum.add(&pool.latency).expect("histograms of one kind");
+        }
+        let pools = run.series.first().map_or(0, |bin| bin.pools.len());
+        self.pool_series.resize_with(pools, || vec![MergedBin::default(); scenario.model.bins as usize]);
+        for (i, bin) in run.series.iter().enumerate() {
+            for (sums, pool) in self.pool_series.iter_mut().zip(&bin.pools) {
+                let sum = &mut sums[i];
+                sum.ok += pool.ok;
+                sum.bad += pool.bad;
+                sum.latency_sum += pool.latency_sum;
+                sum.servers += u64::from(pool.servers);
+                pool.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
+            }
         }
         for (sum, cohort) in self.settling.iter_mut().zip(&run.settling) {
             sum.requests += cohort.requests;
@@ -302,7 +339,8 @@ impl Tally {
             theory,
             cdf: cdf(&self.latency),
             servers: self.servers(),
-            series: self.series(scenario),
+            series: self.series(scenario, &self.series, false),
+            pools: self.pools(scenario),
             seeds: self.runs.keys().map(|&r| scenario.replication_seed(r)).collect(),
             workload_hashes: runs().map(|run| run.workload_hash).collect(),
             pick_hashes: runs().map(|run| run.pick_hash).collect(),
@@ -348,10 +386,22 @@ impl Tally {
             .collect()
     }
 
-    fn series(&self, scenario: &Scenario) -> Vec<SeriesPoint> {
+    /// Pools that requests come to.
+    fn pools(&self, scenario: &Scenario) -> Vec<PoolSummary> {
+        let model = &scenario.model;
+        let entry = |&p: &usize| model.paths.iter().any(|path| path.pool == p);
+        let pool = |p: usize| PoolSummary {
+            name: model.pools[p].name.clone(),
+            cdf: self.pool_latency.get(p).map_or_else(Vec::new, cdf),
+            series: self.series(scenario, &self.pool_series[p], true),
+        };
+        (0..self.pool_series.len()).filter(entry).map(pool).collect()
+    }
+
+    fn series(&self, scenario: &Scenario, bins: &[MergedBin], of_pool: bool) -> Vec<SeriesPoint> {
         let runs = self.runs.len().max(1) as f64;
         let span = scenario.model.warmup + scenario.model.duration;
-        let width = span.as_secs_f64() / self.series.len().max(1) as f64;
+        let width = span.as_secs_f64() / bins.len().max(1) as f64;
         let time = width * runs;
         let nanos = bin_width(span, scenario.model.bins).0 as f64;
         let mut merged = Histogram::<u64>::new(2).expect("two digits are allowed");
@@ -369,10 +419,11 @@ impl Tally {
                     n => bin.latency_sum as f64 / 1e9 / n as f64,
                 },
                 p99: at_quantile(&merged, 0.99),
-                in_system: bin.in_system_area as f64 / nanos / runs,
+                in_system: if of_pool { f64::NAN } else { bin.in_system_area as f64 / nanos / runs },
+                servers: if of_pool { bin.servers as f64 / runs } else { f64::NAN },
             }
         };
-        self.series.iter().enumerate().map(&mut point).collect()
+        bins.iter().enumerate().map(&mut point).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Outcome;
 use crate::measure::interval::LEVEL;
 use crate::measure::warmup::{Clock, Settling};
-use crate::measure::{Comparison, Summary, Verdict, compare, difference, regret};
+use crate::measure::{Comparison, Summary, Verdict, compare_in, difference, regret};
 
 /// A number as the files have it; empty where there is none.
 pub fn number(value: f64) -> String {
@@ -84,13 +84,22 @@ pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
 }
 
 /// `comparison.csv`: each strategy against the best of the scenario and against the oracle, by paired differences. The
-/// verdict is corrected for the number of pairs; the interval given is the plain 95 % one of this pair.
+/// verdict is corrected for the number of pairs; the interval given is the plain 95 % one of this pair. Where several pools
+/// are asked, each is ranked apart.
 pub fn comparison(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["metric", "against", "relation", "difference", "low", "high", "ratio", "replications"];
     rows(outcomes, &header, |outcome, summary| {
         let mut found = Vec::new();
-        for metric in ["latency.mean", "latency.p99"] {
-            let stands = compare(&outcome.summaries, metric);
+        // A mixture of pools answers no question: each is ranked apart where there are several.
+        let pools = super::table::entry_pools(outcome);
+        let prefixes = match pools.is_empty() {
+            true => vec![String::new()],
+            false => pools.iter().map(|pool| format!("{pool}.")).collect(),
+        };
+        for (prefix, metric) in prefixes.iter().flat_map(|p| ["latency.mean", "latency.p99"].map(|metric| (p, metric)))
+        {
+            let stands = compare_in(&outcome.summaries, prefix, metric);
+            let metric = &*format!("{prefix}{metric}");
             let own = outcome.summaries.iter().position(|s| s.label == summary.label).and_then(|i| stands[i]);
             let best = stands.iter().position(|s| *s == Some(Comparison::Best)).map(|i| &outcome.summaries[i]);
             let mut add = |against: &Summary, relation: &str, e: crate::measure::interval::Estimate| {
@@ -227,6 +236,23 @@ pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
         };
         summary.series.iter().map(row).collect()
     })
+}
+
+/// `timeseries_pools.csv`: the same by pool, where several are asked or servers come and go; `None` elsewhere. `servers` are
+/// those that are there at the end of a bin, draining ones among them, as a mean over replications.
+pub fn timeseries_pools(outcomes: &[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>> {
+    if outcomes.iter().flat_map(|outcome| &outcome.summaries).all(|summary| summary.pools.is_empty()) {
+        return Ok(None);
+    }
+    let header = ["pool", "time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "servers"];
+    let table = rows(outcomes, &header, |_, summary| {
+        let row = |pool: &str, p: &crate::measure::SeriesPoint| {
+            let numbers = [p.goodput, p.errors, p.mean, p.p99, p.servers].map(short);
+            [pool.to_owned(), number(p.time)].into_iter().chain(numbers).collect()
+        };
+        summary.pools.iter().flat_map(|pool| pool.series.iter().map(|p| row(&pool.name, p))).collect()
+    });
+    table.map(Some)
 }
 
 /// `latency_cdf.csv`: the share of requests that are at most so slow; histograms of all replications merged.

@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Lin
 use super::Outcome;
 use crate::measure::interval::Estimate;
 use crate::measure::warmup::{Clock, Settling};
-use crate::measure::{Comparison, ENOUGH, Summary, Verdict, compare, regret};
+use crate::measure::{Comparison, ENOUGH, Summary, Verdict, compare_in, regret};
 use crate::units::human_seconds;
 
 /// An empty table in the house's style: a line under the header and one at each end.
@@ -28,7 +28,7 @@ pub(super) const RANKED_BY: &str = "latency.p99";
 /// How to read the table; printed once under all of them.
 pub const LEGEND: &str = "\
 mean, p50, p99, p99.9  time from sending a request to its answer; p99: one request in a hundred takes longer
-±                      half the 95 % interval of Student's t, as a share of the value
+±                      half the 95 % interval of Student's t, as a share of the value; from five runs on
 exact                  what a theorem says that the mean is
 failed                 share of requests without a good answer
 even                   Jain's index of requests against the strength of the servers; 1 is perfectly even
@@ -36,7 +36,8 @@ cache                  share of look-ups that found the answer in the server's c
 regret                 how much more the mean is than the oracle's on the same requests
 state                  stable, backlogged (more in the system late than early), overloaded (no steady state),
                        run too short (for its load: it shows its start), no requests
-verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell";
+verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell;
+                       pp: percentage points; more errors than the fewest by 0.1 pp are not ranked; pools are ranked apart";
 
 /// A column of the table.
 struct Column {
@@ -92,13 +93,13 @@ fn narrow(columns: &mut Vec<Column>, short_verdicts: Vec<String>, width: usize) 
 
 /// A table for a scenario, followed by a sentence that says what it shows.
 pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String {
-    let stands = compare(&outcome.summaries, RANKED_BY);
+    let rankings = rankings(outcome);
     let cached = outcome.summaries.iter().any(|summary| summary.metric("cache.hit_ratio").is_some());
     // Where paths lead to several pools, what each of them feels says more than the whole.
     let pools: Vec<&str> = entry_pools(outcome);
     let exact = outcome.summaries.iter().any(|summary| summary.theory.is_some());
     let regrets = outcome.summaries.iter().any(|summary| regret(&outcome.summaries, summary, "latency.mean").is_some());
-    let order = ranking(outcome, &stands);
+    let order = order(outcome, &rankings);
     let mut columns: Vec<Column> = Vec::new();
     let mut add = |head: &str, goes: Option<u8>, text: &dyn Fn(&Summary) -> String| {
         let texts = order.iter().map(|&i| text(&outcome.summaries[i])).collect();
@@ -140,13 +141,13 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     }
     add("state", Some(6), &|summary| summary.judgement.verdict.text().to_owned());
     add("verdict", None, &|_| String::new());
-    let verdicts = |text: fn(&Summary, Option<Comparison>) -> String| -> Vec<String> {
-        order.iter().map(|&i| text(&outcome.summaries[i], stands[i])).collect()
+    let verdicts = |short: bool| -> Vec<String> {
+        order.iter().map(|&i| verdict(&outcome.summaries[i], &rankings, i, short)).collect()
     };
     if let Some(last) = columns.last_mut() {
-        last.texts = verdicts(verdict);
+        last.texts = verdicts(false);
     }
-    let gone = width.and_then(|width| narrow(&mut columns, verdicts(short_verdict), usize::from(width)));
+    let gone = width.and_then(|width| narrow(&mut columns, verdicts(true), usize::from(width)));
 
     let mut table = plain(width);
     if colour {
@@ -156,7 +157,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     }
     table.set_header(columns.iter().map(|column| bold(Cell::new(&column.head), colour)));
     for (row, &i) in order.iter().enumerate() {
-        let best = stands[i] == Some(Comparison::Best);
+        let best = rankings.iter().all(|ranking| ranking.stands[i] == Some(Comparison::Best));
         let state = outcome.summaries[i].judgement.verdict;
         let cell = |column: &Column| {
             let cell = Cell::new(&column.texts[row]);
@@ -175,21 +176,22 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
         };
         table.add_row(columns.iter().map(cell));
     }
-    let sentence = sentence(outcome, &stands);
+    let sentences = rankings.iter().map(|ranking| sentence(outcome, ranking)).collect::<Vec<_>>().join("\n");
     match gone {
-        None => format!("{table}\n{sentence}"),
-        Some(gone) => format!("{table}\n{}{sentence}", narrow_text(&gone, &stands)),
+        None => format!("{table}\n{sentences}"),
+        Some(gone) => format!("{table}\n{}{sentences}", narrow_text(&gone, &rankings)),
     }
 }
 
 /// What a narrow table leaves out, and what its short words mean; empty if nothing is to be said.
-fn narrow_text(gone: &[String], stands: &[Option<Comparison>]) -> String {
+fn narrow_text(gone: &[String], rankings: &[Ranking<'_>]) -> String {
     let mut text = String::new();
     if !gone.is_empty() {
         let names: Vec<String> = gone.iter().map(|name| name.replace('\n', " ")).collect();
         text += &format!("No room for {}: see metrics.csv, or widen the terminal. ", names.join(", "));
     }
-    if stands.iter().any(|stands| matches!(stands, Some(Comparison::Unknown(_)))) {
+    let unknown = |ranking: &Ranking<'_>| ranking.stands.iter().any(|s| matches!(s, Some(Comparison::Unknown(_))));
+    if rankings.iter().any(unknown) {
         text += "A verdict with ? comes from too few runs to tell. ";
     }
     if text.is_empty() { text } else { text.trim_end().to_owned() + "\n" }
@@ -201,7 +203,8 @@ fn with_spread(estimate: Estimate) -> String {
     let spread = estimate.relative_half_width() * 100.0;
     match spread {
         s if !s.is_finite() || estimate.replications < ENOUGH => value,
-        s if s < 0.05 => format!("{value} ±<0.1 %"),
+        // Histograms know a latency to a tenth of a per cent.
+        s if s < 0.1 => format!("{value} ±<0.1 %"),
         s if s < 9.95 => format!("{value} ±{s:.1} %"),
         s => format!("{value} ±{s:.0} %"),
     }
@@ -363,69 +366,207 @@ fn bold(cell: Cell, colour: bool) -> Cell {
     if colour { cell.add_attribute(Attribute::Bold) } else { cell }
 }
 
-/// The best first, those that fail more after all others, baselines last.
-pub(super) fn ranking(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> Vec<usize> {
+/// Where strategies stand by the measure that ranks: among all requests or, where several pools are asked, among those of
+/// one of them. Pools are then variants of the question, or other questions, and a mixture of them answers none.
+pub struct Ranking<'a> {
+    /// The pool; `None` for all requests.
+    pub pool: Option<&'a str>,
+    /// In the order of the outcome's summaries.
+    pub stands: Vec<Option<Comparison>>,
+}
+
+impl Ranking<'_> {
+    /// Before the names of its measures.
+    fn prefix(&self) -> String {
+        self.pool.map_or_else(String::new, |pool| format!("{pool}."))
+    }
+
+    /// A strategy's value of the measure that ranks: p99 in seconds.
+    pub fn value(&self, summary: &Summary) -> f64 {
+        summary.value(&format!("{}{RANKED_BY}", self.prefix()))
+    }
+
+    /// In which order strategies are shown: the best first, those with more errors after all others, baselines last.
+    pub(super) fn order(&self, outcome: &Outcome<'_>) -> Vec<usize> {
+        let key = |i: usize| match self.stands[i] {
+            _ if outcome.summaries[i].oracle => (3, 0.0),
+            Some(Comparison::Overloaded) => (2, self.value(&outcome.summaries[i])),
+            Some(Comparison::Fails(more)) => (1, more),
+            _ => (0, finite_or(self.value(&outcome.summaries[i]), f64::INFINITY)),
+        };
+        sorted(outcome, key)
+    }
+}
+
+fn finite_or(value: f64, otherwise: f64) -> f64 {
+    if value.is_finite() { value } else { otherwise }
+}
+
+fn sorted(outcome: &Outcome<'_>, key: impl Fn(usize) -> (u8, f64)) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
-    let key = |i: usize| match stands[i] {
-        _ if outcome.summaries[i].oracle => (3, 0.0),
-        Some(Comparison::Overloaded) => (2, outcome.summaries[i].value(RANKED_BY)),
-        Some(Comparison::Fails(more)) => (1, more),
-        _ => (0, Some(outcome.summaries[i].value(RANKED_BY)).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY)),
-    };
     order.sort_by(|&a, &b| key(a).0.cmp(&key(b).0).then(key(a).1.total_cmp(&key(b).1)));
     order
 }
 
-fn verdict(summary: &Summary, stands: Option<Comparison>) -> String {
-    match stands {
-        _ if summary.oracle => "sees what no balancer can".to_owned(),
-        Some(Comparison::Best) => "best".to_owned(),
-        Some(Comparison::Tied) => "ties with the best".to_owned(),
-        Some(Comparison::Worse(times)) => format!("{} slower", times_text(times)),
-        Some(Comparison::Unknown(times)) => format!("{} slower, but too few runs to tell", times_text(times)),
-        Some(Comparison::Fails(more)) => format!("loses {} more requests", percent(more)),
-        Some(Comparison::Overloaded) => "not ranked: overloaded".to_owned(),
-        None => "nothing to compare".to_owned(),
+/// One for each pool where there are several, else one for all requests.
+pub fn rankings<'a>(outcome: &'a Outcome<'_>) -> Vec<Ranking<'a>> {
+    let ranking = |pool: Option<&'a str>| {
+        let prefix = pool.map_or_else(String::new, |pool| format!("{pool}."));
+        Ranking { pool, stands: compare_in(&outcome.summaries, &prefix, RANKED_BY) }
+    };
+    match entry_pools(outcome) {
+        pools if pools.is_empty() => vec![ranking(None)],
+        pools => pools.into_iter().map(|pool| ranking(Some(pool))).collect(),
     }
 }
 
-/// The same in a narrow terminal.
-fn short_verdict(summary: &Summary, stands: Option<Comparison>) -> String {
-    match stands {
-        _ if summary.oracle => "–".to_owned(),
-        Some(Comparison::Tied) => "ties".to_owned(),
-        Some(Comparison::Worse(times)) if times < 1.095 => format!("+{}", times_text(times)),
-        Some(Comparison::Worse(times)) => times_text(times),
-        Some(Comparison::Unknown(times)) => short_verdict(summary, Some(Comparison::Worse(times))) + "?",
-        Some(Comparison::Fails(more)) => format!("loses {}", percent(more)),
-        Some(Comparison::Overloaded) => "overloaded".to_owned(),
-        Some(Comparison::Best) | None => verdict(summary, stands),
+/// In which order strategies are shown. With several pools: by the mean of the ratios to each pool's best (geometric);
+/// those with more errors in any pool after all others, by how many in all pools together.
+pub(super) fn order(outcome: &Outcome<'_>, rankings: &[Ranking<'_>]) -> Vec<usize> {
+    if let [only] = rankings {
+        return only.order(outcome);
+    }
+    let best = |ranking: &Ranking<'_>| {
+        let at = ranking.stands.iter().position(|stands| *stands == Some(Comparison::Best));
+        at.map_or(f64::NAN, |i| ranking.value(&outcome.summaries[i]))
+    };
+    let best: Vec<f64> = rankings.iter().map(best).collect();
+    let key = |i: usize| {
+        let summary = &outcome.summaries[i];
+        let more = rankings.iter().filter_map(|ranking| match ranking.stands[i] {
+            Some(Comparison::Fails(more)) => Some(more),
+            _ => None,
+        });
+        let more: Vec<f64> = more.collect();
+        let ratios = rankings.iter().zip(&best).map(|(ranking, best)| ranking.value(summary) / best);
+        let ratios = ratios.filter(|ratio| ratio.is_finite() && *ratio > 0.0).map(crate::math::ln);
+        match summary {
+            _ if summary.oracle => (3, 0.0),
+            _ if !summary.ranks() => (2, ratios.sum()),
+            _ if !more.is_empty() => (1, more.iter().sum()),
+            _ => (0, ratios.sum()),
+        }
+    };
+    sorted(outcome, key)
+}
+
+/// How a strategy stands, in words; the short ones are for a narrow terminal.
+fn verdict(summary: &Summary, rankings: &[Ranking<'_>], which: usize, short: bool) -> String {
+    if summary.oracle {
+        return if short { "–".to_owned() } else { "sees what no balancer can".to_owned() };
+    }
+    if let [only] = rankings {
+        return stand_text(only.stands[which], short);
+    }
+    if !summary.ranks() {
+        return stand_text(Some(Comparison::Overloaded), short);
+    }
+    let mut parts = Vec::new();
+    let pools = |is: fn(&Comparison) -> bool| -> Vec<&str> {
+        let stands = rankings.iter().filter(|ranking| ranking.stands[which].as_ref().is_some_and(is));
+        stands.filter_map(|ranking| ranking.pool).collect()
+    };
+    let mut count = |verb: &str, pools: Vec<&str>| match pools.len() {
+        0 => {}
+        n if n == rankings.len() => parts.push(format!("{verb} in all pools")),
+        n if short || rankings.len() > MOST_NAMED => parts.push(format!("{verb} in {n}")),
+        _ => parts.push(format!("{verb} in {}", pools.join(", "))),
+    };
+    count("best", pools(|stands| *stands == Comparison::Best));
+    count("ties", pools(|stands| *stands == Comparison::Tied));
+    // Of what is worse, the most.
+    let most = |of: fn(Comparison) -> Option<f64>| {
+        let all = rankings.iter().filter_map(|ranking| Some((of(ranking.stands[which]?)?, ranking)));
+        all.max_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let worse = most(|stands| match stands {
+        Comparison::Worse(times) | Comparison::Unknown(times) => Some(times),
+        _ => None,
+    });
+    let failing = most(|stands| match stands {
+        Comparison::Fails(more) => Some(more),
+        _ => None,
+    });
+    for (_, ranking) in worse.iter().chain(&failing) {
+        let text = stand_text(ranking.stands[which], true);
+        let pool = ranking.pool.unwrap_or_default();
+        parts.push(if short { text } else { format!("{text} in {pool}") });
+    }
+    if parts.is_empty() { stand_text(None, short) } else { parts.join("; ") }
+}
+
+/// With more pools than these a verdict counts them and does not name them.
+const MOST_NAMED: usize = 3;
+
+fn stand_text(stands: Option<Comparison>, short: bool) -> String {
+    match (stands, short) {
+        (Some(Comparison::Best), _) => "best".to_owned(),
+        (Some(Comparison::Tied), false) => "ties with the best".to_owned(),
+        (Some(Comparison::Tied), true) => "ties".to_owned(),
+        (Some(Comparison::Worse(times)), false) => format!("{} slower", times_text(times)),
+        (Some(Comparison::Worse(times)), true) => times_text(times),
+        (Some(Comparison::Unknown(times)), false) if times < 1.0005 => "as fast, but too few runs to tell".to_owned(),
+        (Some(Comparison::Unknown(times)), true) if times < 1.0005 => "ties?".to_owned(),
+        (Some(Comparison::Unknown(times)), false) => format!("{} slower, but too few runs to tell", times_text(times)),
+        (Some(Comparison::Unknown(times)), true) => format!("{}?", times_text(times)),
+        (Some(Comparison::Fails(more)), _) => errors_text(more),
+        (Some(Comparison::Overloaded), false) => "not ranked: overloaded".to_owned(),
+        (Some(Comparison::Overloaded), true) => "overloaded".to_owned(),
+        (None, _) => "nothing to compare".to_owned(),
     }
 }
 
+/// `3.4x`, `1.07x`: three digits at most, and never 1.00.
 fn times_text(times: f64) -> String {
-    if times < 1.095 { format!("{:.0} %", (times - 1.0) * 100.0) } else { format!("{times:.1} times") }
+    match times {
+        t if t >= 9.95 => format!("{t:.0}x"),
+        t if t >= 1.995 => format!("{t:.1}x"),
+        t if t >= 1.005 => format!("{t:.2}x"),
+        t => format!("{t:.3}x"),
+    }
 }
 
-/// "Lowest p99: p2c, 45 ms. The highest, random, is 2.3 times that. …"
-fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
+/// `+7.69 pp errors`.
+fn errors_text(more: f64) -> String {
+    let points = more * 100.0;
+    if points >= 9.995 { format!("+{points:.1} pp errors") } else { format!("+{points:.2} pp errors") }
+}
+
+/// "Lowest p99: p2c with 45 ms. The highest, random, is 2.3x slower. …", of all requests or of a pool's. What is lower in
+/// the table and not ranked is named with the reason.
+fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
+    let stands = &ranking.stands;
+    let place = ranking.pool.map_or_else(String::new, |pool| format!(" in {pool}"));
     let Some(best) = stands.iter().position(|s| *s == Some(Comparison::Best)) else {
         let overloaded = stands.contains(&Some(Comparison::Overloaded));
         let none = |summary: &Summary| summary.judgement.verdict == Verdict::NoRequests;
         return match overloaded {
-            true => "Every strategy is overloaded: there is nothing to rank.".to_owned(),
+            true => format!("Every strategy is overloaded{place}: there is nothing to rank."),
             false if outcome.summaries.iter().all(none) => {
                 "No request arrived in the measured span: there is nothing to compare.".to_owned()
             }
-            false => "No strategy finished any request in good order.".to_owned(),
+            false => format!("No strategy finished any request in good order{place}."),
         };
     };
     let best = &outcome.summaries[best];
-    let mut text = format!("Lowest p99: {} with {}", best.label, human_seconds(best.value(RANKED_BY)));
-    let ties: Vec<&str> = outcome
-        .summaries
-        .iter()
-        .zip(stands)
+    let lowest = ranking.value(best);
+    let all = || outcome.summaries.iter().zip(stands);
+    // Of those that are left out for a reason, the lowest, if it is below the best.
+    let lower = |is: &dyn Fn(&Summary, Option<Comparison>) -> bool| {
+        let left_out = all().filter(|(summary, stands)| is(summary, **stands) && ranking.value(summary) < lowest);
+        left_out.map(|(summary, _)| summary).min_by(|a, b| ranking.value(a).total_cmp(&ranking.value(b)))
+    };
+    let shown = |summary: &Summary| format!("{} with {}", summary.label, human_seconds(ranking.value(summary)));
+    let failing = lower(&|summary, stands| !summary.oracle && matches!(stands, Some(Comparison::Fails(_))));
+    let overloaded = lower(&|_, stands| stands == Some(Comparison::Overloaded));
+    let among = match (failing.is_some(), overloaded.is_some()) {
+        (true, true) => " among stable strategies with the fewest errors",
+        (true, false) => " among the strategies with the fewest errors",
+        (false, true) => " among the stable strategies",
+        (false, false) => "",
+    };
+    let mut text = format!("Lowest p99{place}{among}: {}", shown(best));
+    let ties: Vec<&str> = all()
         .filter(|(summary, s)| **s == Some(Comparison::Tied) && !summary.oracle)
         .map(|(summary, _)| summary.label.as_str())
         .collect();
@@ -436,31 +577,37 @@ fn sentence(outcome: &Outcome<'_>, stands: &[Option<Comparison>]) -> String {
     if stands.iter().any(unknown) {
         text += "; with so few runs per strategy the order may be chance";
     }
-    let worst = outcome
-        .summaries
-        .iter()
-        .zip(stands)
-        .filter_map(|(summary, s)| match s {
-            Some(Comparison::Worse(times)) if !summary.oracle => Some((*times, summary)),
-            _ => None,
-        })
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    if let Some((times, summary)) = worst {
-        let much = if times < 1.095 {
-            format!("{:.0} % more", (times - 1.0) * 100.0)
-        } else {
-            format!("{times:.1} times as much")
-        };
-        text += &format!("; {} needs {much}", summary.label);
+    let worst = all().filter_map(|(summary, s)| match s {
+        Some(Comparison::Worse(times)) if !summary.oracle => Some((*times, summary)),
+        _ => None,
+    });
+    if let Some((times, summary)) = worst.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        text += &format!("; {} is {} slower", summary.label, times_text(times));
     }
-    let failing = stands.iter().filter(|s| matches!(s, Some(Comparison::Fails(_)))).count();
-    let overloaded = stands.iter().filter(|s| **s == Some(Comparison::Overloaded)).count();
-    if overloaded > 0 {
-        text += &format!("; {overloaded} overloaded and not ranked");
+    let count = |is: fn(&Comparison) -> bool| {
+        all().filter(|(summary, stands)| !summary.oracle && stands.as_ref().is_some_and(is)).count()
+    };
+    let mut left_out = |n: usize, what: &str, lowest: Option<&Summary>| {
+        if n > 0 {
+            let lowest = lowest.map_or_else(String::new, |summary| format!(" (the lowest: {})", shown(summary)));
+            text += &format!("; not ranked: {n} {what}{lowest}");
+        }
+    };
+    left_out(count(|s| *s == Comparison::Overloaded), "overloaded", overloaded);
+    let mut with_errors = all().filter_map(|(summary, s)| match s {
+        Some(Comparison::Fails(more)) if !summary.oracle => Some((summary, *more)),
+        _ => None,
+    });
+    match (with_errors.next(), with_errors.count()) {
+        (Some((only, more)), 0) => {
+            let value =
+                failing.map_or_else(String::new, |summary| format!(" with {}", human_seconds(ranking.value(summary))));
+            text += &format!("; not ranked: {}{value}, {}", only.label, errors_text(more));
+        }
+        (first, others) => left_out(others + usize::from(first.is_some()), "with more errors", failing),
     }
-    if failing > 0 {
-        let words = if failing == 1 { "one strategy loses" } else { "others lose" };
-        text += &format!("; {words} more requests and {} not ranked", if failing == 1 { "is" } else { "are" });
+    if let Some(baseline) = lower(&|summary, _| summary.oracle) {
+        text += &format!("; the baseline {}", shown(baseline));
     }
     text + "."
 }
@@ -520,7 +667,7 @@ mod tests {
             column("p50", "12.3 ms", Some(0)),
             column("p99 ±", "12.3 ms ±9.9 %", None),
             column("payments p99", "12.3 ms", Some(POOL_P99)),
-            column("verdict", "1.1 times slower, but too few runs to tell", None),
+            column("verdict", "1.10x slower, but too few runs to tell", None),
         ]
     }
 
@@ -528,7 +675,7 @@ mod tests {
     fn what_has_room_stays_and_what_has_none_goes_in_order() {
         let narrowed = |width: usize| {
             let mut columns = columns();
-            let gone = narrow(&mut columns, vec!["1.1 times?".to_owned()], width);
+            let gone = narrow(&mut columns, vec!["1.10x?".to_owned()], width);
             (gone, width_of(&columns), columns)
         };
         assert_eq!(narrowed(1000).0, None);

@@ -16,7 +16,7 @@ use crate::config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, ReportsTa
 use crate::policy::routes::Routes;
 use crate::policy::{Rules, zone};
 use crate::rng::mix;
-use crate::select::catalog::CATALOGUE;
+use crate::select::catalog::{self, CATALOGUE};
 use crate::sim::model::*;
 use crate::units::{Nanos, Ratio};
 
@@ -120,6 +120,10 @@ impl Builder<'_> {
                 if paths.len() == 1 { "one path".to_owned() } else { format!("{} paths", paths.len()) }
             ));
         }
+        let pools_own = table.pools.get_ref().iter().filter_map(|pool| pool.get_ref().strategy.as_ref());
+        let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref());
+        let written = listed.chain(table.contestants.iter().map(|t| &t.strategy)).chain(pools_own);
+        let remarks = written.filter_map(|strategy| catalog::remark_on(source.get(strategy.span())?)).collect();
         let model = Model {
             warmup,
             duration,
@@ -156,6 +160,7 @@ impl Builder<'_> {
             sweep,
             sensitivity,
             notes,
+            remarks,
             hash: String::new(),
             demand,
             warnings: std::mem::take(&mut self.warnings),
@@ -1055,11 +1060,15 @@ impl Builder<'_> {
                 Err(message) => {
                     self.problem(t.that.span(), message);
                 }
-                Ok(expect) => {
-                    for side in [&expect.left, &expect.right] {
-                        if let expect::Side::Metric { strategy, .. } = side
-                            && !contestants.iter().any(|c| c.label == *strategy)
-                        {
+                Ok(mut expect) => {
+                    for side in [&mut expect.left, &mut expect.right] {
+                        let expect::Side::Metric { strategy, .. } = side else { continue };
+                        let known = |label: &str| contestants.iter().any(|c| c.label == label);
+                        // By any of its names, unless it is that of a contestant.
+                        if let (false, Ok(table)) = (known(strategy), catalog::parse(strategy)) {
+                            *strategy = Contestant::new(table).label;
+                        }
+                        if !known(strategy) {
                             let help = did_you_mean(strategy, contestants.iter().map(|c| c.label.as_str()));
                             let message = format!("strategy `{strategy}` is not in this scenario's comparison");
                             self.problem(t.that.span(), message).help = Some(help);

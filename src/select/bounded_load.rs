@@ -62,7 +62,14 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Consistent hash with bounded loads",
     family: Family::Hash,
-    aliases: &["bounded_loads", "hash_balance_factor", "chbl", "consistent_hash_bounded"],
+    aliases: &[
+        "bounded_loads",
+        "chbl",
+        "consistent_hash_bounded",
+        "consistent_hash_with_bounded_loads",
+        "hash_balance_factor",
+    ],
+    near: &[],
     variant: "\"walk\" is HAProxy's rule (a server is full at its slots) on nginx's ring (in HAProxy a key's own server is the nearer of its \
               two neighbours), \"jump\" Envoy's (full above its slots, and where all are \
               full the least overloaded); each with its own formula of slots. A retry is for the next in a key's order (Envoy's is \

@@ -35,7 +35,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "C3 (cubic replica ranking)",
     family: Family::Report,
-    aliases: &["cubic", "replica_ranking"],
+    aliases: &["cubic_replica_selection", "replica_ranking"],
+    near: &[],
     variant: "the paper's ranking alone: no rate control per server and no back-pressure; any `choices` servers, drawn by weight, \
               are the replica group; `clients` is 1 unless given, where the paper has the number of balancers; reports count that come \
               with this balancer's own answers, and no others; the time of service is a report's utilisation over its throughput, and where there \

@@ -38,7 +38,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Client-side weighted round robin (from reports)",
     family: Family::Report,
-    aliases: &["cswrr", "grpc_weighted_round_robin", "a58", "client_side_wrr"],
+    aliases: &["cswrr", "grpc_weighted_round_robin", "grpc_wrr", "a58", "client_side_wrr"],
+    near: &[],
     variant: "gRPC's A58: weight from the last report, blackout, expiry, static stride with weights scaled to 65535; servers \
               are not weighted by configuration, and health checks do not count, as there. Of a report, `utilisation` is A58's after its own precedence",
     idea: "A server says how many requests per second it handles and how busy that makes it; the first over the second is what \

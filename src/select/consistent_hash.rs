@@ -33,7 +33,18 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Consistent hash (ring)",
     family: Family::Hash,
-    aliases: &["ring_hash", "ketama", "hash", "ring"],
+    aliases: &[
+        "ring_hash",
+        "ring_hash_experimental",
+        "ketama",
+        "ring",
+        "ch",
+        "chash",
+        "consistent",
+        "consistent_hashing",
+        "hash_consistent",
+    ],
+    near: &[],
     variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight; requests without a key take turns); nginx \
               goes round robin after 21 points in a row of servers that cannot be picked, this one walks on",
     idea: "Every server owns many small arcs of a circle and a key belongs to the arc it falls on. All requests for a key \

@@ -29,7 +29,17 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Cost-aware least request",
     family: Family::Load,
-    aliases: &["weighted_in_flight", "size_aware", "sita"],
+    aliases: &["weighted_in_flight"],
+    near: &[
+        (
+            "size_aware",
+            "there are several that go by size; this one counts each request in flight by its expected cost",
+        ),
+        (
+            "sita",
+            "SITA gives each server the requests of a range of sizes; this one counts each request in flight by its expected cost",
+        ),
+    ],
     variant: "ours: least request, where a request counts as the average latency of its path, learned from answers that met \
               few others",
     idea: "Ten logins and ten reports are both ten requests in flight, but the reports are an hour's work. Learn from answers \

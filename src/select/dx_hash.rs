@@ -31,7 +31,11 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "DxHash",
     family: Family::Hash,
-    aliases: &["dxhash", "anchor_hash", "anchor"],
+    aliases: &["dx"],
+    near: &[
+        ("anchor_hash", "AnchorHash is another algorithm to the same end"),
+        ("anchor", "AnchorHash is another algorithm to the same end"),
+    ],
     variant: "Dong and Wang's, without weights; a place is the slot that a server has in its fleet, and a server that is down is an \
               empty place; after 16 times as many draws as the mean the key goes to any, by its hash",
     idea: "Number more places than there are servers, and leave some empty. A key draws places by lot, always the same \

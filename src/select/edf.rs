@@ -43,7 +43,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin by earliest deadline",
     family: Family::Turn,
-    aliases: &["earliest_deadline_first", "edf_wrr", "traefik_wrr"],
+    aliases: &["earliest_deadline_first", "edf_wrr", "traefik_wrr", "envoy_round_robin"],
+    near: &[],
     variant: "Envoy's weighted round robin (Traefik's `wrr` and grpc-go's are close): deadline += 1 / weight, first come first \
               served on ties, and the schedule starts anew whenever a server joins, leaves, falls ill or changes weight; for equal \
               weights Envoy counts places instead, which comes to the same",

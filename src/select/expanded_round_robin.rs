@@ -40,6 +40,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (expanded list)",
     family: Family::Turn,
     aliases: &["expanded_list", "static_rr", "pingora_round_robin", "caddy_weighted_round_robin"],
+    near: &[],
     variant: "the list of Pingora and Caddy, held as sums instead of written out; by default with only the able in it, which \
               neither does; `fallback` has theirs (Pingora's with the heaviest first, as one of its versions has it; others go by address)",
     idea: "Write every server down as often as it has weight and read the list in turn. The first thing one thinks of, exact \

@@ -26,7 +26,14 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "First fit (pack)",
     family: Family::Load,
-    aliases: &["first", "first_available", "pack", "pick_first"],
+    aliases: &["first", "first_available", "pack"],
+    near: &[
+        (
+            "pick_first",
+            "gRPC's keeps one server until its connection breaks, whatever the load; here the next server gets what the first has no slot for",
+        ),
+        ("ovf", "IPVS's fills the server of the highest weight first; here it is the first in the list"),
+    ],
     variant: "HAProxy `first`, by the order of the list; where all are filled it goes on by least request and does not queue \
               (for HAProxy's queue give the servers `max_in_flight` and the pool a queue). IPVS `ovf` is another: by falling weight, each \
               filled up to its weight and one, and then nobody",

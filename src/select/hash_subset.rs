@@ -43,7 +43,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Hash subset (replicas of a key, least busy of them)",
     family: Family::Hash,
-    aliases: &["hash_replicas", "shuffle_sharding", "replicated_hash", "power_of_two_hash"],
+    aliases: &["hash_replicas", "replicated_hash", "power_of_two_hash"],
+    near: &[("shuffle_sharding", "shuffle sharding gives each client servers of its own; here each key has them")],
     variant: "the k first servers of the key by weighted rendezvous or on nginx's ring, then fewest requests in flight for its \
               weight, the key's first server on ties; no product has it by this name",
     idea: "Between one server per key and any server for all: a key has k homes, and the least busy takes the request. Two \

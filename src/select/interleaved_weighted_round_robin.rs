@@ -18,6 +18,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (interleaved)",
     family: Family::Turn,
     aliases: &["iwrr", "ipvs_wrr", "lvs_wrr"],
+    near: &[],
     variant: "IPVS `wrr`: weights 4, 3, 2 give a a b a b c a b c; rounds in which nobody could be picked are passed at once, and \
               a server that cannot be picked is none of the servers (IPVS is told so by a weight of zero)",
     idea: "The first round serves only the heaviest, each later one also those a step lighter, the last one everybody. Simple, \

@@ -31,7 +31,33 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "IP hash",
     family: Family::Hash,
-    aliases: &["source", "source_hash", "source_ip", "client_ip"],
+    aliases: &["nginx_ip_hash"],
+    near: &[
+        (
+            "source",
+            "HAProxy's hashes the whole address into a map by weight; this is nginx's hash, of an IPv4 address's first three octets",
+        ),
+        (
+            "source_hash",
+            "products hash addresses each in its own way; this is nginx's hash, of an IPv4 address's first three octets",
+        ),
+        (
+            "source_ip",
+            "products hash addresses each in its own way; this is nginx's hash, of an IPv4 address's first three octets",
+        ),
+        (
+            "client_ip",
+            "products hash addresses each in its own way; this is nginx's hash, of an IPv4 address's first three octets",
+        ),
+        (
+            "client_ip_hash",
+            "Caddy's ranks servers by their hashes with the address, as `rendezvous` does; this is nginx's hash",
+        ),
+        (
+            "sh",
+            "IPVS's looks the whole address up in a table of 256 places; this is nginx's hash, of an IPv4 address's first three octets",
+        ),
+    ],
     variant: "nginx `ip_hash`: 113-multiplier hash modulo 6271 over the first three octets of IPv4 or all of IPv6; \
               a server that is down is passed by hashing again, up to 20 times, then smooth round robin",
     idea: "The same client address always leads to the same server, which has its answers cached and its session at \

@@ -36,6 +36,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Join idle queue",
     family: Family::Report,
     aliases: &["jiq", "idle_queue"],
+    near: &[],
     variant: "Lu et al. with JIQ-Random notices; where servers send none (behind the proxy), one with none of the balancer's \
               own requests counts as idle (with one balancer that is the same, and nearly IPVS `nq`)",
     idea: "The balancer asks nobody: a server that becomes idle writes itself into the list of one balancer, which sends it \

@@ -42,6 +42,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Jump hash",
     family: Family::Hash,
     aliases: &["jump_hash", "jump_consistent_hash"],
+    near: &[],
     variant: "Lamping and Veach's function; buckets are servers in the order of joining, weights ignored; when one leaves, the server \
               of the last bucket takes its bucket; one that is only down keeps its bucket and its keys are hashed again",
     idea: "Imagine the fleet growing one by one: at each step a key jumps to the new server with probability 1/n. The function \

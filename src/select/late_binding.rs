@@ -28,7 +28,17 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Late binding (pull from a central queue)",
     family: Family::Load,
-    aliases: &["pull", "central_queue", "work_conserving", "backend_queue"],
+    aliases: &["central_queue", "work_conserving"],
+    near: &[
+        (
+            "backend_queue",
+            "HAProxy's queue is part of any strategy, and here a pool's `queue`; this one has nothing but it",
+        ),
+        (
+            "pull",
+            "servers that ask for work are the same rule seen from the other side: here the balancer keeps the queue",
+        ),
+    ],
     variant: "ours: a limit of `slots` at each server and one queue at the balancer, first come first served; of several \
               servers with a free slot the one with the fewest requests for its weight",
     idea: "Whoever chooses a queue can choose the wrong one; so do not choose before you must. Requests wait together, and \

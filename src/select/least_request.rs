@@ -37,7 +37,26 @@ pub enum Ties {
 pub(super) const DOC: Doc = Doc {
     title: "Least request (least connections)",
     family: Family::Load,
-    aliases: &["least_conn", "least_connections", "leastconn", "jsq", "join_shortest_queue"],
+    aliases: &[
+        "least_conn",
+        "least_connections",
+        "least_connection",
+        "lc",
+        "wlc",
+        "weighted_least_connections",
+        "weighted_least_connection",
+        "least_outstanding_requests",
+        "jsq",
+        "join_shortest_queue",
+        "full_scan",
+    ],
+    near: &[
+        (
+            "LEAST_REQUEST",
+            "Envoy's looks at two servers drawn at random unless it is told FULL_SCAN, which is this strategy; the two are `p2c`",
+        ),
+        ("least_request_experimental", "gRPC's looks at two servers drawn at random: `p2c` with `replacement = true`"),
+    ],
     variant: "full scan; score as nginx `least_conn` (requests in flight / weight); ties drawn at random in proportion to \
               weight (Envoy's FULL_SCAN and Caddy draw them evenly, nginx takes turns, which `ties` can, too)",
     idea: "Send the request where the fewest are under way. A slow server keeps its requests longer, so its count stays \

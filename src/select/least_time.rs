@@ -43,7 +43,11 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Least time (expected time of arrival)",
     family: Family::Latency,
-    aliases: &["nginx_least_time", "eta", "least_latency"],
+    aliases: &["nginx_least_time", "least_time_inflight"],
+    near: &[
+        ("least_latency", "this one is nginx's: average latency times requests in flight"),
+        ("eta", "this one is nginx's: average latency times requests in flight"),
+    ],
     variant: "nginx's `least_time` with its option `inflight`; `halving` is nginx's `fail_timeout` (and a second, in nginx), and its age of what is in flight is not averaged over picks, and our latency is what the \
               balancer sees (to the head of the answer, in the proxy)",
     idea: "How long will it take there? About as long as lately, once for each request that is before. Four guards keep that \

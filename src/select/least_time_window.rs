@@ -29,6 +29,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Least time over the last answers (never forgets)",
     family: Family::Latency,
     aliases: &["leasttime", "traefik_least_time"],
+    near: &[],
     variant: "Traefik's `leasttime`: mean of the last 100 answers, no decay; ties take turns (Traefik: by an earliest-deadline \
               schedule), and times are not cut to whole milliseconds (Traefik's are, so that below one it sees no difference). \
               A connection that is refused or broken leaves a sample here and none in Traefik. Prefer `least_time` or `peak_ewma`",

@@ -48,7 +48,12 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Load report (selection by performance)",
     family: Family::Report,
-    aliases: &["performance", "least_load", "orca"],
+    aliases: &[],
+    near: &[
+        ("least_load", "this one goes by capacity learned from load reports"),
+        ("performance", "this one goes by capacity learned from load reports"),
+        ("orca", "ORCA is the format of the reports; gRPC's own policy on it is `client_side_weighted_round_robin`"),
+    ],
     variant: "ours: A58's capacity estimate, a response-time factor, and a choice of two by own requests per learned weight",
     idea: "Health checks and reports say what each server handled, how fast, and how busy that made it. Traffic over \
            utilisation is what it could handle at full use: that is its weight, learned and not configured. A server \

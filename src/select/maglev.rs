@@ -34,6 +34,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Maglev",
     family: Family::Hash,
     aliases: &["maglev_hash", "mh"],
+    near: &[],
     variant: "Envoy's: 65537 places, xxHash64, order of turns by name, a server of weight w has w / max w of the turns; built of the \
               able only, so a server that falls ill is rebuilt around; attempt a hashes with h xor (2^64 - a). After 16 attempts \
               (Envoy: as many as a retry may ask for) the key goes to any that is left, by its hash",

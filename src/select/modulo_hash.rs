@@ -32,7 +32,15 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Modulo hash",
     family: Family::Hash,
-    aliases: &["mod_hash", "hash_mod", "map_based", "uri_hash"],
+    aliases: &["hash", "mod_hash", "hash_mod", "generic_hash"],
+    near: &[
+        (
+            "uri",
+            "HAProxy's hashes the URI into a map by weight: `down = \"remap\"` here, by nginx's hash; in the proxy write key = \"uri\"",
+        ),
+        ("map_based", "HAProxy's map is `down = \"remap\"` here, by nginx's hash"),
+        ("dh", "IPVS's goes by the address that is asked for; here it is the request's key"),
+    ],
     variant: "nginx `hash KEY`: bits 16 to 30 of CRC-32; past a server that is down by hashing again with the number of the \
               attempt in front, up to 20 times, then smooth round robin; an empty key goes round robin at once. \
               With `down = \"remap\"` servers are counted as in HAProxy's map (`hash-type map-based`), by nginx's hash",

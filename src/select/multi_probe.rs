@@ -30,6 +30,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Multi-probe consistent hash",
     family: Family::Hash,
     aliases: &["mpch", "multi_probe_consistent_hash"],
+    near: &[],
     variant: "Appleton and O'Reilly's with 21 probes; probes come from the key's hash by SplitMix64 where the paper combines two \
               hashes; weights ignored, as there",
     idea: "A ring needs many points per server for even arcs. Here a server has one point and the key many tries: it falls on \

@@ -19,6 +19,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Never queue",
     family: Family::Load,
     aliases: &["nq"],
+    near: &[],
     variant: "IPVS `nq`: the first idle server in the list, else as `shortest_expected_delay`",
     idea: "A request never waits while a server stands idle, be it the slowest. Shortest expected delay would rather let \
            it wait behind another at a fast server; this one is for those who do not trust the weights that far.",

@@ -18,6 +18,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Oracle: least work left",
     family: Family::Oracle,
     aliases: &["oracle", "least_work", "lwl"],
+    near: &[],
     variant: "a baseline of the simulator's: true work, its own requests on the way included; ties drawn at random; \
               caches are not considered",
     idea: "The choice one would make if every server told the truth at once: go where the present work ends first. \

@@ -17,6 +17,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Oracle: shortest queue",
     family: Family::Oracle,
     aliases: &["true_jsq", "global_least_request"],
+    near: &[],
     variant: "a baseline of the simulator's: true numbers of requests, those on their way included, whoever sent them, for \
               weight; ties drawn at random",
     idea: "Least request with all that the balancers could tell each other if it cost no time. What separates it from least \

@@ -67,7 +67,17 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Power of two choices (d choices)",
     family: Family::Load,
-    aliases: &["power_of_two", "power_of_two_choices", "two_choices", "random_two", "random_choose"],
+    aliases: &[
+        "power_of_two",
+        "power_of_two_choices",
+        "pow2",
+        "two_choices",
+        "random_two",
+        "random_two_least_conn",
+        "random_choose",
+        "p2c_least_loaded",
+    ],
+    near: &[],
     variant: "nginx `random two`: distinct servers, drawn in proportion to weight, compared by requests / weight; \
               the first drawn wins a tie (nginx: the second), and there is no limit of 20 draws; parameters make it Envoy's, gRPC's, \
               Caddy's and HAProxy's, the last (`replacement`, \"lower_rate\") but for its draw from a ring",

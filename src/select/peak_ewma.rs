@@ -64,7 +64,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Peak EWMA (power of two choices by latency)",
     family: Family::Latency,
-    aliases: &["ewma", "peak_exponentially_weighted_moving_average"],
+    aliases: &["ewma", "p2c_ewma", "p2c_peak_ewma", "peak_exponentially_weighted_moving_average"],
+    near: &[],
     variant: "Finagle's and tower's cost and decay, read as Linkerd reads it: a look changes nothing (in the other two it also restarts \
               the clock by which the next answer is weighed). A failure penalty as Linkerd has as an option (`penalize-failures`, off by default \
               there, for answers that say so; here refused and broken connections pay it, too) or as ServiceTalk's (`failure_factor = 10`, \

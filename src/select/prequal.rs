@@ -55,7 +55,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Prequal (probing, hot-cold)",
     family: Family::Report,
-    aliases: &["hcl", "probing", "hot_cold"],
+    aliases: &["hcl", "hot_cold_lexicographic", "hot_cold"],
+    near: &[("probing", "servers are probed beforehand here; `prequal_synchronous` probes for each request")],
     variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers, but at least three answers (with two, a \
               request that comes before the next probe is back is placed by lot), and an answer is used at most `most_uses` times \
               (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \

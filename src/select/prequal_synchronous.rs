@@ -49,7 +49,8 @@ const LONGEST: Nanos = Nanos::from_secs(10);
 pub(super) const DOC: Doc = Doc {
     title: "Prequal, synchronous (probing, hot-cold)",
     family: Family::Report,
-    aliases: &["synchronous_probing", "prequal_sync", "probe_and_wait"],
+    aliases: &["prequal_sync", "synchronous_probing", "probe_and_wait"],
+    near: &[],
     variant: "the paper's synchronous form; that it asks 3 and waits for all but one, at most 3 ms, is as YouTube's homepage does, \
               but for its 5 questions; `shun` stands for the error aversion that the paper mentions and does not describe. A \
               request whose questions nobody answers in time is placed by lot",

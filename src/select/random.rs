@@ -17,6 +17,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Random",
     family: Family::Lot,
     aliases: &["rand"],
+    near: &[],
     variant: "Envoy's `random` and Caddy's default: uniform over the healthy servers, weights ignored",
     idea: "Draw a server by lot for every request. Nothing is remembered and nothing is shared, so any number of \
            balancers may do it without making each other worse. But chance makes clumps: while one server has a queue, \

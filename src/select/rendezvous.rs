@@ -28,7 +28,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Rendezvous hash (highest random weight)",
     family: Family::Hash,
-    aliases: &["hrw", "highest_random_weight", "rendezvous_hash"],
+    aliases: &["hrw", "highest_random_weight", "rendezvous_hash", "rendezvous_hashing"],
+    near: &[("uri_hash", "Caddy's goes by path and query, without weights: in the proxy write key = \"uri\"")],
     variant: "weighted HRW with w / -ln u (Traefik's `hrw`; Caddy's hashes are rendezvous without weights); xxHash64 of the key and of \
               the name, mixed, where Traefik has FNV-64a",
     idea: "Key and server together have a hash; ask every server and take the highest. When a server goes, only its keys look \

@@ -27,6 +27,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Round robin",
     family: Family::Turn,
     aliases: &["rr", "cyclic"],
+    near: &[],
     variant: "Envoy with equal weights: a cursor per shard from a random start; ineligible servers are skipped",
     idea: "One after the other. Every server gets the same number of requests, and each gets them evenly spaced in time, \
            which is why it beats random: a server's arrivals are n times less irregular.",

@@ -19,6 +19,7 @@ pub(super) const DOC: Doc = Doc {
     title: "Shortest expected delay",
     family: Family::Load,
     aliases: &["sed"],
+    near: &[],
     variant: "IPVS `sed`: (active + 1) / weight, the first in the list on ties; requests in place of connections",
     idea: "If weights are speeds, a request that joins n others at a server of speed w is done after about (n + 1) / w. So \
            count the newcomer, too: an idle slow server may be the worse choice while a fast one has little to do. Least \

@@ -34,7 +34,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Staleness-aware choice (load interpretation)",
     family: Family::Report,
-    aliases: &["load_interpretation", "stale_load", "dahlin"],
+    aliases: &["load_interpretation", "basic_load_interpretation", "stale_load", "dahlin"],
+    near: &[],
     variant: "Dahlin's basic load interpretation, with the mean age of all reports for the board's period, the arrivals that the \
               servers report, and room in proportion to weight; in place of his arrival rate known beforehand",
     idea: "A report says how long a queue was, and everybody reads it. If all go where it was shortest, it is the longest when \

@@ -27,7 +27,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin by static stride",
     family: Family::Turn,
-    aliases: &["stride", "stride_scheduling", "grpc_wrr"],
+    aliases: &["stride", "stride_scheduling", "static_stride_scheduler"],
+    near: &[],
     variant: "grpc-go's weighted round robin scheduler with the weights as they are configured (gRPC takes them from load reports, and \
               in C++ first holds them between a hundredth and ten times their mean); \
               a scaled weight is at least 1 (as grpc-go has it, a server of less than 1/131070 of the heaviest is never taken)",

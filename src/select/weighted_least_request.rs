@@ -32,7 +32,8 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Weighted least request (turns by power weights)",
     family: Family::Load,
-    aliases: &["active_request_bias", "weighted_least_connections", "wlc"],
+    aliases: &["active_request_bias", "envoy_weighted_least_request"],
+    near: &[],
     variant: "Envoy's `least_request` for unequal weights, used here for equal ones, too (Envoy then takes two choices unless its bias is set); a server that may not \
               have the request keeps its turn (Envoy: loses it); \
               first deadlines are spread by lot, which Envoy does by a number of first picks",

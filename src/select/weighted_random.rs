@@ -16,7 +16,8 @@ pub struct Params {}
 pub(super) const DOC: Doc = Doc {
     title: "Weighted random",
     family: Family::Lot,
-    aliases: &["random_weighted"],
+    aliases: &["random_weighted", "nginx_random"],
+    near: &[],
     variant: "nginx `random`: binary search over the running sums of the weights",
     idea: "As random, but a server with weight 3 is drawn three times as often as one with weight 1. Right weights bring \
            unequal servers to equal utilisation; the clumps of chance stay.",

@@ -28,7 +28,11 @@ impl Default for Params {
 pub(super) const DOC: Doc = Doc {
     title: "Weighted response time",
     family: Family::Latency,
-    aliases: &["ribbon", "response_time", "weighted_response_time_rule"],
+    aliases: &["ribbon", "weighted_response_time_rule"],
+    near: &[(
+        "response_time",
+        "this one is Ribbon's: servers are drawn at random, the more often the faster they answered",
+    )],
     variant: "Ribbon's rule; means are over the answers since the last update but one (Ribbon's over all there ever were), and \
               before the first update servers are drawn by weight (Ribbon takes turns, and again from each change of the fleet to the next update); \
               a server without answers counts as the mean (in Ribbon as infinitely fast); configured weights count (Ribbon has none)",

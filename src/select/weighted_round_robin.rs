@@ -18,7 +18,8 @@ pub struct Params {}
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (smooth)",
     family: Family::Turn,
-    aliases: &["wrr", "smooth_wrr", "swrr"],
+    aliases: &["wrr", "swrr", "smooth_wrr", "smooth_weighted_round_robin"],
+    near: &[],
     variant: "nginx's default, 'smooth': weights 5, 1, 1 give a a b a c a a and not a a a a a b c (without nginx's own \
               failure penalty, which belongs to passive health checks)",
     idea: "In turn, but a stronger server has more turns. The smooth form interleaves them, so a heavy server does not get \

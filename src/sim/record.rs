@@ -267,6 +267,24 @@ pub struct Bin {
     pub latency: Vec<(u64, u64)>,
     /// Integral of the number of requests in the system over the bin, request-nanoseconds.
     pub in_system_area: u128,
+    /// The same by pool (without `in_system`), where several are asked or servers come and go; empty otherwise.
+    #[serde(default)]
+    pub pools: Vec<PoolBin>,
+}
+
+/// What of a bin is a pool's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolBin {
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that ended otherwise.
+    pub bad: u64,
+    /// Sum of the latencies of `latency`.
+    pub latency_sum: u128,
+    /// (value in nanoseconds, count), ascending, with two digits.
+    pub latency: Vec<(u64, u64)>,
+    /// Servers that were there at the end of the bin, draining ones among them.
+    pub servers: u32,
 }
 
 /// Little's law, checked to the nanosecond on every run.
@@ -314,6 +332,10 @@ pub fn bin_width(span: Nanos, bins: u32) -> Nanos {
     Nanos((span.0 / u64::from(bins.max(1))).max(1))
 }
 
+fn two_digits() -> Histogram<u64> {
+    Histogram::new(2).expect("two digits are allowed")
+}
+
 /// Collects the time series: one small histogram, emptied at the end of each bin.
 pub(super) struct SeriesRecorder {
     width: u64,
@@ -324,10 +346,15 @@ pub(super) struct SeriesRecorder {
     wanted: usize,
     current: Bin,
     latency: Histogram<u64>,
+    /// Of each pool, where they are told apart.
+    pools: Vec<Histogram<u64>>,
+    /// Servers that each of these pools has.
+    servers: Vec<u32>,
 }
 
 impl SeriesRecorder {
-    pub(super) fn new(span: Nanos, bins: u32) -> SeriesRecorder {
+    /// `servers`: how many each pool has at first; empty where pools are not told apart.
+    pub(super) fn new(span: Nanos, bins: u32, servers: Vec<u32>) -> SeriesRecorder {
         let width = bin_width(span, bins).0;
         SeriesRecorder {
             width,
@@ -336,7 +363,23 @@ impl SeriesRecorder {
             bins: Vec::with_capacity(bins as usize),
             wanted: bins as usize,
             current: Bin::default(),
-            latency: Histogram::new(2).expect("two digits are allowed"),
+            latency: two_digits(),
+            pools: servers.iter().map(|_| two_digits()).collect(),
+            servers,
+        }
+        .opened()
+    }
+
+    /// With an empty bin for each pool.
+    fn opened(mut self) -> SeriesRecorder {
+        self.current.pools = vec![PoolBin::default(); self.pools.len()];
+        self
+    }
+
+    /// A pool has so many servers from now on.
+    pub(super) fn set_servers(&mut self, pool: usize, servers: u32) {
+        if let Some(known) = self.servers.get_mut(pool) {
+            *known = servers;
         }
     }
 
@@ -351,16 +394,22 @@ impl SeriesRecorder {
 
     /// The current bin is over, with this integral at its end.
     fn close(&mut self, area: u128) {
-        let mut bin = std::mem::take(&mut self.current);
+        let next = Bin { pools: vec![PoolBin::default(); self.pools.len()], ..Bin::default() };
+        let mut bin = std::mem::replace(&mut self.current, next);
         bin.in_system_area = area - std::mem::replace(&mut self.area, area);
         bin.latency = buckets(&self.latency).collect();
         self.latency.reset();
+        for ((pool, latency), &servers) in bin.pools.iter_mut().zip(&mut self.pools).zip(&self.servers) {
+            pool.latency = buckets(latency).collect();
+            pool.servers = servers;
+            latency.reset();
+        }
         self.bins.push(bin);
         self.end = if self.bins.len() == self.wanted { u64::MAX } else { self.end + self.width };
     }
 
     #[inline]
-    pub(super) fn end(&mut self, end: End, latency: Nanos, counts: bool) {
+    pub(super) fn end(&mut self, end: End, latency: Nanos, counts: bool, pool: usize) {
         if self.bins.len() == self.wanted {
             return;
         }
@@ -371,6 +420,16 @@ impl SeriesRecorder {
         if counts {
             self.current.latency_sum += u128::from(latency.0);
             record(&mut self.latency, latency);
+        }
+        if let Some(own) = self.current.pools.get_mut(pool) {
+            match end {
+                End::Ok => own.ok += 1,
+                _ => own.bad += 1,
+            }
+            if counts {
+                own.latency_sum += u128::from(latency.0);
+                record(&mut self.pools[pool], latency);
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::backend::{Inner, State};
 use super::desk::{Entry, Place, Told};
 use super::file::Strike;
 use super::payload::Payload;
+use crate::config::{Diagnostic, diagnostic};
 use crate::rng::{Source, mix};
 use crate::select::LoadReport;
 use crate::sim::model::FaultKind;
@@ -395,7 +396,11 @@ async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
             let body = http_body_util::Limited::new(request.into_body(), LARGEST_ORDER).collect().await;
             let order = body.map_err(|error| error.to_string()).and_then(|body| {
                 let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-                toml::from_str::<Strike>(&text).map_err(|error| error.to_string())?.timed()
+                let read = diagnostic::read::<Strike>(&text).map_err(|problems| {
+                    let file = "order".to_owned();
+                    Diagnostic { file, source: text.clone(), problems }.render(false)
+                });
+                read?.timed()
             });
             match order {
                 Err(message) => plain(inner, StatusCode::BAD_REQUEST, format!("{message}\n")),

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,11 +16,13 @@ use crate::config::{Problem, Problems};
 use crate::sim::model::FaultKind;
 use crate::units::Nanos;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct File {
+    #[schemars(with = "Option<Law>")]
     service: Option<Spanned<Law>>,
     #[serde(default)]
     paths: Vec<PathOnly>,
+    #[schemars(with = "Vec<PoolOnly>")]
     pools: Spanned<Vec<PoolOnly>>,
     #[serde(default)]
     faults: Vec<FaultTable>,
@@ -27,21 +30,24 @@ struct File {
     clients: ClientsOnly,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 struct ClientsOnly {
     #[serde(default)]
     cancel: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct PathOnly {
     path: String,
+    #[schemars(with = "Option<Law>")]
     service: Option<Spanned<Law>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct PoolOnly {
+    #[schemars(with = "String")]
     name: Spanned<String>,
+    #[schemars(with = "Vec<ServerTable>")]
     servers: Spanned<Vec<Spanned<ServerTable>>>,
 }
 
@@ -102,7 +108,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
 }
 
 /// A fault of one test server: `{ at = "10s", for = "5s", what = { slow = { factor = 4 } } }`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Strike {
     /// When; at once unless given.

@@ -92,7 +92,12 @@ fn check(name: &str, svg: &str, labels: &[&str]) {
     let mut found = Vec::new();
     texts(tree.root(), &mut found);
     for label in labels {
-        let shown = |text: &str| text == *label || text == format!("{label} †");
+        // By itself, or in a list of those that share a mark.
+        let shown = |text: &str| {
+            let list = text.rsplit(": ").next().unwrap_or_default();
+            list.split(", ")
+                .any(|name| name == *label || name.trim_end_matches(',') == *label || name == format!("{label} †"))
+        };
         // Sensitivity ranks no baselines.
         assert!(
             found.iter().any(|(text, _)| shown(text)) || (name.contains("sensitivity") && label.starts_with("oracle")),
@@ -139,6 +144,7 @@ fn charts_are_legible(strategies: usize) {
         "every/pools",
         "every/fairness",
         "every/cache",
+        "every/cache_balance",
         "every/timeseries",
         "every.sweep/sweep_p99",
         "every.sweep/sweep_mean",
@@ -180,5 +186,137 @@ fn widths_are_those_of_the_font() {
         let real = ends(row.name, 100.0) - 100.0;
         // Kerning and the last letter's own margin.
         assert!((-4.0..=0.5).contains(&(real - width)), "{}: {real} and not {width}", row.name);
+    }
+}
+
+/// Every text of a chart, and where its ink is.
+fn texts_of(svg: &str) -> Vec<(String, Rect)> {
+    let mut found = Vec::new();
+    texts(parsed(svg).root(), &mut found);
+    found
+}
+
+fn charts_of(source: &str, name: &str) -> impl Fn(&str) -> String {
+    let folder = Folder::new();
+    let file = folder.file(&format!("{name}.toml"), source);
+    let out = folder.path().join("out");
+    done(&["run", file.to_str().unwrap()], &out);
+    let place = out.join(name);
+    move |chart| {
+        let _keep = &folder;
+        std::fs::read_to_string(place.join(chart)).unwrap_or_else(|e| panic!("{chart}: {e}"))
+    }
+}
+
+const TWO_POOLS: &str = r#"
+title = "Two pools"
+question = "Which of them is slow?"
+kind = "terminating"
+duration = "3s"
+replications = 5
+strategies = ["random", "round_robin", "weighted_round_robin"]
+arrivals = { poisson = { rate = "1200/s" } }
+clients = { timeout = "1s" }
+service = { exponential = { mean = "5ms" } }
+[[paths]]
+path = "/fast"
+[[paths]]
+path = "/slow"
+[[pools]]
+name = "fast"
+autoscale = { target = "60%", start = 3, minimum = 2, interval = "200ms", delay = "100ms", cooldown = "200ms" }
+[[pools.servers]]
+name = "fast"
+count = 12
+[[pools]]
+name = "slow"
+[[pools.servers]]
+name = "slow"
+count = 5
+speed = 0.8
+[[routes]]
+prefix = "/fast"
+pool = "fast"
+[[routes]]
+prefix = "/slow"
+pool = "slow"
+"#;
+
+/// Where several pools are asked each has rows, panels and curves of its own, and what comes and goes is drawn.
+#[test]
+fn pools_are_drawn_apart() {
+    let chart = charts_of(TWO_POOLS, "two");
+    for name in ["latency.svg", "latency_cdf.svg", "timeseries.svg", "pools.svg"] {
+        let svg = chart(name);
+        check(name, &svg, &["random", "round_robin", "weighted_round_robin"]);
+        let found = texts_of(&svg);
+        let times = |text: &str| found.iter().filter(|(found, _)| found == text).count();
+        if name != "pools.svg" {
+            assert_eq!((times("fast"), times("slow")), (1, 1), "{name}: {found:?}");
+        }
+        if !name.starts_with("pools") && !name.starts_with("timeseries") {
+            assert_eq!(times("random"), 2, "{name}: a mixture answers no question");
+        }
+    }
+    // Equal weights make one of two strategies: their panel is one, and names both.
+    let series = chart("timeseries.svg");
+    let found = texts_of(&series);
+    assert_eq!(found.iter().filter(|(text, _)| text == "round_robin, weighted_round_robin").count(), 2, "{found:?}");
+    assert!(found.iter().any(|(text, _)| text == "The same curve in slow: round_robin, weighted_round_robin"));
+    assert!(found.iter().any(|(text, _)| text == "12") && series.contains("servers (green, right)"), "{found:?}");
+
+    // The data behind it: servers start at 3, stay between 2 and 12, and change; the fixed pool's do not.
+    let data = chart("timeseries_pools.csv");
+    let servers = |strategy: &str, pool: &str| -> Vec<f64> {
+        let rows = data.lines().filter(|line| line.starts_with(&format!("two,base,{strategy},{pool},")));
+        rows.map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect()
+    };
+    let fast = servers("random", "fast");
+    assert_eq!(fast.len(), 100);
+    assert!(
+        fast[0] == 3.0 && fast.iter().all(|n| (2.0..=12.0).contains(n)) && fast.iter().any(|n| *n > 4.0),
+        "{fast:?}"
+    );
+    assert!(servers("random", "slow").iter().all(|n| *n == 5.0));
+}
+
+/// Requests of a pool are counted in its bins and in no other's, and all pools together are the whole.
+#[test]
+fn bins_of_pools_add_up() {
+    let chart = charts_of(TWO_POOLS, "two");
+    let (whole, pools) = (chart("timeseries.csv"), chart("timeseries_pools.csv"));
+    let sum = |data: &str, column: usize, of: &str| -> f64 {
+        let rows = data.lines().filter(|line| line.contains(of));
+        rows.map(|line| line.split(',').nth(column).unwrap().parse::<f64>().unwrap()).sum()
+    };
+    let all = sum(&whole, 4, ",base,random,");
+    let (fast, slow) = (sum(&pools, 5, ",random,fast,"), sum(&pools, 5, ",random,slow,"));
+    assert!(fast > 0.3 * all && slow > 0.3 * all, "{fast} and {slow} of {all}");
+    assert!((fast + slow - all).abs() < 1e-3 * all, "{fast} and {slow} are not {all}");
+}
+
+/// The mark of every pool is to be seen, also where two have the same p99.
+#[test]
+fn no_mark_of_a_pool_hides_another_s() {
+    // Both pools time out: their p99 is the same half second.
+    let source = TWO_POOLS.replace("timeout = \"1s\"", "timeout = \"50ms\"").replace("1200/s", "6000/s");
+    let source = source.replace("kind = \"terminating\"", "kind = \"terminating\"\nallow_overload = true");
+    let svg = charts_of(&source, "same")("pools.svg");
+    // Marks of the rows: the circles and squares below the legend.
+    let number = |tag: &str, key: &str| -> f64 {
+        let from = tag.find(&format!(" {key}=\"")).unwrap() + key.len() + 3;
+        tag[from..].split('"').next().unwrap().parse().unwrap()
+    };
+    let circles: Vec<(f64, f64)> =
+        svg.lines().filter(|l| l.starts_with("<circle")).map(|l| (number(l, "cx"), number(l, "cy"))).collect();
+    let squares: Vec<(f64, f64)> = svg
+        .lines()
+        .filter(|l| l.starts_with("<rect") && number(l, "width") < 40.0)
+        .map(|l| (number(l, "x") + number(l, "width") / 2.0, number(l, "y") + number(l, "height") / 2.0))
+        .collect();
+    assert_eq!((circles.len(), squares.len()), (4, 4), "one each for the legend and three rows");
+    for (circle, square) in circles.iter().zip(&squares) {
+        let apart = f64::hypot(circle.0 - square.0, circle.1 - square.1);
+        assert!(apart > 20.0, "{circle:?} lies on {square:?}");
     }
 }

@@ -119,8 +119,9 @@ fn usage_errors_have_exit_code_2() {
     let missing = folder.path().join("nowhere");
     for (arguments, expected) in [
         (vec!["run", missing.to_str().unwrap()], "there is no file or folder"),
-        (vec!["run", folder.path().to_str().unwrap(), "--strategies", "least_conn"], "did you mean `least_request`?"),
-        (vec!["explain", "power_of_two"], "help:"),
+        (vec!["run", folder.path().to_str().unwrap(), "--strategies", "least_con"], "did you mean `least_request`?"),
+        (vec!["run", file.to_str().unwrap(), "--strategies", "p2c(choices=99)"], "from 1 to 16"),
+        (vec!["list", "p3c"], "did you mean `p2c`?"),
         (vec!["explain", "p3c"], "did you mean `p2c`?"),
         (vec!["run", file.to_str().unwrap(), "--replications", "0"], "0"),
         (vec!["frobnicate"], "unrecognized"),
@@ -303,4 +304,45 @@ fn an_interrupt_keeps_what_is_finished() {
         .map(|all| all.flatten().map(|e| e.file_name()).collect())
         .unwrap_or_default();
     assert!(left.iter().all(|name| name == "units"), "no half results: {left:?}");
+}
+
+/// A strategy goes by whatever the field calls it, wherever one is named, and results have the catalogue's name.
+#[test]
+fn a_strategy_goes_by_any_of_its_names() {
+    let folder = Folder::new();
+    let source = SOUND.replace("\"p2c\"", "\"least_conn\", { \"random-two\" = { choices = 3 } }");
+    let expect = "[[expect]]\nthat = \"latency.p99[leastconn] < latency.p99[RANDOM]\"\nbecause = \"it counts\"\n";
+    let file = folder.file("names.toml", &format!("{source}{expect}"));
+    let run = |arguments: &[&str]| {
+        let output = evenkeel().args(arguments).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let labels = |arguments: &[&str]| -> Vec<String> {
+        let (out, _) = run(&[&["run", "--json", "--dry-run", "--replications", "1"], arguments].concat());
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let strategies = value["strategies"].as_array().unwrap();
+        strategies.iter().map(|strategy| strategy["strategy"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(labels(&[]), ["random", "least_request", "p2c(choices=3)"]);
+    // By a name, by a label as it is printed, and by a name of the field with parameters; several in one list.
+    assert_eq!(labels(&["--strategies", "p2c(choices=3),wlc"]), ["p2c(choices=3)", "least_request"]);
+    assert_eq!(labels(&["--strategies", "power_of_two(choices=3)"]), ["p2c(choices=3)"]);
+    assert_eq!(labels(&["--strategies", "sed,p2c(choices=4,replacement=true)"]).len(), 2);
+    assert_eq!(labels(&["--strategies", "P2C"]), ["p2c(choices=3)"], "what the scenario has of that name");
+    let (out, _) = run(&["check"]);
+    assert!(out.contains("1 of 1 checks hold") || out.contains("2 of 2 checks hold"), "{out}");
+    // What is not quite the same is said.
+    let (_, err) = run(&["run", "--dry-run", "--quiet", "--replications", "1", "--strategies", "source"]);
+    assert!(err.contains("note: `ip_hash` is the closest to `source`"), "{err}");
+
+    for (name, canonical) in
+        [("sed", "(shortest_expected_delay)"), ("LEAST_CONN", "(least_request)"), ("swrr", "(weighted_round_robin)")]
+    {
+        let output = evenkeel().args(["explain", name]).output().unwrap();
+        assert!(output.status.success(), "{name}");
+        assert!(text(&output.stdout).contains(canonical), "{name}: {}", text(&output.stdout));
+    }
+    let listed = text(&evenkeel().args(["list", "nq"]).output().unwrap().stdout);
+    assert!(listed.contains("never_queue") && !listed.contains("round_robin"), "{listed}");
 }

@@ -409,9 +409,49 @@ fn other_seeds_and_few_runs_are_told() {
 
     Run { replications: 2, ..run }.write(&case.new_side(), &|_, _| Some(2.0));
     let (code, out, err) = case.run(&["--export-junit", "c.xml"]);
-    assert_eq!(code, Some(0), "{out}");
+    assert_eq!(code, Some(4), "{out}");
     assert!(out.contains("Too few runs to tell") && err.contains("--replications 5"), "{out}{err}");
     assert_eq!(elements(&case.file("c.xml"), "skipped").len(), 5);
+}
+
+/// What could not have failed is no check: it has an exit code of its own, unless that is accepted.
+#[test]
+fn a_comparison_that_could_judge_nothing_does_not_pass() {
+    let case = Case::new();
+    let run = Run { own: 0.01, ..Run::new("s", &["p2c"]) };
+    let later = Run { version: 1, ..run.clone() };
+    // Each gives the old side, the new side, arguments and what the message says.
+    type Sides<'a> = (Run<'a>, Run<'a>);
+    let few = |run: &Run<'static>, replications| Run { replications, ..run.clone() };
+    let cases: [(Sides<'_>, &[&str], &str); 4] = [
+        ((few(&run, 4), few(&later, 4)), &[], "too few runs"),
+        ((few(&run, 1), few(&later, 10)), &[], "--replications 5"),
+        ((run.clone(), later.clone()), &["--metrics", "utilisation.mean"], "neither good nor bad"),
+        ((Run::new("s", &["p2c"]), Run::new("s", &["random"])), &["--allow-missing"], "--pair OLD=NEW"),
+    ];
+    for ((old, new), arguments, why) in cases {
+        old.write(&case.old(), &nothing);
+        new.write(&case.new_side(), &nothing);
+        let (code, out, err) = case.run(arguments);
+        assert_eq!(code, Some(4), "{why}: {out}{err}");
+        assert!(err.starts_with("error: nothing could be judged") && err.contains(why), "{why}: {err}");
+        assert!(err.contains("--allow-undecided"), "{err}");
+        let (code, out, err) = case.run(&[arguments, &["--allow-undecided", "--json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &json["passed"], &json["decided"]), (Some(0), &true.into(), &false.into()), "{why}");
+        assert!(err.starts_with("warning: "), "{err}");
+        let (_, out, _) = case.run(&[arguments, &["--json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["passed"], false, "{why}");
+    }
+    // Two runs that repeat each other to the last digit are as sure as can be, however few they are.
+    few(&run, 1).write(&case.old(), &nothing);
+    few(&run, 1).write(&case.new_side(), &nothing);
+    assert_eq!(case.run(&[]).0, Some(0));
+    // With enough runs there is a verdict, and a decline is what it says.
+    run.write(&case.old(), &nothing);
+    later.write(&case.new_side(), &|_, metric| Some(if metric == "latency.mean" { 2.0 } else { 1.0 }));
+    assert_eq!(case.run(&[]).0, Some(1));
 }
 
 #[test]

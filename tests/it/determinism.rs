@@ -18,7 +18,9 @@ fn one_thread_and_eight_write_the_same_bytes() {
     for jobs in ["1", "8"] {
         let mut command = evenkeel();
         command.arg("run").args(names.map(|name| root().join(format!("scenarios/{name}.toml"))));
-        command.args(["--quick", "--quiet", "--jobs", jobs, "--out"]).arg(folder.path().join(jobs));
+        command
+            .args(["--quick", "--replications", "2", "--quiet", "--jobs", jobs, "--out"])
+            .arg(folder.path().join(jobs));
         command.assert().success();
     }
     for name in names {

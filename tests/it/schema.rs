@@ -332,3 +332,214 @@ fn mistakes_in_a_config_have_a_place_and_a_way_out() {
         assert!(message.contains(way_out), "{to}: no way out in\n{message}");
     }
 }
+
+/// Values of every kind, none of which is right everywhere.
+const VALUES: [&str; 14] = [
+    "3",
+    "-1",
+    "1.5",
+    "99999999999",
+    "true",
+    "\"\"",
+    "\"qqq\"",
+    "1979-05-27",
+    "[]",
+    "[1]",
+    "[[1]]",
+    "[{}]",
+    "{}",
+    "{ qqq = 1 }",
+];
+
+/// Every key of a schema with each of [`VALUES`], in a file that has what must be there otherwise.
+struct Wrong<'a> {
+    schema: &'a Value,
+    files: Vec<(String, String)>,
+}
+
+impl<'a> Wrong<'a> {
+    /// Alternatives and references followed.
+    fn forms(&self, schema: &'a Value) -> Vec<&'a Value> {
+        if let Some(name) = schema["$ref"].as_str() {
+            return self.forms(&self.schema["definitions"][name.trim_start_matches("#/definitions/")]);
+        }
+        for several in ["anyOf", "oneOf", "allOf"] {
+            if let Some(all) = schema[several].as_array() {
+                return all.iter().flat_map(|form| self.forms(form)).collect();
+            }
+        }
+        vec![schema]
+    }
+
+    /// Something of the right kind.
+    fn sample(&self, schema: &'a Value) -> String {
+        let form = self.forms(schema)[0];
+        let text = form["const"].as_str().or(form["enum"][0].as_str()).or(form["examples"][0].as_str());
+        if let Some(text) = text {
+            return format!("{text:?}");
+        }
+        match form["type"].as_str().unwrap_or("string") {
+            "integer" => "1".to_owned(),
+            "number" => "1.0".to_owned(),
+            "boolean" => "true".to_owned(),
+            "array" => format!("[{}]", self.sample(&form["items"])),
+            "object" => self.table(form, ""),
+            _ => "\"a\"".to_owned(),
+        }
+    }
+
+    /// The keys that a table must have but for one, on a line.
+    fn table(&self, form: &'a Value, without: &str) -> String {
+        let required = form["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let pair = |key: &str| format!("{key} = {}", self.sample(&form["properties"][key]));
+        let pairs: Vec<String> = required.filter(|key| *key != without).map(pair).collect();
+        format!("{{ {} }}", pairs.join(", "))
+    }
+
+    fn walk(&mut self, schema: &'a Value, path: &str, deep: usize, around: &dyn Fn(String) -> String) {
+        for form in self.forms(schema) {
+            if form["items"].is_object() {
+                self.walk(&form["items"], path, deep, &|inner| around(format!("[{inner}]")));
+            }
+            for (key, inner) in form["properties"].as_object().into_iter().flatten() {
+                let others = self.table(form, key);
+                let others = others.trim_matches(['{', '}', ' ']);
+                let comma = if others.is_empty() { "" } else { ", " };
+                let place = |value: String| around(format!("{{ {others}{comma}{key} = {value} }}"));
+                let path = format!("{path}.{key}");
+                for value in VALUES {
+                    self.files.push((format!("{path} = {value}"), place(value.to_owned())));
+                }
+                self.walk(inner, &path, deep + 1, &place);
+            }
+        }
+    }
+}
+
+/// Whoever writes a config knows no type of this program: whatever stands under whatever key, a message says what to write.
+#[test]
+fn no_message_speaks_of_the_program_s_types() {
+    let types = regex_lite::Regex::new(
+        r"\b(struct|enum|variants?|untagged|sequence|map|tuple|newtype|[iu](8|16|32|64|128|size)|f32|f64|str|String|bool|Vec|Option|field|serde|[A-Z][a-z]+[A-Z][A-Za-z]*|[A-Za-z]+Table)\b",
+    )
+    .unwrap();
+    type Parse = fn(&str) -> Result<(), Vec<evenkeel::config::Problem>>;
+    let proxy: Parse = |source| ProxyConfig::parse(source, &|_| None).map(|_| ());
+    let simulated: Parse = |source| scenario::Scenario::parse("s", source, &|_| Err("none".to_owned())).map(|_| ());
+    for (schema, parse) in [(schema::proxy(), proxy), (scenario::schema(), simulated)] {
+        let mut wrong = Wrong { schema: &schema, files: Vec::new() };
+        // The file itself is a table without brackets: its keys stand on lines.
+        wrong.walk(&schema, "", 0, &|inner| inner);
+        let (mut seen, mut refused) = (0, 0);
+        for (what, inline) in wrong.files {
+            let source = format!("whole = {inline}");
+            let table: toml::Table = toml::from_str(&source).unwrap_or_else(|e| panic!("{what}: {e}\n{source}"));
+            let source = toml::to_string(&table["whole"]).unwrap();
+            seen += 1;
+            let Err(problems) = parse(&source) else { continue };
+            refused += 1;
+            for problem in problems {
+                let text = format!("{} {}", problem.message, problem.help.unwrap_or_default());
+                let found = types.find(&text).map(|found| found.as_str().to_owned());
+                assert_eq!(found, None, "{what}: {text}\n{source}");
+            }
+        }
+        assert!(seen > 3000 && refused > 2500, "{seen} {refused}");
+    }
+}
+
+/// What is written where something else belongs, what is said of it, and the way out.
+#[test]
+fn wrong_kinds_are_told_with_an_example() {
+    let source = "title = \"t\"\nquestion = \"q\"\nduration = \"1s\"\narrivals = { poisson = { rate = \"1/s\" } }\n\
+                  service = { constant = { value = \"1ms\" } }\nstrategies = [\"random\"]\n";
+    let pool = "[[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"a\"\n";
+    let cases = [
+        ("balancers = 3", "`balancers` takes a table, not 3", "such as balancers = { count = 1 }"),
+        ("[[balancers]]\ncount = 3", "`balancers` is one table, not a list of them", "as [balancers]"),
+        ("[faults]\nat = \"1s\"", "`faults` takes a list, not a table", "as [[faults]]"),
+        (
+            "clients = { timeout = 5 }",
+            "`clients.timeout` takes a duration such as \"5ms\" or \"1.5s\", not 5",
+            "timeout = \"5ms\"",
+        ),
+        (
+            "clients = { count = \"many\" }",
+            "`clients.count` takes a whole number from 0 on, not \"many\"",
+            "count = 1000",
+        ),
+        (
+            "clients = { count = -1 }",
+            "`clients.count` takes a whole number from 0 to 4294967295, not -1",
+            "count = 1000",
+        ),
+        (
+            "kind = \"steedy\"",
+            "unknown value `steedy`, expected one of `steady`, `terminating`",
+            "did you mean `steady`?",
+        ),
+        ("kind = 3", "`kind` takes \"steady\" or \"terminating\", not 3", "kind = \"steady\""),
+        ("dns = {}", "`ttl` is missing in `dns`", "add ttl = \"5ms\""),
+        ("[[expect]]\nthat = \"x\"\nwhy = \"y\"", "unknown key `why`, expected `that` or `because`", ""),
+        ("[[sweep]]\nkey = \"x\"", "`values` is missing", "add values = "),
+        (
+            "[[faults]]\ntarget = \"web/a\"\nat = \"0s\"\nwhat = \"crash\"",
+            "`faults.what` takes a table with one of the keys `crash`, `slow`",
+            "",
+        ),
+        ("[[faults]]\ntarget = \"web/a\"\nat = \"0s\"\nwhat = {}", "`faults.what` takes exactly one key", "`crash`"),
+        ("bins = 99999999999999999999", "too large", ""),
+    ];
+    for (keys, message, way_out) in cases {
+        // Keys of the file come before any table.
+        let text =
+            if keys.starts_with('[') { format!("{source}{pool}{keys}\n") } else { format!("{source}{keys}\n{pool}") };
+        let problems = scenario::Scenario::parse("s", &text, &|_| Err(String::new())).unwrap_err();
+        let said: Vec<String> =
+            problems.iter().map(|p| format!("{} | {}", p.message, p.help.clone().unwrap_or_default())).collect();
+        assert!(said.iter().any(|said| said.contains(message) && said.contains(way_out)), "{keys}: {said:?}");
+        assert!(problems.iter().all(|problem| problem.span.is_some()), "{keys}");
+    }
+    // All that are of a wrong kind are told at once.
+    let text = format!("{source}seed = \"x\"\nbins = true\n{pool}count = []\n");
+    assert_eq!(scenario::Scenario::parse("s", &text, &|_| Err(String::new())).unwrap_err().len(), 3);
+}
+
+/// A proxy takes any name of a strategy, and neither is offered an oracle nor takes one.
+#[test]
+fn a_proxy_knows_all_names_of_strategies_and_no_oracle() {
+    let strategy = |written: &str| {
+        let source = example().replacen("strategy = { p2c = { choices = 2 } }", &format!("strategy = {written}"), 1);
+        assert!(source.contains(written));
+        (ProxyConfig::parse(&source, &|_| Some("hush".to_owned())), source)
+    };
+    for (written, name) in [
+        ("\"least_conn\"", "least_request"),
+        ("\"ROUND_ROBIN\"", "round_robin"),
+        ("\"sed\"", "shortest_expected_delay"),
+        ("{ random_two = { choices = 3 } }", "p2c"),
+        ("\"source\"", "ip_hash"),
+    ] {
+        let (config, source) = strategy(written);
+        let config = config.unwrap_or_else(|problems| panic!("{written}: {problems:?}"));
+        assert_eq!(config.pools[0].strategy.name(), name, "{written}");
+        assert_eq!(config.remarks.len(), usize::from(name == "ip_hash"), "{written}: {:?}", config.remarks);
+        if written.starts_with('"') && written != "\"ROUND_ROBIN\"" {
+            assert_eq!(check(&schema::proxy(), &source), [""; 0], "{written}");
+        }
+    }
+    for (written, way_out) in [
+        ("\"least_con\"", "did you mean `least_request`?"),
+        ("\"p2c(choices=3)\"", "write { p2c = { choices = 3 } }"),
+        ("\"oracle_least_wrk\"", ""),
+        ("\"qqq\"", "there are: random"),
+        ("{ p2c = { choices = 2 }, random = {} }", ""),
+    ] {
+        let problems = strategy(written).0.unwrap_err();
+        let help = problems[0].help.clone().unwrap_or_default();
+        assert!(help.contains(way_out) && !help.contains("oracle"), "{written}: {problems:?}");
+    }
+    let schema = schema::proxy().to_string();
+    assert!(!schema.contains("oracle_least_work") && !schema.contains("oracle_shortest_queue"));
+    assert!(scenario::schema().to_string().contains("oracle_least_work"));
+}

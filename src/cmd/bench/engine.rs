@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', default_value = "10,1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     servers: Vec<u32>,
     /// Strategies, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "random,p2c,least_request")]
+    #[arg(long, default_value = "random,p2c,least_request")]
     strategies: Vec<String>,
     /// As JSON
     #[arg(long)]
@@ -39,6 +39,7 @@ pub struct Args {
 
 struct Case {
     servers: u32,
+    label: String,
     table: Table,
     scenario: Scenario,
     /// Million requests per second, one per round.
@@ -58,12 +59,13 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let why = "too few requests per server for the load to settle, and for the run to be checked";
         return Err(Failure::Usage(format!("{why}\n  help: {help}")));
     }
+    let labels = inputs::named(&args.strategies, &[])?;
     let mut cases = Vec::new();
     for &servers in &args.servers {
-        for strategy in &args.strategies {
-            let row = catalog::find(strategy).ok_or_else(|| inputs::unknown_strategy(strategy))?;
+        for label in &labels {
+            let table = catalog::parse(label).map_err(Failure::Usage)?;
             let scenario = scenario(servers, args.requests)?;
-            cases.push(Case { servers, table: (row.default)(), scenario, rates: Vec::new() });
+            cases.push(Case { servers, label: label.clone(), table, scenario, rates: Vec::new() });
         }
     }
     for round in 0..args.rounds {
@@ -84,7 +86,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             .map(|case| {
                 let Spread { min, median, max, .. } = case.spread();
                 serde_json::json!({
-                    "servers": case.servers, "strategy": case.table.name(), "unit": "requests/s per core",
+                    "servers": case.servers, "strategy": case.label, "unit": "requests/s per core",
                     "min": min * 1e6, "median": median * 1e6, "max": max * 1e6, "rounds": args.rounds,
                 })
             })
@@ -98,7 +100,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let Spread { min, median, max, .. } = case.spread();
         let texts = [
             case.servers.to_string(),
-            case.table.name().to_owned(),
+            case.label.clone(),
             format!("{median:.2}"),
             format!("{min:.2}"),
             format!("{max:.2}"),
@@ -148,7 +150,7 @@ fn verify(case: &Case, record: &crate::sim::record::RunRecord, requests: u64) ->
     let arrivals = record.requests as f64 / requests as f64;
     // Both have a relative standard deviation of about 1/√requests, below 1 % from 10,000 requests on.
     if (busy - 0.9).abs() > 0.05 || (arrivals - 1.0).abs() > 0.1 {
-        let (name, servers) = (case.table.name(), case.servers);
+        let (name, servers) = (&case.label, case.servers);
         let what = format!("{name} with {servers} servers: utilisation {busy}, arrivals {arrivals}");
         return Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")));
     }

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000", value_parser = clap::value_parser!(u32).range(3..=100_000))]
     servers: Vec<u32>,
     /// Strategies, separated by commas; all when none is named, oracles too
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long)]
     strategies: Vec<String>,
     /// All servers of the same weight, for which some strategies have a shorter way
     #[arg(long)]
@@ -177,7 +177,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.strategies.is_empty() {
         who.extend(CATALOGUE.iter().map(Who::Strategy));
     }
-    for name in &args.strategies {
+    for name in args.strategies.iter().flat_map(|list| catalog::split(list)) {
+        inputs::remark(name);
         who.push(Who::Strategy(catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?));
     }
     let mut cases = Vec::new();

@@ -15,7 +15,7 @@ use super::super::{Failure, Terminal, say};
 use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
 use super::spread::Spread;
 use crate::report::table;
-use crate::select::catalog::CATALOGUE;
+use crate::select::catalog::{self, CATALOGUE};
 use crate::testbed::flood::{Flood, flood};
 use crate::testbed::{Backend, Spec};
 use crate::units::human_seconds;
@@ -197,7 +197,13 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
             wanted.push((row.name.to_owned(), Kind::Evenkeel(row.name), false, MANY));
         }
     }
-    for name in &args.only {
+    // Strategies go by any of their names.
+    let canonical = |name: &String| match catalog::find(name) {
+        Some(row) if !wanted.iter().any(|(known, ..)| known == name) => row.name.to_owned(),
+        _ => name.clone(),
+    };
+    let only: Vec<String> = args.only.iter().map(canonical).collect();
+    for name in &only {
         if !wanted.iter().any(|(known, ..)| known == name) {
             let known: Vec<&str> = wanted.iter().map(|(name, ..)| name.as_str()).collect();
             let help = format!("there are: {}; strategies with --strategies, -bare ones with --bare", known.join(", "));
@@ -205,9 +211,9 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
         }
     }
     // Strategies are compared with this one; without it there would be nothing to say of them.
-    let named = |name: &String| args.only.contains(name) || args.only.is_empty();
+    let named = |name: &String| only.contains(name) || only.is_empty();
     wanted.retain(|(name, _, _, backends)| {
-        named(name) || *backends == MANY && (!args.only.iter().any(is_strategy) || name == "round_robin")
+        named(name) || *backends == MANY && (!only.iter().any(is_strategy) || name == "round_robin")
     });
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for (name, kind, bare, backends) in wanted {

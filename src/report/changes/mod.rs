@@ -6,6 +6,7 @@ pub mod junit;
 pub mod markdown;
 pub mod table;
 
+use crate::measure::ENOUGH;
 use crate::measure::change::{Basis, Change, Changes, Unit, Verdict};
 use crate::measure::results::Difference;
 use crate::report::table::percent;
@@ -25,6 +26,8 @@ pub struct Compared<'a> {
     pub remarks: &'a [String],
     /// Whether what is missing is no matter.
     pub allow_missing: bool,
+    /// Whether it is no matter that nothing could be judged.
+    pub allow_undecided: bool,
 }
 
 impl Compared<'_> {
@@ -42,6 +45,30 @@ impl Compared<'_> {
         self.changes.all.iter().any(|change| self.fails(change))
     }
 
+    /// Whether no comparison could have come out as worse: then there was no check.
+    pub fn undecided(&self) -> bool {
+        self.why_undecided().is_some()
+    }
+
+    /// Why nothing could be judged, and what to do about it; `None` where something was.
+    pub fn why_undecided(&self) -> Option<String> {
+        let count = |verdict| self.changes.count(verdict);
+        let both = self.changes.all.len() - count(Verdict::New) - count(Verdict::Missing);
+        if self.changes.comparisons > 0 || self.failed() || (both > 0 && count(Verdict::Identical) == both) {
+            return None;
+        }
+        Some(if count(Verdict::TooFew) > 0 {
+            format!("too few runs.\n  help: run both sides with --replications {ENOUGH} or more, and the same seed")
+        } else if both == 0 {
+            "the two have no strategy and measure in common.\n  help: compare the same strategies, or name pairs with \
+             --pair OLD=NEW"
+                .to_owned()
+        } else {
+            "these measures are neither good nor bad.\n  help: add --metrics with some that are, such as latency.p99"
+                .to_owned()
+        })
+    }
+
     /// "2 of 44 comparisons got worse, 1 is missing", or that nothing did.
     pub fn headline(&self) -> String {
         let count = |verdict| self.changes.count(verdict);
@@ -49,9 +76,8 @@ impl Compared<'_> {
         let missing = if self.allow_missing { 0 } else { count(Verdict::Missing) };
         let are = if missing == 1 { "is" } else { "are" };
         match (worse, missing) {
-            (0, 0) if few > 0 && self.changes.comparisons == 0 => {
-                "Too few runs to tell whether anything got worse".to_owned()
-            }
+            (0, 0) if self.undecided() && few > 0 => "Too few runs to tell whether anything got worse".to_owned(),
+            (0, 0) if self.undecided() => "Nothing could be judged".to_owned(),
             (0, 0) if count(Verdict::Identical) == all => "Nothing has changed".to_owned(),
             (0, 0) => "Nothing is shown to have got worse".to_owned(),
             (0, missing) => format!("{missing} of {all} comparisons {are} missing"),

@@ -4,7 +4,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::*;
 use super::families::{self, FAINT_NOTE, MANY, Swatch};
-use super::{BASELINE_NOTE, shown_name};
+use super::{BASELINE_NOTE, several_pools, shown_name};
 use crate::report::Outcome;
 use crate::units::human_seconds;
 
@@ -21,8 +21,13 @@ const SHARES: [(f64, &str); 6] =
 
 /// Share of requests slower than a latency, both scales logarithmic: the tail is as wide as the body.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
-    let range = log_range(outcome.summaries.iter().flat_map(|s| s.cdf.iter().skip(3).map(|point| point.1)))?;
-    if outcome.summaries.len() > MANY { Some(many(outcome, range)) } else { Some(few(outcome, range)) }
+    let pools = several_pools(outcome);
+    let curves = outcome.summaries.iter().flat_map(|summary| {
+        let all = (pools == 0).then_some(&summary.cdf);
+        all.into_iter().chain(summary.pools.iter().filter(|_| pools > 0).map(|pool| &pool.cdf))
+    });
+    let range = log_range(curves.flat_map(|cdf| cdf.iter().skip(3).map(|point| point.1)))?;
+    if outcome.summaries.len() > MANY || pools > 0 { Some(many(outcome, range)) } else { Some(few(outcome, range)) }
 }
 
 const SUBTITLE: &str = "Share of requests that take longer than a given time. Lower and further left is better; both scales are logarithmic.";
@@ -42,16 +47,7 @@ fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), oute
     }
 }
 
-fn curve(
-    canvas: &Canvas<'_>,
-    outcome: &Outcome<'_>,
-    which: usize,
-    x: Scale,
-    y: Scale,
-    width: f64,
-    style: (RGBColor, Dash),
-) {
-    let cdf = &outcome.summaries[which].cdf;
+fn curve(canvas: &Canvas<'_>, cdf: &[(f64, f64)], x: Scale, y: Scale, width: f64, style: (RGBColor, Dash)) {
     // Below the least share that is shown there is nothing to see; the line ends where it leaves the panel.
     let end = cdf.iter().position(|&(share, _)| 1.0 - share < LEAST).map_or(cdf.len(), |i| i + 1);
     let points: Vec<(f64, f64)> = cdf[..end].iter().map(|&(share, time)| (x.at(time), y.at(1.0 - share))).collect();
@@ -60,9 +56,11 @@ fn curve(
     }
 }
 
-/// Strategies by p99, the least first.
-fn p99(outcome: &Outcome<'_>, which: usize) -> f64 {
-    Some(outcome.summaries[which].value("latency.p99")).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY)
+/// Strategies by p99, the lowest first.
+fn p99(outcome: &Outcome<'_>, which: usize, pool: Option<usize>) -> f64 {
+    let summary = &outcome.summaries[which];
+    let prefix = pool.map_or_else(String::new, |pool| format!("{}.", summary.pools[pool].name));
+    Some(summary.value(&format!("{prefix}latency.p99"))).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY)
 }
 
 fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
@@ -72,7 +70,7 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
     let bottom = TOP + SINGLE_HEIGHT;
     let (x, y) = (Scale::logarithmic(low, high, LEFT, right), Scale::logarithmic(LEAST, 1.0, bottom, TOP));
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
-    order.sort_by(|&a, &b| p99(outcome, a).total_cmp(&p99(outcome, b)));
+    order.sort_by(|&a, &b| p99(outcome, a, None).total_cmp(&p99(outcome, b, None)));
     let styles = families::styles(outcome);
     draw(WIDTH, bottom + 66.0, |canvas| {
         canvas.title(&outcome.scenario.title, SUBTITLE);
@@ -80,9 +78,10 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
         canvas.text(((LEFT + right) / 2.0, bottom + 46.0), 13.0, Anchor::Middle, INK, "latency");
         // The best is drawn last and lies on top.
         for &which in order.iter().rev() {
-            curve(canvas, outcome, which, x, y, 2.2, (styles[which].colour, styles[which].dash));
+            let cdf = &outcome.summaries[which].cdf;
+            curve(canvas, cdf, x, y, 2.2, (styles[which].colour, styles[which].dash));
         }
-        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the least first");
+        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the lowest first");
         for (row, &which) in order.iter().enumerate() {
             let at = TOP + 26.0 + row as f64 * 25.0;
             families::sample(canvas, (right + 24.0, at), 40.0, &styles[which], Swatch::Line);
@@ -95,12 +94,22 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
 }
 
 fn many(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
-    let note = |which: usize| human_seconds(outcome.summaries[which].value("latency.p99"));
-    let groups = families::groups(outcome, |which| p99(outcome, which), note);
+    let note = |which: usize, pool: Option<usize>| human_seconds(p99(outcome, which, pool));
+    let groups = families::panels(outcome, |which, pool| p99(outcome, which, pool), note);
+    let cdf = |which: usize, pool: Option<usize>| match pool {
+        Some(pool) => &outcome.summaries[which].pools[pool].cdf,
+        None => &outcome.summaries[which].cdf,
+    };
     let (frames, end) = families::frames(&groups, TOP + 30.0, LEFT, PANEL_HEIGHT);
     draw(WIDTH, end + 20.0, |canvas| {
         canvas.title(&outcome.scenario.title, SUBTITLE);
-        let how = format!("A panel per family, with p99 behind the names, the least first. {FAINT_NOTE}");
+        let how = match (several_pools(outcome) > 0, outcome.summaries.len() > MANY) {
+            (true, false) => "A panel per pool, with p99 behind the names, the lowest first.".to_owned(),
+            (true, true) => {
+                format!("A panel per pool and family, with p99 behind the names, the lowest first. {FAINT_NOTE}")
+            }
+            _ => format!("A panel per family, with p99 behind the names, the lowest first. {FAINT_NOTE}"),
+        };
         canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
         for (group, frame) in groups.iter().zip(&frames) {
             let x = Scale::logarithmic(low, high, frame.left, frame.right);
@@ -109,10 +118,11 @@ fn many(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
             grid(canvas, x, y, (frame.left, frame.right), frame.outer, 10);
             let own = |which: usize| group.members.iter().any(|member| member.which == which);
             for which in (0..outcome.summaries.len()).filter(|&which| !own(which)) {
-                curve(canvas, outcome, which, x, y, 1.0, (FAINT, SOLID));
+                curve(canvas, cdf(which, group.pool), x, y, 1.0, (FAINT, SOLID));
             }
             for member in families::painting_order(&group.members) {
-                curve(canvas, outcome, member.which, x, y, 2.2, (member.style.colour, member.style.dash));
+                let style = (member.style.colour, member.style.dash);
+                curve(canvas, cdf(member.which, group.pool), x, y, 2.2, style);
             }
         }
         canvas.text((WIDTH / 2.0, end), 13.0, Anchor::Middle, INK, "latency");

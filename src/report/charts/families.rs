@@ -4,7 +4,7 @@
 use plotters::style::RGBColor;
 
 use super::canvas::*;
-use super::shown_name;
+use super::{several_pools, shown_name};
 use crate::report::Outcome;
 use crate::select::catalog::{CATALOGUE, Family, find};
 
@@ -79,13 +79,49 @@ pub struct Member {
     note: String,
 }
 
-/// The strategies of a family, in the order of the legend.
+/// The strategies of a family, of a pool, or of a family in a pool, in the order of the legend.
 pub struct Group {
-    pub title: &'static str,
+    pub title: String,
+    /// The pool's place among those of each summary.
+    pub pool: Option<usize>,
     pub members: Vec<Member>,
 }
 
-/// Every strategy in its family. `order` sorts legends, the least first; `note` stands behind a name.
+/// Every strategy in its family, or in each pool where there are several, or in both. `order` sorts legends, the least first;
+/// `note` stands behind a name; both get a strategy and a pool.
+pub fn panels(
+    outcome: &Outcome<'_>,
+    order: impl Fn(usize, Option<usize>) -> f64,
+    note: impl Fn(usize, Option<usize>) -> String,
+) -> Vec<Group> {
+    let pools = several_pools(outcome);
+    let mut panels = Vec::new();
+    for pool in (0..pools.max(1)).map(|pool| (pools > 0).then_some(pool)) {
+        let name = pool.map(|pool| outcome.summaries[0].pools[pool].name.clone());
+        let (order, note) = (|which| order(which, pool), |which| note(which, pool));
+        if outcome.summaries.len() <= MANY {
+            let styles = styles(outcome);
+            let member = |which: usize| {
+                let name = shown_name(&outcome.summaries[which]);
+                Member { which, style: styles[which], name, note: note(which) }
+            };
+            let mut members: Vec<Member> = (0..outcome.summaries.len()).map(member).collect();
+            members.sort_by(|a, b| order(a.which).total_cmp(&order(b.which)));
+            panels.push(Group { title: name.unwrap_or_default(), pool, members });
+            continue;
+        }
+        for group in groups(outcome, order, note) {
+            let title = match &name {
+                Some(name) => format!("{name}: {}", group.title),
+                None => group.title,
+            };
+            panels.push(Group { title, pool, ..group });
+        }
+    }
+    panels
+}
+
+/// Every strategy in its family.
 pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn(usize) -> String) -> Vec<Group> {
     let family = |which: usize| find(outcome.summaries[which].strategy).map_or(Family::Lot, |row| row.doc.family);
     let mut families: Vec<Family> = (0..outcome.summaries.len()).map(family).collect();
@@ -106,7 +142,7 @@ pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn
         };
         let mut members: Vec<Member> = members.drain(..).enumerate().map(member).collect();
         members.sort_by(|a, b| order(a.which).total_cmp(&order(b.which)));
-        Group { title: of.title(), members }
+        Group { title: of.title().to_owned(), pool: None, members }
     };
     families.into_iter().map(group).collect()
 }
@@ -168,7 +204,7 @@ pub enum Swatch {
 
 /// A group's name, and under it its members'.
 pub fn heading(canvas: &Canvas<'_>, group: &Group, frame: &Frame, swatch: Swatch) {
-    canvas.text((frame.left, frame.heading + 4.0), 14.0, Anchor::Left, INK, group.title);
+    canvas.text((frame.left, frame.heading + 4.0), 14.0, Anchor::Left, INK, &group.title);
     let (rows, columns) = legend_columns(group, frame.right - frame.left);
     let mut left = frame.left;
     for (members, width) in group.members.chunks(rows.max(1)).zip(columns) {

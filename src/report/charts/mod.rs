@@ -5,6 +5,7 @@ mod canvas;
 mod curves;
 mod families;
 mod rows;
+mod scatter;
 mod sweep;
 mod timeseries;
 
@@ -21,6 +22,14 @@ fn shown_name(summary: &Summary) -> String {
     if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() }
 }
 
+/// How many pools are asked, where several are: each is shown apart, since a mixture of them answers no question.
+fn several_pools(outcome: &Outcome<'_>) -> usize {
+    match outcome.summaries.first().map_or(0, |summary| summary.pools.len()) {
+        1 => 0,
+        pools => pools,
+    }
+}
+
 /// The footnote.
 const BASELINE_NOTE: &str = "† baseline that sees true work";
 
@@ -34,6 +43,7 @@ pub fn all(outcomes: &[Outcome<'_>]) -> Vec<(String, String)> {
         ("pools", rows::pools(outcome)),
         ("fairness", rows::fairness(outcome)),
         ("cache", rows::cache(outcome)),
+        ("cache_balance", scatter::cache_balance(outcome)),
         ("timeseries", timeseries::timeseries(outcome)),
     ];
     charts.into_iter().filter_map(|(name, svg)| Some((name.to_owned(), svg?))).collect()

@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::families::MANY;
 use super::{BASELINE_NOTE, shown_name};
-use crate::measure::{Summary, compare};
+use crate::measure::{ENOUGH, Summary};
 use crate::report::Outcome;
 use crate::report::table::{self, percent};
 use crate::units::human_seconds;
@@ -26,46 +26,77 @@ fn row_height(outcome: &Outcome<'_>) -> f64 {
     if outcome.summaries.len() > MANY { 26.0 } else { 34.0 }
 }
 
-/// The sheet and the rows with their labels; `paint` adds what is in them. Gets each row's middle.
-fn sheet(
-    outcome: &Outcome<'_>,
-    subtitle: &str,
-    axis: &str,
-    order: &[usize],
+/// Rows under a heading: those of a pool, where each is shown apart.
+struct Section<'a> {
+    heading: Option<&'a str>,
+    order: Vec<usize>,
+}
+
+/// All rows, without a heading.
+fn together<'a>(order: Vec<usize>) -> Vec<Section<'a>> {
+    vec![Section { heading: None, order }]
+}
+
+/// For a heading.
+const HEADING: f64 = 32.0;
+
+/// What a sheet with rows looks like.
+struct Look<'a> {
+    subtitle: &'a str,
+    axis: &'a str,
+    /// Of a row.
+    height: f64,
     scale: Scale,
     label: fn(f64) -> String,
-    paint: impl FnOnce(&Canvas<'_>, &[f64]),
+}
+
+/// The sheet and the rows with their labels; `paint` adds what is in them. Gets the middles of each section's rows, and
+/// where the last ends.
+fn sheet(
+    outcome: &Outcome<'_>,
+    look: &Look<'_>,
+    sections: &[Section<'_>],
+    paint: impl FnOnce(&Canvas<'_>, &[Vec<f64>], f64),
 ) -> String {
-    let (left, height) = (left(outcome), row_height(outcome));
-    let bottom = TOP + height * order.len() as f64;
-    draw(WIDTH, bottom + 64.0, |canvas| {
-        canvas.title(&outcome.scenario.title, subtitle);
-        let middles: Vec<f64> = (0..order.len()).map(|i| TOP + (i as f64 + 0.5) * height).collect();
-        for (i, (&which, &y)) in order.iter().zip(&middles).enumerate() {
-            if i % 2 == 0 {
-                canvas.rect((16.0, y - height / 2.0), (WIDTH - 16.0, y + height / 2.0), ROW, 1.0);
-            }
-            let summary = &outcome.summaries[which];
-            let colour = if summary.oracle { SOFT } else { INK };
-            let name = fit(&shown_name(summary), NAME, left - 40.0);
-            canvas.text((left - 16.0, y), NAME, Anchor::Right, colour, &name);
+    let (left, height) = (left(outcome), look.height);
+    let mut bottom = TOP;
+    let mut headings = Vec::new();
+    let mut middles: Vec<Vec<f64>> = Vec::new();
+    for section in sections {
+        if section.heading.is_some() {
+            headings.push(bottom + HEADING * 0.6);
+            bottom += HEADING;
         }
-        for (tick, text) in labelled(&scale, 14, 12.0, label) {
-            let x = scale.at(tick);
+        middles.push((0..section.order.len()).map(|i| bottom + (i as f64 + 0.5) * height).collect());
+        bottom += height * section.order.len() as f64;
+    }
+    draw(WIDTH, bottom + 64.0, |canvas| {
+        canvas.title(&outcome.scenario.title, look.subtitle);
+        for (heading, y) in sections.iter().filter_map(|section| section.heading).zip(headings) {
+            canvas.text((24.0, y), 14.0, Anchor::Left, INK, &fit(heading, 14.0, left - 40.0));
+        }
+        for (section, middles) in sections.iter().zip(&middles) {
+            for (i, (&which, &y)) in section.order.iter().zip(middles).enumerate() {
+                if i % 2 == 0 {
+                    canvas.rect((16.0, y - height / 2.0), (WIDTH - 16.0, y + height / 2.0), ROW, 1.0);
+                }
+                let summary = &outcome.summaries[which];
+                let colour = if summary.oracle { SOFT } else { INK };
+                let name = fit(&shown_name(summary), NAME, left - 40.0);
+                canvas.text((left - 16.0, y), NAME, Anchor::Right, colour, &name);
+            }
+        }
+        for (tick, text) in labelled(&look.scale, 14, 12.0, look.label) {
+            let x = look.scale.at(tick);
             canvas.line(&[(x, TOP), (x, bottom)], 1.0, GRID, SOLID);
             canvas.text((x, bottom + 16.0), 12.0, Anchor::Middle, SOFT, &text);
         }
-        canvas.text(((left + WIDTH) / 2.0, bottom + 42.0), 13.0, Anchor::Middle, INK, axis);
-        if order.iter().any(|&i| outcome.summaries[i].oracle) {
+        canvas.text(((left + WIDTH) / 2.0, bottom + 42.0), 13.0, Anchor::Middle, INK, look.axis);
+        if outcome.summaries.iter().any(|summary| summary.oracle) {
             canvas.text((24.0, bottom + 42.0), 11.5, Anchor::Left, SOFT, BASELINE_NOTE);
         }
-        paint(canvas, &middles);
+        paint(canvas, &middles, bottom);
     })
-}
-
-/// Rows as the table ranks them.
-fn as_ranked(outcome: &Outcome<'_>) -> Vec<usize> {
-    table::ranking(outcome, &compare(&outcome.summaries, table::RANKED_BY))
 }
 
 /// Rows from best to worst by a measure, baselines at the bottom.
@@ -79,22 +110,30 @@ fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
 }
 
 const PERCENTILES: [(&str, &str, RGBColor); 4] = [
-    ("latency.p50", "half are faster (p50)", SKY),
-    ("latency.p90", "9 in 10 (p90)", GREEN),
-    ("latency.p99", "99 in 100 (p99), with interval", BLUE),
-    ("latency.p999", "999 in 1000 (p99.9)", VERMILLION),
+    ("latency.p50", "p50", SKY),
+    ("latency.p90", "p90", GREEN),
+    ("latency.p99", "p99 with its interval", BLUE),
+    ("latency.p999", "p99.9", VERMILLION),
 ];
 
-/// Percentiles of the latency by strategy.
+/// Percentiles of the latency by strategy, in a section for each pool where there are several.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
-    let values = outcome.summaries.iter().flat_map(|s| PERCENTILES.iter().map(|(metric, ..)| s.value(metric)));
+    let rankings = table::rankings(outcome);
+    let prefix = |pool: Option<&str>| pool.map_or_else(String::new, |pool| format!("{pool}."));
+    let values = rankings.iter().flat_map(|ranking| {
+        let prefix = prefix(ranking.pool);
+        let of = move |s: &Summary| PERCENTILES.map(|(metric, ..)| s.value(&format!("{prefix}{metric}")));
+        outcome.summaries.iter().flat_map(of)
+    });
     let (low, high) = log_range(values)?;
     let left = left(outcome);
     let scale = Scale::logarithmic(low, high, left, WIDTH - 190.0);
-    let order = as_ranked(outcome);
-    let subtitle =
-        "Time from sending a request to its answer. Further left is better (logarithmic); who fails more stands below.";
-    Some(sheet(outcome, subtitle, "latency", &order, scale, duration_label, |canvas, middles| {
+    let section = |ranking: &table::Ranking<'_>| ranking.order(outcome);
+    let sections: Vec<Section<'_>> =
+        rankings.iter().map(|ranking| Section { heading: ranking.pool, order: section(ranking) }).collect();
+    let subtitle = "Time from sending a request to its answer; lower is better (logarithmic). Strategies with more errors are listed last.";
+    let look = Look { subtitle, axis: "latency", height: row_height(outcome), scale, label: duration_label };
+    Some(sheet(outcome, &look, &sections, |canvas, middles, _| {
         let mut x = left;
         for (shape, (_, label, colour)) in PERCENTILES.iter().enumerate() {
             canvas.marker(shape, (x + 6.0, 92.0), 5.0, *colour, 1.0);
@@ -103,28 +142,31 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
         }
         canvas.text((WIDTH - 100.0, 92.0), 12.0, Anchor::Right, SOFT, "p99");
         canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "failed");
-        for (&which, &y) in order.iter().zip(middles) {
-            let summary = &outcome.summaries[which];
-            let at = |metric: &str| scale.at(summary.value(metric));
-            if !summary.value("latency.p50").is_finite() {
-                canvas.text((left, y), 12.0, Anchor::Left, SOFT, "no request was answered");
-                continue;
+        for (section, middles) in sections.iter().zip(middles) {
+            let prefix = prefix(section.heading);
+            let metric = |name: &str| format!("{prefix}{name}");
+            for (&which, &y) in section.order.iter().zip(middles) {
+                let summary = &outcome.summaries[which];
+                let at = |name: &str| scale.at(summary.value(&metric(name)));
+                if !summary.value(&metric("latency.p50")).is_finite() {
+                    canvas.text((left, y), 12.0, Anchor::Left, SOFT, "no request was answered");
+                    continue;
+                }
+                canvas.line(&[(at("latency.p50"), y), (at("latency.p999"), y)], 1.5, SOFT, SOLID);
+                let p99 = summary.estimate(&metric("latency.p99"));
+                if p99.low.is_finite() && p99.replications >= ENOUGH {
+                    let (from, to) = (scale.at(p99.low.max(low)), scale.at(p99.high));
+                    canvas.rect((from, y - 8.0), (to, y + 8.0), BLUE, 0.25);
+                }
+                for (shape, (name, _, colour)) in PERCENTILES.iter().enumerate() {
+                    canvas.marker(shape, (at(name), y), 5.5, *colour, 1.0);
+                }
+                let text = human_seconds(p99.value);
+                canvas.text((WIDTH - 100.0, y), 13.0, Anchor::Right, INK, &text);
+                let failed = summary.failed(&prefix);
+                let colour = if failed > 0.001 { VERMILLION } else { SOFT };
+                canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, colour, &percent(failed));
             }
-            canvas.line(&[(at("latency.p50"), y), (at("latency.p999"), y)], 1.5, SOFT, SOLID);
-            if let Some(p99) = summary.metric("latency.p99").map(|metric| metric.estimate())
-                && p99.low.is_finite()
-            {
-                let (from, to) = (scale.at(p99.low.max(low)), scale.at(p99.high));
-                canvas.rect((from, y - 8.0), (to, y + 8.0), BLUE, 0.25);
-            }
-            for (shape, (metric, _, colour)) in PERCENTILES.iter().enumerate() {
-                canvas.marker(shape, (at(metric), y), 5.5, *colour, 1.0);
-            }
-            let text = human_seconds(summary.value("latency.p99"));
-            canvas.text((WIDTH - 100.0, y), 13.0, Anchor::Right, INK, &text);
-            let failed = summary.failed("");
-            let colour = if failed > 0.001 { VERMILLION } else { SOFT };
-            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, colour, &percent(failed));
         }
     }))
 }
@@ -164,19 +206,26 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
         edge -= width;
     }
     let scale = Scale::logarithmic(low, high, left, edge - 20.0);
-    let order = by(outcome, |summary| summary.value("latency.p99"));
+    let order = table::order(outcome, &table::rankings(outcome));
+    // Pools lie under each other: no mark hides another's.
+    const LANE: f64 = 13.0;
+    let height = row_height(outcome).max(LANE * pools.len() as f64 + 8.0);
+    let lane = |pool: usize| LANE * (pool as f64 - (pools.len() as f64 - 1.0) / 2.0);
     let subtitle = "What the users of each pool feel: p99 (a mark per pool, logarithmic) and the share of their requests that failed.";
-    Some(sheet(outcome, subtitle, "latency, p99", &order, scale, duration_label, |canvas, middles| {
+    let look = Look { subtitle, axis: "latency, p99", height, scale, label: duration_label };
+    let sections = together(order);
+    Some(sheet(outcome, &look, &sections, |canvas, middles, _| {
         pool_legend(canvas, &pools, left, edge - 20.0);
         canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "share that failed");
         for &(pool, right) in &columns {
             canvas.text((right, 96.0), 12.0, Anchor::Right, SOFT, pool);
         }
-        for (&which, &y) in order.iter().zip(middles) {
+        for (&which, &y) in sections[0].order.iter().zip(&middles[0]) {
             let summary = &outcome.summaries[which];
             for (i, pool) in pools.iter().enumerate() {
                 if p99(summary, pool).is_finite() {
-                    canvas.marker(i % 4, (scale.at(p99(summary, pool)), y), 5.5, PALETTE[i % PALETTE.len()], 1.0);
+                    let at = (scale.at(p99(summary, pool)), y + lane(i));
+                    canvas.marker(i % 4, at, 5.0, PALETTE[i % PALETTE.len()], 1.0);
                 }
             }
             for &(pool, right) in &columns {
@@ -188,7 +237,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     }))
 }
 
-/// Load of every server against its strength, by strategy.
+/// Load of every server against its capacity, by strategy.
 pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
     let highest = outcome.summaries.iter().flat_map(|s| &s.servers).map(|server| server.load).fold(1.0, f64::max);
     if !highest.is_finite() {
@@ -203,41 +252,35 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             pools.push(&server.pool);
         }
     }
-    let subtitle = "One mark per server: its share of the requests relative to its share of the strength. At 1 it has its fair share.";
-    Some(sheet(
-        outcome,
-        subtitle,
-        "requests, relative to the fair share",
-        &order,
-        scale,
-        number_label,
-        |canvas, middles| {
-            let bottom = TOP + height * order.len() as f64;
-            canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, &[6.0, 4.0]);
-            if pools.len() > 1 {
-                pool_legend(canvas, &pools, left, WIDTH - 220.0);
-            }
-            // Pools lie under each other: marks of one do not hide another's.
-            let lanes = pools.len().min(3);
-            let (room, radius) = if lanes > 1 { (height - 16.0, 4.0) } else { (0.0, 5.5) };
-            let lane = |pool: usize| room * ((pool % lanes) as f64 / (lanes as f64 - 1.0).max(1.0) - 0.5);
-            canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
-            for (&which, &y) in order.iter().zip(middles) {
-                let summary = &outcome.summaries[which];
-                // Of a very large fleet every so many: the marks would only hide each other.
-                let step = summary.servers.len().div_ceil(MOST_MARKS);
-                for server in summary.servers.iter().step_by(step.max(1)) {
-                    if server.load.is_finite() {
-                        let pool = pools.iter().position(|pool| *pool == server.pool).unwrap_or(0);
-                        let at = (scale.at(server.load), y + lane(pool));
-                        canvas.marker(pool % 4, at, radius, PALETTE[pool % PALETTE.len()], 0.55);
-                    }
+    let subtitle =
+        "One mark per server: its share of the requests relative to its share of capacity. At 1 it has its fair share.";
+    let look = Look { subtitle, axis: "requests, relative to the fair share", height, scale, label: number_label };
+    let sections = together(order);
+    Some(sheet(outcome, &look, &sections, |canvas, middles, bottom| {
+        canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, &[6.0, 4.0]);
+        if pools.len() > 1 {
+            pool_legend(canvas, &pools, left, WIDTH - 220.0);
+        }
+        // Pools lie under each other: marks of one do not hide another's.
+        let lanes = pools.len().min(3);
+        let (room, radius) = if lanes > 1 { (height - 16.0, 4.0) } else { (0.0, 5.5) };
+        let lane = |pool: usize| room * ((pool % lanes) as f64 / (lanes as f64 - 1.0).max(1.0) - 0.5);
+        canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
+        for (&which, &y) in sections[0].order.iter().zip(&middles[0]) {
+            let summary = &outcome.summaries[which];
+            // Of a very large fleet every so many: the marks would only hide each other.
+            let step = summary.servers.len().div_ceil(MOST_MARKS);
+            for server in summary.servers.iter().step_by(step.max(1)) {
+                if server.load.is_finite() {
+                    let pool = pools.iter().position(|pool| *pool == server.pool).unwrap_or(0);
+                    let at = (scale.at(server.load), y + lane(pool));
+                    canvas.marker(pool % 4, at, radius, PALETTE[pool % PALETTE.len()], 0.55);
                 }
-                let text = format!("{:.3}", summary.value("fairness.jain"));
-                canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
             }
-        },
-    ))
+            let text = format!("{:.3}", summary.value("fairness.jain"));
+            canvas.text((WIDTH - 24.0, y), 13.0, Anchor::Right, INK, &text);
+        }
+    }))
 }
 
 /// Share of look-ups that found the answer, by strategy.
@@ -248,8 +291,10 @@ pub fn cache(outcome: &Outcome<'_>) -> Option<String> {
     let order = by(outcome, |summary| -summary.value("cache.hit_ratio"));
     let subtitle = "Share of requests whose answer was in the cache of the server they were sent to. Longer is better.";
     let label = |value: f64| format!("{:.0} %", value * 100.0);
-    Some(sheet(outcome, subtitle, "cache hit ratio", &order, scale, label, |canvas, middles| {
-        for (&which, &y) in order.iter().zip(middles) {
+    let look = Look { subtitle, axis: "cache hit ratio", height: row_height(outcome), scale, label };
+    let sections = together(order);
+    Some(sheet(outcome, &look, &sections, |canvas, middles, _| {
+        for (&which, &y) in sections[0].order.iter().zip(&middles[0]) {
             let summary = &outcome.summaries[which];
             let Some(hits) = summary.metric("cache.hit_ratio").map(|metric| metric.estimate()) else { continue };
             let colour = if summary.oracle { SKY } else { BLUE };

@@ -1,11 +1,12 @@
-//! The course of events: a panel per strategy, all to one scale, with the faults marked.
+//! The course of events: a panel per strategy, and per pool where there are several, all to one scale, with the faults
+//! marked. Strategies with the same curve share a panel.
 
 use plotters::style::RGBColor;
 
 use super::canvas::*;
-use super::families::{self, MANY};
-use super::{BASELINE_NOTE, shown_name};
-use crate::measure::Summary;
+use super::families::MANY;
+use super::{BASELINE_NOTE, several_pools, shown_name};
+use crate::measure::{SeriesPoint, Summary};
 use crate::report::Outcome;
 
 const TOP: f64 = 84.0;
@@ -21,79 +22,195 @@ const NAME: f64 = 22.0;
 const TICKS: f64 = 18.0;
 /// Between rows.
 const BETWEEN: f64 = 12.0;
+/// For the scale of servers, right of that of failures.
+const SERVERS: f64 = 40.0;
 
 /// A span in seconds.
 type Span = (f64, f64);
 
+/// A span to mark, and the pool it strikes; `None` for all.
+struct Band<'a> {
+    span: Span,
+    pool: Option<&'a str>,
+}
+
+/// What struck, in words: several at once or in turn are one.
+struct Struck {
+    /// The pools, or what else was struck.
+    groups: Vec<String>,
+    what: String,
+    first: String,
+    last: String,
+    span: Span,
+}
+
 /// The spans to mark, each once, and a line of text for what the same thing did to several at once or in turn.
-fn faults(outcome: &Outcome<'_>, end: f64) -> (Vec<Span>, Vec<(String, f64, f64)>) {
-    let mut bands: Vec<Span> = Vec::new();
-    // (group, what, first struck, last struck, from, until)
-    let mut groups: Vec<(String, String, String, String, f64, f64)> = Vec::new();
+fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String, f64, f64)>) {
+    let mut bands: Vec<Band<'a>> = Vec::new();
+    let mut struck: Vec<Struck> = Vec::new();
+    let pools = || outcome.scenario.model.pools.iter().map(|pool| pool.name.as_str());
     for fault in &outcome.scenario.model.faults {
         let span = (fault.at.as_secs_f64(), fault.until.map_or(end, |until| until.as_secs_f64()).min(end));
-        if !bands.contains(&span) {
-            bands.push(span);
-        }
         let (target, what) = fault.label.split_once(": ").unwrap_or((&fault.label, ""));
         let (group, member) = target.split_once('/').unwrap_or((target, ""));
-        match groups.last_mut() {
+        let pool = pools().find(|pool| *pool == group);
+        if !bands.iter().any(|band| band.span == span && band.pool == pool) {
+            bands.push(Band { span, pool });
+        }
+        let same = |other: &&mut Struck| other.groups[0] == group && other.what == what;
+        match struck.iter_mut().rev().find(same) {
             // One after the other or all at once, as a rolling deploy or a rack that loses power.
-            Some(last) if last.0 == group && last.1 == what && last.3 != member && span.0 - last.4 < 0.5 * end => {
-                last.3 = member.to_owned();
-                last.5 = last.5.max(span.1);
+            Some(before) if before.last != member && span.0 - before.span.0 < 0.5 * end => {
+                before.last = member.to_owned();
+                before.span.1 = before.span.1.max(span.1);
             }
             _ => {
-                let (group, what, member) = (group.to_owned(), what.to_owned(), member.to_owned());
-                groups.push((group, what, member.clone(), member, span.0, span.1));
+                let (groups, what, member) = (vec![group.to_owned()], what.to_owned(), member.to_owned());
+                struck.push(Struck { groups, what, first: member.clone(), last: member, span });
             }
         }
     }
-    let label = |(group, what, first, last, from, until): (String, String, String, String, f64, f64)| {
-        let who = if first == last { first } else { format!("{first} to {last}") };
-        (format!("{group}/{who}: {what}"), from, until)
+    // The same in several pools is told once.
+    let mut told: Vec<Struck> = Vec::new();
+    for one in struck {
+        let same = |other: &&mut Struck| other.what == one.what && other.span == one.span;
+        match told.iter_mut().find(same).filter(|_| pools().any(|pool| pool == one.groups[0])) {
+            Some(other) => other.groups.extend(one.groups),
+            None => told.push(one),
+        }
+    }
+    let label = |struck: Struck| {
+        let who =
+            if struck.first == struck.last { struck.first } else { format!("{} to {}", struck.first, struck.last) };
+        let who = match struck.groups.as_slice() {
+            [group] => format!("{group}/{who}"),
+            groups if groups.len() <= 3 => groups.join(", "),
+            groups => format!("{} and {} more pools", groups[0], groups.len() - 1),
+        };
+        (format!("{who}: {}", struck.what), struck.span.0, struck.span.1)
     };
-    (bands, groups.into_iter().map(label).collect())
+    (bands, told.into_iter().map(label).collect())
 }
 
-/// A strategy's place: columns and rows of panels.
+/// A panel's place: columns and rows, and whose it is.
 struct Cell {
-    which: usize,
+    /// Strategies with this curve.
+    members: Vec<usize>,
+    /// The pool's place among those of each summary.
+    pool: Option<usize>,
     column: usize,
     row: usize,
-    /// A family's name, where it begins.
-    heading: Option<&'static str>,
-    /// Nothing of its family is below it: here is the scale of time.
+    /// A pool's name, where it begins.
+    heading: Option<String>,
+    /// Nothing of its pool is below it: here is the scale of time.
     lowest: bool,
 }
 
-/// Families one after the other, each from a new row on unless the rest of the last one has room for all of it. Few
-/// strategies stand in the scenario's order.
-fn cells(outcome: &Outcome<'_>, columns: usize) -> Vec<Cell> {
-    let parts: Vec<(Option<&'static str>, Vec<usize>)> = if outcome.summaries.len() > MANY {
-        let groups = families::groups(outcome, |which| which as f64, |_| String::new());
-        let part =
-            |group: &families::Group| (Some(group.title), group.members.iter().map(|member| member.which).collect());
-        groups.iter().map(part).collect()
-    } else {
-        vec![(None, (0..outcome.summaries.len()).collect())]
-    };
-    let mut cells = Vec::new();
+impl Cell {
+    fn series<'a>(&self, outcome: &'a Outcome<'_>) -> &'a [SeriesPoint] {
+        series(&outcome.summaries[self.members[0]], self.pool)
+    }
+}
+
+/// Pools that have panels of their own; a single one where its servers come and go.
+fn shown_pools(outcome: &Outcome<'_>) -> usize {
+    outcome.summaries.first().map_or(0, |summary| summary.pools.len())
+}
+
+fn series(summary: &Summary, pool: Option<usize>) -> &[SeriesPoint] {
+    match pool {
+        Some(pool) => &summary.pools[pool].series,
+        None => &summary.series,
+    }
+}
+
+/// Each pool from a new row on unless the rest of the last one has room for all of it. Strategies stand in the scenario's
+/// order.
+fn cells(outcome: &Outcome<'_>, columns: usize, latency: (f64, f64)) -> Vec<Cell> {
+    let pools = shown_pools(outcome);
+    let mut cells: Vec<Cell> = Vec::new();
     let (mut column, mut row) = (0, 0);
-    for (title, members) in parts {
-        if column > 0 && members.len() > columns - column {
+    for pool in (0..pools.max(1)).map(|pool| (pools > 0).then_some(pool)) {
+        let groups = alike(outcome, pool, latency);
+        if column > 0 && groups.len() > columns - column {
             (column, row) = (0, row + 1);
         }
-        for (i, &which) in members.iter().enumerate() {
+        let count = groups.len();
+        for (i, members) in groups.into_iter().enumerate() {
             if column == columns {
                 (column, row) = (0, row + 1);
             }
-            let lowest = i + columns >= members.len();
-            cells.push(Cell { which, column, row, heading: title.filter(|_| i == 0), lowest });
+            let heading =
+                pool.filter(|_| i == 0 && pools > 1).map(|pool| outcome.summaries[0].pools[pool].name.clone());
+            cells.push(Cell { members, pool, column, row, heading, lowest: i + columns >= count });
             column += 1;
         }
     }
     cells
+}
+
+/// Of many strategies, curves that differ by less than this share of a panel's height on average, and nowhere by more than
+/// the second, are the same to the eye. Of few, only equal ones share a panel.
+const ALIKE: (f64, f64) = (0.025, 0.12);
+
+/// Strategies by curve, each with the first that has it. Baselines are never put with others.
+fn alike(outcome: &Outcome<'_>, pool: Option<usize>, (low, high): (f64, f64)) -> Vec<Vec<usize>> {
+    let height = Scale::logarithmic(low, high, 0.0, 1.0);
+    let most = if outcome.summaries.len() > MANY { ALIKE } else { (0.0, 0.0) };
+    let curve = |which: usize| {
+        let points = series(&outcome.summaries[which], pool).iter();
+        points.map(|p| (p.p99.is_finite().then(|| height.at(p.p99)), failed(p))).collect::<Vec<_>>()
+    };
+    let curves: Vec<_> = (0..outcome.summaries.len()).map(curve).collect();
+    let same = |a: usize, b: usize| {
+        let apart = |((p, p_failed), (q, q_failed)): (&(Option<f64>, f64), &(Option<f64>, f64))| {
+            let line = match (p, q) {
+                (Some(p), Some(q)) => (p - q).abs(),
+                (None, None) => 0.0,
+                _ => 1.0,
+            };
+            (line, (p_failed - q_failed).abs())
+        };
+        let apart: Vec<(f64, f64)> = curves[a].iter().zip(&curves[b]).map(apart).collect();
+        let mean = |of: fn(&(f64, f64)) -> f64| apart.iter().map(of).sum::<f64>() / apart.len().max(1) as f64;
+        let servers = |which: usize| series(&outcome.summaries[which], pool).iter().map(|p| p.servers.to_bits());
+        mean(|a| a.0) <= most.0
+            && mean(|a| a.1) <= most.0
+            && apart.iter().all(|a| a.0.max(a.1) <= most.1)
+            && servers(a).eq(servers(b))
+    };
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for which in 0..outcome.summaries.len() {
+        let oracle = |which: usize| outcome.summaries[which].oracle;
+        match groups.iter_mut().find(|group| oracle(group[0]) == oracle(which) && same(group[0], which)) {
+            Some(group) => group.push(which),
+            None => groups.push(vec![which]),
+        }
+    }
+    groups
+}
+
+/// Share of the requests that ended in a bin without a good answer.
+fn failed(point: &SeriesPoint) -> f64 {
+    let all = point.goodput + point.errors;
+    if all > 0.0 { point.errors / all } else { 0.0 }
+}
+
+/// "round_robin, edf and 4 more": as many names as there is room for.
+fn names(outcome: &Outcome<'_>, members: &[usize], size: f64, room: f64) -> String {
+    let all: Vec<String> = members.iter().map(|&which| shown_name(&outcome.summaries[which])).collect();
+    let text = |shown: usize| match all.len() - shown {
+        0 => all.join(", "),
+        more => format!("{} and {more} more", all[..shown].join(", ")),
+    };
+    let fits = (1..=all.len()).rev().map(text).find(|text| text_width(text, size) <= room);
+    fits.unwrap_or_else(|| match all.len() {
+        1 => fit(&all[0], size, room),
+        n => {
+            let rest = format!(" and {} more", n - 1);
+            fit(&all[0], size, room - text_width(&rest, size)) + &rest
+        }
+    })
 }
 
 /// Each row's top of the plots, and where all end.
@@ -111,10 +228,13 @@ fn tops(cells: &[Cell], plot: f64) -> (Vec<f64>, f64) {
 }
 
 /// What all panels share.
-struct Scales {
+struct Scales<'a> {
     end: f64,
     latency: (f64, f64),
     fails: bool,
+    /// The most servers that any pool has, where they come and go.
+    servers: Option<f64>,
+    bands: Vec<Band<'a>>,
 }
 
 /// A panel's frame and the scales at its sides.
@@ -129,20 +249,20 @@ struct Sides {
     below_texts: bool,
 }
 
-fn panel(
-    canvas: &Canvas<'_>,
-    outcome: &Outcome<'_>,
-    summary: &Summary,
-    shared: &Scales,
-    bands: &[Span],
-    sides: &Sides,
-) {
+fn panel(canvas: &Canvas<'_>, outcome: &Outcome<'_>, cell: &Cell, shared: &Scales<'_>, sides: &Sides) {
     let Sides { left, right, top, bottom, .. } = *sides;
     let x = Scale::linear(0.0, shared.end, left, right);
     let y = Scale::logarithmic(shared.latency.0, shared.latency.1, bottom, top);
     let share = Scale::linear(0.0, 1.0, bottom, top);
-    for &(from, until) in bands {
-        canvas.rect((x.at(from), top), (x.at(until), bottom), ORANGE, 0.2);
+    let series = cell.series(outcome);
+    let pool = cell.pool.map(|pool| outcome.summaries[0].pools[pool].name.as_str());
+    let mut marked: Vec<Span> = Vec::new();
+    for band in &shared.bands {
+        let strikes = pool.is_none() || band.pool.is_none() || band.pool == pool;
+        if strikes && !marked.contains(&band.span) {
+            marked.push(band.span);
+            canvas.rect((x.at(band.span.0), top), (x.at(band.span.1), bottom), ORANGE, 0.2);
+        }
     }
     let warmup = outcome.scenario.model.warmup;
     if warmup.0 > 0 {
@@ -170,27 +290,35 @@ fn panel(
                 canvas.text((right + 6.0, share.at(tick)), 10.5, Anchor::Left, VERMILLION, &text);
             }
         }
-        let failed = |p: &crate::measure::SeriesPoint| {
-            let all = p.goodput + p.errors;
-            if all > 0.0 { p.errors / all } else { 0.0 }
-        };
         let mut points = vec![(left, bottom)];
-        points.extend(summary.series.iter().map(|p| (x.at(p.time), share.at(failed(p)))));
+        points.extend(series.iter().map(|p| (x.at(p.time), share.at(failed(p)))));
         points.push((right, bottom));
         canvas.area(&points, VERMILLION, 0.55);
     }
-    for piece in summary.series.split(|p| !p.p99.is_finite()) {
+    if let Some(most) = shared.servers {
+        let count = Scale::linear(0.0, most, bottom, top);
+        if sides.right_texts {
+            let at = right + 6.0 + if shared.fails { SERVERS } else { 0.0 };
+            for tick in [0.0, most / 2.0, most] {
+                canvas.text((at, count.at(tick)), 10.5, Anchor::Left, GREEN, &number_label(tick));
+            }
+        }
+        let points: Vec<(f64, f64)> = series.iter().map(|p| (x.at(p.time), count.at(p.servers))).collect();
+        canvas.line(&points, 1.8, GREEN, &[5.0, 3.0]);
+    }
+    for piece in series.split(|p| !p.p99.is_finite()) {
         let points: Vec<(f64, f64)> = piece.iter().map(|p| (x.at(p.time), y.at(p.p99))).collect();
         if points.len() > 1 {
             canvas.line(&points, 1.8, BLUE, SOLID);
         }
     }
-    let (name, colour) = (shown_name(summary), if summary.oracle { SOFT } else { INK });
-    canvas.text((left, top - 10.0), 12.0, Anchor::Left, colour, &fit(&name, 12.0, right - left));
+    let colour = if outcome.summaries[cell.members[0]].oracle { SOFT } else { INK };
+    let name = names(outcome, &cell.members, 12.0, right - left);
+    canvas.text((left, top - 10.0), 12.0, Anchor::Left, colour, &name);
 }
 
 /// What the shades mean, each with its colour and opacity, one after the other in lines. Gives the places, and the end.
-fn notes(outcome: &Outcome<'_>, labels: &[(String, f64, f64)], top: f64) -> (Vec<Note>, f64) {
+fn notes(outcome: &Outcome<'_>, labels: &[(String, f64, f64)], cells: &[Cell], top: f64) -> (Vec<Note>, f64) {
     let mut texts: Vec<(Option<(RGBColor, f64)>, String)> = Vec::new();
     for (i, (label, from, until)) in labels.iter().take(4).enumerate() {
         let more = labels.len().saturating_sub(4);
@@ -203,6 +331,9 @@ fn notes(outcome: &Outcome<'_>, labels: &[(String, f64, f64)], top: f64) -> (Vec
     }
     if outcome.summaries.iter().any(|summary| summary.oracle) {
         texts.push((None, BASELINE_NOTE.to_owned()));
+    }
+    for line in shared_panels(outcome, cells) {
+        texts.push((None, line));
     }
     let (mut x, mut y) = (LEFT, top);
     let mut notes = Vec::new();
@@ -218,33 +349,68 @@ fn notes(outcome: &Outcome<'_>, labels: &[(String, f64, f64)], top: f64) -> (Vec
     (notes, y)
 }
 
+/// Lines that name all of those whose names have no room above their panel.
+fn shared_panels(outcome: &Outcome<'_>, cells: &[Cell]) -> Vec<String> {
+    let room = WIDTH - LEFT - 54.0;
+    let mut lines = Vec::new();
+    for cell in cells.iter().filter(|cell| cell.members.len() > 1) {
+        let pool = cell.pool.filter(|_| several_pools(outcome) > 0);
+        let place = pool.map_or_else(String::new, |pool| format!(" in {}", outcome.summaries[0].pools[pool].name));
+        let mut line = format!("The same curve{place}: ");
+        for (i, &which) in cell.members.iter().enumerate() {
+            let name = shown_name(&outcome.summaries[which]) + if i + 1 < cell.members.len() { ", " } else { "" };
+            if text_width(&line, 12.0) + text_width(&name, 12.0) > room {
+                lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            }
+            line += &name;
+        }
+        lines.push(line);
+    }
+    lines
+}
+
 struct Note {
     at: (f64, f64),
     shade: Option<(RGBColor, f64)>,
     text: String,
 }
 
-/// p99 over time as a line (logarithmic, left), share of failed requests as an area (right).
+/// p99 over time as a line (logarithmic, left), share of failed requests as an area (right), servers as a dashed line where
+/// they come and go.
 pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
     let summaries = &outcome.summaries;
-    let latency = log_range(summaries.iter().flat_map(|s| s.series.iter().map(|p| p.p99)))?;
-    let fails = summaries.iter().any(|s| s.series.iter().any(|p| p.errors > 0.0));
+    let pools = shown_pools(outcome);
+    let every = || {
+        let pool = |pool: usize| (pools > 0).then_some(pool);
+        summaries.iter().flat_map(move |s| (0..pools.max(1)).map(move |p| series(s, pool(p))))
+    };
+    let latency = log_range(every().flat_map(|series| series.iter().map(|p| p.p99)))?;
+    let fails = every().any(|series| series.iter().any(|p| p.errors > 0.0));
     let model = &outcome.scenario.model;
     let end = (model.warmup + model.duration).as_secs_f64();
-    let (columns, plot) = if summaries.len() > MANY { (4, 84.0) } else { (3, 116.0) };
-    let cells = cells(outcome, columns);
+    let (columns, plot) = match summaries.len() {
+        n if n > MANY => (4, 84.0),
+        // Two pools beside each other.
+        1 | 2 | 4 if pools > 1 => (4, 116.0),
+        _ => (3, 116.0),
+    };
+    let cells = cells(outcome, columns, latency);
     let (tops, below) = tops(&cells, plot);
     let (bands, labels) = faults(outcome, end);
-    let (notes, last) = notes(outcome, &labels, below + 16.0);
-    let right = if fails { RIGHT } else { 24.0 };
+    let (notes, last) = notes(outcome, &labels, &cells, below + 16.0);
+    let scaled = pools > 0 && model.pools.iter().any(|pool| pool.autoscale.is_some());
+    let servers = scaled.then(|| model.pools.iter().map(|pool| pool.servers.len()).max().unwrap_or(1) as f64);
+    let right = if fails { RIGHT } else { 24.0 } + if scaled { SERVERS } else { 0.0 };
     let width = (WIDTH - LEFT - right - GAP * (columns as f64 - 1.0)) / columns as f64;
-    let shared = Scales { end, latency, fails };
+    let shared = Scales { end, latency, fails, servers, bands };
     Some(draw(WIDTH, last + 24.0, |canvas| {
-        let what = if fails {
-            "p99 over time (line, logarithmic, left) and share of failed requests (area, right)"
-        } else {
-            "p99 over time (logarithmic)"
-        };
+        let mut what = "p99 over time (line, logarithmic, left)".to_owned();
+        if fails {
+            what += ", share of failed requests (area, right)";
+        }
+        if scaled {
+            what += ", servers (green, right)";
+        }
         let subtitle = format!("{what}, by time of completion. All panels have the same scales.");
         canvas.title(&outcome.scenario.title, &subtitle);
         for (i, cell) in cells.iter().enumerate() {
@@ -259,10 +425,10 @@ pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
                 right_texts: cells.get(i + 1).is_none_or(|next| next.row != cell.row),
                 below_texts: cell.lowest,
             };
-            if let Some(heading) = cell.heading {
+            if let Some(heading) = &cell.heading {
                 canvas.text((left, top - NAME - 10.0), 14.0, Anchor::Left, INK, heading);
             }
-            panel(canvas, outcome, &summaries[cell.which], &shared, &bands, &sides);
+            panel(canvas, outcome, cell, &shared, &sides);
         }
         for Note { at: (x, y), shade, text } in &notes {
             let mut left = *x;

@@ -486,6 +486,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             ],
             ..Measured::default()
         };
+        // Pools have a time series each where requests come to several, or where servers come and go.
+        let told_apart = entries > 1 || model.pools.iter().any(|pool| pool.autoscale.is_some());
+        let at_first = |pool: &Pool| pool.autoscale.map_or(pool.servers.len() as u32, |rules| rules.start);
+        let servers_at_first = if told_apart { model.pools.iter().map(at_first).collect() } else { Vec::new() };
         let mut engine = Engine {
             model,
             observer,
@@ -556,7 +560,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             cached_from: Vec::new(),
             batch_from: Vec::new(),
             measured_servers: Vec::new(),
-            series: SeriesRecorder::new(span, model.bins),
+            series: SeriesRecorder::new(span, model.bins, servers_at_first),
             settling: vec![Cohort::default(); COHORTS],
             settling_scale: COHORTS as f64 / span.0.max(1) as f64,
             tenths: Vec::new(),

@@ -130,7 +130,9 @@ impl<O: Observer> Engine<'_, O> {
         let (pool, slot) = (s.pool, s.members);
         s.coming -= 1;
         s.members += 1;
+        let members = s.members;
         let now = self.now;
+        self.count_servers(pool, members);
         let number = self.bases[pool] + slot;
         if let Some(cache) = &mut self.servers[number as usize].cache {
             cache.clear();
@@ -176,6 +178,13 @@ impl<O: Observer> Engine<'_, O> {
             }
             self.scalers[scaler].members -= 1;
             self.scalers[scaler].leaving -= 1;
+            self.count_servers(pool, members - 1);
         }
+    }
+
+    /// The time series has so many servers from now on.
+    fn count_servers(&mut self, pool: usize, servers: u32) {
+        self.count_system(0);
+        self.series.set_servers(pool, servers);
     }
 }

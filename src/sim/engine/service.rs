@@ -396,7 +396,7 @@ impl<O: Observer> Engine<'_, O> {
         self.count_system(-1);
         self.ended += 1;
         self.sojourns += u128::from(latency.0);
-        self.series.end(fate, latency, counts);
+        self.series.end(fate, latency, counts, self.model.paths[path as usize].pool);
         if measured {
             self.measured_left -= 1;
             self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
