@@ -584,9 +584,8 @@ fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
     });
     match (with_errors.next(), with_errors.count()) {
         (Some((only, more)), 0) => {
-            let value = failing.map_or_else(String::new, |summary| {
-                format!(" with {}", human_seconds(ranking.value(summary)))
-            });
+            let value =
+                failing.map_or_else(String::new, |summary| format!(" with {}", human_seconds(ranking.value(summary))));
             text += &format!("; not ranked: {}{value}, {}", only.label, errors_text(more));
         }
         (first, others) => left_out(others + usize::from(first.is_some()), "with more errors", failing),
