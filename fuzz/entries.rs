@@ -187,7 +187,7 @@ fn show(source: &str, problems: Problems) {
     assert!(!diagnostic.plain().is_empty() && !diagnostic.render(false).is_empty());
 }
 
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Tables {
     #[serde(default)]

@@ -396,10 +396,10 @@ impl<'a> Wrong<'a> {
         format!("{{ {} }}", pairs.join(", "))
     }
 
-    fn walk(&mut self, schema: &'a Value, path: &str, deep: usize, around: &dyn Fn(String) -> String) {
+    fn walk(&mut self, schema: &'a Value, path: &str, around: &dyn Fn(String) -> String) {
         for form in self.forms(schema) {
             if form["items"].is_object() {
-                self.walk(&form["items"], path, deep, &|inner| around(format!("[{inner}]")));
+                self.walk(&form["items"], path, &|inner| around(format!("[{inner}]")));
             }
             for (key, inner) in form["properties"].as_object().into_iter().flatten() {
                 let others = self.table(form, key);
@@ -410,13 +410,13 @@ impl<'a> Wrong<'a> {
                 for value in VALUES {
                     self.files.push((format!("{path} = {value}"), place(value.to_owned())));
                 }
-                self.walk(inner, &path, deep + 1, &place);
+                self.walk(inner, &path, &place);
             }
         }
     }
 }
 
-/// Whoever writes a config knows no type of this program: whatever stands under whatever key, a message says what to write.
+/// The author of a file knows no type of this program: whatever stands under a key, a message says what to write.
 #[test]
 fn no_message_speaks_of_the_program_s_types() {
     let types = regex_lite::Regex::new(
@@ -429,7 +429,7 @@ fn no_message_speaks_of_the_program_s_types() {
     for (schema, parse) in [(schema::proxy(), proxy), (scenario::schema(), simulated)] {
         let mut wrong = Wrong { schema: &schema, files: Vec::new() };
         // The file itself is a table without brackets: its keys stand on lines.
-        wrong.walk(&schema, "", 0, &|inner| inner);
+        wrong.walk(&schema, "", &|inner| inner);
         let (mut seen, mut refused) = (0, 0);
         for (what, inline) in wrong.files {
             let source = format!("whole = {inline}");

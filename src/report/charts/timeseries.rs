@@ -153,6 +153,9 @@ fn cells(outcome: &Outcome<'_>, columns: usize, latency: (f64, f64)) -> Vec<Cell
 /// the second, are the same to the eye. Of few, only equal ones share a panel.
 const ALIKE: (f64, f64) = (0.025, 0.12);
 
+/// Height of p99 in a panel, where there is one, and share of failed requests.
+type BinHeight = (Option<f64>, f64);
+
 /// Strategies by curve, each with the first that has it. Baselines are never put with others.
 fn alike(outcome: &Outcome<'_>, pool: Option<usize>, (low, high): (f64, f64)) -> Vec<Vec<usize>> {
     let height = Scale::logarithmic(low, high, 0.0, 1.0);
@@ -163,7 +166,7 @@ fn alike(outcome: &Outcome<'_>, pool: Option<usize>, (low, high): (f64, f64)) ->
     };
     let curves: Vec<_> = (0..outcome.summaries.len()).map(curve).collect();
     let same = |a: usize, b: usize| {
-        let apart = |((p, p_failed), (q, q_failed)): (&(Option<f64>, f64), &(Option<f64>, f64))| {
+        let apart = |((p, p_failed), (q, q_failed)): (&BinHeight, &BinHeight)| {
             let line = match (p, q) {
                 (Some(p), Some(q)) => (p - q).abs(),
                 (None, None) => 0.0,
