@@ -466,7 +466,7 @@ impl Control {
                 continue;
             }
             let mut address = listener.address;
-            // A port that is chosen by the kernel is nobody else's, and what is our own is handed on.
+            // The kernel chooses a port that is free, and an address of our own is handed on.
             if address.port() != 0 && !known.iter().any(|own| own.port() == address.port()) {
                 let hold = Hold::take(address).map_err(|error| ProxyError::Listen { address, error })?;
                 holds.push((address, hold));

@@ -59,7 +59,7 @@ pub struct WireState {
     answers: AtomicU32,
     /// The rest of a request is on its way and shall be read before the socket is closed.
     lingers: AtomicBool,
-    /// A head was refused without a request, and nobody has taken note of it yet.
+    /// A head that was refused without a request and is not counted and logged yet.
     refused: Mutex<Option<Refused>>,
     has_refused: AtomicBool,
     /// The task that drives the connection.

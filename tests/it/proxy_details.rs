@@ -317,10 +317,10 @@ fn a_server_without_an_address_is_not_picked() {
 #[test]
 fn checks_say_what_they_found() {
     let up = Script::answering(OK);
-    let ill = Script::answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+    let failing = Script::answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let folder = Folder::new();
-    let servers: String = [up.server(), ill.server(), gone]
+    let servers: String = [up.server(), failing.server(), gone]
         .iter()
         .enumerate()
         .map(|(i, server)| format!("[[pools.servers]]\nname = \"s{i}\"\naddress = \"{server}\"\n"))
