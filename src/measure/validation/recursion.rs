@@ -170,11 +170,12 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     };
     check("kiefer-wolfowitz-abandonment", text, Recursion::EachServer, &setup);
 
-    // Constant service and batches: both servers often end their work at the same moment.
-    let text = "tied requests over 2 servers, batches, constant service, load 0.9: one queue before 2 slots";
+    // All times are multiples of half a millisecond: both servers often end their work at the same moment, and would then begin
+    // the same request if news of a beginning came late.
+    let text = "tied requests over 2 servers, regular arrivals, bimodal service, load 0.85: one queue before 2 slots";
     let setup = Setup {
-        arrivals: "{ poisson = { load = 0.9, batch = { geometric = { mean = 3.0 } } } }".to_owned(),
-        service: CONSTANT,
+        arrivals: "{ constant = { rate = \"2000/s\" } }".to_owned(),
+        service: r#"{ bimodal = { short = "500us", long = "4ms", long_share = 0.1 } }"#,
         pool: "hedge = { after = \"0ms\", budget = \"100%\", tied = true }",
         span: 8_000,
         ..poisson("\"random\"", 0.0, "count = 2")
