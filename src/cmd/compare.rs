@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal, output, say};
+use super::{Failure, Terminal, complain, output, say};
 use crate::config::diagnostic::did_you_mean;
+use crate::config::terminal::is_stdout;
 use crate::measure::ENOUGH;
 use crate::measure::change::{self, Changes, Question, Tolerance};
 use crate::measure::results::{Manifest, Results, differences};
@@ -19,7 +20,7 @@ Examples:
   evenkeel run scenarios --out after
   evenkeel compare before after                what got worse or better
   evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
-  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml
+  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
@@ -65,6 +66,9 @@ pub struct Args {
     /// Also write JUnit's XML, for a build server; `-` as above
     #[arg(long, value_name = "FILE")]
     export_junit: Option<PathBuf>,
+    /// Overwrite exported files that exist
+    #[arg(long)]
+    force: bool,
 }
 
 fn tolerance(text: &str) -> Result<Ratio, String> {
@@ -74,6 +78,9 @@ fn tolerance(text: &str) -> Result<Ratio, String> {
 
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     one_standard_output(args)?;
+    for path in exports(args) {
+        output::refuse_existing(path, args.force)?;
+    }
     let mut remarks = Vec::new();
     let (old, mut new) = (read(&args.old, &mut remarks)?, read(&args.new, &mut remarks)?);
     same_names(args, &old, &mut new, &mut remarks);
@@ -110,10 +117,14 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if compared.failed() { Err(Failure::No) } else { Ok(()) }
 }
 
+/// The files to export to.
+fn exports(args: &Args) -> impl Iterator<Item = &Path> {
+    [&args.export_json, &args.export_markdown, &args.export_junit].into_iter().flatten().map(PathBuf::as_path)
+}
+
 /// Two things cannot both be all that is on standard output.
 fn one_standard_output(args: &Args) -> Result<(), Failure> {
-    let exports = [&args.export_json, &args.export_markdown, &args.export_junit];
-    let dashes = exports.into_iter().flatten().filter(|path| path.as_path() == Path::new("-")).count();
+    let dashes = exports(args).filter(|path| is_stdout(path)).count();
     if dashes + usize::from(args.json) > 1 {
         let message = "only one thing can go to standard output";
         return Err(Failure::Usage(format!("{message}\n  help: give the others the name of a file")));
@@ -127,7 +138,7 @@ fn tell(args: &Args, compared: &Compared<'_>, changes: &Changes, terminal: Termi
     let mut shown = args.json.then(&json).transpose()?;
     let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
         match path {
-            Some(path) if path.as_path() == Path::new("-") => shown = Some(content()?),
+            Some(path) if is_stdout(path) => shown = Some(content()?),
             Some(path) => output::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
             None => {}
         }
@@ -142,7 +153,9 @@ fn tell(args: &Args, compared: &Compared<'_>, changes: &Changes, terminal: Termi
     }
     if changes.comparisons == 0 && changes.count(change::Verdict::TooFew) > 0 {
         let least = ENOUGH;
-        eprintln!("warning: nothing was judged: run both sides with --replications {least} or more, and the same seed");
+        complain(format_args!(
+            "warning: nothing was judged: run both sides with --replications {least} or more, and the same seed"
+        ));
     }
     Ok(())
 }

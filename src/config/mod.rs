@@ -7,5 +7,6 @@ pub mod law;
 pub mod pool;
 pub mod proxy;
 pub mod schema;
+pub mod terminal;
 
 pub use diagnostic::{Diagnostic, Problem, Problems};
