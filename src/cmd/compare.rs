@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal, complain, output, say};
+use super::{Failure, Terminal, complain, inputs, output, say};
 use crate::config::diagnostic::did_you_mean;
 use crate::config::terminal::is_stdout;
 use crate::measure::ENOUGH;
@@ -199,7 +199,8 @@ fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failur
 
 fn read_one(folder: &Path) -> Result<Results, Failure> {
     let bytes = |file: &Path| {
-        std::fs::read(file).map_err(|error| Failure::Usage(format!("`{}` cannot be read: {error}", file.display())))
+        let text = inputs::read_text(file, inputs::LONGEST_DATA);
+        text.map(String::into_bytes).map_err(|why| Failure::Usage(format!("`{}` {why}", file.display())))
     };
     let path = folder.join("manifest.json");
     let manifest: Manifest = serde_json::from_slice(&bytes(&path)?)

@@ -112,11 +112,16 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let mut workload = Output::create(&output)?;
     let written = workload_file::write(imported.lines(), &mut workload);
-    written.map_err(|error| Failure::Broken(anyhow::Error::new(error).context(format!("cannot write {}", output.display()))))?;
+    written.map_err(|error| {
+        Failure::Broken(anyhow::Error::new(error).context(format!("cannot write {}", output.display())))
+    })?;
     workload.finish()?;
-    complain(format_args!("wrote {}", output.display()));
+    let to_file = matches!(output::destination(&output), Ok(Destination::File(_)));
+    if to_file {
+        complain(format_args!("wrote {}", output.display()));
+    }
     let Some(scenario) = &args.scenario else {
-        if matches!(output::destination(&output), Ok(Destination::File(_))) {
+        if to_file {
             let file = quoted(&file_name(&output));
             complain("replay it at its own speed, again and again, with");
             complain(format_args!("  arrivals = {{ replay = {{ file = {file}, speed = 1, loop = true }} }}"));
@@ -153,7 +158,9 @@ fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let Some(scenario) = &args.scenario else { return Ok(()) };
     output::refuse_existing(scenario, args.force)?;
     if !matches!(place(output), Some(Destination::File(_))) {
-        return usage("a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file");
+        return usage(
+            "a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file",
+        );
     }
     if same(output, scenario) || place(output) == place(scenario) {
         return usage("the scenario would overwrite the workload\n  help: give them two names");
@@ -486,10 +493,14 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_significant_digits() {
-        for (value, text) in [(0.004_666_7, "0.00467"), (3043.478, "3040"), (140.0, "140"), (1.0, "1"), (6.7e10, "67000000000")] {
+        for (value, text) in
+            [(0.004_666_7, "0.00467"), (3043.478, "3040"), (140.0, "140"), (1.0, "1"), (6.7e10, "67000000000")]
+        {
             assert_eq!(significant(value, 3), text);
         }
-        for (seconds, text) in [(45.0 * 31_557_600.0, "45 years"), (182_608.7, "2.1 days"), (0.28, "0.28 s"), (90.0, "90 seconds")] {
+        for (seconds, text) in
+            [(45.0 * 31_557_600.0, "45 years"), (182_608.7, "2.1 days"), (0.28, "0.28 s"), (90.0, "90 seconds")]
+        {
             assert_eq!(long(seconds), text);
         }
     }

@@ -26,7 +26,9 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             Ok(kind) => {
                 let shown = path.display();
                 let what = kind_of(kind);
-                return Err(Failure::Usage(format!("`{shown}` is {what}, not a file\n  help: save it to a file first")));
+                return Err(Failure::Usage(format!(
+                    "`{shown}` is {what}, not a file\n  help: save it to a file first"
+                )));
             }
             Err(_) => {
                 let help = "give scenario files or a folder that holds some; the repository's are in `scenarios`";

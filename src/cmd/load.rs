@@ -145,8 +145,9 @@ impl Args {
             self.demand.as_deref().unwrap_or("{ constant = { value = \"0s\" } }"),
             keys.unwrap_or_default(),
         );
-        let files =
-            |file: &str| inputs::read_text(Path::new(file), inputs::LONGEST_DATA).map_err(|why| format!("`{file}` {why}"));
+        let files = |file: &str| {
+            inputs::read_text(Path::new(file), inputs::LONGEST_DATA).map_err(|why| format!("`{file}` {why}"))
+        };
         Scenario::parse("load", &source, &files).map_err(|problems| {
             let diagnostic = Diagnostic { file: "the options as a scenario".to_owned(), source, problems };
             complain_of(&diagnostic, terminal);
@@ -260,7 +261,11 @@ fn print(report: &LoadReport, url: &str, terminal: Terminal) {
         let mut servers = table::plain(terminal.width);
         servers.set_header(["server", "answers", "share"]);
         for (name, &count) in &report.servers {
-            servers.add_row([one_line(name).into_owned(), count.to_string(), table::percent(count as f64 / answers as f64)]);
+            servers.add_row([
+                one_line(name).into_owned(),
+                count.to_string(),
+                table::percent(count as f64 / answers as f64),
+            ]);
         }
         right(&mut servers, 1..3);
         say(servers);

@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 
 use super::store;
 use super::study::Study;
-use super::{DONE, Failure};
+use super::{DONE, Failure, inputs};
 use crate::config::terminal::is_stdout;
 use crate::report::Outcome;
 use crate::report::charts;
@@ -83,8 +83,8 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
 /// Whether the results of exactly this study are below `out`, complete.
 pub fn is_complete(study: &Study, out: &Path) -> bool {
     let folder = out.join(study.folder());
-    let manifest = std::fs::read(folder.join(MANIFEST)).ok();
-    let value = manifest.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
+    let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let same = value.is_some_and(|value| value["units"] == store::study_id(study).as_str());
     // Somebody may have tidied up.
     same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
@@ -162,7 +162,7 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
     }
 }
 
-/// An output that is being written. A file is seen by nobody before [`Output::finish`]; dropped before that, it is as it was.
+/// An output that is being written. A file takes its place in [`Output::finish`]; dropped before that, nothing has changed.
 pub struct Output {
     path: PathBuf,
     sink: Sink,

@@ -156,7 +156,11 @@ fn refused(error: &ProxyError, terminal: Terminal) -> Failure {
 
 /// Messages go to standard error, for people or as JSON.
 fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
-    let base = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Stderr).with_target(false).log_internal_errors(false);
+    let base = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(|| Stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     let colour = terminal.err && std::io::stderr().is_terminal();
     // A second start in one process keeps the first's way of speaking.
     let _ = match format {

@@ -165,7 +165,9 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
         if foreign {
             let name = &contestant.label;
-            complain(format_args!("{name} is left out: test servers report with answers and checks, not by themselves"));
+            complain(format_args!(
+                "{name} is left out: test servers report with answers and checks, not by themselves"
+            ));
         }
         !foreign
     });

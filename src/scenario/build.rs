@@ -637,8 +637,8 @@ impl Builder<'_> {
         let begins = first.as_secs_f64() / speed.get_ref();
         if begins >= span.as_secs_f64() {
             let (begins, span) = (Nanos::from_secs_f64(begins), span);
-            self.problem(file.span(), format!("the first request comes after {begins}, and only {span} are run")).help =
-                Some("let the arrivals begin near zero, raise `speed`, or lengthen `duration`".to_owned());
+            self.problem(file.span(), format!("the first request comes after {begins}, and only {span} are run"))
+                .help = Some("let the arrivals begin near zero, raise `speed`, or lengthen `duration`".to_owned());
             return None;
         }
         if repeat && entries.len() as f64 / played > 1e9 {

@@ -17,8 +17,9 @@
 //! what is kept of a line is 32 bytes; clients and paths are kept once each.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::hash::BuildHasherDefault;
 use std::io::{self, BufRead};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use serde::Deserialize;
+use twox_hash::XxHash64;
 
 use super::workload_file::Line;
 use crate::config::terminal::one_line;
@@ -184,7 +186,8 @@ struct Entry {
 /// Texts by number, each kept once.
 #[derive(Default)]
 struct Names {
-    numbers: BTreeMap<Arc<str>, u32>,
+    /// Looked up, never walked through.
+    numbers: HashMap<Arc<str>, u32, BuildHasherDefault<XxHash64>>,
     all: Vec<Arc<str>>,
 }
 
@@ -561,7 +564,11 @@ fn without_prefix(text: &str) -> Result<Option<&str>, Refused> {
     // A stamp of ISO 8601: CRI, `docker logs -t`, rsyslog.
     let bytes = first.as_bytes();
     let is_day = |day: &[u8]| {
-        day.len() == 10 && day.iter().enumerate().all(|(i, byte)| if i == 4 || i == 7 { *byte == b'-' } else { byte.is_ascii_digit() })
+        day.len() == 10
+            && day
+                .iter()
+                .enumerate()
+                .all(|(i, byte)| if i == 4 || i == 7 { *byte == b'-' } else { byte.is_ascii_digit() })
     };
     let after = if bytes.len() >= 19 && is_day(&bytes[..10]) && bytes[10] == b'T' && bytes[13] == b':' {
         Some(rest)
@@ -638,6 +645,9 @@ fn behind_rfc5424(header: &str) -> Result<&str, Refused> {
 /// An address as logs write it: with a port, in brackets, with a zone, or IPv4 as IPv6 has it. Always the same text for the
 /// same client, so without port and zone.
 fn address(text: &str) -> Option<IpAddr> {
+    if !text.contains(['.', ':']) {
+        return None;
+    }
     let is_port = |port: &str| is_number(port) && port.parse::<u16>().is_ok();
     let v6 = |text: &str| {
         let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
@@ -739,7 +749,10 @@ fn client(before: &str, which: Option<usize>) -> Result<String, Refused> {
             if words.len() == 3 || words[1].text == "-" {
                 Ok(first.text.to_owned())
             } else {
-                Err(Refused::at(first.text, "may be a virtual host or the client: say which word is the client, with --client"))
+                Err(Refused::at(
+                    first.text,
+                    "may be a virtual host or the client: say which word is the client, with --client",
+                ))
             }
         }
         _ => Err(Refused::at(first.text, "is not a client's address")),
@@ -768,7 +781,8 @@ fn parse_json(text: &str, keep_query: bool) -> Result<Parsed, Refused> {
         .time
         .parse()
         .map_err(|_| Refused::at(&object.time, "is not a time such as 2015-05-17T10:05:03.000250Z"))?;
-    let client = address(&object.client_ip).ok_or_else(|| Refused::at(&object.client_ip, "is not a client's address"))?;
+    let client =
+        address(&object.client_ip).ok_or_else(|| Refused::at(&object.client_ip, "is not a client's address"))?;
     let mut path = target(&object.path, keep_query);
     if let Some(query) = object.query.filter(|_| keep_query) {
         path.push('?');
@@ -1286,12 +1300,9 @@ not a log line
 
     #[test]
     fn escapes_are_undone() {
-        for (escaped, plain) in [
-            (r"/a", "/a"),
-            (r#"/\"\\"#, r#"/"\"#),
-            (r"/\x22\xc3\xa4\xC3", "/\"ä%C3"),
-            (r"/\n\q\x2\", "/\n\\q\\x2\\"),
-        ] {
+        for (escaped, plain) in
+            [(r"/a", "/a"), (r#"/\"\\"#, r#"/"\"#), (r"/\x22\xc3\xa4\xC3", "/\"ä%C3"), (r"/\n\q\x2\", "/\n\\q\\x2\\")]
+        {
             assert_eq!(decoded(&unescaped(escaped)), plain, "{escaped}");
         }
     }

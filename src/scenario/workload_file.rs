@@ -96,7 +96,9 @@ fn columns(header: &csv::StringRecord, text: &str) -> Result<(), String> {
     if let Some(missing) = COLUMNS.iter().find(|name| has(name) == 0) {
         let looks = foreign(text).map(|format| format!(" (it looks like {format})")).unwrap_or_default();
         let columns = COLUMNS.join(",");
-        return Err(format!("line 1: there is no column `{missing}`; a workload is CSV with the header {columns}{looks}"));
+        return Err(format!(
+            "line 1: there is no column `{missing}`; a workload is CSV with the header {columns}{looks}"
+        ));
     }
     if let Some(unknown) = header.iter().find(|column| !COLUMNS.contains(column)) {
         let known = COLUMNS.join(", ");
@@ -133,8 +135,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let line =
-            |arrival, client: &'static str, path: &'static str| Line { arrival, client: client.into(), path: path.into(), bytes: 7 };
+        let line = |arrival, client: &'static str, path: &'static str| Line {
+            arrival,
+            client: client.into(),
+            path: path.into(),
+            bytes: 7,
+        };
         let mut text = Vec::new();
         write([line(0.5, "10.0.0.1", "/a,b"), line(0.25, "host \"x\"", "/a,b")], &mut text).unwrap();
         let recording = read(std::str::from_utf8(&text).unwrap()).unwrap();

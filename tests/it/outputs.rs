@@ -89,7 +89,7 @@ fn what_is_named_for_output_is_written_and_never_replaced() {
             let child = spawn(folder.path(), &[writer, &[name], force].concat());
             let output = ends(child).unwrap_or_else(|| panic!("{writer:?} {name} hangs"));
             let code = output.status.code().unwrap();
-            assert!(matches!(code, 0 | 2) || writer[0] == "compare" && code == 1, "{writer:?} {name}: {output:?}");
+            assert!(code < 100 && code != 3, "{writer:?} {name}: {output:?}");
             code
         };
         std::fs::write(path("target"), "keep").unwrap();
@@ -136,7 +136,8 @@ fn standard_output_has_several_names() {
     symlink("/dev/stdout", folder.path().join("out")).unwrap();
     for writer in WRITERS {
         let expected = {
-            let output = shell(folder.path(), &format!("\"$E\" {} plain >/dev/null; cat plain; rm plain", writer.join(" ")));
+            let output =
+                shell(folder.path(), &format!("\"$E\" {} plain >/dev/null; cat plain; rm plain", writer.join(" ")));
             text(&output.stdout)
         };
         assert!(expected.len() > 20, "{writer:?}");
@@ -176,7 +177,7 @@ fn links_among_results_stay_links() {
     }
 }
 
-/// Nobody may hear what is said on standard error: that is no reason to fail, and nothing is lost.
+/// Messages that cannot be written are no reason to fail, and no result is lost with them.
 #[test]
 fn a_standard_error_that_is_full_or_closed_loses_nothing() {
     let folder = results();
@@ -202,14 +203,14 @@ fn a_standard_error_that_is_full_or_closed_loses_nothing() {
 
 /// The proxy's messages go to standard error all the time; it serves without them.
 #[test]
-fn a_proxy_needs_nobody_who_reads_its_messages() {
+fn a_proxy_serves_where_its_messages_cannot_be_written() {
     use std::io::BufRead;
     let folder = Folder::new();
     folder.file(
         "p.toml",
-        "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[pools]]\nname = \"web\"\n\
+        "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[pools]]\nname = \"web\"\nstrategy = \"p2c\"\n\
          health = { interval = \"20ms\", timeout = \"10ms\", fall = 1 }\n\
-         [[pools.servers]]\naddress = \"127.0.0.1:9\"\n[log]\nfile = \"access.log\"\n",
+         [[pools.servers]]\nname = \"s\"\naddress = \"127.0.0.1:9\"\n[log]\nfile = \"access.log\"\n",
     );
     for redirection in ["2>/dev/full", "2>&-"] {
         let script = format!("exec \"$E\" proxy --config p.toml --log-level debug {redirection}");
@@ -238,8 +239,13 @@ fn a_proxy_needs_nobody_who_reads_its_messages() {
 #[test]
 fn a_standard_output_that_ends_early_ends_quietly_and_a_full_one_is_said() {
     let folder = results();
-    for command in ["list", "explain p2c", "run s.toml --dry-run --json", "proxy --example", "import in.log -o -", "--help"] {
-        let output = shell(folder.path(), &format!("\"$E\" {command} 2>err | true; echo ${{PIPESTATUS[0]}}; grep -c panicked err"));
+    for command in
+        ["list", "explain p2c", "run s.toml --dry-run --json", "proxy --example", "import in.log -o -", "--help"]
+    {
+        let output = shell(
+            folder.path(),
+            &format!("\"$E\" {command} 2>err | true; echo ${{PIPESTATUS[0]}}; grep -c panicked err"),
+        );
         assert_eq!(text(&output.stdout).trim(), "0\n0", "{command}");
         if command == "--help" {
             continue;
@@ -282,7 +288,8 @@ fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
     write("gzip.toml", b"\x1f\x8b\x08\0\0\0");
     std::fs::File::create(folder.path().join("huge.toml")).unwrap().set_len(64 << 20).unwrap();
     write("long.toml", &b"# comment\n".repeat(2 << 20));
-    let of_data = SOUND.replace("{ exponential = { mean = \"10ms\" } }", "{ empirical = { file = \"pipe.csv\", unit = \"1ms\" } }");
+    let of_data = SOUND
+        .replace("{ exponential = { mean = \"10ms\" } }", "{ empirical = { file = \"pipe.csv\", unit = \"1ms\" } }");
     write("data.toml", of_data.as_bytes());
     write("escape.toml", SOUND.replace("\"Sound\"", "\"\\u001b[2Jx\"").as_bytes());
     write("raw.toml", SOUND.replace("\"Sound\"", "\"\u{1b}[2J\u{9b}2J\"").as_bytes());
@@ -337,7 +344,8 @@ fn names_of_others_reach_no_terminal_as_they_are() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 2048];
         let _ = stream.read(&mut request).unwrap();
-        let answer = "HTTP/1.1 200 OK\r\nserver: a\r\nx-served-by: \u{9b}2Jx\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let answer =
+            "HTTP/1.1 200 OK\r\nserver: a\r\nx-served-by: \u{9b}2Jx\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
     });
     let url = format!("http://{address}/");
@@ -355,8 +363,8 @@ fn a_recording_goes_where_its_name_leads() {
     symlink("target", folder.path().join("link")).unwrap();
     folder.file(
         "p.toml",
-        "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[pools]]\nname = \"web\"\n\
-         [[pools.servers]]\naddress = \"127.0.0.1:9\"\n[log]\nfile = \"access.log\"\n",
+        "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[pools]]\nname = \"web\"\nstrategy = \"p2c\"\n\
+         [[pools.servers]]\nname = \"s\"\naddress = \"127.0.0.1:9\"\n[log]\nfile = \"access.log\"\n",
     );
     for record in ["link", "-"] {
         let mut child = spawn(folder.path(), &["proxy", "--config", "p.toml", "--record", record]);
