@@ -78,8 +78,14 @@ fn tolerance(text: &str) -> Result<Ratio, String> {
 
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     one_standard_output(args)?;
-    for path in exports(args) {
+    for (i, path) in exports(args).enumerate() {
         output::refuse_existing(path, args.force)?;
+        if exports(args).take(i).any(|other| output::same_file(other, path)) {
+            return Err(Failure::Usage(format!(
+                "two exports would go to `{}`\n  help: give each a name",
+                path.display()
+            )));
+        }
     }
     let mut remarks = Vec::new();
     let (old, mut new) = (read(&args.old, &mut remarks)?, read(&args.new, &mut remarks)?);

@@ -146,26 +146,21 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// What is wrong with the outputs is said before a long log is read.
 fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-    let place = |path: &Path| output::destination(path).ok();
     output::refuse_existing(output, args.force)?;
-    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
-    };
-    if same(&args.log, output) && args.log != Path::new("-") {
+    if output::same_file(&args.log, output) {
         return usage("the workload would overwrite the log\n  help: say --output FILE");
     }
     let Some(scenario) = &args.scenario else { return Ok(()) };
     output::refuse_existing(scenario, args.force)?;
-    if !matches!(place(output), Some(Destination::File(_))) {
+    if !matches!(output::destination(output), Ok(Destination::File(_))) {
         return usage(
             "a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file",
         );
     }
-    if same(output, scenario) || place(output) == place(scenario) {
+    if output::same_file(output, scenario) {
         return usage("the scenario would overwrite the workload\n  help: give them two names");
     }
-    if same(&args.log, scenario) {
+    if output::same_file(&args.log, scenario) {
         return usage("the scenario would overwrite the log\n  help: give it another name");
     }
     if output.to_str().is_none() {

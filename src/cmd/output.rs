@@ -142,12 +142,33 @@ pub fn destination(path: &Path) -> io::Result<Destination> {
             Ok(found) if found.is_dir() => {
                 return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
             }
+            Ok(found) if is_disk(&found) => return Err(io::Error::other("it is a disk")),
             Ok(_) => return Ok(Destination::Stream(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Destination::File(path)),
             Err(error) => return Err(error),
         }
     }
     Err(io::Error::other("too many symbolic links, perhaps in a circle"))
+}
+
+/// Whether it is a block device: what is on it would be gone, and no output belongs there.
+fn is_disk(found: &std::fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileTypeExt::is_block_device(&found.file_type());
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// Whether two paths lead to one file, which may not be there yet.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| match destination(path) {
+        Ok(Destination::File(file)) => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(folder.canonicalize().ok()?.join(file.file_name()?))
+        }
+        _ => None,
+    };
+    matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
 }
 
 /// Refuses to overwrite a file that is there, unless with `force`. FIFOs, devices and standard output lose nothing.

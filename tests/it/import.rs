@@ -159,6 +159,7 @@ fn what_would_be_overwritten_is_refused_before_the_log_is_read() {
     for (arguments, words) in [
         (&["in.log", "-o", "in.log", "--force"][..], "overwrite the log"),
         (&["in.log", "-o", "w.csv", "--scenario", "w.csv"], "overwrite the workload"),
+        (&["in.log", "-o", "w.csv", "--scenario", "./w.csv"], "overwrite the workload"),
         (&["in.log", "-o", "w.csv", "--scenario", "./in.log", "--force"], "overwrite the log"),
         (&["in.log", "-o", "-", "--scenario", "s.toml"], "from a file"),
         (&["in.log", "-o", "in.log"], "--force"),
@@ -270,4 +271,45 @@ fn the_log_may_come_through_a_pipe() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let committed = std::fs::read(root().join("scenarios/logs/shop.workload.csv")).unwrap();
     assert!(output.stdout == committed);
+}
+
+/// Times count from the first request where they begin far from zero, also where the file is played again and again.
+#[test]
+fn arrivals_as_seconds_since_1970_are_played() {
+    let folder = Folder::new();
+    let workload = |first: f64| {
+        let lines: String = (0..20).map(|n| format!("{},192.0.2.1,/a,5\n", first + f64::from(n) / 10.0)).collect();
+        format!("arrival,client,path,bytes\n{lines}")
+    };
+    let scenario = |repeat: bool| {
+        format!(
+            "title = \"t\"\nquestion = \"q\"\nduration = \"1500ms\"\nwarmup = \"200ms\"\nreplications = 2\nstrategies = [\"random\"]\n\
+             arrivals = {{ replay = {{ file = \"w.csv\", loop = {repeat} }} }}\nservice = {{ constant = {{ value = \"1ms\" }} }}\n\
+             [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\n"
+        )
+    };
+    let run = |repeat: bool| {
+        folder.file("s.toml", &scenario(repeat));
+        let mut command = evenkeel();
+        command.current_dir(folder.path()).args(["run", "s.toml", "--dry-run", "--json"]);
+        self::run(command)
+    };
+    for first in [0.0, 1_700_000_000.0] {
+        for repeat in [false, true] {
+            folder.file("w.csv", &workload(first));
+            let (code, out, said) = run(repeat);
+            assert_eq!(code, Some(0), "{said}");
+            let result: serde_json::Value = serde_json::from_str(&out).unwrap();
+            let throughput = result["strategies"][0]["metrics"]["throughput"]["value"].as_f64().unwrap();
+            // One every tenth of a second.
+            assert!((throughput - 10.0).abs() < 0.7, "{first} {repeat}: {throughput}");
+        }
+    }
+    // A recording whose requests all come after the run is an error and not a quiet success.
+    folder.file("w.csv", &(workload(50.0) + "600,192.0.2.1,/a,5\n"));
+    for repeat in [false, true] {
+        let (code, _, said) = run(repeat);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("the first request comes after 50s") && said.contains("s.toml:7:"), "{said}");
+    }
 }
