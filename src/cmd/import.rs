@@ -341,9 +341,9 @@ fn report(imported: &Imported) {
             imported.out_of_order
         ));
     }
-    // Longer than requests last.
+    // Longer than requests last. Outliers are told of below.
     let (back, line) = imported.greatest_step_back;
-    if back > 600 {
+    if back > 600 && imported.outliers.1 == 0 {
         complain(format_args!(
             "warning: line {line} is {} earlier than the one before it: files in the wrong\n\
              order, or files that overlap after a rotation? Requests that stand in two\nof them count twice",

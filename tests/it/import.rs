@@ -183,11 +183,12 @@ fn outliers_and_steps_back_are_said() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("3 requests over 1000 s"), "{said}");
     assert!(said.contains("line 3: 1970-01-01T10:00:01Z") && said.contains("--keep-outliers"), "{said}");
-    assert!(said.contains("warning: line 3 is 45 years earlier"), "{said}");
+    assert!(!said.contains("earlier"), "{said}");
     let arguments = ["in.log", "-o", "w.csv", "--force", "--keep-outliers"];
     let (code, _, said) = run(import(&folder, &arguments));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("4 requests") && said.contains("45 years without a request"), "{said}");
+    assert!(said.contains("warning: line 3 is 45 years earlier"), "{said}");
 }
 
 #[test]
@@ -310,6 +311,6 @@ fn arrivals_as_seconds_since_1970_are_played() {
     for repeat in [false, true] {
         let (code, _, said) = run(repeat);
         assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains("the first request comes after 50s") && said.contains("s.toml:7:"), "{said}");
+        assert!(said.contains("the first request comes after 50.0 s") && said.contains("s.toml:7:"), "{said}");
     }
 }
