@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal, complain, inputs, output, say};
+use super::{Failure, Terminal, complain, inputs, output, say_on as say};
 use crate::config::diagnostic::did_you_mean;
 use crate::config::terminal::is_stdout;
 use crate::measure::ENOUGH;

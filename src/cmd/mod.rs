@@ -195,12 +195,25 @@ fn shown(text: &str, styled: bool) -> Cow<'_, str> {
 /// Prints a line to standard output. A reader that went away (`| head`) ends the program quietly; a disk that is full ends
 /// it with a message.
 fn say(text: impl std::fmt::Display) {
-    if let Err(error) = print_line(text) {
-        if error.kind() != std::io::ErrorKind::BrokenPipe {
+    if !is_heard(print_line(text)) {
+        std::process::exit(DONE.into());
+    }
+}
+
+/// As [`say`], for commands whose exit code is an answer: they go on without their reader to give it.
+fn say_on(text: impl std::fmt::Display) {
+    is_heard(print_line(text));
+}
+
+/// Whether standard output has a reader still. Any other failure ends the program.
+fn is_heard(printed: std::io::Result<()>) -> bool {
+    match printed {
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => false,
+        Err(error) => {
             complain(format_args!("error: cannot write to standard output: {error}"));
             std::process::exit(BROKEN.into());
         }
-        std::process::exit(DONE.into());
     }
 }
 

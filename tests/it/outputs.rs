@@ -256,6 +256,16 @@ fn a_standard_output_that_ends_early_ends_quietly_and_a_full_one_is_said() {
     }
 }
 
+/// An exit code that is an answer is given also to those who read only the first line, or none.
+#[test]
+fn an_answer_does_not_depend_on_its_reader() {
+    let folder = Folder::new();
+    let expect = "[[expect]]\nthat = \"latency.mean[random] < 1us\"\nbecause = \"it is not\"\n";
+    folder.file("s.toml", &format!("{SOUND}{expect}"));
+    let script = "\"$E\" check s.toml --quiet | true; echo ${PIPESTATUS[0]}";
+    assert_eq!(text(&shell(folder.path(), script).stdout).trim(), "1");
+}
+
 /// A scenario folder may hold anything.
 #[test]
 fn what_is_no_file_in_a_scenario_folder_is_passed_over_with_a_word() {
