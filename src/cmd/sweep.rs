@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::run::{Common, Place};
 use super::study::{Settings, Study};
-use super::{Failure, Terminal, complain, inputs, run, say};
+use super::{Failure, Terminal, complain, inputs, run, say_on as say};
 use crate::measure::sensitivity::{Survival, survival};
 use crate::measure::{Comparison, compare};
 use crate::report::{Outcome, table};

@@ -13,7 +13,7 @@ use comfy_table::CellAlignment;
 use serde_json::json;
 
 use super::stage::{Stage, foreign_to_the_wire, without_delays};
-use super::{Failure, Terminal, complain, inputs, say, work};
+use super::{Failure, Terminal, complain, inputs, say_on as say, work};
 use crate::report::table;
 use crate::scenario::{Contestant, Scenario};
 use crate::select::catalog::Family;
