@@ -150,8 +150,13 @@ pub fn access(data: &[u8]) {
         let (end, inside) = line.split_last().unwrap();
         assert!(*end == b'\n' && inside.iter().all(|byte| (b' '..=b'~').contains(byte)), "{:?}", line.escape_ascii());
         let imported = import::import(&line, import::Format::Auto, false);
-        assert_eq!(imported.lines.len(), 1, "{}", line.escape_ascii());
-        assert!(path.len() > 8192 || imported.lines[0].path == path, "{}", line.escape_ascii());
+        assert_eq!(imported.requests.len(), 1, "{}", line.escape_ascii());
+        let encode = |c: char| match c.is_control() {
+            true => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
+            false => c.to_string(),
+        };
+        let encoded: String = path.chars().map(encode).collect();
+        assert!(path.len() > 8192 || *imported.paths[0] == encoded, "{}", line.escape_ascii());
     }
 }
 
@@ -159,16 +164,26 @@ pub fn access(data: &[u8]) {
 pub fn import(data: &[u8]) {
     for format in [import::Format::Auto, import::Format::Combined, import::Format::Json] {
         let imported = import::import(data, format, data.len().is_multiple_of(2));
-        let breaks = data.iter().filter(|&&byte| byte == b'\n').count();
-        let lines = breaks + usize::from(data.last().is_none_or(|&last| last != b'\n'));
-        let lines = if data.is_empty() { 0 } else { lines };
-        assert_eq!(imported.lines.len() + (imported.malformed + imported.blank) as usize, lines);
-        assert!(imported.lines.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
-        assert!(imported.lines.iter().all(|line| line.arrival >= 0.0));
+        let accounted = imported.requests.len() as u64 + imported.malformed + imported.blank + imported.outliers.1;
+        assert_eq!(accounted, imported.read);
+        if !data.contains(&0) && !data.contains(&b'\r') {
+            let breaks = data.iter().filter(|&&byte| byte == b'\n').count();
+            let lines = breaks + usize::from(data.last().is_some_and(|&last| last != b'\n'));
+            assert_eq!(imported.read, lines as u64);
+        }
+        assert_eq!(imported.reasons.values().sum::<u64>(), imported.malformed);
+        assert!(imported.requests.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
+        assert!(imported.requests.iter().all(|request| request.arrival >= 0));
+        // Nothing of a stranger's request moves a cursor, and a path is never empty.
+        let plain = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+        assert!(imported.paths.iter().chain(&imported.clients).all(|text| plain(text)));
+        assert!(imported.examples.iter().all(|(_, reason)| plain(reason)), "{:?}", imported.examples);
         // Logs that span a century are read here and refused there.
-        if imported.lines.last().is_some_and(|line| line.arrival < 3e9) {
-            let text = workload_file::write(&imported.lines).unwrap();
-            assert_eq!(workload_file::read(&text).unwrap().entries.len(), imported.lines.len());
+        if !imported.requests.is_empty() && imported.span() < 3e9 {
+            let mut text = Vec::new();
+            workload_file::write(imported.lines(), &mut text).unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            assert_eq!(workload_file::read(text).unwrap().entries.len(), imported.requests.len());
         }
     }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, Terminal, say};
+use super::{Failure, Terminal, announce, complain_of, inputs, say};
 use crate::config::law::{self, Law, Sampler};
 use crate::config::pool::{CacheSpec, Discipline, Server};
 use crate::config::{Diagnostic, Problem, Problems, diagnostic};
@@ -126,7 +126,7 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     read.map_err(|problems| {
         let problems: Problems = problems.into_iter().map(move_back).collect();
         let diagnostic = Diagnostic { file: format!("--{name}"), source: text.to_owned(), problems };
-        eprintln!("{}", diagnostic.render(terminal.err));
+        complain_of(&diagnostic, terminal);
         Failure::Usage(String::new())
     })
 }
@@ -142,7 +142,7 @@ pub fn law_option(name: &str, text: &str, terminal: Terminal) -> Result<Sampler,
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    std::fs::read_to_string(file).map_err(|error| format!("`{}` cannot be read: {error}", file.display()))
+    inputs::read_given(file, inputs::LONGEST_DATA).map_err(|why| format!("`{}` {why}", file.display()))
 }
 
 impl Args {
@@ -170,7 +170,7 @@ impl Args {
             let folder = file.parent().unwrap_or(Path::new("")).to_owned();
             let all = specs(&source, &|name| read(&folder.join(name))).map_err(|problems| {
                 let diagnostic = Diagnostic { file: file.display().to_string(), source, problems };
-                eprintln!("{}", diagnostic.render(terminal.err));
+                complain_of(&diagnostic, terminal);
                 Failure::Usage(String::new())
             })?;
             return Ok(all.into_iter().map(common).collect());
@@ -221,9 +221,9 @@ pub fn backend(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     })?;
     for server in &servers {
         match server.control_address() {
-            None => say(format_args!("{} serves {}", server.name(), server.url())),
+            None => announce(format_args!("{} serves {}", server.name(), server.url())),
             Some(control) => {
-                say(format_args!("{} serves {}, control at http://{control}/_fault", server.name(), server.url()));
+                announce(format_args!("{} serves {}, control at http://{control}/_fault", server.name(), server.url()));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::pins::{self, Finding};
 use super::run::Common;
 use super::study::{Settings, Study};
 use super::work::Options;
-use super::{Failure, Terminal, inputs, say, sweep, work};
+use super::{Failure, Terminal, inputs, say_on as say, sweep, work};
 use crate::report::Outcome;
 use crate::report::files::number;
 use crate::scenario::Scenario;

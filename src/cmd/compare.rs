@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal, output, say};
+use super::{Failure, Terminal, complain, inputs, output, say_on as say};
 use crate::config::diagnostic::did_you_mean;
+use crate::config::terminal::is_stdout;
 use crate::measure::change::{self, Question, Tolerance};
 use crate::measure::results::{Manifest, Results, differences};
 use crate::report::changes::{Compared, json, junit, markdown, table};
@@ -18,7 +19,7 @@ Examples:
   evenkeel run scenarios --out after
   evenkeel compare before after                what got worse or better
   evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
-  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml
+  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
   evenkeel compare before after --allow-undecided     accept that there are too few runs to judge anything
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
@@ -69,6 +70,9 @@ pub struct Args {
     /// Also write JUnit's XML, for a build server; `-` as above
     #[arg(long, value_name = "FILE")]
     export_junit: Option<PathBuf>,
+    /// Overwrite exported files that exist
+    #[arg(long)]
+    force: bool,
 }
 
 fn tolerance(text: &str) -> Result<Ratio, String> {
@@ -78,6 +82,15 @@ fn tolerance(text: &str) -> Result<Ratio, String> {
 
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     one_standard_output(args)?;
+    for (i, path) in exports(args).enumerate() {
+        output::refuse_existing(path, args.force)?;
+        if exports(args).take(i).any(|other| output::same_file(other, path)) {
+            return Err(Failure::Usage(format!(
+                "two exports would go to `{}`\n  help: give each a name",
+                path.display()
+            )));
+        }
+    }
     let mut remarks = Vec::new();
     let (old, mut new) = (read(&args.old, &mut remarks)?, read(&args.new, &mut remarks)?);
     same_names(args, &old, &mut new, &mut remarks);
@@ -121,10 +134,14 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
+/// The files to export to.
+fn exports(args: &Args) -> impl Iterator<Item = &Path> {
+    [&args.export_json, &args.export_markdown, &args.export_junit].into_iter().flatten().map(PathBuf::as_path)
+}
+
 /// Two things cannot both be all that is on standard output.
 fn one_standard_output(args: &Args) -> Result<(), Failure> {
-    let exports = [&args.export_json, &args.export_markdown, &args.export_junit];
-    let dashes = exports.into_iter().flatten().filter(|path| path.as_path() == Path::new("-")).count();
+    let dashes = exports(args).filter(|path| is_stdout(path)).count();
     if dashes + usize::from(args.json) > 1 {
         let message = "only one thing can go to standard output";
         return Err(Failure::Usage(format!("{message}\n  help: give the others the name of a file")));
@@ -138,7 +155,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     let mut shown = args.json.then(&json).transpose()?;
     let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
         match path {
-            Some(path) if path.as_path() == Path::new("-") => shown = Some(content()?),
+            Some(path) if is_stdout(path) => shown = Some(content()?),
             Some(path) => output::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
             None => {}
         }
@@ -154,7 +171,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     if let Some(why) = compared.why_undecided() {
         let severity = if args.allow_undecided { "warning" } else { "error" };
         let accept = if args.allow_undecided { "" } else { ";\n  --allow-undecided accepts it" };
-        eprintln!("{severity}: nothing could be judged: {why}{accept}");
+        complain(format_args!("{severity}: nothing could be judged: {why}{accept}"));
     }
     Ok(())
 }
@@ -198,7 +215,8 @@ fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failur
 
 fn read_one(folder: &Path) -> Result<Results, Failure> {
     let bytes = |file: &Path| {
-        std::fs::read(file).map_err(|error| Failure::Usage(format!("`{}` cannot be read: {error}", file.display())))
+        let text = inputs::read_text(file, inputs::LONGEST_DATA);
+        text.map(String::into_bytes).map_err(|why| Failure::Usage(format!("`{}` {why}", file.display())))
     };
     let path = folder.join("manifest.json");
     let manifest: Manifest = serde_json::from_slice(&bytes(&path)?)

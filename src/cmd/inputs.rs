@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::FileType;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal};
+use super::{Failure, Terminal, complain, complain_of};
 use crate::config::diagnostic::did_you_mean;
 use crate::config::{Diagnostic, Problem, Problems};
 use crate::measure::change::{Direction, nature};
@@ -17,26 +19,112 @@ use crate::select::catalog;
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            let entries =
-                std::fs::read_dir(path).map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))?;
-            let mut found: Vec<PathBuf> = entries
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|file| file.extension().is_some_and(|extension| extension == "toml"))
-                .collect();
-            found.sort();
-            if found.is_empty() {
-                return Err(Failure::Usage(format!("there are no scenarios (*.toml) in {}", path.display())));
+        let kind = std::fs::metadata(path).map(|found| found.file_type());
+        match kind {
+            Ok(kind) if kind.is_dir() => files.extend(in_folder(path)?),
+            Ok(kind) if kind.is_file() => files.push(path.clone()),
+            Ok(kind) => {
+                let shown = path.display();
+                let what = kind_of(kind);
+                return Err(Failure::Usage(format!(
+                    "`{shown}` is {what}, not a file\n  help: save it to a file first"
+                )));
             }
-            files.extend(found);
-        } else if path.is_file() {
-            files.push(path.clone());
-        } else {
-            let help = "give scenario files or a folder that holds some; the repository's are in `scenarios`";
-            return Err(Failure::Usage(format!("there is no file or folder `{}`\n  help: {help}", path.display())));
+            Err(_) => {
+                let help = "give scenario files or a folder that holds some; the repository's are in `scenarios`";
+                return Err(Failure::Usage(format!("there is no file or folder `{}`\n  help: {help}", path.display())));
+            }
         }
     }
     Ok(files)
+}
+
+/// A folder's scenarios. What is called like one and is no file is passed over with a word: a FIFO would be waited for.
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let shown = folder.display();
+    let entries = std::fs::read_dir(folder).map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
+    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    found.sort();
+    let is = |file: &Path, extension: &str| file.extension().is_some_and(|its| its.eq_ignore_ascii_case(extension));
+    let mut scenarios = Vec::new();
+    for file in found.iter().filter(|file| is(file, "toml")) {
+        match std::fs::metadata(file).map(|found| found.file_type()) {
+            Ok(kind) if !kind.is_file() => {
+                complain(format_args!("skipped: {} is {}, not a file", file.display(), kind_of(kind)));
+            }
+            // One that cannot be read is complained of when it is read.
+            _ => scenarios.push(file.clone()),
+        }
+    }
+    if !scenarios.is_empty() {
+        return Ok(scenarios);
+    }
+    let other = found.iter().find(|file| ["yaml", "yml", "json"].iter().any(|extension| is(file, extension)));
+    let help = match other {
+        Some(other) => format!("\n  help: scenarios are TOML; `{}` is not", other.display()),
+        None => String::new(),
+    };
+    Err(Failure::Usage(format!("there are no scenarios (*.toml) in {shown}{help}")))
+}
+
+/// What something in a folder is, in words.
+fn kind_of(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a FIFO";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    if kind.is_dir() { "a folder" } else { "no regular file" }
+}
+
+/// The longest scenario or config that is read, bytes.
+pub const LONGEST: u64 = 16 << 20;
+/// The longest file of data (workload, measured times) that is read, bytes.
+pub const LONGEST_DATA: u64 = 1 << 30;
+
+/// The text of a regular file of at most `longest` bytes. The error is a predicate: "is a FIFO, not a file".
+pub fn read_text(file: &Path, longest: u64) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let kind = std::fs::metadata(file).map_err(unreadable)?;
+    if !kind.is_file() {
+        return Err(format!("is {}, not a file", kind_of(kind.file_type())));
+    }
+    read_given(file, longest)
+}
+
+/// The same of a file that the user has named to be read, which may be a pipe: `--config /dev/stdin`.
+pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    opened.take(longest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let foreign = [
+        (&b"\x1f\x8b"[..], "compressed with gzip: unpack it first"),
+        (&b"\xff\xfe"[..], "UTF-16 text: save it as UTF-8"),
+        (&b"\xfe\xff"[..], "UTF-16 text: save it as UTF-8"),
+    ];
+    if let Some((_, what)) = foreign.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Err(format!("is {what}"));
+    }
+    if bytes[..bytes.len().min(1 << 16)].contains(&0) {
+        return Err("is a binary file, not text".to_owned());
+    }
+    if bytes.len() as u64 > longest {
+        return Err(format!("is longer than {} MiB, which is the most that is read here", longest >> 20));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count();
+        format!("is not UTF-8 text (line {line})")
+    })
 }
 
 /// A scenario that was read, with the texts it was read from.
@@ -61,10 +149,10 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
         match load_one(&file) {
             Ok(loaded) if !names.insert(loaded.scenario.name.clone()) => {
                 let name = &loaded.scenario.name;
-                eprintln!(
+                complain(format_args!(
                     "error: two scenarios are called `{name}`; their results would overwrite each other: {}\n",
                     file.display()
-                );
+                ));
                 failed = true;
             }
             Ok(mut loaded) => {
@@ -72,7 +160,7 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
                 if !problems.is_empty() {
                     let source = loaded.source.clone();
                     let warned = Diagnostic { file: file.display().to_string(), source, problems };
-                    eprintln!("{}\n", warned.render_warnings(terminal.err));
+                    complain(format_args!("{}\n", warned.render_warnings(terminal.err)));
                 }
                 if let Some(before) = scenarios.last() {
                     loaded.scenario.share(&before.scenario);
@@ -80,7 +168,8 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
                 scenarios.push(loaded);
             }
             Err(diagnostic) => {
-                eprintln!("{}\n", diagnostic.render(terminal.err));
+                complain_of(&diagnostic, terminal);
+                complain("");
                 failed = true;
             }
         }
@@ -91,20 +180,16 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
 fn load_one(file: &Path) -> Result<Loaded, Box<Diagnostic>> {
     let shown = file.display().to_string();
     let wrong = |source: String, problems| Box::new(Diagnostic { file: shown.clone(), source, problems });
-    let source = match std::fs::read(file).map(String::from_utf8) {
-        Ok(Ok(source)) => source,
-        Ok(Err(_)) => return Err(wrong(String::new(), vec![Problem::of_file("the file is not UTF-8 text")])),
-        Err(error) => {
-            return Err(wrong(String::new(), vec![Problem::of_file(format!("the file cannot be read: {error}"))]));
-        }
-    };
+    let source = read_text(file, LONGEST)
+        .map_err(|why| wrong(String::new(), vec![Problem::of_file(format!("the file {why}"))]))?;
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let files = RefCell::new(BTreeMap::new());
     let beside = |name: &str| {
-        let text = std::fs::read_to_string(folder.join(name)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no file `{name}` beside the scenario"),
-            _ => format!("`{name}` cannot be read: {error}"),
-        })?;
+        let path = folder.join(name);
+        if !path.exists() {
+            return Err(format!("there is no file `{name}` beside the scenario"));
+        }
+        let text = read_text(&path, LONGEST_DATA).map_err(|why| format!("`{name}` {why}"))?;
         files.borrow_mut().insert(name.to_owned(), text.clone());
         Ok(text)
     };
@@ -169,7 +254,7 @@ pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Fail
 /// Says on standard error what is not the same, where a name is of an algorithm that the catalogue's is only close to.
 pub fn remark(name: &str) {
     if let Some(remark) = catalog::remark(name.split('(').next().unwrap_or_default()) {
-        eprintln!("note: {remark}");
+        complain(format_args!("note: {remark}"));
     }
 }
 

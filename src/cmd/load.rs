@@ -1,6 +1,6 @@
 //! `evenkeel load`: requests at the times they are meant for, and what came of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::CellAlignment;
@@ -10,8 +10,9 @@ use hyper::header::{HeaderName, HeaderValue};
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::backend::law_option;
-use super::{Failure, Terminal, inputs, say, work};
+use super::{Failure, Terminal, complain, complain_of, inputs, say, work};
 use crate::config::Diagnostic;
+use crate::config::terminal::one_line;
 use crate::report::table;
 use crate::scenario::Scenario;
 use crate::testbed::load::{LoadReport, Options, PERCENTILES, Progress, Target, play};
@@ -144,11 +145,12 @@ impl Args {
             self.demand.as_deref().unwrap_or("{ constant = { value = \"0s\" } }"),
             keys.unwrap_or_default(),
         );
-        let files =
-            |file: &str| std::fs::read_to_string(file).map_err(|error| format!("`{file}` cannot be read: {error}"));
+        let files = |file: &str| {
+            inputs::read_text(Path::new(file), inputs::LONGEST_DATA).map_err(|why| format!("`{file}` {why}"))
+        };
         Scenario::parse("load", &source, &files).map_err(|problems| {
             let diagnostic = Diagnostic { file: "the options as a scenario".to_owned(), source, problems };
-            eprintln!("{}", diagnostic.render(terminal.err));
+            complain_of(&diagnostic, terminal);
             Failure::Usage(String::new())
         })
     }
@@ -159,9 +161,9 @@ impl Args {
         let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
         let mut scenario = loaded.scenario;
         if scenario.model.clients.patience.is_some() {
-            eprintln!(
+            complain(
                 "warning: `patience` of clients is not played: over sockets a client cannot\n\
-                 see when service begins\n  help: set a `timeout`, or --timeout"
+                 see when service begins\n  help: set a `timeout`, or --timeout",
             );
         }
         if let Some(duration) = self.duration {
@@ -207,7 +209,7 @@ pub fn load(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if report.requests > 0 && report.connections == 0 {
         let why = report.example.as_deref().unwrap_or("no connection could be made");
-        eprintln!("error: nobody answers at {}: {why}", args.url);
+        complain(format_args!("error: nobody answers at {}: {why}", args.url));
         return Err(Failure::No);
     }
     if work::stopped() {
@@ -265,7 +267,11 @@ fn print(report: &LoadReport, url: &str, terminal: Terminal) {
         let mut servers = table::plain(terminal.width);
         servers.set_header(["server", "answers", "share"]);
         for (name, &count) in &report.servers {
-            servers.add_row([name.clone(), count.to_string(), table::percent(count as f64 / answers as f64)]);
+            servers.add_row([
+                one_line(name).into_owned(),
+                count.to_string(),
+                table::percent(count as f64 / answers as f64),
+            ]);
         }
         right(&mut servers, 1..3);
         say(servers);

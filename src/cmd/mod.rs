@@ -29,10 +29,15 @@ mod twin;
 mod validate;
 mod work;
 
-use std::io::IsTerminal;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Diagnostic;
+use crate::config::terminal::{printable, printable_styled};
 
 /// Done.
 const DONE: u8 = 0;
@@ -185,17 +190,85 @@ impl Terminal {
         Terminal { out: wanted(out), err: wanted(err), width }
     }
 
+    /// Bold on standard error.
+    fn bold_err(&self, text: &str) -> String {
+        if self.err { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
     fn bold(&self, text: &str) -> String {
         if self.out { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
-/// Prints to standard output; a reader that went away (`| head`) ends the program quietly.
+/// Whether there are colours on standard output, and on standard error. What is printed may hold no others.
+static STYLED: OnceLock<(bool, bool)> = OnceLock::new();
+
+/// What may be printed of a text: other people's escape sequences stay visible and have no effect.
+fn shown(text: &str, styled: bool) -> Cow<'_, str> {
+    if styled { printable_styled(text) } else { printable(text) }
+}
+
+/// Prints a line to standard output. A reader that went away (`| head`) ends the program quietly; a disk that is full ends
+/// it with a message.
 fn say(text: impl std::fmt::Display) {
-    use std::io::Write;
-    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
-        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { DONE } else { BROKEN };
-        std::process::exit(code.into());
+    if !is_heard(print_line(text)) {
+        std::process::exit(DONE.into());
+    }
+}
+
+/// As [`say`], for commands whose exit code is an answer: they go on without their reader to give it.
+fn say_on(text: impl std::fmt::Display) {
+    is_heard(print_line(text));
+}
+
+/// Whether standard output has a reader still. Any other failure ends the program.
+fn is_heard(printed: std::io::Result<()>) -> bool {
+    match printed {
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => false,
+        Err(error) => {
+            complain(format_args!("error: cannot write to standard output: {error}"));
+            std::process::exit(BROKEN.into());
+        }
+    }
+}
+
+/// Prints a line to standard output for those who look on: what goes on does so without them.
+fn announce(text: impl std::fmt::Display) {
+    let _ = print_line(text);
+}
+
+fn print_line(text: impl std::fmt::Display) -> std::io::Result<()> {
+    let text = text.to_string();
+    let mut out = std::io::stdout().lock();
+    out.write_all(shown(&text, STYLED.get().is_some_and(|styled| styled.0)).as_bytes())?;
+    out.write_all(b"\n")
+}
+
+/// Prints a line to standard error. One that is closed or full is no reason to stop, and nothing is lost but the message.
+fn complain(text: impl std::fmt::Display) {
+    let text = format!("{text}\n");
+    let _ = Stderr.write_all(text.as_bytes());
+}
+
+/// Prints what is wrong with a file.
+fn complain_of(diagnostic: &Diagnostic, terminal: Terminal) {
+    complain(diagnostic.render(terminal.err));
+}
+
+/// Standard error as a writer that never fails and passes no foreign escape sequences.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let styled = STYLED.get().is_some_and(|styled| styled.1);
+        let _ = std::io::stderr().lock().write_all(shown(&text, styled).as_bytes());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -203,6 +276,7 @@ fn say(text: impl std::fmt::Display) {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.color);
+    STYLED.get_or_init(|| (terminal.out, terminal.err));
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args, terminal),
         Verb::Check(args) => check::check(&args, terminal),
@@ -213,7 +287,7 @@ pub fn main() -> ExitCode {
         Verb::Validate(args) => validate::validate(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
-        Verb::Import(args) => import::import(&args),
+        Verb::Import(args) => import::import(&args, terminal),
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
         Verb::Twin(args) => twin::twin(&args, terminal),
         Verb::Replay(args) => replay::replay(&args),
@@ -229,20 +303,20 @@ pub fn main() -> ExitCode {
         Err(Failure::Stopped) => INTERRUPTED,
         Err(Failure::Usage(message)) => {
             if !message.is_empty() {
-                eprintln!("error: {message}");
+                complain(format_args!("error: {message}"));
             }
             USAGE
         }
         Err(Failure::Broken(error)) => {
-            eprintln!("error: {error:#}");
+            complain(format_args!("error: {error:#}"));
             BROKEN
         }
         Err(Failure::TooLarge(message)) => {
-            eprintln!("error: {message}");
+            complain(format_args!("error: {message}"));
             BROKEN
         }
         Err(Failure::Interrupted) => {
-            eprintln!("interrupted: what was finished is on disk");
+            complain("interrupted: what was finished is on disk");
             INTERRUPTED
         }
     })

@@ -1,8 +1,11 @@
-//! Putting a scenario's results on disk. Everything is made in memory first; each file is written beside its place and
-//! moved there whole, the manifest last, so that a folder with a manifest is complete.
+//! Where output goes. A file is written beside its place and moved there whole. What is no file is written *to*, never
+//! replaced: a symbolic link leads to its target, a FIFO or a device is opened, and `-` and `/dev/stdout` are standard output.
+//!
+//! A scenario's results are made in memory first and written with the manifest last, so that a folder with a manifest is
+//! complete.
 
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flate2::Compression;
@@ -11,6 +14,8 @@ use flate2::write::GzEncoder;
 
 use super::store;
 use super::study::Study;
+use super::{DONE, Failure, inputs};
+use crate::config::terminal::is_stdout;
 use crate::report::Outcome;
 use crate::report::charts;
 use crate::report::files::{self, Machine, Provenance};
@@ -65,9 +70,11 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
 
     let folder = out.join(study.folder());
     make_folder(&folder)?;
-    let manifest_file = folder.join(MANIFEST);
-    if manifest_file.exists() {
-        std::fs::remove_file(&manifest_file).with_context(|| format!("cannot replace {}", manifest_file.display()))?;
+    // Behind a link stands the file: that goes, and the link stays.
+    if let Ok(Destination::File(manifest)) = destination(&folder.join(MANIFEST))
+        && manifest.exists()
+    {
+        std::fs::remove_file(&manifest).with_context(|| format!("cannot replace {}", manifest.display()))?;
     }
     all.push((MANIFEST.to_owned(), manifest));
     for (name, content) in all {
@@ -79,8 +86,8 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
 /// Whether the results of exactly this study are below `out`, complete.
 pub fn is_complete(study: &Study, out: &Path) -> bool {
     let folder = out.join(study.folder());
-    let manifest = std::fs::read(folder.join(MANIFEST)).ok();
-    let value = manifest.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
+    let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let same = value.is_some_and(|value| value["units"] == store::study_id(study).as_str());
     // Somebody may have tidied up.
     same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
@@ -106,21 +113,231 @@ pub fn unpack<T: serde::de::DeserializeOwned>(file: std::fs::File) -> Result<T> 
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Writes a file whole or not at all.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let attempt = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".evenkeel-").suffix(".partial").tempfile_in(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_data()?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // Temporary files are private; results are as other new files.
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+/// What a path given for output leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file that is there or can be made; symbolic links have been followed.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// Opened and written as it is: a FIFO, a device, an open descriptor (`/dev/fd/63`).
+    Stream(PathBuf),
+}
+
+/// Where a path leads, through symbolic links, also through one to a file that is not there yet.
+pub fn destination(path: &Path) -> io::Result<Destination> {
+    // As many as Linux follows.
+    const LINKS: u32 = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if is_stdout(&path) {
+            return Ok(Destination::Stdout);
         }
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        if path == Path::new("/dev/stderr") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") {
+            return Ok(Destination::Stream(path));
+        }
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let target = std::fs::read_link(&path)?;
+                path = path.parent().unwrap_or(Path::new("")).join(target);
+            }
+            Ok(found) if found.is_file() => return Ok(Destination::File(path)),
+            Ok(found) if found.is_dir() => {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+            }
+            Ok(found) if is_disk(&found) => return Err(io::Error::other("it is a disk")),
+            Ok(_) => return Ok(Destination::Stream(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Destination::File(path)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many symbolic links, perhaps in a circle"))
+}
+
+/// Whether it is a block device: what is on it would be gone, and no output belongs there.
+fn is_disk(found: &std::fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileTypeExt::is_block_device(&found.file_type());
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// Whether two paths lead to one file, which may not be there yet.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| match destination(path) {
+        Ok(Destination::File(file)) => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(folder.canonicalize().ok()?.join(file.file_name()?))
+        }
+        _ => None,
     };
-    attempt().with_context(|| format!("cannot write {}", path.display()))
+    matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// Refuses to overwrite a file that is there, unless with `force`. FIFOs, devices and standard output lose nothing.
+pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
+    match destination(path) {
+        Ok(Destination::File(file)) if file.exists() && !force => {
+            let shown = path.display();
+            Err(Failure::Usage(format!("`{shown}` exists\n  help: choose another name, or --force")))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Usage(format!("cannot write `{}`: {error}", path.display()))),
+    }
+}
+
+/// An output that is being written. A file takes its place in [`Output::finish`]; dropped before that, nothing has changed.
+pub struct Output {
+    path: PathBuf,
+    sink: Sink,
+}
+
+enum Sink {
+    File(BufWriter<tempfile::NamedTempFile>, PathBuf),
+    Stdout(BufWriter<io::Stdout>),
+    Stream(BufWriter<std::fs::File>),
+}
+
+impl Output {
+    /// Opens what `path` leads to. Opening a FIFO waits for its reader.
+    pub fn create(path: &Path) -> Result<Output> {
+        let sink = Sink::open(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Output { path: path.to_owned(), sink })
+    }
+
+    /// Everything is written: the file takes its place.
+    pub fn finish(self) -> Result<()> {
+        let Output { path, mut sink } = self;
+        let finished = match &mut sink {
+            Sink::File(writer, _) => writer.flush().and_then(|()| writer.get_ref().as_file().sync_data()),
+            Sink::Stdout(writer) => {
+                let flushed = writer.flush();
+                quietly(flushed)
+            }
+            Sink::Stream(writer) => writer.flush(),
+        };
+        let placed = finished.and_then(|()| match sink {
+            Sink::File(writer, target) => {
+                let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+                file.persist(target).map(drop).map_err(|error| error.error)
+            }
+            Sink::Stdout(_) | Sink::Stream(_) => Ok(()),
+        });
+        placed.with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Sink {
+    fn open(path: &Path) -> io::Result<Sink> {
+        match destination(path)? {
+            Destination::Stdout => Ok(Sink::Stdout(BufWriter::new(io::stdout()))),
+            Destination::Stream(path) => {
+                let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
+                let mut options = std::fs::OpenOptions::new();
+                // A descriptor may be of a file that was opened for us: what is in it stays.
+                let file = if is_file { options.append(true) } else { options.write(true) }.open(path)?;
+                Ok(Sink::Stream(BufWriter::new(file)))
+            }
+            Destination::File(target) => {
+                let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let mut builder = tempfile::Builder::new();
+                builder.prefix(".evenkeel-").suffix(".partial");
+                #[cfg(unix)]
+                {
+                    use std::os::unix::fs::PermissionsExt;
+                    // Temporary files are private; outputs are as other new files, by the umask.
+                    builder.permissions(std::fs::Permissions::from_mode(0o666));
+                }
+                let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+                if let Ok(before) = std::fs::metadata(&target) {
+                    file.as_file().set_permissions(before.permissions())?;
+                }
+                Ok(Sink::File(BufWriter::new(file), target))
+            }
+        }
+    }
+}
+
+/// A reader of standard output that went away (`| head`) ends the program without a word.
+fn quietly<T>(result: io::Result<T>) -> io::Result<T> {
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        std::process::exit(DONE.into());
+    }
+    result
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.sink {
+            Sink::File(writer, _) => writer.write(bytes),
+            Sink::Stdout(writer) => quietly(writer.write(bytes)),
+            Sink::Stream(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::File(writer, _) => writer.flush(),
+            Sink::Stdout(writer) => quietly(writer.flush()),
+            Sink::Stream(writer) => writer.flush(),
+        }
+    }
+}
+
+/// Writes a file whole or not at all; see [`Destination`] for what is no file.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let mut output = Output::create(path)?;
+    output.write_all(content).with_context(|| format!("cannot write {}", path.display()))?;
+    output.finish()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_what_they_mean() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let file = |name: &str| Destination::File(at(name));
+        std::fs::write(at("file"), "x").unwrap();
+        for (name, target) in [
+            ("link", "file"),
+            ("chain", "link"),
+            ("dangling", "new"),
+            ("out", "/dev/stdout"),
+            ("circle", "circle"),
+            ("null", "/dev/null"),
+            ("here", "."),
+        ] {
+            symlink(target, at(name)).unwrap();
+        }
+        assert_eq!(destination(&at("file")).unwrap(), file("file"));
+        assert_eq!(destination(&at("chain")).unwrap(), file("file"));
+        assert_eq!(destination(&at("dangling")).unwrap(), file("new"));
+        assert_eq!(destination(&at("other")).unwrap(), file("other"));
+        assert_eq!(destination(&at("out")).unwrap(), Destination::Stdout);
+        assert_eq!(destination(Path::new("-")).unwrap(), Destination::Stdout);
+        assert_eq!(destination(&at("null")).unwrap(), Destination::Stream("/dev/null".into()));
+        assert_eq!(destination(Path::new("/dev/fd/63")).unwrap(), Destination::Stream("/dev/fd/63".into()));
+        assert!(destination(&at("circle")).is_err() && destination(&at("here")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_finished_changes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "before").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let mut output = Output::create(&path).unwrap();
+        output.write_all(b"half").unwrap();
+        drop(output);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+        write_whole(&path, b"after").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "after");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::inputs::Loaded;
 use super::output::{make_folder, pack, unpack, write_whole};
 use super::work::{each, stopped};
-use super::{Failure, Terminal, say};
+use super::{Failure, Terminal, say_on as say};
 use crate::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
 use crate::report::table;
 use crate::scenario::Scenario;

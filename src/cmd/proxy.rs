@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Terminal, demo, say};
+use super::{Failure, Stderr, Terminal, announce, complain, complain_of, demo, say};
 use crate::config::pool::{LONELY_HELP, lonely};
 use crate::config::proxy::MessageFormat;
 use crate::config::schema;
+use crate::config::terminal::is_stdout;
 use crate::proxy::control::{Options, Proxy, ProxyError, check_files, read};
 use crate::units::Nanos;
 
@@ -55,7 +56,7 @@ pub struct Args {
     /// Do not read the config again when the file changes
     #[arg(long)]
     no_watch: bool,
-    /// Write down everything that selectors are told, for `evenkeel replay`
+    /// Write down everything that selectors are told, for `evenkeel replay`; `-` is standard output
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Seed of all randomness, to repeat a run's choices
@@ -87,10 +88,10 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     for pool in &config.pools {
         let weights = pool.servers.iter().map(|server| server.weight);
         if let Some(warning) = lonely(&pool.name, weights, &pool.rules) {
-            eprintln!("warning: {warning}\n  help: {LONELY_HELP}");
+            complain(format_args!("warning: {warning}\n  help: {LONELY_HELP}"));
         }
     }
-    config.remarks.iter().for_each(|remark| eprintln!("note: {remark}"));
+    config.remarks.iter().for_each(|remark| complain(format_args!("note: {remark}")));
     if args.check {
         say(format!(
             "{} is sound: {} listeners, {} pools, {} servers",
@@ -102,6 +103,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Ok(());
     }
     speak(config.log.messages, args.log_level, terminal);
+    let recorded = args.record.as_deref().is_some_and(is_stdout);
     let options = Options { file: file.clone(), watch: !args.no_watch, record: args.record.clone(), seed: args.seed };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -116,11 +118,13 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut reopen = signal(SignalKind::user_defined1()).map_err(broken)?;
         let proxy = Proxy::start_with(options, source, config).await.map_err(|error| refused(&error, terminal))?;
+        // Where standard output is the recording's, that holds nothing else.
+        let tell = |text: String| if recorded { complain(text) } else { announce(text) };
         for address in proxy.addresses() {
-            say(format!("listening at {address}"));
+            tell(format!("listening at {address}"));
         }
         if let Some(address) = proxy.admin_address() {
-            say(format!("admin at {address}"));
+            tell(format!("admin at {address}"));
         }
         let delay = loop {
             tokio::select! {
@@ -150,7 +154,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 fn refused(error: &ProxyError, terminal: Terminal) -> Failure {
     match error {
         ProxyError::Config(diagnostic) => {
-            eprintln!("{}", diagnostic.render(terminal.err));
+            complain_of(diagnostic, terminal);
             Failure::Usage(String::new())
         }
         ProxyError::Read { .. } | ProxyError::Other(_) => Failure::Usage(error.to_string()),
@@ -160,7 +164,11 @@ fn refused(error: &ProxyError, terminal: Terminal) -> Failure {
 
 /// Messages go to standard error, for people or as JSON.
 fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
-    let base = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let base = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(|| Stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     let colour = terminal.err && std::io::stderr().is_terminal();
     // A second start in one process keeps the first's way of speaking.
     let _ = match format {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Failure, say};
+use super::{Failure, say_on as say};
 use crate::policy::tape::{Call, Opening};
 use crate::select::catalog::Table;
 use crate::sim::replay::Replay;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::inputs::Loaded;
 use super::study::{Precision, Settings, Study};
 use super::work::{Done, Options};
-use super::{Failure, Terminal, inputs, output, say, store, work};
+use super::{Failure, Terminal, complain, inputs, output, say, store, work};
 use crate::report::{Outcome, table};
 use crate::scenario::Scenario;
 use crate::units::Ratio;
@@ -166,7 +166,7 @@ pub fn execute(
         studies.retain(|study| {
             let complete = output::is_complete(study, &place.out);
             if complete && !common.quiet {
-                eprintln!("{}: complete already", study.folder());
+                complain(format_args!("{}: complete already", study.folder()));
             }
             !complete
         });
@@ -206,7 +206,7 @@ pub fn execute(
 /// The last lines: how to read the tables, where things are.
 fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
     if place.resume && !quiet && done.found > 0 {
-        eprintln!("{} runs were there already, {} were run now", done.found, done.run);
+        complain(format_args!("{} runs were there already, {} were run now", done.found, done.run));
     }
     let out = place.out.display();
     if let Some((part, of)) = place.shard

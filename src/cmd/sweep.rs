@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::run::{Common, Place};
 use super::study::{Settings, Study};
-use super::{Failure, Terminal, inputs, run, say};
+use super::{Failure, Terminal, complain, inputs, run, say_on as say};
 use crate::measure::sensitivity::{Survival, survival};
 use crate::measure::{Comparison, compare};
 use crate::report::{Outcome, table};
@@ -83,7 +83,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let study = Study::new(loaded, &settings)?;
     for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {
-        eprintln!("left out, since it cannot be run: {point}: {why}");
+        complain(format_args!("left out, since it cannot be run: {point}: {why}"));
     }
     let survived = AtomicBool::new(true);
     run::execute(vec![study], &args.place, &args.common, None, |outcomes, json| {

@@ -29,13 +29,19 @@ pub struct Args {
     /// Up to this time
     #[arg(long, value_name = "TIME", requires = "from")]
     to: Option<Nanos>,
-    /// Where to write; standard output unless given
+    /// Where to write; standard output unless given, or `-`
     #[arg(long, short)]
     output: Option<PathBuf>,
+    /// Overwrite a file that exists
+    #[arg(long)]
+    force: bool,
 }
 
 pub fn trace(args: &Args) -> Result<(), Failure> {
     let shown = args.file.display();
+    if let Some(path) = &args.output {
+        output::refuse_existing(path, args.force)?;
+    }
     let file =
         std::fs::File::open(&args.file).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
     let lines: Vec<Line> = if args.file.extension().is_some_and(|extension| extension == "gz") {

@@ -1,13 +1,12 @@
 //! Running with a trace: every request of a run in a file.
 
-use std::io::BufWriter;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::output::make_folder;
+use super::output::{Output, make_folder};
 use crate::report::trace::Tracer;
 use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
@@ -28,17 +27,13 @@ pub fn run(
 ) -> Result<std::result::Result<RunRecord, Stopped>> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
-    let partial = path.with_extension("partial");
-    let file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    let mut tracer = Tracer::new(&scenario.model, GzEncoder::new(BufWriter::new(file), Compression::fast()))?;
+    let output = Output::create(path)?;
+    let mut tracer = Tracer::new(&scenario.model, GzEncoder::new(output, Compression::fast()))?;
     let record = observe(setup, interrupted, &mut tracer);
-    let failed = || format!("cannot write {}", path.display());
     if record.is_err() {
-        std::fs::remove_file(&partial).with_context(failed)?;
         return Ok(record);
     }
-    let mut file = tracer.finish().with_context(failed)?.finish().with_context(failed)?;
-    std::io::Write::flush(&mut file).with_context(failed)?;
-    std::fs::rename(&partial, path).with_context(failed)?;
+    let failed = || format!("cannot write {}", path.display());
+    tracer.finish().with_context(failed)?.finish().with_context(failed)?.finish()?;
     Ok(record)
 }

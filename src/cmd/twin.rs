@@ -13,7 +13,7 @@ use comfy_table::CellAlignment;
 use serde_json::json;
 
 use super::stage::{Stage, foreign_to_the_wire, without_delays};
-use super::{Failure, Terminal, inputs, say, work};
+use super::{Failure, Terminal, complain, inputs, say_on as say, work};
 use crate::report::table;
 use crate::scenario::{Contestant, Scenario};
 use crate::select::catalog::Family;
@@ -165,7 +165,9 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
         if foreign {
             let name = &contestant.label;
-            eprintln!("{name} is left out: test servers report with answers and checks, not by themselves");
+            complain(format_args!(
+                "{name} is left out: test servers report with answers and checks, not by themselves"
+            ));
         }
         !foreign
     });
@@ -241,7 +243,7 @@ fn in_both(
     let mut best: Option<(LoadReport, Vec<u64>)> = None;
     for _ in 0..TRIES {
         if !quiet {
-            eprintln!("{}: on real sockets, {}", contestant.label, model.warmup + model.duration);
+            complain(format_args!("{}: on real sockets, {}", contestant.label, model.warmup + model.duration));
         }
         let run = on_the_wire(scenario, contestant, source, seed)?;
         if best.as_ref().is_none_or(|best| late(&run.0) < late(&best.0)) {
@@ -251,7 +253,7 @@ fn in_both(
             break;
         }
         if !quiet {
-            eprintln!("{}: this machine was too busy; once more", contestant.label);
+            complain(format_args!("{}: this machine was too busy; once more", contestant.label));
         }
     }
     let Some(real) = best else { return Err(Failure::Stopped) };

@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, Color};
 
 use super::run::Jobs;
 use super::work::{each, stopped};
-use super::{Failure, Terminal, say};
+use super::{Failure, Terminal, say_on as say};
 use crate::config::diagnostic::did_you_mean;
 use crate::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
 use crate::report::files::number;

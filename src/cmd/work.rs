@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::store::{Store, unit_id};
 use super::study::{Point, Precision, Study};
 use super::{Failure, tracing};
+use crate::config::terminal::one_line;
 use crate::measure::warmup::{self, Clock};
 use crate::measure::{Summary, Tally};
 use crate::report::{Outcome, Reached};
@@ -206,7 +207,7 @@ impl<'a> Floor<'a, '_> {
     ) -> anyhow::Result<()> {
         let study = &self.studies[unit.study];
         let point = &study.points[unit.point];
-        self.bar.set_message(study.plan.name.clone());
+        self.bar.set_message(one_line(&study.plan.name).into_owned());
         let Some(record) = self.record(study, point, unit, done)? else { return Ok(()) };
         let next = self.place(unit.study, unit.point).take_in(study, point, unit, &record);
         self.bar.inc(1);

@@ -5,9 +5,11 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::schema;
+use super::terminal::{one_line, printable, printable_styled};
 use super::wording::Words;
 use crate::select::catalog;
 
@@ -55,7 +57,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// The file, its lines and carets under what is meant.
+    /// The file, its lines and carets under what is meant. Nothing in it moves a terminal's cursor, whatever the file holds.
     pub fn render(&self, colour: bool) -> String {
         self.render_as(Level::ERROR, colour)
     }
@@ -68,21 +70,25 @@ impl Diagnostic {
     fn render_as(&self, level: Level<'static>, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = Vec::new();
+        let file = one_line(&self.file);
         for problem in &self.problems {
-            let mut group = Group::with_title(level.clone().primary_title(problem.message.as_str()));
+            let (message, help) = (printable(&problem.message), problem.help.as_deref().map(printable));
+            let mut group = Group::with_title(level.clone().primary_title(&*message));
             let whole = problem.span.is_none();
             let span = problem.span.clone().unwrap_or(0..0);
             let span = span.start.min(self.source.len())..span.end.min(self.source.len());
             if whole {
-                group = group.element(annotate_snippets::Origin::path(self.file.as_str()));
+                group = group.element(annotate_snippets::Origin::path(&*file));
             } else {
-                let snippet = Snippet::source(self.source.as_str()).line_start(1).path(self.file.as_str());
+                let snippet = Snippet::source(self.source.as_str()).line_start(1).path(&*file);
                 group = group.element(snippet.annotation(AnnotationKind::Primary.span(span)));
             }
-            if let Some(help) = &problem.help {
-                group = group.element(Level::HELP.message(help.as_str()));
+            if let Some(help) = &help {
+                group = group.element(Level::HELP.message(&**help));
             }
-            text.push(renderer.render(&[group]).to_string());
+            // The library replaces most of the control characters of the source, not all.
+            let drawn = renderer.render(&[group]).to_string();
+            text.push(if colour { printable_styled(&drawn) } else { printable(&drawn) }.into_owned());
         }
         text.join("\n\n")
     }
@@ -101,7 +107,8 @@ impl Diagnostic {
 }
 
 /// Reads TOML into `T`. Problems have their places, say what `T`'s schema takes there, with an example, and which name a
-/// misspelt one was most likely meant to be. Values of a wrong kind are all found; of the rest the first.
+/// misspelt one was most likely meant to be. Values of a wrong kind are all found; of the rest the first. A file in another
+/// format is named as what it looks like, and text with control characters is refused: names are printed.
 pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<T, Problems> {
     let schema = schema::cached::<T>();
     let words = Words::new(&schema);
@@ -113,14 +120,74 @@ pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<
         }
         vec![problem]
     };
-    let table = DeTable::parse(source).map_err(broken)?;
+    let table = DeTable::parse(source).map_err(|error| {
+        let mut problems = broken(error);
+        if let Some(format) = foreign(source) {
+            problems[0].help =
+                Some(format!("this looks like {format}; evenkeel reads TOML: key = \"value\" and [tables]"));
+        }
+        problems
+    })?;
     let mut problems = Problems::new();
     words.wrong_kinds(source, table.get_ref(), &mut problems);
     if !problems.is_empty() {
         problems.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
         return Err(problems);
     }
-    toml::from_str(source).map_err(broken)
+    let value = toml::from_str(source).map_err(broken)?;
+    // Without a backslash TOML cannot hold a control character.
+    if source.contains('\\') {
+        control_characters_of(table.get_ref(), &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+    }
+    Ok(value)
+}
+
+/// The format that a text looks like, where that is not TOML: JSON, YAML or XML.
+pub fn foreign(source: &str) -> Option<&'static str> {
+    let mut lines = source.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.find(|line| !line.starts_with('#') || line.starts_with("#!"))?;
+    let yaml_key = |line: &str| {
+        let name = |name: &str| !name.is_empty() && !name.contains(['=', '[', '{']);
+        line.strip_suffix(':').or_else(|| Some(line.split_once(": ")?.0)).is_some_and(name)
+    };
+    match first {
+        _ if first.starts_with('{') => Some("JSON"),
+        _ if first.starts_with('<') => Some("XML"),
+        _ if first.starts_with("---") || first.starts_with("%YAML") || first.starts_with("- ") => Some("YAML"),
+        _ if yaml_key(first) => Some("YAML"),
+        // A JSON array; TOML's tables have a name between brackets.
+        _ if first == "[" || first.starts_with("[{") => Some("JSON"),
+        _ => None,
+    }
+}
+
+/// Strings and keys that hold what a terminal would act on. Line ends and tabs are text.
+fn control_characters_of(table: &DeTable<'_>, problems: &mut Problems) {
+    fn text(text: &str, span: Range<usize>, problems: &mut Problems) {
+        let plain = text.replace("\r\n", "\n");
+        if let Some(c) = plain.chars().find(|&c| c.is_control() && !matches!(c, '\n' | '\t')) {
+            let message = format!("the text holds the control character U+{:04X}", u32::from(c));
+            problems.push(Problem::at(span, message).help("names and titles are printed: leave it out"));
+        }
+    }
+    fn value(found: &Spanned<DeValue<'_>>, problems: &mut Problems) {
+        match found.get_ref() {
+            DeValue::String(string) => text(string, found.span(), problems),
+            DeValue::Array(array) => array.iter().for_each(|element| value(element, problems)),
+            DeValue::Table(table) => control_characters_of(table, problems),
+            _ => {}
+        }
+    }
+    for (key, found) in table {
+        text(key.get_ref(), key.span(), problems);
+        // Files are called what they are called.
+        if key.get_ref() != "file" {
+            value(found, problems);
+        }
+    }
 }
 
 /// The name in `known` most like `wrong`, if any is as like as this (Jaro and Winkler's measure).
@@ -150,6 +217,8 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clon
 mod tests {
     use super::*;
 
+    type Anything = serde_json::Map<String, serde_json::Value>;
+
     #[test]
     fn a_misspelt_key_gets_its_place_and_a_suggestion() {
         #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -165,5 +234,57 @@ mod tests {
         assert!(diagnostic.plain().starts_with("x.toml:2:1: unknown key `wieght`"), "{}", diagnostic.plain());
         let text = diagnostic.render(false);
         assert!(text.contains("did you mean `weight`?") && text.contains("x.toml:2:1"), "{text}");
+    }
+
+    fn help_for(source: &str) -> String {
+        let problems = read::<Anything>(source).unwrap_err();
+        problems[0].help.clone().unwrap_or_default()
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        for (source, format) in [
+            ("title: x\npools:\n  - name: web\n", "YAML"),
+            ("# comment\n\n---\ntitle: x\n", "YAML"),
+            ("pools:\n  - a\n", "YAML"),
+            ("- a\n- b\n", "YAML"),
+            ("{ \"title\": \"x\" }", "JSON"),
+            ("[\n  { \"a\": 1 }\n]\n", "JSON"),
+            ("<?xml version=\"1.0\"?>\n", "XML"),
+        ] {
+            assert!(help_for(source).contains(&format!("looks like {format};")), "{source}: {}", help_for(source));
+        }
+        for toml in ["title = \n", "[a\nb = 1\n", "# only: a comment\nx = \n", "a = { b: 1 }\n"] {
+            assert!(!help_for(toml).contains("looks like"), "{toml}: {}", help_for(toml));
+        }
+    }
+
+    #[test]
+    fn control_characters_in_names_are_refused_at_their_place() {
+        for source in
+            ["a = \"x\\u001b[31m\"\n", "a = [{ b = \"\\u009b2J\" }]\n", "\"\\u0007\" = 1\n", "a = \"x\\ry\"\n"]
+        {
+            let problems = read::<Anything>(source).unwrap_err();
+            assert!(problems[0].message.contains("control character U+"), "{source}: {problems:?}");
+            assert!(problems[0].span.clone().is_some_and(|span| !span.is_empty()), "{source}");
+        }
+        let sound = "a = \"tab\\tline\\nend\\r\\n\\\\\"\nfile = \"\\u0007\"\n";
+        assert!(read::<Anything>(sound).is_ok());
+    }
+
+    /// Whatever a file holds, what is shown of it moves no cursor.
+    #[test]
+    fn a_diagnostic_holds_no_escape_sequences() {
+        let source = "title = \"\u{1b}[2J\u{9b}1m\u{7}\" \u{1b}]0;x\u{7}\n";
+        for colour in [false, true] {
+            let file = "a\u{1b}[2J\nb.toml".to_owned();
+            let mut problems = read::<Anything>(source).unwrap_err();
+            problems.push(Problem::of_file("\u{1b}c").help("\u{9b}c"));
+            let text = Diagnostic { file, source: source.to_owned(), problems }.render(colour);
+            let odd: Vec<&str> = text.split('\u{1b}').skip(1).filter(|rest| !rest.starts_with('[')).collect();
+            assert!(odd.is_empty() && !text.contains("[2J\u{9b}"), "{text:?}");
+            assert!(!text.contains(['\u{9b}', '\u{7}']) && (colour || !text.contains('\u{1b}')), "{text:?}");
+            assert!(!text.contains("\u{1b}[2J"), "{text:?}");
+        }
     }
 }

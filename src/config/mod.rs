@@ -7,6 +7,7 @@ pub mod law;
 pub mod pool;
 pub mod proxy;
 pub mod schema;
+pub mod terminal;
 mod wording;
 
 pub use diagnostic::{Diagnostic, Problem, Problems};

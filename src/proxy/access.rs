@@ -34,6 +34,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::reason::Reason;
+use crate::config::terminal::is_stdout;
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
@@ -296,7 +297,7 @@ impl Formatter for Ascii {
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Appended to a file, which is made if it is not there.
+    /// Appended to a file, which is made if it is not there; also to a FIFO or a device.
     File(PathBuf),
     /// Standard output.
     Stdout,
@@ -305,6 +306,8 @@ pub enum Target {
 impl Target {
     fn open(&self) -> io::Result<Box<dyn Write + Send>> {
         Ok(match self {
+            // By any of its names: `/dev/stdout` cannot be opened where it is a socket.
+            Target::File(path) if is_stdout(path) => Box::new(io::stdout()),
             Target::File(path) => Box::new(OpenOptions::new().append(true).create(true).open(path)?),
             Target::Stdout => Box::new(io::stdout()),
         })

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -134,9 +134,17 @@ pub fn read(file: &std::path::Path) -> Result<(String, ProxyConfig), ProxyError>
 }
 
 fn read_source(file: &std::path::Path) -> Result<(String, String), ProxyError> {
+    // The annotated example has less than a thousandth of that.
+    const LONGEST: u64 = 16 << 20;
     let name = file.display().to_string();
-    match std::fs::read_to_string(file) {
-        Ok(source) => Ok((name, source)),
+    let mut source = String::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut source));
+    match read {
+        Ok(length) if length as u64 > LONGEST => {
+            let error = io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16 MiB");
+            Err(ProxyError::Read { file: name, error })
+        }
+        Ok(_) => Ok((name, source)),
         Err(error) => Err(ProxyError::Read { file: name, error }),
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::proxy::PoolConfig;
+use crate::config::terminal::is_stdout;
 use crate::fleet::{BackendId, Fleet};
 use crate::policy::tape::{Call, Opening, VERSION};
 
@@ -19,15 +20,17 @@ pub struct Tape {
 }
 
 struct Out {
-    writer: BufWriter<File>,
+    writer: BufWriter<Box<dyn Write + Send>>,
     desks: u32,
     failed: bool,
 }
 
 impl Tape {
-    /// Begins a recording.
+    /// Begins a recording. `-` is standard output; links lead to their targets, and FIFOs are written to.
     pub fn create(path: &Path) -> std::io::Result<Tape> {
-        let writer = BufWriter::with_capacity(1 << 16, File::create(path)?);
+        let sink: Box<dyn Write + Send> =
+            if is_stdout(path) { Box::new(std::io::stdout()) } else { Box::new(File::create(path)?) };
+        let writer = BufWriter::with_capacity(1 << 16, sink);
         Ok(Tape { out: Arc::new(Mutex::new(Out { writer, desks: 0, failed: false })) })
     }
 

@@ -727,6 +727,13 @@ impl Builder<'_> {
         let gap = (last - first).0 / (entries.len() as u64 - 1).max(1);
         let period = Nanos((last.0 + gap).max(1));
         let played = (last - first).as_secs_f64() / speed.get_ref();
+        let begins = first.as_secs_f64() / speed.get_ref();
+        if begins >= span.as_secs_f64() {
+            let (begins, span) = (Nanos::from_secs_f64(begins), span);
+            self.problem(file.span(), format!("the first request comes after {begins}, and only {span} are run"))
+                .help = Some("let the arrivals begin near zero, raise `speed`, or lengthen `duration`".to_owned());
+            return None;
+        }
         if repeat && entries.len() as f64 / played > 1e9 {
             let message = "looping this file at this speed would be more than a request per nanosecond: its requests all come at one time";
             self.problem(file.span(), message).help = Some("record a longer log, or do not loop it".to_owned());

@@ -263,9 +263,9 @@ fn a_real_log_is_read() {
     }
     use evenkeel::scenario::import::{Format, import};
     let imported = import(&std::fs::read(&log).unwrap(), Format::Auto, false);
-    assert_eq!(imported.lines.len() as u64 + imported.malformed + imported.blank, 7000);
+    assert_eq!(imported.requests.len() as u64 + imported.malformed + imported.blank, 7000);
     assert!(imported.malformed < 10, "{:?}", imported.examples);
-    assert!(imported.lines.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
+    assert!(imported.requests.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
 }
 
 /// Ctrl-C: what was finished stays, what was not leaves no results, and the exit code says so.

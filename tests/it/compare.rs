@@ -478,6 +478,8 @@ fn bad_input_is_explained() {
     expect(&["--metrics", "latency.p98"], "did you mean `latency.p99`?");
     expect(&["--tolerance", "much"], "not a ratio");
     expect(&["--tolerance", "5"], "one per cent is");
+    expect(&["--json", "--export-junit", "/dev/stdout"], "only one thing can go to standard output");
+    expect(&["--export-json", "x", "--export-junit", "./x"], "two exports would go to");
     expect(&["--json", "--export-junit", "-"], "only one thing can go to standard output");
     let broken = run.csv(&nothing).replacen("s,base,p2c,3,", "s,base,p2c,three,", 1);
     write("new/s/replications.csv", &broken);

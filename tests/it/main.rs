@@ -15,6 +15,8 @@ mod front;
 mod fuzz;
 mod golden;
 mod hostile;
+mod import;
+mod outputs;
 mod parity;
 mod policies;
 mod proxy_details;

@@ -104,6 +104,17 @@ fn no_stubs() {
     }
 }
 
+/// These panic where standard output or standard error is closed or full: `cmd` has functions that do not.
+#[test]
+fn no_print_macros() {
+    for file in files(&root().join("src"), "rs") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for banned in ["eprintln!", "println!", "eprint!", " print!", "dbg!"] {
+            assert!(!text.contains(banned), "{}: {banned}", file.display());
+        }
+    }
+}
+
 #[test]
 fn every_scenario_asks_expects_and_has_its_reference_results() {
     let scenarios = files(&root().join("scenarios"), "toml");

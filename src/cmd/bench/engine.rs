@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use comfy_table::CellAlignment;
 
-use super::super::{Failure, Terminal, inputs, say};
+use super::super::{Failure, Terminal, complain, inputs, say};
 use super::spread::Spread;
 use crate::report::table;
 use crate::scenario::Scenario;
@@ -78,7 +78,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             verify(case, &record, args.requests)?;
             case.rates.push(record.requests as f64 / seconds / 1e6);
         }
-        eprintln!("round {} of {}", round + 1, args.rounds);
+        complain(format_args!("round {} of {}", round + 1, args.rounds));
     }
     if args.json {
         let rows: Vec<_> = cases

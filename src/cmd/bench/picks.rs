@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::CellAlignment;
 
-use super::super::{Failure, Terminal, inputs, say};
+use super::super::{Failure, Terminal, complain, inputs, say};
 use super::spread::Spread;
 use crate::report::table;
 use crate::rng::Rng;
@@ -190,14 +190,14 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             }
             cases.push(Case::new(who, setting));
         }
-        eprintln!("{servers} servers: found how many picks fill the time");
+        complain(format_args!("{servers} servers: found how many picks fill the time"));
     }
     for round in 0..args.rounds {
         for turn in 0..cases.len() {
             let at = (turn + round as usize) % cases.len();
             cases[at].round()?;
         }
-        eprintln!("round {} of {}", round + 1, args.rounds);
+        complain(format_args!("round {} of {}", round + 1, args.rounds));
     }
     if args.json {
         say(serde_json::Value::from(cases.iter().map(|case| json(case, args.rounds)).collect::<Vec<_>>()));

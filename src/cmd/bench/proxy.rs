@@ -11,7 +11,7 @@ use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
 use super::super::work::{stopped, watch_for_interrupt};
-use super::super::{Failure, Terminal, say};
+use super::super::{Failure, Terminal, complain, say};
 use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
 use super::spread::Spread;
 use crate::report::table;
@@ -108,7 +108,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (contenders, missing) = contenders(args)?;
     watch_for_interrupt();
     for (program, package) in &missing {
-        eprintln!("{program} is not on PATH and is left out; on Debian: apt install {package}");
+        complain(format_args!("{program} is not on PATH and is left out; on Debian: apt install {package}"));
     }
     let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load_average = load_average.split(' ').next().and_then(|text| text.parse::<f64>().ok());
@@ -160,7 +160,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
                         }
                     }
                 }
-                eprintln!("{bytes} bytes, {connections} connections: round {} of {rounds}", round + 1);
+                complain(format_args!("{bytes} bytes, {connections} connections: round {} of {rounds}", round + 1));
             }
             cases.push(Case { bytes, connections, samples });
         }
@@ -175,7 +175,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 }
 
 fn refuse(refused: &mut Refusal, name: &str, why: String) {
-    eprintln!("{name} is refused: {why}");
+    complain(format_args!("{name} is refused: {why}"));
     *refused = Some(why);
 }
 
