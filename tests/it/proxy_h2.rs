@@ -465,12 +465,10 @@ fn a_refused_stream_goes_by_another_connection() {
     let refused = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&refused);
     let (script, log) = server(&[], move |server, event| {
-        if server.streams.values().filter(|stream| stream.method == Method::Post).count() == 2 && event.connection == 0
-        {
-            if event.method == Method::Get {
-                count.fetch_add(1, SeqCst);
-                return server.reset(event.stream, REFUSED_STREAM);
-            }
+        let posts = server.streams.values().filter(|stream| stream.method == Method::Post).count();
+        if posts == 2 && event.connection == 0 && event.method == Method::Get {
+            count.fetch_add(1, SeqCst);
+            return server.reset(event.stream, REFUSED_STREAM);
         }
         get_only(server, event);
     });
@@ -781,8 +779,8 @@ fn an_h2c_server_that_stops_reading_is_let_go() {
             sleep(ms(10));
         }
     });
-    let rig = Rig::new("[timeouts]\nupstream_keep_alive = \"200ms\"", H2C, &[script.server()]);
-    let client = post(&rig, LENGTH);
+    let rig = Rig::new("[timeouts]\nupstream_keep_alive = \"200ms\"\nfirst_byte = \"1s\"", H2C, &[script.server()]);
+    let mut client = post(&rig, LENGTH);
     let sent = Arc::new(AtomicUsize::new(0));
     let (mut sender, count) = (client.stream.try_clone().unwrap(), Arc::clone(&sent));
     let sending = std::thread::spawn(move || {
@@ -792,9 +790,11 @@ fn an_h2c_server_that_stops_reading_is_let_go() {
     });
     let sent = settled(|| sent.load(SeqCst));
     assert!((1..LENGTH).contains(&sent), "{sent} bytes");
-    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
-    sending.join().unwrap();
+    assert_eq!(client.answer().verdict(), (504, "first_byte_timeout".to_owned()));
     rig.settles();
+    assert_eq!(connections_open(&rig), 1, "its socket is full");
     eventually("no connection is left", || connections_open(&rig) == 0);
     over.store(true, SeqCst);
+    drop(client);
+    sending.join().unwrap();
 }
