@@ -72,7 +72,7 @@
 //!    short for its load (three relaxation times of its queues, by theory) or without any request; an overloaded one has no
 //!    interval and no rank; MSER-5 says when a warm-up was too short.
 //! 10. **A run has a bound.** It ends with an error where it holds more requests, timers and cache entries than
-//!    `max_in_system` allows, at the same event on every machine; nothing grows until the machine swaps.
+//!     `max_in_system` allows, at the same event on every machine; nothing grows until the machine swaps.
 //!
 //! ## Units
 //!

@@ -100,7 +100,7 @@ fn a_ramp_into_infinitely_many_servers() {
                   arrivals = { ramp = { from = \"0/s\", to = \"1600/s\" } }\nservice = { exponential = { mean = \"500ms\" } }";
     let summary = summary(&of(before, "", "concurrency = 1000000"));
     let (mu, steps) = (2.0, 1000);
-    let number = |t: f64| 200.0 * (t / mu - (1.0 - (-mu * t).exp()) / (mu * mu));
+    let number = |t: f64| 200.0 * (t / mu - (1.0 - evenkeel::math::exp(-mu * t)) / (mu * mu));
     for (i, point) in summary.series.iter().enumerate() {
         let mean = (0..steps).map(|j| number(i as f64 + (f64::from(j) + 0.5) / f64::from(steps))).sum::<f64>();
         let mean = mean / f64::from(steps);
@@ -143,14 +143,16 @@ struct Naive {
     shared: bool,
 }
 
+/// Number, time at which its client gives up, work that is left.
+type Waiting = Vec<(u64, f64, f64)>;
+
 impl Naive {
     fn outcomes(&self, requests: &BTreeMap<u64, (Nanos, Nanos)>, until: Nanos) -> BTreeMap<u64, (End, f64)> {
         let mut coming: Vec<(u64, f64, f64)> =
             requests.iter().map(|(&id, &(at, work))| (id, at.0 as f64, work.0 as f64)).collect();
         coming.sort_by(|a, b| a.1.total_cmp(&b.1));
         coming.reverse();
-        // (number, time at which its client gives up, work that is left)
-        let (mut queue, mut served): (Vec<(u64, f64, f64)>, Vec<(u64, f64, f64)>) = (Vec::new(), Vec::new());
+        let (mut queue, mut served) = (Waiting::new(), Waiting::new());
         let mut ended = BTreeMap::new();
         let mut now = 0.0;
         loop {
