@@ -214,7 +214,7 @@ impl Ratio {
     }
 }
 
-/// A ratio as a percentage that is read as exactly the same number.
+/// A ratio as a percentage that is read as exactly the same number, where it came from a percentage.
 fn percent(ratio: f64) -> String {
     let near = ratio * 100.0;
     let exact = [near, near.next_down(), near.next_up()].into_iter().find(|percent| percent / 100.0 == ratio);
@@ -398,7 +398,8 @@ mod tests {
     /// What was written, for instance a plan that another machine takes up, is read as the same number.
     #[test]
     fn ratios_come_back_as_they_were() {
-        for value in [0.0, 0.1, 1.0, 1.1, 1.25, 1.0 / 0.3, 12.345_678_9, 1e9] {
+        let percents = (1001..60_000).map(|tenths| f64::from(tenths) / 10.0 / 100.0);
+        for value in [0.0, 0.1, 1.0 / 3.0, 1.0, 1e9].into_iter().chain(percents) {
             let written = serde_json::to_string(&Ratio(value)).unwrap();
             assert_eq!(serde_json::from_str::<Ratio>(&written).unwrap(), Ratio(value), "{written}");
         }

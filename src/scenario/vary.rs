@@ -284,7 +284,7 @@ share = 3
     fn a_point_needs_no_other_points_values() {
         let axis = "[[sweep]]\nkey = \"arrivals.poisson.load\"\nvalues = [\n  \"10%\", # low\n  \"20%\",\n]\n";
         let other = "[[sweep]]\nkey = \"seed\"\nvalues = [1, 2, 3] # three\n";
-        let source = format!("{axis}{other}{SOURCE}");
+        let source = format!("{SOURCE}{axis}{other}");
         let text = without_values(&source);
         assert!(text.contains("values = [\"10%\"\n\n\n]\n[[sweep]]"), "{text}");
         assert!(text.contains("values = [1] # three\n"), "{text}");
