@@ -403,7 +403,7 @@ impl<'a> Wrong<'a> {
             }
             for (key, inner) in form["properties"].as_object().into_iter().flatten() {
                 let others = self.table(form, key);
-                let others = others.trim_matches(['{', '}', ' ']);
+                let others = others[1..others.len() - 1].trim();
                 let comma = if others.is_empty() { "" } else { ", " };
                 let place = |value: String| around(format!("{{ {others}{comma}{key} = {value} }}"));
                 let path = format!("{path}.{key}");
@@ -480,7 +480,7 @@ fn wrong_kinds_are_told_with_an_example() {
         ),
         ("kind = 3", "`kind` takes \"steady\" or \"terminating\", not 3", "kind = \"steady\""),
         ("dns = {}", "`ttl` is missing in `dns`", "add ttl = \"5ms\""),
-        ("[[expect]]\nthat = \"x\"\nwhy = \"y\"", "unknown key `why`, expected `that` or `because`", ""),
+        ("[[expect]]\nthat = \"x\"\nwhy = \"y\"", "unknown key `why`, expected one of `that`, `because`", ""),
         ("[[sweep]]\nkey = \"x\"", "`values` is missing", "add values = "),
         (
             "[[faults]]\ntarget = \"web/a\"\nat = \"0s\"\nwhat = \"crash\"",
@@ -488,7 +488,7 @@ fn wrong_kinds_are_told_with_an_example() {
             "",
         ),
         ("[[faults]]\ntarget = \"web/a\"\nat = \"0s\"\nwhat = {}", "`faults.what` takes exactly one key", "`crash`"),
-        ("bins = 99999999999999999999", "too large", ""),
+        ("bins = 99999999999999999999", "`bins` takes a whole number from 0 to 4294967295, not", ""),
     ];
     for (keys, message, way_out) in cases {
         // Keys of the file come before any table.

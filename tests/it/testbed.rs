@@ -622,7 +622,7 @@ fn the_commands_explain_mistakes() {
         (&["load", "http://127.0.0.1:9", "--rate", "5"], 2, "is not a rate"),
         (&["load", "http://127.0.0.1:9", "-H", "nothing"], 2, "write it as `name: value`"),
         (&["load", "http://127.0.0.1:9", "--demand", "{ exponential = { mean = 3 } }"], 2, "--demand:1:26"),
-        (&["load", "http://127.0.0.1:9", "--arrivals", "{ bursts = {} }"], 2, "missing field"),
+        (&["load", "http://127.0.0.1:9", "--arrivals", "{ bursts = {} }"], 2, "`base` is missing"),
         (&["load", "http://127.0.0.1:9", "--scenario", "/none.toml"], 2, "no file or folder"),
         (&["load", "http://no.such.host.invalid", "--requests", "1"], 2, "cannot send to"),
         (&["backend", "--service", "{ exponentail = { mean = \"1ms\" } }"], 2, "did you mean `exponential`?"),
