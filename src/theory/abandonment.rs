@@ -229,7 +229,7 @@ pub fn closed(clients: u32, think: f64, mu: f64, servers: u32, patience: f64) ->
 fn birth_death(top: u32, birth: impl Fn(u32) -> f64, mu: f64, servers: u32, patience: f64) -> Limited {
     let leave = |k: u32| f64::from(k.saturating_sub(servers)) / patience;
     let death = |k: u32| mu * f64::from(k.min(servers)) + leave(k);
-    let expect = |value: &dyn Fn(u32) -> f64| climb(top, &birth, &death, value);
+    let expect = |value: &dyn Fn(u32) -> f64| climb(top, &birth, death, value);
     let (full, rate) = expect(&birth);
     let blocked = full * birth(top) / rate;
     let accepted = rate * (1.0 - blocked);

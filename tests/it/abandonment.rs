@@ -1,7 +1,7 @@
 //! Clients that do not wait for ever: `timeout` and `patience` in `[clients]`, as durations and as distributions; and arrivals
 //! that are batches or renewals. What theory says of them is in `evenkeel validate`; here is what must hold for every request.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::observer::{Arrival, Observer, Step};
@@ -14,8 +14,8 @@ use crate::support::scenario;
 #[derive(Default)]
 struct Fates {
     /// The request for which a job runs; none for calls to a second tier.
-    numbers: HashMap<u32, u64>,
-    requests: HashMap<u64, Fate>,
+    numbers: BTreeMap<u32, u64>,
+    requests: BTreeMap<u64, Fate>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
