@@ -862,7 +862,7 @@ async fn run(
         last = Some(reason);
         select::note(&mut tried, slot);
         if pause.0 > 0 {
-            sleep(duration(pause)).await;
+            Box::pin(sleep(duration(pause))).await;
         }
     }
 }

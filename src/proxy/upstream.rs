@@ -444,7 +444,8 @@ impl Connection {
                     Err(SendError { error: failed.into_error(), unsent })
                 }
             },
-            Connection::Http2 { stream, .. } => stream.send(request).await,
+            // Boxed: what only HTTP/2 needs would lie in the future of every request.
+            Connection::Http2 { stream, .. } => Box::pin(stream.send(request)).await,
         }
     }
 
