@@ -140,8 +140,18 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
-/// The scenarios that could be read. What is wrong with the others has been printed; `true` if anything was.
+/// The scenarios that could be read and can be simulated. What is wrong with the others has been printed; `true` if
+/// anything was.
 pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
+    load_all(paths, true, terminal)
+}
+
+/// The same for scenarios that are played over sockets.
+pub fn load_to_play(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
+    load_all(paths, false, terminal)
+}
+
+fn load_all(paths: &[PathBuf], simulated: bool, terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
     let mut scenarios: Vec<Loaded> = Vec::new();
     let mut names = BTreeSet::new();
     let mut failed = false;
@@ -153,6 +163,13 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
                     "error: two scenarios are called `{name}`; their results would overwrite each other: {}\n",
                     file.display()
                 ));
+                failed = true;
+            }
+            Ok(loaded) if simulated && !loaded.scenario.refusals.is_empty() => {
+                let Loaded { scenario, source, .. } = loaded;
+                let file = file.display().to_string();
+                complain_of(&Diagnostic { file, source, problems: scenario.refusals }, terminal);
+                complain("");
                 failed = true;
             }
             Ok(mut loaded) => {

@@ -157,7 +157,7 @@ impl Args {
 
     fn scenario(&self, terminal: Terminal) -> Result<Scenario, Failure> {
         let Some(file) = &self.scenario else { return self.own_scenario(terminal) };
-        let (mut loaded, _) = inputs::load(std::slice::from_ref(file), terminal)?;
+        let (mut loaded, _) = inputs::load_to_play(std::slice::from_ref(file), terminal)?;
         let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
         let mut scenario = loaded.scenario;
         if scenario.model.clients.patience.is_some() {

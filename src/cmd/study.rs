@@ -184,7 +184,9 @@ impl Plan {
 
     fn parse(&self, source: &str) -> Result<Scenario, Box<Diagnostic>> {
         let files = |name: &str| self.files.get(name).cloned().ok_or_else(|| format!("there is no file `{name}`"));
-        Scenario::parse(&self.name, source, &files).map_err(|problems| {
+        let parsed = Scenario::parse(&self.name, source, &files);
+        let can_run = |s: Scenario| if s.refusals.is_empty() { Ok(s) } else { Err(s.refusals) };
+        parsed.and_then(can_run).map_err(|problems| {
             Box::new(Diagnostic { file: format!("{}.toml", self.name), source: source.to_owned(), problems })
         })
     }

@@ -35,11 +35,12 @@ struct Spans {
 struct Builder<'a> {
     problems: Problems,
     warnings: Problems,
+    refusals: Problems,
     files: Files<'a>,
 }
 
 pub(super) fn build(name: &str, source: &str, table: ScenarioTable, files: Files<'_>) -> Result<Scenario, Problems> {
-    let mut b = Builder { problems: Vec::new(), warnings: Vec::new(), files };
+    let mut b = Builder { problems: Vec::new(), warnings: Vec::new(), refusals: Vec::new(), files };
     let scenario = b.scenario(name, source, table);
     match scenario {
         Some(scenario) if b.problems.is_empty() => Ok(scenario),
@@ -164,6 +165,7 @@ impl Builder<'_> {
             hash: String::new(),
             demand,
             warnings: std::mem::take(&mut self.warnings),
+            refusals: std::mem::take(&mut self.refusals),
             offered_load: offered,
         })
     }
@@ -605,7 +607,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A closed loop in which nothing takes any time is refused: its clients would send for ever in one instant.
+    /// A closed loop in which nothing takes any time is not simulated: its clients would send for ever in one instant. Over
+    /// sockets everything takes time.
     fn time_passes(
         &mut self,
         table: &ScenarioTable,
@@ -619,8 +622,8 @@ impl Builder<'_> {
         let laws = paths.iter().map(|(path, _)| &path.service).chain(calls).chain(legs).chain([think]);
         if laws.into_iter().all(|law| law.mean() == 0.0) {
             let message = "nothing takes any time in this closed loop: clients do not think, requests bring no work, and the network has no delay";
-            self.problem(table.arrivals.span(), message).help =
-                Some("give `think`, `service` or a leg of `network` a mean above zero".to_owned());
+            let help = "give `think`, `service` or a leg of `network` a mean above zero";
+            self.refusals.push(Problem::at(table.arrivals.span(), message).help(help));
         }
     }
 

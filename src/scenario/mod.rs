@@ -114,6 +114,8 @@ pub struct Scenario {
     pub demand: Vec<PoolDemand>,
     /// Parts of the file that are sound and do not do what they seem to say.
     pub warnings: Problems,
+    /// Why it cannot be simulated, though it can be played over sockets.
+    pub refusals: Problems,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
     pub offered_load: Option<f64>,
 }

@@ -477,7 +477,7 @@ fn bad_input_is_explained() {
     run.write(&case.new_side(), &nothing);
     expect(&["--metrics", "latency.p98"], "did you mean `latency.p99`?");
     expect(&["--tolerance", "much"], "not a ratio");
-    expect(&["--tolerance", "5"], "one per cent is");
+    expect(&["--tolerance", "5"], "did you mean \"5%\"?");
     expect(&["--json", "--export-junit", "/dev/stdout"], "only one thing can go to standard output");
     expect(&["--export-json", "x", "--export-junit", "./x"], "two exports would go to");
     expect(&["--json", "--export-junit", "-"], "only one thing can go to standard output");

@@ -460,7 +460,7 @@ fn wrong_kinds_are_told_with_an_example() {
         ("[faults]\nat = \"1s\"", "`faults` takes a list, not a table", "as [[faults]]"),
         (
             "clients = { timeout = 5 }",
-            "`clients.timeout` takes a duration such as \"5ms\" or \"1.5s\", not 5",
+            "`clients.timeout` takes a duration such as \"5ms\" or \"1.5s\" or a table with one of the keys `constant`",
             "timeout = \"5ms\"",
         ),
         (
