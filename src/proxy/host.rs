@@ -669,7 +669,7 @@ impl Host {
 
     /// Closes idle connections to its servers. Whether there were any.
     pub fn close_idle(&self) -> bool {
-        self.state.borrow().servers.iter().flatten().fold(false, |any, server| server.close_idle() || any)
+        self.state.borrow().servers.iter().flatten().filter(|server| server.close_idle()).count() > 0
     }
 
     /// After how long to send a second copy; `None` where there is none to send.

@@ -256,7 +256,7 @@ impl Shard {
 
     /// Closes idle connections to all servers. Whether there were any.
     pub fn close_idle(&self) -> bool {
-        self.plan().hosts.iter().fold(false, |any, host| host.close_idle() || any)
+        self.plan().hosts.iter().filter(|host| host.close_idle()).count() > 0
     }
 
     /// Logs that this machine lacks what a connection needs, not more often than every [`SHORTAGE`].
