@@ -10,7 +10,7 @@
 //!   connection is larger than those of its streams together (RFC 9113, 5.2). An answer that its client does not take holds
 //!   that much at most, and a connection `STREAMS * STREAM_WINDOW` bytes.
 //! * An upload that the server does not take may have used up the server's window for the connection, which all uploads share.
-//!   Requests go to another connection while an upload has been waiting for longer than [`STALL`].
+//!   Requests go to another connection while an upload has been waiting for longer than `STALL`.
 //! * One dial serves all requests that wait for it: a new connection counts for as many streams as the last one had.
 
 use std::cell::{Cell, OnceCell, RefCell};

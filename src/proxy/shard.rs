@@ -259,7 +259,7 @@ impl Shard {
         self.plan().hosts.iter().filter(|host| host.close_idle()).count() > 0
     }
 
-    /// Logs that this machine lacks what a connection needs, not more often than every [`SHORTAGE`].
+    /// Logs that this machine lacks what a connection needs, not more often than every `SHORTAGE`.
     pub fn shortage(&self, error: &dyn std::fmt::Display) {
         let now = Instant::now();
         if self.shortage.get().is_none_or(|last| now - last >= SHORTAGE) {

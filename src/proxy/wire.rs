@@ -4,7 +4,7 @@
 //! The library (hyper) parses; [`Framing`] reads the same bytes first, and no byte behind the first that it refuses reaches
 //! the library:
 //!
-//! * In a head, the library gets [`POISON`] instead, which makes it refuse that head when its turn comes: requests before it
+//! * In a head, the library gets `POISON` instead, which makes it refuse that head when its turn comes: requests before it
 //!   on the same connection are answered first, then 400, then the connection ends.
 //! * In a chunk or a trailer section, the library gets an error when it has used up what came before. The body breaks off,
 //!   the server never sees its end, and the connection ends.

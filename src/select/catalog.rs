@@ -300,7 +300,7 @@ fn no_strategy(name: &str) -> String {
     format!("there is no strategy `{name}`")
 }
 
-/// The name in a message made by [`no_strategy`].
+/// The name in a message made by `no_strategy`.
 pub fn unknown_name(message: &str) -> Option<&str> {
     message.strip_prefix("there is no strategy `")?.strip_suffix('`')
 }

@@ -222,7 +222,7 @@ impl Measured {
 /// judged (`measure::warmup`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cohort {
-    /// Requests whose latency counts: see [`ClassRecord::latency`].
+    /// Requests whose latency counts: see `ClassRecord::latency`.
     pub requests: u64,
     /// Sum of their latencies, nanoseconds.
     pub latency_sum: u64,
