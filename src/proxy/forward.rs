@@ -357,8 +357,8 @@ pub async fn serve(
     // HTTP/1.0 has no upgrades, and a server that speaks HTTP/2 cannot be asked for one (RFC 9110, 7.8): there the field is
     // ignored, as a server may.
     let upgrade = version == Version::HTTP_11
-        && host.config().protocol == Protocol::Http1
-        && headers::wants_upgrade(&parts.headers);
+        && headers::wants_upgrade(&parts.headers)
+        && host.config().protocol == Protocol::Http1;
     let client_side = if upgrade { parts.extensions.remove::<OnUpgrade>() } else { None };
     headers::strip_hop_by_hop(&mut parts.headers, upgrade);
     // HTTP/1.0 knows no expectations, and on HTTP/2 the library cannot pass an invitation on.
@@ -1012,6 +1012,13 @@ impl Call<'_> {
                     if again && untouched && self.body.can_be_sent_again() && !failed.error.is_parse() {
                         // The connection was old; the server is not to blame.
                         server.discard(&connection);
+                        continue;
+                    }
+                    if failed.error.is_parse_too_large()
+                        && server.expect_many_fields()
+                        && self.idempotent
+                        && self.body.can_be_sent_again()
+                    {
                         continue;
                     }
                     tracing::debug!(server = server.name, error = %failed.error, "no answer");

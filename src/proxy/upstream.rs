@@ -43,6 +43,8 @@ pub struct Upstream {
     idle: RefCell<Vec<Idle>>,
     http2: Rc<Http2Pool>,
     manner: RefCell<Manner>,
+    /// Its answers may have more fields than the library reads without being told, which is faster.
+    many_fields: Cell<bool>,
     /// Connections from before are not used again.
     age: Cell<u32>,
     open: Arc<AtomicU32>,
@@ -209,6 +211,7 @@ impl Upstream {
     /// A server without connections.
     pub fn new(name: &str, addresses: Arc<[SocketAddr]>, manner: Manner, metrics: Arc<ServerMetrics>) -> Upstream {
         let http2 = Http2Pool::new(manner.keep_alive, manner.most_idle);
+        let many_fields = Cell::new(manner.headers > ANSWER_HEADERS);
         Upstream {
             name: name.to_owned(),
             metrics,
@@ -218,6 +221,7 @@ impl Upstream {
             idle: RefCell::new(Vec::new()),
             http2,
             manner: RefCell::new(manner),
+            many_fields,
             age: Cell::new(0),
             open: Arc::new(AtomicU32::new(0)),
         }
@@ -273,6 +277,16 @@ impl Upstream {
         self.open.load(Relaxed)
     }
 
+    /// An answer had more fields, or more bytes, than its connection reads. If that was the library's own limit of fields,
+    /// connections from now on read as many as the config allows; true if this is news.
+    pub fn expect_many_fields(&self) -> bool {
+        let news = !self.many_fields.replace(true);
+        if news {
+            self.forget();
+        }
+        news
+    }
+
     /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the others that are
     /// idle have grown old with it and go, too; over HTTP/2 the failure has told already what it means for the connection.
     pub fn discard(&self, connection: &Connection) {
@@ -321,8 +335,8 @@ impl Upstream {
         let age = self.age.get();
         let open = async {
             let (sender, task) = match self.dial(&manner).await? {
-                Socket::Plain(socket) => shake_hands(socket, &manner, upgrade).await?,
-                Socket::Tls(socket) => shake_hands(socket, &manner, upgrade).await?,
+                Socket::Plain(socket) => shake_hands(socket, &manner, self.many_fields.get(), upgrade).await?,
+                Socket::Tls(socket) => shake_hands(socket, &manner, self.many_fields.get(), upgrade).await?,
             };
             Ok(Connection::Http1(Http1Connection { sender, task, reused: false, upgrade, age }))
         };
@@ -405,17 +419,18 @@ impl Upstream {
 async fn shake_hands<T>(
     socket: T,
     manner: &Manner,
+    many_fields: bool,
     upgrade: bool,
 ) -> Result<(http1::SendRequest<UpBody>, ConnectionTask), ConnectError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::Builder::new()
-        .max_header_size(manner.header_bytes)
-        .max_headers(manner.headers)
-        .max_buf_size(READ_AHEAD.max(manner.header_bytes))
-        .handshake(TokioIo::new(socket))
-        .await?;
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(manner.header_bytes).max_buf_size(READ_AHEAD.max(manner.header_bytes));
+    if many_fields {
+        builder.max_headers(manner.headers);
+    }
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
     let task =
         if upgrade { ConnectionTask::spawn(connection.with_upgrades()) } else { ConnectionTask::spawn(connection) };
     Ok((sender, task))

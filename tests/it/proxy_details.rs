@@ -129,6 +129,15 @@ fn answers_with_many_fields_are_limited_by_the_config() {
         assert_eq!(verdict(&text).0, status, "{limit} {count}: {text:?}");
         assert_eq!(text.matches("\r\nx-").count() >= count, status == 200);
     }
+    // The first such answer of a server is asked for again where that may be; where it may not, the next one comes through.
+    let rig = Rig::new("", "", &[script.server()]);
+    for status in [502, 200, 200] {
+        let text = rig.talk("POST /150 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(verdict(&text).0, status, "{text:?}");
+    }
+    let rig = Rig::new("[limits]\nheaders = 400", "", &[script.server()]);
+    let text = rig.talk("POST /300 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_eq!(verdict(&text).0, 200, "{text:?}");
 }
 
 /// RFC 9110, 7.6.2.
