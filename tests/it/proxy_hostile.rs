@@ -513,7 +513,9 @@ fn rubbish_for_an_answer() {
         assert_eq!(client.answer().verdict(), expected, "{name}");
         client.send(GET);
         assert_eq!(client.answer().verdict(), expected, "{name}: again, on the same client connection");
-        assert_eq!(script.connections(), 2, "{name}: never reused");
+        // The first head that is too large is asked for once more, with room for more fields.
+        let more = usize::from(["a huge head", "too many fields"].contains(&name));
+        assert_eq!(script.connections(), 2 + more, "{name}: never reused");
         rig.settles();
     }
 }
