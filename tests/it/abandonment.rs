@@ -127,7 +127,7 @@ fn patience_ends_when_service_begins() {
     }
 }
 
-/// A timeout that is drawn: nobody waits longer, who gives up does so within the bounds of the distribution, and different
+/// A timeout that is drawn: no client waits longer, those that give up do so within the bounds of the distribution, and different
 /// requests at different ages.
 #[test]
 fn timeouts_are_drawn_for_each_request() {

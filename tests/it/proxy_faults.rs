@@ -269,7 +269,7 @@ fn a_post_that_meets_the_end_of_a_kept_connection_is_not_the_servers_fault() {
     assert_eq!(ejected(&rig), 1, "on fresh connections it is");
 }
 
-/// A client whose own body breaks off, or comes too slowly, ejects nobody.
+/// Request bodies that break off, or come too slowly, eject no server.
 #[test]
 fn bodies_that_break_off_are_the_clients_fault() {
     let reads = Script::new(|visit| {
