@@ -21,7 +21,7 @@ Examples:
   evenkeel check                       all of scenarios/
   evenkeel check scenarios/crash.toml
   evenkeel check scenarios --json | jq 'select(.holds | not)'
-  evenkeel check scenarios --accept    strategies are meant to pick otherwise now: pin their picks
+  evenkeel check scenarios --update    strategies are meant to pick otherwise now: pin their picks
 
 Exits with 1 when something does not hold. Only strategies that expectations name are run for them; the picks of all
 strategies are compared with those pinned in `fingerprints/` beside the scenario.")]
@@ -36,7 +36,7 @@ pub struct Args {
     json: bool,
     /// Pin the picks as they are now, and verify nothing else
     #[arg(long, conflicts_with_all = ["strategies", "replications", "seed"])]
-    accept: bool,
+    update: bool,
 }
 
 /// How an expectation came out.
@@ -67,10 +67,10 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &settings.strategies));
     let quiet = args.common.quiet || args.json;
     let findings = pins::findings(&at_home, args.common.jobs.count(), quiet)?;
-    if args.accept {
+    if args.update {
         // All of them before a word is said: whoever reads may go away.
         for (finding, loaded) in findings.iter().zip(&loaded) {
-            finding.accept(&loaded.path)?;
+            finding.update(&loaded.path)?;
         }
         for finding in &findings {
             let what = match (finding.unpinned, finding.changes.len()) {

@@ -9,7 +9,7 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::backend::law_option;
+use super::test_server::law_option;
 use super::{Failure, Terminal, complain, complain_of, inputs, say, work};
 use crate::config::Diagnostic;
 use crate::config::terminal::one_line;

@@ -3,7 +3,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
 
-mod backend;
 mod bench;
 mod check;
 mod compare;
@@ -23,6 +22,7 @@ mod stage;
 mod store;
 mod study;
 mod sweep;
+mod test_server;
 mod trace;
 mod tracing;
 mod twin;
@@ -119,7 +119,7 @@ enum Verb {
     /// Drive recorded selectors again: do they choose as they did in the proxy?
     Replay(replay::Args),
     /// Test servers on real sockets, by the simulator's laws, until Ctrl-C
-    Backend(backend::Args),
+    TestServer(test_server::Args),
     /// Send requests at the times they are meant for, and measure what comes of them
     Load(load::Args),
     /// Measure the tool itself: requests simulated per second, what picks and proxy cost, whether intervals keep their promise
@@ -291,7 +291,7 @@ pub fn main() -> ExitCode {
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
         Verb::Twin(args) => twin::twin(&args, terminal),
         Verb::Replay(args) => replay::replay(&args),
-        Verb::Backend(args) => backend::backend(&args, terminal),
+        Verb::TestServer(args) => test_server::test_server(&args, terminal),
         Verb::Load(args) => load::load(&args, terminal),
         Verb::Bench(args) => bench::bench(&args, terminal),
     };

@@ -163,7 +163,7 @@ impl Finding {
             if terminal.out { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
         if self.unpinned {
-            return say("  picks are not pinned: evenkeel check --accept pins them");
+            return say("  picks are not pinned: evenkeel check --update pins them");
         }
         if self.same > 0 {
             let strategies = if self.same == 1 { "strategy" } else { "strategies" };
@@ -179,7 +179,7 @@ impl Finding {
             if self.text_changed {
                 say("         the scenario's file is not the one that was pinned");
             }
-            say("         if that is intended: evenkeel check --accept");
+            say("         if that is intended: evenkeel check --update");
         }
     }
 
@@ -192,7 +192,7 @@ impl Finding {
     }
 
     /// Pins what is now.
-    pub fn accept(&self, scenario: &Path) -> Result<()> {
+    pub fn update(&self, scenario: &Path) -> Result<()> {
         let (plain, packed) = places(scenario);
         let folder = plain.parent().unwrap_or(Path::new("."));
         make_folder(folder)?;
@@ -214,7 +214,7 @@ fn read(path: &Path) -> Result<Option<Pinned>, Failure> {
         Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
     };
     unpack(file).map(Some).map_err(|error| {
-        let help = "evenkeel check --accept writes it anew";
+        let help = "evenkeel check --update writes it anew";
         Failure::Usage(format!("{} is not what was pinned: {error}\n  help: {help}", path.display()))
     })
 }

@@ -19,11 +19,11 @@ use crate::units::Nanos;
 #[command(after_help = "\
 Examples:
   evenkeel proxy --example > proxy.toml           a config with every key explained, which runs as it is
-  evenkeel backend --config proxy.toml &          test servers for it, as its [[pools.servers]] say
+  evenkeel test-server --config proxy.toml &          test servers for it, as its [[pools.servers]] say
   evenkeel proxy --config proxy.toml
   evenkeel proxy --config proxy.toml --check      is it sound? exit 2 with line and column where it is not
   evenkeel proxy --demo                           servers, proxy and load in one, and a table of what happens
-  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --for 30s
+  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --duration 30s
   evenkeel proxy --config proxy.toml --record picks.jsonl, then evenkeel replay picks.jsonl
 
 Signals:
@@ -51,8 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "p2c", requires = "demo")]
     strategy: String,
     /// With --demo: how long [default: as long as the scenario]
-    #[arg(long = "for", value_name = "TIME", requires = "demo")]
-    lasts: Option<Nanos>,
+    #[arg(long, value_name = "TIME", requires = "demo")]
+    duration: Option<Nanos>,
     /// Do not read the config again when the file changes
     #[arg(long)]
     no_watch: bool,
@@ -80,7 +80,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(scenario) = &args.demo {
-        return demo::demo(scenario.as_deref(), &args.strategy, args.lasts, args.seed, terminal);
+        return demo::demo(scenario.as_deref(), &args.strategy, args.duration, args.seed, terminal);
     }
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
     let (source, config) = read(file).map_err(|error| refused(&error, terminal))?;

@@ -62,14 +62,14 @@ pub struct Place {
     /// Run only part I of N (1/3, 2/3, 3/3) and keep its runs for `evenkeel merge`
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(u32, u32)>,
-    /// Keep every finished run on disk, in OUT/SCENARIO/units
+    /// Keep every finished run on disk, in OUT/SCENARIO/runs
     #[arg(long)]
-    pub keep_units: bool,
+    pub keep_runs: bool,
     /// Print the results as JSON, one object per scenario and line, and no tables
     #[arg(long)]
     pub json: bool,
     /// Write no files
-    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_units"])]
+    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_runs"])]
     pub dry_run: bool,
 }
 
@@ -173,7 +173,7 @@ pub fn execute(
     }
     let store = if place.dry_run { store::Store::default() } else { store::Store::at(&place.out) };
     for study in &studies {
-        store.open(study, place.resume || place.shard.is_some() || place.keep_units)?;
+        store.open(study, place.resume || place.shard.is_some() || place.keep_runs)?;
     }
     let options = Options {
         jobs: common.jobs.count(),
@@ -183,7 +183,7 @@ pub fn execute(
         stored_only: false,
         trace,
     };
-    let keep = place.keep_units || place.shard.is_some();
+    let keep = place.keep_runs || place.shard.is_some();
     let done = work::work(&studies, &options, |study, outcomes, bar| {
         if !place.dry_run {
             output::write(study, &outcomes, &place.out)?;

@@ -1,6 +1,6 @@
 //! Finished runs on disk. A unit is one (scenario, point, strategy, seed); its name is a hash of everything that decides
 //! what comes out of it, so a unit that is there need not be run again, wherever and by whatever command it was made. Units
-//! are kept until their scenario's results are written, and for good with `--keep-units` or as a shard.
+//! are kept until their scenario's results are written, and for good with `--keep-runs` or as a shard.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::scenario::Scenario;
 use crate::sim::record::RunRecord;
 use crate::units::hex;
 
-/// The folder of units in a folder of results.
-const UNITS: &str = "units";
+/// The folder of finished runs in a folder of results.
+const RUNS: &str = "runs";
 /// The plan beside them.
 const PLAN: &str = "plan.json.gz";
 
@@ -74,7 +74,7 @@ impl Store {
     }
 
     fn folder(root: &Path, study: &Study) -> PathBuf {
-        root.join(study.folder()).join(UNITS)
+        root.join(study.folder()).join(RUNS)
     }
 
     /// Makes the folder and puts the plan there; what an earlier command left is thrown away unless it is to be `kept`.
@@ -125,7 +125,7 @@ pub fn plans(root: &Path) -> Result<Vec<Plan>> {
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.sort();
     for folder in folders {
-        let plan = folder.join(UNITS).join(PLAN);
+        let plan = folder.join(RUNS).join(PLAN);
         if plan.exists() {
             found.push(open(&plan).with_context(|| format!("cannot read {}", plan.display()))?);
         }

@@ -16,22 +16,22 @@ use crate::units::human_seconds;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel sweep scenarios/even-load.toml --over arrivals.poisson.load=50%,70%,80%,90%,95%
-  evenkeel sweep scenarios/many-balancers.toml --over balancers.shards=1,3,10,30,100
-  evenkeel sweep mine.toml --over pools.web.reports.delay=0s,1s,5s --over arrivals.poisson.load=60%,80%
+  evenkeel sweep scenarios/even-load.toml --vary arrivals.poisson.load=50%,70%,80%,90%,95%
+  evenkeel sweep scenarios/many-balancers.toml --vary balancers.shards=1,3,10,30,100
+  evenkeel sweep mine.toml --vary pools.web.reports.delay=0s,1s,5s --vary arrivals.poisson.load=60%,80%
   evenkeel sweep mine.toml                      as its own [[sweep]] says
   evenkeel sweep mine.toml --sensitivity        does the ranking survive its constants ±30 %?
 
 A key is the path of a value that the file sets; elements of arrays go by their name or number: pools.web.servers.a.count.
-Keys joined by + move together. Several --over make a grid.")]
+Keys joined by + move together. Several --vary make a grid.")]
 pub struct Args {
     /// A scenario file
     path: PathBuf,
     /// A key and its values
     #[arg(long, value_name = "KEY=A,B,C", value_parser = axis)]
-    over: Vec<Axis>,
+    vary: Vec<Axis>,
     /// Make each constant smaller and greater, one at a time, and compare the rankings; exit 1 if one is reversed
-    #[arg(long, conflicts_with = "over")]
+    #[arg(long, conflicts_with = "vary")]
     sensitivity: bool,
     #[command(flatten)]
     common: Common,
@@ -65,11 +65,11 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
     let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
-    let axes = if args.over.is_empty() { loaded.scenario.sweep.clone() } else { args.over.clone() };
+    let axes = if args.vary.is_empty() { loaded.scenario.sweep.clone() } else { args.vary.clone() };
     if axes.is_empty() && !args.sensitivity {
         let constants = vary::constants(&loaded.source).unwrap_or_default();
         let keys: Vec<String> = constants.into_iter().map(|(key, value)| format!("{key} (now {value})")).collect();
-        let message = "what is to be varied? Give --over KEY=VALUE,VALUE, or [[sweep]] in the scenario";
+        let message = "what is to be varied? Give --vary KEY=VALUE,VALUE, or [[sweep]] in the scenario";
         return Err(Failure::Usage(format!("{message}\n  help: it sets {}", keys.join(", "))));
     }
     for key in axes.iter().flat_map(|axis| &axis.keys) {

@@ -29,7 +29,7 @@ use crate::units::{Nanos, human_seconds};
 #[command(after_help = "\
 Examples:
   evenkeel twin mine.toml
-  evenkeel twin scenarios/hedging.toml --strategies p2c,random --for 30s
+  evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
   evenkeel twin mine.toml --json | jq '.strategies[].measures[] | select(.agrees | not)'
 
 Not every scenario can be played on sockets (closed loops, DNS, several balancers, second tiers, …): it says which and why.
@@ -43,8 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "A,B")]
     strategies: Vec<String>,
     /// How long is measured, after the warm-up [default: the scenario's duration]
-    #[arg(long = "for", value_name = "TIME")]
-    lasts: Option<Nanos>,
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Nanos>,
     /// The seed from which all randomness comes [default: that of the scenario's first run]
     #[arg(long)]
     seed: Option<u64>,
@@ -178,7 +178,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         ));
     }
     let delays = without_delays(&mut scenario.model);
-    if let Some(lasts) = args.lasts {
+    if let Some(lasts) = args.duration {
         scenario.model.duration = lasts;
     }
     scenario.model.cache_warmup = scenario.model.cache_warmup.min(scenario.model.warmup + scenario.model.duration);

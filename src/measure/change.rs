@@ -47,7 +47,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Whether a change is told relative to what was.
+    /// Whether a change is given relative to the old value.
     pub fn relative(self) -> bool {
         !matches!(self, Unit::Share | Unit::Index)
     }
@@ -61,7 +61,7 @@ pub fn nature(metric: &str) -> (Direction, Unit) {
         ("latency", _) => (Direction::Less, Unit::Seconds),
         ("errors", _) | ("unfinished", "ratio") | (_, FAILED) => (Direction::Less, Unit::Share),
         ("fairness", "max_over_mean") => (Direction::Less, Unit::Number),
-        ("queue" | "regret", _) => (Direction::Less, Unit::Number),
+        ("in_server" | "regret", _) => (Direction::Less, Unit::Number),
         ("fairness", "jain") => (Direction::More, Unit::Index),
         ("cache", "hit_ratio") => (Direction::More, Unit::Share),
         (_, "goodput" | "throughput") => (Direction::More, Unit::Rate),
@@ -510,6 +510,7 @@ mod tests {
             ("path.pay.goodput", Direction::More, Unit::Rate),
             ("utilisation.max", Direction::Neither, Unit::Share),
             ("regret.mean", Direction::Less, Unit::Number),
+            ("db.in_server.mean", Direction::Less, Unit::Number),
             ("something.else", Direction::Neither, Unit::Number),
         ] {
             assert_eq!(nature(metric), (direction, unit), "{metric}");

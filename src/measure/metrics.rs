@@ -65,7 +65,7 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     }
     add("utilisation.mean".into(), "1", &|m| utilisation(&model.pools, &m.servers, &every));
     add("utilisation.max".into(), "1", &|m| m.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max));
-    add("queue.mean".into(), "1", &|m| mean(m.servers.iter().flatten().map(|s| s.number)));
+    add("in_server.mean".into(), "1", &|m| mean(m.servers.iter().flatten().map(|s| s.number)));
     let any = |what: fn(&Pool) -> bool| entry.iter().any(|&p| what(&model.pools[p]));
     // Requests of the pools where it can happen; where there is one pool, all.
     let requests = |m: &Measured, what: fn(&Pool) -> bool| match m.pools.len() {
@@ -82,11 +82,11 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     }
     if any(|pool| pool.policy.hedge.is_some()) {
         add("hedges.ratio".into(), "1", &|m| ratio(m.efforts.hedges, requests(m, |pool| pool.policy.hedge.is_some())));
-        add("hedges.won".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
+        add("hedges.win_ratio".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
     }
     if any(|pool| pool.policy.queue.is_some()) {
-        add("waiting.ratio".into(), "1", &|m| ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some())));
-        add("waiting.mean".into(), "s", &|m| match m.efforts.waited {
+        add("balancer_queue.ratio".into(), "1", &|m| ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some())));
+        add("balancer_queue.mean".into(), "s", &|m| match m.efforts.waited {
             0 => 0.0,
             n => m.efforts.wait_sum as f64 / 1e9 / n as f64,
         });
@@ -102,7 +102,7 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
         add(name, "1", &|m| m.server_time.get(p).map_or(f64::NAN, |&time| time as f64 / 1e9 / seconds));
     }
     if model.has_zones() {
-        add("zones.crossed".into(), "1", &|m| {
+        add("zones.cross_ratio".into(), "1", &|m| {
             let picks = entry.iter().filter_map(|&p| m.servers.get(p)).flatten().map(|server| server.picks);
             ratio(m.efforts.crossed, picks.sum())
         });
@@ -122,7 +122,7 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
             }
             add(name("fairness.jain"), "1", &|m| jain(&loads(&model.pools, &m.servers, &[p])));
             add(name("utilisation.mean"), "1", &|m| utilisation(&model.pools, &m.servers, &[p]));
-            add(name("queue.mean"), "1", &|m| mean(m.servers[p].iter().map(|s| s.number)));
+            add(name("in_server.mean"), "1", &|m| mean(m.servers[p].iter().map(|s| s.number)));
             if cached(pool) {
                 add(name("cache.hit_ratio"), "1", &|m| {
                     let (hits, misses) = m.servers[p].iter().fold((0, 0), |(h, m), s| (h + s.hits, m + s.misses));

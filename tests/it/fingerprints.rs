@@ -1,5 +1,5 @@
 //! Every pick is pinned: those of the shipped scenarios in `scenarios/fingerprints`. A change of a selector's behaviour, of
-//! the engine or of the generators fails here, and is accepted with `evenkeel check --accept`.
+//! the engine or of the generators fails here, and is accepted with `evenkeel check --update`.
 
 use std::process::Output;
 
@@ -11,7 +11,7 @@ fn the_shipped_scenarios_hold() {
     let output = evenkeel().args(["check", "--quiet"]).arg(root().join("scenarios")).output().unwrap();
     let out = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{out}{}", text(&output.stderr));
-    assert!(!out.contains("not pinned"), "pin them with `evenkeel check --accept`:\n{out}");
+    assert!(!out.contains("not pinned"), "pin them with `evenkeel check --update`:\n{out}");
     let pinned = out.lines().filter(|line| line.contains("are as pinned")).count();
     let scenarios = std::fs::read_dir(root().join("scenarios")).unwrap().flatten();
     let scenarios = scenarios.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "toml")).count();
@@ -38,8 +38,8 @@ fn a_change_is_explained_and_accepted() {
     let file = folder.file("two.toml", &two_under_test(2));
     let (code, out, _) = check(&[], &file);
     assert_eq!(code, Some(0));
-    assert!(out.contains("picks are not pinned") && out.contains("--accept"), "{out}");
-    let (code, out, _) = check(&["--accept"], &file);
+    assert!(out.contains("picks are not pinned") && out.contains("--update"), "{out}");
+    let (code, out, _) = check(&["--update"], &file);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("two: pinned for the first time"), "{out}");
     let (code, out, _) = check(&[], &file);
@@ -50,7 +50,7 @@ fn a_change_is_explained_and_accepted() {
     folder.file("two.toml", &two_under_test(3));
     let (code, out, _) = check(&[], &file);
     assert_eq!(code, Some(1), "{out}");
-    for expected in ["FAILS", "edited picks otherwise from decision", "in flight", "pinned", "now", "--accept"] {
+    for expected in ["FAILS", "edited picks otherwise from decision", "in flight", "pinned", "now", "--update"] {
         assert!(out.contains(expected), "{expected:?} is missing:\n{out}");
     }
     assert!(out.contains("the picks of 1 strategy are as pinned"), "{out}");
@@ -69,7 +69,7 @@ fn a_change_is_explained_and_accepted() {
     assert!(servers.contains(&old) && servers.contains(&new) && old != new, "{first}");
     assert!(first["time_s"].as_f64().unwrap() > 0.0 && first["request"].as_u64().is_some(), "{first}");
 
-    let (code, out, _) = check(&["--accept"], &file);
+    let (code, out, _) = check(&["--update"], &file);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("pick otherwise now"), "{out}");
     assert_eq!(check(&[], &file).0, Some(0));

@@ -109,7 +109,7 @@ fn processes_are_killed_and_no_request_fails() {
         let listen = address.to_string();
         let law = "{ constant = { value = \"1ms\" } }";
         let mut process = Process::start(&[
-            "backend",
+            "test-server",
             "--listen",
             &listen,
             "--service",

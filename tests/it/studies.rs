@@ -74,7 +74,7 @@ fn rows(file: &Path) -> Vec<BTreeMap<String, String>> {
 
 /// Finished units below a folder of results, with the time each was written.
 fn units(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
-    let entries = std::fs::read_dir(folder.join("units")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
     let units = entries.filter(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         name.ends_with(".json.gz") && name != "plan.json.gz"
@@ -102,7 +102,7 @@ fn a_killed_run_is_resumed() {
     let file = folder.file("long.toml", &source);
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     done(&["run", path(&file), "--out", path(&whole)]);
-    assert!(!whole.join("long/units").exists(), "units go when the results are there");
+    assert!(!whole.join("long/runs").exists(), "units go when the results are there");
 
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(["run", path(&file), "--jobs", "2", "--out", path(&broken)]);
@@ -118,7 +118,7 @@ fn a_killed_run_is_resumed() {
     assert!((4..UNITS).contains(&finished.len()), "{} of {UNITS} units", finished.len());
     assert!(!results.join("manifest.json").exists(), "half results are none");
 
-    let resume = ["run", path(&file), "--resume", "--keep-units", "--out", path(&broken)];
+    let resume = ["run", path(&file), "--resume", "--keep-runs", "--out", path(&broken)];
     let resumed = done(&resume);
     let message = |found: usize| format!("{found} runs were there already, {} were run now", UNITS - found);
     assert!(resumed.err.contains(&message(finished.len())), "{}", resumed.err);
@@ -160,13 +160,13 @@ fn a_changed_scenario_takes_over_nothing() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let (old, fresh) = (folder.path().join("old"), folder.path().join("fresh"));
-    done(&["run", path(&file), "--keep-units", "--out", path(&old)]);
-    let more = ["run", path(&file), "--replications", "3", "--resume", "--keep-units", "--out", path(&old)];
+    done(&["run", path(&file), "--keep-runs", "--out", path(&old)]);
+    let more = ["run", path(&file), "--replications", "3", "--resume", "--keep-runs", "--out", path(&old)];
     let said = done(&more);
     assert!(said.err.contains("4 runs were there already, 2 were run now"), "{}", said.err);
     let changed = SOUND.replace("mean = \"10ms\"", "mean = \"11ms\"");
     std::fs::write(&file, changed).unwrap();
-    let said = done(&["run", path(&file), "--resume", "--keep-units", "--out", path(&old)]);
+    let said = done(&["run", path(&file), "--resume", "--keep-runs", "--out", path(&old)]);
     assert!(!said.err.contains("already"), "{}", said.err);
     done(&["run", path(&file), "--out", path(&fresh)]);
     assert_same(&fresh.join("sound"), &old.join("sound"));
@@ -184,7 +184,7 @@ fn parts_join_into_the_whole() {
     let whole = folder.path().join("whole");
     let parts: Vec<PathBuf> = (1..=3).map(|i| folder.path().join(format!("part{i}"))).collect();
     let verbs: [&[&str]; 2] =
-        [&["run", path(&file)], &["sweep", path(&file), "--over", "pools.web.servers.web.count=8,10"]];
+        [&["run", path(&file)], &["sweep", path(&file), "--vary", "pools.web.servers.web.count=8,10"]];
     for verb in verbs {
         done(&[verb, &["--out", path(&whole)]].concat());
         for (i, part) in parts.iter().enumerate() {
@@ -233,9 +233,9 @@ fn studies_of_one_scenario_do_not_get_in_each_others_way() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", &format!("{SOUND}[sensitivity]\nkeys = [\"pools.web.servers.web.count\"]\n"));
     let (kept, joined) = (folder.path().join("kept"), folder.path().join("joined"));
-    let place = ["--keep-units", "--quiet", "--out", path(&kept)];
+    let place = ["--keep-runs", "--quiet", "--out", path(&kept)];
     done(&[&["run", path(&file)], &place[..]].concat());
-    done(&[&["sweep", path(&file), "--over", "pools.web.servers.web.count=8,10"], &place[..]].concat());
+    done(&[&["sweep", path(&file), "--vary", "pools.web.servers.web.count=8,10"], &place[..]].concat());
     done(&[&["sweep", path(&file), "--sensitivity"], &place[..]].concat());
     done(&["merge", path(&kept), "--quiet", "--out", path(&joined)]);
     for study in ["sound", "sound.sweep", "sound.sensitivity"] {
@@ -592,7 +592,7 @@ fn a_sweep_is_a_run_at_every_point() {
         values(&out.join(name), "base")
     };
     let sweep = |over: &[&str]| {
-        let over: Vec<&str> = over.iter().flat_map(|axis| ["--over", axis]).collect();
+        let over: Vec<&str> = over.iter().flat_map(|axis| ["--vary", axis]).collect();
         let _ = std::fs::remove_dir_all(&results);
         let said = done(&[&["sweep", path(&file), "--out", path(&out)], &over[..]].concat());
         let names: Vec<String> = files(&results).into_keys().collect();
@@ -616,7 +616,7 @@ fn a_sweep_is_a_run_at_every_point() {
     let manifest = manifest(&results);
     assert_eq!(manifest["point"], "arrivals.poisson.load=60%");
     assert_eq!(manifest["points"][0]["offered_load"], 0.8);
-    assert_eq!(manifest["command"], "evenkeel sweep sound.toml --over arrivals.poisson.load=60%,80%");
+    assert_eq!(manifest["command"], "evenkeel sweep sound.toml --vary arrivals.poisson.load=60%,80%");
 
     let grid = ["arrivals.poisson.load=60%,80%", "pools.web.servers.web.count=5,10"];
     let (_, points) = sweep(&grid);
@@ -640,11 +640,11 @@ fn a_scenario_can_ask_for_its_sweep() {
     let (own, given, other) = (folder.path().join("own"), folder.path().join("given"), folder.path().join("other"));
     done(&["sweep", path(&file), "--out", path(&own)]);
     let over = ["arrivals.poisson.rate=300/s,600/s", "pools.web.servers.web.count+pools.0.servers.0.weight=8,9"];
-    done(&["sweep", path(&file), "--over", over[0], "--over", over[1], "--out", path(&given)]);
+    done(&["sweep", path(&file), "--vary", over[0], "--vary", over[1], "--out", path(&given)]);
     assert_same(&own.join("sound.sweep"), &given.join("sound.sweep"));
     assert_eq!(manifest(&own.join("sound.sweep"))["points"].as_array().unwrap().len(), 3);
     let said =
-        done(&["sweep", path(&file), "--json", "--over", "pools.web.servers.web.count=8,9", "--out", path(&other)]);
+        done(&["sweep", path(&file), "--json", "--vary", "pools.web.servers.web.count=8,9", "--out", path(&other)]);
     let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(json["points"].as_array().unwrap().len(), 2);
     assert_eq!(json["points"][1]["point"], "pools.web.servers.web.count=9");
@@ -658,7 +658,7 @@ fn a_sweep_that_cannot_be_is_explained() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let sweep = |over: &[&str], words: &[&str]| {
-        let over: Vec<&str> = over.iter().flat_map(|axis| ["--over", axis]).collect();
+        let over: Vec<&str> = over.iter().flat_map(|axis| ["--vary", axis]).collect();
         refused(&[&["sweep", path(&file), "--dry-run"], &over[..]].concat(), words);
     };
     let count = "pools.web.servers.web.count";
@@ -678,7 +678,7 @@ fn a_sweep_that_cannot_be_is_explained() {
         &[],
         &["what is to be varied?", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"],
     );
-    refused(&["sweep", path(folder.path()), "--over", "a=1"], &["is a folder"]);
+    refused(&["sweep", path(folder.path()), "--vary", "a=1"], &["is a folder"]);
     refused(
         &["sweep", path(&file), "--sensitivity", "--dry-run"],
         &["does not say which constants to vary", "sensitivity"],
@@ -767,7 +767,7 @@ fn threads_change_nothing() {
         let out = folder.path().join(jobs);
         let rest = ["-j", jobs, "--quiet", "--out", path(&out)];
         done(&[&["run", path(&file), path(&filling)], &rest[..]].concat());
-        done(&[&["sweep", path(&file), "--over", "pools.web.servers.web.count=7,8,10"], &rest[..]].concat());
+        done(&[&["sweep", path(&file), "--vary", "pools.web.servers.web.count=7,8,10"], &rest[..]].concat());
     }
     for study in ["sound", "filling", "sound.sweep"] {
         assert_same(&folder.path().join("1").join(study), &folder.path().join("8").join(study));

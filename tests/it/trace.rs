@@ -23,7 +23,7 @@ use crate::support::{Folder, evenkeel, text};
 const COMPARED: [&str; 25] = [
     "cache.hit_ratio",
     "errors.error",
-    "errors.no_server",
+    "errors.no_healthy_server",
     "errors.ratio",
     "errors.rejected",
     "errors.reset",
@@ -37,7 +37,7 @@ const COMPARED: [&str; 25] = [
     "latency.p90",
     "latency.p99",
     "latency.p999",
-    "queue.mean",
+    "in_server.mean",
     "throughput",
     "unfinished.ratio",
     "utilisation.max",
@@ -53,7 +53,7 @@ const COMPARED: [&str; 25] = [
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// How requests can end. Each must happen in some case: agreement on nothing proves nothing.
-const OUTCOMES: [&str; 8] = ["ok", "error", "rejected", "no_server", "reset", "timed_out", "unreachable", "unfinished"];
+const OUTCOMES: [&str; 8] = ["ok", "error", "rejected", "no_healthy_server", "reset", "timed_out", "unreachable", "unfinished"];
 
 const MS: u64 = 1_000_000;
 
@@ -562,7 +562,7 @@ fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, 
     put("fairness.max_over_mean".into(), largest / average(&loads(&first_tier)));
     put("utilisation.mean".into(), busy_share(&all));
     put("utilisation.max".into(), all.iter().map(|did| did.utilisation).fold(0.0, f64::max));
-    put("queue.mean".into(), average(&all.iter().map(|did| did.number).collect::<Vec<_>>()));
+    put("in_server.mean".into(), average(&all.iter().map(|did| did.number).collect::<Vec<_>>()));
     // Of requests that arrived when caches were warm; of calls none.
     let warm = requests.iter().copied().filter(|line| line.hit.is_some() && line.arrived >= case.cache_warmup);
     if lines.iter().any(|line| line.hit.is_some()) {
@@ -573,7 +573,7 @@ fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, 
             let of_pool: Vec<&Did> = servers.iter().filter(|did| did.pool == pool).collect();
             put(format!("{pool}.fairness.jain"), jain(&loads(&of_pool)));
             put(format!("{pool}.utilisation.mean"), busy_share(&of_pool));
-            put(format!("{pool}.queue.mean"), average(&of_pool.iter().map(|did| did.number).collect::<Vec<_>>()));
+            put(format!("{pool}.in_server.mean"), average(&of_pool.iter().map(|did| did.number).collect::<Vec<_>>()));
             // What its servers looked up in the span, for whomever.
             let here = lines.iter().filter(|line| line.pool == pool && line.hit.is_some());
             if here.clone().next().is_some() {
@@ -681,7 +681,7 @@ fn a_naive_second_program_computes_the_same_from_the_trace() {
     for outcome in &calls {
         assert!(OUTCOMES.contains(&outcome.as_str()), "a call ended `{outcome}`");
     }
-    assert!(calls.contains("no_server") && calls.contains("reset"), "{calls:?}");
+    assert!(calls.contains("no_healthy_server") && calls.contains("reset"), "{calls:?}");
 }
 
 /// `metrics.csv`: mean and interval of the runs' values.

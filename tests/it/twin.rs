@@ -88,7 +88,7 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
         &format!("{SLOW}[[faults]]\ntarget = \"web/slow\"\nat = \"1s\"\nfor = \"500ms\"\nwhat = {{ crash = {{}} }}\n"),
     );
     let output =
-        evenkeel().args(["proxy", "--for", "2s", "--strategy", "random", "--demo"]).arg(&file).output().unwrap();
+        evenkeel().args(["proxy", "--duration", "2s", "--strategy", "random", "--demo"]).arg(&file).output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for words in [
@@ -104,7 +104,7 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
     }
     assert!(!said.contains('\u{1b}'), "a pipe gets no cursor movements");
     assert_eq!(said.matches("mean time there").count(), 1, "and one table: {said}");
-    let built_in = evenkeel().args(["proxy", "--demo", "--for", "1s"]).output().unwrap();
+    let built_in = evenkeel().args(["proxy", "--demo", "--duration", "1s"]).output().unwrap();
     assert!(text(&built_in.stdout).contains("strong-2"), "{}", text(&built_in.stderr));
     let unknown = evenkeel().args(["proxy", "--demo", "--strategy", "p3c"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
@@ -118,7 +118,7 @@ fn an_interrupt_ends_the_demonstration_in_good_order() {
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args(["proxy", "--demo", "--for", "1h"])
+        .args(["proxy", "--demo", "--duration", "1h"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -114,7 +114,7 @@ fn stations(all: &mut Vec<Gate>) {
             percentile("p99", stations::mm1_quantile(load, 1.0, 0.99)),
             exact("utilisation.mean", load),
             // By Little's law on each server.
-            exact("queue.mean", load / (1.0 - load)),
+            exact("in_server.mean", load / (1.0 - load)),
         ];
         let text = format!("random over 10 servers, load {load}: each is M/M/1");
         add(all, name, &text, &poisson("\"random\"", load, TEN), asked);

@@ -64,7 +64,7 @@ impl Compared<'_> {
              --pair OLD=NEW"
                 .to_owned()
         } else {
-            "these measures are neither good nor bad.\n  help: add --metrics with some that are, such as latency.p99"
+            "for these metrics neither direction is better.\n  help: add --metrics with some that are, such as latency.p99"
                 .to_owned()
         })
     }
@@ -136,7 +136,7 @@ impl Compared<'_> {
             "Change is after minus before, in percent of before (pp: percentage points).".to_owned(),
             match comparisons {
                 0 => "There are no intervals: nothing that could be judged has changed.".to_owned(),
-                1 => "The interval holds with 95 %.".to_owned(),
+                1 => "The interval is a 95 % confidence interval.".to_owned(),
                 n => format!(
                     "The intervals hold with 95 % all together, {n} comparisons: each is at {:.3} % (Bonferroni). \
                      Strategies whose runs are the same to the last digit do not count.",
@@ -153,15 +153,15 @@ impl Compared<'_> {
         let uses = |basis| self.changes.all.iter().any(|change| change.basis == Some(basis));
         if uses(Basis::SameRequests) {
             lines.push(
-                "Pairs: runs that met the same requests before and after; Student's t of the differences.".into(),
+                "Pairs: runs on the same requests before and after; Student's t of the differences.".into(),
             );
         }
         if uses(Basis::SameSeeds) {
             let why = "the scenario differs, or clients wait for answers";
-            lines.push(format!("By seed: pairs of one seed that met other requests ({why}); Student's t as well."));
+            lines.push(format!("By seed: pairs with the same seed but different requests ({why}); Student's t as well."));
         }
         if uses(Basis::Unpaired) {
-            lines.push("Unpaired: the seeds differ, so luck is not shared; Welch's t, wider intervals.".to_owned());
+            lines.push("Unpaired: the seeds differ, so the random streams differ; Welch's t, wider intervals.".to_owned());
         }
         lines
     }

@@ -1,4 +1,4 @@
-//! `evenkeel backend`: test servers, until Ctrl-C.
+//! `evenkeel test-server`: test servers, until Ctrl-C.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -24,11 +24,11 @@ use crate::units::{Nanos, Ratio};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel backend                                 answers at once on 127.0.0.1:9001
-  evenkeel backend --count 3 --service '{ exponential = { mean = \"10ms\" } }' --concurrency 4
-  evenkeel backend --listen 127.0.0.1:9009 --name weak --speed 0.5 --cache 1000 --bytes 2000
-  evenkeel backend --fault '{ at = \"10s\", for = \"5s\", what = { slow = { factor = 6 } } }'
-  evenkeel backend --config scenario.toml          a server for each that has an `address`, with its laws and faults
+  evenkeel test-server                                 answers at once on 127.0.0.1:9001
+  evenkeel test-server --count 3 --service '{ exponential = { mean = \"10ms\" } }' --concurrency 4
+  evenkeel test-server --listen 127.0.0.1:9009 --name weak --speed 0.5 --cache 1000 --bytes 2000
+  evenkeel test-server --fault '{ at = \"10s\", for = \"5s\", what = { slow = { factor = 6 } } }'
+  evenkeel test-server --config scenario.toml          a server for each that has an `address`, with its laws and faults
 
   curl -i 'http://127.0.0.1:9001/any?bytes=100&delay=50ms'    also status=, chunked=1, trailers=1, sse=5
   curl -H 'x-echo: 1' http://127.0.0.1:9001/                  what the server received, as JSON
@@ -210,7 +210,7 @@ impl Args {
     }
 }
 
-pub fn backend(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+pub fn test_server(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (stop, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
         let _ = stop.send(());
