@@ -14,14 +14,14 @@ use crate::report::files::number;
 use crate::scenario::Scenario;
 use crate::scenario::expect::{Expect, Side};
 
-/// What to verify.
+/// Scenarios to verify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel check                       all of scenarios/
   evenkeel check scenarios/crash.toml
   evenkeel check scenarios --json | jq 'select(.holds | not)'
-  evenkeel check scenarios --update    strategies are meant to pick otherwise now: pin their picks
+  evenkeel check scenarios --update    the change of picks is intended: update the golden picks
 
 Exits with 1 when something does not hold. Only strategies that expectations name are run for them; the picks of all
 strategies are compared with those pinned in `fingerprints/` beside the scenario.")]
@@ -31,10 +31,10 @@ pub struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// Print the verdicts as JSON, one object per line
+    /// Print the results as JSON, one object per line
     #[arg(long)]
     json: bool,
-    /// Pin the picks as they are now, and verify nothing else
+    /// Update the golden picks to the current ones, and verify nothing else
     #[arg(long, conflicts_with_all = ["strategies", "replications", "seed"])]
     update: bool,
 }
@@ -74,9 +74,9 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         }
         for finding in &findings {
             let what = match (finding.unpinned, finding.changes.len()) {
-                (true, _) => "pinned for the first time".to_owned(),
-                (_, 0) => "as it was".to_owned(),
-                (_, n) => format!("{n} strategies pick otherwise now"),
+                (true, _) => "golden picks written for the first time".to_owned(),
+                (_, 0) => "unchanged".to_owned(),
+                (_, n) => format!("picks of {n} strategies updated"),
             };
             say(format_args!("{}: {what}", finding.scenario));
         }
@@ -147,7 +147,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
-/// A scenario's headline and what became of its pinned picks.
+/// A scenario's headline and the result for its golden picks.
 fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: Terminal, count: &Mutex<Count>) {
     if !finding.unpinned {
         count.lock().expect("no worker panics").add(finding.holds());
@@ -158,7 +158,7 @@ fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: T
     say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
     finding.print(terminal);
     if scenario.expects.is_empty() {
-        say("  nothing is expected of it");
+        say("  no expectations");
     }
 }
 
@@ -213,6 +213,6 @@ fn print(expect: &Expect, verdict: &Verdict, terminal: Terminal) {
     let mark = if terminal.out { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
     say(format_args!("  {mark}  {}   ({})", expect.text, verdict.values));
     if !verdict.holds {
-        say(format_args!("         it should, because {}", expect.because));
+        say(format_args!("         expected because {}", expect.because));
     }
 }

@@ -19,25 +19,25 @@ Examples:
   evenkeel sweep scenarios/even-load.toml --vary arrivals.poisson.load=50%,70%,80%,90%,95%
   evenkeel sweep scenarios/many-balancers.toml --vary balancers.shards=1,3,10,30,100
   evenkeel sweep mine.toml --vary pools.web.reports.delay=0s,1s,5s --vary arrivals.poisson.load=60%,80%
-  evenkeel sweep mine.toml                      as its own [[sweep]] says
-  evenkeel sweep mine.toml --sensitivity        does the ranking survive its constants ±30 %?
+  evenkeel sweep mine.toml                      with its own [[sweep]]
+  evenkeel sweep mine.toml --sensitivity        does the ranking hold with each constant ±30 %?
 
-A key is the path of a value that the file sets; elements of arrays go by their name or number: pools.web.servers.a.count.
+A key is the path of a value that the file sets; array elements are named by name or index: pools.web.servers.a.count.
 Keys joined by + move together. Several --vary make a grid.")]
 pub struct Args {
     /// A scenario file
     path: PathBuf,
-    /// A key and its values
+    /// Key to vary and its values; repeatable
     #[arg(long, value_name = "KEY=A,B,C", value_parser = axis)]
     vary: Vec<Axis>,
-    /// Make each constant smaller and greater, one at a time, and compare the rankings; exit 1 if one is reversed
+    /// Decrease and increase each constant, one at a time, and compare the rankings; exit 1 if one is reversed
     #[arg(long, conflicts_with = "vary")]
     sensitivity: bool,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
     place: Place,
-    /// A first look: five short replications, shorter spans where no timeline forbids it
+    /// Five short replications, for a first look; durations are shortened unless faults or changes fix them
     #[arg(long)]
     quick: bool,
 }
@@ -69,8 +69,8 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if axes.is_empty() && !args.sensitivity {
         let constants = vary::constants(&loaded.source).unwrap_or_default();
         let keys: Vec<String> = constants.into_iter().map(|(key, value)| format!("{key} (now {value})")).collect();
-        let message = "what is to be varied? Give --vary KEY=VALUE,VALUE, or [[sweep]] in the scenario";
-        return Err(Failure::Usage(format!("{message}\n  help: it sets {}", keys.join(", "))));
+        let message = "nothing to vary: give --vary KEY=VALUE,VALUE, or [[sweep]] in the scenario";
+        return Err(Failure::Usage(format!("{message}\n  help: keys in this file: {}", keys.join(", "))));
     }
     for key in axes.iter().flat_map(|axis| &axis.keys) {
         vary::find(&loaded.source, key).map_err(Failure::Usage)?;
@@ -83,7 +83,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let study = Study::new(loaded, &settings)?;
     for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {
-        complain(format_args!("left out, since it cannot be run: {point}: {why}"));
+        complain(format_args!("skipped, cannot be run: {point}: {why}"));
     }
     let survived = AtomicBool::new(true);
     run::execute(vec![study], &args.place, &args.common, None, |outcomes, json| {

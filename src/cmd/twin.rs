@@ -24,7 +24,7 @@ use crate::sim::{self, Setup};
 use crate::testbed::load::{LoadReport, Options, play};
 use crate::units::{Nanos, human_seconds};
 
-/// What to run in both.
+/// Scenario to run simulated and real.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,21 +37,21 @@ The delays of [network] are left out in both. Two cores play some hundred reques
 
 Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests in time.")]
 pub struct Args {
-    /// The scenario
+    /// Scenario file
     scenario: PathBuf,
-    /// Only these strategies, separated by commas (names from `evenkeel list`); oracles have no place on a wire
+    /// Only these strategies, separated by commas (names from `evenkeel list`); oracles cannot run over sockets
     #[arg(long, value_name = "A,B")]
     strategies: Vec<String>,
-    /// How long is measured, after the warm-up [default: the scenario's duration]
+    /// Measured time after the warm-up [default: the scenario's duration]
     #[arg(long, value_name = "TIME")]
     duration: Option<Nanos>,
-    /// The seed from which all randomness comes [default: that of the scenario's first run]
+    /// Seed of all randomness [default: that of the scenario's first run]
     #[arg(long)]
     seed: Option<u64>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     quiet: bool,
 }
@@ -155,7 +155,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if !foreign.is_empty() {
         let name = &scenario.name;
-        return Err(Failure::Usage(format!("`{name}` cannot be played on real sockets: {}", foreign.join("; "))));
+        return Err(Failure::Usage(format!("`{name}` cannot run on real sockets: {}", foreign.join("; "))));
     }
     // Where servers report by themselves, at times of their own: test servers do with answers and checks.
     let reports =
@@ -173,7 +173,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     });
     if scenario.contestants.is_empty() {
         return Err(Failure::Usage(
-            "no strategy is left: oracles have no place on a wire, nor have reports that servers send by themselves"
+            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
                 .to_owned(),
         ));
     }
@@ -202,8 +202,8 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     } else {
         orders.iter().for_each(|order| say(&order.text));
         say(match (differs, unsound) {
-            (true, _) => "Both do NOT agree.".to_owned(),
-            (false, 0) => "Both agree.".to_owned(),
+            (true, _) => "Simulated and real results differ.".to_owned(),
+            (false, 0) => "Simulated and real results agree.".to_owned(),
             (false, n) => format!("No verdict on {n} of {}: this machine was too busy.", pairs.len()),
         });
         say(LEGEND);
@@ -216,10 +216,10 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 }
 
 const LEGEND: &str = "\
-simulated  mean over 20 runs of the simulator with the same requests and other luck in the strategy
-allowed    4 standard deviations of these runs, and what a real machine adds: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
-           shares 1 point, hit ratio 2 points, failures 10 % + half a point
-order      of pairs that the simulator tells further apart than is allowed for both together";
+simulated  mean over 20 runs of the simulator with the same requests and a different random stream in the strategy
+allowed    4 standard deviations of these runs, plus an allowance for a real machine: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
+           shares 1 pp, hit ratio 2 pp, errors 10 % + 0.5 pp
+order      compared for pairs whose simulated difference exceeds the allowed one";
 
 fn in_both(
     scenario: &Scenario,
@@ -253,7 +253,7 @@ fn in_both(
             break;
         }
         if !quiet {
-            complain(format_args!("{}: this machine was too busy; once more", contestant.label));
+            complain(format_args!("{}: this machine was too busy; retrying", contestant.label));
         }
     }
     let Some(real) = best else { return Err(Failure::Stopped) };
@@ -421,7 +421,7 @@ fn order(pairs: &[Pair], by: &'static str) -> Order {
     let mut text = format!("By {by}: simulated {}; real {}.", listed(&Measure::mean), listed(&|measure| measure.real));
     text += &match (told_apart, reversed) {
         (0, _) => " The simulator tells no pair further apart than is allowed.".to_owned(),
-        (n, 0) => format!(" {n} of {} pairs are told apart, all in the same order.", of.len() * (of.len() - 1) / 2),
+        (n, 0) => format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2),
         _ => format!(" REVERSED: {}.", wrong.join("; ")),
     };
     Order { by, told_apart, reversed, text }
@@ -431,14 +431,14 @@ fn print(pair: &Pair, first: Option<(&Scenario, bool)>, terminal: Terminal) {
     if let Some((scenario, delays)) = first {
         say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
         if delays {
-            say("The delays of its [network] are left out in both.");
+            say("The delays of [network] are left out in both.");
         }
     }
     let late = human_seconds(pair.late.as_secs_f64());
     say("");
-    say(format_args!("{}  {} requests, sent late by {late} (p99)", terminal.bold(&pair.label), pair.requests));
+    say(format_args!("{}  {} requests, send delay {late} (p99)", terminal.bold(&pair.label), pair.requests));
     if !pair.same_requests {
-        say("Both did NOT meet the same requests.");
+        say("Simulated and real requests were NOT the same.");
     }
     let mut shown = table::plain(terminal.width);
     shown.set_header(["", "simulated", "real", "difference", "allowed", ""]);

@@ -130,7 +130,7 @@ impl Summary {
     pub fn estimate(&self, name: &str) -> Estimate {
         let Some(metric) = self.metric(name) else { return Estimate::NONE };
         let estimate = metric.estimate();
-        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("queue."));
+        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("in_server."));
         if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
     }
 

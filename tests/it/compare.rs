@@ -434,7 +434,7 @@ fn a_comparison_that_could_judge_nothing_does_not_pass() {
         new.write(&case.new_side(), &nothing);
         let (code, out, err) = case.run(arguments);
         assert_eq!(code, Some(4), "{why}: {out}{err}");
-        assert!(err.starts_with("error: nothing could be judged") && err.contains(why), "{why}: {err}");
+        assert!(err.starts_with("error: nothing could be decided") && err.contains(why), "{why}: {err}");
         assert!(err.contains("--allow-undecided"), "{err}");
         let (code, out, err) = case.run(&[arguments, &["--allow-undecided", "--json"]].concat());
         let json: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -102,7 +102,7 @@ fn a_killed_run_is_resumed() {
     let file = folder.file("long.toml", &source);
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     done(&["run", path(&file), "--out", path(&whole)]);
-    assert!(!whole.join("long/runs").exists(), "units go when the results are there");
+    assert!(!whole.join("long/runs").exists(), "runs are deleted when the results are there");
 
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(["run", path(&file), "--jobs", "2", "--out", path(&broken)]);
@@ -115,12 +115,12 @@ fn a_killed_run_is_resumed() {
     child.0.kill().unwrap();
     child.0.wait().unwrap();
     let finished = units(&results);
-    assert!((4..UNITS).contains(&finished.len()), "{} of {UNITS} units", finished.len());
+    assert!((4..UNITS).contains(&finished.len()), "{} of {UNITS} runs", finished.len());
     assert!(!results.join("manifest.json").exists(), "half results are none");
 
     let resume = ["run", path(&file), "--resume", "--keep-runs", "--out", path(&broken)];
     let resumed = done(&resume);
-    let message = |found: usize| format!("{found} runs were there already, {} were run now", UNITS - found);
+    let message = |found: usize| format!("{found} runs reused, {} run now", UNITS - found);
     assert!(resumed.err.contains(&message(finished.len())), "{}", resumed.err);
     let kept = units(&results);
     assert_eq!(kept.len(), UNITS);
@@ -163,7 +163,7 @@ fn a_changed_scenario_takes_over_nothing() {
     done(&["run", path(&file), "--keep-runs", "--out", path(&old)]);
     let more = ["run", path(&file), "--replications", "3", "--resume", "--keep-runs", "--out", path(&old)];
     let said = done(&more);
-    assert!(said.err.contains("4 runs were there already, 2 were run now"), "{}", said.err);
+    assert!(said.err.contains("4 runs reused, 2 run now"), "{}", said.err);
     let changed = SOUND.replace("mean = \"10ms\"", "mean = \"11ms\"");
     std::fs::write(&file, changed).unwrap();
     let said = done(&["run", path(&file), "--resume", "--keep-runs", "--out", path(&old)]);
@@ -215,7 +215,7 @@ fn parts_join_into_the_whole() {
     );
     assert!(!torn.join("sound/manifest.json").exists(), "half results are none");
     refused(&["merge", one, path(&folder.path().join("nowhere"))], &["there is no folder"]);
-    refused(&["merge", path(&whole)], &["there are no runs to join", "--shard"]);
+    refused(&["merge", path(&whole)], &["there are no runs to merge", "--shard"]);
     // A part of the same name that was run with another seed is no part of it.
     let other = folder.path().join("other");
     done(&["run", path(&file), "--seed", "7", "--shard", "2/3", "--out", path(&other)]);
@@ -676,7 +676,7 @@ fn a_sweep_that_cannot_be_is_explained() {
     sweep(&[&format!("{count}=8,9,8")], &["pools.web.servers.web.count=8", "twice"]);
     sweep(
         &[],
-        &["what is to be varied?", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"],
+        &["nothing to vary", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"],
     );
     refused(&["sweep", path(folder.path()), "--vary", "a=1"], &["is a folder"]);
     refused(

@@ -629,7 +629,7 @@ fn the_commands_explain_mistakes() {
         (&["test-server", "--service", "{ erlang = { mean = \"1ms\", stages = 0 } }"], 2, "it must be from 1 to 100"),
         (&["test-server", "--fault", "{ what = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
         (&["test-server", "--speed", "0"], 2, "--speed must be above zero"),
-        (&["test-server", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not so many ports"),
+        (&["test-server", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not enough ports"),
         (&["test-server", "--config", "/none.toml"], 2, "cannot be read"),
         (&["test-server", "--config", "scenarios/crash.toml"], 2, "no server has an address"),
     ] {
@@ -642,7 +642,7 @@ fn the_commands_explain_mistakes() {
     dead.kill();
     let output = evenkeel().args(["load", &dead.url(), "--requests", "2", "--rate", "1000/s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("nobody answers at"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no response from"), "{}", text(&output.stderr));
     let taken = Backend::start(Spec::new("x")).unwrap();
     let output = evenkeel().args(["test-server", "--listen", &taken.address().to_string()]).output().unwrap();
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains("is the port taken?"));

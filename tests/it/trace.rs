@@ -701,7 +701,7 @@ fn check_summary(case: &Case, results: &Path, values: &BTreeMap<String, BTreeMap
         assert_eq!(row["replications"].parse::<usize>().unwrap(), values.len(), "{what}");
         let mean = average(values);
         assert!(agree(number(&row, "value"), mean, 2e-9), "{what}: {:?}, not {mean}", row["value"]);
-        let meaningless = overloaded.contains(strategy) && (metric.contains("latency.") || metric.contains("queue."));
+        let meaningless = overloaded.contains(strategy) && (metric.contains("latency.") || metric.contains("in_server."));
         let (low, high) = (number(&row, "low"), number(&row, "high"));
         if meaningless || values.len() < 2 {
             assert_eq!((low, high), (None, None), "{what}: nothing is known that an interval could hold");
@@ -725,7 +725,7 @@ fn check_servers(case: &Case, results: &Path) -> Vec<String> {
         "share",
         "load_over_capacity",
         "utilisation",
-        "queue",
+        "in_server",
         "time_in_server_s",
         "cache_hit_ratio",
     ];
@@ -937,8 +937,8 @@ fn what_is_no_trace_or_not_in_it_is_exit_code_2() {
     std::fs::write(&cut, &packed[..packed.len() / 2]).unwrap();
     let header = text(&unpacked(&trace)).lines().next().unwrap().to_owned();
     let cases = [
-        (trace.clone(), vec!["--request", "999999999"], "nothing of the kind"),
-        (trace.clone(), vec!["--from", "1000s", "--to", "1001s"], "nothing of the kind"),
+        (trace.clone(), vec!["--request", "999999999"], "no matching request"),
+        (trace.clone(), vec!["--from", "1000s", "--to", "1001s"], "no matching request"),
         (trace.clone(), vec!["--from", "2s", "--to", "1s"], "--to must be later than --from"),
         (trace.clone(), vec!["--from", "2s"], "--to"),
         (trace.clone(), vec![], "--request"),
