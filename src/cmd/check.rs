@@ -1,5 +1,5 @@
-//! `evenkeel check`: verifies what scenarios say must hold: their `[[expect]]`, the pinned picks of every strategy, and
-//! whether the ranking survives other constants where a scenario asks that.
+//! `evenkeel check`: verifies scenarios: their `[[expect]]`, the golden picks of every strategy, and whether the ranking
+//! holds under other constants where a scenario asks for that.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -23,8 +23,8 @@ Examples:
   evenkeel check scenarios --json | jq 'select(.holds | not)'
   evenkeel check scenarios --update    the change of picks is intended: update the golden picks
 
-Exits with 1 when something does not hold. Only strategies that expectations name are run for them; the picks of all
-strategies are compared with those pinned in `fingerprints/` beside the scenario.")]
+Exits with 1 if a check fails. For expectations, only the strategies that they name are run; the picks of all strategies
+are compared with the golden picks in `fingerprints/` beside the scenario.")]
 pub struct Args {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios")]
@@ -62,7 +62,7 @@ impl Count {
 pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
     let settings = args.common.settings(&loaded)?;
-    // Picks are pinned at the scenario's own seed.
+    // Golden picks are taken at the scenario's own seed.
     let mut at_home = loaded.clone();
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &settings.strategies));
     let quiet = args.common.quiet || args.json;
@@ -126,9 +126,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             let survived = sweep::survives(&outcomes);
             count.lock().expect("no worker panics").add(survived);
             if args.json {
-                say(
-                    serde_json::json!({ "scenario": study.plan.name, "ranking_survives": survived, "holds": survived }),
-                );
+                say(serde_json::json!({ "scenario": study.plan.name, "ranking_holds": survived, "holds": survived }));
             } else {
                 sweep::print_sensitivity(&outcomes, terminal);
             }

@@ -110,9 +110,7 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let tolerance = Tolerance { relative: args.tolerance.0, share: args.tolerance_share.0 };
     let changes = change::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
     if changes.all.is_empty() {
-        return Err(Failure::Usage(
-            "no strategy has a value of these metrics".to_owned(),
-        ));
+        return Err(Failure::Usage("no strategy has a value of these metrics".to_owned()));
     }
     let differences = differences(&matched);
     let compared = Compared {

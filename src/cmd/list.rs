@@ -46,8 +46,6 @@ pub fn list(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         table.add_row([row.name, row.doc.title, weights, row.doc.scenario, row.doc.fails_in]);
     }
     say(table);
-    say(
-        "`evenkeel explain NAME` explains one, also by its name in another product; scenarios are in `scenarios/`.",
-    );
+    say("`evenkeel explain NAME` explains one, also by its name in another product; scenarios are in `scenarios/`.");
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Pinned picks on disk: `fingerprints/NAME.csv` beside a scenario says in plain text what is pinned (a reviewer sees in the
-//! difference of two versions which strategies behave otherwise), `fingerprints/NAME.picks.gz` holds the picks themselves, so
-//! that the first decision that differs can be shown.
+//! Golden picks on disk: `fingerprints/NAME.csv` beside a scenario holds a hash per strategy in plain text (a diff of two
+//! versions shows which strategies changed); `fingerprints/NAME.picks.gz` holds the picks themselves, so that the first
+//! decision that differs can be shown.
 
 use std::path::{Path, PathBuf};
 
@@ -139,8 +139,7 @@ fn explain(
             Change { strategy, what: format!("picks differ from decision {} on ({of})", decision + 1), first }
         }
         Difference::Within(block) => {
-            let what =
-                format!("picks differ from a decision between {} and {} on ({of})", block.start + 1, block.end);
+            let what = format!("picks differ from a decision between {} and {} on ({of})", block.start + 1, block.end);
             Change { strategy, what, first: None }
         }
         Difference::Length => Change {

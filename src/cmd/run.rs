@@ -166,7 +166,7 @@ pub fn execute(
         studies.retain(|study| {
             let complete = output::is_complete(study, &place.out);
             if complete && !common.quiet {
-                complain(format_args!("{}: complete already", study.folder()));
+                complain(format_args!("{}: already complete", study.folder()));
             }
             !complete
         });

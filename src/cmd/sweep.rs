@@ -90,7 +90,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let survives = !args.sensitivity || survives(outcomes);
         survived.store(survives, Ordering::Relaxed);
         match (json, args.sensitivity) {
-            (true, true) => say(serde_json::json!({ "ranking_survives": survives })),
+            (true, true) => say(serde_json::json!({ "ranking_holds": survives })),
             (true, false) => {}
             (false, true) => print_sensitivity(outcomes, terminal),
             (false, false) => print_sweep(outcomes, terminal),
@@ -137,12 +137,12 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     let Some(sensitivity) = &base.scenario.sensitivity else { return };
     let percent = sensitivity.by * 100.0;
     say(format_args!(
-        "\n{}: does the ranking by {} survive ±{percent:.0} %?",
+        "\n{}: does the ranking by {} hold at ±{percent:.0} %?",
         terminal.bold(&base.scenario.title),
         sensitivity.metric
     ));
     let mut shown = table::plain(terminal.width);
-    shown.set_header(["constant", "best", "pairs in the same order", "now ties", "reversed"]);
+    shown.set_header(["constant", "best", "pairs in the same order", "now tied", "reversed"]);
     let mut reversed = 0;
     let ranked = survival(&base.summaries, &base.summaries, &sensitivity.metric).told_apart;
     for outcome in outcomes {
@@ -162,11 +162,9 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     }
     say(shown);
     say(match reversed {
-        0 if ranked == 0 => {
-            "There is no ranking that could survive: these runs tell no two strategies apart.".to_owned()
-        }
-        0 => "The ranking survives: no pair that the scenario tells apart changes places.".to_owned(),
-        1 => "The ranking does not survive: one pair changes places.".to_owned(),
-        n => format!("The ranking does not survive: pairs change places {n} times."),
+        0 if ranked == 0 => "There is no ranking to test: no two strategies differ significantly.".to_owned(),
+        0 => "The ranking holds: no significant pair is reversed.".to_owned(),
+        1 => "The ranking does not hold: one pair is reversed.".to_owned(),
+        n => format!("The ranking does not hold: pairs are reversed {n} times."),
     });
 }

@@ -149,9 +149,8 @@ impl Args {
     fn specs(&self, terminal: Terminal) -> Result<Vec<Spec>, Failure> {
         let mut specs = self.servers(terminal)?;
         for (i, spec) in specs.iter_mut().enumerate() {
-            let port = port_after(self.control_listen.port(), i).ok_or_else(|| {
-                Failure::Usage("--control-listen: not enough ports from this one on".into())
-            })?;
+            let port = port_after(self.control_listen.port(), i)
+                .ok_or_else(|| Failure::Usage("--control-listen: not enough ports from this one on".into()))?;
             spec.control_listen = SocketAddr::new(self.control_listen.ip(), port);
         }
         Ok(specs)

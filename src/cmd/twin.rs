@@ -421,7 +421,9 @@ fn order(pairs: &[Pair], by: &'static str) -> Order {
     let mut text = format!("By {by}: simulated {}; real {}.", listed(&Measure::mean), listed(&|measure| measure.real));
     text += &match (told_apart, reversed) {
         (0, _) => " The simulator tells no pair further apart than is allowed.".to_owned(),
-        (n, 0) => format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2),
+        (n, 0) => {
+            format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2)
+        }
         _ => format!(" REVERSED: {}.", wrong.join("; ")),
     };
     Order { by, told_apart, reversed, text }

@@ -85,7 +85,9 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
         add("hedges.win_ratio".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
     }
     if any(|pool| pool.policy.queue.is_some()) {
-        add("balancer_queue.ratio".into(), "1", &|m| ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some())));
+        add("balancer_queue.ratio".into(), "1", &|m| {
+            ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some()))
+        });
         add("balancer_queue.mean".into(), "s", &|m| match m.efforts.waited {
             0 => 0.0,
             n => m.efforts.wait_sum as f64 / 1e9 / n as f64,

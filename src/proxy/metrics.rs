@@ -506,12 +506,16 @@ impl Writer<'_> {
 
     fn servers(&mut self, servers: &Servers) -> fmt::Result {
         use MetricType::{Counter, Gauge, Histogram};
-        self.by_server(("requests", "Completed requests, by class of status code.", Counter), servers, |numbers, series| {
-            CLASSES
-                .iter()
-                .zip(&numbers.requests)
-                .try_for_each(|(class, count)| series(Some(("code_class", class)), &mut |e| encode_count(count, e)))
-        })?;
+        self.by_server(
+            ("requests", "Completed requests, by class of status code.", Counter),
+            servers,
+            |numbers, series| {
+                CLASSES
+                    .iter()
+                    .zip(&numbers.requests)
+                    .try_for_each(|(class, count)| series(Some(("code_class", class)), &mut |e| encode_count(count, e)))
+            },
+        )?;
         let help = "Requests retried after this server failed them, by failure.";
         self.by_server(("retries", help, Counter), servers, |numbers, series| {
             FAILURES
@@ -551,9 +555,11 @@ impl Writer<'_> {
         self.by_server(("in_flight", "Requests in flight at the server.", Gauge), servers, |numbers, series| {
             series(None, &mut |e| encode_gauge(&numbers.in_flight, e))
         })?;
-        self.by_server(("healthy", "1 if the server is eligible for requests, else 0.", Gauge), servers, |numbers, series| {
-            series(None, &mut |e| encode_gauge(&numbers.healthy, e))
-        })?;
+        self.by_server(
+            ("healthy", "1 if the server is eligible for requests, else 0.", Gauge),
+            servers,
+            |numbers, series| series(None, &mut |e| encode_gauge(&numbers.healthy, e)),
+        )?;
         self.by_server(("connections_open", "Open connections to the server.", Gauge), servers, |numbers, series| {
             series(None, &mut |e| encode_gauge(&numbers.connections_open, e))
         })?;
@@ -615,7 +621,11 @@ impl Writer<'_> {
             self.family(name, help, None, MetricType::Counter, &mut |e| encode_count(count, e))?;
         }
         for (name, help, gauge) in [
-            ("config_last_reload_successful", "1 if the last reload succeeded, else 0.", &proxy.config_last_reload_success),
+            (
+                "config_last_reload_successful",
+                "1 if the last reload succeeded, else 0.",
+                &proxy.config_last_reload_success,
+            ),
             ("client_connections_open", "Open client connections.", &proxy.connections_open),
             ("tasks", "Running tasks.", &proxy.tasks),
         ] {

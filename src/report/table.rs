@@ -247,7 +247,7 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
         let batches = summary.metrics.first().map_or(0, |metric| metric.values.len());
         if summary.batches && summary.batch_correlation > 2.0 / crate::math::sqrt(batches as f64) {
             note(format!(
-                "neighbouring batches are alike (correlation {:.2}): intervals are too narrow, take fewer or longer ones",
+                "neighbouring batches are correlated ({:.2}): intervals are too narrow; use fewer or longer batches",
                 summary.batch_correlation
             ));
         }
@@ -282,18 +282,18 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
         let width = reached.half_width * 100.0;
         lines.push(if reached.loosest.is_empty() {
             format!(
-                "Precision: {} replications; no strategy can be ranked, so no interval is to be tight",
+                "Precision: {} replications; no strategy can be ranked, so no interval was tightened",
                 outcome.replications
             )
         } else if reached.half_width <= reached.target {
             let loosest = &reached.loosest;
             format!(
-                "Precision: {} replications; the loosest interval is {loosest} with ±{width:.1} %",
+                "Precision: {} replications; the widest interval is that of {loosest}, ±{width:.1} %",
                 outcome.replications
             )
         } else {
             format!(
-                "Precision: not reached in {} replications: {} is at ±{width:.1} %, wanted were ±{} %",
+                "Precision: not reached in {} replications: {} has ±{width:.1} %, target ±{} %",
                 outcome.replications,
                 reached.loosest,
                 reached.target * 100.0
@@ -311,10 +311,10 @@ fn unsettled_text(outcome: &Outcome<'_>, unsettled: &Settling) -> String {
     };
     match unsettled.after {
         Some(after) => format!(
-            "warm-up too short: {what} settles only after {} (MSER-5) and is measured from {warmup} on; write {key} = \"auto\"",
+            "warm-up too short: {what} settles after {} (MSER-5), but the warm-up is {warmup}; set {key} = \"auto\"",
             human_seconds(after)
         ),
-        None => format!("run too short: {what} had not settled in the first half of it (MSER-5)"),
+        None => format!("run too short: {what} did not settle in the first half of the run (MSER-5)"),
     }
 }
 
@@ -330,7 +330,7 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
             } else {
                 String::new()
             };
-            format!("{name} {} exact, {}{interval} simulated, {word}", human_seconds(exact), human_seconds(e.value))
+            format!("{name} {} in theory, {}{interval} simulated, {word}", human_seconds(exact), human_seconds(e.value))
         };
         let mut text = format!("{} is {}: {}", summary.label, exact.theorem, side("latency.mean", "mean", exact.mean));
         if let Some(p99) = exact.p99 {
@@ -351,7 +351,7 @@ fn agreement(summary: &Summary, e: Estimate, exact: f64) -> String {
         _ if !summary.ranks() => "no interval: overloaded".to_owned(),
         0 => "no run has a value".to_owned(),
         1 => "one run has no interval".to_owned(),
-        _ if (e.low..=e.high).contains(&exact) => "inside the interval".to_owned(),
+        _ if (e.low..=e.high).contains(&exact) => "inside the 95 % interval".to_owned(),
         _ => format!("outside the 95 % interval, {off:+.2} % from theory"),
     }
 }
@@ -575,7 +575,7 @@ fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
     }
     let unknown = |s: &Option<Comparison>| matches!(s, Some(Comparison::Unknown(_)));
     if stands.iter().any(unknown) {
-        text += "; with so few runs per strategy the order may be chance";
+        text += "; with so few runs per strategy the order may be due to chance";
     }
     let worst = all().filter_map(|(summary, s)| match s {
         Some(Comparison::Worse(times)) if !summary.oracle => Some((*times, summary)),

@@ -44,7 +44,10 @@ fn a_change_is_explained_and_accepted() {
     assert!(out.contains("two: golden picks written for the first time"), "{out}");
     let (code, out, _) = check(&[], &file);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("picks of 2 strategies match the golden picks") && out.contains("1 of 1 checks hold"), "{out}");
+    assert!(
+        out.contains("picks of 2 strategies match the golden picks") && out.contains("1 of 1 checks hold"),
+        "{out}"
+    );
 
     // The selector behind `edited` now looks at three.
     folder.file("two.toml", &two_under_test(3));

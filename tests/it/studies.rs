@@ -131,7 +131,7 @@ fn a_killed_run_is_resumed() {
 
     // Results that are complete are not made again.
     let again = done(&resume);
-    assert!(again.err.contains("long: complete already"), "{}", again.err);
+    assert!(again.err.contains("long: already complete"), "{}", again.err);
     assert_eq!(units(&results), kept);
     // Those of which a table is gone are put together again.
     std::fs::remove_file(results.join("metrics.csv")).unwrap();
@@ -253,7 +253,7 @@ fn precision_takes_as_many_replications_as_it_needs() {
         (said.out, out.join("sound"))
     };
     let (said, loose) = precise("loose", &["--precision", "30%"]);
-    assert!(said.contains("Precision: ") && said.contains("the loosest interval is latency.p99 of "), "{said}");
+    assert!(said.contains("Precision: ") && said.contains("the widest interval is that of latency.p99 of "), "{said}");
     let (said, tight) = precise("tight", &["--precision", "5%"]);
     let used = |folder: &Path| manifest(folder)["replications"].as_u64().unwrap();
     assert!(used(&loose) < used(&tight), "{} and {}", used(&loose), used(&tight));
@@ -278,7 +278,7 @@ fn precision_takes_as_many_replications_as_it_needs() {
     let (said, short) = precise("short", &["--precision", "0.1%", "--max-replications", "7"]);
     assert_eq!(used(&short), 7);
     assert!(said.contains("Precision: not reached in 7 replications: latency."), "{said}");
-    assert!(said.contains("wanted were ±0.1 %"), "{said}");
+    assert!(said.contains("target ±0.1 %"), "{said}");
     assert_eq!(
         used(&precise("least", &["--precision", "0.1%", "--max-replications", "2"]).1),
         2,
@@ -309,7 +309,7 @@ fn precision_of_an_overloaded_bench_is_no_precision() {
     let clockwork = SOUND.replace("poisson", "constant").replace("exponential = { mean", "constant = { value");
     let file = folder.file("clockwork.toml", &clockwork.replace("[\"random\", \"p2c\"]", "[\"round_robin\"]"));
     let said = done(&["run", path(&file), "--dry-run", "--precision", "1%"]);
-    let words = "Precision: 2 replications; the loosest interval is latency.mean of round_robin with ±0.0 %";
+    let words = "Precision: 2 replications; the widest interval is that of latency.mean of round_robin, ±0.0 %";
     assert!(said.out.contains(words), "{}", said.out);
 }
 
@@ -351,7 +351,7 @@ fn batches_that_are_alike_are_told() {
     let folder = Folder::new();
     let source = SOUND.replace("500/s", "950/s").replace("[\"random\", \"p2c\"]", "[\"random\"]");
     let file = folder.file("slow.toml", &source);
-    let alike = "random: neighbouring batches are alike (correlation 0.";
+    let alike = "random: neighbouring batches are correlated (0.";
     let said = done(&["run", path(&file), "--batches", "50", "--dry-run"]);
     assert!(said.out.contains(alike) && said.out.contains("take fewer or longer ones"), "{}", said.out);
     // Long batches of a quiet one are not.
@@ -431,8 +431,8 @@ fn a_run_that_is_too_short_is_told_so() {
     let file = folder.file("filling.toml", FILLING);
     let out = folder.path().join("out");
     let said = done(&["run", path(&file), "--out", path(&out)]);
-    assert!(said.out.contains("run too short: the hit ratio had not settled"), "{}", said.out);
-    assert!(!said.out.contains("latency had not settled"), "hits cost as much as misses: {}", said.out);
+    assert!(said.out.contains("run too short: the hit ratio did not settle"), "{}", said.out);
+    assert!(!said.out.contains("latency did not settle"), "hits cost as much as misses: {}", said.out);
     for row in rows(&out.join("filling/verdicts.csv")) {
         assert_eq!(
             (row["cache_warmup"].as_str(), row["latency_warmup"].as_str()),
@@ -497,7 +497,7 @@ fn an_overloaded_bench_is_called_so_and_not_ranked() {
     let out = folder.path().join("out");
     let said = done(&["run", path(&over), path(&fine), "--out", path(&out)]).out;
     assert!(said.contains("Every strategy is overloaded: there is nothing to rank."), "{said}");
-    assert!(said.contains("not ranked: overloaded") && said.contains("stayed behind in growing queues"), "{said}");
+    assert!(said.contains("not ranked: overloaded") && said.contains("were left in growing queues"), "{said}");
     for (name, verdict) in [("over", "overloaded"), ("fine", "stable")] {
         let results = out.join(name);
         for strategy in manifest(&results)["strategies"].as_array().unwrap() {
@@ -674,10 +674,7 @@ fn a_sweep_that_cannot_be_is_explained() {
     sweep(&[&format!("{count}=8,,9")], &["a key or a value is empty"]);
     sweep(&[&format!("{count}=8,9"), "pools.0.servers.0.count=8,9"], &["is set twice"]);
     sweep(&[&format!("{count}=8,9,8")], &["pools.web.servers.web.count=8", "twice"]);
-    sweep(
-        &[],
-        &["nothing to vary", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"],
-    );
+    sweep(&[], &["nothing to vary", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"]);
     refused(&["sweep", path(folder.path()), "--vary", "a=1"], &["is a folder"]);
     refused(
         &["sweep", path(&file), "--sensitivity", "--dry-run"],
@@ -703,14 +700,14 @@ fn a_sweep_that_cannot_be_is_explained() {
 /// Two balancers of which one is better by far stay in order when a constant is nudged; two that a constant decides
 /// between do not, and that is an answer: exit code 1.
 #[test]
-fn sensitivity_says_whether_the_ranking_survives() {
+fn sensitivity_says_whether_the_ranking_holds() {
     let folder = Folder::new();
     let source = SOUND.replace("replications = 2", "replications = 5").replace("500/s", "700/s");
     let firm = folder.file("firm.toml", &format!("{source}[sensitivity]\nby = \"20%\"\n"));
     let out = folder.path().join("out");
     let said = done(&["sweep", path(&firm), "--sensitivity", "--out", path(&out)]);
-    assert!(said.out.contains("does the ranking by latency.p99 survive ±20 %?"), "{}", said.out);
-    assert!(said.out.contains("The ranking survives"), "{}", said.out);
+    assert!(said.out.contains("does the ranking by latency.p99 hold at ±20 %?"), "{}", said.out);
+    assert!(said.out.contains("The ranking holds"), "{}", said.out);
     let results = out.join("firm.sensitivity");
     assert!(results.join("sensitivity.svg").exists() && results.join("sensitivity.png").exists());
     let manifest = manifest(&results);
@@ -734,11 +731,11 @@ fn sensitivity_says_whether_the_ranking_survives() {
     let frail = folder.file("frail.toml", &format!("{source}[sensitivity]\nby = \"60%\"\n{keys}"));
     let said = self::said(&["sweep", path(&frail), "--sensitivity", "--dry-run"]);
     assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
-    assert!(said.out.contains("The ranking does not survive"), "{}", said.out);
+    assert!(said.out.contains("The ranking does not hold"), "{}", said.out);
     assert!(said.out.contains("random beats weighted_random"), "{}", said.out);
     let said = self::said(&["sweep", path(&frail), "--sensitivity", "--dry-run", "--json"]);
     let last: serde_json::Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
-    assert_eq!(last["ranking_survives"], false);
+    assert_eq!(last["ranking_holds"], false);
 }
 
 /// Constants are what the model is made of, not how long it is run or what it is compared with.

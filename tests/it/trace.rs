@@ -53,7 +53,8 @@ const COMPARED: [&str; 25] = [
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// How requests can end. Each must happen in some case: agreement on nothing proves nothing.
-const OUTCOMES: [&str; 8] = ["ok", "error", "rejected", "no_healthy_server", "reset", "timed_out", "unreachable", "unfinished"];
+const OUTCOMES: [&str; 8] =
+    ["ok", "error", "rejected", "no_healthy_server", "reset", "timed_out", "unreachable", "unfinished"];
 
 const MS: u64 = 1_000_000;
 
@@ -701,7 +702,8 @@ fn check_summary(case: &Case, results: &Path, values: &BTreeMap<String, BTreeMap
         assert_eq!(row["replications"].parse::<usize>().unwrap(), values.len(), "{what}");
         let mean = average(values);
         assert!(agree(number(&row, "value"), mean, 2e-9), "{what}: {:?}, not {mean}", row["value"]);
-        let meaningless = overloaded.contains(strategy) && (metric.contains("latency.") || metric.contains("in_server."));
+        let meaningless =
+            overloaded.contains(strategy) && (metric.contains("latency.") || metric.contains("in_server."));
         let (low, high) = (number(&row, "low"), number(&row, "high"));
         if meaningless || values.len() < 2 {
             assert_eq!((low, high), (None, None), "{what}: nothing is known that an interval could hold");

@@ -97,13 +97,13 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
         "fast-3 at http",
         "web/slow: crash",
         "is over",
-        "mean time there",
+        "mean time in server",
         "p99",
     ] {
         assert!(said.contains(words), "no {words} in {said}");
     }
     assert!(!said.contains('\u{1b}'), "a pipe gets no cursor movements");
-    assert_eq!(said.matches("mean time there").count(), 1, "and one table: {said}");
+    assert_eq!(said.matches("mean time in server").count(), 1, "and one table: {said}");
     let built_in = evenkeel().args(["proxy", "--demo", "--duration", "1s"]).output().unwrap();
     assert!(text(&built_in.stdout).contains("strong-2"), "{}", text(&built_in.stderr));
     let unknown = evenkeel().args(["proxy", "--demo", "--strategy", "p3c"]).output().unwrap();
@@ -133,5 +133,5 @@ fn an_interrupt_ends_the_demonstration_in_good_order() {
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(rest.contains("mean time there") && rest.contains("requests in"), "{rest}");
+    assert!(rest.contains("mean time in server") && rest.contains("requests in"), "{rest}");
 }

@@ -152,16 +152,18 @@ impl Compared<'_> {
         ];
         let uses = |basis| self.changes.all.iter().any(|change| change.basis == Some(basis));
         if uses(Basis::SameRequests) {
-            lines.push(
-                "Pairs: runs on the same requests before and after; Student's t of the differences.".into(),
-            );
+            lines.push("Pairs: runs on the same requests before and after; Student's t of the differences.".into());
         }
         if uses(Basis::SameSeeds) {
             let why = "the scenario differs, or clients wait for answers";
-            lines.push(format!("By seed: pairs with the same seed but different requests ({why}); Student's t as well."));
+            lines.push(format!(
+                "By seed: pairs with the same seed but different requests ({why}); Student's t as well."
+            ));
         }
         if uses(Basis::Unpaired) {
-            lines.push("Unpaired: the seeds differ, so the random streams differ; Welch's t, wider intervals.".to_owned());
+            lines.push(
+                "Unpaired: the seeds differ, so the random streams differ; Welch's t, wider intervals.".to_owned(),
+            );
         }
         lines
     }

@@ -30,7 +30,8 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
     if outcome.summaries.len() > MANY || pools > 0 { Some(many(outcome, range)) } else { Some(few(outcome, range)) }
 }
 
-const SUBTITLE: &str = "Latency percentiles: share of requests slower than a given latency. Lower is better; both scales are logarithmic.";
+const SUBTITLE: &str =
+    "Latency percentiles: share of requests slower than a given latency. Lower is better; both scales are logarithmic.";
 
 /// Grid and ticks of a panel.
 fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), outer: bool, most: usize) {

@@ -252,8 +252,7 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             pools.push(&server.pool);
         }
     }
-    let subtitle =
-        "One mark per server: its share of requests relative to its share of capacity; 1 is fair.";
+    let subtitle = "One mark per server: its share of requests relative to its share of capacity; 1 is fair.";
     let look = Look { subtitle, axis: "requests relative to fair share", height, scale, label: number_label };
     let sections = together(order);
     Some(sheet(outcome, &look, &sections, |canvas, middles, bottom| {

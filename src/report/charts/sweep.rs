@@ -142,8 +142,7 @@ fn curves(outcomes: &[Outcome<'_>], curve: &Curve) -> Option<String> {
     let xs = panels.iter().flat_map(|panel| panel.points.iter().map(|point| point.0));
     plot.across = xs.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
     plot.up = log_range(every.into_iter()).unwrap_or((0.0, 1.0));
-    let subtitle =
-        format!("{axis}, with the 95 % interval as a band. A curve ends where its strategy is overloaded.");
+    let subtitle = format!("{axis}, with the 95 % interval as a band. A curve ends where its strategy is overloaded.");
     Some(if strategies > MANY { many(first, &panels, &plot, &subtitle) } else { few(first, &panels, &plot, &subtitle) })
 }
 
