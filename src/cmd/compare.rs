@@ -30,7 +30,7 @@ five --replications: fewer are never judged. Something is called worse only if i
 beyond the tolerance; all intervals hold together with 95 %.
 
 Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
-be judged: too few runs, only measures that are neither good nor bad, or only what is new.")]
+be decided: too few runs, only metrics without a better direction, or only new strategies and metrics.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
     old: PathBuf,

@@ -66,7 +66,7 @@ fn places(scenario: &Path) -> (PathBuf, PathBuf) {
     (folder.join(format!("{name}.csv")), folder.join(format!("{name}.picks.gz")))
 }
 
-/// Takes the fingerprints of every scenario anew and compares them with what is pinned beside it.
+/// Computes the fingerprints of every scenario and compares them with its golden picks.
 pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Finding>, Failure> {
     let units: Vec<(usize, usize)> = loaded
         .iter()
@@ -151,7 +151,7 @@ fn explain(
 }
 
 impl Finding {
-    /// Whether all is as pinned. What was never pinned is no failure, what differs is.
+    /// Whether all picks match. A scenario without golden picks does not fail.
     pub fn holds(&self) -> bool {
         self.changes.is_empty()
     }
@@ -190,7 +190,7 @@ impl Finding {
         })
     }
 
-    /// Pins what is now.
+    /// Writes the current picks as golden picks.
     pub fn update(&self, scenario: &Path) -> Result<()> {
         let (plain, packed) = places(scenario);
         let folder = plain.parent().unwrap_or(Path::new("."));

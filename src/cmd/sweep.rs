@@ -123,7 +123,7 @@ fn print_sweep(outcomes: &[Outcome<'_>], terminal: Terminal) {
     say(shown);
 }
 
-/// Whether no pair of strategies that the scenario tells apart changes places under any nudge.
+/// Whether no significant pair of strategies is reversed at any point.
 pub fn survives(outcomes: &[Outcome<'_>]) -> bool {
     outcomes.first().is_none_or(|base| {
         let metric = base.scenario.sensitivity.as_ref().map_or("latency.p99", |s| s.metric.as_str());

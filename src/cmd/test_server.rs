@@ -131,7 +131,7 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     })
 }
 
-/// A law given as an option.
+/// A distribution given as an option.
 pub fn law_option(name: &str, text: &str, terminal: Terminal) -> Result<Sampler, Failure> {
     let mut sampler = Sampler::ZERO;
     option::<Law>(name, text, terminal, |law| {

@@ -1,7 +1,7 @@
 //! `evenkeel twin`: a scenario in the simulator and on real sockets, side by side. Same seed, same requests, same work: what
 //! differs is chance in the strategies, and what sockets, timers and the scheduler of a real machine add.
 //!
-//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with other luck in the strategy, and a
+//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with another random stream in the strategy, and a
 //! measure of the real run may lie [`DEVIATIONS`] standard deviations of these from their mean, and beyond that by what the
 //! wire costs ([`Allowance`]). Shares of a strategy that draws lots thus get their binomial error, and those of a hash
 //! next to nothing.
@@ -30,7 +30,7 @@ use crate::units::{Nanos, human_seconds};
 Examples:
   evenkeel twin mine.toml
   evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
-  evenkeel twin mine.toml --json | jq '.strategies[].measures[] | select(.agrees | not)'
+  evenkeel twin mine.toml --json | jq '.strategies[].metrics[] | select(.agrees | not)'
 
 Not every scenario can be played on sockets (closed loops, DNS, several balancers, second tiers, …): it says which and why.
 The delays of [network] are left out in both. Two cores play some hundred requests per second well.
@@ -56,7 +56,7 @@ pub struct Args {
     quiet: bool,
 }
 
-/// Runs of the simulator with other luck.
+/// Number of simulated runs with different random streams.
 const LUCKS: u32 = 20;
 /// So many standard deviations are chance.
 const DEVIATIONS: f64 = 4.0;
@@ -71,7 +71,7 @@ struct Allowance {
     constant: f64,
 }
 
-/// Two hops over loopback, their system calls and a timer. Measured on two cores, strategies whose picks have no luck: 0.4 ms
+/// Two hops over loopback, their system calls and a timer. Measured on two cores, deterministic strategies: 0.4 ms
 /// where requests went out on time, 1.2 ms where one in a hundred was 3.8 ms late.
 const MIDDLE: Allowance = Allowance { share: 0.03, constant: 0.0015 };
 /// One request in a hundred meets a scheduler that was busy elsewhere: 0.3 ms and 5.2 ms in the same runs.
@@ -83,7 +83,7 @@ const HITS: Allowance = Allowance { share: 0.0, constant: 0.02 };
 /// Health checks have other moments.
 const FAILED: Allowance = Allowance { share: 0.10, constant: 0.005 };
 
-/// A measure in both arms.
+/// A metric, simulated and real.
 struct Measure {
     name: String,
     /// In each run of the simulator.
@@ -121,7 +121,7 @@ impl Measure {
     }
 }
 
-/// A strategy in both arms.
+/// A strategy, simulated and real.
 struct Pair {
     label: String,
     measures: Vec<Measure>,
@@ -321,7 +321,7 @@ impl Observer for Door {
     }
 }
 
-/// What one arm measured, in the order of `pair`'s names.
+/// The values of one side (simulated or real), in the order of `pair`'s names.
 fn of_simulator((record, entered): &(RunRecord, Vec<u64>)) -> Vec<f64> {
     let all = &record.measured.all;
     let ended = all.ends.iter().sum::<u64>() + all.unfinished;
@@ -386,7 +386,7 @@ fn pair(
     }
 }
 
-/// Whether both arms put the strategies in the same order.
+/// Whether simulated and real results rank the strategies in the same order.
 struct Order {
     by: &'static str,
     told_apart: usize,
@@ -490,7 +490,7 @@ fn as_json(scenario: &Scenario, pairs: &[Pair], orders: &[Order], differs: bool,
                 .collect();
             json!({
                 "strategy": pair.label, "requests": pair.requests, "same_requests": pair.same_requests,
-                "late_p99": pair.late.as_secs_f64(), "sound": pair.is_sound(), "measures": measures,
+                "late_p99": pair.late.as_secs_f64(), "sound": pair.is_sound(), "metrics": measures,
             })
         })
         .collect();
@@ -523,7 +523,7 @@ mod tests {
         assert!((measure("share", &spread, 0.25).allowed() - 0.05).abs() < 1e-12);
         assert!(measure("share", &spread, 0.299).agrees() && measure("share", &spread, 0.201).agrees());
         assert!(!measure("share", &spread, 0.301).agrees() && !measure("share", &spread, 0.199).agrees());
-        assert!(!measure("share", &[0.25, 0.25], 0.27).agrees(), "a hash has no luck");
+        assert!(!measure("share", &[0.25, 0.25], 0.27).agrees(), "a hash is deterministic");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum Direction {
     Less,
     /// More is better.
     More,
-    /// It depends: reported, never judged.
+    /// It depends: reported, never a verdict.
     Neither,
 }
 
@@ -148,7 +148,7 @@ pub struct Change {
     pub tolerance: f64,
     /// What it came to.
     pub verdict: Verdict,
-    /// A latency that is better while more requests fail: it is that of the lucky.
+    /// A latency that is better while more requests fail: it is that of the requests that succeeded.
     pub flattered: bool,
 }
 
@@ -377,7 +377,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Whether values went missing. One run without a value is enough: to go on with the others would be to count the lucky.
+/// Whether values went missing. One run without a value is enough: using only the others would be survivorship bias.
 fn presence(old: &[f64], new: &[f64], basis: Basis) -> Verdict {
     let none = |values: &[f64]| values.iter().all(|v| v.is_nan());
     let lost = match basis {

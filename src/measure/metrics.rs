@@ -1,4 +1,4 @@
-//! The measures: which there are for a scenario, and their values in what was measured of one run or batch.
+//! Metrics: the list for a scenario, and their values in one run or batch.
 
 use hdrhistogram::Histogram;
 
@@ -7,14 +7,14 @@ use crate::scenario::Scenario;
 use crate::sim::model::{Model, Pool};
 use crate::sim::record::{ClassRecord, ENDS, End, Measured, ServerRecord};
 
-/// A measure, one value per replication (or per batch of one long run).
+/// A metric, one value per replication (or per batch of one long run).
 #[derive(Clone, Debug)]
 pub struct Metric {
     /// As in `metrics.csv`.
     pub name: String,
     /// `s`, `1/s` or `1` (a plain number).
     pub unit: &'static str,
-    /// In order of replication; NaN where it has none.
+    /// In order of replication; NaN if a replication has no value.
     pub values: Vec<f64>,
 }
 
@@ -25,29 +25,29 @@ impl Metric {
     }
 }
 
-/// The name of every measure that a scenario's results will have.
+/// Names of all metrics in the results of a scenario.
 pub fn metric_names(scenario: &Scenario) -> Vec<String> {
     definitions(scenario).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Name and unit of every measure, in the order of all results.
+/// Name and unit of every metric, in output order.
 pub(super) fn definitions(scenario: &Scenario) -> Vec<(String, &'static str)> {
     let mut names = Vec::new();
     walk(&scenario.model, 1.0, &mut |name, unit, _| names.push((name, unit)));
     names
 }
 
-/// The value of every measure in a span of this many seconds, in the same order.
+/// The value of every metric over a span of `seconds`, in the same order.
 pub(super) fn values(scenario: &Scenario, measured: &Measured, seconds: f64) -> Vec<f64> {
     let mut values = Vec::new();
     walk(&scenario.model, seconds, &mut |_, _, of| values.push(of(measured)));
     values
 }
 
-/// Takes name, unit and rule of a measure.
+/// Receives name, unit and formula of a metric.
 type Add<'a> = &'a mut dyn FnMut(String, &'static str, &dyn Fn(&Measured) -> f64);
 
-/// Goes through every measure there is for a model.
+/// Visits every metric of a model.
 fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     class_metrics("", seconds, &|m| &m.all, add);
     let entry: Vec<usize> = {

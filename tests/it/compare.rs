@@ -356,7 +356,7 @@ fn what_vanished_does_not_pass_in_silence() {
     Run::new("added", &["p2c"]).write(&case.new_side(), &nothing);
     let (code, out, _) = case.run(&[]);
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("10 missing") && out.contains("5 new") && out.contains("all 5 measures"), "{out}");
+    assert!(out.contains("10 missing") && out.contains("5 new") && out.contains("all 5 metrics"), "{out}");
     let (code, out, _) = case.run(&["--allow-missing", "--export-junit", "-"]);
     assert_eq!(code, Some(0), "{out}");
     assert_eq!((elements(&out, "failure").len(), elements(&out, "skipped").len()), (0, 10));

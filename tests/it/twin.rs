@@ -42,7 +42,7 @@ fn the_simulator_and_the_proxy_agree() {
     for strategy in strategies {
         assert_eq!(strategy["same_requests"], true, "{strategy:#}");
         let names: Vec<&str> =
-            strategy["measures"].as_array().unwrap().iter().map(|measure| measure["name"].as_str().unwrap()).collect();
+            strategy["metrics"].as_array().unwrap().iter().map(|measure| measure["name"].as_str().unwrap()).collect();
         let shares = ["share of fast-1", "share of fast-2", "share of fast-3", "share of slow"];
         assert_eq!(names[..5], ["mean", "p50", "p99", "failed", "hit ratio"]);
         assert_eq!(names[5..], shares);
@@ -55,7 +55,7 @@ fn the_simulator_and_the_proxy_agree() {
     assert_eq!(json["verdict"], "agree", "{json:#}");
     assert_eq!(output.status.code(), Some(0));
     // Hashes are decided by the key alone: both arms put the same keys at the same servers.
-    let hash = &strategies[2]["measures"][8];
+    let hash = &strategies[2]["metrics"][8];
     assert!(hash["deviation"].as_f64().unwrap() < 1e-9, "{hash}");
     let by_p99 = &json["orders"][1];
     assert!(by_p99["told_apart"].as_u64().unwrap() >= 1 && by_p99["reversed"] == 0, "{by_p99}");
