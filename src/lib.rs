@@ -53,7 +53,7 @@
 //!    measured span, and the run goes on until those have ended; what has not ended by then counts at its age.
 //! 5. **Failures do not flatter.** In the latency, at what it took, is every request that was answered in good order, whose
 //!    client gave up (`timed_out`), whose client could not connect (`unreachable`, after its connect time-outs), or that was
-//!    there at the end (at its age). Any other failure (`error`, `reset`, `rejected`, `no_server`) is in it where the request
+//!    there at the end (at its age). Any other failure (`error`, `reset`, `rejected`, `no_healthy_server`) is in it where the request
 //!    was *held* (in a server, in a balancer's queue, in a pause before a retry, at an address that did not answer) and that
 //!    took longer than the mean work of its path at speed 1; it is left out where it was refused at once or failed sooner. The
 //!    table does not rank a strategy by latency that fails more than another.

@@ -17,11 +17,11 @@ use evenkeel_sim::measure::results::{Manifest, Results, differences};
 Examples:
   evenkeel run scenarios --out before          then change something, and
   evenkeel run scenarios --out after
-  evenkeel compare before after                what got worse or better
+  evenkeel compare before after                regressions and improvements
   evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
   evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
-  evenkeel compare before after --allow-undecided     accept that there are too few runs to judge anything
+  evenkeel compare before after --allow-undecided     exit 0 although there are too few runs
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
 Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
@@ -30,35 +30,35 @@ five --replications: fewer are never judged. Something is called worse only if i
 beyond the tolerance; all intervals hold together with 95 %.
 
 Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
-be judged: too few runs, only measures that are neither good nor bad, or only what is new.")]
+be decided: too few runs, only metrics without a better direction, or only new strategies and metrics.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
     old: PathBuf,
     /// Results after
     new: PathBuf,
-    /// Measures to compare, separated by commas (columns of replications.csv, or `failed`)
+    /// Metrics to compare, separated by commas (columns of replications.csv, or `failed`)
     #[arg(long, value_delimiter = ',', value_name = "A,B", default_values = change::DEFAULT_METRICS)]
     metrics: Vec<String>,
-    /// How much worse is no matter, relative to before. Latencies are recorded to a tenth of a per cent, so less than
-    /// that means little
+    /// Tolerated regression, relative to before. Latencies are recorded to 0.1 %, so smaller values mean
+    /// little
     #[arg(long, value_parser = tolerance, default_value = "1%")]
     tolerance: Ratio,
-    /// The same for shares and for fairness (failed requests, cache hits, Jain's index): percentage points
+    /// Tolerated regression of shares and fairness (error rate, cache hits, Jain's index), in percentage points
     #[arg(long, value_parser = tolerance, default_value = "0.1%", value_name = "POINTS")]
     tolerance_share: Ratio,
-    /// Compare a strategy with one of another label; may be given several times
+    /// Compare strategies of different labels; repeatable
     #[arg(long, value_name = "OLD=NEW")]
     pair: Vec<String>,
-    /// What OLD has and NEW has not is no reason to fail
+    /// Do not fail if NEW lacks something that OLD has
     #[arg(long)]
     allow_missing: bool,
-    /// Exit with 0 and not with 4 when nothing could be judged
+    /// Exit 0 instead of 4 when nothing could be decided
     #[arg(long)]
     allow_undecided: bool,
-    /// Show every comparison, not only what is worse, better, missing or new
+    /// Show every comparison, also unchanged ones
     #[arg(long)]
     all: bool,
-    /// Print one JSON object and no tables
+    /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
     /// Also write the JSON object to a file; `-` is standard output in place of the tables
@@ -67,10 +67,10 @@ pub struct Args {
     /// Also write Markdown, for a comment on a pull request; `-` as above
     #[arg(long, value_name = "FILE")]
     export_markdown: Option<PathBuf>,
-    /// Also write JUnit's XML, for a build server; `-` as above
+    /// Also write JUnit XML, for a CI server; `-` as above
     #[arg(long, value_name = "FILE")]
     export_junit: Option<PathBuf>,
-    /// Overwrite exported files that exist
+    /// Overwrite existing exported files
     #[arg(long)]
     force: bool,
 }
@@ -110,9 +110,7 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let tolerance = Tolerance { relative: args.tolerance.0, share: args.tolerance_share.0 };
     let changes = change::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
     if changes.all.is_empty() {
-        return Err(Failure::Usage(
-            "there is nothing to compare: no strategy has a value of these measures".to_owned(),
-        ));
+        return Err(Failure::Usage("no strategy has a value of these metrics".to_owned()));
     }
     let differences = differences(&matched);
     let compared = Compared {
@@ -171,7 +169,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     if let Some(why) = compared.why_undecided() {
         let severity = if args.allow_undecided { "warning" } else { "error" };
         let accept = if args.allow_undecided { "" } else { ";\n  --allow-undecided accepts it" };
-        complain(format_args!("{severity}: nothing could be judged: {why}{accept}"));
+        complain(format_args!("{severity}: nothing could be decided: {why}{accept}"));
     }
     Ok(())
 }
@@ -258,7 +256,7 @@ fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result
         None => Ok(()),
         Some(metric) => {
             let help = did_you_mean(metric, known.iter().map(String::as_str));
-            Err(Failure::Usage(format!("there is no measure `{metric}` in these results\n  help: {help}")))
+            Err(Failure::Usage(format!("there is no metric `{metric}` in these results\n  help: {help}")))
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn demo(
     let (mut scenario, source) = read(file, terminal)?;
     let table = catalog::parse(strategy).map_err(Failure::Usage)?;
     if table.row().doc.oracle() {
-        let message = format!("`{}` needs truths that only the simulator has", table.name());
+        let message = format!("`{}` needs information that only the simulator has", table.name());
         return Err(Failure::Usage(format!("{message}\n  help: `evenkeel list` shows which are oracles")));
     }
     inputs::remark(strategy);
@@ -59,7 +59,7 @@ pub fn demo(
 
     say(format_args!("{}: {} for {}", terminal.bold(&scenario.title), strategy.name(), model.duration));
     if delays {
-        say("The delays of its [network] are left out.");
+        say("The delays of [network] are left out.");
     }
     say(format_args!("proxy   http://{}/", stage.address()));
     say(format_args!("admin   http://{}/servers and /metrics", stage.admin()));
@@ -192,7 +192,7 @@ impl<'a> Screen<'a> {
         }
         let quantile = |quantile| human_seconds(lately.value_at_quantile(quantile) as f64 / 1e9);
         let text = format!(
-            "{}\n{} of {}: {:.0} requests per second, p50 {}, p99 {}; {} failed, {} tried again so far",
+            "{}\n{} of {}: {:.0} requests per second, p50 {}, p99 {}; {} failed, {} retried so far",
             self.table(&look, &before, &counters),
             now.min(self.duration),
             self.duration,
@@ -215,7 +215,16 @@ impl<'a> Screen<'a> {
     /// A row per server, of what it has done between two moments.
     fn table(&self, look: &Look, before: &[Counters], now: &[Counters]) -> String {
         let mut shown = table::plain(self.terminal.width);
-        shown.set_header(["server", "state", "weight", "in flight", "requests", "share", "mean time there", "hits"]);
+        shown.set_header([
+            "server",
+            "state",
+            "weight",
+            "in flight",
+            "requests",
+            "share",
+            "mean time in server",
+            "hits",
+        ]);
         let all: u64 = now.iter().zip(before).map(|(now, before)| now.requests - before.requests).sum();
         let standings = look.servers["pools"].as_array().into_iter().flatten();
         let standings = standings.flat_map(|pool| pool["servers"].as_array().into_iter().flatten());
@@ -262,7 +271,7 @@ impl<'a> Screen<'a> {
         say(self.table(&look, &vec![Counters::default(); counters.len()], &counters));
         let quantile = |quantile| human_seconds(report.latency.value_at_quantile(quantile) as f64 / 1e9);
         say(format_args!(
-            "{} requests in {}: p50 {}, p90 {}, p99 {}; {} failed, {} tried again",
+            "{} requests in {}: p50 {}, p90 {}, p99 {}; {} failed, {} retried",
             report.requests,
             human_seconds(report.span.as_secs_f64()),
             quantile(0.5),

@@ -14,7 +14,7 @@ use super::{Failure, Terminal, complain};
 use evenkeel_sim::scenario::import::{self, Imported};
 use evenkeel_sim::scenario::workload_file;
 
-/// What to read and where to write.
+/// Log to read, and files to write.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,33 +39,33 @@ pub struct Args {
     /// The workload file, `-` for standard output [default: the log's name with `.workload.csv`, in this folder]
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// Also write a scenario that replays it, ready to run
+    /// Also write a scenario that replays the workload, ready to run
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
-    /// How many times as fast as recorded the scenario plays the log; 1 is the log's own speed [default: as fast as keeps
-    /// four servers of 20 ms per request 70 % busy]
+    /// Replay speed of the scenario; 1 is the recorded speed [default: the speed that keeps four servers of 20 ms
+    /// per request 70 % busy]
     #[arg(long, value_name = "TIMES", requires = "scenario", value_parser = speed)]
     speed: Option<f64>,
-    /// How its lines look; found out for each line unless said
+    /// Log format [default: detected per line]
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
-    /// Which word of a common or combined line is the client, from 1; found out for each line unless said
+    /// Position of the client address in a common or combined line, from 1 [default: detected per line]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     client: Option<u16>,
-    /// Keep the query in paths
+    /// Keep query strings in paths
     #[arg(long)]
     keep_query: bool,
-    /// Keep a few requests that are years away from all others, such as one of 1970
+    /// Keep outliers that are years away from all other requests, such as one of 1970
     #[arg(long)]
     keep_outliers: bool,
-    /// Overwrite files that exist
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Format {
-    /// Found out for each line
+    /// Detected for each line
     Auto,
     /// Common or combined, with whatever stands behind
     Combined,

@@ -243,7 +243,7 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
         if !names.contains(&sensitivity.metric) {
             problems.push(unknown(span(), &sensitivity.metric));
         } else if nature(&sensitivity.metric).0 != Direction::Less {
-            let message = format!("a ranking is by a measure of which less is better, not by `{}`", sensitivity.metric);
+            let message = format!("a ranking needs a metric for which lower is better, not `{}`", sensitivity.metric);
             problems.push(Problem::at(span(), message).help("such as `latency.p99` or `errors.ratio`"));
         }
     }

@@ -8,7 +8,7 @@ use super::work::Options;
 use super::{Failure, Terminal, output, run, say, store, work};
 use crate::report::table;
 
-/// What to join and where to put it.
+/// Parts to merge, and the output folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -16,15 +16,15 @@ Example:
   evenkeel run scenarios --shard 2/2 --out part2      on another
   evenkeel merge part1 part2 --out results            the same bytes as one run of all would have written")]
 pub struct Args {
-    /// Folders that `run --shard` or `sweep --shard` wrote, or any with kept units
+    /// Folders that `run --shard` or `sweep --shard` wrote, or any with kept runs
     #[arg(required = true)]
     parts: Vec<PathBuf>,
-    /// Where the joined results go
+    /// Folder for the merged results
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     out: PathBuf,
     #[command(flatten)]
     jobs: Jobs,
-    /// No tables
+    /// Print no tables
     #[arg(long, short)]
     quiet: bool,
 }
@@ -50,7 +50,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if plans.is_empty() {
         let help = "parts are made by `evenkeel run --shard 1/2 --out DIR`";
-        return Err(Failure::Usage(format!("there are no runs to join in these folders\n  help: {help}")));
+        return Err(Failure::Usage(format!("there are no runs to merge in these folders\n  help: {help}")));
     }
     plans.sort_by_key(Plan::folder);
     let mut studies = plans.into_iter().map(Study::from_plan).collect::<Result<Vec<_>, _>>()?;

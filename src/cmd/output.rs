@@ -88,7 +88,7 @@ pub fn is_complete(study: &Study, out: &Path) -> bool {
     let folder = out.join(study.folder());
     let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
     let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let same = value.is_some_and(|value| value["units"] == store::study_id(study).as_str());
+    let same = value.is_some_and(|value| value["runs"] == store::study_id(study).as_str());
     // Somebody may have tidied up.
     same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
 }

@@ -1,6 +1,6 @@
-//! Pinned picks on disk: `fingerprints/NAME.csv` beside a scenario says in plain text what is pinned (a reviewer sees in the
-//! difference of two versions which strategies behave otherwise), `fingerprints/NAME.picks.gz` holds the picks themselves, so
-//! that the first decision that differs can be shown.
+//! Golden picks on disk: `fingerprints/NAME.csv` beside a scenario holds a hash per strategy in plain text (a diff of two
+//! versions shows which strategies changed); `fingerprints/NAME.picks.gz` holds the picks themselves, so that the first
+//! decision that differs can be shown.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::report::table;
 use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
 use evenkeel_sim::scenario::Scenario;
 
-/// What is pinned of a scenario.
+/// The golden picks of a scenario.
 #[derive(Debug, Serialize, Deserialize)]
 struct Pinned {
     schema_version: u32,
@@ -25,29 +25,29 @@ struct Pinned {
     strategies: Vec<Fingerprint>,
 }
 
-/// How the picks of a scenario stand to what was pinned.
+/// How the picks of a scenario compare with its golden picks.
 pub struct Finding {
     /// Of which scenario.
     pub scenario: String,
-    /// Strategies whose picks are as pinned.
+    /// Number of strategies whose picks match.
     pub same: usize,
     /// A sentence for each that is not.
     pub changes: Vec<Change>,
-    /// Nothing was pinned.
+    /// The scenario has no golden picks.
     pub unpinned: bool,
-    /// The scenario's text is not the one that was pinned.
+    /// The scenario file has changed since the golden picks were written.
     pub text_changed: bool,
     now: Vec<Fingerprint>,
     hash: String,
 }
 
-/// A strategy that is not as pinned.
+/// A strategy whose picks differ.
 #[derive(Serialize)]
 pub struct Change {
     pub strategy: String,
     /// What is different.
     pub what: String,
-    /// The first decision that differs, where it is pinned.
+    /// The first decision that differs, where the golden picks contain it.
     pub first: Option<Shown>,
 }
 
@@ -56,7 +56,7 @@ pub struct Change {
 pub struct Shown {
     #[serde(flatten)]
     pub seen: Seen,
-    pub pinned: String,
+    pub golden: String,
     pub now: String,
 }
 
@@ -66,7 +66,7 @@ fn places(scenario: &Path) -> (PathBuf, PathBuf) {
     (folder.join(format!("{name}.csv")), folder.join(format!("{name}.picks.gz")))
 }
 
-/// Takes the fingerprints of every scenario anew and compares them with what is pinned beside it.
+/// Computes the fingerprints of every scenario and compares them with its golden picks.
 pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Finding>, Failure> {
     let units: Vec<(usize, usize)> = loaded
         .iter()
@@ -103,7 +103,7 @@ fn compare(loaded: &Loaded, now: Vec<Fingerprint>) -> Result<Finding, Failure> {
             Some((old, Some(difference))) => finding.changes.push(explain(scenario, c, old, now, difference)?),
             None => finding.changes.push(Change {
                 strategy: now.label.clone(),
-                what: "is not pinned".to_owned(),
+                what: "has no golden picks".to_owned(),
                 first: None,
             }),
         }
@@ -127,32 +127,31 @@ fn explain(
         }
     };
     let strategy = now.label.clone();
-    let of = format!("of {} pinned and {} now", old.decisions, now.decisions);
+    let of = format!("{} golden, {} now", old.decisions, now.decisions);
     Ok(match difference {
         Difference::At(decision, pick) => {
             let seen = fingerprint::look(scenario, contestant, decision, &stopped)?;
             let first = seen.map(|seen| Shown {
-                pinned: name(pick),
+                golden: name(pick),
                 now: seen.pick.clone().unwrap_or_else(|| "nobody".to_owned()),
                 seen,
             });
-            Change { strategy, what: format!("picks otherwise from decision {} on ({of})", decision + 1), first }
+            Change { strategy, what: format!("picks differ from decision {} on ({of})", decision + 1), first }
         }
         Difference::Within(block) => {
-            let what =
-                format!("picks otherwise from a decision between {} and {} on ({of})", block.start + 1, block.end);
+            let what = format!("picks differ from a decision between {} and {} on ({of})", block.start + 1, block.end);
             Change { strategy, what, first: None }
         }
         Difference::Length => Change {
             strategy,
-            what: format!("made another number of decisions ({of}), the same as far as both can be compared"),
+            what: format!("made a different number of decisions ({of}); the common ones are the same"),
             first: None,
         },
     })
 }
 
 impl Finding {
-    /// Whether all is as pinned. What was never pinned is no failure, what differs is.
+    /// Whether all picks match. A scenario without golden picks does not fail.
     pub fn holds(&self) -> bool {
         self.changes.is_empty()
     }
@@ -163,11 +162,11 @@ impl Finding {
             if terminal.out { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
         if self.unpinned {
-            return say("  picks are not pinned: evenkeel check --accept pins them");
+            return say("  no golden picks: evenkeel check --update writes them");
         }
         if self.same > 0 {
             let strategies = if self.same == 1 { "strategy" } else { "strategies" };
-            say(format_args!("  {}  the picks of {} {strategies} are as pinned", mark("holds", 32), self.same));
+            say(format_args!("  {}  picks of {} {strategies} match the golden picks", mark("holds", 32), self.same));
         }
         for change in &self.changes {
             say(format_args!("  {}  {} {}", mark("FAILS", 31), change.strategy, change.what));
@@ -177,22 +176,22 @@ impl Finding {
         }
         if !self.changes.is_empty() {
             if self.text_changed {
-                say("         the scenario's file is not the one that was pinned");
+                say("         the scenario file has changed since the golden picks were written");
             }
-            say("         if that is intended: evenkeel check --accept");
+            say("         if this is intended: evenkeel check --update");
         }
     }
 
     /// For machines.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
-            "scenario": self.scenario, "fingerprints": self.same, "unpinned": self.unpinned,
+            "scenario": self.scenario, "fingerprints": self.same, "missing": self.unpinned,
             "scenario_changed": self.text_changed, "changes": self.changes, "holds": self.holds(),
         })
     }
 
-    /// Pins what is now.
-    pub fn accept(&self, scenario: &Path) -> Result<()> {
+    /// Writes the current picks as golden picks.
+    pub fn update(&self, scenario: &Path) -> Result<()> {
         let (plain, packed) = places(scenario);
         let folder = plain.parent().unwrap_or(Path::new("."));
         make_folder(folder)?;
@@ -214,8 +213,8 @@ fn read(path: &Path) -> Result<Option<Pinned>, Failure> {
         Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
     };
     unpack(file).map(Some).map_err(|error| {
-        let help = "evenkeel check --accept writes it anew";
-        Failure::Usage(format!("{} is not what was pinned: {error}\n  help: {help}", path.display()))
+        let help = "evenkeel check --update rewrites it";
+        Failure::Usage(format!("{} is not a valid file of golden picks: {error}\n  help: {help}", path.display()))
     })
 }
 
@@ -229,7 +228,7 @@ fn picture(shown: &Shown) -> String {
     picture.force_no_tty();
     picture.set_header(["server", "weight", "in flight", "score", ""]);
     // Of a large fleet, the two picks and some of the others.
-    let picked = |backend: &SeenBackend| backend.server == shown.pinned || backend.server == shown.now;
+    let picked = |backend: &SeenBackend| backend.server == shown.golden || backend.server == shown.now;
     let mut others = ROWS;
     let shown_backends = seen.backends.iter().filter(|backend| {
         let show = picked(backend) || others > 0;
@@ -237,8 +236,8 @@ fn picture(shown: &Shown) -> String {
         show
     });
     for backend in shown_backends {
-        let mark = match (backend.server == shown.pinned, backend.server == shown.now) {
-            (true, _) => "<- pinned",
+        let mark = match (backend.server == shown.golden, backend.server == shown.now) {
+            (true, _) => "<- golden",
             (_, true) => "<- now",
             _ => "",
         };
@@ -256,8 +255,8 @@ fn picture(shown: &Shown) -> String {
         n => format!("\n… and {n} more"),
     };
     format!(
-        "at {:.6} s, request {} of client {} for {} (key {}), selector {} of pool {}\n{picture}{more}\npinned: {}, now: {}",
-        seen.time_s, seen.request, seen.client, seen.path, seen.key, seen.selector, seen.pool, shown.pinned, shown.now
+        "at {:.6} s, request {} of client {} for {} (key {}), selector {} of pool {}\n{picture}{more}\ngolden: {}, now: {}",
+        seen.time_s, seen.request, seen.client, seen.path, seen.key, seen.selector, seen.pool, shown.golden, shown.now
     )
 }
 

@@ -22,7 +22,7 @@ Exit codes: 0 every pick is the same, 1 one differs (it is shown, with what the 
 pub struct Args {
     /// A recording that `evenkeel proxy --record` wrote
     recording: PathBuf,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -10,18 +10,18 @@ use crate::report::{Outcome, table};
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::scenario::Scenario;
 
-/// What to run and where to put it.
+/// Scenarios to run, and the output folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel run                                     all of scenarios/ into results/
   evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
   evenkeel run mine.toml --strategies p2c,random --replications 20
-  evenkeel run mine.toml --precision 2%            as many replications as that takes
-  evenkeel run scenarios --quick                   a first look: five short replications
-  evenkeel run scenarios --resume                  go on where a run was killed
-  evenkeel run scenarios --shard 1/3 --out part1   a third of the work; `evenkeel merge` joins the parts
-  evenkeel run mine.toml --trace                   and write every single request")]
+  evenkeel run mine.toml --precision 2%            as many replications as needed
+  evenkeel run scenarios --quick                   five short replications, for a first look
+  evenkeel run scenarios --resume                  continue an interrupted run
+  evenkeel run scenarios --shard 1/3 --out part1   one third of the runs; `evenkeel merge` merges the parts
+  evenkeel run mine.toml --trace                   also write every request")]
 pub struct Args {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios")]
@@ -30,16 +30,16 @@ pub struct Args {
     common: Common,
     #[command(flatten)]
     place: Place,
-    /// A first look: five short replications, shorter spans where no timeline forbids it
+    /// Five short replications, for a first look; durations are shortened unless faults or changes fix them
     #[arg(long)]
     quick: bool,
-    /// Replications until mean and p99 of every strategy are known this well (half the 95 % interval over the value)
+    /// Add replications until the relative half width of the 95 % interval of mean and p99 is at most this, for every strategy
     #[arg(long, value_name = "SHARE", conflicts_with_all = ["shard", "batches"])]
     precision: Option<Ratio>,
-    /// With --precision: replications at most
+    /// With --precision: maximum number of replications
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     max_replications: u32,
-    /// One long run, cut into N batches, instead of replications: as many requests, one warm-up
+    /// One long run divided into N batches, instead of replications: as many requests, one warm-up
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1000))]
     batches: Option<u32>,
     /// Write every request of every run to OUT/SCENARIO/trace as CSV
@@ -53,23 +53,23 @@ pub struct Args {
 /// Where results go, and how the work is divided. What `run` and `sweep` share.
 #[derive(Debug, clap::Args)]
 pub struct Place {
-    /// Where results go, a folder per scenario
+    /// Output folder; each scenario gets a subfolder
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     pub out: PathBuf,
-    /// Take over finished runs from an earlier command that did not end
+    /// Reuse finished runs of an earlier command that was interrupted
     #[arg(long)]
     pub resume: bool,
     /// Run only part I of N (1/3, 2/3, 3/3) and keep its runs for `evenkeel merge`
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(u32, u32)>,
-    /// Keep every finished run on disk, in OUT/SCENARIO/units
+    /// Keep every finished run on disk, in OUT/SCENARIO/runs
     #[arg(long)]
-    pub keep_units: bool,
+    pub keep_runs: bool,
     /// Print the results as JSON, one object per scenario and line, and no tables
     #[arg(long)]
     pub json: bool,
     /// Write no files
-    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_units"])]
+    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_runs"])]
     pub dry_run: bool,
 }
 
@@ -91,12 +91,12 @@ pub struct Common {
     /// Runs per strategy, each with its own seed; more give narrower intervals [default: the scenario's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub replications: Option<u32>,
-    /// The seed from which all randomness comes [default: the scenario's]
+    /// Seed of all randomness [default: the scenario's]
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
     pub jobs: Jobs,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -112,7 +112,7 @@ impl Common {
 /// How many threads: what every verb that runs anything shares.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Jobs {
-    /// Threads; the results do not depend on it [default: one per processor]
+    /// Number of threads; results do not depend on it [default: one per processor]
     #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
@@ -166,14 +166,14 @@ pub fn execute(
         studies.retain(|study| {
             let complete = output::is_complete(study, &place.out);
             if complete && !common.quiet {
-                complain(format_args!("{}: complete already", study.folder()));
+                complain(format_args!("{}: already complete", study.folder()));
             }
             !complete
         });
     }
     let store = if place.dry_run { store::Store::default() } else { store::Store::at(&place.out) };
     for study in &studies {
-        store.open(study, place.resume || place.shard.is_some() || place.keep_units)?;
+        store.open(study, place.resume || place.shard.is_some() || place.keep_runs)?;
     }
     let options = Options {
         jobs: common.jobs.count(),
@@ -183,7 +183,7 @@ pub fn execute(
         stored_only: false,
         trace,
     };
-    let keep = place.keep_units || place.shard.is_some();
+    let keep = place.keep_runs || place.shard.is_some();
     let done = work::work(&studies, &options, |study, outcomes, bar| {
         if !place.dry_run {
             output::write(study, &outcomes, &place.out)?;
@@ -206,7 +206,7 @@ pub fn execute(
 /// The last lines: how to read the tables, where things are.
 fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
     if place.resume && !quiet && done.found > 0 {
-        complain(format_args!("{} runs were there already, {} were run now", done.found, done.run));
+        complain(format_args!("{} runs reused, {} run now", done.found, done.run));
     }
     let out = place.out.display();
     if let Some((part, of)) = place.shard

@@ -21,7 +21,7 @@ use evenkeel_testbed::{Backend, Spec, TimedFault};
 /// From the start of the test servers to the first request: until then the proxy is up. Faults wait for as long.
 const LEAD: Duration = Duration::from_millis(300);
 
-/// What of a scenario there is not on the wire.
+/// Parts of a scenario that cannot run over sockets.
 pub fn foreign_to_the_wire(model: &Model) -> Vec<&'static str> {
     let mut names = BTreeSet::new();
     let unique = model.pools.iter().flat_map(|pool| &pool.servers).all(|server| names.insert(&server.name));
@@ -53,7 +53,7 @@ pub fn foreign_to_the_wire(model: &Model) -> Vec<&'static str> {
     .collect()
 }
 
-/// The scenario without what the wire has none of: the delays of its network.
+/// The scenario without the delays of its network, which sockets do not simulate.
 pub fn without_delays(model: &mut Model) -> bool {
     let none = |leg: &Sampler| leg.mean() == 0.0;
     let had = !none(&model.client_leg) || !none(&model.server_leg) || model.cross_zone > Nanos::ZERO;

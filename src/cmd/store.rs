@@ -1,6 +1,6 @@
-//! Finished runs on disk. A unit is one (scenario, point, strategy, seed); its name is a hash of everything that decides
-//! what comes out of it, so a unit that is there need not be run again, wherever and by whatever command it was made. Units
-//! are kept until their scenario's results are written, and for good with `--keep-units` or as a shard.
+//! Finished runs on disk. A run is one (scenario, point, strategy, seed); its name is a hash of everything that determines its
+//! result, so a run that is found on disk is not repeated, whichever command wrote it. Runs are deleted when their
+//! scenario's results are written, unless `--keep-runs` or `--shard` is given.
 
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,15 @@ use evenkeel_core::units::hex;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::record::RunRecord;
 
-/// The folder of units in a folder of results.
-const UNITS: &str = "units";
+/// The folder of finished runs in a folder of results.
+const RUNS: &str = "runs";
 /// The plan beside them.
 const PLAN: &str = "plan.json.gz";
 
-/// Units are written often and live shortly.
+/// Runs are written often and live shortly.
 const LEVEL: Compression = Compression::fast();
 
-/// The name of a unit: 24 hexadecimal digits.
+/// The name of a run: 24 hexadecimal digits.
 pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> String {
     let model = &scenario.model;
     let contestant = &scenario.contestants[contestant];
@@ -39,7 +39,7 @@ pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> Stri
     hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()
 }
 
-/// A name for all of a study's units together: two studies with the same have the same results.
+/// A name for all of a study's runs together: two studies with the same have the same results.
 pub fn study_id(study: &Study) -> String {
     let mut hasher = Sha256::new();
     for point in &study.points {
@@ -53,7 +53,7 @@ pub fn study_id(study: &Study) -> String {
     hex(&hasher.finalize())[..24].to_owned()
 }
 
-/// Where a study's units are read and written.
+/// Where a study's runs are read and written.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     /// Folders of results to look in; the first is written to.
@@ -63,18 +63,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Units below `out`.
+    /// Runs below `out`.
     pub fn at(out: &Path) -> Store {
         Store { roots: vec![out.to_owned()], writes: true }
     }
 
-    /// Units of several parts, for reading.
+    /// Runs of several parts, for reading.
     pub fn of_parts(parts: &[PathBuf]) -> Store {
         Store { roots: parts.to_vec(), writes: false }
     }
 
     fn folder(root: &Path, study: &Study) -> PathBuf {
-        root.join(study.folder()).join(UNITS)
+        root.join(study.folder()).join(RUNS)
     }
 
     /// Makes the folder and puts the plan there; what an earlier command left is thrown away unless it is to be `kept`.
@@ -88,7 +88,7 @@ impl Store {
         output::write_whole(&folder.join(PLAN), &pack(&study.plan, LEVEL)?)
     }
 
-    /// Throws away a study's units.
+    /// Deletes a study's runs.
     pub fn clear(&self, study: &Study) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         let folder = Store::folder(root, study);
@@ -98,13 +98,13 @@ impl Store {
         Ok(())
     }
 
-    /// A finished unit, if it is there and whole.
+    /// A finished run, if it is there and whole.
     pub fn load(&self, study: &Study, id: &str) -> Option<RunRecord> {
         self.roots.iter().find_map(|root| open(&Store::folder(root, study).join(format!("{id}.json.gz"))).ok())
     }
 
-    /// Writes a finished unit, whole or not at all. It is not forced to the disk: a kill loses nothing that was written, a
-    /// power failure may, and then the unit is simply run again.
+    /// Writes a finished run, whole or not at all. It is not forced to the disk: a kill loses nothing that was written, a
+    /// power failure may, and then it is simply run again.
     pub fn save(&self, study: &Study, id: &str, record: &RunRecord) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         let folder = Store::folder(root, study);
@@ -118,14 +118,14 @@ impl Store {
     }
 }
 
-/// The plans of the units in a folder of results, by name.
+/// The plans of the runs in a folder of results, by name.
 pub fn plans(root: &Path) -> Result<Vec<Plan>> {
     let mut found = Vec::new();
     let entries = std::fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))?;
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.sort();
     for folder in folders {
-        let plan = folder.join(UNITS).join(PLAN);
+        let plan = folder.join(RUNS).join(PLAN);
         if plan.exists() {
             found.push(open(&plan).with_context(|| format!("cannot read {}", plan.display()))?);
         }

@@ -232,7 +232,7 @@ impl Settings {
         }
         for axis in &self.axes {
             let values: Vec<&str> = axis.values.iter().map(|value| vary::plain(value)).collect();
-            option("over", format!("{}={}", axis.keys.join("+"), values.join(",")));
+            option("vary", format!("{}={}", axis.keys.join("+"), values.join(",")));
         }
         words.extend(self.quick.then(|| "--quick".to_owned()));
         words.extend(self.sensitivity.then(|| "--sensitivity".to_owned()));

@@ -1,7 +1,7 @@
 //! `evenkeel twin`: a scenario in the simulator and on real sockets, side by side. Same seed, same requests, same work: what
 //! differs is chance in the strategies, and what sockets, timers and the scheduler of a real machine add.
 //!
-//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with other luck in the strategy, and a
+//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with another random stream in the strategy, and a
 //! measure of the real run may lie [`DEVIATIONS`] standard deviations of these from their mean, and beyond that by what the
 //! wire costs ([`Allowance`]). Shares of a strategy that draws lots thus get their binomial error, and those of a hash
 //! next to nothing.
@@ -24,39 +24,39 @@ use evenkeel_sim::sim::record::{End, RunRecord};
 use evenkeel_sim::sim::{self, Setup};
 use evenkeel_testbed::load::{LoadReport, Options, play};
 
-/// What to run in both.
+/// Scenario to run simulated and real.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel twin mine.toml
-  evenkeel twin scenarios/hedging.toml --strategies p2c,random --for 30s
-  evenkeel twin mine.toml --json | jq '.strategies[].measures[] | select(.agrees | not)'
+  evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
+  evenkeel twin mine.toml --json | jq '.strategies[].metrics[] | select(.agrees | not)'
 
 Not every scenario can be played on sockets (closed loops, DNS, several balancers, second tiers, …): it says which and why.
 The delays of [network] are left out in both. Two cores play some hundred requests per second well.
 
 Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests in time.")]
 pub struct Args {
-    /// The scenario
+    /// Scenario file
     scenario: PathBuf,
-    /// Only these strategies, separated by commas (names from `evenkeel list`); oracles have no place on a wire
+    /// Only these strategies, separated by commas (names from `evenkeel list`); oracles cannot run over sockets
     #[arg(long, value_name = "A,B")]
     strategies: Vec<String>,
-    /// How long is measured, after the warm-up [default: the scenario's duration]
-    #[arg(long = "for", value_name = "TIME")]
-    lasts: Option<Nanos>,
-    /// The seed from which all randomness comes [default: that of the scenario's first run]
+    /// Measured time after the warm-up [default: the scenario's duration]
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Nanos>,
+    /// Seed of all randomness [default: that of the scenario's first run]
     #[arg(long)]
     seed: Option<u64>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Runs of the simulator with other luck.
+/// Number of simulated runs with different random streams.
 const LUCKS: u32 = 20;
 /// So many standard deviations are chance.
 const DEVIATIONS: f64 = 4.0;
@@ -71,7 +71,7 @@ struct Allowance {
     constant: f64,
 }
 
-/// Two hops over loopback, their system calls and a timer. Measured on two cores, strategies whose picks have no luck: 0.4 ms
+/// Two hops over loopback, their system calls and a timer. Measured on two cores, deterministic strategies: 0.4 ms
 /// where requests went out on time, 1.2 ms where one in a hundred was 3.8 ms late.
 const MIDDLE: Allowance = Allowance { share: 0.03, constant: 0.0015 };
 /// One request in a hundred meets a scheduler that was busy elsewhere: 0.3 ms and 5.2 ms in the same runs.
@@ -83,7 +83,7 @@ const HITS: Allowance = Allowance { share: 0.0, constant: 0.02 };
 /// Health checks have other moments.
 const FAILED: Allowance = Allowance { share: 0.10, constant: 0.005 };
 
-/// A measure in both arms.
+/// A metric, simulated and real.
 struct Measure {
     name: String,
     /// In each run of the simulator.
@@ -121,7 +121,7 @@ impl Measure {
     }
 }
 
-/// A strategy in both arms.
+/// A strategy, simulated and real.
 struct Pair {
     label: String,
     measures: Vec<Measure>,
@@ -155,7 +155,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if !foreign.is_empty() {
         let name = &scenario.name;
-        return Err(Failure::Usage(format!("`{name}` cannot be played on real sockets: {}", foreign.join("; "))));
+        return Err(Failure::Usage(format!("`{name}` cannot run on real sockets: {}", foreign.join("; "))));
     }
     // Where servers report by themselves, at times of their own: test servers do with answers and checks.
     let reports =
@@ -173,12 +173,12 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     });
     if scenario.contestants.is_empty() {
         return Err(Failure::Usage(
-            "no strategy is left: oracles have no place on a wire, nor have reports that servers send by themselves"
+            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
                 .to_owned(),
         ));
     }
     let delays = without_delays(&mut scenario.model);
-    if let Some(lasts) = args.lasts {
+    if let Some(lasts) = args.duration {
         scenario.model.duration = lasts;
     }
     scenario.model.cache_warmup = scenario.model.cache_warmup.min(scenario.model.warmup + scenario.model.duration);
@@ -202,8 +202,8 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     } else {
         orders.iter().for_each(|order| say(&order.text));
         say(match (differs, unsound) {
-            (true, _) => "Both do NOT agree.".to_owned(),
-            (false, 0) => "Both agree.".to_owned(),
+            (true, _) => "Simulated and real results differ.".to_owned(),
+            (false, 0) => "Simulated and real results agree.".to_owned(),
             (false, n) => format!("No verdict on {n} of {}: this machine was too busy.", pairs.len()),
         });
         say(LEGEND);
@@ -216,10 +216,10 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 }
 
 const LEGEND: &str = "\
-simulated  mean over 20 runs of the simulator with the same requests and other luck in the strategy
-allowed    4 standard deviations of these runs, and what a real machine adds: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
-           shares 1 point, hit ratio 2 points, failures 10 % + half a point
-order      of pairs that the simulator tells further apart than is allowed for both together";
+simulated  mean over 20 runs of the simulator with the same requests and a different random stream in the strategy
+allowed    4 standard deviations of these runs, plus an allowance for a real machine: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
+           shares 1 pp, hit ratio 2 pp, errors 10 % + 0.5 pp
+order      compared for pairs whose simulated difference exceeds the allowed one";
 
 fn in_both(
     scenario: &Scenario,
@@ -253,7 +253,7 @@ fn in_both(
             break;
         }
         if !quiet {
-            complain(format_args!("{}: this machine was too busy; once more", contestant.label));
+            complain(format_args!("{}: this machine was too busy; retrying", contestant.label));
         }
     }
     let Some(real) = best else { return Err(Failure::Stopped) };
@@ -321,7 +321,7 @@ impl Observer for Door {
     }
 }
 
-/// What one arm measured, in the order of `pair`'s names.
+/// The values of one side (simulated or real), in the order of `pair`'s names.
 fn of_simulator((record, entered): &(RunRecord, Vec<u64>)) -> Vec<f64> {
     let all = &record.measured.all;
     let ended = all.ends.iter().sum::<u64>() + all.unfinished;
@@ -386,7 +386,7 @@ fn pair(
     }
 }
 
-/// Whether both arms put the strategies in the same order.
+/// Whether simulated and real results rank the strategies in the same order.
 struct Order {
     by: &'static str,
     told_apart: usize,
@@ -421,7 +421,9 @@ fn order(pairs: &[Pair], by: &'static str) -> Order {
     let mut text = format!("By {by}: simulated {}; real {}.", listed(&Measure::mean), listed(&|measure| measure.real));
     text += &match (told_apart, reversed) {
         (0, _) => " The simulator tells no pair further apart than is allowed.".to_owned(),
-        (n, 0) => format!(" {n} of {} pairs are told apart, all in the same order.", of.len() * (of.len() - 1) / 2),
+        (n, 0) => {
+            format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2)
+        }
         _ => format!(" REVERSED: {}.", wrong.join("; ")),
     };
     Order { by, told_apart, reversed, text }
@@ -431,14 +433,14 @@ fn print(pair: &Pair, first: Option<(&Scenario, bool)>, terminal: Terminal) {
     if let Some((scenario, delays)) = first {
         say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
         if delays {
-            say("The delays of its [network] are left out in both.");
+            say("The delays of [network] are left out in both.");
         }
     }
     let late = human_seconds(pair.late.as_secs_f64());
     say("");
-    say(format_args!("{}  {} requests, sent late by {late} (p99)", terminal.bold(&pair.label), pair.requests));
+    say(format_args!("{}  {} requests, send delay {late} (p99)", terminal.bold(&pair.label), pair.requests));
     if !pair.same_requests {
-        say("Both did NOT meet the same requests.");
+        say("Simulated and real requests were NOT the same.");
     }
     let mut shown = table::plain(terminal.width);
     shown.set_header(["", "simulated", "real", "difference", "allowed", ""]);
@@ -488,7 +490,7 @@ fn as_json(scenario: &Scenario, pairs: &[Pair], orders: &[Order], differs: bool,
                 .collect();
             json!({
                 "strategy": pair.label, "requests": pair.requests, "same_requests": pair.same_requests,
-                "late_p99": pair.late.as_secs_f64(), "sound": pair.is_sound(), "measures": measures,
+                "late_p99": pair.late.as_secs_f64(), "sound": pair.is_sound(), "metrics": measures,
             })
         })
         .collect();
@@ -521,7 +523,7 @@ mod tests {
         assert!((measure("share", &spread, 0.25).allowed() - 0.05).abs() < 1e-12);
         assert!(measure("share", &spread, 0.299).agrees() && measure("share", &spread, 0.201).agrees());
         assert!(!measure("share", &spread, 0.301).agrees() && !measure("share", &spread, 0.199).agrees());
-        assert!(!measure("share", &[0.25, 0.25], 0.27).agrees(), "a hash has no luck");
+        assert!(!measure("share", &[0.25, 0.25], 0.27).agrees(), "a hash is deterministic");
     }
 
     #[test]

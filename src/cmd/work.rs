@@ -379,7 +379,7 @@ enum Place {
 /// A point whose last run has come in.
 struct Complete {
     summaries: Vec<Summary>,
-    /// Replications of each contestant.
+    /// Replications of each variant.
     replications: u32,
     reached: Option<Reached>,
 }
@@ -403,13 +403,13 @@ impl Place {
 
 /// Where a point's runs come together.
 struct Desk {
-    /// By contestant.
+    /// By variant.
     columns: Vec<Column>,
     /// Replications that each is to have.
     wanted: u32,
 }
 
-/// A contestant's runs. Tallies are large, so there is one from the first run to the last.
+/// A variant's runs. Tallies are large, so there is one from the first run to the last.
 enum Column {
     Empty,
     Tally(Box<Tally>),
@@ -536,7 +536,7 @@ pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Fai
     Ok(())
 }
 
-/// When latency and hit ratio of a contestant settle, seconds; half of the run where they do not.
+/// When latency and hit ratio of a variant settle, seconds; half of the run where they do not.
 fn cut(pilot: &Scenario, contestant: usize) -> Result<(f64, f64), Stopped> {
     let mut tally = Tally::new(pilot, contestant);
     for replication in 0..pilot.replications {

@@ -200,7 +200,7 @@ pub fn servers(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
         "share",
         "load_over_capacity",
         "utilisation",
-        "queue",
+        "in_server",
         "time_in_server_s",
         "errors",
         "cache_hit_ratio",
@@ -307,7 +307,7 @@ struct Manifest<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped: &'a [(String, String)],
     /// Names all the runs that are in here.
-    units: &'a str,
+    runs: &'a str,
     #[serde(flatten)]
     provenance: &'a Provenance,
 }
@@ -337,11 +337,11 @@ struct StrategyEntry<'a> {
     pick_hashes: Vec<String>,
 }
 
-/// `manifest.json`: what is needed to make the same results again. `units` names all the runs.
+/// `manifest.json`: what is needed to make the same results again. `runs` identifies all runs.
 pub fn manifest(
     outcomes: &[Outcome<'_>],
     skipped: &[(String, String)],
-    units: &str,
+    runs: &str,
     provenance: &Provenance,
 ) -> serde_json::Result<Vec<u8>> {
     let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
@@ -358,7 +358,7 @@ pub fn manifest(
         first: point(first),
         points: outcomes[1..].iter().map(point).collect(),
         skipped,
-        units,
+        runs,
         provenance,
     };
     let mut text = serde_json::to_vec_pretty(&manifest)?;

@@ -20,7 +20,7 @@ pub struct Outcome<'a> {
     pub place: &'a Place,
     /// Runs per strategy.
     pub replications: u32,
-    /// What came of each contestant, in the scenario's order.
+    /// One summary per variant, in the scenario's order.
     pub summaries: Vec<Summary>,
     /// How tight the intervals became, where replications were added until they were tight enough.
     pub precision: Option<Reached>,

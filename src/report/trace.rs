@@ -53,7 +53,7 @@ pub struct Line {
     /// Its end for the client: the answer, the time-out, the error; of an unfinished one the end of the run. Empty for
     /// calls and for attempts, whose end is their return.
     pub ended_ns: Option<u64>,
-    /// How it ended: `ok`, `error`, `rejected`, `no_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
+    /// How it ended: `ok`, `error`, `rejected`, `no_healthy_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
     /// of an attempt that nobody waited for any more, `abandoned`.
     pub outcome: String,
     /// Whether the server's cache had the answer; empty where there is no cache or it was not asked.

@@ -24,7 +24,7 @@ fn a_run_writes_everything_it_promises() {
         "fairness.jain,1",
         "fairness.max_over_mean,1",
         "utilisation.mean,1",
-        "queue.mean,1",
+        "in_server.mean,1",
     ] {
         assert!(metrics.contains(&format!("sound,base,p2c,{metric},")), "no {metric}:\n{metrics}");
     }
@@ -303,7 +303,7 @@ fn an_interrupt_keeps_what_is_finished() {
     let left: Vec<_> = std::fs::read_dir(out.join("b-long"))
         .map(|all| all.flatten().map(|e| e.file_name()).collect())
         .unwrap_or_default();
-    assert!(left.iter().all(|name| name == "units"), "no half results: {left:?}");
+    assert!(left.iter().all(|name| name == "runs"), "no half results: {left:?}");
 }
 
 /// A strategy goes by whatever the field calls it, wherever one is named, and results have the catalogue's name.

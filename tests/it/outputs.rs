@@ -328,7 +328,7 @@ fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
         assert!(said.contains(words), "{name}: {said}");
         assert!(!said.contains("\u{1b}[2J") && !said.contains('\u{9b}'), "{name}: {said:?}");
     }
-    for command in ["proxy", "backend"] {
+    for command in ["proxy", "test-server"] {
         for (name, words) in [("yaml.toml", "looks like YAML"), ("json.toml", "looks like JSON")] {
             let output = ends(spawn(folder.path(), &[command, "--config", name])).expect("it is refused");
             assert!(text(&output.stderr).contains(words), "{command} {name}: {}", text(&output.stderr));

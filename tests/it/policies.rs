@@ -69,8 +69,8 @@ fn limits_of_one_and_a_queue_are_one_queue_for_all_servers() {
              [[pools.servers]]\nname = \"web\"\ncount = 5\nmax_in_flight = 1\n",
         );
         near(s.value("latency.mean"), 0.015541, 0.025, strategy);
-        near(s.value("waiting.ratio"), 0.55411, 0.025, strategy);
-        near(s.value("waiting.mean"), 0.010, 0.05, strategy);
+        near(s.value("balancer_queue.ratio"), 0.55411, 0.025, strategy);
+        near(s.value("balancer_queue.mean"), 0.010, 0.05, strategy);
     }
 }
 
@@ -167,7 +167,7 @@ fn a_hedge_answers_for_a_slow_server_and_the_loser_works_on() {
     );
     near(s.value("hedges.ratio"), 0.5, 0.07, "hedges");
     near(s.value("latency.mean"), 0.010 + 0.020 * s.value("hedges.ratio"), 0.04, "mean");
-    assert!(s.value("hedges.won") > 0.97, "{}", s.value("hedges.won"));
+    assert!(s.value("hedges.win_ratio") > 0.97, "{}", s.value("hedges.win_ratio"));
     near(s.value("utilisation.max"), 0.1, 0.15, "the slow one works on");
     assert!(s.value("latency.p99") < 0.045);
 }
@@ -215,14 +215,14 @@ fn a_cookie_keeps_a_client_at_its_server_while_it_is_there() {
     let drain = "[[faults]]\ntarget = \"web/*\"\nat = \"10s\"\nwhat = { drain = {} }\n";
     let s = alone("sticky = {}", drain);
     assert_eq!((s.value("fairness.max_over_mean"), s.value("errors.ratio")), (4.0, 0.0));
-    near(alone("", drain).value("errors.no_server"), 0.75, 0.01, "without cookies the drained get nothing");
+    near(alone("", drain).value("errors.no_healthy_server"), 0.75, 0.01, "without cookies the drained get nothing");
 }
 
 #[test]
 fn in_a_panic_health_is_ignored() {
     let lying = "[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nwhat = { errors = { share = 0, fails_checks = true } }\n[[pools]]\nname = \"web\"\nhealth = { interval = \"1s\" }\n";
     let head = head("random", "40s", "{ constant = { rate = \"100/s\" } }", "{ constant = { value = \"1ms\" } }");
-    assert!(run(&head, &format!("{lying}{TWO}")).value("errors.no_server") > 0.9);
+    assert!(run(&head, &format!("{lying}{TWO}")).value("errors.no_healthy_server") > 0.9);
     assert_eq!(run(&head, &format!("{lying}panic = \"50%\"\n{TWO}")).value("errors.ratio"), 0.0);
 }
 
@@ -236,7 +236,7 @@ fn checks_have_jitter_and_servers_can_start_down() {
         ),
     );
     // The first server is up by its second check: between 1.6 s and 2 + 2.4 s; the earlier of two.
-    let lost = s.value("errors.no_server") * 20.0;
+    let lost = s.value("errors.no_healthy_server") * 20.0;
     assert!((1.6..4.4).contains(&lost), "{lost}");
 }
 

@@ -109,7 +109,7 @@ fn processes_are_killed_and_no_request_fails() {
         let listen = address.to_string();
         let law = "{ constant = { value = \"1ms\" } }";
         let mut process = Process::start(&[
-            "backend",
+            "test-server",
             "--listen",
             &listen,
             "--service",
@@ -314,7 +314,7 @@ fn listeners_come_and_go_and_a_file_that_changes_is_read() {
     let reloads = proxy.said().matches("the config was reloaded").count();
     assert!(reloads == 3, "{reloads}: {}", proxy.said());
     assert_eq!(metric(admin, "evenkeel_config_reload_failures_total"), 1.0);
-    assert_eq!(metric(admin, "evenkeel_config_last_reload_success"), 1.0);
+    assert_eq!(metric(admin, "evenkeel_config_last_reload_successful"), 1.0);
     proxy.signal("INT");
     assert_eq!(proxy.ended(), Some(0));
 }

@@ -536,7 +536,7 @@ struct Served {
 impl Served {
     fn start(arguments: &[&str], servers: usize) -> Served {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-        command.arg("backend").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("test-server").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut reader = BufReader::new(child.stdout.as_mut().unwrap());
         let mut urls = Vec::new();
@@ -625,13 +625,13 @@ fn the_commands_explain_mistakes() {
         (&["load", "http://127.0.0.1:9", "--arrivals", "{ bursts = {} }"], 2, "`base` is missing"),
         (&["load", "http://127.0.0.1:9", "--scenario", "/none.toml"], 2, "no file or folder"),
         (&["load", "http://no.such.host.invalid", "--requests", "1"], 2, "cannot send to"),
-        (&["backend", "--service", "{ exponentail = { mean = \"1ms\" } }"], 2, "did you mean `exponential`?"),
-        (&["backend", "--service", "{ erlang = { mean = \"1ms\", stages = 0 } }"], 2, "it must be from 1 to 100"),
-        (&["backend", "--fault", "{ what = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
-        (&["backend", "--speed", "0"], 2, "--speed must be above zero"),
-        (&["backend", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not so many ports"),
-        (&["backend", "--config", "/none.toml"], 2, "cannot be read"),
-        (&["backend", "--config", "scenarios/crash.toml"], 2, "no server has an address"),
+        (&["test-server", "--service", "{ exponentail = { mean = \"1ms\" } }"], 2, "did you mean `exponential`?"),
+        (&["test-server", "--service", "{ erlang = { mean = \"1ms\", stages = 0 } }"], 2, "it must be from 1 to 100"),
+        (&["test-server", "--fault", "{ what = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
+        (&["test-server", "--speed", "0"], 2, "--speed must be above zero"),
+        (&["test-server", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not enough ports"),
+        (&["test-server", "--config", "/none.toml"], 2, "cannot be read"),
+        (&["test-server", "--config", "scenarios/crash.toml"], 2, "no server has an address"),
     ] {
         let output = evenkeel().current_dir(root()).args(arguments).output().unwrap();
         let error = text(&output.stderr);
@@ -642,8 +642,8 @@ fn the_commands_explain_mistakes() {
     dead.kill();
     let output = evenkeel().args(["load", &dead.url(), "--requests", "2", "--rate", "1000/s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("nobody answers at"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no response from"), "{}", text(&output.stderr));
     let taken = Backend::start(Spec::new("x")).unwrap();
-    let output = evenkeel().args(["backend", "--listen", &taken.address().to_string()]).output().unwrap();
+    let output = evenkeel().args(["test-server", "--listen", &taken.address().to_string()]).output().unwrap();
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains("is the port taken?"));
 }

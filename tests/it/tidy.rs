@@ -184,8 +184,22 @@ fn the_readme_has_no_gaps() {
 fn the_readme_names_every_verb_scenario_and_strategy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for verb in [
-        "run", "sweep", "check", "validate", "compare", "list", "explain", "import", "trace", "merge", "bench",
-        "proxy", "replay", "backend", "load", "twin",
+        "run",
+        "sweep",
+        "check",
+        "validate",
+        "compare",
+        "list",
+        "explain",
+        "import",
+        "trace",
+        "merge",
+        "bench",
+        "proxy",
+        "replay",
+        "test-server",
+        "load",
+        "twin",
     ] {
         assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
     }

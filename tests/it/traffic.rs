@@ -68,7 +68,7 @@ fn as_little_as_possible_crosses_zones() {
         [("", 2.0 / 3.0, 0.0094), ("zones = {}", 1.0 / 6.0, 0.0075), ("zones = { prefer = \"local\" }", 0.0, 0.0)]
     {
         let s = run(&zoned(prefer));
-        let got = s.value("zones.crossed");
+        let got = s.value("zones.cross_ratio");
         assert!((got - crossed).abs() <= by, "{prefer}: {got}");
         near(s.value("latency.mean"), 0.001 + 0.010 * got, 0.02, prefer);
         // What is kept at home is paid for by a's servers: half of the load for a third of the servers.
@@ -78,7 +78,7 @@ fn as_little_as_possible_crosses_zones() {
     let s = run(&zoned("zones = { prefer = \"weights\", weights = { a = 2, b = 1, c = 1 } }"));
     // Half of everything goes to a, a quarter to b and c, wherever it comes from: what is in its own zone is 1/2 · 1/2 +
     // 2 · 1/4 · 1/4.
-    assert!((s.value("zones.crossed") - 0.625).abs() < 0.0097, "{}", s.value("zones.crossed"));
+    assert!((s.value("zones.cross_ratio") - 0.625).abs() < 0.0097, "{}", s.value("zones.cross_ratio"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_random_network_law_crosses_zones_too() {
         "cross_zone = \"5ms\", server = { uniform = { from = \"1ms\", to = \"3ms\" } }",
     );
     let s = run(&law);
-    near(s.value("latency.mean"), 0.001 + 0.004 + 0.010 * s.value("zones.crossed"), 0.02, "mean");
+    near(s.value("latency.mean"), 0.001 + 0.004 + 0.010 * s.value("zones.cross_ratio"), 0.02, "mean");
 }
 
 fn subsets(kind: &str, strategy: &str) -> Summary {
@@ -122,7 +122,7 @@ fn a_dead_zone_is_named_once() {
     assert!(s.value("errors.ratio") < 0.01, "{}", s.value("errors.ratio"));
     let lost: u64 = runs.iter().flat_map(|run| &run.measured.servers[0][..4]).map(|server| server.picks).sum();
     assert!(lost < 100, "{lost}");
-    near(s.value("zones.crossed"), 0.5, 0.03, "what comes to a");
+    near(s.value("zones.cross_ratio"), 0.5, 0.03, "what comes to a");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The proxy's config: listeners, limits, time-outs, logs, and the pools, servers, routes and strategy tables of a scenario.
-//! What is only the simulator's (`speed`, `cache`, `service`, …) may stand in the file too: `evenkeel backend` starts test
+//! What is only the simulator's (`speed`, `cache`, `service`, …) may stand in the file too: `evenkeel test-server` starts test
 //! servers from the same file.
 //!
 //! Defaults are those of careful deployments: nothing waits for ever, nothing grows without bound, the admin listener is on
@@ -74,7 +74,7 @@ pub struct ProxyTable {
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
     /// `[[routes]]`; without any, everything goes to the first pool.
     pub routes: Option<Vec<RouteTable>>,
-    /// What `evenkeel backend --config` draws the service times of its test servers from; the proxy does not look.
+    /// What `evenkeel test-server --config` draws the service times of its test servers from; the proxy does not look.
     #[schemars(with = "Option<Law>")]
     pub service: Option<Spanned<Law>>,
 }

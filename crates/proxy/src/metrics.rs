@@ -421,7 +421,7 @@ impl Metrics {
         });
         let mut registry = Registry::with_prefix("evenkeel");
         let labels = vec![("version", version.to_owned()), ("commit", commit.to_owned())];
-        registry.register("build", "What is running", Info::new(labels));
+        registry.register("build", "Version and commit of the running program", Info::new(labels));
         registry.register_collector(Box::new(Page(inner.clone())));
         Metrics { inner, registry }
     }
@@ -506,63 +506,69 @@ impl Writer<'_> {
 
     fn servers(&mut self, servers: &Servers) -> fmt::Result {
         use MetricType::{Counter, Gauge, Histogram};
-        self.by_server(("requests", "Requests that ended.", Counter), servers, |numbers, series| {
-            CLASSES
-                .iter()
-                .zip(&numbers.requests)
-                .try_for_each(|(class, count)| series(Some(("code_class", class)), &mut |e| encode_count(count, e)))
-        })?;
-        let help = "Requests tried again after this server failed them.";
+        self.by_server(
+            ("requests", "Completed requests, by class of status code.", Counter),
+            servers,
+            |numbers, series| {
+                CLASSES
+                    .iter()
+                    .zip(&numbers.requests)
+                    .try_for_each(|(class, count)| series(Some(("code_class", class)), &mut |e| encode_count(count, e)))
+            },
+        )?;
+        let help = "Requests retried after this server failed them, by failure.";
         self.by_server(("retries", help, Counter), servers, |numbers, series| {
             FAILURES
                 .iter()
                 .zip(&numbers.retries)
                 .try_for_each(|((_, word), count)| series(Some(("reason", word)), &mut |e| encode_count(count, e)))
         })?;
-        self.by_server(("hedges", "Second copies sent to the server.", Counter), servers, |numbers, series| {
+        self.by_server(("hedges", "Hedged requests sent to the server.", Counter), servers, |numbers, series| {
             series(None, &mut |e| encode_count(&numbers.hedges, e))
         })?;
-        let help = "Questions of a strategy to the server, and whether a load report came back.";
+        let help = "Probes sent to the server by the strategy, by outcome.";
         self.by_server(("probes", help, Counter), servers, |numbers, series| {
             ["reported", "silent"]
                 .iter()
                 .zip(&numbers.probes)
                 .try_for_each(|(outcome, count)| series(Some(("outcome", outcome)), &mut |e| encode_count(count, e)))
         })?;
-        let help = "Times this server was taken out by what its requests met.";
+        let help = "Outlier ejections of the server.";
         self.by_server(("ejections", help, Counter), servers, |numbers, series| {
             outlier::Reason::ALL.iter().zip(&numbers.ejections).try_for_each(|(reason, count)| {
                 series(Some(("reason", reason.word())), &mut |e| encode_count(count, e))
             })
         })?;
-        let help = "Bytes of bodies to (in) and from (out) the server.";
+        let help = "Body bytes sent to (in) and received from (out) the server.";
         self.by_server(("bytes", help, Counter), servers, |numbers, series| {
             series(Some(("direction", "in")), &mut |e| encode_count(&numbers.bytes_in, e))?;
             series(Some(("direction", "out")), &mut |e| encode_count(&numbers.bytes_out, e))
         })?;
-        let help = "From a request's arrival to the last byte of its answer.";
+        let help = "Time from a request's arrival to the last byte of its response.";
         self.by_server(("request_duration", help, Histogram), servers, |numbers, series| {
             series(None, &mut |e| numbers.request_duration.encode(e))
         })?;
-        let help = "From the pick to the head of the answer.";
+        let help = "Time from the pick to the response header.";
         self.by_server(("upstream_duration", help, Histogram), servers, |numbers, series| {
             series(None, &mut |e| numbers.upstream_duration.encode(e))
         })?;
-        self.by_server(("in_flight", "Requests at the server.", Gauge), servers, |numbers, series| {
+        self.by_server(("in_flight", "Requests in flight at the server.", Gauge), servers, |numbers, series| {
             series(None, &mut |e| encode_gauge(&numbers.in_flight, e))
         })?;
-        self.by_server(("healthy", "Whether the server gets requests.", Gauge), servers, |numbers, series| {
-            series(None, &mut |e| encode_gauge(&numbers.healthy, e))
-        })?;
-        self.by_server(("connections_open", "Connections to the server.", Gauge), servers, |numbers, series| {
+        self.by_server(
+            ("healthy", "1 if the server is eligible for requests, else 0.", Gauge),
+            servers,
+            |numbers, series| series(None, &mut |e| encode_gauge(&numbers.healthy, e)),
+        )?;
+        self.by_server(("connections_open", "Open connections to the server.", Gauge), servers, |numbers, series| {
             series(None, &mut |e| encode_gauge(&numbers.connections_open, e))
         })?;
         self.by_server(
-            ("connections_created", "Connections made to the server.", Counter),
+            ("connections_opened", "Connections opened to the server.", Counter),
             servers,
             |numbers, series| series(None, &mut |e| encode_count(&numbers.connections_created, e)),
         )?;
-        let help = "Requests that found an open connection.";
+        let help = "Requests sent on a reused connection.";
         self.by_server(("connections_reused", help, Counter), servers, |numbers, series| {
             series(None, &mut |e| encode_count(&numbers.connections_reused, e))
         })
@@ -571,7 +577,7 @@ impl Writer<'_> {
     fn pools(&mut self, pools: &Pools, proxy: &ProxyMetrics) -> fmt::Result {
         self.family(
             "queue_depth",
-            "Requests that wait for a server with room.",
+            "Requests waiting in the balancer queue.",
             None,
             MetricType::Gauge,
             &mut |mut e| {
@@ -580,13 +586,13 @@ impl Writer<'_> {
                 })
             },
         )?;
-        let (help, unit) = ("What the selector takes for a pick.", Some(Unit::Seconds));
+        let (help, unit) = ("Time of one pick by the selector.", Some(Unit::Seconds));
         self.family("selector_decision", help, unit, MetricType::Histogram, &mut |mut e| {
             pools.iter().try_for_each(|(pool, numbers)| {
                 numbers.selector_decision.encode(e.encode_family(&[("pool", pool.as_str())])?)
             })
         })?;
-        let help = "Requests that the proxy answered itself; no pool where it came to none.";
+        let help = "Requests answered by the proxy itself, by reason; no pool label before routing.";
         self.family("own_answers", help, None, MetricType::Counter, &mut |mut e| {
             let pools = pools.iter().map(|(pool, numbers)| (pool.as_str(), &numbers.own_answers));
             for (pool, counts) in pools.chain([("", &proxy.own_answers)]) {
@@ -602,22 +608,26 @@ impl Writer<'_> {
     fn proxy(&mut self, proxy: &ProxyMetrics) -> fmt::Result {
         let dropped = Count(AtomicU64::new(proxy.log_dropped.get()));
         for (name, help, count) in [
-            ("config_reloads", "Times the configuration was read again.", &proxy.config_reloads),
-            ("config_reload_failures", "Times it was refused.", &proxy.config_reload_failures),
-            ("log_dropped", "Lines that the access log has lost.", &dropped),
-            ("client_connections_accepted", "Connections of clients.", &proxy.connections_accepted),
+            ("config_reloads", "Configuration reloads, successful or not.", &proxy.config_reloads),
+            ("config_reload_failures", "Configuration reloads that were rejected.", &proxy.config_reload_failures),
+            ("access_log_lines_dropped", "Access log lines dropped because the writer was too slow.", &dropped),
+            ("client_connections_accepted", "Client connections accepted.", &proxy.connections_accepted),
             (
                 "client_connections_refused",
-                "Those closed at once, since there were too many.",
+                "Client connections closed at once because the limit was reached.",
                 &proxy.connections_refused,
             ),
         ] {
             self.family(name, help, None, MetricType::Counter, &mut |e| encode_count(count, e))?;
         }
         for (name, help, gauge) in [
-            ("config_last_reload_success", "Whether the newest configuration runs.", &proxy.config_last_reload_success),
-            ("client_connections_open", "Connections of clients that are open.", &proxy.connections_open),
-            ("tasks", "Tasks that run.", &proxy.tasks),
+            (
+                "config_last_reload_successful",
+                "1 if the last reload succeeded, else 0.",
+                &proxy.config_last_reload_success,
+            ),
+            ("client_connections_open", "Open client connections.", &proxy.connections_open),
+            ("tasks", "Running tasks.", &proxy.tasks),
         ] {
             self.family(name, help, None, MetricType::Gauge, &mut |e| encode_gauge(gauge, e))?;
         }
@@ -732,10 +742,10 @@ mod tests {
             ("evenkeel_selector_decision_seconds_count{pool=\"web\"}".to_owned(), 1.0),
             ("evenkeel_own_answers_total{pool=\"web\",reason=\"queue_full\"}".to_owned(), 1.0),
             ("evenkeel_own_answers_total{pool=\"\",reason=\"no_route\"}".to_owned(), 1.0),
-            ("evenkeel_log_dropped_total".to_owned(), 4.0),
+            ("evenkeel_access_log_lines_dropped_total".to_owned(), 4.0),
             ("evenkeel_config_reloads_total".to_owned(), 2.0),
             ("evenkeel_config_reload_failures_total".to_owned(), 1.0),
-            ("evenkeel_config_last_reload_success".to_owned(), 0.0),
+            ("evenkeel_config_last_reload_successful".to_owned(), 0.0),
             ("evenkeel_tasks".to_owned(), 0.0),
         ] {
             assert_eq!(samples.get(&series), Some(&value), "{series} in {page}");

@@ -84,7 +84,7 @@ reasons! {
     UpstreamReset BAD_GATEWAY Server "upstream_reset" "The server closed the connection before it answered."
     StaleConnection BAD_GATEWAY Proxy "stale_connection" "A kept connection closed as the request went out, and it may not be sent twice."
     BadAnswer BAD_GATEWAY Server "bad_answer" "The server's answer is not HTTP."
-    NoServer SERVICE_UNAVAILABLE Server "no_server" "No server of the pool can be used now."
+    NoServer SERVICE_UNAVAILABLE Server "no_healthy_server" "No server of the pool can be used now."
     QueueFull SERVICE_UNAVAILABLE Proxy "queue_full" "Every server is at its limit and the queue is full."
     QueueTimeout SERVICE_UNAVAILABLE Proxy "queue_timeout" "Every server was at its limit for too long."
     NoStream SERVICE_UNAVAILABLE Proxy "no_stream" "Every HTTP/2 stream of the server is taken."

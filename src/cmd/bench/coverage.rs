@@ -79,7 +79,7 @@ pub fn coverage(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         }
         say(rows);
         say(format_args!(
-            "{} repetitions of each. An interval at 95 % should hold the exact value in 95 % of them.",
+            "{} repetitions each. A 95 % interval should contain the exact value in 95 % of them.",
             args.repetitions
         ));
     }

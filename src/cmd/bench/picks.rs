@@ -249,8 +249,8 @@ fn print(args: &Args, who: &[Who], cases: &[Case], terminal: Terminal) {
     }
     say(table);
     say(format_args!(
-        "Nanoseconds for a pick with all that comes with it, until its end (--help says what): medians over {} interleaved \
-         rounds (least … greatest){}. Every pick was of a server that could be had, and every round made the same picks.",
+        "Nanoseconds per pick, with the bookkeeping until the request ends (see --help): medians over {} interleaved \
+         rounds (min … max){}. Every pick was of an eligible server, and every round made the same picks.",
         args.rounds,
         if growth { ", and how they grow" } else { "" }
     ));

@@ -25,9 +25,9 @@ use evenkeel_testbed::{Backend, Spec};
 #[command(after_help = "\
 Examples:
   evenkeel bench proxy                       needs haproxy and nginx on PATH; what is missing is left out
-  evenkeel bench proxy --quick               is anything badly wrong? half a minute
-  evenkeel bench proxy --only evenkeel --strategies      what strategies cost, against round_robin
-  evenkeel bench proxy --against /tmp/evenkeel-before    what a change brought
+  evenkeel bench proxy --quick               a first look, in half a minute
+  evenkeel bench proxy --only evenkeel --strategies      the cost of strategies relative to round_robin
+  evenkeel bench proxy --against /tmp/evenkeel-before    the effect of a change
 
 All run on loopback: every proxy as a process with one thread on one core, its load and its origin (three test servers, or
 eight with --strategies) on the others. A closed loop: each connection asks again as soon as it has its answer.
@@ -443,8 +443,8 @@ impl Results {
     fn notes(&self) {
         say("");
         say(format_args!(
-            "Medians over {} interleaved rounds of {} s; ratios are of the same round, median (quartiles): of requests per \
-             CPU second and per second, more is better; of p99, less is.",
+            "Medians over {} interleaved rounds of {} s; ratios within the same round, median (quartiles): for requests per \
+             CPU second and per second, higher is better; for p99, lower is better.",
             self.rounds, self.seconds
         ));
         say(
@@ -454,10 +454,10 @@ impl Results {
             Some(cores) => {
                 say(format_args!("Proxies ran on core {}, load and origin on the others.", cores.proxy_core))
             }
-            None => say("Nothing was pinned to a core: there is one only, or the system knows no way."),
+            None => say("No process was pinned to a core: there is only one, or the system does not support it."),
         }
         if let Some(load) = self.load_average {
-            say(format_args!("Load average at the start: {load}. What else ran disturbed all, and ratios least."));
+            say(format_args!("Load average at the start: {load}. Other processes disturb all figures, ratios least."));
         }
         let mut told: Vec<(&str, &str)> = Vec::new();
         for contender in &self.contenders {

@@ -39,7 +39,7 @@ fn table(changes: &[&Change], room: &mut usize) -> String {
     if changes.is_empty() {
         return String::new();
     }
-    let mut text = "\n| scenario | strategy | measure | before | after | change | verdict | runs |\n".to_owned();
+    let mut text = "\n| scenario | strategy | metric | before | after | change | verdict | runs |\n".to_owned();
     text += "|---|---|---|--:|--:|--:|---|---|\n";
     let rows: Vec<String> = groups(changes.iter().copied())
         .into_iter()
@@ -100,7 +100,7 @@ fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
     if text.is_empty() {
         text
     } else {
-        format!("\nIdentical in every run, in all measures or in those named:\n\n{text}")
+        format!("\nIdentical in every run, in all metrics or in those named:\n\n{text}")
     }
 }
 

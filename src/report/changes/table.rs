@@ -52,7 +52,7 @@ fn table(lines: &[Line], colour: bool, width: Option<u16>) -> String {
         table.force_no_tty();
     }
     let bold = |name| if colour { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
-    table.set_header(["strategy", "measure", "before", "after", "change", "verdict", "runs"].map(bold));
+    table.set_header(["strategy", "metric", "before", "after", "change", "verdict", "runs"].map(bold));
     for line in lines {
         let tint = match line.verdict {
             Verdict::Worse | Verdict::Missing => Some(Color::Red),

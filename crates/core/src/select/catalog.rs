@@ -79,12 +79,12 @@ impl Family {
     /// A heading.
     pub fn title(self) -> &'static str {
         match self {
-            Family::Lot => "by lot",
-            Family::Turn => "by turns",
-            Family::Load => "by requests in flight",
-            Family::Latency => "by latency",
-            Family::Report => "by what servers report",
-            Family::Hash => "by hash",
+            Family::Lot => "random",
+            Family::Turn => "round robin",
+            Family::Load => "in-flight requests",
+            Family::Latency => "latency",
+            Family::Report => "load reports",
+            Family::Hash => "hashing",
             Family::Oracle => "oracles",
         }
     }

@@ -27,7 +27,7 @@ pub enum Direction {
     Less,
     /// More is better.
     More,
-    /// It depends: reported, never judged.
+    /// It depends: reported, never a verdict.
     Neither,
 }
 
@@ -47,7 +47,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Whether a change is told relative to what was.
+    /// Whether a change is given relative to the old value.
     pub fn relative(self) -> bool {
         !matches!(self, Unit::Share | Unit::Index)
     }
@@ -61,7 +61,7 @@ pub fn nature(metric: &str) -> (Direction, Unit) {
         ("latency", _) => (Direction::Less, Unit::Seconds),
         ("errors", _) | ("unfinished", "ratio") | (_, FAILED) => (Direction::Less, Unit::Share),
         ("fairness", "max_over_mean") => (Direction::Less, Unit::Number),
-        ("queue" | "regret", _) => (Direction::Less, Unit::Number),
+        ("in_server" | "regret", _) => (Direction::Less, Unit::Number),
         ("fairness", "jain") => (Direction::More, Unit::Index),
         ("cache", "hit_ratio") => (Direction::More, Unit::Share),
         (_, "goodput" | "throughput") => (Direction::More, Unit::Rate),
@@ -148,7 +148,7 @@ pub struct Change {
     pub tolerance: f64,
     /// What it came to.
     pub verdict: Verdict,
-    /// A latency that is better while more requests fail: it is that of the lucky.
+    /// A latency that is better while more requests fail: it is that of the requests that succeeded.
     pub flattered: bool,
 }
 
@@ -377,7 +377,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Whether values went missing. One run without a value is enough: to go on with the others would be to count the lucky.
+/// Whether values went missing. One run without a value is enough: using only the others would be survivorship bias.
 fn presence(old: &[f64], new: &[f64], basis: Basis) -> Verdict {
     let none = |values: &[f64]| values.iter().all(|v| v.is_nan());
     let lost = match basis {
@@ -510,6 +510,7 @@ mod tests {
             ("path.pay.goodput", Direction::More, Unit::Rate),
             ("utilisation.max", Direction::Neither, Unit::Share),
             ("regret.mean", Direction::Less, Unit::Number),
+            ("db.in_server.mean", Direction::Less, Unit::Number),
             ("something.else", Direction::Neither, Unit::Number),
         ] {
             assert_eq!(nature(metric), (direction, unit), "{metric}");

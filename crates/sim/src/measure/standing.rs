@@ -1,10 +1,10 @@
-//! How strategies stand to each other: paired comparison on the same requests, and regret against the oracle.
+//! Ranking of strategies: paired comparison on the same requests, and regret against the oracle.
 
 use super::interval::{Estimate, LEVEL, estimate_at};
 use super::summary::Summary;
 use super::verdict::Verdict;
 
-/// How a strategy stands to the best one on a measure of which less is better.
+/// Result of comparing a strategy with the best one, by a metric for which lower is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Comparison {
     /// It has the least mean.
@@ -15,7 +15,7 @@ pub enum Comparison {
     Worse(f64),
     /// So many times the best, with too few replications to tell by.
     Unknown(f64),
-    /// It fails this share of requests more than the one that fails least: its latencies are those of the lucky.
+    /// It fails this share of requests more than the one that fails least: its latencies are biased towards requests that succeeded.
     Fails(f64),
     /// It is offered more than it can do: its latency says how long it was run.
     Overloaded,
@@ -110,7 +110,7 @@ mod tests {
         Summary { label: label.to_owned(), metrics, ..Summary::default() }
     }
 
-    /// Ten equals, five replications that differ much in workload and a little in luck: all tied in at least 95 % of 400
+    /// Ten equals, five replications that differ much in workload and little in randomness: all tied in at least 95 % of 400
     /// fields. (The count is binomial: 95 % of 400 is 380; were the level exact, 362 would be four deviations below.)
     #[test]
     fn a_field_of_equals_is_tied() {

@@ -75,7 +75,7 @@ pub struct PoolSummary {
 /// One strategy in one scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The contestant's label.
+    /// The variant's label.
     pub label: String,
     /// Its name in the catalogue.
     pub strategy: &'static str,
@@ -130,7 +130,7 @@ impl Summary {
     pub fn estimate(&self, name: &str) -> Estimate {
         let Some(metric) = self.metric(name) else { return Estimate::NONE };
         let estimate = metric.estimate();
-        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("queue."));
+        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("in_server."));
         if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
     }
 
@@ -168,7 +168,7 @@ impl Default for Judgement {
     }
 }
 
-/// Sums up the runs of one contestant, one per replication and in their order.
+/// Sums up the runs of one variant, one per replication and in their order.
 pub fn summarise(scenario: &Scenario, contestant: usize, runs: &[RunRecord]) -> Summary {
     let mut tally = Tally::new(scenario, contestant);
     runs.iter().enumerate().for_each(|(r, run)| tally.take_in(scenario, r as u32, run));
@@ -192,7 +192,7 @@ struct Kept {
     utilisation: Vec<f64>,
 }
 
-/// A contestant's runs as they come in, in any order.
+/// A variant's runs as they come in, in any order.
 pub struct Tally {
     contestant: usize,
     runs: BTreeMap<u32, Kept>,
@@ -215,7 +215,7 @@ struct MergedBin {
 }
 
 impl Tally {
-    /// Nothing yet of this contestant.
+    /// An empty tally of this variant.
     pub fn new(scenario: &Scenario, contestant: usize) -> Tally {
         Tally {
             contestant,

@@ -170,17 +170,17 @@ pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Judgement {
         (Verdict::NoRequests, "no request arrived in the measured span".to_owned())
     } else if let Some((time, load)) = unsettled {
         let reason = format!(
-            "at a load of {} queues forget their start in about {} (relaxation time), and {} were measured",
+            "at a load of {} the relaxation time is about {}, but only {} were measured",
             percent(load),
             human_seconds(SETTLES * time),
             human_seconds(measured)
         );
         (Verdict::TooShort, reason)
     } else if !closed && significant && share > GROWS {
-        (Verdict::Overloaded, format!("of all requests that came, {} stayed behind in growing queues", percent(share)))
+        (Verdict::Overloaded, format!("{} of all requests were left in growing queues", percent(share)))
     } else if !closed && steady && evidence.busiest >= FULL && evidence.turned_away > GROWS {
         let reason = format!(
-            "a server is busy {} of the time and {} of the requests time out or are turned away",
+            "a server is busy {} of the time, and {} of the requests time out or are rejected",
             percent(evidence.busiest),
             percent(evidence.turned_away)
         );
@@ -191,7 +191,7 @@ pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Judgement {
     } else if evidence.unfinished > GROWS {
         (
             Verdict::Backlogged,
-            format!("{} of the requests had not ended when the run did", percent(evidence.unfinished)),
+            format!("{} of the requests were unfinished at the end of the run", percent(evidence.unfinished)),
         )
     } else {
         (Verdict::Stable, String::new())
@@ -199,8 +199,10 @@ pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Judgement {
     let judged = Judgement { verdict, reason, growth, relaxation: relaxation.map(|(time, _)| time) };
     match judged.verdict {
         Verdict::Overloaded | Verdict::Backlogged if few => {
-            let reason =
-                format!("{:.0} requests per run are too few to tell growing queues from chance", evidence.requests);
+            let reason = format!(
+                "{:.0} requests per run are too few to distinguish growing queues from chance",
+                evidence.requests
+            );
             Judgement { verdict: Verdict::TooShort, reason, ..judged }
         }
         _ => judged,

@@ -30,7 +30,7 @@ pub const ENDS: [(End, &str); 7] = [
     (End::Ok, "ok"),
     (End::Error, "error"),
     (End::Rejected, "rejected"),
-    (End::NoServer, "no_server"),
+    (End::NoServer, "no_healthy_server"),
     (End::Reset, "reset"),
     (End::TimedOut, "timed_out"),
     (End::Unreachable, "unreachable"),

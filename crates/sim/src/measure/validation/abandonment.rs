@@ -25,7 +25,7 @@ fn queues(all: &mut Vec<Gate>) {
             percentile("p99", queue.quantile(0.99)),
             exact("utilisation.mean", queue.utilisation()),
             // Those who have abandoned are not in the queue any more.
-            exact("queue.mean", queue.number()),
+            exact("in_server.mean", queue.number()),
         ];
         let text = format!("{servers} slots, load {load}, clients who abandon the queue: {model}");
         let server = format!("concurrency = {servers}");

@@ -66,7 +66,7 @@ impl Setup<'_> {
         // A server table of its own for each line that begins one.
         let servers = servers.replace("--", "[[pools.servers]]\nname = \"other\"");
         format!(
-            "title = \"Against theory\"\nquestion = \"Does the simulator say what theory says?\"\n\
+            "title = \"Validation\"\nquestion = \"Does the simulator agree with queueing theory?\"\n\
              duration = \"{span}ms\"\nwarmup = \"3s\"\nreplications = 20\nbins = 0\nstrategies = [{strategy}]\n\
              arrivals = {arrivals}\nservice = {service}\n{more}\n[[pools]]\nname = \"q\"\n{pool}\n\
              [[pools.servers]]\nname = \"s\"\n{servers}\n"
@@ -114,7 +114,7 @@ fn stations(all: &mut Vec<Gate>) {
             percentile("p99", stations::mm1_quantile(load, 1.0, 0.99)),
             exact("utilisation.mean", load),
             // By Little's law on each server.
-            exact("queue.mean", load / (1.0 - load)),
+            exact("in_server.mean", load / (1.0 - load)),
         ];
         let text = format!("random over 10 servers, load {load}: each is M/M/1");
         add(all, name, &text, &poisson("\"random\"", load, TEN), asked);
@@ -146,10 +146,10 @@ fn stations(all: &mut Vec<Gate>) {
         ..poisson("\"random\"", 0.0, ONE)
     };
     let asked = vec![exact("throughput", closed.throughput / UNIT), mean(closed.mean)];
-    add(all, "repairman", "10 people who think for 4 ms before one server: the machine repairman", &setup, asked);
+    add(all, "repairman", "10 clients with 4 ms think time and one server: machine repairman", &setup, asked);
 }
 
-/// Laws of service: Pollaczek and Khinchine's formula, and processor sharing that feels no law.
+/// Service time distributions: the Pollaczek–Khinchine formula, and insensitivity of processor sharing.
 fn laws(all: &mut Vec<Gate>) {
     let hyper = HYPEREXPONENTIAL;
     let lognormal = r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#;
@@ -172,7 +172,8 @@ fn laws(all: &mut Vec<Gate>) {
         ),
     ];
     for (name, service, work, scv) in of {
-        let text = format!("random over 10 servers, load 0.8, service with squared variation {scv:.3}: M/G/1");
+        let text =
+            format!("random over 10 servers, load 0.8, service with squared coefficient of variation {scv:.3}: M/G/1");
         let setup = Setup { service, ..poisson("\"random\"", 0.8, TEN) };
         add(all, name, &text, &setup, vec![mean(stations::mg1_mean(0.8 / work, work, scv))]);
     }
@@ -188,12 +189,14 @@ fn laws(all: &mut Vec<Gate>) {
         }
         let setup = Setup { service, ..poisson("\"random\"", 0.8, TEN_SHARING) };
         let law = name.trim_start_matches("ps-");
-        let text = format!("random over 10 servers that share their time, load 0.8, {law} work: only its mean matters");
+        let text = format!(
+            "random over 10 processor-sharing servers, load 0.8, {law} service: insensitive to the distribution"
+        );
         add(all, name, &text, &setup, asked);
     }
 }
 
-/// Mean and squared coefficient of variation of Pareto's law between two bounds.
+/// Mean and squared coefficient of variation of the bounded Pareto distribution.
 fn pareto(shape: f64, low: f64, high: f64) -> (f64, f64) {
     let cut = 1.0 - pow(low / high, shape);
     let moment = |k: f64| shape * (pow(high, k - shape) - pow(low, k - shape)) * pow(low, shape) / ((k - shape) * cut);
@@ -227,7 +230,7 @@ fn limits(all: &mut Vec<Gate>) {
         let blocked = stations::erlang_b(10, 8.0);
         let asked = vec![exact("errors.rejected", blocked), exact("utilisation.mean", 0.8 * (1.0 - blocked))];
         let law = name.trim_start_matches("erlang-loss-");
-        let text = format!("10 slots and no queue, 8 erlangs, {law} service: M/G/10/10 loses as much as M/M/10/10");
+        let text = format!("10 slots and no queue, 8 erlangs, {law} service: M/G/10/10 blocks as much as M/M/10/10");
         let server = "concurrency = 10\nqueue_limit = 0";
         add(all, name, &text, &Setup { service, ..poisson("\"random\"", 0.8, server) }, asked);
     }
@@ -315,7 +318,7 @@ fn unlike(all: &mut Vec<Gate>) {
     );
 }
 
-/// Caches under Zipf's law.
+/// Caches with Zipf popularity.
 fn memory(all: &mut Vec<Gate>) {
     let popularities = caches::zipf(100_000, 0.9);
     let cached = "count = 10\ncache = { capacity = 1000, hit_cost = 1.0 }";

@@ -1,4 +1,4 @@
-//! `evenkeel backend`: test servers, until Ctrl-C.
+//! `evenkeel test-server`: test servers, until Ctrl-C.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -20,78 +20,78 @@ use evenkeel_sim::sim::model::FaultKind;
 use evenkeel_testbed::file::{Strike, port_after, specs};
 use evenkeel_testbed::{Backend, Spec};
 
-/// What to serve, and how.
+/// Behaviour of the test servers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel backend                                 answers at once on 127.0.0.1:9001
-  evenkeel backend --count 3 --service '{ exponential = { mean = \"10ms\" } }' --concurrency 4
-  evenkeel backend --listen 127.0.0.1:9009 --name weak --speed 0.5 --cache 1000 --bytes 2000
-  evenkeel backend --fault '{ at = \"10s\", for = \"5s\", what = { slow = { factor = 6 } } }'
-  evenkeel backend --config scenario.toml          a server for each that has an `address`, with its laws and faults
+  evenkeel test-server                                 responds at once on 127.0.0.1:9001
+  evenkeel test-server --count 3 --service '{ exponential = { mean = \"10ms\" } }' --concurrency 4
+  evenkeel test-server --listen 127.0.0.1:9009 --name weak --speed 0.5 --cache 1000 --bytes 2000
+  evenkeel test-server --fault '{ at = \"10s\", for = \"5s\", what = { slow = { factor = 6 } } }'
+  evenkeel test-server --config scenario.toml          a server for each that has an `address`, with its service times and faults
 
   curl -i 'http://127.0.0.1:9001/any?bytes=100&delay=50ms'    also status=, chunked=1, trailers=1, sse=5
   curl -H 'x-echo: 1' http://127.0.0.1:9001/                  what the server received, as JSON
   curl -d 'what = { crash = {} }' http://127.0.0.1:9001/_fault    with --control; also for = \"5s\"; DELETE heals
   curl -X DELETE http://127.0.0.1:9101/_fault      heals a crashed server, with --control --control-listen 127.0.0.1:9101
 
-Work takes time and no processor. HTTP/1.1 and HTTP/2 (from the start, without TLS) on the same port.")]
+Service takes time but no CPU. HTTP/1.1 and HTTP/2 (prior knowledge, without TLS) on the same port.")]
 pub struct Args {
-    /// Where the first listens; port 0 takes any that is free
+    /// Listen address of the first server; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Its name, which answers carry as `x-server`; with --count the stem, to which -1, -2, … are added
+    /// Server name, sent in responses as `x-server`; with --count, -1, -2, … are appended
     #[arg(long, default_value = "test")]
     name: String,
-    /// So many alike, on successive ports
+    /// Number of servers, on successive ports
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
-    /// Law of the work of a request, as a scenario writes it; without one requests are answered at once
-    #[arg(long, value_name = "LAW")]
+    /// Service time distribution, as in a scenario [default: respond at once]
+    #[arg(long, value_name = "DISTRIBUTION")]
     service: Option<String>,
-    /// Work per unit of time; 2 is twice as fast as the law says
+    /// Speed factor; 2 halves the service times
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
-    /// Requests served at once (fcfs, 1 unless given), or the most that share (ps, unlimited unless given)
+    /// Requests in service at once [default: 1 with fcfs, unlimited with ps]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
-    /// Requests that may wait; more get a 503 [default: unlimited]
+    /// Queue limit; further requests get a 503 [default: unlimited]
     #[arg(long, value_name = "N")]
     queue_limit: Option<u32>,
-    /// How it divides itself: first come first served, or processor sharing
+    /// Service discipline: first come first served, or processor sharing
     #[arg(long, value_enum, default_value_t = How::Fcfs)]
     discipline: How,
-    /// Entries of a cache, least recently used goes first [default: none]
+    /// LRU cache size, in entries [default: none]
     #[arg(long, value_name = "ENTRIES")]
     cache: Option<NonZeroUsize>,
-    /// Age at which a cached entry no longer counts [default: none]
+    /// Time to live of cache entries [default: none]
     #[arg(long, value_name = "TIME", requires = "cache")]
     cache_ttl: Option<Nanos>,
-    /// What a hit costs, as a share of the work
+    /// Cost of a cache hit, as a share of the service time
     #[arg(long, value_name = "SHARE", default_value = "10%", requires = "cache")]
     hit_cost: Ratio,
-    /// The share of its load that it tells of to a proxy that asks for a request whose answer it has
+    /// Factor applied to the load reported to a probe whose key is cached
     #[arg(long, value_name = "SHARE", default_value = "100%", requires = "cache")]
     advertised: Ratio,
-    /// Bytes of an answer
+    /// Response body size, in bytes
     #[arg(long, default_value_t = 0)]
     bytes: u64,
-    /// Work and luck are drawn from it
+    /// Seed of all randomness
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Something that goes wrong, as in [[faults]] but without a target; may be given several times
+    /// Fault, as in [[faults]] but without a target; repeatable
     #[arg(long, value_name = "FAULT")]
     fault: Vec<String>,
-    /// Let POST /_fault make things go wrong
+    /// Allow faults to be set with POST /_fault
     #[arg(long)]
     control: bool,
-    /// Where /_fault is served as well, also while the server is crashed; more servers take the ports that follow
+    /// Additional listen address of /_fault, served also while the server is crashed; further servers take the following ports
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", requires = "control")]
     control_listen: SocketAddr,
-    /// Drop requests from the queue when their client is gone
+    /// Remove requests from the queue when their client disconnects
     #[arg(long)]
     cancel: bool,
-    /// Start a server for every [[pools.servers]] of this file that has an `address`
+    /// Start a server for every [[pools.servers]] with an `address` in this file
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "listen", "name", "count", "service", "speed", "concurrency", "queue_limit", "discipline", "cache", "fault",
     ])]
@@ -131,7 +131,7 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     })
 }
 
-/// A law given as an option.
+/// A distribution given as an option.
 pub fn law_option(name: &str, text: &str, terminal: Terminal) -> Result<Sampler, Failure> {
     let mut sampler = Sampler::ZERO;
     option::<Law>(name, text, terminal, |law| {
@@ -149,9 +149,8 @@ impl Args {
     fn specs(&self, terminal: Terminal) -> Result<Vec<Spec>, Failure> {
         let mut specs = self.servers(terminal)?;
         for (i, spec) in specs.iter_mut().enumerate() {
-            let port = port_after(self.control_listen.port(), i).ok_or_else(|| {
-                Failure::Usage("--control-listen: there are not so many ports from this one on".into())
-            })?;
+            let port = port_after(self.control_listen.port(), i)
+                .ok_or_else(|| Failure::Usage("--control-listen: not enough ports from this one on".into()))?;
             spec.control_listen = SocketAddr::new(self.control_listen.ip(), port);
         }
         Ok(specs)
@@ -201,7 +200,7 @@ impl Args {
                 ..Server::new(&name)
             };
             let port = port_after(self.listen.port(), i.into())
-                .ok_or_else(|| Failure::Usage("--listen: there are not so many ports from this one on".to_owned()))?;
+                .ok_or_else(|| Failure::Usage("--listen: not enough ports from this one on".to_owned()))?;
             let listen = SocketAddr::new(self.listen.ip(), port);
             let spec = Spec { listen, service: service.clone(), faults: faults.clone(), ..Spec::new(&name) };
             Ok(common(Spec { server, ..spec }))
@@ -210,14 +209,14 @@ impl Args {
     }
 }
 
-pub fn backend(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+pub fn test_server(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (stop, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
         let _ = stop.send(());
     })
     .map_err(|error| Failure::Broken(error.into()))?;
     let servers = Backend::start_all(args.specs(terminal)?).map_err(|error| {
-        Failure::Usage(format!("cannot listen: {error}\n  help: is the port taken? --listen chooses another"))
+        Failure::Usage(format!("cannot listen: {error}\n  help: if the port is in use, choose another with --listen"))
     })?;
     for server in &servers {
         match server.control_address() {
@@ -237,8 +236,8 @@ pub fn backend(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         "rejected",
         "lost",
         "hits",
-        "mean time here",
-        "most at once",
+        "mean time in server",
+        "max in flight",
     ]);
     for server in servers {
         let name = server.name().to_owned();
