@@ -263,8 +263,8 @@ fn a_connection_keeps_its_server_until_it_is_over() {
     };
     // One client: all at one server for ever; 10 or a second's requests at each in turn.
     assert_eq!(alone("{}", "").value("fairness.max_over_mean"), 4.0);
-    assert!(alone("{ requests = 10 }", "").value("fairness.max_over_mean") < 1.02);
-    assert!(alone("{ lifetime = \"1s\" }", "").value("fairness.max_over_mean") < 1.11, "40 connections over four");
+    assert!(alone("{ max_requests = 10 }", "").value("fairness.max_over_mean") < 1.02);
+    assert!(alone("{ max_lifetime = \"1s\" }", "").value("fairness.max_over_mean") < 1.11, "40 connections over four");
     // A drain closes no connection.
     let drain = "[[faults]]\ntarget = \"web/*\"\nat = \"20s\"\nkind = { drain = {} }\n";
     assert_eq!(alone("{}", drain).value("fairness.max_over_mean"), 4.0);
