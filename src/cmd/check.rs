@@ -165,7 +165,7 @@ fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal
     count.lock().expect("no worker panics").add(verdict.holds);
     if args.json {
         say(serde_json::json!({
-            "scenario": outcome.scenario.name, "expect": expect.text, "because": expect.because,
+            "scenario": outcome.scenario.name, "expect": expect.text, "reason": expect.reason,
             "holds": verdict.holds, "values": verdict.values,
         }));
     } else {
@@ -211,6 +211,6 @@ fn print(expect: &Expect, verdict: &Verdict, terminal: Terminal) {
     let mark = if terminal.out { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
     say(format_args!("  {mark}  {}   ({})", expect.text, verdict.values));
     if !verdict.holds {
-        say(format_args!("         expected because {}", expect.because));
+        say(format_args!("         expected because {}", expect.reason));
     }
 }

@@ -81,7 +81,7 @@ impl Stage {
             let spec = |(s, server): (usize, &evenkeel_sim::sim::model::Server)| Spec {
                 server: server.clone(),
                 faults: faults_of(model, p, s),
-                cancel: model.clients.cancel,
+                cancel: model.clients.servers_see_cancel,
                 seed,
                 ..Spec::new(&server.name)
             };
@@ -138,7 +138,7 @@ fn config(model: &Model, source: &str, strategy: &Table, backends: &[Vec<Backend
     config.insert("trusted_proxies".to_owned(), Value::Array(vec![text("127.0.0.0/8")]));
     // Nothing but the scenario's own time-outs.
     let connect = format!("{}ns", model.clients.connect_timeout.0.max(1));
-    let timeouts = [("connect", text(&connect)), ("first_byte", text("1h")), ("drain", text("1s"))];
+    let timeouts = [("connect", text(&connect)), ("response_header", text("1h")), ("drain", text("1s"))];
     config.insert("timeouts".to_owned(), table(&timeouts));
     let mut pools = Vec::new();
     for (pool, backends) in model.pools.iter().zip(backends) {

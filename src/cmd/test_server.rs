@@ -27,12 +27,12 @@ Examples:
   evenkeel test-server                                 responds at once on 127.0.0.1:9001
   evenkeel test-server --count 3 --service '{ exponential = { mean = \"10ms\" } }' --concurrency 4
   evenkeel test-server --listen 127.0.0.1:9009 --name weak --speed 0.5 --cache 1000 --bytes 2000
-  evenkeel test-server --fault '{ at = \"10s\", for = \"5s\", what = { slow = { factor = 6 } } }'
+  evenkeel test-server --fault '{ at = \"10s\", for = \"5s\", kind = { slow = { factor = 6 } } }'
   evenkeel test-server --config scenario.toml          a server for each that has an `address`, with its service times and faults
 
   curl -i 'http://127.0.0.1:9001/any?bytes=100&delay=50ms'    also status=, chunked=1, trailers=1, sse=5
   curl -H 'x-echo: 1' http://127.0.0.1:9001/                  what the server received, as JSON
-  curl -d 'what = { crash = {} }' http://127.0.0.1:9001/_fault    with --control; also for = \"5s\"; DELETE heals
+  curl -d 'kind = { crash = {} }' http://127.0.0.1:9001/_fault    with --control; also for = \"5s\"; DELETE heals
   curl -X DELETE http://127.0.0.1:9101/_fault      heals a crashed server, with --control --control-listen 127.0.0.1:9101
 
 Service takes time but no CPU. HTTP/1.1 and HTTP/2 (prior knowledge, without TLS) on the same port.")]
@@ -72,7 +72,7 @@ pub struct Args {
     hit_cost: Ratio,
     /// Factor applied to the load reported to a probe whose key is cached
     #[arg(long, value_name = "SHARE", default_value = "100%", requires = "cache")]
-    advertised: Ratio,
+    reported_load: Ratio,
     /// Response body size, in bytes
     #[arg(long, default_value_t = 0)]
     bytes: u64,
@@ -180,15 +180,15 @@ impl Args {
         let service = self.service.as_ref().map(|text| law_option("service", text, terminal)).transpose()?;
         let mut faults = Vec::new();
         for text in &self.fault {
-            let check = |strike: Strike| FaultKind::of(&strike.what).map(|_| strike);
+            let check = |strike: Strike| FaultKind::of(&strike.kind).map(|_| strike);
             faults.push(option("fault", text, terminal, check)?.timed().map_err(Failure::Usage)?);
         }
         let (discipline, unlimited) = match self.discipline {
             How::Fcfs => (Discipline::Fcfs, 1),
             How::Ps => (Discipline::Ps, u32::MAX),
         };
-        let (ttl, hit_cost, advertised) = (self.cache_ttl, self.hit_cost.0, self.advertised.0);
-        let cache = self.cache.map(|capacity| CacheSpec { capacity, ttl, hit_cost, advertised });
+        let (ttl, hit_cost, reported_load) = (self.cache_ttl, self.hit_cost.0, self.reported_load.0);
+        let cache = self.cache.map(|capacity| CacheSpec { capacity, ttl, hit_cost, reported_load });
         let one = |i: u16| {
             let name = if self.count == 1 { self.name.clone() } else { format!("{}-{}", self.name, i + 1) };
             let server = Server {

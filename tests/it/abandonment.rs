@@ -71,7 +71,7 @@ fn overloaded(clients: &str, pool: &str, servers: &str) -> String {
 /// The set-ups around a pool in which clients can lose patience.
 fn surroundings() -> Vec<(&'static str, String)> {
     let patient = "patience = \"5ms\"";
-    let both = "patience = \"5ms\", cancel = true";
+    let both = "patience = \"5ms\", servers_see_cancel = true";
     let closed = overloaded(&format!("{both}, count = 60"), "", "").replace(
         "{ poisson = { rate = \"900/s\" } }",
         "{ closed = { think = { exponential = { mean = \"30ms\" } } } }",
@@ -79,7 +79,7 @@ fn surroundings() -> Vec<(&'static str, String)> {
     let tiers = overloaded(both, "backend = { pool = \"db\", service = { exponential = { mean = \"2ms\" } } }", "")
         + "[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\n";
     let queue = "queue = { limit = 100, timeout = \"1s\" }";
-    let retries = "retries = { attempts = 2, on = [\"rejected\"], budget = \"50%\" }";
+    let retries = "retries = { max_retries = 2, on = [\"rejected\"], budget = \"50%\" }";
     let hedge = "hedge = { after = \"2ms\", budget = \"50%\" }";
     let tied = "hedge = { after = \"0ms\", budget = \"100%\", tied = true }";
     vec![
@@ -102,7 +102,7 @@ fn surroundings() -> Vec<(&'static str, String)> {
 #[test]
 fn patience_ends_when_service_begins() {
     for (name, source) in surroundings() {
-        let sees = source.contains("cancel = true");
+        let sees = source.contains("servers_see_cancel = true");
         let (fates, record) = observe(&scenario(&source));
         let (mut abandoned, mut late) = (0, 0);
         for (number, fate) in &fates.requests {
@@ -149,7 +149,7 @@ fn timeouts_are_drawn_for_each_request() {
 /// A duration, and the distribution that is always that duration, are one thing, to the last byte of the results.
 #[test]
 fn a_duration_is_a_constant_distribution() {
-    let plain = overloaded("timeout = \"9ms\", cancel = true", "", "");
+    let plain = overloaded("timeout = \"9ms\", servers_see_cancel = true", "", "");
     let run = |source: &str| serde_json::to_string(&observe(&scenario(source)).1).unwrap();
     let long = plain.replace("timeout = \"9ms\"", "timeout = { constant = { value = \"9ms\" } }");
     assert_eq!(run(&plain), run(&long));

@@ -55,7 +55,7 @@ fn a_request_waits_for_a_round_trip_or_for_its_patience() {
 #[test]
 fn the_dead_hold_nobody_up_unless_all_answers_are_waited_for() {
     let crash = |silent: bool| {
-        format!("[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nwhat = {{ crash = {{ silent = {silent} }} }}\n")
+        format!("[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nkind = {{ crash = {{ silent = {silent} }} }}\n")
     };
     // Once its checks have found it out nobody asks it any more.
     let checked = "health = { interval = \"100ms\", timeout = \"50ms\", rise = 1, fall = 1 }\n";
@@ -220,14 +220,14 @@ fn tags_of_a_former_strategy_do_not_reach_the_next() {
 /// them all: a key is where it was. Where servers say nothing of it, a hit is chance: 60 of 200.
 #[test]
 fn servers_draw_what_they_remember() {
-    let hits = |advertised: &str| {
+    let hits = |reported_load: &str| {
         let scenario = scenario(&format!(
             "title = \"t\"\nquestion = \"q\"\nduration = \"40s\"\nwarmup = \"20s\"\nreplications = 1\n\
              strategies = [{{ prequal_synchronous = {{ probes = 4, wait_for = 4, q_rif = 1.0 }} }}]\n\
              arrivals = {{ poisson = {{ rate = \"100/s\" }} }}\nservice = {{ exponential = {{ mean = \"5ms\" }} }}\n\
              keys = {{ count = 200, exponent = 0.0 }}\nnetwork = {{ server = \"100us\" }}\n[[pools]]\nname = \"web\"\n\
              [[pools.servers]]\nname = \"web\"\ncount = 4\n\
-             cache = {{ capacity = 60, hit_cost = \"100%\", advertised = \"{advertised}\" }}\n"
+             cache = {{ capacity = 60, hit_cost = \"100%\", reported_load = \"{reported_load}\" }}\n"
         ));
         let run = evenkeel::sim::observe(&scenario.setup(0, 0), &|| false, &mut ()).unwrap();
         summarise(&scenario, 0, &[run]).value("cache.hit_ratio")
@@ -242,7 +242,7 @@ fn servers_behind_the_proxy_draw_what_they_remember() {
     let one = |name: &str| {
         let mut spec = Spec::new(name).service(Sampler::Constant(Nanos::from_millis(1)));
         let capacity = NonZeroUsize::new(1000).unwrap();
-        spec.server.cache = Some(CacheSpec { capacity, ttl: None, hit_cost: 1.0, advertised: 0.0 });
+        spec.server.cache = Some(CacheSpec { capacity, ttl: None, hit_cost: 1.0, reported_load: 0.0 });
         Backend::start(spec).unwrap()
     };
     let backends = ["a", "b", "c"].map(one);

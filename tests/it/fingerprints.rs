@@ -21,8 +21,8 @@ fn the_shipped_scenarios_hold() {
 /// Two strategies of which one will be edited.
 fn two_under_test(choices: u32) -> String {
     let contestants = format!(
-        "[[contestants]]\nname = \"steady\"\nstrategy = \"round_robin\"\n\
-         [[contestants]]\nname = \"edited\"\nstrategy = {{ p2c = {{ choices = {choices} }} }}\n"
+        "[[variants]]\nname = \"steady\"\nstrategy = \"round_robin\"\n\
+         [[variants]]\nname = \"edited\"\nstrategy = {{ p2c = {{ choices = {choices} }} }}\n"
     );
     SOUND.replace("strategies = [\"random\", \"p2c\"]\n", "") + &contestants
 }

@@ -49,19 +49,19 @@ fn what_could_not_be_run_is_refused() {
         ("", WEB.replace("\"web\"\n[[", "\"balancer\"\n[["), "name the pool otherwise"),
         (
             "",
-            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1000s\"\nwhat = {{ crash = {{}} }}\n"),
+            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1000s\"\nkind = {{ crash = {{}} }}\n"),
             "after the end",
         ),
         (
             "",
             format!(
-                "{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nwhat = {{ errors = {{ share = \"200%\" }} }}\n"
+                "{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nkind = {{ errors = {{ share = \"200%\" }} }}\n"
             ),
             "at most 100 %",
         ),
         (
             "",
-            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nwhat = {{ slow = {{ factor = 1e300 }} }}\n"),
+            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nkind = {{ slow = {{ factor = 1e300 }} }}\n"),
             "`factor` must be",
         ),
         ("balancers = { count = 1000, shards = 1000 }", WEB.to_owned(), "can be held"),
@@ -91,7 +91,7 @@ fn what_is_legal_ends() {
 /// not luck in the other.
 #[test]
 fn tiers_have_luck_of_their_own() {
-    let tables = "[[pools]]\nname = \"web\"\nbackend = { pool = \"db\", service = { constant = { value = \"1ms\" } } }\n[[pools.servers]]\nname = \"web\"\ncount = 3\nconcurrency = 50\n[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\nconcurrency = 50\n[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nwhat = { errors = { share = \"50%\" } }\n[[faults]]\ntarget = \"db/*\"\nat = \"0s\"\nwhat = { errors = { share = \"50%\" } }\n";
+    let tables = "[[pools]]\nname = \"web\"\nbackend = { pool = \"db\", service = { constant = { value = \"1ms\" } } }\n[[pools.servers]]\nname = \"web\"\ncount = 3\nconcurrency = 50\n[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\nconcurrency = 50\n[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n[[faults]]\ntarget = \"db/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n";
     let top = "arrivals = { poisson = { rate = \"1000/s\" } }\nservice = { constant = { value = \"1ms\" } }";
     let failed = share(&run(&parse(top, tables).unwrap(), "random"), End::Error);
     // 10,000 requests: standard deviation 0.0043.
@@ -103,7 +103,7 @@ fn tiers_have_luck_of_their_own() {
 fn overlapping_faults_last_as_long_as_the_last() {
     let crash = |target: &str, what: &str| {
         let fault = |at: &str, lasts: &str| {
-            format!("[[faults]]\ntarget = \"{target}\"\nat = \"{at}\"\nfor = \"{lasts}\"\nwhat = {what}\n")
+            format!("[[faults]]\ntarget = \"{target}\"\nat = \"{at}\"\nfor = \"{lasts}\"\nkind = {what}\n")
         };
         format!("{WEB}{}{}", fault("2s", "6s"), fault("3s", "500ms"))
     };

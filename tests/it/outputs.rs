@@ -260,7 +260,7 @@ fn a_standard_output_that_ends_early_ends_quietly_and_a_full_one_is_said() {
 #[test]
 fn an_answer_does_not_depend_on_its_reader() {
     let folder = Folder::new();
-    let expect = "[[expect]]\nthat = \"latency.mean[random] < 1us\"\nbecause = \"it is not\"\n";
+    let expect = "[[expect]]\nassert = \"latency.mean[random] < 1us\"\nreason = \"it is not\"\n";
     folder.file("s.toml", &format!("{SOUND}{expect}"));
     let script = "\"$E\" check s.toml --quiet | true; echo ${PIPESTATUS[0]}";
     assert_eq!(text(&shell(folder.path(), script).stdout).trim(), "1");

@@ -52,10 +52,10 @@ fn config(backends: &[&Backend], turn: usize, rules: &str) -> String {
 
 const RULES: &str = r#"
 panic = "30%"
-slow_start = { window = "200ms", aggression = 1.0, least = "10%" }
+slow_start = { window = "200ms", aggression = 1.0, min_share = "10%" }
 health = { path = "/health", interval = "40ms", timeout = "500ms", rise = 1, fall = 1 }
-outliers = { consecutive = 3, interval = "100ms", base = "50ms", longest = "100ms", most = "50%" }
-retries = { attempts = 2, on = ["connect", "reset", "error"], budget = "100%", backoff = "1ms", longest_backoff = "2ms" }
+outliers = { consecutive_failures = 3, interval = "100ms", base_ejection_time = "50ms", max_ejection_time = "100ms", max_ejected = "50%" }
+retries = { max_retries = 2, on = ["connect", "reset", "error"], budget = "100%", backoff = "1ms", max_backoff = "2ms" }
 queue = { limit = 1000, timeout = "5s" }
 sticky = { cookie = "stay" }
 "#;
@@ -237,7 +237,7 @@ fn narrowed_picks_are_made_again_as_they_were() {
     let folder = Folder::new();
     let file = folder.path().join("picks.jsonl");
     let options = Options { record: Some(file.clone()), seed: Some(7), ..Options::default() };
-    let zones = "zones = { minimum = 1 }\nconcurrency = { per = \"server\" }\nadmission = { window = \"1s\" }";
+    let zones = "zones = { min_servers = 1 }\nconcurrency = { per = \"server\" }\nadmission = { window = \"1s\" }";
     let front = Front::with(&narrowed(&[&a, &b, &c, &d], zones), options);
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let loading = load(front.address(), done.clone(), stop.clone());

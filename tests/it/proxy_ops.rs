@@ -25,8 +25,8 @@ use crate::support::Folder;
 
 const RETRIES: &str = r#"
 strategy = "round_robin"
-outliers = { consecutive = 2, base = "50ms", longest = "100ms" }
-retries = { attempts = 2, on = ["connect", "reset"], budget = "100%", floor = "1000/s", backoff = "1ms", longest_backoff = "2ms" }
+outliers = { consecutive_failures = 2, base_ejection_time = "50ms", max_ejection_time = "100ms" }
+retries = { max_retries = 2, on = ["connect", "reset"], budget = "100%", min_per_second = "1000/s", backoff = "1ms", max_backoff = "2ms" }
 "#;
 
 fn working(names: &[&str], work: Nanos) -> Vec<Backend> {
@@ -247,8 +247,8 @@ fn what_is_known_of_servers_is_carried_over_even_to_another_strategy_and_other_r
     eventually("a to be down", || front.server("web", "a")["up"] == false);
     assert_eq!(front.ask("POST", "/servers/web/b/drain").status, 200);
     for (strategy, more) in [
-        ("round_robin", "outliers = { consecutive = 3 }"),
-        ("p2c", "outliers = { consecutive = 3 }"),
+        ("round_robin", "outliers = { consecutive_failures = 3 }"),
+        ("p2c", "outliers = { consecutive_failures = 3 }"),
         ("p2c", "slow_start = \"1s\"\nsticky = { cookie = \"c\" }"),
         ("consistent_hash", ""),
     ] {
@@ -604,7 +604,7 @@ fn shares(address: SocketAddr, requests: usize) -> BTreeMap<String, usize> {
 #[test]
 fn a_server_that_comes_back_gets_its_share_little_by_little() {
     let servers_ = backends(&["a", "b"]);
-    let pool = "strategy = \"round_robin\"\nslow_start = { window = \"1s\", aggression = 1.0, least = \"10%\" }";
+    let pool = "strategy = \"round_robin\"\nslow_start = { window = \"1s\", aggression = 1.0, min_share = \"10%\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
     assert_eq!(shares(front.address(), 100)["b"], 50, "warm from the beginning");
     front.ask("POST", "/servers/web/b/drain");
@@ -624,7 +624,7 @@ fn a_server_that_comes_back_gets_its_share_little_by_little() {
 #[test]
 fn a_failing_server_is_ejected_and_returns() {
     let servers_ = backends(&["a", "b"]);
-    let pool = "strategy = \"round_robin\"\noutliers = { consecutive = 3, base = \"300ms\" }";
+    let pool = "strategy = \"round_robin\"\noutliers = { consecutive_failures = 3, base_ejection_time = \"300ms\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
     servers_[1].strike(FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: false }, None);
     let statuses: Vec<u16> = (0..12).map(|_| request(front.address(), "GET", "/", &[]).status).collect();
@@ -640,7 +640,7 @@ fn in_a_panic_health_is_ignored() {
     let servers_ = backends(&["a", "b", "c"]);
     let pool = "strategy = \"round_robin\"\npanic = \"50%\"\n\
                 health = { tcp = true, interval = \"20ms\", timeout = \"200ms\", rise = 1, fall = 2 }\n\
-                retries = { attempts = 2, on = [\"connect\"], budget = \"100%\", floor = \"100/s\", backoff = \"0ns\", longest_backoff = \"0ns\" }";
+                retries = { max_retries = 2, on = [\"connect\"], budget = \"100%\", min_per_second = \"100/s\", backoff = \"0ns\", max_backoff = \"0ns\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
     servers_[0].kill();
     eventually("a to be down", || front.server("web", "a")["up"] == false);

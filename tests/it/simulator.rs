@@ -206,7 +206,7 @@ fn who_gives_up_leaves_the_queue_at_once() {
         (150, 4, 1, 25, true),
     ] {
         let before = format!(
-            "kind = \"terminating\"\nduration = \"60s\"\nallow_overload = true\nclients = {{ timeout = \"{patience}ms\", cancel = true }}\n\
+            "kind = \"terminating\"\nduration = \"60s\"\nallow_overload = true\nclients = {{ timeout = \"{patience}ms\", servers_see_cancel = true }}\n\
              arrivals = {{ poisson = {{ rate = \"{rate}/s\" }} }}\n\
              service = {{ bimodal = {{ short = \"1ms\", long = \"100ms\", long_share = \"10%\" }} }}"
         );
@@ -234,14 +234,14 @@ fn who_gives_up_leaves_the_queue_at_once() {
 #[test]
 fn books_hold_whatever_leaves_the_queue() {
     for pool in [
-        "retries = { on = [\"timeout\", \"reset\", \"rejected\"], per_try_timeout = \"15ms\", attempts = 3, budget = \"100%\" }",
+        "retries = { on = [\"timeout\", \"reset\", \"rejected\"], per_try_timeout = \"15ms\", max_retries = 3, budget = \"100%\" }",
         "hedge = { after = \"5ms\", budget = \"50%\", tied = true }",
         "hedge = { after = \"p90\", budget = \"20%\" }\nretries = { on = [\"connect\", \"reset\"], budget = \"50%\" }",
     ] {
         for discipline in ["fcfs", "ps"] {
-            let before = "kind = \"terminating\"\nduration = \"20s\"\nallow_overload = true\nclients = { timeout = \"60ms\", cancel = true }\n\
+            let before = "kind = \"terminating\"\nduration = \"20s\"\nallow_overload = true\nclients = { timeout = \"60ms\", servers_see_cancel = true }\n\
                  network = { server = \"500us\" }\narrivals = { poisson = { load = \"105%\" } }\nservice = { exponential = { mean = \"10ms\" } }\n\
-                 [[faults]]\ntarget = \"w/*\"\nat = \"5s\"\nfor = \"1s\"\nstagger = \"2s\"\nwhat = { crash = {} }";
+                 [[faults]]\ntarget = \"w/*\"\nat = \"5s\"\nfor = \"1s\"\nstagger = \"2s\"\nkind = { crash = {} }";
             let server = format!("count = 3\nconcurrency = 2\nqueue_limit = 6\ndiscipline = \"{discipline}\"");
             let record = run(&of(before, pool, &server));
             let all = &record.measured.all;
@@ -257,7 +257,7 @@ fn books_hold_whatever_leaves_the_queue() {
 fn who_waits_for_a_dead_address_is_in_the_latency() {
     let before = "kind = \"terminating\"\nduration = \"20s\"\nreplications = 2\nclients = { connect_timeout = \"1s\" }\n\
         arrivals = { poisson = { rate = \"200/s\" } }\nservice = { constant = { value = \"1ms\" } }\nbalancers = { count = 2 }\n\
-        dns = { ttl = \"1h\", resolvers = 2 }\n[[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nwhat = { crash = {} }";
+        dns = { ttl = \"1h\", resolvers = 2 }\n[[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nkind = { crash = {} }";
     let summary = summary(&of(before, "", ""));
     let lost = summary.value("errors.unreachable");
     assert!((lost - 0.5).abs() < 0.05, "{lost}");
@@ -280,7 +280,7 @@ fn slow_failures_count_and_quick_ones_do_not() {
     let arrivals = "arrivals = { constant = { rate = \"50/s\" } }\n";
     let errors = |took: &str| {
         format!(
-            "{arrivals}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nwhat = {{ errors = {{ share = \"20%\", latency = \"{took}\" }} }}"
+            "{arrivals}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nkind = {{ errors = {{ share = \"20%\", latency = \"{took}\" }} }}"
         )
     };
     for (took, p99) in [("500ms", 0.5), ("11ms", 0.011), ("9ms", 0.010), ("0s", 0.010)] {
@@ -293,12 +293,12 @@ fn slow_failures_count_and_quick_ones_do_not() {
     let s = latency(busy, "", "queue_limit = 0");
     assert!(s.value("errors.rejected") > 0.3 && (s.value("latency.mean") - 0.010).abs() < 1e-4);
     // At the balancer, before a server that has become very slow: rejected after 50 ms of waiting.
-    let slow = format!("{busy}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nwhat = {{ slow = {{ factor = 1000 }} }}");
+    let slow = format!("{busy}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nkind = {{ slow = {{ factor = 1000 }} }}");
     let s = latency(&slow, "queue = { limit = 100, timeout = \"50ms\" }", "max_in_flight = 1");
     assert!(s.value("errors.rejected") > 0.9, "{}", s.value("errors.rejected"));
     assert!((s.value("latency.p50") - 0.050).abs() < 1e-4, "{}", s.value("latency.p50"));
     // A server dies with what is in it: those that had waited for long count, the connections that are refused do not.
-    let crash = "arrivals = { constant = { rate = \"120/s\" } }\n[[faults]]\ntarget = \"w/w\"\nat = \"5s\"\nwhat = { crash = {} }";
+    let crash = "arrivals = { constant = { rate = \"120/s\" } }\n[[faults]]\ntarget = \"w/w\"\nat = \"5s\"\nkind = { crash = {} }";
     let s = latency(crash, "", "");
     assert!((s.value("errors.reset") - 0.58).abs() < 0.03, "{}", s.value("errors.reset"));
     assert!((s.value("latency.p99") - 0.83).abs() < 0.05, "{}", s.value("latency.p99"));

@@ -549,7 +549,7 @@ fn equals_are_tied() {
     source =
         source.replace("replications = 2", "replications = 5").replace("\"2s\"", "\"500ms\"").replace("200ms", "50ms");
     for name in ["a", "b", "c", "d"] {
-        source += &format!("[[contestants]]\nname = {name:?}\nstrategy = \"p2c\"\n");
+        source += &format!("[[variants]]\nname = {name:?}\nstrategy = \"p2c\"\n");
     }
     let (mut tied, mut differ) = (0, 0);
     for seed in 1..=FIELDS {
@@ -743,7 +743,7 @@ fn sensitivity_says_whether_the_ranking_holds() {
 fn only_the_model_is_nudged() {
     let source = SOUND.replace("replications = 2", "batches = 20\nreplications = 2");
     let source =
-        format!("{source}[[contestants]]\nname = \"three\"\nstrategy = {{ p2c = {{ choices = 3 }} }}\n[sensitivity]\n");
+        format!("{source}[[variants]]\nname = \"three\"\nstrategy = {{ p2c = {{ choices = 3 }} }}\n[sensitivity]\n");
     let keys = scenario(&source).sensitivity.unwrap().keys;
     let expected = [
         "arrivals.poisson.rate",

@@ -127,7 +127,7 @@ fn simulator_and_wire_agree_on_the_same_requests() {
         keys = { count = 30, exponent = 0.8 }
     "#;
     let mut model = model("{ poisson = { rate = \"80/s\" } }", "2500ms", more);
-    let cache = CacheSpec { capacity: NonZeroUsize::new(10).unwrap(), ttl: None, hit_cost: 0.2, advertised: 1.0 };
+    let cache = CacheSpec { capacity: NonZeroUsize::new(10).unwrap(), ttl: None, hit_cost: 0.2, reported_load: 1.0 };
     let server = Server { concurrency: 2, cache: Some(cache), ..Server::new("web") };
     model.pools[0].servers = vec![server.clone()];
     let strategy = (evenkeel::select::catalog::find("random").unwrap().default)();
@@ -145,7 +145,7 @@ fn simulator_and_wire_agree_on_the_same_requests() {
 
 #[test]
 fn caches_hit_by_key_or_path() {
-    let cache = CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.0, advertised: 1.0 };
+    let cache = CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.0, reported_load: 1.0 };
     let server = Backend::start(Spec { server: Server { cache: Some(cache), ..Server::new("a") }, ..Spec::new("a") });
     let server = server.unwrap();
     let mut seen = Vec::new();
@@ -262,7 +262,7 @@ fn faults_over_http_only_where_that_is_allowed() {
             format!("{method} /_fault HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}", body.len());
         raw(server.address(), &format!("{head}\r\n\r\n{body}"))
     };
-    let errors = "what = { errors = {} }";
+    let errors = "kind = { errors = {} }";
     let plain = Backend::start(Spec::new("plain")).unwrap();
     assert_eq!(status(&order(&plain, "POST", errors)), "200");
     assert_eq!(status(&get(&plain, "/", "")), "200");
@@ -271,9 +271,9 @@ fn faults_over_http_only_where_that_is_allowed() {
     assert_eq!(status(&get(&server, "/", "")), "500");
     assert_eq!(status(&order(&server, "DELETE", "")), "200");
     assert_eq!(status(&get(&server, "/", "")), "200");
-    let wrong = order(&server, "POST", "what = { slow = { factor = 0 } }");
+    let wrong = order(&server, "POST", "kind = { slow = { factor = 0 } }");
     assert!(status(&wrong) == "400" && wrong.contains("`factor` must be"), "{wrong}");
-    let crash = order(&server, "POST", "what = { crash = {} }");
+    let crash = order(&server, "POST", "kind = { crash = {} }");
     assert_eq!(status(&crash), "200", "the answer goes before the crash");
     while TcpStream::connect(server.address()).is_ok() {
         std::thread::yield_now();
@@ -627,7 +627,7 @@ fn the_commands_explain_mistakes() {
         (&["load", "http://no.such.host.invalid", "--requests", "1"], 2, "cannot send to"),
         (&["test-server", "--service", "{ exponentail = { mean = \"1ms\" } }"], 2, "did you mean `exponential`?"),
         (&["test-server", "--service", "{ erlang = { mean = \"1ms\", stages = 0 } }"], 2, "it must be from 1 to 100"),
-        (&["test-server", "--fault", "{ what = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
+        (&["test-server", "--fault", "{ kind = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
         (&["test-server", "--speed", "0"], 2, "--speed must be above zero"),
         (&["test-server", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not enough ports"),
         (&["test-server", "--config", "/none.toml"], 2, "cannot be read"),

@@ -143,7 +143,7 @@ replications = 3
 strategies = ["round_robin", "least_request"]
 arrivals = { poisson = { rate = "500/s" } }
 service = { exponential = { mean = "8ms" } }
-clients = { count = 300, timeout = "150ms", cancel = true, connect_timeout = "40ms" }
+clients = { count = 300, timeout = "150ms", servers_see_cancel = true, connect_timeout = "40ms" }
 network = { client = "2ms", server = "300us" }
 dns = { ttl = "500ms", resolvers = 10 }
 balancers = { count = 2 }
@@ -187,32 +187,32 @@ speed = 1.5
 target = "pay/*"
 at = "1s"
 for = "1s"
-what = { crash = {} }
+kind = { crash = {} }
 [[faults]]
 target = "run/b"
 at = "1500ms"
 for = "500ms"
-what = { crash = { silent = true } }
+kind = { crash = { silent = true } }
 [[faults]]
 target = "balancer/1"
 at = "2s"
 for = "600ms"
-what = { crash = {} }
+kind = { crash = {} }
 [[faults]]
 target = "run/c"
 at = "3s"
 for = "500ms"
-what = { errors = { share = "30%" } }
+kind = { errors = { share = "30%" } }
 [[faults]]
 target = "run/a"
 at = "3500ms"
 for = "1s"
-what = { slow = { factor = 3 } }
+kind = { slow = { factor = 3 } }
 [[faults]]
 target = "run/c"
 at = "4s"
 for = "500ms"
-what = { drain = {} }
+kind = { drain = {} }
 "#,
         arguments: &[],
         warmup: 0,
@@ -263,12 +263,12 @@ cache = { capacity = 200 }
 target = "web/web-2"
 at = "1s"
 for = "500ms"
-what = { crash = {} }
+kind = { crash = {} }
 [[faults]]
 target = "db/*"
 at = "2s"
 for = "400ms"
-what = { crash = {} }
+kind = { crash = {} }
 "#,
         arguments: &[],
         warmup: 400 * MS,

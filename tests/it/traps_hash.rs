@@ -336,7 +336,7 @@ fn a_server_that_is_down_moves_only_its_own_keys_and_gets_them_back() {
 #[test]
 fn counting_out_what_is_down_moves_as_much_as_leaving() {
     for (strategy, during, afterwards) in [("modulo_hash", 0.9, 0.0), ("jump", 0.1 * (1.0 + 8.0 / 9.0), 0.2)] {
-        let mut bench = Bench::new(strategy, "down = \"remap\"", &[1; 10], 1);
+        let mut bench = Bench::new(strategy, "on_unhealthy = \"remap\"", &[1; 10], 1);
         let before = owners(&mut bench);
         let id = bench.fleet.id(4);
         for (healthy, expected) in [(false, during), (true, afterwards)] {

@@ -65,7 +65,7 @@ fn sampling_with_replacement_misses_the_idle_server_more_often() {
 /// not put in its place, and a coin decides: 1/2 · 1/2.
 #[test]
 fn a_best_that_is_not_reset_gives_the_busier_a_quarter() {
-    let caddy = r#"ties = "random", keeps_ties = true, weights = "none""#;
+    let caddy = r#"ties = "random", caddy_tie_bug = true, weights = "none""#;
     let share = shares("p2c", caddy, &[2, 5])[1];
     assert!((share - 0.25).abs() < noise(0.25), "{share}");
     assert_eq!(shares("p2c", r#"ties = "random", weights = "none""#, &[2, 5])[1], 0.0);
@@ -363,14 +363,14 @@ fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
         (m.all.latency_sum as f64 / 1e6 / m.all.latency.len() as f64, m.efforts.probes as f64 / m.all.requests() as f64)
     };
     // M/M/1 at 70 %: 33 ms; nine in ten servers would have to be busy for an idle one not to be known.
-    let told = mean(r#"reports = { idle = "one" }"#, "join_idle_queue").0;
+    let told = mean(r#"reports = { idle_notifications = "one" }"#, "join_idle_queue").0;
     let random = mean("", "random").0;
     assert!((random / 33.3 - 1.0).abs() < 0.15, "{random}");
     assert!(told < 0.75 * random, "{told} against {random}");
     // That is the strategy's protocol: it has it where nobody says otherwise, and news of another kind does not replace it.
     assert_eq!(mean("", "join_idle_queue").0, told);
     assert_eq!(mean(r#"reports = { interval = "500ms" }"#, "join_idle_queue").0, told);
-    let alone = mean(r#"reports = { idle = "nobody" }"#, "join_idle_queue").0;
+    let alone = mean(r#"reports = { idle_notifications = "none" }"#, "join_idle_queue").0;
     assert!(alone > 1.04 * told, "{alone} and {told}");
     assert_eq!(mean("reports = { with_answers = true }", "c3"), mean("", "c3"));
     assert_ne!(mean("reports = { with_answers = false }", "c3"), mean("", "c3"));
@@ -403,7 +403,7 @@ fn the_least_loaded_on_a_stale_board_is_worse_than_random() {
         network = { client = "0s", server = "0s" }
         [[pools]]
         name = "web"
-        reports = { interval = "10s", together = true }
+        reports = { interval = "10s", synchronised = true }
         [[pools.servers]]
         name = "web"
         count = 100

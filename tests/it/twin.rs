@@ -85,7 +85,7 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
     let folder = Folder::new();
     let file = folder.file(
         "slow.toml",
-        &format!("{SLOW}[[faults]]\ntarget = \"web/slow\"\nat = \"1s\"\nfor = \"500ms\"\nwhat = {{ crash = {{}} }}\n"),
+        &format!("{SLOW}[[faults]]\ntarget = \"web/slow\"\nat = \"1s\"\nfor = \"500ms\"\nkind = {{ crash = {{}} }}\n"),
     );
     let output =
         evenkeel().args(["proxy", "--duration", "2s", "--strategy", "random", "--demo"]).arg(&file).output().unwrap();

@@ -752,7 +752,7 @@ async fn look_up(
     let mut found = Addresses::new();
     for (name, port) in names_of(config) {
         if resolver.borrow().is_none() {
-            let limits = Limits { floor: duration(config.dns.least_ttl), ceiling: duration(config.dns.most_ttl) };
+            let limits = Limits { floor: duration(config.dns.min_ttl), ceiling: duration(config.dns.max_ttl) };
             let made = Resolver::system(limits).map_err(|error| ProxyError::Other(error.to_string()))?;
             *resolver.borrow_mut() = Some(made);
         }

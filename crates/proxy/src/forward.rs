@@ -821,7 +821,7 @@ async fn run(
             Err(reason) => return Err(last.unwrap_or(reason)),
         };
         exchange.attempts += 1;
-        let may_follow = rules.is_some_and(|rules| exchange.attempts <= rules.attempts);
+        let may_follow = rules.is_some_and(|rules| exchange.attempts <= rules.max_retries);
         let attempt = match host.hedge_delay() {
             Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
                 Box::pin(hedged(call, host, who, &mut tried, flight, duration(delay), exchange)).await
@@ -1056,12 +1056,12 @@ impl Call<'_> {
 
     /// The longest that a server may take to begin its answer.
     fn plan_patience(&self) -> std::time::Duration {
-        duration(self.plan.config.timeouts.first_byte)
+        duration(self.plan.config.timeouts.response_header)
     }
 
     fn patience(&self, host: &Host) -> std::time::Duration {
         let config = host.config();
-        let first_byte = self.plan.config.timeouts.first_byte;
+        let first_byte = self.plan.config.timeouts.response_header;
         let per_try = config.rules.retries.as_ref().and_then(|rules| rules.per_try_timeout);
         duration(per_try.map_or(first_byte, |per_try| per_try.min(first_byte)))
     }

@@ -825,8 +825,9 @@ impl State {
         let (before, rules) = (&old.rules, &new.rules);
         self.watch.set_rules(Arc::clone(rules), now);
         self.open_queue(new, now);
-        let ratios =
-            |rules: &evenkeel_core::policy::Rules| rules.retries.as_ref().map(|r| (r.budget, r.floor, r.tokens));
+        let ratios = |rules: &evenkeel_core::policy::Rules| {
+            rules.retries.as_ref().map(|r| (r.budget, r.min_per_second, r.tokens))
+        };
         if ratios(before) != ratios(rules) {
             self.budget = rules.retries.as_ref().map(|rules| rules.new_throttle());
         }

@@ -480,8 +480,8 @@ impl Shard {
                 config: Arc::new(pool.clone()),
                 addresses: &orders.addresses,
                 seat: Seat {
-                    number: orders.config.instance.number.saturating_mul(self.birth.of) + self.birth.number,
-                    of: orders.config.instance.of.saturating_mul(self.birth.of),
+                    number: orders.config.instance.index.saturating_mul(self.birth.of) + self.birth.number,
+                    of: orders.config.instance.count.saturating_mul(self.birth.of),
                     zone: orders.config.zone.clone(),
                     seed: self.birth.seed,
                 },

@@ -382,7 +382,7 @@ pub(super) async fn order(inner: Arc<Inner>, request: Request<Incoming>) -> Resu
     Ok(plain(&inner, StatusCode::NOT_FOUND, "POST an order to /_fault, or DELETE it to heal\n".to_owned()))
 }
 
-/// Takes the same words as `--fault`: `what = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts
+/// Takes the same words as `--fault`: `kind = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts
 /// from now.
 async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
     let done = |text: &str| plain(inner, StatusCode::OK, text.to_owned());

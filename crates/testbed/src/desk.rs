@@ -497,7 +497,7 @@ mod tests {
             capacity: NonZeroUsize::new(2).unwrap(),
             ttl: None,
             hit_cost: 0.1,
-            advertised: 1.0,
+            reported_load: 1.0,
         };
         let crash = TimedFault { at: ms(50), until: Some(ms(60)), kind: FaultKind::Crash { silent: false } };
         let mut desk = Desk::new(&Server { cache: Some(cache), ..Server::new("a") }, vec![crash], false);

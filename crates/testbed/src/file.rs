@@ -33,7 +33,7 @@ struct File {
 #[derive(Default, Deserialize, JsonSchema)]
 struct ClientsOnly {
     #[serde(default)]
-    cancel: bool,
+    servers_see_cancel: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -90,7 +90,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
                     listen: SocketAddr::new(first.ip(), port),
                     service: service.clone(),
                     paths: paths.clone(),
-                    cancel: file.clients.cancel,
+                    cancel: file.clients.servers_see_cancel,
                     ..Spec::new(&name)
                 };
                 specs.push((pool.name.get_ref().clone(), name, Spec { server, ..spec }));
@@ -107,7 +107,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
     if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
 }
 
-/// A fault of one test server: `{ at = "10s", for = "5s", what = { slow = { factor = 4 } } }`.
+/// A fault of one test server: `{ at = "10s", for = "5s", kind = { slow = { factor = 4 } } }`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Strike {
@@ -118,13 +118,13 @@ pub struct Strike {
     #[serde(rename = "for")]
     pub lasts: Option<Nanos>,
     /// What.
-    pub what: WhatTable,
+    pub kind: WhatTable,
 }
 
 impl Strike {
     /// As the server takes it, or what is wrong with its numbers.
     pub fn timed(&self) -> Result<TimedFault, String> {
-        let kind = FaultKind::of(&self.what)?;
+        let kind = FaultKind::of(&self.kind)?;
         Ok(TimedFault { at: self.at, until: self.lasts.map(|lasts| self.at + lasts), kind })
     }
 }
@@ -147,9 +147,9 @@ fn address(written: &Spanned<String>, problems: &mut Problems) -> Option<SocketA
 }
 
 fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
-    let kind = match FaultKind::of(fault.what.get_ref()) {
+    let kind = match FaultKind::of(fault.kind.get_ref()) {
         Ok(kind) => kind,
-        Err(message) => return problems.push(Problem::at(fault.what.span(), message)),
+        Err(message) => return problems.push(Problem::at(fault.kind.span(), message)),
     };
     let target = fault.target.get_ref();
     if target.starts_with("balancer/") {
@@ -199,7 +199,7 @@ mod tests {
         at = "1s"
         for = "2s"
         stagger = "5s"
-        what = { slow = { factor = 3 } }
+        kind = { slow = { factor = 3 } }
     "#;
 
     #[test]

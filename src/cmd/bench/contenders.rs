@@ -225,7 +225,7 @@ address = \"127.0.0.1:0\"
     if bare {
         text += "[headers]\nx_forwarded = false\nvia = false\nrequest_id = false\n";
     }
-    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nattempts = 1\n";
+    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nmax_retries = 1\n";
     for (i, server) in servers.iter().enumerate() {
         let _ = writeln!(text, "[[pools.servers]]\nname = \"s{}\"\naddress = \"{server}\"", i + 1);
     }

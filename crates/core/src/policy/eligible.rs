@@ -283,7 +283,7 @@ mod tests {
 
     /// Two zones of two servers each; the parts are the level and its zones. This balancer stands in zone a.
     fn divided(strategy: &str) -> (Watch, Narrowed, Rng) {
-        let zones = zone::Rules { prefer: zone::Prefer::Residual, minimum: 1, traffic: Vec::new() };
+        let zones = zone::Rules { prefer: zone::Prefer::Residual, min_servers: 1, traffic: Vec::new() };
         let rules = Rules { zones: Some(zones), ..Rules::default() };
         let seat = Seat { zone: Some("a".into()), ..Seat::default() };
         let mut watch = Watch::new(Arc::new(rules)).seated(seat);

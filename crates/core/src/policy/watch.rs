@@ -950,15 +950,15 @@ mod tests {
 
     fn outliers(most: f64) -> outlier::Rules {
         outlier::Rules {
-            consecutive: Some(1),
+            consecutive_failures: Some(1),
             success_rate: None,
             failure_percentage: None,
             latency: None,
             interval: secs(10),
-            base: secs(30),
-            longest: secs(300),
-            most,
-            cap: outlier::Cap::OneAlways,
+            base_ejection_time: secs(30),
+            max_ejection_time: secs(300),
+            max_ejected: most,
+            max_ejected_rule: outlier::Cap::OneAlways,
         }
     }
 
@@ -1099,7 +1099,7 @@ mod tests {
     fn zones_and_levels_divide_together() {
         let zones = zone::Rules {
             prefer: zone::Prefer::Residual,
-            minimum: 6,
+            min_servers: 6,
             traffic: vec![("a".into(), 0.5), ("b".into(), 0.5)],
         };
         let rules = Rules {
@@ -1178,9 +1178,9 @@ mod tests {
 
     #[test]
     fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
-        let aimd = concurrency::Kind::Aimd(concurrency::Aimd { slow: None, decrease: 0.5 });
+        let aimd = concurrency::Kind::Aimd(concurrency::Aimd { latency_threshold: None, backoff_ratio: 0.5 });
         let rules = |per| Rules {
-            concurrency: Some(concurrency::Rules { kind: aimd, per, minimum: 1, most: 100 }),
+            concurrency: Some(concurrency::Rules { kind: aimd, per, min_limit: 1, max_limit: 100 }),
             ..Rules::default()
         };
         let mut host =
@@ -1332,7 +1332,7 @@ mod tests {
     }
 
     fn slow(window: u64) -> Rules {
-        let slow_start = slow_start::Rules { window: secs(window), aggression: 1.0, least: 0.1 };
+        let slow_start = slow_start::Rules { window: secs(window), aggression: 1.0, min_share: 0.1 };
         Rules { slow_start: Some(slow_start), health: Some(health(true)), ..Rules::default() }
     }
 

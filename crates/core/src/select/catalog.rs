@@ -525,7 +525,7 @@ mod tests {
         for (wrong, message) in [
             ("p2c(choices=3", "closing bracket"),
             ("p2c(3)", "is no parameter"),
-            ("p2c(choice=3)", "parameters of p2c are: choices"),
+            ("p2c(choice=3)", "parameters of p2c are: caddy_tie_bug, choices"),
             ("p2c(choices=99)", "from 1 to 16"),
             ("p3c(choices=3)", "did you mean `p2c`?"),
         ] {

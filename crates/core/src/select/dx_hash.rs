@@ -16,15 +16,15 @@ use crate::rng::{GOLDEN, Rng};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// Places at the start per server, at least, 1 to 64; their number is a power of two.
     pub room: u32,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, room: 2 }
+        Params { hash_on: On::Key, room: 2 }
     }
 }
 
@@ -83,7 +83,7 @@ struct DxHash {
 
 impl Selector for DxHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.params.on.hash(request);
+        let hash = self.params.hash_on.hash(request);
         // The low bits: after a doubling every second draw is still the same place.
         let mask = self.places.saturating_sub(1);
         let place = |j: u64| (pair(hash, j.wrapping_mul(GOLDEN)) & mask) as u32;

@@ -1,5 +1,5 @@
 //! Join idle queue: idle servers tell a balancer, and it sends to those that have. Variant: Lu et al.'s JIQ with a notice to
-//! one balancer at random, which the simulator gives it unless `[pools.reports]` says `idle = "nobody"`.
+//! one balancer at random, which the simulator gives it unless `[pools.reports]` says `idle_notifications = "none"`.
 
 use std::collections::VecDeque;
 

@@ -76,7 +76,7 @@ pub fn trials(requests: u32) -> Vec<Trial> {
     let about = "M/M/1 at load 0.7, one long run in 10 batches".to_owned();
     all.push(Trial { name: "batches", about, scenario: batches, counted: Counted::Held { mean, p99 } });
     let twins: String =
-        ["a", "b", "c", "d"].map(|name| format!("[[contestants]]\nname = \"{name}\"\nstrategy = \"p2c\"\n")).concat();
+        ["a", "b", "c", "d"].map(|name| format!("[[variants]]\nname = \"{name}\"\nstrategy = \"p2c\"\n")).concat();
     let source = source(requests / 10, 0.8, 1, "").replace("count = 1", "count = 10") + &twins;
     let about = "one strategy under four names: none worse".to_owned();
     all.push(Trial { name: "twins", about, scenario: parse(&source), counted: Counted::Tied });

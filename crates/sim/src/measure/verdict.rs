@@ -134,7 +134,7 @@ fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
     let limits = model.pools[pool].servers.iter().map(limit).sum::<Option<f64>>();
     let clients = &model.clients;
     let leaves = [&clients.timeout, &clients.patience].map(|limit| {
-        let limit = limit.as_ref().filter(|_| clients.cancel)?;
+        let limit = limit.as_ref().filter(|_| clients.servers_see_cancel)?;
         Some(limit.mean() / 1e9 * capacity)
     });
     leaves.into_iter().chain([limits]).flatten().reduce(f64::min)

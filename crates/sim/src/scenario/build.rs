@@ -123,7 +123,7 @@ impl Builder<'_> {
         }
         let pools_own = table.pools.get_ref().iter().filter_map(|pool| pool.get_ref().strategy.as_ref());
         let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref());
-        let written = listed.chain(table.contestants.iter().map(|t| &t.strategy)).chain(pools_own);
+        let written = listed.chain(table.variants.iter().map(|t| &t.strategy)).chain(pools_own);
         let remarks = written.filter_map(|strategy| catalog::remark_on(source.get(strategy.span())?)).collect();
         let model = Model {
             warmup,
@@ -253,33 +253,37 @@ impl Builder<'_> {
 
     fn connections(&mut self, t: &PoolTable) -> Option<Connections> {
         let table = t.connections.as_ref()?;
-        let ConnectionsTable { requests, lifetime } = *table.get_ref();
-        if requests == Some(0) || lifetime == Some(Nanos::ZERO) {
-            self.problem(table.span(), "`requests` and `lifetime` of connections must be above zero");
+        let ConnectionsTable { max_requests, max_lifetime } = *table.get_ref();
+        if max_requests == Some(0) || max_lifetime == Some(Nanos::ZERO) {
+            self.problem(table.span(), "`max_requests` and `max_lifetime` of connections must be above zero");
         }
         if t.sticky.is_some() {
             self.problem(table.span(), "a pool has `connections` or is `sticky`: either ties a client to a server");
         }
-        Some(Connections { requests: requests.unwrap_or(u32::MAX), lifetime: lifetime.unwrap_or(Nanos::MAX) })
+        Some(Connections {
+            max_requests: max_requests.unwrap_or(u32::MAX),
+            max_lifetime: max_lifetime.unwrap_or(Nanos::MAX),
+        })
     }
 
     fn autoscale(&mut self, t: &PoolTable, servers: usize) -> Option<Autoscale> {
         let table = t.autoscale.as_ref()?;
-        let AutoscaleTable { target, minimum, start, interval, delay, cooldown } = *table.get_ref();
-        let start = start.unwrap_or(minimum);
+        let AutoscaleTable { target, min_servers, initial_servers, interval, delay, cooldown } = *table.get_ref();
+        let initial_servers = initial_servers.unwrap_or(min_servers);
         if !(target.0 > 0.0 && target.0 <= 1.0) {
             self.problem(table.span(), "`target` must be above zero and at most 100 %");
         }
-        if minimum == 0 || start < minimum || start as usize > servers {
-            let message =
-                format!("`minimum` must be above zero, and `start` between it and the pool's {servers} servers");
+        if min_servers == 0 || initial_servers < min_servers || initial_servers as usize > servers {
+            let message = format!(
+                "`min_servers` must be above zero, and `initial_servers` between it and the pool's {servers} servers"
+            );
             self.problem(table.span(), message).help =
                 Some("the servers of the pool are the most there can be".to_owned());
         }
         if interval < Nanos::from_millis(100) {
             self.problem(table.span(), "`interval` must be at least 100ms");
         }
-        Some(Autoscale { target: target.0, minimum, start, interval, delay, cooldown })
+        Some(Autoscale { target: target.0, min_servers, initial_servers, interval, delay, cooldown })
     }
 
     /// A scenario knows where its balancers stand, and so which zone brings how much.
@@ -330,12 +334,12 @@ impl Builder<'_> {
                 if r.interval.is_some_and(|interval| interval < Nanos::from_millis(1)) {
                     self.problem(reports.span(), "`interval` of reports must be at least 1ms");
                 }
-                if r.interval.is_none() && r.with_answers.is_none() && r.idle.is_none() {
+                if r.interval.is_none() && r.with_answers.is_none() && r.idle_notifications.is_none() {
                     self.problem(reports.span(), "these reports are never sent").help =
-                        Some("say `interval`, `with_answers` or `idle`".to_owned());
+                        Some("say `interval`, `with_answers` or `idle_notifications`".to_owned());
                 }
-                let ReportsTable { interval, together, delay, with_answers, idle } = *r;
-                Reports { interval, together, delay, with_answers, idle }
+                let ReportsTable { interval, synchronised, delay, with_answers, idle_notifications } = *r;
+                Reports { interval, synchronised, delay, with_answers, idle_notifications }
             });
             let backend = t.backend.as_ref().and_then(|backend| {
                 let called = &backend.get_ref().pool;
@@ -798,7 +802,7 @@ impl Builder<'_> {
             mix: Alias::new(&weights),
             timeout: self.limit(t.timeout.as_ref(), "timeout"),
             patience: self.limit(t.patience.as_ref(), "patience"),
-            cancel: t.cancel,
+            servers_see_cancel: t.servers_see_cancel,
             connect_timeout: t.connect_timeout,
         }
     }
@@ -868,31 +872,31 @@ impl Builder<'_> {
         let mut faults = Vec::new();
         for fault in &table.faults {
             let t = fault.get_ref();
-            let deploy = match *t.what.get_ref() {
+            let deploy = match *t.kind.get_ref() {
                 WhatTable::Deploy { drain, restart } => Some((drain, restart)),
                 _ => None,
             };
-            let kind = match FaultKind::of(t.what.get_ref()) {
+            let kind = match FaultKind::of(t.kind.get_ref()) {
                 Err(_) if deploy.is_some() => FaultKind::Drain,
                 Ok(kind) => kind,
                 Err(message) => {
-                    self.problem(t.what.span(), message);
+                    self.problem(t.kind.span(), message);
                     continue;
                 }
             };
             let targets = self.targets(&t.target, pools, &table.balancers, kind);
             if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
                 let message = "a silent crash without client time-outs leaves requests waiting for ever";
-                self.problem(t.what.span(), message).help =
+                self.problem(t.kind.span(), message).help =
                     Some("give the clients one: clients = { timeout = \"1s\" }".to_owned());
             }
-            if *t.together.get_ref() == 0 {
-                self.problem(t.together.span(), "`together` must be above zero");
+            if *t.batch_size.get_ref() == 0 {
+                self.problem(t.batch_size.span(), "`batch_size` must be above zero");
             }
-            let together = (*t.together.get_ref()).max(1) as usize;
+            let batch_size = (*t.batch_size.get_ref()).max(1) as usize;
             if let Some((_, restart)) = deploy {
                 if restart == Nanos::ZERO {
-                    self.problem(t.what.span(), "`restart` must be above zero");
+                    self.problem(t.kind.span(), "`restart` must be above zero");
                 }
                 if let Some(lasts) = &t.lasts {
                     self.problem(lasts.span(), "a deploy lasts `drain` and `restart`, and has no `for`");
@@ -914,7 +918,7 @@ impl Builder<'_> {
             }
             for (i, target) in targets.into_iter().enumerate() {
                 if matches!(target, Target::Balancer(_)) && !matches!(kind, FaultKind::Crash { .. }) {
-                    self.problem(t.what.span(), "a balancer can crash, and nothing else");
+                    self.problem(t.kind.span(), "a balancer can crash, and nothing else");
                     break;
                 }
                 let inner = |pool: usize| pools.iter().any(|p| p.backend.as_ref().is_some_and(|b| b.pool == pool));
@@ -922,10 +926,10 @@ impl Builder<'_> {
                     && inner(pool)
                 {
                     let message = "a silent crash in a second tier would hold its callers for ever: calls have no time-out of their own";
-                    self.problem(t.what.span(), message);
+                    self.problem(t.kind.span(), message);
                     break;
                 }
-                let at = *t.at.get_ref() + Nanos(stagger.0.saturating_mul((i / together) as u64));
+                let at = *t.at.get_ref() + Nanos(stagger.0.saturating_mul((i / batch_size) as u64));
                 let lasts = deploy.map(|(drain, restart)| drain + restart);
                 let until = lasts.or(t.lasts.as_ref().map(|lasts| *lasts.get_ref())).map(|lasts| at + lasts);
                 let what = match kind {
@@ -1027,14 +1031,14 @@ impl Builder<'_> {
     }
 
     fn contestants(&mut self, table: &ScenarioTable) -> Vec<Contestant> {
-        let named = table.contestants.iter().map(|t| (t.name.span(), t));
+        let named = table.variants.iter().map(|t| (t.name.span(), t));
         let mut contestants: Vec<Contestant> = Vec::new();
         let mut spans: Vec<Range<usize>> = Vec::new();
         match &table.strategies {
-            None if !table.contestants.is_empty() => {}
+            None if !table.variants.is_empty() => {}
             None => contestants.extend(CATALOGUE.iter().map(|row| Contestant::new((row.default)()))),
             Some(strategies) => {
-                if strategies.get_ref().is_empty() && table.contestants.is_empty() {
+                if strategies.get_ref().is_empty() && table.variants.is_empty() {
                     self.problem(strategies.span(), "no strategies are listed").help =
                         Some("leave `strategies` out to compare all of them".to_owned());
                 }
@@ -1047,7 +1051,7 @@ impl Builder<'_> {
         for (span, t) in named {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
             if t.name.get_ref().trim().is_empty() || !t.name.get_ref().chars().all(plain) {
-                let message = "a contestant's `name` is made of letters, digits, blanks and `_-.`";
+                let message = "the `name` in `variants` is made of letters, digits, blanks and `_-.`";
                 self.problem(t.name.span(), message);
             }
             contestants.push(Contestant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
@@ -1056,7 +1060,7 @@ impl Builder<'_> {
         for (i, span) in spans.into_iter().enumerate() {
             if contestants[..i].iter().any(|c| c.label == contestants[i].label) {
                 self.problem(span, format!("`{}` is listed twice", contestants[i].label)).help =
-                    Some("give the second a name of its own: [[contestants]] with `name` and `strategy`".to_owned());
+                    Some("give the second a name of its own: [[variants]] with `name` and `strategy`".to_owned());
             }
         }
         contestants
@@ -1066,9 +1070,9 @@ impl Builder<'_> {
         let mut expects = Vec::new();
         for expect in &table.expect {
             let t = expect.get_ref();
-            match expect::parse(t.that.get_ref(), &t.because, t.that.span()) {
+            match expect::parse(t.assert.get_ref(), &t.reason, t.assert.span()) {
                 Err(message) => {
-                    self.problem(t.that.span(), message);
+                    self.problem(t.assert.span(), message);
                 }
                 Ok(mut expect) => {
                     for side in [&mut expect.left, &mut expect.right] {
@@ -1081,7 +1085,7 @@ impl Builder<'_> {
                         if !known(strategy) {
                             let help = did_you_mean(strategy, contestants.iter().map(|c| c.label.as_str()));
                             let message = format!("strategy `{strategy}` is not in this scenario's comparison");
-                            self.problem(t.that.span(), message).help = Some(help);
+                            self.problem(t.assert.span(), message).help = Some(help);
                         }
                     }
                     expects.push(expect);

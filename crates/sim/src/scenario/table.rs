@@ -51,7 +51,7 @@ pub struct ScenarioTable {
     #[schemars(with = "Option<Vec<Strategy>>")]
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
     #[serde(default)]
-    pub contestants: Vec<ContestantTable>,
+    pub variants: Vec<VariantTable>,
     #[schemars(with = "ArrivalsTable")]
     pub arrivals: Spanned<ArrivalsTable>,
     #[schemars(with = "Option<Law>")]
@@ -116,10 +116,10 @@ impl<'de> Deserialize<'de> for Warmup {
     }
 }
 
-/// `[[contestants]]`: a strategy under a name of its own, with luck of its own.
+/// `[[variants]]`: a strategy under its own name, with its own random stream; the same strategy may appear several times.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ContestantTable {
+pub struct VariantTable {
     #[schemars(with = "String")]
     pub name: Spanned<String>,
     #[schemars(with = "Strategy")]
@@ -298,9 +298,9 @@ pub struct ClientsTable {
     /// it waits for the answer. A duration or a distribution; never unless given.
     #[schemars(with = "Option<Delay>")]
     pub patience: Option<Spanned<Delay>>,
-    /// Servers notice that a client has given up: its request leaves the server's queue at that moment. What is being served
-    /// goes on.
-    pub cancel: bool,
+    /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
+    /// moment. A request in service is finished.
+    pub servers_see_cancel: bool,
     pub connect_timeout: Nanos,
 }
 
@@ -312,7 +312,7 @@ impl Default for ClientsTable {
             hot_share: None,
             timeout: None,
             patience: None,
-            cancel: false,
+            servers_see_cancel: false,
             connect_timeout: Nanos::from_secs(1),
         }
     }
@@ -424,7 +424,9 @@ impl Default for BalancersTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
+    /// A comparison of two metrics, or of a metric and a value: `latency.p99[p2c] < 0.5 * latency.p99[random]`.
     #[schemars(with = "String")]
-    pub that: Spanned<String>,
-    pub because: String,
+    pub assert: Spanned<String>,
+    /// Why it must hold; printed by `evenkeel check` when it does not.
+    pub reason: String,
 }

@@ -160,7 +160,7 @@ pub fn constants(source: &str) -> Result<Vec<(String, String)>, String> {
         "sensitivity",
         "expect",
         "strategies",
-        "contestants",
+        "variants",
     ];
     let model = |leaf: &Leaf| !NOT_THE_MODEL.contains(&leaf.names[0].split('.').next().unwrap_or_default());
     let value = |leaf: &Leaf| source[leaf.span.clone()].to_owned();

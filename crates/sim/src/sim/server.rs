@@ -66,7 +66,7 @@ pub struct ServerState {
     pub cache: Option<Cache>,
     pub hit_cost: f64,
     /// The share of its load that it tells of to who asks for a request that its cache has.
-    pub advertised: f64,
+    pub reported_load: f64,
 
     pub in_service: u32,
     /// Queue: first and last job; the links are in the jobs.
@@ -137,7 +137,7 @@ impl ServerState {
             condition: Condition::GOOD,
             cache: spec.cache.map(|cache| Cache::new(cache.capacity, cache.ttl)),
             hit_cost: spec.cache.map_or(1.0, |cache| cache.hit_cost),
-            advertised: spec.cache.map_or(1.0, |cache| cache.advertised),
+            reported_load: spec.cache.map_or(1.0, |cache| cache.reported_load),
             in_service: 0,
             head: NONE,
             tail: NONE,
@@ -272,9 +272,9 @@ impl ServerState {
         }
         match (key, &self.cache) {
             (Some(key), Some(cache)) if cache.has(key, now) => LoadReport {
-                in_server: report.in_server.map(|number| (f64::from(number) * self.advertised).round() as u32),
-                response_time: report.response_time * self.advertised,
-                latency: report.latency * self.advertised,
+                in_server: report.in_server.map(|number| (f64::from(number) * self.reported_load).round() as u32),
+                response_time: report.response_time * self.reported_load,
+                latency: report.latency * self.reported_load,
                 ..report
             },
             _ => report,

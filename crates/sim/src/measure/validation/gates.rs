@@ -384,7 +384,7 @@ fn drills(all: &mut Vec<Gate>) {
          arrivals = { constant = { rate = \"1000/s\" } }\nclients = { timeout = \"1s\" }\n\
          service = { lognormal = { mean = \"167ms\", sigma = 0.03 } }\n\
          [[pools]]\nname = \"q\"\n[[pools.servers]]\nname = \"b\"\ncount = 11\nconcurrency = 1000\n\
-         [[faults]]\ntarget = \"q/b-1\"\nat = \"15s\"\nfor = \"30s\"\nwhat = { slow = { factor = 12.0 } }\n"
+         [[faults]]\ntarget = \"q/b-1\"\nat = \"15s\"\nfor = \"30s\"\nkind = { slow = { factor = 12.0 } }\n"
         .to_owned();
     // Whoever comes to the slow one fails, but for who comes so early or late that half of the work is done at full speed:
     // with work w = 167 ms, twelve times slower, up to (12 w - 1 s) / 11 before the start, and not in the last

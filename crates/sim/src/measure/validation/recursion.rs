@@ -164,7 +164,7 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     let text = "4 slots, load 1.2, clients who abandon the queue: the recursion with patience";
     let setup = Setup {
         service: lognormal,
-        more: "allow_overload = true\nclients = { patience = { exponential = { mean = \"3ms\" } }, cancel = true }",
+        more: "allow_overload = true\nclients = { patience = { exponential = { mean = \"3ms\" } }, servers_see_cancel = true }",
         span: 8_000,
         ..poisson("\"random\"", 1.2, "concurrency = 4")
     };

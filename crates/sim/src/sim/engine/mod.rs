@@ -82,7 +82,7 @@ impl fmt::Display for TooLarge {
         let TooLarge { at, jobs, events, cached, limit } = *self;
         let (timers, entries) = (events / EVENTS_PER_JOB, cached / ENTRIES_PER_JOB);
         let (what, way) = if jobs >= timers.max(entries) {
-            let way = "lower the rate, add servers, bound their queues (`queue_limit`), or\n        let clients give up (`clients.timeout`, `cancel`)";
+            let way = "lower the rate, add servers, bound their queues (`queue_limit`), or\n        let clients give up (`clients.timeout`, `servers_see_cancel`)";
             ("requests", way)
         } else if timers >= entries {
             ("timers", "lower the rate, or shorten the time-outs")
@@ -488,7 +488,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         };
         // Pools have a time series each where requests come to several, or where servers come and go.
         let told_apart = entries > 1 || model.pools.iter().any(|pool| pool.autoscale.is_some());
-        let at_first = |pool: &Pool| pool.autoscale.map_or(pool.servers.len() as u32, |rules| rules.start);
+        let at_first = |pool: &Pool| pool.autoscale.map_or(pool.servers.len() as u32, |rules| rules.initial_servers);
         let servers_at_first = if told_apart { model.pools.iter().map(at_first).collect() } else { Vec::new() };
         let mut engine = Engine {
             model,
@@ -667,7 +667,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 if i == 0 {
                     let reports = pool.reports.unwrap_or_default();
                     let tells = Wants {
-                        notices: reports.idle.map_or(wants.notices, |idle| idle == IdleNotice::One),
+                        notices: reports.idle_notifications.map_or(wants.notices, |idle| idle == IdleNotice::One),
                         with_answers: reports.with_answers.unwrap_or(wants.with_answers),
                         ..wants
                     };
@@ -720,9 +720,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
         }
         for (p, pool) in self.model.pools.iter().enumerate() {
-            if let Some(Reports { interval: Some(interval), together, .. }) = pool.reports {
+            if let Some(Reports { interval: Some(interval), synchronised, .. }) = pool.reports {
                 for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
-                    let phase = if together { 1.0 } else { phases.at(1 << 50 | u64::from(server)).unit() };
+                    let phase = if synchronised { 1.0 } else { phases.at(1 << 50 | u64::from(server)).unit() };
                     let at = Nanos::from_nanos_f64(interval.0 as f64 * phase);
                     self.queue.push(at, Event::Report(server));
                 }
@@ -1230,8 +1230,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             // Those that are there at the start are as old as any: else all would close at the same time.
             let ties = &mut self.ties[pool][j.client as usize];
             let age = if ties.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
-            let left = if rules.requests == u32::MAX { u32::MAX } else { (f64::from(rules.requests) * age) as u32 };
-            let life = Nanos::from_nanos_f64(rules.lifetime.0 as f64 * age);
+            let left =
+                if rules.max_requests == u32::MAX { u32::MAX } else { (f64::from(rules.max_requests) * age) as u32 };
+            let life = Nanos::from_nanos_f64(rules.max_lifetime.0 as f64 * age);
             *ties = Some(Tie { backend: pick.backend, left, until: self.now.saturating_add(life) });
         }
         debug_assert!(tie.is_some() || watch.fleet.is_eligible(pick.backend.slot), "picked an ineligible server");

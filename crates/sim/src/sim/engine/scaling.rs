@@ -35,7 +35,7 @@ impl<O: Observer> Engine<'_, O> {
             let Some(rules) = pool.autoscale else { continue };
             let most = pool.servers.len() as u32;
             for view in self.views.iter_mut().filter(|view| view.pool as usize == p) {
-                for slot in (rules.start..most).rev() {
+                for slot in (rules.initial_servers..most).rev() {
                     let id = view.watch.fleet.id(slot);
                     view.watch.leave(id, Nanos::ZERO);
                 }
@@ -44,7 +44,7 @@ impl<O: Observer> Engine<'_, O> {
             self.scalers.push(Scaler {
                 pool: p,
                 rules,
-                members: rules.start,
+                members: rules.initial_servers,
                 leaving: 0,
                 coming: 0,
                 changed: Nanos::ZERO,
@@ -87,7 +87,7 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let most = self.model.pools[pool].servers.len() as u32;
-        let wanted = (f64::from(serving) * ratio).ceil().clamp(f64::from(rules.minimum), f64::from(most)) as u32;
+        let wanted = (f64::from(serving) * ratio).ceil().clamp(f64::from(rules.min_servers), f64::from(most)) as u32;
         if wanted > serving + coming {
             let mut more = wanted - serving - coming;
             // Who is on the way out stays first.

@@ -18,7 +18,7 @@ impl<O: Observer> Engine<'_, O> {
         let server = &mut self.servers[j.server as usize];
         server.coming -= 1;
         let condition = &server.condition;
-        if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.cancel) {
+        if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.servers_see_cancel) {
             server.coming_work -= u128::from(j.work.0);
             return self.release(job);
         }
@@ -243,10 +243,10 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A job that is no longer wanted leaves its server's queue at once, if the server hears of it: the client's time-out
-    /// where servers see that (`clients.cancel`), or a tied copy that has begun elsewhere. Gives its place free.
+    /// where servers see that (`clients.servers_see_cancel`), or a tied copy that has begun elsewhere. Gives its place free.
     pub(super) fn cancel_queued(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
-        let heard = j.called_off || self.model.clients.cancel && j.parent == NONE;
+        let heard = j.called_off || self.model.clients.servers_see_cancel && j.parent == NONE;
         if j.stage != Stage::Queued || !heard {
             return;
         }

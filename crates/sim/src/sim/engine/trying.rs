@@ -2,7 +2,7 @@
 //! to another one, until one is answered well or no more may be sent.
 //!
 //! An attempt that nobody waits for any more (its time was up, another was faster) is over for balancer and selector; its
-//! server goes on working on it, unless the scenario's servers notice (`clients.cancel`).
+//! server goes on working on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
 
 use super::{Engine, Job, Stage};
 use crate::sim::event::Event;
