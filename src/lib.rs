@@ -117,7 +117,7 @@
 //!   marked as an oracle: a strategy cannot peek by accident.
 //! * **Quantities are parsed in [`units`]**, below the selectors, because a strategy's parameters have durations too.
 //! * **The laws of duration live in [`config`]**, since test servers speak them as well as the simulator.
-//! * **Strategy tables are an enum that one macro makes** ([`select::catalog::Table`]), tagged by its key: a wrong parameter
+//! * **Strategy tables are an enum that one macro makes** ([`select::catalog::StrategyConfig`]), tagged by its key: a wrong parameter
 //!   is reported at its own line and column, which trait objects behind a registry could not do.
 //! * **Constant delays have lanes of their own in the event queue**, the next arrival a place of its own; the rest is a
 //!   4-ary heap with keys and payloads apart.

@@ -8,7 +8,7 @@ use crate::report::changes::{Compared, json, junit, markdown, table};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::Ratio;
-use evenkeel_sim::measure::change::{self, Question, Tolerance};
+use evenkeel_sim::measure::comparison::{self, Question, Tolerance};
 use evenkeel_sim::measure::results::{Manifest, Results, differences};
 
 /// What to compare, how strictly, and where to tell.
@@ -37,7 +37,7 @@ pub struct Args {
     /// Results after
     new: PathBuf,
     /// Metrics to compare, separated by commas (columns of replications.csv, or `failed`)
-    #[arg(long, value_delimiter = ',', value_name = "A,B", default_values = change::DEFAULT_METRICS)]
+    #[arg(long, value_delimiter = ',', value_name = "A,B", default_values = comparison::DEFAULT_METRICS)]
     metrics: Vec<String>,
     /// Tolerated regression, relative to before. Latencies are recorded to 0.1 %, so smaller values mean
     /// little
@@ -108,7 +108,7 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
     let metrics: Vec<String> = args.metrics.iter().filter(|metric| seen.insert(*metric)).cloned().collect();
     let tolerance = Tolerance { relative: args.tolerance.0, share: args.tolerance_share.0 };
-    let changes = change::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
+    let changes = comparison::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
     if changes.all.is_empty() {
         return Err(Failure::Usage("no strategy has a value of these metrics".to_owned()));
     }
@@ -251,7 +251,7 @@ fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut V
 /// A measure that no scenario has is a slip of the pen; the default ones need not be there.
 fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result<(), Failure> {
     let known: BTreeSet<String> = old.iter().chain(new).flat_map(Results::known).collect();
-    let default = |metric: &str| change::DEFAULT_METRICS.contains(&metric);
+    let default = |metric: &str| comparison::DEFAULT_METRICS.contains(&metric);
     match metrics.iter().find(|metric| !known.contains(*metric) && !default(metric)) {
         None => Ok(()),
         Some(metric) => {
@@ -268,7 +268,7 @@ fn pairs(texts: &[String], old: &[Results], new: &[Results]) -> Result<Vec<(Stri
     }
     let (old, new) = (labels(old), labels(new));
     let split = |text: &String| {
-        change::split_pair(text, &old, &new).map_err(|why| Failure::Usage(format!("--pair `{text}`: {why}")))
+        comparison::split_pair(text, &old, &new).map_err(|why| Failure::Usage(format!("--pair `{text}`: {why}")))
     };
     texts.iter().map(split).collect()
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{Failure, say_on as say};
-use evenkeel_core::policy::tape::{Call, Opening};
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::policy::recording::{HostEvent, RecordingHeader};
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_sim::sim::replay::Replay;
 
 /// What to replay.
@@ -34,12 +34,12 @@ struct Line(u32, Entry);
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Entry {
-    Opening { opening: Box<Opening<Table>> },
-    Call(Call),
+    Header { opening: Box<RecordingHeader<StrategyConfig>> },
+    HostEvent(HostEvent),
 }
 
 struct Desk {
-    opening: Opening<Table>,
+    opening: RecordingHeader<StrategyConfig>,
     replay: Replay,
     over: Option<String>,
 }
@@ -58,11 +58,11 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
             Failure::Usage(format!("{}: not a line of a recording: {error}\n  help: {help}", place()))
         })?;
         match entry {
-            Entry::Opening { opening } => {
+            Entry::Header { opening } => {
                 let replay = Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
                 desks.insert(desk, Desk { opening: *opening, replay, over: None });
             }
-            Entry::Call(call) => {
+            Entry::HostEvent(call) => {
                 let Some(desk) = desks.get_mut(&desk) else {
                     return Err(Failure::Usage(format!("{}: a call of a selector that was not opened", place())));
                 };

@@ -318,9 +318,9 @@ fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
                 })
             });
             serde_json::json!({
-                "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.judgement.verdict,
-                "reason": summary.judgement.reason, "utilisation": number(summary.utilisation(outcome.scenario)),
-                "relaxation_s": summary.judgement.relaxation, "theory": theory, "regret": regret, "metrics": metrics,
+                "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.stability.verdict,
+                "reason": summary.stability.reason, "utilisation": number(summary.utilisation(outcome.scenario)),
+                "relaxation_s": summary.stability.relaxation, "theory": theory, "regret": regret, "metrics": metrics,
             })
         };
         outcome.summaries.iter().map(one).collect::<Vec<_>>()

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use evenkeel_config::law::Sampler;
+use evenkeel_config::distribution::Sampler;
 use evenkeel_config::proxy::{KeyTable, ProxyConfig};
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 use evenkeel_proxy::admin;
 use evenkeel_proxy::control::{Options, Proxy};
@@ -72,7 +72,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts everything on free ports of this machine. `source` is the text of the scenario.
-    pub fn start(scenario: &Scenario, source: &str, strategy: &Table, seed: u64) -> Result<Stage, Failure> {
+    pub fn start(scenario: &Scenario, source: &str, strategy: &StrategyConfig, seed: u64) -> Result<Stage, Failure> {
         let started = Instant::now();
         let model = &scenario.model;
         let broken = |error: std::io::Error| Failure::Broken(anyhow::Error::new(error).context("test servers"));
@@ -122,7 +122,7 @@ fn faults_of(model: &Model, pool: usize, server: usize) -> Vec<TimedFault> {
 }
 
 /// The proxy's config: the scenario's pools as they are written, with an address for each server.
-fn config(model: &Model, source: &str, strategy: &Table, backends: &[Vec<Backend>]) -> Result<String, Failure> {
+fn config(model: &Model, source: &str, strategy: &StrategyConfig, backends: &[Vec<Backend>]) -> Result<String, Failure> {
     use toml::{Table as Keys, Value};
     let broken = |error: &dyn std::fmt::Display| Failure::Broken(anyhow::anyhow!("the proxy's config: {error}"));
     let written: Keys = toml::from_str(source).map_err(|error| broken(&error))?;

@@ -33,7 +33,7 @@ pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> Stri
         [model.warmup.0, model.cache_warmup.0, model.duration.0, model.drain.0],
         [model.bins, model.batches],
         contestant.table,
-        contestant.luck,
+        contestant.stream_name,
         scenario.replication_seed(replication),
     ]);
     hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()

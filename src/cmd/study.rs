@@ -9,7 +9,7 @@ use super::inputs::Loaded;
 use super::{Failure, inputs};
 use evenkeel_config::Diagnostic;
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::scenario::vary::{self, Axis, Place};
+use evenkeel_sim::scenario::overrides::{self, Axis, SweepPoint};
 
 /// What the command line asks, beyond the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub struct Point {
     /// `base`, or the values that differ: `arrivals.poisson.load=80%`.
     pub name: String,
     /// The same as data.
-    pub place: Place,
+    pub place: SweepPoint,
     /// What is run there.
     pub scenario: Scenario,
 }
@@ -89,7 +89,7 @@ impl Study {
         let plan = Plan { schema_version: 1, name: scenario.name.clone(), source, files, settings: settings.clone() };
         let mut study = Study { plan, points: Vec::new(), skipped: Vec::new() };
         // Each point is read from the text without the others' values: a sweep of n points costs n times one point.
-        let common = vary::without_values(&study.plan.source);
+        let common = overrides::without_values(&study.plan.source);
         let middle = study.point(Vec::new(), scenario);
         if settings.sensitivity {
             let nudges = nudges(&study.plan.source, &middle.scenario)?;
@@ -97,15 +97,15 @@ impl Study {
             for place in nudges {
                 match study.varied(&common, &place) {
                     Ok(point) => study.points.push(point),
-                    Err(problem) => study.skipped.push((vary::name(&place), problem.plain())),
+                    Err(problem) => study.skipped.push((overrides::name(&place), problem.plain())),
                 }
             }
         } else if settings.axes.is_empty() {
             study.points.push(middle);
         } else {
-            for place in vary::grid(&settings.axes) {
+            for place in overrides::grid(&settings.axes) {
                 let point = study.varied(&common, &place).map_err(|problem| {
-                    Failure::Usage(format!("at {}\n{}", vary::name(&place), problem.render(false)))
+                    Failure::Usage(format!("at {}\n{}", overrides::name(&place), problem.render(false)))
                 })?;
                 study.points.push(point);
             }
@@ -127,12 +127,12 @@ impl Study {
     }
 
     /// The scenario at another place of this text; what is large is shared with the point before.
-    fn varied(&self, common: &str, place: &Place) -> Result<Point, Box<Diagnostic>> {
+    fn varied(&self, common: &str, place: &SweepPoint) -> Result<Point, Box<Diagnostic>> {
         let of_file = |message: String| {
             let problems = vec![evenkeel_config::Problem::of_file(message)];
             Box::new(Diagnostic { file: format!("{}.toml", self.plan.name), source: String::new(), problems })
         };
-        let source = vary::replace(common, place).map_err(of_file)?;
+        let source = overrides::replace(common, place).map_err(of_file)?;
         let mut scenario = self.plan.parse(&source)?;
         if let Some(before) = self.points.last() {
             scenario.share(&before.scenario);
@@ -140,9 +140,9 @@ impl Study {
         Ok(self.point(place.clone(), scenario))
     }
 
-    fn point(&self, place: Place, mut scenario: Scenario) -> Point {
+    fn point(&self, place: SweepPoint, mut scenario: Scenario) -> Point {
         self.plan.settings.apply(&mut scenario);
-        let name = if place.is_empty() { BASE.to_owned() } else { vary::name(&place) };
+        let name = if place.is_empty() { BASE.to_owned() } else { overrides::name(&place) };
         Point { name, place, scenario }
     }
 
@@ -153,7 +153,7 @@ impl Study {
 }
 
 /// One constant at a time, smaller and greater.
-fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<Place>, Failure> {
+fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<SweepPoint>, Failure> {
     let Some(sensitivity) = &scenario.sensitivity else {
         let message = format!("`{}` does not say which constants to vary", scenario.name);
         let help = "add `sensitivity = { by = \"30%\" }` to the scenario; `keys` names some of them";
@@ -161,9 +161,9 @@ fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<Place>, Failure> {
     };
     let mut places = Vec::new();
     for key in &sensitivity.keys {
-        let span = vary::find(source, key).map_err(Failure::Usage)?;
+        let span = overrides::find(source, key).map_err(Failure::Usage)?;
         for factor in [1.0 - sensitivity.by, 1.0 + sensitivity.by] {
-            if let Some(value) = vary::scaled(&source[span.clone()], factor) {
+            if let Some(value) = overrides::scaled(&source[span.clone()], factor) {
                 places.push(vec![(vec![key.clone()], value)]);
             }
         }
@@ -231,7 +231,7 @@ impl Settings {
             option("max-replications", precision.most.to_string());
         }
         for axis in &self.axes {
-            let values: Vec<&str> = axis.values.iter().map(|value| vary::plain(value)).collect();
+            let values: Vec<&str> = axis.values.iter().map(|value| overrides::plain(value)).collect();
             option("vary", format!("{}={}", axis.keys.join("+"), values.join(",")));
         }
         words.extend(self.quick.then(|| "--quick".to_owned()));

@@ -10,7 +10,7 @@ use crate::report::{Outcome, table};
 use evenkeel_core::units::human_seconds;
 use evenkeel_sim::measure::sensitivity::{Survival, survival};
 use evenkeel_sim::measure::{Comparison, compare};
-use evenkeel_sim::scenario::vary::{self, Axis};
+use evenkeel_sim::scenario::overrides::{self, Axis};
 
 /// What to vary.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ fn axis(text: &str) -> Result<Axis, String> {
     let (keys, values) = text.split_once('=').ok_or("write it as KEY=VALUE,VALUE")?;
     let keys: Vec<String> = keys.split('+').map(|key| key.trim().to_owned()).collect();
     let values: Vec<String> = values.split(',').map(|value| literal(value.trim())).collect();
-    if keys.iter().any(String::is_empty) || values.iter().any(|value| vary::plain(value).is_empty()) {
+    if keys.iter().any(String::is_empty) || values.iter().any(|value| overrides::plain(value).is_empty()) {
         return Err("a key or a value is empty".to_owned());
     }
     Ok(Axis { keys, values })
@@ -67,13 +67,13 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
     let axes = if args.vary.is_empty() { loaded.scenario.sweep.clone() } else { args.vary.clone() };
     if axes.is_empty() && !args.sensitivity {
-        let constants = vary::constants(&loaded.source).unwrap_or_default();
+        let constants = overrides::constants(&loaded.source).unwrap_or_default();
         let keys: Vec<String> = constants.into_iter().map(|(key, value)| format!("{key} (now {value})")).collect();
         let message = "nothing to vary: give --vary KEY=VALUE,VALUE, or [[sweep]] in the scenario";
         return Err(Failure::Usage(format!("{message}\n  help: keys in this file: {}", keys.join(", "))));
     }
     for key in axes.iter().flat_map(|axis| &axis.keys) {
-        vary::find(&loaded.source, key).map_err(Failure::Usage)?;
+        overrides::find(&loaded.source, key).map_err(Failure::Usage)?;
     }
     let settings = Settings {
         axes: if args.sensitivity { Vec::new() } else { axes },

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Failure, Terminal, announce, complain_of, inputs, say};
 use crate::report::table;
-use evenkeel_config::law::{self, Law, Sampler};
+use evenkeel_config::distribution::{self, Distribution, Sampler};
 use evenkeel_config::pool::{CacheSpec, Discipline, Server};
 use evenkeel_config::{Diagnostic, Problem, Problems, diagnostic};
 use evenkeel_core::units::{Nanos, Ratio};
@@ -134,8 +134,8 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
 /// A distribution given as an option.
 pub fn law_option(name: &str, text: &str, terminal: Terminal) -> Result<Sampler, Failure> {
     let mut sampler = Sampler::ZERO;
-    option::<Law>(name, text, terminal, |law| {
-        sampler = law.sampler(&mut |file| law::numbers(file, &read(Path::new(file))?))?;
+    option::<Distribution>(name, text, terminal, |law| {
+        sampler = law.sampler(&mut |file| distribution::numbers(file, &read(Path::new(file))?))?;
         Ok(law)
     })?;
     Ok(sampler)

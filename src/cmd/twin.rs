@@ -20,7 +20,7 @@ use evenkeel_core::units::{Nanos, human_seconds};
 use evenkeel_sim::scenario::{Contestant, Scenario};
 use evenkeel_sim::sim::model::Model;
 use evenkeel_sim::sim::observer::{Arrival, Observer, Step};
-use evenkeel_sim::sim::record::{End, RunRecord};
+use evenkeel_sim::sim::record::{RequestOutcome, RunRecord};
 use evenkeel_sim::sim::{self, Setup};
 use evenkeel_testbed::load::{LoadReport, Options, play};
 
@@ -161,7 +161,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let reports =
         scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
     scenario.contestants.retain(|contestant| {
-        let notices = contestant.table.wants().notices;
+        let notices = contestant.table.signals().notices;
         let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
         if foreign {
             let name = &contestant.label;
@@ -231,8 +231,8 @@ fn in_both(
     let model = &scenario.model;
     let mut simulated = Vec::new();
     for i in 0..LUCKS {
-        let luck = format!("{}twin {i}", contestant.luck);
-        let setup = Setup { model, strategy: &contestant.table, seed, luck: &luck };
+        let stream_name = format!("{}twin {i}", contestant.stream_name);
+        let setup = Setup { model, strategy: &contestant.table, seed, stream_name: &stream_name };
         let mut door = Door::new(model);
         let record = sim::observe(&setup, &work::stopped, &mut door).map_err(|why| match why {
             sim::Stopped::Interrupted => Failure::Stopped,
@@ -327,7 +327,7 @@ fn of_simulator((record, entered): &(RunRecord, Vec<u64>)) -> Vec<f64> {
     let ended = all.ends.iter().sum::<u64>() + all.unfinished;
     let quantile = |quantile| all.latency.value_at_quantile(quantile) as f64 / 1e9;
     let mean = all.latency_sum as f64 / all.latency.len().max(1) as f64 / 1e9;
-    let failed = share(ended - all.ends[End::Ok as usize], ended);
+    let failed = share(ended - all.ends[RequestOutcome::Ok as usize], ended);
     let mut values = vec![mean, quantile(0.5), quantile(0.99), failed, share(all.hits, all.hits + all.misses)];
     values.extend(shares(entered));
     values

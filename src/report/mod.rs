@@ -8,7 +8,7 @@ pub mod trace;
 
 use evenkeel_sim::measure::Summary;
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::scenario::vary::Place;
+use evenkeel_sim::scenario::overrides::SweepPoint;
 
 /// A scenario at one point and what came of it.
 pub struct Outcome<'a> {
@@ -17,7 +17,7 @@ pub struct Outcome<'a> {
     /// `base`, or the values that differ from the file's.
     pub point: &'a str,
     /// The same as data: for each axis its keys and their value; empty for `base`.
-    pub place: &'a Place,
+    pub place: &'a SweepPoint,
     /// Runs per strategy.
     pub replications: u32,
     /// One summary per variant, in the scenario's order.

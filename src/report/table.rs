@@ -139,7 +139,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
             regret.map_or_else(String::new, |e| signed_seconds(e.value))
         });
     }
-    add("state", Some(6), &|summary| summary.judgement.verdict.text().to_owned());
+    add("state", Some(6), &|summary| summary.stability.verdict.text().to_owned());
     add("verdict", None, &|_| String::new());
     let verdicts = |short: bool| -> Vec<String> {
         order.iter().map(|&i| verdict(&outcome.summaries[i], &rankings, i, short)).collect()
@@ -158,7 +158,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     table.set_header(columns.iter().map(|column| bold(Cell::new(&column.head), colour)));
     for (row, &i) in order.iter().enumerate() {
         let best = rankings.iter().all(|ranking| ranking.stands[i] == Some(Comparison::Best));
-        let state = outcome.summaries[i].judgement.verdict;
+        let state = outcome.summaries[i].stability.verdict;
         let cell = |column: &Column| {
             let cell = Cell::new(&column.texts[row]);
             let cell = match (column.head.as_str(), state) {
@@ -226,9 +226,9 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     let mut late: BTreeMap<(bool, bool), (Vec<&str>, Settling)> = BTreeMap::new();
     for summary in &outcome.summaries {
         let mut note = |text: String| notes.entry(text).or_default().push(&summary.label);
-        let judgement = &summary.judgement;
-        if judgement.verdict != Verdict::Stable {
-            unsteady.entry(judgement.verdict.text()).or_default().push(summary);
+        let stability = &summary.stability;
+        if stability.verdict != Verdict::Stable {
+            unsteady.entry(stability.verdict.text()).or_default().push(summary);
         }
         // Where queues grow, nothing settles, and that has been said.
         if summary.ranks() {
@@ -254,15 +254,15 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     }
     for (word, summaries) in unsteady {
         let labels = |reason: &str| {
-            let with = summaries.iter().filter(|summary| summary.judgement.reason == reason);
+            let with = summaries.iter().filter(|summary| summary.stability.reason == reason);
             with.map(|summary| summary.label.as_str()).collect::<Vec<_>>()
         };
-        let mut reasons: Vec<&str> = summaries.iter().map(|summary| summary.judgement.reason.as_str()).collect();
+        let mut reasons: Vec<&str> = summaries.iter().map(|summary| summary.stability.reason.as_str()).collect();
         reasons.sort_unstable();
         reasons.dedup();
-        let most = summaries.iter().max_by(|a, b| a.judgement.growth.value.total_cmp(&b.judgement.growth.value));
+        let most = summaries.iter().max_by(|a, b| a.stability.growth.value.total_cmp(&b.stability.growth.value));
         if let (Some(most), true) = (most, reasons.len() > MOST_REASONS) {
-            let text = format!("{word}, most of all {}: {}", most.label, most.judgement.reason);
+            let text = format!("{word}, most of all {}: {}", most.label, most.stability.reason);
             notes.entry(text).or_default().extend(summaries.iter().map(|summary| summary.label.as_str()));
         } else {
             for reason in reasons {
@@ -345,7 +345,7 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
 fn agreement(summary: &Summary, e: Estimate, exact: f64) -> String {
     let off = (e.value / exact - 1.0) * 100.0;
     match e.replications {
-        _ if summary.judgement.verdict == Verdict::TooShort => {
+        _ if summary.stability.verdict == Verdict::TooShort => {
             format!("{off:+.0} %: the run is too short to compare with a steady state")
         }
         _ if !summary.ranks() => "no interval: overloaded".to_owned(),
@@ -539,7 +539,7 @@ fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
     let place = ranking.pool.map_or_else(String::new, |pool| format!(" in {pool}"));
     let Some(best) = stands.iter().position(|s| *s == Some(Comparison::Best)) else {
         let overloaded = stands.contains(&Some(Comparison::Overloaded));
-        let none = |summary: &Summary| summary.judgement.verdict == Verdict::NoRequests;
+        let none = |summary: &Summary| summary.stability.verdict == Verdict::NoRequests;
         return match overloaded {
             true => format!("Every strategy is overloaded{place}: there is nothing to rank."),
             false if outcome.summaries.iter().all(none) => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::Model;
 use evenkeel_sim::sim::observer::{Arrival, Decision, Observer, Step};
-use evenkeel_sim::sim::record::{ENDS, End};
+use evenkeel_sim::sim::record::{ENDS, RequestOutcome};
 
 /// A line of a trace: a request, or a call that a server made to its second tier on behalf of one. Times are nanoseconds
 /// since the run began and empty for what did not happen.
@@ -61,7 +61,7 @@ pub struct Line {
 }
 
 /// The word for an end.
-fn word(end: End) -> &'static str {
+fn word(end: RequestOutcome) -> &'static str {
     ENDS[end as usize].1
 }
 
@@ -155,7 +155,7 @@ impl<W: Write> Observer for Tracer<W> {
             Some((pool, server)) => (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0)),
             // A caller hears of it at once, so this is the call's return; a client is told later.
             None if inner => {
-                (line.returned_ns, line.outcome) = (Some(now.0), word(End::NoServer).to_owned());
+                (line.returned_ns, line.outcome) = (Some(now.0), word(RequestOutcome::NoServer).to_owned());
             }
             None => {}
         }

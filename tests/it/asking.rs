@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use evenkeel::config::law::Sampler;
+use evenkeel::config::distribution::Sampler;
 use evenkeel::config::pool::CacheSpec;
 use evenkeel::measure::{Summary, summarise};
 use evenkeel::proxy::control::Options;
-use evenkeel::select::catalog::Table;
-use evenkeel::select::{Answer, Answers, Channel, LoadReport, Outcome, Request};
+use evenkeel::select::catalog::StrategyConfig;
+use evenkeel::select::{ProbeReply, ProbeReplies, ReportSource, LoadReport, Outcome, Request};
 use evenkeel::testbed::{Backend, Spec};
 use evenkeel::units::Nanos;
 
@@ -100,31 +100,31 @@ fn who_has_to_wait_for_room_asks_nobody() {
 #[test]
 fn the_best_of_those_that_answered_is_taken() {
     let mut bench = Bench::new("prequal_synchronous", "q_rif = 0.5", &[1; 8], 3);
-    fn of(tried: &[u32]) -> Request<'_> {
-        Request { client: client(1), path: "/", key: b"key", tried, answers: None }
+    fn of(excluded: &[u32]) -> Request<'_> {
+        Request { client: client(1), path: "/", key: b"key", excluded, answers: None }
     }
     for _ in 0..200 {
         let inquiry = bench.with(|selector, cx| selector.inquire(&of(&[2, 5]), cx)).unwrap();
-        let mut slots: Vec<u32> = inquiry.whom().iter().map(|backend| backend.slot).collect();
+        let mut slots: Vec<u32> = inquiry.targets().iter().map(|backend| backend.slot).collect();
         slots.sort_unstable();
         slots.dedup();
-        assert_eq!((slots.len(), inquiry.enough, inquiry.patience), (3, 2, Nanos::from_millis(3)));
+        assert_eq!((slots.len(), inquiry.quorum, inquiry.timeout), (3, 2, Nanos::from_millis(3)));
         assert!(!slots.contains(&2) && !slots.contains(&5), "{slots:?}");
     }
     assert!(bench.with(|selector, cx| selector.inquire(&of(&[0, 1, 2, 3, 4, 5, 6]), cx)).is_none(), "one is no choice");
-    let load = |rif, latency| LoadReport { in_server: Some(rif), latency, by: Channel::Probe, ..LoadReport::default() };
+    let load = |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
     // Of what was told lately a half is 4 and less.
     for rif in [2, 4, 4, 6] {
         let id = bench.fleet.id(0);
         bench.with(|selector, cx| selector.on_report(id, &load(rif, 0.0), cx));
     }
-    let mut pick = |given: &[(u32, u32, f64)], tried: &[u32]| {
-        let answer = |&(slot, rif, latency): &(u32, u32, f64)| Answer {
+    let mut pick = |given: &[(u32, u32, f64)], excluded: &[u32]| {
+        let answer = |&(slot, rif, latency): &(u32, u32, f64)| ProbeReply {
             backend: bench.fleet.id(slot),
             load: load(rif, latency),
         };
-        let answers = Answers { part: 0, given: given.iter().map(answer).collect() };
-        let pick = bench.pick(&Request { answers: Some(&answers), ..of(tried) }).unwrap();
+        let answers = ProbeReplies { part: 0, given: given.iter().map(answer).collect() };
+        let pick = bench.pick(&Request { answers: Some(&answers), ..of(excluded) }).unwrap();
         bench.finish(pick, Nanos(1), Outcome::Cancelled);
         pick.backend.slot
     };
@@ -205,7 +205,7 @@ fn tags_of_a_former_strategy_do_not_reach_the_next() {
     for line in std::fs::read_to_string(&file).unwrap().lines() {
         let (desk, value): (u32, serde_json::Value) = serde_json::from_str(line).unwrap();
         if let Some(opening) = value.get("opening") {
-            let table: Table = serde_json::from_value(opening["strategy"].clone()).unwrap();
+            let table: StrategyConfig = serde_json::from_value(opening["strategy"].clone()).unwrap();
             strategies.insert(desk, table.name().to_owned());
         } else if let Some(finish) = value.get("finish") {
             ends.entry(strategies[&desk].clone()).or_default().push(finish["tag"].as_u64().unwrap());

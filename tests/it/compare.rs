@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use evenkeel::config::law::normal;
-use evenkeel::measure::change::{Basis, Changes, DEFAULT_METRICS, Question, Tolerance, Verdict, compare};
+use evenkeel::config::distribution::normal;
+use evenkeel::measure::comparison::{Basis, Changes, DEFAULT_METRICS, Question, Tolerance, Verdict, compare};
 use evenkeel::measure::results::{Manifest, Results};
 use evenkeel::rng::Rng;
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use evenkeel::policy::tape::{Call, Opening};
+use evenkeel::policy::recording::{HostEvent, RecordingHeader};
 use evenkeel::proxy::control::Options;
-use evenkeel::select::catalog::{CATALOGUE, Table};
+use evenkeel::select::catalog::{CATALOGUE, StrategyConfig};
 use evenkeel::sim::model::FaultKind;
 use evenkeel::sim::replay::{Difference, Replay};
 use evenkeel::testbed::Backend;
@@ -61,18 +61,18 @@ sticky = { cookie = "stay" }
 "#;
 
 /// Plays a recording: what each selector was, and its picks, or the first difference.
-fn play(recording: &str) -> Vec<(Opening<Table>, Result<u64, Difference>)> {
-    let mut desks: BTreeMap<u32, (Opening<Table>, Replay, Option<Difference>)> = BTreeMap::new();
+fn play(recording: &str) -> Vec<(RecordingHeader<StrategyConfig>, Result<u64, Difference>)> {
+    let mut desks: BTreeMap<u32, (RecordingHeader<StrategyConfig>, Replay, Option<Difference>)> = BTreeMap::new();
     for line in recording.lines() {
         let (desk, value): (u32, serde_json::Value) = serde_json::from_str(line).unwrap();
         if let Some(opening) = value.get("opening") {
-            let opening: Opening<Table> = serde_json::from_value(opening.clone()).unwrap();
+            let opening: RecordingHeader<StrategyConfig> = serde_json::from_value(opening.clone()).unwrap();
             let replay = Replay::new(&opening).unwrap();
             desks.insert(desk, (opening, replay, None));
             continue;
         }
         // From the text, in which numbers are exact.
-        let (_, call): (u32, Call) = serde_json::from_str(line).unwrap();
+        let (_, call): (u32, HostEvent) = serde_json::from_str(line).unwrap();
         let (_, replay, difference) = desks.get_mut(&desk).unwrap();
         if difference.is_none() {
             *difference = replay.play(&call).err();

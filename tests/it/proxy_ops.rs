@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use evenkeel::config::law::Sampler;
+use evenkeel::config::distribution::Sampler;
 use evenkeel::sim::model::FaultKind;
 use evenkeel::testbed::{Backend, Spec};
 use evenkeel::units::Nanos;

@@ -527,8 +527,8 @@ fn an_overloaded_bench_is_called_so_and_not_ranked() {
         "count = 5\nweight = 5\n[[pools.servers]]\nname = \"slow\"\ncount = 5\nspeed = 0.2\nweight = 1",
     );
     let summaries = summaries(&source);
-    assert_eq!(summaries[0].judgement.verdict, Verdict::Stable, "{:?}", summaries[0].judgement);
-    assert_eq!(summaries[1].judgement.verdict, Verdict::Overloaded, "{:?}", summaries[1].judgement);
+    assert_eq!(summaries[0].stability.verdict, Verdict::Stable, "{:?}", summaries[0].stability);
+    assert_eq!(summaries[1].stability.verdict, Verdict::Overloaded, "{:?}", summaries[1].stability);
     assert_eq!(compare(&summaries, "latency.p99"), [Some(Comparison::Best), Some(Comparison::Overloaded)]);
 }
 

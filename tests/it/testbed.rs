@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel::config::law::Sampler;
+use evenkeel::config::distribution::Sampler;
 use evenkeel::sim::model::{CacheSpec, Discipline, FaultKind, Model, Server};
 use evenkeel::testbed::load::{LoadReport, Options, Target, play};
 use evenkeel::testbed::{Backend, Spec, TimedFault};

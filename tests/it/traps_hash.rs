@@ -10,7 +10,7 @@ use crate::support::{Bench, client};
 
 /// Picks once and ends the request at once.
 fn pick(bench: &mut Bench, client: std::net::IpAddr, key: &[u8]) -> u32 {
-    let request = Request { client, path: "/", key, tried: &[], answers: None };
+    let request = Request { client, path: "/", key, excluded: &[], answers: None };
     let pick = bench.pick(&request).unwrap();
     bench.finish(pick, Nanos(1), Outcome::Ok);
     pick.backend.slot
@@ -444,7 +444,7 @@ fn a_walk_fills_the_neighbour_and_a_jump_nobody_in_particular() {
         let keys = homes.iter().zip(0_u64..).filter(|&(&home, _)| home == hot).map(|(_, n)| n);
         for n in keys.take(180) {
             let key = mix(n).to_le_bytes();
-            let request = Request { client: client(n), path: "/", key: &key, tried: &[], answers: None };
+            let request = Request { client: client(n), path: "/", key: &key, excluded: &[], answers: None };
             counts[bench.pick(&request).unwrap().backend.slot as usize] += 1;
         }
         let stayed = counts[hot as usize];

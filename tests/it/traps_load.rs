@@ -3,14 +3,14 @@
 
 use evenkeel::select::client_side_weighted_round_robin as reports;
 use evenkeel::select::prequal;
-use evenkeel::select::{Channel, Command, LoadReport, Outcome, Pick, Request};
+use evenkeel::select::{ReportSource, Command, LoadReport, Outcome, Pick, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client, scenario};
 
 fn pick(bench: &mut Bench, n: u64) -> Pick {
     let key = n.to_le_bytes();
-    bench.pick(&Request { client: client(n), path: "/", key: &key, tried: &[], answers: None }).unwrap()
+    bench.pick(&Request { client: client(n), path: "/", key: &key, excluded: &[], answers: None }).unwrap()
 }
 
 const PICKS: u64 = 40_000;
@@ -240,7 +240,7 @@ fn prequal_asks_ahead_and_takes_the_cold_and_fast() {
     }
     assert_eq!(asked.len(), 3);
     let answer =
-        |rif, latency| LoadReport { in_server: Some(rif), latency, by: Channel::Probe, ..LoadReport::default() };
+        |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
     // What was not asked for is not heard, and a server that does not say how many requests it has has said nothing.
     let stranger = (0..8).map(|slot| bench.fleet.id(slot)).find(|id| !asked.contains(id)).unwrap();
     bench.with(|selector, cx| selector.on_report(stranger, &answer(0, 0.0), cx));

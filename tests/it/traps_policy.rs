@@ -89,7 +89,7 @@ fn deviations_know_no_scale() {
     // At the bound is beyond it; four servers are not enough.
     assert_eq!(ejected(by_percentage, &[150, 151, 1000, 1000, 1000]), [0]);
     assert_eq!(ejected(by_percentage, &[0, 1000, 1000, 1000]), [0; 0]);
-    assert_eq!(Reason::FailurePercentage.word(), "failure_percentage");
+    assert_eq!(Reason::FailurePercentage.as_str(), "failure_percentage");
 }
 
 const HALF_DEAD: &str = "kind = \"terminating\"\nreplications = 4\nduration = \"60s\"\nstrategies = [\"round_robin\"]\n\

@@ -3,7 +3,7 @@
 
 pub mod diagnostic;
 pub mod fault;
-pub mod law;
+pub mod distribution;
 pub mod pool;
 pub mod proxy;
 pub mod schema;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::diagnostic::{Problem, Problems};
-use super::law::Law;
+use super::distribution::Distribution;
 use super::proxy::{Protocol, UpstreamTlsTable};
 use evenkeel_core::policy::{
     self, admission, concurrency, hedge, outlier, priority, queue, retry, slow_start, sticky, subset, zone,
@@ -886,8 +886,8 @@ pub struct BackendTable {
     #[schemars(with = "String")]
     pub pool: Spanned<String>,
     /// Work of a call.
-    #[schemars(with = "Law")]
-    pub service: Spanned<Law>,
+    #[schemars(with = "Distribution")]
+    pub service: Spanned<Distribution>,
     /// Whether a hit in the caller's cache saves the call.
     #[serde(default)]
     pub on_miss: bool,

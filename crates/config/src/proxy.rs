@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::diagnostic::{self, Problem, Problems, did_you_mean};
-use super::law::Law;
+use super::distribution::Distribution;
 use super::pool::{Check, PoolTable, Prefer, RouteTable, check_name};
 use evenkeel_core::policy::Rules;
 use evenkeel_core::policy::routes::Routes;
-use evenkeel_core::select::catalog::{self, CATALOGUE, Strategy, Table};
+use evenkeel_core::select::catalog::{self, CATALOGUE, Strategy, StrategyConfig};
 use evenkeel_core::units::Nanos;
 
 /// An annotated example of the proxy's config, with each key at its default.
@@ -75,8 +75,8 @@ pub struct ProxyTable {
     /// `[[routes]]`; without any, everything goes to the first pool.
     pub routes: Option<Vec<RouteTable>>,
     /// What `evenkeel test-server --config` draws the service times of its test servers from; the proxy does not look.
-    #[schemars(with = "Option<Law>")]
-    pub service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    pub service: Option<Spanned<Distribution>>,
 }
 
 /// Which of several proxies in front of the same servers this is.
@@ -400,7 +400,7 @@ pub struct PoolConfig {
     /// Its name.
     pub name: String,
     /// Its strategy with parameters.
-    pub strategy: Table,
+    pub strategy: StrategyConfig,
     /// What stands around a pick.
     pub rules: Arc<Rules>,
     /// How servers are checked.

@@ -860,7 +860,7 @@ async fn run(
         }
         let Some(pause) = host.may_retry(exchange.attempts) else { return Err(reason) };
         last = Some(reason);
-        select::note(&mut tried, slot);
+        select::insert_sorted(&mut tried, slot);
         if pause.0 > 0 {
             Box::pin(sleep(duration(pause))).await;
         }
@@ -902,7 +902,7 @@ async fn hedged(
     if !host.has_other(tried, slot) || !host.may_hedge() {
         return first.await;
     }
-    select::note(tried, slot);
+    select::insert_sorted(tried, slot);
     // It does not wait for room; and while its strategy asks whom to send it to, the first may answer.
     let tried = &*tried;
     let second = async {

@@ -1,4 +1,4 @@
-//! A pool as one shard knows it: the servers counted and checked ([`Watch`]), the selector, its luck, those who wait, and
+//! A pool as one shard knows it: the servers counted and checked ([`ServerPool`]), the selector, its luck, those who wait, and
 //! the connections. The simulator does the same with the same parts; here time is real and a request is a future.
 //!
 //! Everything in here is synchronous and on one thread: a borrow of the state never crosses an `await`.
@@ -24,12 +24,12 @@ use evenkeel_core::fleet::BackendId;
 use evenkeel_core::fleet::Change;
 use evenkeel_core::policy::queue::{self, Ticket, Waiting};
 use evenkeel_core::policy::retry::Throttle;
-use evenkeel_core::policy::tape::{Call, STREAM};
-use evenkeel_core::policy::watch::{Asked, Event, Newcomer, Seat, Standing, Watch};
-use evenkeel_core::policy::{eligible, hedge};
+use evenkeel_core::policy::recording::{HostEvent, STREAM};
+use evenkeel_core::policy::pool::{SelectorCall, Event, NewServer, ShardId, ServerStatus, ServerPool};
+use evenkeel_core::policy::{partition, hedge};
 use evenkeel_core::rng::Rng;
 use evenkeel_core::select::{
-    Answer, Answers, Channel, Command, Context, Finished, Inquiry, LoadReport, Outcome, Pick, Request, Selector,
+    ProbeReply, ProbeReplies, ReportSource, Command, Context, Finished, ProbeRequest, LoadReport, Outcome, Pick, Request, Selector,
 };
 use evenkeel_core::units::{Nanos, hex};
 
@@ -64,10 +64,10 @@ pub struct Host {
 }
 
 struct State {
-    watch: Watch,
+    server_pool: ServerPool,
     selector: Box<dyn Selector>,
     rng: Rng,
-    luck: Rng,
+    policy_rng: Rng,
     servers: Vec<Option<Rc<Upstream>>>,
     waiting: Option<Waiting<Waiter>>,
     budget: Option<Throttle>,
@@ -83,8 +83,8 @@ struct Waiter {
     client: IpAddr,
     path: String,
     key: Vec<u8>,
-    tried: Vec<u32>,
-    answers: Option<Answers>,
+    excluded: Vec<u32>,
+    answers: Option<ProbeReplies>,
     tell: oneshot::Sender<Flight>,
 }
 
@@ -126,7 +126,7 @@ pub struct Furniture<'a> {
     /// Known addresses by host and port as the config writes them.
     pub addresses: &'a BTreeMap<(String, u16), Arc<[SocketAddr]>>,
     /// Which balancer this is.
-    pub seat: Seat,
+    pub shard_id: ShardId,
     /// How to speak to its servers.
     pub manner: &'a Manner,
     /// Where a server is counted.
@@ -150,12 +150,12 @@ impl Host {
         let config = Arc::clone(&furniture.config);
         let rules = &config.rules;
         let mut rng = Rng::stream(seed, STREAM, number);
-        let selector = eligible::build(&config.strategy, rules, &mut rng);
+        let selector = partition::build(&config.strategy, rules, &mut rng);
         let mut state = State {
-            watch: Watch::new(Arc::clone(rules)).seated(furniture.seat.clone()),
+            server_pool: ServerPool::new(Arc::clone(rules)).for_shard(furniture.shard_id.clone()),
             selector,
             rng,
-            luck: Rng::stream(seed, "policy", number),
+            policy_rng: Rng::stream(seed, "policy", number),
             servers: Vec::new(),
             waiting: None,
             budget: rules.retries.as_ref().map(|rules| rules.new_throttle()),
@@ -222,15 +222,15 @@ impl Host {
         let config = &furniture.config;
         {
             let state = &mut *self.state.borrow_mut();
-            let members: Vec<u32> = state.watch.fleet.members().collect();
+            let members: Vec<u32> = state.server_pool.fleet.members().collect();
             let known: BTreeMap<String, u32> =
-                members.iter().map(|&slot| (state.watch.fleet.name(slot).to_owned(), slot)).collect();
+                members.iter().map(|&slot| (state.server_pool.fleet.name(slot).to_owned(), slot)).collect();
             for &slot in &members {
-                let name = state.watch.fleet.name(slot);
+                let name = state.server_pool.fleet.name(slot);
                 if !config.servers.iter().any(|server| server.name == name) {
-                    let id = state.watch.fleet.id(slot);
-                    state.record(|_| Call::Leave { slot });
-                    state.watch.leave(id, now);
+                    let id = state.server_pool.fleet.id(slot);
+                    state.record(|_| HostEvent::Leave { slot });
+                    state.server_pool.leave(id, now);
                     state.record_health();
                     state.servers[slot as usize] = None;
                 }
@@ -238,16 +238,16 @@ impl Host {
             for server in &config.servers {
                 let addresses = addresses_of(furniture, server);
                 if let Some(&slot) = known.get(&server.name) {
-                    let id = state.watch.fleet.id(slot);
-                    if state.watch.fleet.weight(slot) != server.weight {
-                        state.record(|_| Call::Weight { slot, weight: server.weight });
-                        state.watch.set_weight(id, server.weight);
+                    let id = state.server_pool.fleet.id(slot);
+                    if state.server_pool.fleet.weight(slot) != server.weight {
+                        state.record(|_| HostEvent::Weight { slot, weight: server.weight });
+                        state.server_pool.set_weight(id, server.weight);
                         state.record_health();
                     }
-                    state.watch.set_limit(id, server.limit);
-                    state.watch.set_place(id, server.priority, server.zone.as_deref());
+                    state.server_pool.set_limit(id, server.limit);
+                    state.server_pool.set_place(id, server.priority, server.zone.as_deref());
                     state.record_health();
-                    state.watch.set_nowhere(id, addresses.is_empty(), now);
+                    state.server_pool.set_nowhere(id, addresses.is_empty(), now);
                     state.record_health();
                     if let Some(upstream) = &state.servers[slot as usize] {
                         upstream.set_addresses(addresses);
@@ -255,8 +255,8 @@ impl Host {
                     }
                     continue;
                 }
-                state.record(|_| Call::Join { name: server.name.clone(), weight: server.weight });
-                let newcomer = Newcomer {
+                state.record(|_| HostEvent::Join { name: server.name.clone(), weight: server.weight });
+                let new_server = NewServer {
                     name: &server.name,
                     weight: server.weight,
                     limit: server.limit,
@@ -265,12 +265,12 @@ impl Host {
                 };
                 let slot = if start {
                     // Those that are there from the beginning are warm.
-                    state.watch.join_all([newcomer].into_iter());
-                    state.watch.fleet.slots() - 1
+                    state.server_pool.join_all([new_server].into_iter());
+                    state.server_pool.fleet.slots() - 1
                 } else {
-                    state.watch.join(newcomer, now).slot as usize
+                    state.server_pool.join(new_server, now).slot as usize
                 };
-                state.watch.set_nowhere(state.watch.fleet.id(slot as u32), addresses.is_empty(), now);
+                state.server_pool.set_nowhere(state.server_pool.fleet.id(slot as u32), addresses.is_empty(), now);
                 state.record_health();
                 if state.servers.len() <= slot {
                     state.servers.resize_with(slot + 1, || None);
@@ -285,20 +285,20 @@ impl Host {
     // ---- Requests ----
 
     /// Sends a request to a server of the selector's choice, or of the cookie's; waits where all are at their limit.
-    pub async fn place(self: &Rc<Self>, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Result<Flight, Reason> {
-        let answers = self.answers_for(who, tried, cookie).await;
+    pub async fn place(self: &Rc<Self>, who: &Who<'_>, excluded: &[u32], cookie: Option<&str>) -> Result<Flight, Reason> {
+        let answers = self.answers_for(who, excluded, cookie).await;
         let now = self.clock.now();
         let waits = {
             let state = &*self.state.borrow();
             // Who comes now does not overtake those who wait.
             state.somebody_waits()
         };
-        if !waits && let Some(flight) = self.try_place(who, tried, cookie, answers.as_ref(), now) {
+        if !waits && let Some(flight) = self.try_place(who, excluded, cookie, answers.as_ref(), now) {
             return Ok(flight);
         }
         let (told, _turn) = {
             let state = &mut *self.state.borrow_mut();
-            let full = state.watch.fleet.eligible().iter().any(|slot| !tried.contains(slot));
+            let full = state.server_pool.fleet.eligible().iter().any(|slot| !excluded.contains(slot));
             if !full {
                 return Err(Reason::NoServer);
             }
@@ -308,7 +308,7 @@ impl Host {
                 client: who.client,
                 path: who.path.to_owned(),
                 key: who.key.to_vec(),
-                tried: tried.to_vec(),
+                excluded: excluded.to_vec(),
                 answers,
                 tell,
             };
@@ -323,53 +323,53 @@ impl Host {
     }
 
     /// The same without waiting: a second copy of a request that already is somewhere.
-    pub async fn place_now(self: &Rc<Self>, who: &Who<'_>, tried: &[u32]) -> Option<Flight> {
-        let answers = self.answers_for(who, tried, None).await;
+    pub async fn place_now(self: &Rc<Self>, who: &Who<'_>, excluded: &[u32]) -> Option<Flight> {
+        let answers = self.answers_for(who, excluded, None).await;
         let waits = self.state.borrow().somebody_waits();
-        if waits { None } else { self.try_place(who, tried, None, answers.as_ref(), self.clock.now()) }
+        if waits { None } else { self.try_place(who, excluded, None, answers.as_ref(), self.clock.now()) }
     }
 
     /// What servers answer to the strategy's question about this request, if it puts one.
     #[inline]
-    async fn answers_for(&self, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Option<Answers> {
+    async fn answers_for(&self, who: &Who<'_>, excluded: &[u32], cookie: Option<&str>) -> Option<ProbeReplies> {
         let asks = self.state.borrow().inquires;
-        if asks { Box::pin(self.inquire(who, tried, cookie)).await } else { None }
+        if asks { Box::pin(self.inquire(who, excluded, cookie)).await } else { None }
     }
 
-    async fn inquire(&self, who: &Who<'_>, tried: &[u32], cookie: Option<&str>) -> Option<Answers> {
+    async fn inquire(&self, who: &Who<'_>, excluded: &[u32], cookie: Option<&str>) -> Option<ProbeReplies> {
         let now = self.clock.now();
         let inquiry = {
             let state = &mut *self.state.borrow_mut();
-            if state.somebody_waits() || state.kept_by(cookie, tried).is_some() {
+            if state.somebody_waits() || state.kept_by(cookie, excluded).is_some() {
                 return None;
             }
-            state.inquire(&Request { client: who.client, path: who.path, key: who.key, tried, answers: None }, now)
+            state.inquire(&Request { client: who.client, path: who.path, key: who.key, excluded, answers: None }, now)
         };
         self.commands(now);
         let inquiry = inquiry?;
         let whose = self.selectors.get();
-        let mut answers = Answers { part: inquiry.part, given: Vec::with_capacity(inquiry.whom().len()) };
-        let (tell, mut told) = mpsc::channel(inquiry.whom().len().max(1));
+        let mut answers = ProbeReplies { part: inquiry.part, given: Vec::with_capacity(inquiry.targets().len()) };
+        let (tell, mut told) = mpsc::channel(inquiry.targets().len().max(1));
         let key = HeaderValue::try_from(hex(who.key.get(..MOST_KEY).unwrap_or(who.key))).ok();
-        inquiry.whom().iter().for_each(|&backend| self.ask(backend, key.clone(), Some(tell.clone())));
+        inquiry.targets().iter().for_each(|&backend| self.ask(backend, key.clone(), Some(tell.clone())));
         drop(tell);
         let gather = async {
-            while answers.given.len() < inquiry.enough {
+            while answers.given.len() < inquiry.quorum {
                 // Nobody tells any more: all have answered, or cannot be asked.
                 let Some(answer) = told.recv().await else { break };
                 answers.given.push(answer);
             }
         };
-        let _ = timeout(duration(inquiry.patience), gather).await;
+        let _ = timeout(duration(inquiry.timeout), gather).await;
         // Another selector has asked nobody.
         (whose == self.selectors.get()).then_some(answers)
     }
 
     /// Asks a server for a report, which the selector hears; whoever waits for it hears it as well.
-    fn ask(&self, backend: BackendId, key: Option<HeaderValue>, tell: Option<mpsc::Sender<Answer>>) {
+    fn ask(&self, backend: BackendId, key: Option<HeaderValue>, tell: Option<mpsc::Sender<ProbeReply>>) {
         let server = {
             let state = self.state.borrow();
-            let known = state.watch.fleet.is_current(backend).then(|| state.servers.get(backend.slot as usize));
+            let known = state.server_pool.fleet.is_current(backend).then(|| state.servers.get(backend.slot as usize));
             known.flatten().cloned().flatten()
         };
         let Some(server) = server else { return };
@@ -378,13 +378,13 @@ impl Host {
             let load = super::checks::ask(&server, &check, key.as_ref()).await;
             server.metrics.probed(load.is_some());
             if let (Some(host), Some(load)) = (me.upgrade(), load) {
-                let load = LoadReport { by: Channel::Probe, ..load };
+                let load = LoadReport { by: ReportSource::Probe, ..load };
                 // A selector hears what it has asked for, and not what its predecessor did.
                 if host.selectors.get() == whose {
                     host.reported(backend, &load);
                 }
                 if let Some(tell) = tell {
-                    let _ = tell.try_send(Answer { backend, load });
+                    let _ = tell.try_send(ProbeReply { backend, load });
                 }
             }
         });
@@ -393,15 +393,15 @@ impl Host {
     fn try_place(
         self: &Rc<Self>,
         who: &Who<'_>,
-        tried: &[u32],
+        excluded: &[u32],
         cookie: Option<&str>,
-        answers: Option<&Answers>,
+        answers: Option<&ProbeReplies>,
         now: Nanos,
     ) -> Option<Flight> {
-        let request = Request { client: who.client, path: who.path, key: who.key, tried, answers };
+        let request = Request { client: who.client, path: who.path, key: who.key, excluded, answers };
         let (Pick { backend, tag }, server) = {
             let state = &mut *self.state.borrow_mut();
-            let pick = match state.kept_by(cookie, tried) {
+            let pick = match state.kept_by(cookie, excluded) {
                 Some(backend) => Pick { backend, tag: 0 },
                 None => {
                     let began = self.clock.now();
@@ -412,8 +412,8 @@ impl Host {
             };
             let backend = pick.backend;
             let server = state.servers.get(backend.slot as usize)?.clone()?;
-            state.watch.started(backend);
-            state.record(|_| Call::Started { slot: backend.slot });
+            state.server_pool.started(backend);
+            state.record(|_| HostEvent::Started { slot: backend.slot });
             (pick, server)
         };
         self.commands(now);
@@ -435,13 +435,13 @@ impl Host {
         let now = self.clock.now();
         {
             let state = &mut *self.state.borrow_mut();
-            let event = state.watch.ended(backend, outcome, latency, now);
+            let event = state.server_pool.ended(backend, outcome, latency, now);
             if event.is_some() {
                 // Before the selector hears of the end: it sees a fleet in which this has happened.
                 state.record_health();
             }
             let finished = Finished { backend, latency, outcome, tag };
-            state.record(|_| Call::Finish {
+            state.record(|_| HostEvent::Finish {
                 now: now.0,
                 slot: backend.slot,
                 generation: backend.generation,
@@ -450,7 +450,7 @@ impl Host {
                 tag,
             });
             state.with_selector(now, |selector, cx| selector.on_finish(&finished, cx));
-            state.heed(Some(backend.slot));
+            state.apply_strategy_limits(Some(backend.slot));
             if let Some(throttle) = state.budget.as_mut().filter(|_| outcome != Outcome::Cancelled) {
                 throttle.ended(outcome == Outcome::Ok);
             }
@@ -471,19 +471,19 @@ impl Host {
     fn serve_waiting(self: &Rc<Self>, now: Nanos) {
         loop {
             let waiter = {
-                let State { watch, waiting, .. } = &mut *self.state.borrow_mut();
+                let State { server_pool, waiting, .. } = &mut *self.state.borrow_mut();
                 let Some(waiting) = waiting.as_mut().filter(|waiting| !waiting.is_empty()) else { return };
-                if !watch.has_room(&[]) {
+                if !server_pool.has_room(&[]) {
                     return;
                 }
-                let waiter = waiting.pop_fitting(now, |waiter| watch.has_room(&waiter.tried));
+                let waiter = waiting.pop_fitting(now, |waiter| server_pool.has_room(&waiter.excluded));
                 self.waiting(waiting.len());
                 waiter
             };
             let Some(waiter) = waiter else { return };
             let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
             // Who went away a moment ago drops the flight, and its end comes back here.
-            if let Some(flight) = self.try_place(&who, &waiter.tried, None, waiter.answers.as_ref(), now) {
+            if let Some(flight) = self.try_place(&who, &waiter.excluded, None, waiter.answers.as_ref(), now) {
                 drop(waiter.tell.send(flight));
             }
         }
@@ -497,7 +497,7 @@ impl Host {
         let Some(id) = self.find(name) else { return };
         {
             let state = &mut *self.state.borrow_mut();
-            if let Some(up) = state.watch.checked(id, failure.is_none(), now) {
+            if let Some(up) = state.server_pool.checked(id, failure.is_none(), now) {
                 let (config, cause) = (self.config.borrow(), failure.unwrap_or("checks pass"));
                 if up {
                     tracing::info!(pool = config.name, server = name, cause, "a server is up");
@@ -509,7 +509,7 @@ impl Host {
         }
         self.tell_fleet(now);
         if let Some(load) = load {
-            self.reported(id, &LoadReport { by: Channel::Check, ..*load });
+            self.reported(id, &LoadReport { by: ReportSource::Check, ..*load });
         }
         self.serve_waiting(now);
     }
@@ -519,9 +519,9 @@ impl Host {
         let now = self.clock.now();
         {
             let state = &mut *self.state.borrow_mut();
-            state.record(|_| Call::Report { now: now.0, slot: id.slot, generation: id.generation, load: *load });
+            state.record(|_| HostEvent::Report { now: now.0, slot: id.slot, generation: id.generation, load: *load });
             state.with_selector(now, |selector, cx| selector.on_report(id, load, cx));
-            state.heed(Some(id.slot));
+            state.apply_strategy_limits(Some(id.slot));
         }
         self.commands(now);
         self.serve_waiting_if_limited(now);
@@ -541,8 +541,8 @@ impl Host {
         let Some(id) = self.find(name) else { return false };
         {
             let state = &mut *self.state.borrow_mut();
-            state.record(|_| Call::Draining { slot: id.slot, draining });
-            state.watch.set_draining(id, draining, now);
+            state.record(|_| HostEvent::Draining { slot: id.slot, draining });
+            state.server_pool.set_draining(id, draining, now);
             state.record_health();
         }
         self.tell_fleet(now);
@@ -556,8 +556,8 @@ impl Host {
         let Some(id) = self.find(name) else { return false };
         {
             let state = &mut *self.state.borrow_mut();
-            state.record(|_| Call::Weight { slot: id.slot, weight });
-            state.watch.set_weight(id, weight);
+            state.record(|_| HostEvent::Weight { slot: id.slot, weight });
+            state.server_pool.set_weight(id, weight);
             state.record_health();
         }
         self.tell_fleet(now);
@@ -574,7 +574,7 @@ impl Host {
             if let Some(upstream) = &state.servers[id.slot as usize] {
                 upstream.set_addresses(Arc::clone(addresses));
             }
-            state.watch.set_nowhere(id, addresses.is_empty(), now);
+            state.server_pool.set_nowhere(id, addresses.is_empty(), now);
             state.record_health();
         }
         self.tell_fleet(now);
@@ -586,8 +586,8 @@ impl Host {
         let now = self.clock.now();
         let late = {
             let state = &mut *self.state.borrow_mut();
-            if state.watch.next_tick().is_some_and(|at| at <= now) {
-                let events = state.watch.tick(now);
+            if state.server_pool.next_tick().is_some_and(|at| at <= now) {
+                let events = state.server_pool.tick(now);
                 let config = self.config.borrow();
                 events.iter().for_each(|event| state.count(&config.name, event));
                 state.record_health();
@@ -609,10 +609,10 @@ impl Host {
     pub fn standings(&self) -> Vec<ServerStanding> {
         let now = self.clock.now();
         let state = &*self.state.borrow();
-        let fleet = &state.watch.fleet;
+        let fleet = &state.server_pool.fleet;
         let of = |slot: u32| ServerStanding {
             name: fleet.name(slot).to_owned(),
-            standing: state.watch.standing(slot, now),
+            status: state.server_pool.status(slot, now),
             eligible: fleet.is_eligible(slot),
             weight: fleet.weight(slot),
             in_flight: fleet.in_flight()[slot as usize],
@@ -652,8 +652,8 @@ impl Host {
 
     /// Whether a new request is let in: some are turned away while too many fail.
     pub fn admits(&self) -> bool {
-        let State { watch, luck, .. } = &mut *self.state.borrow_mut();
-        watch.admits(self.clock.now(), luck)
+        let State { server_pool, policy_rng, .. } = &mut *self.state.borrow_mut();
+        server_pool.admits(self.clock.now(), policy_rng)
     }
 
     /// Whether the budget has room for another retry; then it is spent. How long to wait before it.
@@ -664,7 +664,7 @@ impl Host {
             return None;
         }
         let rules = self.config.borrow();
-        Some(rules.rules.retries.as_ref()?.pause(retry, &mut state.luck))
+        Some(rules.rules.retries.as_ref()?.pause(retry, &mut state.policy_rng))
     }
 
     /// Closes idle connections to its servers. Whether there were any.
@@ -684,14 +684,14 @@ impl Host {
     }
 
     /// Whether a server is left that is not among `tried`, at its limit or not.
-    pub fn has_other(&self, tried: &[u32], but: u32) -> bool {
+    pub fn has_other(&self, excluded: &[u32], but: u32) -> bool {
         let state = self.state.borrow();
-        state.watch.fleet.eligible().iter().any(|slot| *slot != but && !tried.contains(slot))
+        state.server_pool.fleet.eligible().iter().any(|slot| *slot != but && !excluded.contains(slot))
     }
 
     /// The cookie that keeps a client on the server in this slot.
     pub fn cookie(&self, slot: u32) -> Option<String> {
-        self.state.borrow().watch.cookie_value(slot).map(str::to_owned)
+        self.state.borrow().server_pool.cookie_value(slot).map(str::to_owned)
     }
 
     fn waiting(&self, now: usize) {
@@ -700,7 +700,7 @@ impl Host {
 
     fn find(&self, name: &str) -> Option<BackendId> {
         let state = self.state.borrow();
-        let fleet = &state.watch.fleet;
+        let fleet = &state.server_pool.fleet;
         let slot = fleet.members().find(|&slot| fleet.name(slot) == name)?;
         Some(fleet.id(slot))
     }
@@ -710,14 +710,14 @@ impl Host {
     fn tell_fleet(&self, now: Nanos) {
         let told = {
             let state = &mut *self.state.borrow_mut();
-            let changes = state.watch.fleet.take_changes();
+            let changes = state.server_pool.fleet.take_changes();
             if !changes.is_empty() {
-                state.record(|_| Call::Fleet { now: now.0, changes: changes.clone() });
+                state.record(|_| HostEvent::Fleet { now: now.0, changes: changes.clone() });
                 state.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
-                state.heed(None);
+                state.apply_strategy_limits(None);
                 for (slot, server) in state.servers.iter().enumerate() {
                     if let Some(server) = server {
-                        server.metrics.eligible(state.watch.fleet.is_eligible(slot as u32));
+                        server.metrics.eligible(state.server_pool.fleet.is_eligible(slot as u32));
                     }
                 }
             }
@@ -741,7 +741,7 @@ impl Host {
                 Some(Command::Probe(id)) => self.ask(id, None, None),
             }
         }
-        self.state.borrow_mut().record(|_| Call::Commands { now: now.0 });
+        self.state.borrow_mut().record(|_| HostEvent::Commands { now: now.0 });
     }
 
     fn wake_at(&self, at: Nanos) {
@@ -761,9 +761,9 @@ impl Host {
         let now = self.clock.now();
         {
             let state = &mut *self.state.borrow_mut();
-            state.record(|_| Call::Wake { now: now.0 });
+            state.record(|_| HostEvent::Wake { now: now.0 });
             state.with_selector(now, |selector, cx| selector.on_wake(cx));
-            state.heed(None);
+            state.apply_strategy_limits(None);
         }
         self.commands(now);
         self.serve_waiting_if_limited(now);
@@ -776,7 +776,7 @@ pub struct ServerStanding {
     /// Its name.
     pub name: String,
     /// What checks and the outlier detector say.
-    pub standing: Standing,
+    pub status: ServerStatus,
     /// Whether it may be picked.
     pub eligible: bool,
     /// Its weight.
@@ -807,7 +807,7 @@ impl State {
         match event {
             Event::Ejected { reason, .. } => {
                 server.metrics.ejected(*reason);
-                tracing::warn!(pool, server = server.name, cause = reason.word(), "a server is ejected");
+                tracing::warn!(pool, server = server.name, cause = reason.as_str(), "a server is ejected");
             }
             Event::Returned { .. } => {
                 tracing::info!(
@@ -823,7 +823,7 @@ impl State {
     /// Keeps other rules. Budgets and clocks whose rules are the same go on.
     fn set_rules(&mut self, old: &PoolConfig, new: &PoolConfig, now: Nanos) {
         let (before, rules) = (&old.rules, &new.rules);
-        self.watch.set_rules(Arc::clone(rules), now);
+        self.server_pool.set_rules(Arc::clone(rules), now);
         self.open_queue(new, now);
         let ratios = |rules: &evenkeel_core::policy::Rules| {
             rules.retries.as_ref().map(|r| (r.budget, r.min_per_second, r.tokens))
@@ -838,7 +838,7 @@ impl State {
 
     /// What is asked of a selector but once.
     fn note_strategy(&mut self) {
-        (self.limits, self.inquires) = (self.selector.has_limits(), self.selector.wants().inquires);
+        (self.limits, self.inquires) = (self.selector.has_limits(), self.selector.signals().inquires);
     }
 
     /// The queue that the pool's rules, or a strategy with limits, ask for.
@@ -857,15 +857,15 @@ impl State {
     /// Another strategy, told of the servers that are there.
     fn begin_anew(&mut self, config: &PoolConfig, start: Start, now: Nanos) {
         self.rng = Rng::stream(start.seed, STREAM, start.number);
-        self.selector = eligible::build(&config.strategy, &config.rules, &mut self.rng);
-        self.watch.forget_limits();
+        self.selector = partition::build(&config.strategy, &config.rules, &mut self.rng);
+        self.server_pool.forget_limits();
         self.note_strategy();
         self.open_queue(config, now);
         self.recorder = start.recorder;
         self.record_fleet(now);
         // The former one heard of these, or need not any more.
-        self.watch.fleet.take_changes();
-        let fleet = &self.watch.fleet;
+        self.server_pool.fleet.take_changes();
+        let fleet = &self.server_pool.fleet;
         let mut changes = Vec::new();
         for slot in fleet.members() {
             changes.push(Change::Joined(fleet.id(slot)));
@@ -873,43 +873,43 @@ impl State {
                 changes.push(Change::Down(fleet.id(slot)));
             }
         }
-        self.record(|_| Call::Fleet { now: now.0, changes: changes.clone() });
+        self.record(|_| HostEvent::Fleet { now: now.0, changes: changes.clone() });
         self.with_selector(now, |selector, cx| selector.on_fleet(&changes, cx));
-        self.heed(None);
+        self.apply_strategy_limits(None);
     }
 
     /// Asks a strategy that has limits how much it wants: at one server, or at all.
     #[inline]
-    fn heed(&mut self, slot: Option<u32>) {
+    fn apply_strategy_limits(&mut self, slot: Option<u32>) {
         if self.limits {
-            let slots = slot.map_or(0..self.watch.fleet.slots() as u32, |slot| slot..slot + 1);
-            self.watch.heed(self.selector.as_ref(), slots);
+            let slots = slot.map_or(0..self.server_pool.fleet.slots() as u32, |slot| slot..slot + 1);
+            self.server_pool.apply_strategy_limits(self.selector.as_ref(), slots);
         }
     }
 
     /// Writes down how the fleet stands, as the calls that make it stand so, with the same slots and generations.
     fn record_fleet(&mut self, now: Nanos) {
         let Some(recorder) = &mut self.recorder else { return };
-        let fleet = &self.watch.fleet;
+        let fleet = &self.server_pool.fleet;
         let occupied: Vec<u32> = fleet.members().collect();
         let slots = u32::try_from(fleet.slots()).unwrap_or(u32::MAX);
         for slot in 0..slots {
             // A server takes the lowest slot that is free, which is this one: all before are taken.
             for _ in 0..fleet.id(slot).generation {
-                recorder.write(&Call::Join { name: String::new(), weight: 0 });
-                recorder.write(&Call::Leave { slot });
+                recorder.write(&HostEvent::Join { name: String::new(), weight: 0 });
+                recorder.write(&HostEvent::Leave { slot });
             }
-            recorder.write(&Call::Join { name: fleet.name(slot).to_owned(), weight: fleet.weight(slot) });
+            recorder.write(&HostEvent::Join { name: fleet.name(slot).to_owned(), weight: fleet.weight(slot) });
         }
         for slot in (0..slots).filter(|slot| !occupied.contains(slot)) {
-            recorder.write(&Call::Leave { slot });
+            recorder.write(&HostEvent::Leave { slot });
         }
         for &slot in &occupied {
-            if self.watch.standing(slot, now).draining {
-                recorder.write(&Call::Draining { slot, draining: true });
+            if self.server_pool.status(slot, now).draining {
+                recorder.write(&HostEvent::Draining { slot, draining: true });
             }
             for _ in 0..fleet.in_flight()[slot as usize] {
-                recorder.write(&Call::Started { slot });
+                recorder.write(&HostEvent::Started { slot });
             }
         }
         self.record_health();
@@ -920,42 +920,42 @@ impl State {
     }
 
     /// The server that a cookie keeps its client at.
-    fn kept_by(&self, cookie: Option<&str>, tried: &[u32]) -> Option<BackendId> {
-        cookie.and_then(|cookie| self.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot))
+    fn kept_by(&self, cookie: Option<&str>, excluded: &[u32]) -> Option<BackendId> {
+        cookie.and_then(|cookie| self.server_pool.affinity_target(cookie)).filter(|id| !excluded.contains(&id.slot))
     }
 
-    fn inquire(&mut self, request: &Request<'_>, now: Nanos) -> Option<Inquiry> {
-        let State { watch, selector, rng, recorder, .. } = self;
-        watch.inquire(selector.as_mut(), rng, request, now, |tried, inquiry| {
+    fn inquire(&mut self, request: &Request<'_>, now: Nanos) -> Option<ProbeRequest> {
+        let State { server_pool, selector, rng, recorder, .. } = self;
+        server_pool.inquire(selector.as_mut(), rng, request, now, |excluded, inquiry| {
             if let Some(recorder) = recorder {
-                recorder.write(&Call::Inquire {
+                recorder.write(&HostEvent::Inquire {
                     now: now.0,
                     client: request.client,
                     path: request.path.to_owned(),
                     key: hex(request.key),
-                    tried: tried.to_vec(),
-                    whom: inquiry.iter().flat_map(|inquiry| inquiry.whom()).map(|backend| backend.slot).collect(),
+                    tried: excluded.to_vec(),
+                    whom: inquiry.iter().flat_map(|inquiry| inquiry.targets()).map(|backend| backend.slot).collect(),
                 });
             }
         })
     }
 
     fn choose(&mut self, request: &Request<'_>, now: Nanos) -> Option<Pick> {
-        let State { watch, selector, rng, luck, recorder, .. } = self;
+        let State { server_pool, selector, rng, policy_rng, recorder, .. } = self;
         let Some(recorder) = recorder else {
-            return watch.place(selector.as_mut(), rng, request, None, now, luck, |_| {});
+            return server_pool.place(selector.as_mut(), rng, request, None, now, policy_rng, |_| {});
         };
-        let in_flight = watch.fleet.in_flight().to_vec();
-        watch.place(selector.as_mut(), rng, request, None, now, luck, |asked| match asked {
-            Asked::Refused(pick) => {
-                recorder.write(&Call::Refused { now: now.0, slot: pick.backend.slot, tag: pick.tag })
+        let in_flight = server_pool.fleet.in_flight().to_vec();
+        server_pool.place(selector.as_mut(), rng, request, None, now, policy_rng, |asked| match asked {
+            SelectorCall::Refused(pick) => {
+                recorder.write(&HostEvent::Refused { now: now.0, slot: pick.backend.slot, tag: pick.tag })
             }
-            Asked::Pick(tried, pick) => recorder.write(&Call::Pick {
+            SelectorCall::Pick(excluded, pick) => recorder.write(&HostEvent::Pick {
                 now: now.0,
                 client: request.client,
                 path: request.path.to_owned(),
                 key: hex(request.key),
-                tried: tried.to_vec(),
+                tried: excluded.to_vec(),
                 answers: request.answers.cloned(),
                 in_flight: in_flight.clone(),
                 pick: pick.map(|pick| pick.backend.slot),
@@ -965,14 +965,14 @@ impl State {
     }
 
     fn with_selector<T>(&mut self, now: Nanos, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>) -> T) -> T {
-        let mut cx = Context { now, fleet: &self.watch.fleet, rng: &mut self.rng, truth: None };
+        let mut cx = Context { now, fleet: &self.server_pool.fleet, rng: &mut self.rng, truth: None };
         call(self.selector.as_mut(), &mut cx)
     }
 
     #[inline]
-    fn record(&mut self, call: impl FnOnce(&Watch) -> Call) {
+    fn record(&mut self, call: impl FnOnce(&ServerPool) -> HostEvent) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.write(&call(&self.watch));
+            recorder.write(&call(&self.server_pool));
         }
     }
 
@@ -980,13 +980,13 @@ impl State {
     /// repeat.
     fn record_health(&mut self) {
         let Some(recorder) = &mut self.recorder else { return };
-        if self.watch.rules().narrows() {
-            recorder.divided(&self.watch.fleet);
+        if self.server_pool.rules().narrows() {
+            recorder.divided(&self.server_pool.fleet);
         }
-        for slot in self.watch.fleet.members() {
-            let healthy = self.watch.fleet.is_healthy(slot);
-            if recorder.health_changed(self.watch.fleet.id(slot), healthy) {
-                recorder.write(&Call::Healthy { slot, healthy });
+        for slot in self.server_pool.fleet.members() {
+            let healthy = self.server_pool.fleet.is_healthy(slot);
+            if recorder.health_changed(self.server_pool.fleet.id(slot), healthy) {
+                recorder.write(&HostEvent::Healthy { slot, healthy });
             }
         }
     }

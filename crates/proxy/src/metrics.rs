@@ -536,7 +536,7 @@ impl Writer<'_> {
         let help = "Outlier ejections of the server.";
         self.by_server(("ejections", help, Counter), servers, |numbers, series| {
             outlier::Reason::ALL.iter().zip(&numbers.ejections).try_for_each(|(reason, count)| {
-                series(Some(("reason", reason.word())), &mut |e| encode_count(count, e))
+                series(Some(("reason", reason.as_str())), &mut |e| encode_count(count, e))
             })
         })?;
         let help = "Body bytes sent to (in) and received from (out) the server.";
@@ -598,7 +598,7 @@ impl Writer<'_> {
             for (pool, counts) in pools.chain([("", &proxy.own_answers)]) {
                 // Most reasons are rare: a series begins with the first.
                 for (reason, count) in Reason::ALL.iter().zip(counts).filter(|(_, count)| count.get() > 0) {
-                    encode_count(count, e.encode_family(&[("pool", pool), ("reason", reason.word())])?)?;
+                    encode_count(count, e.encode_family(&[("pool", pool), ("reason", reason.as_str())])?)?;
                 }
             }
             Ok(())

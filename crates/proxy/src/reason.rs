@@ -32,7 +32,7 @@ impl Fault {
     }
 
     /// The word for documentation.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Fault::None => "none",
             Fault::Client => "client",
@@ -117,7 +117,7 @@ impl Reason {
     }
 
     /// The word for headers, logs and metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         self.row().3
     }
 
@@ -130,7 +130,7 @@ impl Reason {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert("x-evenkeel-reason", HeaderValue::from_static(self.word()));
+        headers.insert("x-evenkeel-reason", HeaderValue::from_static(self.as_str()));
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

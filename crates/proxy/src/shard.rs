@@ -39,7 +39,7 @@ use super::tls;
 use super::upstream::{Manner, is_shortage};
 use super::wire::{Patience, Refused, Wire, WireState};
 use evenkeel_config::proxy::{AccessFormat, ProxyConfig};
-use evenkeel_core::policy::watch::Seat;
+use evenkeel_core::policy::pool::ShardId;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::select::LoadReport;
 use evenkeel_core::units::Nanos;
@@ -479,7 +479,7 @@ impl Shard {
             let furniture = Furniture {
                 config: Arc::new(pool.clone()),
                 addresses: &orders.addresses,
-                seat: Seat {
+                shard_id: ShardId {
                     number: orders.config.instance.index.saturating_mul(self.birth.of) + self.birth.number,
                     of: orders.config.instance.count.saturating_mul(self.birth.of),
                     zone: orders.config.zone.clone(),

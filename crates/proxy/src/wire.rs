@@ -382,7 +382,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let Some(look) = refusal(bytes) else { return false };
         let reason = if self.fault == Some(Fault::AmbiguousLength) { Reason::AmbiguousLength } else { look };
         self.out.extend_from_slice(&bytes[..bytes.len() - 2]);
-        self.out.extend_from_slice(format!("x-evenkeel-reason: {}\r\n\r\n", reason.word()).as_bytes());
+        self.out.extend_from_slice(format!("x-evenkeel-reason: {}\r\n\r\n", reason.as_str()).as_bytes());
         state.refuse(reason, self.framing.line());
         state.linger();
         true

@@ -491,7 +491,7 @@ mod tests {
     #[test]
     fn reports_are_orca_text() {
         let report = LoadReport {
-            by: evenkeel_core::select::Channel::Answer,
+            by: evenkeel_core::select::ReportSource::Answer,
             window: 0.75,
             throughput: 40.0,
             response_time: 0.0125,

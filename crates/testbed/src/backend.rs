@@ -36,7 +36,7 @@ use super::alarm::Alarm;
 use super::answer;
 use super::desk::Desk;
 pub use super::desk::{Counters, TimedFault};
-use evenkeel_config::law::Sampler;
+use evenkeel_config::distribution::Sampler;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::{FaultKind, Server};

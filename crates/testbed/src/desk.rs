@@ -430,7 +430,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_config::law::Sampler;
+    use evenkeel_config::distribution::Sampler;
     use evenkeel_core::rng::{Keyed, Rng, Source};
     use std::num::NonZeroUsize;
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::backend::{Spec, TimedFault};
 use evenkeel_config::diagnostic::{self, did_you_mean};
 use evenkeel_config::fault::{FaultTable, WhatTable};
-use evenkeel_config::law::{self, Law, Sampler};
+use evenkeel_config::distribution::{self, Distribution, Sampler};
 use evenkeel_config::pool::{PoolTable, ServerTable};
 use evenkeel_config::{Problem, Problems};
 use evenkeel_core::units::Nanos;
@@ -18,8 +18,8 @@ use evenkeel_sim::sim::model::FaultKind;
 
 #[derive(Deserialize, JsonSchema)]
 struct File {
-    #[schemars(with = "Option<Law>")]
-    service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    service: Option<Spanned<Distribution>>,
     #[serde(default)]
     paths: Vec<PathOnly>,
     #[schemars(with = "Vec<PoolOnly>")]
@@ -39,8 +39,8 @@ struct ClientsOnly {
 #[derive(Deserialize, JsonSchema)]
 struct PathOnly {
     path: String,
-    #[schemars(with = "Option<Law>")]
-    service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    service: Option<Spanned<Distribution>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -57,18 +57,18 @@ struct PoolOnly {
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
-    let sampler = |law: &Spanned<Law>, problems: &mut Problems| {
-        let read = law.get_ref().sampler(&mut |name| law::numbers(name, &files(name)?));
+    let sampler = |distribution: &Spanned<Distribution>, problems: &mut Problems| {
+        let read = distribution.get_ref().sampler(&mut |name| distribution::numbers(name, &files(name)?));
         read.unwrap_or_else(|message| {
-            problems.push(Problem::at(law.span(), message));
+            problems.push(Problem::at(distribution.span(), message));
             Sampler::ZERO
         })
     };
-    let service = file.service.as_ref().map(|law| sampler(law, &mut problems));
+    let service = file.service.as_ref().map(|distribution| sampler(distribution, &mut problems));
     let mut paths = Vec::new();
     for PathOnly { path, service } in &file.paths {
-        if let Some(law) = service {
-            paths.push((path.clone(), sampler(law, &mut problems)));
+        if let Some(distribution) = service {
+            paths.push((path.clone(), sampler(distribution, &mut problems)));
         }
     }
     // With the pool and the name by which faults know it.

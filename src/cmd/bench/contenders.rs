@@ -44,7 +44,7 @@ pub struct Contender {
 impl Contender {
     /// Whether it sends requests of its own to servers.
     pub fn probes(&self) -> bool {
-        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().wants().probes);
+        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().signals().probes);
         matches!(self.kind, Kind::Evenkeel(name) if probes(name))
     }
 }

@@ -13,7 +13,7 @@ use evenkeel_core::rng::Rng;
 use evenkeel_core::select::catalog::{self, CATALOGUE, Row};
 use evenkeel_core::select::{Context, Pick, Request, Selector};
 use evenkeel_core::units::Nanos;
-use evenkeel_sim::sim::mill::{Mill, Setting, Tally};
+use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ impl Selector for Next {
         for _ in 0..eligible.len() {
             self.0 = if self.0 + 1 < eligible.len() { self.0 + 1 } else { 0 };
             let slot = eligible[self.0];
-            if !request.tried.contains(&slot) {
+            if !request.excluded.contains(&slot) {
                 return Some(Pick { backend: cx.fleet.id(slot), tag: 0 });
             }
         }
@@ -114,10 +114,10 @@ impl Who {
         }
     }
 
-    fn mill(self, setting: &Setting) -> Mill {
+    fn bench(self, setting: &Setting) -> PickBench {
         match self {
-            Who::Host => Mill::around(Box::new(Next(0)), Rng::stream(setting.seed, "host alone", 0), false, setting),
-            Who::Strategy(row) => Mill::new(&(row.default)(), setting),
+            Who::Host => PickBench::around(Box::new(Next(0)), Rng::stream(setting.seed, "host alone", 0), false, setting),
+            Who::Strategy(row) => PickBench::new(&(row.default)(), setting),
         }
     }
 }
@@ -125,37 +125,37 @@ impl Who {
 impl Case {
     /// Finds out how many turns fill the time. All rounds then make as many.
     fn new(who: Who, setting: Setting) -> Case {
-        let mut mill = who.mill(&setting);
+        let mut bench = who.bench(&setting);
         // Until nearly all that was in flight at first is over, where that does not take too long.
         let enough = (3 * setting.in_flight() as u64).max(LEAST_WARM);
         let (start, mut warm) = (Instant::now(), 0);
         while warm < enough && start.elapsed() < WARMED {
-            mill.run(STEP);
+            bench.run(STEP);
             warm += STEP;
         }
         let (start, mut timed) = (Instant::now(), 0);
         while start.elapsed() < TIMED {
-            mill.run(STEP);
+            bench.run(STEP);
             timed += STEP;
         }
-        Case { who, setting, size: Size { warm, timed }, tally: mill.tally(), costs: Vec::new() }
+        Case { who, setting, size: Size { warm, timed }, tally: bench.tally(), costs: Vec::new() }
     }
 
     fn round(&mut self) -> Result<(), Failure> {
-        let mut mill = self.who.mill(&self.setting);
-        mill.run(self.size.warm);
+        let mut bench = self.who.bench(&self.setting);
+        bench.run(self.size.warm);
         let start = Instant::now();
-        mill.run(self.size.timed);
+        bench.run(self.size.timed);
         let took = start.elapsed();
-        self.verify(&mill)?;
+        self.verify(&bench)?;
         self.costs.push(took.as_secs_f64() * 1e9 / self.size.timed as f64);
         Ok(())
     }
 
     /// Each turn picked a server that could be had, the same as in any other round, and the books balance.
-    fn verify(&self, mill: &Mill) -> Result<(), Failure> {
-        let (tally, turns) = (mill.tally(), self.size.warm + self.size.timed);
-        let in_flight = mill.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
+    fn verify(&self, bench: &PickBench) -> Result<(), Failure> {
+        let (tally, turns) = (bench.tally(), self.size.warm + self.size.timed);
+        let in_flight = bench.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
         let good = tally.picks == turns && tally.wrong == 0 && in_flight == self.setting.in_flight();
         if good && tally == self.tally {
             return Ok(());

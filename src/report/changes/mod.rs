@@ -9,7 +9,7 @@ pub mod table;
 use crate::report::table::percent;
 use evenkeel_core::units::human_seconds;
 use evenkeel_sim::measure::ENOUGH;
-use evenkeel_sim::measure::change::{Basis, Change, Changes, Unit, Verdict};
+use evenkeel_sim::measure::comparison::{Basis, Change, Changes, Unit, Verdict};
 use evenkeel_sim::measure::results::Difference;
 
 /// A comparison and what a reader must know beside its numbers.
@@ -354,7 +354,7 @@ fn trimmed(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_sim::measure::change::Direction;
+    use evenkeel_sim::measure::comparison::Direction;
 
     fn change(unit: Unit, old: f64, difference: f64, half: f64) -> Change {
         Change {

@@ -4,7 +4,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color};
 
 use super::{Compared, Line, groups, lines, place};
 use crate::report::table::plain;
-use evenkeel_sim::measure::change::Verdict;
+use evenkeel_sim::measure::comparison::Verdict;
 
 /// Prose is not wider than this, however wide the terminal.
 const WIDTH: u16 = 110;

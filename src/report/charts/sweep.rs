@@ -8,7 +8,7 @@ use super::shown_name;
 use crate::report::Outcome;
 use crate::report::table::percent;
 use evenkeel_sim::measure::interval::Estimate;
-use evenkeel_sim::scenario::vary;
+use evenkeel_sim::scenario::overrides;
 
 const LEFT: f64 = 90.0;
 const TOP: f64 = 96.0;
@@ -47,15 +47,15 @@ struct Panel<'a, 'b> {
 /// values are no numbers.
 fn panels<'a, 'b>(outcomes: &'a [Outcome<'b>]) -> Vec<Panel<'a, 'b>> {
     let mut panels: Vec<Panel<'a, 'b>> = Vec::new();
-    let numeric = outcomes.iter().all(|outcome| vary::number(&outcome.place[0].1).is_some());
+    let numeric = outcomes.iter().all(|outcome| overrides::number(&outcome.place[0].1).is_some());
     for outcome in outcomes {
-        let title = vary::name(&outcome.place[1..].to_vec());
+        let title = overrides::name(&outcome.place[1..].to_vec());
         let at = panels.iter().position(|panel| panel.title == title).unwrap_or_else(|| {
             panels.push(Panel { title, points: Vec::new() });
             panels.len() - 1
         });
         let points = &mut panels[at].points;
-        let x = vary::number(&outcome.place[0].1).filter(|_| numeric).unwrap_or(points.len() as f64);
+        let x = overrides::number(&outcome.place[0].1).filter(|_| numeric).unwrap_or(points.len() as f64);
         points.push((x, outcome));
     }
     panels.iter_mut().for_each(|panel| panel.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
@@ -114,7 +114,7 @@ impl Plot<'_> {
         // The values themselves are the marks, as the author wrote them, as far as there is room.
         let mut free = f64::NEG_INFINITY;
         for &(at, outcome) in &panel.points {
-            let text = vary::plain(&outcome.place[0].1);
+            let text = overrides::plain(&outcome.place[0].1);
             let half = text_width(text, 12.0) / 2.0;
             canvas.line(&[(x.at(at), top), (x.at(at), bottom)], 1.0, GRID, SOLID);
             if x.at(at) - half > free {

@@ -82,9 +82,9 @@ impl State {
     }
 
     /// Whether a new request is let in.
-    pub fn admits(&mut self, now: Nanos, luck: &mut impl Source) -> bool {
+    pub fn admits(&mut self, now: Nanos, rng: &mut impl Source) -> bool {
         let rejection = self.rejection(now);
-        rejection == 0.0 || luck.unit() >= rejection
+        rejection == 0.0 || rng.unit() >= rejection
     }
 }
 
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn that_share_is_turned_away() {
         let mut state = after(RULES, 1000, 500);
-        let mut luck = Rng::stream(1, "test", 0);
-        let away = (0..10_000).filter(|_| !state.admits(Nanos::from_secs(1), &mut luck)).count();
+        let mut rng = Rng::stream(1, "test", 0);
+        let away = (0..10_000).filter(|_| !state.admits(Nanos::from_secs(1), &mut rng)).count();
         // p = 0.4732: four standard deviations are 200.
         assert!((away as f64 - 4732.0).abs() < 200.0, "{away}");
     }

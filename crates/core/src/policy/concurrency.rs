@@ -86,7 +86,7 @@ const STUCK: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Limiter {
     rules: Rules,
-    luck: Rng,
+    rng: Rng,
     limit: f64,
     /// Latencies of the present interval or measurement.
     samples: Vec<u64>,
@@ -102,8 +102,8 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Knows nothing yet. `luck` decides about jitter.
-    pub fn new(rules: Rules, luck: Rng, now: Nanos) -> Limiter {
+    /// Knows nothing yet. `rng` decides about jitter.
+    pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
         let (limit, measuring) = match rules.kind {
             Kind::Gradient(_) => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
             // TCP begins low as well, and doubles each round trip; this one begins where a small pool is not throttled.
@@ -111,7 +111,7 @@ impl Limiter {
         };
         Limiter {
             rules,
-            luck,
+            rng,
             limit,
             samples: Vec::new(),
             seen: 0,
@@ -174,7 +174,7 @@ impl Limiter {
                 self.measuring = None;
                 self.set(before);
                 self.interval_ends = now.saturating_add(rules.interval);
-                let longer = 1.0 + rules.jitter * self.luck.unit();
+                let longer = 1.0 + rules.jitter * self.rng.unit();
                 let wait = Nanos::from_nanos_f64(rules.min_rtt_interval.0 as f64 * longer);
                 self.measure_at = now.saturating_add(wait);
             }

@@ -102,7 +102,7 @@ impl Reason {
     pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::FailurePercentage, Reason::Latency];
 
     /// The word for logs and counters.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Reason::Consecutive => "consecutive",
             Reason::SuccessRate => "success_rate",

@@ -62,10 +62,10 @@ impl Rules {
 
     /// The pause before retry number `retry` (from 1): uniform in 0 … min(longest, backoff · 2^(retry − 1)), "full jitter"
     /// (Brooker, AWS Architecture Blog, 2015): who failed together does not come back together.
-    pub fn pause(&self, retry: u32, luck: &mut impl Source) -> Nanos {
+    pub fn pause(&self, retry: u32, rng: &mut impl Source) -> Nanos {
         let doublings = retry.saturating_sub(1).min(63);
         let bound = self.backoff.0.saturating_mul(1 << doublings).min(self.max_backoff.0);
-        if bound == 0 { Nanos::ZERO } else { Nanos(luck.below(bound)) }
+        if bound == 0 { Nanos::ZERO } else { Nanos(rng.below(bound)) }
     }
 
     /// What holds retries back, by these rules.
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_are_anywhere_below() {
-        let mut luck = Rng::stream(1, "test", 0);
+        let mut rng = Rng::stream(1, "test", 0);
         for (retry, bound) in [(1, 25.0), (2, 40.0), (3, 40.0), (200, 40.0)] {
-            let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut luck).as_secs_f64() * 1e3).collect();
+            let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut rng).as_secs_f64() * 1e3).collect();
             let most = pauses.iter().copied().fold(0.0, f64::max);
             assert!(most < bound && most > 0.99 * bound, "{retry}: {most}");
             // Uniform: the mean is half the bound; four standard errors are 4 · bound/√12/100.

@@ -3,7 +3,7 @@
 //! The factor is Envoy's: `max(min_share, (elapsed / window)^(1 / aggression))`; aggression 1 is a straight line, above 1 it
 //! starts more steeply. What it is applied to differs: Envoy, HAProxy and nginx scale weights, and so have slow start for
 //! some strategies only. Here a pick that lands on a warming server is kept with this probability and made again without
-//! that server otherwise ([`super::watch::Watch::place`]): *thinning*, which is the same for every strategy, a hash or a
+//! that server otherwise ([`super::pool::ServerPool::place`]): *thinning*, which is the same for every strategy, a hash or a
 //! moving average alike, and rebuilds no table.
 
 use crate::math;

@@ -149,7 +149,7 @@ struct Key {
 impl Placement {
     /// The first in the key's order that will do.
     fn first(&self, key: Key, fleet: &Fleet, request: &Request<'_>, will_do: impl Fn(u32) -> bool) -> Option<u32> {
-        let able = |slot: u32| fleet.is_eligible(slot) && !request.has_tried(slot) && will_do(slot);
+        let able = |slot: u32| fleet.is_eligible(slot) && !request.excludes(slot) && will_do(slot);
         match self {
             Placement::Ring(ring) => ring.first(key.ring, able),
             Placement::Maglev(table) => table.from(key.hash).find(|&slot| able(slot)),
@@ -230,7 +230,7 @@ impl Selector for BoundedLoad {
                         let other = at + draws.below((self.order.len() - at) as u64) as usize;
                         self.order.swap(at, other);
                         let slot = self.order[at];
-                        if request.has_tried(slot) {
+                        if request.excludes(slot) {
                             continue;
                         }
                         let full = full(slot);

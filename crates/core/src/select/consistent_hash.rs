@@ -84,7 +84,7 @@ impl Selector for ConsistentHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.of(request, |key| (!key.is_empty()).then(|| crc32fast::hash(key)));
         let Some(hash) = hash else { return self.smooth.next(request, cx.fleet).and_then(|slot| cx.pick(slot)) };
-        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         cx.pick(self.ring.first(hash, able)?)
     }
 

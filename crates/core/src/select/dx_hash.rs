@@ -87,7 +87,7 @@ impl Selector for DxHash {
         // The low bits: after a doubling every second draw is still the same place.
         let mask = self.places.saturating_sub(1);
         let place = |j: u64| (pair(hash, j.wrapping_mul(GOLDEN)) & mask) as u32;
-        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let slot = match (1..=self.draws).map(place).find(able) {
             Some(slot) => slot,
             None => last_resort(request, cx.fleet, hash)?,

@@ -122,7 +122,7 @@ fn highest(scores: &Scores, replicas: usize, key: u64, request: &Request<'_>, fl
 fn next_on(ring: &Ring, replicas: usize, hash: u32, request: &Request<'_>, fleet: &Fleet) -> Sample {
     let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
     ring.first(hash, |slot| {
-        if fleet.is_eligible(slot) && !request.has_tried(slot) && !sample.as_slice().contains(&slot) {
+        if fleet.is_eligible(slot) && !request.excludes(slot) && !sample.as_slice().contains(&slot) {
             sample.slots[sample.len] = slot;
             sample.len += 1;
         }
@@ -138,8 +138,8 @@ impl Selector for HashSubset {
             Placement::Rendezvous(scores) => highest(scores, self.replicas, self.hash_on.hash(request), request, fleet),
             Placement::Ring(ring) => {
                 // No more than there are, so that the walk ends before it has been all round.
-                let tried = request.tried.iter().filter(|&&slot| fleet.is_eligible(slot)).count();
-                let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(tried).max(1));
+                let excluded = request.excluded.iter().filter(|&&slot| fleet.is_eligible(slot)).count();
+                let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(excluded).max(1));
                 next_on(ring, replicas, self.hash_on.of(request, crc32fast::hash), request, fleet)
             }
         };

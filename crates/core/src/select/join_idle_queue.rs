@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::{
-    Channel, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_excluding, load_per_weight, sample,
+    ReportSource, Context, Finished, LoadReport, Pick, Request, Selector, Signals, draw_excluding, load_per_weight, sample,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
@@ -92,7 +92,7 @@ impl JoinIdleQueue {
 
 impl Selector for JoinIdleQueue {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let can_be_had = |slot: &u32| cx.fleet.is_eligible(*slot) && !request.has_tried(*slot);
+        let can_be_had = |slot: &u32| cx.fleet.is_eligible(*slot) && !request.excludes(*slot);
         if let Some(at) = self.idle.iter().position(can_be_had)
             && let Some(slot) = self.idle.remove(at)
         {
@@ -118,8 +118,8 @@ impl Selector for JoinIdleQueue {
         }
     }
 
-    fn wants(&self) -> Wants {
-        Wants { notices: true, ..Wants::default() }
+    fn signals(&self) -> Signals {
+        Signals { notices: true, ..Signals::default() }
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
@@ -127,7 +127,7 @@ impl Selector for JoinIdleQueue {
             return;
         }
         // What is told by the clock or with an answer is old news; a notice is the protocol.
-        if load.by == Channel::Notice {
+        if load.by == ReportSource::Notice {
             self.told = true;
             self.list(backend.slot);
         }

@@ -100,7 +100,7 @@ impl Selector for Jump {
             return None;
         }
         let hash = self.params.hash_on.hash(request);
-        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let slot = (0..ATTEMPTS)
             .map(|attempt| if attempt == 0 { hash } else { pair(hash, attempt.wrapping_mul(GOLDEN)) })
             .map(|hash| self.buckets[jump(hash, n) as usize])

@@ -85,7 +85,7 @@ const ATTEMPTS: u64 = 16;
 impl Selector for Maglev {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.hash_on.hash(request);
-        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let mut attempts = (0..ATTEMPTS)
             .filter_map(|attempt| self.table.at(if attempt == 0 { hash } else { hash ^ attempt.wrapping_neg() }));
         let slot = match attempts.find(able) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
 use super::hashing::{DOWN, Down, ON, On};
-use super::turns::Runs;
+use super::rotation::Runs;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::Change;
 use crate::rng::Rng;
@@ -98,7 +98,7 @@ impl Selector for ModuloHash {
             (0..attempts).find_map(|attempt| {
                 hash += part(attempt, key);
                 let slot = self.members.at(u64::from(hash) % total);
-                (cx.fleet.is_eligible(slot) && !request.has_tried(slot)).then_some(slot)
+                (cx.fleet.is_eligible(slot) && !request.excludes(slot)).then_some(slot)
             })
         });
         let slot = match hashed {

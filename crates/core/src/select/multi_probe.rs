@@ -75,7 +75,7 @@ struct MultiProbe {
 impl Selector for MultiProbe {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.hash(request);
-        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let mut best: Option<(u64, u32)> = None;
         for probe in 1..=u64::from(self.params.probes) {
             let at = pair(hash, probe.wrapping_mul(GOLDEN));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold, Rank};
 use super::{
-    Channel, Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_evenly_excluding, renew,
+    ReportSource, Command, Context, Finished, LoadReport, Pick, Request, Selector, Signals, draw_evenly_excluding, renew,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
@@ -222,7 +222,7 @@ impl Selector for Prequal {
         self.drop_old(cx);
         self.plan_probes(cx);
         let usable =
-            |answer: &Answer| cx.fleet.is_eligible(answer.backend.slot) && !request.has_tried(answer.backend.slot);
+            |answer: &Answer| cx.fleet.is_eligible(answer.backend.slot) && !request.excludes(answer.backend.slot);
         let chosen = (self.answers.len() >= 2)
             .then(|| {
                 let usable = (0..self.answers.len()).filter(|&at| usable(&self.answers[at]));
@@ -247,8 +247,8 @@ impl Selector for Prequal {
         cx.pick(slot)
     }
 
-    fn wants(&self) -> Wants {
-        Wants { probes: true, ..Wants::default() }
+    fn signals(&self) -> Signals {
+        Signals { probes: true, ..Signals::default() }
     }
 
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
@@ -261,7 +261,7 @@ impl Selector for Prequal {
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if load.by != Channel::Probe || !cx.fleet.is_current(backend) || self.asked[backend.slot as usize] == 0 {
+        if load.by != ReportSource::Probe || !cx.fleet.is_current(backend) || self.asked[backend.slot as usize] == 0 {
             return;
         }
         self.asked[backend.slot as usize] -= 1;

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use super::interval::{Estimate, estimate};
 use crate::scenario::Scenario;
 use crate::sim::model::{Model, Pool};
-use crate::sim::record::{ClassRecord, ENDS, End, Measured, ServerRecord};
+use crate::sim::record::{ClassRecord, ENDS, RequestOutcome, Measured, ServerRecord};
 
 /// A metric, one value per replication (or per batch of one long run).
 #[derive(Clone, Debug)]
@@ -149,7 +149,7 @@ fn class_metrics(prefix: &str, seconds: f64, class: &dyn Fn(&Measured) -> &Class
     metric("throughput", "1/s", &|c| (c.requests() - c.unfinished) as f64 / seconds);
     metric("goodput", "1/s", &|c| c.ok() as f64 / seconds);
     metric("errors.ratio", "1", &|c| ratio(c.requests() - c.unfinished - c.ok(), c.requests()));
-    for &(end, name) in ENDS.iter().filter(|(end, _)| *end != End::Ok) {
+    for &(end, name) in ENDS.iter().filter(|(end, _)| *end != RequestOutcome::Ok) {
         metric(&format!("errors.{name}"), "1", &|c| ratio(c.ends[end as usize], c.requests()));
     }
     metric("unfinished.ratio", "1", &|c| ratio(c.unfinished, c.requests()));

@@ -2,21 +2,21 @@
 //! between versions, and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a
 //! distribution over all replications is shown, histograms are merged.
 
-pub mod change;
+pub mod comparison;
 pub mod coverage;
 pub mod fingerprint;
 pub mod interval;
 mod metrics;
 pub mod results;
 pub mod sensitivity;
-mod standing;
+mod ranking;
 mod summary;
-pub mod theorem;
+pub mod exact_values;
 pub mod validation;
-mod verdict;
+mod stability;
 pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
-pub use standing::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};
 pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};
-pub use verdict::{Judgement, Verdict};
+pub use stability::{Stability, Verdict};

@@ -2,7 +2,7 @@
 //! a conclusion about the guess.
 
 use super::interval::{Estimate, LEVEL};
-use super::standing::difference;
+use super::ranking::difference;
 use super::summary::Summary;
 
 /// A pair of strategies that changed places, both ways beyond chance.

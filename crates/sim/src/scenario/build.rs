@@ -8,11 +8,11 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::table::*;
-use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, vary, workload_file};
+use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, overrides, workload_file};
 use crate::sim::model::*;
 use evenkeel_config::diagnostic::{Problem, Problems, did_you_mean};
 use evenkeel_config::fault::WhatTable;
-use evenkeel_config::law::{self, Alias, Law, Sampler};
+use evenkeel_config::distribution::{self, Alias, Distribution, Sampler};
 use evenkeel_config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, ReportsTable, check_name};
 use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::policy::{Rules, zone};
@@ -209,7 +209,7 @@ impl Builder<'_> {
         Spans { warmup, cache_warmup, duration, auto_warmup, auto_cache_warmup }
     }
 
-    fn sweep(&mut self, table: &ScenarioTable, source: &str) -> Vec<vary::Axis> {
+    fn sweep(&mut self, table: &ScenarioTable, source: &str) -> Vec<overrides::Axis> {
         let mut axes = Vec::new();
         for sweep in &table.sweep {
             let keys: Vec<&Spanned<String>> = sweep.key.iter().chain(&sweep.keys).collect();
@@ -221,20 +221,20 @@ impl Builder<'_> {
             self.known_keys(&keys, source);
             let text = |value: &Spanned<toml::Value>| source[value.span()].to_owned();
             let keys = keys.into_iter().map(|key| key.get_ref().clone()).collect();
-            axes.push(vary::Axis { keys, values: sweep.values.get_ref().iter().map(text).collect() });
+            axes.push(overrides::Axis { keys, values: sweep.values.get_ref().iter().map(text).collect() });
         }
         axes
     }
 
     fn known_keys(&mut self, keys: &[&Spanned<String>], source: &str) {
         for key in keys {
-            if let Err(message) = vary::find(source, key.get_ref()) {
+            if let Err(message) = overrides::find(source, key.get_ref()) {
                 self.problem(key.span(), message);
             }
         }
     }
 
-    fn sensitivity(&mut self, table: &ScenarioTable, source: &str) -> Option<vary::Sensitivity> {
+    fn sensitivity(&mut self, table: &ScenarioTable, source: &str) -> Option<overrides::Sensitivity> {
         let t = table.sensitivity.as_ref()?;
         let by = t.by.as_ref().map_or(0.3, |by| by.get_ref().0);
         if !(by > 0.0 && by < 1.0) {
@@ -245,10 +245,10 @@ impl Builder<'_> {
                 self.known_keys(&keys.iter().collect::<Vec<_>>(), source);
                 keys.iter().map(|key| key.get_ref().clone()).collect()
             }
-            None => vary::constants(source).unwrap_or_default().into_iter().map(|(key, _)| key).collect(),
+            None => overrides::constants(source).unwrap_or_default().into_iter().map(|(key, _)| key).collect(),
         };
         let metric = t.metric.as_ref().map_or_else(|| "latency.p99".to_owned(), |metric| metric.get_ref().clone());
-        Some(vary::Sensitivity { by, keys, metric })
+        Some(overrides::Sensitivity { by, keys, metric })
     }
 
     fn connections(&mut self, t: &PoolTable) -> Option<Connections> {
@@ -350,7 +350,7 @@ impl Builder<'_> {
                 if tables[pool].get_ref().backend.is_some() {
                     self.problem(called.span(), "a second tier has no further tier behind it (two are modelled)");
                 }
-                let service = self.law(&backend.get_ref().service);
+                let service = self.distribution(&backend.get_ref().service);
                 Some(Backend { pool, on_miss: backend.get_ref().on_miss, service })
             });
             let (connections, autoscale) = (self.connections(t), self.autoscale(t, servers.len()));
@@ -400,17 +400,17 @@ impl Builder<'_> {
         found
     }
 
-    fn law(&mut self, law: &Spanned<Law>) -> Sampler {
+    fn distribution(&mut self, distribution: &Spanned<Distribution>) -> Sampler {
         let files = self.files;
-        let mut read = |file: &str| law::numbers(file, &files(file)?);
-        law.get_ref().sampler(&mut read).unwrap_or_else(|message| {
-            self.problem(law.span(), message);
+        let mut read = |file: &str| distribution::numbers(file, &files(file)?);
+        distribution.get_ref().sampler(&mut read).unwrap_or_else(|message| {
+            self.problem(distribution.span(), message);
             Sampler::ZERO
         })
     }
 
     fn delay(&mut self, delay: Option<&Spanned<Delay>>) -> Sampler {
-        delay.map_or(Sampler::ZERO, |delay| self.law(&Spanned::new(delay.span(), delay.get_ref().0.clone())))
+        delay.map_or(Sampler::ZERO, |delay| self.distribution(&Spanned::new(delay.span(), delay.get_ref().0.clone())))
     }
 
     fn routes(&mut self, table: &ScenarioTable, pools: &[Pool]) -> Routes {
@@ -493,13 +493,13 @@ impl Builder<'_> {
                 self.problem(t.share.span(), "`share` must be above zero");
                 continue;
             }
-            let Some(law) = t.service.as_ref().or(table.service.as_ref()) else {
+            let Some(distribution) = t.service.as_ref().or(table.service.as_ref()) else {
                 let message = format!("path `{path}` has no `service`: how much work does it bring?");
                 self.problem(t.path.span(), message).help =
                     Some("add `service = { exponential = { mean = \"10ms\" } }` here or for the whole file".to_owned());
                 continue;
             };
-            let service = self.law(law);
+            let service = self.distribution(distribution);
             let Some(pool) = routes.find(None, path) else {
                 if !self.problems.iter().any(|p| p.message.contains("[[routes]]")) {
                     self.problem(t.path.span(), format!("no route leads from `{path}` to a pool"));
@@ -567,9 +567,9 @@ impl Builder<'_> {
                 Some(Arrivals::Constant { gap: 1e9 / self.rate(&amount.rate, &amount.load, place, demand)? })
             }
             ArrivalsTable::Renewal { interarrival, rate, load, .. } => {
-                let law = self.law(interarrival);
+                let distribution = self.distribution(interarrival);
                 // Nanoseconds; a gap of none, or of less than the clock can tell, would never let time pass.
-                let mean = law.mean();
+                let mean = distribution.mean();
                 if mean < 1.0 {
                     self.problem(interarrival.span(), "the mean of `interarrival` must be at least 1ns");
                     return None;
@@ -578,7 +578,7 @@ impl Builder<'_> {
                     true => 1e9 / self.rate(rate, load, place, demand)? / mean,
                     false => 1.0,
                 };
-                Some(Arrivals::Renewal { law, scale })
+                Some(Arrivals::Renewal { distribution, scale })
             }
             ArrivalsTable::Bursts { base, peak, every, length } => {
                 let (base, peak) = (base.get_ref().0, positive(peak));
@@ -606,7 +606,7 @@ impl Builder<'_> {
                 }
                 Some(Arrivals::Poisson(RateCurve { points, period: None }))
             }
-            ArrivalsTable::Closed { think } => Some(Arrivals::Closed { think: self.law(think) }),
+            ArrivalsTable::Closed { think } => Some(Arrivals::Closed { think: self.distribution(think) }),
             ArrivalsTable::Replay { file, speed, repeat } => self.replay(file, speed, *repeat, paths, routes, span),
         }
     }
@@ -623,8 +623,8 @@ impl Builder<'_> {
     ) {
         let Arrivals::Closed { think } = arrivals else { return };
         let calls = pools.iter().filter_map(|pool| pool.backend.as_ref()).map(|backend| &backend.service);
-        let laws = paths.iter().map(|(path, _)| &path.service).chain(calls).chain(legs).chain([think]);
-        if laws.into_iter().all(|law| law.mean() == 0.0) {
+        let distributions = paths.iter().map(|(path, _)| &path.service).chain(calls).chain(legs).chain([think]);
+        if distributions.into_iter().all(|distribution| distribution.mean() == 0.0) {
             let message = "nothing takes any time in this closed loop: clients do not think, requests bring no work, and the network has no delay";
             let help = "give `think`, `service` or a leg of `network` a mean above zero";
             self.refusals.push(Problem::at(table.arrivals.span(), message).help(help));
@@ -811,11 +811,11 @@ impl Builder<'_> {
     fn limit(&mut self, given: Option<&Spanned<Delay>>, key: &str) -> Option<Sampler> {
         let given = given?;
         let before = self.problems.len();
-        let law = self.delay(Some(given));
-        if law.mean() <= 0.0 && self.problems.len() == before {
+        let distribution = self.delay(Some(given));
+        if distribution.mean() <= 0.0 && self.problems.len() == before {
             self.problem(given.span(), format!("`{key}` must be above zero"));
         }
-        Some(law)
+        Some(distribution)
     }
 
     fn balancers(&mut self, table: &ScenarioTable) -> Balancers {
@@ -1107,7 +1107,7 @@ impl Builder<'_> {
             Arrivals::Poisson(curve) if curve.points.len() == 1 => curve.points[0].1,
             Arrivals::Poisson(curve) => curve.mean(span.as_secs_f64()),
             Arrivals::Constant { gap } => 1e9 / gap,
-            Arrivals::Renewal { law, scale } => 1e9 / (law.mean() * scale),
+            Arrivals::Renewal { distribution, scale } => 1e9 / (distribution.mean() * scale),
             Arrivals::Replay(_) | Arrivals::Closed { .. } => return None,
         };
         let tables = table.pools.get_ref();

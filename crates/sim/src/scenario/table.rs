@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::Kind;
 use evenkeel_config::fault::FaultTable;
-use evenkeel_config::law::Law;
+use evenkeel_config::distribution::Distribution;
 use evenkeel_config::pool::{PoolTable, RouteTable};
 use evenkeel_core::select::catalog::Strategy;
 use evenkeel_core::units::{Nanos, Rate, Ratio};
@@ -54,8 +54,8 @@ pub struct ScenarioTable {
     pub variants: Vec<VariantTable>,
     #[schemars(with = "ArrivalsTable")]
     pub arrivals: Spanned<ArrivalsTable>,
-    #[schemars(with = "Option<Law>")]
-    pub service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    pub service: Option<Spanned<Distribution>>,
     pub per_byte: Option<Nanos>,
     #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
@@ -162,8 +162,8 @@ pub enum ArrivalsTable {
     /// Independent gaps of any distribution.
     Renewal {
         /// The time from one arrival to the next.
-        #[schemars(with = "Law")]
-        interarrival: Spanned<Law>,
+        #[schemars(with = "Distribution")]
+        interarrival: Spanned<Distribution>,
         /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
         #[schemars(with = "Option<Rate>")]
         rate: Option<Spanned<Rate>>,
@@ -196,8 +196,8 @@ pub enum ArrivalsTable {
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
     Closed {
-        #[schemars(with = "Law")]
-        think: Spanned<Law>,
+        #[schemars(with = "Distribution")]
+        think: Spanned<Distribution>,
     },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
@@ -253,8 +253,8 @@ pub struct PathTable {
     #[serde(default = "one")]
     #[schemars(with = "f64")]
     pub share: Spanned<f64>,
-    #[schemars(with = "Option<Law>")]
-    pub service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    pub service: Option<Spanned<Distribution>>,
     pub per_byte: Option<Nanos>,
     #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
@@ -332,14 +332,14 @@ pub struct NetworkTable {
 
 /// A constant such as `"1ms"`, or a law.
 #[derive(Clone, Debug)]
-pub struct Delay(pub Law);
+pub struct Delay(pub Distribution);
 
 impl JsonSchema for Delay {
     fn schema_name() -> Cow<'static, str> {
         "Delay".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Law>()];
+        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Distribution>()];
         json_schema!({ "description": "A duration, or a law.", "anyOf": forms })
     }
 }
@@ -353,10 +353,10 @@ impl<'de> Deserialize<'de> for Delay {
                 f.write_str("a duration such as \"1ms\", or a law such as { exponential = { mean = \"1ms\" } }")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
-                Ok(Delay(Law::Constant { value: text.parse().map_err(E::custom)? }))
+                Ok(Delay(Distribution::Constant { value: text.parse().map_err(E::custom)? }))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
-                Law::deserialize(MapAccessDeserializer::new(map)).map(Delay)
+                Distribution::deserialize(MapAccessDeserializer::new(map)).map(Delay)
             }
         }
         from.deserialize_any(DelayVisitor)

@@ -6,7 +6,7 @@
 mod cache;
 mod engine;
 mod event;
-pub mod mill;
+pub mod pick_bench;
 pub mod model;
 pub mod observer;
 mod queue;

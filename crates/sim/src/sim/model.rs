@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use evenkeel_config::fault::WhatTable;
-use evenkeel_config::law::{Alias, Sampler};
+use evenkeel_config::distribution::{Alias, Sampler};
 pub use evenkeel_config::pool::{CacheSpec, Discipline, IdleNotice, Server};
 use evenkeel_core::math;
 use evenkeel_core::policy::Rules;
 use evenkeel_core::rng::Source;
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 
 /// [`Model::max_in_system`] where a scenario does not say.
@@ -96,7 +96,7 @@ pub enum Arrivals {
     /// Independent gaps of one distribution.
     Renewal {
         /// Gaps, up to a factor.
-        law: Sampler,
+        distribution: Sampler,
         /// That factor.
         scale: f64,
     },
@@ -275,7 +275,7 @@ pub struct Pool {
     /// Its name.
     pub name: String,
     /// Its strategy; `None` takes the one under comparison.
-    pub strategy: Option<Table>,
+    pub strategy: Option<StrategyConfig>,
     /// Its servers.
     pub servers: Vec<Server>,
     /// What stands around a pick: checks, ejection, slow start, retries and the like.

@@ -127,7 +127,7 @@ impl LoadReport {
                 if let (Trouble::TimedOut, Some(timeout)) = (trouble, timeout) {
                     record(&mut self.latency, timeout);
                 }
-                *self.errors.entry(trouble.word().to_owned()).or_default() += 1;
+                *self.errors.entry(trouble.as_str().to_owned()).or_default() += 1;
                 self.example.get_or_insert_with(|| trouble.describe());
             }
         }

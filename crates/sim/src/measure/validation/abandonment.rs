@@ -1,7 +1,7 @@
 //! Clients that do not wait for ever: abandonment of the queue (reneging) and deadlines for answers.
 
 use super::Gate;
-use super::gates::{EXPONENTIAL, Setup, UNIT, add, exact, mean, percentile, poisson};
+use super::cases::{EXPONENTIAL, Setup, UNIT, add, exact, mean, percentile, poisson};
 use evenkeel_theory::abandonment::{Abandonment, Patience, closed, limited};
 
 pub(super) fn cases(all: &mut Vec<Gate>) {

@@ -1,10 +1,10 @@
 //! Networks of queues: closed loops over several stations, two tiers one after the other, slots that are held during a call.
 
 use super::Gate;
-use super::gates::{EXPONENTIAL, Setup, UNIT, add, add_source, exact, mean, percentile, poisson};
+use super::cases::{EXPONENTIAL, Setup, UNIT, add, add_source, exact, mean, percentile, poisson};
 use evenkeel_theory::networks::{held_slots, mva, tandem_mean};
 use evenkeel_theory::renewal::{RoundRobin, Service};
-use evenkeel_theory::stations::mg1_mean;
+use evenkeel_theory::queues::mg1_mean;
 
 pub(super) fn cases(all: &mut Vec<Gate>) {
     loops(all);

@@ -22,7 +22,7 @@ pub struct Axis {
 }
 
 /// A place in a sweep: for each axis its keys and the value they have there.
-pub type Place = Vec<(Vec<String>, String)>;
+pub type SweepPoint = Vec<(Vec<String>, String)>;
 
 /// What a scenario asks of its ranking: does it survive other constants?
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +36,9 @@ pub struct Sensitivity {
 }
 
 /// Every place of a grid, the first axis slowest.
-pub fn grid(axes: &[Axis]) -> Vec<Place> {
+pub fn grid(axes: &[Axis]) -> Vec<SweepPoint> {
     axes.iter().fold(vec![Vec::new()], |places, axis| {
-        let extend = |place: &Place| {
+        let extend = |place: &SweepPoint| {
             let with = |value: &String| [place.as_slice(), &[(axis.keys.clone(), value.clone())]].concat();
             axis.values.iter().map(with).collect::<Vec<_>>()
         };
@@ -47,7 +47,7 @@ pub fn grid(axes: &[Axis]) -> Vec<Place> {
 }
 
 /// How a place is called in results: `arrivals.poisson.load=80%`.
-pub fn name(place: &Place) -> String {
+pub fn name(place: &SweepPoint) -> String {
     let one = |(keys, value): &(Vec<String>, String)| format!("{}={}", keys.join("+"), plain(value));
     place.iter().map(one).collect::<Vec<_>>().join(" ")
 }
@@ -96,7 +96,7 @@ fn number_shape(value: &str) -> Option<()> {
 }
 
 /// The text with other values for some keys.
-pub fn replace(source: &str, place: &Place) -> Result<String, String> {
+pub fn replace(source: &str, place: &SweepPoint) -> Result<String, String> {
     let mut edits = Vec::new();
     for (keys, value) in place {
         for key in keys {

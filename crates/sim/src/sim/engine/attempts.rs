@@ -4,10 +4,10 @@
 //! An attempt that nobody waits for any more (its time was up, another was faster) is over for balancer and selector; its
 //! server goes on working on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
 
-use super::{Engine, Job, Stage};
+use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
-use crate::sim::record::{Efforts, End};
+use crate::sim::record::{AttemptStats, RequestOutcome};
 use crate::sim::server::NONE;
 use evenkeel_core::policy::retry::Failure;
 use evenkeel_core::rng::Keyed;
@@ -16,9 +16,9 @@ use evenkeel_core::units::Nanos;
 
 /// What has been done for a request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Effort {
+pub(super) struct RequestAttempts {
     /// Slots that attempts were sent to.
-    pub tried: Vec<u32>,
+    pub excluded: Vec<u32>,
     /// Attempts that are awaited.
     pub live: Vec<u32>,
     /// Attempts made.
@@ -33,12 +33,12 @@ pub(super) struct Effort {
 impl<O: Observer> Engine<'_, O> {
     /// A family of draws for a second or later attempt: another than the first one's, and the same for every strategy.
     #[cold]
-    pub(super) fn luck_again(&self, purpose: &str, job: &Job) -> Keyed {
+    pub(super) fn draws_again(&self, purpose: &str, job: &Job) -> Keyed {
         let tier = if job.parent == NONE { "" } else { "inner " };
         Keyed::new(self.seed, &format!("{tier}{purpose} {}", job.attempt))
     }
 
-    fn efforts_of(&mut self, job: u32) -> Option<&mut Efforts> {
+    fn attempt_stats(&mut self, job: u32) -> Option<&mut AttemptStats> {
         let j = &self.jobs[job as usize];
         // A second tier's efforts are not the client's.
         if !j.measured || j.parent != NONE {
@@ -49,8 +49,8 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// Counts in the results of a measured request.
-    pub(super) fn count_effort(&mut self, job: u32, count: impl FnOnce(&mut Efforts)) {
-        if let Some(efforts) = self.efforts_of(job) {
+    pub(super) fn count_attempts(&mut self, job: u32, count: impl FnOnce(&mut AttemptStats)) {
+        if let Some(efforts) = self.attempt_stats(job) {
             count(efforts);
         }
     }
@@ -60,7 +60,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn begin_trying(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
-        j.stage = Stage::Trying;
+        j.state = JobState::Trying;
         let generation = j.generation;
         let d = &mut self.dispatchers[j.dispatcher as usize];
         if let Some(budget) = &mut d.retries {
@@ -70,11 +70,11 @@ impl<O: Observer> Engine<'_, O> {
             hedge.arrived(now);
             hedge.delay(now)
         });
-        if self.efforts.len() <= job as usize {
-            self.efforts.resize(job as usize + 1, Effort::default());
+        if self.request_attempts.len() <= job as usize {
+            self.request_attempts.resize(job as usize + 1, RequestAttempts::default());
         }
-        let effort = &mut self.efforts[job as usize];
-        effort.tried.clear();
+        let effort = &mut self.request_attempts[job as usize];
+        effort.excluded.clear();
         effort.live.clear();
         (effort.attempts, effort.retries, effort.hedge, effort.began) = (0, 0, NONE, now);
         if let Some(delay) = delay {
@@ -85,18 +85,18 @@ impl<O: Observer> Engine<'_, O> {
 
     /// Another attempt.
     fn attempt(&mut self, request: u32) {
-        let effort = &mut self.efforts[request as usize];
+        let effort = &mut self.request_attempts[request as usize];
         effort.attempts += 1;
         let attempt = effort.attempts;
         let child = self.place(Job {
             of: request,
             attempt,
             picked: self.now,
-            stage: Stage::Moving,
+            state: JobState::Moving,
             begun: false,
             ..self.jobs[request as usize]
         });
-        self.efforts[request as usize].live.push(child);
+        self.request_attempts[request as usize].live.push(child);
         self.observe_arrival(child);
         self.send(child);
     }
@@ -106,8 +106,8 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn attempt_sent(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let (slot, generation, pool) = (j.backend.slot, j.generation, self.dispatchers[j.dispatcher as usize].pool);
-        select::note(&mut self.efforts[j.of as usize].tried, slot);
-        self.count_effort(job, |efforts| efforts.attempts += 1);
+        select::insert_sorted(&mut self.request_attempts[j.of as usize].excluded, slot);
+        self.count_attempts(job, |efforts| efforts.attempts += 1);
         if let Some(time) = self.model.pools[pool as usize].policy.retries.and_then(|rules| rules.per_try_timeout) {
             self.queue.push(self.now.saturating_add(time), Event::TryOver(job, generation));
         }
@@ -118,9 +118,9 @@ impl<O: Observer> Engine<'_, O> {
         let j = &self.jobs[job as usize];
         if j.generation == generation && j.wanted {
             let request = j.of;
-            self.efforts[request as usize].live.retain(|&live| live != job);
+            self.request_attempts[request as usize].live.retain(|&live| live != job);
             self.abandon(job, Outcome::Failed);
-            self.failed(request, End::TimedOut, Some(Failure::Timeout));
+            self.failed(request, RequestOutcome::TimedOut, Some(Failure::Timeout));
         }
     }
 
@@ -133,33 +133,33 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         self.jobs[j.of as usize].held |= j.held;
-        let effort = &mut self.efforts[j.of as usize];
+        let effort = &mut self.request_attempts[j.of as usize];
         effort.live.retain(|&live| live != job);
         let failure = match j.fate {
-            End::Ok => {
+            RequestOutcome::Ok => {
                 let (latency, won) = (self.now - effort.began, effort.hedge == job);
                 if let Some(hedge) = &mut self.dispatchers[j.dispatcher as usize].hedge {
                     hedge.answered(latency, self.now);
                 }
                 if won {
-                    self.count_effort(j.of, |efforts| efforts.hedges_won += 1);
+                    self.count_attempts(j.of, |efforts| efforts.hedges_won += 1);
                 }
-                return self.answer_request(j.of, End::Ok);
+                return self.answer_request(j.of, RequestOutcome::Ok);
             }
             // Whom no server took has nobody to be tried again for it.
             _ if j.server == NONE => None,
-            End::Reset if j.refused => Some(Failure::Connect),
-            End::Reset => Some(Failure::Reset),
-            End::Error => Some(Failure::Error),
-            End::Rejected => Some(Failure::Rejected),
-            End::TimedOut | End::NoServer | End::Unreachable => None,
+            RequestOutcome::Reset if j.refused => Some(Failure::Connect),
+            RequestOutcome::Reset => Some(Failure::Reset),
+            RequestOutcome::Error => Some(Failure::Error),
+            RequestOutcome::Rejected => Some(Failure::Rejected),
+            RequestOutcome::TimedOut | RequestOutcome::NoServer | RequestOutcome::Unreachable => None,
         };
         self.failed(j.of, j.fate, failure);
     }
 
     /// An attempt of this request has failed: is there another?
-    fn failed(&mut self, request: u32, fate: End, failure: Option<Failure>) {
-        let effort = &self.efforts[request as usize];
+    fn failed(&mut self, request: u32, fate: RequestOutcome, failure: Option<Failure>) {
+        let effort = &self.request_attempts[request as usize];
         if !effort.live.is_empty() {
             // A hedge, or the first attempt beside it, may still be answered.
             return;
@@ -172,10 +172,10 @@ impl<O: Observer> Engine<'_, O> {
         let rules = self.model.pools[d.pool as usize].policy.retries;
         let rules = rules.filter(|rules| failure.is_some_and(|failure| rules.allows(failure, attempts, true, true)));
         if let Some(rules) = rules.filter(|_| alive)
-            && self.views[d.fleet as usize].watch.has_candidate(&effort.tried)
+            && self.views[d.fleet as usize].server_pool.has_candidate(&effort.excluded)
             && d.retries.as_mut().is_some_and(|budget| budget.withdraw(self.now))
         {
-            let effort = &mut self.efforts[request as usize];
+            let effort = &mut self.request_attempts[request as usize];
             effort.retries += 1;
             let pause = rules.pause(effort.retries, &mut d.pauses);
             self.jobs[request as usize].held |= pause > Nanos::ZERO;
@@ -188,39 +188,39 @@ impl<O: Observer> Engine<'_, O> {
     /// The pause before a retry is over.
     pub(super) fn retry(&mut self, request: u32, generation: u32) {
         let j = &self.jobs[request as usize];
-        if j.generation != generation || j.stage != Stage::Trying {
+        if j.generation != generation || j.state != JobState::Trying {
             return;
         }
         if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
-            return self.answer_request(request, End::Reset);
+            return self.answer_request(request, RequestOutcome::Reset);
         }
-        self.count_effort(request, |efforts| efforts.retries += 1);
+        self.count_attempts(request, |efforts| efforts.retries += 1);
         self.attempt(request);
     }
 
     /// The first attempt takes longer than most.
     pub(super) fn hedge(&mut self, request: u32, generation: u32) {
         let j = &self.jobs[request as usize];
-        if j.generation != generation || j.stage != Stage::Trying {
+        if j.generation != generation || j.state != JobState::Trying {
             return;
         }
-        let effort = &self.efforts[request as usize];
+        let effort = &self.request_attempts[request as usize];
         let d = &mut self.dispatchers[j.dispatcher as usize];
         // Only beside a first attempt that is with its server; and a hedge does not wait for room.
-        let alone = effort.attempts == 1 && effort.live.len() == 1 && !effort.tried.is_empty();
+        let alone = effort.attempts == 1 && effort.live.len() == 1 && !effort.excluded.is_empty();
         // Of tied copies the second would be called off at once where the first has begun.
         let tied = self.model.pools[d.pool as usize].policy.hedge.is_some_and(|rules| rules.tied);
-        let begun = |job: &u32| matches!(self.jobs[*job as usize].stage, Stage::Serving | Stage::Calling);
+        let begun = |job: &u32| matches!(self.jobs[*job as usize].state, JobState::Serving | JobState::Calling);
         if tied && effort.live.iter().any(begun) {
             return;
         }
         let alive = j.parent != NONE || self.balancers_up[j.balancer as usize];
         if alone
             && alive
-            && self.views[d.fleet as usize].watch.has_room(&effort.tried)
+            && self.views[d.fleet as usize].server_pool.has_room(&effort.excluded)
             && d.hedge.as_mut().is_some_and(|hedge| hedge.withdraw(self.now))
         {
-            self.count_effort(request, |efforts| efforts.hedges += 1);
+            self.count_attempts(request, |efforts| efforts.hedges += 1);
             self.attempt_hedge(request);
         }
     }
@@ -233,7 +233,7 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let hop = Nanos::from_nanos_f64(self.model.server_leg.mean());
-        let twins = self.efforts[j.of as usize].live.iter().filter(|&&live| live != job);
+        let twins = self.request_attempts[j.of as usize].live.iter().filter(|&&live| live != job);
         let told: Vec<(u32, u32)> = twins.map(|&twin| (twin, self.jobs[twin as usize].generation)).collect();
         for (twin, generation) in told {
             // Where the news takes no time it comes before anything else of this moment. Else two servers that end their work
@@ -251,52 +251,52 @@ impl<O: Observer> Engine<'_, O> {
         let j = &mut self.jobs[job as usize];
         if j.generation != generation
             || !j.wanted
-            || !matches!(j.stage, Stage::Moving | Stage::Queued)
-            || j.fate != End::Ok
+            || !matches!(j.state, JobState::Moving | JobState::Queued)
+            || j.fate != RequestOutcome::Ok
         {
             return;
         }
         j.called_off = true;
         let request = j.of;
-        self.efforts[request as usize].live.retain(|&live| live != job);
+        self.request_attempts[request as usize].live.retain(|&live| live != job);
         self.abandon(job, Outcome::Cancelled);
     }
 
     fn attempt_hedge(&mut self, request: u32) {
         // Its place is known beforehand: the next that is free.
         let place = self.free.last().copied().unwrap_or(self.jobs.len() as u32);
-        self.efforts[request as usize].hedge = place;
+        self.request_attempts[request as usize].hedge = place;
         self.attempt(request);
     }
 
     /// The request has its answer, good or bad.
-    fn answer_request(&mut self, request: u32, fate: End) {
+    fn answer_request(&mut self, request: u32, fate: RequestOutcome) {
         self.abandon_all(request, Outcome::Cancelled);
         let j = &mut self.jobs[request as usize];
-        (j.fate, j.stage) = (fate, Stage::Moving);
+        (j.fate, j.state) = (fate, JobState::Moving);
         self.answer(request);
     }
 
     /// Nobody waits for any attempt of this request.
     pub(super) fn abandon_all(&mut self, request: u32, outcome: Outcome) {
-        let mut live = std::mem::take(&mut self.efforts[request as usize].live);
+        let mut live = std::mem::take(&mut self.request_attempts[request as usize].live);
         live.drain(..).for_each(|job| self.abandon(job, outcome));
-        self.efforts[request as usize].live = live;
+        self.request_attempts[request as usize].live = live;
     }
 
     /// Nobody waits for this attempt; what is under way goes on.
     fn abandon(&mut self, job: u32, outcome: Outcome) {
-        let stage = self.jobs[job as usize].stage;
+        let state = self.jobs[job as usize].state;
         self.jobs[job as usize].wanted = false;
         self.observer.step(job, Step::Abandoned, self.now);
-        self.settle(job, outcome);
-        match stage {
-            Stage::Lost => self.release(job),
-            Stage::Waiting => {
+        self.finish_attempt(job, outcome);
+        match state {
+            JobState::Lost => self.release(job),
+            JobState::Waiting => {
                 self.leave_queue(job);
                 self.release(job);
             }
-            Stage::Queued => self.cancel_queued(job),
+            JobState::Queued => self.cancel_queued(job),
             _ => {}
         }
     }
@@ -309,12 +309,12 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         j.wanted = false;
-        match j.stage {
-            Stage::Trying => {
+        match j.state {
+            JobState::Trying => {
                 self.abandon_all(job, Outcome::Cancelled);
                 self.release(job);
             }
-            Stage::Waiting => {
+            JobState::Waiting => {
                 self.leave_queue(job);
                 self.release(job);
             }

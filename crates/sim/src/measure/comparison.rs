@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::interval::{self, LEVEL};
 use super::results::{FAILED, Results, Row};
-use super::standing::ENOUGH;
+use super::ranking::ENOUGH;
 use crate::scenario::Contestant;
 use evenkeel_core::select::catalog;
 

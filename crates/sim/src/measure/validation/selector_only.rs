@@ -2,24 +2,24 @@
 
 use evenkeel_core::fleet::Fleet;
 use evenkeel_core::rng::{Rng, Source};
-use evenkeel_core::select::catalog::{Strategy, Table};
+use evenkeel_core::select::catalog::{Strategy, StrategyConfig};
 use evenkeel_core::select::{Context, Request, Selector};
 use evenkeel_core::units::Nanos;
 
 /// A selector before a fleet of its own.
-struct Alone {
+struct SelectorOnly {
     selector: Box<dyn Selector>,
     fleet: Fleet,
     rng: Rng,
 }
 
-impl Alone {
-    fn new(table: &Table, mut fleet: Fleet, seed: u64) -> Alone {
+impl SelectorOnly {
+    fn new(table: &StrategyConfig, mut fleet: Fleet, seed: u64) -> SelectorOnly {
         let mut rng = Rng::stream(seed, "validation", 0);
         let mut selector = table.build(&mut rng);
         let changes = fleet.take_changes();
         selector.on_fleet(&changes, &mut Context { now: Nanos::ZERO, fleet: &fleet, rng: &mut rng, truth: None });
-        Alone { selector, fleet, rng }
+        SelectorOnly { selector, fleet, rng }
     }
 
     /// Sends one request and counts it as under way for good.
@@ -32,7 +32,7 @@ impl Alone {
 }
 
 /// A strategy as a scenario would write it: `"p2c"`, `{ p2c = { replacement = true } }`.
-fn table(strategy: &str) -> Table {
+fn table(strategy: &str) -> StrategyConfig {
     #[derive(serde::Deserialize)]
     struct Holder {
         strategy: Strategy,
@@ -42,13 +42,13 @@ fn table(strategy: &str) -> Table {
 
 /// A request of anybody for anything.
 fn request(key: &[u8; 8]) -> Request<'_> {
-    Request { client: std::net::Ipv4Addr::LOCALHOST.into(), path: "/", key, tried: &[], answers: None }
+    Request { client: std::net::Ipv4Addr::LOCALHOST.into(), path: "/", key, excluded: &[], answers: None }
 }
 
 /// As many balls as bins, 2^16: shares of bins with at least one, two and three.
 pub fn balls(strategy: &str, seed: u64) -> Vec<f64> {
     const BINS: usize = 1 << 16;
-    let mut alone = Alone::new(&table(strategy), Fleet::of_weights(&[1; BINS]), seed);
+    let mut alone = SelectorOnly::new(&table(strategy), Fleet::of_weights(&[1; BINS]), seed);
     for _ in 0..BINS {
         alone.send(&request(&[0; 8]));
     }
@@ -69,7 +69,7 @@ pub fn ring(seed: u64) -> Vec<f64> {
     let names: Vec<String> = (0..RING_SERVERS).map(|i| format!("10.{}.{}.{i}:80", seed / 256, seed % 256)).collect();
     let mut fleet = Fleet::new();
     fleet.join_all(names.iter().map(|name| (name.as_str(), 1)));
-    let mut alone = Alone::new(&table("\"consistent_hash\""), fleet, seed);
+    let mut alone = SelectorOnly::new(&table("\"consistent_hash\""), fleet, seed);
     let mut counts = vec![0u32; RING_SERVERS as usize];
     let mut keys = Rng::stream(seed, "keys", 0);
     for _ in 0..RING_KEYS {

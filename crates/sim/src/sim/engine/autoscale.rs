@@ -6,8 +6,8 @@ use super::Engine;
 use crate::sim::event::Event;
 use crate::sim::model::Autoscale;
 use crate::sim::observer::Observer;
-use crate::sim::server::Account;
-use evenkeel_core::policy::watch::Newcomer;
+use crate::sim::server::Totals;
+use evenkeel_core::policy::pool::NewServer;
 use evenkeel_core::units::Nanos;
 
 /// How far the load may be off without anything being done: Kubernetes' tolerance.
@@ -24,7 +24,7 @@ pub(super) struct Scaler {
     coming: u32,
     changed: Nanos,
     /// Where each server's account stood when it was last looked.
-    accounts: Vec<Account>,
+    totals: Vec<Totals>,
     paid_until: Nanos,
 }
 
@@ -36,8 +36,8 @@ impl<O: Observer> Engine<'_, O> {
             let most = pool.servers.len() as u32;
             for view in self.views.iter_mut().filter(|view| view.pool as usize == p) {
                 for slot in (rules.initial_servers..most).rev() {
-                    let id = view.watch.fleet.id(slot);
-                    view.watch.leave(id, Nanos::ZERO);
+                    let id = view.server_pool.fleet.id(slot);
+                    view.server_pool.leave(id, Nanos::ZERO);
                 }
             }
             self.queue.push(rules.interval, Event::Scale(self.scalers.len() as u32));
@@ -48,7 +48,7 @@ impl<O: Observer> Engine<'_, O> {
                 leaving: 0,
                 coming: 0,
                 changed: Nanos::ZERO,
-                accounts: vec![Account::default(); pool.servers.len()],
+                totals: vec![Totals::default(); pool.servers.len()],
                 paid_until: Nanos::ZERO,
             });
         }
@@ -79,8 +79,8 @@ impl<O: Observer> Engine<'_, O> {
         let base = self.bases[pool];
         let mut busy = 0.0;
         for slot in 0..members {
-            let account = &mut self.scalers[at].accounts[slot as usize];
-            busy += self.servers[(base + slot) as usize].report(now, account).utilisation;
+            let totals = &mut self.scalers[at].totals[slot as usize];
+            busy += self.servers[(base + slot) as usize].report(now, totals).utilisation;
         }
         let ratio = busy / f64::from(serving) / rules.target;
         if (ratio - 1.0).abs() <= TOLERANCE {
@@ -116,8 +116,8 @@ impl<O: Observer> Engine<'_, O> {
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
-                let id = view.watch.fleet.id(slot);
-                view.watch.set_draining(id, draining, self.now);
+                let id = view.server_pool.fleet.id(slot);
+                view.server_pool.set_draining(id, draining, self.now);
                 self.tell_fleet(fleet);
             }
         }
@@ -138,20 +138,20 @@ impl<O: Observer> Engine<'_, O> {
             cache.clear();
         }
         // What it did before it came, as an earlier tenant, is not its load.
-        let account = &mut self.scalers[scaler as usize].accounts[slot as usize];
-        self.servers[number as usize].report(now, account);
+        let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
+        self.servers[number as usize].report(now, totals);
         let spec = &self.model.pools[pool].servers[slot as usize];
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
-                let newcomer = Newcomer {
+                let new_server = NewServer {
                     name: &spec.name,
                     weight: spec.weight,
                     limit: spec.max_in_flight,
                     priority: spec.priority,
                     zone: spec.zone.as_deref(),
                 };
-                let id = view.watch.join(newcomer, now);
+                let id = view.server_pool.join(new_server, now);
                 debug_assert_eq!(id.slot, slot, "members are the first so many");
                 self.tell_fleet(fleet);
             }
@@ -164,15 +164,15 @@ impl<O: Observer> Engine<'_, O> {
             let Scaler { pool, members, .. } = self.scalers[scaler];
             let slot = members - 1;
             let idle =
-                |view: &super::View| view.pool as usize != pool || view.watch.fleet.in_flight()[slot as usize] == 0;
+                |view: &super::View| view.pool as usize != pool || view.server_pool.fleet.in_flight()[slot as usize] == 0;
             if !self.views.iter().all(idle) {
                 return;
             }
             for fleet in 0..self.views.len() as u32 {
                 let view = &mut self.views[fleet as usize];
                 if view.pool as usize == pool {
-                    let id = view.watch.fleet.id(slot);
-                    view.watch.leave(id, self.now);
+                    let id = view.server_pool.fleet.id(slot);
+                    view.server_pool.leave(id, self.now);
                     self.tell_fleet(fleet);
                 }
             }

@@ -3,12 +3,12 @@
 
 use crate::scenario::{Kind, Scenario};
 use crate::sim::model::{Arrivals, Model};
-use evenkeel_config::law::Sampler;
+use evenkeel_config::distribution::Sampler;
 use evenkeel_config::pool::{Discipline, Server};
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 use evenkeel_theory::chains::{self, Rule, Ties};
-use evenkeel_theory::{ConstantService, dispatch, stations};
+use evenkeel_theory::{ConstantService, dispatch, queues};
 
 /// An exact value.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ const Q: f64 = 0.99;
 const MOST_LOAD: f64 = 0.99;
 
 /// What theory says of a strategy in a scenario; `None` where no theorem's assumptions are met.
-pub fn exact(scenario: &Scenario, strategy: &Table) -> Option<Exact> {
+pub fn exact(scenario: &Scenario, strategy: &StrategyConfig) -> Option<Exact> {
     let model = &scenario.model;
     let [pool] = &model.pools[..] else { return None };
     let [path] = &model.paths[..] else { return None };
@@ -96,7 +96,7 @@ struct Fleet<'a> {
 }
 
 impl Fleet<'_> {
-    fn solve(&self, strategy: &Table) -> Option<Exact> {
+    fn solve(&self, strategy: &StrategyConfig) -> Option<Exact> {
         match &self.model.arrivals {
             Arrivals::Poisson(curve) => {
                 let rate = curve.points.first()?.1;
@@ -108,7 +108,7 @@ impl Fleet<'_> {
                 let mu = self.simple(server)?;
                 let mean = dispatch::regular_mean(1e9 / gap, mu);
                 // The sojourn is exponential.
-                known("D/M/1", mean, Some(stations::mm1_quantile(0.0, 1.0 / mean, Q)))
+                known("D/M/1", mean, Some(queues::mm1_quantile(0.0, 1.0 / mean, Q)))
             }
             Arrivals::Closed { think: Sampler::Exponential { mean } } => {
                 let [server] = self.servers else { return None };
@@ -117,7 +117,7 @@ impl Fleet<'_> {
                 let near = self.hop == 0.0 && constant(&self.model.client_leg) == Some(0.0);
                 let clients = self.model.clients.addresses.len() as u32;
                 (one_queue && near).then(|| {
-                    let closed = stations::repairman(clients, mean / 1e9, mu, server.concurrency);
+                    let closed = queues::repairman(clients, mean / 1e9, mu, server.concurrency);
                     Exact { mean: closed.mean, p99: None, theorem: "machine repairman".to_owned(), queues: 1.0 }
                 })
             }
@@ -125,7 +125,7 @@ impl Fleet<'_> {
         }
     }
 
-    fn poisson(&self, strategy: &Table, lam: f64) -> Option<Exact> {
+    fn poisson(&self, strategy: &StrategyConfig, lam: f64) -> Option<Exact> {
         let n = self.servers.len() as u32;
         let balancers = &self.model.balancers;
         let alone = balancers.count * balancers.shards == 1;
@@ -133,12 +133,12 @@ impl Fleet<'_> {
         let apart = |exact: Option<Exact>| exact.map(|exact| Exact { queues: f64::from(n), ..exact });
         match strategy {
             _ if n == 1 => self.station(lam, self.servers[0]),
-            Table::Random(_) => apart(self.split(lam, |_| 1.0)),
-            Table::WeightedRandom(_) => apart(self.split(lam, |server| f64::from(server.weight))),
-            Table::RoundRobin(_) if alone => apart(self.turns(lam)),
-            Table::WeightedRoundRobin(_) if alone && even => apart(self.turns(lam)),
-            Table::OracleLeastWork(_) if self.hop == 0.0 => self.central(lam),
-            Table::LeastRequest(_) if alone && even && self.hop == 0.0 => match self.servers {
+            StrategyConfig::Random(_) => apart(self.split(lam, |_| 1.0)),
+            StrategyConfig::WeightedRandom(_) => apart(self.split(lam, |server| f64::from(server.weight))),
+            StrategyConfig::RoundRobin(_) if alone => apart(self.turns(lam)),
+            StrategyConfig::WeightedRoundRobin(_) if alone && even => apart(self.turns(lam)),
+            StrategyConfig::OracleLeastWork(_) if self.hop == 0.0 => self.central(lam),
+            StrategyConfig::LeastRequest(_) if alone && even && self.hop == 0.0 => match self.servers {
                 [a, b] if a.speed != b.speed => {
                     let rates = [self.simple(a)?, self.simple(b)?];
                     if lam > MOST_LOAD * (rates[0] + rates[1]) {
@@ -150,7 +150,7 @@ impl Fleet<'_> {
                 _ => self.chain(Rule::Shortest, lam, 4),
             },
             // Two choices of four take seconds to solve, and of more there is only a limit.
-            Table::P2c(params) if alone && even && self.hop == 0.0 && params.choices == 2 => {
+            StrategyConfig::P2c(params) if alone && even && self.hop == 0.0 && params.choices == 2 => {
                 let rule = if params.replacement { Rule::TwoReplaced } else { Rule::TwoDistinct };
                 self.chain(rule, lam, 3)
             }
@@ -182,13 +182,13 @@ impl Fleet<'_> {
         match (server.discipline, server.queue_limit) {
             (Discipline::Fcfs, Some(limit)) if exponential => {
                 let room = slots.checked_add(limit)?;
-                known(format!("M/M/{slots}/{room}"), stations::bounded(lam, mu, slots, room).mean, None)
+                known(format!("M/M/{slots}/{room}"), queues::bounded(lam, mu, slots, room).mean, None)
             }
             (_, Some(_)) => None,
             (Discipline::Fcfs, None) if exponential => known(
                 format!("M/M/{slots}"),
-                stations::mmc_mean(lam, mu, slots),
-                Some(stations::mmc_quantile(lam, mu, slots, Q)),
+                queues::mmc_mean(lam, mu, slots),
+                Some(queues::mmc_quantile(lam, mu, slots, Q)),
             ),
             (Discipline::Fcfs, None) if constant && slots > 1 => {
                 let solved = ConstantService::solve(lam, mean, slots)?;
@@ -196,12 +196,12 @@ impl Fleet<'_> {
             }
             (Discipline::Fcfs, None) if constant => match ConstantService::solve(lam, mean, slots) {
                 Some(solved) => known("M/D/1", solved.mean(), Some(solved.quantile(Q))),
-                None => known("M/D/1", stations::mg1_mean(lam, mean, 0.0), None),
+                None => known("M/D/1", queues::mg1_mean(lam, mean, 0.0), None),
             },
-            (Discipline::Fcfs, None) if slots == 1 => known("M/G/1", stations::mg1_mean(lam, mean, scv), None),
+            (Discipline::Fcfs, None) if slots == 1 => known("M/G/1", queues::mg1_mean(lam, mean, scv), None),
             (Discipline::Ps, None) if slots == u32::MAX => {
-                let p99 = (exponential && lam / mu <= MOST_LOAD).then(|| stations::ps_quantile(lam, mu, Q));
-                known("M/G/1 sharing", stations::ps_mean(lam, mean), p99)
+                let p99 = (exponential && lam / mu <= MOST_LOAD).then(|| queues::ps_quantile(lam, mu, Q));
+                known("M/G/1 sharing", queues::ps_mean(lam, mean), p99)
             }
             _ => None,
         }
@@ -249,7 +249,7 @@ impl Fleet<'_> {
         let n = self.servers.len() as u32;
         match self.simple(server) {
             Some(mu) => {
-                known(format!("M/M/{n}"), stations::mmc_mean(lam, mu, n), Some(stations::mmc_quantile(lam, mu, n, Q)))
+                known(format!("M/M/{n}"), queues::mmc_mean(lam, mu, n), Some(queues::mmc_quantile(lam, mu, n, Q)))
             }
             None => self.constant_over_all(lam, server),
         }

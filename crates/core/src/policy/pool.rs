@@ -5,10 +5,10 @@
 //! share of those that could serve are healthy, health is ignored, since sending everything to the few that are left would
 //! fell them, too (Envoy's and Finagle's rule). Drain and weight are the administrator's and hold in a panic as well.
 //!
-//! A limit on requests in flight is kept by leaving full servers out of a pick, through [`Request::tried`]; slow start by
+//! A limit on requests in flight is kept by leaving full servers out of a pick, through [`Request::excluded`]; slow start by
 //! picking again ([`super::slow_start`]). Neither changes the fleet, so no strategy rebuilds a table for it.
 //!
-//! The host (simulator or proxy) tells what happens, calls [`Watch::tick`] when [`Watch::next_tick`] says, and hands
+//! The host (simulator or proxy) tells what happens, calls [`ServerPool::tick`] when [`ServerPool::next_tick`] says, and hands
 //! `fleet.take_changes()` to its selectors after each call that may change the fleet.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::outlier::{Detector, Finding, Reason};
 use super::{Rules, admission, health, priority, sticky, subset, zone};
 use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source};
-use crate::select::{Context, Inquiry, Outcome, Pick, Request, Selector, Truth, note};
+use crate::select::{Context, ProbeRequest, Outcome, Pick, Request, Selector, TrueState, insert_sorted};
 use crate::units::Nanos;
 
 /// No limit on requests in flight.
@@ -45,13 +45,13 @@ pub enum Event {
 
 /// How a server stands, for pages and metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
+pub struct ServerStatus {
     /// What its active checks say; true where there are none.
     pub up: bool,
     /// Until when it is ejected.
     pub ejected_until: Option<Nanos>,
     /// The share of its picks that it is given, 1 when it is warm.
-    pub warmth: f64,
+    pub ramp_factor: f64,
     /// The administrator lets it run dry.
     pub draining: bool,
     /// Health is ignored at present.
@@ -64,7 +64,7 @@ pub struct Standing {
 
 /// A server that comes.
 #[derive(Clone, Copy, Debug)]
-pub struct Newcomer<'a> {
+pub struct NewServer<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its weight.
@@ -77,15 +77,15 @@ pub struct Newcomer<'a> {
     pub zone: Option<&'a str>,
 }
 
-impl<'a> From<(&'a str, u32, Option<u32>)> for Newcomer<'a> {
-    fn from((name, weight, limit): (&'a str, u32, Option<u32>)) -> Newcomer<'a> {
-        Newcomer { name, weight, limit, priority: 0, zone: None }
+impl<'a> From<(&'a str, u32, Option<u32>)> for NewServer<'a> {
+    fn from((name, weight, limit): (&'a str, u32, Option<u32>)) -> NewServer<'a> {
+        NewServer { name, weight, limit, priority: 0, zone: None }
     }
 }
 
 /// Which of the balancers it is that watches, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
+pub struct ShardId {
     /// Its number among all shards of all balancers that count for themselves.
     pub number: u32,
     /// How many there are.
@@ -96,10 +96,10 @@ pub struct Seat {
     pub seed: u64,
 }
 
-impl Default for Seat {
+impl Default for ShardId {
     /// The only one.
-    fn default() -> Seat {
-        Seat { number: 0, of: 1, zone: None, seed: 0 }
+    fn default() -> ShardId {
+        ShardId { number: 0, of: 1, zone: None, seed: 0 }
     }
 }
 
@@ -125,8 +125,8 @@ struct Member {
     zone: Option<u32>,
 }
 
-/// What [`Watch::place`] asked of the selector, or told it.
-pub enum Asked<'a> {
+/// What [`ServerPool::place`] asked of the selector, or told it.
+pub enum SelectorCall<'a> {
     /// To pick: the slots that it might not have, and its answer.
     Pick(&'a [u32], Option<Pick>),
     /// That a pick is not followed.
@@ -135,7 +135,7 @@ pub enum Asked<'a> {
 
 /// See the module's text.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct ServerPool {
     /// The servers, for selectors and for reading.
     pub fleet: Fleet,
     rules: Arc<Rules>,
@@ -144,7 +144,7 @@ pub struct Watch {
     detector: Option<Detector>,
     values: sticky::Values,
     /// Whether starts and ends are more than counted: some server has (or had) a limit, or there is a detector.
-    attentive: bool,
+    tracks_requests: bool,
     /// Slots that have as much in flight as they may.
     full: Vec<u32>,
     /// From then on nobody is warming up.
@@ -152,7 +152,7 @@ pub struct Watch {
     panic: bool,
     /// The slots that a pick may not have: kept for its memory.
     excluded: Vec<u32>,
-    seat: Seat,
+    shard_id: ShardId,
     /// Names of the zones that servers stand in.
     zones: Vec<String>,
     /// What each part of a divided fleet holds: a level, or a zone of it.
@@ -166,13 +166,13 @@ pub struct Watch {
     admission: Option<admission::State>,
 }
 
-impl Watch {
+impl ServerPool {
     /// Nobody yet.
-    pub fn new(rules: Arc<Rules>) -> Watch {
-        Watch {
+    pub fn new(rules: Arc<Rules>) -> ServerPool {
+        ServerPool {
             fleet: Fleet::new(),
             detector: rules.outliers.map(|rules| Detector::new(rules, Nanos::ZERO)),
-            attentive: is_attentive(&rules),
+            tracks_requests: must_track_requests(&rules),
             limiter: None,
             limiters: Vec::new(),
             total: 0,
@@ -184,21 +184,21 @@ impl Watch {
             warm_from: Nanos::ZERO,
             panic: false,
             excluded: Vec::new(),
-            seat: Seat::default(),
+            shard_id: ShardId::default(),
             zones: Vec::new(),
             parts: Vec::new(),
         }
     }
 
     /// Of this balancer; before any server has joined.
-    pub fn seated(self, seat: Seat) -> Watch {
-        let mut watch = Watch { seat, ..self };
-        watch.regulate(Nanos::ZERO);
-        watch
+    pub fn for_shard(self, shard_id: ShardId) -> ServerPool {
+        let mut server_pool = ServerPool { shard_id, ..self };
+        server_pool.rebuild_limiters(Nanos::ZERO);
+        server_pool
     }
 
     /// Finds limits anew, by the rules.
-    fn regulate(&mut self, now: Nanos) {
+    fn rebuild_limiters(&mut self, now: Nanos) {
         let per = self.rules.concurrency.map(|rules| rules.per);
         self.limiter = (per == Some(concurrency::Per::Pool)).then(|| self.new_limiter(u32::MAX, now)).flatten();
         self.limiters.clear();
@@ -220,9 +220,9 @@ impl Watch {
     }
 
     fn new_limiter(&self, slot: u32, now: Nanos) -> Option<Limiter> {
-        let number = u64::from(self.seat.number) << 32 | u64::from(slot);
+        let number = u64::from(self.shard_id.number) << 32 | u64::from(slot);
         let rules = self.rules.concurrency?;
-        Some(Limiter::new(rules, Rng::stream(self.seat.seed, "concurrency", number), now))
+        Some(Limiter::new(rules, Rng::stream(self.shard_id.seed, "concurrency", number), now))
     }
 
     /// Works out how much a server may have in flight, and whether it has it.
@@ -269,48 +269,48 @@ impl Watch {
             self.warm_from = Nanos::ZERO;
         }
         if old.concurrency != self.rules.concurrency {
-            self.regulate(now);
+            self.rebuild_limiters(now);
         }
         if old.admission != self.rules.admission {
             self.admission = self.rules.admission.map(admission::State::new);
         }
-        self.attentive |= is_attentive(&self.rules);
+        self.tracks_requests |= must_track_requests(&self.rules);
         if old.division() != self.rules.division() {
             self.parts.clear();
             self.fleet.unite();
-            self.deal();
+            self.assign_partitions();
         }
-        self.judge(0..self.fleet.slots() as u32);
+        self.update_health(0..self.fleet.slots() as u32);
     }
 
     // ---- Who is there ----
 
     /// A server comes; it starts slowly if the rules say so.
-    pub fn join<'a>(&mut self, server: impl Into<Newcomer<'a>>, now: Nanos) -> BackendId {
+    pub fn join<'a>(&mut self, server: impl Into<NewServer<'a>>, now: Nanos) -> BackendId {
         let server = server.into();
         let id = self.fleet.join(server.name, server.weight);
         self.settle_in(id, &server);
         if self.up(id.slot) {
             self.warm_up(id.slot, now);
         }
-        self.deal();
-        self.judge(id.slot..id.slot + 1);
+        self.assign_partitions();
+        self.update_health(id.slot..id.slot + 1);
         id
     }
 
     /// The servers that are there from the beginning: they are warm.
-    pub fn join_all<'a, N: Into<Newcomer<'a>>>(&mut self, servers: impl Iterator<Item = N> + Clone) {
+    pub fn join_all<'a, N: Into<NewServer<'a>>>(&mut self, servers: impl Iterator<Item = N> + Clone) {
         let before = self.fleet.slots() as u32;
         debug_assert_eq!(before as usize, self.fleet.members().count(), "only where no slot is free");
         self.fleet.join_all(servers.clone().map(Into::into).map(|server| (server.name, server.weight)));
         for (slot, server) in (before..).zip(servers) {
             self.settle_in(self.fleet.id(slot), &server.into());
         }
-        self.deal();
-        self.judge(before..self.fleet.slots() as u32);
+        self.assign_partitions();
+        self.update_health(before..self.fleet.slots() as u32);
     }
 
-    fn settle_in(&mut self, id: BackendId, server: &Newcomer<'_>) {
+    fn settle_in(&mut self, id: BackendId, server: &NewServer<'_>) {
         let health = self.rules.health.as_ref().map_or_else(health::State::default, health::State::new);
         let limit = server.limit;
         let (level, zone) = (server.priority, server.zone.map(|zone| self.zone(zone)));
@@ -327,7 +327,7 @@ impl Watch {
             level,
             zone,
         };
-        self.attentive |= limit.is_some();
+        self.tracks_requests |= limit.is_some();
         if self.members.len() <= id.slot as usize {
             self.members.resize(id.slot as usize + 1, member);
         }
@@ -356,8 +356,8 @@ impl Watch {
         }
         self.members[id.slot as usize].warming_since = None;
         self.set_full(id.slot, false);
-        self.deal();
-        self.judge(0..0);
+        self.assign_partitions();
+        self.update_health(0..0);
     }
 
     /// The administrator lets it run dry, or takes it back; then it starts slowly, as any that come back.
@@ -371,7 +371,7 @@ impl Watch {
         if was && !draining && self.healthy(id.slot) {
             self.warm_up(id.slot, now);
         }
-        self.judge(0..0);
+        self.update_health(0..0);
     }
 
     /// Its name has an address, or none: then it is not picked, not even in panic, and does not count there. When it gets
@@ -384,14 +384,14 @@ impl Watch {
         if self.healthy(id.slot) {
             self.warm_up(id.slot, now);
         }
-        self.judge(id.slot..id.slot + 1);
+        self.update_health(id.slot..id.slot + 1);
     }
 
     /// Changes its weight; zero means no new requests.
     pub fn set_weight(&mut self, id: BackendId, weight: u32) {
         self.fleet.set_weight(id, weight);
-        self.deal();
-        self.judge(0..0);
+        self.assign_partitions();
+        self.update_health(0..0);
     }
 
     /// Changes its priority level and its zone.
@@ -404,23 +404,23 @@ impl Watch {
         let before = (member.level, member.zone);
         (member.level, member.zone) = (priority, zone);
         if before != (priority, zone) {
-            self.deal();
-            self.judge(0..0);
+            self.assign_partitions();
+            self.update_health(0..0);
         }
     }
 
     /// Changes how many requests it may have in flight; `None` for any number.
     pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
         if self.fleet.is_current(id) {
-            self.attentive |= limit.is_some();
+            self.tracks_requests |= limit.is_some();
             self.members[id.slot as usize].configured = limit_of(limit);
             self.relimit(id.slot);
         }
     }
 
     /// Asks a strategy that has limits how much it wants at these servers. See [`Selector::limit`] for when.
-    pub fn heed(&mut self, selector: &dyn Selector, slots: std::ops::Range<u32>) {
-        self.attentive = true;
+    pub fn apply_strategy_limits(&mut self, selector: &dyn Selector, slots: std::ops::Range<u32>) {
+        self.tracks_requests = true;
         for slot in slots {
             let id = self.fleet.id(slot);
             if self.fleet.is_current(id) {
@@ -446,7 +446,7 @@ impl Watch {
     fn set_full(&mut self, slot: u32, full: bool) {
         if std::mem::replace(&mut self.members[slot as usize].full, full) != full {
             if full {
-                note(&mut self.full, slot);
+                insert_sorted(&mut self.full, slot);
             } else if let Ok(at) = self.full.binary_search(&slot) {
                 self.full.remove(at);
             }
@@ -465,7 +465,7 @@ impl Watch {
         if up && self.healthy(id.slot) {
             self.warm_up(id.slot, now);
         }
-        self.judge(id.slot..id.slot + 1);
+        self.update_health(id.slot..id.slot + 1);
         Some(up)
     }
 
@@ -473,7 +473,7 @@ impl Watch {
     #[inline]
     pub fn started(&mut self, id: BackendId) {
         self.fleet.started(id);
-        if self.attentive {
+        if self.tracks_requests {
             self.note_start(id);
         }
     }
@@ -490,7 +490,7 @@ impl Watch {
     #[inline]
     pub fn ended(&mut self, id: BackendId, outcome: Outcome, latency: Nanos, now: Nanos) -> Option<Event> {
         self.fleet.ended(id);
-        if self.attentive { self.note_end(id, outcome, latency, now) } else { None }
+        if self.tracks_requests { self.note_end(id, outcome, latency, now) } else { None }
     }
 
     #[inline(never)]
@@ -507,7 +507,7 @@ impl Watch {
         }
         let detector = self.detector.as_mut().filter(|_| outcome != Outcome::Cancelled)?;
         let finding = detector.ended(id.slot, outcome == Outcome::Ok, latency, now)?;
-        self.judge(id.slot..id.slot + 1);
+        self.update_health(id.slot..id.slot + 1);
         Some(self.event(finding))
     }
 
@@ -529,8 +529,8 @@ impl Watch {
 
     /// Whether a new request is let in: some are turned away while too many fail.
     #[inline]
-    pub fn admits(&mut self, now: Nanos, luck: &mut Rng) -> bool {
-        self.admission.as_mut().is_none_or(|admission| admission.admits(now, luck))
+    pub fn admits(&mut self, now: Nanos, policy_rng: &mut Rng) -> bool {
+        self.admission.as_mut().is_none_or(|admission| admission.admits(now, policy_rng))
     }
 
     /// How many requests the pool may have in flight at present, where that is found out.
@@ -553,12 +553,12 @@ impl Watch {
             if matches!(finding, Finding::Returned(_)) && self.healthy(slot) {
                 self.warm_up(slot, now);
             }
-            self.judge(slot..slot + 1);
+            self.update_health(slot..slot + 1);
         }
         findings.into_iter().map(|finding| self.event(finding)).collect()
     }
 
-    /// When [`Watch::tick`] next has something to do.
+    /// When [`ServerPool::tick`] next has something to do.
     pub fn next_tick(&self) -> Option<Nanos> {
         self.detector.as_ref().map(Detector::next_tick)
     }
@@ -571,13 +571,13 @@ impl Watch {
     }
 
     /// How a server stands.
-    pub fn standing(&self, slot: u32, now: Nanos) -> Standing {
+    pub fn status(&self, slot: u32, now: Nanos) -> ServerStatus {
         let member = &self.members[slot as usize];
         let limit = member.limit.min(member.wanted);
-        Standing {
+        ServerStatus {
             up: member.health.is_up(),
             ejected_until: self.ejected_until(slot),
-            warmth: self.warmth(slot, now),
+            ramp_factor: self.ramp_factor(slot, now),
             draining: member.draining,
             panic: self.panic,
             eligible: self.fleet.is_eligible(slot),
@@ -613,7 +613,7 @@ impl Watch {
     }
 
     /// Works out whether there is panic, and tells the fleet of the health of these slots; of all if panic begins or ends.
-    fn judge(&mut self, slots: std::ops::Range<u32>) {
+    fn update_health(&mut self, slots: std::ops::Range<u32>) {
         if self.rules.narrows() {
             return self.judge_parts();
         }
@@ -643,14 +643,14 @@ impl Watch {
     fn part(&mut self, level: u32, zone: Option<u32>) -> u32 {
         let at = self.parts.iter().position(|&part| part == (level, zone)).unwrap_or_else(|| {
             self.parts.push((level, zone));
-            self.fleet.add_part(level, zone.is_none());
+            self.fleet.add_partition(level, zone.is_none());
             self.parts.len() - 1
         });
         at as u32
     }
 
     /// Divides the servers into parts, and leaves out those that are for other balancers.
-    fn deal(&mut self) {
+    fn assign_partitions(&mut self) {
         if !self.rules.narrows() {
             return;
         }
@@ -659,7 +659,7 @@ impl Watch {
             None => vec![subset::WHOLE; slots.len()],
             Some(rules) => {
                 let names: Vec<&str> = slots.iter().map(|&slot| self.fleet.name(slot)).collect();
-                rules.shares(&names, self.seat.number, self.seat.of, self.seat.seed)
+                rules.shares(&names, self.shard_id.number, self.shard_id.of, self.shard_id.seed)
             }
         };
         let broken = shares.iter().any(|&share| share != 0 && share != subset::WHOLE);
@@ -682,7 +682,7 @@ impl Watch {
 
     /// Works out panic by level, tells the fleet of everybody's health, and says which share of the picks goes where.
     fn judge_parts(&mut self) {
-        let counts = |slot: u32| !self.fleet.is_apart(slot) && self.counts(slot);
+        let counts = |slot: u32| !self.fleet.is_unassigned(slot) && self.counts(slot);
         let by_level = self.rules.priorities.is_some();
         let level_of = |slot: u32| if by_level { self.members[slot as usize].level as usize } else { 0 };
         let mut levels: Vec<priority::Level> = Vec::new();
@@ -719,7 +719,7 @@ impl Watch {
         for (level, load) in loads.into_iter().enumerate().filter(|(_, load)| *load > 0.0) {
             let calm = !panics[level];
             let (zones, parts) = self.zones_of(level as u32);
-            let own = self.seat.zone.as_deref();
+            let own = self.shard_id.zone.as_deref();
             let apart = self
                 .rules
                 .zones
@@ -743,7 +743,7 @@ impl Watch {
     fn zones_of(&self, level: u32) -> (Vec<zone::Zone<'_>>, Vec<usize>) {
         let parts = self.parts.iter().enumerate().filter(|(_, part)| part.0 == level);
         let of_part = |(at, &(_, zone)): (usize, &(u32, Option<u32>))| {
-            let fleet = &self.fleet.parts()[at].fleet;
+            let fleet = &self.fleet.partitions()[at].fleet;
             let counts = |slot: &u32| {
                 let member = &self.members[*slot as usize];
                 !member.draining && !member.nowhere && fleet.weight(*slot) > 0
@@ -764,7 +764,7 @@ impl Watch {
         }
     }
 
-    fn warmth(&self, slot: u32, now: Nanos) -> f64 {
+    fn ramp_factor(&self, slot: u32, now: Nanos) -> f64 {
         match (&self.rules.slow_start, self.members[slot as usize].warming_since) {
             (Some(rules), Some(since)) => rules.factor(now.saturating_sub(since)),
             _ => 1.0,
@@ -773,9 +773,9 @@ impl Watch {
 
     // ---- Picks ----
 
-    /// Lets the selector choose among the servers that are healthy, below their limit and not in `request.tried`, with
-    /// slow start applied. `rng` is the selector's own stream, `luck` decides about warming servers. `called` is told of
-    /// every call of the selector. The host then counts with [`Watch::started`].
+    /// Lets the selector choose among the servers that are healthy, below their limit and not in `request.excluded`, with
+    /// slow start applied. `rng` is the selector's own stream, `policy_rng` decides about warming servers. `called` is told of
+    /// every call of the selector. The host then counts with [`ServerPool::started`].
     #[expect(clippy::too_many_arguments, reason = "a pick takes what a pick takes; a struct would be filled once")]
     #[inline]
     pub fn place(
@@ -783,20 +783,20 @@ impl Watch {
         selector: &mut dyn Selector,
         rng: &mut Rng,
         request: &Request<'_>,
-        truth: Option<&dyn Truth>,
+        truth: Option<&dyn TrueState>,
         now: Nanos,
-        luck: &mut Rng,
-        mut called: impl FnMut(Asked<'_>),
+        policy_rng: &mut Rng,
+        mut called: impl FnMut(SelectorCall<'_>),
     ) -> Option<Pick> {
         if self.is_at_limit() {
             return None;
         }
         if self.full.is_empty() && now >= self.warm_from {
             let pick = selector.pick(request, &mut Context { now, fleet: &self.fleet, rng, truth });
-            called(Asked::Pick(request.tried, pick));
+            called(SelectorCall::Pick(request.excluded, pick));
             return pick;
         }
-        self.place_among(selector, rng, request, truth, now, luck, &mut called)
+        self.place_among(selector, rng, request, truth, now, policy_rng, &mut called)
     }
 
     /// Where somebody is full or warming up.
@@ -807,29 +807,29 @@ impl Watch {
         selector: &mut dyn Selector,
         rng: &mut Rng,
         request: &Request<'_>,
-        truth: Option<&dyn Truth>,
+        truth: Option<&dyn TrueState>,
         now: Nanos,
-        luck: &mut Rng,
-        called: &mut dyn FnMut(Asked<'_>),
+        policy_rng: &mut Rng,
+        called: &mut dyn FnMut(SelectorCall<'_>),
     ) -> Option<Pick> {
-        if !self.has_room(request.tried) {
+        if !self.has_room(request.excluded) {
             return None;
         }
-        self.exclude(request.tried);
+        self.exclude(request.excluded);
         let mut excluded = std::mem::take(&mut self.excluded);
         let mut passed_over = None;
         let pick = loop {
-            let request = Request { tried: &excluded, ..*request };
+            let request = Request { excluded: &excluded, ..*request };
             let pick = selector.pick(&request, &mut Context { now, fleet: &self.fleet, rng, truth });
-            called(Asked::Pick(&excluded, pick));
+            called(SelectorCall::Pick(&excluded, pick));
             let mut refuse = |choice: &Pick| {
                 selector.on_refused(choice, &mut Context { now, fleet: &self.fleet, rng, truth });
-                called(Asked::Refused(choice));
+                called(SelectorCall::Refused(choice));
             };
             // The first that was passed over is the strategy's own choice: if nobody else is left, it is that one.
             let Some(choice) = pick else { break passed_over };
-            let warmth = self.warmth(choice.backend.slot, now);
-            if warmth >= 1.0 || luck.unit() < warmth {
+            let ramp_factor = self.ramp_factor(choice.backend.slot, now);
+            if ramp_factor >= 1.0 || policy_rng.unit() < ramp_factor {
                 passed_over.iter().for_each(refuse);
                 break pick;
             }
@@ -837,13 +837,13 @@ impl Watch {
                 None => passed_over = Some(choice),
                 Some(_) => refuse(&choice),
             }
-            note(&mut excluded, choice.backend.slot);
+            insert_sorted(&mut excluded, choice.backend.slot);
         };
         self.excluded = excluded;
         pick
     }
 
-    /// Lets a strategy that asks before it places a request say whom, among the servers that [`Watch::place`] would let it
+    /// Lets a strategy that asks before it places a request say whom, among the servers that [`ServerPool::place`] would let it
     /// have. `called` is told of the slots that it might not ask, and its answer. `None` where the request is to be placed at
     /// once, or waits for room.
     pub fn inquire(
@@ -852,39 +852,39 @@ impl Watch {
         rng: &mut Rng,
         request: &Request<'_>,
         now: Nanos,
-        called: impl FnOnce(&[u32], Option<&Inquiry>),
-    ) -> Option<Inquiry> {
-        if !self.has_room(request.tried) {
+        called: impl FnOnce(&[u32], Option<&ProbeRequest>),
+    ) -> Option<ProbeRequest> {
+        if !self.has_room(request.excluded) {
             return None;
         }
-        let tried = if self.full.is_empty() {
-            request.tried
+        let excluded = if self.full.is_empty() {
+            request.excluded
         } else {
-            self.exclude(request.tried);
+            self.exclude(request.excluded);
             &self.excluded
         };
-        let request = Request { tried, ..*request };
+        let request = Request { excluded, ..*request };
         let inquiry = selector.inquire(&request, &mut Context { now, fleet: &self.fleet, rng, truth: None });
-        called(tried, inquiry.as_ref());
+        called(excluded, inquiry.as_ref());
         inquiry
     }
 
     /// Notes who may not be had: those at their limits, and these.
-    fn exclude(&mut self, tried: &[u32]) {
+    fn exclude(&mut self, excluded: &[u32]) {
         self.excluded.clear();
         self.excluded.extend_from_slice(&self.full);
-        tried.iter().for_each(|&slot| note(&mut self.excluded, slot));
+        excluded.iter().for_each(|&slot| insert_sorted(&mut self.excluded, slot));
     }
 
-    /// Whether there is a server that may be picked and is not in `tried`, at its limit or not.
-    pub fn has_candidate(&self, tried: &[u32]) -> bool {
-        self.fleet.eligible().iter().any(|slot| !tried.contains(slot))
+    /// Whether there is a server that may be picked and is not in `excluded`, at its limit or not.
+    pub fn has_candidate(&self, excluded: &[u32]) -> bool {
+        self.fleet.eligible().iter().any(|slot| !excluded.contains(slot))
     }
 
-    /// Whether a server that may be picked, and is not in `tried`, is below its limit.
-    pub fn has_room(&self, tried: &[u32]) -> bool {
+    /// Whether a server that may be picked, and is not in `excluded`, is below its limit.
+    pub fn has_room(&self, excluded: &[u32]) -> bool {
         !self.is_at_limit()
-            && self.fleet.eligible().iter().any(|&slot| !self.members[slot as usize].full && !tried.contains(&slot))
+            && self.fleet.eligible().iter().any(|&slot| !self.members[slot as usize].full && !excluded.contains(&slot))
     }
 
     /// Whether some server, or the pool, is at its limit.
@@ -893,10 +893,10 @@ impl Watch {
         !self.full.is_empty() || self.is_at_limit()
     }
 
-    /// Whether a request that has used the servers in `tried` finds no room now, but would with one more request ended:
+    /// Whether a request that has used the servers in `excluded` finds no room now, but would with one more request ended:
     /// all that it could have are at their limits, and there are some.
-    pub fn waiting_helps(&self, tried: &[u32]) -> bool {
-        let mut left = self.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).peekable();
+    pub fn waiting_helps(&self, excluded: &[u32]) -> bool {
+        let mut left = self.fleet.eligible().iter().filter(|slot| !excluded.contains(slot)).peekable();
         let full = |slot: u32| self.members.get(slot as usize).is_some_and(|member| member.full);
         left.peek().is_some() && (self.is_at_limit() || left.all(|&slot| full(slot)))
     }
@@ -908,13 +908,13 @@ impl Watch {
 
     /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
     /// (draining or not) and below its limit. A client whose server is full goes elsewhere and gets a new cookie.
-    pub fn stuck(&self, value: &str) -> Option<BackendId> {
+    pub fn affinity_target(&self, value: &str) -> Option<BackendId> {
         self.values.find(value, &self.fleet).filter(|id| !self.is_full(id.slot))
     }
 
-    /// Whether this server may serve a client who is tied to it: what [`Watch::stuck`] asks, without a cookie.
-    pub fn keeps(&self, id: BackendId) -> bool {
-        self.fleet.is_current(id) && sticky::keeps(&self.fleet, id.slot) && !self.is_full(id.slot)
+    /// Whether this server may serve a client who is tied to it: what [`ServerPool::affinity_target`] asks, without a cookie.
+    pub fn keeps_affinity(&self, id: BackendId) -> bool {
+        self.fleet.is_current(id) && sticky::keeps_affinity(&self.fleet, id.slot) && !self.is_full(id.slot)
     }
 
     /// The cookie's value for this server; `None` where clients are not tied.
@@ -924,7 +924,7 @@ impl Watch {
 }
 
 /// Whether more than a count is to be kept of starts and ends.
-fn is_attentive(rules: &Rules) -> bool {
+fn must_track_requests(rules: &Rules) -> bool {
     rules.outliers.is_some() || rules.concurrency.is_some() || rules.admission.is_some()
 }
 
@@ -962,55 +962,55 @@ mod tests {
         }
     }
 
-    fn watch(rules: Rules, limits: &[Option<u32>]) -> Watch {
+    fn server_pool(rules: Rules, limits: &[Option<u32>]) -> ServerPool {
         let names: Vec<String> = (0..limits.len()).map(|i| format!("s{i}")).collect();
-        let mut watch = Watch::new(Arc::new(rules));
-        watch.join_all(names.iter().zip(limits).map(|(name, &limit)| (name.as_str(), 1, limit)));
-        watch
+        let mut server_pool = ServerPool::new(Arc::new(rules));
+        server_pool.join_all(names.iter().zip(limits).map(|(name, &limit)| (name.as_str(), 1, limit)));
+        server_pool
     }
 
     struct Host {
-        watch: Watch,
+        server_pool: ServerPool,
         selector: Box<dyn Selector>,
         rng: Rng,
-        luck: Rng,
+        policy_rng: Rng,
         calls: Vec<Vec<u32>>,
     }
 
     impl Host {
-        fn new(strategy: &str, watch: Watch) -> Host {
+        fn new(strategy: &str, server_pool: ServerPool) -> Host {
             let mut rng = Rng::stream(1, "test", 0);
             let table = (catalog::find(strategy).unwrap().default)();
             let selector = table.build(&mut rng);
-            Host::around(selector, rng, watch)
+            Host::around(selector, rng, server_pool)
         }
 
-        fn around(mut selector: Box<dyn Selector>, mut rng: Rng, mut watch: Watch) -> Host {
-            let changes = watch.fleet.take_changes();
-            let mut cx = Context { now: Nanos::ZERO, fleet: &watch.fleet, rng: &mut rng, truth: None };
+        fn around(mut selector: Box<dyn Selector>, mut rng: Rng, mut server_pool: ServerPool) -> Host {
+            let changes = server_pool.fleet.take_changes();
+            let mut cx = Context { now: Nanos::ZERO, fleet: &server_pool.fleet, rng: &mut rng, truth: None };
             selector.on_fleet(&changes, &mut cx);
-            Host { watch, selector, rng, luck: Rng::stream(1, "luck", 0), calls: Vec::new() }
+            Host { server_pool, selector, rng, policy_rng: Rng::stream(1, "luck", 0), calls: Vec::new() }
         }
 
         /// With a selector for each part.
-        fn divided(strategy: &str, watch: Watch) -> Host {
+        fn divided(strategy: &str, server_pool: ServerPool) -> Host {
             let table = (catalog::find(strategy).unwrap().default)();
             let mut rng = Rng::stream(1, "test", 0);
-            let selector = crate::policy::eligible::build(&table, watch.rules(), &mut rng);
-            Host::around(selector, rng, watch)
+            let selector = crate::policy::partition::build(&table, server_pool.rules(), &mut rng);
+            Host::around(selector, rng, server_pool)
         }
 
-        fn pick(&mut self, tried: &[u32], now: Nanos) -> Option<u32> {
-            self.pick_for(&[7; 8], tried, now)
+        fn pick(&mut self, excluded: &[u32], now: Nanos) -> Option<u32> {
+            self.pick_for(&[7; 8], excluded, now)
         }
 
-        fn pick_for(&mut self, key: &[u8], tried: &[u32], now: Nanos) -> Option<u32> {
-            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key, tried, answers: None };
+        fn pick_for(&mut self, key: &[u8], excluded: &[u32], now: Nanos) -> Option<u32> {
+            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key, excluded, answers: None };
             let calls = &mut self.calls;
-            let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
-            let pick = self.watch.place(selector, rng, &request, None, now, luck, |asked| {
-                if let Asked::Pick(tried, _) = asked {
-                    calls.push(tried.to_vec());
+            let (selector, rng, policy_rng) = (self.selector.as_mut(), &mut self.rng, &mut self.policy_rng);
+            let pick = self.server_pool.place(selector, rng, &request, None, now, policy_rng, |asked| {
+                if let SelectorCall::Pick(excluded, _) = asked {
+                    calls.push(excluded.to_vec());
                 }
             })?;
             Some(pick.backend.slot)
@@ -1020,40 +1020,40 @@ mod tests {
     #[test]
     fn other_rules_leave_what_is_known_of_the_servers() {
         let before = Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), ..Rules::default() };
-        let mut watch = watch(before, &[Some(1), None, None, None]);
-        let ids: Vec<BackendId> = (0..4).map(|slot| watch.fleet.id(slot)).collect();
-        watch.started(ids[0]);
-        watch.set_draining(ids[1], true, secs(1));
-        watch.checked(ids[2], false, secs(1));
-        watch.started(ids[3]);
-        assert!(watch.ended(ids[3], Outcome::Failed, secs(1), secs(2)).is_some(), "ejected");
+        let mut server_pool = server_pool(before, &[Some(1), None, None, None]);
+        let ids: Vec<BackendId> = (0..4).map(|slot| server_pool.fleet.id(slot)).collect();
+        server_pool.started(ids[0]);
+        server_pool.set_draining(ids[1], true, secs(1));
+        server_pool.checked(ids[2], false, secs(1));
+        server_pool.started(ids[3]);
+        assert!(server_pool.ended(ids[3], Outcome::Failed, secs(1), secs(2)).is_some(), "ejected");
         let other = Rules { health: Some(health(false)), slow_start: None, ..Rules::default() };
-        watch.set_rules(Arc::new(other), secs(3));
-        assert!(watch.is_full(0) && watch.fleet.in_flight() == [1, 0, 0, 0]);
-        assert_eq!(watch.fleet.eligible(), [0, 3], "1 drains, 2 is down, and nobody ejects any more");
-        watch.set_rules(Arc::new(Rules::default()), secs(4));
-        assert_eq!(watch.fleet.eligible(), [0, 2, 3], "nobody checks any more");
+        server_pool.set_rules(Arc::new(other), secs(3));
+        assert!(server_pool.is_full(0) && server_pool.fleet.in_flight() == [1, 0, 0, 0]);
+        assert_eq!(server_pool.fleet.eligible(), [0, 3], "1 drains, 2 is down, and nobody ejects any more");
+        server_pool.set_rules(Arc::new(Rules::default()), secs(4));
+        assert_eq!(server_pool.fleet.eligible(), [0, 2, 3], "nobody checks any more");
         let sticky = sticky::Rules { cookie: "c".into(), max_age: None, secret: None };
-        watch.set_rules(Arc::new(Rules { sticky: Some(sticky), ..Rules::default() }), secs(5));
-        let value = watch.cookie_value(1).unwrap().to_owned();
-        assert_eq!(watch.stuck(&value), Some(ids[1]), "a draining server keeps its sessions");
-        assert!(watch.standing(1, secs(5)).draining);
+        server_pool.set_rules(Arc::new(Rules { sticky: Some(sticky), ..Rules::default() }), secs(5));
+        let value = server_pool.cookie_value(1).unwrap().to_owned();
+        assert_eq!(server_pool.affinity_target(&value), Some(ids[1]), "a draining server keeps its sessions");
+        assert!(server_pool.status(1, secs(5)).draining);
     }
 
     /// Watches servers of these (level, zone), divided as the rules say.
-    fn divided(rules: Rules, seat: Seat, servers: &[(u32, &'static str)]) -> Watch {
+    fn divided(rules: Rules, shard_id: ShardId, servers: &[(u32, &'static str)]) -> ServerPool {
         let names: Vec<String> = (0..servers.len()).map(|i| format!("s{i}")).collect();
-        let mut watch = Watch::new(Arc::new(rules)).seated(seat);
-        watch.join_all(names.iter().zip(servers).map(|(name, &(priority, zone))| Newcomer {
+        let mut server_pool = ServerPool::new(Arc::new(rules)).for_shard(shard_id);
+        server_pool.join_all(names.iter().zip(servers).map(|(name, &(priority, zone))| NewServer {
             priority,
             zone: Some(zone),
-            ..Newcomer::from((name.as_str(), 1, None))
+            ..NewServer::from((name.as_str(), 1, None))
         }));
-        watch
+        server_pool
     }
 
-    fn shares(watch: &Watch) -> Vec<f64> {
-        watch.fleet.parts().iter().map(|part| (part.share * 1e6).round() / 1e6).collect()
+    fn shares(server_pool: &ServerPool) -> Vec<f64> {
+        server_pool.fleet.partitions().iter().map(|part| (part.share * 1e6).round() / 1e6).collect()
     }
 
     #[test]
@@ -1065,34 +1065,34 @@ mod tests {
             ..Rules::default()
         };
         let servers: Vec<(u32, &str)> = (0..20).map(|i| (i / 10, "a")).collect();
-        let mut watch = divided(rules, Seat::default(), &servers);
-        assert_eq!(shares(&watch), [1.0, 0.0]);
-        let set = |watch: &mut Watch, low: u32, high: u32| {
+        let mut server_pool = divided(rules, ShardId::default(), &servers);
+        assert_eq!(shares(&server_pool), [1.0, 0.0]);
+        let set = |server_pool: &mut ServerPool, low: u32, high: u32| {
             for slot in 0..20 {
                 let up = if slot < 10 { slot < low } else { slot - 10 < high };
-                let id = watch.fleet.id(slot);
-                watch.checked(id, up, secs(1));
+                let id = server_pool.fleet.id(slot);
+                server_pool.checked(id, up, secs(1));
             }
         };
         // Half of level 0: 1.4 · 0.5 of the load stays; nobody panics as long as level 1 can do the rest.
-        set(&mut watch, 5, 10);
-        assert_eq!((shares(&watch), watch.in_panic()), (vec![0.7, 0.3], false));
-        set(&mut watch, 1, 10);
+        set(&mut server_pool, 5, 10);
+        assert_eq!((shares(&server_pool), server_pool.in_panic()), (vec![0.7, 0.3], false));
+        set(&mut server_pool, 1, 10);
         assert_eq!(
-            (shares(&watch), watch.in_panic()),
+            (shares(&server_pool), server_pool.in_panic()),
             (vec![0.14, 0.86], false),
             "no panic, though only a tenth is well"
         );
         // 0.14 + 0.84 < 1: level 0 is below half and not believed, level 1 is.
-        set(&mut watch, 1, 6);
+        set(&mut server_pool, 1, 6);
         let low = 0.14 / 0.98;
-        assert!((shares(&watch)[0] - low).abs() < 1e-5);
-        assert!(watch.in_panic());
-        assert_eq!(watch.fleet.eligible().len(), 10 + 6);
+        assert!((shares(&server_pool)[0] - low).abs() < 1e-5);
+        assert!(server_pool.in_panic());
+        assert_eq!(server_pool.fleet.eligible().len(), 10 + 6);
         // Nobody: everything to level 0, whatever its checks say.
-        set(&mut watch, 0, 0);
-        assert_eq!(shares(&watch), [1.0, 0.0]);
-        assert_eq!(watch.fleet.eligible().len(), 20);
+        set(&mut server_pool, 0, 0);
+        assert_eq!(shares(&server_pool), [1.0, 0.0]);
+        assert_eq!(server_pool.fleet.eligible().len(), 20);
     }
 
     #[test]
@@ -1108,26 +1108,26 @@ mod tests {
             health: Some(health(true)),
             ..Rules::default()
         };
-        let seat = Seat { zone: Some("a".to_owned()), ..Seat::default() };
+        let shard_id = ShardId { zone: Some("a".to_owned()), ..ShardId::default() };
         let servers: Vec<(u32, &str)> =
             (0..12).map(|i| (u32::from(i >= 8), if i % 2 == 0 { "a" } else { "b" })).collect();
-        let mut watch = divided(rules, seat, &servers);
+        let mut server_pool = divided(rules, shard_id, &servers);
         // Parts in the order of their first servers: level 0, its a, its b, level 1, its a, its b.
-        assert_eq!(shares(&watch), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(shares(&server_pool), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         // Of a's four two die: 2 of 6 healthy servers for half of the traffic: 2/3 stays. b has 2/3 and brings 1/2.
         // 6 of 8 healthy: the level is whole, 1.4 · 0.75 > 1.
         for slot in [0, 2] {
-            let id = watch.fleet.id(slot);
-            watch.checked(id, false, secs(1));
+            let id = server_pool.fleet.id(slot);
+            server_pool.checked(id, false, secs(1));
         }
-        assert_eq!(shares(&watch), [0.0, 0.666667, 0.333333, 0.0, 0.0, 0.0]);
+        assert_eq!(shares(&server_pool), [0.0, 0.666667, 0.333333, 0.0, 0.0, 0.0]);
         // All of a dies: 4 of 8, so 30 % go to level 1, which knows no zones; b gets what stays.
         for slot in [4, 6] {
-            let id = watch.fleet.id(slot);
-            watch.checked(id, false, secs(2));
+            let id = server_pool.fleet.id(slot);
+            server_pool.checked(id, false, secs(2));
         }
-        assert_eq!(shares(&watch), [0.0, 0.0, 0.7, 0.3, 0.0, 0.0]);
-        let mut host = Host::divided("round_robin", watch);
+        assert_eq!(shares(&server_pool), [0.0, 0.0, 0.7, 0.3, 0.0, 0.0]);
+        let mut host = Host::divided("round_robin", server_pool);
         let mut picks = [0; 12];
         for _ in 0..10_000 {
             picks[host.pick(&[], secs(3)).unwrap() as usize] += 1;
@@ -1146,11 +1146,11 @@ mod tests {
         for kind in [subset::Kind::Random, subset::Kind::Deterministic, subset::Kind::Aperture] {
             for row in catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
                 let rules = Rules { subset: Some(subset::Rules { size: 3, kind }), ..Rules::default() };
-                let seat = Seat { number: 1, of: 4, ..Seat::default() };
-                let watch = divided(rules, seat, &[(0, "a"); 12]);
-                let used = watch.fleet.eligible().to_vec();
+                let shard_id = ShardId { number: 1, of: 4, ..ShardId::default() };
+                let server_pool = divided(rules, shard_id, &[(0, "a"); 12]);
+                let used = server_pool.fleet.eligible().to_vec();
                 assert_eq!(used.len(), 3, "{}: a quarter of the ring is 3 of 12", row.name);
-                let mut host = Host::divided(row.name, watch);
+                let mut host = Host::divided(row.name, server_pool);
                 for i in 0..100_u32 {
                     let slot = host.pick_for(&i.to_le_bytes(), &[], secs(1)).unwrap();
                     assert!(used.contains(&slot), "{}", row.name);
@@ -1165,8 +1165,8 @@ mod tests {
         // Four balancers, six servers, at least two of them: arcs of two quarters, three servers. Number 1 has
         // 1/4 … 3/4: half of server 1 on the ring, all of 2 and 3, half of 4.
         let rules = Rules { subset: Some(subset::Rules { size: 2, kind: subset::Kind::Aperture }), ..Rules::default() };
-        let seat = Seat { number: 1, of: 4, ..Seat::default() };
-        let mut host = Host::divided("weighted_random", divided(rules, seat, &[(0, "a"); 6]));
+        let shard_id = ShardId { number: 1, of: 4, ..ShardId::default() };
+        let mut host = Host::divided("weighted_random", divided(rules, shard_id, &[(0, "a"); 6]));
         let mut picks = [0_i32; 6];
         (0..30_000).for_each(|_| picks[host.pick(&[], secs(1)).unwrap() as usize] += 1);
         picks.sort_unstable();
@@ -1184,62 +1184,62 @@ mod tests {
             ..Rules::default()
         };
         let mut host =
-            Host::new("round_robin", watch(rules(concurrency::Per::Pool), &[None; 3]).seated(Seat::default()));
-        assert_eq!(host.watch.pool_limit(), Some(20));
+            Host::new("round_robin", server_pool(rules(concurrency::Per::Pool), &[None; 3]).for_shard(ShardId::default()));
+        assert_eq!(host.server_pool.pool_limit(), Some(20));
         let start = |host: &mut Host| {
             let slot = host.pick(&[], secs(1)).unwrap();
-            host.watch.started(host.watch.fleet.id(slot));
+            host.server_pool.started(host.server_pool.fleet.id(slot));
         };
         (0..20).for_each(|_| start(&mut host));
         assert_eq!(host.pick(&[], secs(1)), None);
-        assert!(host.watch.is_crowded() && !host.watch.has_room(&[]) && host.watch.waiting_helps(&[]));
+        assert!(host.server_pool.is_crowded() && !host.server_pool.has_room(&[]) && host.server_pool.waiting_helps(&[]));
         // A failure halves the limit: ten more must end before one may begin.
-        let id = host.watch.fleet.id(0);
-        host.watch.ended(id, Outcome::Failed, secs(1), secs(2));
-        assert_eq!(host.watch.pool_limit(), Some(10));
+        let id = host.server_pool.fleet.id(0);
+        host.server_pool.ended(id, Outcome::Failed, secs(1), secs(2));
+        assert_eq!(host.server_pool.pool_limit(), Some(10));
         for _ in 0..9 {
             assert_eq!(host.pick(&[], secs(2)), None);
-            let busiest = (0..3).max_by_key(|&slot| host.watch.fleet.in_flight()[slot as usize]).unwrap();
-            host.watch.ended(host.watch.fleet.id(busiest), Outcome::Cancelled, secs(1), secs(2));
+            let busiest = (0..3).max_by_key(|&slot| host.server_pool.fleet.in_flight()[slot as usize]).unwrap();
+            host.server_pool.ended(host.server_pool.fleet.id(busiest), Outcome::Cancelled, secs(1), secs(2));
         }
         assert_eq!(host.pick(&[], secs(2)), None, "ten are in flight and ten may be");
-        host.watch.ended(host.watch.fleet.id(1), Outcome::Cancelled, secs(1), secs(2));
+        host.server_pool.ended(host.server_pool.fleet.id(1), Outcome::Cancelled, secs(1), secs(2));
         assert!(host.pick(&[], secs(2)).is_some());
         // Each server for itself: the one that fails gets less, the others go on.
         let mut host =
-            Host::new("round_robin", watch(rules(concurrency::Per::Server), &[None; 3]).seated(Seat::default()));
-        let id = host.watch.fleet.id(0);
+            Host::new("round_robin", server_pool(rules(concurrency::Per::Server), &[None; 3]).for_shard(ShardId::default()));
+        let id = host.server_pool.fleet.id(0);
         for i in 1..=5 {
-            host.watch.started(id);
-            host.watch.ended(id, Outcome::Failed, Nanos(1), secs(i));
+            host.server_pool.started(id);
+            host.server_pool.ended(id, Outcome::Failed, Nanos(1), secs(i));
         }
-        assert_eq!(host.watch.standing(0, secs(1)).limit, Some(1), "20 · 2⁻⁵ is below one");
-        assert_eq!(host.watch.standing(1, secs(1)).limit, Some(20));
+        assert_eq!(host.server_pool.status(0, secs(1)).limit, Some(1), "20 · 2⁻⁵ is below one");
+        assert_eq!(host.server_pool.status(1, secs(1)).limit, Some(20));
         (0..41).for_each(|_| start(&mut host));
-        assert_eq!(host.watch.fleet.in_flight(), [1, 20, 20]);
+        assert_eq!(host.server_pool.fleet.in_flight(), [1, 20, 20]);
         assert_eq!(host.pick(&[], secs(1)), None);
     }
 
     #[test]
     fn full_servers_are_left_out_until_one_request_ends() {
-        let mut host = Host::new("round_robin", watch(Rules::default(), &[Some(1), Some(2), Some(1)]));
+        let mut host = Host::new("round_robin", server_pool(Rules::default(), &[Some(1), Some(2), Some(1)]));
         for _ in 0..4 {
             let slot = host.pick(&[], secs(1)).unwrap();
-            host.watch.started(host.watch.fleet.id(slot));
+            host.server_pool.started(host.server_pool.fleet.id(slot));
         }
-        assert_eq!(host.watch.fleet.in_flight(), [1, 2, 1]);
-        assert!(!host.watch.has_room(&[]));
+        assert_eq!(host.server_pool.fleet.in_flight(), [1, 2, 1]);
+        assert!(!host.server_pool.has_room(&[]));
         let calls = host.calls.len();
         assert_eq!(host.pick(&[], secs(1)), None);
         assert_eq!(host.calls.len(), calls, "a selector is not asked for what cannot be");
-        let id = host.watch.fleet.id(1);
-        host.watch.ended(id, Outcome::Ok, Nanos(1), secs(1));
+        let id = host.server_pool.fleet.id(1);
+        host.server_pool.ended(id, Outcome::Ok, Nanos(1), secs(1));
         assert_eq!(host.pick(&[], secs(1)), Some(1));
         assert_eq!(host.calls.last().unwrap().len(), 2);
         assert_eq!(host.pick(&[1], secs(1)), None, "the only one with room was tried");
-        host.watch.set_limit(id, Some(1));
+        host.server_pool.set_limit(id, Some(1));
         assert_eq!(host.pick(&[], secs(1)), None);
-        host.watch.set_limit(id, None);
+        host.server_pool.set_limit(id, None);
         assert_eq!(host.pick(&[], secs(1)), Some(1));
     }
 
@@ -1257,78 +1257,78 @@ mod tests {
                 self.0.map(|limit| limit + slot)
             }
         }
-        let mut host = Host::new("round_robin", watch(Rules::default(), &[None, Some(1), None]));
-        host.watch.heed(&Wants(Some(1)), 0..3);
-        let limits = |watch: &Watch| [0, 1, 2].map(|slot| watch.standing(slot, secs(1)).limit);
-        assert_eq!(limits(&host.watch), [Some(1), Some(1), Some(3)]);
+        let mut host = Host::new("round_robin", server_pool(Rules::default(), &[None, Some(1), None]));
+        host.server_pool.apply_strategy_limits(&Wants(Some(1)), 0..3);
+        let limits = |server_pool: &ServerPool| [0, 1, 2].map(|slot| server_pool.status(slot, secs(1)).limit);
+        assert_eq!(limits(&host.server_pool), [Some(1), Some(1), Some(3)]);
         for _ in 0..5 {
             let slot = host.pick(&[], secs(1)).unwrap();
-            host.watch.started(host.watch.fleet.id(slot));
+            host.server_pool.started(host.server_pool.fleet.id(slot));
         }
-        assert_eq!((host.watch.fleet.in_flight(), host.watch.has_room(&[])), (&[1, 1, 3][..], false));
-        assert!(host.watch.waiting_helps(&[]));
-        host.watch.heed(&Wants(Some(2)), 0..1);
+        assert_eq!((host.server_pool.fleet.in_flight(), host.server_pool.has_room(&[])), (&[1, 1, 3][..], false));
+        assert!(host.server_pool.waiting_helps(&[]));
+        host.server_pool.apply_strategy_limits(&Wants(Some(2)), 0..1);
         assert_eq!(host.pick(&[], secs(1)), Some(0), "it wants one more at server 0");
-        host.watch.heed(&Wants(Some(1)), 0..1);
+        host.server_pool.apply_strategy_limits(&Wants(Some(1)), 0..1);
         assert_eq!(host.pick(&[], secs(1)), None);
-        host.watch.forget_limits();
-        assert_eq!(limits(&host.watch), [None, Some(1), None]);
-        assert!(host.watch.has_room(&[0]) && host.watch.is_full(1));
+        host.server_pool.forget_limits();
+        assert_eq!(limits(&host.server_pool), [None, Some(1), None]);
+        assert!(host.server_pool.has_room(&[0]) && host.server_pool.is_full(1));
     }
 
     #[test]
     fn health_is_checks_and_ejections_and_panic_ignores_both() {
         let rules =
             Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), panic: Some(0.5), ..Rules::default() };
-        let mut watch = watch(rules, &[None; 4]);
+        let mut server_pool = server_pool(rules, &[None; 4]);
         let id = |slot| BackendId { slot, generation: 0 };
-        assert_eq!(watch.checked(id(0), false, secs(1)), Some(false));
-        assert_eq!(watch.fleet.eligible(), [1, 2, 3]);
-        watch.started(id(1));
-        let event = watch.ended(id(1), Outcome::Failed, Nanos(1), secs(2));
+        assert_eq!(server_pool.checked(id(0), false, secs(1)), Some(false));
+        assert_eq!(server_pool.fleet.eligible(), [1, 2, 3]);
+        server_pool.started(id(1));
+        let event = server_pool.ended(id(1), Outcome::Failed, Nanos(1), secs(2));
         let reason = Reason::Consecutive;
         assert_eq!(event, Some(Event::Ejected { backend: id(1), reason, until: secs(32) }));
-        assert_eq!(watch.fleet.eligible(), [2, 3], "a half is not below a half");
-        watch.fleet.take_changes();
-        watch.checked(id(2), false, secs(3));
-        assert!(watch.in_panic());
-        assert_eq!(watch.fleet.eligible(), [0, 1, 2, 3]);
-        assert_eq!(watch.fleet.take_changes(), [Change::Up(id(0)), Change::Up(id(1))]);
-        let standing = watch.standing(1, secs(3));
-        assert_eq!((standing.up, standing.ejected_until, standing.panic), (true, Some(secs(32)), true));
+        assert_eq!(server_pool.fleet.eligible(), [2, 3], "a half is not below a half");
+        server_pool.fleet.take_changes();
+        server_pool.checked(id(2), false, secs(3));
+        assert!(server_pool.in_panic());
+        assert_eq!(server_pool.fleet.eligible(), [0, 1, 2, 3]);
+        assert_eq!(server_pool.fleet.take_changes(), [Change::Up(id(0)), Change::Up(id(1))]);
+        let status = server_pool.status(1, secs(3));
+        assert_eq!((status.up, status.ejected_until, status.panic), (true, Some(secs(32)), true));
         // The drained do not count among those that could serve: one of three left is below a half still.
-        watch.set_draining(id(0), true, secs(4));
-        assert_eq!(watch.fleet.eligible(), [1, 2, 3]);
+        server_pool.set_draining(id(0), true, secs(4));
+        assert_eq!(server_pool.fleet.eligible(), [1, 2, 3]);
         // Without server 1's ejection two of three are healthy.
-        assert_eq!(watch.next_tick(), Some(secs(10)));
-        assert_eq!(watch.tick(secs(32)), [Event::Returned { backend: id(1) }]);
-        assert!(!watch.in_panic());
-        assert_eq!(watch.fleet.eligible(), [1, 3]);
+        assert_eq!(server_pool.next_tick(), Some(secs(10)));
+        assert_eq!(server_pool.tick(secs(32)), [Event::Returned { backend: id(1) }]);
+        assert!(!server_pool.in_panic());
+        assert_eq!(server_pool.fleet.eligible(), [1, 3]);
     }
 
     #[test]
     fn cancelled_and_late_ends_say_nothing_of_a_server() {
-        let mut watch = watch(Rules { outliers: Some(outliers(0.5)), ..Rules::default() }, &[None, None]);
-        let old = watch.fleet.id(0);
-        watch.started(old);
-        assert_eq!(watch.ended(old, Outcome::Cancelled, Nanos(1), secs(1)), None);
-        watch.started(old);
-        watch.leave(old, secs(1));
-        let new = watch.join(("new", 1, Some(1)), secs(1));
+        let mut server_pool = server_pool(Rules { outliers: Some(outliers(0.5)), ..Rules::default() }, &[None, None]);
+        let old = server_pool.fleet.id(0);
+        server_pool.started(old);
+        assert_eq!(server_pool.ended(old, Outcome::Cancelled, Nanos(1), secs(1)), None);
+        server_pool.started(old);
+        server_pool.leave(old, secs(1));
+        let new = server_pool.join(("new", 1, Some(1)), secs(1));
         assert_eq!(new.slot, 0);
-        assert_eq!(watch.ended(old, Outcome::Failed, Nanos(1), secs(1)), None);
-        assert_eq!(watch.fleet.eligible(), [0, 1]);
-        watch.started(new);
-        watch.ended(old, Outcome::Ok, Nanos(1), secs(1));
-        assert!(watch.is_full(0), "the end of a former tenant's request makes no room");
+        assert_eq!(server_pool.ended(old, Outcome::Failed, Nanos(1), secs(1)), None);
+        assert_eq!(server_pool.fleet.eligible(), [0, 1]);
+        server_pool.started(new);
+        server_pool.ended(old, Outcome::Ok, Nanos(1), secs(1));
+        assert!(server_pool.is_full(0), "the end of a former tenant's request makes no room");
     }
 
     #[test]
     fn servers_that_must_rise_first_do() {
-        let mut watch = watch(Rules { health: Some(health(false)), ..Rules::default() }, &[None, None]);
-        assert!(watch.fleet.eligible().is_empty());
-        watch.checked(watch.fleet.id(1), true, secs(1));
-        assert_eq!(watch.fleet.eligible(), [1]);
+        let mut server_pool = server_pool(Rules { health: Some(health(false)), ..Rules::default() }, &[None, None]);
+        assert!(server_pool.fleet.eligible().is_empty());
+        server_pool.checked(server_pool.fleet.id(1), true, secs(1));
+        assert_eq!(server_pool.fleet.eligible(), [1]);
     }
 
     fn slow(window: u64) -> Rules {
@@ -1341,18 +1341,18 @@ mod tests {
     #[test]
     fn a_warming_server_gets_its_factor_of_its_share_whatever_the_strategy() {
         for strategy in ["random", "round_robin", "consistent_hash", "ip_hash"] {
-            let mut host = Host::new(strategy, watch(slow(20), &[None; 5]));
-            let id = host.watch.fleet.id(2);
+            let mut host = Host::new(strategy, server_pool(slow(20), &[None; 5]));
+            let id = host.server_pool.fleet.id(2);
             let keys = |i: u64| i.to_le_bytes();
             let picks = |host: &mut Host, now| {
                 (0..20_000).filter(|&i| host.pick_for(&keys(i % 1000), &[], now) == Some(2)).count() as f64
             };
             let warm = picks(&mut host, secs(1));
-            host.watch.checked(id, false, secs(5));
-            host.watch.checked(id, true, secs(10));
-            assert_eq!(host.watch.standing(2, secs(16)).warmth, 0.3);
+            host.server_pool.checked(id, false, secs(5));
+            host.server_pool.checked(id, true, secs(10));
+            assert_eq!(host.server_pool.status(2, secs(16)).ramp_factor, 0.3);
             let warming = picks(&mut host, secs(16));
-            assert_eq!(host.watch.standing(2, secs(30)).warmth, 1.0);
+            assert_eq!(host.server_pool.status(2, secs(30)).ramp_factor, 1.0);
             if warm == 0.0 || warm == 20_000.0 {
                 continue; // ip_hash: one client has one server.
             }
@@ -1364,13 +1364,13 @@ mod tests {
 
     #[test]
     fn who_is_alone_serves_though_he_is_cold_and_nobody_starts_cold() {
-        let mut host = Host::new("random", watch(slow(20), &[None; 2]));
-        assert_eq!(host.watch.standing(0, Nanos::ZERO).warmth, 1.0, "those of the beginning are warm");
-        let (a, b) = (host.watch.fleet.id(0), host.watch.fleet.id(1));
-        host.watch.leave(a, secs(1));
-        host.watch.leave(b, secs(1));
-        let c = host.watch.join(("c", 1, None), secs(1));
-        assert_eq!(host.watch.standing(c.slot, secs(1)).warmth, 0.1);
+        let mut host = Host::new("random", server_pool(slow(20), &[None; 2]));
+        assert_eq!(host.server_pool.status(0, Nanos::ZERO).ramp_factor, 1.0, "those of the beginning are warm");
+        let (a, b) = (host.server_pool.fleet.id(0), host.server_pool.fleet.id(1));
+        host.server_pool.leave(a, secs(1));
+        host.server_pool.leave(b, secs(1));
+        let c = host.server_pool.join(("c", 1, None), secs(1));
+        assert_eq!(host.server_pool.status(c.slot, secs(1)).ramp_factor, 0.1);
         for _ in 0..100 {
             assert_eq!(host.pick(&[], secs(1)), Some(c.slot));
         }
@@ -1379,15 +1379,15 @@ mod tests {
     #[test]
     fn a_cookie_leads_back_while_the_server_may_serve() {
         let rules = sticky::Rules { cookie: "c".to_owned(), max_age: None, secret: None };
-        let mut watch = watch(Rules { sticky: Some(rules), ..Rules::default() }, &[Some(1), None]);
-        let value = watch.cookie_value(0).unwrap().to_owned();
-        let id = watch.fleet.id(0);
-        assert_eq!(watch.stuck(&value), Some(id));
-        watch.set_draining(id, true, secs(1));
-        assert_eq!(watch.stuck(&value), Some(id));
-        watch.started(id);
-        assert_eq!(watch.stuck(&value), None, "full");
-        watch.leave(id, secs(1));
-        assert_eq!((watch.stuck(&value), watch.keeps(id)), (None, false));
+        let mut server_pool = server_pool(Rules { sticky: Some(rules), ..Rules::default() }, &[Some(1), None]);
+        let value = server_pool.cookie_value(0).unwrap().to_owned();
+        let id = server_pool.fleet.id(0);
+        assert_eq!(server_pool.affinity_target(&value), Some(id));
+        server_pool.set_draining(id, true, secs(1));
+        assert_eq!(server_pool.affinity_target(&value), Some(id));
+        server_pool.started(id);
+        assert_eq!(server_pool.affinity_target(&value), None, "full");
+        server_pool.leave(id, secs(1));
+        assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (None, false));
     }
 }

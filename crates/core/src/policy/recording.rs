@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::Change;
-use crate::select::{Answers, LoadReport, Outcome};
+use crate::select::{ProbeReplies, LoadReport, Outcome};
 
 /// A selector begins its life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Opening<S> {
+pub struct RecordingHeader<S> {
     /// Format of what follows: [`VERSION`].
     pub version: u32,
     /// Number of the selector among those of the recording.
@@ -38,7 +38,7 @@ pub const STREAM: &str = "select";
 /// Something that a host did to a fleet or told its selector. Times are nanoseconds of the host's clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Call {
+pub enum HostEvent {
     /// A backend joined.
     Join {
         /// Its name.
@@ -129,7 +129,7 @@ pub enum Call {
         tried: Vec<u32>,
         /// What had been answered to its inquiry.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        answers: Option<Answers>,
+        answers: Option<ProbeReplies>,
         /// In flight by slot, as the fleet stood: a check of the replay, which counts for itself.
         in_flight: Vec<u32>,
         /// What it chose.

@@ -2,7 +2,7 @@
 
 use super::interval::{Estimate, LEVEL, estimate_at};
 use super::summary::Summary;
-use super::verdict::Verdict;
+use super::stability::Verdict;
 
 /// Result of comparing a strategy with the best one, by a metric for which lower is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,7 +96,7 @@ pub fn regret(summaries: &[Summary], of: &Summary, metric: &str) -> Option<Estim
 impl Summary {
     /// Whether its latencies can be ranked: a steady state that is overloaded has none.
     pub fn ranks(&self) -> bool {
-        !(self.steady && self.judgement.verdict == Verdict::Overloaded)
+        !(self.steady && self.stability.verdict == Verdict::Overloaded)
     }
 }
 
@@ -117,11 +117,11 @@ mod tests {
         let mut rng = evenkeel_core::rng::Rng::stream(1, "equals", 0);
         let mut tied = 0;
         for _ in 0..400 {
-            let workloads: Vec<f64> = (0..5).map(|_| 100.0 + 10.0 * evenkeel_config::law::normal(&mut rng)).collect();
+            let workloads: Vec<f64> = (0..5).map(|_| 100.0 + 10.0 * evenkeel_config::distribution::normal(&mut rng)).collect();
             let field: Vec<Summary> = (0..10)
                 .map(|i| {
                     let values: Vec<f64> =
-                        workloads.iter().map(|w| w + evenkeel_config::law::normal(&mut rng)).collect();
+                        workloads.iter().map(|w| w + evenkeel_config::distribution::normal(&mut rng)).collect();
                     summary(&format!("s{i}"), &values)
                 })
                 .collect();

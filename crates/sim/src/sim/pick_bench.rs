@@ -12,11 +12,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use evenkeel_core::fleet::{BackendId, Fleet};
-use evenkeel_core::policy::{Rules, watch::Watch};
+use evenkeel_core::policy::{Rules, pool::ServerPool};
 use evenkeel_core::rng::{Rng, Source, mix};
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{
-    Answer, Answers, Channel, Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Request, Selector, Truth,
+    ProbeReply, ProbeReplies, ReportSource, Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Request, Selector, TrueState,
 };
 use evenkeel_core::units::Nanos;
 
@@ -65,7 +65,7 @@ struct Servers {
     mean: Nanos,
 }
 
-impl Truth for Servers {
+impl TrueState for Servers {
     fn remaining_work(&self, slot: u32) -> Nanos {
         let slot = slot as usize;
         Nanos(self.mean.0 * u64::from(self.jobs[slot]) / u64::from(self.weights[slot].max(1)))
@@ -88,16 +88,16 @@ pub struct Tally {
 }
 
 /// See the module's text.
-pub struct Mill {
+pub struct PickBench {
     selector: Box<dyn Selector>,
     limits: bool,
     /// Idle servers say so.
     notices: bool,
     oracle: bool,
-    watch: Watch,
+    server_pool: ServerPool,
     servers: Servers,
     rng: Rng,
-    luck: Rng,
+    policy_rng: Rng,
     dice: Rng,
     now: Nanos,
     turn: Nanos,
@@ -111,37 +111,37 @@ pub struct Mill {
     /// The strategy asks before it picks.
     inquires: bool,
     /// Kept for its memory.
-    answers: Answers,
+    answers: ProbeReplies,
     tally: Tally,
 }
 
-impl Mill {
+impl PickBench {
     /// For a strategy of the catalogue.
-    pub fn new(strategy: &Table, setting: &Setting) -> Mill {
+    pub fn new(strategy: &StrategyConfig, setting: &Setting) -> PickBench {
         let mut rng = Rng::stream(setting.seed, "mill selector", 0);
         let selector = strategy.build(&mut rng);
-        Mill::around(selector, rng, strategy.row().doc.oracle(), setting)
+        PickBench::around(selector, rng, strategy.row().doc.oracle(), setting)
     }
 
     /// For any selector, with its own stream; an oracle is told the truth. What is in flight at first was placed by lot, as
     /// if cookies had done it.
-    pub fn around(selector: Box<dyn Selector>, rng: Rng, oracle: bool, setting: &Setting) -> Mill {
-        let mut watch = Watch::new(Arc::new(Rules::default()));
+    pub fn around(selector: Box<dyn Selector>, rng: Rng, oracle: bool, setting: &Setting) -> PickBench {
+        let mut server_pool = ServerPool::new(Arc::new(Rules::default()));
         let names: Vec<String> = (0..setting.weights.len()).map(|i| format!("s{i}:80")).collect();
-        watch.join_all(names.iter().zip(&setting.weights).map(|(name, &weight)| (name.as_str(), weight, None)));
+        server_pool.join_all(names.iter().zip(&setting.weights).map(|(name, &weight)| (name.as_str(), weight, None)));
         let weights = setting.weights.clone();
         let servers = Servers { jobs: vec![0; weights.len()], weights, mean: setting.mean };
         let in_flight = setting.in_flight();
-        let mut mill = Mill {
+        let mut bench = PickBench {
             limits: selector.has_limits(),
-            notices: selector.wants().notices,
-            inquires: selector.wants().inquires,
+            notices: selector.signals().notices,
+            inquires: selector.signals().inquires,
             selector,
             oracle,
-            watch,
+            server_pool,
             servers,
             rng,
-            luck: Rng::stream(setting.seed, "mill luck", 0),
+            policy_rng: Rng::stream(setting.seed, "mill luck", 0),
             dice: Rng::stream(setting.seed, "mill dice", 0),
             now: Nanos::ZERO,
             turn: Nanos((setting.mean.0 / in_flight as u64).max(1)),
@@ -149,18 +149,18 @@ impl Mill {
             failed: None,
             asked: Vec::with_capacity(64),
             wakes: Vec::with_capacity(8),
-            answers: Answers { part: 0, given: Vec::with_capacity(MOST_CHOICES) },
+            answers: ProbeReplies { part: 0, given: Vec::with_capacity(MOST_CHOICES) },
             tally: Tally::default(),
         };
-        let changes = mill.watch.fleet.take_changes();
-        mill.tell(|selector, cx| selector.on_fleet(&changes, cx));
-        mill.heed(0..setting.weights.len() as u32);
-        while mill.jobs.len() < in_flight {
-            let Some(slot) = mill.watch.fleet.draw_weighted(&mut mill.dice) else { break };
-            let backend = mill.watch.fleet.id(slot);
-            mill.send(Job { backend, tag: 0, sent: Nanos::ZERO });
+        let changes = bench.server_pool.fleet.take_changes();
+        bench.tell(|selector, cx| selector.on_fleet(&changes, cx));
+        bench.apply_strategy_limits(0..setting.weights.len() as u32);
+        while bench.jobs.len() < in_flight {
+            let Some(slot) = bench.server_pool.fleet.draw_weighted(&mut bench.dice) else { break };
+            let backend = bench.server_pool.fleet.id(slot);
+            bench.send(Job { backend, tag: 0, sent: Nanos::ZERO });
         }
-        mill
+        bench
     }
 
     /// What has been done so far.
@@ -170,7 +170,7 @@ impl Mill {
 
     /// The servers, as the host counts them.
     pub fn fleet(&self) -> &Fleet {
-        &self.watch.fleet
+        &self.server_pool.fleet
     }
 
     /// Turns so many times.
@@ -205,18 +205,18 @@ impl Mill {
         self.failed = (outcome == Outcome::Failed).then_some(backend.slot);
         self.servers.jobs[backend.slot as usize] -= 1;
         if outcome == Outcome::Ok {
-            let load = self.report(backend.slot, Channel::Answer);
+            let load = self.report(backend.slot, ReportSource::Answer);
             self.tell(|selector, cx| selector.on_report(backend, &load, cx));
         }
         if self.notices && self.servers.jobs[backend.slot as usize] == 0 {
-            let load = self.report(backend.slot, Channel::Notice);
+            let load = self.report(backend.slot, ReportSource::Notice);
             self.tell(|selector, cx| selector.on_report(backend, &load, cx));
         }
         let latency = self.now.saturating_sub(sent);
-        self.watch.ended(backend, outcome, latency, self.now);
+        self.server_pool.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome, tag };
         self.tell(|selector, cx| selector.on_finish(&finished, cx));
-        self.heed(backend.slot..backend.slot + 1);
+        self.apply_strategy_limits(backend.slot..backend.slot + 1);
     }
 
     fn pick(&mut self) {
@@ -224,31 +224,31 @@ impl Mill {
         let client = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | (key as u32 & 0x00ff_ffff)));
         let path = PATHS[(key >> 32) as usize % PATHS.len()];
         let failed = self.failed;
-        let tried = failed.as_slice();
+        let excluded = failed.as_slice();
         let key = key.to_le_bytes();
-        let mut request = Request { client, path, key: &key, tried, answers: None };
+        let mut request = Request { client, path, key: &key, excluded, answers: None };
         let mut answers = std::mem::take(&mut self.answers);
         if self.inquires {
             let (selector, rng) = (self.selector.as_mut(), &mut self.rng);
-            if let Some(inquiry) = self.watch.inquire(selector, rng, &request, self.now, |_, _| ()) {
+            if let Some(inquiry) = self.server_pool.inquire(selector, rng, &request, self.now, |_, _| ()) {
                 answers.given.clear();
-                for &backend in &inquiry.whom()[..inquiry.enough] {
-                    let load = self.report(backend.slot, Channel::Probe);
+                for &backend in &inquiry.targets()[..inquiry.quorum] {
+                    let load = self.report(backend.slot, ReportSource::Probe);
                     self.tell(|selector, cx| selector.on_report(backend, &load, cx));
-                    answers.given.push(Answer { backend, load });
+                    answers.given.push(ProbeReply { backend, load });
                 }
                 request.answers = Some(&answers);
             }
         }
-        let truth = self.oracle.then_some(&self.servers as &dyn Truth);
-        let (selector, rng, luck) = (self.selector.as_mut(), &mut self.rng, &mut self.luck);
-        let pick = self.watch.place(selector, rng, &request, truth, self.now, luck, |_| ());
-        let fleet = &self.watch.fleet;
+        let truth = self.oracle.then_some(&self.servers as &dyn TrueState);
+        let (selector, rng, policy_rng) = (self.selector.as_mut(), &mut self.rng, &mut self.policy_rng);
+        let pick = self.server_pool.place(selector, rng, &request, truth, self.now, policy_rng, |_| ());
+        let fleet = &self.server_pool.fleet;
         let good = |id: BackendId| {
             fleet.is_current(id)
                 && fleet.is_eligible(id.slot)
-                && !tried.contains(&id.slot)
-                && !self.watch.is_full(id.slot)
+                && !excluded.contains(&id.slot)
+                && !self.server_pool.is_full(id.slot)
         };
         match pick.filter(|pick| good(pick.backend)) {
             Some(pick) => {
@@ -263,7 +263,7 @@ impl Mill {
     }
 
     fn send(&mut self, job: Job) {
-        self.watch.started(job.backend);
+        self.server_pool.started(job.backend);
         self.servers.jobs[job.backend.slot as usize] += 1;
         self.jobs.push(job);
     }
@@ -271,8 +271,8 @@ impl Mill {
     /// Calls the selector, and takes note of what it then wants.
     #[inline]
     fn tell(&mut self, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
-        let truth = self.oracle.then_some(&self.servers as &dyn Truth);
-        let mut cx = Context { now: self.now, fleet: &self.watch.fleet, rng: &mut self.rng, truth };
+        let truth = self.oracle.then_some(&self.servers as &dyn TrueState);
+        let mut cx = Context { now: self.now, fleet: &self.server_pool.fleet, rng: &mut self.rng, truth };
         call(self.selector.as_mut(), &mut cx);
         while let Some(command) = self.selector.poll_command(&mut cx) {
             match command {
@@ -282,9 +282,9 @@ impl Mill {
         }
     }
 
-    fn heed(&mut self, slots: std::ops::Range<u32>) {
+    fn apply_strategy_limits(&mut self, slots: std::ops::Range<u32>) {
         if self.limits {
-            self.watch.heed(self.selector.as_ref(), slots);
+            self.server_pool.apply_strategy_limits(self.selector.as_ref(), slots);
         }
     }
 
@@ -294,7 +294,7 @@ impl Mill {
         self.wakes.retain(|&at| at > now);
         for _ in self.wakes.len()..before {
             self.tell(|selector, cx| selector.on_wake(cx));
-            self.heed(0..self.servers.weights.len() as u32);
+            self.apply_strategy_limits(0..self.servers.weights.len() as u32);
         }
     }
 
@@ -303,15 +303,15 @@ impl Mill {
         let due = self.asked.len();
         for at in 0..due {
             let backend = self.asked[at];
-            let load = self.report(backend.slot, Channel::Probe);
+            let load = self.report(backend.slot, ReportSource::Probe);
             self.tell(|selector, cx| selector.on_report(backend, &load, cx));
-            self.heed(backend.slot..backend.slot + 1);
+            self.apply_strategy_limits(backend.slot..backend.slot + 1);
         }
         self.asked.drain(..due);
     }
 
     /// What a server that does its share would say, with some chance in it.
-    fn report(&mut self, slot: u32, by: Channel) -> LoadReport {
+    fn report(&mut self, slot: u32, by: ReportSource) -> LoadReport {
         let (jobs, weight) = (self.servers.jobs[slot as usize], f64::from(self.servers.weights[slot as usize]));
         let chance = 0.75 + 0.5 * self.dice.unit();
         let latency = self.servers.mean.as_secs_f64() * chance;
@@ -344,17 +344,17 @@ mod tests {
     fn every_strategy_can_be_kept_at_work() {
         for row in CATALOGUE {
             let run = |seed| {
-                let mut mill = Mill::new(&(row.default)(), &Setting { seed, ..setting() });
-                mill.run(3000);
-                assert_eq!(mill.fleet().in_flight().iter().sum::<u32>(), 16, "{}: as many as before", row.name);
-                assert_eq!(mill.fleet().in_flight(), mill.servers.jobs, "{}", row.name);
-                mill.tally()
+                let mut bench = PickBench::new(&(row.default)(), &Setting { seed, ..setting() });
+                bench.run(3000);
+                assert_eq!(bench.fleet().in_flight().iter().sum::<u32>(), 16, "{}: as many as before", row.name);
+                assert_eq!(bench.fleet().in_flight(), bench.servers.jobs, "{}", row.name);
+                bench.tally()
             };
             let tally = run(1);
             assert_eq!((tally.picks, tally.wrong), (3000, 0), "{}", row.name);
             assert_eq!(run(1), tally, "{}", row.name);
             // Turns are taken whatever is drawn.
-            assert!(row.doc.family == Family::Turn || run(2).hash != tally.hash, "{}", row.name);
+            assert!(row.doc.family == Family::RoundRobin || run(2).hash != tally.hash, "{}", row.name);
         }
     }
 
@@ -382,7 +382,7 @@ mod tests {
             let backend = match self.picks {
                 50 => return None,
                 60 => BackendId { slot: 1, generation: 7 },
-                _ => cx.fleet.id(u32::from(request.tried.contains(&0))),
+                _ => cx.fleet.id(u32::from(request.excluded.contains(&0))),
             };
             Some(Pick { backend, tag: 0 })
         }
@@ -410,11 +410,11 @@ mod tests {
     fn what_is_wrong_is_counted_and_commands_are_obeyed() {
         let heard: Arc<[AtomicU64; 3]> = Arc::default();
         let odd = Odd { picks: 0, wanted: None, heard: Arc::clone(&heard) };
-        let mut mill = Mill::around(Box::new(odd), Rng::stream(1, "test", 0), false, &setting());
-        mill.run(100);
-        let Tally { picks, wrong, .. } = mill.tally();
+        let mut bench = PickBench::around(Box::new(odd), Rng::stream(1, "test", 0), false, &setting());
+        bench.run(100);
+        let Tally { picks, wrong, .. } = bench.tally();
         assert_eq!((picks, wrong), (98, 2));
-        assert_eq!(mill.fleet().in_flight().iter().sum::<u32>(), 16 - 2);
+        assert_eq!(bench.fleet().in_flight().iter().sum::<u32>(), 16 - 2);
         let [reports, good_ends, wakes] = [0, 1, 2].map(|at| heard[at].load(Ordering::Relaxed));
         assert_eq!((reports, wakes), (good_ends + 1, 1), "one with each good answer and one that was asked for");
     }

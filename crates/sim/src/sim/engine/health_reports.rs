@@ -1,14 +1,14 @@
 //! Health checks and load reports: who watches a server, and how late the news arrives.
 
-use super::{Engine, Mail, Tie};
+use super::{Engine, Message, Affinity};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
-use crate::sim::record::End;
+use crate::sim::record::RequestOutcome;
 use crate::sim::server::{Condition, NONE};
 use evenkeel_core::fleet::BackendId;
-use evenkeel_core::policy::watch;
+use evenkeel_core::policy::pool;
 use evenkeel_core::rng::Source;
-use evenkeel_core::select::{Answer, Channel, LoadReport};
+use evenkeel_core::select::{ProbeReply, ReportSource, LoadReport};
 use evenkeel_core::units::Nanos;
 
 impl<O: Observer> Engine<'_, O> {
@@ -42,10 +42,10 @@ impl<O: Observer> Engine<'_, O> {
             _ if took > rules.timeout => (false, rules.timeout),
             _ => (true, took),
         };
-        let load = passed.then(|| self.take_report(fleet, slot, Channel::Check));
+        let load = passed.then(|| self.take_report(fleet, slot, ReportSource::Check));
         self.post(
             self.now.saturating_add(after),
-            Mail { fleet, slot, to: NONE, passed: Some(passed), load, asker: None },
+            Message { fleet, slot, to: NONE, passed: Some(passed), load, asker: None },
         );
     }
 
@@ -62,17 +62,17 @@ impl<O: Observer> Engine<'_, O> {
         let slot = server - self.bases[pool];
         for fleet in 0..self.views.len() as u32 {
             if self.views[fleet as usize].pool as usize == pool {
-                let load = self.take_report(fleet, slot, Channel::Clock);
-                self.post(at, Mail { fleet, slot, to: NONE, passed: None, load: Some(load), asker: None });
+                let load = self.take_report(fleet, slot, ReportSource::Clock);
+                self.post(at, Message { fleet, slot, to: NONE, passed: None, load: Some(load), asker: None });
             }
         }
     }
 
     /// What a server says of the time since it said so last by this channel.
-    pub(super) fn take_report(&mut self, fleet: u32, slot: u32, by: Channel) -> LoadReport {
+    pub(super) fn take_report(&mut self, fleet: u32, slot: u32, by: ReportSource) -> LoadReport {
         let view = &mut self.views[fleet as usize];
         let server = self.bases[view.pool as usize] + slot;
-        let since = if by == Channel::Check { &mut view.checked } else { &mut view.reported };
+        let since = if by == ReportSource::Check { &mut view.checked } else { &mut view.reported };
         LoadReport { by, ..self.servers[server as usize].report(self.now, &mut since[slot as usize]) }
     }
 
@@ -81,19 +81,19 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId, asker: Option<(u32, u32)>) {
         let d = &self.dispatchers[dispatcher as usize];
         let fleet = d.fleet;
-        if !self.views[fleet as usize].watch.fleet.is_current(backend) {
+        if !self.views[fleet as usize].server_pool.fleet.is_current(backend) {
             return;
         }
         if self.now >= self.model.warmup && !self.over {
             let span = self.span_of(self.now);
             self.spans[span].efforts.probes += 1;
         }
-        let mail = self.keep(Mail { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None, asker });
-        self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(mail));
+        let message = self.keep(Message { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None, asker });
+        self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(message));
     }
 
-    pub(super) fn probed(&mut self, mail: u32) {
-        let Mail { fleet, slot, asker, .. } = self.mail[mail as usize];
+    pub(super) fn probed(&mut self, message: u32) {
+        let Message { fleet, slot, asker, .. } = self.messages[message as usize];
         let pool = self.views[fleet as usize].pool as usize;
         let key = asker.and_then(|(job, generation)| {
             let j = &self.jobs[job as usize];
@@ -102,9 +102,9 @@ impl<O: Observer> Engine<'_, O> {
         let server = &mut self.servers[(self.bases[pool] + slot) as usize];
         if !server.condition.up {
             if server.condition.silent {
-                self.free_mail.push(mail);
+                self.free_messages.push(message);
             } else {
-                self.queue.push(self.now.saturating_add(self.leg()), Event::Delivered(mail));
+                self.queue.push(self.now.saturating_add(self.leg()), Event::Delivered(message));
             }
             return;
         }
@@ -115,9 +115,9 @@ impl<O: Observer> Engine<'_, O> {
             server.owed += work;
         }
         let took = server.span(work);
-        self.mail[mail as usize].load = Some(LoadReport { by: Channel::Probe, ..server.fresh_report(self.now, key) });
+        self.messages[message as usize].load = Some(LoadReport { by: ReportSource::Probe, ..server.fresh_report(self.now, key) });
         let at = self.now.saturating_add(took).saturating_add(self.leg());
-        self.queue.push(at, Event::Delivered(mail));
+        self.queue.push(at, Event::Delivered(message));
     }
 
     /// An answer leaves its server, with a report if the pool's answers have one.
@@ -125,7 +125,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn load_answer(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
-        let has = j.fate != End::Reset && self.tells[pool].with_answers;
+        let has = j.fate != RequestOutcome::Reset && self.signals[pool].with_answers;
         let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now, None));
         if self.carried.len() <= job as usize {
             self.carried.resize(job as usize + 1, None);
@@ -140,53 +140,53 @@ impl<O: Observer> Engine<'_, O> {
         let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
         self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
         if self.dispatchers[dispatcher as usize].limits {
-            self.heed(dispatcher, Some(backend.slot));
+            self.apply_strategy_limits(dispatcher, Some(backend.slot));
         }
     }
 
     /// A request has left this server. If it was the last and the pool's idle servers say so, one balancer hears of it.
-    pub(super) fn herald(&mut self, server: u32) {
+    pub(super) fn notify_idle(&mut self, server: u32) {
         let state = &self.servers[server as usize];
         if state.in_service > 0 || !self.idle_notices {
             return;
         }
         let pool = self.bases.partition_point(|&base| base <= server) - 1;
-        if !self.tells[pool].notices {
+        if !self.signals[pool].notices {
             return;
         }
         let delay = self.model.pools[pool].reports.map_or(Nanos::ZERO, |reports| reports.delay);
-        let first = self.desks[pool];
-        let last = self.desks.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
-        let to = first + self.heralds.below(u64::from(last - first)) as u32;
-        let load = LoadReport { by: Channel::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
+        let first = self.first_dispatcher[pool];
+        let last = self.first_dispatcher.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
+        let to = first + self.idle_rng.below(u64::from(last - first)) as u32;
+        let load = LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
         let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
-        self.post(at, Mail { fleet, slot, to, passed: None, load: Some(load), asker: None });
+        self.post(at, Message { fleet, slot, to, passed: None, load: Some(load), asker: None });
     }
 
-    pub(super) fn post(&mut self, at: Nanos, mail: Mail) {
-        let index = self.keep(mail);
+    pub(super) fn post(&mut self, at: Nanos, message: Message) {
+        let index = self.keep(message);
         self.queue.push(at, Event::Delivered(index));
     }
 
-    fn keep(&mut self, mail: Mail) -> u32 {
-        match self.free_mail.pop() {
+    fn keep(&mut self, message: Message) -> u32 {
+        match self.free_messages.pop() {
             Some(index) => {
-                self.mail[index as usize] = mail;
+                self.messages[index as usize] = message;
                 index
             }
             None => {
-                self.mail.push(mail);
-                self.mail.len() as u32 - 1
+                self.messages.push(message);
+                self.messages.len() as u32 - 1
             }
         }
     }
 
     pub(super) fn receive(&mut self, index: u32) {
-        let Mail { fleet, slot, to, passed, load, asker } = self.mail[index as usize];
-        self.free_mail.push(index);
+        let Message { fleet, slot, to, passed, load, asker } = self.messages[index as usize];
+        self.free_messages.push(index);
         let view = &self.views[fleet as usize];
-        let backend = view.watch.fleet.id(slot);
+        let backend = view.server_pool.fleet.id(slot);
         if let Some(load) = load {
             for i in 0..view.dispatchers.len() {
                 let dispatcher = self.views[fleet as usize].dispatchers[i];
@@ -195,15 +195,15 @@ impl<O: Observer> Engine<'_, O> {
                 }
                 self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
                 if self.dispatchers[dispatcher as usize].limits {
-                    self.heed(dispatcher, Some(slot));
+                    self.apply_strategy_limits(dispatcher, Some(slot));
                 }
             }
         }
         if let Some((job, generation)) = asker {
-            self.answered(job, generation, load.map(|load| Answer { backend, load }));
+            self.answered(job, generation, load.map(|load| ProbeReply { backend, load }));
         }
         if let Some(passed) = passed
-            && self.views[fleet as usize].watch.checked(backend, passed, self.now).is_some()
+            && self.views[fleet as usize].server_pool.checked(backend, passed, self.now).is_some()
         {
             self.tell_fleet(fleet);
         }
@@ -213,8 +213,8 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn tick(&mut self, fleet: u32) {
         let view = &mut self.views[fleet as usize];
         view.tick_at = Nanos::MAX;
-        if view.watch.next_tick().is_some_and(|at| at <= self.now) {
-            let events = view.watch.tick(self.now);
+        if view.server_pool.next_tick().is_some_and(|at| at <= self.now) {
+            let events = view.server_pool.tick(self.now);
             events.into_iter().for_each(|event| self.note(event));
             self.tell_fleet(fleet);
         }
@@ -224,7 +224,7 @@ impl<O: Observer> Engine<'_, O> {
     /// Sees to it that the watch is ticked when it next wants to be.
     pub(super) fn schedule_tick(&mut self, fleet: u32) {
         let view = &mut self.views[fleet as usize];
-        if let Some(at) = view.watch.next_tick().filter(|&at| at < view.tick_at) {
+        if let Some(at) = view.server_pool.next_tick().filter(|&at| at < view.tick_at) {
             view.tick_at = at;
             self.queue.push(at.max(self.now), Event::Tick(fleet));
         }
@@ -232,28 +232,28 @@ impl<O: Observer> Engine<'_, O> {
 
     /// A server was ejected for what a request met there.
     #[cold]
-    pub(super) fn ejected(&mut self, fleet: u32, event: watch::Event) {
+    pub(super) fn ejected(&mut self, fleet: u32, event: pool::Event) {
         self.note(event);
         self.tell_fleet(fleet);
         self.schedule_tick(fleet);
     }
 
     /// Ties a client to the server that has answered him well, where clients are tied.
-    pub(super) fn tie(&mut self, job: u32) {
+    pub(super) fn set_affinity(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         if j.counted {
             let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
-            if let Some(tie) = self.ties[pool].get_mut(j.client as usize)
+            if let Some(affinity) = self.affinities[pool].get_mut(j.client as usize)
                 && self.model.pools[pool].connections.is_none()
             {
-                *tie = Some(Tie { backend: j.backend, left: u32::MAX, until: Nanos::MAX });
+                *affinity = Some(Affinity { backend: j.backend, left: u32::MAX, until: Nanos::MAX });
             }
         }
     }
 
     /// Counts what became of a server.
-    pub(super) fn note(&mut self, event: watch::Event) {
-        if let watch::Event::Ejected { .. } = event
+    pub(super) fn note(&mut self, event: pool::Event) {
+        if let pool::Event::Ejected { .. } = event
             && self.now >= self.model.warmup
             && !self.over
         {

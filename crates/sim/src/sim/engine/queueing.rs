@@ -1,9 +1,9 @@
 //! The queue at the balancer: jobs that wait because every server they could have is at its limit.
 
-use super::{Engine, Stage};
+use super::{Engine, JobState};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
-use crate::sim::record::End;
+use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
 use evenkeel_core::rng::mix;
 
@@ -19,7 +19,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         let view = &mut self.views[fleet as usize];
         let Some(Ok(ticket)) = view.waiting.as_mut().map(|queue| queue.push(now, job)) else {
-            return self.turn_away(job);
+            return self.reject(job);
         };
         let rules = view.waiting.as_ref().map(|queue| queue.rules());
         if self.tickets.len() <= job as usize {
@@ -27,19 +27,19 @@ impl<O: Observer> Engine<'_, O> {
         }
         self.tickets[job as usize] = Some(ticket);
         let j = &mut self.jobs[job as usize];
-        (j.stage, j.picked, j.held) = (Stage::Waiting, now, true);
+        (j.state, j.picked, j.held) = (JobState::Waiting, now, true);
         if let Some(rules) = rules {
             self.queue.push(now.saturating_add(rules.timeout), Event::Expire(fleet));
         }
     }
 
-    pub(super) fn turn_away(&mut self, job: u32) {
+    pub(super) fn reject(&mut self, job: u32) {
         self.pick_hash = mix(self.pick_hash ^ u64::MAX);
         self.observer.decided(job, None, self.now);
         let j = &mut self.jobs[job as usize];
-        (j.stage, j.fate) = (Stage::Moving, End::Rejected);
+        (j.state, j.fate) = (JobState::Moving, RequestOutcome::Rejected);
         if j.parent != NONE || j.of != NONE {
-            self.observer.step(job, Step::Returned(End::Rejected), self.now);
+            self.observer.step(job, Step::Returned(RequestOutcome::Rejected), self.now);
         }
         self.answer(job);
     }
@@ -58,14 +58,14 @@ impl<O: Observer> Engine<'_, O> {
         let most = self.views[fleet as usize].waiting.as_ref().map_or(0, |queue| queue.len());
         for _ in 0..most {
             let view = &mut self.views[fleet as usize];
-            if !view.watch.has_room(&[]) {
+            if !view.server_pool.has_room(&[]) {
                 return;
             }
             let Some(job) = view.waiting.as_mut().and_then(|queue| queue.pop(self.now)) else { return };
             let j = &mut self.jobs[job as usize];
             let waited = self.now - j.picked;
-            j.stage = Stage::Moving;
-            self.count_effort(job, |efforts| {
+            j.state = JobState::Moving;
+            self.count_attempts(job, |efforts| {
                 efforts.waited += 1;
                 efforts.wait_sum += u128::from(waited.0);
             });
@@ -76,7 +76,7 @@ impl<O: Observer> Engine<'_, O> {
     /// Turns away who has waited too long.
     pub(super) fn expire(&mut self, fleet: u32) {
         let late = self.views[fleet as usize].waiting.as_mut().map_or_else(Vec::new, |queue| queue.expire(self.now));
-        late.into_iter().for_each(|job| self.turn_away(job));
+        late.into_iter().for_each(|job| self.reject(job));
     }
 
     /// A job no longer waits.
@@ -88,16 +88,16 @@ impl<O: Observer> Engine<'_, O> {
         {
             queue.cancel(ticket);
         }
-        self.jobs[job as usize].stage = Stage::Moving;
+        self.jobs[job as usize].state = JobState::Moving;
     }
 
     /// A balancer has died: the connections of those who wait there died with it.
     pub(super) fn turn_out(&mut self, balancer: u32) {
-        let waits = |job: &super::Job| job.stage == Stage::Waiting && job.parent == NONE && job.balancer == balancer;
+        let waits = |job: &super::Job| job.state == JobState::Waiting && job.parent == NONE && job.balancer == balancer;
         let waiting: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| waits(&self.jobs[job as usize])).collect();
         for job in waiting {
             self.leave_queue(job);
-            self.jobs[job as usize].fate = End::Reset;
+            self.jobs[job as usize].fate = RequestOutcome::Reset;
             self.answer(job);
         }
     }

@@ -1,10 +1,10 @@
 //! The set-ups. Time is measured in mean service times of one millisecond; theory comes from [`evenkeel_theory`] alone.
 
-use super::{Asked, Certainty, Gate, Subject, abandonment, alone, arrivals, copies, networks, recursion};
+use super::{Asked, Certainty, Gate, Subject, abandonment, selector_only, arrivals, copies, networks, recursion};
 use crate::scenario::Scenario;
 use evenkeel_core::math::{exp, pow};
 use evenkeel_theory::chains::{self, Rule, Ties};
-use evenkeel_theory::{ConstantService, MeanField, balls, caches, dispatch, stations};
+use evenkeel_theory::{ConstantService, MeanField, balls_into_bins, caches, dispatch, queues};
 
 /// A mean service time, seconds.
 pub(super) const UNIT: f64 = 1e-3;
@@ -109,9 +109,9 @@ pub(super) fn about(quantity: &str, theory: f64, slack: f64) -> Asked {
 fn stations(all: &mut Vec<Gate>) {
     for (name, load) in [("mm1-50", 0.5), ("mm1-80", 0.8), ("mm1-90", 0.9)] {
         let asked = vec![
-            mean(stations::mm1_mean(load, 1.0)),
-            percentile("p50", stations::mm1_quantile(load, 1.0, 0.5)),
-            percentile("p99", stations::mm1_quantile(load, 1.0, 0.99)),
+            mean(queues::mm1_mean(load, 1.0)),
+            percentile("p50", queues::mm1_quantile(load, 1.0, 0.5)),
+            percentile("p99", queues::mm1_quantile(load, 1.0, 0.99)),
             exact("utilisation.mean", load),
             // By Little's law on each server.
             exact("in_server.mean", load / (1.0 - load)),
@@ -122,8 +122,8 @@ fn stations(all: &mut Vec<Gate>) {
     for (name, servers, load) in [("mmc-4-80", 4, 0.8), ("mmc-10-90", 10, 0.9)] {
         let lam = load * f64::from(servers);
         let asked = vec![
-            mean(stations::mmc_mean(lam, 1.0, servers)),
-            percentile("p99", stations::mmc_quantile(lam, 1.0, servers, 0.99)),
+            mean(queues::mmc_mean(lam, 1.0, servers)),
+            percentile("p99", queues::mmc_quantile(lam, 1.0, servers, 0.99)),
         ];
         let text = format!("one server with {servers} slots, load {load}: M/M/{servers}");
         add(all, name, &text, &poisson("\"random\"", load, &format!("concurrency = {servers}")), asked);
@@ -131,14 +131,14 @@ fn stations(all: &mut Vec<Gate>) {
     for (name, servers, load) in [("least-work-4-90", 4, 0.9), ("least-work-10-80", 10, 0.8)] {
         let lam = load * f64::from(servers);
         let asked = vec![
-            mean(stations::mmc_mean(lam, 1.0, servers)),
-            percentile("p99", stations::mmc_quantile(lam, 1.0, servers, 0.99)),
+            mean(queues::mmc_mean(lam, 1.0, servers)),
+            percentile("p99", queues::mmc_quantile(lam, 1.0, servers, 0.99)),
         ];
         let text = format!("the oracle's least work left over {servers} servers, load {load}: M/M/{servers}");
         add(all, name, &text, &poisson("\"oracle_least_work\"", load, &format!("count = {servers}")), asked);
     }
     // Ten people who think for four service times.
-    let closed = stations::repairman(10, 4.0, 1.0, 1);
+    let closed = queues::repairman(10, 4.0, 1.0, 1);
     let setup = Setup {
         arrivals: "{ closed = { think = { exponential = { mean = \"4ms\" } } } }".to_owned(),
         more: "clients = { count = 10 }",
@@ -175,7 +175,7 @@ fn laws(all: &mut Vec<Gate>) {
         let text =
             format!("random over 10 servers, load 0.8, service with squared coefficient of variation {scv:.3}: M/G/1");
         let setup = Setup { service, ..poisson("\"random\"", 0.8, TEN) };
-        add(all, name, &text, &setup, vec![mean(stations::mg1_mean(0.8 / work, work, scv))]);
+        add(all, name, &text, &setup, vec![mean(queues::mg1_mean(0.8 / work, work, scv))]);
     }
     for (name, service) in [
         ("ps-constant", CONSTANT),
@@ -183,9 +183,9 @@ fn laws(all: &mut Vec<Gate>) {
         ("ps-hyperexponential", hyper),
         ("ps-lognormal", lognormal),
     ] {
-        let mut asked = vec![mean(stations::ps_mean(0.8, 1.0))];
+        let mut asked = vec![mean(queues::ps_mean(0.8, 1.0))];
         if name == "ps-exponential" {
-            asked.push(percentile("p99", stations::ps_quantile(0.8, 1.0, 0.99)));
+            asked.push(percentile("p99", queues::ps_quantile(0.8, 1.0, 0.99)));
         }
         let setup = Setup { service, ..poisson("\"random\"", 0.8, TEN_SHARING) };
         let law = name.trim_start_matches("ps-");
@@ -207,7 +207,7 @@ fn pareto(shape: f64, low: f64, high: f64) -> (f64, f64) {
 fn limits(all: &mut Vec<Gate>) {
     let of = [("erlang-loss", 10u32, 10u32, 8.0), ("mmck-4-16", 4, 16, 3.6), ("mmck-overload", 1, 10, 1.2)];
     for (name, servers, room, lam) in of {
-        let found = stations::bounded(lam, 1.0, servers, room);
+        let found = queues::bounded(lam, 1.0, servers, room);
         let load = lam / f64::from(servers);
         let asked =
             vec![exact("errors.rejected", found.blocked), exact("goodput", found.throughput / UNIT), mean(found.mean)];
@@ -227,7 +227,7 @@ fn limits(all: &mut Vec<Gate>) {
         ("erlang-loss-hyperexponential", HYPEREXPONENTIAL),
         ("erlang-loss-lognormal", r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#),
     ] {
-        let blocked = stations::erlang_b(10, 8.0);
+        let blocked = queues::erlang_b(10, 8.0);
         let asked = vec![exact("errors.rejected", blocked), exact("utilisation.mean", 0.8 * (1.0 - blocked))];
         let law = name.trim_start_matches("erlang-loss-");
         let text = format!("10 slots and no queue, 8 erlangs, {law} service: M/G/10/10 blocks as much as M/M/10/10");
@@ -359,21 +359,21 @@ fn throws(all: &mut Vec<Gate>) {
     add(
         "balls-random",
         text,
-        |seed| alone::balls("\"random\"", seed),
+        |seed| selector_only::balls("\"random\"", seed),
         20,
-        shares(&|k| balls::random_share(1.0, k), 0.001),
+        shares(&|k| balls_into_bins::random_share(1.0, k), 0.001),
     );
-    let greedy = balls::greedy_shares(1.0, 2);
+    let greedy = balls_into_bins::greedy_shares(1.0, 2);
     let text = "2^16 balls, each into the emptier of two bins drawn with replacement: the fluid limit";
-    let run = |seed| alone::balls("{ p2c = { replacement = true } }", seed);
+    let run = |seed| selector_only::balls("{ p2c = { replacement = true } }", seed);
     add("balls-two-choices", text, run, 20, shares(&|k| greedy[k], 0.002));
     // What keys are sampled adds its own spread to that of the arcs.
-    let (keys, n) = (f64::from(alone::RING_KEYS), f64::from(alone::RING_SERVERS));
-    let deviation = balls::ring_deviation(alone::RING_SERVERS, alone::RING_POINTS);
+    let (keys, n) = (f64::from(selector_only::RING_KEYS), f64::from(selector_only::RING_SERVERS));
+    let deviation = balls_into_bins::ring_deviation(selector_only::RING_SERVERS, selector_only::RING_POINTS);
     let square = deviation * deviation;
     let theory = square * (1.0 - 1.0 / keys) + (n - 1.0) / keys;
     let text = "a ring of 10 servers with 160 points each: mean square of what shares of the keys are off";
-    add("ring-shares", text, alone::ring, 400, vec![exact("squared variation", theory)]);
+    add("ring-shares", text, selector_only::ring, 400, vec![exact("squared variation", theory)]);
 }
 
 /// A published drill with an answer by arithmetic.

@@ -16,7 +16,7 @@ use evenkeel_core::units::{Nanos, Ratio};
 /// A law as a scenario states it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Law {
+pub enum Distribution {
     /// Always the same.
     Constant {
         /// The duration.
@@ -82,29 +82,29 @@ pub enum Law {
     },
 }
 
-impl Law {
+impl Distribution {
     /// Refuses parameters that make no sense.
     pub fn check(&self) -> Result<(), String> {
         match *self {
-            Law::Uniform { from, to } if from > to => Err(format!("`from` ({from}) is above `to` ({to})")),
-            Law::Erlang { stages, .. } if !(1..=100).contains(&stages) => {
+            Distribution::Uniform { from, to } if from > to => Err(format!("`from` ({from}) is above `to` ({to})")),
+            Distribution::Erlang { stages, .. } if !(1..=100).contains(&stages) => {
                 Err(format!("`stages` is {stages}: it must be from 1 to 100"))
             }
-            Law::Hyperexponential { scv, .. } if !(scv > 1.0 && scv <= 1e6) => {
+            Distribution::Hyperexponential { scv, .. } if !(scv > 1.0 && scv <= 1e6) => {
                 Err(format!("`scv` is {scv}: a hyperexponential law has one above 1"))
             }
-            Law::Lognormal { sigma, .. } if !(sigma > 0.0 && sigma <= 5.0) => {
+            Distribution::Lognormal { sigma, .. } if !(sigma > 0.0 && sigma <= 5.0) => {
                 Err(format!("`sigma` is {sigma}: it must be above 0 and at most 5"))
             }
-            Law::Bimodal { long_share, .. } if long_share.0 > 1.0 => {
+            Distribution::Bimodal { long_share, .. } if long_share.0 > 1.0 => {
                 Err(format!("`long_share` is {}: a share is at most 1", long_share.0))
             }
-            Law::BoundedPareto { shape, low, high }
+            Distribution::BoundedPareto { shape, low, high }
                 if !((0.01..=100.0).contains(&shape) && low > Nanos::ZERO && low < high) =>
             {
                 Err(format!("needs `shape` from 0.01 to 100 and 0 < `low` < `high`, not {shape}, {low}, {high}"))
             }
-            Law::Empirical { unit: Nanos::ZERO, .. } => Err("`unit` is zero".to_owned()),
+            Distribution::Empirical { unit: Nanos::ZERO, .. } => Err("`unit` is zero".to_owned()),
             _ => Ok(()),
         }
     }
@@ -114,25 +114,25 @@ impl Law {
         self.check()?;
         let ns = |nanos: Nanos| nanos.0 as f64;
         Ok(match self {
-            Law::Constant { value } => Sampler::Constant(*value),
-            Law::Uniform { from, to } => Sampler::Uniform { from: ns(*from), width: ns(*to) - ns(*from) },
-            Law::Exponential { mean } => Sampler::Exponential { mean: ns(*mean) },
-            Law::Erlang { mean, stages } => Sampler::Erlang { stage: ns(*mean) / f64::from(*stages), stages: *stages },
-            Law::Hyperexponential { mean, scv } => {
+            Distribution::Constant { value } => Sampler::Constant(*value),
+            Distribution::Uniform { from, to } => Sampler::Uniform { from: ns(*from), width: ns(*to) - ns(*from) },
+            Distribution::Exponential { mean } => Sampler::Exponential { mean: ns(*mean) },
+            Distribution::Erlang { mean, stages } => Sampler::Erlang { stage: ns(*mean) / f64::from(*stages), stages: *stages },
+            Distribution::Hyperexponential { mean, scv } => {
                 let p = 0.5 * (1.0 + math::sqrt((scv - 1.0) / (scv + 1.0)));
                 let half = ns(*mean) / 2.0;
                 Sampler::Hyperexponential { p, often: half / p, seldom: half / (1.0 - p) }
             }
-            Law::Lognormal { mean, sigma } => {
+            Distribution::Lognormal { mean, sigma } => {
                 Sampler::Lognormal { mu: math::ln(ns(*mean)) - sigma * sigma / 2.0, sigma: *sigma }
             }
-            Law::Bimodal { short, long, long_share } => {
+            Distribution::Bimodal { short, long, long_share } => {
                 Sampler::Bimodal { short: *short, long: *long, long_share: long_share.0 }
             }
-            Law::BoundedPareto { shape, low, high } => {
+            Distribution::BoundedPareto { shape, low, high } => {
                 Sampler::BoundedPareto { shape: *shape, low: ns(*low), cut: math::pow(ns(*low) / ns(*high), *shape) }
             }
-            Law::Empirical { file, unit } => {
+            Distribution::Empirical { file, unit } => {
                 let values = read(file)?;
                 if values.is_empty() {
                     return Err(format!("`{file}` holds no values"));
@@ -374,36 +374,36 @@ impl Alias {
 mod tests {
     use super::*;
     use evenkeel_core::rng::Rng;
-    use rand_distr::Distribution;
+    use rand_distr::Distribution as _;
     use statrs::distribution::ContinuousCDF;
 
     const N: usize = 100_000;
 
     /// A law and its exact distribution function, in milliseconds.
-    type Case = (Law, Box<dyn Fn(f64) -> f64>);
+    type Case = (Distribution, Box<dyn Fn(f64) -> f64>);
 
-    fn laws() -> Vec<Case> {
+    fn distributions() -> Vec<Case> {
         let ms = Nanos::from_millis;
         let exponential = |mean: f64| move |x: f64| statrs::distribution::Exp::new(1.0 / mean).unwrap().cdf(x);
         vec![
-            (Law::Uniform { from: ms(1), to: ms(3) }, Box::new(|x| ((x - 1.0) / 2.0).clamp(0.0, 1.0))),
-            (Law::Exponential { mean: ms(10) }, Box::new(exponential(10.0))),
-            (Law::Erlang { mean: ms(10), stages: 4 }, {
-                let law = statrs::distribution::Erlang::new(4, 0.4).unwrap();
-                Box::new(move |x| law.cdf(x))
+            (Distribution::Uniform { from: ms(1), to: ms(3) }, Box::new(|x| ((x - 1.0) / 2.0).clamp(0.0, 1.0))),
+            (Distribution::Exponential { mean: ms(10) }, Box::new(exponential(10.0))),
+            (Distribution::Erlang { mean: ms(10), stages: 4 }, {
+                let distribution = statrs::distribution::Erlang::new(4, 0.4).unwrap();
+                Box::new(move |x| distribution.cdf(x))
             }),
-            (Law::Lognormal { mean: ms(10), sigma: 1.0 }, {
-                let law = statrs::distribution::LogNormal::new(10f64.ln() - 0.5, 1.0).unwrap();
-                Box::new(move |x| law.cdf(x))
+            (Distribution::Lognormal { mean: ms(10), sigma: 1.0 }, {
+                let distribution = statrs::distribution::LogNormal::new(10f64.ln() - 0.5, 1.0).unwrap();
+                Box::new(move |x| distribution.cdf(x))
             }),
-            (Law::Hyperexponential { mean: ms(10), scv: 4.0 }, {
+            (Distribution::Hyperexponential { mean: ms(10), scv: 4.0 }, {
                 // p = (1 + sqrt(3/5))/2, rates 2p/mean and 2(1-p)/mean.
                 let p = 0.5 * (1.0 + 0.6f64.sqrt());
                 let (a, b) = (exponential(5.0 / p), exponential(5.0 / (1.0 - p)));
                 Box::new(move |x| p * a(x) + (1.0 - p) * b(x))
             }),
             (
-                Law::BoundedPareto { shape: 1.5, low: ms(1), high: ms(1000) },
+                Distribution::BoundedPareto { shape: 1.5, low: ms(1), high: ms(1000) },
                 Box::new(|x| if x <= 1.0 { 0.0 } else { (1.0 - x.powf(-1.5)) / (1.0 - 1000f64.powf(-1.5)) }),
             ),
         ]
@@ -412,8 +412,8 @@ mod tests {
     /// Kolmogorov's distance to the exact distribution function; 1.95/√n is the 99.9 % point, and the streams are fixed.
     #[test]
     fn every_law_has_the_distribution_it_claims() {
-        for (law, cdf) in laws() {
-            let sampler = law.sampler(&mut |_| unreachable!()).unwrap();
+        for (distribution, cdf) in distributions() {
+            let sampler = distribution.sampler(&mut |_| unreachable!()).unwrap();
             let mut rng = Rng::stream(11, "test", 0);
             let mut values: Vec<f64> = (0..N).map(|_| sampler.sample(&mut rng).0 as f64 / 1e6).collect();
             values.sort_by(f64::total_cmp);
@@ -422,14 +422,14 @@ mod tests {
                 .enumerate()
                 .map(|(i, &x)| (cdf(x) - (i as f64 + 0.5) / N as f64).abs())
                 .fold(0.0, f64::max);
-            assert!(distance < 1.95 / (N as f64).sqrt(), "{law:?}: {distance}");
+            assert!(distance < 1.95 / (N as f64).sqrt(), "{distribution:?}: {distance}");
             let mean = values.iter().sum::<f64>() / N as f64;
             let claimed = sampler.mean() / 1e6;
             let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / N as f64).sqrt();
-            assert!((mean - claimed).abs() < 4.0 * spread / (N as f64).sqrt(), "{law:?}: {mean} for {claimed}");
+            assert!((mean - claimed).abs() < 4.0 * spread / (N as f64).sqrt(), "{distribution:?}: {mean} for {claimed}");
             // A sample's variance is rough where tails are heavy.
             let (found, claimed) = ((spread / mean) * (spread / mean), sampler.squared_variation());
-            assert!((found - claimed).abs() <= 0.1 * claimed, "{law:?}: squared variation {found} for {claimed}");
+            assert!((found - claimed).abs() <= 0.1 * claimed, "{distribution:?}: squared variation {found} for {claimed}");
         }
     }
 
@@ -468,8 +468,8 @@ mod tests {
         // Golden: the bits of every law, which every platform must give.
         let mut rng = Rng::stream(5, "golden", 0);
         let mut hash = 0;
-        for (law, _) in laws() {
-            let sampler = law.sampler(&mut |_| unreachable!()).unwrap();
+        for (distribution, _) in distributions() {
+            let sampler = distribution.sampler(&mut |_| unreachable!()).unwrap();
             for _ in 0..2000 {
                 hash = evenkeel_core::rng::mix(hash ^ sampler.sample(&mut rng).0);
             }

@@ -1,6 +1,6 @@
 //! The end of a run: what is left is counted at its age, and the books are proved.
 
-use super::{Engine, Job, Stage};
+use super::{Engine, Job, JobState};
 use crate::sim::observer::Observer;
 use crate::sim::record::{Bin, Little, Measured, RunRecord};
 use crate::sim::server::NONE;
@@ -19,9 +19,9 @@ impl<O: Observer> Engine<'_, O> {
             if job.measured {
                 self.classes_of(job.path, job.arrived).for_each(|class| class.unfinished(age));
             }
-            if let Some(cohort) = self.cohort_of(job.arrived) {
-                cohort.requests += 1;
-                cohort.latency_sum += age.0;
+            if let Some(bin) = self.arrival_bin_of(job.arrived) {
+                bin.requests += 1;
+                bin.latency_sum += age.0;
             }
         }
         self.prove_books(&present, ages);
@@ -69,9 +69,9 @@ impl<O: Observer> Engine<'_, O> {
         assert_eq!(measured, self.measured_left, "a measured request was lost");
         let now = self.now;
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
-        let mut in_flight: Vec<Vec<u32>> = self.views.iter().map(|view| vec![0; view.watch.fleet.slots()]).collect();
+        let mut in_flight: Vec<Vec<u32>> = self.views.iter().map(|view| vec![0; view.server_pool.fleet.slots()]).collect();
         for job in &self.jobs {
-            if job.stage.is_inside() {
+            if job.state.is_inside() {
                 let (count, ages) = &mut inside[job.server as usize];
                 *count += 1;
                 *ages += u128::from((now - job.entered).0);
@@ -85,19 +85,19 @@ impl<O: Observer> Engine<'_, O> {
             server.check_books(now, count, ages);
         }
         for (view, expected) in self.views.iter().zip(in_flight) {
-            assert_eq!(view.watch.fleet.in_flight(), expected, "in-flight counts are off");
+            assert_eq!(view.server_pool.fleet.in_flight(), expected, "in-flight counts are off");
         }
         let counted = self.jobs.iter().filter(|job| job.counted).count() as u64;
         assert_eq!(self.placed, self.settled + counted, "an attempt was lost or settled twice");
-        let waiting = self.jobs.iter().filter(|job| job.stage == Stage::Waiting).count();
+        let waiting = self.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
         let places: usize = self.views.iter().filter_map(|view| view.waiting.as_ref()).map(|queue| queue.len()).sum();
         assert_eq!(waiting, places, "a balancer's queue miscounts who waits");
-        let mut live = vec![0; self.efforts.len()];
+        let mut live = vec![0; self.request_attempts.len()];
         for job in self.jobs.iter().filter(|job| job.of != NONE && job.wanted) {
             live[job.of as usize] += 1;
         }
-        for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| job.stage == Stage::Trying) {
-            assert_eq!(self.efforts[index].live.len(), live[index], "attempts of request {} are lost", job.id);
+        for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| job.state == JobState::Trying) {
+            assert_eq!(self.request_attempts[index].live.len(), live[index], "attempts of request {} are lost", job.id);
         }
     }
 }

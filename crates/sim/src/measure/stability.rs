@@ -1,7 +1,7 @@
 //! Is what was measured a steady state at all? Beside every row stands a word, since the latency of an overloaded bench says
 //! how long it was run and nothing else.
 //!
-//! A queue forgets how it began within a few of its *relaxation times* ([`evenkeel_theory::stations::relaxation_time`]), and
+//! A queue forgets how it began within a few of its *relaxation times* ([`evenkeel_theory::queues::relaxation_time`]), and
 //! near a load of one those are long: 20,000 seconds at 99.9 % where a request takes 5 ms. A run that is shorter than three of
 //! them shows its start from empty, whatever its intervals say.
 
@@ -9,7 +9,7 @@ use super::interval::{Estimate, estimate};
 use crate::scenario::{Kind, PoolDemand, Scenario};
 use crate::sim::model::{Arrivals, Model};
 use evenkeel_core::units::human_seconds;
-use evenkeel_theory::stations;
+use evenkeel_theory::queues;
 
 /// How a strategy came through a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -30,7 +30,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// As in files.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Stable => "stable",
             Verdict::Backlogged => "backlogged",
@@ -45,14 +45,14 @@ impl Verdict {
         match self {
             Verdict::TooShort => "run too short",
             Verdict::NoRequests => "no requests",
-            other => other.word(),
+            other => other.as_str(),
         }
     }
 }
 
 /// A verdict and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
+pub struct Stability {
     /// The verdict.
     pub verdict: Verdict,
     /// One sentence with the numbers; empty if all is well.
@@ -104,7 +104,7 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
     let arrivals = match &model.arrivals {
         Arrivals::Closed { .. } => return None,
         Arrivals::Constant { .. } => 0.0,
-        Arrivals::Renewal { law, .. } => law.squared_variation(),
+        Arrivals::Renewal { distribution, .. } => distribution.squared_variation(),
         Arrivals::Poisson(_) | Arrivals::Replay(_) => 1.0,
     };
     // Of counts over long spans, variance over mean.
@@ -120,7 +120,7 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
         (load > 0.0 && load < 1.0 && variability > 0.0).then(|| {
             let (queues, capacity) = (evidence.queues, rate / load);
             let room = room(model, p, capacity).map(|room| room / queues);
-            (stations::relaxation_time(capacity / queues, load, variability, room), load)
+            (queues::relaxation_time(capacity / queues, load, variability, room), load)
         })
     };
     scenario.demand.iter().enumerate().filter_map(of_pool).max_by(|a, b| a.0.total_cmp(&b.0))
@@ -141,7 +141,7 @@ fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
 }
 
 /// Judges a strategy.
-pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Judgement {
+pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Stability {
     // A steady run is compared by halves; a course of events by its first and last tenth: is it over when it ends?
     let steady = scenario.kind == Kind::Steady;
     let (early, late) = if steady { (0..5, 5..10) } else { (0..1, 9..10) };
@@ -196,14 +196,14 @@ pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Judgement {
     } else {
         (Verdict::Stable, String::new())
     };
-    let judged = Judgement { verdict, reason, growth, relaxation: relaxation.map(|(time, _)| time) };
+    let judged = Stability { verdict, reason, growth, relaxation: relaxation.map(|(time, _)| time) };
     match judged.verdict {
         Verdict::Overloaded | Verdict::Backlogged if few => {
             let reason = format!(
                 "{:.0} requests per run are too few to distinguish growing queues from chance",
                 evidence.requests
             );
-            Judgement { verdict: Verdict::TooShort, reason, ..judged }
+            Stability { verdict: Verdict::TooShort, reason, ..judged }
         }
         _ => judged,
     }

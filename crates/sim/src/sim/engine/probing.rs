@@ -1,12 +1,12 @@
 //! Strategies that ask before they place a request: its job waits at the balancer until enough servers have answered, all
 //! have, or its patience is over. Meanwhile it is on its way like any other: an event will find it.
 
-use super::{Engine, told};
+use super::{Engine, request_view};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
-use crate::sim::record::End;
+use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
-use evenkeel_core::select::{Answer, Answers};
+use evenkeel_core::select::{ProbeReply, ProbeReplies};
 
 /// What is asked and answered for a job.
 #[derive(Clone, Debug, Default)]
@@ -15,10 +15,10 @@ pub(super) struct Inquiring {
     tenant: Option<u32>,
     question: Question,
     /// Answers that are waited for.
-    enough: usize,
+    quorum: usize,
     /// Questions that are not over.
     pending: usize,
-    answers: Answers,
+    answers: ProbeReplies,
 }
 
 /// How far a job's question is.
@@ -51,7 +51,7 @@ pub(super) fn is_settled(inquiries: &[Inquiring], job: u32, generation: u32) -> 
 
 /// What was answered for this job.
 #[inline]
-pub(super) fn answers(inquiries: &[Inquiring], job: u32, generation: u32) -> Option<&Answers> {
+pub(super) fn answers(inquiries: &[Inquiring], job: u32, generation: u32) -> Option<&ProbeReplies> {
     let inquiring = of(inquiries, job, generation).filter(|inquiring| inquiring.question != Question::None)?;
     Some(&inquiring.answers)
 }
@@ -64,21 +64,21 @@ impl<O: Observer> Engine<'_, O> {
         let (dispatcher, generation) = (j.dispatcher, j.generation);
         let d = &mut self.dispatchers[dispatcher as usize];
         let key = j.key.to_le_bytes();
-        let request = told(self.model, &self.workload, &self.efforts, j, &key);
-        let watch = &mut self.views[d.fleet as usize].watch;
-        let inquiry = watch.inquire(d.selector.as_mut(), &mut d.rng, &request, self.now, |_, _| ());
+        let request = request_view(self.model, &self.workload, &self.request_attempts, j, &key);
+        let server_pool = &mut self.views[d.fleet as usize].server_pool;
+        let inquiry = server_pool.inquire(d.selector.as_mut(), &mut d.rng, &request, self.now, |_, _| ());
         self.with_selector(dispatcher, |_, _| {});
         self.ask_nobody(job);
         let Some(inquiry) = inquiry else { return self.send(job) };
         let inquiring = &mut self.inquiries[job as usize];
         inquiring.question = Question::Open;
-        (inquiring.enough, inquiring.pending) = (inquiry.enough, inquiry.whom().len());
+        (inquiring.quorum, inquiring.pending) = (inquiry.quorum, inquiry.targets().len());
         inquiring.answers.part = inquiry.part;
         inquiring.answers.given.clear();
-        for &backend in inquiry.whom() {
+        for &backend in inquiry.targets() {
             self.probe(dispatcher, backend, Some((job, generation)));
         }
-        self.queue.push(self.now.saturating_add(inquiry.patience), Event::Unanswered(job, generation));
+        self.queue.push(self.now.saturating_add(inquiry.timeout), Event::Unanswered(job, generation));
     }
 
     /// Whoever waits for room takes what comes free, and does not let it lie while servers are asked.
@@ -94,14 +94,14 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A server has answered, or is not there to be asked.
-    pub(super) fn answered(&mut self, job: u32, generation: u32, answer: Option<Answer>) {
+    pub(super) fn answered(&mut self, job: u32, generation: u32, answer: Option<ProbeReply>) {
         let inquiring = &mut self.inquiries[job as usize];
         if !inquiring.waits(generation) {
             return;
         }
         inquiring.pending -= 1;
         inquiring.answers.given.extend(answer);
-        if inquiring.answers.given.len() >= inquiring.enough || inquiring.pending == 0 {
+        if inquiring.answers.given.len() >= inquiring.quorum || inquiring.pending == 0 {
             self.go_on(job);
         }
     }
@@ -122,7 +122,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
             // It died with its balancer.
-            j.fate = End::Reset;
+            j.fate = RequestOutcome::Reset;
             return self.answer(job);
         }
         self.send(job);
