@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::pins::{self, Finding};
+use super::experiment::{Experiment, Settings};
+use super::fingerprints::{self, Finding};
 use super::run::Common;
-use super::study::{Settings, Study};
-use super::work::Options;
-use super::{Failure, Terminal, inputs, say_on as say, sweep, work};
+use super::scheduler::Options;
+use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep};
 use crate::report::Outcome;
 use crate::report::files::number;
 use evenkeel_sim::scenario::Scenario;
@@ -66,7 +66,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut at_home = loaded.clone();
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &settings.strategies));
     let quiet = args.common.quiet || args.json;
-    let findings = pins::findings(&at_home, args.common.jobs.count(), quiet)?;
+    let findings = fingerprints::findings(&at_home, args.common.jobs.count(), quiet)?;
     if args.update {
         // All of them before a word is said: whoever reads may go away.
         for (finding, loaded) in findings.iter().zip(&loaded) {
@@ -88,7 +88,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         .map(|loaded| Settings { sensitivity: loaded.scenario.sensitivity.is_some(), ..settings.clone() })
         .collect();
     let count = Mutex::new(Count::default());
-    let mut studies = Vec::new();
+    let mut experiments = Vec::new();
     for (mut loaded, finding) in loaded.clone().into_iter().zip(&findings) {
         if loaded.scenario.expects.is_empty() {
             // Nothing to run: said at once.
@@ -96,11 +96,11 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             continue;
         }
         keep_what_is_named(&mut loaded.scenario);
-        studies.push(Study::new(loaded, &settings)?);
+        experiments.push(Experiment::new(loaded, &settings)?);
     }
-    work::settle(&mut studies, args.common.jobs.count(), quiet)?;
+    scheduler::find_warmup(&mut experiments, args.common.jobs.count(), quiet)?;
     let options = Options { jobs: args.common.jobs.count(), quiet, ..Options::default() };
-    work::work(&studies, &options, |_, outcomes, bar| {
+    scheduler::run(&experiments, &options, |_, outcomes, bar| {
         bar.suspend(|| {
             for outcome in &outcomes {
                 if let Some(finding) = findings.iter().find(|finding| finding.scenario == outcome.scenario.name) {
@@ -118,15 +118,15 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
     let mut sensitive = Vec::new();
     for (loaded, settings) in loaded.into_iter().zip(asked).filter(|(_, settings)| settings.sensitivity) {
-        sensitive.push(Study::new(loaded, &settings)?);
+        sensitive.push(Experiment::new(loaded, &settings)?);
     }
-    work::settle(&mut sensitive, args.common.jobs.count(), quiet)?;
-    work::work(&sensitive, &options, |study, outcomes, bar| {
+    scheduler::find_warmup(&mut sensitive, args.common.jobs.count(), quiet)?;
+    scheduler::run(&sensitive, &options, |experiment, outcomes, bar| {
         bar.suspend(|| {
             let survived = sweep::survives(&outcomes);
             count.lock().expect("no worker panics").add(survived);
             if args.json {
-                say(serde_json::json!({ "scenario": study.plan.name, "ranking_holds": survived, "holds": survived }));
+                say(serde_json::json!({ "scenario": experiment.plan.name, "ranking_holds": survived, "holds": survived }));
             } else {
                 sweep::print_sensitivity(&outcomes, terminal);
             }

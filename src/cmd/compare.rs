@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal, complain, inputs, output, say_on as say};
+use super::{Failure, Terminal, complain, inputs, results_dir, say_on as say};
 use crate::report::changes::{Compared, json, junit, markdown, table};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::terminal::is_stdout;
@@ -83,8 +83,8 @@ fn tolerance(text: &str) -> Result<Ratio, String> {
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     one_standard_output(args)?;
     for (i, path) in exports(args).enumerate() {
-        output::refuse_existing(path, args.force)?;
-        if exports(args).take(i).any(|other| output::same_file(other, path)) {
+        results_dir::refuse_existing(path, args.force)?;
+        if exports(args).take(i).any(|other| results_dir::same_file(other, path)) {
             return Err(Failure::Usage(format!(
                 "two exports would go to `{}`\n  help: give each a name",
                 path.display()
@@ -154,7 +154,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
         match path {
             Some(path) if is_stdout(path) => shown = Some(content()?),
-            Some(path) => output::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
+            Some(path) => results_dir::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
             None => {}
         }
         Ok(())

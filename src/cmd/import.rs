@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flate2::read::MultiGzDecoder;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::{self, Destination, Output};
+use super::results_dir::{self, Destination, Output};
 use super::{Failure, Terminal, complain};
 use evenkeel_sim::scenario::import::{self, Imported};
 use evenkeel_sim::scenario::workload_file;
@@ -116,7 +116,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         Failure::Broken(anyhow::Error::new(error).context(format!("cannot write {}", output.display())))
     })?;
     workload.finish()?;
-    let to_file = matches!(output::destination(&output), Ok(Destination::File(_)));
+    let to_file = matches!(results_dir::destination(&output), Ok(Destination::File(_)));
     if to_file {
         complain(format_args!("wrote {}", output.display()));
     }
@@ -130,7 +130,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let played = Played::of(&imported, args.speed);
     let file = reference(&output, scenario)?;
-    output::write_whole(scenario, template(&imported, &played, &file).as_bytes())?;
+    results_dir::write_whole(scenario, template(&imported, &played, &file).as_bytes())?;
     complain(format_args!("wrote {}", scenario.display()));
     complain(format_args!("{}: it plays the log {}.", terminal.bold_err("note"), played.plainly()));
     if args.speed.is_none() {
@@ -146,21 +146,21 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// What is wrong with the outputs is said before a long log is read.
 fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-    output::refuse_existing(output, args.force)?;
-    if output::same_file(&args.log, output) {
+    results_dir::refuse_existing(output, args.force)?;
+    if results_dir::same_file(&args.log, output) {
         return usage("the workload would overwrite the log\n  help: say --output FILE");
     }
     let Some(scenario) = &args.scenario else { return Ok(()) };
-    output::refuse_existing(scenario, args.force)?;
-    if !matches!(output::destination(output), Ok(Destination::File(_))) {
+    results_dir::refuse_existing(scenario, args.force)?;
+    if !matches!(results_dir::destination(output), Ok(Destination::File(_))) {
         return usage(
             "a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file",
         );
     }
-    if output::same_file(output, scenario) {
+    if results_dir::same_file(output, scenario) {
         return usage("the scenario would overwrite the workload\n  help: give them two names");
     }
-    if output::same_file(&args.log, scenario) {
+    if results_dir::same_file(&args.log, scenario) {
         return usage("the scenario would overwrite the log\n  help: give it another name");
     }
     if output.to_str().is_none() {
@@ -187,7 +187,7 @@ fn quoted(text: &str) -> String {
 /// How a scenario calls its workload: an absolute path as it was given, any other from the scenario's folder.
 fn reference(workload: &Path, scenario: &Path) -> Result<String, Failure> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    if workload.is_absolute() || !matches!(output::destination(scenario), Ok(Destination::File(_))) {
+    if workload.is_absolute() || !matches!(results_dir::destination(scenario), Ok(Destination::File(_))) {
         return Ok(text(workload));
     }
     let folder = |path: &Path| {

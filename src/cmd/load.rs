@@ -10,13 +10,13 @@ use hyper::header::{HeaderName, HeaderValue};
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::test_server::law_option;
-use super::{Failure, Terminal, complain, complain_of, inputs, say, work};
+use super::{Failure, Terminal, complain, complain_of, inputs, say, scheduler};
 use crate::report::table;
 use evenkeel_config::Diagnostic;
 use evenkeel_config::terminal::one_line;
 use evenkeel_core::units::{Nanos, Rate, human_seconds};
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_testbed::load::{LoadReport, Options, PERCENTILES, Progress, Target, play};
+use evenkeel_testbed::load::{LoadSummary, Options, PERCENTILES, Progress, Target, play};
 
 /// Requests to send, and the target.
 #[derive(Debug, clap::Args)]
@@ -196,10 +196,10 @@ pub fn load(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let seed = args.seed.unwrap_or(if all { scenario.replication_seed(0) } else { 1 });
     let bar = bar(args.quiet || args.json);
-    work::watch_for_interrupt();
+    scheduler::watch_for_interrupt();
     let report = play(&scenario.model, seed, &target, &options, |progress| {
         show(&bar, &progress);
-        !work::stopped()
+        !scheduler::stopped()
     });
     bar.finish_and_clear();
     let report = report.map_err(|error| Failure::Usage(format!("cannot send to {}: {error}", args.url)))?;
@@ -212,7 +212,7 @@ pub fn load(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         complain(format_args!("error: no response from {}: {why}", args.url));
         return Err(Failure::No);
     }
-    if work::stopped() {
+    if scheduler::stopped() {
         return Err(Failure::Stopped);
     }
     if args.expect_no_errors && report.ok != report.requests {
@@ -236,7 +236,7 @@ fn show(bar: &ProgressBar, progress: &Progress) {
     bar.set_message(format!("{sent} sent, {ok} ok, {failed} failed"));
 }
 
-fn print(report: &LoadReport, url: &str, terminal: Terminal) {
+fn print(report: &LoadSummary, url: &str, terminal: Terminal) {
     let kind = if report.closed { "closed loop" } else { "open loop" };
     say(format_args!("{}  ({kind})", terminal.bold(url)));
     let connections = if report.connections == 1 { "connection" } else { "connections" };

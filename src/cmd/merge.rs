@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::experiment::{Experiment, Plan};
 use super::run::Jobs;
-use super::study::{Plan, Study};
-use super::work::Options;
-use super::{Failure, Terminal, output, run, say, store, work};
+use super::scheduler::Options;
+use super::{Failure, Terminal, results_dir, run, run_cache, say, scheduler};
 use crate::report::table;
 
 /// Parts to merge, and the output folder.
@@ -35,7 +35,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         if !part.is_dir() {
             return Err(Failure::Usage(format!("there is no folder `{}`", part.display())));
         }
-        for plan in store::plans(part)? {
+        for plan in run_cache::plans(part)? {
             match plans.iter().find(|other| other.folder() == plan.folder()) {
                 Some(other) if *other == plan => {}
                 Some(_) => {
@@ -53,18 +53,18 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("there are no runs to merge in these folders\n  help: {help}")));
     }
     plans.sort_by_key(Plan::folder);
-    let mut studies = plans.into_iter().map(Study::from_plan).collect::<Result<Vec<_>, _>>()?;
+    let mut experiments = plans.into_iter().map(Experiment::from_plan).collect::<Result<Vec<_>, _>>()?;
     let jobs = args.jobs.count();
-    work::settle(&mut studies, jobs, args.quiet)?;
+    scheduler::find_warmup(&mut experiments, jobs, args.quiet)?;
     let options = Options {
         jobs,
         quiet: args.quiet,
-        store: store::Store::of_parts(&args.parts),
+        cache: run_cache::RunCache::of_parts(&args.parts),
         stored_only: true,
         ..Options::default()
     };
-    let done = work::work(&studies, &options, |study, outcomes, bar| {
-        output::write(study, &outcomes, &args.out)?;
+    let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
+        results_dir::write(experiment, &outcomes, &args.out)?;
         if !args.quiet {
             bar.suspend(|| outcomes.iter().for_each(|outcome| run::print(outcome, terminal)));
         }

@@ -38,7 +38,7 @@ enum Entry {
     HostEvent(HostEvent),
 }
 
-struct Desk {
+struct RecordedSelector {
     opening: RecordingHeader<StrategyConfig>,
     replay: Replay,
     over: Option<String>,
@@ -48,7 +48,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
     let shown = args.recording.display();
     let file = std::fs::File::open(&args.recording)
         .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
-    let mut desks: BTreeMap<u32, Desk> = BTreeMap::new();
+    let mut desks: BTreeMap<u32, RecordedSelector> = BTreeMap::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let place = || format!("{shown}:{}", number + 1);
         let line = line.map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
@@ -60,7 +60,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
         match entry {
             Entry::Header { opening } => {
                 let replay = Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
-                desks.insert(desk, Desk { opening: *opening, replay, over: None });
+                desks.insert(desk, RecordedSelector { opening: *opening, replay, over: None });
             }
             Entry::HostEvent(call) => {
                 let Some(desk) = desks.get_mut(&desk) else {
@@ -91,7 +91,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
         say(serde_json::json!({ "selectors": rows, "same": differ == 0 }));
     } else {
         for (number, desk) in &desks {
-            let Desk { opening, replay, over } = desk;
+            let RecordedSelector { opening, replay, over } = desk;
             let verdict = match over {
                 None => format!("{} picks, all the same", replay.picks),
                 Some(difference) => format!("after {} picks, a difference\n    {difference}", replay.picks),

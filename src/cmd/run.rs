@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::experiment::{Experiment, Precision, Settings};
 use super::inputs::Loaded;
-use super::study::{Precision, Settings, Study};
-use super::work::{Done, Options};
-use super::{Failure, Terminal, complain, inputs, output, say, store, work};
+use super::scheduler::{Done, Options};
+use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler};
 use crate::report::{Outcome, table};
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::scenario::Scenario;
@@ -29,7 +29,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    place: Place,
+    output: OutputArgs,
     /// Five short replications, for a first look; durations are shortened unless faults or changes fix them
     #[arg(long)]
     quick: bool,
@@ -52,7 +52,7 @@ pub struct Args {
 
 /// Where results go, and how the work is divided. What `run` and `sweep` share.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub struct OutputArgs {
     /// Output folder; each scenario gets a subfolder
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     pub out: PathBuf,
@@ -141,9 +141,10 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         precision: args.precision.map(|Ratio(target)| Precision { target, most: args.max_replications }),
         ..args.common.settings(&loaded)?
     };
-    let studies = loaded.into_iter().map(|loaded| Study::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
-    let trace = args.trace.then(|| args.place.out.clone());
-    execute(studies, &args.place, &args.common, trace, |outcomes, json| {
+    let experiments =
+        loaded.into_iter().map(|loaded| Experiment::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
+    let trace = args.trace.then(|| args.output.out.clone());
+    execute(experiments, &args.output, &args.common, trace, |outcomes, json| {
         if !json {
             print(&outcomes[0], terminal);
         }
@@ -154,62 +155,62 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// Runs studies, writes and prints what comes out, and keeps what is finished whatever happens. `show` is called for each
 /// study; where it is told so, its results have been printed as JSON already.
 pub fn execute(
-    mut studies: Vec<Study>,
-    place: &Place,
+    mut experiments: Vec<Experiment>,
+    output: &OutputArgs,
     common: &Common,
     trace: Option<PathBuf>,
     show: impl Fn(&[Outcome<'_>], bool) + Sync,
 ) -> Result<(), Failure> {
-    let quiet = common.quiet || place.json;
-    work::settle(&mut studies, common.jobs.count(), quiet)?;
-    if place.resume {
-        studies.retain(|study| {
-            let complete = output::is_complete(study, &place.out);
+    let quiet = common.quiet || output.json;
+    scheduler::find_warmup(&mut experiments, common.jobs.count(), quiet)?;
+    if output.resume {
+        experiments.retain(|experiment| {
+            let complete = results_dir::is_complete(experiment, &output.out);
             if complete && !common.quiet {
-                complain(format_args!("{}: already complete", study.folder()));
+                complain(format_args!("{}: already complete", experiment.folder()));
             }
             !complete
         });
     }
-    let store = if place.dry_run { store::Store::default() } else { store::Store::at(&place.out) };
-    for study in &studies {
-        store.open(study, place.resume || place.shard.is_some() || place.keep_runs)?;
+    let cache = if output.dry_run { run_cache::RunCache::default() } else { run_cache::RunCache::at(&output.out) };
+    for experiment in &experiments {
+        cache.open(experiment, output.resume || output.shard.is_some() || output.keep_runs)?;
     }
     let options = Options {
         jobs: common.jobs.count(),
         quiet,
-        store: store.clone(),
-        shard: place.shard,
+        cache: cache.clone(),
+        shard: output.shard,
         stored_only: false,
         trace,
     };
-    let keep = place.keep_runs || place.shard.is_some();
-    let done = work::work(&studies, &options, |study, outcomes, bar| {
-        if !place.dry_run {
-            output::write(study, &outcomes, &place.out)?;
+    let keep = output.keep_runs || output.shard.is_some();
+    let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
+        if !output.dry_run {
+            results_dir::write(experiment, &outcomes, &output.out)?;
             if !keep {
-                store.clear(study)?;
+                cache.clear(experiment)?;
             }
         }
         bar.suspend(|| {
-            if place.json {
+            if output.json {
                 say(json(&outcomes));
             }
-            show(&outcomes, place.json);
+            show(&outcomes, output.json);
         });
         Ok(())
     })?;
-    conclude(&studies, place, done, quiet);
+    conclude(&experiments, output, done, quiet);
     Ok(())
 }
 
 /// The last lines: how to read the tables, where things are.
-fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
-    if place.resume && !quiet && done.found > 0 {
+fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: bool) {
+    if output.resume && !quiet && done.found > 0 {
         complain(format_args!("{} runs reused, {} run now", done.found, done.run));
     }
-    let out = place.out.display();
-    if let Some((part, of)) = place.shard
+    let out = output.out.display();
+    if let Some((part, of)) = output.shard
         && done.left > 0
     {
         if !quiet {
@@ -221,12 +222,12 @@ fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
         }
         return;
     }
-    if !place.json && !studies.is_empty() {
+    if !output.json && !experiments.is_empty() {
         // What a sweep prints has no such columns.
-        if studies.iter().all(|study| study.points.len() == 1) {
+        if experiments.iter().all(|experiment| experiment.points.len() == 1) {
             say(format_args!("\n{}", table::LEGEND));
         }
-        if !place.dry_run {
+        if !output.dry_run {
             say(format_args!("\nTables, CSV and charts are in {out}."));
         }
     }

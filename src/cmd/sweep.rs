@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::run::{Common, Place};
-use super::study::{Settings, Study};
+use super::experiment::{Experiment, Settings};
+use super::run::{Common, OutputArgs};
 use super::{Failure, Terminal, complain, inputs, run, say_on as say};
 use crate::report::{Outcome, table};
 use evenkeel_core::units::human_seconds;
@@ -36,7 +36,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    place: Place,
+    output: OutputArgs,
     /// Five short replications, for a first look; durations are shortened unless faults or changes fix them
     #[arg(long)]
     quick: bool,
@@ -81,12 +81,12 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         quick: args.quick,
         ..args.common.settings(std::slice::from_ref(&loaded))?
     };
-    let study = Study::new(loaded, &settings)?;
-    for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {
+    let experiment = Experiment::new(loaded, &settings)?;
+    for (point, why) in experiment.skipped.iter().filter(|_| !args.common.quiet) {
         complain(format_args!("skipped, cannot be run: {point}: {why}"));
     }
     let survived = AtomicBool::new(true);
-    run::execute(vec![study], &args.place, &args.common, None, |outcomes, json| {
+    run::execute(vec![experiment], &args.output, &args.common, None, |outcomes, json| {
         let survives = !args.sensitivity || survives(outcomes);
         survived.store(survives, Ordering::Relaxed);
         match (json, args.sensitivity) {

@@ -17,7 +17,7 @@ use evenkeel_config::pool::{CacheSpec, Discipline, Server};
 use evenkeel_config::{Diagnostic, Problem, Problems, diagnostic};
 use evenkeel_core::units::{Nanos, Ratio};
 use evenkeel_sim::sim::model::FaultKind;
-use evenkeel_testbed::file::{Strike, port_after, specs};
+use evenkeel_testbed::file::{FaultRequest, port_after, specs};
 use evenkeel_testbed::{Backend, Spec};
 
 /// Behaviour of the test servers.
@@ -180,7 +180,7 @@ impl Args {
         let service = self.service.as_ref().map(|text| law_option("service", text, terminal)).transpose()?;
         let mut faults = Vec::new();
         for text in &self.fault {
-            let check = |strike: Strike| FaultKind::of(&strike.kind).map(|_| strike);
+            let check = |request: FaultRequest| FaultKind::of(&request.kind).map(|_| request);
             faults.push(option("fault", text, terminal, check)?.timed().map_err(Failure::Usage)?);
         }
         let (discipline, unlimited) = match self.discipline {

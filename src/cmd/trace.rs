@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Failure, output, say};
+use super::{Failure, results_dir, say};
 use crate::report::trace::{Line, Window, chrome, read};
 use evenkeel_core::units::Nanos;
 
@@ -40,7 +40,7 @@ pub struct Args {
 pub fn trace(args: &Args) -> Result<(), Failure> {
     let shown = args.file.display();
     if let Some(path) = &args.output {
-        output::refuse_existing(path, args.force)?;
+        results_dir::refuse_existing(path, args.force)?;
     }
     let file =
         std::fs::File::open(&args.file).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
@@ -63,7 +63,7 @@ pub fn trace(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("no matching request in {shown}\n  help: {help}")));
     };
     match &args.output {
-        Some(path) => output::write_whole(path, json.as_bytes())?,
+        Some(path) => results_dir::write_whole(path, json.as_bytes())?,
         None => say(json),
     }
     Ok(())

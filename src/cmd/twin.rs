@@ -12,8 +12,8 @@ use std::time::Duration;
 use comfy_table::CellAlignment;
 use serde_json::json;
 
-use super::stage::{Stage, foreign_to_the_wire, without_delays};
-use super::{Failure, Terminal, complain, inputs, say_on as say, work};
+use super::loopback::{Loopback, unsupported_over_sockets, without_delays};
+use super::{Failure, Terminal, complain, inputs, say_on as say, scheduler};
 use crate::report::table;
 use evenkeel_core::select::catalog::Family;
 use evenkeel_core::units::{Nanos, human_seconds};
@@ -22,7 +22,7 @@ use evenkeel_sim::sim::model::Model;
 use evenkeel_sim::sim::observer::{Arrival, Observer, Step};
 use evenkeel_sim::sim::record::{RequestOutcome, RunRecord};
 use evenkeel_sim::sim::{self, Setup};
-use evenkeel_testbed::load::{LoadReport, Options, play};
+use evenkeel_testbed::load::{LoadSummary, Options, play};
 
 /// Scenario to run simulated and real.
 #[derive(Debug, clap::Args)]
@@ -149,7 +149,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
     scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());
-    let mut foreign = foreign_to_the_wire(&scenario.model);
+    let mut foreign = unsupported_over_sockets(&scenario.model);
     if scenario.needs_pilot() {
         foreign.push("a warm-up that a pilot finds: give it a time");
     }
@@ -183,7 +183,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     scenario.model.cache_warmup = scenario.model.cache_warmup.min(scenario.model.warmup + scenario.model.duration);
     let seed = args.seed.unwrap_or_else(|| scenario.replication_seed(0));
-    work::watch_for_interrupt();
+    scheduler::watch_for_interrupt();
     let mut pairs = Vec::new();
     for contestant in &scenario.contestants {
         let pair = in_both(&scenario, contestant, &source, seed, args.quiet || args.json)?;
@@ -233,19 +233,19 @@ fn in_both(
     for i in 0..LUCKS {
         let stream_name = format!("{}twin {i}", contestant.stream_name);
         let setup = Setup { model, strategy: &contestant.table, seed, stream_name: &stream_name };
-        let mut door = Door::new(model);
-        let record = sim::observe(&setup, &work::stopped, &mut door).map_err(|why| match why {
+        let mut entry_counter = EntryCounter::new(model);
+        let record = sim::observe(&setup, &scheduler::stopped, &mut entry_counter).map_err(|why| match why {
             sim::Stopped::Interrupted => Failure::Stopped,
             too_large => too_large.into(),
         })?;
-        simulated.push((record, door.entered));
+        simulated.push((record, entry_counter.entered));
     }
-    let mut best: Option<(LoadReport, Vec<u64>)> = None;
+    let mut best: Option<(LoadSummary, Vec<u64>)> = None;
     for _ in 0..TRIES {
         if !quiet {
             complain(format_args!("{}: on real sockets, {}", contestant.label, model.warmup + model.duration));
         }
-        let run = on_the_wire(scenario, contestant, source, seed)?;
+        let run = over_sockets(scenario, contestant, source, seed)?;
         if best.as_ref().is_none_or(|best| late(&run.0) < late(&best.0)) {
             best = Some(run);
         }
@@ -260,30 +260,30 @@ fn in_both(
     Ok(pair(model, contestant, &simulated, &real))
 }
 
-fn late(report: &LoadReport) -> Duration {
+fn late(report: &LoadSummary) -> Duration {
     Duration::from_nanos(report.late.value_at_quantile(0.99))
 }
 
-fn on_the_wire(
+fn over_sockets(
     scenario: &Scenario,
     contestant: &Contestant,
     source: &str,
     seed: u64,
-) -> Result<(LoadReport, Vec<u64>), Failure> {
-    let stage = Stage::start(scenario, source, &contestant.table, seed)?;
-    let target = format!("http://{}", stage.address()).parse().map_err(Failure::Usage)?;
-    stage.begin();
-    let report = play(&scenario.model, seed, &target, &Options::default(), |_| !work::stopped());
-    if work::stopped() {
+) -> Result<(LoadSummary, Vec<u64>), Failure> {
+    let loopback = Loopback::start(scenario, source, &contestant.table, seed)?;
+    let target = format!("http://{}", loopback.address()).parse().map_err(Failure::Usage)?;
+    loopback.begin();
+    let report = play(&scenario.model, seed, &target, &Options::default(), |_| !scheduler::stopped());
+    if scheduler::stopped() {
         return Err(Failure::Stopped);
     }
     let report = report.map_err(|error| Failure::Broken(anyhow::Error::new(error).context("the load")))?;
-    let counters = stage.backends.iter().flatten().map(|backend| backend.counters());
+    let counters = loopback.backends.iter().flatten().map(|backend| backend.counters());
     Ok((report, counters.map(|c| c.requests - c.errors - c.rejected).collect()))
 }
 
 /// Counts who comes to which simulated server, as a test server counts.
-struct Door {
+struct EntryCounter {
     entered: Vec<u64>,
     /// The simulator goes on with requests until those that count have ended; the load ends here.
     end: Nanos,
@@ -291,14 +291,14 @@ struct Door {
     jobs: Vec<(bool, u32)>,
 }
 
-impl Door {
-    fn new(model: &Model) -> Door {
+impl EntryCounter {
+    fn new(model: &Model) -> EntryCounter {
         let servers = model.pools.iter().map(|pool| pool.servers.len()).sum();
-        Door { entered: vec![0; servers], end: model.warmup + model.duration, jobs: Vec::new() }
+        EntryCounter { entered: vec![0; servers], end: model.warmup + model.duration, jobs: Vec::new() }
     }
 }
 
-impl Observer for Door {
+impl Observer for EntryCounter {
     fn arrived(&mut self, job: u32, arrival: &Arrival<'_>) {
         if self.jobs.len() <= job as usize {
             self.jobs.resize(job as usize + 1, (false, 0));
@@ -333,7 +333,7 @@ fn of_simulator((record, entered): &(RunRecord, Vec<u64>)) -> Vec<f64> {
     values
 }
 
-fn of_wire((report, entered): &(LoadReport, Vec<u64>)) -> Vec<f64> {
+fn of_sockets((report, entered): &(LoadSummary, Vec<u64>)) -> Vec<f64> {
     let quantile = |quantile| report.latency.value_at_quantile(quantile) as f64 / 1e9;
     let failed = share(report.requests - report.ok, report.requests);
     let hits = share(report.hits, report.hits + report.misses);
@@ -356,12 +356,12 @@ fn pair(
     model: &Model,
     contestant: &Contestant,
     simulated: &[(RunRecord, Vec<u64>)],
-    real: &(LoadReport, Vec<u64>),
+    real: &(LoadSummary, Vec<u64>),
 ) -> Pair {
     let servers: Vec<&str> =
         model.pools.iter().flat_map(|pool| &pool.servers).map(|server| server.name.as_str()).collect();
     let runs: Vec<Vec<f64>> = simulated.iter().map(of_simulator).collect();
-    let wire = of_wire(real);
+    let measured = of_sockets(real);
     let cached = model.pools.iter().flat_map(|pool| &pool.servers).any(|server| server.cache.is_some());
     let kinds = [("mean", &MIDDLE), ("p50", &MIDDLE), ("p99", &TAIL), ("failed", &FAILED), ("hit ratio", &HITS)];
     let kinds = kinds.into_iter().map(|(name, allowance)| (name.to_owned(), allowance));
@@ -371,7 +371,7 @@ fn pair(
         .filter(|(_, (name, _))| cached || name != "hit ratio")
         .map(|(i, (name, allowance))| Measure {
             simulated: runs.iter().map(|run| run[i]).collect(),
-            real: wire[i],
+            real: measured[i],
             allowance,
             seconds: i < 3,
             name,

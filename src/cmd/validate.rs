@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Color};
 
 use super::run::Jobs;
-use super::work::{each, stopped};
+use super::scheduler::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
 use crate::report::files::number;
 use crate::report::table;

@@ -61,7 +61,7 @@ pub struct Line {
 }
 
 /// The word for an end.
-fn word(end: RequestOutcome) -> &'static str {
+fn outcome_name(end: RequestOutcome) -> &'static str {
     ENDS[end as usize].1
 }
 
@@ -155,7 +155,7 @@ impl<W: Write> Observer for Tracer<W> {
             Some((pool, server)) => (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0)),
             // A caller hears of it at once, so this is the call's return; a client is told later.
             None if inner => {
-                (line.returned_ns, line.outcome) = (Some(now.0), word(RequestOutcome::NoServer).to_owned());
+                (line.returned_ns, line.outcome) = (Some(now.0), outcome_name(RequestOutcome::NoServer).to_owned());
             }
             None => {}
         }
@@ -172,11 +172,11 @@ impl<W: Write> Observer for Tracer<W> {
             Step::Returned(end) => {
                 line.returned_ns = now;
                 if inner && line.outcome != "abandoned" {
-                    line.outcome = word(end).to_owned();
+                    line.outcome = outcome_name(end).to_owned();
                 }
             }
             Step::Abandoned => "abandoned".clone_into(&mut line.outcome),
-            Step::Ended(end) => (line.ended_ns, line.outcome) = (now, word(end).to_owned()),
+            Step::Ended(end) => (line.ended_ns, line.outcome) = (now, outcome_name(end).to_owned()),
             Step::Released => self.write(job),
         }
     }

@@ -137,7 +137,8 @@ fn timeouts_are_drawn_for_each_request() {
         let (fates, _) = observe(&scenario(&source));
         let age = |fate: &Fate| fate.ended.map(|(at, end)| (end, (at - fate.arrived).0));
         let ages: Vec<(RequestOutcome, u64)> = fates.requests.values().filter_map(age).collect();
-        let mut gave_up: Vec<u64> = ages.iter().filter(|(end, _)| *end == RequestOutcome::TimedOut).map(|(_, age)| *age).collect();
+        let mut gave_up: Vec<u64> =
+            ages.iter().filter(|(end, _)| *end == RequestOutcome::TimedOut).map(|(_, age)| *age).collect();
         gave_up.sort_unstable();
         gave_up.dedup();
         assert!(gave_up.len() > 50, "{name}: {} ages", gave_up.len());

@@ -12,7 +12,7 @@ use evenkeel::config::pool::CacheSpec;
 use evenkeel::measure::{Summary, summarise};
 use evenkeel::proxy::control::Options;
 use evenkeel::select::catalog::StrategyConfig;
-use evenkeel::select::{ProbeReply, ProbeReplies, ReportSource, LoadReport, Outcome, Request};
+use evenkeel::select::{LoadReport, Outcome, ProbeReplies, ProbeReply, ReportSource, Request};
 use evenkeel::testbed::{Backend, Spec};
 use evenkeel::units::Nanos;
 
@@ -112,7 +112,8 @@ fn the_best_of_those_that_answered_is_taken() {
         assert!(!slots.contains(&2) && !slots.contains(&5), "{slots:?}");
     }
     assert!(bench.with(|selector, cx| selector.inquire(&of(&[0, 1, 2, 3, 4, 5, 6]), cx)).is_none(), "one is no choice");
-    let load = |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
+    let load =
+        |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
     // Of what was told lately a half is 4 and less.
     for rif in [2, 4, 4, 6] {
         let id = bench.fleet.id(0);

@@ -3,7 +3,7 @@
 use evenkeel::fleet::BackendId;
 use evenkeel::rng::{Rng, Source};
 use evenkeel::select::catalog::{CATALOGUE, Family};
-use evenkeel::select::{ProbeReply, ProbeReplies, ReportSource, Command, LoadReport, Outcome, Pick, Request};
+use evenkeel::select::{Command, LoadReport, Outcome, Pick, ProbeReplies, ProbeReply, ReportSource, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client};
@@ -22,7 +22,8 @@ fn any_report(dice: &mut Rng) -> LoadReport {
         errors: dice.unit(),
         in_server: (dice.below(4) > 0).then(|| dice.below(10) as u32),
         latency: dice.unit(),
-        by: [ReportSource::Answer, ReportSource::Clock, ReportSource::Check, ReportSource::Probe, ReportSource::Notice][dice.below(5) as usize],
+        by: [ReportSource::Answer, ReportSource::Clock, ReportSource::Check, ReportSource::Probe, ReportSource::Notice]
+            [dice.below(5) as usize],
     }
 }
 
@@ -49,7 +50,8 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                         assert!(inquiry.is_none() || bench.selector.signals().inquires, "{}: unasked", row.name);
                         if let Some(inquiry) = inquiry {
                             let targets = inquiry.targets();
-                            let could = |id: &BackendId| bench.fleet.is_eligible(id.slot) && !excluded.contains(&id.slot);
+                            let could =
+                                |id: &BackendId| bench.fleet.is_eligible(id.slot) && !excluded.contains(&id.slot);
                             assert!(targets.iter().all(could), "{}: asked whom it must not", row.name);
                             assert!((1..=targets.len()).contains(&inquiry.quorum), "{}: {inquiry:?}", row.name);
                             let once = targets.iter().collect::<std::collections::BTreeSet<_>>().len();
@@ -268,7 +270,8 @@ fn a_refused_pick_leaves_no_trace_in_the_scores() {
             while let Some(command) = bench.with(|selector, cx| selector.poll_command(cx)) {
                 if let Command::Probe(backend) = command {
                     let in_server = Some(bench.fleet.in_flight()[backend.slot as usize]);
-                    let load = LoadReport { in_server, latency: 0.01, by: ReportSource::Probe, ..LoadReport::default() };
+                    let load =
+                        LoadReport { in_server, latency: 0.01, by: ReportSource::Probe, ..LoadReport::default() };
                     bench.with(|selector, cx| selector.on_report(backend, &load, cx));
                 }
             }

@@ -71,8 +71,13 @@ fn the_ring_is_nginx_s_ketama() {
         ["/", "/a", "/b", "/index.html", "/img/1.png", "/img/2.png", "user-17", "user-18", "user-19", "x"]
             .iter()
             .map(|key| {
-                let request =
-                    Request { client: [10, 0, 0, 1].into(), path: "/", key: key.as_bytes(), excluded: &[], answers: None };
+                let request = Request {
+                    client: [10, 0, 0, 1].into(),
+                    path: "/",
+                    key: key.as_bytes(),
+                    excluded: &[],
+                    answers: None,
+                };
                 char::from(b'0' + bench.pick(&request).unwrap().backend.slot as u8)
             })
             .collect();

@@ -626,7 +626,7 @@ fn a_failing_server_is_ejected_and_returns() {
     let servers_ = backends(&["a", "b"]);
     let pool = "strategy = \"round_robin\"\noutliers = { consecutive_failures = 3, base_ejection_time = \"300ms\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
-    servers_[1].strike(FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: false }, None);
+    servers_[1].inject_fault(FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: false }, None);
     let statuses: Vec<u16> = (0..12).map(|_| request(front.address(), "GET", "/", &[]).status).collect();
     assert_eq!(statuses.iter().filter(|&&status| status == 500).count(), 3, "three and no more: {statuses:?}");
     assert_eq!(front.server("web", "b")["ejected"], true);
@@ -670,7 +670,7 @@ fn checks_take_a_server_out_after_so_many_and_back_after_so_many() {
         eventually("a verdict", || front.server("web", "b")["up"] == up);
         servers_[1].counters().checks - before
     };
-    servers_[1].strike(sick, None);
+    servers_[1].inject_fault(sick, None);
     let fell = count(false);
     assert_eq!(shares(front.address(), 6)["a"], 6);
     servers_[1].heal();
@@ -680,7 +680,7 @@ fn checks_take_a_server_out_after_so_many_and_back_after_so_many() {
     // It listens but never answers: the check's own time-out.
     let quick = pool.replace("timeout = \"1s\"", "timeout = \"10ms\"");
     front.reload(&config("shards = 1", &quick, &servers(&servers_))).unwrap();
-    servers_[1].strike(FaultKind::Crash { silent: true }, None);
+    servers_[1].inject_fault(FaultKind::Crash { silent: true }, None);
     eventually("b to be down", || front.server("web", "b")["up"] == false);
 }
 

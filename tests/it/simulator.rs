@@ -58,7 +58,8 @@ fn a_closed_loop_cannot_stand_still() {
     };
     // One of two is served for 10 ms, the other is refused and comes again 10 µs later.
     let refused = run(&of(&loops("{ constant = { value = \"10ms\" } }"), "", "queue_limit = 0"));
-    let (rejected, all) = (refused.measured.all.ends[RequestOutcome::Rejected as usize], refused.measured.all.requests());
+    let (rejected, all) =
+        (refused.measured.all.ends[RequestOutcome::Rejected as usize], refused.measured.all.requests());
     assert!((1995..=2005).contains(&rejected) && all - rejected <= 4, "{rejected} of {all}");
     // Nine of ten bring no work at all: 1,000 per second and slot are what the tenth leaves, ten times as many in all.
     let law = "{ bimodal = { short = \"0s\", long = \"1ms\", long_share = \"10%\" } }";
@@ -245,7 +246,11 @@ fn books_hold_whatever_leaves_the_queue() {
             let server = format!("count = 3\nconcurrency = 2\nqueue_limit = 6\ndiscipline = \"{discipline}\"");
             let record = run(&of(before, pool, &server));
             let all = &record.measured.all;
-            assert!(all.ok() > 1000 && all.ends[RequestOutcome::TimedOut as usize] > 50, "{pool} {discipline}: {:?}", all.ends);
+            assert!(
+                all.ok() > 1000 && all.ends[RequestOutcome::TimedOut as usize] > 50,
+                "{pool} {discipline}: {:?}",
+                all.ends
+            );
         }
     }
 }

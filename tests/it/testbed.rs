@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::config::distribution::Sampler;
 use evenkeel::sim::model::{CacheSpec, Discipline, FaultKind, Model, Server};
-use evenkeel::testbed::load::{LoadReport, Options, Target, play};
+use evenkeel::testbed::load::{LoadSummary, Options, Target, play};
 use evenkeel::testbed::{Backend, Spec, TimedFault};
 use evenkeel::units::Nanos;
 
@@ -63,7 +63,7 @@ fn model(arrivals: &str, duration: &str, more: &str) -> Model {
 const NO_WORK: &str = "service = { constant = { value = \"0s\" } }";
 
 /// So many connections that send again at once.
-fn closed(server: &Backend, connections: u32, requests: u64) -> LoadReport {
+fn closed(server: &Backend, connections: u32, requests: u64) -> LoadSummary {
     let clients = format!("{NO_WORK}\nclients = {{ count = {connections} }}");
     let model = model("{ closed = { think = { constant = { value = \"0s\" } } } }", "20s", &clients);
     let options = Options { requests: Some(requests), tell_demand: false, ..Options::default() };
@@ -74,7 +74,7 @@ fn target(server: &Backend) -> Target {
     server.url().parse().unwrap()
 }
 
-fn seconds(report: &LoadReport, quantile: f64) -> f64 {
+fn seconds(report: &LoadSummary, quantile: f64) -> f64 {
     report.latency.value_at_quantile(quantile) as f64 / 1e9
 }
 
@@ -214,7 +214,7 @@ fn a_silent_server_takes_connections_and_says_nothing() {
     let mut before = connect(server.address());
     before.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     assert!(before.read(&mut [0; 4096]).unwrap() > 0);
-    server.strike(FaultKind::Crash { silent: true }, None);
+    server.inject_fault(FaultKind::Crash { silent: true }, None);
     for stream in [&mut before, &mut connect(server.address())] {
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -243,15 +243,15 @@ fn errors_slowness_and_deploys_are_as_in_a_scenario() {
         std::thread::yield_now();
     }
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("200", "200"));
-    server.strike(errors(false), None);
+    server.inject_fault(errors(false), None);
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("200", "500"));
     server.heal();
-    server.strike(FaultKind::Slow { factor: 20.0 }, None);
+    server.inject_fault(FaultKind::Slow { factor: 20.0 }, None);
     let started = Instant::now();
     assert_eq!(status(&get(&server, "/", "")), "200");
     assert!(started.elapsed() >= Duration::from_millis(100));
     server.heal();
-    server.strike(FaultKind::Drain, None);
+    server.inject_fault(FaultKind::Drain, None);
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("503", "200"));
 }
 

@@ -3,7 +3,7 @@
 
 use evenkeel::select::client_side_weighted_round_robin as reports;
 use evenkeel::select::prequal;
-use evenkeel::select::{ReportSource, Command, LoadReport, Outcome, Pick, Request};
+use evenkeel::select::{Command, LoadReport, Outcome, Pick, ReportSource, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client, scenario};

@@ -117,7 +117,9 @@ impl Distribution {
             Distribution::Constant { value } => Sampler::Constant(*value),
             Distribution::Uniform { from, to } => Sampler::Uniform { from: ns(*from), width: ns(*to) - ns(*from) },
             Distribution::Exponential { mean } => Sampler::Exponential { mean: ns(*mean) },
-            Distribution::Erlang { mean, stages } => Sampler::Erlang { stage: ns(*mean) / f64::from(*stages), stages: *stages },
+            Distribution::Erlang { mean, stages } => {
+                Sampler::Erlang { stage: ns(*mean) / f64::from(*stages), stages: *stages }
+            }
             Distribution::Hyperexponential { mean, scv } => {
                 let p = 0.5 * (1.0 + math::sqrt((scv - 1.0) / (scv + 1.0)));
                 let half = ns(*mean) / 2.0;
@@ -426,10 +428,16 @@ mod tests {
             let mean = values.iter().sum::<f64>() / N as f64;
             let claimed = sampler.mean() / 1e6;
             let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / N as f64).sqrt();
-            assert!((mean - claimed).abs() < 4.0 * spread / (N as f64).sqrt(), "{distribution:?}: {mean} for {claimed}");
+            assert!(
+                (mean - claimed).abs() < 4.0 * spread / (N as f64).sqrt(),
+                "{distribution:?}: {mean} for {claimed}"
+            );
             // A sample's variance is rough where tails are heavy.
             let (found, claimed) = ((spread / mean) * (spread / mean), sampler.squared_variation());
-            assert!((found - claimed).abs() <= 0.1 * claimed, "{distribution:?}: squared variation {found} for {claimed}");
+            assert!(
+                (found - claimed).abs() <= 0.1 * claimed,
+                "{distribution:?}: squared variation {found} for {claimed}"
+            );
         }
     }
 

@@ -33,7 +33,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use super::reason::Reason;
+use super::termination::Reason;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::rng::{Rng, Source};
 use evenkeel_core::units::Nanos;

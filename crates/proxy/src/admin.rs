@@ -148,12 +148,12 @@ pub async fn servers(control: &Control) -> serde_json::Value {
     control.tell_all(|| {
         let (tell, told) = oneshot::channel();
         answers.push(told);
-        Command::Standings(tell)
+        Command::Snapshots(tell)
     });
     let mut shards = Vec::new();
     for answer in answers {
-        if let Ok(standings) = answer.await {
-            shards.push(standings);
+        if let Ok(snapshots) = answer.await {
+            shards.push(snapshots);
         }
     }
     let Some(first) = shards.first() else { return json!({ "pools": [] }) };

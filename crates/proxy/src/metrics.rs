@@ -20,12 +20,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::{self, ConstCounter};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::reason::Reason;
+use super::termination::Reason;
 use evenkeel_core::policy::outlier;
 use evenkeel_core::policy::retry::{FAILURES, Failure};
 use evenkeel_core::units::Nanos;
@@ -35,9 +35,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     /// One more.
     pub fn inc(&self) {
         self.add(1);
@@ -111,16 +111,16 @@ const DECISIONS: &[u64] = &[50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_0
 
 /// Times, counted in buckets.
 #[derive(Debug)]
-pub struct Times {
+pub struct Histogram {
     ends: &'static [u64],
     /// One more than there are ends.
     counts: Box<[AtomicU64]>,
     nanos: AtomicU64,
 }
 
-impl Times {
-    fn new(ends: &'static [u64]) -> Times {
-        Times { ends, counts: (0..=ends.len()).map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
+impl Histogram {
+    fn new(ends: &'static [u64]) -> Histogram {
+        Histogram { ends, counts: (0..=ends.len()).map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
     }
 
     /// Takes in a time.
@@ -151,16 +151,16 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// The numbers of one server.
 #[derive(Debug)]
 pub struct ServerMetrics {
-    requests: [Count; CLASSES.len()],
-    retries: [Count; FAILURES.len()],
-    hedges: Count,
+    requests: [Counter; CLASSES.len()],
+    retries: [Counter; FAILURES.len()],
+    hedges: Counter,
     /// Answered with a load report, and not.
-    probes: [Count; 2],
-    ejections: [Count; outlier::Reason::ALL.len()],
+    probes: [Counter; 2],
+    ejections: [Counter; outlier::Reason::ALL.len()],
     /// From a request's arrival to the last byte of its answer.
-    pub request_duration: Times,
+    pub request_duration: Histogram,
     /// From the pick to the head of the answer.
-    pub upstream_duration: Times,
+    pub upstream_duration: Histogram,
     /// Requests that are at the server.
     pub in_flight: Gauge,
     /// 1 if it gets requests, else 0.
@@ -168,13 +168,13 @@ pub struct ServerMetrics {
     /// Connections to it that are open.
     pub connections_open: Gauge,
     /// Connections that were made to it.
-    pub connections_created: Count,
+    pub connections_created: Counter,
     /// Requests that found an open connection.
-    pub connections_reused: Count,
+    pub connections_reused: Counter,
     /// Bytes of bodies that it was sent.
-    pub bytes_in: Count,
+    pub bytes_in: Counter,
     /// Bytes of bodies that it sent.
-    pub bytes_out: Count,
+    pub bytes_out: Counter,
 }
 
 impl ServerMetrics {
@@ -182,23 +182,23 @@ impl ServerMetrics {
         ServerMetrics {
             requests: Default::default(),
             retries: Default::default(),
-            hedges: Count::default(),
+            hedges: Counter::default(),
             probes: Default::default(),
             ejections: Default::default(),
-            request_duration: Times::new(WAITS),
-            upstream_duration: Times::new(WAITS),
+            request_duration: Histogram::new(WAITS),
+            upstream_duration: Histogram::new(WAITS),
             in_flight: Gauge::default(),
             healthy: Gauge::default(),
             connections_open: Gauge::default(),
-            connections_created: Count::default(),
-            connections_reused: Count::default(),
-            bytes_in: Count::default(),
-            bytes_out: Count::default(),
+            connections_created: Counter::default(),
+            connections_reused: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
         }
     }
 
     /// The counter of requests that ended with such a status, or without one.
-    pub fn requests(&self, status: Option<u16>) -> &Count {
+    pub fn requests(&self, status: Option<u16>) -> &Counter {
         let class = usize::from(status.unwrap_or(0) / 100);
         &self.requests[if class < CLASSES.len() { class } else { 0 }]
     }
@@ -273,19 +273,19 @@ impl ServerMetrics {
 /// The numbers of one pool.
 #[derive(Debug)]
 pub struct PoolMetrics {
-    own_answers: [Count; Reason::ALL.len()],
+    own_answers: [Counter; Reason::ALL.len()],
     /// Requests that wait for a server with room.
     pub queue_depth: Gauge,
     /// What the selector takes for a pick.
-    pub selector_decision: Times,
+    pub selector_decision: Histogram,
 }
 
 impl PoolMetrics {
     fn new() -> PoolMetrics {
         PoolMetrics {
-            own_answers: std::array::from_fn(|_| Count::default()),
+            own_answers: std::array::from_fn(|_| Counter::default()),
             queue_depth: Gauge::default(),
-            selector_decision: Times::new(DECISIONS),
+            selector_decision: Histogram::new(DECISIONS),
         }
     }
 
@@ -300,7 +300,7 @@ impl PoolMetrics {
     }
 
     /// The counter of requests that the proxy answered itself, for this reason.
-    pub fn own_answers(&self, reason: Reason) -> &Count {
+    pub fn own_answers(&self, reason: Reason) -> &Counter {
         &self.own_answers[reason as usize]
     }
 }
@@ -308,18 +308,18 @@ impl PoolMetrics {
 /// The numbers of the proxy as a whole.
 #[derive(Debug)]
 pub struct ProxyMetrics {
-    own_answers: [Count; Reason::ALL.len()],
-    config_reloads: Count,
-    config_reload_failures: Count,
+    own_answers: [Counter; Reason::ALL.len()],
+    config_reloads: Counter,
+    config_reload_failures: Counter,
     config_last_reload_success: Gauge,
     /// Lines the access log has lost; its writer holds a clone.
-    pub log_dropped: Counter,
+    pub log_dropped: counter::Counter,
     /// Connections of clients that were taken.
-    pub connections_accepted: Count,
+    pub connections_accepted: Counter,
     /// Connections of clients that are open.
     pub connections_open: Gauge,
     /// Connections of clients that were closed at once, since there were too many.
-    pub connections_refused: Count,
+    pub connections_refused: Counter,
     /// Tasks that run.
     pub tasks: Gauge,
 }
@@ -327,14 +327,14 @@ pub struct ProxyMetrics {
 impl ProxyMetrics {
     fn new() -> ProxyMetrics {
         let metrics = ProxyMetrics {
-            own_answers: std::array::from_fn(|_| Count::default()),
-            config_reloads: Count::default(),
-            config_reload_failures: Count::default(),
+            own_answers: std::array::from_fn(|_| Counter::default()),
+            config_reloads: Counter::default(),
+            config_reload_failures: Counter::default(),
             config_last_reload_success: Gauge::default(),
-            log_dropped: Counter::default(),
-            connections_accepted: Count::default(),
+            log_dropped: counter::Counter::default(),
+            connections_accepted: Counter::default(),
             connections_open: Gauge::default(),
-            connections_refused: Count::default(),
+            connections_refused: Counter::default(),
             tasks: Gauge::default(),
         };
         // It runs, so its configuration was read.
@@ -373,7 +373,7 @@ impl ProxyMetrics {
     }
 
     /// The counter of requests that were answered before they came to a pool, for this reason.
-    pub fn own_answers(&self, reason: Reason) -> &Count {
+    pub fn own_answers(&self, reason: Reason) -> &Counter {
         &self.own_answers[reason as usize]
     }
 }
@@ -471,7 +471,7 @@ impl Collector for Page {
 
 struct Writer<'a>(DescriptorEncoder<'a>);
 
-fn encode_count(count: &Count, encoder: MetricEncoder<'_>) -> fmt::Result {
+fn encode_count(count: &Counter, encoder: MetricEncoder<'_>) -> fmt::Result {
     ConstCounter::new(count.get()).encode(encoder)
 }
 
@@ -606,7 +606,7 @@ impl Writer<'_> {
     }
 
     fn proxy(&mut self, proxy: &ProxyMetrics) -> fmt::Result {
-        let dropped = Count(AtomicU64::new(proxy.log_dropped.get()));
+        let dropped = Counter(AtomicU64::new(proxy.log_dropped.get()));
         for (name, help, count) in [
             ("config_reloads", "Configuration reloads, successful or not.", &proxy.config_reloads),
             ("config_reload_failures", "Configuration reloads that were rejected.", &proxy.config_reload_failures),

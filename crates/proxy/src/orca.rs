@@ -19,7 +19,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use evenkeel_core::select::{ReportSource, LoadReport};
+use evenkeel_core::select::{LoadReport, ReportSource};
 
 /// The header in text or JSON.
 pub const HEADER: &str = "endpoint-load-metrics";

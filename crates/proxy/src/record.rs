@@ -40,7 +40,8 @@ impl Tape {
         let desk = out.desks;
         out.desks += 1;
         let (narrows, strategy) = (pool.rules.narrows(), pool.strategy.clone());
-        let opening = RecordingHeader { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
+        let opening =
+            RecordingHeader { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
         out.line(&(desk, serde_json::json!({ "opening": opening })));
         Recorder { tape: self.clone(), desk, healthy: Vec::new(), parts: 0, places: Vec::new(), shares: Vec::new() }
     }

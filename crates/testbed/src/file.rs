@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::backend::{Spec, TimedFault};
 use evenkeel_config::diagnostic::{self, did_you_mean};
-use evenkeel_config::fault::{FaultTable, WhatTable};
 use evenkeel_config::distribution::{self, Distribution, Sampler};
+use evenkeel_config::fault::{FaultTable, WhatTable};
 use evenkeel_config::pool::{PoolTable, ServerTable};
 use evenkeel_config::{Problem, Problems};
 use evenkeel_core::units::Nanos;
@@ -110,7 +110,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
 /// A fault of one test server: `{ at = "10s", for = "5s", kind = { slow = { factor = 4 } } }`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Strike {
+pub struct FaultRequest {
     /// When; at once unless given.
     #[serde(default)]
     pub at: Nanos,
@@ -121,7 +121,7 @@ pub struct Strike {
     pub kind: WhatTable,
 }
 
-impl Strike {
+impl FaultRequest {
     /// As the server takes it, or what is wrong with its numbers.
     pub fn timed(&self) -> Result<TimedFault, String> {
         let kind = FaultKind::of(&self.kind)?;

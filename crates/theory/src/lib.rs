@@ -38,13 +38,13 @@ pub mod abandonment;
 pub mod balls_into_bins;
 pub mod caches;
 pub mod chains;
-pub mod deterministic;
 pub mod copies;
+pub mod deterministic;
 pub mod dispatch;
 pub mod networks;
 mod numeric;
-pub mod renewal;
 pub mod queues;
+pub mod renewal;
 
 pub use abandonment::{Abandonment, Patience};
 pub use chains::{Rule, Solved, Ties};

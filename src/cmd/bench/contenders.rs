@@ -278,7 +278,7 @@ impl Running {
         let mut running = Running { child, folder, address };
         let last = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(address).is_err() {
-            if !running.lives() || Instant::now() > last || super::super::work::stopped() {
+            if !running.lives() || Instant::now() > last || super::super::scheduler::stopped() {
                 return Err(format!("{} does not listen: {}", contender.name, running.said()));
             }
             std::thread::sleep(Duration::from_millis(10));

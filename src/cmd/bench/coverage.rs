@@ -3,7 +3,7 @@
 use comfy_table::CellAlignment;
 
 use super::super::run::Jobs;
-use super::super::work::{each, stopped};
+use super::super::scheduler::{each, stopped};
 use super::super::{Failure, Terminal, say};
 use crate::report::table;
 use evenkeel_core::rng::{Keyed, Source};

@@ -10,14 +10,14 @@ use std::time::Duration;
 use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
-use super::super::work::{stopped, watch_for_interrupt};
+use super::super::scheduler::{stopped, watch_for_interrupt};
 use super::super::{Failure, Terminal, complain, say};
 use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
 use super::spread::Spread;
 use crate::report::table;
 use evenkeel_core::select::catalog::{self, CATALOGUE};
 use evenkeel_core::units::human_seconds;
-use evenkeel_testbed::flood::{Flood, flood};
+use evenkeel_testbed::closed_loop::{ClosedLoop, closed_loop};
 use evenkeel_testbed::{Backend, Spec};
 
 /// What to measure.
@@ -146,7 +146,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
                     let i = (turn + round as usize) % contenders.len();
                     let Some(proxy) = &mut running[i] else { continue };
                     let target = proxy.address;
-                    let plan = Flood { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
+                    let plan =
+                        ClosedLoop { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
                     let sample = measure(proxy, &plan, &origin, round, contenders[i].probes());
                     if stopped() {
                         return Err(Failure::Stopped);
@@ -258,11 +259,11 @@ fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
 }
 
 /// One contender's turn. The error says why it is refused.
-fn measure(proxy: &Running, plan: &Flood, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
+fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
     let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
     let before = answered();
     let mut edges = Vec::with_capacity(2);
-    let came = flood(*plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
+    let came = closed_loop(*plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
     let reached = answered() - before;
     if stopped() {
         return Err("interrupted".to_owned());

@@ -8,19 +8,19 @@
 
 pub mod admission;
 pub mod concurrency;
-pub mod partition;
 pub mod health;
 pub mod hedge;
 pub mod outlier;
+pub mod partition;
+pub mod pool;
 pub mod priority;
 pub mod queue;
+pub mod recording;
 pub mod retry;
 pub mod routes;
 pub mod slow_start;
 pub mod sticky;
 pub mod subset;
-pub mod recording;
-pub mod pool;
 pub mod zone;
 
 /// The rules of one pool. What is `None` does not happen.

@@ -17,7 +17,7 @@ use super::Rules;
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::StrategyConfig;
-use crate::select::{Command, Context, Finished, ProbeRequest, LoadReport, Pick, Request, Selector, Signals};
+use crate::select::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, Request, Selector, Signals};
 use crate::units::Nanos;
 
 impl Rules {
@@ -143,7 +143,9 @@ impl Selector for PartitionedSelector {
 
     fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
         let parts = self.places_of(slot).into_iter().flatten();
-        parts.filter_map(|part| self.selectors.get(part)?.selector.limit(slot, &fleet.partitions().get(part)?.fleet)).min()
+        parts
+            .filter_map(|part| self.selectors.get(part)?.selector.limit(slot, &fleet.partitions().get(part)?.fleet))
+            .min()
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
@@ -190,7 +192,9 @@ impl Selector for PartitionedSelector {
                 Change::Joined(_) => {
                     let mut now = [None; 2];
                     if cx.fleet.is_current(id) {
-                        now.iter_mut().zip(cx.fleet.partitions_of(id.slot)).for_each(|(place, part)| *place = Some(part));
+                        now.iter_mut()
+                            .zip(cx.fleet.partitions_of(id.slot))
+                            .for_each(|(place, part)| *place = Some(part));
                     }
                     for part in before.into_iter().flatten().filter(|part| !now.contains(&Some(*part))) {
                         tell(Some(part), Change::Left(id));
@@ -250,9 +254,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::policy::pool::{NewServer, ShardId, ServerPool};
+    use crate::policy::pool::{NewServer, ServerPool, ShardId};
     use crate::policy::zone;
-    use crate::select::{ProbeReplies, MOST_CHOICES, Outcome, catalog};
+    use crate::select::{MOST_CHOICES, Outcome, ProbeReplies, catalog};
 
     /// What was heard, by which part, with which tag.
     type Heard = (&'static str, usize, u64);

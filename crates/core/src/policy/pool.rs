@@ -18,7 +18,7 @@ use super::outlier::{Detector, Finding, Reason};
 use super::{Rules, admission, health, priority, sticky, subset, zone};
 use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source};
-use crate::select::{Context, ProbeRequest, Outcome, Pick, Request, Selector, TrueState, insert_sorted};
+use crate::select::{Context, Outcome, Pick, ProbeRequest, Request, Selector, TrueState, insert_sorted};
 use crate::units::Nanos;
 
 /// No limit on requests in flight.
@@ -1183,8 +1183,10 @@ mod tests {
             concurrency: Some(concurrency::Rules { kind: aimd, per, min_limit: 1, max_limit: 100 }),
             ..Rules::default()
         };
-        let mut host =
-            Host::new("round_robin", server_pool(rules(concurrency::Per::Pool), &[None; 3]).for_shard(ShardId::default()));
+        let mut host = Host::new(
+            "round_robin",
+            server_pool(rules(concurrency::Per::Pool), &[None; 3]).for_shard(ShardId::default()),
+        );
         assert_eq!(host.server_pool.pool_limit(), Some(20));
         let start = |host: &mut Host| {
             let slot = host.pick(&[], secs(1)).unwrap();
@@ -1192,7 +1194,9 @@ mod tests {
         };
         (0..20).for_each(|_| start(&mut host));
         assert_eq!(host.pick(&[], secs(1)), None);
-        assert!(host.server_pool.is_crowded() && !host.server_pool.has_room(&[]) && host.server_pool.waiting_helps(&[]));
+        assert!(
+            host.server_pool.is_crowded() && !host.server_pool.has_room(&[]) && host.server_pool.waiting_helps(&[])
+        );
         // A failure halves the limit: ten more must end before one may begin.
         let id = host.server_pool.fleet.id(0);
         host.server_pool.ended(id, Outcome::Failed, secs(1), secs(2));
@@ -1206,8 +1210,10 @@ mod tests {
         host.server_pool.ended(host.server_pool.fleet.id(1), Outcome::Cancelled, secs(1), secs(2));
         assert!(host.pick(&[], secs(2)).is_some());
         // Each server for itself: the one that fails gets less, the others go on.
-        let mut host =
-            Host::new("round_robin", server_pool(rules(concurrency::Per::Server), &[None; 3]).for_shard(ShardId::default()));
+        let mut host = Host::new(
+            "round_robin",
+            server_pool(rules(concurrency::Per::Server), &[None; 3]).for_shard(ShardId::default()),
+        );
         let id = host.server_pool.fleet.id(0);
         for i in 1..=5 {
             host.server_pool.started(id);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::Change;
-use crate::select::{ProbeReplies, LoadReport, Outcome};
+use crate::select::{LoadReport, Outcome, ProbeReplies};
 
 /// A selector begins its life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

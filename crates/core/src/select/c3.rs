@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::{
-    ReportSource, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, Signals, renew, sample,
+    Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, ReportSource, Request, Selector, Signals, renew, sample,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;

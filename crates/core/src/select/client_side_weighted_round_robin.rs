@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{ReportSource, Command, Context, LoadReport, Pick, Request, Selector, draw_evenly_excluding};
+use super::{Command, Context, LoadReport, Pick, ReportSource, Request, Selector, draw_evenly_excluding};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;

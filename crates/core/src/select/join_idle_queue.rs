@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::{
-    ReportSource, Context, Finished, LoadReport, Pick, Request, Selector, Signals, draw_excluding, load_per_weight, sample,
+    Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_excluding, load_per_weight,
+    sample,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;

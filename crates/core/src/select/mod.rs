@@ -82,7 +82,11 @@ pub struct Request<'a> {
 impl Request<'_> {
     #[inline]
     fn excludes(&self, slot: u32) -> bool {
-        if self.excluded.len() <= LINEAR_SCAN_MAX { self.excluded.contains(&slot) } else { self.excluded.binary_search(&slot).is_ok() }
+        if self.excluded.len() <= LINEAR_SCAN_MAX {
+            self.excluded.contains(&slot)
+        } else {
+            self.excluded.binary_search(&slot).is_ok()
+        }
     }
 }
 

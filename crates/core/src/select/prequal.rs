@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold, Rank};
 use super::{
-    ReportSource, Command, Context, Finished, LoadReport, Pick, Request, Selector, Signals, draw_evenly_excluding, renew,
+    Command, Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_evenly_excluding,
+    renew,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};

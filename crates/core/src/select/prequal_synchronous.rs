@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold};
 use super::{
-    ProbeReply, ReportSource, Context, Finished, ProbeRequest, LoadReport, MOST_CHOICES, Pick, Request, Selector, Signals,
-    draw_evenly_excluding, sample_evenly,
+    Context, Finished, LoadReport, MOST_CHOICES, Pick, ProbeReply, ProbeRequest, ReportSource, Request, Selector,
+    Signals, draw_evenly_excluding, sample_evenly,
 };
 use crate::fleet::{BackendId, Change};
 use crate::rng::Rng;
@@ -109,7 +109,8 @@ impl Selector for PrequalSynchronous {
     fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<ProbeRequest> {
         let targets = sample_evenly(request, cx, self.params.probes, false);
         // With one there is nothing to choose.
-        (targets.as_slice().len() > 1).then(|| ProbeRequest::of(&targets, self.params.wait_for, self.params.timeout, cx.fleet))
+        (targets.as_slice().len() > 1)
+            .then(|| ProbeRequest::of(&targets, self.params.wait_for, self.params.timeout, cx.fleet))
     }
 
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {

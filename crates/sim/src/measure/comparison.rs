@@ -12,8 +12,8 @@
 use std::collections::BTreeSet;
 
 use super::interval::{self, LEVEL};
-use super::results::{FAILED, Results, Row};
 use super::ranking::ENOUGH;
+use super::results::{FAILED, Results, Row};
 use crate::scenario::Contestant;
 use evenkeel_core::select::catalog;
 

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use super::interval::{Estimate, estimate};
 use crate::scenario::Scenario;
 use crate::sim::model::{Model, Pool};
-use crate::sim::record::{ClassRecord, ENDS, RequestOutcome, Measured, ServerRecord};
+use crate::sim::record::{ClassRecord, ENDS, Measured, RequestOutcome, ServerRecord};
 
 /// A metric, one value per replication (or per batch of one long run).
 #[derive(Clone, Debug)]

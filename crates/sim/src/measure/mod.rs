@@ -4,19 +4,19 @@
 
 pub mod comparison;
 pub mod coverage;
+pub mod exact_values;
 pub mod fingerprint;
 pub mod interval;
 mod metrics;
+mod ranking;
 pub mod results;
 pub mod sensitivity;
-mod ranking;
-mod summary;
-pub mod exact_values;
-pub mod validation;
 mod stability;
+mod summary;
+pub mod validation;
 pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
 pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};
-pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};
 pub use stability::{Stability, Verdict};
+pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};

@@ -1,8 +1,8 @@
 //! Ranking of strategies: paired comparison on the same requests, and regret against the oracle.
 
 use super::interval::{Estimate, LEVEL, estimate_at};
-use super::summary::Summary;
 use super::stability::Verdict;
+use super::summary::Summary;
 
 /// Result of comparing a strategy with the best one, by a metric for which lower is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,7 +117,8 @@ mod tests {
         let mut rng = evenkeel_core::rng::Rng::stream(1, "equals", 0);
         let mut tied = 0;
         for _ in 0..400 {
-            let workloads: Vec<f64> = (0..5).map(|_| 100.0 + 10.0 * evenkeel_config::distribution::normal(&mut rng)).collect();
+            let workloads: Vec<f64> =
+                (0..5).map(|_| 100.0 + 10.0 * evenkeel_config::distribution::normal(&mut rng)).collect();
             let field: Vec<Summary> = (0..10)
                 .map(|i| {
                     let values: Vec<f64> =

@@ -9,7 +9,7 @@ use super::interval::lag_one;
 use super::metrics::{Metric, at_quantile, definitions, loads, mean, ratio, utilisation, values};
 use super::stability::{Evidence, Stability, Verdict, judge};
 use super::warmup::{Clock, Settling, settling};
-use super::{interval::Estimate, exact_values};
+use super::{exact_values, interval::Estimate};
 use crate::scenario::{Kind, Scenario};
 use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, RequestOutcome, RunRecord, bin_width, histogram};
 

@@ -7,8 +7,8 @@
 mod build;
 pub mod expect;
 pub mod import;
-mod table;
 pub mod overrides;
+mod table;
 pub mod workload_file;
 
 use std::sync::Arc;

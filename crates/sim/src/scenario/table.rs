@@ -11,8 +11,8 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use toml::Spanned;
 
 use super::Kind;
-use evenkeel_config::fault::FaultTable;
 use evenkeel_config::distribution::Distribution;
+use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, RouteTable};
 use evenkeel_core::select::catalog::Strategy;
 use evenkeel_core::units::{Nanos, Rate, Ratio};

@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use evenkeel_config::fault::WhatTable;
 use evenkeel_config::distribution::{Alias, Sampler};
+use evenkeel_config::fault::WhatTable;
 pub use evenkeel_config::pool::{CacheSpec, Discipline, IdleNotice, Server};
 use evenkeel_core::math;
 use evenkeel_core::policy::Rules;

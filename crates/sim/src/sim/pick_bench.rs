@@ -16,7 +16,8 @@ use evenkeel_core::policy::{Rules, pool::ServerPool};
 use evenkeel_core::rng::{Rng, Source, mix};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{
-    ProbeReply, ProbeReplies, ReportSource, Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Request, Selector, TrueState,
+    Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, ProbeReplies, ProbeReply, ReportSource, Request,
+    Selector, TrueState,
 };
 use evenkeel_core::units::Nanos;
 

@@ -93,7 +93,8 @@ impl Replay {
             HostEvent::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
             HostEvent::Part { level, whole } => drop(self.fleet.add_partition(*level, *whole)),
             HostEvent::Assign { slot, parts, weight } => {
-                let known = parts.len() <= 2 && parts.iter().all(|&part| (part as usize) < self.fleet.partitions().len());
+                let known =
+                    parts.len() <= 2 && parts.iter().all(|&part| (part as usize) < self.fleet.partitions().len());
                 if !known {
                     return Err(Difference::Damaged(number));
                 }

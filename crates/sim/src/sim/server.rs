@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 
 use super::cache::Cache;
 use super::model::{Discipline, FaultKind, MOST_SLOWDOWN, Server};
-use evenkeel_core::select::{ReportSource, LoadReport};
+use evenkeel_core::select::{LoadReport, ReportSource};
 use evenkeel_core::units::Nanos;
 
 /// No job.
@@ -298,8 +298,7 @@ impl ServerState {
     pub fn measured(&mut self, now: Nanos, from: Snapshot, cache_from: Snapshot) -> super::record::ServerRecord {
         let mut since = from.totals;
         let errors = self.totals.errors - since.errors;
-        let (hits, misses) =
-            (self.totals.hits - cache_from.totals.hits, self.totals.misses - cache_from.totals.misses);
+        let (hits, misses) = (self.totals.hits - cache_from.totals.hits, self.totals.misses - cache_from.totals.misses);
         let (number, span) = (since.number, since.at);
         let report = self.report(now, &mut since);
         super::record::ServerRecord {

@@ -103,7 +103,9 @@ impl<'a> Workload<'a> {
         let clock = match &model.arrivals {
             Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps, at: 0.0, size, next: 0 },
             Arrivals::Constant { gap } => Clock::Constant { gap: *gap * size, next: 0 },
-            Arrivals::Renewal { distribution, scale } => Clock::Renewal { distribution, scale: scale * size, gaps, at: 0.0, next: 0 },
+            Arrivals::Renewal { distribution, scale } => {
+                Clock::Renewal { distribution, scale: scale * size, gaps, at: 0.0, next: 0 }
+            }
             Arrivals::Replay(replay) => Clock::Replay { replay, next: 0 },
             Arrivals::Closed { .. } => Clock::None,
         };

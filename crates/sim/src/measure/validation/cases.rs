@@ -1,6 +1,6 @@
 //! The set-ups. Time is measured in mean service times of one millisecond; theory comes from [`evenkeel_theory`] alone.
 
-use super::{Asked, Certainty, Gate, Subject, abandonment, selector_only, arrivals, copies, networks, recursion};
+use super::{Asked, Certainty, Gate, Subject, abandonment, arrivals, copies, networks, recursion, selector_only};
 use crate::scenario::Scenario;
 use evenkeel_core::math::{exp, pow};
 use evenkeel_theory::chains::{self, Rule, Ties};

@@ -6,12 +6,12 @@
 //! each quantity: percentiles are recorded in a histogram (0.1 %), and some theories are approximations.
 
 mod abandonment;
-mod selector_only;
 mod arrivals;
-mod copies;
 mod cases;
+mod copies;
 mod networks;
 mod recursion;
+mod selector_only;
 
 use super::interval::{Estimate, estimate};
 use super::metrics::{metric_names, values};

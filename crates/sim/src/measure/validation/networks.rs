@@ -3,8 +3,8 @@
 use super::Gate;
 use super::cases::{EXPONENTIAL, Setup, UNIT, add, add_source, exact, mean, percentile, poisson};
 use evenkeel_theory::networks::{held_slots, mva, tandem_mean};
-use evenkeel_theory::renewal::{RoundRobin, Service};
 use evenkeel_theory::queues::mg1_mean;
+use evenkeel_theory::renewal::{RoundRobin, Service};
 
 pub(super) fn cases(all: &mut Vec<Gate>) {
     loops(all);

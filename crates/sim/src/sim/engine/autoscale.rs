@@ -163,8 +163,9 @@ impl<O: Observer> Engine<'_, O> {
         while self.scalers[scaler].leaving > 0 {
             let Scaler { pool, members, .. } = self.scalers[scaler];
             let slot = members - 1;
-            let idle =
-                |view: &super::View| view.pool as usize != pool || view.server_pool.fleet.in_flight()[slot as usize] == 0;
+            let idle = |view: &super::View| {
+                view.pool as usize != pool || view.server_pool.fleet.in_flight()[slot as usize] == 0
+            };
             if !self.views.iter().all(idle) {
                 return;
             }

@@ -1,6 +1,6 @@
 //! Health checks and load reports: who watches a server, and how late the news arrives.
 
-use super::{Engine, Message, Affinity};
+use super::{Affinity, Engine, Message};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
@@ -8,7 +8,7 @@ use crate::sim::server::{Condition, NONE};
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool;
 use evenkeel_core::rng::Source;
-use evenkeel_core::select::{ProbeReply, ReportSource, LoadReport};
+use evenkeel_core::select::{LoadReport, ProbeReply, ReportSource};
 use evenkeel_core::units::Nanos;
 
 impl<O: Observer> Engine<'_, O> {
@@ -115,7 +115,8 @@ impl<O: Observer> Engine<'_, O> {
             server.owed += work;
         }
         let took = server.span(work);
-        self.messages[message as usize].load = Some(LoadReport { by: ReportSource::Probe, ..server.fresh_report(self.now, key) });
+        self.messages[message as usize].load =
+            Some(LoadReport { by: ReportSource::Probe, ..server.fresh_report(self.now, key) });
         let at = self.now.saturating_add(took).saturating_add(self.leg());
         self.queue.push(at, Event::Delivered(message));
     }
@@ -158,7 +159,8 @@ impl<O: Observer> Engine<'_, O> {
         let first = self.first_dispatcher[pool];
         let last = self.first_dispatcher.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
         let to = first + self.idle_rng.below(u64::from(last - first)) as u32;
-        let load = LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
+        let load =
+            LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
         let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
         self.post(at, Message { fleet, slot, to, passed: None, load: Some(load), asker: None });

@@ -69,7 +69,8 @@ impl<O: Observer> Engine<'_, O> {
         assert_eq!(measured, self.measured_left, "a measured request was lost");
         let now = self.now;
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
-        let mut in_flight: Vec<Vec<u32>> = self.views.iter().map(|view| vec![0; view.server_pool.fleet.slots()]).collect();
+        let mut in_flight: Vec<Vec<u32>> =
+            self.views.iter().map(|view| vec![0; view.server_pool.fleet.slots()]).collect();
         for job in &self.jobs {
             if job.state.is_inside() {
                 let (count, ages) = &mut inside[job.server as usize];

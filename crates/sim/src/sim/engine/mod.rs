@@ -12,14 +12,14 @@
 //! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
 //! every request that arrived has ended or is still there.
 
-mod probing;
-mod invariants;
-mod faults;
-mod autoscale;
-mod service;
 mod attempts;
-mod queueing;
+mod autoscale;
+mod faults;
 mod health_reports;
+mod invariants;
+mod probing;
+mod queueing;
+mod service;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,17 +28,19 @@ use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::{Arrival, Decision, Observer, Step};
 use crate::sim::queue::{Lane, Queue};
-use crate::sim::record::{ARRIVAL_BINS, ClassRecord, ArrivalBin, RequestOutcome, Measured, RunRecord, SeriesRecorder, ServerRecord};
-use crate::sim::server::{Totals, Snapshot, NONE, ServerState};
+use crate::sim::record::{
+    ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, RequestOutcome, RunRecord, SeriesRecorder, ServerRecord,
+};
+use crate::sim::server::{NONE, ServerState, Snapshot, Totals};
 use crate::sim::workload::{Origin, Workload};
 use evenkeel_config::distribution::Sampler;
 use evenkeel_core::fleet::BackendId;
+use evenkeel_core::policy::pool::{NewServer, ServerPool, ShardId};
 use evenkeel_core::policy::queue::{self, Ticket, Waiting};
-use evenkeel_core::policy::pool::{NewServer, ShardId, ServerPool};
-use evenkeel_core::policy::{partition, hedge, retry};
+use evenkeel_core::policy::{hedge, partition, retry};
 use evenkeel_core::rng::{Keyed, Rng, Source, mix};
 use evenkeel_core::select::catalog::StrategyConfig;
-use evenkeel_core::select::{Command, Context, LoadReport, Pick, Request, Selector, TrueState, Signals};
+use evenkeel_core::select::{Command, Context, LoadReport, Pick, Request, Selector, Signals, TrueState};
 use evenkeel_core::units::Nanos;
 
 /// The pause of a closed-loop client that sent, was answered and thought within one instant, and may not do so again at once:
@@ -375,7 +377,12 @@ pub struct Setup<'a> {
 }
 
 /// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
-pub fn run(model: &Model, strategy: &StrategyConfig, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<RunRecord, Stopped> {
+pub fn run(
+    model: &Model,
+    strategy: &StrategyConfig,
+    seed: u64,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<RunRecord, Stopped> {
     observe(&Setup { model, strategy, seed, stream_name: "" }, interrupted, &mut ())
 }
 
@@ -627,7 +634,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                 (0..balancers.count).flat_map(|b| (0..balancers.shards).map(move |_| b)).collect()
             };
             for (i, &balancer) in dispatchers.iter().enumerate() {
-                let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && dispatchers[i - 1] == balancer;
+                let shared =
+                    balancers.shared_in_flight && balancer != u32::MAX && i > 0 && dispatchers[i - 1] == balancer;
                 if !shared {
                     let per_balancer = if balancers.shared_in_flight { 1 } else { balancers.shards };
                     let shard_id = match balancer {
@@ -1176,7 +1184,10 @@ impl<'a, O: Observer> Engine<'a, O> {
                 Some(_) => {
                     let condition = &self.servers[(base + affinity.backend.slot) as usize].condition;
                     let open = condition.up || condition.silent;
-                    affinity.left > 0 && self.now < affinity.until && open && server_pool.fleet.is_current(affinity.backend)
+                    affinity.left > 0
+                        && self.now < affinity.until
+                        && open
+                        && server_pool.fleet.is_current(affinity.backend)
                 }
             };
             affinity.filter(holds).map(|affinity| {
@@ -1235,7 +1246,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             let life = Nanos::from_nanos_f64(rules.max_lifetime.0 as f64 * age);
             *affinity = Some(Affinity { backend: pick.backend, left, until: self.now.saturating_add(life) });
         }
-        debug_assert!(affinity.is_some() || server_pool.fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
+        debug_assert!(
+            affinity.is_some() || server_pool.fleet.is_eligible(pick.backend.slot),
+            "picked an ineligible server"
+        );
         server_pool.started(pick.backend);
         self.placed += 1;
         self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));

@@ -6,7 +6,7 @@ use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
-use evenkeel_core::select::{ProbeReply, ProbeReplies};
+use evenkeel_core::select::{ProbeReplies, ProbeReply};
 
 /// What is asked and answered for a job.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! A job at its server, and the way of its answer back through the balancer to the client or to the job that called.
 
-use super::{Engine, INSTANT_PAUSE, Job, MOST_INSTANT, JobState};
+use super::{Engine, INSTANT_PAUSE, Job, JobState, MOST_INSTANT};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, Discipline};
 use crate::sim::observer::{Observer, Step};

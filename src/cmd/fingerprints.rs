@@ -9,8 +9,8 @@ use flate2::Compression;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Loaded;
-use super::output::{make_folder, pack, unpack, write_whole};
-use super::work::{each, stopped};
+use super::results_dir::{make_folder, pack, unpack, write_whole};
+use super::scheduler::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
 use crate::report::table;
 use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};

@@ -25,7 +25,7 @@ pub struct TimedFault {
 
 /// What became of a request that was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum JobOutcome {
     /// Served; from the cache or not, or there is none.
     Served(Option<bool>),
     /// Its server died with it.
@@ -35,8 +35,8 @@ pub(super) enum Told {
 /// What a server does with a request that comes.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// Let in. The number is for [`Desk::gave_up`].
-    In(Place, oneshot::Receiver<Told>),
+    /// Let in. The number is for [`ServerModel::gave_up`].
+    In(JobRef, oneshot::Receiver<JobOutcome>),
     /// An error, after this time.
     Error(Nanos),
     /// The queue is full.
@@ -47,7 +47,7 @@ pub(super) enum Entry {
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct JobRef {
     job: u32,
     tenant: u64,
 }
@@ -93,11 +93,11 @@ struct Job {
     hit: Option<bool>,
     serving: bool,
     wanted: bool,
-    tell: Option<oneshot::Sender<Told>>,
+    tell: Option<oneshot::Sender<JobOutcome>>,
 }
 
 /// See the module's text.
-pub(super) struct Desk {
+pub(super) struct ServerModel {
     server: ServerState,
     /// Whether requests leave the queue when their client leaves.
     cancel: bool,
@@ -115,9 +115,9 @@ pub(super) struct Desk {
     pub counters: Counters,
 }
 
-impl Desk {
-    pub(super) fn new(spec: &Server, faults: Vec<TimedFault>, cancel: bool) -> Desk {
-        let mut desk = Desk {
+impl ServerModel {
+    pub(super) fn new(spec: &Server, faults: Vec<TimedFault>, cancel: bool) -> ServerModel {
+        let mut server_model = ServerModel {
             server: ServerState::new(spec),
             cancel,
             jobs: Vec::new(),
@@ -130,8 +130,8 @@ impl Desk {
             deaths: 0,
             counters: Counters::default(),
         };
-        desk.feel(desk.at);
-        desk
+        server_model.feel(server_model.at);
+        server_model
     }
 
     pub(super) fn condition(&self) -> Condition {
@@ -195,7 +195,7 @@ impl Desk {
     }
 
     /// Something goes wrong; its time counts from now.
-    pub(super) fn strike(&mut self, now: Nanos, fault: TimedFault) {
+    pub(super) fn inject_fault(&mut self, now: Nanos, fault: TimedFault) {
         self.advance(now);
         let now = self.at;
         let until = fault.until.map(|until| now + until);
@@ -263,14 +263,14 @@ impl Desk {
                 self.server.left(now - self.jobs[job].entered);
                 self.server.failed();
                 self.counters.lost += 1;
-                self.release(job as u32, Told::Lost);
+                self.release(job as u32, JobOutcome::Lost);
             }
         }
         self.counters.in_flight = 0;
     }
 
-    /// A request comes. `luck` is from 0 to 1 and decides whether a fault's errors strike it.
-    pub(super) fn enter(&mut self, now: Nanos, key: u64, work: Nanos, luck: f64) -> Entry {
+    /// A request comes. `error_draw` is from 0 to 1 and decides whether a fault's errors strike it.
+    pub(super) fn enter(&mut self, now: Nanos, key: u64, work: Nanos, error_draw: f64) -> Entry {
         self.advance(now);
         self.counters.requests += 1;
         let condition = self.server.condition;
@@ -278,7 +278,7 @@ impl Desk {
             self.counters.lost += 1;
             return Entry::Dead;
         }
-        if luck < condition.error_ratio {
+        if error_draw < condition.error_ratio {
             self.server.failed();
             self.counters.errors += 1;
             return Entry::Error(condition.error_latency);
@@ -316,7 +316,7 @@ impl Desk {
         self.count_here();
         // Work of no length is done by now.
         self.advance(now);
-        Entry::In(Place { job, tenant }, told)
+        Entry::In(JobRef { job, tenant }, told)
     }
 
     /// A request that takes no time at all came and went.
@@ -382,7 +382,7 @@ impl Desk {
         self.server.note(now, here, found);
         self.counters.ok += 1;
         self.counters.time_here += here;
-        self.release(index, Told::Served(hit));
+        self.release(index, JobOutcome::Served(hit));
         self.start_next();
         self.count_here();
     }
@@ -395,7 +395,7 @@ impl Desk {
             let job = &self.jobs[next as usize];
             if self.cancel && !job.wanted {
                 self.server.left(self.at - job.entered);
-                self.release(next, Told::Lost);
+                self.release(next, JobOutcome::Lost);
                 continue;
             }
             self.serve(next);
@@ -403,7 +403,7 @@ impl Desk {
     }
 
     /// Nobody may be listening any more.
-    fn release(&mut self, job: u32, told: Told) {
+    fn release(&mut self, job: u32, told: JobOutcome) {
         if let Some(tell) = self.jobs[job as usize].tell.take() {
             let _ = tell.send(told);
         }
@@ -411,7 +411,7 @@ impl Desk {
     }
 
     /// The client of a request is gone. Its work goes on, unless it waits and the server notices such things.
-    pub(super) fn gave_up(&mut self, now: Nanos, place: Place) {
+    pub(super) fn gave_up(&mut self, now: Nanos, place: JobRef) {
         self.advance(now);
         let job = &mut self.jobs[place.job as usize];
         if job.tenant == place.tenant && job.tell.is_some() {
@@ -438,7 +438,7 @@ mod tests {
         Nanos::from_millis(millis)
     }
 
-    fn told(entry: &mut Entry) -> Option<Told> {
+    fn told(entry: &mut Entry) -> Option<JobOutcome> {
         match entry {
             Entry::In(_, told) => told.try_recv().ok(),
             _ => None,
@@ -452,21 +452,22 @@ mod tests {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
             let concurrency = if discipline == Discipline::Ps { u32::MAX } else { 1 };
             let run = |eager: bool| {
-                let mut desk = Desk::new(&Server { discipline, concurrency, ..Server::new("a") }, Vec::new(), false);
+                let mut server_model =
+                    ServerModel::new(&Server { discipline, concurrency, ..Server::new("a") }, Vec::new(), false);
                 let mut gaps = Rng::stream(3, "gaps", 0);
                 let work = Keyed::new(3, "work");
                 let (law, gap) = (Sampler::Exponential { mean: 10e6 }, Sampler::Exponential { mean: 10e6 / 0.7 });
                 let mut at = Nanos::ZERO;
                 for i in 0..100_000 {
                     at += gap.sample(&mut gaps);
-                    while let Some(next) = desk.next().filter(|&next| eager && next <= at) {
-                        desk.advance(next);
+                    while let Some(next) = server_model.next().filter(|&next| eager && next <= at) {
+                        server_model.advance(next);
                     }
-                    desk.enter(at, 0, law.sample(&mut work.at(i)), 1.0);
+                    server_model.enter(at, 0, law.sample(&mut work.at(i)), 1.0);
                 }
-                desk.advance(at + Nanos::from_secs(100));
-                assert_eq!((desk.counters.ok, desk.counters.in_flight), (100_000, 0));
-                desk.counters.time_here.0 as f64 / 1e5
+                server_model.advance(at + Nanos::from_secs(100));
+                assert_eq!((server_model.counters.ok, server_model.counters.in_flight), (100_000, 0));
+                server_model.counters.time_here.0 as f64 / 1e5
             };
             let (eager, lazy) = (run(true), run(false));
             assert!((eager - lazy).abs() < 100.0, "{discipline:?}: {eager} and {lazy} ns");
@@ -477,18 +478,18 @@ mod tests {
     #[test]
     fn slots_queue_and_limit() {
         let server = Server { concurrency: 2, queue_limit: Some(1), ..Server::new("a") };
-        let mut desk = Desk::new(&server, Vec::new(), false);
-        let mut entries: Vec<Entry> = (0..4).map(|_| desk.enter(ms(0), 0, ms(10), 1.0)).collect();
+        let mut server_model = ServerModel::new(&server, Vec::new(), false);
+        let mut entries: Vec<Entry> = (0..4).map(|_| server_model.enter(ms(0), 0, ms(10), 1.0)).collect();
         assert!(matches!(entries[3], Entry::Rejected));
-        desk.advance(ms(9));
+        server_model.advance(ms(9));
         assert_eq!(entries.iter_mut().map(told).collect::<Vec<_>>(), [None; 4]);
-        assert_eq!(desk.next(), Some(ms(10)));
-        desk.advance(ms(25));
-        let served = Some(Told::Served(None));
+        assert_eq!(server_model.next(), Some(ms(10)));
+        server_model.advance(ms(25));
+        let served = Some(JobOutcome::Served(None));
         assert_eq!(entries.iter_mut().map(told).collect::<Vec<_>>(), [served, served, served, None]);
         let expected =
             Counters { requests: 4, ok: 3, rejected: 1, most_in_flight: 3, time_here: ms(40), ..Counters::default() };
-        assert_eq!(desk.counters, expected);
+        assert_eq!(server_model.counters, expected);
     }
 
     #[test]
@@ -500,62 +501,65 @@ mod tests {
             reported_load: 1.0,
         };
         let crash = TimedFault { at: ms(50), until: Some(ms(60)), kind: FaultKind::Crash { silent: false } };
-        let mut desk = Desk::new(&Server { cache: Some(cache), ..Server::new("a") }, vec![crash], false);
-        let mut first = desk.enter(ms(0), 7, ms(10), 1.0);
-        let mut second = desk.enter(ms(20), 7, ms(10), 1.0);
-        desk.advance(ms(21));
+        let mut server_model = ServerModel::new(&Server { cache: Some(cache), ..Server::new("a") }, vec![crash], false);
+        let mut first = server_model.enter(ms(0), 7, ms(10), 1.0);
+        let mut second = server_model.enter(ms(20), 7, ms(10), 1.0);
+        server_model.advance(ms(21));
         assert_eq!(
             (told(&mut first), told(&mut second)),
-            (Some(Told::Served(Some(false))), Some(Told::Served(Some(true))))
+            (Some(JobOutcome::Served(Some(false))), Some(JobOutcome::Served(Some(true))))
         );
-        let mut lost = desk.enter(ms(45), 8, ms(10), 1.0);
-        desk.advance(ms(52));
-        assert_eq!(told(&mut lost), Some(Told::Lost));
-        assert!(!desk.condition().up && desk.deaths() == 1);
-        assert!(matches!(desk.enter(ms(55), 7, ms(10), 1.0), Entry::Dead));
-        let mut third = desk.enter(ms(60), 7, ms(10), 1.0);
-        desk.advance(ms(80));
-        assert_eq!(told(&mut third), Some(Told::Served(Some(false))));
-        assert_eq!((desk.counters.lost, desk.counters.hits, desk.counters.misses), (2, 1, 3));
+        let mut lost = server_model.enter(ms(45), 8, ms(10), 1.0);
+        server_model.advance(ms(52));
+        assert_eq!(told(&mut lost), Some(JobOutcome::Lost));
+        assert!(!server_model.condition().up && server_model.deaths() == 1);
+        assert!(matches!(server_model.enter(ms(55), 7, ms(10), 1.0), Entry::Dead));
+        let mut third = server_model.enter(ms(60), 7, ms(10), 1.0);
+        server_model.advance(ms(80));
+        assert_eq!(told(&mut third), Some(JobOutcome::Served(Some(false))));
+        assert_eq!((server_model.counters.lost, server_model.counters.hits, server_model.counters.misses), (2, 1, 3));
     }
 
     /// Half of the work at full speed, half at a quarter of it.
     #[test]
     fn slowness_strikes_what_is_in_service() {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
-            let mut desk = Desk::new(&Server { discipline, ..Server::new("a") }, Vec::new(), false);
-            desk.enter(ms(0), 0, ms(10), 1.0);
+            let mut server_model = ServerModel::new(&Server { discipline, ..Server::new("a") }, Vec::new(), false);
+            server_model.enter(ms(0), 0, ms(10), 1.0);
             let slow = FaultKind::Slow { factor: 4.0 };
-            desk.strike(ms(5), TimedFault { at: ms(0), until: Some(ms(100)), kind: slow });
-            assert_eq!(desk.next(), Some(ms(25)));
-            desk.heal(ms(9));
-            assert_eq!(desk.next(), Some(ms(13)));
-            assert_eq!(desk.condition(), Condition::GOOD);
+            server_model.inject_fault(ms(5), TimedFault { at: ms(0), until: Some(ms(100)), kind: slow });
+            assert_eq!(server_model.next(), Some(ms(25)));
+            server_model.heal(ms(9));
+            assert_eq!(server_model.next(), Some(ms(13)));
+            assert_eq!(server_model.condition(), Condition::GOOD);
         }
     }
 
     #[test]
     fn who_left_the_queue_is_served_only_if_nobody_notices() {
         for (cancel, ok) in [(false, 2), (true, 1)] {
-            let mut desk = Desk::new(&Server::new("a"), Vec::new(), cancel);
-            let _first = desk.enter(ms(0), 0, ms(10), 1.0);
-            let Entry::In(place, _) = desk.enter(ms(1), 0, ms(10), 1.0) else { panic!("let in") };
-            desk.gave_up(ms(2), place);
-            desk.advance(ms(100));
-            assert_eq!((desk.counters.ok, desk.counters.gave_up, desk.counters.in_flight), (ok, 1, 0));
+            let mut server_model = ServerModel::new(&Server::new("a"), Vec::new(), cancel);
+            let _first = server_model.enter(ms(0), 0, ms(10), 1.0);
+            let Entry::In(place, _) = server_model.enter(ms(1), 0, ms(10), 1.0) else { panic!("let in") };
+            server_model.gave_up(ms(2), place);
+            server_model.advance(ms(100));
+            assert_eq!(
+                (server_model.counters.ok, server_model.counters.gave_up, server_model.counters.in_flight),
+                (ok, 1, 0)
+            );
         }
     }
 
     #[test]
     fn a_report_tells_of_the_last_second() {
-        let mut desk = Desk::new(&Server::new("a"), Vec::new(), false);
-        let mut luck = Rng::stream(1, "luck", 0);
+        let mut server_model = ServerModel::new(&Server::new("a"), Vec::new(), false);
+        let mut error_draw = Rng::stream(1, "luck", 0);
         let mut at = Nanos::ZERO;
         let mut last = LoadReport::default();
         for _ in 0..400 {
             at += ms(20);
-            desk.enter(at, 0, ms(10), luck.unit());
-            last = desk.report(at + ms(15), None);
+            server_model.enter(at, 0, ms(10), error_draw.unit());
+            last = server_model.report(at + ms(15), None);
         }
         assert!((0.5..=1.1).contains(&last.window), "{}", last.window);
         assert!((last.throughput - 50.0).abs() < 2.5, "{}", last.throughput);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::store::{Store, unit_id};
-use super::study::{Point, Precision, Study};
+use super::experiment::{Experiment, Point, Precision};
+use super::run_cache::{RunCache, unit_id};
 use super::{Failure, tracing};
 use crate::report::{Outcome, Reached};
 use evenkeel_config::terminal::one_line;
@@ -48,7 +48,7 @@ pub struct Options {
     /// No progress.
     pub quiet: bool,
     /// Where finished units are kept.
-    pub store: Store,
+    pub cache: RunCache,
     /// Run only part `i` (from 0) of `n` of the units.
     pub shard: Option<(u32, u32)>,
     /// Run nothing: everything must be in the store.
@@ -70,31 +70,34 @@ pub struct Done {
 
 #[derive(Clone, Copy, Debug)]
 struct Unit {
-    study: usize,
+    experiment: usize,
     point: usize,
     contestant: usize,
     replication: u32,
 }
 
 /// Runs all of it. `done` is called for each study in their order, as they finish, and may fail.
-pub fn work<'a>(
-    studies: &'a [Study],
+pub fn run<'a>(
+    experiments: &'a [Experiment],
     options: &Options,
-    done: impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()> + Sync,
+    done: impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()> + Sync,
 ) -> Result<Done, Failure> {
     watch_for_interrupt();
-    let units = all_units(studies);
+    let units = all_units(experiments);
     let mine = |i: usize| options.shard.is_none_or(|(part, of)| i as u32 % of == part);
     let pending: VecDeque<Unit> = units.iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, unit)| *unit).collect();
     let left = units.len() - pending.len();
     let bar = progress(pending.len() as u64, options.quiet);
-    let floor = Floor {
-        studies,
+    let scheduler = Scheduler {
+        experiments,
         options,
         bar: &bar,
-        desks: studies.iter().map(|study| study.points.iter().map(|_| Mutex::new(Place::Empty)).collect()).collect(),
-        unfinished: studies.iter().map(|study| AtomicUsize::new(study.points.len())).collect(),
-        hall: Mutex::new(Hall {
+        states: experiments
+            .iter()
+            .map(|experiment| experiment.points.iter().map(|_| Mutex::new(PointState::Empty)).collect())
+            .collect(),
+        unfinished: experiments.iter().map(|experiment| AtomicUsize::new(experiment.points.len())).collect(),
+        queue: Mutex::new(WorkQueue {
             pending,
             busy: 0,
             done: Done { left, ..Done::default() },
@@ -102,29 +105,32 @@ pub fn work<'a>(
             error: None,
         }),
         changed: Condvar::new(),
-        gate: Mutex::new(Gate { next: 0, waiting: studies.iter().map(|_| Slot::Open).collect() }),
+        in_order: Mutex::new(InOrder { next: 0, waiting: experiments.iter().map(|_| Slot::Open).collect() }),
     };
     let pool = threads(options.jobs)?;
-    pool.scope(|scope| (0..pool.current_num_threads()).for_each(|_| scope.spawn(|_| floor.work(&done))));
+    pool.scope(|scope| (0..pool.current_num_threads()).for_each(|_| scope.spawn(|_| scheduler.work(&done))));
     bar.finish_and_clear();
-    let hall = floor.hall.into_inner().expect("no worker panics");
-    match hall.error {
+    let queue = scheduler.queue.into_inner().expect("no worker panics");
+    match queue.error {
         Some(error) => Err(Failure::Broken(error)),
         None if stopped() => Err(Failure::Interrupted),
-        None if hall.too_large.is_empty() => Ok(hall.done),
+        None if queue.too_large.is_empty() => Ok(queue.done),
         None => {
-            let each = hall.too_large.into_iter().map(|(study, text)| format!("{}: {text}", studies[study].folder()));
+            let each = queue
+                .too_large
+                .into_iter()
+                .map(|(experiment, text)| format!("{}: {text}", experiments[experiment].folder()));
             Err(Failure::TooLarge(each.collect::<Vec<_>>().join("\nerror: ")))
         }
     }
 }
 
-fn all_units(studies: &[Study]) -> Vec<Unit> {
+fn all_units(experiments: &[Experiment]) -> Vec<Unit> {
     let mut units = Vec::new();
-    for (study, s) in studies.iter().enumerate() {
+    for (experiment, s) in experiments.iter().enumerate() {
         for (point, p) in s.points.iter().enumerate() {
             for contestant in 0..p.scenario.contestants.len() {
-                let unit = |replication| Unit { study, point, contestant, replication };
+                let unit = |replication| Unit { experiment, point, contestant, replication };
                 units.extend((0..p.scenario.replications).map(unit));
             }
         }
@@ -138,22 +144,22 @@ pub fn threads(jobs: usize) -> Result<rayon::ThreadPool, Failure> {
 }
 
 /// Where the workers meet.
-struct Floor<'a, 'b> {
-    studies: &'a [Study],
+struct Scheduler<'a, 'b> {
+    experiments: &'a [Experiment],
     options: &'b Options,
     bar: &'b ProgressBar,
     /// By study, then by point.
-    desks: Vec<Vec<Mutex<Place>>>,
+    states: Vec<Vec<Mutex<PointState>>>,
     /// By study: points that are not complete.
     unfinished: Vec<AtomicUsize>,
-    hall: Mutex<Hall>,
+    queue: Mutex<WorkQueue>,
     /// There is more to do, or nothing will ever be.
     changed: Condvar,
-    gate: Mutex<Gate<'a>>,
+    in_order: Mutex<InOrder<'a>>,
 }
 
 /// What is still to do.
-struct Hall {
+struct WorkQueue {
     pending: VecDeque<Unit>,
     /// Units that are being worked on: they may bring more.
     busy: usize,
@@ -163,18 +169,18 @@ struct Hall {
     error: Option<anyhow::Error>,
 }
 
-impl<'a> Floor<'a, '_> {
-    fn hall(&self) -> MutexGuard<'_, Hall> {
-        self.hall.lock().expect("no worker panics")
+impl<'a> Scheduler<'a, '_> {
+    fn queue(&self) -> MutexGuard<'_, WorkQueue> {
+        self.queue.lock().expect("no worker panics")
     }
 
-    fn work(&self, done: &(impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()> + Sync)) {
+    fn work(&self, done: &(impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()> + Sync)) {
         while let Some(unit) = self.next() {
             let result = self.unit(unit, done);
-            let mut hall = self.hall();
-            hall.busy -= 1;
+            let mut queue = self.queue();
+            queue.busy -= 1;
             if let Err(error) = result {
-                hall.error.get_or_insert(error);
+                queue.error.get_or_insert(error);
                 STOP.store(true, Ordering::SeqCst);
             }
             self.changed.notify_all();
@@ -183,75 +189,75 @@ impl<'a> Floor<'a, '_> {
 
     /// The next unit; waits while others may bring more.
     fn next(&self) -> Option<Unit> {
-        let mut hall = self.hall();
+        let mut queue = self.queue();
         loop {
             if stopped() {
                 return None;
             }
-            if let Some(unit) = hall.pending.pop_front() {
-                hall.busy += 1;
+            if let Some(unit) = queue.pending.pop_front() {
+                queue.busy += 1;
                 return Some(unit);
             }
-            if hall.busy == 0 {
+            if queue.busy == 0 {
                 return None;
             }
             // Woken now and then to see an interrupt.
-            hall = self.changed.wait_timeout(hall, Duration::from_millis(100)).expect("no worker panics").0;
+            queue = self.changed.wait_timeout(queue, Duration::from_millis(100)).expect("no worker panics").0;
         }
     }
 
     fn unit(
         &self,
         unit: Unit,
-        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+        done: &impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let study = &self.studies[unit.study];
-        let point = &study.points[unit.point];
-        self.bar.set_message(one_line(&study.plan.name).into_owned());
-        let Some(record) = self.record(study, point, unit, done)? else { return Ok(()) };
-        let next = self.place(unit.study, unit.point).take_in(study, point, unit, &record);
+        let experiment = &self.experiments[unit.experiment];
+        let point = &experiment.points[unit.point];
+        self.bar.set_message(one_line(&experiment.plan.name).into_owned());
+        let Some(record) = self.record(experiment, point, unit, done)? else { return Ok(()) };
+        let next = self.point_state(unit.experiment, unit.point).take_in(experiment, point, unit, &record);
         self.bar.inc(1);
         match next {
             Next::Wait => {}
             Next::More(from, to) => {
                 let contestants = point.scenario.contestants.len();
-                let mut hall = self.hall();
+                let mut queue = self.queue();
                 // In front of all others, in their order.
                 for contestant in (0..contestants).rev() {
                     for replication in (from..to).rev() {
-                        hall.pending.push_front(Unit { contestant, replication, ..unit });
+                        queue.pending.push_front(Unit { contestant, replication, ..unit });
                     }
                 }
                 self.bar.inc_length(u64::from(to - from) * contestants as u64);
             }
-            Next::Finished => self.finish(unit.study, done)?,
+            Next::Finished => self.finish(unit.experiment, done)?,
         }
         Ok(())
     }
 
-    fn place(&self, study: usize, point: usize) -> MutexGuard<'_, Place> {
-        self.desks[study][point].lock().expect("no worker panics")
+    fn point_state(&self, experiment: usize, point: usize) -> MutexGuard<'_, PointState> {
+        self.states[experiment][point].lock().expect("no worker panics")
     }
 
     /// Runs a unit or finds it. `None` when interrupted, when it is too large, or when it is missing and nothing may be run.
     fn record(
         &self,
-        study: &Study,
+        experiment: &Experiment,
         point: &Point,
         unit: Unit,
-        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+        done: &impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
     ) -> anyhow::Result<Option<RunRecord>> {
         let scenario = &point.scenario;
         let id = unit_id(scenario, unit.contestant, unit.replication);
         // A trace is written by running.
         if self.options.trace.is_none()
-            && let Some(record) = self.options.store.load(study, &id)
+            && let Some(record) = self.options.cache.load(experiment, &id)
         {
-            self.hall().done.found += 1;
+            self.queue().done.found += 1;
             return Ok(Some(record));
         }
         if self.options.stored_only {
-            self.hall().done.left += 1;
+            self.queue().done.left += 1;
             return Ok(None);
         }
         let setup = scenario.setup(unit.contestant, unit.replication);
@@ -259,7 +265,7 @@ impl<'a> Floor<'a, '_> {
             Some(folder) => {
                 let label = &scenario.contestants[unit.contestant].label;
                 let name = tracing::file_name(&point.name, label, unit.replication);
-                tracing::run(scenario, &setup, &stopped, &folder.join(study.folder()).join("trace").join(name))?
+                tracing::run(scenario, &setup, &stopped, &folder.join(experiment.folder()).join("trace").join(name))?
             }
             None => evenkeel_sim::sim::observe(&setup, &stopped, &mut ()),
         };
@@ -268,42 +274,44 @@ impl<'a> Floor<'a, '_> {
             Err(Stopped::Interrupted) => return Ok(None),
             Err(Stopped::TooLarge(size)) => {
                 let label = &scenario.contestants[unit.contestant].label;
-                self.give_up(unit.study, format!("{label}, run {}: {size}", unit.replication + 1), done)?;
+                self.give_up(unit.experiment, format!("{label}, run {}: {size}", unit.replication + 1), done)?;
                 return Ok(None);
             }
         };
-        self.options.store.save(study, &id, &record)?;
-        self.hall().done.run += 1;
+        self.options.cache.save(experiment, &id, &record)?;
+        self.queue().done.run += 1;
         Ok(Some(record))
     }
 
     /// A study cannot be completed: what is left of it is not run, the others go on.
     fn give_up(
         &self,
-        study: usize,
+        experiment: usize,
         why: String,
-        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+        done: &impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut hall = self.hall();
-        hall.too_large.entry(study).or_insert(why);
-        let before = hall.pending.len();
-        hall.pending.retain(|unit| unit.study != study);
-        self.bar.inc((before - hall.pending.len()) as u64);
-        drop(hall);
-        self.hand_on(study, Slot::GivenUp, done)
+        let mut queue = self.queue();
+        queue.too_large.entry(experiment).or_insert(why);
+        let before = queue.pending.len();
+        queue.pending.retain(|unit| unit.experiment != experiment);
+        self.bar.inc((before - queue.pending.len()) as u64);
+        drop(queue);
+        self.hand_on(experiment, Slot::GivenUp, done)
     }
 
     /// A point is complete; its study may be, too.
     fn finish(
         &self,
-        study: usize,
-        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+        experiment: usize,
+        done: &impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        if self.unfinished[study].fetch_sub(1, Ordering::AcqRel) > 1 {
+        if self.unfinished[experiment].fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
         let outcome = |(i, point): (usize, &'a Point)| {
-            let Place::Complete(complete) = std::mem::replace(&mut *self.place(study, i), Place::Empty) else {
+            let PointState::Complete(complete) =
+                std::mem::replace(&mut *self.point_state(experiment, i), PointState::Empty)
+            else {
                 unreachable!("every point of the study is complete")
             };
             Outcome {
@@ -315,27 +323,27 @@ impl<'a> Floor<'a, '_> {
                 precision: complete.reached,
             }
         };
-        let outcomes = self.studies[study].points.iter().enumerate().map(outcome).collect();
-        self.hand_on(study, Slot::Complete(outcomes), done)
+        let outcomes = self.experiments[experiment].points.iter().enumerate().map(outcome).collect();
+        self.hand_on(experiment, Slot::Complete(outcomes), done)
     }
 
     /// A study is at its end; those whose turn it is are handed on.
     fn hand_on(
         &self,
-        study: usize,
+        experiment: usize,
         slot: Slot<'a>,
-        done: &impl Fn(&'a Study, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
+        done: &impl Fn(&'a Experiment, Vec<Outcome<'a>>, &ProgressBar) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut gate = self.gate.lock().expect("no worker panics");
-        if gate.next > study {
+        let mut in_order = self.in_order.lock().expect("no worker panics");
+        if in_order.next > experiment {
             // Two runs of it were too large.
             return Ok(());
         }
-        gate.waiting[study] = slot;
-        while let Some(slot @ (Slot::Complete(_) | Slot::GivenUp)) = gate.take() {
-            let study = &self.studies[gate.next - 1];
+        in_order.waiting[experiment] = slot;
+        while let Some(slot @ (Slot::Complete(_) | Slot::GivenUp)) = in_order.take() {
+            let experiment = &self.experiments[in_order.next - 1];
             if let Slot::Complete(outcomes) = slot {
-                done(study, outcomes, self.bar)?;
+                done(experiment, outcomes, self.bar)?;
             }
         }
         Ok(())
@@ -343,7 +351,7 @@ impl<'a> Floor<'a, '_> {
 }
 
 /// Lets finished studies through in their order.
-struct Gate<'a> {
+struct InOrder<'a> {
     next: usize,
     waiting: Vec<Slot<'a>>,
 }
@@ -357,7 +365,7 @@ enum Slot<'a> {
     GivenUp,
 }
 
-impl<'a> Gate<'a> {
+impl<'a> InOrder<'a> {
     /// The next study, where it is at its end.
     fn take(&mut self) -> Option<Slot<'a>> {
         let slot = self.waiting.get_mut(self.next)?;
@@ -370,9 +378,9 @@ impl<'a> Gate<'a> {
 }
 
 /// What is known of a point. Only those that are being worked on hold tallies.
-enum Place {
+enum PointState {
     Empty,
-    Working(Desk),
+    Working(PointRuns),
     Complete(Complete),
 }
 
@@ -384,17 +392,17 @@ struct Complete {
     reached: Option<Reached>,
 }
 
-impl Place {
-    fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Next {
-        if matches!(self, Place::Empty) {
-            *self = Place::Working(Desk::new(point));
+impl PointState {
+    fn take_in(&mut self, experiment: &Experiment, point: &Point, unit: Unit, record: &RunRecord) -> Next {
+        if matches!(self, PointState::Empty) {
+            *self = PointState::Working(PointRuns::new(point));
         }
-        let Place::Working(desk) = self else { unreachable!("a complete point has no runs left") };
-        match desk.take_in(study, point, unit, record) {
+        let PointState::Working(runs) = self else { unreachable!("a complete point has no runs left") };
+        match runs.take_in(experiment, point, unit, record) {
             Step::Wait => Next::Wait,
             Step::More(from, to) => Next::More(from, to),
             Step::Complete(complete) => {
-                *self = Place::Complete(complete);
+                *self = PointState::Complete(complete);
                 Next::Finished
             }
         }
@@ -402,7 +410,7 @@ impl Place {
 }
 
 /// Where a point's runs come together.
-struct Desk {
+struct PointRuns {
     /// By variant.
     columns: Vec<Column>,
     /// Replications that each is to have.
@@ -431,14 +439,14 @@ enum Next {
     Finished,
 }
 
-impl Desk {
-    fn new(point: &Point) -> Desk {
+impl PointRuns {
+    fn new(point: &Point) -> PointRuns {
         let scenario = &point.scenario;
         let columns = scenario.contestants.iter().map(|_| Column::Empty).collect();
-        Desk { columns, wanted: scenario.replications }
+        PointRuns { columns, wanted: scenario.replications }
     }
 
-    fn take_in(&mut self, study: &Study, point: &Point, unit: Unit, record: &RunRecord) -> Step {
+    fn take_in(&mut self, experiment: &Experiment, point: &Point, unit: Unit, record: &RunRecord) -> Step {
         let scenario = &point.scenario;
         let column = &mut self.columns[unit.contestant];
         if matches!(column, Column::Empty) {
@@ -446,7 +454,7 @@ impl Desk {
         }
         let Column::Tally(tally) = column else { unreachable!("a contestant with all its runs gets no more") };
         tally.take_in(scenario, unit.replication, record);
-        let Some(precision) = study.plan.settings.precision else {
+        let Some(precision) = experiment.plan.settings.precision else {
             if tally.replications() >= self.wanted {
                 *column = Column::Summary(Box::new(tally.summary(scenario)));
             }
@@ -515,10 +523,10 @@ fn further(reached: &Reached, precision: Precision, now: u32) -> Option<u32> {
 
 /// Finds the warm-up of every scenario that leaves it to MSER-5: a pilot from the first request on, the cut averaged over its
 /// replications, the latest of all strategies, so that all are measured over the same requests.
-pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Failure> {
-    let mut waiting: Vec<&mut Scenario> = studies
+pub fn find_warmup(experiments: &mut [Experiment], jobs: usize, quiet: bool) -> Result<(), Failure> {
+    let mut waiting: Vec<&mut Scenario> = experiments
         .iter_mut()
-        .flat_map(|study| study.points.iter_mut().map(|point| &mut point.scenario))
+        .flat_map(|experiment| experiment.points.iter_mut().map(|point| &mut point.scenario))
         .filter(|scenario| scenario.needs_pilot())
         .collect();
     if waiting.is_empty() {

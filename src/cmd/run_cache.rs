@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use sha2::{Digest, Sha256};
 
-use super::output::{self, pack, unpack};
-use super::study::{Plan, Study};
+use super::experiment::{Experiment, Plan};
+use super::results_dir::{self, pack, unpack};
 use evenkeel_core::units::hex;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::record::RunRecord;
@@ -40,58 +40,60 @@ pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> Stri
 }
 
 /// A name for all of a study's runs together: two studies with the same have the same results.
-pub fn study_id(study: &Study) -> String {
+pub fn experiment_id(experiment: &Experiment) -> String {
     let mut hasher = Sha256::new();
-    for point in &study.points {
+    for point in &experiment.points {
         hasher.update(point.name.as_bytes());
         for c in 0..point.scenario.contestants.len() {
             hasher.update(point.scenario.contestants[c].label.as_bytes());
             (0..point.scenario.replications).for_each(|r| hasher.update(unit_id(&point.scenario, c, r).as_bytes()));
         }
     }
-    hasher.update(serde_json::json!(study.plan.settings.precision.map(|p| (p.target, p.most))).to_string().as_bytes());
+    hasher.update(
+        serde_json::json!(experiment.plan.settings.precision.map(|p| (p.target, p.most))).to_string().as_bytes(),
+    );
     hex(&hasher.finalize())[..24].to_owned()
 }
 
 /// Where a study's runs are read and written.
 #[derive(Clone, Debug, Default)]
-pub struct Store {
+pub struct RunCache {
     /// Folders of results to look in; the first is written to.
     roots: Vec<PathBuf>,
     /// Whether anything is written.
     writes: bool,
 }
 
-impl Store {
+impl RunCache {
     /// Runs below `out`.
-    pub fn at(out: &Path) -> Store {
-        Store { roots: vec![out.to_owned()], writes: true }
+    pub fn at(out: &Path) -> RunCache {
+        RunCache { roots: vec![out.to_owned()], writes: true }
     }
 
     /// Runs of several parts, for reading.
-    pub fn of_parts(parts: &[PathBuf]) -> Store {
-        Store { roots: parts.to_vec(), writes: false }
+    pub fn of_parts(parts: &[PathBuf]) -> RunCache {
+        RunCache { roots: parts.to_vec(), writes: false }
     }
 
-    fn folder(root: &Path, study: &Study) -> PathBuf {
-        root.join(study.folder()).join(RUNS)
+    fn folder(root: &Path, experiment: &Experiment) -> PathBuf {
+        root.join(experiment.folder()).join(RUNS)
     }
 
     /// Makes the folder and puts the plan there; what an earlier command left is thrown away unless it is to be `kept`.
-    pub fn open(&self, study: &Study, kept: bool) -> Result<()> {
+    pub fn open(&self, experiment: &Experiment, kept: bool) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         if !kept {
-            self.clear(study)?;
+            self.clear(experiment)?;
         }
-        let folder = Store::folder(root, study);
-        output::make_folder(&folder)?;
-        output::write_whole(&folder.join(PLAN), &pack(&study.plan, LEVEL)?)
+        let folder = RunCache::folder(root, experiment);
+        results_dir::make_folder(&folder)?;
+        results_dir::write_whole(&folder.join(PLAN), &pack(&experiment.plan, LEVEL)?)
     }
 
     /// Deletes a study's runs.
-    pub fn clear(&self, study: &Study) -> Result<()> {
+    pub fn clear(&self, experiment: &Experiment) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
-        let folder = Store::folder(root, study);
+        let folder = RunCache::folder(root, experiment);
         if folder.exists() {
             std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
@@ -99,15 +101,15 @@ impl Store {
     }
 
     /// A finished run, if it is there and whole.
-    pub fn load(&self, study: &Study, id: &str) -> Option<RunRecord> {
-        self.roots.iter().find_map(|root| open(&Store::folder(root, study).join(format!("{id}.json.gz"))).ok())
+    pub fn load(&self, experiment: &Experiment, id: &str) -> Option<RunRecord> {
+        self.roots.iter().find_map(|root| open(&RunCache::folder(root, experiment).join(format!("{id}.json.gz"))).ok())
     }
 
     /// Writes a finished run, whole or not at all. It is not forced to the disk: a kill loses nothing that was written, a
     /// power failure may, and then it is simply run again.
-    pub fn save(&self, study: &Study, id: &str, record: &RunRecord) -> Result<()> {
+    pub fn save(&self, experiment: &Experiment, id: &str, record: &RunRecord) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
-        let folder = Store::folder(root, study);
+        let folder = RunCache::folder(root, experiment);
         let (partial, whole) = (folder.join(format!(".{id}.partial")), folder.join(format!("{id}.json.gz")));
         let attempt = || -> Result<()> {
             std::fs::write(&partial, pack(record, LEVEL)?)?;

@@ -73,7 +73,7 @@ pub const BASE: &str = "base";
 
 /// See the module's text.
 #[derive(Clone, Debug)]
-pub struct Study {
+pub struct Experiment {
     /// How it came about.
     pub plan: Plan,
     /// At least one.
@@ -82,48 +82,51 @@ pub struct Study {
     pub skipped: Vec<(String, String)>,
 }
 
-impl Study {
+impl Experiment {
     /// Builds a study from a file that was read.
-    pub fn new(loaded: Loaded, settings: &Settings) -> Result<Study, Failure> {
+    pub fn new(loaded: Loaded, settings: &Settings) -> Result<Experiment, Failure> {
         let Loaded { scenario, source, files, .. } = loaded;
         let plan = Plan { schema_version: 1, name: scenario.name.clone(), source, files, settings: settings.clone() };
-        let mut study = Study { plan, points: Vec::new(), skipped: Vec::new() };
+        let mut experiment = Experiment { plan, points: Vec::new(), skipped: Vec::new() };
         // Each point is read from the text without the others' values: a sweep of n points costs n times one point.
-        let common = overrides::without_values(&study.plan.source);
-        let middle = study.point(Vec::new(), scenario);
+        let common = overrides::without_values(&experiment.plan.source);
+        let middle = experiment.point(Vec::new(), scenario);
         if settings.sensitivity {
-            let nudges = nudges(&study.plan.source, &middle.scenario)?;
-            study.points.push(middle);
+            let nudges = nudges(&experiment.plan.source, &middle.scenario)?;
+            experiment.points.push(middle);
             for place in nudges {
-                match study.varied(&common, &place) {
-                    Ok(point) => study.points.push(point),
-                    Err(problem) => study.skipped.push((overrides::name(&place), problem.plain())),
+                match experiment.varied(&common, &place) {
+                    Ok(point) => experiment.points.push(point),
+                    Err(problem) => experiment.skipped.push((overrides::name(&place), problem.plain())),
                 }
             }
         } else if settings.axes.is_empty() {
-            study.points.push(middle);
+            experiment.points.push(middle);
         } else {
             for place in overrides::grid(&settings.axes) {
-                let point = study.varied(&common, &place).map_err(|problem| {
+                let point = experiment.varied(&common, &place).map_err(|problem| {
                     Failure::Usage(format!("at {}\n{}", overrides::name(&place), problem.render(false)))
                 })?;
-                study.points.push(point);
+                experiment.points.push(point);
             }
         }
-        study.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
+        experiment.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
         // Results go by the names of points, and two at one place would write the same units at once.
         let mut names = BTreeSet::new();
-        if let Some(point) = study.points.iter().find(|point| !names.insert(point.name.as_str())) {
+        if let Some(point) = experiment.points.iter().find(|point| !names.insert(point.name.as_str())) {
             return Err(Failure::Usage(format!("the point {} is there twice: give each value once", point.name)));
         }
-        Ok(study)
+        Ok(experiment)
     }
 
     /// Builds a study from its plan.
-    pub fn from_plan(plan: Plan) -> Result<Study, Failure> {
+    pub fn from_plan(plan: Plan) -> Result<Experiment, Failure> {
         let scenario = plan.parse(&plan.source).map_err(|problem| Failure::Usage(problem.render(false)))?;
         let settings = plan.settings.clone();
-        Study::new(Loaded { scenario, source: plan.source, files: plan.files, path: Default::default() }, &settings)
+        Experiment::new(
+            Loaded { scenario, source: plan.source, files: plan.files, path: Default::default() },
+            &settings,
+        )
     }
 
     /// The scenario at another place of this text; what is large is shared with the point before.

@@ -12,8 +12,8 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use super::store;
-use super::study::Study;
+use super::experiment::Experiment;
+use super::run_cache;
 use super::{DONE, Failure, inputs};
 use crate::report::Outcome;
 use crate::report::charts;
@@ -38,11 +38,11 @@ const TABLES: [(&str, Table); 7] = [
 ];
 
 /// Where and how a study is run now.
-fn provenance(study: &Study) -> Provenance {
+fn provenance(experiment: &Experiment) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: super::COMMIT.map(str::to_owned),
-        command: study.plan.settings.command(&study.plan.name),
+        command: experiment.plan.settings.command(&experiment.plan.name),
         machine: Machine {
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
@@ -52,7 +52,7 @@ fn provenance(study: &Study) -> Provenance {
 }
 
 /// Writes a study's folder below `out`.
-pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> {
+pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> {
     let mut all: Vec<(String, Vec<u8>)> = Vec::new();
     for (name, table) in TABLES {
         all.push((name.to_owned(), table(outcomes)?));
@@ -65,10 +65,10 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
         all.push((format!("{name}.svg"), svg.into_bytes()));
         all.push((format!("{name}.png"), png));
     }
-    let provenance = provenance(study);
-    let manifest = files::manifest(outcomes, &study.skipped, &store::study_id(study), &provenance)?;
+    let provenance = provenance(experiment);
+    let manifest = files::manifest(outcomes, &experiment.skipped, &run_cache::experiment_id(experiment), &provenance)?;
 
-    let folder = out.join(study.folder());
+    let folder = out.join(experiment.folder());
     make_folder(&folder)?;
     // Behind a link stands the file: that goes, and the link stays.
     if let Ok(Destination::File(manifest)) = destination(&folder.join(MANIFEST))
@@ -84,11 +84,11 @@ pub fn write(study: &Study, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> 
 }
 
 /// Whether the results of exactly this study are below `out`, complete.
-pub fn is_complete(study: &Study, out: &Path) -> bool {
-    let folder = out.join(study.folder());
+pub fn is_complete(experiment: &Experiment, out: &Path) -> bool {
+    let folder = out.join(experiment.folder());
     let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
     let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let same = value.is_some_and(|value| value["runs"] == store::study_id(study).as_str());
+    let same = value.is_some_and(|value| value["runs"] == run_cache::experiment_id(experiment).as_str());
     // Somebody may have tidied up.
     same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
 }

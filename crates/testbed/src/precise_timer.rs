@@ -6,22 +6,22 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// One sleeper's timer.
-pub(super) struct Alarm {
+pub(super) struct PreciseTimer {
     #[cfg(target_os = "linux")]
     timer: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
 }
 
 #[cfg(target_os = "linux")]
-impl Alarm {
+impl PreciseTimer {
     /// A timer of the runtime that this runs in.
     #[allow(
         deprecated,
         reason = "what replaces it is unsafe; an owned descriptor is what it asks for, and this is one"
     )]
-    pub(super) fn new() -> io::Result<Alarm> {
+    pub(super) fn new() -> io::Result<PreciseTimer> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(Alarm { timer: tokio::io::unix::AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)? })
+        Ok(PreciseTimer { timer: tokio::io::unix::AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)? })
     }
 
     /// Waits until then. May be dropped and called anew.
@@ -60,10 +60,10 @@ impl Alarm {
 }
 
 #[cfg(not(target_os = "linux"))]
-impl Alarm {
+impl PreciseTimer {
     /// A timer of the runtime that this runs in.
-    pub(super) fn new() -> io::Result<Alarm> {
-        Ok(Alarm {})
+    pub(super) fn new() -> io::Result<PreciseTimer> {
+        Ok(PreciseTimer {})
     }
 
     /// Waits until then. May be dropped and called anew.

@@ -22,7 +22,7 @@ use evenkeel_testbed::{Backend, Spec, TimedFault};
 const LEAD: Duration = Duration::from_millis(300);
 
 /// Parts of a scenario that cannot run over sockets.
-pub fn foreign_to_the_wire(model: &Model) -> Vec<&'static str> {
+pub fn unsupported_over_sockets(model: &Model) -> Vec<&'static str> {
     let mut names = BTreeSet::new();
     let unique = model.pools.iter().flat_map(|pool| &pool.servers).all(|server| names.insert(&server.name));
     [
@@ -62,7 +62,7 @@ pub fn without_delays(model: &mut Model) -> bool {
 }
 
 /// A scenario's servers and the proxy before them.
-pub struct Stage {
+pub struct Loopback {
     /// By pool, in the order of the model.
     pub backends: Vec<Vec<Backend>>,
     front: Front,
@@ -70,9 +70,9 @@ pub struct Stage {
     begins: Instant,
 }
 
-impl Stage {
+impl Loopback {
     /// Starts everything on free ports of this machine. `source` is the text of the scenario.
-    pub fn start(scenario: &Scenario, source: &str, strategy: &StrategyConfig, seed: u64) -> Result<Stage, Failure> {
+    pub fn start(scenario: &Scenario, source: &str, strategy: &StrategyConfig, seed: u64) -> Result<Loopback, Failure> {
         let started = Instant::now();
         let model = &scenario.model;
         let broken = |error: std::io::Error| Failure::Broken(anyhow::Error::new(error).context("test servers"));
@@ -89,7 +89,7 @@ impl Stage {
         }
         let text = config(model, source, strategy, &backends)?;
         let front = Front::start(text, seed)?;
-        Ok(Stage { backends, front, begins: started + LEAD })
+        Ok(Loopback { backends, front, begins: started + LEAD })
     }
 
     /// Waits until requests may come.
@@ -122,7 +122,12 @@ fn faults_of(model: &Model, pool: usize, server: usize) -> Vec<TimedFault> {
 }
 
 /// The proxy's config: the scenario's pools as they are written, with an address for each server.
-fn config(model: &Model, source: &str, strategy: &StrategyConfig, backends: &[Vec<Backend>]) -> Result<String, Failure> {
+fn config(
+    model: &Model,
+    source: &str,
+    strategy: &StrategyConfig,
+    backends: &[Vec<Backend>],
+) -> Result<String, Failure> {
     use toml::{Table as Keys, Value};
     let broken = |error: &dyn std::fmt::Display| Failure::Broken(anyhow::anyhow!("the proxy's config: {error}"));
     let written: Keys = toml::from_str(source).map_err(|error| broken(&error))?;

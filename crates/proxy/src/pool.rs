@@ -16,20 +16,21 @@ use tokio::time::{sleep_until, timeout};
 
 use super::clock::{Clock, duration};
 use super::metrics::{PoolMetrics, ServerMetrics};
-use super::reason::Reason;
 use super::record::Recorder;
-use super::upstream::{Manner, Upstream};
+use super::termination::Reason;
+use super::upstream::{Upstream, UpstreamSettings};
 use evenkeel_config::proxy::{PoolConfig, ServerConfig};
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::fleet::Change;
+use evenkeel_core::policy::pool::{Event, NewServer, SelectorCall, ServerPool, ServerStatus, ShardId};
 use evenkeel_core::policy::queue::{self, Ticket, Waiting};
-use evenkeel_core::policy::retry::Throttle;
 use evenkeel_core::policy::recording::{HostEvent, STREAM};
-use evenkeel_core::policy::pool::{SelectorCall, Event, NewServer, ShardId, ServerStatus, ServerPool};
-use evenkeel_core::policy::{partition, hedge};
+use evenkeel_core::policy::retry::Throttle;
+use evenkeel_core::policy::{hedge, partition};
 use evenkeel_core::rng::Rng;
 use evenkeel_core::select::{
-    ProbeReply, ProbeReplies, ReportSource, Command, Context, Finished, ProbeRequest, LoadReport, Outcome, Pick, Request, Selector,
+    Command, Context, Finished, LoadReport, Outcome, Pick, ProbeReplies, ProbeReply, ProbeRequest, ReportSource,
+    Request, Selector,
 };
 use evenkeel_core::units::{Nanos, hex};
 
@@ -38,7 +39,7 @@ const MOST_KEY: usize = 1024;
 
 /// What a selector is told of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
+pub struct RequestInfo<'a> {
     /// Address of the client, as far as it can be trusted.
     pub client: IpAddr,
     /// Path of the URL.
@@ -48,14 +49,14 @@ pub struct Who<'a> {
 }
 
 /// A pool in a shard.
-pub struct Host {
+pub struct ShardPool {
     state: RefCell<State>,
     config: RefCell<Arc<PoolConfig>>,
     clock: Clock,
     /// What it is counted under.
     pub metrics: Arc<PoolMetrics>,
     /// What wakes it is bound to this, so that nothing keeps it alive.
-    me: Weak<Host>,
+    me: Weak<ShardPool>,
     woken_at: Cell<Nanos>,
     /// How many wait, as last counted.
     said_waiting: Cell<usize>,
@@ -85,12 +86,12 @@ struct Waiter {
     key: Vec<u8>,
     excluded: Vec<u32>,
     answers: Option<ProbeReplies>,
-    tell: oneshot::Sender<Flight>,
+    tell: oneshot::Sender<InFlight>,
 }
 
 /// A request that is at a server. Dropped without a word it counts as cancelled.
-pub struct Flight {
-    host: Rc<Host>,
+pub struct InFlight {
+    pool: Rc<ShardPool>,
     /// Where it is.
     pub server: Rc<Upstream>,
     backend: BackendId,
@@ -104,23 +105,23 @@ pub struct Flight {
 }
 
 /// A place in the queue, left when this is dropped.
-struct Turn<'a> {
-    host: &'a Host,
+struct QueueGuard<'a> {
+    pool: &'a ShardPool,
     ticket: Ticket,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
-        if let Some(waiting) = &mut self.host.state.borrow_mut().waiting
+        if let Some(waiting) = &mut self.pool.state.borrow_mut().waiting
             && waiting.cancel(self.ticket).is_some()
         {
-            self.host.waiting(waiting.len());
+            self.pool.waiting(waiting.len());
         }
     }
 }
 
 /// What a host is made with.
-pub struct Furniture<'a> {
+pub struct PoolSetup<'a> {
     /// The pool.
     pub config: Arc<PoolConfig>,
     /// Known addresses by host and port as the config writes them.
@@ -128,13 +129,13 @@ pub struct Furniture<'a> {
     /// Which balancer this is.
     pub shard_id: ShardId,
     /// How to speak to its servers.
-    pub manner: &'a Manner,
+    pub settings: &'a UpstreamSettings,
     /// Where a server is counted.
     pub metrics: &'a dyn Fn(&str) -> Arc<ServerMetrics>,
 }
 
 /// What a selector begins its life with. The number tells its random stream from those of all others.
-pub struct Start {
+pub struct SelectorInit {
     /// Seed of all randomness.
     pub seed: u64,
     /// Which stream of it.
@@ -143,16 +144,16 @@ pub struct Start {
     pub recorder: Option<Recorder>,
 }
 
-impl Host {
+impl ShardPool {
     /// A pool at the start of its life in a shard.
-    pub fn new(furniture: &Furniture<'_>, metrics: Arc<PoolMetrics>, clock: Clock, start: Start) -> Rc<Host> {
-        let Start { seed, number, recorder } = start;
-        let config = Arc::clone(&furniture.config);
+    pub fn new(setup: &PoolSetup<'_>, metrics: Arc<PoolMetrics>, clock: Clock, start: SelectorInit) -> Rc<ShardPool> {
+        let SelectorInit { seed, number, recorder } = start;
+        let config = Arc::clone(&setup.config);
         let rules = &config.rules;
         let mut rng = Rng::stream(seed, STREAM, number);
         let selector = partition::build(&config.strategy, rules, &mut rng);
         let mut state = State {
-            server_pool: ServerPool::new(Arc::clone(rules)).for_shard(furniture.shard_id.clone()),
+            server_pool: ServerPool::new(Arc::clone(rules)).for_shard(setup.shard_id.clone()),
             selector,
             rng,
             policy_rng: Rng::stream(seed, "policy", number),
@@ -166,7 +167,7 @@ impl Host {
         };
         state.note_strategy();
         state.open_queue(&config, clock.now());
-        let host = Rc::new_cyclic(|me| Host {
+        let pool = Rc::new_cyclic(|me| ShardPool {
             state: RefCell::new(state),
             config: RefCell::new(Arc::clone(&config)),
             clock,
@@ -176,9 +177,9 @@ impl Host {
             said_waiting: Cell::new(0),
             selectors: Cell::new(0),
         });
-        host.furnish(furniture, true);
-        host.tell_fleet(clock.now());
-        host
+        pool.update_servers(setup, true);
+        pool.tell_fleet(clock.now());
+        pool
     }
 
     /// The config it runs with.
@@ -189,27 +190,27 @@ impl Host {
     /// Takes on another config of the pool: servers join, leave, change weight; the others keep all that is known of them.
     /// With other rules that holds as far as there is still a rule for it; another strategy begins anew, in front of the
     /// same servers with the same requests in flight. `start` is called where there is another strategy.
-    pub fn reconfigure(self: &Rc<Self>, furniture: &Furniture<'_>, start: impl FnOnce() -> Start) {
+    pub fn reconfigure(self: &Rc<Self>, setup: &PoolSetup<'_>, start: impl FnOnce() -> SelectorInit) {
         let now = self.clock.now();
-        let old = self.config.replace(Arc::clone(&furniture.config));
-        let rules = &furniture.config.rules;
+        let old = self.config.replace(Arc::clone(&setup.config));
+        let rules = &setup.config.rules;
         // Selectors of the parts of a divided fleet cannot go on with another division.
-        let anew = old.strategy != furniture.config.strategy || old.rules.division() != rules.division();
+        let anew = old.strategy != setup.config.strategy || old.rules.division() != rules.division();
         {
             let state = &mut *self.state.borrow_mut();
             if anew && let Some(mut recorder) = state.recorder.take() {
                 recorder.flush();
             }
             if old.rules != *rules {
-                state.set_rules(&old, &furniture.config, now);
+                state.set_rules(&old, &setup.config, now);
                 state.record_health();
             }
         }
-        self.furnish(furniture, false);
+        self.update_servers(setup, false);
         if anew {
             self.woken_at.set(Nanos(u64::MAX));
             self.selectors.set(self.selectors.get() + 1);
-            self.state.borrow_mut().begin_anew(&furniture.config, start(), now);
+            self.state.borrow_mut().begin_anew(&setup.config, start(), now);
             self.commands(now);
         }
         self.tell_fleet(now);
@@ -217,9 +218,9 @@ impl Host {
         self.serve_waiting(now);
     }
 
-    fn furnish(&self, furniture: &Furniture<'_>, start: bool) {
+    fn update_servers(&self, setup: &PoolSetup<'_>, start: bool) {
         let now = self.clock.now();
-        let config = &furniture.config;
+        let config = &setup.config;
         {
             let state = &mut *self.state.borrow_mut();
             let members: Vec<u32> = state.server_pool.fleet.members().collect();
@@ -236,7 +237,7 @@ impl Host {
                 }
             }
             for server in &config.servers {
-                let addresses = addresses_of(furniture, server);
+                let addresses = addresses_of(setup, server);
                 if let Some(&slot) = known.get(&server.name) {
                     let id = state.server_pool.fleet.id(slot);
                     if state.server_pool.fleet.weight(slot) != server.weight {
@@ -251,7 +252,7 @@ impl Host {
                     state.record_health();
                     if let Some(upstream) = &state.servers[slot as usize] {
                         upstream.set_addresses(addresses);
-                        upstream.set_manner(furniture.manner);
+                        upstream.set_manner(setup.settings);
                     }
                     continue;
                 }
@@ -275,8 +276,8 @@ impl Host {
                 if state.servers.len() <= slot {
                     state.servers.resize_with(slot + 1, || None);
                 }
-                let metrics = (furniture.metrics)(&server.name);
-                let upstream = Upstream::new(&server.name, addresses, furniture.manner.clone(), metrics);
+                let metrics = (setup.metrics)(&server.name);
+                let upstream = Upstream::new(&server.name, addresses, setup.settings.clone(), metrics);
                 state.servers[slot] = Some(Rc::new(upstream));
             }
         }
@@ -285,16 +286,21 @@ impl Host {
     // ---- Requests ----
 
     /// Sends a request to a server of the selector's choice, or of the cookie's; waits where all are at their limit.
-    pub async fn place(self: &Rc<Self>, who: &Who<'_>, excluded: &[u32], cookie: Option<&str>) -> Result<Flight, Reason> {
-        let answers = self.answers_for(who, excluded, cookie).await;
+    pub async fn place(
+        self: &Rc<Self>,
+        info: &RequestInfo<'_>,
+        excluded: &[u32],
+        cookie: Option<&str>,
+    ) -> Result<InFlight, Reason> {
+        let answers = self.answers_for(info, excluded, cookie).await;
         let now = self.clock.now();
         let waits = {
             let state = &*self.state.borrow();
             // Who comes now does not overtake those who wait.
             state.somebody_waits()
         };
-        if !waits && let Some(flight) = self.try_place(who, excluded, cookie, answers.as_ref(), now) {
-            return Ok(flight);
+        if !waits && let Some(in_flight) = self.try_place(info, excluded, cookie, answers.as_ref(), now) {
+            return Ok(in_flight);
         }
         let (told, _turn) = {
             let state = &mut *self.state.borrow_mut();
@@ -305,16 +311,16 @@ impl Host {
             let Some(waiting) = &mut state.waiting else { return Err(Reason::QueueFull) };
             let (tell, told) = oneshot::channel();
             let waiter = Waiter {
-                client: who.client,
-                path: who.path.to_owned(),
-                key: who.key.to_vec(),
+                client: info.client,
+                path: info.path.to_owned(),
+                key: info.key.to_vec(),
                 excluded: excluded.to_vec(),
                 answers,
                 tell,
             };
             let Ok(ticket) = waiting.push(now, waiter) else { return Err(Reason::QueueFull) };
             self.waiting(waiting.len());
-            (told, Turn { host: self, ticket })
+            (told, QueueGuard { pool: self, ticket })
         };
         // Those who wait may all wait for other servers than this one has room for.
         self.serve_waiting(now);
@@ -323,34 +329,40 @@ impl Host {
     }
 
     /// The same without waiting: a second copy of a request that already is somewhere.
-    pub async fn place_now(self: &Rc<Self>, who: &Who<'_>, excluded: &[u32]) -> Option<Flight> {
-        let answers = self.answers_for(who, excluded, None).await;
+    pub async fn place_now(self: &Rc<Self>, info: &RequestInfo<'_>, excluded: &[u32]) -> Option<InFlight> {
+        let answers = self.answers_for(info, excluded, None).await;
         let waits = self.state.borrow().somebody_waits();
-        if waits { None } else { self.try_place(who, excluded, None, answers.as_ref(), self.clock.now()) }
+        if waits { None } else { self.try_place(info, excluded, None, answers.as_ref(), self.clock.now()) }
     }
 
     /// What servers answer to the strategy's question about this request, if it puts one.
     #[inline]
-    async fn answers_for(&self, who: &Who<'_>, excluded: &[u32], cookie: Option<&str>) -> Option<ProbeReplies> {
+    async fn answers_for(
+        &self,
+        info: &RequestInfo<'_>,
+        excluded: &[u32],
+        cookie: Option<&str>,
+    ) -> Option<ProbeReplies> {
         let asks = self.state.borrow().inquires;
-        if asks { Box::pin(self.inquire(who, excluded, cookie)).await } else { None }
+        if asks { Box::pin(self.inquire(info, excluded, cookie)).await } else { None }
     }
 
-    async fn inquire(&self, who: &Who<'_>, excluded: &[u32], cookie: Option<&str>) -> Option<ProbeReplies> {
+    async fn inquire(&self, info: &RequestInfo<'_>, excluded: &[u32], cookie: Option<&str>) -> Option<ProbeReplies> {
         let now = self.clock.now();
         let inquiry = {
             let state = &mut *self.state.borrow_mut();
             if state.somebody_waits() || state.kept_by(cookie, excluded).is_some() {
                 return None;
             }
-            state.inquire(&Request { client: who.client, path: who.path, key: who.key, excluded, answers: None }, now)
+            state
+                .inquire(&Request { client: info.client, path: info.path, key: info.key, excluded, answers: None }, now)
         };
         self.commands(now);
         let inquiry = inquiry?;
         let whose = self.selectors.get();
         let mut answers = ProbeReplies { part: inquiry.part, given: Vec::with_capacity(inquiry.targets().len()) };
         let (tell, mut told) = mpsc::channel(inquiry.targets().len().max(1));
-        let key = HeaderValue::try_from(hex(who.key.get(..MOST_KEY).unwrap_or(who.key))).ok();
+        let key = HeaderValue::try_from(hex(info.key.get(..MOST_KEY).unwrap_or(info.key))).ok();
         inquiry.targets().iter().for_each(|&backend| self.ask(backend, key.clone(), Some(tell.clone())));
         drop(tell);
         let gather = async {
@@ -377,11 +389,11 @@ impl Host {
         tokio::task::spawn_local(async move {
             let load = super::checks::ask(&server, &check, key.as_ref()).await;
             server.metrics.probed(load.is_some());
-            if let (Some(host), Some(load)) = (me.upgrade(), load) {
+            if let (Some(pool), Some(load)) = (me.upgrade(), load) {
                 let load = LoadReport { by: ReportSource::Probe, ..load };
                 // A selector hears what it has asked for, and not what its predecessor did.
-                if host.selectors.get() == whose {
-                    host.reported(backend, &load);
+                if pool.selectors.get() == whose {
+                    pool.reported(backend, &load);
                 }
                 if let Some(tell) = tell {
                     let _ = tell.try_send(ProbeReply { backend, load });
@@ -392,13 +404,13 @@ impl Host {
 
     fn try_place(
         self: &Rc<Self>,
-        who: &Who<'_>,
+        info: &RequestInfo<'_>,
         excluded: &[u32],
         cookie: Option<&str>,
         answers: Option<&ProbeReplies>,
         now: Nanos,
-    ) -> Option<Flight> {
-        let request = Request { client: who.client, path: who.path, key: who.key, excluded, answers };
+    ) -> Option<InFlight> {
+        let request = Request { client: info.client, path: info.path, key: info.key, excluded, answers };
         let (Pick { backend, tag }, server) = {
             let state = &mut *self.state.borrow_mut();
             let pick = match state.kept_by(cookie, excluded) {
@@ -418,8 +430,8 @@ impl Host {
         };
         self.commands(now);
         server.metrics.started();
-        Some(Flight {
-            host: Rc::clone(self),
+        Some(InFlight {
+            pool: Rc::clone(self),
             server,
             backend,
             tag,
@@ -481,10 +493,10 @@ impl Host {
                 waiter
             };
             let Some(waiter) = waiter else { return };
-            let who = Who { client: waiter.client, path: &waiter.path, key: &waiter.key };
+            let info = RequestInfo { client: waiter.client, path: &waiter.path, key: &waiter.key };
             // Who went away a moment ago drops the flight, and its end comes back here.
-            if let Some(flight) = self.try_place(&who, &waiter.excluded, None, waiter.answers.as_ref(), now) {
-                drop(waiter.tell.send(flight));
+            if let Some(in_flight) = self.try_place(&info, &waiter.excluded, None, waiter.answers.as_ref(), now) {
+                drop(waiter.tell.send(in_flight));
             }
         }
     }
@@ -530,8 +542,8 @@ impl Host {
     /// A strategy that limits what is at a server may have changed its mind.
     fn serve_waiting_if_limited(&self, now: Nanos) {
         let limits = self.state.borrow().limits;
-        if let Some(host) = self.me.upgrade().filter(|_| limits) {
-            host.serve_waiting(now);
+        if let Some(pool) = self.me.upgrade().filter(|_| limits) {
+            pool.serve_waiting(now);
         }
     }
 
@@ -606,11 +618,11 @@ impl Host {
     }
 
     /// Each member's name, how it stands, its weight and requests in flight, open connections and score.
-    pub fn standings(&self) -> Vec<ServerStanding> {
+    pub fn snapshots(&self) -> Vec<ServerSnapshot> {
         let now = self.clock.now();
         let state = &*self.state.borrow();
         let fleet = &state.server_pool.fleet;
-        let of = |slot: u32| ServerStanding {
+        let of = |slot: u32| ServerSnapshot {
             name: fleet.name(slot).to_owned(),
             status: state.server_pool.status(slot, now),
             eligible: fleet.is_eligible(slot),
@@ -751,8 +763,8 @@ impl Host {
         let (me, clock, whose) = (self.me.clone(), self.clock, self.selectors.get());
         tokio::task::spawn_local(async move {
             sleep_until(clock.instant(at)).await;
-            if let Some(host) = me.upgrade().filter(|host| host.selectors.get() == whose) {
-                host.wake();
+            if let Some(pool) = me.upgrade().filter(|pool| pool.selectors.get() == whose) {
+                pool.wake();
             }
         });
     }
@@ -772,7 +784,7 @@ impl Host {
 
 /// A server as the admin page shows it.
 #[derive(Clone, Debug)]
-pub struct ServerStanding {
+pub struct ServerSnapshot {
     /// Its name.
     pub name: String,
     /// What checks and the outlier detector say.
@@ -791,11 +803,11 @@ pub struct ServerStanding {
     pub score: Option<f64>,
 }
 
-fn addresses_of(furniture: &Furniture<'_>, server: &ServerConfig) -> Arc<[SocketAddr]> {
+fn addresses_of(setup: &PoolSetup<'_>, server: &ServerConfig) -> Arc<[SocketAddr]> {
     if let Ok(ip) = server.host.parse::<IpAddr>() {
         return Arc::from([SocketAddr::new(ip, server.port)]);
     }
-    let known = furniture.addresses.get(&(server.host.clone(), server.port));
+    let known = setup.addresses.get(&(server.host.clone(), server.port));
     known.cloned().unwrap_or_else(|| Arc::from([]))
 }
 
@@ -855,7 +867,7 @@ impl State {
     }
 
     /// Another strategy, told of the servers that are there.
-    fn begin_anew(&mut self, config: &PoolConfig, start: Start, now: Nanos) {
+    fn begin_anew(&mut self, config: &PoolConfig, start: SelectorInit, now: Nanos) {
         self.rng = Rng::stream(start.seed, STREAM, start.number);
         self.selector = partition::build(&config.strategy, &config.rules, &mut self.rng);
         self.server_pool.forget_limits();
@@ -992,7 +1004,7 @@ impl State {
     }
 }
 
-impl Flight {
+impl InFlight {
     /// The slot it is in.
     pub fn slot(&self) -> u32 {
         self.backend.slot
@@ -1004,14 +1016,14 @@ impl Flight {
     }
 
     /// The pool.
-    pub fn host(&self) -> &Rc<Host> {
-        &self.host
+    pub fn pool(&self) -> &Rc<ShardPool> {
+        &self.pool
     }
 
     /// The head of the answer is in: as far as the server's speed goes this is its latency. What comes after depends on how
     /// fast the client reads.
     pub fn answered(&self) {
-        let now = self.host.clock.now();
+        let now = self.pool.clock.now();
         self.first_byte.set(Some(now));
         self.server.metrics.answered(now - self.picked);
     }
@@ -1023,10 +1035,10 @@ impl Flight {
 
     /// Takes the time of a connection's opening.
     pub async fn connecting<T, E>(&self, opening: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let began = self.host.clock.now();
+        let began = self.pool.clock.now();
         let opened = opening.await;
         if opened.is_ok() {
-            self.connect.set(Some(self.host.clock.now() - began));
+            self.connect.set(Some(self.pool.clock.now() - began));
         }
         opened
     }
@@ -1043,17 +1055,17 @@ impl Flight {
 
     fn end(&mut self, outcome: Outcome) {
         if !std::mem::replace(&mut self.over, true) {
-            let end = self.first_byte.get().unwrap_or_else(|| self.host.clock.now());
+            let end = self.first_byte.get().unwrap_or_else(|| self.pool.clock.now());
             self.server.metrics.ended();
-            let host = Rc::clone(&self.host);
+            let pool = Rc::clone(&self.pool);
             // What one selector noted of its pick means nothing to another.
-            let tag = if self.picked_by == host.selectors.get() { self.tag } else { 0 };
-            host.ended(self.backend, outcome, end.saturating_sub(self.picked), tag);
+            let tag = if self.picked_by == pool.selectors.get() { self.tag } else { 0 };
+            pool.ended(self.backend, outcome, end.saturating_sub(self.picked), tag);
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.end(Outcome::Cancelled);
     }

@@ -27,14 +27,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::coalesced_write;
 use super::framing::{Fault, Found, Framing};
-use super::patience::{Silence, Timer};
-use super::pieces;
-use super::reason::Reason;
+use super::lazy_timeout::{IdleTimer, Timer};
+use super::termination::Reason;
 
 /// What a connection's wire, its task and its requests share. All of them run on one thread; the atomics are here because
 /// a connection that leaves HTTP (Upgrade) must be `Send` for the library, and cost nothing more than cells.
-pub struct WireState {
+pub struct ClientIoState {
     base: Instant,
     /// Requests that are being answered.
     active: AtomicU32,
@@ -71,12 +71,12 @@ pub struct WireState {
     received: AtomicU64,
     sent: AtomicU64,
     /// Dropped when nobody uses the connection any more, be it a tunnel by then.
-    _guest: Box<dyn Send + Sync>,
+    _permit: Box<dyn Send + Sync>,
 }
 
 /// Bounds of a client's silence.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct ClientTimeouts {
     /// From a head's first byte to its last.
     pub header: Duration,
     /// Without a request.
@@ -110,10 +110,10 @@ impl Refused {
 /// and its last bytes make the library look at the head at once.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-impl WireState {
-    /// Of a new connection. `base` is the present, `guest` is dropped when the connection is over.
-    pub fn new(base: Instant, guest: Box<dyn Send + Sync>) -> Arc<WireState> {
-        Arc::new(WireState {
+impl ClientIoState {
+    /// Of a new connection. `base` is the present, `permit` is dropped when the connection is over.
+    pub fn new(base: Instant, permit: Box<dyn Send + Sync>) -> Arc<ClientIoState> {
+        Arc::new(ClientIoState {
             base,
             active: AtomicU32::new(0),
             since: AtomicU64::new(0),
@@ -135,7 +135,7 @@ impl WireState {
             cut: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            _guest: guest,
+            _permit: permit,
         })
     }
 
@@ -282,10 +282,10 @@ impl WireState {
 }
 
 /// A connection that is watched.
-pub struct Wire<T> {
+pub struct ClientIo<T> {
     inner: T,
-    state: Arc<WireState>,
-    patience: Patience,
+    state: Arc<ClientIoState>,
+    timeouts: ClientTimeouts,
     framing: Framing,
     /// What was wrong with the bytes, if anything: no more of them are read.
     fault: Option<Fault>,
@@ -299,7 +299,7 @@ pub struct Wire<T> {
     /// The library has nothing written that is not out: between answers, or before one begins.
     clean: bool,
     /// While the client does not read.
-    stall: Silence,
+    stall: IdleTimer,
     /// Runs after our side was shut.
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -307,13 +307,13 @@ pub struct Wire<T> {
 /// After our side was shut, how long to read what the client still sends.
 const LINGER: Duration = Duration::from_secs(1);
 
-impl<T> Wire<T> {
+impl<T> ClientIo<T> {
     /// Watches `inner`, which may speak HTTP/2 only with `http2`.
-    pub fn new(inner: T, state: Arc<WireState>, patience: Patience, http2: bool) -> Wire<T> {
-        Wire {
+    pub fn new(inner: T, state: Arc<ClientIoState>, timeouts: ClientTimeouts, http2: bool) -> ClientIo<T> {
+        ClientIo {
             inner,
             state,
-            patience,
+            timeouts,
             framing: Framing::new(http2),
             fault: None,
             poisoned: 0,
@@ -321,7 +321,7 @@ impl<T> Wire<T> {
             timer: Timer::default(),
             out: Vec::new(),
             clean: true,
-            stall: Silence::default(),
+            stall: IdleTimer::default(),
             lingering: None,
         }
     }
@@ -332,8 +332,8 @@ impl<T> Wire<T> {
         if !state.is_idle() {
             return None;
         }
-        let patience = if self.framing.in_head() { self.patience.header } else { self.patience.keep_alive };
-        Some(state.base + Duration::from_nanos(state.since.load(Relaxed)) + patience)
+        let timeouts = if self.framing.in_head() { self.timeouts.header } else { self.timeouts.keep_alive };
+        Some(state.base + Duration::from_nanos(state.since.load(Relaxed)) + timeouts)
     }
 
     /// Ready when the client has been silent for too long.
@@ -345,15 +345,15 @@ impl<T> Wire<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     /// What was written, or whether the client has not read for too long.
     fn patient<V>(&mut self, written: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
         if written.is_pending() {
-            let most = self.patience.stall;
+            let most = self.timeouts.stall;
             ready!(self.stall.poll(most, cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        self.stall.broken();
+        self.stall.reset();
         written
     }
 
@@ -489,7 +489,7 @@ fn refusal(bytes: &[u8]) -> Option<Reason> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
@@ -545,7 +545,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         ready!(this.poll_out(cx))?;
@@ -572,7 +572,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
             return Poll::Ready(Ok(only.len()));
         }
         this.clean = false;
-        let written = pieces::poll_write(Pin::new(&mut this.inner), cx, bufs);
+        let written = coalesced_write::poll_write(Pin::new(&mut this.inner), cx, bufs);
         let n = ready!(this.patient(written, cx))?;
         this.state.sent.fetch_add(n as u64, Relaxed);
         Poll::Ready(Ok(n))

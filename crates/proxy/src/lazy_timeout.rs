@@ -36,19 +36,19 @@ impl Timer {
 
 /// Time that passes only while nothing comes.
 #[derive(Default)]
-pub struct Silence {
+pub struct IdleTimer {
     timer: Timer,
     until: Option<Instant>,
 }
 
-impl Silence {
+impl IdleTimer {
     /// Something came.
-    pub fn broken(&mut self) {
+    pub fn reset(&mut self) {
         self.until = None;
     }
 
     /// Whether it is silent.
-    pub fn lasts(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.until.is_some()
     }
 
@@ -61,24 +61,24 @@ impl Silence {
 
 /// A timer that requests take and give back, one after the other. Who finds it taken makes one of his own.
 #[derive(Default)]
-pub struct Spare(Cell<Option<Timer>>);
+pub struct ReusableTimer(Cell<Option<Timer>>);
 
 /// A timer on loan.
 struct Taken<'a> {
-    spare: &'a Spare,
+    reusable: &'a ReusableTimer,
     timer: Timer,
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.spare.0.set(Some(std::mem::take(&mut self.timer)));
+        self.reusable.0.set(Some(std::mem::take(&mut self.timer)));
     }
 }
 
-impl Spare {
+impl ReusableTimer {
     /// What the future gives, or `None` if it has nothing by then.
-    pub async fn by<F: Future>(&self, deadline: Instant, mut future: Pin<&mut F>) -> Option<F::Output> {
-        let mut taken = Taken { spare: self, timer: self.0.take().unwrap_or_default() };
+    pub async fn until<F: Future>(&self, deadline: Instant, mut future: Pin<&mut F>) -> Option<F::Output> {
+        let mut taken = Taken { reusable: self, timer: self.0.take().unwrap_or_default() };
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => taken.timer.poll(deadline, cx).map(|()| None),
@@ -100,22 +100,25 @@ mod tests {
     #[test]
     fn a_kept_timer_fires_when_it_is_meant_to_and_not_when_it_was() {
         on_paused_time(async {
-            let spare = Spare::default();
+            let reusable = ReusableTimer::default();
             let start = Instant::now();
             let after = |ms| start + Duration::from_millis(ms);
             // Never polled, never set.
-            assert_eq!(spare.by(after(50), pin!(ready(1))).await, Some(1));
+            assert_eq!(reusable.until(after(50), pin!(ready(1))).await, Some(1));
             // Set to 50 ms, given up at 10.
             let slow = async {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 2
             };
-            assert_eq!(spare.by(after(50), pin!(slow)).await, Some(2));
+            assert_eq!(reusable.until(after(50), pin!(slow)).await, Some(2));
             // Later than it stands, then earlier.
-            assert_eq!(spare.by(after(100), pin!(pending::<()>())).await, None);
+            assert_eq!(reusable.until(after(100), pin!(pending::<()>())).await, None);
             assert_eq!(Instant::now(), after(100));
-            assert_eq!(spare.by(after(1000), pin!(tokio::time::sleep(Duration::from_millis(20)))).await, Some(()));
-            assert_eq!(spare.by(after(130), pin!(pending::<()>())).await, None);
+            assert_eq!(
+                reusable.until(after(1000), pin!(tokio::time::sleep(Duration::from_millis(20)))).await,
+                Some(())
+            );
+            assert_eq!(reusable.until(after(130), pin!(pending::<()>())).await, None);
             assert_eq!(Instant::now(), after(130));
         });
     }
@@ -123,19 +126,19 @@ mod tests {
     #[test]
     fn silence_begins_anew_when_something_came() {
         on_paused_time(async {
-            let mut silence = Silence::default();
+            let mut idle_timer = IdleTimer::default();
             let start = Instant::now();
             let most = Duration::from_millis(100);
-            let wait = async |silence: &mut Silence, ms: u64| {
-                let part = tokio::time::timeout(Duration::from_millis(ms), poll_fn(|cx| silence.poll(most, cx)));
+            let wait = async |idle_timer: &mut IdleTimer, ms: u64| {
+                let part = tokio::time::timeout(Duration::from_millis(ms), poll_fn(|cx| idle_timer.poll(most, cx)));
                 part.await.is_ok()
             };
-            assert!(!wait(&mut silence, 60).await);
-            assert!(silence.lasts());
-            silence.broken();
-            assert!(!silence.lasts());
-            assert!(!wait(&mut silence, 90).await, "60 ms of the silence before do not count");
-            assert!(wait(&mut silence, 20).await);
+            assert!(!wait(&mut idle_timer, 60).await);
+            assert!(idle_timer.is_running());
+            idle_timer.reset();
+            assert!(!idle_timer.is_running());
+            assert!(!wait(&mut idle_timer, 90).await, "60 ms of the silence before do not count");
+            assert!(wait(&mut idle_timer, 20).await);
             assert_eq!(Instant::now(), start + Duration::from_millis(160));
         });
     }

@@ -17,9 +17,9 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::backend::{Inner, State};
-use super::desk::{Entry, Place, Told};
-use super::file::Strike;
+use super::file::FaultRequest;
 use super::payload::Payload;
+use super::server_model::{Entry, JobOutcome, JobRef};
 use evenkeel_config::{Diagnostic, diagnostic};
 use evenkeel_core::rng::{Source, mix};
 use evenkeel_core::select::LoadReport;
@@ -43,7 +43,7 @@ const STALE: Nanos = Nanos::from_millis(100);
 type Answer = Response<Payload>;
 
 /// Answers, however long it takes; never, if the server is dead.
-pub(super) async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+pub(super) async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     match at_once(&inner, &request) {
         Some(answer) => Ok(answer),
         None => Ok(Box::pin(in_full(inner, request)).await),
@@ -64,11 +64,11 @@ fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
     }
     let now = inner.now();
     let mut state = inner.state();
-    let condition = state.desk.condition();
+    let condition = state.server_model.condition();
     if !condition.up || condition.error_ratio > 0.0 {
         return None;
     }
-    state.desk.passes(now);
+    state.server_model.passes(now);
     let report = report(&mut state, now, STALE, None);
     drop(state);
     let mut answer = Response::new(Payload::filling(spec.bytes));
@@ -84,7 +84,7 @@ fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> H
     {
         return report.clone();
     }
-    let text = orca(&state.desk.report(now, key));
+    let text = orca(&state.server_model.report(now, key));
     let report = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("TEXT"));
     if key.is_none() {
         state.report = Some((now, report.clone()));
@@ -287,13 +287,13 @@ enum Outcome {
 /// Tells the desk if the client leaves before the answer.
 struct Waits {
     inner: Arc<Inner>,
-    place: Option<Place>,
+    place: Option<JobRef>,
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.inner.state().desk.gave_up(self.inner.now(), place);
+            self.inner.state().server_model.gave_up(self.inner.now(), place);
         }
     }
 }
@@ -303,8 +303,8 @@ async fn turn(inner: &Arc<Inner>, request: &Request<Incoming>) -> Outcome {
     let entry = {
         let mut state = inner.state();
         let (key, work) = (key(request), work(inner, request, &mut state));
-        let luck = state.rng.unit();
-        let entry = state.desk.enter(inner.now(), key, work, luck);
+        let error_draw = state.rng.unit();
+        let entry = state.server_model.enter(inner.now(), key, work, error_draw);
         inner.wake_driver(&state);
         entry
     };
@@ -314,8 +314,8 @@ async fn turn(inner: &Arc<Inner>, request: &Request<Incoming>) -> Outcome {
             let told = told.await;
             waits.place = None;
             match told {
-                Ok(Told::Served(hit)) => Outcome::Served(hit),
-                Ok(Told::Lost) | Err(_) => pending().await,
+                Ok(JobOutcome::Served(hit)) => Outcome::Served(hit),
+                Ok(JobOutcome::Lost) | Err(_) => pending().await,
             }
         }
         Entry::Error(after) => {
@@ -355,9 +355,9 @@ fn work(inner: &Inner, request: &Request<Incoming>, state: &mut State) -> Nanos 
 async fn check(inner: &Inner) -> Answer {
     let (condition, draining, span) = {
         let mut state = inner.state();
-        state.desk.advance(inner.now());
-        state.desk.counters.checks += 1;
-        (state.desk.condition(), state.desk.is_draining(), state.desk.span(CHECK))
+        state.server_model.advance(inner.now());
+        state.server_model.counters.checks += 1;
+        (state.server_model.condition(), state.server_model.is_draining(), state.server_model.span(CHECK))
     };
     if !condition.up {
         return pending().await;
@@ -388,7 +388,7 @@ async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
     let done = |text: &str| plain(inner, StatusCode::OK, text.to_owned());
     match *request.method() {
         Method::DELETE => {
-            inner.state().desk.heal(inner.now());
+            inner.state().server_model.heal(inner.now());
             inner.bell.notify_one();
             done("healed\n")
         }
@@ -396,7 +396,7 @@ async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
             let body = http_body_util::Limited::new(request.into_body(), LARGEST_ORDER).collect().await;
             let order = body.map_err(|error| error.to_string()).and_then(|body| {
                 let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-                let read = diagnostic::read::<Strike>(&text).map_err(|problems| {
+                let read = diagnostic::read::<FaultRequest>(&text).map_err(|problems| {
                     let file = "order".to_owned();
                     Diagnostic { file, source: text.clone(), problems }.render(false)
                 });
@@ -407,7 +407,7 @@ async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
                 Ok(fault) => {
                     let inner = inner.clone();
                     let strike = move || {
-                        inner.state().desk.strike(inner.now(), fault);
+                        inner.state().server_model.inject_fault(inner.now(), fault);
                         inner.bell.notify_one();
                     };
                     if let FaultKind::Crash { .. } = fault.kind {
@@ -436,7 +436,7 @@ fn tunnel_asked(request: &Request<Incoming>) -> Option<HeaderValue> {
 /// From here on every byte comes back.
 fn tunnel(inner: Arc<Inner>, mut request: Request<Incoming>, protocol: HeaderValue) -> Answer {
     let upgraded = hyper::upgrade::on(&mut request);
-    inner.state().desk.passes(inner.now());
+    inner.state().server_model.passes(inner.now());
     let mut answer = Response::new(Payload::Once(None));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

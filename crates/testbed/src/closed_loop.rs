@@ -21,7 +21,7 @@ const PATHS: u64 = 64;
 /// Different addresses of clients, for the same reason. All are this machine's on Linux.
 const CLIENTS: u64 = 64;
 /// After so long without an answer something is broken.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Read at once, as much as the longest body of the benchmark.
 const SCRATCH: usize = 64 * 1024;
 /// An answer's head may be so long.
@@ -29,7 +29,7 @@ const LONGEST_HEAD: usize = 16 * 1024;
 
 /// What to send, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub struct Flood {
+pub struct ClosedLoop {
     /// Where to. IPv4 loopback: every connection comes from an address of its own choice in 127.0.0.0/8.
     pub target: SocketAddrV4,
     /// Connections, each with one request at a time.
@@ -44,7 +44,7 @@ pub struct Flood {
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Deluge {
+pub struct LoadResult {
     /// Answers in the measured span.
     pub measured: u64,
     /// Answers in all, each of them right.
@@ -57,7 +57,7 @@ pub struct Deluge {
 
 /// What the connections share.
 struct Shared {
-    flood: Flood,
+    closed_loop: ClosedLoop,
     requests: Vec<Vec<u8>>,
     scratch: RefCell<Vec<u8>>,
     latency: RefCell<Histogram<u64>>,
@@ -70,12 +70,16 @@ struct Shared {
 /// Sends as fast as answers come. `edge` is called on this thread at the beginning of the measured span and at its end;
 /// `stopped` ends everything early. Connections end only when their answer is complete, so that who counts at the other
 /// side counts the same. The error says what was wrong with an answer.
-pub fn flood(flood: Flood, mut edge: impl FnMut(), stopped: impl Fn() -> bool) -> io::Result<Deluge> {
-    let host = flood.target;
+pub fn closed_loop(
+    closed_loop: ClosedLoop,
+    mut edge: impl FnMut(),
+    stopped: impl Fn() -> bool,
+) -> io::Result<LoadResult> {
+    let host = closed_loop.target;
     let request = |i| format!("GET /item/{i} HTTP/1.1\r\nhost: {host}\r\nuser-agent: evenkeel\r\naccept: */*\r\n\r\n");
     let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
     let shared = Rc::new(Shared {
-        flood,
+        closed_loop,
         requests: (0..PATHS).map(|i| request(i).into_bytes()).collect(),
         scratch: RefCell::new(vec![0; SCRATCH]),
         latency: RefCell::new(latency),
@@ -87,7 +91,7 @@ pub fn flood(flood: Flood, mut edge: impl FnMut(), stopped: impl Fn() -> bool) -
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = LocalSet::new().block_on(&runtime, async {
         let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..flood.connections {
+        for number in 0..closed_loop.connections {
             tasks.spawn_local(Rc::clone(&shared).run(number));
         }
         // Ends when a connection does, which before its time is an error.
@@ -102,11 +106,11 @@ pub fn flood(flood: Flood, mut edge: impl FnMut(), stopped: impl Fn() -> bool) -
             }
             io::Result::Ok(())
         };
-        wait(&mut tasks, flood.warmup).await?;
+        wait(&mut tasks, closed_loop.warmup).await?;
         edge();
         let start = Instant::now();
         shared.measuring.set(true);
-        wait(&mut tasks, flood.span).await?;
+        wait(&mut tasks, closed_loop.span).await?;
         shared.measuring.set(false);
         let span = start.elapsed();
         edge();
@@ -117,7 +121,7 @@ pub fn flood(flood: Flood, mut edge: impl FnMut(), stopped: impl Fn() -> bool) -
         io::Result::Ok(span)
     })?;
     let latency = shared.latency.borrow().clone();
-    Ok(Deluge { measured: shared.measured.get(), answers: shared.answers.get(), span, latency })
+    Ok(LoadResult { measured: shared.measured.get(), answers: shared.answers.get(), span, latency })
 }
 
 impl Shared {
@@ -125,7 +129,7 @@ impl Shared {
         let socket = TcpSocket::new_v4()?;
         let from = Ipv4Addr::new(127, 0, 1, (number % CLIENTS) as u8 + 1);
         socket.bind(SocketAddr::from((from, 0)))?;
-        let stream = socket.connect(self.flood.target.into()).await?;
+        let stream = socket.connect(self.closed_loop.target.into()).await?;
         stream.set_nodelay(true)?;
         let mut head = Vec::new();
         let mut turn = number;
@@ -154,7 +158,7 @@ impl Shared {
                 Ok(0) => return Err(wrong("the connection was closed before its answer was complete")),
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let ready = tokio::time::timeout(PATIENCE, stream.readable()).await;
+                    let ready = tokio::time::timeout(ANSWER_TIMEOUT, stream.readable()).await;
                     ready.map_err(|_| wrong("no answer in ten seconds"))??;
                     continue;
                 }
@@ -175,7 +179,7 @@ impl Shared {
                     };
                     match found {
                         // This piece and what is to come after it.
-                        Some(length) => length + self.flood.bytes - before as u64,
+                        Some(length) => length + self.closed_loop.bytes - before as u64,
                         None if before + n > LONGEST_HEAD => return Err(wrong("its head does not end")),
                         None => {
                             if before == 0 {
@@ -210,8 +214,10 @@ impl Shared {
         let field = answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
         let told = field.and_then(|field| std::str::from_utf8(field.value).ok()?.parse::<u64>().ok());
         match told {
-            Some(told) if told == self.flood.bytes => Ok(Some(length)),
-            Some(told) => Err(wrong(format!("its body has {told} bytes where the origin sends {}", self.flood.bytes))),
+            Some(told) if told == self.closed_loop.bytes => Ok(Some(length)),
+            Some(told) => {
+                Err(wrong(format!("its body has {told} bytes where the origin sends {}", self.closed_loop.bytes)))
+            }
             None => Err(wrong("it does not say its length, which the origin does")),
         }
     }
@@ -237,12 +243,13 @@ mod tests {
     use super::*;
     use crate::{Backend, Spec};
 
-    fn against(bytes: u64, expected: u64) -> (io::Result<Deluge>, u64) {
+    fn against(bytes: u64, expected: u64) -> (io::Result<LoadResult>, u64) {
         let server = Backend::start(Spec { bytes, ..Spec::new("a") }).unwrap();
         let SocketAddr::V4(target) = server.address() else { panic!("IPv4") };
         let (warmup, span) = (Duration::from_millis(20), Duration::from_millis(50));
         let mut edges = 0;
-        let came = flood(Flood { target, connections: 3, bytes: expected, warmup, span }, || edges += 1, || false);
+        let came =
+            closed_loop(ClosedLoop { target, connections: 3, bytes: expected, warmup, span }, || edges += 1, || false);
         assert!(edges == 2 || came.is_err());
         (came, server.stop().requests)
     }
