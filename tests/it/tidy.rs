@@ -216,7 +216,7 @@ fn the_readme_names_every_verb_scenario_and_strategy() {
 fn the_readme_has_every_reason_and_every_metric_of_the_proxy() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for (reason, status, fault, word, text) in evenkeel::proxy::termination::REASONS {
-        let status = if reason.is_own_answer() { status.as_u16().to_string() } else { "the server's".to_owned() };
+        let status = if reason.is_local_reply() { status.as_u16().to_string() } else { "the server's".to_owned() };
         let row = format!("| `{word}` | {status} | {} | {text} |", fault.as_str());
         assert!(readme.contains(&row), "{row}");
     }
