@@ -13,7 +13,7 @@ use evenkeel_config::proxy::{KeyTable, ProxyConfig};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 use evenkeel_proxy::admin;
-use evenkeel_proxy::control::{Options, Proxy};
+use evenkeel_proxy::{Options, Proxy};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::model::{Arrivals, FaultKind, Model, Target};
 use evenkeel_testbed::{Backend, Spec, TimedFault};

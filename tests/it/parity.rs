@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use evenkeel::policy::recording::{HostEvent, RecordingHeader};
-use evenkeel::proxy::control::Options;
+use evenkeel::proxy::Options;
 use evenkeel::select::catalog::{CATALOGUE, StrategyConfig};
 use evenkeel::sim::model::FaultKind;
 use evenkeel::sim::replay::{Difference, Replay};

@@ -123,11 +123,6 @@ impl AnswerTimers {
             timer.look(now);
         }
     }
-
-    /// Open answers.
-    pub fn open(&self) -> usize {
-        self.open.borrow().len()
-    }
 }
 
 impl Timed {
