@@ -906,13 +906,14 @@ impl Watch {
         self.members.get(slot as usize).is_some_and(|member| member.full) || self.is_at_limit()
     }
 
-    /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
-    /// (draining or not) and below its limit. A client whose server is full goes elsewhere and gets a new cookie.
-    pub fn stuck(&self, value: &str) -> Option<BackendId> {
-        self.values.find(value, &self.fleet).filter(|id| !self.is_full(id.slot))
+    /// The server that a cookie of this value names, if it is a member and healthy, draining or not. `None` for a value
+    /// that no server has.
+    pub fn affinity_target(&self, value: &str) -> Option<BackendId> {
+        self.values.find(value, &self.fleet)
     }
 
-    /// Whether this server may serve a client who is tied to it: what [`Watch::stuck`] asks, without a cookie.
+    /// Whether this server may serve a client with affinity to it: it is a member, healthy (draining or not) and below its
+    /// limit. A client whose server is full goes elsewhere and gets a new cookie.
     pub fn keeps(&self, id: BackendId) -> bool {
         self.fleet.is_current(id) && sticky::keeps(&self.fleet, id.slot) && !self.is_full(id.slot)
     }
@@ -1036,7 +1037,7 @@ mod tests {
         let sticky = sticky::Rules { cookie: "c".into(), max_age: None, secret: None };
         watch.set_rules(Arc::new(Rules { sticky: Some(sticky), ..Rules::default() }), secs(5));
         let value = watch.cookie_value(1).unwrap().to_owned();
-        assert_eq!(watch.stuck(&value), Some(ids[1]), "a draining server keeps its sessions");
+        assert_eq!(watch.affinity_target(&value), Some(ids[1]), "a draining server keeps its sessions");
         assert!(watch.standing(1, secs(5)).draining);
     }
 
@@ -1382,12 +1383,12 @@ mod tests {
         let mut watch = watch(Rules { sticky: Some(rules), ..Rules::default() }, &[Some(1), None]);
         let value = watch.cookie_value(0).unwrap().to_owned();
         let id = watch.fleet.id(0);
-        assert_eq!(watch.stuck(&value), Some(id));
+        assert_eq!(watch.affinity_target(&value), Some(id));
         watch.set_draining(id, true, secs(1));
-        assert_eq!(watch.stuck(&value), Some(id));
+        assert_eq!((watch.affinity_target(&value), watch.keeps(id)), (Some(id), true));
         watch.started(id);
-        assert_eq!(watch.stuck(&value), None, "full");
+        assert_eq!((watch.affinity_target(&value), watch.keeps(id)), (Some(id), false), "full");
         watch.leave(id, secs(1));
-        assert_eq!((watch.stuck(&value), watch.keeps(id)), (None, false));
+        assert_eq!((watch.affinity_target(&value), watch.keeps(id)), (None, false));
     }
 }

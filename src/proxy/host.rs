@@ -919,7 +919,8 @@ impl State {
 
     /// The server that a cookie keeps its client at.
     fn kept_by(&self, cookie: Option<&str>, tried: &[u32]) -> Option<BackendId> {
-        cookie.and_then(|cookie| self.watch.stuck(cookie)).filter(|id| !tried.contains(&id.slot))
+        let target = self.watch.affinity_target(cookie?)?;
+        (self.watch.keeps(target) && !tried.contains(&target.slot)).then_some(target)
     }
 
     fn inquire(&mut self, request: &Request<'_>, now: Nanos) -> Option<Inquiry> {
