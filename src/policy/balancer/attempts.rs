@@ -137,6 +137,7 @@ impl Resend {
 }
 
 /// What follows from the end of an attempt.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The client gets this attempt's answer or failure. All other attempts are superseded.

@@ -26,12 +26,13 @@ use std::sync::Arc;
 
 use crate::config::law::Sampler;
 use crate::fleet::BackendId;
-use crate::policy::queue::{self, Ticket, Waiting};
-use crate::policy::watch::{Newcomer, Seat, Watch};
-use crate::policy::{eligible, hedge, retry};
+use crate::policy::balancer::{Ask, Balancer, Effect, Moment, ShardSetup, Step as Route};
+use crate::policy::eligible;
+use crate::policy::queue::Ticket;
+use crate::policy::watch::{Newcomer, Seat};
 use crate::rng::{Keyed, Rng, Source, mix};
 use crate::select::catalog::Table;
-use crate::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth, Wants};
+use crate::select::{LoadReport, Pick, Request, Truth, Wants};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::{Arrival, Decision, Observer, Step};
@@ -177,42 +178,32 @@ struct Job {
     turned: u8,
 }
 
-/// One shard's selector for one pool.
+/// One shard that chooses in one pool.
+#[derive(Clone, Copy)]
 struct Dispatcher {
-    selector: Box<dyn Selector>,
-    rng: Rng,
-    /// Decides about servers that are warming up.
-    luck: Rng,
     pool: u32,
+    /// The view that it chooses in, and its number there.
     fleet: u32,
+    shard: u32,
+    /// The strategy is told the servers' true states.
     oracle: bool,
-    /// The strategy limits what is at a server at once.
-    limits: bool,
-    /// The strategy asks servers before it places a request.
-    inquires: bool,
     /// Requests send attempts: there are retries or hedges.
     tries: bool,
-    retries: Option<retry::Throttle>,
-    hedge: Option<hedge::State>,
-    /// Pauses before retries.
-    pauses: Rng,
-    /// Decides who is let in.
-    admission: Rng,
 }
 
-/// The servers of a pool as one balancer counts and checks them, and who waits there.
+/// A balancer's view of a pool, with what only the simulator knows of it.
 struct View {
-    watch: Watch,
+    /// Chooses, counts, checks and lets wait.
+    balancer: Balancer,
     pool: u32,
-    /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
-    balancer: u32,
-    /// Where each server's last report by the clock to this fleet left its account.
+    /// The simulated balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
+    owner: u32,
+    /// Where each server's last report by the clock to this view left its account.
     reported: Vec<Account>,
     /// The same of its answers to checks: each tells of all the time since the one before.
     checked: Vec<Account>,
     dispatchers: Vec<u32>,
-    waiting: Option<Waiting<u32>>,
-    /// When the watch is ticked next, as far as that is scheduled.
+    /// When the balancer is ticked next, as far as that is scheduled.
     tick_at: Nanos,
 }
 
@@ -292,8 +283,6 @@ struct Engine<'a, O> {
     closing: Keyed,
     /// Of the pools whose servers come and go.
     scalers: Vec<scaling::Scaler>,
-    /// Whether any balancer has a queue.
-    queues: bool,
     /// Jitter of the checks.
     jitter: Rng,
     seed: u64,
@@ -429,7 +418,7 @@ fn told<'a>(
         client: workload.address(job.client),
         path: &model.paths[job.path as usize].path,
         key,
-        tried: if job.of == NONE { &[] } else { &efforts[job.of as usize].tried },
+        tried: if job.of == NONE { &[] } else { efforts[job.of as usize].attempts.excluded() },
         answers: None,
     }
 }
@@ -515,7 +504,6 @@ impl<'a, O: Observer> Engine<'a, O> {
             tied: model.pools.iter().any(ties),
             closing: Keyed::new(seed, "connection"),
             scalers: Vec::new(),
-            queues: model.pools.iter().any(|pool| pool.policy.queue.is_some()),
             jitter: Rng::stream(seed, "check jitter", 0),
             seed,
             mail: Vec::new(),
@@ -639,8 +627,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                             seed,
                         },
                     };
-                    let mut watch = Watch::new(Arc::clone(&pool.policy)).seated(seat);
-                    watch.join_all(pool.servers.iter().map(|server| Newcomer {
+                    let mut core = Balancer::new(Arc::clone(&pool.policy), seat);
+                    core.join_all(pool.servers.iter().map(|server| Newcomer {
                         name: &server.name,
                         weight: server.weight,
                         limit: server.max_in_flight,
@@ -648,13 +636,12 @@ impl<'a, O: Observer> Engine<'a, O> {
                         zone: server.zone.as_deref(),
                     }));
                     self.views.push(View {
-                        watch,
+                        balancer: core,
                         pool: p as u32,
-                        balancer,
+                        owner: balancer,
                         reported: vec![Account::default(); pool.servers.len()],
                         checked: vec![Account::default(); pool.servers.len()],
                         dispatchers: Vec::new(),
-                        waiting: pool.policy.queue.map(Waiting::new),
                         tick_at: Nanos::MAX,
                     });
                 }
@@ -675,33 +662,17 @@ impl<'a, O: Observer> Engine<'a, O> {
                     self.idle_notices |= tells.notices;
                     self.tells.push(tells);
                 }
-                let limits = selector.has_limits();
-                if limits {
-                    let waiting = &mut self.views[fleet as usize].waiting;
-                    waiting.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
-                    self.queues = true;
-                }
-                self.dispatchers.push(Dispatcher {
-                    selector,
-                    rng,
-                    luck: Rng::stream(seed, "slow start", u64::from(number)),
-                    pool: p as u32,
-                    fleet,
-                    oracle,
-                    limits,
-                    inquires: wants.inquires,
-                    tries: pool.tries(),
-                    retries: pool.policy.retries.as_ref().map(retry::Rules::new_throttle),
-                    hedge: pool.policy.hedge.map(hedge::State::new),
-                    pauses: Rng::stream(seed, "back-off", u64::from(number)),
-                    admission: Rng::stream(seed, "admission", u64::from(number)),
-                });
+                let policy_rng = Rng::stream(seed, "policy", u64::from(number));
+                let view = &mut self.views[fleet as usize];
+                let shard = view.balancer.add_shard(ShardSetup { selector, rng, policy_rng });
+                let tries = pool.tries();
+                self.dispatchers.push(Dispatcher { pool: p as u32, fleet, shard, oracle, tries });
             }
             self.ties.push(vec![None; if ties(pool) { self.model.client_count() } else { 0 }]);
         }
         self.furnish_scalers();
         for fleet in 0..self.views.len() as u32 {
-            self.tell_fleet(fleet);
+            self.announce(fleet);
             self.schedule_tick(fleet);
         }
     }
@@ -712,7 +683,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         for f in 0..self.views.len() as u32 {
             let view = &self.views[f as usize];
             if let Some(rules) = &self.model.pools[view.pool as usize].policy.health {
-                for slot in 0..view.watch.fleet.slots() as u32 {
+                for slot in 0..view.balancer.pool().fleet.slots() as u32 {
                     let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
                     let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
                     self.queue.push(at, Event::Check(f, slot));
@@ -818,12 +789,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Report(server) => self.report(server),
             Event::Scale(scaler) => self.scale(scaler),
             Event::Boots(scaler) => self.boots(scaler),
-            Event::Wake(dispatcher) => {
-                self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
-                if self.dispatchers[dispatcher as usize].limits {
-                    self.heed(dispatcher, None);
-                }
-            }
+            Event::Wake(dispatcher) => self.at_shard(dispatcher, |balancer, shard, at| balancer.wake(shard, at)),
             Event::FaultStarts(fault) => self.fault(fault, true),
             Event::FaultEnds(fault) => self.fault(fault, false),
             // What has passed by then was too short for anyone to see.
@@ -1142,100 +1108,100 @@ impl<'a, O: Observer> Engine<'a, O> {
     #[inline]
     fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
-        let d = &mut self.dispatchers[dispatcher as usize];
-        if !self.views[d.fleet as usize].watch.admits(self.now, &mut d.admission) {
+        let Dispatcher { fleet, shard, tries, .. } = self.dispatchers[dispatcher as usize];
+        if !self.views[fleet as usize].balancer.admit(shard, self.now) {
             return self.turn_away(job);
         }
-        if self.dispatchers[dispatcher as usize].tries {
+        if tries {
             self.begin_trying(job);
         } else {
-            self.send(job);
+            self.send(job, false);
         }
     }
 
     /// Lets the job's dispatcher choose a server and sends the job there; where every server is at its limit, it waits.
+    /// `dequeued` says that it has waited.
     #[inline]
-    fn send(&mut self, job: u32) {
+    fn send(&mut self, job: u32, dequeued: bool) {
         let j = &self.jobs[job as usize];
         let dispatcher = j.dispatcher;
-        let d = &mut self.dispatchers[dispatcher as usize];
-        let pool = d.pool as usize;
-        let base = self.bases[pool];
-        let watch = &mut self.views[d.fleet as usize].watch;
+        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let base = self.bases[pool as usize];
+        let balancer = &mut self.views[fleet as usize].balancer;
+        let inquires = balancer.inquires(shard);
         let key = j.key.to_le_bytes();
         let request = Request {
-            answers: if d.inquires { asking::answers(&self.inquiries, job, j.generation) } else { None },
+            answers: if inquires { asking::answers(&self.inquiries, job, j.generation) } else { None },
             ..told(self.model, &self.workload, &self.efforts, j, &key)
         };
-        // A cookie comes before any strategy, but for another attempt: its server has just failed.
-        let tie = if self.tied && request.tried.is_empty() {
-            let tie = self.ties[pool].get_mut(j.client as usize).and_then(Option::as_mut);
-            let holds = |tie: &&mut Tie| match self.model.pools[pool].connections {
-                None => watch.keeps(tie.backend),
-                // Whatever a balancer thinks of a server, a connection to it stands until somebody closes it.
-                Some(_) => {
-                    let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
-                    let open = condition.up || condition.silent;
-                    tie.left > 0 && self.now < tie.until && open && watch.fleet.is_current(tie.backend)
+        // An open connection stands until somebody closes it, whatever a balancer thinks of its server.
+        let mut kept = None;
+        let mut affinity = None;
+        if self.tied && request.tried.is_empty() {
+            let tie = self.ties[pool as usize].get_mut(j.client as usize).and_then(Option::as_mut);
+            if self.model.pools[pool as usize].connections.is_none() {
+                affinity = tie.map(|tie| tie.backend);
+            } else if let Some(tie) = tie {
+                let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
+                let open = condition.up || condition.silent;
+                let current = balancer.pool().fleet.is_current(tie.backend);
+                if tie.left > 0 && self.now < tie.until && open && current {
+                    tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
+                    kept = Some(tie.backend);
                 }
-            };
-            tie.filter(holds).map(|tie| {
-                tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
-                Pick { backend: tie.backend, tag: 0 }
-            })
-        } else {
-            None
-        };
-        if tie.is_none() && watch.is_crowded() && watch.waiting_helps(request.tried) {
-            return self.wait(job);
+            }
         }
-        if d.inquires && tie.is_none() && !asking::is_settled(&self.inquiries, job, j.generation) {
-            return self.inquire(job);
+        if kept.is_none() {
+            let hedge = j.of != NONE && self.efforts[j.of as usize].attempts.is_hedge(j.attempt);
+            let inquired = inquires && asking::is_settled(&self.inquiries, job, j.generation);
+            match balancer.step(shard, &request, &Ask { affinity, hedge, inquired, dequeued }) {
+                Route::Choose => {}
+                Route::Affinity(backend) => kept = Some(backend),
+                Route::Queue => return self.wait(job),
+                Route::Inquire => return self.inquire(job),
+                Route::NoRoom => return self.turn_away(job),
+            }
         }
         let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
-        let truth = d.oracle.then_some(&peek as &dyn Truth);
+        let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn Truth) };
         self.observer.deciding(&Decision {
             job,
             id: j.id,
             now: self.now,
             request,
             dispatcher,
-            pool: d.pool,
+            pool,
             base,
-            fleet: &watch.fleet,
-            selector: d.selector.as_ref(),
+            fleet: &balancer.pool().fleet,
+            selector: balancer.selector(shard),
         });
-        let pick = match tie {
-            Some(_) => tie,
-            None => {
-                let (selector, rng, luck) = (d.selector.as_mut(), &mut d.rng, &mut d.luck);
-                watch.place(selector, rng, &request, truth, self.now, luck, |_| ())
-            }
+        let pick = match kept {
+            Some(backend) => Some(Pick { backend, tag: 0 }),
+            None => balancer.choose(shard, &request, at),
         };
-        let mut cx = Context { now: self.now, fleet: &watch.fleet, rng: &mut d.rng, truth };
-        let command = d.selector.poll_command(&mut cx);
         self.observer.decided(job, pick.map(|pick| base + pick.backend.slot), self.now);
         let Some(pick) = pick else {
             self.pick_hash = mix(self.pick_hash ^ u64::MAX);
             self.jobs[job as usize].fate = End::NoServer;
-            if let Some(command) = command {
-                self.obey(dispatcher, command);
-            }
+            self.execute_effects(fleet);
             return self.answer(job);
         };
-        if tie.is_none()
+        if kept.is_none()
             && j.of == NONE
-            && let Some(rules) = self.model.pools[pool].connections
+            && let Some(rules) = self.model.pools[pool as usize].connections
         {
             // Those that are there at the start are as old as any: else all would close at the same time.
-            let ties = &mut self.ties[pool][j.client as usize];
+            let ties = &mut self.ties[pool as usize][j.client as usize];
             let age = if ties.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
             let left = if rules.requests == u32::MAX { u32::MAX } else { (f64::from(rules.requests) * age) as u32 };
             let life = Nanos::from_nanos_f64(rules.lifetime.0 as f64 * age);
             *ties = Some(Tie { backend: pick.backend, left, until: self.now.saturating_add(life) });
         }
-        debug_assert!(tie.is_some() || watch.fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
-        watch.started(pick.backend);
+        debug_assert!(
+            kept.is_some() || balancer.pool().fleet.is_eligible(pick.backend.slot),
+            "picked an ineligible server"
+        );
+        balancer.started(pick.backend);
         self.placed += 1;
         self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
         let j = &mut self.jobs[job as usize];
@@ -1253,67 +1219,67 @@ impl<'a, O: Observer> Engine<'a, O> {
         if !self.balancer_zones.is_empty() && self.crosses(&self.jobs[job as usize]) {
             self.count_effort(job, |efforts| efforts.crossed += 1);
         }
-        if let Some(command) = command {
-            self.obey(dispatcher, command);
-        }
+        self.execute_effects(fleet);
         if self.arrives_at_once(self.server_hop, job, 1, Event::AtServer(job)) {
             self.at_server(job);
         }
     }
 
-    // ---- Selectors ----
+    // ---- Balancers ----
+
+    /// Calls the balancer of a shard, and does what it then wants.
+    #[inline(always)]
+    fn at_shard<T>(&mut self, dispatcher: u32, call: impl FnOnce(&mut Balancer, u32, Moment<'_>) -> T) -> T {
+        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let base = self.bases[pool as usize] as usize;
+        let peek = Peek { servers: &self.servers[base..], now: self.now };
+        let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn Truth) };
+        let result = call(&mut self.views[fleet as usize].balancer, shard, at);
+        self.execute_effects(fleet);
+        result
+    }
+
+    /// The same where it concerns all shards of a view.
+    fn at_view<T>(&mut self, fleet: u32, call: impl FnOnce(&mut Balancer, Moment<'_>) -> T) -> T {
+        let first = self.views[fleet as usize].dispatchers[0];
+        self.at_shard(first, |balancer, _, at| call(balancer, at))
+    }
+
+    /// Tells a view's strategies what has changed among the servers.
+    fn announce(&mut self, fleet: u32) {
+        self.at_view(fleet, |balancer, at| balancer.announce(at));
+    }
 
     #[inline(always)]
-    fn with_selector(&mut self, dispatcher: u32, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
-        let d = &mut self.dispatchers[dispatcher as usize];
-        let base = self.bases[d.pool as usize] as usize;
-        let peek = Peek { servers: &self.servers[base..], now: self.now };
-        let mut cx = Context {
-            now: self.now,
-            fleet: &self.views[d.fleet as usize].watch.fleet,
-            rng: &mut d.rng,
-            truth: d.oracle.then_some(&peek as &dyn Truth),
-        };
-        call(d.selector.as_mut(), &mut cx);
-        if let Some(command) = d.selector.poll_command(&mut cx) {
-            self.obey(dispatcher, command);
+    fn execute_effects(&mut self, fleet: u32) {
+        if self.views[fleet as usize].balancer.has_effects() {
+            self.execute_all(fleet);
         }
     }
 
-    /// Carries out a command, and those behind it.
-    fn obey(&mut self, dispatcher: u32, command: Command) {
-        match command {
-            Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
-            Command::Probe(backend) => self.probe(dispatcher, backend, None),
-        }
-        self.with_selector(dispatcher, |_, _| {});
-    }
-
-    /// Asks a strategy that has limits how much it wants: at one server, or at all. Whoever waits gets what room that makes.
-    #[cold]
-    fn heed(&mut self, dispatcher: u32, slot: Option<u32>) {
-        let d = &self.dispatchers[dispatcher as usize];
-        let fleet = d.fleet;
-        let watch = &mut self.views[fleet as usize].watch;
-        let slots = slot.map_or(0..watch.fleet.slots() as u32, |slot| slot..slot + 1);
-        watch.heed(d.selector.as_ref(), slots);
-        self.wake_the_waiting(fleet);
-    }
-
-    fn tell_fleet(&mut self, fleet: u32) {
-        let changes = self.views[fleet as usize].watch.fleet.take_changes();
-        if changes.is_empty() {
-            return;
-        }
-        for i in 0..self.views[fleet as usize].dispatchers.len() {
-            let dispatcher = self.views[fleet as usize].dispatchers[i];
-            self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
-            if self.dispatchers[dispatcher as usize].limits {
-                self.heed(dispatcher, None);
+    /// Does what a balancer wants, in order.
+    #[inline(never)]
+    fn execute_all(&mut self, fleet: u32) {
+        while let Some(effect) = self.views[fleet as usize].balancer.poll_effect() {
+            match effect {
+                Effect::WakeAt { shard, at } => {
+                    let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
+                    self.queue.push(at.max(self.now), Event::Wake(dispatcher));
+                }
+                Effect::Probe { shard, backend } => {
+                    let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
+                    self.probe(dispatcher, backend, None);
+                }
+                // By an event of its own: a server that refuses at once would else be tried by everyone who waits in one
+                // deep call.
+                Effect::Room => self.queue.push(self.now, Event::Admit(fleet)),
+                Effect::Expired { token } => self.turn_away(token as u32),
+                Effect::Server(event) => {
+                    self.note(event);
+                    self.schedule_tick(fleet);
+                }
+                Effect::FleetChanged => {}
             }
-        }
-        if self.queues {
-            self.wake_the_waiting(fleet);
         }
     }
 }

@@ -36,8 +36,8 @@ impl<O: Observer> Engine<'_, O> {
             let most = pool.servers.len() as u32;
             for view in self.views.iter_mut().filter(|view| view.pool as usize == p) {
                 for slot in (rules.start..most).rev() {
-                    let id = view.watch.fleet.id(slot);
-                    view.watch.leave(id, Nanos::ZERO);
+                    let id = view.balancer.pool().fleet.id(slot);
+                    view.balancer.leave(id, Nanos::ZERO);
                 }
             }
             self.queue.push(rules.interval, Event::Scale(self.scalers.len() as u32));
@@ -116,9 +116,9 @@ impl<O: Observer> Engine<'_, O> {
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
-                let id = view.watch.fleet.id(slot);
-                view.watch.set_draining(id, draining, self.now);
-                self.tell_fleet(fleet);
+                let id = view.balancer.pool().fleet.id(slot);
+                view.balancer.set_draining(id, draining, self.now);
+                self.announce(fleet);
             }
         }
     }
@@ -151,9 +151,9 @@ impl<O: Observer> Engine<'_, O> {
                     priority: spec.priority,
                     zone: spec.zone.as_deref(),
                 };
-                let id = view.watch.join(newcomer, now);
+                let id = view.balancer.join(newcomer, now);
                 debug_assert_eq!(id.slot, slot, "members are the first so many");
-                self.tell_fleet(fleet);
+                self.announce(fleet);
             }
         }
     }
@@ -163,17 +163,18 @@ impl<O: Observer> Engine<'_, O> {
         while self.scalers[scaler].leaving > 0 {
             let Scaler { pool, members, .. } = self.scalers[scaler];
             let slot = members - 1;
-            let idle =
-                |view: &super::View| view.pool as usize != pool || view.watch.fleet.in_flight()[slot as usize] == 0;
+            let idle = |view: &super::View| {
+                view.pool as usize != pool || view.balancer.pool().fleet.in_flight()[slot as usize] == 0
+            };
             if !self.views.iter().all(idle) {
                 return;
             }
             for fleet in 0..self.views.len() as u32 {
                 let view = &mut self.views[fleet as usize];
                 if view.pool as usize == pool {
-                    let id = view.watch.fleet.id(slot);
-                    view.watch.leave(id, self.now);
-                    self.tell_fleet(fleet);
+                    let id = view.balancer.pool().fleet.id(slot);
+                    view.balancer.leave(id, self.now);
+                    self.announce(fleet);
                 }
             }
             self.scalers[scaler].members -= 1;

@@ -2,6 +2,7 @@
 
 use super::{Engine, INSTANT_PAUSE, Job, MOST_INSTANT, Stage};
 use crate::config::law::Sampler;
+use crate::policy::balancer::AttemptEnd;
 use crate::rng::Source;
 use crate::select::{Finished, Outcome};
 use crate::sim::event::Event;
@@ -323,25 +324,9 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
-        let fleet = self.dispatchers[dispatcher as usize].fleet;
         self.settled += 1;
-        if let Some(throttle) =
-            self.dispatchers[dispatcher as usize].retries.as_mut().filter(|_| outcome != Outcome::Cancelled)
-        {
-            throttle.ended(outcome == Outcome::Ok);
-        }
-        let ejection = self.views[fleet as usize].watch.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome, tag };
-        self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
-        if self.dispatchers[dispatcher as usize].limits {
-            self.heed(dispatcher, Some(backend.slot));
-        }
-        if let Some(event) = ejection {
-            self.ejected(fleet, event);
-        }
-        if self.queues {
-            self.wake_the_waiting(fleet);
-        }
+        self.at_shard(dispatcher, |balancer, shard, at| balancer.finished(shard, &finished, at));
     }
 
     /// From the balancer on: to the client, or to the job that asked.
@@ -440,7 +425,7 @@ impl<O: Observer> Engine<'_, O> {
                 self.release(job);
             }
             Stage::Trying => {
-                self.abandon_all(job, Outcome::Failed);
+                self.abandon_all(job, AttemptEnd::Abandoned(Outcome::Failed));
                 self.release(job);
             }
             Stage::Queued => self.cancel_queued(job),
