@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::select::catalog;
+use evenkeel_core::select::catalog;
 
 /// Who runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Contender {
 impl Contender {
     /// Whether it sends requests of its own to servers.
     pub fn probes(&self) -> bool {
-        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().wants().probes);
+        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().signals().probes);
         matches!(self.kind, Kind::Evenkeel(name) if probes(name))
     }
 }
@@ -225,7 +225,7 @@ address = \"127.0.0.1:0\"
     if bare {
         text += "[headers]\nx_forwarded = false\nvia = false\nrequest_id = false\n";
     }
-    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nattempts = 1\n";
+    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nmax_retries = 1\n";
     for (i, server) in servers.iter().enumerate() {
         let _ = writeln!(text, "[[pools.servers]]\nname = \"s{}\"\naddress = \"{server}\"", i + 1);
     }
@@ -278,7 +278,7 @@ impl Running {
         let mut running = Running { child, folder, address };
         let last = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(address).is_err() {
-            if !running.lives() || Instant::now() > last || super::super::work::stopped() {
+            if !running.lives() || Instant::now() > last || super::super::scheduler::stopped() {
                 return Err(format!("{} does not listen: {}", contender.name, running.said()));
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -415,10 +415,10 @@ mod tests {
     fn the_configs_are_sound() {
         let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
         let servers = [SocketAddr::from(([127, 0, 0, 1], 9001)), SocketAddr::from(([127, 0, 0, 1], 9002))];
-        for row in crate::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
+        for row in evenkeel_core::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             for bare in [false, true] {
                 let text = evenkeel(listen, &servers, row.name, bare);
-                let config = crate::config::proxy::ProxyConfig::parse(&text, &|_| None).unwrap();
+                let config = evenkeel_config::proxy::ProxyConfig::parse(&text, &|_| None).unwrap();
                 assert_eq!(config.pools[0].servers.len(), 2, "{text}");
             }
         }

@@ -9,13 +9,12 @@ mod scatter;
 mod sweep;
 mod timeseries;
 
-#[cfg(feature = "cli")]
 pub mod png;
 
 pub use canvas::text_width;
 
 use super::Outcome;
-use crate::measure::Summary;
+use evenkeel_sim::measure::Summary;
 
 /// A strategy's label, with the mark of the footnote that says what a baseline is.
 fn shown_name(summary: &Summary) -> String {
@@ -31,7 +30,7 @@ fn several_pools(outcome: &Outcome<'_>) -> usize {
 }
 
 /// The footnote.
-const BASELINE_NOTE: &str = "† baseline that sees true work";
+const BASELINE_NOTE: &str = "† baseline with perfect information";
 
 /// Every chart that has something to show: file name without ending, and SVG. A study of one point is shown in detail, one
 /// of several as curves over its points.

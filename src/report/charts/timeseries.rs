@@ -6,8 +6,8 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::families::MANY;
 use super::{BASELINE_NOTE, several_pools, shown_name};
-use crate::measure::{SeriesPoint, Summary};
 use crate::report::Outcome;
+use evenkeel_sim::measure::{SeriesPoint, Summary};
 
 const TOP: f64 = 84.0;
 const LEFT: f64 = 64.0;
@@ -409,12 +409,12 @@ pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
     Some(draw(WIDTH, last + 24.0, |canvas| {
         let mut what = "p99 over time (line, logarithmic, left)".to_owned();
         if fails {
-            what += ", share of failed requests (area, right)";
+            what += ", error rate (area, right)";
         }
         if scaled {
             what += ", servers (green, right)";
         }
-        let subtitle = format!("{what}, by time of completion. All panels have the same scales.");
+        let subtitle = format!("{what}, by completion time. All panels share the same scales.");
         canvas.title(&outcome.scenario.title, &subtitle);
         for (i, cell) in cells.iter().enumerate() {
             let left = LEFT + cell.column as f64 * (width + GAP);

@@ -1,0 +1,584 @@
+//! The backends as a selector sees them: slots with generations, their weights, eligibility and in-flight counts.
+//!
+//! Only the host (simulator or proxy) writes here; a selector reads. Slots stay where they are for the life of a backend,
+//! so a strategy keeps its own state in vectors indexed by slot. A slot that is used again gets a new generation, and a
+//! late completion for the old backend carries the old one and is recognised.
+//!
+//! Counts and weights lie in vectors of their own (structure of arrays): a full scan over 1,000 backends reads 4 KiB.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{Rng, Source};
+
+/// A backend: the slot it lives in and which of that slot's successive tenants it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BackendId {
+    /// Index into everything that is kept by slot.
+    pub slot: u32,
+    /// Counts the tenants of this slot, from zero.
+    pub generation: u32,
+}
+
+/// What happened to the fleet since a selector last looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A new backend; whatever a strategy kept for this slot is void.
+    Joined(BackendId),
+    /// The backend is gone; completions may still come in for it.
+    Left(BackendId),
+    /// It became eligible (healthy, not draining, weight above zero).
+    Up(BackendId),
+    /// It is no longer eligible but has not left.
+    Down(BackendId),
+    /// Its weight changed.
+    Weight(BackendId),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    name: String,
+    generation: u32,
+    occupied: bool,
+    healthy: bool,
+    draining: bool,
+    /// Not for this balancer to use: it belongs to no part of a divided fleet.
+    unassigned: bool,
+}
+
+/// No part.
+const NO_PARTITION: u32 = u32::MAX;
+
+/// Some servers of a divided fleet, in the slots that they have in the whole: picks go to one part at a time, each with a
+/// selector of its own ([`crate::policy::eligible`]). A server's weight may be another in a part.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// Its servers; only they are members.
+    pub fleet: Fleet,
+    /// Its priority level, 0 first.
+    pub level: u32,
+    /// It holds the whole level, and not one zone of it.
+    pub whole: bool,
+    /// Share of the picks that begin here, 0 to 1.
+    pub share: f64,
+}
+
+/// The backends of one pool as one shard of a balancer knows them.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    slots: Vec<Slot>,
+    weights: Vec<u32>,
+    in_flight: Vec<u32>,
+    /// Slots that may be picked, ascending.
+    eligible: Vec<u32>,
+    /// Running sums of the weights of `eligible`.
+    cumulative: Vec<u64>,
+    uniform: bool,
+    /// Slots without a tenant.
+    vacant: usize,
+    changes: Vec<Change>,
+    /// Empty where the fleet is not divided.
+    partitions: Vec<Partition>,
+    /// By slot: the parts it belongs to, where the fleet is divided; [`NO_PARTITION`] for none.
+    places: Vec<[u32; 2]>,
+}
+
+impl Fleet {
+    /// A fleet without backends.
+    pub fn new() -> Fleet {
+        Fleet { uniform: true, ..Fleet::default() }
+    }
+
+    /// A healthy fleet of backends with these weights, named `s0`, `s1`, …; for tests and examples.
+    pub fn of_weights(weights: &[u32]) -> Fleet {
+        let mut fleet = Fleet::new();
+        let names: Vec<String> = (0..weights.len()).map(|i| format!("s{i}")).collect();
+        fleet.join_all(names.iter().map(String::as_str).zip(weights.iter().copied()));
+        fleet
+    }
+
+    // ---- What a selector reads ----
+
+    /// The slots that may be picked, ascending.
+    #[inline]
+    pub fn eligible(&self) -> &[u32] {
+        &self.eligible
+    }
+
+    /// Whether this slot may be picked now.
+    #[inline]
+    pub fn is_eligible(&self, slot: u32) -> bool {
+        let Some(state) = self.slots.get(slot as usize) else { return false };
+        state.occupied && state.healthy && !state.draining && !state.unassigned && self.weights[slot as usize] > 0
+    }
+
+    /// Whether this slot has a tenant that the host counts as healthy, draining and weightless ones included.
+    #[inline]
+    pub fn is_healthy(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(|state| state.occupied && state.healthy)
+    }
+
+    /// The slots that have a tenant, able or not, ascending.
+    pub fn members(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].occupied)
+    }
+
+    /// One more than the highest slot ever used: the length of a vector indexed by slot.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The present tenant of a slot.
+    #[inline]
+    pub fn id(&self, slot: u32) -> BackendId {
+        BackendId { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// Whether this backend is still the tenant of its slot.
+    #[inline]
+    pub fn is_current(&self, id: BackendId) -> bool {
+        self.slots.get(id.slot as usize).is_some_and(|s| s.occupied && s.generation == id.generation)
+    }
+
+    /// Its name: stable across restarts of the balancer, so hash strategies place backends by it.
+    pub fn name(&self, slot: u32) -> &str {
+        &self.slots[slot as usize].name
+    }
+
+    /// Its configured weight.
+    #[inline]
+    pub fn weight(&self, slot: u32) -> u32 {
+        self.weights[slot as usize]
+    }
+
+    /// Requests sent and not finished, by slot.
+    #[inline]
+    pub fn in_flight(&self) -> &[u32] {
+        &self.in_flight
+    }
+
+    /// Whether all eligible backends have the same weight.
+    #[inline]
+    pub fn uniform(&self) -> bool {
+        self.uniform
+    }
+
+    /// Whether every slot is eligible: then `in_flight()` can be scanned as it lies.
+    #[inline]
+    pub fn all_eligible(&self) -> bool {
+        self.eligible.len() == self.slots.len()
+    }
+
+    /// The sum of the weights of the eligible backends.
+    #[inline]
+    pub fn total_weight(&self) -> u64 {
+        self.cumulative.last().copied().unwrap_or(0)
+    }
+
+    /// An eligible slot, each with a probability in proportion to its weight. O(1) for equal weights, else O(log n).
+    #[inline]
+    pub fn draw_weighted(&self, rng: &mut Rng) -> Option<u32> {
+        if self.uniform {
+            return self.draw_uniform(rng);
+        }
+        let total = self.total_weight();
+        if total == 0 {
+            return None;
+        }
+        let point = rng.below(total);
+        Some(self.eligible[self.cumulative.partition_point(|&sum| sum <= point)])
+    }
+
+    /// An eligible slot, each with the same probability.
+    #[inline]
+    pub fn draw_uniform(&self, rng: &mut Rng) -> Option<u32> {
+        match self.eligible.len() {
+            0 => None,
+            n => Some(self.eligible[rng.below(n as u64) as usize]),
+        }
+    }
+
+    /// The parts of a divided fleet; empty where it is not divided.
+    #[inline]
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// The parts that this slot's tenant belongs to.
+    #[inline]
+    pub fn partitions_of(&self, slot: u32) -> impl Iterator<Item = usize> + use<> {
+        let places = self.places.get(slot as usize).copied().unwrap_or([NO_PARTITION; 2]);
+        places.into_iter().filter(|&part| part != NO_PARTITION).map(|part| part as usize)
+    }
+
+    /// Whether this balancer has no use for the slot's tenant: it is in no part of a divided fleet.
+    #[inline]
+    pub fn is_unassigned(&self, slot: u32) -> bool {
+        self.slots[slot as usize].unassigned
+    }
+
+    /// A part, each with a probability of its share; the first where no share is above zero.
+    #[inline]
+    pub fn draw_partition(&self, rng: &mut Rng) -> usize {
+        let mut used = self.partitions.iter().enumerate().filter(|(_, part)| part.share > 0.0);
+        let first = used.next().map_or(0, |(at, _)| at);
+        // Where there is only one, luck is left alone.
+        if used.next().is_none() {
+            return first;
+        }
+        let mut point = rng.unit();
+        let mut last = first;
+        for (at, part) in self.partitions.iter().enumerate().filter(|(_, part)| part.share > 0.0) {
+            if point < part.share {
+                return at;
+            }
+            point -= part.share;
+            last = at;
+        }
+        last
+    }
+
+    // ---- What only the host writes ----
+
+    /// Adds a part without servers; its number.
+    pub fn add_partition(&mut self, level: u32, whole: bool) -> u32 {
+        self.partitions.push(Partition { fleet: Fleet::new(), level, whole, share: 0.0 });
+        self.partitions.len() as u32 - 1
+    }
+
+    /// Is whole again: every server can be picked by one selector.
+    pub fn unite(&mut self) {
+        self.partitions.clear();
+        self.places.clear();
+        for slot in self.members().collect::<Vec<_>>() {
+            self.alter(self.id(slot), |slot| slot.unassigned = false);
+        }
+    }
+
+    /// Puts servers into parts (at most two; none sets a server apart), in which they have this weight. A server that
+    /// changes parts counts as one that has just joined.
+    pub fn assign<P: AsRef<[u32]>>(&mut self, servers: impl IntoIterator<Item = (BackendId, P, u32)>) {
+        let mut touched = vec![false; self.partitions.len()];
+        let mut moved: Vec<(BackendId, bool)> = Vec::new();
+        let mut weighed = Vec::new();
+        self.places.resize(self.slots.len(), [NO_PARTITION; 2]);
+        for (id, parts, weight) in servers {
+            let parts = parts.as_ref();
+            debug_assert!(parts.len() <= 2, "a level and a zone of it");
+            if !self.is_current(id) {
+                continue;
+            }
+            let slot = id.slot as usize;
+            let was = self.is_eligible(id.slot);
+            let mut places = [NO_PARTITION; 2];
+            places.iter_mut().zip(parts).for_each(|(place, &part)| *place = part);
+            let before = std::mem::replace(&mut self.places[slot], places);
+            for part in before.into_iter().filter(|part| *part != NO_PARTITION && !parts.contains(part)) {
+                self.partitions[part as usize].fleet.vacate(id);
+                touched[part as usize] = true;
+            }
+            for &part in parts {
+                let whole = &self.slots[slot];
+                let fleet = &mut self.partitions[part as usize].fleet;
+                if !fleet.is_current(id) {
+                    fleet.settle_at(id, whole, self.in_flight[slot]);
+                    touched[part as usize] = true;
+                }
+                if fleet.weights[slot] != weight {
+                    fleet.weights[slot] = weight;
+                    touched[part as usize] = true;
+                    weighed.push(id);
+                }
+            }
+            if before != places || self.slots[slot].unassigned != parts.is_empty() {
+                self.slots[slot].unassigned = parts.is_empty();
+                moved.push((id, was));
+            }
+        }
+        for (part, _) in self.partitions.iter_mut().zip(touched).filter(|(_, touched)| *touched) {
+            part.fleet.refresh();
+        }
+        if !moved.is_empty() {
+            self.refresh();
+        }
+        for (id, was) in moved {
+            self.changes.push(Change::Joined(id));
+            self.note_eligibility(id, was);
+        }
+        self.changes.extend(weighed.into_iter().map(Change::Weight));
+    }
+
+    /// Says which share of the picks begins in each part.
+    pub fn set_shares(&mut self, shares: &[f64]) {
+        self.partitions.iter_mut().zip(shares).for_each(|(part, &share)| part.share = share);
+    }
+
+    /// Does to a server in its parts what was done to it in the whole.
+    fn mirror(&mut self, id: BackendId, deed: impl Fn(&mut Fleet)) {
+        for part in self.partitions_of(id.slot) {
+            let fleet = &mut self.partitions[part].fleet;
+            deed(fleet);
+            fleet.changes.clear();
+        }
+    }
+
+    /// Takes in the tenant of this slot of the whole fleet, without a weight yet.
+    fn settle_at(&mut self, id: BackendId, tenant: &Slot, in_flight: u32) {
+        let slot = id.slot as usize;
+        while self.slots.len() <= slot {
+            self.slots.push(Slot::default());
+            self.weights.push(0);
+            self.in_flight.push(0);
+            self.vacant += 1;
+        }
+        self.vacant -= usize::from(!self.slots[slot].occupied);
+        self.slots[slot] = Slot { unassigned: false, ..tenant.clone() };
+        (self.weights[slot], self.in_flight[slot]) = (0, in_flight);
+    }
+
+    /// Lets a tenant go; what is derived is not yet worked out.
+    fn vacate(&mut self, id: BackendId) {
+        if self.is_current(id) {
+            self.slots[id.slot as usize].occupied = false;
+            self.vacant += 1;
+            self.in_flight[id.slot as usize] = 0;
+        }
+    }
+
+    /// Adds a backend, healthy, in the lowest free slot.
+    pub fn join(&mut self, name: &str, weight: u32) -> BackendId {
+        let id = self.settle_in(name, weight);
+        self.refresh();
+        id
+    }
+
+    /// Adds many at once.
+    pub fn join_all<'a>(&mut self, backends: impl IntoIterator<Item = (&'a str, u32)>) {
+        for (name, weight) in backends {
+            self.settle_in(name, weight);
+        }
+        self.refresh();
+    }
+
+    fn settle_in(&mut self, name: &str, weight: u32) -> BackendId {
+        let vacant = self.vacant > 0;
+        let slot = match vacant.then(|| self.slots.iter().position(|s| !s.occupied)).flatten() {
+            Some(free) => {
+                self.vacant -= 1;
+                let state = &mut self.slots[free];
+                state.generation += 1;
+                state.name = name.to_owned();
+                (state.occupied, state.healthy, state.draining, state.unassigned) = (true, true, false, false);
+                (self.weights[free], self.in_flight[free]) = (weight, 0);
+                free
+            }
+            None => {
+                let name = name.to_owned();
+                self.slots.push(Slot { name, occupied: true, healthy: true, ..Slot::default() });
+                self.weights.push(weight);
+                self.in_flight.push(0);
+                self.slots.len() - 1
+            }
+        };
+        let id = self.id(slot as u32);
+        self.changes.push(Change::Joined(id));
+        id
+    }
+
+    /// Removes a backend. Its completions may still come in and are then ignored.
+    pub fn leave(&mut self, id: BackendId) {
+        if self.is_current(id) {
+            self.mirror(id, |fleet| fleet.leave(id));
+            if let Some(places) = self.places.get_mut(id.slot as usize) {
+                *places = [NO_PARTITION; 2];
+            }
+            self.vacate(id);
+            self.refresh();
+            self.changes.push(Change::Left(id));
+        }
+    }
+
+    /// Tells whether health checks find it up.
+    pub fn set_healthy(&mut self, id: BackendId, healthy: bool) {
+        self.mirror(id, |fleet| fleet.set_healthy(id, healthy));
+        self.alter(id, |slot| slot.healthy = healthy);
+    }
+
+    /// Tells the health of many at once.
+    pub fn set_healthy_all(&mut self, verdicts: impl IntoIterator<Item = (BackendId, bool)>) {
+        let mut changed = Vec::new();
+        for (id, healthy) in verdicts {
+            if self.is_current(id) && self.slots[id.slot as usize].healthy != healthy {
+                self.mirror(id, |fleet| fleet.set_healthy(id, healthy));
+                let was = self.is_eligible(id.slot);
+                self.slots[id.slot as usize].healthy = healthy;
+                changed.push((id, was));
+            }
+        }
+        if !changed.is_empty() {
+            self.refresh();
+            changed.into_iter().for_each(|(id, was)| self.note_eligibility(id, was));
+        }
+    }
+
+    /// A draining backend finishes what it has and gets nothing new.
+    pub fn set_draining(&mut self, id: BackendId, draining: bool) {
+        self.mirror(id, |fleet| fleet.set_draining(id, draining));
+        self.alter(id, |slot| slot.draining = draining);
+    }
+
+    /// Changes the weight; zero means no new requests. In the parts of a divided fleet [`Fleet::assign`] does.
+    pub fn set_weight(&mut self, id: BackendId, weight: u32) {
+        if self.is_current(id) && self.weights[id.slot as usize] != weight {
+            let was = self.is_eligible(id.slot);
+            self.weights[id.slot as usize] = weight;
+            self.refresh();
+            self.changes.push(Change::Weight(id));
+            self.note_eligibility(id, was);
+        }
+    }
+
+    /// A request was sent there.
+    #[inline]
+    pub fn started(&mut self, id: BackendId) {
+        if self.is_current(id) {
+            self.in_flight[id.slot as usize] += 1;
+            if !self.partitions.is_empty() {
+                self.mirror(id, |fleet| fleet.started(id));
+            }
+        }
+    }
+
+    /// A request sent there is over, however it ended.
+    #[inline]
+    pub fn ended(&mut self, id: BackendId) {
+        if self.is_current(id) {
+            let count = &mut self.in_flight[id.slot as usize];
+            debug_assert!(*count > 0, "more requests ended than started");
+            *count = count.saturating_sub(1);
+            if !self.partitions.is_empty() {
+                self.mirror(id, |fleet| fleet.ended(id));
+            }
+        }
+    }
+
+    /// Takes what changed since the last call; the host hands it to [`crate::select::Selector::on_fleet`].
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn alter(&mut self, id: BackendId, alteration: impl FnOnce(&mut Slot)) {
+        if self.is_current(id) {
+            let was = self.is_eligible(id.slot);
+            alteration(&mut self.slots[id.slot as usize]);
+            self.refresh();
+            self.note_eligibility(id, was);
+        }
+    }
+
+    fn note_eligibility(&mut self, id: BackendId, was: bool) {
+        match (was, self.is_eligible(id.slot)) {
+            (false, true) => self.changes.push(Change::Up(id)),
+            (true, false) => self.changes.push(Change::Down(id)),
+            _ => {}
+        }
+    }
+
+    /// Rebuilds what is derived. Membership changes are rare and picks are not.
+    fn refresh(&mut self) {
+        let eligible = (0..self.slots.len() as u32).filter(|&slot| self.is_eligible(slot)).collect::<Vec<_>>();
+        let mut sum = 0;
+        self.cumulative.clear();
+        self.cumulative.extend(eligible.iter().map(|&slot| {
+            sum += u64::from(self.weights[slot as usize]);
+            sum
+        }));
+        self.uniform = eligible.windows(2).all(|w| self.weights[w[0] as usize] == self.weights[w[1] as usize]);
+        self.eligible = eligible;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_completions_of_a_former_tenant_are_ignored() {
+        let mut fleet = Fleet::of_weights(&[1, 1]);
+        let old = fleet.id(0);
+        fleet.started(old);
+        fleet.leave(old);
+        let new = fleet.join("s2", 1);
+        assert_eq!((new.slot, new.generation), (0, 1));
+        fleet.started(new);
+        fleet.ended(old);
+        assert_eq!(fleet.in_flight(), [1, 0]);
+    }
+
+    #[test]
+    fn changes_tell_what_happened_once() {
+        let mut fleet = Fleet::of_weights(&[1, 3]);
+        fleet.take_changes();
+        let id = fleet.id(1);
+        fleet.set_healthy(id, false);
+        fleet.set_healthy(id, false);
+        fleet.set_weight(id, 0);
+        fleet.set_healthy(id, true);
+        assert_eq!(fleet.eligible(), [0], "a weight of zero gets nothing");
+        fleet.set_weight(id, 2);
+        assert_eq!(fleet.take_changes(), [Change::Down(id), Change::Weight(id), Change::Weight(id), Change::Up(id)]);
+        assert_eq!(fleet.total_weight(), 3);
+    }
+
+    #[test]
+    fn weighted_draws_follow_the_weights() {
+        // 40,000 draws with p = 1/4: the standard deviation of the count is 87; 4 of them are 346.
+        let fleet = Fleet::of_weights(&[1, 0, 3]);
+        let mut rng = Rng::stream(3, "test", 0);
+        let light = (0..40_000).filter(|_| fleet.draw_weighted(&mut rng) == Some(0)).count();
+        assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
+    }
+
+    #[test]
+    fn parts_count_with_the_whole_and_know_only_their_own() {
+        let mut fleet = Fleet::of_weights(&[1, 2, 3, 4]);
+        let id = |fleet: &Fleet, slot| fleet.id(slot);
+        let (low, high) = (fleet.add_partition(0, true), fleet.add_partition(1, true));
+        let ids: Vec<BackendId> = (0..4).map(|slot| id(&fleet, slot)).collect();
+        fleet.started(ids[2]);
+        fleet.take_changes();
+        fleet.assign([(ids[0], vec![low], 1), (ids[1], vec![], 2), (ids[2], vec![high], 7), (ids[3], vec![high], 4)]);
+        assert_eq!(fleet.eligible(), [0, 2, 3], "1 is apart");
+        assert_eq!(fleet.take_changes().iter().filter(|change| matches!(change, Change::Down(_))).count(), 1);
+        let part = |fleet: &Fleet, part: u32| fleet.partitions()[part as usize].fleet.clone();
+        assert_eq!(part(&fleet, high).eligible(), [2, 3]);
+        assert_eq!(part(&fleet, high).members().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!((part(&fleet, high).weight(2), fleet.weight(2)), (7, 3));
+        fleet.started(ids[3]);
+        fleet.ended(ids[2]);
+        assert_eq!(part(&fleet, high).in_flight(), [0, 0, 0, 1]);
+        fleet.set_healthy(ids[3], false);
+        assert_eq!(part(&fleet, high).eligible(), [2]);
+        fleet.set_healthy_all([(ids[3], true), (ids[2], false)]);
+        assert_eq!(part(&fleet, high).eligible(), [3]);
+        // From one part to the other, with what it has in flight.
+        fleet.assign([(ids[3], vec![low], 4)]);
+        assert_eq!((part(&fleet, high).eligible().len(), part(&fleet, low).in_flight()[3]), (0, 1));
+        fleet.leave(ids[3]);
+        assert_eq!(part(&fleet, low).eligible(), [0]);
+        fleet.unite();
+        assert_eq!(fleet.eligible(), [0, 1], "2 is ill and 3 has left");
+    }
+
+    #[test]
+    fn parts_are_drawn_by_their_shares() {
+        let mut fleet = Fleet::new();
+        (0..3).for_each(|level| assert_eq!(fleet.add_partition(level, true), level));
+        let mut rng = Rng::stream(3, "test", 1);
+        assert_eq!(fleet.draw_partition(&mut rng), 0, "without shares the first");
+        fleet.set_shares(&[0.0, 0.25, 0.75]);
+        // 40,000 draws with p = 1/4: four standard deviations are 346.
+        let light = (0..40_000).filter(|_| fleet.draw_partition(&mut rng) == 1).count();
+        assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
+    }
+}

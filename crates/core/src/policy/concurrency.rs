@@ -1,0 +1,360 @@
+//! Adaptive concurrency: how many requests may be in flight is found out from how long answers take, not configured. A limit
+//! that is too high is a queue in the servers, which shows as latency; one that is too low leaves them idle.
+//!
+//! * `gradient` (Envoy's adaptive concurrency filter): now and then the limit goes down to `min_limit` until so many answers
+//!   have come; their quantile is the *minimum round trip*, what an answer takes without a queue. At the end of each
+//!   interval gradient = minimum round trip × (1 + buffer) / quantile of the interval, kept in 0.5 … 2, and the new limit
+//!   is gradient × limit + √(gradient × limit), the root being room for a queue to show in. A limit that stays at the
+//!   minimum for five intervals is a sign of a minimum round trip that is out of date: it is measured anew.
+//!   Ours differs in one thing: an answer that failed counts as one that took at least twice the buffered minimum, since a
+//!   server that refuses at once would look fast.
+//! * `aimd` (additive increase, multiplicative decrease, as in TCP and Netflix's concurrency-limits): each good answer
+//!   while the limit is in use (at least half of it) adds 1/limit, so one in a round trip; one that failed or took longer
+//!   than `latency_threshold` multiplies the limit by `backoff_ratio`, once for all requests that were sent before that:
+//!   they speak of the same queue.
+//!
+//! The limit holds for a pool as one shard sees it, or for each of its servers: then it takes full servers out of the
+//! choice, as `max_in_flight` does, and a slow server is given less while the others go on.
+
+use crate::math;
+use crate::rng::{Rng, Source};
+use crate::units::Nanos;
+
+/// How a limit is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// By what rule.
+    pub kind: Kind,
+    /// Whose limit it is.
+    pub per: Per,
+    /// It is never below this; with `gradient` also the limit while the minimum round trip is measured.
+    pub min_limit: u32,
+    /// It is never above this.
+    pub max_limit: u32,
+}
+
+/// Whose limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// The whole pool's.
+    Pool,
+    /// Each server's.
+    Server,
+}
+
+/// The rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// By the ratio of what answers take at best to what they take.
+    Gradient(Gradient),
+    /// Up little by little, down at once.
+    Aimd(Aimd),
+}
+
+/// See the module's text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gradient {
+    /// How often the limit is worked out.
+    pub interval: Nanos,
+    /// From one measurement of the minimum round trip to the next.
+    pub min_rtt_interval: Nanos,
+    /// Each such wait is longer by up to this share.
+    pub jitter: f64,
+    /// Answers that make a measurement.
+    pub min_rtt_samples: u32,
+    /// Which quantile of the answers counts, 0 to 1.
+    pub quantile: f64,
+    /// By which share answers may be slower than the minimum before the limit goes down.
+    pub buffer: f64,
+}
+
+/// See the module's text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Aimd {
+    /// An answer that takes longer is a sign of a queue; `None` goes by failures alone.
+    pub latency_threshold: Option<Nanos>,
+    /// What is left of the limit after such a sign, 0 to 1.
+    pub backoff_ratio: f64,
+}
+
+/// Samples that are kept of an interval; of more the last.
+const MOST_SAMPLES: usize = 1000;
+/// Intervals at the minimum after which the minimum round trip is measured anew.
+const STUCK: u32 = 5;
+
+/// What is known of one pool or server.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    rules: Rules,
+    rng: Rng,
+    limit: f64,
+    /// Latencies of the present interval or measurement.
+    samples: Vec<u64>,
+    seen: u64,
+    minimum_round_trip: Option<Nanos>,
+    /// While the minimum round trip is measured: since when, and the limit before.
+    measuring: Option<(Nanos, f64)>,
+    interval_ends: Nanos,
+    measure_at: Nanos,
+    at_minimum: u32,
+    /// When the limit was last taken down for a sign of a queue.
+    cut_at: Nanos,
+}
+
+impl Limiter {
+    /// Knows nothing yet. `rng` decides about jitter.
+    pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
+        let (limit, measuring) = match rules.kind {
+            Kind::Gradient(_) => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
+            // TCP begins low as well, and doubles each round trip; this one begins where a small pool is not throttled.
+            Kind::Aimd(_) => (f64::from(rules.min_limit.max(20).min(rules.max_limit)), None),
+        };
+        Limiter {
+            rules,
+            rng,
+            limit,
+            samples: Vec::new(),
+            seen: 0,
+            minimum_round_trip: None,
+            measuring,
+            interval_ends: now,
+            measure_at: Nanos::MAX,
+            at_minimum: 0,
+            cut_at: Nanos::ZERO,
+        }
+    }
+
+    /// Requests that may be in flight at present.
+    #[inline]
+    pub fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    /// What an answer takes at best, as last measured.
+    pub fn minimum_round_trip(&self) -> Option<Nanos> {
+        self.minimum_round_trip
+    }
+
+    /// An answer came, well or not, after `latency`, with so many in flight before it. Whether the limit changed.
+    pub fn ended(&mut self, good: bool, latency: Nanos, in_flight: u32, now: Nanos) -> bool {
+        let before = self.limit();
+        match self.rules.kind {
+            Kind::Aimd(aimd) => {
+                if good && aimd.latency_threshold.is_none_or(|slow| latency <= slow) {
+                    if 2 * in_flight >= before {
+                        self.set(self.limit + 1.0 / self.limit);
+                    }
+                } else if now.saturating_sub(latency) >= self.cut_at {
+                    self.set(self.limit * aimd.backoff_ratio);
+                    self.cut_at = now;
+                }
+            }
+            Kind::Gradient(gradient) => self.sample(&gradient, good, latency, now),
+        }
+        self.limit() != before
+    }
+
+    fn set(&mut self, limit: f64) {
+        self.limit = limit.clamp(f64::from(self.rules.min_limit), f64::from(self.rules.max_limit));
+    }
+
+    fn sample(&mut self, rules: &Gradient, good: bool, latency: Nanos, now: Nanos) {
+        if self.measuring.is_none() && now >= self.measure_at {
+            self.begin_measuring(now);
+        }
+        let sent = now.saturating_sub(latency);
+        if let Some((since, before)) = self.measuring {
+            // What was sent before the limit went down says nothing of a server without a queue; a failure, nothing either.
+            if sent < since || !good {
+                return;
+            }
+            self.keep(latency);
+            if self.seen >= u64::from(rules.min_rtt_samples) {
+                self.minimum_round_trip = self.quantile(rules.quantile);
+                self.measuring = None;
+                self.set(before);
+                self.interval_ends = now.saturating_add(rules.interval);
+                let longer = 1.0 + rules.jitter * self.rng.unit();
+                let wait = Nanos::from_nanos_f64(rules.min_rtt_interval.0 as f64 * longer);
+                self.measure_at = now.saturating_add(wait);
+            }
+            return;
+        }
+        let least = self.minimum_round_trip.unwrap_or_default().0 as f64 * (1.0 + rules.buffer);
+        self.keep(if good { latency } else { latency.max(Nanos::from_nanos_f64(2.0 * least)) });
+        if now < self.interval_ends {
+            return;
+        }
+        self.interval_ends = now.saturating_add(rules.interval);
+        let Some(took) = self.quantile(rules.quantile) else { return };
+        let gradient = (least / took.0.max(1) as f64).clamp(0.5, 2.0);
+        let kept = gradient * self.limit;
+        self.set((kept + math::sqrt(kept)).floor());
+        self.at_minimum = if self.limit() == self.rules.min_limit { self.at_minimum + 1 } else { 0 };
+        if self.at_minimum >= STUCK {
+            self.begin_measuring(now);
+        }
+    }
+
+    fn begin_measuring(&mut self, now: Nanos) {
+        self.measuring = Some((now, self.limit));
+        self.at_minimum = 0;
+        self.forget();
+        self.set(f64::from(self.rules.min_limit));
+    }
+
+    fn keep(&mut self, latency: Nanos) {
+        match self.samples.len() {
+            n if n < MOST_SAMPLES => self.samples.push(latency.0),
+            n => self.samples[(self.seen % n as u64) as usize] = latency.0,
+        }
+        self.seen += 1;
+    }
+
+    fn forget(&mut self) {
+        self.samples.clear();
+        self.seen = 0;
+    }
+
+    /// Of what was kept, which is forgotten.
+    fn quantile(&mut self, quantile: f64) -> Option<Nanos> {
+        let n = self.samples.len();
+        if n == 0 {
+            return None;
+        }
+        let rank = ((quantile * n as f64).ceil() as usize).clamp(1, n) - 1;
+        let value = *self.samples.select_nth_unstable(rank).1;
+        self.forget();
+        Some(Nanos(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn gradient() -> Gradient {
+        Gradient {
+            interval: Nanos::from_millis(100),
+            min_rtt_interval: Nanos::from_secs(60),
+            jitter: 0.0,
+            min_rtt_samples: 50,
+            quantile: 0.5,
+            buffer: 0.25,
+        }
+    }
+
+    fn limiter(kind: Kind) -> Limiter {
+        let rules = Rules { kind, per: Per::Pool, min_limit: 3, max_limit: 1000 };
+        Limiter::new(rules, Rng::stream(1, "test", 0), Nanos::ZERO)
+    }
+
+    /// Answers of this latency, one each millisecond for so long; the limit at the end.
+    fn answers(limiter: &mut Limiter, latency: u64, from: u64, millis: u64) -> u32 {
+        for at in from..from + millis {
+            limiter.ended(true, Nanos(latency * MS), 1000, Nanos((at + latency) * MS));
+        }
+        limiter.limit()
+    }
+
+    #[test]
+    fn the_gradient_is_envoys() {
+        let mut l = limiter(Kind::Gradient(gradient()));
+        assert_eq!(l.limit(), 3, "the minimum, while the round trip is measured");
+        // 50 answers of 10 ms. Then each interval without a queue: the gradient is 1.25, and with L = 1.25 · limit the new
+        // limit is ⌊L + √L⌋: 3 → 5 → 8 → 13 → 20.
+        answers(&mut l, 10, 0, 50);
+        assert_eq!((l.minimum_round_trip(), l.limit()), (Some(Nanos(10 * MS)), 3));
+        let mut at = 50;
+        for expected in [5, 8, 13, 20] {
+            assert_eq!(answers(&mut l, 10, at, 100), expected);
+            at += 100;
+        }
+        // Twice as long: 12.5/20 = 0.625, and ⌊12.5 + √12.5⌋ = 16.
+        answers(&mut l, 20, at, 100);
+        // (The interval's last ten answers before were sent earlier; the median is of the new ones.)
+        assert_eq!(l.limit(), 16);
+        // Ten times as long is 0.5 and no less. The first interval is still of those of 20 ms: ⌊10 + √10⌋ = 13, and then
+        // ⌊6.5 + √6.5⌋ = 9.
+        assert_eq!(answers(&mut l, 100, at + 100, 110), 9);
+    }
+
+    #[test]
+    fn the_fixed_point_is_where_the_buffer_is_used_up() {
+        // A station that serves 100 at once in 10 ms, and in limit/100 · 10 ms where there are more: the limit L settles
+        // where L = g·L + √(g·L), g = 12.5 ms / latency. With latency = L/10 ms: g·L = 125 for all L above 100, so at once
+        // L = 125 + √125 = 136.2.
+        let mut l = limiter(Kind::Gradient(gradient()));
+        answers(&mut l, 10, 0, 50);
+        let mut now = 60.0;
+        for _ in 0..60 {
+            let latency = (f64::from(l.limit()) / 10.0).max(10.0);
+            for _ in 0..101 {
+                now += 1.0;
+                l.ended(true, Nanos((latency * 1e6) as u64), 1000, Nanos((now * 1e6) as u64));
+            }
+        }
+        assert!((135..=137).contains(&l.limit()), "{}", l.limit());
+    }
+
+    #[test]
+    fn a_limit_stuck_at_the_minimum_is_measured_anew() {
+        let mut l = limiter(Kind::Gradient(gradient()));
+        answers(&mut l, 10, 0, 50);
+        // The servers are three times slower for good. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
+        // fifty answers make a new minimum.
+        answers(&mut l, 30, 50, 700);
+        assert_eq!(l.minimum_round_trip(), Some(Nanos(30 * MS)));
+        assert!(answers(&mut l, 30, 750, 300) > 3);
+    }
+
+    #[test]
+    fn every_minute_the_limit_goes_down_for_fifty_answers() {
+        let mut l = limiter(Kind::Gradient(gradient()));
+        answers(&mut l, 10, 0, 50);
+        assert!(answers(&mut l, 10, 50, 59_000) > 100);
+        answers(&mut l, 10, 59_050, 1_020);
+        assert_eq!(l.limit(), 3);
+        assert!(answers(&mut l, 10, 60_070, 60) > 100, "and is what it was");
+    }
+
+    #[test]
+    fn what_fails_at_once_is_not_fast() {
+        let mut l = limiter(Kind::Gradient(gradient()));
+        answers(&mut l, 10, 0, 50);
+        answers(&mut l, 10, 50, 1000);
+        let before = l.limit();
+        for at in 1100..1300 {
+            l.ended(false, Nanos(MS), 1000, Nanos(at * MS));
+        }
+        assert!(l.limit() < before, "{} is not below {before}", l.limit());
+    }
+
+    #[test]
+    fn one_up_in_a_round_trip_and_a_tenth_down() {
+        let mut l = limiter(Kind::Aimd(Aimd { latency_threshold: Some(Nanos(50 * MS)), backoff_ratio: 0.9 }));
+        assert_eq!(l.limit(), 20);
+        // Twenty answers are a round trip of twenty in flight: Σ 1/limit is a little below one.
+        for _ in 0..21 {
+            l.ended(true, Nanos(MS), 20, Nanos(MS));
+        }
+        assert_eq!(l.limit(), 21);
+        l.ended(true, Nanos(60 * MS), 20, Nanos(100 * MS));
+        assert_eq!(l.limit(), 18, "0.9 · 21.0");
+        l.ended(true, Nanos(60 * MS), 20, Nanos(101 * MS));
+        assert_eq!(l.limit(), 18, "sent before the limit came down");
+        l.ended(false, Nanos(MS), 20, Nanos(101 * MS));
+        assert_eq!(l.limit(), 17, "0.9 · 18.9");
+        // A limit that nobody uses does not grow.
+        for _ in 0..1000 {
+            l.ended(true, Nanos(MS), 5, Nanos(MS));
+        }
+        assert_eq!(l.limit(), 17);
+        for i in 0..1000 {
+            l.ended(false, Nanos(MS), 5, Nanos((200 + 2 * i) * MS));
+        }
+        assert_eq!(l.limit(), 3);
+    }
+}

@@ -1,0 +1,480 @@
+//! Outlier ejection: servers are judged by what requests meet at them, and taken out for a while. Active checks ask
+//! whether a server answers checks; this asks whether it answers.
+//!
+//! Four judges: so many failures in a row; a success rate far below that of the others (Envoy's rule: below the mean by
+//! so many standard deviations over the servers); a share of failures above a bound, whatever the others do (Envoy's and
+//! gRPC's failure percentage); a mean latency far above that of the others (so many times the median). The last three judge at the end of each interval by what that interval brought.
+//!
+//! An ejection lasts `base_ejection_time` × the server's number of ejections, at most `max_ejection_time`; each interval
+//! without one takes one off the number (Envoy's and gRPC's rule). At most the share `max_ejected` of the servers is out at a time, **but one always may
+//! be** where there are several: Envoy's default of 10 % ejects nobody from a fleet of nine.
+//!
+//! The success rate's rule knows no scale: of n servers, k equally bad ones lie √((n−k)/k) deviations below the mean,
+//! however bad they are. At 1.9 deviations more than 21 % of bad servers are never seen, and a single one at 99.9 % among
+//! perfect ones is. The rule of latency has a scale and sees up to half of the servers.
+
+use crate::math;
+use crate::units::Nanos;
+
+/// Who is taken out, for how long, and how many at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// Failures in a row after which a server is ejected; `None` for never.
+    pub consecutive_failures: Option<u32>,
+    /// A success rate far below the others'.
+    pub success_rate: Option<SuccessRate>,
+    /// A share of failures that is too large by itself.
+    pub failure_percentage: Option<FailurePercentage>,
+    /// A latency far above the others'.
+    pub latency: Option<Latency>,
+    /// How often the last two are worked out.
+    pub interval: Nanos,
+    /// Duration of a server's first ejection.
+    pub base_ejection_time: Nanos,
+    /// Longest ejection.
+    pub max_ejection_time: Nanos,
+    /// Largest share of the servers that may be ejected at a time, 0 to 1.
+    pub max_ejected: f64,
+    /// How that share is read.
+    pub max_ejected_rule: Cap,
+}
+
+/// How many servers the share `max_ejected` of them is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cap {
+    /// The share, rounded down, but one in any case where there are several.
+    #[default]
+    OneAlways,
+    /// Envoy's since 1.28: another one goes if the share holds with it as well. With 10 % nobody ever goes from fewer than
+    /// ten.
+    Envoy,
+    /// gRPC's (A50), and Envoy's before: another one goes while the share is not reached. With 10 % one of three goes.
+    Grpc,
+}
+
+/// Ejects who fails a share of its requests that is at least `threshold`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FailurePercentage {
+    /// Share of failures, 0 to 1.
+    pub threshold: f64,
+    /// With fewer servers with enough requests nobody goes.
+    pub min_servers: u32,
+    /// Fewer requests in an interval say nothing of a server.
+    pub min_requests: u64,
+}
+
+/// Ejects whose success rate lies below mean − `deviations` × standard deviation of the servers' success rates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SuccessRate {
+    /// How far below.
+    pub deviations: f64,
+    /// Fewer servers with enough requests are not compared.
+    pub min_servers: u32,
+    /// Fewer requests in an interval say nothing of a server.
+    pub min_requests: u64,
+}
+
+/// Ejects whose mean latency lies above `factor` × the median of the servers' mean latencies. Of an even number the
+/// median is the lower of the two in the middle, so that two servers can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latency {
+    /// How far above.
+    pub factor: f64,
+    /// Fewer requests in an interval say nothing of a server.
+    pub min_requests: u64,
+}
+
+/// Why a server was ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Failures in a row.
+    Consecutive,
+    /// Its success rate.
+    SuccessRate,
+    /// Its share of failures.
+    FailurePercentage,
+    /// Its latency.
+    Latency,
+}
+
+impl Reason {
+    /// All of them, in the order of their numbers (`as usize`).
+    pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::FailurePercentage, Reason::Latency];
+
+    /// The word for logs and counters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Consecutive => "consecutive",
+            Reason::SuccessRate => "success_rate",
+            Reason::FailurePercentage => "failure_percentage",
+            Reason::Latency => "latency",
+        }
+    }
+}
+
+/// What the detector found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// This slot's server is out until then.
+    Ejected(u32, Reason, Nanos),
+    /// It is back.
+    Returned(u32),
+}
+
+/// What is known of one server.
+#[derive(Clone, Debug, Default)]
+struct Record {
+    present: bool,
+    in_a_row: u32,
+    good: u64,
+    all: u64,
+    latencies: u128,
+    /// Ejections that still count.
+    times: u32,
+    ejected_until: Option<Nanos>,
+    /// It was out at some time in this interval.
+    was_out: bool,
+}
+
+impl Record {
+    fn forget_requests(&mut self) {
+        (self.in_a_row, self.good, self.all, self.latencies) = (0, 0, 0, 0);
+    }
+
+    fn is_in(&self) -> bool {
+        self.present && self.ejected_until.is_none()
+    }
+}
+
+/// Watches the servers of a fleet, by slot.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    rules: Rules,
+    records: Vec<Record>,
+    present: usize,
+    out: usize,
+    interval_ends: Nanos,
+}
+
+impl Detector {
+    /// Knows nobody; the first interval begins at `now`.
+    pub fn new(rules: Rules, now: Nanos) -> Detector {
+        let interval_ends = now.saturating_add(rules.interval);
+        Detector { rules, records: Vec::new(), present: 0, out: 0, interval_ends }
+    }
+
+    /// A server came into this slot.
+    pub fn joined(&mut self, slot: u32) {
+        self.left(slot);
+        let slot = slot as usize;
+        if self.records.len() <= slot {
+            self.records.resize(slot + 1, Record::default());
+        }
+        self.records[slot] = Record { present: true, ..Record::default() };
+        self.present += 1;
+    }
+
+    /// The server in this slot is gone.
+    pub fn left(&mut self, slot: u32) {
+        if let Some(record) = self.records.get_mut(slot as usize).filter(|record| record.present) {
+            self.out -= usize::from(record.ejected_until.is_some());
+            self.present -= 1;
+            *record = Record::default();
+        }
+    }
+
+    /// Until when this slot's server is out, if it is.
+    pub fn ejected_until(&self, slot: u32) -> Option<Nanos> {
+        self.records.get(slot as usize)?.ejected_until
+    }
+
+    /// A request ended at this slot's server, well or not, so long after it was sent there.
+    pub fn ended(&mut self, slot: u32, good: bool, latency: Nanos, now: Nanos) -> Option<Finding> {
+        // What comes back late from a server that is out was known when it went.
+        let record = self.records.get_mut(slot as usize).filter(|record| record.is_in())?;
+        record.all += 1;
+        record.latencies += u128::from(latency.0);
+        if good {
+            record.good += 1;
+            record.in_a_row = 0;
+            return None;
+        }
+        record.in_a_row += 1;
+        if record.in_a_row < self.rules.consecutive_failures? {
+            return None;
+        }
+        record.in_a_row = 0;
+        self.eject(slot, Reason::Consecutive, now)
+    }
+
+    /// What time brings: servers come back, and at the end of an interval others go.
+    pub fn tick(&mut self, now: Nanos) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (slot, record) in self.records.iter_mut().enumerate() {
+            if record.ejected_until.is_some_and(|until| until <= now) {
+                record.ejected_until = None;
+                record.forget_requests();
+                self.out -= 1;
+                findings.push(Finding::Returned(slot as u32));
+            }
+        }
+        if now >= self.interval_ends {
+            self.judge(now, &mut findings);
+            self.interval_ends = now.saturating_add(self.rules.interval);
+        }
+        findings
+    }
+
+    /// When [`Detector::tick`] next has something to do.
+    pub fn next_tick(&self) -> Nanos {
+        let returns = self.records.iter().filter_map(|record| record.ejected_until);
+        returns.fold(self.interval_ends, Nanos::min)
+    }
+
+    /// The end of an interval.
+    fn judge(&mut self, now: Nanos, findings: &mut Vec<Finding>) {
+        // Worst first: where not all may go, the worst do.
+        let mut suspects = self.slow_to_succeed();
+        suspects.extend(self.failing());
+        suspects.extend(self.slow_to_answer());
+        for (slot, reason) in suspects {
+            if self.records[slot as usize].is_in() {
+                findings.extend(self.eject(slot, reason, now));
+            }
+        }
+        for record in self.records.iter_mut().filter(|record| record.present) {
+            let out = record.ejected_until.is_some();
+            if !out && !record.was_out {
+                record.times = record.times.saturating_sub(1);
+            }
+            record.was_out = out;
+            (record.good, record.all, record.latencies) = (0, 0, 0);
+        }
+    }
+
+    /// Servers that are in and of which enough was seen, each with its number.
+    fn measured(&self, least: u64, number: impl Fn(&Record) -> f64) -> Vec<(f64, u32)> {
+        let seen = self.records.iter().enumerate().filter(|(_, record)| record.is_in() && record.all >= least.max(1));
+        seen.map(|(slot, record)| (number(record), slot as u32)).collect()
+    }
+
+    fn slow_to_succeed(&self) -> Vec<(u32, Reason)> {
+        let Some(rule) = self.rules.success_rate else { return Vec::new() };
+        let mut rates = self.measured(rule.min_requests, |r| r.good as f64 / r.all as f64);
+        if rates.is_empty() || rates.len() < rule.min_servers as usize {
+            return Vec::new();
+        }
+        let n = rates.len() as f64;
+        let mean = rates.iter().map(|&(rate, _)| rate).sum::<f64>() / n;
+        let variance = rates.iter().map(|&(rate, _)| (rate - mean) * (rate - mean)).sum::<f64>() / n;
+        let bound = mean - rule.deviations * math::sqrt(variance);
+        rates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // Equal servers differ by rounding alone: that is no deviation.
+        let below = rates.into_iter().filter(|&(rate, _)| rate < bound - 1e-12);
+        below.map(|(_, slot)| (slot, Reason::SuccessRate)).collect()
+    }
+
+    fn failing(&self) -> Vec<(u32, Reason)> {
+        let Some(rule) = self.rules.failure_percentage else { return Vec::new() };
+        let mut shares = self.measured(rule.min_requests, |r| 1.0 - r.good as f64 / r.all as f64);
+        if shares.len() < rule.min_servers as usize {
+            return Vec::new();
+        }
+        shares.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let above = shares.into_iter().filter(|&(share, _)| share >= rule.threshold - 1e-12);
+        above.map(|(_, slot)| (slot, Reason::FailurePercentage)).collect()
+    }
+
+    fn slow_to_answer(&self) -> Vec<(u32, Reason)> {
+        let Some(rule) = self.rules.latency else { return Vec::new() };
+        let mut means = self.measured(rule.min_requests, |r| r.latencies as f64 / r.all as f64);
+        if means.len() < 2 {
+            return Vec::new();
+        }
+        means.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let bound = rule.factor * means[(means.len() - 1) / 2].0;
+        let above = means.into_iter().rev().filter(|&(mean, _)| mean > bound);
+        above.map(|(_, slot)| (slot, Reason::Latency)).collect()
+    }
+
+    /// Whether another one may go.
+    fn has_room(&self) -> bool {
+        // A billionth of forgiveness: 30 % of ten are three.
+        let share = self.rules.max_ejected * self.present as f64;
+        let whole = (share + 1e-9) as usize;
+        match self.rules.max_ejected_rule {
+            Cap::OneAlways => self.out < if self.present > 1 { whole.max(1) } else { whole },
+            Cap::Envoy => self.out < whole,
+            Cap::Grpc => (self.out as f64) < share - 1e-9,
+        }
+    }
+
+    fn eject(&mut self, slot: u32, reason: Reason, now: Nanos) -> Option<Finding> {
+        if !self.has_room() {
+            return None;
+        }
+        let record = &mut self.records[slot as usize];
+        record.times = record.times.saturating_add(1);
+        let span =
+            self.rules.base_ejection_time.0.saturating_mul(u64::from(record.times)).min(self.rules.max_ejection_time.0);
+        let until = now.saturating_add(Nanos(span));
+        record.ejected_until = Some(until);
+        record.was_out = true;
+        record.forget_requests();
+        self.out += 1;
+        Some(Finding::Ejected(slot, reason, until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        consecutive_failures: Some(5),
+        success_rate: None,
+        failure_percentage: None,
+        latency: None,
+        interval: Nanos::from_secs(10),
+        base_ejection_time: Nanos::from_secs(30),
+        max_ejection_time: Nanos::from_secs(70),
+        max_ejected: 0.5,
+        max_ejected_rule: Cap::OneAlways,
+    };
+
+    fn detector(rules: Rules, servers: u32) -> Detector {
+        let mut detector = Detector::new(rules, Nanos::ZERO);
+        (0..servers).for_each(|slot| detector.joined(slot));
+        detector
+    }
+
+    const fn secs(secs: u64) -> Nanos {
+        Nanos::from_secs(secs)
+    }
+
+    /// Ends `all` requests at a slot, `good` of them well, the failures spread so that they are not in a row.
+    fn end(detector: &mut Detector, slot: u32, all: u64, good: u64, latency: Nanos) {
+        for i in 0..all {
+            let ok = (i + 1) * good / all > i * good / all;
+            assert_eq!(detector.ended(slot, ok, latency, secs(1)), None);
+        }
+    }
+
+    #[test]
+    fn five_failures_in_a_row_and_no_fewer() {
+        let mut d = detector(RULES, 4);
+        let fail = |d: &mut Detector, at| d.ended(2, false, Nanos(1), at);
+        (0..4).for_each(|_| assert_eq!(fail(&mut d, secs(1)), None));
+        assert_eq!(d.ended(2, true, Nanos(1), secs(1)), None, "a success starts the count anew");
+        (0..4).for_each(|_| assert_eq!(fail(&mut d, secs(2)), None));
+        assert_eq!(fail(&mut d, secs(2)), Some(Finding::Ejected(2, Reason::Consecutive, secs(32))));
+        assert_eq!(d.ejected_until(2), Some(secs(32)));
+        assert_eq!(fail(&mut d, secs(3)), None, "what comes back late is known");
+    }
+
+    #[test]
+    fn ejections_grow_with_their_number_up_to_the_longest_and_clean_intervals_forgive() {
+        let mut d = detector(RULES, 4);
+        let eject = |d: &mut Detector, now: Nanos| {
+            let found = (0..5).filter_map(|_| d.ended(1, false, Nanos(1), now)).next();
+            match found {
+                Some(Finding::Ejected(1, _, until)) => until - now,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(eject(&mut d, secs(5)), secs(30));
+        let mut now = secs(5);
+        let mut back_at = |d: &mut Detector| {
+            loop {
+                now = d.next_tick();
+                if d.tick(now).contains(&Finding::Returned(1)) {
+                    return now;
+                }
+            }
+        };
+        assert_eq!(back_at(&mut d), secs(35));
+        assert_eq!(eject(&mut d, secs(35)), secs(60), "twice the base");
+        assert_eq!(back_at(&mut d), secs(95));
+        assert_eq!(eject(&mut d, secs(95)), secs(70), "three times 30 s, but 70 s are the longest");
+        assert_eq!(back_at(&mut d), secs(165));
+        // Intervals end at every ten seconds. That to 170 s held a part of the ejection; those to 180, 190 and 200 are
+        // clean and take the count from 3 to 0; the next ejection counts as the first.
+        while d.next_tick() <= secs(200) {
+            let at = d.next_tick();
+            assert_eq!(d.tick(at), []);
+        }
+        assert_eq!(eject(&mut d, secs(205)), secs(30));
+    }
+
+    #[test]
+    fn the_cap_holds_and_one_may_always_go() {
+        let eject_all = |most, servers| {
+            let mut d = detector(Rules { consecutive_failures: Some(1), max_ejected: most, ..RULES }, servers);
+            (0..servers).filter(|&slot| d.ended(slot, false, Nanos(1), secs(1)).is_some()).count()
+        };
+        for (most, servers, out) in
+            [(0.5, 10, 5), (0.5, 5, 2), (0.3, 10, 3), (0.1, 9, 1), (0.0, 2, 1), (0.5, 1, 0), (1.0, 1, 1), (1.0, 4, 4)]
+        {
+            assert_eq!(eject_all(most, servers), out, "{most} of {servers}");
+        }
+    }
+
+    #[test]
+    fn a_success_rate_below_mean_minus_deviations_is_ejected() {
+        let rule = SuccessRate { deviations: 1.9, min_servers: 5, min_requests: 100 };
+        let rules = Rules { consecutive_failures: None, success_rate: Some(rule), ..RULES };
+        // One of five at 80 %: mean 0.96, deviation √(0.04²·4/5 + 0.16²/5) = 0.08; bound 0.96 − 0.152 = 0.808.
+        let mut d = detector(rules, 5);
+        (0..4).for_each(|slot| end(&mut d, slot, 100, 100, Nanos(1)));
+        end(&mut d, 4, 100, 80, Nanos(1));
+        assert_eq!(d.tick(secs(10)), [Finding::Ejected(4, Reason::SuccessRate, secs(40))]);
+        // Two of nine: √(7/2) = 1.87 deviations at most, however bad they are.
+        let mut d = detector(rules, 9);
+        (0..7).for_each(|slot| end(&mut d, slot, 100, 100, Nanos(1)));
+        (7..9).for_each(|slot| end(&mut d, slot, 100, 0, Nanos(1)));
+        assert_eq!(d.tick(secs(10)), []);
+        // Too few requests, too few servers.
+        let mut d = detector(rules, 5);
+        (0..4).for_each(|slot| end(&mut d, slot, 99 + u64::from(slot > 0), 100, Nanos(1)));
+        end(&mut d, 4, 100, 0, Nanos(1));
+        assert_eq!(d.tick(secs(10)), []);
+        assert_eq!(d.next_tick(), secs(20));
+    }
+
+    #[test]
+    fn a_latency_above_so_many_medians_is_ejected_the_worst_first() {
+        let rules = Rules {
+            consecutive_failures: None,
+            latency: Some(Latency { factor: 3.0, min_requests: 10 }),
+            max_ejected: 0.25,
+            ..RULES
+        };
+        let millis = Nanos::from_millis;
+        let mut d = detector(rules, 4);
+        for (slot, latency) in [(0, 10), (1, 31), (2, 40), (3, 10)] {
+            end(&mut d, slot, 10, 10, millis(latency));
+        }
+        // The lower median of 10, 10, 31, 40 is 10; the bound 30; of the two above it one may go, the slower.
+        assert_eq!(d.tick(secs(10)), [Finding::Ejected(2, Reason::Latency, secs(40))]);
+        // At the bound is not above it; the window is a new one.
+        for (slot, latency) in [(0, 10), (1, 30), (3, 10)] {
+            end(&mut d, slot, 10, 10, millis(latency));
+        }
+        assert_eq!(d.tick(secs(20)), []);
+        let mut two = detector(rules, 2);
+        end(&mut two, 0, 10, 10, millis(10));
+        end(&mut two, 1, 10, 10, millis(31));
+        assert_eq!(two.tick(secs(10)), [Finding::Ejected(1, Reason::Latency, secs(40))]);
+    }
+
+    #[test]
+    fn who_leaves_while_out_makes_room() {
+        let mut d = detector(Rules { consecutive_failures: Some(1), ..RULES }, 2);
+        assert!(d.ended(0, false, Nanos(1), secs(1)).is_some());
+        assert_eq!(d.ended(1, false, Nanos(1), secs(1)), None);
+        d.left(0);
+        d.joined(0);
+        assert_eq!(d.ejected_until(0), None, "a new tenant has a clean record");
+        assert!(d.ended(1, false, Nanos(1), secs(1)).is_some());
+    }
+}

@@ -1,0 +1,288 @@
+//! Retries: another attempt, at another server, after one that failed; and the budget that keeps them from making an
+//! overload worse. Failures cause retries, retries cause load, load causes failures: with n attempts a system that fails
+//! stays at n times its load after the cause is gone. A budget ties retries to the requests that come, as Finagle's and
+//! tower's do: 20 % of them and a few per second besides, over a sliding window of ten seconds. A token bucket ties them to
+//! what succeeds, as gRPC's retry throttling does (A6): every failed attempt costs a token, every good answer brings part of
+//! one, and there are retries while more than half of the tokens are left.
+
+use crate::rng::Source;
+use crate::units::Nanos;
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection: nothing was sent.
+    Connect,
+    /// The connection broke before an answer began.
+    Reset,
+    /// The server answered with an error (5xx).
+    Error,
+    /// No answer within the time for one attempt.
+    Timeout,
+    /// The server had no room and did nothing with it.
+    Rejected,
+}
+
+/// Every failure, with the name by which `on` calls it.
+pub const FAILURES: [(Failure, &str); 5] = [
+    (Failure::Connect, "connect"),
+    (Failure::Reset, "reset"),
+    (Failure::Error, "error"),
+    (Failure::Timeout, "timeout"),
+    (Failure::Rejected, "rejected"),
+];
+
+/// When there is another attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// Attempts after the first one.
+    pub max_retries: u32,
+    /// Failures after which there is another, in the order of [`FAILURES`].
+    pub on: [bool; FAILURES.len()],
+    /// Retries per request, over the window of the [`Budget`].
+    pub budget: f64,
+    /// Retries per second that are allowed in addition to `budget`.
+    pub min_per_second: f64,
+    /// A token bucket instead of the budget.
+    pub tokens: Option<Tokens>,
+    /// Upper bound of the pause before the first retry; it doubles with each.
+    pub backoff: Nanos,
+    /// Upper bound of the doubled pause.
+    pub max_backoff: Nanos,
+    /// An attempt without an answer for this long has failed.
+    pub per_try_timeout: Option<Nanos>,
+}
+
+impl Rules {
+    /// Whether the rules (not yet the budget) allow another attempt after `attempts` of them, the last of which failed so.
+    /// What has been sent may have been done: only what may be done twice (`idempotent`) is then sent again.
+    pub fn allows(&self, failure: Failure, attempts: u32, idempotent: bool, sent: bool) -> bool {
+        attempts <= self.max_retries && self.on[failure as usize] && (idempotent || !sent)
+    }
+
+    /// The pause before retry number `retry` (from 1): uniform in 0 … min(longest, backoff · 2^(retry − 1)), "full jitter"
+    /// (Brooker, AWS Architecture Blog, 2015): who failed together does not come back together.
+    pub fn pause(&self, retry: u32, rng: &mut impl Source) -> Nanos {
+        let doublings = retry.saturating_sub(1).min(63);
+        let bound = self.backoff.0.saturating_mul(1 << doublings).min(self.max_backoff.0);
+        if bound == 0 { Nanos::ZERO } else { Nanos(rng.below(bound)) }
+    }
+
+    /// What holds retries back, by these rules.
+    pub fn new_throttle(&self) -> Throttle {
+        match self.tokens {
+            Some(rules) => Throttle::Tokens(Bucket { rules, tokens: rules.max_tokens }),
+            None => Throttle::Budget(Budget::new(self.budget, self.min_per_second)),
+        }
+    }
+}
+
+/// gRPC's retry throttling (A6).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tokens {
+    /// Capacity of the bucket, which starts full.
+    pub max_tokens: f64,
+    /// What a good answer brings.
+    pub ratio: f64,
+}
+
+/// Tokens of one shard for one pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    rules: Tokens,
+    tokens: f64,
+}
+
+/// What holds retries back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Throttle {
+    /// A share of the requests.
+    Budget(Budget),
+    /// Tokens that failures cost and successes bring.
+    Tokens(Bucket),
+}
+
+impl Throttle {
+    /// A request came (not a retry).
+    pub fn deposit(&mut self, now: Nanos) {
+        if let Throttle::Budget(budget) = self {
+            budget.deposit(now);
+        }
+    }
+
+    /// An attempt ended, well or not; not one that was called off.
+    pub fn ended(&mut self, good: bool) {
+        if let Throttle::Tokens(Bucket { rules, tokens }) = self {
+            *tokens = (*tokens + if good { rules.ratio } else { -1.0 }).clamp(0.0, rules.max_tokens);
+        }
+    }
+
+    /// Takes one retry out, if there may be one.
+    pub fn withdraw(&mut self, now: Nanos) -> bool {
+        match self {
+            Throttle::Budget(budget) => budget.withdraw(now),
+            Throttle::Tokens(Bucket { rules, tokens }) => *tokens > rules.max_tokens / 2.0,
+        }
+    }
+}
+
+/// Buckets of a budget's window.
+const BUCKETS: usize = 10;
+/// Length of one.
+const BUCKET: u64 = 1_000_000_000;
+
+/// How many extra attempts there may be: over the last ten seconds, `ratio` for each request and `floor` for each second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    ratio: f64,
+    floor: f64,
+    /// (deposits, withdrawals) by second.
+    buckets: [(u64, u64); BUCKETS],
+    deposits: u64,
+    withdrawals: u64,
+    /// The second that the newest bucket stands for.
+    second: u64,
+}
+
+impl Budget {
+    /// A budget that allows `ratio` extra attempts per request and `floor` per second.
+    pub fn new(ratio: f64, floor: f64) -> Budget {
+        Budget { ratio, floor, buckets: [(0, 0); BUCKETS], deposits: 0, withdrawals: 0, second: 0 }
+    }
+
+    /// Forgets what is older than the window.
+    fn advance(&mut self, now: Nanos) {
+        let second = now.0 / BUCKET;
+        if second <= self.second {
+            return;
+        }
+        for passed in self.second + 1..=second.min(self.second + BUCKETS as u64) {
+            let (deposits, withdrawals) = std::mem::take(&mut self.buckets[(passed % BUCKETS as u64) as usize]);
+            self.deposits -= deposits;
+            self.withdrawals -= withdrawals;
+        }
+        self.second = second;
+    }
+
+    fn bucket(&mut self) -> &mut (u64, u64) {
+        &mut self.buckets[(self.second % BUCKETS as u64) as usize]
+    }
+
+    /// A request came (not a retry).
+    pub fn deposit(&mut self, now: Nanos) {
+        self.advance(now);
+        self.bucket().0 += 1;
+        self.deposits += 1;
+    }
+
+    /// Extra attempts that could be made now.
+    pub fn balance(&mut self, now: Nanos) -> f64 {
+        self.advance(now);
+        self.deposits as f64 * self.ratio + self.floor * BUCKETS as f64 - self.withdrawals as f64
+    }
+
+    /// Takes one extra attempt out of the budget, if it is there.
+    pub fn withdraw(&mut self, now: Nanos) -> bool {
+        // A billionth of forgiveness: ten tenths are one.
+        let there = self.balance(now) >= 1.0 - 1e-9;
+        if there {
+            self.bucket().1 += 1;
+            self.withdrawals += 1;
+        }
+        there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    const RULES: Rules = Rules {
+        max_retries: 2,
+        on: [true, true, false, false, false],
+        budget: 0.2,
+        min_per_second: 3.0,
+        tokens: None,
+        backoff: Nanos::from_millis(25),
+        max_backoff: Nanos::from_millis(40),
+        per_try_timeout: None,
+    };
+
+    #[test]
+    fn what_may_be_tried_again() {
+        assert!(RULES.allows(Failure::Connect, 1, false, false));
+        assert!(RULES.allows(Failure::Reset, 2, true, true));
+        assert!(!RULES.allows(Failure::Reset, 3, true, true), "two more than the first, and no more");
+        assert!(!RULES.allows(Failure::Reset, 1, false, true), "it may have been done");
+        assert!(!RULES.allows(Failure::Error, 1, true, true), "not asked for");
+        for (i, (failure, _)) in FAILURES.into_iter().enumerate() {
+            assert_eq!(failure as usize, i);
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_are_anywhere_below() {
+        let mut rng = Rng::stream(1, "test", 0);
+        for (retry, bound) in [(1, 25.0), (2, 40.0), (3, 40.0), (200, 40.0)] {
+            let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut rng).as_secs_f64() * 1e3).collect();
+            let most = pauses.iter().copied().fold(0.0, f64::max);
+            assert!(most < bound && most > 0.99 * bound, "{retry}: {most}");
+            // Uniform: the mean is half the bound; four standard errors are 4 · bound/√12/100.
+            let mean = pauses.iter().sum::<f64>() / 1e4;
+            assert!((mean - bound / 2.0).abs() < 4.0 * bound / 346.4, "{retry}: {mean}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_a_share_of_what_came_and_a_floor() {
+        let mut budget = Budget::new(RULES.budget, RULES.min_per_second);
+        let second = Nanos::from_secs;
+        // Nothing came: 3 per second over ten seconds.
+        let free = (0..100).filter(|_| budget.withdraw(second(0))).count();
+        assert_eq!(free, 30);
+        // 100 requests allow 20 more.
+        (0..100).for_each(|_| budget.deposit(second(5)));
+        assert_eq!((0..100).filter(|_| budget.withdraw(second(5))).count(), 20);
+        // At 10 s the first thirty are forgotten, at 15 s everything is.
+        assert_eq!(budget.balance(second(10)), 30.0);
+        assert_eq!(budget.balance(second(14)), 30.0);
+        (0..10).for_each(|_| assert!(budget.withdraw(second(14))));
+        assert_eq!(budget.balance(second(15)), 30.0 - 10.0);
+        assert_eq!(budget.balance(second(1000)), 30.0);
+    }
+
+    #[test]
+    fn tokens_are_grpcs() {
+        let rules = Rules { tokens: Some(Tokens { max_tokens: 10.0, ratio: 0.1 }), ..RULES };
+        let mut throttle = rules.new_throttle();
+        // Ten tokens and retries above five: after five failures there are none.
+        for left in (5..=9).rev() {
+            assert!(throttle.withdraw(Nanos::ZERO));
+            throttle.ended(false);
+            assert_eq!(throttle, Throttle::Tokens(Bucket { rules: rules.tokens.unwrap(), tokens: f64::from(left) }));
+        }
+        assert!(!throttle.withdraw(Nanos::ZERO));
+        throttle.ended(true);
+        assert!(throttle.withdraw(Nanos::ZERO), "5.1 is more than half");
+        (0..1000).for_each(|_| throttle.ended(true));
+        assert_eq!(throttle, rules.new_throttle(), "never more than there are at first");
+        // A tenth of a token for a success: with 10 % failures or more the bucket runs dry, whatever is done about them.
+        (0..1000).for_each(|i| throttle.ended(i % 9 != 0));
+        assert!(!throttle.withdraw(Nanos::ZERO));
+    }
+
+    #[test]
+    fn under_steady_traffic_retries_are_the_ratio_of_requests() {
+        // 1000 requests a second that all fail, each wanting one retry, for 60 s: 20 % of 60,000 and 3/s · 60 s, and the
+        // floor of the window that is there from the start: at most 30 more.
+        let mut budget = Budget::new(RULES.budget, RULES.min_per_second);
+        let mut retries = 0;
+        for i in 0..60_000 {
+            let now = Nanos::from_millis(i);
+            budget.deposit(now);
+            retries += i32::from(budget.withdraw(now));
+        }
+        assert!((12_150..=12_240).contains(&retries), "{retries}");
+    }
+}

@@ -1,0 +1,191 @@
+//! Zones: which of them a pick goes to. A hop between zones costs time and, at most providers, money; but a zone that gets
+//! everything from its own balancers is overloaded where balancers are many and servers few.
+//!
+//! * `residual` (Envoy's zone-aware routing): a balancer's zone brings some share of the traffic and holds some share of
+//!   the healthy servers. If its servers are at least as large a share, all stays in the zone. Else as much as they can
+//!   take stays (servers' share / traffic's share), and the rest goes to other zones in proportion to what their own
+//!   traffic leaves free there. So every server gets the same, and as little as possible crosses zones.
+//! * `local`: everything stays while somebody in the zone is healthy, whatever the load (Envoy's `force_local_zone`).
+//! * `weights` (Envoy's locality-weighted): zones by given weights, each times min(1, `overprovisioning` × healthy share).
+//!
+//! Only the first priority level prefers its zone, as in Envoy; weights hold in all.
+
+/// Which zone a pick goes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// By what rule.
+    pub prefer: Prefer,
+    /// Fewer servers (`residual`: in the level; `local`: healthy in the zone) are not told apart by zone.
+    pub min_servers: u32,
+    /// Share of the traffic that comes to the balancers of each zone; where it is not said, the same for each zone that has
+    /// servers.
+    pub traffic: Vec<(String, f64)>,
+}
+
+/// The rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prefer {
+    /// The own zone as far as it can take it without being busier than the others.
+    Residual,
+    /// The own zone.
+    Local,
+    /// By weights; a zone without one has 1.
+    Weights(Vec<(String, f64)>),
+}
+
+/// A zone of a priority level, as a balancer sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Servers in it.
+    pub all: u32,
+    /// Healthy ones.
+    pub healthy: u32,
+    /// Their weights' sum.
+    pub weight: u64,
+}
+
+impl Rules {
+    /// Each zone's share of the picks of a balancer that stands in `own`, into `shares`; `false` where zones are not told
+    /// apart. `whole` is what servers of a zone can do over their healthy share.
+    pub fn shares(
+        &self,
+        zones: &[Zone<'_>],
+        own: Option<&str>,
+        first_level: bool,
+        whole: f64,
+        shares: &mut Vec<f64>,
+    ) -> bool {
+        shares.clear();
+        match &self.prefer {
+            Prefer::Weights(weights) => {
+                let weight = |zone: &Zone<'_>| {
+                    let given = weights.iter().find(|(name, _)| name == zone.name).map_or(1.0, |(_, weight)| *weight);
+                    let available = whole * f64::from(zone.healthy) / f64::from(zone.all.max(1));
+                    given * available.min(1.0)
+                };
+                shares.extend(zones.iter().map(weight));
+            }
+            Prefer::Local => {
+                let Some(at) = self.here(zones, own).filter(|_| first_level) else { return false };
+                if zones[at].healthy < self.min_servers.max(1) {
+                    return false;
+                }
+                shares.extend((0..zones.len()).map(|i| f64::from(u8::from(i == at))));
+            }
+            Prefer::Residual => {
+                let Some(at) = self.here(zones, own).filter(|_| first_level) else { return false };
+                if zones.iter().map(|zone| zone.all).sum::<u32>() < self.min_servers {
+                    return false;
+                }
+                self.residual(zones, at, shares);
+            }
+        }
+        let sum: f64 = shares.iter().sum();
+        if sum <= 0.0 {
+            return false;
+        }
+        shares.iter_mut().for_each(|share| *share /= sum);
+        true
+    }
+
+    fn here(&self, zones: &[Zone<'_>], own: Option<&str>) -> Option<usize> {
+        let own = own?;
+        zones.iter().position(|zone| zone.name == own)
+    }
+
+    fn residual(&self, zones: &[Zone<'_>], own: usize, shares: &mut Vec<f64>) {
+        let sum = zones.iter().map(|zone| zone.weight).sum::<u64>().max(1) as f64;
+        let servers = |zone: &Zone<'_>| zone.weight as f64 / sum;
+        let traffic = |zone: &Zone<'_>| match self.traffic.iter().find(|(name, _)| name == zone.name) {
+            Some((_, share)) => *share,
+            None if self.traffic.is_empty() => 1.0 / zones.len() as f64,
+            None => 0.0,
+        };
+        let (here, brought) = (servers(&zones[own]), traffic(&zones[own]));
+        // Equal shares may differ by rounding.
+        let stays = if brought <= here + 1e-12 { 1.0 } else { here / brought };
+        let free = |i: usize| if i == own { 0.0 } else { (servers(&zones[i]) - traffic(&zones[i])).max(0.0) };
+        let total: f64 = (0..zones.len()).map(free).sum();
+        let rest = 1.0 - stays;
+        shares.extend((0..zones.len()).map(|i| match (i == own, total > 1e-12) {
+            (true, _) => stays,
+            (false, true) => rest * free(i) / total,
+            // Nobody has room to spare: the rest goes where the servers are.
+            (false, false) => rest * servers(&zones[i]),
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zones(counts: &[(u32, u32)]) -> Vec<Zone<'static>> {
+        let names = ["a", "b", "c"];
+        let zone = |(&(healthy, all), name)| Zone { name, all, healthy, weight: u64::from(healthy) };
+        counts.iter().zip(names).map(zone).collect()
+    }
+
+    fn shares(prefer: Prefer, traffic: &[f64], counts: &[(u32, u32)], own: &str) -> Option<Vec<f64>> {
+        let traffic = traffic.iter().zip(["a", "b", "c"]).map(|(&share, name)| (name.to_owned(), share)).collect();
+        let mut shares = Vec::new();
+        let rules = Rules { prefer, min_servers: 6, traffic };
+        rules.shares(&zones(counts), Some(own), true, 1.4, &mut shares).then_some(shares)
+    }
+
+    #[test]
+    fn every_server_gets_the_same_and_as_little_as_possible_crosses() {
+        // Half of the traffic comes to zone a, which has 4 of 12 servers: two thirds stay. b and c bring a quarter each and
+        // have a third of the servers each: twelfths are free in both, and they get a sixth each of what a has.
+        let traffic = [0.5, 0.25, 0.25];
+        let even = [(4, 4), (4, 4), (4, 4)];
+        let of_a = shares(Prefer::Residual, &traffic, &even, "a").unwrap();
+        for (share, expected) in of_a.iter().zip([2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0]) {
+            assert!((share - expected).abs() < 1e-12, "{of_a:?}");
+        }
+        assert_eq!(shares(Prefer::Residual, &traffic, &even, "b").unwrap(), [0.0, 1.0, 0.0]);
+        // Whatever the counts: over all zones each server gets 1/healthy of the traffic.
+        for counts in [[(4, 4), (4, 4), (4, 4)], [(2, 4), (6, 6), (3, 9)], [(1, 1), (8, 8), (9, 9)]] {
+            let mut got = [0.0; 3];
+            for (own, brings) in ["a", "b", "c"].into_iter().zip(traffic) {
+                let of_own = shares(Prefer::Residual, &traffic, &counts, own).unwrap();
+                got.iter_mut().zip(of_own).for_each(|(sum, share)| *sum += brings * share);
+            }
+            let all: u32 = counts.iter().map(|c| c.0).sum();
+            for (got, (healthy, _)) in got.iter().zip(counts) {
+                assert!((got - f64::from(healthy) / f64::from(all)).abs() < 1e-12, "{counts:?}: {got}");
+            }
+        }
+    }
+
+    #[test]
+    fn locality_weights_are_envoys_documented_examples() {
+        // Weights 1 and 2, zone b whole; healthy percent of zone a and what both get.
+        let weights = Prefer::Weights(vec![("a".to_owned(), 1.0), ("b".to_owned(), 2.0)]);
+        for (healthy, a, b) in
+            [(100, 33.0, 67.0), (70, 33.0, 67.0), (69, 32.0, 68.0), (50, 26.0, 74.0), (25, 15.0, 85.0), (0, 0.0, 100.0)]
+        {
+            let got = shares(weights.clone(), &[], &[(healthy, 100), (100, 100)], "a").unwrap();
+            assert!((100.0 * got[0] - a).abs() < 1.0 && (100.0 * got[1] - b).abs() < 1.0, "{healthy}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_that_is_forced_takes_all_until_nobody_is_left() {
+        let rules = Rules { prefer: Prefer::Local, min_servers: 1, traffic: Vec::new() };
+        let mut shares = Vec::new();
+        assert!(rules.shares(&zones(&[(1, 9), (9, 9)]), Some("a"), true, 1.4, &mut shares));
+        assert_eq!(shares, [1.0, 0.0]);
+        assert!(!rules.shares(&zones(&[(0, 9), (9, 9)]), Some("a"), true, 1.4, &mut shares));
+        assert!(!rules.shares(&zones(&[(9, 9), (9, 9)]), Some("a"), false, 1.4, &mut shares), "a lower level");
+        assert!(!rules.shares(&zones(&[(9, 9), (9, 9)]), None, true, 1.4, &mut shares), "no zone of its own");
+    }
+
+    #[test]
+    fn few_servers_are_not_told_apart() {
+        assert_eq!(shares(Prefer::Residual, &[], &[(2, 2), (3, 3)], "a"), None, "five are fewer than six");
+        assert!(shares(Prefer::Residual, &[], &[(2, 3), (3, 3)], "a").is_some());
+    }
+}

@@ -1,0 +1,182 @@
+//! Pieces that more than one strategy is made of.
+
+use super::{Context, Request, candidates};
+use crate::fleet::{Change, Fleet};
+use crate::math;
+use crate::rng::Source;
+use crate::units::Nanos;
+
+/// Smooth weighted round robin, as nginx's `get_peer` without its failure penalty: spreads the turns of a heavy server
+/// between those of the light ones.
+///
+/// For each candidate: current += weight; the largest current wins (the first on ties) and pays the total.
+#[derive(Default)]
+pub(super) struct Smooth {
+    current: Vec<i64>,
+}
+
+impl Smooth {
+    pub(super) fn on_fleet(&mut self, changes: &[Change], fleet: &Fleet) {
+        self.current.resize(fleet.slots(), 0);
+        for change in changes {
+            if let Change::Joined(id) | Change::Left(id) = change {
+                self.current[id.slot as usize] = 0;
+            }
+        }
+    }
+
+    /// What a candidate lacks to its turn: the largest current value, weight added, has the least.
+    pub(super) fn score(&self, slot: u32, fleet: &Fleet) -> Option<f64> {
+        Some(-((self.current.get(slot as usize)? + i64::from(fleet.weight(slot))) as f64))
+    }
+
+    pub(super) fn next(&mut self, request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
+        self.next_among(request, fleet, |_| true)
+    }
+
+    /// The next of those candidates that are `in_turn`: how nginx and others break ties.
+    pub(super) fn next_among(
+        &mut self,
+        request: &Request<'_>,
+        fleet: &Fleet,
+        in_turn: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let mut total = 0;
+        let mut best: Option<u32> = None;
+        for slot in candidates(request, fleet).filter(|&slot| in_turn(slot)) {
+            let weight = i64::from(fleet.weight(slot));
+            total += weight;
+            let current = &mut self.current[slot as usize];
+            *current += weight;
+            let current = *current;
+            if best.is_none_or(|b| current > self.current[b as usize]) {
+                best = Some(slot);
+            }
+        }
+        let best = best?;
+        self.current[best as usize] -= total;
+        Some(best)
+    }
+}
+
+/// Learned weights by slot, and their running sums over the eligible slots, from which candidates are drawn.
+#[derive(Default)]
+pub(super) struct WeightTable {
+    weights: Vec<f64>,
+    slots: Vec<u32>,
+    sums: Vec<f64>,
+}
+
+impl WeightTable {
+    /// Works out the weights of the eligible slots anew; the others have none.
+    pub(super) fn rebuild(&mut self, fleet: &Fleet, mut weight: impl FnMut(u32) -> f64) {
+        self.weights.clear();
+        self.weights.resize(fleet.slots(), 0.0);
+        self.slots.clear();
+        self.slots.extend_from_slice(fleet.eligible());
+        let mut sum = 0.0;
+        self.sums.clear();
+        for &slot in &self.slots {
+            let weight = weight(slot);
+            self.weights[slot as usize] = weight;
+            sum += weight;
+            self.sums.push(sum);
+        }
+    }
+
+    /// A slot's weight, zero where it has none.
+    pub(super) fn weight(&self, slot: u32) -> f64 {
+        self.weights.get(slot as usize).copied().unwrap_or(0.0)
+    }
+
+    /// One candidate in proportion to its weight, none of `taken`; the last one where all that are left have none.
+    pub(super) fn draw(&self, request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) -> Option<u32> {
+        const TRIES: usize = 8;
+        let total = *self.sums.last()?;
+        for _ in 0..TRIES {
+            let point = cx.rng.unit() * total;
+            let at = self.sums.partition_point(|&sum| sum <= point).min(self.slots.len() - 1);
+            let slot = self.slots[at];
+            if !request.excludes(slot) && !taken.contains(&slot) {
+                return Some(slot);
+            }
+        }
+        let left = || candidates(request, cx.fleet).filter(|slot| !taken.contains(slot));
+        let mut point = cx.rng.unit() * left().map(|slot| self.weight(slot)).sum::<f64>();
+        let found = left().find(|&slot| {
+            point -= self.weight(slot);
+            point < 0.0
+        });
+        found.or_else(|| left().last())
+    }
+}
+
+/// An exponentially weighted moving average over time: a sample's weight falls by e for each `decay` that passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ewma {
+    /// The estimate and when it was made; `None` before the first sample.
+    state: Option<(f64, Nanos)>,
+}
+
+impl Ewma {
+    /// Takes in `sample`. What is above `peak`, the estimate as it is read at present, is believed at once; the average comes
+    /// down slowly.
+    pub(super) fn observe(&mut self, sample: f64, now: Nanos, decay: Nanos, peak: f64) {
+        let value = match self.state {
+            Some(_) if sample > peak => sample,
+            Some((value, at)) => {
+                let keep = fading(now.saturating_sub(at), decay);
+                value * keep + sample * (1.0 - keep)
+            }
+            None => sample,
+        };
+        self.state = Some((value, now));
+    }
+
+    /// The estimate, untouched by the time since.
+    pub(super) fn value(&self) -> Option<f64> {
+        self.state.map(|(value, _)| value)
+    }
+
+    /// The estimate, faded towards zero since it was made.
+    pub(super) fn faded(&self, now: Nanos, decay: Nanos) -> Option<f64> {
+        self.state.map(|(value, at)| value * fading(now.saturating_sub(at), decay))
+    }
+
+    /// The estimate, faded towards `usual` since it was made.
+    pub(super) fn fallen_back(&self, now: Nanos, decay: Nanos, usual: f64) -> Option<f64> {
+        self.state.map(|(value, at)| usual + (value - usual) * fading(now.saturating_sub(at), decay))
+    }
+}
+
+/// What is left of a weight of one after this long.
+pub(super) fn fading(elapsed: Nanos, decay: Nanos) -> f64 {
+    math::exp(-(elapsed.0 as f64) / (decay.0.max(1) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_fades_by_e_per_decay_and_peaks_at_once() {
+        let decay = Nanos::from_secs(10);
+        let mut ewma = Ewma::default();
+        ewma.observe(1.0, Nanos::ZERO, decay, f64::INFINITY);
+        assert!((ewma.faded(Nanos::from_secs(10), decay).unwrap() - 0.367_879).abs() < 1e-6);
+        let read = |ewma: &Ewma, at| ewma.faded(at, decay).unwrap();
+        let at = Nanos::from_secs(1);
+        ewma.observe(3.0, at, decay, read(&ewma, at));
+        assert_eq!(ewma.value(), Some(3.0));
+        let at = Nanos::from_secs(11);
+        ewma.observe(1.0, at, decay, read(&ewma, at));
+        // 3/e + 1(1 - 1/e)
+        assert!((ewma.value().unwrap() - 1.735_759).abs() < 1e-6);
+        // A penalty of 5 s that has faded to 34 ms in 50 s: 40 ms are a peak again, and nothing of the penalty is left.
+        let mut ewma = Ewma::default();
+        ewma.observe(5.0, Nanos::ZERO, decay, f64::INFINITY);
+        let at = Nanos::from_secs(50);
+        ewma.observe(0.04, at, decay, read(&ewma, at));
+        assert_eq!(ewma.value(), Some(0.04));
+    }
+}

@@ -1,0 +1,106 @@
+//! What every strategy that hashes shares: what of a request is hashed, and the one hash for it.
+//! xxHash64, as Envoy, gRPC and Caddy; nginx's own strategies keep nginx's CRC-32.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
+
+use super::{Request, candidates};
+use crate::fleet::Fleet;
+use crate::rng::{GOLDEN, mix};
+
+/// What of the request is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// The client's address, as bytes (nginx's `$binary_remote_addr`).
+    Client,
+    /// The path of the URL.
+    Path,
+    /// The key by which caches are addressed.
+    Key,
+}
+
+/// What [`On`] means, for the docs of strategies.
+pub(super) const ON: (&str, &str) = (
+    "hash_on",
+    "what of the request is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\"",
+);
+
+/// What becomes of the keys of a server that is down but has not left, where a hash counts servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Down {
+    /// It keeps its place, and keys that fall on it are hashed again: only they move.
+    Rehash,
+    /// It is counted out as if it had left, and in again when it is back.
+    Remap,
+}
+
+/// What [`Down`] means, for the docs of strategies.
+pub(super) const DOWN: (&str, &str) = (
+    "on_unhealthy",
+    "what becomes of the keys of a server that is down: \"rehash\": they are hashed again and no others move; \"remap\": the servers \
+     are counted without it, as if it had left",
+);
+
+impl On {
+    /// Hands the bytes that count to `hash`.
+    #[inline]
+    pub(super) fn of<T>(self, request: &Request<'_>, hash: impl FnOnce(&[u8]) -> T) -> T {
+        match (self, request.client) {
+            (On::Key, _) => hash(request.key),
+            (On::Path, _) => hash(request.path.as_bytes()),
+            (On::Client, IpAddr::V4(address)) => hash(&address.octets()),
+            (On::Client, IpAddr::V6(address)) => hash(&address.octets()),
+        }
+    }
+
+    /// The request's hash.
+    #[inline]
+    pub(super) fn hash(self, request: &Request<'_>) -> u64 {
+        self.of(request, |bytes| hash64(bytes, 0))
+    }
+}
+
+/// xxHash64.
+#[inline]
+pub(super) fn hash64(bytes: &[u8], seed: u64) -> u64 {
+    XxHash64::oneshot(seed, bytes)
+}
+
+/// A key's hash together with a server's: 64 bits that are fair for the pair.
+#[inline]
+pub(super) fn pair(key: u64, server: u64) -> u64 {
+    mix(key ^ server)
+}
+
+/// The hash of each slot's name, by slot; zero where nobody lives.
+pub(super) fn names(fleet: &Fleet) -> Vec<u64> {
+    let mut hashes = vec![0; fleet.slots()];
+    for slot in fleet.members() {
+        hashes[slot as usize] = hash64(fleet.name(slot).as_bytes(), 0);
+    }
+    hashes
+}
+
+/// Where a key goes when a strategy's own way on has led to nobody often enough: every candidate by its pair with the key,
+/// weights ignored. O(n), and spread over all.
+#[cold]
+pub(super) fn last_resort(request: &Request<'_>, fleet: &Fleet, key: u64) -> Option<u32> {
+    candidates(request, fleet).max_by_key(|&slot| (pair(key, u64::from(slot + 1).wrapping_mul(GOLDEN)), slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published test values of xxHash64: the empty input with seed 0, and "abc".
+    #[test]
+    fn the_hash_is_xxhash64() {
+        assert_eq!(hash64(b"", 0), 0xef46_db37_51d8_e999);
+        assert_eq!(hash64(b"abc", 0), 0x44bc_2cf5_ad77_0999);
+    }
+}

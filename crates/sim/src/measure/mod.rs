@@ -1,0 +1,22 @@
+//! From runs to results: a statistic per replication, intervals over replications, paired comparison between strategies and
+//! between versions, and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a
+//! distribution over all replications is shown, histograms are merged.
+
+pub mod comparison;
+pub mod coverage;
+pub mod exact_values;
+pub mod fingerprint;
+pub mod interval;
+mod metrics;
+mod ranking;
+pub mod results;
+pub mod sensitivity;
+mod stability;
+mod summary;
+pub mod validation;
+pub mod warmup;
+
+pub use metrics::{Metric, metric_names};
+pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use stability::{Stability, Verdict};
+pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};

@@ -1,0 +1,487 @@
+//! Everything that is reported of one strategy in one scenario, gathered run by run: a run's record is taken in and can be
+//! forgotten, so that memory does not grow with the number of replications.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::interval::lag_one;
+use super::metrics::{Metric, at_quantile, definitions, loads, mean, ratio, utilisation, values};
+use super::stability::{Evidence, Stability, Verdict, judge};
+use super::warmup::{Clock, Settling, settling};
+use super::{exact_values, interval::Estimate};
+use crate::scenario::{Kind, Scenario};
+use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, RequestOutcome, RunRecord, bin_width, histogram};
+
+/// A server, means over replications.
+#[derive(Clone, Debug)]
+pub struct ServerRow {
+    /// Name of the pool, or `balancer`.
+    pub pool: String,
+    /// Name of the server.
+    pub server: String,
+    /// Configured weight.
+    pub weight: u32,
+    /// Work per unit of time.
+    pub capacity: f64,
+    /// Measured requests.
+    pub requests: f64,
+    /// Share of the pool's requests.
+    pub share: f64,
+    /// Share of requests over share of capacity: 1 is fair.
+    pub load: f64,
+    /// Busy share.
+    pub utilisation: f64,
+    /// Mean number of requests in it.
+    pub number: f64,
+    /// Mean time in it, seconds.
+    pub residence: f64,
+    /// Requests it failed.
+    pub errors: f64,
+    /// Hits over look-ups; NaN without a cache.
+    pub hit_ratio: f64,
+}
+
+/// A bin of the time series over all replications.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesPoint {
+    /// Middle of the bin, seconds.
+    pub time: f64,
+    /// Good answers per second.
+    pub goodput: f64,
+    /// Failed requests per second.
+    pub errors: f64,
+    /// Mean latency, seconds.
+    pub mean: f64,
+    /// 99th percentile of the latency, seconds; histograms merged over replications.
+    pub p99: f64,
+    /// Mean number of requests in the system, over the time of the bin and over replications; NaN of a pool.
+    pub in_system: f64,
+    /// Servers that a pool had at the bin's end, mean over replications; NaN of all pools together.
+    pub servers: f64,
+}
+
+/// What is kept of a pool that requests come to.
+#[derive(Clone, Debug)]
+pub struct PoolSummary {
+    /// Its name.
+    pub name: String,
+    /// As [`Summary::cdf`], of its requests; empty where there is one such pool.
+    pub cdf: Vec<(f64, f64)>,
+    /// As [`Summary::series`], of its requests.
+    pub series: Vec<SeriesPoint>,
+}
+
+/// One strategy in one scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// The variant's label.
+    pub label: String,
+    /// Its name in the catalogue.
+    pub strategy: &'static str,
+    /// Whether it is a baseline that sees what no balancer can.
+    pub oracle: bool,
+    /// Whether a steady state is claimed.
+    pub steady: bool,
+    /// Measures, always in the same order.
+    pub metrics: Vec<Metric>,
+    /// Whether values are those of batches of one long run and not of replications.
+    pub batches: bool,
+    /// Correlation of each batch's mean latency with the next one's, where there are batches: near zero, or the intervals
+    /// are too narrow.
+    pub batch_correlation: f64,
+    /// Is it a steady state?
+    pub stability: Stability,
+    /// How latency and, where there are caches, the hit ratio settled. Empty for a course of events.
+    pub settling: Vec<Settling>,
+    /// What theory says exactly, where a theorem applies.
+    pub theory: Option<exact_values::Exact>,
+    /// (share of requests, latency in seconds): the share that is at most so slow; histograms merged.
+    pub cdf: Vec<(f64, f64)>,
+    /// Every server.
+    pub servers: Vec<ServerRow>,
+    /// The course of events.
+    pub series: Vec<SeriesPoint>,
+    /// Pools that requests come to, where there are several or where servers come and go; empty otherwise.
+    pub pools: Vec<PoolSummary>,
+    /// Seed of each replication.
+    pub seeds: Vec<u64>,
+    /// Hash of the workload of each replication.
+    pub workload_hashes: Vec<u64>,
+    /// Hash of all picks of each replication.
+    pub pick_hashes: Vec<u64>,
+    /// Requests simulated in all replications.
+    pub requests: u64,
+}
+
+impl Summary {
+    /// A measure by name.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
+
+    /// The mean of a measure; NaN where there is none.
+    pub fn value(&self, name: &str) -> f64 {
+        self.metric(name).map_or(f64::NAN, |metric| mean(metric.values.iter().copied().filter(|v| v.is_finite())))
+    }
+
+    /// Mean and interval of a measure; no number where there is none. Latencies of an overloaded steady state have no
+    /// interval: there is nothing that they estimate.
+    pub fn estimate(&self, name: &str) -> Estimate {
+        let Some(metric) = self.metric(name) else { return Estimate::NONE };
+        let estimate = metric.estimate();
+        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("in_server."));
+        if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
+    }
+
+    /// Busy share of the servers of the busiest pool, mean over replications: what became of the offered load.
+    pub fn utilisation(&self, scenario: &Scenario) -> f64 {
+        match &scenario.model.pools[..] {
+            [_] => self.value("utilisation.mean"),
+            pools => pools.iter().map(|p| self.value(&format!("{}.utilisation.mean", p.name))).fold(f64::NAN, f64::max),
+        }
+    }
+
+    /// Share of requests without a good answer: failed, or not finished when the run ended. `prefix` names a pool or path
+    /// (`"payments."`), or is empty for all requests.
+    pub fn failed(&self, prefix: &str) -> f64 {
+        self.value(&format!("{prefix}errors.ratio")) + self.value(&format!("{prefix}unfinished.ratio"))
+    }
+
+    /// What of the start is still felt in the measured span, by a clock; `None` where it settled in time.
+    pub fn unsettled(&self, clock: Clock) -> Option<Settling> {
+        let metric = match clock {
+            Clock::Latency => "latency.mean",
+            Clock::Cache => "cache.hit_ratio",
+        };
+        let estimate = self.metric(metric)?.estimate();
+        // Without an interval, a hundredth of the value.
+        let half = (estimate.high - estimate.low) / 2.0;
+        let noise = if half.is_finite() { half } else { 0.01 * estimate.value };
+        self.settling.iter().copied().find(|s| s.clock == clock && s.matters(noise))
+    }
+}
+
+impl Default for Stability {
+    fn default() -> Stability {
+        Stability { verdict: Verdict::Stable, reason: String::new(), growth: Estimate::NONE, relaxation: None }
+    }
+}
+
+/// Sums up the runs of one variant, one per replication and in their order.
+pub fn summarise(scenario: &Scenario, contestant: usize, runs: &[RunRecord]) -> Summary {
+    let mut tally = Tally::new(scenario, contestant);
+    runs.iter().enumerate().for_each(|(r, run)| tally.take_in(scenario, r as u32, run));
+    tally.summary(scenario)
+}
+
+/// What is kept of one run.
+struct Kept {
+    /// Of the run as a whole, or of each of its batches.
+    values: Vec<Vec<f64>>,
+    servers: Vec<ServerRow>,
+    tenths: Vec<f64>,
+    workload_hash: u64,
+    pick_hash: u64,
+    requests: u64,
+    measured: u64,
+    turned_away: u64,
+    unfinished: u64,
+    busiest: f64,
+    /// By pool.
+    utilisation: Vec<f64>,
+}
+
+/// A variant's runs as they come in, in any order.
+pub struct Tally {
+    contestant: usize,
+    runs: BTreeMap<u32, Kept>,
+    latency: Histogram<u64>,
+    series: Vec<MergedBin>,
+    /// By pool; empty where pools are not told apart.
+    pool_latency: Vec<Histogram<u64>>,
+    pool_series: Vec<Vec<MergedBin>>,
+    settling: Vec<ArrivalBin>,
+}
+
+#[derive(Clone, Default)]
+struct MergedBin {
+    ok: u64,
+    bad: u64,
+    latency_sum: u128,
+    latency: BTreeMap<u64, u64>,
+    in_system_area: u128,
+    servers: u64,
+}
+
+impl Tally {
+    /// An empty tally of this variant.
+    pub fn new(scenario: &Scenario, contestant: usize) -> Tally {
+        Tally {
+            contestant,
+            runs: BTreeMap::new(),
+            latency: histogram(),
+            series: vec![MergedBin::default(); scenario.model.bins as usize],
+            pool_latency: Vec::new(),
+            pool_series: Vec::new(),
+            settling: vec![ArrivalBin::default(); ARRIVAL_BINS],
+        }
+    }
+
+    /// Takes in one replication. The order of calls changes nothing: what is added up is whole numbers.
+    pub fn take_in(&mut self, scenario: &Scenario, replication: u32, run: &RunRecord) {
+        self.latency.add(&run.measured.all.latency).expect("histograms of one kind");
+        for (sum, bin) in self.series.iter_mut().zip(&run.series) {
+            sum.ok += bin.ok;
+            sum.bad += bin.bad;
+            sum.latency_sum += bin.latency_sum;
+            sum.in_system_area += bin.in_system_area;
+            bin.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
+        }
+        self.pool_latency.resize_with(run.measured.pools.len(), histogram);
+        for (sum, pool) in self.pool_latency.iter_mut().zip(&run.measured.pools) {
+            sum.add(&pool.latency).expect("histograms of one kind");
+        }
+        let pools = run.series.first().map_or(0, |bin| bin.pools.len());
+        self.pool_series.resize_with(pools, || vec![MergedBin::default(); scenario.model.bins as usize]);
+        for (i, bin) in run.series.iter().enumerate() {
+            for (sums, pool) in self.pool_series.iter_mut().zip(&bin.pools) {
+                let sum = &mut sums[i];
+                sum.ok += pool.ok;
+                sum.bad += pool.bad;
+                sum.latency_sum += pool.latency_sum;
+                sum.servers += u64::from(pool.servers);
+                pool.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
+            }
+        }
+        for (sum, bin) in self.settling.iter_mut().zip(&run.settling) {
+            sum.requests += bin.requests;
+            sum.latency_sum += bin.latency_sum;
+            sum.hits += bin.hits;
+            sum.lookups += bin.lookups;
+        }
+        let seconds = scenario.model.duration.as_secs_f64();
+        let all = &run.measured.all;
+        let of_batches = run.batches.iter().map(|batch| values(scenario, batch, seconds / run.batches.len() as f64));
+        let kept = Kept {
+            values: if run.batches.is_empty() {
+                vec![values(scenario, &run.measured, seconds)]
+            } else {
+                of_batches.collect()
+            },
+            servers: servers(scenario, run),
+            tenths: run.tenths.clone(),
+            workload_hash: run.workload_hash,
+            pick_hash: run.pick_hash,
+            requests: run.requests,
+            measured: all.requests(),
+            turned_away: all.ends[RequestOutcome::TimedOut as usize] + all.ends[RequestOutcome::Rejected as usize],
+            unfinished: all.unfinished,
+            utilisation: (0..scenario.model.pools.len())
+                .map(|p| utilisation(&scenario.model.pools, &run.measured.servers, &[p]))
+                .collect(),
+            busiest: run.measured.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max),
+        };
+        let before = self.runs.insert(replication, kept);
+        debug_assert!(before.is_none(), "a replication came in twice");
+    }
+
+    /// Replications so far.
+    pub fn replications(&self) -> u32 {
+        self.runs.len() as u32
+    }
+
+    /// What has come in, summed up.
+    pub fn summary(&self, scenario: &Scenario) -> Summary {
+        let contestant = &scenario.contestants[self.contestant];
+        let row = contestant.table.row();
+        let model = &scenario.model;
+        let runs = || self.runs.values();
+        let metrics: Vec<Metric> = definitions(scenario)
+            .into_iter()
+            .enumerate()
+            .map(|(m, (name, unit))| Metric {
+                name,
+                unit,
+                values: runs().flat_map(|r| &r.values).map(|v| v[m]).collect(),
+            })
+            .collect();
+        let total = |of: fn(&Kept) -> u64| runs().map(of).sum::<u64>();
+        let tenths: Vec<Vec<f64>> = runs().map(|run| run.tenths.clone()).collect();
+        let measured = total(|run| run.measured);
+        let theory = exact_values::exact(scenario, &contestant.table);
+        let per_run = measured as f64 / self.runs.len().max(1) as f64;
+        let pools = 0..model.pools.len();
+        let stability = judge(
+            scenario,
+            &Evidence {
+                tenths: &tenths,
+                rate: per_run / model.duration.as_secs_f64(),
+                requests: per_run,
+                utilisation: &pools.map(|p| mean(runs().map(|run| run.utilisation[p]))).collect::<Vec<_>>(),
+                queues: theory.as_ref().map_or(1.0, |exact| exact.queues),
+                busiest: mean(runs().map(|run| run.busiest)),
+                turned_away: ratio(total(|run| run.turned_away), measured),
+                unfinished: ratio(total(|run| run.unfinished), measured),
+            },
+        );
+        let batches = model.batches > 1;
+        let means = metrics.iter().find(|metric| metric.name == "latency.mean");
+        Summary {
+            label: contestant.label.clone(),
+            strategy: row.name,
+            oracle: row.doc.oracle(),
+            steady: scenario.kind == Kind::Steady,
+            batches,
+            batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },
+            stability,
+            settling: self.settling(scenario),
+            theory,
+            cdf: cdf(&self.latency),
+            servers: self.servers(),
+            series: self.series(scenario, &self.series, false),
+            pools: self.pools(scenario),
+            seeds: self.runs.keys().map(|&r| scenario.replication_seed(r)).collect(),
+            workload_hashes: runs().map(|run| run.workload_hash).collect(),
+            pick_hashes: runs().map(|run| run.pick_hash).collect(),
+            requests: total(|run| run.requests),
+            metrics,
+        }
+    }
+
+    /// How latency and hit ratio settled; a course of events keeps everything and has nothing to settle.
+    pub fn settling(&self, scenario: &Scenario) -> Vec<Settling> {
+        if scenario.kind == Kind::Terminating {
+            return Vec::new();
+        }
+        let model = &scenario.model;
+        let seconds = (model.warmup + model.duration).as_secs_f64();
+        [(Clock::Latency, model.warmup), (Clock::Cache, model.cache_warmup)]
+            .into_iter()
+            .filter_map(|(clock, warmup)| settling(&self.settling, clock, seconds, warmup.as_secs_f64()))
+            .collect()
+    }
+
+    /// Means over replications.
+    fn servers(&self) -> Vec<ServerRow> {
+        let rows = self.runs.values().next().map_or(0, |run| run.servers.len());
+        (0..rows)
+            .map(|i| {
+                let over = |of: fn(&ServerRow) -> f64| {
+                    mean(self.runs.values().map(|run| of(&run.servers[i])).filter(|v| v.is_finite()))
+                };
+                let first = self.runs.values().next().map(|run| run.servers[i].clone());
+                ServerRow {
+                    requests: over(|s| s.requests),
+                    share: over(|s| s.share),
+                    load: over(|s| s.load),
+                    utilisation: over(|s| s.utilisation),
+                    number: over(|s| s.number),
+                    residence: over(|s| s.residence),
+                    errors: over(|s| s.errors),
+                    hit_ratio: over(|s| s.hit_ratio),
+                    ..first.expect("there is a run, or there are no rows")
+                }
+            })
+            .collect()
+    }
+
+    /// Pools that requests come to.
+    fn pools(&self, scenario: &Scenario) -> Vec<PoolSummary> {
+        let model = &scenario.model;
+        let entry = |&p: &usize| model.paths.iter().any(|path| path.pool == p);
+        let pool = |p: usize| PoolSummary {
+            name: model.pools[p].name.clone(),
+            cdf: self.pool_latency.get(p).map_or_else(Vec::new, cdf),
+            series: self.series(scenario, &self.pool_series[p], true),
+        };
+        (0..self.pool_series.len()).filter(entry).map(pool).collect()
+    }
+
+    fn series(&self, scenario: &Scenario, bins: &[MergedBin], of_pool: bool) -> Vec<SeriesPoint> {
+        let runs = self.runs.len().max(1) as f64;
+        let span = scenario.model.warmup + scenario.model.duration;
+        let width = span.as_secs_f64() / bins.len().max(1) as f64;
+        let time = width * runs;
+        let nanos = bin_width(span, scenario.model.bins).0 as f64;
+        let mut merged = Histogram::<u64>::new(2).expect("two digits are allowed");
+        let mut point = |(i, bin): (usize, &MergedBin)| {
+            merged.reset();
+            for (&value, &count) in &bin.latency {
+                merged.record_n(value, count).expect("a histogram that resizes takes any value");
+            }
+            SeriesPoint {
+                time: (i as f64 + 0.5) * width,
+                goodput: bin.ok as f64 / time,
+                errors: bin.bad as f64 / time,
+                mean: match merged.len() {
+                    0 => f64::NAN,
+                    n => bin.latency_sum as f64 / 1e9 / n as f64,
+                },
+                p99: at_quantile(&merged, 0.99),
+                in_system: if of_pool { f64::NAN } else { bin.in_system_area as f64 / nanos / runs },
+                servers: if of_pool { bin.servers as f64 / runs } else { f64::NAN },
+            }
+        };
+        bins.iter().enumerate().map(&mut point).collect()
+    }
+}
+
+/// The quantiles that the curves are drawn through: every percent, then every permille, then every tenth of one.
+fn cdf(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if latency.is_empty() {
+        return Vec::new();
+    }
+    let percents = (0..=99).map(|i| f64::from(i) / 100.0);
+    let permilles = (991..=999).map(|i| f64::from(i) / 1000.0);
+    let tenths = (9991..=9999).map(|i| f64::from(i) / 10000.0);
+    percents.chain(permilles).chain(tenths).map(|q| (q, at_quantile(latency, q))).collect()
+}
+
+/// Every balancer, where there are several, and every server, in one run.
+fn servers(scenario: &Scenario, run: &RunRecord) -> Vec<ServerRow> {
+    let model = &scenario.model;
+    let measured = &run.measured;
+    let mut rows = Vec::new();
+    if model.balancers.count > 1 {
+        let total = measured.balancers.iter().sum::<u64>();
+        for (b, &requests) in measured.balancers.iter().enumerate() {
+            let share = ratio(requests, total);
+            rows.push(ServerRow {
+                pool: "balancer".to_owned(),
+                server: (b + 1).to_string(),
+                weight: 1,
+                capacity: f64::NAN,
+                requests: requests as f64,
+                share,
+                load: share * f64::from(model.balancers.count),
+                utilisation: f64::NAN,
+                number: f64::NAN,
+                residence: f64::NAN,
+                errors: f64::NAN,
+                hit_ratio: f64::NAN,
+            });
+        }
+    }
+    for (p, pool) in model.pools.iter().enumerate() {
+        let picks: u64 = measured.servers[p].iter().map(|server| server.picks).sum();
+        let loads = loads(&model.pools, &measured.servers, &[p]);
+        for ((spec, server), load) in pool.servers.iter().zip(&measured.servers[p]).zip(loads) {
+            rows.push(ServerRow {
+                pool: pool.name.clone(),
+                server: spec.name.clone(),
+                weight: spec.weight,
+                capacity: spec.capacity(),
+                requests: server.picks as f64,
+                share: ratio(server.picks, picks),
+                load,
+                utilisation: server.utilisation,
+                number: server.number,
+                residence: server.residence,
+                errors: server.errors as f64,
+                hit_ratio: ratio(server.hits, server.hits + server.misses),
+            });
+        }
+    }
+    rows
+}

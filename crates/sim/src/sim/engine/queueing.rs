@@ -1,0 +1,88 @@
+//! The queue at the balancer: jobs that wait because every server they could have is at its limit.
+
+use super::{Dispatcher, Engine, JobState, request_view};
+use crate::sim::event::Event;
+use crate::sim::observer::{Observer, Step};
+use crate::sim::record::RequestOutcome;
+use crate::sim::server::NONE;
+use evenkeel_core::policy::balancer::Dequeued;
+use evenkeel_core::rng::mix;
+
+impl<O: Observer> Engine<'_, O> {
+    /// Every server that the job could have is at its limit: it waits, or is turned away.
+    #[cold]
+    pub(super) fn wait(&mut self, job: u32) {
+        let now = self.now;
+        let Dispatcher { fleet, shard, .. } = self.dispatchers[self.jobs[job as usize].dispatcher as usize];
+        if self.views[fleet as usize].balancer.inquires(shard) {
+            self.ask_nobody(job);
+        }
+        let j = &self.jobs[job as usize];
+        let key = j.key.to_le_bytes();
+        let request = request_view(self.model, &self.workload, &self.request_attempts, j, &key);
+        let balancer = &mut self.views[fleet as usize].balancer;
+        let Ok(queued) = balancer.enqueue(shard, u64::from(job), request.excluded, now) else {
+            return self.reject(job);
+        };
+        if self.tickets.len() <= job as usize {
+            self.tickets.resize(job as usize + 1, None);
+        }
+        self.tickets[job as usize] = Some(queued.ticket);
+        let j = &mut self.jobs[job as usize];
+        (j.state, j.picked, j.held) = (JobState::Waiting, now, true);
+        self.queue.push(queued.deadline, Event::Expire(fleet));
+        self.execute_effects(fleet);
+    }
+
+    pub(super) fn reject(&mut self, job: u32) {
+        self.pick_hash = mix(self.pick_hash ^ u64::MAX);
+        self.observer.decided(job, None, self.now);
+        let j = &mut self.jobs[job as usize];
+        (j.state, j.fate) = (JobState::Moving, RequestOutcome::Rejected);
+        if j.parent != NONE || j.of != NONE {
+            self.observer.step(job, Step::Returned(RequestOutcome::Rejected), self.now);
+        }
+        self.answer(job);
+    }
+
+    /// Sends on who waits, as far as there is room.
+    pub(super) fn admit(&mut self, fleet: u32) {
+        for _ in 0..self.views[fleet as usize].balancer.waiting() {
+            let waiter = self.views[fleet as usize].balancer.dequeue(self.now);
+            let Some(Dequeued { token, waited, .. }) = waiter else { return };
+            let job = token as u32;
+            self.jobs[job as usize].state = JobState::Moving;
+            self.count_attempts(job, |efforts| {
+                efforts.waited += 1;
+                efforts.wait_sum += u128::from(waited.0);
+            });
+            self.send(job, true);
+        }
+    }
+
+    /// Somebody may have waited too long.
+    pub(super) fn expire(&mut self, fleet: u32) {
+        self.at_view(fleet, |balancer, at| balancer.tick(at));
+    }
+
+    /// A job no longer waits.
+    pub(super) fn leave_queue(&mut self, job: u32) {
+        let dispatcher = self.jobs[job as usize].dispatcher;
+        let fleet = self.dispatchers[dispatcher as usize].fleet;
+        if let Some(ticket) = self.tickets[job as usize].take() {
+            self.views[fleet as usize].balancer.leave_queue(ticket);
+        }
+        self.jobs[job as usize].state = JobState::Moving;
+    }
+
+    /// A balancer has died: the connections of those who wait there died with it.
+    pub(super) fn turn_out(&mut self, balancer: u32) {
+        let waits = |job: &super::Job| job.state == JobState::Waiting && job.parent == NONE && job.balancer == balancer;
+        let waiting: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| waits(&self.jobs[job as usize])).collect();
+        for job in waiting {
+            self.leave_queue(job);
+            self.jobs[job as usize].fate = RequestOutcome::Reset;
+            self.answer(job);
+        }
+    }
+}
