@@ -7,7 +7,6 @@
 
 pub mod access;
 pub mod admin;
-mod answer_timer;
 mod body;
 mod checks;
 mod client_io;
@@ -27,12 +26,14 @@ pub mod orca;
 mod pool;
 mod proxy;
 mod record;
+mod response_timer;
 mod shard;
 mod state;
 pub mod termination;
 mod tls;
 mod tunnel;
 mod upstream;
+mod upstream_error;
 
 pub use control::{Control, LastCheck, Options, ProxyError, check_files, read};
 pub use proxy::Proxy;

@@ -43,7 +43,7 @@ pub enum Error {
     #[error("cannot read `{file}`: {why}", file = .0.display(), why = .1)]
     Read(PathBuf, #[source] std::io::Error),
     /// Its PEM is broken.
-    #[error("`{file}` is not sound PEM: {why}", file = .0.display(), why = .1)]
+    #[error("`{file}` is not valid PEM: {why}", file = .0.display(), why = .1)]
     Pem(PathBuf, String),
     /// There is nothing of the kind in it.
     #[error("there is no certificate in `{file}`{hint}", file = .0.display(), hint = .1)]
@@ -128,7 +128,7 @@ fn read_pair(files: &Files) -> Result<CertifiedKey, Error> {
     }
 }
 
-/// What a handshake is answered from.
+/// What a handshake chooses from.
 #[derive(Debug, Default)]
 struct Table {
     /// By lower-case name; `*.example.org` is under `.example.org`.
@@ -446,7 +446,7 @@ mod tests {
             (with(&good.key, &good.certificate), "good.key", "swapped"),
             (with(&good.certificate, &empty), "empty", "there is no private key"),
             (with(&good.certificate, &folder.write("enc.key", encrypted)), "enc.key", "encrypted"),
-            (with(&broken, &good.key), "broken.crt", "not sound PEM"),
+            (with(&broken, &good.key), "broken.crt", "not valid PEM"),
             (with(&nonsense, &good.key), "nonsense.crt", "certificate 1"),
             (with(&good.certificate, &odd), "odd.key", "cannot be used"),
             (with(&good.certificate, &other), "other.key", "does not fit"),

@@ -1,19 +1,19 @@
 //! A client's connection below HTTP: time-outs while nothing or half a head is there or the client does not read, a strict
-//! reading of every head, chunk and trailer section, bytes counted, and interim answers (1xx) put on the wire.
+//! reading of every head, chunk and trailer section, bytes counted, and interim responses (1xx) written.
 //!
-//! The library (hyper) parses; [`Framing`] reads the same bytes first, and no byte behind the first that it refuses reaches
-//! the library:
+//! hyper parses; [`Framing`] reads the same bytes first, and no byte behind the first that it refuses reaches
+//! hyper:
 //!
-//! * In a head, the library gets `POISON` instead, which makes it refuse that head when its turn comes: requests before it
+//! * In a head, hyper gets `POISON` instead, which makes it refuse that head when its turn comes: requests before it
 //!   on the same connection are answered first, then 400, then the connection ends.
-//! * In a chunk or a trailer section, the library gets an error when it has used up what came before. The body breaks off,
+//! * In a chunk or a trailer section, hyper gets an error when it has used up what came before. The body breaks off,
 //!   the server never sees its end, and the connection ends.
-//! * Behind a request that asks to leave HTTP (`Upgrade`), bytes are held back until its answer shows what they are.
+//! * Behind a request that asks to leave HTTP (`Upgrade`), bytes are held back until its response shows what they are.
 //!
-//! The library's own refusals of heads do not say why; they are given the proxy's reason header on their way out, and are
-//! counted and logged like other answers of the proxy.
+//! hyper's own refusals of heads do not say why; they are given the proxy's reason header on their way out, and are
+//! counted and logged like other responses of the proxy.
 //!
-//! A connection that ends with a request half read is not closed before the client has seen the answer: the kernel would
+//! A connection that ends with a request half read is not closed before the client has seen the response: the kernel would
 //! send a reset, which may overtake it (RFC 9112, 9.6).
 
 mod state;
@@ -46,8 +46,8 @@ pub struct ClientTimeouts {
     pub stall: Duration,
 }
 
-/// What the library is given in place of the rest of a head that is refused. No parser takes it, wherever in a head it stands,
-/// and its last bytes make the library look at the head at once.
+/// What hyper is given in place of the rest of a head that is refused. No parser takes it, wherever in a head it stands,
+/// and its last bytes make hyper look at the head at once.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
 /// A connection that is watched.
@@ -58,14 +58,14 @@ pub struct ClientIo<T> {
     framing: Framing,
     /// What was wrong with the bytes, if anything: no more of them are read.
     fault: Option<Fault>,
-    /// How much of [`POISON`] the library has.
+    /// How many bytes of [`POISON`] hyper has.
     poisoned: usize,
     /// Bytes held back behind a request that asks to leave HTTP.
     held: Vec<u8>,
     timer: Timer,
     /// Bytes of our own that go before anything else.
     out: Vec<u8>,
-    /// The library has nothing written that is not out: between answers, or before one begins.
+    /// hyper has nothing written that is not out: between responses, or before one begins.
     clean: bool,
     /// While the client does not read.
     stall: IdleTimer,
@@ -116,7 +116,7 @@ impl<T> ClientIo<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     /// What was written, or whether the client has not read for too long.
-    fn patient<V>(&mut self, written: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
+    fn not_stalled<V>(&mut self, written: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
         if written.is_pending() {
             let most = self.timeouts.stall;
             ready!(self.stall.poll(most, cx));
@@ -130,7 +130,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             let written = Pin::new(&mut self.inner).poll_write(cx, &self.out);
-            let n = ready!(self.patient(written, cx))?;
+            let n = ready!(self.not_stalled(written, cx))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -140,7 +140,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the library refuses a head: it does so by itself, without a request, and in bytes of which this knows the
+    /// Whether hyper refuses a head: it does so by itself, without a request, and in bytes of which this knows the
     /// look. Then the same with the reason goes out.
     fn explain(&mut self, bytes: &[u8]) -> bool {
         let state = &self.state;
@@ -157,7 +157,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         true
     }
 
-    /// Reads what comes next as HTTP/1.1, strictly. What is sound of it stays in `buf`, from `before` on.
+    /// Reads what comes next as HTTP/1.1, strictly. What is valid of it stays in `buf`, from `before` on.
     fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let state = &self.state;
         let (was_in_head, heads) = (self.framing.in_head(), self.framing.heads());
@@ -174,19 +174,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         match found {
             Found::Nothing => {}
             Found::Http2 => state.http2.store(true, Relaxed),
-            Found::Undecided(sound) => {
+            Found::Undecided(valid) => {
                 // Before what was held back already, of which these may be a part.
-                self.held.splice(0..0, buf.filled()[before + sound..].iter().copied());
+                self.held.splice(0..0, buf.filled()[before + valid..].iter().copied());
                 state.holds.store(true, Relaxed);
-                buf.set_filled(before + sound);
+                buf.set_filled(before + valid);
             }
-            Found::Fault(sound, fault) => {
+            Found::Fault(valid, fault) => {
                 tracing::debug!(?fault, "refused by its framing");
                 self.fault = Some(fault);
-                buf.set_filled(before + sound);
+                buf.set_filled(before + valid);
                 if fault != Fault::Body {
                     self.poison(buf);
-                } else if sound == 0 {
+                } else if valid == 0 {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
             }
@@ -194,7 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         Ok(())
     }
 
-    /// Gives the library the rest of [`POISON`], as far as there is room.
+    /// Gives hyper the rest of [`POISON`], as far as there is room.
     fn poison(&mut self, buf: &mut ReadBuf<'_>) {
         let rest = &POISON[self.poisoned..];
         let part = &rest[..rest.len().min(buf.remaining())];
@@ -218,14 +218,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
                 return Poll::Ready(Ok(()));
             }
             if self.held.len() >= MOST {
-                // The answer's beginning wakes the connection.
+                // The response's beginning wakes the connection.
                 return Poll::Pending;
             }
             let mut room = [0; 2048];
             let mut buf = ReadBuf::new(&mut room);
             ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
-                // The client is gone, or takes nothing for an answer: the same as without anything held back.
+                // The client is gone, or takes nothing for a response: the same as without anything held back.
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             state.received.fetch_add(buf.filled().len() as u64, Relaxed);
@@ -234,7 +234,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
     }
 }
 
-/// The reason for an answer of the library's own: a status line, `connection: close`, `content-length: 0`, a date, no more.
+/// The reason for a response of hyper's own: a status line, `connection: close`, `content-length: 0`, a date, no more.
 fn refusal(bytes: &[u8]) -> Option<Reason> {
     let text = bytes.strip_prefix(b"HTTP/1.1 4")?.strip_suffix(b"\r\n\r\n")?;
     let text = std::str::from_utf8(text).ok()?;
@@ -301,7 +301,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
                 if this.framing.in_head() {
                     this.state.refuse(Reason::HeaderTimeout, this.framing.line());
                     if this.clean && this.out.is_empty() {
-                        // The library would close without a word.
+                        // hyper would close without a word.
                         const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
                             content-length: 0\r\nx-evenkeel-reason: header_timeout\r\n\r\n";
                         let _ = Pin::new(&mut this.inner).poll_write(cx, TOO_SLOW);
@@ -323,7 +323,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         }
         this.clean = false;
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
-        let n = ready!(this.patient(written, cx))?;
+        let n = ready!(this.not_stalled(written, cx))?;
         this.state.sent.fetch_add(n as u64, Relaxed);
         Poll::Ready(Ok(n))
     }
@@ -342,7 +342,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         }
         this.clean = false;
         let written = coalesced_write::poll_write(Pin::new(&mut this.inner), cx, bufs);
-        let n = ready!(this.patient(written, cx))?;
+        let n = ready!(this.not_stalled(written, cx))?;
         this.state.sent.fetch_add(n as u64, Relaxed);
         Poll::Ready(Ok(n))
     }
@@ -351,7 +351,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         self.inner.is_write_vectored()
     }
 
-    /// The library asks for this only when it has written all it had. That is the one moment at which an interim answer
+    /// hyper asks for this only when it has written all it had. That is the one moment at which an interim response
     /// cannot land in the middle of another.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;

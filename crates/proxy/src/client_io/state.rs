@@ -23,16 +23,16 @@ pub struct ClientIoState {
     pub(super) tunnel: AtomicBool,
     /// Requests that have begun, and bytes are held back until it is known what they are.
     pub(super) begun: AtomicU32,
-    /// How many had begun when the last final answer did: that is its request's number, from 1.
+    /// How many had begun when the last final response did: that is its request's number, from 1.
     pub(super) answered: AtomicU32,
     pub(super) holds: AtomicBool,
     /// Numbers of requests to come that are OPTIONS with a URI without path and query, and whether there were any.
     pub(super) asterisks: Mutex<Vec<u32>>,
     pub(super) has_asterisks: AtomicBool,
-    /// Interim answers that wait to be written, and whether there are any.
+    /// Interim responses that wait to be written, and whether there are any.
     pub(super) interim: Mutex<Vec<u8>>,
     pub(super) has_interim: AtomicBool,
-    /// The final answers so far: what is interim to one of them is nothing any more.
+    /// The final responses so far: what is interim to one of them is nothing any more.
     answers: AtomicU32,
     /// The rest of a request is on its way and shall be read before the socket is closed.
     pub(super) lingers: AtomicBool,
@@ -141,12 +141,12 @@ impl ClientIoState {
         self.http2.load(Relaxed)
     }
 
-    /// The number of the answer that is being made.
+    /// The number of the response that is being made.
     pub fn answer(&self) -> u32 {
         self.answers.load(Relaxed)
     }
 
-    /// Has an interim answer written before the final one of this number, if that has not begun. Nothing on HTTP/2, whose
+    /// Has an interim response written before the final one of this number, if that has not begun. Nothing on HTTP/2, whose
     /// library cannot.
     pub fn interim(&self, answer: u32, head: &[u8]) {
         /// A server that floods its client with these is not indulged.
@@ -163,13 +163,13 @@ impl ClientIoState {
         }
     }
 
-    /// Whether an interim answer waits to be written.
+    /// Whether an interim response waits to be written.
     pub fn has_interim(&self) -> bool {
         self.has_interim.load(Relaxed)
     }
 
-    /// The final answer begins: what was to come before it and was not written is forgotten, and nothing more is taken.
-    pub fn begin_answer(&self) {
+    /// The final response begins: what was to come before it and was not written is forgotten, and nothing more is taken.
+    pub fn begin_response(&self) {
         if self.is_http2() {
             return;
         }
@@ -188,7 +188,7 @@ impl ClientIoState {
         self.lingers.store(true, Relaxed);
     }
 
-    /// The connection leaves HTTP with the answer that begins: what the client sends from here on is not read as requests.
+    /// The connection leaves HTTP with the response that begins: what the client sends from here on is not read as requests.
     pub fn leave(&self) {
         self.tunnel.store(true, Relaxed);
     }

@@ -14,7 +14,7 @@ use crate::headers::Trust;
 use crate::metrics::Metrics;
 use crate::shard::{Addresses, PoolCounters, ShardConfig};
 use crate::tls::{self, Certificates, Files};
-use crate::upstream::{ANSWER_HEADERS, UpstreamSettings};
+use crate::upstream::{RESPONSE_HEADERS, UpstreamSettings};
 use evenkeel_config::diagnostic::Diagnostic;
 use evenkeel_config::proxy::{PoolConfig, Protocol, ProxyConfig};
 
@@ -143,7 +143,7 @@ fn upstream_settings(config: &ProxyConfig, pool: &PoolConfig) -> Result<Upstream
         keep_alive: duration(config.timeouts.upstream_keep_alive),
         most_idle: config.limits.idle_connections as usize,
         header_bytes: (config.limits.header_bytes as usize).max(8192),
-        headers: (config.limits.headers as usize).max(ANSWER_HEADERS),
+        headers: (config.limits.headers as usize).max(RESPONSE_HEADERS),
     })
 }
 

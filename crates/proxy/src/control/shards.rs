@@ -34,7 +34,7 @@ impl Shards {
         }
     }
 
-    /// Asks every shard, at once. The future collects the answers; a shard that has ended gives none.
+    /// Asks every shard, at once. The future collects the responses; a shard that has ended gives none.
     pub(super) fn ask_all<T>(
         &self,
         command: fn(oneshot::Sender<T>) -> Command,

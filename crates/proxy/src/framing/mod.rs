@@ -2,7 +2,7 @@
 //! begins and ends, and the first byte that a strict reader cannot accept.
 //!
 //! hyper parses requests and decodes bodies. It accepts some input that another reader of the same bytes could
-//! split into requests differently, and that is how requests are smuggled: the answer to one of them goes to another client.
+//! split into requests differently, and that is how requests are smuggled: the response to one of them goes to another client.
 //! [`Framing`] follows the same bytes with a smaller grammar, so that it and hyper always agree on the place where they
 //! are. It refuses, in every head and trailer section wherever it is:
 //!
@@ -115,7 +115,7 @@ pub enum Found {
     Http2,
     /// So many bytes are valid, the next one is not. Nothing behind it can be read.
     Fault(usize, Fault),
-    /// So many bytes belong to requests. What follows is the next request or no HTTP at all, depending on the answer to the
+    /// So many bytes belong to requests. What follows is the next request or no HTTP at all, depending on the response to the
     /// last one: see [`Framing::resume`].
     Undecided(usize),
 }

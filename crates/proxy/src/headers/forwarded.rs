@@ -143,7 +143,7 @@ fn node_address(entry: &[u8]) -> Option<IpAddr> {
 ///   the last, which is that of the proxy nearest to us).
 /// * `Forwarded` (RFC 7239), with `forwarded` only: one line with an element for the peer at its end.
 ///
-/// Call it when `Host` stands in the head, also for HTTP/2, whose clients say `:authority` instead.
+/// Call it when `Host` is in the head, also for HTTP/2, whose clients say `:authority` instead.
 pub fn forward_claims(headers: &mut HeaderMap, peer: &Peer, trust: &Trust, forwarded: bool) -> IpAddr {
     let trusted = trust.trusts(peer.address);
     let client = if trusted { client_ip(headers, peer.address, trust) } else { peer.address };
@@ -271,7 +271,7 @@ mod tests {
             // All trusted: the leftmost.
             (&["10.0.0.3, , 10.0.0.2,"], "10.0.0.3"),
             (&[], "10.0.0.1"),
-            // Rubbish ends the walk.
+            // What is not an address ends the walk.
             (&["203.0.113.7, unknown, 10.0.0.2"], "10.0.0.2"),
             (&["203.0.113.7, 10.0.0.2:99999999"], "10.0.0.1"),
             (&["203.0.113.7, [::1"], "10.0.0.1"),

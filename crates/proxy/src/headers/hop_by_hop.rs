@@ -1,4 +1,4 @@
-//! Fields that concern one connection (RFC 9110, 7.6.1), and what may not stand in trailers (6.5.1).
+//! Fields that concern one connection (RFC 9110, 7.6.1), and what may not be in trailers (6.5.1).
 
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
@@ -131,7 +131,7 @@ fn strip_named(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out of trailers what must not stand there, for a recipient might merge it into the head: framing, routing, what
+/// Takes out of trailers what must not be there, for a recipient might merge it into the head: framing, routing, what
 /// concerns a connection, authentication, what says how to treat the content (RFC 9110 section 6.5.1), and what says who
 /// asked, where from, or for what, which servers take from the proxy before them. Names with `_` for `-` count as the same.
 pub fn strip_trailers(trailers: &mut HeaderMap) {

@@ -9,7 +9,7 @@
 //!   forbids to name fields that are for all recipients, so such names are passed over: see [`strip_hop_by_hop`]. Envoy
 //!   protects in the same way, by refusing the request.
 //! * **`Trailer` stays**, since trailers are forwarded (RFC 9110 took it from the list that RFC 2616 had), and what may not
-//!   stand in trailers is taken out of them: [`strip_trailers`].
+//!   be in trailers is taken out of them: [`strip_trailers`].
 //! * **`Upgrade: h2c` never passes**: it would open a tunnel that the proxy does not read ("h2c smuggling", Bishop Fox, 2020).
 //! * **The client is found from the right** of all `X-Forwarded-For` lines together, past trusted proxies only. `Forwarded`
 //!   is written where wanted but never believed: a proxy that writes one of the two and passes the other on from the client

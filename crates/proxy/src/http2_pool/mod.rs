@@ -31,7 +31,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::body::UpBody;
-use crate::upstream::{ConnectError, SendError};
+use crate::upstream_error::{ConnectError, SendError};
 use monitor::{Monitor, Peer, Spawner, UNKNOWN};
 use upload::{Upload, UploadState};
 
@@ -46,7 +46,7 @@ pub const STREAM_WINDOW: u32 = 128 * 1024;
 
 /// The receive window of a connection. The windows of its streams, 12.5 MiB, are what bounds the content that is held. hyper
 /// allows half of this value for the overhead of small frames (256 bytes each) and ends the connection beyond that, so
-/// a value of just 12.5 MiB would let a few clients that do not take answers in small pieces end it for all others.
+/// a value of just 12.5 MiB would let a few clients that do not take responses in small pieces end it for all others.
 const CONNECTION_WINDOW: u32 = 128 * 1024 * 1024;
 const _: () = assert!(CONNECTION_WINDOW as usize >= STREAMS * STREAM_WINDOW as usize);
 
@@ -63,7 +63,7 @@ const STALL: Duration = Duration::from_millis(500);
 pub struct Http2Pool {
     /// In the order in which they were opened. The first with a free stream is used, so that the last ones become idle.
     connections: RefCell<Vec<Rc<Http2Connection>>>,
-    /// Streams whose answer is over and whose upload is not, with the time of the answer's end.
+    /// Streams whose response is over and whose upload is not, with the time of the response's end.
     unfinished: RefCell<Vec<(StreamGuard, Instant)>>,
     /// Connections being opened: from the dial to the server's SETTINGS.
     dials: Cell<usize>,
@@ -264,7 +264,7 @@ impl Http2Pool {
         Ok(stream)
     }
 
-    /// Takes back the stream of an answer that is complete. If the server has not taken all of the upload, it has
+    /// Takes back the stream of a response that is complete. If the server has not taken all of the upload, it has
     /// `keep_alive` to do so.
     pub fn give_back(&self, stream: StreamGuard) {
         if stream.is_uploading() {
@@ -327,7 +327,7 @@ impl StreamGuard {
         StreamGuard { connection: Rc::clone(connection), upload: None, refused: false }
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the response.
     pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
         let monitor = &self.connection.monitor;
         let upload = if request.body().is_end_stream() { None } else { Some(monitor.upload()) };

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::upload::{Upload, UploadState};
 use super::{Dial, Http2Pool, STREAMS};
-use crate::upstream::ConnectError;
+use crate::upstream_error::ConnectError;
 
 /// How long a connection without requests may take to send GOAWAY and to close.
 const CLOSE: Duration = Duration::from_secs(5);
