@@ -233,3 +233,81 @@ fn the_readme_has_every_reason_and_every_metric_of_the_proxy() {
         assert!(readme.contains(&format!("`{name}{suffix}`")), "{name}");
     }
 }
+
+/// The most lines of a file, and of a function, that one can live in.
+const FILE_LINES: usize = 600;
+const FUNCTION_LINES: usize = 70;
+
+/// Files and functions that are longer, each with its length. The list may only shrink: an entry that is not needed fails,
+/// and so does one that could be smaller.
+const LONG_FILES: [(&str, usize); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, usize); 0] = [];
+
+/// The functions of formatted source, with their lengths: a body ends where a bracket closes at the indentation of its `fn`.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let mut words = code
+            .split_whitespace()
+            .skip_while(|word| matches!(*word, "pub" | "const" | "async" | "unsafe") || word.starts_with("pub("));
+        if words.next() != Some("fn") || code.ends_with([';', '}']) {
+            continue;
+        }
+        let name = words.next().unwrap_or_default();
+        let name = name.split(['(', '<']).next().unwrap_or_default().to_owned();
+        let end = format!("{indent}}}");
+        // A declaration in a trait has no body; its arguments may stand on several lines.
+        let declared = format!("{indent})");
+        let last = lines[start..]
+            .iter()
+            .position(|line| **line == end || (line.starts_with(&declared) && line.ends_with(';')));
+        if let Some(length) = last.filter(|&length| lines[start + length] == end) {
+            found.push((name, length + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let (mut problems, mut long_files, mut long_functions) = (Vec::new(), Vec::new(), Vec::new());
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+        let lines = text.lines().count();
+        if lines > FILE_LINES {
+            long_files.push((name.clone(), lines));
+        }
+        for (function, lines) in functions(&text) {
+            if lines > FUNCTION_LINES {
+                long_functions.push((name.clone(), function, lines));
+            }
+        }
+    }
+    for (file, lines) in &long_files {
+        let known = LONG_FILES.iter().any(|(name, most)| name == file && most >= lines);
+        if !known {
+            problems.push(format!("{file} has {lines} lines; the most is {FILE_LINES}: divide it by what it owns"));
+        }
+    }
+    for (file, function, lines) in &long_functions {
+        let known = LONG_FUNCTIONS.iter().any(|(at, name, most)| at == file && name == function && most >= lines);
+        if !known {
+            problems.push(format!("{file}: `{function}` has {lines} lines; the most is {FUNCTION_LINES}"));
+        }
+    }
+    for (file, most) in LONG_FILES {
+        if !long_files.iter().any(|(name, lines)| name == file && *lines == most) {
+            problems.push(format!("{file} no longer has {most} lines: shorten or remove its exception"));
+        }
+    }
+    for (file, function, most) in LONG_FUNCTIONS {
+        if !long_functions.iter().any(|(at, name, lines)| at == file && name == function && *lines == most) {
+            problems.push(format!("{file}: `{function}` no longer has {most} lines: shorten or remove its exception"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
