@@ -1,6 +1,6 @@
 //! # evenkeel: the architecture
 //!
-//! evenkeel is a laboratory for load balancing: one crate, one binary, and one set of selectors under everything. It is
+//! evenkeel is a laboratory for load balancing: one workspace, one binary, and one set of selectors under everything. It is
 //! a discrete-event simulator that runs every selection strategy over scenario files, in parallel and with honest statistics,
 //! and draws what came out; and a reverse proxy that runs the same selectors, and the same policies around them, in front of
 //! real servers.
@@ -9,35 +9,34 @@
 //! developer of a balancer who wants a change in selector behaviour to fail a test. Whoever reads a result must be able to
 //! trust it, repeat it bit for bit, and see why it came out so.
 //!
-//! ## The house
+//! ## The crates
 //!
-//! Imports run one way only, and a test (`tests/it/tidy.rs`) holds the table that says which:
+//! Imports run one way only. Between crates cargo sees to it; inside a crate a test (`tests/it/tidy.rs`) holds the table
+//! that says which module may import which.
 //!
-//! `units, rng, math <- fleet <- select <- policy <- config <- sim <- scenario <- measure <- report <- cmd`
+//! `evenkeel-core <- evenkeel-config <- { evenkeel-sim <- evenkeel-testbed, evenkeel-proxy } <- evenkeel`
 //!
-//! (`testbed` stands between `sim` and `cmd`, `proxy` between `config` and `cmd`.)
+//! `evenkeel-theory` stands beside this road: it has the arithmetic of [`math`] in common with the others and nothing else,
+//! so that it cannot agree with the simulator by sharing its mistakes.
 //!
-//! (`theory` stands beside this road: it imports `math` and nothing else, so that it cannot agree with the simulator by
-//! sharing its mistakes.)
+//! | crate | modules | what is there |
+//! |---|---|---|
+//! | `evenkeel-core` | [`units`], [`rng`], [`math`] | quantities with units ([`units::Nanos`] cannot read a clock); the named, portable generators and their independent streams; the only exp/ln/pow |
+//! | | [`fleet`] | backends as slots with generations: weight, eligibility, in-flight counts; changes to membership |
+//! | | [`select`] | the [`select::Selector`] contract, the one catalogue ([`select::catalog`]), one file per strategy |
+//! | | [`policy`] | what stands around a pick and is the same for any host: health, outlier ejection, panic, slow start, limits (given or found) and the queue before them, admission, retries with a budget, hedging, stickiness, subsets, priority levels, zones, routes by host and path |
+//! | `evenkeel-config` | [`config`] | the language of files: pools and their rules, servers, checks, faults, distributions of duration, the proxy's config; their JSON schemas; diagnostics that point at line and column |
+//! | `evenkeel-sim` | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, connections, faults, autoscaling, tiers |
+//! | | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
+//! | | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that validate the simulator against theory |
+//! | `evenkeel-theory` | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked |
+//! | `evenkeel-proxy` | [`proxy`] | the reverse proxy: shards, forwarding, connections to servers, checks, reload, admin, metrics, access log, recording |
+//! | `evenkeel-testbed` | [`testbed`] | test servers and load over real sockets, by the simulator's own distributions, caches and faults |
+//! | `evenkeel` | [`report`] | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
+//! | | [`cmd`] | one file per command; threads, files and clocks are here; errors become exit codes here |
 //!
-//! | room | what lives there |
-//! |---|---|
-//! | [`units`], [`rng`], [`math`] | quantities with units ([`units::Nanos`] cannot read a clock); the named, portable generators and their independent streams; the only exp/ln/pow |
-//! | [`fleet`] | backends as slots with generations: weight, eligibility, in-flight counts; changes to membership |
-//! | [`select`] | the [`select::Selector`] contract, the one catalogue ([`select::catalog`]), one file per strategy |
-//! | [`policy`] | what stands around a pick and is the same for any host: health, outlier ejection, panic, slow start, limits (given or found) and the queue before them, admission, retries with a budget, hedging, stickiness, subsets, priority levels, zones, routes by host and path |
-//! | [`config`] | the vocabulary of files: pools and their rules, servers, checks, faults, laws of duration, the proxy's config; their JSON schemas; diagnostics that point at line and column |
-//! | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, connections, faults, autoscaling, tiers |
-//! | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
-//! | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked; stands on [`math`] alone |
-//! | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that hold the simulator against theory |
-//! | `proxy` | the reverse proxy: shards, forwarding, connections to servers, checks, reload, admin, metrics, access log, recording |
-//! | `testbed` | test servers and load over real sockets, by the simulator's own laws, caches and faults |
-//! | `report` | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
-//! | `cmd` | one file per verb; threads, files and clocks are here and nowhere below; errors become exit codes here |
-//!
-//! `proxy`, `testbed`, `report` and `cmd` need the default feature `cli`. Without it (`--no-default-features`) only the pure rooms are built: no
-//! threads, no clock, no `getrandom`, so that the same engine can run in a page.
+//! Members stand in `crates/`, where a Rust engineer looks for them; `src/` is the program. Core, config, theory and sim have
+//! no threads, no clock and no `getrandom`, so that the same engine can run in a page.
 //!
 //! ## Why a result can be trusted
 //!
@@ -138,26 +137,12 @@
 //! * **`peak_ewma` divides requests in flight by weight and not its whole cost**: servers are drawn by weight already, and
 //!   dividing all of it starved light servers altogether while the fleet was idle (the conformance suite found that).
 
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
+pub use evenkeel_config as config;
+pub use evenkeel_core::{fleet, math, policy, rng, select, units};
+pub use evenkeel_proxy as proxy;
+pub use evenkeel_sim::{measure, scenario, sim};
+pub use evenkeel_testbed as testbed;
+pub use evenkeel_theory as theory;
 
-pub mod config;
-pub mod fleet;
-pub mod math;
-pub mod measure;
-pub mod policy;
-pub mod rng;
-pub mod scenario;
-pub mod select;
-pub mod sim;
-pub mod theory;
-pub mod units;
-
-#[cfg(feature = "cli")]
 pub mod cmd;
-#[cfg(feature = "cli")]
-pub mod proxy;
-#[cfg(feature = "cli")]
 pub mod report;
-#[cfg(feature = "cli")]
-pub mod testbed;

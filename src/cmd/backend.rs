@@ -11,14 +11,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, Terminal, announce, complain_of, inputs, say};
-use crate::config::law::{self, Law, Sampler};
-use crate::config::pool::{CacheSpec, Discipline, Server};
-use crate::config::{Diagnostic, Problem, Problems, diagnostic};
 use crate::report::table;
-use crate::sim::model::FaultKind;
-use crate::testbed::file::{Strike, port_after, specs};
-use crate::testbed::{Backend, Spec};
-use crate::units::{Nanos, Ratio};
+use evenkeel_config::law::{self, Law, Sampler};
+use evenkeel_config::pool::{CacheSpec, Discipline, Server};
+use evenkeel_config::{Diagnostic, Problem, Problems, diagnostic};
+use evenkeel_core::units::{Nanos, Ratio};
+use evenkeel_sim::sim::model::FaultKind;
+use evenkeel_testbed::file::{Strike, port_after, specs};
+use evenkeel_testbed::{Backend, Spec};
 
 /// What to serve, and how.
 #[derive(Debug, clap::Args)]

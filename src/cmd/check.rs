@@ -11,8 +11,8 @@ use super::work::Options;
 use super::{Failure, Terminal, inputs, say_on as say, sweep, work};
 use crate::report::Outcome;
 use crate::report::files::number;
-use crate::scenario::Scenario;
-use crate::scenario::expect::{Expect, Side};
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::scenario::expect::{Expect, Side};
 
 /// What to verify.
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal, complain, inputs, output, say_on as say};
-use crate::config::diagnostic::did_you_mean;
-use crate::config::terminal::is_stdout;
-use crate::measure::change::{self, Question, Tolerance};
-use crate::measure::results::{Manifest, Results, differences};
 use crate::report::changes::{Compared, json, junit, markdown, table};
-use crate::units::Ratio;
+use evenkeel_config::diagnostic::did_you_mean;
+use evenkeel_config::terminal::is_stdout;
+use evenkeel_core::units::Ratio;
+use evenkeel_sim::measure::change::{self, Question, Tolerance};
+use evenkeel_sim::measure::results::{Manifest, Results, differences};
 
 /// What to compare, how strictly, and where to tell.
 #[derive(Debug, clap::Args)]

@@ -9,12 +9,12 @@ use hdrhistogram::Histogram;
 use super::stage::{Look, Stage, foreign_to_the_wire, without_delays};
 use super::{Failure, Terminal, inputs, say, work};
 use crate::report::table;
-use crate::scenario::Scenario;
-use crate::select::catalog;
-use crate::sim::model::Model;
-use crate::testbed::Counters;
-use crate::testbed::load::{LoadReport, Options, play_watched};
-use crate::units::{Nanos, human_seconds};
+use evenkeel_core::select::catalog;
+use evenkeel_core::units::{Nanos, human_seconds};
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::sim::model::Model;
+use evenkeel_testbed::Counters;
+use evenkeel_testbed::load::{LoadReport, Options, play_watched};
 
 const BUILT_IN: &str = include_str!("demo.toml");
 

@@ -1,7 +1,7 @@
 //! `evenkeel explain`: all that a reader should know of a strategy.
 
 use super::{Failure, Terminal, inputs, say};
-use crate::select::catalog::{self, Row};
+use evenkeel_core::select::catalog::{self, Row};
 
 /// Which strategy.
 #[derive(Debug, clap::Args)]

@@ -11,8 +11,8 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{self, Destination, Output};
 use super::{Failure, Terminal, complain};
-use crate::scenario::import::{self, Imported};
-use crate::scenario::workload_file;
+use evenkeel_sim::scenario::import::{self, Imported};
+use evenkeel_sim::scenario::workload_file;
 
 /// What to read and where to write.
 #[derive(Debug, clap::Args)]

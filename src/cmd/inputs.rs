@@ -7,13 +7,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal, complain, complain_of};
-use crate::config::diagnostic::did_you_mean;
-use crate::config::{Diagnostic, Problem, Problems};
-use crate::measure::change::{Direction, nature};
-use crate::measure::metric_names;
-use crate::scenario::expect::Side;
-use crate::scenario::{Contestant, Scenario, vary};
-use crate::select::catalog;
+use evenkeel_config::diagnostic::did_you_mean;
+use evenkeel_config::{Diagnostic, Problem, Problems};
+use evenkeel_core::select::catalog;
+use evenkeel_sim::measure::change::{Direction, nature};
+use evenkeel_sim::measure::metric_names;
+use evenkeel_sim::scenario::expect::Side;
+use evenkeel_sim::scenario::{Contestant, Scenario, vary};
 
 /// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {

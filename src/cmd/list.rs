@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Failure, Terminal, inputs, say};
 use crate::report::table;
-use crate::select::catalog::{self, CATALOGUE};
+use evenkeel_core::select::catalog::{self, CATALOGUE};
 
 /// How to list.
 #[derive(Debug, clap::Args)]

@@ -11,12 +11,12 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::backend::law_option;
 use super::{Failure, Terminal, complain, complain_of, inputs, say, work};
-use crate::config::Diagnostic;
-use crate::config::terminal::one_line;
 use crate::report::table;
-use crate::scenario::Scenario;
-use crate::testbed::load::{LoadReport, Options, PERCENTILES, Progress, Target, play};
-use crate::units::{Nanos, Rate, human_seconds};
+use evenkeel_config::Diagnostic;
+use evenkeel_config::terminal::one_line;
+use evenkeel_core::units::{Nanos, Rate, human_seconds};
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_testbed::load::{LoadReport, Options, PERCENTILES, Progress, Target, play};
 
 /// What to send, and where.
 #[derive(Debug, clap::Args)]

@@ -36,8 +36,13 @@ use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::Diagnostic;
-use crate::config::terminal::{printable, printable_styled};
+use evenkeel_config::Diagnostic;
+use evenkeel_config::terminal::{printable, printable_styled};
+
+/// The commit of a release build.
+const COMMIT: Option<&str> = option_env!("EVENKEEL_COMMIT");
+/// What `--version` prints.
+const VERSION: &str = env!("EVENKEEL_VERSION");
 
 /// Done.
 const DONE: u8 = 0;
@@ -74,7 +79,7 @@ Exit codes:
 
 /// A laboratory for load balancing: what a strategy really does, measured before it meets production.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, after_help = AFTER_HELP, max_term_width = 110)]
+#[command(name = "evenkeel", version = VERSION, after_help = AFTER_HELP, max_term_width = 110)]
 struct Cli {
     /// When to use colours (NO_COLOR is respected)
     #[arg(long, value_enum, default_value_t = Colour::Auto, global = true, env = "EVENKEEL_COLOR")]
@@ -147,11 +152,11 @@ enum Failure {
     TooLarge(String),
 }
 
-impl From<crate::sim::Stopped> for Failure {
-    fn from(stopped: crate::sim::Stopped) -> Failure {
+impl From<evenkeel_sim::sim::Stopped> for Failure {
+    fn from(stopped: evenkeel_sim::sim::Stopped) -> Failure {
         match stopped {
-            crate::sim::Stopped::Interrupted => Failure::Interrupted,
-            crate::sim::Stopped::TooLarge(size) => Failure::TooLarge(size.to_string()),
+            evenkeel_sim::sim::Stopped::Interrupted => Failure::Interrupted,
+            evenkeel_sim::sim::Stopped::TooLarge(size) => Failure::TooLarge(size.to_string()),
         }
     }
 }

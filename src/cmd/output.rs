@@ -15,10 +15,10 @@ use flate2::write::GzEncoder;
 use super::store;
 use super::study::Study;
 use super::{DONE, Failure, inputs};
-use crate::config::terminal::is_stdout;
 use crate::report::Outcome;
 use crate::report::charts;
 use crate::report::files::{self, Machine, Provenance};
+use evenkeel_config::terminal::is_stdout;
 
 /// Its presence says that a folder is complete.
 const MANIFEST: &str = "manifest.json";
@@ -41,7 +41,7 @@ const TABLES: [(&str, Table); 7] = [
 fn provenance(study: &Study) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: option_env!("EVENKEEL_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned),
+        commit: super::COMMIT.map(str::to_owned),
         command: study.plan.settings.command(&study.plan.name),
         machine: Machine {
             os: std::env::consts::OS.to_owned(),

@@ -12,9 +12,9 @@ use super::inputs::Loaded;
 use super::output::{make_folder, pack, unpack, write_whole};
 use super::work::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
-use crate::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
 use crate::report::table;
-use crate::scenario::Scenario;
+use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
+use evenkeel_sim::scenario::Scenario;
 
 /// What is pinned of a scenario.
 #[derive(Debug, Serialize, Deserialize)]

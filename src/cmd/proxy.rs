@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Stderr, Terminal, announce, complain, complain_of, demo, say};
-use crate::config::pool::{LONELY_HELP, lonely};
-use crate::config::proxy::MessageFormat;
-use crate::config::schema;
-use crate::config::terminal::is_stdout;
-use crate::proxy::control::{Options, Proxy, ProxyError, check_files, read};
-use crate::units::Nanos;
+use evenkeel_config::pool::{LONELY_HELP, lonely};
+use evenkeel_config::proxy::MessageFormat;
+use evenkeel_config::schema;
+use evenkeel_config::terminal::is_stdout;
+use evenkeel_core::units::Nanos;
+use evenkeel_proxy::control::{Options, Proxy, ProxyError, check_files, read};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 /// The annotated example.
-const EXAMPLE: &str = include_str!("../config/example.toml");
+const EXAMPLE: &str = evenkeel_config::proxy::EXAMPLE;
 
 pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.example {
@@ -104,7 +104,13 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     speak(config.log.messages, args.log_level, terminal);
     let recorded = args.record.as_deref().is_some_and(is_stdout);
-    let options = Options { file: file.clone(), watch: !args.no_watch, record: args.record.clone(), seed: args.seed };
+    let options = Options {
+        file: file.clone(),
+        watch: !args.no_watch,
+        record: args.record.clone(),
+        seed: args.seed,
+        commit: super::COMMIT,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -180,15 +186,15 @@ fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::proxy::{ProxyConfig, TimeoutsTable};
+    use evenkeel_config::proxy::{ProxyConfig, TimeoutsTable};
 
     /// The example is what people start from: it parses, and what it calls a default is one.
     #[test]
     fn the_example_is_sound_and_tells_the_defaults() {
         let config = ProxyConfig::parse(EXAMPLE, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(config.timeouts, TimeoutsTable::default());
-        assert_eq!(config.limits, crate::config::proxy::LimitsTable::default());
-        assert_eq!(config.dns, crate::config::proxy::DnsTable::default());
+        assert_eq!(config.limits, evenkeel_config::proxy::LimitsTable::default());
+        assert_eq!(config.dns, evenkeel_config::proxy::DnsTable::default());
         assert_eq!(config.pools[0].servers.len(), 3);
         assert_eq!(config.pools[0].servers[2].port, 9003, "a count takes ports one after another");
     }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{Failure, say_on as say};
-use crate::policy::tape::{Call, Opening};
-use crate::select::catalog::Table;
-use crate::sim::replay::Replay;
+use evenkeel_core::policy::tape::{Call, Opening};
+use evenkeel_core::select::catalog::Table;
+use evenkeel_sim::sim::replay::Replay;
 
 /// What to replay.
 #[derive(Debug, clap::Args)]

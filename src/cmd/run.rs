@@ -7,8 +7,8 @@ use super::study::{Precision, Settings, Study};
 use super::work::{Done, Options};
 use super::{Failure, Terminal, complain, inputs, output, say, store, work};
 use crate::report::{Outcome, table};
-use crate::scenario::Scenario;
-use crate::units::Ratio;
+use evenkeel_core::units::Ratio;
+use evenkeel_sim::scenario::Scenario;
 
 /// What to run and where to put it.
 #[derive(Debug, clap::Args)]
@@ -126,7 +126,7 @@ impl Jobs {
 
 pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.schema {
-        say(format!("{:#}", crate::scenario::schema()));
+        say(format!("{:#}", evenkeel_sim::scenario::schema()));
         return Ok(());
     }
     if let Some(Ratio(target)) = args.precision
@@ -293,7 +293,7 @@ fn busy(outcome: &Outcome<'_>) -> String {
 fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
     let number = |value: f64| if value.is_finite() { serde_json::json!(value) } else { serde_json::Value::Null };
     let strategies = |outcome: &Outcome<'_>| {
-        let one = |summary: &crate::measure::Summary| {
+        let one = |summary: &evenkeel_sim::measure::Summary| {
             let metrics: serde_json::Map<String, serde_json::Value> = summary
                 .metrics
                 .iter()
@@ -306,7 +306,7 @@ fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
                     (metric.name.clone(), value)
                 })
                 .collect();
-            let regret = crate::measure::regret(&outcome.summaries, summary, "latency.mean");
+            let regret = evenkeel_sim::measure::regret(&outcome.summaries, summary, "latency.mean");
             let regret = regret.map(|e| {
                 serde_json::json!({
                     "value": number(e.value), "low": number(e.low), "high": number(e.high),

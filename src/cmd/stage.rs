@@ -8,15 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use crate::config::law::Sampler;
-use crate::config::proxy::{KeyTable, ProxyConfig};
-use crate::proxy::admin;
-use crate::proxy::control::{Options, Proxy};
-use crate::scenario::Scenario;
-use crate::select::catalog::Table;
-use crate::sim::model::{Arrivals, FaultKind, Model, Target};
-use crate::testbed::{Backend, Spec, TimedFault};
-use crate::units::Nanos;
+use evenkeel_config::law::Sampler;
+use evenkeel_config::proxy::{KeyTable, ProxyConfig};
+use evenkeel_core::select::catalog::Table;
+use evenkeel_core::units::Nanos;
+use evenkeel_proxy::admin;
+use evenkeel_proxy::control::{Options, Proxy};
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::sim::model::{Arrivals, FaultKind, Model, Target};
+use evenkeel_testbed::{Backend, Spec, TimedFault};
 
 /// From the start of the test servers to the first request: until then the proxy is up. Faults wait for as long.
 const LEAD: Duration = Duration::from_millis(300);
@@ -78,7 +78,7 @@ impl Stage {
         let broken = |error: std::io::Error| Failure::Broken(anyhow::Error::new(error).context("test servers"));
         let mut backends = Vec::new();
         for (p, pool) in model.pools.iter().enumerate() {
-            let spec = |(s, server): (usize, &crate::sim::model::Server)| Spec {
+            let spec = |(s, server): (usize, &evenkeel_sim::sim::model::Server)| Spec {
                 server: server.clone(),
                 faults: faults_of(model, p, s),
                 cancel: model.clients.cancel,

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::output::{self, pack, unpack};
 use super::study::{Plan, Study};
-use crate::scenario::Scenario;
-use crate::sim::record::RunRecord;
-use crate::units::hex;
+use evenkeel_core::units::hex;
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::sim::record::RunRecord;
 
 /// The folder of units in a folder of results.
 const UNITS: &str = "units";
@@ -28,7 +28,7 @@ pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> Stri
     let contestant = &scenario.contestants[contestant];
     // What the file says is in its hash; the rest is what settings may have changed, and the program itself.
     let parts = serde_json::json!([
-        env!("EVENKEEL_SOURCE"),
+        evenkeel_sim::SOURCE_HASH,
         scenario.hash,
         [model.warmup.0, model.cache_warmup.0, model.duration.0, model.drain.0],
         [model.bins, model.batches],

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Loaded;
 use super::{Failure, inputs};
-use crate::config::Diagnostic;
-use crate::scenario::Scenario;
-use crate::scenario::vary::{self, Axis, Place};
+use evenkeel_config::Diagnostic;
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::scenario::vary::{self, Axis, Place};
 
 /// What the command line asks, beyond the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,7 +129,7 @@ impl Study {
     /// The scenario at another place of this text; what is large is shared with the point before.
     fn varied(&self, common: &str, place: &Place) -> Result<Point, Box<Diagnostic>> {
         let of_file = |message: String| {
-            let problems = vec![crate::config::Problem::of_file(message)];
+            let problems = vec![evenkeel_config::Problem::of_file(message)];
             Box::new(Diagnostic { file: format!("{}.toml", self.plan.name), source: String::new(), problems })
         };
         let source = vary::replace(common, place).map_err(of_file)?;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::run::{Common, Place};
 use super::study::{Settings, Study};
 use super::{Failure, Terminal, complain, inputs, run, say_on as say};
-use crate::measure::sensitivity::{Survival, survival};
-use crate::measure::{Comparison, compare};
 use crate::report::{Outcome, table};
-use crate::scenario::vary::{self, Axis};
-use crate::units::human_seconds;
+use evenkeel_core::units::human_seconds;
+use evenkeel_sim::measure::sensitivity::{Survival, survival};
+use evenkeel_sim::measure::{Comparison, compare};
+use evenkeel_sim::scenario::vary::{self, Axis};
 
 /// What to vary.
 #[derive(Debug, clap::Args)]

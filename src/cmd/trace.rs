@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::{Failure, output, say};
 use crate::report::trace::{Line, Window, chrome, read};
-use crate::units::Nanos;
+use evenkeel_core::units::Nanos;
 
 /// What to show.
 #[derive(Debug, clap::Args)]

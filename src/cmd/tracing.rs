@@ -8,9 +8,9 @@ use flate2::write::GzEncoder;
 
 use super::output::{Output, make_folder};
 use crate::report::trace::Tracer;
-use crate::scenario::Scenario;
-use crate::sim::record::RunRecord;
-use crate::sim::{Setup, Stopped, observe};
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::sim::record::RunRecord;
+use evenkeel_sim::sim::{Setup, Stopped, observe};
 
 /// The name of a trace's file.
 pub fn file_name(point: &str, label: &str, replication: u32) -> String {

@@ -15,14 +15,14 @@ use serde_json::json;
 use super::stage::{Stage, foreign_to_the_wire, without_delays};
 use super::{Failure, Terminal, complain, inputs, say_on as say, work};
 use crate::report::table;
-use crate::scenario::{Contestant, Scenario};
-use crate::select::catalog::Family;
-use crate::sim::model::Model;
-use crate::sim::observer::{Arrival, Observer, Step};
-use crate::sim::record::{End, RunRecord};
-use crate::sim::{self, Setup};
-use crate::testbed::load::{LoadReport, Options, play};
-use crate::units::{Nanos, human_seconds};
+use evenkeel_core::select::catalog::Family;
+use evenkeel_core::units::{Nanos, human_seconds};
+use evenkeel_sim::scenario::{Contestant, Scenario};
+use evenkeel_sim::sim::model::Model;
+use evenkeel_sim::sim::observer::{Arrival, Observer, Step};
+use evenkeel_sim::sim::record::{End, RunRecord};
+use evenkeel_sim::sim::{self, Setup};
+use evenkeel_testbed::load::{LoadReport, Options, play};
 
 /// What to run in both.
 #[derive(Debug, clap::Args)]

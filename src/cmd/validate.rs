@@ -5,10 +5,10 @@ use comfy_table::{Cell, CellAlignment, Color};
 use super::run::Jobs;
 use super::work::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
-use crate::config::diagnostic::did_you_mean;
-use crate::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
 use crate::report::files::number;
 use crate::report::table;
+use evenkeel_config::diagnostic::did_you_mean;
+use evenkeel_sim::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
 
 /// What to hold against theory.
 #[derive(Debug, clap::Args)]

@@ -13,14 +13,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::store::{Store, unit_id};
 use super::study::{Point, Precision, Study};
 use super::{Failure, tracing};
-use crate::config::terminal::one_line;
-use crate::measure::warmup::{self, Clock};
-use crate::measure::{Summary, Tally};
 use crate::report::{Outcome, Reached};
-use crate::scenario::Scenario;
-use crate::sim::Stopped;
-use crate::sim::record::RunRecord;
-use crate::units::Nanos;
+use evenkeel_config::terminal::one_line;
+use evenkeel_core::units::Nanos;
+use evenkeel_sim::measure::warmup::{self, Clock};
+use evenkeel_sim::measure::{Summary, Tally};
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::sim::Stopped;
+use evenkeel_sim::sim::record::RunRecord;
 
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -261,7 +261,7 @@ impl<'a> Floor<'a, '_> {
                 let name = tracing::file_name(&point.name, label, unit.replication);
                 tracing::run(scenario, &setup, &stopped, &folder.join(study.folder()).join("trace").join(name))?
             }
-            None => crate::sim::observe(&setup, &stopped, &mut ()),
+            None => evenkeel_sim::sim::observe(&setup, &stopped, &mut ()),
         };
         let record = match record {
             Ok(record) => record,
@@ -540,7 +540,7 @@ pub fn settle(studies: &mut [Study], jobs: usize, quiet: bool) -> Result<(), Fai
 fn cut(pilot: &Scenario, contestant: usize) -> Result<(f64, f64), Stopped> {
     let mut tally = Tally::new(pilot, contestant);
     for replication in 0..pilot.replications {
-        let record = crate::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ())?;
+        let record = evenkeel_sim::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ())?;
         tally.take_in(pilot, replication, &record);
     }
     let half = pilot.model.duration.as_secs_f64() / 2.0;

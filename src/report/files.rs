@@ -6,9 +6,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::Outcome;
-use crate::measure::interval::LEVEL;
-use crate::measure::warmup::{Clock, Settling};
-use crate::measure::{Comparison, Summary, Verdict, compare_in, difference, regret};
+use evenkeel_sim::measure::interval::LEVEL;
+use evenkeel_sim::measure::warmup::{Clock, Settling};
+use evenkeel_sim::measure::{Comparison, Summary, Verdict, compare_in, difference, regret};
 
 /// A number as the files have it; empty where there is none.
 pub fn number(value: f64) -> String {
@@ -52,7 +52,7 @@ fn rows(
 /// steady state have no interval.
 pub fn metrics(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &["metric", "unit", "value", "low", "high", "replications"], |_, summary| {
-        let row = |metric: &crate::measure::Metric| {
+        let row = |metric: &evenkeel_sim::measure::Metric| {
             let e = summary.estimate(&metric.name);
             let texts = [metric.name.clone(), metric.unit.to_owned()];
             texts.into_iter().chain([e.value, e.low, e.high].map(number)).chain([e.replications.to_string()]).collect()
@@ -102,7 +102,7 @@ pub fn comparison(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
             let metric = &*format!("{prefix}{metric}");
             let own = outcome.summaries.iter().position(|s| s.label == summary.label).and_then(|i| stands[i]);
             let best = stands.iter().position(|s| *s == Some(Comparison::Best)).map(|i| &outcome.summaries[i]);
-            let mut add = |against: &Summary, relation: &str, e: crate::measure::interval::Estimate| {
+            let mut add = |against: &Summary, relation: &str, e: evenkeel_sim::measure::interval::Estimate| {
                 let ratio = summary.value(metric) / against.value(metric);
                 let texts = [metric, &against.label, relation].map(str::to_owned);
                 let numbers = [e.value, e.low, e.high, ratio].map(number);
@@ -206,7 +206,7 @@ pub fn servers(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
         "cache_hit_ratio",
     ];
     rows(outcomes, &header, |_, summary| {
-        let row = |s: &crate::measure::ServerRow| {
+        let row = |s: &evenkeel_sim::measure::ServerRow| {
             let numbers = [
                 f64::from(s.weight),
                 s.capacity,
@@ -230,7 +230,7 @@ pub fn servers(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
 pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "in_system"];
     rows(outcomes, &header, |_, summary| {
-        let row = |p: &crate::measure::SeriesPoint| {
+        let row = |p: &evenkeel_sim::measure::SeriesPoint| {
             let numbers = [p.goodput, p.errors, p.mean, p.p99, p.in_system].map(short);
             std::iter::once(number(p.time)).chain(numbers).collect()
         };
@@ -246,7 +246,7 @@ pub fn timeseries_pools(outcomes: &[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>
     }
     let header = ["pool", "time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "servers"];
     let table = rows(outcomes, &header, |_, summary| {
-        let row = |pool: &str, p: &crate::measure::SeriesPoint| {
+        let row = |pool: &str, p: &evenkeel_sim::measure::SeriesPoint| {
             let numbers = [p.goodput, p.errors, p.mean, p.p99, p.servers].map(short);
             [pool.to_owned(), number(p.time)].into_iter().chain(numbers).collect()
         };
@@ -329,7 +329,7 @@ struct PointEntry<'a> {
 #[derive(Serialize)]
 struct StrategyEntry<'a> {
     label: &'a str,
-    parameters: &'a crate::select::catalog::Table,
+    parameters: &'a evenkeel_core::select::catalog::Table,
     verdict: Verdict,
     /// Busy share of the busiest pool's servers.
     utilisation: Option<f64>,

@@ -6,9 +6,9 @@ pub mod files;
 pub mod table;
 pub mod trace;
 
-use crate::measure::Summary;
-use crate::scenario::Scenario;
-use crate::scenario::vary::Place;
+use evenkeel_sim::measure::Summary;
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::scenario::vary::Place;
 
 /// A scenario at one point and what came of it.
 pub struct Outcome<'a> {

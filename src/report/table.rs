@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, presets};
 
 use super::Outcome;
-use crate::measure::interval::Estimate;
-use crate::measure::warmup::{Clock, Settling};
-use crate::measure::{Comparison, ENOUGH, Summary, Verdict, compare_in, regret};
-use crate::units::human_seconds;
+use evenkeel_core::units::human_seconds;
+use evenkeel_sim::measure::interval::Estimate;
+use evenkeel_sim::measure::warmup::{Clock, Settling};
+use evenkeel_sim::measure::{Comparison, ENOUGH, Summary, Verdict, compare_in, regret};
 
 /// An empty table in the house's style: a line under the header and one at each end.
 pub fn plain(width: Option<u16>) -> Table {
@@ -245,7 +245,7 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
             }
         }
         let batches = summary.metrics.first().map_or(0, |metric| metric.values.len());
-        if summary.batches && summary.batch_correlation > 2.0 / crate::math::sqrt(batches as f64) {
+        if summary.batches && summary.batch_correlation > 2.0 / evenkeel_core::math::sqrt(batches as f64) {
             note(format!(
                 "neighbouring batches are alike (correlation {:.2}): intervals are too narrow, take fewer or longer ones",
                 summary.batch_correlation
@@ -439,7 +439,7 @@ pub(super) fn order(outcome: &Outcome<'_>, rankings: &[Ranking<'_>]) -> Vec<usiz
         });
         let more: Vec<f64> = more.collect();
         let ratios = rankings.iter().zip(&best).map(|(ranking, best)| ranking.value(summary) / best);
-        let ratios = ratios.filter(|ratio| ratio.is_finite() && *ratio > 0.0).map(crate::math::ln);
+        let ratios = ratios.filter(|ratio| ratio.is_finite() && *ratio > 0.0).map(evenkeel_core::math::ln);
         match summary {
             _ if summary.oracle => (3, 0.0),
             _ if !summary.ranks() => (2, ratios.sum()),

@@ -6,10 +6,10 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sim::model::Model;
-use crate::sim::observer::{Arrival, Decision, Observer, Step};
-use crate::sim::record::{ENDS, End};
-use crate::units::Nanos;
+use evenkeel_core::units::Nanos;
+use evenkeel_sim::sim::model::Model;
+use evenkeel_sim::sim::observer::{Arrival, Decision, Observer, Step};
+use evenkeel_sim::sim::record::{ENDS, End};
 
 /// A line of a trace: a request, or a call that a server made to its second tier on behalf of one. Times are nanoseconds
 /// since the run began and empty for what did not happen.
@@ -80,7 +80,7 @@ pub struct Tracer<W: Write> {
 impl<W: Write> Tracer<W> {
     /// Writes to `to`.
     pub fn new(model: &Model, to: W) -> csv::Result<Tracer<W>> {
-        let names = |pool: &crate::sim::model::Pool| {
+        let names = |pool: &evenkeel_sim::sim::model::Pool| {
             pool.servers.iter().map(|server| (pool.name.clone(), server.name.clone())).collect::<Vec<_>>()
         };
         Ok(Tracer {

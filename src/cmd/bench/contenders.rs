@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::select::catalog;
+use evenkeel_core::select::catalog;
 
 /// Who runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -415,10 +415,10 @@ mod tests {
     fn the_configs_are_sound() {
         let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
         let servers = [SocketAddr::from(([127, 0, 0, 1], 9001)), SocketAddr::from(([127, 0, 0, 1], 9002))];
-        for row in crate::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
+        for row in evenkeel_core::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             for bare in [false, true] {
                 let text = evenkeel(listen, &servers, row.name, bare);
-                let config = crate::config::proxy::ProxyConfig::parse(&text, &|_| None).unwrap();
+                let config = evenkeel_config::proxy::ProxyConfig::parse(&text, &|_| None).unwrap();
                 assert_eq!(config.pools[0].servers.len(), 2, "{text}");
             }
         }

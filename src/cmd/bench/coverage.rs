@@ -5,9 +5,9 @@ use comfy_table::CellAlignment;
 use super::super::run::Jobs;
 use super::super::work::{each, stopped};
 use super::super::{Failure, Terminal, say};
-use crate::measure::coverage::{Count, Share, Trial, trials};
 use crate::report::table;
-use crate::rng::{Keyed, Source};
+use evenkeel_core::rng::{Keyed, Source};
+use evenkeel_sim::measure::coverage::{Count, Share, Trial, trials};
 
 /// How often to repeat what.
 #[derive(Debug, clap::Args)]

@@ -8,8 +8,8 @@ use comfy_table::CellAlignment;
 use super::super::{Failure, Terminal, complain, inputs, say};
 use super::spread::Spread;
 use crate::report::table;
-use crate::scenario::Scenario;
-use crate::select::catalog::{self, Table};
+use evenkeel_core::select::catalog::{self, Table};
+use evenkeel_sim::scenario::Scenario;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             let seed = case.scenario.replication_seed(round);
             let start = Instant::now();
             let record =
-                crate::sim::run(&case.scenario.model, &case.table, seed, &|| false).expect("nobody interrupts");
+                evenkeel_sim::sim::run(&case.scenario.model, &case.table, seed, &|| false).expect("nobody interrupts");
             let seconds = start.elapsed().as_secs_f64();
             verify(case, &record, args.requests)?;
             case.rates.push(record.requests as f64 / seconds / 1e6);
@@ -144,7 +144,7 @@ fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
 
 /// The run did what it was timed for: about so many arrivals, and the servers worked as much as was offered. (Little's law
 /// and conservation are asserted by the engine itself.)
-fn verify(case: &Case, record: &crate::sim::record::RunRecord, requests: u64) -> Result<(), Failure> {
+fn verify(case: &Case, record: &evenkeel_sim::sim::record::RunRecord, requests: u64) -> Result<(), Failure> {
     let servers = &record.measured.servers[0];
     let busy = servers.iter().map(|server| server.utilisation).sum::<f64>() / servers.len() as f64;
     let arrivals = record.requests as f64 / requests as f64;

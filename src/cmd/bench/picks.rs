@@ -9,11 +9,11 @@ use comfy_table::CellAlignment;
 use super::super::{Failure, Terminal, complain, inputs, say};
 use super::spread::Spread;
 use crate::report::table;
-use crate::rng::Rng;
-use crate::select::catalog::{self, CATALOGUE, Row};
-use crate::select::{Context, Pick, Request, Selector};
-use crate::sim::mill::{Mill, Setting, Tally};
-use crate::units::Nanos;
+use evenkeel_core::rng::Rng;
+use evenkeel_core::select::catalog::{self, CATALOGUE, Row};
+use evenkeel_core::select::{Context, Pick, Request, Selector};
+use evenkeel_core::units::Nanos;
+use evenkeel_sim::sim::mill::{Mill, Setting, Tally};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]

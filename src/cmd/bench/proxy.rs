@@ -15,10 +15,10 @@ use super::super::{Failure, Terminal, complain, say};
 use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
 use super::spread::Spread;
 use crate::report::table;
-use crate::select::catalog::{self, CATALOGUE};
-use crate::testbed::flood::{Flood, flood};
-use crate::testbed::{Backend, Spec};
-use crate::units::human_seconds;
+use evenkeel_core::select::catalog::{self, CATALOGUE};
+use evenkeel_core::units::human_seconds;
+use evenkeel_testbed::flood::{Flood, flood};
+use evenkeel_testbed::{Backend, Spec};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Compared;
-use crate::measure::change::{Basis, Change, Direction, Unit, Verdict};
+use evenkeel_sim::measure::change::{Basis, Change, Direction, Unit, Verdict};
 
 /// The object: what was compared, how, and every comparison.
 pub fn render(compared: &Compared<'_>) -> Value {
@@ -25,7 +25,7 @@ pub fn render(compared: &Compared<'_>) -> Value {
         "decided": !compared.undecided(),
         "headline": compared.headline(),
         "counts": counts,
-        "level": crate::measure::interval::LEVEL,
+        "level": evenkeel_sim::measure::interval::LEVEL,
         "correction": "bonferroni",
         "comparisons": changes.comparisons,
         "level_each": changes.level,

@@ -7,7 +7,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::{Compared, difference, groups, place, strategy, value, words};
-use crate::measure::change::{Change, Verdict};
+use evenkeel_sim::measure::change::{Change, Verdict};
 
 /// The file.
 pub fn render(compared: &Compared<'_>) -> io::Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Changes as a comment on a pull request: the verdict, what is behind it, and the rest folded away.
 
 use super::{Compared, Line, groups, lines, place};
-use crate::measure::change::{Change, Verdict};
+use evenkeel_sim::measure::change::{Change, Verdict};
 
 /// Forges refuse comments that are longer than 65 536 characters; tables end before that, and say so.
 const ROOM: usize = 60_000;

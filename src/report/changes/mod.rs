@@ -6,11 +6,11 @@ pub mod junit;
 pub mod markdown;
 pub mod table;
 
-use crate::measure::ENOUGH;
-use crate::measure::change::{Basis, Change, Changes, Unit, Verdict};
-use crate::measure::results::Difference;
 use crate::report::table::percent;
-use crate::units::human_seconds;
+use evenkeel_core::units::human_seconds;
+use evenkeel_sim::measure::ENOUGH;
+use evenkeel_sim::measure::change::{Basis, Change, Changes, Unit, Verdict};
+use evenkeel_sim::measure::results::Difference;
 
 /// A comparison and what a reader must know beside its numbers.
 pub struct Compared<'a> {
@@ -352,7 +352,7 @@ fn trimmed(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::change::Direction;
+    use evenkeel_sim::measure::change::Direction;
 
     fn change(unit: Unit, old: f64, difference: f64, half: f64) -> Change {
         Change {

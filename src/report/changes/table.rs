@@ -3,8 +3,8 @@
 use comfy_table::{Attribute, Cell, CellAlignment, Color};
 
 use super::{Compared, Line, groups, lines, place};
-use crate::measure::change::Verdict;
 use crate::report::table::plain;
+use evenkeel_sim::measure::change::Verdict;
 
 /// Prose is not wider than this, however wide the terminal.
 const WIDTH: u16 = 110;

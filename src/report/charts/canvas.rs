@@ -9,8 +9,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::math;
-use crate::units::human_seconds;
+use evenkeel_core::math;
+use evenkeel_core::units::human_seconds;
 
 /// Device pixels per unit of the drawing.
 pub const DETAIL: f64 = 2.0;

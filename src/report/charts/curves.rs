@@ -6,7 +6,7 @@ use super::canvas::*;
 use super::families::{self, FAINT_NOTE, MANY, Swatch};
 use super::{BASELINE_NOTE, several_pools, shown_name};
 use crate::report::Outcome;
-use crate::units::human_seconds;
+use evenkeel_core::units::human_seconds;
 
 const LEFT: f64 = 90.0;
 const TOP: f64 = 84.0;

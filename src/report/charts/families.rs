@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::{several_pools, shown_name};
 use crate::report::Outcome;
-use crate::select::catalog::{CATALOGUE, Family, find};
+use evenkeel_core::select::catalog::{CATALOGUE, Family, find};
 
 /// More strategies than this are not told apart in one panel.
 pub const MANY: usize = 10;
@@ -54,7 +54,7 @@ fn baseline(number: usize) -> Style {
 pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
     let mut taken: Vec<usize> = Vec::new();
     let mut baselines = 0;
-    let style = |summary: &crate::measure::Summary| {
+    let style = |summary: &evenkeel_sim::measure::Summary| {
         if summary.oracle {
             baselines += 1;
             return baseline(baselines - 1);

@@ -9,13 +9,12 @@ mod scatter;
 mod sweep;
 mod timeseries;
 
-#[cfg(feature = "cli")]
 pub mod png;
 
 pub use canvas::text_width;
 
 use super::Outcome;
-use crate::measure::Summary;
+use evenkeel_sim::measure::Summary;
 
 /// A strategy's label, with the mark of the footnote that says what a baseline is.
 fn shown_name(summary: &Summary) -> String {

@@ -5,10 +5,10 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::families::MANY;
 use super::{BASELINE_NOTE, shown_name};
-use crate::measure::{ENOUGH, Summary};
 use crate::report::Outcome;
 use crate::report::table::{self, percent};
-use crate::units::human_seconds;
+use evenkeel_core::units::human_seconds;
+use evenkeel_sim::measure::{ENOUGH, Summary};
 
 const TOP: f64 = 120.0;
 const NAME: f64 = 13.5;

@@ -4,9 +4,9 @@ use plotters::style::RGBColor;
 
 use super::canvas::*;
 use super::{BASELINE_NOTE, shown_name};
-use crate::measure::Summary;
 use crate::report::Outcome;
-use crate::select::catalog::{Family, find};
+use evenkeel_core::select::catalog::{Family, find};
+use evenkeel_sim::measure::Summary;
 
 const TOP: f64 = 112.0;
 const HEIGHT: f64 = 430.0;

@@ -5,10 +5,10 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::families::{self, FAINT_NOTE, Frame, Group, MANY, Style, Swatch};
 use super::shown_name;
-use crate::measure::interval::Estimate;
 use crate::report::Outcome;
 use crate::report::table::percent;
-use crate::scenario::vary;
+use evenkeel_sim::measure::interval::Estimate;
+use evenkeel_sim::scenario::vary;
 
 const LEFT: f64 = 90.0;
 const TOP: f64 = 96.0;

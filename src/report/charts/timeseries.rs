@@ -6,8 +6,8 @@ use plotters::style::RGBColor;
 use super::canvas::*;
 use super::families::MANY;
 use super::{BASELINE_NOTE, several_pools, shown_name};
-use crate::measure::{SeriesPoint, Summary};
 use crate::report::Outcome;
+use evenkeel_sim::measure::{SeriesPoint, Summary};
 
 const TOP: f64 = 84.0;
 const LEFT: f64 = 64.0;

@@ -1,0 +1,221 @@
+//! The admin listener: is it alive, is it ready, what does it count, how do the servers stand; drain a server, change a
+//! weight, reload. On loopback unless the config says otherwise, and then with a token.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /livez` | 200 as long as the process runs |
+//! | `GET /readyz` | 200 when it takes requests, 503 while it drains |
+//! | `GET /metrics` | for Prometheus |
+//! | `GET /servers` | how every server stands, with the shards' counts added up and its last active check |
+//! | `GET /config` | the config as it is in force; the token is left out |
+//! | `GET /version` | which program this is |
+//! | `POST /servers/POOL/SERVER/drain` | it gets nothing new |
+//! | `POST /servers/POOL/SERVER/ready` | it gets requests again |
+//! | `POST /servers/POOL/SERVER/weight?to=N` | another weight, until the next reload |
+//! | `POST /reload` | reads the config again |
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::control::Control;
+use super::shard::Command;
+
+/// Serves the admin listener until the task is dropped.
+pub async fn serve(control: Rc<Control>, listener: TcpListener) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let control = Rc::clone(&control);
+        tokio::task::spawn_local(async move {
+            let service = service_fn(|request| answer(Rc::clone(&control), request));
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10))
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "admin connection");
+            }
+        });
+    }
+}
+
+async fn answer(control: Rc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    // The library leaves the body of an answer to HEAD away.
+    let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let response = match (method, parts.as_slice()) {
+        (&Method::GET, ["livez"]) => text(StatusCode::OK, "alive\n"),
+        (&Method::GET, ["readyz"]) => {
+            if control.is_ready() {
+                text(StatusCode::OK, "ready\n")
+            } else {
+                text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+        }
+        (&Method::GET, ["metrics"]) => {
+            let mut response = text(StatusCode::OK, control.metrics().encode());
+            let kind = HeaderValue::from_static(super::metrics::CONTENT_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        (&Method::GET, ["servers"]) => object(&servers(&control).await),
+        (&Method::GET, ["config"]) => text(StatusCode::OK, control.redacted_config()),
+        (&Method::GET, ["version"]) => object(&json!({ "name": "evenkeel", "version": env!("CARGO_PKG_VERSION") })),
+        (_, ["livez" | "readyz" | "metrics" | "servers" | "config" | "version"]) => only("GET, HEAD"),
+        (&Method::POST, change) => {
+            if let Some(refused) = refuse(&control, request.headers()) {
+                refused
+            } else {
+                changed(&control, change, request.uri().query()).await
+            }
+        }
+        (_, ["reload"] | ["servers", _, _, "drain" | "ready" | "weight"]) => only("POST"),
+        _ => text(StatusCode::NOT_FOUND, "see /livez /readyz /metrics /servers /config /version\n"),
+    };
+    Ok(response)
+}
+
+/// Changes need the token, where there is one, and never come from a page in somebody's browser.
+fn refuse(control: &Control, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+    if headers.contains_key(header::ORIGIN) {
+        return Some(text(StatusCode::FORBIDDEN, "not from a browser\n"));
+    }
+    let token = control.admin_token()?;
+    let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let wanted = format!("Bearer {token}");
+    // As long for a wrong token as for a right one.
+    let same = given.len() == wanted.len()
+        && given.iter().zip(wanted.as_bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
+    (!same).then(|| text(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN\n"))
+}
+
+async fn changed(control: &Rc<Control>, change: &[&str], query: Option<&str>) -> Response<Full<Bytes>> {
+    match change {
+        ["reload"] => match control.reload().await {
+            Ok(()) => text(StatusCode::OK, "reloaded\n"),
+            Err(error) => text(StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")),
+        },
+        ["servers", pool, server, what] => {
+            if !control.knows(pool, server) {
+                return text(StatusCode::NOT_FOUND, format!("there is no server {server} in a pool {pool}\n"));
+            }
+            let (pool, server) = ((*pool).to_owned(), (*server).to_owned());
+            match *what {
+                "drain" | "ready" => {
+                    let draining = *what == "drain";
+                    tracing::info!(pool, server, draining, "by the admin listener");
+                    control.drain(&pool, &server, draining);
+                    text(StatusCode::OK, if draining { "draining\n" } else { "ready\n" })
+                }
+                "weight" => {
+                    let weight = query.and_then(|query| query.strip_prefix("to=")).and_then(|to| to.parse().ok());
+                    match weight.filter(|&weight: &u32| weight <= evenkeel_config::pool::MOST_WEIGHT) {
+                        Some(weight) => {
+                            tracing::info!(pool, server, weight, "by the admin listener");
+                            control.tell_all(|| Command::Weight { pool: pool.clone(), server: server.clone(), weight });
+                            text(StatusCode::OK, "changed\n")
+                        }
+                        None => text(StatusCode::BAD_REQUEST, "weight?to=N, from 0 to 65535\n"),
+                    }
+                }
+                _ => text(StatusCode::NOT_FOUND, "drain, ready or weight?to=N\n"),
+            }
+        }
+        _ => text(StatusCode::NOT_FOUND, "POST /reload or /servers/POOL/SERVER/drain, ready, weight?to=N\n"),
+    }
+}
+
+/// The servers with the shards' counts added up.
+pub async fn servers(control: &Control) -> serde_json::Value {
+    let mut answers = Vec::new();
+    control.tell_all(|| {
+        let (tell, told) = oneshot::channel();
+        answers.push(told);
+        Command::Standings(tell)
+    });
+    let mut shards = Vec::new();
+    for answer in answers {
+        if let Ok(standings) = answer.await {
+            shards.push(standings);
+        }
+    }
+    let Some(first) = shards.first() else { return json!({ "pools": [] }) };
+    let pools: Vec<serde_json::Value> = first
+        .iter()
+        .map(|(pool, servers)| {
+            let servers: Vec<serde_json::Value> = servers
+                .iter()
+                .map(|server| {
+                    let everywhere = || {
+                        shards
+                            .iter()
+                            .flatten()
+                            .filter(|(name, _)| name == pool)
+                            .flat_map(|(_, servers)| servers)
+                            .filter(|other| other.name == server.name)
+                    };
+                    json!({
+                        "name": server.name,
+                        "address": server.address.map(|address| address.to_string()),
+                        "weight": server.weight,
+                        "eligible_in_shards": everywhere().filter(|s| s.eligible).count(),
+                        "shards": shards.len(),
+                        "up": server.standing.up,
+                        "check": control.last_check(pool, &server.name).map(|last| json!({
+                            "time": format!("{:.3}", last.time),
+                            "passed": last.failure.is_none(),
+                            "cause": last.failure.as_deref(),
+                            "took": (last.took.as_micros() as f64) / 1e6,
+                        })),
+                        "draining": server.standing.draining,
+                        "ejected": server.standing.ejected_until.is_some(),
+                        "warmth": server.standing.warmth,
+                        "panic": server.standing.panic,
+                        "in_flight": everywhere().map(|s| u64::from(s.in_flight)).sum::<u64>(),
+                        "connections": everywhere().map(|s| u64::from(s.connections)).sum::<u64>(),
+                        "scores": everywhere().map(|s| s.score).collect::<Vec<_>>(),
+                    })
+                })
+                .collect();
+            json!({ "name": pool, "strategy": control.strategy_of(pool), "servers": servers })
+        })
+        .collect();
+    json!({ "pools": pools })
+}
+
+fn only(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("this is for {allowed}\n"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn object(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, format!("{value:#}\n"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

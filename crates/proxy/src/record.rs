@@ -1,0 +1,136 @@
+//! `--record`: everything that hosts tell their selectors, a line of JSON each, for `evenkeel replay`.
+//!
+//! A line is `[desk, call]`; a selector's first line is `[desk, { "opening": … }]`. All shards write into one file through
+//! one buffered writer; the order within a desk is the order in which it happened, which is all that a replay needs.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use evenkeel_config::proxy::PoolConfig;
+use evenkeel_config::terminal::is_stdout;
+use evenkeel_core::fleet::{BackendId, Fleet};
+use evenkeel_core::policy::tape::{Call, Opening, VERSION};
+
+/// A recording that is being written.
+#[derive(Clone)]
+pub struct Tape {
+    out: Arc<Mutex<Out>>,
+}
+
+struct Out {
+    writer: BufWriter<Box<dyn Write + Send>>,
+    desks: u32,
+    failed: bool,
+}
+
+impl Tape {
+    /// Begins a recording. `-` is standard output; links lead to their targets, and FIFOs are written to.
+    pub fn create(path: &Path) -> std::io::Result<Tape> {
+        let sink: Box<dyn Write + Send> =
+            if is_stdout(path) { Box::new(std::io::stdout()) } else { Box::new(File::create(path)?) };
+        let writer = BufWriter::with_capacity(1 << 16, sink);
+        Ok(Tape { out: Arc::new(Mutex::new(Out { writer, desks: 0, failed: false })) })
+    }
+
+    /// A selector begins its life.
+    pub fn open(&self, pool: &PoolConfig, seed: u64, stream: u64) -> Recorder {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let desk = out.desks;
+        out.desks += 1;
+        let (narrows, strategy) = (pool.rules.narrows(), pool.strategy.clone());
+        let opening = Opening { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
+        out.line(&(desk, serde_json::json!({ "opening": opening })));
+        Recorder { tape: self.clone(), desk, healthy: Vec::new(), parts: 0, places: Vec::new(), shares: Vec::new() }
+    }
+
+    /// Writes out what is buffered.
+    pub fn flush(&self) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.writer.flush().is_err() {
+            out.fail();
+        }
+    }
+}
+
+impl Out {
+    fn line<T: serde::Serialize>(&mut self, value: &T) {
+        if self.failed {
+            return;
+        }
+        let written = serde_json::to_writer(&mut self.writer, value).is_ok() && self.writer.write_all(b"\n").is_ok();
+        if !written {
+            self.fail();
+        }
+    }
+
+    fn fail(&mut self) {
+        if !std::mem::replace(&mut self.failed, true) {
+            tracing::error!("the recording cannot be written any more; it ends here");
+        }
+    }
+}
+
+/// One selector's part of a recording.
+pub struct Recorder {
+    tape: Tape,
+    desk: u32,
+    /// By slot: the tenant and the health last written down.
+    healthy: Vec<Option<(u32, bool)>>,
+    /// Parts of a divided fleet that are written down.
+    parts: usize,
+    /// By slot: the tenant, its parts and its weight there, as last written down.
+    places: Vec<Option<Place>>,
+    /// As last written down.
+    shares: Vec<f64>,
+}
+
+/// A tenant, its parts and its weight there.
+type Place = (u32, Vec<u32>, u32);
+
+impl Recorder {
+    /// Writes a call.
+    pub fn write(&mut self, call: &Call) {
+        self.tape.out.lock().unwrap_or_else(PoisonError::into_inner).line(&(self.desk, call));
+    }
+
+    /// Whether a backend's health is another than was written last. A backend joins healthy.
+    pub fn health_changed(&mut self, id: BackendId, healthy: bool) -> bool {
+        let slot = id.slot as usize;
+        if self.healthy.len() <= slot {
+            self.healthy.resize(slot + 1, None);
+        }
+        let before = self.healthy[slot].filter(|(generation, _)| *generation == id.generation);
+        self.healthy[slot] = Some((id.generation, healthy));
+        before.is_none_or(|(_, healthy)| healthy) != healthy
+    }
+
+    /// Writes down how a fleet is divided, as far as that is not what was written last.
+    pub fn divided(&mut self, fleet: &Fleet) {
+        for part in &fleet.parts()[self.parts.min(fleet.parts().len())..] {
+            self.write(&Call::Part { level: part.level, whole: part.whole });
+        }
+        self.parts = fleet.parts().len();
+        self.places.resize(fleet.slots(), None);
+        for slot in fleet.members() {
+            let parts: Vec<u32> = fleet.parts_of(slot).map(|part| part as u32).collect();
+            let weight = parts.first().map_or(0, |&part| fleet.parts()[part as usize].fleet.weight(slot));
+            let place = Some((fleet.id(slot).generation, parts.clone(), weight));
+            if self.places[slot as usize] != place {
+                self.places[slot as usize] = place;
+                self.write(&Call::Assign { slot, parts, weight });
+            }
+        }
+        let shares: Vec<f64> = fleet.parts().iter().map(|part| part.share).collect();
+        if self.shares != shares {
+            self.write(&Call::Shares { shares: shares.clone() });
+            self.shares = shares;
+        }
+    }
+
+    /// Writes out what is buffered.
+    pub fn flush(&mut self) {
+        self.tape.flush();
+    }
+}

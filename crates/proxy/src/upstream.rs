@@ -1,0 +1,548 @@
+//! A server as one shard reaches it: its addresses and the connections kept open to it.
+//!
+//! HTTP/1.1 connections are kept in a stack, the one used last on top, so that those that are not needed grow old and go.
+//! A connection is closed when its request ends before the connection could serve another one. HTTP/2 (h2c) connections are
+//! shared ([`super::http2_pool`]). A request that upgrades has an HTTP/1.1 connection to itself.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::body::UpBody;
+use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
+use super::metrics::ServerMetrics;
+use super::orca;
+use super::pieces;
+use evenkeel_config::proxy::Protocol;
+
+/// A server's connections and what is known of how to reach it.
+pub struct Upstream {
+    /// Its name in the pool.
+    pub name: String,
+    /// What it is counted under.
+    pub metrics: Arc<ServerMetrics>,
+    /// The load report of its last answer.
+    pub last_report: RefCell<orca::Last>,
+    addresses: RefCell<Arc<[SocketAddr]>>,
+    turn: Cell<usize>,
+    idle: RefCell<Vec<Idle>>,
+    http2: Rc<Http2Pool>,
+    manner: RefCell<Manner>,
+    /// Its answers may have more fields than the library reads without being told, which is faster.
+    many_fields: Cell<bool>,
+    /// Connections from before are not used again.
+    age: Cell<u32>,
+    open: Arc<AtomicU32>,
+}
+
+/// How a server is spoken to.
+#[derive(Clone)]
+pub struct Manner {
+    /// HTTP/1.1 or HTTP/2.
+    pub protocol: Protocol,
+    /// TLS and the name the server must prove, if any.
+    pub tls: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
+    /// For TCP and TLS together.
+    pub connect: Duration,
+    /// An idle connection older than this is not used any more.
+    pub keep_alive: Duration,
+    /// Idle connections kept.
+    pub most_idle: usize,
+    /// Bytes of an answer's head.
+    pub header_bytes: usize,
+    /// Fields of an answer's head.
+    pub headers: usize,
+}
+
+/// Fields that an answer's head may have in any case, however few a request may have.
+pub const ANSWER_HEADERS: usize = 256;
+
+/// So much of an answer is read at once. The library would read up to six times this, and many connections with long answers
+/// keep as much in memory each, for no gain in speed.
+const READ_AHEAD: usize = 64 * 1024;
+
+struct Idle {
+    sender: http1::SendRequest<UpBody>,
+    task: ConnectionTask,
+    since: Instant,
+}
+
+impl Idle {
+    /// Closes the connection. With a request in it that its server does not read, it would never close by itself.
+    fn close(mut self) {
+        if self.sender.is_ready() {
+            self.task.detach();
+        }
+    }
+}
+
+/// The task of an HTTP/1.1 connection. Dropping this ends the task and closes the connection.
+struct ConnectionTask(Option<AbortHandle>);
+
+impl ConnectionTask {
+    fn spawn(connection: impl Future<Output: 'static> + 'static) -> ConnectionTask {
+        ConnectionTask(Some(tokio::task::spawn_local(connection).abort_handle()))
+    }
+
+    /// The task ends by itself.
+    fn detach(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address (yet).
+    #[error("the server's name has no address")]
+    NoAddress,
+    /// Refused, unreachable, or TLS failed.
+    #[error("cannot connect: {0}")]
+    Failed(#[from] io::Error),
+    /// The other side does not speak HTTP.
+    #[error("cannot connect: {0}")]
+    Handshake(#[from] hyper::Error),
+    /// It took too long.
+    #[error("cannot connect in time")]
+    TimedOut,
+    /// All streams of all HTTP/2 connections are taken, and there may be no more connections.
+    #[error("every HTTP/2 stream of the server is taken")]
+    NoStream,
+}
+
+impl ConnectError {
+    /// Whether this machine lacks what a connection needs: descriptors, ports, memory. Says nothing about the server.
+    pub fn is_own(&self) -> bool {
+        matches!(self, ConnectError::Failed(error) if is_shortage(error))
+    }
+
+    /// For another request that waited for the same connection. The error's number, if any, and its text stay.
+    pub(super) fn copy(&self) -> ConnectError {
+        match self {
+            ConnectError::NoAddress => ConnectError::NoAddress,
+            ConnectError::TimedOut => ConnectError::TimedOut,
+            ConnectError::NoStream => ConnectError::NoStream,
+            ConnectError::Failed(error) => ConnectError::Failed(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
+            ConnectError::Handshake(error) => ConnectError::Failed(io::Error::other(error.to_string())),
+        }
+    }
+}
+
+/// Whether this machine is out of descriptors, ports or memory.
+#[cfg(not(unix))]
+pub fn is_shortage(_: &io::Error) -> bool {
+    false
+}
+
+/// Whether this machine is out of descriptors, ports or memory.
+#[cfg(unix)]
+pub fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// A connection on which one request can be sent. Dropping it ends the request: an HTTP/1.1 connection is closed, an HTTP/2
+/// stream is reset.
+pub enum Connection {
+    /// Nobody else uses it.
+    Http1(Http1Connection),
+    /// Shared.
+    Http2 {
+        /// Its place on a connection.
+        stream: StreamGuard,
+        /// It was open before.
+        reused: bool,
+    },
+}
+
+/// An HTTP/1.1 connection that a request has to itself.
+pub struct Http1Connection {
+    sender: http1::SendRequest<UpBody>,
+    task: ConnectionTask,
+    /// It served requests before: the server may have closed it a moment ago.
+    reused: bool,
+    /// It was made for a request that upgrades, and serves no other.
+    upgrade: bool,
+    /// [`Upstream::age`] when it was made.
+    age: u32,
+}
+
+/// A connection while its answer is read. Given back when the answer is complete; dropping it closes or resets as dropping a
+/// [`Connection`] does.
+pub struct Loan(Connection);
+
+/// Why no answer's head came.
+#[derive(Debug)]
+pub struct SendError {
+    /// What happened.
+    pub error: hyper::Error,
+    /// Nothing of the request can have been acted on: it did not go out, or the server said so.
+    pub unsent: bool,
+}
+
+impl Upstream {
+    /// A server without connections.
+    pub fn new(name: &str, addresses: Arc<[SocketAddr]>, manner: Manner, metrics: Arc<ServerMetrics>) -> Upstream {
+        let http2 = Http2Pool::new(manner.keep_alive, manner.most_idle);
+        let many_fields = Cell::new(manner.headers > ANSWER_HEADERS);
+        Upstream {
+            name: name.to_owned(),
+            metrics,
+            last_report: RefCell::default(),
+            addresses: RefCell::new(addresses),
+            turn: Cell::new(0),
+            idle: RefCell::new(Vec::new()),
+            http2,
+            manner: RefCell::new(manner),
+            many_fields,
+            age: Cell::new(0),
+            open: Arc::new(AtomicU32::new(0)),
+        }
+    }
+
+    /// Its addresses changed. Connections to addresses that are gone are not used again.
+    pub fn set_addresses(&self, addresses: Arc<[SocketAddr]>) {
+        let gone = self.addresses.borrow().iter().any(|old| !addresses.contains(old));
+        *self.addresses.borrow_mut() = addresses;
+        if gone {
+            self.forget();
+        }
+    }
+
+    /// It is spoken to differently from now on.
+    pub fn set_manner(&self, manner: &Manner) {
+        let old = self.manner.replace(manner.clone());
+        self.http2.set_limits(manner.keep_alive, manner.most_idle);
+        // Certificates are read again at each reload; connections that stood on the old ones go.
+        if old.protocol != manner.protocol || old.tls.is_some() || manner.tls.is_some() {
+            self.forget();
+        }
+    }
+
+    /// Lets go of all connections: idle ones now, the others when their request is over.
+    pub fn forget(&self) {
+        self.age.set(self.age.get().wrapping_add(1));
+        self.idle.take().into_iter().for_each(Idle::close);
+        self.http2.forget();
+    }
+
+    /// Closes idle connections. Whether there were any.
+    pub fn close_idle(&self) -> bool {
+        let idle = self.idle.take();
+        let any = !idle.is_empty();
+        idle.into_iter().for_each(Idle::close);
+        any
+    }
+
+    /// Where it is, the address whose turn it is first.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.borrow();
+        addresses.get(self.turn.get() % addresses.len().max(1)).copied()
+    }
+
+    /// How it is spoken to.
+    pub fn manner(&self) -> Manner {
+        self.manner.borrow().clone()
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// An answer had more fields, or more bytes, than its connection reads. If that was the library's own limit of fields,
+    /// connections from now on read as many as the config allows; true if this is news.
+    pub fn expect_many_fields(&self) -> bool {
+        let news = !self.many_fields.replace(true);
+        if news {
+            self.forget();
+        }
+        news
+    }
+
+    /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the others that are
+    /// idle have grown old with it and go, too; over HTTP/2 the failure has told already what it means for the connection.
+    pub fn discard(&self, connection: &Connection) {
+        if let Connection::Http1(_) = connection {
+            self.forget();
+        }
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self, now: Instant) {
+        let keep_alive = self.manner.borrow().keep_alive;
+        let mut idle = self.idle.borrow_mut();
+        // Ascending by age of use: the stack's bottom is the oldest.
+        let stale = idle.partition_point(|one| now.duration_since(one.since) > keep_alive);
+        idle.drain(..stale).for_each(Idle::close);
+        idle.retain(|one| !one.sender.is_closed());
+        self.http2.sweep(now);
+    }
+
+    /// A connection that is open already.
+    pub fn reuse(&self) -> Option<Connection> {
+        if let Some(stream) = self.http2.take() {
+            return Some(Connection::Http2 { stream, reused: true });
+        }
+        let (keep_alive, age) = (self.manner.borrow().keep_alive, self.age.get());
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            // One that is not ready still has a request to write that its server does not read: nobody should wait for it.
+            if idle.sender.is_ready() && idle.since.elapsed() <= keep_alive {
+                self.metrics.reused();
+                let Idle { sender, task, .. } = idle;
+                return Some(Connection::Http1(Http1Connection { sender, task, reused: true, upgrade: false, age }));
+            }
+            idle.close();
+        }
+    }
+
+    /// A new connection, or a stream of one that has become free meanwhile. A connection that is to be upgraded belongs to its
+    /// request alone and is HTTP/1.1.
+    pub async fn connect(&self, upgrade: bool) -> Result<Connection, ConnectError> {
+        let manner = self.manner();
+        if manner.protocol == Protocol::H2c && !upgrade {
+            let stream = self.stream(&manner).await?;
+            return Ok(Connection::Http2 { stream, reused: false });
+        }
+        let age = self.age.get();
+        let open = async {
+            let (sender, task) = match self.dial(&manner).await? {
+                Socket::Plain(socket) => shake_hands(socket, &manner, self.many_fields.get(), upgrade).await?,
+                Socket::Tls(socket) => shake_hands(socket, &manner, self.many_fields.get(), upgrade).await?,
+            };
+            Ok(Connection::Http1(Http1Connection { sender, task, reused: false, upgrade, age }))
+        };
+        timeout(manner.connect, open).await.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    /// A stream of an HTTP/2 connection: a free one, or one of a connection that is opened for this request or another.
+    async fn stream(&self, manner: &Manner) -> Result<StreamGuard, ConnectError> {
+        let ticket = self.http2.wait();
+        let until = Instant::now() + manner.connect;
+        loop {
+            let changed = self.http2.changed();
+            match self.http2.step(&ticket) {
+                Step::Send(stream) => return Ok(stream),
+                Step::Wait => timeout_at(until, changed).await.map_err(|_| ConnectError::TimedOut)?,
+                Step::Fail(error) => return Err(error),
+                Step::Dial(dial) => {
+                    let opened = timeout(manner.connect, self.open_http2(manner, dial)).await;
+                    return opened.unwrap_or(Err(ConnectError::TimedOut)).inspect_err(|error| self.http2.failed(error));
+                }
+            }
+        }
+    }
+
+    async fn open_http2(&self, manner: &Manner, dial: Dial) -> Result<StreamGuard, ConnectError> {
+        let age = self.age.get();
+        let share = || age == self.age.get();
+        match self.dial(manner).await? {
+            Socket::Plain(socket) => self.http2.open(socket, manner.header_bytes, dial, share).await,
+            Socket::Tls(socket) => self.http2.open(socket, manner.header_bytes, dial, share).await,
+        }
+    }
+
+    /// A socket, counted as long as it is open, with TLS where that is spoken.
+    async fn dial(&self, manner: &Manner) -> Result<Socket, ConnectError> {
+        let stream = self.dial_tcp().await?;
+        Ok(match &manner.tls {
+            None => Socket::Plain(self.counted(stream)),
+            Some((config, name)) => {
+                let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+                Socket::Tls(Box::new(self.counted(connector.connect(name.clone(), stream).await?)))
+            }
+        })
+    }
+
+    fn counted<T>(&self, stream: T) -> Counted<T> {
+        Counted::new(stream, Arc::clone(&self.open), Arc::clone(&self.metrics))
+    }
+
+    async fn dial_tcp(&self) -> Result<TcpStream, ConnectError> {
+        let addresses = Arc::clone(&self.addresses.borrow());
+        let first = self.turn.get();
+        self.turn.set(first.wrapping_add(1));
+        let mut last = ConnectError::NoAddress;
+        for i in 0..addresses.len() {
+            match TcpStream::connect(addresses[first.wrapping_add(i) % addresses.len()]).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+
+    /// Takes back a connection whose answer is complete.
+    pub fn give_back(&self, Loan(connection): Loan) {
+        let Http1Connection { sender, task, upgrade, age, .. } = match connection {
+            Connection::Http1(connection) => connection,
+            Connection::Http2 { stream, .. } => return self.http2.give_back(stream),
+        };
+        let mut idle = self.idle.borrow_mut();
+        if age == self.age.get() && !upgrade && !sender.is_closed() && idle.len() < self.manner.borrow().most_idle {
+            idle.push(Idle { sender, task, since: Instant::now() });
+        }
+    }
+}
+
+async fn shake_hands<T>(
+    socket: T,
+    manner: &Manner,
+    many_fields: bool,
+    upgrade: bool,
+) -> Result<(http1::SendRequest<UpBody>, ConnectionTask), ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(manner.header_bytes).max_buf_size(READ_AHEAD.max(manner.header_bytes));
+    if many_fields {
+        builder.max_headers(manner.headers);
+    }
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
+    let task =
+        if upgrade { ConnectionTask::spawn(connection.with_upgrades()) } else { ConnectionTask::spawn(connection) };
+    Ok((sender, task))
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+impl Connection {
+    /// Sends a request and waits for the head of the answer.
+    pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
+        match self {
+            Connection::Http1(connection) => match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    if connection.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        // The task hands the socket over to the tunnel, which closes it.
+                        connection.task.detach();
+                    }
+                    Ok(response)
+                }
+                Err(mut failed) => {
+                    let unsent = failed.take_message().is_some();
+                    Err(SendError { error: failed.into_error(), unsent })
+                }
+            },
+            // Boxed: what only HTTP/2 needs would lie in the future of every request.
+            Connection::Http2 { stream, .. } => Box::pin(stream.send(request)).await,
+        }
+    }
+
+    /// It served requests before.
+    pub fn is_reused(&self) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.reused,
+            Connection::Http2 { reused, .. } => *reused,
+        }
+    }
+
+    /// What is to be given back when the answer is over.
+    pub fn loan(self) -> Loan {
+        Loan(self)
+    }
+}
+
+/// Spawns on this thread.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// A connection to a server before HTTP is spoken on it.
+enum Socket {
+    Plain(Counted<TcpStream>),
+    Tls(Box<Counted<tokio_rustls::client::TlsStream<TcpStream>>>),
+}
+
+/// A connection that is counted while it is open.
+struct Counted<T> {
+    inner: T,
+    open: Arc<AtomicU32>,
+    metrics: Arc<ServerMetrics>,
+}
+
+impl<T> Counted<T> {
+    fn new(inner: T, open: Arc<AtomicU32>, metrics: Arc<ServerMetrics>) -> Counted<T> {
+        open.fetch_add(1, Relaxed);
+        metrics.opened();
+        Counted { inner, open, metrics }
+    }
+}
+
+impl<T> Drop for Counted<T> {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Relaxed);
+        self.metrics.closed();
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        pieces::poll_write(Pin::new(&mut self.inner), cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

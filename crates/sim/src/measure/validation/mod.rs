@@ -1,0 +1,204 @@
+//! The simulator held against theory: set-ups whose answer is known ([gates](gates())), what was simulated, and whether the
+//! two agree.
+//!
+//! The tolerance is [`ERRORS`] standard errors of the run itself, so a longer run is a sharper test, and nothing passes by
+//! being vague: a run whose standard error is more than [`VAGUE`] of the value fails, too. What is added to it is said with
+//! each quantity: percentiles are recorded in a histogram (0.1 %), and some theories are approximations.
+
+mod abandonment;
+mod alone;
+mod arrivals;
+mod copies;
+mod gates;
+mod networks;
+mod recursion;
+
+use super::interval::{Estimate, estimate};
+use super::metrics::{metric_names, values};
+use crate::scenario::Scenario;
+use crate::sim::{Stopped, observe};
+use evenkeel_core::math::sqrt;
+use evenkeel_core::rng::{Keyed, Source};
+
+pub use gates::gates;
+pub use recursion::Recursion;
+
+/// Standard errors that theory and simulation may lie apart: beyond it by chance once in about 1,300 quantities, with the
+/// 19 degrees of freedom of 20 replications.
+pub const ERRORS: f64 = 4.0;
+/// A standard error beyond this share of the value tests nothing.
+pub const VAGUE: f64 = 0.05;
+
+/// How well theory knows the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// A closed form, a root or a Markov chain.
+    Exact,
+    /// A limit or an approximation, good to the slack that is allowed.
+    Approximate,
+    /// Not a mean: it holds in every replication to the last bit, or it does not hold.
+    Identity,
+}
+
+/// A quantity of a set-up.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// A measure as in `metrics.csv`, or a name that the set-up explains.
+    pub quantity: String,
+    /// What theory says. Latencies are in seconds.
+    pub theory: f64,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// Part of the value that theory and simulation may lie apart on top of chance.
+    pub slack: f64,
+}
+
+/// What is run.
+pub enum Subject {
+    /// A scenario with one strategy.
+    Scenario(Box<Scenario>),
+    /// A scenario with one strategy whose every request is compared with a recursion; the value is the share that agrees.
+    Trace(Box<Scenario>, Recursion),
+    /// A selector alone, driven by hand: the values of all quantities, from a seed.
+    Selector(fn(u64) -> Vec<f64>),
+}
+
+/// A set-up whose answer is known.
+pub struct Gate {
+    /// By what it is chosen on the command line.
+    pub name: &'static str,
+    /// The set-up and what theory says of it, in one line.
+    pub about: String,
+    /// The scenario's text, to run it by itself; empty for a selector alone.
+    pub source: String,
+    /// What is run.
+    pub subject: Subject,
+    /// What is known of it.
+    pub asked: Vec<Asked>,
+    /// Replications.
+    pub replications: u32,
+    /// From which the seeds of the replications come.
+    seed: u64,
+}
+
+/// How a quantity came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Theory and simulation agree as far as the run can tell, and it can tell enough.
+    Agrees,
+    /// They lie apart.
+    Differs,
+    /// The run is too short to tell.
+    TooVague,
+}
+
+/// A quantity, in theory and simulated.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was asked.
+    pub asked: Asked,
+    /// Mean over replications with its 95 % interval.
+    pub simulated: Estimate,
+    /// How far apart, in standard errors.
+    pub errors: f64,
+    /// Whether that is near enough.
+    pub outcome: Outcome,
+}
+
+impl Gate {
+    /// Takes other seeds than its own.
+    pub fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+        if let Subject::Scenario(scenario) | Subject::Trace(scenario, _) = &mut self.subject {
+            scenario.seed = seed;
+        }
+    }
+
+    /// The values of all quantities in one replication.
+    pub fn replicate(&self, replication: u32, interrupted: &dyn Fn() -> bool) -> Result<Vec<f64>, Stopped> {
+        match &self.subject {
+            Subject::Selector(run) => Ok(run(Keyed::new(self.seed, "validation").at(u64::from(replication)).bits())),
+            Subject::Trace(scenario, recursion) => Ok(vec![recursion.agreement(scenario, replication, interrupted)?]),
+            Subject::Scenario(scenario) => {
+                let record = observe(&scenario.setup(0, replication), interrupted, &mut ())?;
+                let values = values(scenario, &record.measured, scenario.model.duration.as_secs_f64());
+                let names = metric_names(scenario);
+                let of = |asked: &Asked| {
+                    names.iter().position(|name| *name == asked.quantity).map_or(f64::NAN, |at| values[at])
+                };
+                Ok(self.asked.iter().map(of).collect())
+            }
+        }
+    }
+
+    /// What the replications come to; `values` by replication, each in the order of what was asked.
+    pub fn judge(&self, values: &[Vec<f64>]) -> Vec<Finding> {
+        let judge = |(i, asked): (usize, &Asked)| {
+            let column: Vec<f64> = values.iter().map(|row| row[i]).collect();
+            finding(asked.clone(), &column)
+        };
+        self.asked.iter().enumerate().map(judge).collect()
+    }
+}
+
+fn finding(asked: Asked, values: &[f64]) -> Finding {
+    let simulated = estimate(values);
+    let n = values.len() as f64;
+    let squares: f64 = values.iter().map(|v| (v - simulated.value) * (v - simulated.value)).sum();
+    let error = sqrt(squares / (n - 1.0) / n);
+    let apart = (simulated.value - asked.theory).abs();
+    // In this order, for what is no number agrees with nothing.
+    let near = apart <= ERRORS * error + asked.slack * asked.theory.abs();
+    let near = near && (asked.certainty != Certainty::Identity || values.iter().all(|value| *value == asked.theory));
+    let outcome = match (near, error > VAGUE * asked.theory.abs()) {
+        (false, _) => Outcome::Differs,
+        (true, true) => Outcome::TooVague,
+        (true, false) => Outcome::Agrees,
+    };
+    // A quantity without spread that is right is at no distance.
+    let errors = if apart == 0.0 { 0.0 } else { apart / error };
+    Finding { asked, simulated, errors, outcome }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(theory: f64, slack: f64) -> Asked {
+        Asked { quantity: "x".to_owned(), theory, certainty: Certainty::Exact, slack }
+    }
+
+    /// 9, 10, 11: mean 10, variance 1, standard error 1/√3 = 0.577; four of them are 2.31.
+    #[test]
+    fn the_tolerance_is_the_runs_own() {
+        let of = |theory: f64, slack: f64, scale: f64| {
+            finding(asked(theory, slack), &[10.0 - scale, 10.0, 10.0 + scale]).outcome
+        };
+        assert_eq!(of(10.2, 0.0, 0.1), Outcome::Agrees);
+        assert_eq!(of(10.3, 0.0, 0.1), Outcome::Differs);
+        assert_eq!(of(10.3, 0.01, 0.1), Outcome::Agrees);
+        // It would agree with almost anything.
+        assert_eq!(of(11.0, 0.0, 1.0), Outcome::TooVague);
+        // A value that is not there agrees with nothing.
+        assert_eq!(finding(asked(1.0, 0.5), &[f64::NAN, f64::NAN]).outcome, Outcome::Differs);
+        assert_eq!(finding(asked(1.0, 0.0), &[1.0, 1.0]).outcome, Outcome::Agrees);
+        // One request in one replication is within the error of the mean, and too many for an identity.
+        let identity = || Asked { certainty: Certainty::Identity, ..asked(1.0, 0.0) };
+        let values = [1.0, 1.0, 1.0, 1.0 - 1e-9];
+        assert_eq!(finding(asked(1.0, 0.0), &values).outcome, Outcome::Agrees);
+        assert_eq!(finding(identity(), &values).outcome, Outcome::Differs);
+        assert_eq!(finding(identity(), &[1.0, 1.0]).outcome, Outcome::Agrees);
+    }
+
+    #[test]
+    fn gates_have_names_of_their_own() {
+        let gates = gates();
+        let mut names: Vec<&str> = gates.iter().map(|gate| gate.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), gates.len());
+        assert!(gates.iter().all(|gate| !gate.asked.is_empty() && gate.asked.iter().all(|a| a.theory > 0.0)));
+    }
+}

@@ -1,0 +1,189 @@
+//! Warm-up: how long the empty start is still felt.
+//!
+//! MSER-5 (White 1997; White, Cobb and Spratt 2000): of a series of observations, means of five each; cut off the first d of
+//! them so that the mean of the rest is known best, that is so that the sum of its squared deviations over the square of
+//! what is left, Σ (Y_i - Ȳ_d)² / (n - d)², is least. A cut in the second half says only that the run is too short: the
+//! minimum is searched up to n / 2, and one that stands at that bound is a verdict and no answer.
+//!
+//! The observations here are means over equal bins of time, by time of arrival, over all replications together (Welch's
+//! average). MSER-5 is used to judge and to find the cut, not for intervals: those come from replications.
+
+use crate::sim::record::Cohort;
+
+/// Observations in a batch.
+const BATCH: usize = 5;
+
+/// Where a series has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// After so many observations.
+    After(usize),
+    /// Not in the first half: the run is too short for this question.
+    RunTooShort,
+}
+
+/// MSER-5 of a series. Fewer than ten observations say nothing and are too short.
+pub fn mser5(series: &[f64]) -> Truncation {
+    let batches: Vec<f64> = series.chunks_exact(BATCH).map(|batch| batch.iter().sum::<f64>() / BATCH as f64).collect();
+    let n = batches.len();
+    if n < 2 {
+        return Truncation::RunTooShort;
+    }
+    let bound = n / 2;
+    // From the end, so that sum and sum of squares grow by one batch at a time; deviations from the last batch, so that
+    // squares of large numbers do not swallow small differences.
+    let anchor = batches[n - 1];
+    let (mut sum, mut squares) = (0.0, 0.0);
+    let mut best: Option<(usize, f64)> = None;
+    for d in (0..n).rev() {
+        let deviation = batches[d] - anchor;
+        sum += deviation;
+        squares += deviation * deviation;
+        if d <= bound {
+            let left = (n - d) as f64;
+            let statistic = (squares - sum * sum / left).max(0.0) / (left * left);
+            // Of equals the earliest cut: it keeps the most.
+            if best.is_none_or(|(_, least)| statistic <= least) {
+                best = Some((d, statistic));
+            }
+        }
+    }
+    match best {
+        Some((d, _)) if d < bound || bound == 0 => Truncation::After(d * BATCH),
+        _ => Truncation::RunTooShort,
+    }
+}
+
+/// What warms up, each by its own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Mean latency.
+    Latency,
+    /// Cache hit ratio.
+    Cache,
+}
+
+/// How a measure settled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settling {
+    /// What.
+    pub clock: Clock,
+    /// When it had settled, seconds from the start, by MSER-5; `None` if it had not in the first half of the run.
+    pub after: Option<f64>,
+    /// From when on it was measured, seconds from the start.
+    pub from: f64,
+    /// Mean over the measured span.
+    pub measured: f64,
+    /// Mean from where it had settled on (from half of the run on if it had not).
+    pub settled: f64,
+}
+
+impl Settling {
+    /// Whether it had not settled when measuring began, and what was left in of the start moves the mean by more than
+    /// `noise`, the half width of its interval. A cut that changes nothing is chance: MSER-5 finds one in any noise.
+    pub fn matters(&self, noise: f64) -> bool {
+        self.after.is_none_or(|after| after > self.from) && (self.measured - self.settled).abs() > noise
+    }
+}
+
+/// Judges a settling series of a run of `seconds` whose measured span begins at `warmup` seconds. `None` if nothing was
+/// observed.
+pub fn settling(series: &[Cohort], clock: Clock, seconds: f64, warmup: f64) -> Option<Settling> {
+    let parts = |cohort: &Cohort| match clock {
+        Clock::Latency => (cohort.latency_sum as f64 / 1e9, cohort.requests),
+        Clock::Cache => (cohort.hits as f64, cohort.lookups),
+    };
+    // Bins without requests are left out; where each of the others stood is kept.
+    let seen: Vec<(usize, f64)> = series
+        .iter()
+        .enumerate()
+        .filter(|(_, cohort)| parts(cohort).1 > 0)
+        .map(|(i, cohort)| (i, parts(cohort).0 / parts(cohort).1 as f64))
+        .collect();
+    let values: Vec<f64> = seen.iter().map(|&(_, value)| value).collect();
+    let width = seconds / series.len().max(1) as f64;
+    let mean_from = |bin: usize| {
+        let (sum, count) = series[bin.min(series.len())..]
+            .iter()
+            .map(parts)
+            .fold((0.0, 0), |(sum, count), (more, n)| (sum + more, count + n));
+        if count > 0 { sum / count as f64 } else { f64::NAN }
+    };
+    let measured = mean_from((warmup / width).round() as usize);
+    let (after, bin) = match mser5(&values) {
+        Truncation::After(d) => {
+            let bin = seen.get(d).map_or(0, |&(bin, _)| bin);
+            (Some(bin as f64 * width), bin)
+        }
+        Truncation::RunTooShort => (None, series.len() / 2),
+    };
+    measured.is_finite().then(|| Settling { clock, after, from: warmup, measured, settled: mean_from(bin) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand. Batch means 9, 3, 1, 1, 1, 1, 1, 1 (n = 8, bound 4): d = 0: mean 2.25, Σ(Y-Ȳ)² = 96 - 8·2.25² = 55.5,
+    /// over 64 = 0.867; d = 1: mean 9/7, 15 - 81/7 = 3.4286, over 49 = 0.0700; d = 2: 0. So the first ten observations go.
+    #[test]
+    fn known_answer() {
+        let series: Vec<f64> = [9.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0].iter().flat_map(|&m| [m; 5]).collect();
+        assert_eq!(mser5(&series), Truncation::After(10));
+        // The batch means count, not what is in them.
+        let uneven: Vec<f64> = series.iter().enumerate().map(|(i, v)| v + [2.0, -1.0, 0.0, -1.0, 0.0][i % 5]).collect();
+        assert_eq!(mser5(&uneven), Truncation::After(10));
+    }
+
+    /// The same statistic worked out anew for each cut, as one would write it from the paper.
+    #[test]
+    fn agrees_with_the_obvious_version() {
+        let mut rng = evenkeel_core::rng::Rng::stream(3, "mser", 0);
+        for round in 0..50 {
+            let series: Vec<f64> = (0..203)
+                .map(|i| {
+                    let start = 40.0 * evenkeel_core::math::exp(-f64::from(i) / f64::from(1 + round));
+                    1e6 + start + evenkeel_config::law::normal(&mut rng)
+                })
+                .collect();
+            let batches: Vec<f64> = series.chunks_exact(5).map(|b| b.iter().sum::<f64>() / 5.0).collect();
+            let n = batches.len();
+            let statistic = |d: usize| {
+                let rest = &batches[d..];
+                let mean = rest.iter().sum::<f64>() / rest.len() as f64;
+                rest.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>() / (rest.len() * rest.len()) as f64
+            };
+            let best = (0..=n / 2).min_by(|&a, &b| statistic(a).total_cmp(&statistic(b))).unwrap();
+            let expected = if best < n / 2 { Truncation::After(best * 5) } else { Truncation::RunTooShort };
+            assert_eq!(mser5(&series), expected, "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_series_that_never_settles_is_too_short() {
+        let rising: Vec<f64> = (0..200).map(f64::from).collect();
+        assert_eq!(mser5(&rising), Truncation::RunTooShort);
+        assert_eq!(mser5(&[1.0; 9]), Truncation::RunTooShort);
+        assert_eq!(mser5(&[1.0; 100]), Truncation::After(0));
+    }
+
+    #[test]
+    fn caches_and_latencies_have_clocks_of_their_own() {
+        // 100 bins of a second: latency settles after 10, hits only after 40.
+        let series: Vec<Cohort> = (0..100)
+            .map(|i| Cohort {
+                requests: 10,
+                latency_sum: if i < 10 { 1_000_000_000 } else { 100_000_000 },
+                hits: if i < 40 { i / 5 } else { 8 },
+                lookups: 10,
+            })
+            .collect();
+        let latency = settling(&series, Clock::Latency, 100.0, 5.0).unwrap();
+        let cache = settling(&series, Clock::Cache, 100.0, 5.0).unwrap();
+        assert_eq!(latency.after, Some(10.0));
+        assert_eq!(cache.after, Some(40.0));
+        assert!(latency.matters(0.001) && (latency.settled - 0.01).abs() < 1e-12, "{latency:?}");
+        assert!(cache.matters(0.001) && (cache.settled - 0.8).abs() < 1e-12, "{cache:?}");
+        assert!(settling(&[Cohort::default(); 10], Clock::Cache, 1.0, 0.0).is_none());
+    }
+}

@@ -1,0 +1,275 @@
+//! Scenario files: a question, an experiment, and what must hold.
+//!
+//! [`Scenario::parse`] reads TOML into tables, checks every name and number against every other, and gives a
+//! [`crate::sim::model::Model`] with the strategies to compare and the expectations to verify. It opens no file itself:
+//! what a scenario refers to is read through a function that the caller lends.
+
+mod build;
+pub mod expect;
+pub mod import;
+mod table;
+pub mod vary;
+pub mod workload_file;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::sim::Setup;
+use crate::sim::model::{Arrivals, Model};
+use evenkeel_config::Problems;
+use evenkeel_core::rng::{Keyed, Source};
+use evenkeel_core::select::catalog::Table;
+use evenkeel_core::units::{Nanos, hex};
+use expect::Expect;
+
+/// A strategy in a scenario's comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contestant {
+    /// Its name in tables, charts and expectations: the catalogue's, with the parameters that differ from the defaults, or
+    /// the one that the scenario gave it.
+    pub label: String,
+    /// It.
+    pub table: Table,
+    /// Names its luck: empty, or its own name where the scenario gave it one. Two contestants with the same strategy and
+    /// names of their own meet the same requests with luck of their own.
+    pub luck: String,
+}
+
+impl Contestant {
+    /// Labels a strategy.
+    pub fn new(table: Table) -> Contestant {
+        let default = (table.row().default)();
+        let difference = differences(&table, &default);
+        let name = table.name();
+        let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
+        Contestant { label, table, luck: String::new() }
+    }
+
+    /// A strategy under a name of its own.
+    pub fn named(name: &str, table: Table) -> Contestant {
+        Contestant { label: name.to_owned(), table, luck: name.to_owned() }
+    }
+}
+
+/// `parameter=value` for each parameter that is not at its default.
+fn differences(table: &Table, default: &Table) -> Vec<String> {
+    let defaults = default.parameters();
+    let differs = |(key, value): (String, toml::Value)| {
+        (defaults.get(&key) != Some(&value)).then(|| match value {
+            toml::Value::String(text) => format!("{key}={text}"),
+            other => format!("{key}={other}"),
+        })
+    };
+    table.parameters().into_iter().filter_map(differs).collect()
+}
+
+/// Whether the numbers describe a long run or one course of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The same conditions throughout, after a warm-up that is not measured.
+    #[default]
+    Steady,
+    /// A course of events, a failure drill: everything counts, from the first request to the last.
+    Terminating,
+}
+
+/// A scenario, ready to run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The name of its file without the ending, and of the folder of its results.
+    pub name: String,
+    /// One line.
+    pub title: String,
+    /// What it asks and what it shows, in prose.
+    pub question: String,
+    /// Long run or course of events.
+    pub kind: Kind,
+    /// The experiment.
+    pub model: Model,
+    /// Whether the warm-up is still to be found by a pilot run; the model has none until [`Scenario::settle`].
+    pub auto_warmup: bool,
+    /// The same of the caches' clock.
+    pub auto_cache_warmup: bool,
+    /// What is compared.
+    pub contestants: Vec<Contestant>,
+    /// Runs per strategy, each with a seed of its own.
+    pub replications: u32,
+    /// From which the seeds of the replications come.
+    pub seed: u64,
+    /// What must hold.
+    pub expects: Vec<Expect>,
+    /// Axes of a sweep that the scenario asks for.
+    pub sweep: Vec<vary::Axis>,
+    /// Whether its ranking is to survive other constants.
+    pub sensitivity: Option<vary::Sensitivity>,
+    /// What a reader of the results must know.
+    pub notes: Vec<String>,
+    /// What is not the same where a strategy goes by another algorithm's name.
+    pub remarks: Vec<String>,
+    /// SHA-256 of the file's text and of the files it refers to, in hexadecimal.
+    pub hash: String,
+    /// What comes to each pool.
+    pub demand: Vec<PoolDemand>,
+    /// Parts of the file that are sound and do not do what they seem to say.
+    pub warnings: Problems,
+    /// Why it cannot be simulated, though it can be played over sockets.
+    pub refusals: Problems,
+    /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
+    pub offered_load: Option<f64>,
+}
+
+/// What comes to a pool, nothing cached.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PoolDemand {
+    /// Share of all requests that come to it; calls to a second tier that a cache may save are left out.
+    pub share: f64,
+    /// Work that a request of any kind brings to it on average, seconds: `share` times the mean of one that comes.
+    pub work: f64,
+    /// Squared coefficient of variation of the work of one that comes.
+    pub scv: f64,
+    /// Work that its servers can do per second, seconds.
+    pub capacity: f64,
+    /// Requests of any kind per second, to all pools; `None` where that is only found out by running.
+    pub rate: Option<f64>,
+}
+
+/// Reads a file that a scenario refers to.
+pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+/// The JSON schema of scenario files.
+pub fn schema() -> serde_json::Value {
+    evenkeel_config::schema::of::<table::ScenarioTable>("A scenario of evenkeel")
+}
+
+impl Scenario {
+    /// Reads a scenario. `files` gives the text of files it refers to, by the path as written in it.
+    pub fn parse(name: &str, source: &str, files: Files<'_>) -> Result<Scenario, Problems> {
+        let table = evenkeel_config::diagnostic::read::<table::ScenarioTable>(source)?;
+        let hasher = std::cell::RefCell::new(Sha256::new_with_prefix(source.as_bytes()));
+        let read = |file: &str| {
+            let text = files(file)?;
+            hasher.borrow_mut().update(text.as_bytes());
+            Ok(text)
+        };
+        let mut scenario = build::build(name, source, table, &read)?;
+        scenario.hash = hex(&hasher.into_inner().finalize());
+        Ok(scenario)
+    }
+
+    /// What is run for a contestant and a replication.
+    pub fn setup(&self, contestant: usize, replication: u32) -> Setup<'_> {
+        let Contestant { table, luck, .. } = &self.contestants[contestant];
+        Setup { model: &self.model, strategy: table, seed: self.replication_seed(replication), luck }
+    }
+
+    /// Whether a pilot run is needed before the scenario can be run.
+    pub fn needs_pilot(&self) -> bool {
+        self.auto_warmup || self.auto_cache_warmup
+    }
+
+    /// The pilot: the same experiment from its first request on, a few replications.
+    pub fn pilot(&self) -> Scenario {
+        let mut pilot = self.clone();
+        (pilot.model.warmup, pilot.model.cache_warmup) = (Nanos::ZERO, Nanos::ZERO);
+        pilot.model.batches = 0;
+        pilot.replications = self.replications.clamp(1, 5);
+        (pilot.auto_warmup, pilot.auto_cache_warmup) = (false, false);
+        pilot
+    }
+
+    /// Takes over what a pilot found: how long latencies and caches needed to settle.
+    pub fn settle(&mut self, latency: Nanos, cache: Nanos) {
+        if self.auto_warmup {
+            self.model.warmup = latency;
+        }
+        self.model.cache_warmup = if self.auto_cache_warmup { cache } else { self.model.cache_warmup };
+        self.model.cache_warmup = self.model.cache_warmup.max(self.model.warmup);
+        (self.auto_warmup, self.auto_cache_warmup) = (false, false);
+    }
+
+    /// Makes it one long run, cut into this many batches: `replications` times as long, so that it sees as many requests.
+    pub fn in_batches(&mut self, batches: u32) {
+        self.model.duration = Nanos(self.model.duration.0.saturating_mul(u64::from(self.replications)));
+        self.model.batches = batches;
+        self.replications = 1;
+    }
+
+    /// Holds what is large and the same as in `other` only once: addresses and shares of clients, popularities of keys, and
+    /// recorded requests.
+    pub fn share(&mut self, other: &Scenario) {
+        let (mine, other) = (&mut self.model, &other.model);
+        if mine.clients.addresses == other.clients.addresses {
+            mine.clients.addresses = Arc::clone(&other.clients.addresses);
+        }
+        if mine.clients.mix == other.clients.mix {
+            mine.clients.mix = other.clients.mix.clone();
+        }
+        for (mine, other) in mine.paths.iter_mut().zip(&other.paths) {
+            if mine.keys == other.keys {
+                mine.keys = other.keys.clone();
+            }
+        }
+        if let (Arrivals::Replay(mine), Arrivals::Replay(other)) = (&mut mine.arrivals, &other.arrivals)
+            && mine.clients == other.clients
+            && mine.entries == other.entries
+        {
+            (mine.clients, mine.entries) = (Arc::clone(&other.clients), Arc::clone(&other.entries));
+        }
+    }
+
+    /// The seed of a replication.
+    pub fn replication_seed(&self, replication: u32) -> u64 {
+        Keyed::new(self.seed, "replication").at(u64::from(replication)).bits()
+    }
+
+    /// A smaller form for a first look: five replications at most, the fewest that tell strategies apart. Where no timeline
+    /// forbids it their measured span is shorter: all together take as long as two with a fifth of it would. The warm-up
+    /// stays whole, and a twentieth of the span is measured in any case.
+    pub fn quick(&mut self) {
+        const RUNS: u32 = 5;
+        self.replications = self.replications.min(RUNS);
+        if self.model.faults.is_empty() && self.kind == Kind::Steady {
+            let (span, warmup) = (self.model.duration.0, self.model.warmup.max(self.model.cache_warmup).0);
+            let each = (warmup + span / 5) / u64::from(RUNS) * 2;
+            self.model.duration = Nanos(each.saturating_sub(warmup).max(span / 20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(extra: &str) -> Scenario {
+        let source = format!(
+            "title = \"t\"\nquestion = \"q\"\n{extra}\nstrategies = [\"random\"]\n\
+             arrivals = {{ poisson = {{ load = \"50%\" }} }}\nservice = {{ constant = {{ value = \"1ms\" }} }}\n\
+             [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\n"
+        );
+        Scenario::parse("s", &source, &|file| Err(file.to_owned())).unwrap()
+    }
+
+    /// By hand: two runs over a fifth of 200 s after 10 s are 2 (10 + 40) = 100 s, five of 20 s, 10 of them measured. After 60 s
+    /// they are 200 s, which five warm-ups alone exceed: a twentieth of the span is measured then.
+    #[test]
+    fn a_first_look_has_five_short_runs_with_whole_warm_ups() {
+        for (extra, runs, warmup, measured) in [
+            ("duration = \"200s\"\nwarmup = \"10s\"", 5, 10, 10),
+            ("duration = \"200s\"\nwarmup = \"60s\"", 5, 60, 10),
+            ("duration = \"200s\"\nwarmup = \"10s\"\nreplications = 3", 3, 10, 10),
+            ("duration = \"90s\"\nkind = \"terminating\"", 5, 0, 90),
+        ] {
+            let mut scenario = scenario(extra);
+            scenario.quick();
+            let secs = Nanos::from_secs;
+            let model = &scenario.model;
+            assert_eq!(
+                (scenario.replications, model.warmup, model.duration),
+                (runs, secs(warmup), secs(measured)),
+                "{extra}"
+            );
+        }
+    }
+}

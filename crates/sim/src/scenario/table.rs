@@ -1,0 +1,430 @@
+//! The tables of a scenario file, as written. Unknown keys are refused everywhere; what needs a place in an error message
+//! keeps its span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at the
+//! value it is about.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use toml::Spanned;
+
+use super::Kind;
+use evenkeel_config::fault::FaultTable;
+use evenkeel_config::law::Law;
+use evenkeel_config::pool::{PoolTable, RouteTable};
+use evenkeel_core::select::catalog::Strategy;
+use evenkeel_core::units::{Nanos, Rate, Ratio};
+
+/// The whole file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioTable {
+    #[schemars(with = "String")]
+    pub title: Spanned<String>,
+    #[schemars(with = "String")]
+    pub question: Spanned<String>,
+    #[serde(default)]
+    pub kind: Kind,
+    pub seed: Option<u64>,
+    #[schemars(with = "Option<u32>")]
+    pub replications: Option<Spanned<u32>>,
+    #[schemars(with = "Nanos")]
+    pub duration: Spanned<Nanos>,
+    #[schemars(with = "Option<Warmup>")]
+    pub warmup: Option<Spanned<Warmup>>,
+    #[schemars(with = "Option<Warmup>")]
+    pub cache_warmup: Option<Spanned<Warmup>>,
+    pub drain: Option<Nanos>,
+    #[schemars(with = "Option<u32>")]
+    pub bins: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub allow_overload: bool,
+    /// A run stops with an error where it holds more requests than this, attempts and calls to a second tier among them; four
+    /// scheduled events (time-outs of requests that have ended, too) or two cache entries weigh as much as a request. From 1
+    /// to 100000000; 4000000 unless given, which takes about 1.2 GB for each run at the same time.
+    #[schemars(with = "Option<u32>")]
+    pub max_in_system: Option<Spanned<u32>>,
+    #[schemars(with = "Option<u32>")]
+    pub batches: Option<Spanned<u32>>,
+    #[schemars(with = "Option<Vec<Strategy>>")]
+    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    #[serde(default)]
+    pub contestants: Vec<ContestantTable>,
+    #[schemars(with = "ArrivalsTable")]
+    pub arrivals: Spanned<ArrivalsTable>,
+    #[schemars(with = "Option<Law>")]
+    pub service: Option<Spanned<Law>>,
+    pub per_byte: Option<Nanos>,
+    #[schemars(with = "Option<KeysTable>")]
+    pub keys: Option<Spanned<KeysTable>>,
+    #[schemars(with = "Option<Vec<PathTable>>")]
+    pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
+    #[serde(default)]
+    pub clients: ClientsTable,
+    #[serde(default)]
+    pub network: NetworkTable,
+    #[schemars(with = "Option<DnsTable>")]
+    pub dns: Option<Spanned<DnsTable>>,
+    #[serde(default)]
+    pub balancers: BalancersTable,
+    #[schemars(with = "Vec<PoolTable>")]
+    pub pools: Spanned<Vec<Spanned<PoolTable>>>,
+    pub routes: Option<Vec<RouteTable>>,
+    #[serde(default)]
+    #[schemars(with = "Vec<FaultTable>")]
+    pub faults: Vec<Spanned<FaultTable>>,
+    #[serde(default)]
+    pub sweep: Vec<SweepTable>,
+    pub sensitivity: Option<SensitivityTable>,
+    #[serde(default)]
+    #[schemars(with = "Vec<ExpectTable>")]
+    pub expect: Vec<Spanned<ExpectTable>>,
+}
+
+/// A duration, or `"auto"`: as MSER-5 finds it in a pilot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmup {
+    For(Nanos),
+    Auto,
+}
+
+impl JsonSchema for Warmup {
+    fn schema_name() -> Cow<'static, str> {
+        "Warmup".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<Nanos>(), json_schema!({ "const": "auto" })];
+        json_schema!({ "description": "A duration, or \"auto\": as MSER-5 finds it in a pilot run.", "anyOf": forms })
+    }
+}
+
+impl<'de> Deserialize<'de> for Warmup {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Warmup, D::Error> {
+        struct WarmupVisitor;
+        impl Visitor<'_> for WarmupVisitor {
+            type Value = Warmup;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"20s\", or \"auto\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Warmup, E> {
+                if text == "auto" { Ok(Warmup::Auto) } else { text.parse().map(Warmup::For).map_err(E::custom) }
+            }
+        }
+        from.deserialize_any(WarmupVisitor)
+    }
+}
+
+/// `[[contestants]]`: a strategy under a name of its own, with luck of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContestantTable {
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    #[schemars(with = "Strategy")]
+    pub strategy: Spanned<Strategy>,
+}
+
+/// `[[sweep]]`: `key = "arrivals.poisson.load"`, or `keys` that move together, and `values`. Several make a grid.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SweepTable {
+    #[schemars(with = "Option<String>")]
+    pub key: Option<Spanned<String>>,
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub keys: Vec<Spanned<String>>,
+    #[schemars(with = "Vec<serde_json::Value>")]
+    pub values: Spanned<Vec<Spanned<toml::Value>>>,
+}
+
+/// `[sensitivity]`: whether the ranking survives other constants.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SensitivityTable {
+    #[schemars(with = "Option<Ratio>")]
+    pub by: Option<Spanned<Ratio>>,
+    #[schemars(with = "Option<Vec<String>>")]
+    pub keys: Option<Vec<Spanned<String>>>,
+    #[schemars(with = "Option<String>")]
+    pub metric: Option<Spanned<String>>,
+}
+
+/// `arrivals = { … }`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ArrivalsTable {
+    /// Independent of each other, at a mean rate.
+    Poisson(Amount),
+    /// At equal distances.
+    Constant(Amount),
+    /// Independent gaps of any distribution.
+    Renewal {
+        /// The time from one arrival to the next.
+        #[schemars(with = "Law")]
+        interarrival: Spanned<Law>,
+        /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
+        #[schemars(with = "Option<Rate>")]
+        rate: Option<Spanned<Rate>>,
+        #[schemars(with = "Option<Ratio>")]
+        load: Option<Spanned<Ratio>>,
+        /// Requests come in batches, as under `poisson`.
+        #[schemars(with = "Option<BatchTable>")]
+        batch: Option<Spanned<BatchTable>>,
+    },
+    /// Poisson at `base`, and every so often at `peak` for a while.
+    Bursts {
+        #[schemars(with = "Rate")]
+        base: Spanned<Rate>,
+        #[schemars(with = "Rate")]
+        peak: Spanned<Rate>,
+        #[schemars(with = "Nanos")]
+        every: Spanned<Nanos>,
+        #[schemars(with = "Nanos")]
+        length: Spanned<Nanos>,
+    },
+    /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
+    Ramp {
+        #[schemars(with = "Rate")]
+        from: Spanned<Rate>,
+        #[schemars(with = "Rate")]
+        to: Spanned<Rate>,
+        #[schemars(with = "Option<Nanos>")]
+        over: Option<Spanned<Nanos>>,
+    },
+    /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
+    /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
+    Closed {
+        #[schemars(with = "Law")]
+        think: Spanned<Law>,
+    },
+    /// As recorded in a workload file (`evenkeel import`).
+    Replay {
+        #[schemars(with = "String")]
+        file: Spanned<String>,
+        #[serde(default = "plain_speed")]
+        #[schemars(with = "f64")]
+        speed: Spanned<f64>,
+        #[serde(default, rename = "loop")]
+        repeat: bool,
+    },
+}
+
+fn plain_speed() -> Spanned<f64> {
+    Spanned::new(0..0, 1.0)
+}
+
+/// How much comes: `rate`, or `load` as a share of what the servers can do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amount {
+    #[schemars(with = "Option<Rate>")]
+    pub rate: Option<Spanned<Rate>>,
+    #[schemars(with = "Option<Ratio>")]
+    pub load: Option<Spanned<Ratio>>,
+    /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
+    #[schemars(with = "Option<BatchTable>")]
+    pub batch: Option<Spanned<BatchTable>>,
+}
+
+/// How many requests come at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BatchTable {
+    /// Always as many.
+    Constant {
+        /// 1 to 1,000,000.
+        size: u32,
+    },
+    /// One or more; each further one with the same probability.
+    Geometric {
+        /// Mean, from 1 to 1,000,000.
+        mean: f64,
+    },
+}
+
+/// `[[paths]]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathTable {
+    #[schemars(with = "String")]
+    pub path: Spanned<String>,
+    #[serde(default = "one")]
+    #[schemars(with = "f64")]
+    pub share: Spanned<f64>,
+    #[schemars(with = "Option<Law>")]
+    pub service: Option<Spanned<Law>>,
+    pub per_byte: Option<Nanos>,
+    #[schemars(with = "Option<KeysTable>")]
+    pub keys: Option<Spanned<KeysTable>>,
+}
+
+fn one() -> Spanned<f64> {
+    Spanned::new(0..0, 1.0)
+}
+
+/// `keys = { count = 10000, exponent = 0.9 }`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeysTable {
+    /// Different items.
+    pub count: u32,
+    /// Zipf's exponent of their popularity; 0 is all alike.
+    #[serde(default)]
+    pub exponent: f64,
+    /// Whether every client has items of its own.
+    #[serde(default)]
+    pub per_client: bool,
+}
+
+/// `[clients]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientsTable {
+    #[schemars(with = "u32")]
+    pub count: Spanned<u32>,
+    /// Zipf's exponent of how much each sends; 0 is all alike.
+    #[schemars(with = "f64")]
+    pub skew: Spanned<f64>,
+    /// One more address that sends this share of all requests.
+    #[schemars(with = "Option<Ratio>")]
+    pub hot_share: Option<Spanned<Ratio>>,
+    /// A client without an answer for so long after its request gives up, in service or not: a duration for all, or a
+    /// distribution from which each request draws. Never unless given.
+    #[schemars(with = "Option<Delay>")]
+    pub timeout: Option<Spanned<Delay>>,
+    /// A client whose request has not begun service for so long abandons it (reneging, as in Erlang A); once service has begun,
+    /// it waits for the answer. A duration or a distribution; never unless given.
+    #[schemars(with = "Option<Delay>")]
+    pub patience: Option<Spanned<Delay>>,
+    /// Servers notice that a client has given up: its request leaves the server's queue at that moment. What is being served
+    /// goes on.
+    pub cancel: bool,
+    pub connect_timeout: Nanos,
+}
+
+impl Default for ClientsTable {
+    fn default() -> ClientsTable {
+        ClientsTable {
+            count: Spanned::new(0..0, 1000),
+            skew: Spanned::new(0..0, 0.0),
+            hot_share: None,
+            timeout: None,
+            patience: None,
+            cancel: false,
+            connect_timeout: Nanos::from_secs(1),
+        }
+    }
+}
+
+/// `[network]`: one way, each leg.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkTable {
+    #[schemars(with = "Option<Delay>")]
+    pub client: Option<Spanned<Delay>>,
+    #[schemars(with = "Option<Delay>")]
+    pub server: Option<Spanned<Delay>>,
+    /// Added to the hop between a balancer and a server of another zone.
+    pub cross_zone: Option<Nanos>,
+}
+
+/// A constant such as `"1ms"`, or a law.
+#[derive(Clone, Debug)]
+pub struct Delay(pub Law);
+
+impl JsonSchema for Delay {
+    fn schema_name() -> Cow<'static, str> {
+        "Delay".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Law>()];
+        json_schema!({ "description": "A duration, or a law.", "anyOf": forms })
+    }
+}
+
+impl<'de> Deserialize<'de> for Delay {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Delay, D::Error> {
+        struct DelayVisitor;
+        impl<'de> Visitor<'de> for DelayVisitor {
+            type Value = Delay;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1ms\", or a law such as { exponential = { mean = \"1ms\" } }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
+                Ok(Delay(Law::Constant { value: text.parse().map_err(E::custom)? }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
+                Law::deserialize(MapAccessDeserializer::new(map)).map(Delay)
+            }
+        }
+        from.deserialize_any(DelayVisitor)
+    }
+}
+
+/// `[dns]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsTable {
+    pub ttl: Nanos,
+    #[serde(default = "fifty")]
+    pub resolvers: u32,
+    /// Zipf's exponent of how many clients each resolver serves; 0 is all alike.
+    #[serde(default)]
+    pub resolver_skew: f64,
+    pub withdraw_after: Option<Nanos>,
+    /// What a client does with an answer of several addresses: it uses the `"first"`, or `"all"`, one by lot for each
+    /// request and another when it cannot be reached.
+    #[serde(default)]
+    pub clients_use: AddressesTable,
+}
+
+/// What a client does with several addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressesTable {
+    /// The first, until the answer has run out.
+    #[default]
+    First,
+    /// Any of them, and the others after it.
+    All,
+}
+
+fn fifty() -> u32 {
+    50
+}
+
+/// `[balancers]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BalancersTable {
+    #[schemars(with = "u32")]
+    pub count: Spanned<u32>,
+    #[schemars(with = "u32")]
+    pub shards: Spanned<u32>,
+    pub shared_in_flight: bool,
+    /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
+    #[schemars(with = "Vec<String>")]
+    pub zones: Spanned<Vec<Spanned<String>>>,
+}
+
+impl Default for BalancersTable {
+    fn default() -> BalancersTable {
+        BalancersTable {
+            count: Spanned::new(0..0, 1),
+            shards: Spanned::new(0..0, 1),
+            shared_in_flight: false,
+            zones: Spanned::new(0..0, Vec::new()),
+        }
+    }
+}
+
+/// `[[expect]]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectTable {
+    #[schemars(with = "String")]
+    pub that: Spanned<String>,
+    pub because: String,
+}

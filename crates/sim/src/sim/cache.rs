@@ -1,0 +1,113 @@
+//! A server's cache: least recently used goes first, entries older than the time to live do not count.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use evenkeel_core::rng::mix;
+use evenkeel_core::units::Nanos;
+
+/// Mixes the 64-bit key; always the same, so no run depends on a random table order.
+#[derive(Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = mix(self.0 ^ u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = mix(key);
+    }
+}
+
+/// See the module's text.
+pub struct Cache {
+    /// Unbounded, because a bounded one takes the memory of all its entries at once.
+    entries: LruCache<u64, Nanos, BuildHasherDefault<KeyHasher>>,
+    capacity: NonZeroUsize,
+    ttl: Option<Nanos>,
+}
+
+fn is_fresh(ttl: Option<Nanos>, stored: Nanos, now: Nanos) -> bool {
+    ttl.is_none_or(|ttl| now.saturating_sub(stored) < ttl)
+}
+
+impl Cache {
+    /// An empty cache for `capacity` entries.
+    pub fn new(capacity: NonZeroUsize, ttl: Option<Nanos>) -> Cache {
+        Cache { entries: LruCache::unbounded_with_hasher(BuildHasherDefault::default()), capacity, ttl }
+    }
+
+    /// Whether the key is there and fresh; if so it becomes the most recently used.
+    pub fn get(&mut self, key: u64, now: Nanos) -> bool {
+        let ttl = self.ttl;
+        self.entries.get(&key).is_some_and(|&stored| is_fresh(ttl, stored, now))
+    }
+
+    /// Whether the key is there and fresh; nothing becomes of it.
+    pub fn has(&self, key: u64, now: Nanos) -> bool {
+        self.entries.peek(&key).is_some_and(|&stored| is_fresh(self.ttl, stored, now))
+    }
+
+    /// Stores the key, and drops the least recently used one where there is no room.
+    pub fn put(&mut self, key: u64, now: Nanos) {
+        self.entries.put(key, now);
+        if self.entries.len() > self.capacity.get() {
+            self.entries.pop_lru();
+        }
+    }
+
+    /// Entries, fresh or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_core::rng::{Rng, Source};
+
+    /// The slow obvious version: a list in order of use.
+    #[test]
+    fn agrees_with_a_list_in_order_of_use() {
+        let (capacity, ttl) = (8, Nanos(50));
+        let mut cache = Cache::new(NonZeroUsize::new(capacity).unwrap(), Some(ttl));
+        let mut list: Vec<(u64, u64)> = Vec::new();
+        let mut rng = Rng::stream(1, "test", 0);
+        let mut hits = 0;
+        for now in 0..20_000_u64 {
+            let key = rng.below(14);
+            let expected = match list.iter().position(|&(k, _)| k == key) {
+                Some(at) => {
+                    let entry = list.remove(at);
+                    list.push(entry);
+                    now - entry.1 < ttl.0
+                }
+                None => false,
+            };
+            assert_eq!(cache.get(key, Nanos(now)), expected);
+            hits += u32::from(expected);
+            if !expected {
+                list.retain(|&(k, _)| k != key);
+                list.push((key, now));
+                if list.len() > capacity {
+                    list.remove(0);
+                }
+                cache.put(key, Nanos(now));
+            }
+        }
+        assert!(hits > 1000);
+    }
+}

@@ -1,0 +1,450 @@
+//! A job at its server, and the way of its answer back through the balancer to the client or to the job that called.
+
+use super::{Engine, INSTANT_PAUSE, Job, MOST_INSTANT, Stage};
+use crate::sim::event::Event;
+use crate::sim::model::{Arrivals, Discipline};
+use crate::sim::observer::{Observer, Step};
+use crate::sim::record::End;
+use crate::sim::server::NONE;
+use evenkeel_config::law::Sampler;
+use evenkeel_core::rng::Source;
+use evenkeel_core::select::{Finished, Outcome};
+use evenkeel_core::units::Nanos;
+
+impl<O: Observer> Engine<'_, O> {
+    pub(super) fn at_server(&mut self, job: u32) {
+        let now = self.now;
+        let j = &self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        server.coming -= 1;
+        let condition = &server.condition;
+        if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.cancel) {
+            server.coming_work -= u128::from(j.work.0);
+            return self.release(job);
+        }
+        if !condition.up {
+            server.coming_work -= u128::from(j.work.0);
+            server.unheard += 1;
+            if server.condition.silent {
+                return self.lose(job);
+            }
+            self.jobs[job as usize].refused = true;
+            return self.fail(job, End::Reset);
+        }
+        if condition.error_ratio > 0.0 {
+            let (ratio, latency) = (condition.error_ratio, condition.error_latency);
+            let (j, number) = (*j, j.server);
+            let luck = match j.attempt {
+                2.. => self.luck_again("luck", &j),
+                _ if j.parent == NONE => self.luck,
+                _ => self.inner_luck,
+            };
+            if luck.at(j.id << 2 | 2).unit() < ratio {
+                let server = &mut self.servers[number as usize];
+                server.coming_work -= u128::from(j.work.0);
+                server.failed();
+                let j = &mut self.jobs[job as usize];
+                (j.fate, j.held) = (End::Error, latency > Nanos::ZERO);
+                self.queue.push(now.saturating_add(latency), Event::Erred(job));
+                return;
+            }
+        }
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        let busy = server.in_service >= server.concurrency;
+        if busy && server.queued >= server.queue_limit {
+            server.coming_work -= u128::from(j.work.0);
+            server.failed();
+            return self.fail(job, End::Rejected);
+        }
+        server.touch(now);
+        j.found = server.entered();
+        (j.entered, j.held) = (now, true);
+        self.observer.step(job, Step::Entered, now);
+        if busy {
+            let tail = std::mem::replace(&mut server.tail, job);
+            if tail == NONE {
+                server.head = job;
+            }
+            server.queued += 1;
+            let j = &mut self.jobs[job as usize];
+            (j.stage, j.next, j.before) = (Stage::Queued, NONE, tail);
+            if tail != NONE {
+                self.jobs[tail as usize].next = job;
+            }
+        } else {
+            self.serve(job);
+        }
+    }
+
+    /// Starts service; the server has been touched and has room.
+    #[inline]
+    pub(super) fn serve(&mut self, job: u32) {
+        let now = self.now;
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        server.coming_work -= u128::from(j.work.0);
+        let hit = server.look_up(j.key, now);
+        self.observer.step(job, Step::Started(hit), now);
+        if let (Some(hit), true) = (hit, j.parent == NONE) {
+            let (path, arrived, counts) = (j.path, j.arrived, j.measured && j.arrived >= self.model.cache_warmup);
+            if let Some(cohort) = self.cohort_of(arrived) {
+                cohort.hits += u64::from(hit);
+                cohort.lookups += 1;
+            }
+            if counts {
+                for class in self.classes_of(path, arrived) {
+                    class.hits += u64::from(hit);
+                    class.misses += u64::from(!hit);
+                }
+            }
+        }
+        let j = &mut self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        j.missed = hit != Some(true);
+        if !j.missed {
+            j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
+        }
+        j.work += std::mem::take(&mut server.owed);
+        j.stage = Stage::Serving;
+        j.begun = true;
+        server.in_service += 1;
+        let attempt = j.of != NONE;
+        match server.discipline {
+            Discipline::Fcfs => {
+                j.end = now.saturating_add(server.span(j.work));
+                j.version = j.version.wrapping_add(1);
+                server.sum_of_ends += u128::from(j.end.0);
+                self.queue.push(j.end, Event::Depart(job, j.version));
+            }
+            Discipline::Ps => {
+                let rate = server.rate();
+                server.shared.advance(now, rate);
+                server.shared.add(job, j.work);
+                let server = j.server;
+                self.schedule_shared(server);
+            }
+        }
+        if attempt {
+            let request = self.jobs[job as usize].of;
+            self.jobs[request as usize].begun = true;
+            self.call_off_twin(job);
+        }
+    }
+
+    pub(super) fn schedule_shared(&mut self, server: u32) {
+        let state = &mut self.servers[server as usize];
+        state.shared.version = state.shared.version.wrapping_add(1);
+        if let Some(at) = state.shared.next_departure(state.rate()) {
+            let version = state.shared.version;
+            self.queue.push(at.max(self.now), Event::SharedDepart(server, version));
+        }
+    }
+
+    pub(super) fn shared_depart(&mut self, server: u32, version: u32) {
+        let state = &mut self.servers[server as usize];
+        if state.shared.version != version {
+            return;
+        }
+        let rate = state.rate();
+        state.shared.advance(self.now, rate);
+        if let Some(job) = state.shared.depart() {
+            self.served(job);
+            self.schedule_shared(server);
+        }
+    }
+
+    /// The server's own part is done: fill the cache, call the second tier or answer.
+    pub(super) fn served(&mut self, job: u32) {
+        let j = self.jobs[job as usize];
+        let server = &mut self.servers[j.server as usize];
+        if server.discipline == Discipline::Fcfs {
+            server.sum_of_ends -= u128::from(j.end.0);
+        }
+        if j.missed
+            && let Some(cache) = &mut server.cache
+        {
+            cache.put(j.key, self.now);
+        }
+        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        match &self.model.pools[pool].backend {
+            Some(backend) if j.missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
+            _ => self.leave(job),
+        }
+    }
+
+    /// Calls the second tier. The job keeps its slot, as a thread that waits for a database does.
+    pub(super) fn call(&mut self, job: u32, pool: usize, service: &Sampler) {
+        let j = &mut self.jobs[job as usize];
+        j.stage = Stage::Calling;
+        let caller = *j;
+        let server = &mut self.servers[caller.server as usize];
+        // While it waits the slot is held; nobody knows for how long, so oracles count nothing for it.
+        server.sum_of_ends += u128::from(self.now.0);
+        self.jobs[job as usize].end = self.now;
+        let child = self.place(Job {
+            work: service.sample(&mut self.inner_work[pool].at(caller.id)),
+            parent: job,
+            of: NONE,
+            attempt: 1,
+            stage: Stage::Moving,
+            counted: false,
+            server: NONE,
+            dispatcher: NONE,
+            arrived: self.now,
+            picked: self.now,
+            measured: caller.measured,
+            wanted: true,
+            fate: End::Ok,
+            ..caller
+        });
+        self.observe_arrival(child);
+        let shards = self.model.pools[pool].inner_shards;
+        self.dispatch(child, self.desks[pool] + caller.server % shards);
+    }
+
+    /// A job leaves its server with an answer; the next one starts.
+    pub(super) fn leave(&mut self, job: u32) {
+        let now = self.now;
+        let j = &mut self.jobs[job as usize];
+        j.stage = Stage::Moving;
+        let (number, entered, found, ok) = (j.server, j.entered, j.found, j.fate == End::Ok);
+        let server = &mut self.servers[number as usize];
+        server.touch(now);
+        server.in_service -= 1;
+        server.left(now - entered);
+        self.observer.step(job, Step::Left, now);
+        if ok {
+            server.answered();
+            server.note(now, now - entered, found);
+        } else {
+            server.failed();
+        }
+        self.start_next(number);
+        self.herald(number);
+        self.answer_from_server(job);
+    }
+
+    pub(super) fn start_next(&mut self, number: u32) {
+        loop {
+            let server = &mut self.servers[number as usize];
+            let next = server.head;
+            if next == NONE || server.in_service >= server.concurrency {
+                return;
+            }
+            let waiting = &self.jobs[next as usize];
+            server.head = waiting.next;
+            if server.head == NONE {
+                server.tail = NONE;
+            }
+            server.queued -= 1;
+            self.serve(next);
+        }
+    }
+
+    /// A job that is no longer wanted leaves its server's queue at once, if the server hears of it: the client's time-out
+    /// where servers see that (`clients.cancel`), or a tied copy that has begun elsewhere. Gives its place free.
+    pub(super) fn cancel_queued(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let heard = j.called_off || self.model.clients.cancel && j.parent == NONE;
+        if j.stage != Stage::Queued || !heard {
+            return;
+        }
+        let (number, next, before, entered, work) = (j.server, j.next, j.before, j.entered, j.work);
+        let server = &mut self.servers[number as usize];
+        server.touch(self.now);
+        let before = if server.head == job { NONE } else { before };
+        match before {
+            NONE => server.head = next,
+            before => self.jobs[before as usize].next = next,
+        }
+        match next {
+            NONE => server.tail = before,
+            next => self.jobs[next as usize].before = before,
+        }
+        server.queued -= 1;
+        server.coming_work -= u128::from(work.0);
+        server.left(self.now - entered);
+        self.observer.step(job, Step::Left, self.now);
+        self.release(job);
+    }
+
+    /// Refused on the server's doorstep.
+    pub(super) fn fail(&mut self, job: u32, fate: End) {
+        self.jobs[job as usize].fate = fate;
+        self.answer_from_server(job);
+    }
+
+    #[inline]
+    pub(super) fn answer_from_server(&mut self, job: u32) {
+        if self.carries {
+            self.load_answer(job);
+        }
+        if self.arrives_at_once(self.server_hop, job, 2, Event::Return(job)) {
+            self.at_balancer_again(job);
+        }
+    }
+
+    pub(super) fn lose(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.wanted {
+            j.stage = Stage::Lost;
+        } else {
+            self.release(job);
+        }
+    }
+
+    /// The answer is back at the balancer (or at the caller of the second tier).
+    #[inline]
+    pub(super) fn at_balancer_again(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+            // The connection died with its balancer.
+            j.fate = End::Reset;
+        }
+        let fate = j.fate;
+        let outcome = if fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        if self.carries {
+            self.unload_answer(job);
+        }
+        self.observer.step(job, Step::Returned(fate), self.now);
+        if self.tied && fate == End::Ok {
+            self.tie(job);
+        }
+        self.settle(job, outcome);
+        self.answer(job);
+    }
+
+    /// Takes the job out of the in-flight count and tells the selector how it went. Only the first call counts.
+    #[inline]
+    pub(super) fn settle(&mut self, job: u32, outcome: Outcome) {
+        let j = &mut self.jobs[job as usize];
+        if !std::mem::replace(&mut j.counted, false) {
+            return;
+        }
+        let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
+        let fleet = self.dispatchers[dispatcher as usize].fleet;
+        self.settled += 1;
+        if let Some(throttle) =
+            self.dispatchers[dispatcher as usize].retries.as_mut().filter(|_| outcome != Outcome::Cancelled)
+        {
+            throttle.ended(outcome == Outcome::Ok);
+        }
+        let ejection = self.views[fleet as usize].watch.ended(backend, outcome, latency, self.now);
+        let finished = Finished { backend, latency, outcome, tag };
+        self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
+        if self.dispatchers[dispatcher as usize].limits {
+            self.heed(dispatcher, Some(backend.slot));
+        }
+        if let Some(event) = ejection {
+            self.ejected(fleet, event);
+        }
+        if self.queues {
+            self.wake_the_waiting(fleet);
+        }
+    }
+
+    /// From the balancer on: to the client, or to the job that asked.
+    pub(super) fn answer(&mut self, job: u32) {
+        let j = self.jobs[job as usize];
+        if j.of != NONE {
+            return self.attempt_over(job);
+        }
+        if j.parent != NONE {
+            // The caller may have died with its server meanwhile; then nobody asks any more.
+            let caller = j.parent;
+            self.release(job);
+            if j.wanted {
+                self.jobs[caller as usize].fate = j.fate;
+                let state = &self.jobs[caller as usize];
+                let (server, end) = (state.server, state.end);
+                self.servers[server as usize].sum_of_ends -= u128::from(end.0);
+                self.leave(caller);
+            }
+            return;
+        }
+        if j.wanted {
+            if self.arrives_at_once(self.client_hop, job, 3, Event::AtClient(job)) {
+                self.at_client(job);
+            }
+        } else {
+            self.release(job);
+        }
+    }
+
+    pub(super) fn at_client(&mut self, job: u32) {
+        self.end(job);
+        self.release(job);
+    }
+
+    /// A client has its end, good or bad. Only the first call counts.
+    #[inline]
+    pub(super) fn end(&mut self, job: u32) {
+        let j = &mut self.jobs[job as usize];
+        if !std::mem::replace(&mut j.wanted, false) {
+            return;
+        }
+        let (arrived, fate, measured, client, path) = (j.arrived, j.fate, j.measured, j.client, j.path);
+        let latency = self.now - arrived;
+        let counts = match fate {
+            End::Ok | End::TimedOut | End::Unreachable => true,
+            End::Error | End::Rejected | End::NoServer | End::Reset => {
+                j.held && latency > self.mean_work[path as usize]
+            }
+        };
+        self.observer.step(job, Step::Ended(fate), self.now);
+        self.count_system(-1);
+        self.ended += 1;
+        self.sojourns += u128::from(latency.0);
+        self.series.end(fate, latency, counts, self.model.paths[path as usize].pool);
+        if measured {
+            self.measured_left -= 1;
+            self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
+        }
+        if counts && let Some(cohort) = self.cohort_of(arrived) {
+            cohort.requests += 1;
+            cohort.latency_sum += latency.0;
+        }
+        if let Arrivals::Closed { think } = &self.model.arrivals {
+            let sent = self.sent[client as usize];
+            let mut pause = think.sample(&mut self.thinking.at(u64::from(client) << 32 | sent));
+            if latency == Nanos::ZERO && pause == Nanos::ZERO {
+                let instant = &mut self.instant[client as usize];
+                *instant += 1;
+                if fate != End::Ok || *instant >= MOST_INSTANT {
+                    (pause, *instant) = (INSTANT_PAUSE, 0);
+                }
+            } else {
+                self.instant[client as usize] = 0;
+            }
+            self.queue.push(self.now.saturating_add(pause), Event::Thought(client));
+        }
+    }
+
+    pub(super) fn timeout(&mut self, job: u32, generation: u32) {
+        let j = &mut self.jobs[job as usize];
+        if j.generation != generation || !j.wanted {
+            return;
+        }
+        let answer = std::mem::replace(&mut j.fate, End::TimedOut);
+        let stage = j.stage;
+        self.end(job);
+        // What the work comes to is still true for the server, even if nobody waits.
+        self.jobs[job as usize].fate = answer;
+        self.settle(job, Outcome::Failed);
+        match stage {
+            Stage::Lost => self.release(job),
+            // The balancer sees that nobody is there any more.
+            Stage::Waiting => {
+                self.leave_queue(job);
+                self.release(job);
+            }
+            Stage::Trying => {
+                self.abandon_all(job, Outcome::Failed);
+                self.release(job);
+            }
+            Stage::Queued => self.cancel_queued(job),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The discrete-event simulator: clients, names, balancers, servers with caches, faults; one thread per run.
+//!
+//! [`run`] takes a [`model::Model`], a strategy and a seed, and gives a [`record::RunRecord`]. It reads no clock and no
+//! entropy: the same arguments give the same record on any machine. [`observe`] does the same and lets somebody look on.
+
+mod cache;
+mod engine;
+mod event;
+pub mod mill;
+pub mod model;
+pub mod observer;
+mod queue;
+pub mod record;
+pub mod replay;
+#[doc(hidden)]
+pub mod server;
+pub mod workload;
+
+pub use engine::{Setup, Stopped, TooLarge, observe, run};

@@ -1,0 +1,212 @@
+//! The event queue: what happens next, ties in the order in which they were scheduled.
+//!
+//! Three structures share one order. *Lanes* are plain queues for constant delays (time-outs, fixed network hops): what
+//! is put in last comes out last, so they cost almost nothing. The *arrival* source has one pending event. Everything
+//! else goes to a 4-ary heap whose keys lie apart from their payloads, so that a sift touches few cache lines.
+
+use std::collections::VecDeque;
+
+use super::event::Event;
+use evenkeel_core::units::Nanos;
+
+/// Time in the upper half, order of scheduling in the lower: one comparison decides.
+type Key = u128;
+
+const NEVER: Key = Key::MAX;
+
+/// A queue for one constant delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane(usize);
+
+/// See the module's text.
+pub(super) struct Queue {
+    keys: Vec<Key>,
+    events: Vec<Event>,
+    lanes: Vec<VecDeque<(Key, Event)>>,
+    /// Key at the head of each lane, `NEVER` for an empty one.
+    heads: Vec<Key>,
+    arrival: Key,
+    scheduled: u64,
+}
+
+impl Queue {
+    pub(super) fn new() -> Queue {
+        Queue {
+            keys: Vec::new(),
+            events: Vec::new(),
+            lanes: Vec::new(),
+            heads: Vec::new(),
+            arrival: NEVER,
+            scheduled: 0,
+        }
+    }
+
+    /// A new lane. Whoever pushes to it must do so with times that never fall.
+    pub(super) fn lane(&mut self) -> Lane {
+        self.lanes.push(VecDeque::new());
+        self.heads.push(NEVER);
+        Lane(self.lanes.len() - 1)
+    }
+
+    /// Events that are scheduled, but for the arrival.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len() + self.lanes.iter().map(VecDeque::len).sum::<usize>()
+    }
+
+    fn key(&mut self, at: Nanos) -> Key {
+        self.scheduled += 1;
+        (Key::from(at.0) << 64) | Key::from(self.scheduled)
+    }
+
+    /// Sets the one pending arrival.
+    #[inline]
+    pub(super) fn set_arrival(&mut self, at: Nanos) {
+        self.arrival = self.key(at);
+    }
+
+    #[inline]
+    pub(super) fn push_lane(&mut self, lane: Lane, at: Nanos, event: Event) {
+        let key = self.key(at);
+        let queue = &mut self.lanes[lane.0];
+        debug_assert!(queue.back().is_none_or(|&(last, _)| last < key), "a lane's times must not fall");
+        if queue.is_empty() {
+            self.heads[lane.0] = key;
+        }
+        queue.push_back((key, event));
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, at: Nanos, event: Event) {
+        let key = self.key(at);
+        let mut hole = self.keys.len();
+        self.keys.push(key);
+        self.events.push(event);
+        while hole > 0 {
+            let parent = (hole - 1) / 4;
+            if self.keys[parent] <= key {
+                break;
+            }
+            self.keys[hole] = self.keys[parent];
+            self.events[hole] = self.events[parent];
+            hole = parent;
+        }
+        self.keys[hole] = key;
+        self.events[hole] = event;
+    }
+
+    /// The next event and its time.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(Nanos, Event)> {
+        let mut least = self.keys.first().copied().unwrap_or(NEVER);
+        let mut lane = None;
+        for (i, &head) in self.heads.iter().enumerate() {
+            if head < least {
+                (least, lane) = (head, Some(i));
+            }
+        }
+        if self.arrival < least {
+            let key = std::mem::replace(&mut self.arrival, NEVER);
+            return Some((time(key), Event::Arrival));
+        }
+        if least == NEVER {
+            return None;
+        }
+        let event = match lane {
+            Some(i) => {
+                let (_, event) = self.lanes[i].pop_front()?;
+                self.heads[i] = self.lanes[i].front().map_or(NEVER, |&(key, _)| key);
+                event
+            }
+            None => self.pop_heap()?,
+        };
+        Some((time(least), event))
+    }
+
+    fn pop_heap(&mut self) -> Option<Event> {
+        let last_key = self.keys.pop()?;
+        let last_event = self.events.pop()?;
+        let n = self.keys.len();
+        if n == 0 {
+            return Some(last_event);
+        }
+        let top = self.events[0];
+        let mut hole = 0;
+        loop {
+            let first = 4 * hole + 1;
+            if first >= n {
+                break;
+            }
+            let end = (first + 4).min(n);
+            let mut child = first;
+            let mut child_key = self.keys[first];
+            for i in first + 1..end {
+                if self.keys[i] < child_key {
+                    (child, child_key) = (i, self.keys[i]);
+                }
+            }
+            if child_key >= last_key {
+                break;
+            }
+            self.keys[hole] = child_key;
+            self.events[hole] = self.events[child];
+            hole = child;
+        }
+        self.keys[hole] = last_key;
+        self.events[hole] = last_event;
+        Some(top)
+    }
+}
+
+fn time(key: Key) -> Nanos {
+    Nanos((key >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_core::rng::{Rng, Source};
+
+    /// The slow obvious version: a list, searched for the least (time, order).
+    #[test]
+    fn agrees_with_a_sorted_list() {
+        let mut rng = Rng::stream(1, "test", 0);
+        let mut queue = Queue::new();
+        let lanes = [queue.lane(), queue.lane()];
+        let delays = [5, 40];
+        let mut list: Vec<(u64, u64, Event)> = Vec::new();
+        let (mut now, mut order, mut arrival_pending) = (0, 0, false);
+        for step in 0..20_000_u32 {
+            let pops = if step < 15_000 { rng.below(3) == 0 } else { true };
+            order += 1;
+            if !pops {
+                let event = Event::Return(step);
+                match rng.below(4) {
+                    0 if !arrival_pending => {
+                        let at = now + rng.below(50);
+                        queue.set_arrival(Nanos(at));
+                        list.push((at, order, Event::Arrival));
+                        arrival_pending = true;
+                    }
+                    lane @ (1 | 2) => {
+                        let at = now + delays[lane as usize - 1];
+                        queue.push_lane(lanes[lane as usize - 1], Nanos(at), event);
+                        list.push((at, order, event));
+                    }
+                    _ => {
+                        let at = now + rng.below(30);
+                        queue.push(Nanos(at), event);
+                        list.push((at, order, event));
+                    }
+                }
+                continue;
+            }
+            let expected = (0..list.len()).min_by_key(|&i| (list[i].0, list[i].1)).map(|i| list.swap_remove(i));
+            let got = queue.pop();
+            assert_eq!(got, expected.map(|(at, _, event)| (Nanos(at), event)));
+            if let Some((at, event)) = got {
+                now = at.0;
+                arrival_pending &= event != Event::Arrival;
+            }
+        }
+    }
+}

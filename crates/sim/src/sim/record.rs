@@ -1,0 +1,443 @@
+//! What a run leaves behind. Memory does not grow with the number of requests: histograms and sums, no samples.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use evenkeel_core::units::Nanos;
+
+/// How a request ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Answered in good order.
+    Ok,
+    /// The server answered with an error.
+    Error,
+    /// There was no room: the server's queue was full, or every server was at its limit and the balancer's queue was full
+    /// or took too long.
+    Rejected,
+    /// The balancer had no server left to try.
+    NoServer,
+    /// The connection was refused, or reset when the server died.
+    Reset,
+    /// The client gave up, or the balancer did on its behalf: no attempt was answered in its time.
+    TimedOut,
+    /// The balancer's address did not answer.
+    Unreachable,
+}
+
+/// Every way to end, in the order of [`ClassRecord::ends`].
+pub const ENDS: [(End, &str); 7] = [
+    (End::Ok, "ok"),
+    (End::Error, "error"),
+    (End::Rejected, "rejected"),
+    (End::NoServer, "no_server"),
+    (End::Reset, "reset"),
+    (End::TimedOut, "timed_out"),
+    (End::Unreachable, "unreachable"),
+];
+
+/// Values in nanoseconds, three significant digits: the histogram of a whole run.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+/// Records a latency; the histogram grows as it must.
+#[inline]
+fn record(histogram: &mut Histogram<u64>, latency: Nanos) {
+    // 2^60 ns are 36 years: far from where a histogram cannot grow any more.
+    histogram.record(latency.0.clamp(1, 1 << 60)).expect("a histogram that resizes takes any value");
+}
+
+/// Histograms on disk and on the wire: (highest value of the bucket, count), ascending, empty buckets left out.
+mod sparse {
+    use super::{Histogram, histogram};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(super::buckets(histogram))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Histogram<u64>, D::Error> {
+        let mut filled = histogram();
+        for (value, count) in Vec::<(u64, u64)>::deserialize(from)? {
+            filled.record_n(value, count).map_err(serde::de::Error::custom)?;
+        }
+        Ok(filled)
+    }
+}
+
+/// The buckets of a histogram that hold something: (highest value, count), ascending.
+fn buckets(histogram: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
+    histogram.iter_recorded().map(|v| (v.value_iterated_to(), v.count_since_last_iteration()))
+}
+
+/// A class of measured requests: all of them, or those of one pool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClassRecord {
+    /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order, ran out of time, or
+    /// failed only after they had been held longer than the mean work of their path; unfinished ones are in at their age.
+    /// Requests that were refused, or failed sooner, are not: they would flatter.
+    #[serde(with = "sparse")]
+    pub latency: Histogram<u64>,
+    /// The exact sum of those latencies.
+    pub latency_sum: u128,
+    /// Requests by how they ended, in the order of [`ENDS`].
+    pub ends: [u64; ENDS.len()],
+    /// Requests that had not ended when the run did.
+    pub unfinished: u64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups that missed.
+    pub misses: u64,
+}
+
+impl Default for ClassRecord {
+    fn default() -> ClassRecord {
+        ClassRecord { latency: histogram(), latency_sum: 0, ends: [0; ENDS.len()], unfinished: 0, hits: 0, misses: 0 }
+    }
+}
+
+impl ClassRecord {
+    /// A measured request ended; whether its latency `counts`.
+    #[inline]
+    pub fn end(&mut self, end: End, latency: Nanos, counts: bool) {
+        self.ends[end as usize] += 1;
+        if counts {
+            self.latency(latency);
+        }
+    }
+
+    /// A measured request had not ended at this age.
+    pub fn unfinished(&mut self, age: Nanos) {
+        self.unfinished += 1;
+        self.latency(age);
+    }
+
+    /// Takes in the requests of another span.
+    fn add(&mut self, other: &ClassRecord) {
+        self.latency.add(&other.latency).expect("histograms of one kind");
+        self.latency_sum += other.latency_sum;
+        self.ends.iter_mut().zip(other.ends).for_each(|(sum, more)| *sum += more);
+        self.unfinished += other.unfinished;
+        self.hits += other.hits;
+        self.misses += other.misses;
+    }
+
+    #[inline]
+    fn latency(&mut self, latency: Nanos) {
+        self.latency_sum += u128::from(latency.0);
+        record(&mut self.latency, latency);
+    }
+
+    /// Measured requests.
+    pub fn requests(&self) -> u64 {
+        self.ends.iter().sum::<u64>() + self.unfinished
+    }
+
+    /// Of the measured requests, those that were answered in good order.
+    pub fn ok(&self) -> u64 {
+        self.ends[End::Ok as usize]
+    }
+}
+
+/// What was measured in a span of a run: requests by class (a request belongs to the span it arrived in), servers and
+/// balancers (as they were during the span).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// All measured requests.
+    pub all: ClassRecord,
+    /// By pool; empty records for pools that are only second tiers. Left out where there is but one entry pool.
+    pub pools: Vec<ClassRecord>,
+    /// By path, where there are from 2 to 16 of them and nothing is replayed.
+    pub paths: Vec<ClassRecord>,
+    /// By pool, then by server.
+    pub servers: Vec<Vec<ServerRecord>>,
+    /// Measured requests that came to each balancer.
+    pub balancers: Vec<u64>,
+    /// Server-nanoseconds that each pool had, where servers come and go.
+    #[serde(default)]
+    pub server_time: Vec<u128>,
+    /// What balancers did for measured requests beyond picking a server once.
+    #[serde(default)]
+    pub efforts: Efforts,
+}
+
+/// What balancers did beyond picking a server for each request once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Efforts {
+    /// Attempts that were sent to a server.
+    pub attempts: u64,
+    /// Retries among them.
+    pub retries: u64,
+    /// Hedges among them.
+    pub hedges: u64,
+    /// Hedges that answered first.
+    pub hedges_won: u64,
+    /// Jobs that waited in a balancer's queue and were sent on.
+    pub waited: u64,
+    /// How long they did, all together, nanoseconds.
+    pub wait_sum: u128,
+    /// Ejections of servers during the span; each balancer's count.
+    pub ejections: u64,
+    /// Servers asked for their load by a selector during the span.
+    pub probes: u64,
+    /// Attempts that were sent to a server of another zone than the balancer's.
+    pub crossed: u64,
+}
+
+impl Efforts {
+    fn add(&mut self, later: &Efforts) {
+        self.attempts += later.attempts;
+        self.retries += later.retries;
+        self.hedges += later.hedges;
+        self.hedges_won += later.hedges_won;
+        self.waited += later.waited;
+        self.wait_sum += later.wait_sum;
+        self.ejections += later.ejections;
+        self.probes += later.probes;
+        self.crossed += later.crossed;
+    }
+}
+
+impl Measured {
+    /// The classes that a request for this path, which leads to this pool, belongs to.
+    #[inline]
+    pub(super) fn classes_of(&mut self, pool: usize, path: usize) -> impl Iterator<Item = &mut ClassRecord> {
+        [Some(&mut self.all), self.pools.get_mut(pool), self.paths.get_mut(path)].into_iter().flatten()
+    }
+
+    /// Takes in the requests of a later span; servers are not added up, since their shares and means do not add.
+    pub(super) fn add_requests(&mut self, later: &Measured) {
+        let pairs = std::iter::once((&mut self.all, &later.all))
+            .chain(self.pools.iter_mut().zip(&later.pools))
+            .chain(self.paths.iter_mut().zip(&later.paths));
+        pairs.for_each(|(class, more)| class.add(more));
+        self.balancers.iter_mut().zip(&later.balancers).for_each(|(sum, more)| *sum += more);
+        self.server_time.iter_mut().zip(&later.server_time).for_each(|(sum, more)| *sum += more);
+        self.efforts.add(&later.efforts);
+    }
+}
+
+/// A bin of the settling series: the requests that arrived in it, from the very start of the run on. From these warm-up is
+/// judged (`measure::warmup`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cohort {
+    /// Requests whose latency counts: see `ClassRecord::latency`.
+    pub requests: u64,
+    /// Sum of their latencies, nanoseconds.
+    pub latency_sum: u64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups.
+    pub lookups: u64,
+}
+
+/// Bins of the settling series over warm-up and measured span.
+pub const COHORTS: usize = 1000;
+
+/// A server over the measured span.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// Measured requests that were sent to it.
+    pub picks: u64,
+    /// Requests of any kind that it turned away or failed.
+    pub errors: u64,
+    /// Busy share, 0 to 1.
+    pub utilisation: f64,
+    /// Mean number of requests in it, in service or waiting.
+    pub number: f64,
+    /// Mean time in it of requests that left it, seconds.
+    pub residence: f64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups that missed.
+    pub misses: u64,
+}
+
+/// A bin of the time series, by time of completion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bin {
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that ended otherwise.
+    pub bad: u64,
+    /// Sum of the latencies of `latency`.
+    pub latency_sum: u128,
+    /// (value in nanoseconds, count), ascending; as in the whole run's but with two digits.
+    pub latency: Vec<(u64, u64)>,
+    /// Integral of the number of requests in the system over the bin, request-nanoseconds.
+    pub in_system_area: u128,
+    /// The same by pool (without `in_system`), where several are asked or servers come and go; empty otherwise.
+    #[serde(default)]
+    pub pools: Vec<PoolBin>,
+}
+
+/// What of a bin is a pool's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolBin {
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests that ended otherwise.
+    pub bad: u64,
+    /// Sum of the latencies of `latency`.
+    pub latency_sum: u128,
+    /// (value in nanoseconds, count), ascending, with two digits.
+    pub latency: Vec<(u64, u64)>,
+    /// Servers that were there at the end of the bin, draining ones among them.
+    pub servers: u32,
+}
+
+/// Little's law, checked to the nanosecond on every run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Little {
+    /// Requests that arrived, over the whole run.
+    pub arrived: u64,
+    /// Mean number of requests in the system.
+    pub number: f64,
+    /// Arrivals per second.
+    pub rate: f64,
+    /// Mean time in the system, unfinished requests at their age, seconds.
+    pub time: f64,
+}
+
+/// Everything that one run (strategy and seed) measured. It can be written to disk and read back without loss, so that
+/// what is finished survives a kill and runs of several machines can be put together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The measured span as a whole.
+    pub measured: Measured,
+    /// The measured span in equal parts, for batch means; empty unless the model asks for batches.
+    pub batches: Vec<Measured>,
+    /// The time series over warm-up and measured span.
+    pub series: Vec<Bin>,
+    /// [`COHORTS`] bins over warm-up and measured span, by time of arrival.
+    pub settling: Vec<Cohort>,
+    /// Mean number of requests in the system in each tenth of the measured span: does it grow?
+    pub tenths: Vec<f64>,
+    /// Little's law over the whole run.
+    pub little: Little,
+    /// Hash of the measured part of the workload.
+    pub workload_hash: u64,
+    /// Hash of all picks in order.
+    pub pick_hash: u64,
+    /// Requests simulated, measured or not.
+    pub requests: u64,
+    /// Events handled.
+    pub events: u64,
+}
+
+/// Width of each of so many bins of the time series over a span. Whole nanoseconds: what a division leaves over, less than a
+/// nanosecond per bin, is in no bin.
+pub fn bin_width(span: Nanos, bins: u32) -> Nanos {
+    Nanos((span.0 / u64::from(bins.max(1))).max(1))
+}
+
+fn two_digits() -> Histogram<u64> {
+    Histogram::new(2).expect("two digits are allowed")
+}
+
+/// Collects the time series: one small histogram, emptied at the end of each bin.
+pub(super) struct SeriesRecorder {
+    width: u64,
+    end: u64,
+    /// The integral of the number in the system at the start of the current bin.
+    area: u128,
+    bins: Vec<Bin>,
+    wanted: usize,
+    current: Bin,
+    latency: Histogram<u64>,
+    /// Of each pool, where they are told apart.
+    pools: Vec<Histogram<u64>>,
+    /// Servers that each of these pools has.
+    servers: Vec<u32>,
+}
+
+impl SeriesRecorder {
+    /// `servers`: how many each pool has at first; empty where pools are not told apart.
+    pub(super) fn new(span: Nanos, bins: u32, servers: Vec<u32>) -> SeriesRecorder {
+        let width = bin_width(span, bins).0;
+        SeriesRecorder {
+            width,
+            end: if bins == 0 { u64::MAX } else { width },
+            area: 0,
+            bins: Vec::with_capacity(bins as usize),
+            wanted: bins as usize,
+            current: Bin::default(),
+            latency: two_digits(),
+            pools: servers.iter().map(|_| two_digits()).collect(),
+            servers,
+        }
+        .opened()
+    }
+
+    /// With an empty bin for each pool.
+    fn opened(mut self) -> SeriesRecorder {
+        self.current.pools = vec![PoolBin::default(); self.pools.len()];
+        self
+    }
+
+    /// A pool has so many servers from now on.
+    pub(super) fn set_servers(&mut self, pool: usize, servers: u32) {
+        if let Some(known) = self.servers.get_mut(pool) {
+            *known = servers;
+        }
+    }
+
+    /// Closes the bins that are over. `area` is the integral of the number in the system up to `now`, and `in_system` what it
+    /// has been since the last call.
+    #[inline]
+    pub(super) fn advance(&mut self, now: Nanos, in_system: u64, area: u128) {
+        while now.0 >= self.end {
+            self.close(area - u128::from(in_system) * u128::from(now.0 - self.end));
+        }
+    }
+
+    /// The current bin is over, with this integral at its end.
+    fn close(&mut self, area: u128) {
+        let next = Bin { pools: vec![PoolBin::default(); self.pools.len()], ..Bin::default() };
+        let mut bin = std::mem::replace(&mut self.current, next);
+        bin.in_system_area = area - std::mem::replace(&mut self.area, area);
+        bin.latency = buckets(&self.latency).collect();
+        self.latency.reset();
+        for ((pool, latency), &servers) in bin.pools.iter_mut().zip(&mut self.pools).zip(&self.servers) {
+            pool.latency = buckets(latency).collect();
+            pool.servers = servers;
+            latency.reset();
+        }
+        self.bins.push(bin);
+        self.end = if self.bins.len() == self.wanted { u64::MAX } else { self.end + self.width };
+    }
+
+    #[inline]
+    pub(super) fn end(&mut self, end: End, latency: Nanos, counts: bool, pool: usize) {
+        if self.bins.len() == self.wanted {
+            return;
+        }
+        match end {
+            End::Ok => self.current.ok += 1,
+            _ => self.current.bad += 1,
+        }
+        if counts {
+            self.current.latency_sum += u128::from(latency.0);
+            record(&mut self.latency, latency);
+        }
+        if let Some(own) = self.current.pools.get_mut(pool) {
+            match end {
+                End::Ok => own.ok += 1,
+                _ => own.bad += 1,
+            }
+            if counts {
+                own.latency_sum += u128::from(latency.0);
+                record(&mut self.pools[pool], latency);
+            }
+        }
+    }
+
+    /// The bins; those that the run did not reach are empty.
+    pub(super) fn finish(mut self, area: u128) -> Vec<Bin> {
+        while self.bins.len() < self.wanted {
+            self.close(area);
+        }
+        self.bins
+    }
+}

@@ -1,0 +1,181 @@
+//! A recording played again: the selector of its opening, built from the same seed, is told the same things in the same
+//! order, and must choose the same. What a proxy recorded over real sockets is repeated here without a socket, a clock or a
+//! thread; a choice that differs is shown with what the selector was told.
+
+use evenkeel_core::fleet::{BackendId, Fleet};
+use evenkeel_core::policy::eligible;
+use evenkeel_core::policy::tape::{Call, Opening, STREAM, VERSION};
+use evenkeel_core::rng::Rng;
+use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::{Context, Finished, Pick, Request, Selector};
+use evenkeel_core::units::{Nanos, unhex};
+
+/// A selector that is being driven again.
+pub struct Replay {
+    selector: Box<dyn Selector>,
+    fleet: Fleet,
+    rng: Rng,
+    /// Calls so far.
+    pub calls: u64,
+    /// Picks so far, all of them the same.
+    pub picks: u64,
+}
+
+/// A recording that cannot be what happened, or a selector that does not choose as it did.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Difference {
+    /// Of another format.
+    #[error("the recording's format is {0}, this program reads {VERSION}")]
+    Version(u32),
+    /// The selector chose differently.
+    #[error(
+        "call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {tried:?}"
+    )]
+    Pick {
+        /// Number of the call.
+        call: u64,
+        /// When.
+        now: Nanos,
+        /// Name of the server that was picked, or "none".
+        recorded: String,
+        /// Name of the server that is picked now, or "none".
+        chosen: String,
+        /// Requests in flight by slot.
+        in_flight: Vec<u32>,
+        /// Slots it might not have.
+        tried: Vec<u32>,
+    },
+    /// The selector asked others before its pick.
+    #[error("call {call}: asked were the slots {recorded:?}, asked now {asked:?}")]
+    Inquiry {
+        /// Number of the call.
+        call: u64,
+        /// Slots, as recorded.
+        recorded: Vec<u32>,
+        /// Slots that would be asked now.
+        asked: Vec<u32>,
+    },
+    /// The counts are not what they were.
+    #[error("call {call}: in flight were {recorded:?}, counted now {counted:?}")]
+    InFlight {
+        /// Number of the call.
+        call: u64,
+        /// As recorded.
+        recorded: Vec<u32>,
+        /// As counted here.
+        counted: Vec<u32>,
+    },
+    /// A slot that nobody is in, a key that is not hexadecimal.
+    #[error("call {0} makes no sense: the recording is damaged")]
+    Damaged(u64),
+}
+
+impl Replay {
+    /// The selector at the start of its life.
+    pub fn new(opening: &Opening<Table>) -> Result<Replay, Difference> {
+        if opening.version != VERSION {
+            return Err(Difference::Version(opening.version));
+        }
+        let mut rng = Rng::stream(opening.seed, STREAM, opening.stream);
+        let selector = eligible::build_for(&opening.strategy, opening.narrows, &mut rng);
+        Ok(Replay { selector, fleet: Fleet::new(), rng, calls: 0, picks: 0 })
+    }
+
+    /// Does what was done.
+    pub fn play(&mut self, call: &Call) -> Result<(), Difference> {
+        self.calls += 1;
+        let number = self.calls;
+        match call {
+            Call::Join { name, weight } => drop(self.fleet.join(name, *weight)),
+            Call::Leave { slot } => self.fleet.leave(self.tenant(*slot)?),
+            Call::Healthy { slot, healthy } => self.fleet.set_healthy(self.tenant(*slot)?, *healthy),
+            Call::Draining { slot, draining } => self.fleet.set_draining(self.tenant(*slot)?, *draining),
+            Call::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
+            Call::Part { level, whole } => drop(self.fleet.add_part(*level, *whole)),
+            Call::Assign { slot, parts, weight } => {
+                let known = parts.len() <= 2 && parts.iter().all(|&part| (part as usize) < self.fleet.parts().len());
+                if !known {
+                    return Err(Difference::Damaged(number));
+                }
+                self.fleet.assign([(self.tenant(*slot)?, parts, *weight)]);
+            }
+            Call::Shares { shares } => self.fleet.set_shares(shares),
+            Call::Started { slot } => self.fleet.started(self.tenant(*slot)?),
+            Call::Fleet { now, changes } => {
+                self.fleet.take_changes();
+                self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
+            }
+            Call::Inquire { now, client, path, key, tried, whom } => {
+                let key = unhex(key.as_bytes()).ok_or(Difference::Damaged(number))?;
+                let request = Request { client: *client, path, key: &key, tried, answers: None };
+                let inquiry = self.with(*now, |selector, cx| selector.inquire(&request, cx));
+                let asked: Vec<u32> =
+                    inquiry.iter().flat_map(|inquiry| inquiry.whom()).map(|backend| backend.slot).collect();
+                if asked != *whom {
+                    return Err(Difference::Inquiry { call: number, recorded: whom.clone(), asked });
+                }
+            }
+            Call::Pick { now, client, path, key, tried, answers, in_flight, pick, tag } => {
+                if self.fleet.in_flight() != in_flight {
+                    let counted = self.fleet.in_flight().to_vec();
+                    return Err(Difference::InFlight { call: number, recorded: in_flight.clone(), counted });
+                }
+                let key = unhex(key.as_bytes()).ok_or(Difference::Damaged(number))?;
+                let request = Request { client: *client, path, key: &key, tried, answers: answers.as_ref() };
+                let chosen = self.with(*now, |selector, cx| selector.pick(&request, cx));
+                let chosen = chosen.map(|pick| (pick.backend.slot, pick.tag));
+                let recorded = pick.map(|slot| (slot, *tag));
+                if chosen != recorded {
+                    let name = |pick: Option<(u32, u64)>| {
+                        let Some((slot, tag)) = pick else { return "none".to_owned() };
+                        let known = (slot as usize) < self.fleet.slots();
+                        let name = if known { self.fleet.name(slot).to_owned() } else { format!("slot {slot}") };
+                        // A tag tells of a strategy's state, so another one is a difference, too.
+                        if tag == 0 { name } else { format!("{name} (tag {tag})") }
+                    };
+                    return Err(Difference::Pick {
+                        call: number,
+                        now: Nanos(*now),
+                        recorded: name(recorded),
+                        chosen: name(chosen),
+                        in_flight: in_flight.clone(),
+                        tried: tried.clone(),
+                    });
+                }
+                self.picks += 1;
+            }
+            Call::Refused { now, slot, tag } => {
+                let pick = Pick { backend: self.tenant(*slot)?, tag: *tag };
+                self.with(*now, |selector, cx| selector.on_refused(&pick, cx));
+            }
+            Call::Finish { now, slot, generation, latency, outcome, tag } => {
+                let backend = BackendId { slot: *slot, generation: *generation };
+                self.fleet.ended(backend);
+                let finished = Finished { backend, latency: Nanos(*latency), outcome: *outcome, tag: *tag };
+                self.with(*now, |selector, cx| selector.on_finish(&finished, cx));
+            }
+            Call::Report { now, slot, generation, load } => {
+                let backend = BackendId { generation: *generation, ..self.tenant(*slot)? };
+                self.with(*now, |selector, cx| selector.on_report(backend, load, cx));
+            }
+            Call::Wake { now } => self.with(*now, |selector, cx| selector.on_wake(cx)),
+            Call::Commands { now } => {
+                self.with(*now, |selector, cx| while selector.poll_command(cx).is_some() {});
+            }
+        }
+        Ok(())
+    }
+
+    fn tenant(&self, slot: u32) -> Result<BackendId, Difference> {
+        if (slot as usize) < self.fleet.slots() {
+            Ok(self.fleet.id(slot))
+        } else {
+            Err(Difference::Damaged(self.calls))
+        }
+    }
+
+    fn with<T>(&mut self, now: u64, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>) -> T) -> T {
+        let mut cx = Context { now: Nanos(now), fleet: &self.fleet, rng: &mut self.rng, truth: None };
+        call(self.selector.as_mut(), &mut cx)
+    }
+}

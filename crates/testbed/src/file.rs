@@ -1,0 +1,232 @@
+//! Test servers from a file: a scenario, or a proxy's configuration, that says where its servers are. Only what test servers
+//! need is read; the rest is for others to check.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::backend::{Spec, TimedFault};
+use evenkeel_config::diagnostic::{self, did_you_mean};
+use evenkeel_config::fault::{FaultTable, WhatTable};
+use evenkeel_config::law::{self, Law, Sampler};
+use evenkeel_config::pool::{PoolTable, ServerTable};
+use evenkeel_config::{Problem, Problems};
+use evenkeel_core::units::Nanos;
+use evenkeel_sim::sim::model::FaultKind;
+
+#[derive(Deserialize, JsonSchema)]
+struct File {
+    #[schemars(with = "Option<Law>")]
+    service: Option<Spanned<Law>>,
+    #[serde(default)]
+    paths: Vec<PathOnly>,
+    #[schemars(with = "Vec<PoolOnly>")]
+    pools: Spanned<Vec<PoolOnly>>,
+    #[serde(default)]
+    faults: Vec<FaultTable>,
+    #[serde(default)]
+    clients: ClientsOnly,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct ClientsOnly {
+    #[serde(default)]
+    cancel: bool,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct PathOnly {
+    path: String,
+    #[schemars(with = "Option<Law>")]
+    service: Option<Spanned<Law>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct PoolOnly {
+    #[schemars(with = "String")]
+    name: Spanned<String>,
+    #[schemars(with = "Vec<ServerTable>")]
+    servers: Spanned<Vec<Spanned<ServerTable>>>,
+}
+
+/// A test server for every server that has an address; several alike (`count`) are on successive ports. `files` gives the
+/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here,
+/// and neither are calls to a second tier.
+pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
+    let file: File = diagnostic::read(source)?;
+    let mut problems = Problems::new();
+    let sampler = |law: &Spanned<Law>, problems: &mut Problems| {
+        let read = law.get_ref().sampler(&mut |name| law::numbers(name, &files(name)?));
+        read.unwrap_or_else(|message| {
+            problems.push(Problem::at(law.span(), message));
+            Sampler::ZERO
+        })
+    };
+    let service = file.service.as_ref().map(|law| sampler(law, &mut problems));
+    let mut paths = Vec::new();
+    for PathOnly { path, service } in &file.paths {
+        if let Some(law) = service {
+            paths.push((path.clone(), sampler(law, &mut problems)));
+        }
+    }
+    // With the pool and the name by which faults know it.
+    let mut specs: Vec<(String, String, Spec)> = Vec::new();
+    for pool in file.pools.get_ref() {
+        let mut servers = PoolTable::servers_of(pool.name.get_ref(), &pool.servers, &mut problems).into_iter();
+        for table in pool.servers.get_ref() {
+            let table = table.get_ref();
+            let first = table.address.as_ref().and_then(|written| address(written, &mut problems));
+            for (i, server) in servers.by_ref().take(*table.count.get_ref() as usize).enumerate() {
+                let Some(first) = first else { continue };
+                let Some(port) = port_after(first.port(), i) else {
+                    let span = table.address.as_ref().map_or(0..0, Spanned::span);
+                    problems.push(Problem::at(span, "there are not so many ports from this one on"));
+                    break;
+                };
+                let name = server.name.clone();
+                let spec = Spec {
+                    listen: SocketAddr::new(first.ip(), port),
+                    service: service.clone(),
+                    paths: paths.clone(),
+                    cancel: file.clients.cancel,
+                    ..Spec::new(&name)
+                };
+                specs.push((pool.name.get_ref().clone(), name, Spec { server, ..spec }));
+            }
+        }
+    }
+    if specs.is_empty() && problems.is_empty() {
+        let problem = Problem::at(file.pools.span(), "no server has an address: there is nothing to start");
+        problems.push(problem.help("write address = \"127.0.0.1:9001\" to each [[pools.servers]]"));
+    }
+    for fault in &file.faults {
+        strike(fault, &mut specs, &mut problems);
+    }
+    if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
+}
+
+/// A fault of one test server: `{ at = "10s", for = "5s", what = { slow = { factor = 4 } } }`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Strike {
+    /// When; at once unless given.
+    #[serde(default)]
+    pub at: Nanos,
+    /// How long; for good unless given.
+    #[serde(rename = "for")]
+    pub lasts: Option<Nanos>,
+    /// What.
+    pub what: WhatTable,
+}
+
+impl Strike {
+    /// As the server takes it, or what is wrong with its numbers.
+    pub fn timed(&self) -> Result<TimedFault, String> {
+        let kind = FaultKind::of(&self.what)?;
+        Ok(TimedFault { at: self.at, until: self.lasts.map(|lasts| self.at + lasts), kind })
+    }
+}
+
+/// The port of the server so many places after the first; any free one if the first takes any.
+pub fn port_after(first: u16, i: usize) -> Option<u16> {
+    if first == 0 { Some(0) } else { first.checked_add(u16::try_from(i).ok()?) }
+}
+
+fn address(written: &Spanned<String>, problems: &mut Problems) -> Option<SocketAddr> {
+    let found = written.get_ref().to_socket_addrs().map(|mut all| all.next());
+    match found {
+        Ok(Some(address)) => Some(address),
+        _ => {
+            let message = format!("`{}` is no address with a port", written.get_ref());
+            problems.push(Problem::at(written.span(), message).help("such as \"127.0.0.1:9001\""));
+            None
+        }
+    }
+}
+
+fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
+    let kind = match FaultKind::of(fault.what.get_ref()) {
+        Ok(kind) => kind,
+        Err(message) => return problems.push(Problem::at(fault.what.span(), message)),
+    };
+    let target = fault.target.get_ref();
+    if target.starts_with("balancer/") {
+        return;
+    }
+    let named = |(pool, server, _): &&mut (String, String, Spec)| {
+        target.split_once('/').is_some_and(|(p, s)| p == pool && (s == "*" || s == server))
+    };
+    let mut struck = 0;
+    for (.., spec) in specs.iter_mut().filter(named) {
+        let at = *fault.at.get_ref() + Nanos(fault.stagger.0.saturating_mul(struck));
+        let until = fault.lasts.as_ref().map(|lasts| at + *lasts.get_ref());
+        spec.faults.push(TimedFault { at, until, kind });
+        struck += 1;
+    }
+    if struck == 0 && !specs.is_empty() {
+        let names: Vec<String> = specs.iter().map(|(pool, server, _)| format!("{pool}/{server}")).collect();
+        let help = did_you_mean(target, names.iter().map(String::as_str));
+        problems.push(Problem::at(fault.target.span(), format!("no server `{target}` is started")).help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        title = "not for here"
+        service = { exponential = { mean = "10ms" } }
+        [listen]
+        anything = true
+        [[paths]]
+        path = "/slow"
+        service = { constant = { value = "50ms" } }
+        [[pools]]
+        name = "web"
+        whatever = 1
+        [[pools.servers]]
+        name = "web"
+        count = 2
+        speed = 2.0
+        address = "127.0.0.1:9001"
+        [[pools.servers]]
+        name = "simulated-only"
+        [[faults]]
+        target = "web/*"
+        at = "1s"
+        for = "2s"
+        stagger = "5s"
+        what = { slow = { factor = 3 } }
+    "#;
+
+    #[test]
+    fn whoever_has_an_address_is_started() {
+        let specs = specs(FILE, &|_| unreachable!()).unwrap();
+        let told: Vec<(String, &str)> = specs.iter().map(|s| (s.listen.to_string(), s.server.name.as_str())).collect();
+        assert_eq!(told, [("127.0.0.1:9001".to_owned(), "web-1"), ("127.0.0.1:9002".to_owned(), "web-2")]);
+        assert_eq!(specs[0].paths[0].0, "/slow");
+        assert_eq!(specs[1].server.speed, 2.0);
+        let secs = Nanos::from_secs;
+        let slow = FaultKind::Slow { factor: 3.0 };
+        assert_eq!(specs[1].faults, [TimedFault { at: secs(6), until: Some(secs(8)), kind: slow }]);
+    }
+
+    #[test]
+    fn mistakes_have_a_place() {
+        for (from, to, message) in [
+            ("127.0.0.1:9001", "127.0.0.1", "no address with a port"),
+            ("127.0.0.1:9001", "127.0.0.1:65535", "not so many ports"),
+            ("mean = \"10ms\"", "meen = \"10ms\"", "meen"),
+            ("factor = 3", "factor = -3", "`factor` must be"),
+            ("web/*", "wob/*", "no server `wob/*` is started"),
+            ("speed = 2.0", "speed = 0.0", "`speed` must be above zero"),
+            ("        address = \"127.0.0.1:9001\"\n", "", "no server has an address"),
+        ] {
+            let problems = specs(&FILE.replace(from, to), &|_| unreachable!()).unwrap_err();
+            assert!(problems[0].message.contains(message) && problems[0].span.is_some(), "{to}: {problems:?}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What came of a load.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::connections::{Answer, Trouble};
+use evenkeel_core::units::human_seconds;
+
+/// What is told of a distribution: name and quantile.
+pub const PERCENTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+/// See the module's text. Requests that were sent before the warm-up was over are in none of it.
+#[derive(Clone, Debug)]
+pub struct LoadReport {
+    /// Requests that were to be sent.
+    pub requests: u64,
+    /// Answered with a status below 400.
+    pub ok: u64,
+    /// The rest by what was wrong: `refused`, `unreachable`, `reset`, `protocol`, `timed_out`, or a status as `503`.
+    pub errors: BTreeMap<String, u64>,
+    /// One of these in full.
+    pub example: Option<String>,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests that had no end when there was no more waiting.
+    pub unfinished: u64,
+    /// Nanoseconds from the moment a request was meant to be sent to its end: of those that were answered in good order,
+    /// and of those that timed out, at their time-out. As in the simulator, those that failed at once are not in it.
+    pub latency: Histogram<u64>,
+    /// Nanoseconds by which the generator was late to begin with a request: its own fault.
+    pub late: Histogram<u64>,
+    /// Nanoseconds that a request then waited for a connection.
+    pub waited: Histogram<u64>,
+    /// Answers by the server that gave them (`x-server`).
+    pub servers: BTreeMap<String, u64>,
+    /// Found in a cache (`x-cache`).
+    pub hits: u64,
+    /// Not found in it.
+    pub misses: u64,
+    /// Bytes of bodies received.
+    pub bytes: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// From the first measured moment to the last end.
+    pub span: Duration,
+    /// The workload's hash: as the simulator's, if both met the same requests.
+    pub workload_hash: u64,
+    /// Whether clients waited for answers before they sent again.
+    pub closed: bool,
+    last: Option<Instant>,
+}
+
+fn histogram() -> Histogram<u64> {
+    // From a nanosecond to an hour: bounds that are always sound.
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("sound bounds")
+}
+
+fn record(into: &mut Histogram<u64>, span: Duration) {
+    into.saturating_record(span.as_nanos() as u64);
+}
+
+impl LoadReport {
+    pub(super) fn new(closed: bool) -> LoadReport {
+        LoadReport {
+            requests: 0,
+            ok: 0,
+            errors: BTreeMap::new(),
+            example: None,
+            statuses: BTreeMap::new(),
+            unfinished: 0,
+            latency: histogram(),
+            late: histogram(),
+            waited: histogram(),
+            servers: BTreeMap::new(),
+            hits: 0,
+            misses: 0,
+            bytes: 0,
+            connections: 0,
+            span: Duration::ZERO,
+            workload_hash: 0,
+            closed,
+            last: None,
+        }
+    }
+
+    pub(super) fn late(&mut self, by: Duration) {
+        record(&mut self.late, by);
+    }
+
+    pub(super) fn waited(&mut self, span: Duration) {
+        record(&mut self.waited, span);
+    }
+
+    pub(super) fn ended(
+        &mut self,
+        result: &Result<Answer, Trouble>,
+        now: Instant,
+        latency: Duration,
+        timeout: Option<Duration>,
+        cache_is_warm: bool,
+    ) {
+        self.last = Some(now);
+        match result {
+            Ok(answer) => {
+                *self.statuses.entry(answer.status).or_default() += 1;
+                self.bytes += answer.bytes;
+                if let Some(Ok(server)) = answer.server.as_ref().map(|name| name.to_str()) {
+                    match self.servers.get_mut(server) {
+                        Some(count) => *count += 1,
+                        None => _ = self.servers.insert(server.to_owned(), 1),
+                    }
+                }
+                if let Some(hit) = answer.hit.filter(|_| cache_is_warm) {
+                    self.hits += u64::from(hit);
+                    self.misses += u64::from(!hit);
+                }
+                if answer.status < 400 {
+                    self.ok += 1;
+                    record(&mut self.latency, latency);
+                } else {
+                    *self.errors.entry(answer.status.to_string()).or_default() += 1;
+                }
+            }
+            Err(trouble) => {
+                if let (Trouble::TimedOut, Some(timeout)) = (trouble, timeout) {
+                    record(&mut self.latency, timeout);
+                }
+                *self.errors.entry(trouble.word().to_owned()).or_default() += 1;
+                self.example.get_or_insert_with(|| trouble.describe());
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, measured_from: Instant) {
+        self.span = self.last.map_or(Duration::ZERO, |last| last.saturating_duration_since(measured_from));
+    }
+
+    /// Requests that ended badly.
+    pub fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Good answers per second.
+    pub fn throughput(&self) -> f64 {
+        let seconds = self.span.as_secs_f64();
+        if seconds > 0.0 { self.ok as f64 / seconds } else { 0.0 }
+    }
+
+    /// Share of look-ups that hit, where any server told of look-ups.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let lookups = self.hits + self.misses;
+        (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+    }
+
+    /// What a reader must know before believing the numbers.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        // A delay matters where it is a good part of what is told of latency, in the middle or in the tail.
+        let matters = |of: &Histogram<u64>| {
+            [0.5, 0.99].into_iter().find_map(|quantile| {
+                let (delay, latency) = (of.value_at_quantile(quantile), self.latency.value_at_quantile(quantile));
+                (delay > 500_000 && latency > 0 && delay > latency / 10).then(|| {
+                    let many = if quantile == 0.5 { "half of the requests" } else { "one request in a hundred" };
+                    format!("{many} by {} or more, which is in the latencies", human_seconds(delay as f64 / 1e9))
+                })
+            })
+        };
+        if let Some(how) = matters(&self.late) {
+            warnings
+                .push(format!("the generator itself was late: {how}; lower the rate, or give it a machine of its own"));
+        }
+        if let Some(how) = matters(&self.waited).filter(|_| !self.closed) {
+            warnings.push(format!("requests had to wait for a connection: {how}"));
+        }
+        if self.unfinished > 0 {
+            warnings.push(format!("{} requests had no answer when the waiting ended", self.unfinished));
+        }
+        warnings
+    }
+
+    /// For machines; times in seconds.
+    pub fn to_json(&self) -> serde_json::Value {
+        let times = |of: &Histogram<u64>| {
+            let mut map: serde_json::Map<String, serde_json::Value> = PERCENTILES
+                .iter()
+                .map(|&(name, quantile)| (name.to_owned(), (of.value_at_quantile(quantile) as f64 / 1e9).into()))
+                .collect();
+            map.insert("mean".to_owned(), (of.mean() / 1e9).into());
+            map.insert("count".to_owned(), of.len().into());
+            map
+        };
+        serde_json::json!({
+            "schema_version": 1,
+            "requests": self.requests, "ok": self.ok, "failed": self.failed(), "unfinished": self.unfinished,
+            "errors": self.errors, "example": self.example, "statuses": self.statuses,
+            "throughput": self.throughput(), "seconds": self.span.as_secs_f64(), "bytes": self.bytes,
+            "latency": times(&self.latency), "late": times(&self.late), "waited": times(&self.waited),
+            "servers": self.servers, "hits": self.hits, "misses": self.misses, "hit_ratio": self.hit_ratio(),
+            "connections": self.connections, "closed": self.closed,
+            "workload_hash": format!("{:016x}", self.workload_hash), "warnings": self.warnings(),
+        })
+    }
+}
