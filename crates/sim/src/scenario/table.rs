@@ -23,8 +23,12 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 pub struct ScenarioTable {
     #[schemars(with = "String")]
     pub title: Spanned<String>,
+    /// What the scenario asks, in prose: printed before the results, so it does not tell the answer.
     #[schemars(with = "String")]
     pub question: Spanned<String>,
+    /// What the results show, in prose: printed after them.
+    #[schemars(with = "Option<String>")]
+    pub answer: Option<Spanned<String>>,
     #[serde(default)]
     pub kind: Kind,
     pub seed: Option<u64>,
