@@ -11,8 +11,8 @@ use evenkeel::policy::routes::{self, Routes};
 use evenkeel::proxy::access::{self, Entry, Settings};
 use evenkeel::proxy::framing::{Found, Framing};
 use evenkeel::proxy::headers::{self, Peer, Trust};
-use evenkeel::proxy::reason::Reason;
-use evenkeel::proxy::{orca, resolve};
+use evenkeel::proxy::termination::Reason;
+use evenkeel::proxy::{dns, orca};
 use evenkeel::rng::Rng;
 use evenkeel::scenario::{Scenario, import, workload_file};
 use evenkeel::units::Nanos;
@@ -214,8 +214,8 @@ struct Tables {
 /// The tables that a scenario and the proxy's configuration share; and a server's place.
 pub fn config(data: &[u8]) {
     let source = String::from_utf8_lossy(data);
-    if let Ok(target) = source.parse::<resolve::Target>() {
-        assert_eq!(target.to_string().parse::<resolve::Target>().unwrap(), target);
+    if let Ok(target) = source.parse::<dns::Target>() {
+        assert_eq!(target.to_string().parse::<dns::Target>().unwrap(), target);
     }
     if let Err(problems) = ProxyConfig::parse(&source, &|_| None) {
         show(&source, problems);

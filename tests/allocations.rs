@@ -8,7 +8,7 @@ use allocation_counter::measure;
 use evenkeel::rng::Rng;
 use evenkeel::select::catalog::CATALOGUE;
 use evenkeel::select::{Context, Pick, Request, Selector};
-use evenkeel::sim::mill::{Mill, Setting};
+use evenkeel::sim::pick_bench::{PickBench, Setting};
 use evenkeel::units::Nanos;
 
 const TURNS: u64 = 20_000;
@@ -19,16 +19,16 @@ fn setting() -> Setting {
     Setting::unlike(100, Nanos::from_millis(100))
 }
 
-fn allocations(mut mill: Mill) -> u64 {
-    mill.run(TURNS / 10);
-    let counted = measure(|| mill.run(TURNS)).count_total;
-    assert_eq!(mill.tally().wrong, 0);
+fn allocations(mut bench: PickBench) -> u64 {
+    bench.run(TURNS / 10);
+    let counted = measure(|| bench.run(TURNS)).count_total;
+    assert_eq!(bench.tally().wrong, 0);
     counted
 }
 
 #[test]
 fn nothing_is_allocated_per_pick() {
-    let counts = CATALOGUE.iter().map(|row| (row.name, allocations(Mill::new(&(row.default)(), &setting()))));
+    let counts = CATALOGUE.iter().map(|row| (row.name, allocations(PickBench::new(&(row.default)(), &setting()))));
     let wasteful: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
     assert!(wasteful.is_empty(), "allocations in {TURNS} turns: {wasteful:?}");
 }
@@ -38,7 +38,7 @@ struct Wasteful;
 
 impl Selector for Wasteful {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let left = cx.fleet.eligible().iter().copied().filter(|slot| !request.tried.contains(slot));
+        let left = cx.fleet.eligible().iter().copied().filter(|slot| !request.excluded.contains(slot));
         let slot = *black_box(left.collect::<Box<[u32]>>()).first()?;
         Some(Pick { backend: cx.fleet.id(slot), tag: 0 })
     }
@@ -46,6 +46,6 @@ impl Selector for Wasteful {
 
 #[test]
 fn what_allocates_is_caught() {
-    let mill = Mill::around(Box::new(Wasteful), Rng::stream(1, "test", 0), false, &setting());
-    assert!(allocations(mill) >= TURNS);
+    let bench = PickBench::around(Box::new(Wasteful), Rng::stream(1, "test", 0), false, &setting());
+    assert!(allocations(bench) >= TURNS);
 }

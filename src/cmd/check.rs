@@ -1,42 +1,42 @@
-//! `evenkeel check`: verifies what scenarios say must hold: their `[[expect]]`, the pinned picks of every strategy, and
-//! whether the ranking survives other constants where a scenario asks that.
+//! `evenkeel check`: verifies scenarios: their `[[expect]]`, the golden picks of every strategy, and whether the ranking
+//! holds under other constants where a scenario asks for that.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::pins::{self, Finding};
+use super::experiment::{Experiment, Settings};
+use super::fingerprints::{self, Finding};
 use super::run::Common;
-use super::study::{Settings, Study};
-use super::work::Options;
-use super::{Failure, Terminal, inputs, say_on as say, sweep, work};
+use super::scheduler::Options;
+use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep};
 use crate::report::Outcome;
 use crate::report::files::number;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::expect::{Expect, Side};
 
-/// What to verify.
+/// Scenarios to verify.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel check                       all of scenarios/
   evenkeel check scenarios/crash.toml
   evenkeel check scenarios --json | jq 'select(.holds | not)'
-  evenkeel check scenarios --accept    strategies are meant to pick otherwise now: pin their picks
+  evenkeel check scenarios --update    the change of picks is intended: update the golden picks
 
-Exits with 1 when something does not hold. Only strategies that expectations name are run for them; the picks of all
-strategies are compared with those pinned in `fingerprints/` beside the scenario.")]
+Exits with 1 if a check fails. For expectations, only the strategies that they name are run; the picks of all strategies
+are compared with the golden picks in `fingerprints/` beside the scenario.")]
 pub struct Args {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// Print the verdicts as JSON, one object per line
+    /// Print the results as JSON, one object per line
     #[arg(long)]
     json: bool,
-    /// Pin the picks as they are now, and verify nothing else
+    /// Update the golden picks to the current ones, and verify nothing else
     #[arg(long, conflicts_with_all = ["strategies", "replications", "seed"])]
-    accept: bool,
+    update: bool,
 }
 
 /// How an expectation came out.
@@ -62,21 +62,21 @@ impl Count {
 pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
     let settings = args.common.settings(&loaded)?;
-    // Picks are pinned at the scenario's own seed.
+    // Golden picks are taken at the scenario's own seed.
     let mut at_home = loaded.clone();
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &settings.strategies));
     let quiet = args.common.quiet || args.json;
-    let findings = pins::findings(&at_home, args.common.jobs.count(), quiet)?;
-    if args.accept {
+    let findings = fingerprints::findings(&at_home, args.common.jobs.count(), quiet)?;
+    if args.update {
         // All of them before a word is said: whoever reads may go away.
         for (finding, loaded) in findings.iter().zip(&loaded) {
-            finding.accept(&loaded.path)?;
+            finding.update(&loaded.path)?;
         }
         for finding in &findings {
             let what = match (finding.unpinned, finding.changes.len()) {
-                (true, _) => "pinned for the first time".to_owned(),
-                (_, 0) => "as it was".to_owned(),
-                (_, n) => format!("{n} strategies pick otherwise now"),
+                (true, _) => "golden picks written for the first time".to_owned(),
+                (_, 0) => "unchanged".to_owned(),
+                (_, n) => format!("picks of {n} strategies updated"),
             };
             say(format_args!("{}: {what}", finding.scenario));
         }
@@ -88,7 +88,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         .map(|loaded| Settings { sensitivity: loaded.scenario.sensitivity.is_some(), ..settings.clone() })
         .collect();
     let count = Mutex::new(Count::default());
-    let mut studies = Vec::new();
+    let mut experiments = Vec::new();
     for (mut loaded, finding) in loaded.clone().into_iter().zip(&findings) {
         if loaded.scenario.expects.is_empty() {
             // Nothing to run: said at once.
@@ -96,11 +96,11 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             continue;
         }
         keep_what_is_named(&mut loaded.scenario);
-        studies.push(Study::new(loaded, &settings)?);
+        experiments.push(Experiment::new(loaded, &settings)?);
     }
-    work::settle(&mut studies, args.common.jobs.count(), quiet)?;
+    scheduler::find_warmup(&mut experiments, args.common.jobs.count(), quiet)?;
     let options = Options { jobs: args.common.jobs.count(), quiet, ..Options::default() };
-    work::work(&studies, &options, |_, outcomes, bar| {
+    scheduler::run(&experiments, &options, |_, outcomes, bar| {
         bar.suspend(|| {
             for outcome in &outcomes {
                 if let Some(finding) = findings.iter().find(|finding| finding.scenario == outcome.scenario.name) {
@@ -118,17 +118,15 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
     let mut sensitive = Vec::new();
     for (loaded, settings) in loaded.into_iter().zip(asked).filter(|(_, settings)| settings.sensitivity) {
-        sensitive.push(Study::new(loaded, &settings)?);
+        sensitive.push(Experiment::new(loaded, &settings)?);
     }
-    work::settle(&mut sensitive, args.common.jobs.count(), quiet)?;
-    work::work(&sensitive, &options, |study, outcomes, bar| {
+    scheduler::find_warmup(&mut sensitive, args.common.jobs.count(), quiet)?;
+    scheduler::run(&sensitive, &options, |experiment, outcomes, bar| {
         bar.suspend(|| {
             let survived = sweep::survives(&outcomes);
             count.lock().expect("no worker panics").add(survived);
             if args.json {
-                say(
-                    serde_json::json!({ "scenario": study.plan.name, "ranking_survives": survived, "holds": survived }),
-                );
+                say(serde_json::json!({ "scenario": experiment.plan.name, "ranking_holds": survived, "holds": survived }));
             } else {
                 sweep::print_sensitivity(&outcomes, terminal);
             }
@@ -147,7 +145,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
-/// A scenario's headline and what became of its pinned picks.
+/// A scenario's headline and the result for its golden picks.
 fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: Terminal, count: &Mutex<Count>) {
     if !finding.unpinned {
         count.lock().expect("no worker panics").add(finding.holds());
@@ -158,7 +156,7 @@ fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: T
     say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
     finding.print(terminal);
     if scenario.expects.is_empty() {
-        say("  nothing is expected of it");
+        say("  no expectations");
     }
 }
 
@@ -167,7 +165,7 @@ fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal
     count.lock().expect("no worker panics").add(verdict.holds);
     if args.json {
         say(serde_json::json!({
-            "scenario": outcome.scenario.name, "expect": expect.text, "because": expect.because,
+            "scenario": outcome.scenario.name, "expect": expect.text, "reason": expect.reason,
             "holds": verdict.holds, "values": verdict.values,
         }));
     } else {
@@ -213,6 +211,6 @@ fn print(expect: &Expect, verdict: &Verdict, terminal: Terminal) {
     let mark = if terminal.out { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
     say(format_args!("  {mark}  {}   ({})", expect.text, verdict.values));
     if !verdict.holds {
-        say(format_args!("         it should, because {}", expect.because));
+        say(format_args!("         expected because {}", expect.reason));
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Terminal, complain, inputs, output, say_on as say};
+use super::{Failure, Terminal, complain, inputs, results_dir, say_on as say};
 use crate::report::changes::{Compared, json, junit, markdown, table};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::Ratio;
-use evenkeel_sim::measure::change::{self, Question, Tolerance};
+use evenkeel_sim::measure::comparison::{self, Question, Tolerance};
 use evenkeel_sim::measure::results::{Manifest, Results, differences};
 
 /// What to compare, how strictly, and where to tell.
@@ -17,11 +17,11 @@ use evenkeel_sim::measure::results::{Manifest, Results, differences};
 Examples:
   evenkeel run scenarios --out before          then change something, and
   evenkeel run scenarios --out after
-  evenkeel compare before after                what got worse or better
+  evenkeel compare before after                regressions and improvements
   evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
   evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
-  evenkeel compare before after --allow-undecided     accept that there are too few runs to judge anything
+  evenkeel compare before after --allow-undecided     exit 0 although there are too few runs
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
 Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
@@ -30,35 +30,35 @@ five --replications: fewer are never judged. Something is called worse only if i
 beyond the tolerance; all intervals hold together with 95 %.
 
 Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
-be judged: too few runs, only measures that are neither good nor bad, or only what is new.")]
+be decided: too few runs, only metrics without a better direction, or only new strategies and metrics.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
     old: PathBuf,
     /// Results after
     new: PathBuf,
-    /// Measures to compare, separated by commas (columns of replications.csv, or `failed`)
-    #[arg(long, value_delimiter = ',', value_name = "A,B", default_values = change::DEFAULT_METRICS)]
+    /// Metrics to compare, separated by commas (columns of replications.csv, or `failed`)
+    #[arg(long, value_delimiter = ',', value_name = "A,B", default_values = comparison::DEFAULT_METRICS)]
     metrics: Vec<String>,
-    /// How much worse is no matter, relative to before. Latencies are recorded to a tenth of a per cent, so less than
-    /// that means little
+    /// Tolerated regression, relative to before. Latencies are recorded to 0.1 %, so smaller values mean
+    /// little
     #[arg(long, value_parser = tolerance, default_value = "1%")]
     tolerance: Ratio,
-    /// The same for shares and for fairness (failed requests, cache hits, Jain's index): percentage points
+    /// Tolerated regression of shares and fairness (error rate, cache hits, Jain's index), in percentage points
     #[arg(long, value_parser = tolerance, default_value = "0.1%", value_name = "POINTS")]
     tolerance_share: Ratio,
-    /// Compare a strategy with one of another label; may be given several times
+    /// Compare strategies of different labels; repeatable
     #[arg(long, value_name = "OLD=NEW")]
     pair: Vec<String>,
-    /// What OLD has and NEW has not is no reason to fail
+    /// Do not fail if NEW lacks something that OLD has
     #[arg(long)]
     allow_missing: bool,
-    /// Exit with 0 and not with 4 when nothing could be judged
+    /// Exit 0 instead of 4 when nothing could be decided
     #[arg(long)]
     allow_undecided: bool,
-    /// Show every comparison, not only what is worse, better, missing or new
+    /// Show every comparison, also unchanged ones
     #[arg(long)]
     all: bool,
-    /// Print one JSON object and no tables
+    /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
     /// Also write the JSON object to a file; `-` is standard output in place of the tables
@@ -67,10 +67,10 @@ pub struct Args {
     /// Also write Markdown, for a comment on a pull request; `-` as above
     #[arg(long, value_name = "FILE")]
     export_markdown: Option<PathBuf>,
-    /// Also write JUnit's XML, for a build server; `-` as above
+    /// Also write JUnit XML, for a CI server; `-` as above
     #[arg(long, value_name = "FILE")]
     export_junit: Option<PathBuf>,
-    /// Overwrite exported files that exist
+    /// Overwrite existing exported files
     #[arg(long)]
     force: bool,
 }
@@ -83,8 +83,8 @@ fn tolerance(text: &str) -> Result<Ratio, String> {
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     one_standard_output(args)?;
     for (i, path) in exports(args).enumerate() {
-        output::refuse_existing(path, args.force)?;
-        if exports(args).take(i).any(|other| output::same_file(other, path)) {
+        results_dir::refuse_existing(path, args.force)?;
+        if exports(args).take(i).any(|other| results_dir::same_file(other, path)) {
             return Err(Failure::Usage(format!(
                 "two exports would go to `{}`\n  help: give each a name",
                 path.display()
@@ -108,11 +108,9 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
     let metrics: Vec<String> = args.metrics.iter().filter(|metric| seen.insert(*metric)).cloned().collect();
     let tolerance = Tolerance { relative: args.tolerance.0, share: args.tolerance_share.0 };
-    let changes = change::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
+    let changes = comparison::compare(&old, &new, &Question { metrics: &metrics, tolerance, pairs: &pairs });
     if changes.all.is_empty() {
-        return Err(Failure::Usage(
-            "there is nothing to compare: no strategy has a value of these measures".to_owned(),
-        ));
+        return Err(Failure::Usage("no strategy has a value of these metrics".to_owned()));
     }
     let differences = differences(&matched);
     let compared = Compared {
@@ -156,7 +154,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
         match path {
             Some(path) if is_stdout(path) => shown = Some(content()?),
-            Some(path) => output::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
+            Some(path) => results_dir::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
             None => {}
         }
         Ok(())
@@ -171,7 +169,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     if let Some(why) = compared.why_undecided() {
         let severity = if args.allow_undecided { "warning" } else { "error" };
         let accept = if args.allow_undecided { "" } else { ";\n  --allow-undecided accepts it" };
-        complain(format_args!("{severity}: nothing could be judged: {why}{accept}"));
+        complain(format_args!("{severity}: nothing could be decided: {why}{accept}"));
     }
     Ok(())
 }
@@ -253,12 +251,12 @@ fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut V
 /// A measure that no scenario has is a slip of the pen; the default ones need not be there.
 fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result<(), Failure> {
     let known: BTreeSet<String> = old.iter().chain(new).flat_map(Results::known).collect();
-    let default = |metric: &str| change::DEFAULT_METRICS.contains(&metric);
+    let default = |metric: &str| comparison::DEFAULT_METRICS.contains(&metric);
     match metrics.iter().find(|metric| !known.contains(*metric) && !default(metric)) {
         None => Ok(()),
         Some(metric) => {
             let help = did_you_mean(metric, known.iter().map(String::as_str));
-            Err(Failure::Usage(format!("there is no measure `{metric}` in these results\n  help: {help}")))
+            Err(Failure::Usage(format!("there is no metric `{metric}` in these results\n  help: {help}")))
         }
     }
 }
@@ -270,7 +268,7 @@ fn pairs(texts: &[String], old: &[Results], new: &[Results]) -> Result<Vec<(Stri
     }
     let (old, new) = (labels(old), labels(new));
     let split = |text: &String| {
-        change::split_pair(text, &old, &new).map_err(|why| Failure::Usage(format!("--pair `{text}`: {why}")))
+        comparison::split_pair(text, &old, &new).map_err(|why| Failure::Usage(format!("--pair `{text}`: {why}")))
     };
     texts.iter().map(split).collect()
 }

@@ -6,15 +6,15 @@ use std::sync::mpsc;
 use comfy_table::CellAlignment;
 use hdrhistogram::Histogram;
 
-use super::stage::{Look, Stage, foreign_to_the_wire, without_delays};
-use super::{Failure, Terminal, inputs, say, work};
+use super::loopback::{Look, Loopback, unsupported_over_sockets, without_delays};
+use super::{Failure, Terminal, inputs, say, scheduler};
 use crate::report::table;
 use evenkeel_core::select::catalog;
 use evenkeel_core::units::{Nanos, human_seconds};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::model::Model;
 use evenkeel_testbed::Counters;
-use evenkeel_testbed::load::{LoadReport, Options, play_watched};
+use evenkeel_testbed::load::{LoadSummary, Options, play_watched};
 
 const BUILT_IN: &str = include_str!("demo.toml");
 
@@ -38,11 +38,11 @@ pub fn demo(
     let (mut scenario, source) = read(file, terminal)?;
     let table = catalog::parse(strategy).map_err(Failure::Usage)?;
     if table.row().doc.oracle() {
-        let message = format!("`{}` needs truths that only the simulator has", table.name());
+        let message = format!("`{}` needs information that only the simulator has", table.name());
         return Err(Failure::Usage(format!("{message}\n  help: `evenkeel list` shows which are oracles")));
     }
     inputs::remark(strategy);
-    let foreign = foreign_to_the_wire(&scenario.model);
+    let foreign = unsupported_over_sockets(&scenario.model);
     if !foreign.is_empty() {
         return Err(Failure::Usage(format!("not on real sockets: {}", foreign.join("; "))));
     }
@@ -54,35 +54,35 @@ pub fn demo(
     (model.warmup, model.cache_warmup) = (Nanos::ZERO, Nanos::ZERO);
     model.drain = model.drain.min(Nanos::from_secs(3));
     let strategy = table;
-    let stage = Stage::start(&scenario, &source, &strategy, seed)?;
+    let loopback = Loopback::start(&scenario, &source, &strategy, seed)?;
     let model = &scenario.model;
 
     say(format_args!("{}: {} for {}", terminal.bold(&scenario.title), strategy.name(), model.duration));
     if delays {
-        say("The delays of its [network] are left out.");
+        say("The delays of [network] are left out.");
     }
-    say(format_args!("proxy   http://{}/", stage.address()));
-    say(format_args!("admin   http://{}/servers and /metrics", stage.admin()));
-    for server in stage.backends.iter().flatten() {
+    say(format_args!("proxy   http://{}/", loopback.address()));
+    say(format_args!("admin   http://{}/servers and /metrics", loopback.admin()));
+    for server in loopback.backends.iter().flatten() {
         say(format_args!("        {} at {}", server.name(), server.url()));
     }
     say("");
-    work::watch_for_interrupt();
-    let target = format!("http://{}", stage.address()).parse().map_err(Failure::Usage)?;
-    let mut screen = Screen::new(model, &stage, terminal);
+    scheduler::watch_for_interrupt();
+    let target = format!("http://{}", loopback.address()).parse().map_err(Failure::Usage)?;
+    let mut screen = Screen::new(model, &loopback, terminal);
     let report = std::thread::scope(|scope| {
         let (tell, frames) = mpsc::channel();
         let load = scope.spawn(|| {
             let tell = tell;
             let mut looks = 0;
-            stage.begin();
+            loopback.begin();
             play_watched(model, seed, &target, &Options::default(), |progress, report| {
                 looks += 1;
                 if looks % LOOKS == 0 {
                     let frame = Frame { sent: progress.sent, failed: progress.failed, latency: report.latency.clone() };
                     let _ = tell.send(frame);
                 }
-                !work::stopped()
+                !scheduler::stopped()
             })
         });
         for frame in frames {
@@ -128,7 +128,7 @@ fn events(model: &Model) -> Vec<Event> {
 
 /// The table on the terminal, drawn over itself; in a pipe only what happens, and the table at the end.
 struct Screen<'a> {
-    stage: &'a Stage,
+    loopback: &'a Loopback,
     terminal: Terminal,
     live: bool,
     duration: Nanos,
@@ -141,9 +141,9 @@ struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    fn new(model: &Model, stage: &'a Stage, terminal: Terminal) -> Screen<'a> {
+    fn new(model: &Model, loopback: &'a Loopback, terminal: Terminal) -> Screen<'a> {
         Screen {
-            stage,
+            loopback,
             terminal,
             live: terminal.width.is_some(),
             duration: model.duration,
@@ -155,7 +155,7 @@ impl<'a> Screen<'a> {
     }
 
     fn counters(&self) -> Vec<Counters> {
-        self.stage.backends.iter().flatten().map(|backend| backend.counters()).collect()
+        self.loopback.backends.iter().flatten().map(|backend| backend.counters()).collect()
     }
 
     fn wipe(&mut self) {
@@ -180,7 +180,7 @@ impl<'a> Screen<'a> {
             return;
         }
         let counters = self.counters();
-        let Some(look) = self.stage.look() else { return };
+        let Some(look) = self.loopback.look() else { return };
         let (since, before) = match self.before.first() {
             Some((frame, counters)) => (Some(frame), counters.clone()),
             None => (None, vec![Counters::default(); counters.len()]),
@@ -192,7 +192,7 @@ impl<'a> Screen<'a> {
         }
         let quantile = |quantile| human_seconds(lately.value_at_quantile(quantile) as f64 / 1e9);
         let text = format!(
-            "{}\n{} of {}: {:.0} requests per second, p50 {}, p99 {}; {} failed, {} tried again so far",
+            "{}\n{} of {}: {:.0} requests per second, p50 {}, p99 {}; {} failed, {} retried so far",
             self.table(&look, &before, &counters),
             now.min(self.duration),
             self.duration,
@@ -215,7 +215,16 @@ impl<'a> Screen<'a> {
     /// A row per server, of what it has done between two moments.
     fn table(&self, look: &Look, before: &[Counters], now: &[Counters]) -> String {
         let mut shown = table::plain(self.terminal.width);
-        shown.set_header(["server", "state", "weight", "in flight", "requests", "share", "mean time there", "hits"]);
+        shown.set_header([
+            "server",
+            "state",
+            "weight",
+            "in flight",
+            "requests",
+            "share",
+            "mean time in server",
+            "hits",
+        ]);
         let all: u64 = now.iter().zip(before).map(|(now, before)| now.requests - before.requests).sum();
         let standings = look.servers["pools"].as_array().into_iter().flatten();
         let standings = standings.flat_map(|pool| pool["servers"].as_array().into_iter().flatten());
@@ -255,14 +264,14 @@ impl<'a> Screen<'a> {
     }
 
     /// The table of the whole.
-    fn end(&mut self, report: &LoadReport) {
+    fn end(&mut self, report: &LoadSummary) {
         self.wipe();
         let counters = self.counters();
-        let Some(look) = self.stage.look() else { return };
+        let Some(look) = self.loopback.look() else { return };
         say(self.table(&look, &vec![Counters::default(); counters.len()], &counters));
         let quantile = |quantile| human_seconds(report.latency.value_at_quantile(quantile) as f64 / 1e9);
         say(format_args!(
-            "{} requests in {}: p50 {}, p90 {}, p99 {}; {} failed, {} tried again",
+            "{} requests in {}: p50 {}, p90 {}, p99 {}; {} failed, {} retried",
             report.requests,
             human_seconds(report.span.as_secs_f64()),
             quantile(0.5),

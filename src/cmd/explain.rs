@@ -9,7 +9,7 @@ use evenkeel_core::select::catalog::{self, Row};
     after_help = "Example:\n  evenkeel explain peak_ewma\n  evenkeel explain least_conn     by the name that nginx has for it"
 )]
 pub struct Args {
-    /// A name from `evenkeel list`, or what another product calls it
+    /// A name from `evenkeel list`, or the name in another product
     strategy: String,
 }
 
@@ -32,7 +32,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
     };
     let mut text = format!("{}  ({})\n", terminal.bold(doc.title), row.name);
     if doc.oracle() {
-        text += "A baseline: it sees what no balancer can.\n";
+        text += "A baseline: it has perfect information that no balancer has.\n";
     }
     let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
     section("Idea", wrap(doc.idea, "  "));
@@ -51,11 +51,11 @@ fn text(row: &Row, terminal: Terminal) -> String {
     }
     section("Variant", wrap(doc.variant, "  "));
     if !doc.aliases.is_empty() {
-        section("Others call it", wrap(&doc.aliases.join(", "), "  "));
+        section("Other names", wrap(&doc.aliases.join(", "), "  "));
     }
     if !doc.near.is_empty() {
         let line = |(name, difference): &(&str, &str)| wrap(&format!("{name}: {difference}"), "  ");
-        section("It is the closest to", doc.near.iter().map(line).collect::<Vec<_>>().join("\n"));
+        section("Closest to", doc.near.iter().map(line).collect::<Vec<_>>().join("\n"));
     }
     section("When it fails", wrap(doc.fails, "  "));
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use flate2::read::MultiGzDecoder;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::{self, Destination, Output};
+use super::results_dir::{self, Destination, Output};
 use super::{Failure, Terminal, complain};
 use evenkeel_sim::scenario::import::{self, Imported};
 use evenkeel_sim::scenario::workload_file;
 
-/// What to read and where to write.
+/// Log to read, and files to write.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,33 +39,33 @@ pub struct Args {
     /// The workload file, `-` for standard output [default: the log's name with `.workload.csv`, in this folder]
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// Also write a scenario that replays it, ready to run
+    /// Also write a scenario that replays the workload, ready to run
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
-    /// How many times as fast as recorded the scenario plays the log; 1 is the log's own speed [default: as fast as keeps
-    /// four servers of 20 ms per request 70 % busy]
+    /// Replay speed of the scenario; 1 is the recorded speed [default: the speed that keeps four servers of 20 ms
+    /// per request 70 % busy]
     #[arg(long, value_name = "TIMES", requires = "scenario", value_parser = speed)]
     speed: Option<f64>,
-    /// How its lines look; found out for each line unless said
+    /// Log format [default: detected per line]
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     format: Format,
-    /// Which word of a common or combined line is the client, from 1; found out for each line unless said
+    /// Position of the client address in a common or combined line, from 1 [default: detected per line]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     client: Option<u16>,
-    /// Keep the query in paths
+    /// Keep query strings in paths
     #[arg(long)]
     keep_query: bool,
-    /// Keep a few requests that are years away from all others, such as one of 1970
+    /// Keep outliers that are years away from all other requests, such as one of 1970
     #[arg(long)]
     keep_outliers: bool,
-    /// Overwrite files that exist
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Format {
-    /// Found out for each line
+    /// Detected for each line
     Auto,
     /// Common or combined, with whatever stands behind
     Combined,
@@ -116,7 +116,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         Failure::Broken(anyhow::Error::new(error).context(format!("cannot write {}", output.display())))
     })?;
     workload.finish()?;
-    let to_file = matches!(output::destination(&output), Ok(Destination::File(_)));
+    let to_file = matches!(results_dir::destination(&output), Ok(Destination::File(_)));
     if to_file {
         complain(format_args!("wrote {}", output.display()));
     }
@@ -130,7 +130,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let played = Played::of(&imported, args.speed);
     let file = reference(&output, scenario)?;
-    output::write_whole(scenario, template(&imported, &played, &file).as_bytes())?;
+    results_dir::write_whole(scenario, template(&imported, &played, &file).as_bytes())?;
     complain(format_args!("wrote {}", scenario.display()));
     complain(format_args!("{}: it plays the log {}.", terminal.bold_err("note"), played.plainly()));
     if args.speed.is_none() {
@@ -146,21 +146,21 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// What is wrong with the outputs is said before a long log is read.
 fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
-    output::refuse_existing(output, args.force)?;
-    if output::same_file(&args.log, output) {
+    results_dir::refuse_existing(output, args.force)?;
+    if results_dir::same_file(&args.log, output) {
         return usage("the workload would overwrite the log\n  help: say --output FILE");
     }
     let Some(scenario) = &args.scenario else { return Ok(()) };
-    output::refuse_existing(scenario, args.force)?;
-    if !matches!(output::destination(output), Ok(Destination::File(_))) {
+    results_dir::refuse_existing(scenario, args.force)?;
+    if !matches!(results_dir::destination(output), Ok(Destination::File(_))) {
         return usage(
             "a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file",
         );
     }
-    if output::same_file(output, scenario) {
+    if results_dir::same_file(output, scenario) {
         return usage("the scenario would overwrite the workload\n  help: give them two names");
     }
-    if output::same_file(&args.log, scenario) {
+    if results_dir::same_file(&args.log, scenario) {
         return usage("the scenario would overwrite the log\n  help: give it another name");
     }
     if output.to_str().is_none() {
@@ -187,7 +187,7 @@ fn quoted(text: &str) -> String {
 /// How a scenario calls its workload: an absolute path as it was given, any other from the scenario's folder.
 fn reference(workload: &Path, scenario: &Path) -> Result<String, Failure> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    if workload.is_absolute() || !matches!(output::destination(scenario), Ok(Destination::File(_))) {
+    if workload.is_absolute() || !matches!(results_dir::destination(scenario), Ok(Destination::File(_))) {
         return Ok(text(workload));
     }
     let folder = |path: &Path| {

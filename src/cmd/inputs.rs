@@ -10,10 +10,10 @@ use super::{Failure, Terminal, complain, complain_of};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::{Diagnostic, Problem, Problems};
 use evenkeel_core::select::catalog;
-use evenkeel_sim::measure::change::{Direction, nature};
+use evenkeel_sim::measure::comparison::{Direction, nature};
 use evenkeel_sim::measure::metric_names;
 use evenkeel_sim::scenario::expect::Side;
-use evenkeel_sim::scenario::{Contestant, Scenario, vary};
+use evenkeel_sim::scenario::{Contestant, Scenario, overrides};
 
 /// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
@@ -239,11 +239,11 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     }
     if let Some(sensitivity) = &scenario.sensitivity {
         // Only one that is written can be wrong.
-        let span = || vary::find(source, "sensitivity.metric").unwrap_or_default();
+        let span = || overrides::find(source, "sensitivity.metric").unwrap_or_default();
         if !names.contains(&sensitivity.metric) {
             problems.push(unknown(span(), &sensitivity.metric));
         } else if nature(&sensitivity.metric).0 != Direction::Less {
-            let message = format!("a ranking is by a measure of which less is better, not by `{}`", sensitivity.metric);
+            let message = format!("a ranking needs a metric for which lower is better, not `{}`", sensitivity.metric);
             problems.push(Problem::at(span(), message).help("such as `latency.p99` or `errors.ratio`"));
         }
     }
@@ -282,7 +282,7 @@ pub fn choose(scenario: &mut Scenario, labels: &[String]) {
     }
     let mut chosen = Vec::new();
     for label in labels {
-        let matches = |c: &&Contestant| c.label == *label || (c.luck.is_empty() && c.table.name() == label);
+        let matches = |c: &&Contestant| c.label == *label || (c.stream_name.is_empty() && c.table.name() == label);
         let matching: Vec<Contestant> = scenario.contestants.iter().filter(matches).cloned().collect();
         match (matching.is_empty(), catalog::parse(label)) {
             (true, Ok(table)) => chosen.push(Contestant::new(table)),

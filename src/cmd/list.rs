@@ -6,12 +6,12 @@ use super::{Failure, Terminal, inputs, say};
 use crate::report::table;
 use evenkeel_core::select::catalog::{self, CATALOGUE};
 
-/// How to list.
+/// Filter and format.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these: names from the list, or what other products call them
+    /// Only these strategies: names from the list, or names in other products
     names: Vec<String>,
-    /// As JSON, with parameters and defaults
+    /// Print JSON, with parameters and defaults
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +36,7 @@ pub fn list(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = table::plain(terminal.width);
-    table.set_header(["strategy", "what it is", "weights", "shines in", "fails in"]);
+    table.set_header(["strategy", "what it is", "weights", "best in", "fails in"]);
     let mut family = None;
     for row in rows() {
         if family.replace(row.doc.family) != Some(row.doc.family) {
@@ -46,8 +46,6 @@ pub fn list(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         table.add_row([row.name, row.doc.title, weights, row.doc.scenario, row.doc.fails_in]);
     }
     say(table);
-    say(
-        "`evenkeel explain NAME` tells more, also by the names that other products have; scenarios are in `scenarios/`.",
-    );
+    say("`evenkeel explain NAME` explains one, also by its name in another product; scenarios are in `scenarios/`.");
     Ok(())
 }

@@ -9,25 +9,25 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::backend::law_option;
-use super::{Failure, Terminal, complain, complain_of, inputs, say, work};
+use super::test_server::law_option;
+use super::{Failure, Terminal, complain, complain_of, inputs, say, scheduler};
 use crate::report::table;
 use evenkeel_config::Diagnostic;
 use evenkeel_config::terminal::one_line;
 use evenkeel_core::units::{Nanos, Rate, human_seconds};
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_testbed::load::{LoadReport, Options, PERCENTILES, Progress, Target, play};
+use evenkeel_testbed::load::{LoadSummary, Options, PERCENTILES, Progress, Target, play};
 
-/// What to send, and where.
+/// Requests to send, and the target.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel load http://127.0.0.1:8080                          100 requests per second for 10 seconds
   evenkeel load http://127.0.0.1:8080/path --rate 2000/s --duration 1m --timeout 1s
   evenkeel load http://127.0.0.1:8080 --arrivals '{ bursts = { base = \"50/s\", peak = \"500/s\", every = \"5s\", length = \"1s\" } }'
-  evenkeel load http://127.0.0.1:8080 --closed --connections 64    as fast as it can: a benchmark
-  evenkeel load http://127.0.0.1:8080 --keys 10000 --clients 500   keys for caches and hashes, client addresses
-  evenkeel load http://127.0.0.1:8080 --scenario mine.toml     the requests of a scenario's first run, over the wire
+  evenkeel load http://127.0.0.1:8080 --closed --connections 64    as fast as possible: a benchmark
+  evenkeel load http://127.0.0.1:8080 --keys 10000 --clients 500   distinct keys and client addresses
+  evenkeel load http://127.0.0.1:8080 --scenario mine.toml     the requests of a scenario's first run
   evenkeel load http://127.0.0.1:8080 --json --expect-no-errors
 
 Requests are sent when they are meant to be, whatever became of those before, and latency counts from that moment: what a
@@ -36,69 +36,69 @@ server can do, and its latencies leave out what a stall would have made wait.
 
 Exit codes: 0; 1 when no connection could be made; 100 with --expect-no-errors when a request failed; 130 interrupted.")]
 pub struct Args {
-    /// Where to: http://host:port, and a path if all requests go to one
+    /// Target: http://host:port, with a path if all requests go to one
     url: String,
-    /// Requests per second, such as 500/s, independent of each other (Poisson)
+    /// Requests per second, such as 500/s; Poisson arrivals
     #[arg(long, default_value = "100/s", conflicts_with_all = ["arrivals", "closed", "scenario"])]
     rate: Rate,
-    /// At even distances instead
+    /// Constant intervals instead of Poisson arrivals
     #[arg(long, conflicts_with_all = ["arrivals", "closed", "scenario"])]
     constant: bool,
-    /// When requests come, as a scenario writes it
+    /// Arrival process, as in a scenario
     #[arg(long, value_name = "ARRIVALS", conflicts_with_all = ["closed", "scenario"])]
     arrivals: Option<String>,
-    /// Every connection waits for its answer and sends again at once
+    /// Closed loop: every connection sends its next request as soon as it has a response
     #[arg(long, conflicts_with = "scenario")]
     closed: bool,
     /// How long to send [default: 10s, or as long as --requests takes]
     #[arg(long, value_name = "TIME")]
     duration: Option<Nanos>,
-    /// The most requests
+    /// Maximum number of requests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// The most connections at once [default: as many as are needed; with --closed 10, with --http2 1]
+    /// Maximum number of connections [default: as many as are needed; with --closed 10, with --http2 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     connections: Option<u32>,
-    /// Of every request
+    /// Method of every request
     #[arg(long, default_value = "GET")]
     method: Method,
-    /// Bytes of every request's body
+    /// Size of every request's body, in bytes
     #[arg(long, value_name = "N", default_value_t = 0)]
     body_bytes: u64,
-    /// A field of every request, as `name: value`; may be given several times
+    /// Header field of every request, as `name: value`; repeatable
     #[arg(long, short = 'H', value_name = "FIELD", value_parser = field)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// HTTP/2 from the start, without TLS
+    /// HTTP/2 with prior knowledge, without TLS
     #[arg(long)]
     http2: bool,
-    /// After this long without an answer a request has failed [default: 10s, or the scenario's]
+    /// Request timeout [default: 10s, or the scenario's]
     #[arg(long, value_name = "TIME")]
     timeout: Option<Nanos>,
-    /// Requests come from so many clients, which are told as `x-forwarded-for`
+    /// Number of simulated clients, sent as `x-forwarded-for`
     #[arg(long, value_name = "N", conflicts_with_all = ["scenario", "closed"])]
     clients: Option<u32>,
-    /// Requests are for so many different things, which are told as `x-key`
+    /// Number of distinct keys, sent as `x-key`
     #[arg(long, value_name = "N", conflicts_with = "scenario")]
     keys: Option<u32>,
-    /// Zipf's exponent of how popular these are; 0 is all alike
+    /// Zipf exponent of the keys' popularity; 0 is uniform
     #[arg(long, value_name = "S", default_value_t = 0.9, requires = "keys")]
     key_exponent: f64,
-    /// Law of the work of a request, which is told as `x-demand` and which test servers take for their own
-    #[arg(long, value_name = "LAW", conflicts_with = "scenario")]
+    /// Service time distribution, sent as `x-demand`; test servers use it instead of their own
+    #[arg(long, value_name = "DISTRIBUTION", conflicts_with = "scenario")]
     demand: Option<String>,
-    /// Send the requests of this scenario's first run: its arrivals, clients, paths, keys and work
+    /// Send the requests of this scenario's first run: its arrivals, clients, paths, keys and service times
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
-    /// All randomness comes from it [default: 1, or the scenario's first run's]
+    /// Seed of all randomness [default: 1, or the scenario's first run's]
     #[arg(long)]
     seed: Option<u64>,
-    /// Exit with 100 when a request failed
+    /// Exit 100 if a request failed
     #[arg(long)]
     expect_no_errors: bool,
-    /// As JSON, times in seconds
+    /// Print JSON, times in seconds
     #[arg(long)]
     json: bool,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     quiet: bool,
 }
@@ -196,10 +196,10 @@ pub fn load(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let seed = args.seed.unwrap_or(if all { scenario.replication_seed(0) } else { 1 });
     let bar = bar(args.quiet || args.json);
-    work::watch_for_interrupt();
+    scheduler::watch_for_interrupt();
     let report = play(&scenario.model, seed, &target, &options, |progress| {
         show(&bar, &progress);
-        !work::stopped()
+        !scheduler::stopped()
     });
     bar.finish_and_clear();
     let report = report.map_err(|error| Failure::Usage(format!("cannot send to {}: {error}", args.url)))?;
@@ -209,10 +209,10 @@ pub fn load(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if report.requests > 0 && report.connections == 0 {
         let why = report.example.as_deref().unwrap_or("no connection could be made");
-        complain(format_args!("error: nobody answers at {}: {why}", args.url));
+        complain(format_args!("error: no response from {}: {why}", args.url));
         return Err(Failure::No);
     }
-    if work::stopped() {
+    if scheduler::stopped() {
         return Err(Failure::Stopped);
     }
     if args.expect_no_errors && report.ok != report.requests {
@@ -233,15 +233,15 @@ fn bar(hidden: bool) -> ProgressBar {
 fn show(bar: &ProgressBar, progress: &Progress) {
     let Progress { sent, ok, failed, share } = *progress;
     bar.set_position((share * 1000.0) as u64);
-    bar.set_message(format!("{sent} sent, {ok} answered, {failed} failed"));
+    bar.set_message(format!("{sent} sent, {ok} ok, {failed} failed"));
 }
 
-fn print(report: &LoadReport, url: &str, terminal: Terminal) {
+fn print(report: &LoadSummary, url: &str, terminal: Terminal) {
     let kind = if report.closed { "closed loop" } else { "open loop" };
     say(format_args!("{}  ({kind})", terminal.bold(url)));
     let connections = if report.connections == 1 { "connection" } else { "connections" };
     say(format_args!(
-        "{} requests in {}, {:.1} good answers per second, {} failed, {} {connections}, {} received",
+        "{} requests in {}, {:.1} successful responses per second, {} failed, {} {connections}, {} received",
         report.requests,
         human_seconds(report.span.as_secs_f64()),
         report.throughput(),
@@ -258,14 +258,14 @@ fn print(report: &LoadReport, url: &str, terminal: Terminal) {
         times.add_row(std::iter::once(name.to_owned()).chain(values.map(text)));
     };
     row("latency", &report.latency);
-    row("waited for a connection", &report.waited);
-    row("generator late", &report.late);
+    row("connection wait", &report.waited);
+    row("send delay", &report.late);
     right(&mut times, 1..7);
     say(times);
     if !report.servers.is_empty() {
         let answers: u64 = report.servers.values().sum();
         let mut servers = table::plain(terminal.width);
-        servers.set_header(["server", "answers", "share"]);
+        servers.set_header(["server", "responses", "share"]);
         for (name, &count) in &report.servers {
             servers.add_row([
                 one_line(name).into_owned(),
@@ -277,7 +277,7 @@ fn print(report: &LoadReport, url: &str, terminal: Terminal) {
         say(servers);
     }
     if let Some(ratio) = report.hit_ratio() {
-        say(format_args!("Caches: {} of {} look-ups hit.", table::percent(ratio), report.hits + report.misses));
+        say(format_args!("Cache hit ratio: {} of {} lookups.", table::percent(ratio), report.hits + report.misses));
     }
     if !report.errors.is_empty() {
         let counts: Vec<String> = report.errors.iter().map(|(what, count)| format!("{what} {count}")).collect();
@@ -285,7 +285,7 @@ fn print(report: &LoadReport, url: &str, terminal: Terminal) {
         say(format_args!("Failed: {}.{example}", counts.join(", ")));
     }
     if report.closed {
-        say("A closed loop measures what a server can do; how long people would wait is for an open one.");
+        say("A closed loop measures capacity; use an open loop to measure the latency that users see.");
     }
     report.warnings().iter().for_each(|warning| say(format_args!("Warning: {warning}.")));
 }

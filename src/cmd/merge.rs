@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::experiment::{Experiment, Plan};
 use super::run::Jobs;
-use super::study::{Plan, Study};
-use super::work::Options;
-use super::{Failure, Terminal, output, run, say, store, work};
+use super::scheduler::Options;
+use super::{Failure, Terminal, results_dir, run, run_cache, say, scheduler};
 use crate::report::table;
 
-/// What to join and where to put it.
+/// Parts to merge, and the output folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -16,15 +16,15 @@ Example:
   evenkeel run scenarios --shard 2/2 --out part2      on another
   evenkeel merge part1 part2 --out results            the same bytes as one run of all would have written")]
 pub struct Args {
-    /// Folders that `run --shard` or `sweep --shard` wrote, or any with kept units
+    /// Folders that `run --shard` or `sweep --shard` wrote, or any with kept runs
     #[arg(required = true)]
     parts: Vec<PathBuf>,
-    /// Where the joined results go
+    /// Folder for the merged results
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     out: PathBuf,
     #[command(flatten)]
     jobs: Jobs,
-    /// No tables
+    /// Print no tables
     #[arg(long, short)]
     quiet: bool,
 }
@@ -35,7 +35,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         if !part.is_dir() {
             return Err(Failure::Usage(format!("there is no folder `{}`", part.display())));
         }
-        for plan in store::plans(part)? {
+        for plan in run_cache::plans(part)? {
             match plans.iter().find(|other| other.folder() == plan.folder()) {
                 Some(other) if *other == plan => {}
                 Some(_) => {
@@ -50,21 +50,21 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     if plans.is_empty() {
         let help = "parts are made by `evenkeel run --shard 1/2 --out DIR`";
-        return Err(Failure::Usage(format!("there are no runs to join in these folders\n  help: {help}")));
+        return Err(Failure::Usage(format!("there are no runs to merge in these folders\n  help: {help}")));
     }
     plans.sort_by_key(Plan::folder);
-    let mut studies = plans.into_iter().map(Study::from_plan).collect::<Result<Vec<_>, _>>()?;
+    let mut experiments = plans.into_iter().map(Experiment::from_plan).collect::<Result<Vec<_>, _>>()?;
     let jobs = args.jobs.count();
-    work::settle(&mut studies, jobs, args.quiet)?;
+    scheduler::find_warmup(&mut experiments, jobs, args.quiet)?;
     let options = Options {
         jobs,
         quiet: args.quiet,
-        store: store::Store::of_parts(&args.parts),
+        cache: run_cache::RunCache::of_parts(&args.parts),
         stored_only: true,
         ..Options::default()
     };
-    let done = work::work(&studies, &options, |study, outcomes, bar| {
-        output::write(study, &outcomes, &args.out)?;
+    let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
+        results_dir::write(experiment, &outcomes, &args.out)?;
         if !args.quiet {
             bar.suspend(|| outcomes.iter().for_each(|outcome| run::print(outcome, terminal)));
         }

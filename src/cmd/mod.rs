@@ -3,31 +3,31 @@
 
 #![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
 
-mod backend;
 mod bench;
 mod check;
 mod compare;
 mod demo;
+mod experiment;
 mod explain;
+mod fingerprints;
 mod import;
 mod inputs;
 mod list;
 mod load;
+mod loopback;
 mod merge;
-mod output;
-mod pins;
 mod proxy;
 mod replay;
+mod results_dir;
 mod run;
-mod stage;
-mod store;
-mod study;
+mod run_cache;
+mod scheduler;
 mod sweep;
+mod test_server;
 mod trace;
 mod tracing;
 mod twin;
 mod validate;
-mod work;
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -63,21 +63,21 @@ const AFTER_HELP: &str = "\
 Examples:
   evenkeel run scenarios                  every strategy over every scenario; tables here, charts in results/
   evenkeel run scenarios/slow-server.toml --strategies p2c,least_request
-  evenkeel explain p2c                    what a strategy does, whose variant it is, when it fails
-  evenkeel check scenarios                verify what the scenarios say must hold
-  evenkeel compare before after           what a change made worse or better, with intervals
+  evenkeel explain p2c                    how a strategy works, which products use it, when it fails
+  evenkeel check scenarios                verify the expectations of the scenarios
+  evenkeel compare before after           regressions and improvements, with confidence intervals
   evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
 
 Exit codes:
   0    done
-  1    the answer is no: a check failed, or a comparison found something worse
-  2    usage or configuration: the message says where and what to do
-  3    the tool or the disk failed, or a run needs too much memory; `twin`: no verdict, the machine was too busy
-  4    `compare`: nothing could be judged, so nothing was checked; `--allow-undecided` accepts that
+  1    a check failed, or a comparison found a regression
+  2    usage or configuration error; the message says where, and how to fix it
+  3    internal or I/O error, or a run needs too much memory; `twin`: no verdict, the machine was too busy
+  4    `compare`: nothing could be decided; `--allow-undecided` exits 0 instead
   100  `load --expect-no-errors`: a request failed
-  130  interrupted; what was finished is on disk";
+  130  interrupted; finished runs are on disk";
 
-/// A laboratory for load balancing: what a strategy really does, measured before it meets production.
+/// A load-balancing laboratory: simulate, measure and compare strategies, and run them in a reverse proxy.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version = VERSION, after_help = AFTER_HELP, max_term_width = 110)]
 struct Cli {
@@ -97,37 +97,37 @@ enum Colour {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run every strategy over scenario files and write tables, CSV and charts
+    /// Run scenario files with every strategy and write tables, CSV and charts
     Run(run::Args),
-    /// Verify what scenarios say must hold; exit 1 when something does not
+    /// Verify the expectations and golden picks of scenarios; exit 1 if one fails
     Check(check::Args),
-    /// Run a scenario at many points: p99 against load, or does the ranking survive other constants?
+    /// Run a scenario with varied parameters: p99 against load, or the sensitivity of the ranking
     Sweep(sweep::Args),
-    /// Join the parts of a divided run
+    /// Merge the parts of a sharded run
     Merge(merge::Args),
-    /// Show a stretch of a run's trace, or one request's life, in Perfetto
+    /// Convert a run's trace, or one request of it, for Perfetto
     Trace(trace::Args),
-    /// Compare two folders of results; exit 1 when something got worse than is tolerated
+    /// Compare two folders of results; exit 1 on a regression beyond the tolerance
     Compare(compare::Args),
-    /// Hold the simulator against queueing theory; exit 1 when they differ
+    /// Validate the simulator against queueing theory; exit 1 if they differ
     Validate(validate::Args),
     /// List the strategies
     List(list::Args),
     /// Explain a strategy: idea, formula, parameters, source, when it fails
     Explain(explain::Args),
-    /// Turn an access log into a workload that a scenario can replay
+    /// Convert an access log into a workload that a scenario can replay
     Import(import::Args),
-    /// Run the reverse proxy: the same selectors in front of real servers
+    /// Run the reverse proxy, with the same strategies as the simulator
     Proxy(proxy::Args),
-    /// Run a scenario through the simulator and through the proxy on real sockets: do both arms agree?
+    /// Run a scenario simulated and real (proxy over sockets), side by side, and compare the results
     Twin(twin::Args),
-    /// Drive recorded selectors again: do they choose as they did in the proxy?
+    /// Replay a proxy's recording and verify every pick
     Replay(replay::Args),
-    /// Test servers on real sockets, by the simulator's laws, until Ctrl-C
-    Backend(backend::Args),
-    /// Send requests at the times they are meant for, and measure what comes of them
+    /// Run test servers that behave like simulated ones (service times, caches, faults), until Ctrl-C
+    TestServer(test_server::Args),
+    /// Generate load: an open-loop (or closed-loop) HTTP load generator
     Load(load::Args),
-    /// Measure the tool itself: requests simulated per second, what picks and proxy cost, whether intervals keep their promise
+    /// Benchmark evenkeel itself: simulator throughput, time per pick, proxy overhead, interval coverage
     Bench(bench::Args),
 }
 
@@ -296,7 +296,7 @@ pub fn main() -> ExitCode {
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
         Verb::Twin(args) => twin::twin(&args, terminal),
         Verb::Replay(args) => replay::replay(&args),
-        Verb::Backend(args) => backend::backend(&args, terminal),
+        Verb::TestServer(args) => test_server::test_server(&args, terminal),
         Verb::Load(args) => load::load(&args, terminal),
         Verb::Bench(args) => bench::bench(&args, terminal),
     };

@@ -18,12 +18,12 @@ use evenkeel_proxy::control::{Options, Proxy, ProxyError, check_files, read};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel proxy --example > proxy.toml           a config with every key explained, which runs as it is
-  evenkeel backend --config proxy.toml &          test servers for it, as its [[pools.servers]] say
+  evenkeel proxy --example > proxy.toml           an annotated config, ready to run
+  evenkeel test-server --config proxy.toml &          test servers for its [[pools.servers]]
   evenkeel proxy --config proxy.toml
-  evenkeel proxy --config proxy.toml --check      is it sound? exit 2 with line and column where it is not
-  evenkeel proxy --demo                           servers, proxy and load in one, and a table of what happens
-  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --for 30s
+  evenkeel proxy --config proxy.toml --check      validate the config; exit 2 with line and column of an error
+  evenkeel proxy --demo                           test servers, proxy and load in one process, with a table of results
+  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --duration 30s
   evenkeel proxy --config proxy.toml --record picks.jsonl, then evenkeel replay picks.jsonl
 
 Signals:
@@ -35,34 +35,34 @@ pub struct Args {
     /// The config, TOML
     #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema", "demo"])]
     config: Option<PathBuf>,
-    /// Only say whether the config is sound
+    /// Validate the config and exit
     #[arg(long, requires = "config")]
     check: bool,
-    /// Print a config with every key explained
+    /// Print an annotated config
     #[arg(long, exclusive = true)]
     example: bool,
     /// Print the JSON schema of the config
     #[arg(long, exclusive = true)]
     schema: bool,
-    /// Show it all: test servers, the proxy before them and load on it, from a scenario or a small one that is built in
+    /// Run test servers, the proxy and load in one process, from a scenario or a built-in one
     #[arg(long, value_name = "SCENARIO", num_args = 0..=1, conflicts_with_all = ["config", "record"])]
     demo: Option<Option<PathBuf>>,
-    /// With --demo: the strategy
+    /// With --demo: strategy
     #[arg(long, value_name = "NAME", default_value = "p2c", requires = "demo")]
     strategy: String,
-    /// With --demo: how long [default: as long as the scenario]
-    #[arg(long = "for", value_name = "TIME", requires = "demo")]
-    lasts: Option<Nanos>,
-    /// Do not read the config again when the file changes
+    /// With --demo: duration [default: the scenario's]
+    #[arg(long, value_name = "TIME", requires = "demo")]
+    duration: Option<Nanos>,
+    /// Do not reload the config when the file changes
     #[arg(long)]
     no_watch: bool,
-    /// Write down everything that selectors are told, for `evenkeel replay`; `-` is standard output
+    /// Record all selector inputs and picks, for `evenkeel replay`; `-` is standard output
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Seed of all randomness, to repeat a run's choices
+    /// Seed of all randomness, for reproducible picks
     #[arg(long)]
     seed: Option<u64>,
-    /// What the proxy says of itself: error, warn, info, debug
+    /// Log level: error, warn, info, debug
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "EVENKEEL_LOG")]
     log_level: tracing::Level,
 }
@@ -80,7 +80,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(scenario) = &args.demo {
-        return demo::demo(scenario.as_deref(), &args.strategy, args.lasts, args.seed, terminal);
+        return demo::demo(scenario.as_deref(), &args.strategy, args.duration, args.seed, terminal);
     }
     let Some(file) = &args.config else { return Err(Failure::Usage("--config FILE is needed".to_owned())) };
     let (source, config) = read(file).map_err(|error| refused(&error, terminal))?;
@@ -94,7 +94,7 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     config.remarks.iter().for_each(|remark| complain(format_args!("note: {remark}")));
     if args.check {
         say(format!(
-            "{} is sound: {} listeners, {} pools, {} servers",
+            "{} is valid: {} listeners, {} pools, {} servers",
             file.display(),
             config.listeners.len(),
             config.pools.len(),
@@ -145,13 +145,13 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let cut = tokio::select! {
             cut = proxy.drain(delay) => cut,
             _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
-                tracing::warn!("told twice: ending now");
+                tracing::warn!("second signal: ending now");
                 control.flush();
                 std::process::exit(0);
             }
         };
         if cut > 0 {
-            tracing::warn!(requests = cut, "cut off when the time to drain was up");
+            tracing::warn!(requests = cut, "cut off at the end of the drain time");
         }
         Ok(())
     })

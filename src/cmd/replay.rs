@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{Failure, say_on as say};
-use evenkeel_core::policy::tape::{Call, Opening};
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::policy::recording::{HostEvent, RecordingHeader};
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_sim::sim::replay::Replay;
 
 /// What to replay.
@@ -22,7 +22,7 @@ Exit codes: 0 every pick is the same, 1 one differs (it is shown, with what the 
 pub struct Args {
     /// A recording that `evenkeel proxy --record` wrote
     recording: PathBuf,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -34,12 +34,12 @@ struct Line(u32, Entry);
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Entry {
-    Opening { opening: Box<Opening<Table>> },
-    Call(Call),
+    Header { opening: Box<RecordingHeader<StrategyConfig>> },
+    HostEvent(HostEvent),
 }
 
-struct Desk {
-    opening: Opening<Table>,
+struct RecordedSelector {
+    opening: RecordingHeader<StrategyConfig>,
     replay: Replay,
     over: Option<String>,
 }
@@ -48,7 +48,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
     let shown = args.recording.display();
     let file = std::fs::File::open(&args.recording)
         .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
-    let mut desks: BTreeMap<u32, Desk> = BTreeMap::new();
+    let mut desks: BTreeMap<u32, RecordedSelector> = BTreeMap::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let place = || format!("{shown}:{}", number + 1);
         let line = line.map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
@@ -58,11 +58,11 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
             Failure::Usage(format!("{}: not a line of a recording: {error}\n  help: {help}", place()))
         })?;
         match entry {
-            Entry::Opening { opening } => {
+            Entry::Header { opening } => {
                 let replay = Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
-                desks.insert(desk, Desk { opening: *opening, replay, over: None });
+                desks.insert(desk, RecordedSelector { opening: *opening, replay, over: None });
             }
-            Entry::Call(call) => {
+            Entry::HostEvent(call) => {
                 let Some(desk) = desks.get_mut(&desk) else {
                     return Err(Failure::Usage(format!("{}: a call of a selector that was not opened", place())));
                 };
@@ -91,7 +91,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
         say(serde_json::json!({ "selectors": rows, "same": differ == 0 }));
     } else {
         for (number, desk) in &desks {
-            let Desk { opening, replay, over } = desk;
+            let RecordedSelector { opening, replay, over } = desk;
             let verdict = match over {
                 None => format!("{} picks, all the same", replay.picks),
                 Some(difference) => format!("after {} picks, a difference\n    {difference}", replay.picks),

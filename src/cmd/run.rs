@@ -2,26 +2,26 @@
 
 use std::path::PathBuf;
 
+use super::experiment::{Experiment, Precision, Settings};
 use super::inputs::Loaded;
-use super::study::{Precision, Settings, Study};
-use super::work::{Done, Options};
-use super::{Failure, Terminal, complain, inputs, output, say, store, work};
+use super::scheduler::{Done, Options};
+use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler};
 use crate::report::{Outcome, table};
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::scenario::Scenario;
 
-/// What to run and where to put it.
+/// Scenarios to run, and the output folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel run                                     all of scenarios/ into results/
   evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
   evenkeel run mine.toml --strategies p2c,random --replications 20
-  evenkeel run mine.toml --precision 2%            as many replications as that takes
-  evenkeel run scenarios --quick                   a first look: five short replications
-  evenkeel run scenarios --resume                  go on where a run was killed
-  evenkeel run scenarios --shard 1/3 --out part1   a third of the work; `evenkeel merge` joins the parts
-  evenkeel run mine.toml --trace                   and write every single request")]
+  evenkeel run mine.toml --precision 2%            as many replications as needed
+  evenkeel run scenarios --quick                   five short replications, for a first look
+  evenkeel run scenarios --resume                  continue an interrupted run
+  evenkeel run scenarios --shard 1/3 --out part1   one third of the runs; `evenkeel merge` merges the parts
+  evenkeel run mine.toml --trace                   also write every request")]
 pub struct Args {
     /// Scenario files, or folders of them
     #[arg(default_value = "scenarios")]
@@ -29,17 +29,17 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    place: Place,
-    /// A first look: five short replications, shorter spans where no timeline forbids it
+    output: OutputArgs,
+    /// Five short replications, for a first look; durations are shortened unless faults or changes fix them
     #[arg(long)]
     quick: bool,
-    /// Replications until mean and p99 of every strategy are known this well (half the 95 % interval over the value)
+    /// Add replications until the relative half width of the 95 % interval of mean and p99 is at most this, for every strategy
     #[arg(long, value_name = "SHARE", conflicts_with_all = ["shard", "batches"])]
     precision: Option<Ratio>,
-    /// With --precision: replications at most
+    /// With --precision: maximum number of replications
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     max_replications: u32,
-    /// One long run, cut into N batches, instead of replications: as many requests, one warm-up
+    /// One long run divided into N batches, instead of replications: as many requests, one warm-up
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1000))]
     batches: Option<u32>,
     /// Write every request of every run to OUT/SCENARIO/trace as CSV
@@ -52,24 +52,24 @@ pub struct Args {
 
 /// Where results go, and how the work is divided. What `run` and `sweep` share.
 #[derive(Debug, clap::Args)]
-pub struct Place {
-    /// Where results go, a folder per scenario
+pub struct OutputArgs {
+    /// Output folder; each scenario gets a subfolder
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     pub out: PathBuf,
-    /// Take over finished runs from an earlier command that did not end
+    /// Reuse finished runs of an earlier command that was interrupted
     #[arg(long)]
     pub resume: bool,
     /// Run only part I of N (1/3, 2/3, 3/3) and keep its runs for `evenkeel merge`
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(u32, u32)>,
-    /// Keep every finished run on disk, in OUT/SCENARIO/units
+    /// Keep every finished run on disk, in OUT/SCENARIO/runs
     #[arg(long)]
-    pub keep_units: bool,
+    pub keep_runs: bool,
     /// Print the results as JSON, one object per scenario and line, and no tables
     #[arg(long)]
     pub json: bool,
     /// Write no files
-    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_units"])]
+    #[arg(long, conflicts_with_all = ["resume", "shard", "keep_runs"])]
     pub dry_run: bool,
 }
 
@@ -91,12 +91,12 @@ pub struct Common {
     /// Runs per strategy, each with its own seed; more give narrower intervals [default: the scenario's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub replications: Option<u32>,
-    /// The seed from which all randomness comes [default: the scenario's]
+    /// Seed of all randomness [default: the scenario's]
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
     pub jobs: Jobs,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -112,7 +112,7 @@ impl Common {
 /// How many threads: what every verb that runs anything shares.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Jobs {
-    /// Threads; the results do not depend on it [default: one per processor]
+    /// Number of threads; results do not depend on it [default: one per processor]
     #[arg(long, short, env = "EVENKEEL_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 }
@@ -141,9 +141,10 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         precision: args.precision.map(|Ratio(target)| Precision { target, most: args.max_replications }),
         ..args.common.settings(&loaded)?
     };
-    let studies = loaded.into_iter().map(|loaded| Study::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
-    let trace = args.trace.then(|| args.place.out.clone());
-    execute(studies, &args.place, &args.common, trace, |outcomes, json| {
+    let experiments =
+        loaded.into_iter().map(|loaded| Experiment::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
+    let trace = args.trace.then(|| args.output.out.clone());
+    execute(experiments, &args.output, &args.common, trace, |outcomes, json| {
         if !json {
             print(&outcomes[0], terminal);
         }
@@ -154,62 +155,62 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// Runs studies, writes and prints what comes out, and keeps what is finished whatever happens. `show` is called for each
 /// study; where it is told so, its results have been printed as JSON already.
 pub fn execute(
-    mut studies: Vec<Study>,
-    place: &Place,
+    mut experiments: Vec<Experiment>,
+    output: &OutputArgs,
     common: &Common,
     trace: Option<PathBuf>,
     show: impl Fn(&[Outcome<'_>], bool) + Sync,
 ) -> Result<(), Failure> {
-    let quiet = common.quiet || place.json;
-    work::settle(&mut studies, common.jobs.count(), quiet)?;
-    if place.resume {
-        studies.retain(|study| {
-            let complete = output::is_complete(study, &place.out);
+    let quiet = common.quiet || output.json;
+    scheduler::find_warmup(&mut experiments, common.jobs.count(), quiet)?;
+    if output.resume {
+        experiments.retain(|experiment| {
+            let complete = results_dir::is_complete(experiment, &output.out);
             if complete && !common.quiet {
-                complain(format_args!("{}: complete already", study.folder()));
+                complain(format_args!("{}: already complete", experiment.folder()));
             }
             !complete
         });
     }
-    let store = if place.dry_run { store::Store::default() } else { store::Store::at(&place.out) };
-    for study in &studies {
-        store.open(study, place.resume || place.shard.is_some() || place.keep_units)?;
+    let cache = if output.dry_run { run_cache::RunCache::default() } else { run_cache::RunCache::at(&output.out) };
+    for experiment in &experiments {
+        cache.open(experiment, output.resume || output.shard.is_some() || output.keep_runs)?;
     }
     let options = Options {
         jobs: common.jobs.count(),
         quiet,
-        store: store.clone(),
-        shard: place.shard,
+        cache: cache.clone(),
+        shard: output.shard,
         stored_only: false,
         trace,
     };
-    let keep = place.keep_units || place.shard.is_some();
-    let done = work::work(&studies, &options, |study, outcomes, bar| {
-        if !place.dry_run {
-            output::write(study, &outcomes, &place.out)?;
+    let keep = output.keep_runs || output.shard.is_some();
+    let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
+        if !output.dry_run {
+            results_dir::write(experiment, &outcomes, &output.out)?;
             if !keep {
-                store.clear(study)?;
+                cache.clear(experiment)?;
             }
         }
         bar.suspend(|| {
-            if place.json {
+            if output.json {
                 say(json(&outcomes));
             }
-            show(&outcomes, place.json);
+            show(&outcomes, output.json);
         });
         Ok(())
     })?;
-    conclude(&studies, place, done, quiet);
+    conclude(&experiments, output, done, quiet);
     Ok(())
 }
 
 /// The last lines: how to read the tables, where things are.
-fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
-    if place.resume && !quiet && done.found > 0 {
-        complain(format_args!("{} runs were there already, {} were run now", done.found, done.run));
+fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: bool) {
+    if output.resume && !quiet && done.found > 0 {
+        complain(format_args!("{} runs reused, {} run now", done.found, done.run));
     }
-    let out = place.out.display();
-    if let Some((part, of)) = place.shard
+    let out = output.out.display();
+    if let Some((part, of)) = output.shard
         && done.left > 0
     {
         if !quiet {
@@ -221,12 +222,12 @@ fn conclude(studies: &[Study], place: &Place, done: Done, quiet: bool) {
         }
         return;
     }
-    if !place.json && !studies.is_empty() {
+    if !output.json && !experiments.is_empty() {
         // What a sweep prints has no such columns.
-        if studies.iter().all(|study| study.points.len() == 1) {
+        if experiments.iter().all(|experiment| experiment.points.len() == 1) {
             say(format_args!("\n{}", table::LEGEND));
         }
-        if !place.dry_run {
+        if !output.dry_run {
             say(format_args!("\nTables, CSV and charts are in {out}."));
         }
     }
@@ -329,9 +330,9 @@ fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
                 })
             });
             serde_json::json!({
-                "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.judgement.verdict,
-                "reason": summary.judgement.reason, "utilisation": number(summary.utilisation(outcome.scenario)),
-                "relaxation_s": summary.judgement.relaxation, "theory": theory, "regret": regret, "metrics": metrics,
+                "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.stability.verdict,
+                "reason": summary.stability.reason, "utilisation": number(summary.utilisation(outcome.scenario)),
+                "relaxation_s": summary.stability.relaxation, "theory": theory, "regret": regret, "metrics": metrics,
             })
         };
         outcome.summaries.iter().map(one).collect::<Vec<_>>()

@@ -3,41 +3,41 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::run::{Common, Place};
-use super::study::{Settings, Study};
+use super::experiment::{Experiment, Settings};
+use super::run::{Common, OutputArgs};
 use super::{Failure, Terminal, complain, inputs, run, say_on as say};
 use crate::report::{Outcome, table};
 use evenkeel_core::units::human_seconds;
 use evenkeel_sim::measure::sensitivity::{Survival, survival};
 use evenkeel_sim::measure::{Comparison, compare};
-use evenkeel_sim::scenario::vary::{self, Axis};
+use evenkeel_sim::scenario::overrides::{self, Axis};
 
 /// What to vary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel sweep scenarios/even-load.toml --over arrivals.poisson.load=50%,70%,80%,90%,95%
-  evenkeel sweep scenarios/many-balancers.toml --over balancers.shards=1,3,10,30,100
-  evenkeel sweep mine.toml --over pools.web.reports.delay=0s,1s,5s --over arrivals.poisson.load=60%,80%
-  evenkeel sweep mine.toml                      as its own [[sweep]] says
-  evenkeel sweep mine.toml --sensitivity        does the ranking survive its constants ±30 %?
+  evenkeel sweep scenarios/even-load.toml --vary arrivals.poisson.load=50%,70%,80%,90%,95%
+  evenkeel sweep scenarios/many-balancers.toml --vary balancers.shards=1,3,10,30,100
+  evenkeel sweep mine.toml --vary pools.web.reports.delay=0s,1s,5s --vary arrivals.poisson.load=60%,80%
+  evenkeel sweep mine.toml                      with its own [[sweep]]
+  evenkeel sweep mine.toml --sensitivity        does the ranking hold with each constant ±30 %?
 
-A key is the path of a value that the file sets; elements of arrays go by their name or number: pools.web.servers.a.count.
-Keys joined by + move together. Several --over make a grid.")]
+A key is the path of a value that the file sets; array elements are named by name or index: pools.web.servers.a.count.
+Keys joined by + move together. Several --vary make a grid.")]
 pub struct Args {
     /// A scenario file
     path: PathBuf,
-    /// A key and its values
+    /// Key to vary and its values; repeatable
     #[arg(long, value_name = "KEY=A,B,C", value_parser = axis)]
-    over: Vec<Axis>,
-    /// Make each constant smaller and greater, one at a time, and compare the rankings; exit 1 if one is reversed
-    #[arg(long, conflicts_with = "over")]
+    vary: Vec<Axis>,
+    /// Decrease and increase each constant, one at a time, and compare the rankings; exit 1 if one is reversed
+    #[arg(long, conflicts_with = "vary")]
     sensitivity: bool,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    place: Place,
-    /// A first look: five short replications, shorter spans where no timeline forbids it
+    output: OutputArgs,
+    /// Five short replications, for a first look; durations are shortened unless faults or changes fix them
     #[arg(long)]
     quick: bool,
 }
@@ -47,7 +47,7 @@ fn axis(text: &str) -> Result<Axis, String> {
     let (keys, values) = text.split_once('=').ok_or("write it as KEY=VALUE,VALUE")?;
     let keys: Vec<String> = keys.split('+').map(|key| key.trim().to_owned()).collect();
     let values: Vec<String> = values.split(',').map(|value| literal(value.trim())).collect();
-    if keys.iter().any(String::is_empty) || values.iter().any(|value| vary::plain(value).is_empty()) {
+    if keys.iter().any(String::is_empty) || values.iter().any(|value| overrides::plain(value).is_empty()) {
         return Err("a key or a value is empty".to_owned());
     }
     Ok(Axis { keys, values })
@@ -65,15 +65,15 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
     let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
     let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
-    let axes = if args.over.is_empty() { loaded.scenario.sweep.clone() } else { args.over.clone() };
+    let axes = if args.vary.is_empty() { loaded.scenario.sweep.clone() } else { args.vary.clone() };
     if axes.is_empty() && !args.sensitivity {
-        let constants = vary::constants(&loaded.source).unwrap_or_default();
+        let constants = overrides::constants(&loaded.source).unwrap_or_default();
         let keys: Vec<String> = constants.into_iter().map(|(key, value)| format!("{key} (now {value})")).collect();
-        let message = "what is to be varied? Give --over KEY=VALUE,VALUE, or [[sweep]] in the scenario";
-        return Err(Failure::Usage(format!("{message}\n  help: it sets {}", keys.join(", "))));
+        let message = "nothing to vary: give --vary KEY=VALUE,VALUE, or [[sweep]] in the scenario";
+        return Err(Failure::Usage(format!("{message}\n  help: keys in this file: {}", keys.join(", "))));
     }
     for key in axes.iter().flat_map(|axis| &axis.keys) {
-        vary::find(&loaded.source, key).map_err(Failure::Usage)?;
+        overrides::find(&loaded.source, key).map_err(Failure::Usage)?;
     }
     let settings = Settings {
         axes: if args.sensitivity { Vec::new() } else { axes },
@@ -81,16 +81,16 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         quick: args.quick,
         ..args.common.settings(std::slice::from_ref(&loaded))?
     };
-    let study = Study::new(loaded, &settings)?;
-    for (point, why) in study.skipped.iter().filter(|_| !args.common.quiet) {
-        complain(format_args!("left out, since it cannot be run: {point}: {why}"));
+    let experiment = Experiment::new(loaded, &settings)?;
+    for (point, why) in experiment.skipped.iter().filter(|_| !args.common.quiet) {
+        complain(format_args!("skipped, cannot be run: {point}: {why}"));
     }
     let survived = AtomicBool::new(true);
-    run::execute(vec![study], &args.place, &args.common, None, |outcomes, json| {
+    run::execute(vec![experiment], &args.output, &args.common, None, |outcomes, json| {
         let survives = !args.sensitivity || survives(outcomes);
         survived.store(survives, Ordering::Relaxed);
         match (json, args.sensitivity) {
-            (true, true) => say(serde_json::json!({ "ranking_survives": survives })),
+            (true, true) => say(serde_json::json!({ "ranking_holds": survives })),
             (true, false) => {}
             (false, true) => print_sensitivity(outcomes, terminal),
             (false, false) => print_sweep(outcomes, terminal),
@@ -123,7 +123,7 @@ fn print_sweep(outcomes: &[Outcome<'_>], terminal: Terminal) {
     say(shown);
 }
 
-/// Whether no pair of strategies that the scenario tells apart changes places under any nudge.
+/// Whether no significant pair of strategies is reversed at any point.
 pub fn survives(outcomes: &[Outcome<'_>]) -> bool {
     outcomes.first().is_none_or(|base| {
         let metric = base.scenario.sensitivity.as_ref().map_or("latency.p99", |s| s.metric.as_str());
@@ -137,12 +137,12 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     let Some(sensitivity) = &base.scenario.sensitivity else { return };
     let percent = sensitivity.by * 100.0;
     say(format_args!(
-        "\n{}: does the ranking by {} survive ±{percent:.0} %?",
+        "\n{}: does the ranking by {} hold at ±{percent:.0} %?",
         terminal.bold(&base.scenario.title),
         sensitivity.metric
     ));
     let mut shown = table::plain(terminal.width);
-    shown.set_header(["constant", "best", "pairs in the same order", "now ties", "reversed"]);
+    shown.set_header(["constant", "best", "pairs in the same order", "now tied", "reversed"]);
     let mut reversed = 0;
     let ranked = survival(&base.summaries, &base.summaries, &sensitivity.metric).told_apart;
     for outcome in outcomes {
@@ -162,11 +162,9 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     }
     say(shown);
     say(match reversed {
-        0 if ranked == 0 => {
-            "There is no ranking that could survive: these runs tell no two strategies apart.".to_owned()
-        }
-        0 => "The ranking survives: no pair that the scenario tells apart changes places.".to_owned(),
-        1 => "The ranking does not survive: one pair changes places.".to_owned(),
-        n => format!("The ranking does not survive: pairs change places {n} times."),
+        0 if ranked == 0 => "There is no ranking to test: no two strategies differ significantly.".to_owned(),
+        0 => "The ranking holds: no significant pair is reversed.".to_owned(),
+        1 => "The ranking does not hold: one pair is reversed.".to_owned(),
+        n => format!("The ranking does not hold: pairs are reversed {n} times."),
     });
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
 
-use super::{Failure, output, say};
+use super::{Failure, results_dir, say};
 use crate::report::trace::{Line, Window, chrome, read};
 use evenkeel_core::units::Nanos;
 
@@ -20,19 +20,19 @@ Open the output at ui.perfetto.dev, or in a browser's chrome://tracing.")]
 pub struct Args {
     /// A trace that `evenkeel run --trace` wrote
     file: PathBuf,
-    /// The life of one request
+    /// One request, by its number
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["from", "to"], required_unless_present = "from")]
     request: Option<u64>,
-    /// Everything from this time of the run on
+    /// From this simulated time on
     #[arg(long, value_name = "TIME", requires = "to")]
     from: Option<Nanos>,
-    /// Up to this time
+    /// Up to this simulated time
     #[arg(long, value_name = "TIME", requires = "from")]
     to: Option<Nanos>,
-    /// Where to write; standard output unless given, or `-`
+    /// Output file; `-` is standard output [default: standard output]
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// Overwrite a file that exists
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
@@ -40,7 +40,7 @@ pub struct Args {
 pub fn trace(args: &Args) -> Result<(), Failure> {
     let shown = args.file.display();
     if let Some(path) = &args.output {
-        output::refuse_existing(path, args.force)?;
+        results_dir::refuse_existing(path, args.force)?;
     }
     let file =
         std::fs::File::open(&args.file).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
@@ -60,10 +60,10 @@ pub fn trace(args: &Args) -> Result<(), Failure> {
     let Some(json) = chrome(&lines, window) else {
         let last = lines.iter().map(|line| line.arrived_ns).max().unwrap_or(0);
         let help = format!("it holds {} lines, up to {}", lines.len(), Nanos(last));
-        return Err(Failure::Usage(format!("there is nothing of the kind in {shown}\n  help: {help}")));
+        return Err(Failure::Usage(format!("no matching request in {shown}\n  help: {help}")));
     };
     match &args.output {
-        Some(path) => output::write_whole(path, json.as_bytes())?,
+        Some(path) => results_dir::write_whole(path, json.as_bytes())?,
         None => say(json),
     }
     Ok(())

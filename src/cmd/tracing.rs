@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::output::{Output, make_folder};
+use super::results_dir::{Output, make_folder};
 use crate::report::trace::Tracer;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::record::RunRecord;

@@ -1,7 +1,7 @@
 //! `evenkeel twin`: a scenario in the simulator and on real sockets, side by side. Same seed, same requests, same work: what
 //! differs is chance in the strategies, and what sockets, timers and the scheduler of a real machine add.
 //!
-//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with other luck in the strategy, and a
+//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with another random stream in the strategy, and a
 //! measure of the real run may lie [`DEVIATIONS`] standard deviations of these from their mean, and beyond that by what the
 //! wire costs ([`Allowance`]). Shares of a strategy that draws lots thus get their binomial error, and those of a hash
 //! next to nothing.
@@ -12,51 +12,51 @@ use std::time::Duration;
 use comfy_table::CellAlignment;
 use serde_json::json;
 
-use super::stage::{Stage, foreign_to_the_wire, without_delays};
-use super::{Failure, Terminal, complain, inputs, say_on as say, work};
+use super::loopback::{Loopback, unsupported_over_sockets, without_delays};
+use super::{Failure, Terminal, complain, inputs, say_on as say, scheduler};
 use crate::report::table;
 use evenkeel_core::select::catalog::Family;
 use evenkeel_core::units::{Nanos, human_seconds};
 use evenkeel_sim::scenario::{Contestant, Scenario};
 use evenkeel_sim::sim::model::Model;
 use evenkeel_sim::sim::observer::{Arrival, Observer, Step};
-use evenkeel_sim::sim::record::{End, RunRecord};
+use evenkeel_sim::sim::record::{RequestOutcome, RunRecord};
 use evenkeel_sim::sim::{self, Setup};
-use evenkeel_testbed::load::{LoadReport, Options, play};
+use evenkeel_testbed::load::{LoadSummary, Options, play};
 
-/// What to run in both.
+/// Scenario to run simulated and real.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel twin mine.toml
-  evenkeel twin scenarios/hedging.toml --strategies p2c,random --for 30s
-  evenkeel twin mine.toml --json | jq '.strategies[].measures[] | select(.agrees | not)'
+  evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
+  evenkeel twin mine.toml --json | jq '.strategies[].metrics[] | select(.agrees | not)'
 
 Not every scenario can be played on sockets (closed loops, DNS, several balancers, second tiers, …): it says which and why.
 The delays of [network] are left out in both. Two cores play some hundred requests per second well.
 
 Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests in time.")]
 pub struct Args {
-    /// The scenario
+    /// Scenario file
     scenario: PathBuf,
-    /// Only these strategies, separated by commas (names from `evenkeel list`); oracles have no place on a wire
+    /// Only these strategies, separated by commas (names from `evenkeel list`); oracles cannot run over sockets
     #[arg(long, value_name = "A,B")]
     strategies: Vec<String>,
-    /// How long is measured, after the warm-up [default: the scenario's duration]
-    #[arg(long = "for", value_name = "TIME")]
-    lasts: Option<Nanos>,
-    /// The seed from which all randomness comes [default: that of the scenario's first run]
+    /// Measured time after the warm-up [default: the scenario's duration]
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Nanos>,
+    /// Seed of all randomness [default: that of the scenario's first run]
     #[arg(long)]
     seed: Option<u64>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Runs of the simulator with other luck.
+/// Number of simulated runs with different random streams.
 const LUCKS: u32 = 20;
 /// So many standard deviations are chance.
 const DEVIATIONS: f64 = 4.0;
@@ -71,7 +71,7 @@ struct Allowance {
     constant: f64,
 }
 
-/// Two hops over loopback, their system calls and a timer. Measured on two cores, strategies whose picks have no luck: 0.4 ms
+/// Two hops over loopback, their system calls and a timer. Measured on two cores, deterministic strategies: 0.4 ms
 /// where requests went out on time, 1.2 ms where one in a hundred was 3.8 ms late.
 const MIDDLE: Allowance = Allowance { share: 0.03, constant: 0.0015 };
 /// One request in a hundred meets a scheduler that was busy elsewhere: 0.3 ms and 5.2 ms in the same runs.
@@ -83,7 +83,7 @@ const HITS: Allowance = Allowance { share: 0.0, constant: 0.02 };
 /// Health checks have other moments.
 const FAILED: Allowance = Allowance { share: 0.10, constant: 0.005 };
 
-/// A measure in both arms.
+/// A metric, simulated and real.
 struct Measure {
     name: String,
     /// In each run of the simulator.
@@ -121,7 +121,7 @@ impl Measure {
     }
 }
 
-/// A strategy in both arms.
+/// A strategy, simulated and real.
 struct Pair {
     label: String,
     measures: Vec<Measure>,
@@ -149,19 +149,19 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
     scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());
-    let mut foreign = foreign_to_the_wire(&scenario.model);
+    let mut foreign = unsupported_over_sockets(&scenario.model);
     if scenario.needs_pilot() {
         foreign.push("a warm-up that a pilot finds: give it a time");
     }
     if !foreign.is_empty() {
         let name = &scenario.name;
-        return Err(Failure::Usage(format!("`{name}` cannot be played on real sockets: {}", foreign.join("; "))));
+        return Err(Failure::Usage(format!("`{name}` cannot run on real sockets: {}", foreign.join("; "))));
     }
     // Where servers report by themselves, at times of their own: test servers do with answers and checks.
     let reports =
         scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
     scenario.contestants.retain(|contestant| {
-        let notices = contestant.table.wants().notices;
+        let notices = contestant.table.signals().notices;
         let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
         if foreign {
             let name = &contestant.label;
@@ -173,17 +173,17 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     });
     if scenario.contestants.is_empty() {
         return Err(Failure::Usage(
-            "no strategy is left: oracles have no place on a wire, nor have reports that servers send by themselves"
+            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
                 .to_owned(),
         ));
     }
     let delays = without_delays(&mut scenario.model);
-    if let Some(lasts) = args.lasts {
+    if let Some(lasts) = args.duration {
         scenario.model.duration = lasts;
     }
     scenario.model.cache_warmup = scenario.model.cache_warmup.min(scenario.model.warmup + scenario.model.duration);
     let seed = args.seed.unwrap_or_else(|| scenario.replication_seed(0));
-    work::watch_for_interrupt();
+    scheduler::watch_for_interrupt();
     let mut pairs = Vec::new();
     for contestant in &scenario.contestants {
         let pair = in_both(&scenario, contestant, &source, seed, args.quiet || args.json)?;
@@ -202,8 +202,8 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     } else {
         orders.iter().for_each(|order| say(&order.text));
         say(match (differs, unsound) {
-            (true, _) => "Both do NOT agree.".to_owned(),
-            (false, 0) => "Both agree.".to_owned(),
+            (true, _) => "Simulated and real results differ.".to_owned(),
+            (false, 0) => "Simulated and real results agree.".to_owned(),
             (false, n) => format!("No verdict on {n} of {}: this machine was too busy.", pairs.len()),
         });
         say(LEGEND);
@@ -216,10 +216,10 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 }
 
 const LEGEND: &str = "\
-simulated  mean over 20 runs of the simulator with the same requests and other luck in the strategy
-allowed    4 standard deviations of these runs, and what a real machine adds: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
-           shares 1 point, hit ratio 2 points, failures 10 % + half a point
-order      of pairs that the simulator tells further apart than is allowed for both together";
+simulated  mean over 20 runs of the simulator with the same requests and a different random stream in the strategy
+allowed    4 standard deviations of these runs, plus an allowance for a real machine: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
+           shares 1 pp, hit ratio 2 pp, errors 10 % + 0.5 pp
+order      compared for pairs whose simulated difference exceeds the allowed one";
 
 fn in_both(
     scenario: &Scenario,
@@ -231,21 +231,21 @@ fn in_both(
     let model = &scenario.model;
     let mut simulated = Vec::new();
     for i in 0..LUCKS {
-        let luck = format!("{}twin {i}", contestant.luck);
-        let setup = Setup { model, strategy: &contestant.table, seed, luck: &luck };
-        let mut door = Door::new(model);
-        let record = sim::observe(&setup, &work::stopped, &mut door).map_err(|why| match why {
+        let stream_name = format!("{}twin {i}", contestant.stream_name);
+        let setup = Setup { model, strategy: &contestant.table, seed, stream_name: &stream_name };
+        let mut entry_counter = EntryCounter::new(model);
+        let record = sim::observe(&setup, &scheduler::stopped, &mut entry_counter).map_err(|why| match why {
             sim::Stopped::Interrupted => Failure::Stopped,
             too_large => too_large.into(),
         })?;
-        simulated.push((record, door.entered));
+        simulated.push((record, entry_counter.entered));
     }
-    let mut best: Option<(LoadReport, Vec<u64>)> = None;
+    let mut best: Option<(LoadSummary, Vec<u64>)> = None;
     for _ in 0..TRIES {
         if !quiet {
             complain(format_args!("{}: on real sockets, {}", contestant.label, model.warmup + model.duration));
         }
-        let run = on_the_wire(scenario, contestant, source, seed)?;
+        let run = over_sockets(scenario, contestant, source, seed)?;
         if best.as_ref().is_none_or(|best| late(&run.0) < late(&best.0)) {
             best = Some(run);
         }
@@ -253,37 +253,37 @@ fn in_both(
             break;
         }
         if !quiet {
-            complain(format_args!("{}: this machine was too busy; once more", contestant.label));
+            complain(format_args!("{}: this machine was too busy; retrying", contestant.label));
         }
     }
     let Some(real) = best else { return Err(Failure::Stopped) };
     Ok(pair(model, contestant, &simulated, &real))
 }
 
-fn late(report: &LoadReport) -> Duration {
+fn late(report: &LoadSummary) -> Duration {
     Duration::from_nanos(report.late.value_at_quantile(0.99))
 }
 
-fn on_the_wire(
+fn over_sockets(
     scenario: &Scenario,
     contestant: &Contestant,
     source: &str,
     seed: u64,
-) -> Result<(LoadReport, Vec<u64>), Failure> {
-    let stage = Stage::start(scenario, source, &contestant.table, seed)?;
-    let target = format!("http://{}", stage.address()).parse().map_err(Failure::Usage)?;
-    stage.begin();
-    let report = play(&scenario.model, seed, &target, &Options::default(), |_| !work::stopped());
-    if work::stopped() {
+) -> Result<(LoadSummary, Vec<u64>), Failure> {
+    let loopback = Loopback::start(scenario, source, &contestant.table, seed)?;
+    let target = format!("http://{}", loopback.address()).parse().map_err(Failure::Usage)?;
+    loopback.begin();
+    let report = play(&scenario.model, seed, &target, &Options::default(), |_| !scheduler::stopped());
+    if scheduler::stopped() {
         return Err(Failure::Stopped);
     }
     let report = report.map_err(|error| Failure::Broken(anyhow::Error::new(error).context("the load")))?;
-    let counters = stage.backends.iter().flatten().map(|backend| backend.counters());
+    let counters = loopback.backends.iter().flatten().map(|backend| backend.counters());
     Ok((report, counters.map(|c| c.requests - c.errors - c.rejected).collect()))
 }
 
 /// Counts who comes to which simulated server, as a test server counts.
-struct Door {
+struct EntryCounter {
     entered: Vec<u64>,
     /// The simulator goes on with requests until those that count have ended; the load ends here.
     end: Nanos,
@@ -291,14 +291,14 @@ struct Door {
     jobs: Vec<(bool, u32)>,
 }
 
-impl Door {
-    fn new(model: &Model) -> Door {
+impl EntryCounter {
+    fn new(model: &Model) -> EntryCounter {
         let servers = model.pools.iter().map(|pool| pool.servers.len()).sum();
-        Door { entered: vec![0; servers], end: model.warmup + model.duration, jobs: Vec::new() }
+        EntryCounter { entered: vec![0; servers], end: model.warmup + model.duration, jobs: Vec::new() }
     }
 }
 
-impl Observer for Door {
+impl Observer for EntryCounter {
     fn arrived(&mut self, job: u32, arrival: &Arrival<'_>) {
         if self.jobs.len() <= job as usize {
             self.jobs.resize(job as usize + 1, (false, 0));
@@ -321,19 +321,19 @@ impl Observer for Door {
     }
 }
 
-/// What one arm measured, in the order of `pair`'s names.
+/// The values of one side (simulated or real), in the order of `pair`'s names.
 fn of_simulator((record, entered): &(RunRecord, Vec<u64>)) -> Vec<f64> {
     let all = &record.measured.all;
     let ended = all.ends.iter().sum::<u64>() + all.unfinished;
     let quantile = |quantile| all.latency.value_at_quantile(quantile) as f64 / 1e9;
     let mean = all.latency_sum as f64 / all.latency.len().max(1) as f64 / 1e9;
-    let failed = share(ended - all.ends[End::Ok as usize], ended);
+    let failed = share(ended - all.ends[RequestOutcome::Ok as usize], ended);
     let mut values = vec![mean, quantile(0.5), quantile(0.99), failed, share(all.hits, all.hits + all.misses)];
     values.extend(shares(entered));
     values
 }
 
-fn of_wire((report, entered): &(LoadReport, Vec<u64>)) -> Vec<f64> {
+fn of_sockets((report, entered): &(LoadSummary, Vec<u64>)) -> Vec<f64> {
     let quantile = |quantile| report.latency.value_at_quantile(quantile) as f64 / 1e9;
     let failed = share(report.requests - report.ok, report.requests);
     let hits = share(report.hits, report.hits + report.misses);
@@ -356,12 +356,12 @@ fn pair(
     model: &Model,
     contestant: &Contestant,
     simulated: &[(RunRecord, Vec<u64>)],
-    real: &(LoadReport, Vec<u64>),
+    real: &(LoadSummary, Vec<u64>),
 ) -> Pair {
     let servers: Vec<&str> =
         model.pools.iter().flat_map(|pool| &pool.servers).map(|server| server.name.as_str()).collect();
     let runs: Vec<Vec<f64>> = simulated.iter().map(of_simulator).collect();
-    let wire = of_wire(real);
+    let measured = of_sockets(real);
     let cached = model.pools.iter().flat_map(|pool| &pool.servers).any(|server| server.cache.is_some());
     let kinds = [("mean", &MIDDLE), ("p50", &MIDDLE), ("p99", &TAIL), ("failed", &FAILED), ("hit ratio", &HITS)];
     let kinds = kinds.into_iter().map(|(name, allowance)| (name.to_owned(), allowance));
@@ -371,7 +371,7 @@ fn pair(
         .filter(|(_, (name, _))| cached || name != "hit ratio")
         .map(|(i, (name, allowance))| Measure {
             simulated: runs.iter().map(|run| run[i]).collect(),
-            real: wire[i],
+            real: measured[i],
             allowance,
             seconds: i < 3,
             name,
@@ -386,7 +386,7 @@ fn pair(
     }
 }
 
-/// Whether both arms put the strategies in the same order.
+/// Whether simulated and real results rank the strategies in the same order.
 struct Order {
     by: &'static str,
     told_apart: usize,
@@ -421,7 +421,9 @@ fn order(pairs: &[Pair], by: &'static str) -> Order {
     let mut text = format!("By {by}: simulated {}; real {}.", listed(&Measure::mean), listed(&|measure| measure.real));
     text += &match (told_apart, reversed) {
         (0, _) => " The simulator tells no pair further apart than is allowed.".to_owned(),
-        (n, 0) => format!(" {n} of {} pairs are told apart, all in the same order.", of.len() * (of.len() - 1) / 2),
+        (n, 0) => {
+            format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2)
+        }
         _ => format!(" REVERSED: {}.", wrong.join("; ")),
     };
     Order { by, told_apart, reversed, text }
@@ -431,14 +433,14 @@ fn print(pair: &Pair, first: Option<(&Scenario, bool)>, terminal: Terminal) {
     if let Some((scenario, delays)) = first {
         say(format_args!("{}  {}", terminal.bold(&scenario.name), scenario.title));
         if delays {
-            say("The delays of its [network] are left out in both.");
+            say("The delays of [network] are left out in both.");
         }
     }
     let late = human_seconds(pair.late.as_secs_f64());
     say("");
-    say(format_args!("{}  {} requests, sent late by {late} (p99)", terminal.bold(&pair.label), pair.requests));
+    say(format_args!("{}  {} requests, send delay {late} (p99)", terminal.bold(&pair.label), pair.requests));
     if !pair.same_requests {
-        say("Both did NOT meet the same requests.");
+        say("Simulated and real requests were NOT the same.");
     }
     let mut shown = table::plain(terminal.width);
     shown.set_header(["", "simulated", "real", "difference", "allowed", ""]);
@@ -488,7 +490,7 @@ fn as_json(scenario: &Scenario, pairs: &[Pair], orders: &[Order], differs: bool,
                 .collect();
             json!({
                 "strategy": pair.label, "requests": pair.requests, "same_requests": pair.same_requests,
-                "late_p99": pair.late.as_secs_f64(), "sound": pair.is_sound(), "measures": measures,
+                "late_p99": pair.late.as_secs_f64(), "sound": pair.is_sound(), "metrics": measures,
             })
         })
         .collect();
@@ -521,7 +523,7 @@ mod tests {
         assert!((measure("share", &spread, 0.25).allowed() - 0.05).abs() < 1e-12);
         assert!(measure("share", &spread, 0.299).agrees() && measure("share", &spread, 0.201).agrees());
         assert!(!measure("share", &spread, 0.301).agrees() && !measure("share", &spread, 0.199).agrees());
-        assert!(!measure("share", &[0.25, 0.25], 0.27).agrees(), "a hash has no luck");
+        assert!(!measure("share", &[0.25, 0.25], 0.27).agrees(), "a hash is deterministic");
     }
 
     #[test]

@@ -3,47 +3,47 @@
 use comfy_table::{Cell, CellAlignment, Color};
 
 use super::run::Jobs;
-use super::work::{each, stopped};
+use super::scheduler::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
 use crate::report::files::number;
 use crate::report::table;
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_sim::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
 
-/// What to hold against theory.
+/// Cases to validate against theory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel validate                      everything, in a minute or two
-  evenkeel validate mm1 shortest         set-ups whose names begin with one of these
+  evenkeel validate                      all cases, in one or two minutes
+  evenkeel validate mm1 shortest         cases whose names begin with one of these
   evenkeel validate mm1-90 --replications 100
-  evenkeel validate --seed 7             other random numbers, the same answers
-  evenkeel validate --list               what there is
+  evenkeel validate --seed 7             different random numbers, the same conclusions
+  evenkeel validate --list               list the cases
   evenkeel validate --show mm1-80 > mm1.toml && evenkeel run mm1.toml
   evenkeel validate --json | jq 'select(.outcome != \"agrees\")'
 
 Exits with 1 when simulation and theory differ, or when a run is too short to tell.")]
 pub struct Args {
-    /// Only set-ups whose names begin with one of these
+    /// Only cases whose names begin with one of these
     names: Vec<String>,
-    /// Replications of each set-up; more make the test sharper [default: 20, and 400 of a ring]
+    /// Replications of each case; more make the test more sensitive [default: 20, and 400 of a ring]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=100_000))]
     replications: Option<u32>,
-    /// The seed from which all randomness comes
+    /// Seed of all randomness
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// List the set-ups and run nothing
+    /// List the cases and exit
     #[arg(long, conflicts_with = "show")]
     list: bool,
-    /// Print a set-up as a scenario, to run it by itself
+    /// Print a case as a scenario, to run it separately
     #[arg(long, value_name = "NAME")]
     show: Option<String>,
-    /// Print the findings as JSON, one object per line
+    /// Print the results as JSON, one object per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     jobs: Jobs,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     quiet: bool,
 }
@@ -53,7 +53,7 @@ pub fn validate(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if let Some(name) = &args.show {
         let gate = gates.iter().find(|gate| gate.name == name).ok_or_else(|| unknown(name, &gates))?;
         if gate.source.is_empty() {
-            return Err(Failure::Usage(format!("`{name}` is a selector alone: it has no scenario to show")));
+            return Err(Failure::Usage(format!("`{name}` runs a selector without the simulator: it has no scenario")));
         }
         say(gate.source.trim_end());
         return Ok(());
@@ -101,7 +101,7 @@ pub fn validate(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
 fn unknown(name: &str, gates: &[Gate]) -> Failure {
     let hint = did_you_mean(name, gates.iter().map(|gate| gate.name));
-    Failure::Usage(format!("there is no set-up `{name}`\n  help: {hint}\n  help: evenkeel validate --list names all"))
+    Failure::Usage(format!("there is no case `{name}`\n  help: {hint}\n  help: evenkeel validate --list lists all"))
 }
 
 fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {

@@ -158,7 +158,7 @@ pub fn verdicts(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     ];
     rows(outcomes, &header, |outcome, summary| {
         let model = &outcome.scenario.model;
-        let judgement = &summary.judgement;
+        let stability = &summary.stability;
         let clock = |clock: Clock, warmup: f64| {
             let settling = summary.settling.iter().find(|s| s.clock == clock);
             let after = settling.and_then(|s| s.after).map_or_else(String::new, number);
@@ -166,14 +166,14 @@ pub fn verdicts(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
             [number(if settling.is_some() { warmup } else { f64::NAN }), after, word.to_owned()]
         };
         let theory = summary.theory.as_ref();
-        let mut row = vec![judgement.verdict.word().to_owned(), judgement.reason.clone()];
-        row.extend([judgement.growth.value, judgement.growth.low, judgement.growth.high].map(number));
+        let mut row = vec![stability.verdict.as_str().to_owned(), stability.reason.clone()];
+        row.extend([stability.growth.value, stability.growth.low, stability.growth.high].map(number));
         row.extend(clock(Clock::Latency, model.warmup.as_secs_f64()));
         row.extend(clock(Clock::Cache, model.cache_warmup.as_secs_f64()));
         row.push(theory.map_or_else(String::new, |exact| exact.theorem.clone()));
         row.push(number(theory.map_or(f64::NAN, |exact| exact.mean)));
         row.push(number(theory.and_then(|exact| exact.p99).unwrap_or(f64::NAN)));
-        row.push(number(judgement.relaxation.unwrap_or(f64::NAN)));
+        row.push(number(stability.relaxation.unwrap_or(f64::NAN)));
         row.push(number(outcome.scenario.offered_load.unwrap_or(f64::NAN)));
         row.push(number(summary.utilisation(outcome.scenario)));
         vec![row]
@@ -200,7 +200,7 @@ pub fn servers(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
         "share",
         "load_over_capacity",
         "utilisation",
-        "queue",
+        "in_server",
         "time_in_server_s",
         "errors",
         "cache_hit_ratio",
@@ -307,7 +307,7 @@ struct Manifest<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped: &'a [(String, String)],
     /// Names all the runs that are in here.
-    units: &'a str,
+    runs: &'a str,
     #[serde(flatten)]
     provenance: &'a Provenance,
 }
@@ -329,7 +329,7 @@ struct PointEntry<'a> {
 #[derive(Serialize)]
 struct StrategyEntry<'a> {
     label: &'a str,
-    parameters: &'a evenkeel_core::select::catalog::Table,
+    parameters: &'a evenkeel_core::select::catalog::StrategyConfig,
     verdict: Verdict,
     /// Busy share of the busiest pool's servers.
     utilisation: Option<f64>,
@@ -337,11 +337,11 @@ struct StrategyEntry<'a> {
     pick_hashes: Vec<String>,
 }
 
-/// `manifest.json`: what is needed to make the same results again. `units` names all the runs.
+/// `manifest.json`: what is needed to make the same results again. `runs` identifies all runs.
 pub fn manifest(
     outcomes: &[Outcome<'_>],
     skipped: &[(String, String)],
-    units: &str,
+    runs: &str,
     provenance: &Provenance,
 ) -> serde_json::Result<Vec<u8>> {
     let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
@@ -358,7 +358,7 @@ pub fn manifest(
         first: point(first),
         points: outcomes[1..].iter().map(point).collect(),
         skipped,
-        units,
+        runs,
         provenance,
     };
     let mut text = serde_json::to_vec_pretty(&manifest)?;
@@ -384,7 +384,7 @@ fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
             .map(|(summary, contestant)| StrategyEntry {
                 label: &summary.label,
                 parameters: &contestant.table,
-                verdict: summary.judgement.verdict,
+                verdict: summary.stability.verdict,
                 utilisation: number(summary.utilisation(outcome.scenario)).parse().ok(),
                 requests_simulated: summary.requests,
                 pick_hashes: hex(&summary.pick_hashes),

@@ -8,7 +8,7 @@ pub mod trace;
 
 use evenkeel_sim::measure::Summary;
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::scenario::vary::Place;
+use evenkeel_sim::scenario::overrides::SweepPoint;
 
 /// A scenario at one point and what came of it.
 pub struct Outcome<'a> {
@@ -17,10 +17,10 @@ pub struct Outcome<'a> {
     /// `base`, or the values that differ from the file's.
     pub point: &'a str,
     /// The same as data: for each axis its keys and their value; empty for `base`.
-    pub place: &'a Place,
+    pub place: &'a SweepPoint,
     /// Runs per strategy.
     pub replications: u32,
-    /// What came of each contestant, in the scenario's order.
+    /// One summary per variant, in the scenario's order.
     pub summaries: Vec<Summary>,
     /// How tight the intervals became, where replications were added until they were tight enough.
     pub precision: Option<Reached>,

@@ -1,4 +1,4 @@
-//! The terminal's table: a row per strategy, the best first, in words that a student understands.
+//! The terminal's table: a row per strategy, the best first, with a legend.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use evenkeel_sim::measure::interval::Estimate;
 use evenkeel_sim::measure::warmup::{Clock, Settling};
 use evenkeel_sim::measure::{Comparison, ENOUGH, Summary, Verdict, compare_in, regret};
 
-/// An empty table in the house's style: a line under the header and one at each end.
+/// An empty table in evenkeel's style: a line under the header and one at each end.
 pub fn plain(width: Option<u16>) -> Table {
     let mut table = Table::new();
     table
@@ -27,17 +27,17 @@ pub(super) const RANKED_BY: &str = "latency.p99";
 
 /// How to read the table; printed once under all of them.
 pub const LEGEND: &str = "\
-mean, p50, p99, p99.9  time from sending a request to its answer; p99: one request in a hundred takes longer
-±                      half the 95 % interval of Student's t, as a share of the value; from five runs on
-exact                  what a theorem says that the mean is
-failed                 share of requests without a good answer
-even                   Jain's index of requests against the strength of the servers; 1 is perfectly even
-cache                  share of look-ups that found the answer in the server's cache
-regret                 how much more the mean is than the oracle's on the same requests
+mean, p50, p99, p99.9  latency from sending a request to its response
+±                      half width of the 95 % confidence interval (Student's t), relative to the value; needs five runs
+theory                 the mean by queueing theory, with the name of the theorem
+failed                 share of requests without a successful response
+fairness (Jain)        Jain's index of requests relative to capacity, over servers; 1 is perfectly fair
+cache                  cache hit ratio
+regret                 mean latency above that of the oracle on the same requests
 state                  stable, backlogged (more in the system late than early), overloaded (no steady state),
-                       run too short (for its load: it shows its start), no requests
-verdict                by p99 and by pairs of runs that met the same requests; \"ties\" means that these runs cannot tell;
-                       pp: percentage points; more errors than the fewest by 0.1 pp are not ranked; pools are ranked apart";
+                       run too short (the start still shows at this load), no requests
+verdict                p99, compared in pairs of runs on the same requests; \"ties\": no significant difference;
+                       pp: percentage points; +0.1 pp errors or more: not ranked; each pool is ranked separately";
 
 /// A column of the table.
 struct Column {
@@ -97,7 +97,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     let cached = outcome.summaries.iter().any(|summary| summary.metric("cache.hit_ratio").is_some());
     // Where paths lead to several pools, what each of them feels says more than the whole.
     let pools: Vec<&str> = entry_pools(outcome);
-    let exact = outcome.summaries.iter().any(|summary| summary.theory.is_some());
+    let theory = outcome.summaries.iter().any(|summary| summary.theory.is_some());
     let regrets = outcome.summaries.iter().any(|summary| regret(&outcome.summaries, summary, "latency.mean").is_some());
     let order = order(outcome, &rankings);
     let mut columns: Vec<Column> = Vec::new();
@@ -110,8 +110,8 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
         if summary.oracle { format!("{} (baseline)", summary.label) } else { summary.label.clone() }
     });
     add("mean", Some(4), &time("latency.mean"));
-    if exact {
-        add("exact", Some(5), &|summary| {
+    if theory {
+        add("theory", Some(5), &|summary| {
             let theory = summary.theory.as_ref();
             theory.map_or_else(String::new, |e| format!("{} {}", human_seconds(e.mean), e.theorem))
         });
@@ -129,7 +129,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
         add(&format!("{pool} p99"), Some(POOL_P99), &|summary| human_seconds(summary.value(&p99)));
         add(&format!("{pool} failed"), Some(POOL_P99 + 1), &|summary| percent(summary.failed(&format!("{pool}."))));
     }
-    add("even", Some(2), &|summary| decimal(summary.value("fairness.jain")));
+    add("fairness (Jain)", Some(2), &|summary| decimal(summary.value("fairness.jain")));
     if cached {
         add("cache", Some(6), &|summary| percent(summary.value("cache.hit_ratio")));
     }
@@ -139,7 +139,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
             regret.map_or_else(String::new, |e| signed_seconds(e.value))
         });
     }
-    add("state", Some(6), &|summary| summary.judgement.verdict.text().to_owned());
+    add("state", Some(6), &|summary| summary.stability.verdict.text().to_owned());
     add("verdict", None, &|_| String::new());
     let verdicts = |short: bool| -> Vec<String> {
         order.iter().map(|&i| verdict(&outcome.summaries[i], &rankings, i, short)).collect()
@@ -158,7 +158,7 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     table.set_header(columns.iter().map(|column| bold(Cell::new(&column.head), colour)));
     for (row, &i) in order.iter().enumerate() {
         let best = rankings.iter().all(|ranking| ranking.stands[i] == Some(Comparison::Best));
-        let state = outcome.summaries[i].judgement.verdict;
+        let state = outcome.summaries[i].stability.verdict;
         let cell = |column: &Column| {
             let cell = Cell::new(&column.texts[row]);
             let cell = match (column.head.as_str(), state) {
@@ -215,7 +215,7 @@ fn signed_seconds(seconds: f64) -> String {
     if seconds < 0.0 { format!("−{size}") } else { format!("+{size}") }
 }
 
-/// With more reasons than these of the same kind, the strongest is told.
+/// With more reasons than these of the same kind, the largest is shown.
 const MOST_REASONS: usize = 3;
 
 /// What a reader must know of rows that are not what they seem: no steady state, a start that is still felt, batches that
@@ -226,9 +226,9 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     let mut late: BTreeMap<(bool, bool), (Vec<&str>, Settling)> = BTreeMap::new();
     for summary in &outcome.summaries {
         let mut note = |text: String| notes.entry(text).or_default().push(&summary.label);
-        let judgement = &summary.judgement;
-        if judgement.verdict != Verdict::Stable {
-            unsteady.entry(judgement.verdict.text()).or_default().push(summary);
+        let stability = &summary.stability;
+        if stability.verdict != Verdict::Stable {
+            unsteady.entry(stability.verdict.text()).or_default().push(summary);
         }
         // Where queues grow, nothing settles, and that has been said.
         if summary.ranks() {
@@ -247,22 +247,22 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
         let batches = summary.metrics.first().map_or(0, |metric| metric.values.len());
         if summary.batches && summary.batch_correlation > 2.0 / evenkeel_core::math::sqrt(batches as f64) {
             note(format!(
-                "neighbouring batches are alike (correlation {:.2}): intervals are too narrow, take fewer or longer ones",
+                "neighbouring batches are correlated ({:.2}): intervals are too narrow; use fewer or longer batches",
                 summary.batch_correlation
             ));
         }
     }
     for (word, summaries) in unsteady {
         let labels = |reason: &str| {
-            let with = summaries.iter().filter(|summary| summary.judgement.reason == reason);
+            let with = summaries.iter().filter(|summary| summary.stability.reason == reason);
             with.map(|summary| summary.label.as_str()).collect::<Vec<_>>()
         };
-        let mut reasons: Vec<&str> = summaries.iter().map(|summary| summary.judgement.reason.as_str()).collect();
+        let mut reasons: Vec<&str> = summaries.iter().map(|summary| summary.stability.reason.as_str()).collect();
         reasons.sort_unstable();
         reasons.dedup();
-        let most = summaries.iter().max_by(|a, b| a.judgement.growth.value.total_cmp(&b.judgement.growth.value));
+        let most = summaries.iter().max_by(|a, b| a.stability.growth.value.total_cmp(&b.stability.growth.value));
         if let (Some(most), true) = (most, reasons.len() > MOST_REASONS) {
-            let text = format!("{word}, most of all {}: {}", most.label, most.judgement.reason);
+            let text = format!("{word}, most of all {}: {}", most.label, most.stability.reason);
             notes.entry(text).or_default().extend(summaries.iter().map(|summary| summary.label.as_str()));
         } else {
             for reason in reasons {
@@ -282,18 +282,18 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
         let width = reached.half_width * 100.0;
         lines.push(if reached.loosest.is_empty() {
             format!(
-                "Precision: {} replications; no strategy can be ranked, so no interval is to be tight",
+                "Precision: {} replications; no strategy can be ranked, so no interval was tightened",
                 outcome.replications
             )
         } else if reached.half_width <= reached.target {
             let loosest = &reached.loosest;
             format!(
-                "Precision: {} replications; the loosest interval is {loosest} with ±{width:.1} %",
+                "Precision: {} replications; the widest interval is that of {loosest}, ±{width:.1} %",
                 outcome.replications
             )
         } else {
             format!(
-                "Precision: not reached in {} replications: {} is at ±{width:.1} %, wanted were ±{} %",
+                "Precision: not reached in {} replications: {} has ±{width:.1} %, target ±{} %",
                 outcome.replications,
                 reached.loosest,
                 reached.target * 100.0
@@ -311,10 +311,10 @@ fn unsettled_text(outcome: &Outcome<'_>, unsettled: &Settling) -> String {
     };
     match unsettled.after {
         Some(after) => format!(
-            "warm-up too short: {what} settles only after {} (MSER-5) and is measured from {warmup} on; write {key} = \"auto\"",
+            "warm-up too short: {what} settles after {} (MSER-5), but the warm-up is {warmup}; set {key} = \"auto\"",
             human_seconds(after)
         ),
-        None => format!("run too short: {what} had not settled in the first half of it (MSER-5)"),
+        None => format!("run too short: {what} did not settle in the first half of the run (MSER-5)"),
     }
 }
 
@@ -330,7 +330,7 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
             } else {
                 String::new()
             };
-            format!("{name} {} exact, {}{interval} simulated, {word}", human_seconds(exact), human_seconds(e.value))
+            format!("{name} {} in theory, {}{interval} simulated, {word}", human_seconds(exact), human_seconds(e.value))
         };
         let mut text = format!("{} is {}: {}", summary.label, exact.theorem, side("latency.mean", "mean", exact.mean));
         if let Some(p99) = exact.p99 {
@@ -345,14 +345,14 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
 fn agreement(summary: &Summary, e: Estimate, exact: f64) -> String {
     let off = (e.value / exact - 1.0) * 100.0;
     match e.replications {
-        _ if summary.judgement.verdict == Verdict::TooShort => {
+        _ if summary.stability.verdict == Verdict::TooShort => {
             format!("{off:+.0} %: the run is too short to compare with a steady state")
         }
         _ if !summary.ranks() => "no interval: overloaded".to_owned(),
         0 => "no run has a value".to_owned(),
         1 => "one run has no interval".to_owned(),
-        _ if (e.low..=e.high).contains(&exact) => "inside the interval".to_owned(),
-        _ => format!("outside the 95 % interval, {off:+.2} % from exact"),
+        _ if (e.low..=e.high).contains(&exact) => "inside the 95 % interval".to_owned(),
+        _ => format!("outside the 95 % interval, {off:+.2} % from theory"),
     }
 }
 
@@ -453,7 +453,7 @@ pub(super) fn order(outcome: &Outcome<'_>, rankings: &[Ranking<'_>]) -> Vec<usiz
 /// How a strategy stands, in words; the short ones are for a narrow terminal.
 fn verdict(summary: &Summary, rankings: &[Ranking<'_>], which: usize, short: bool) -> String {
     if summary.oracle {
-        return if short { "–".to_owned() } else { "sees what no balancer can".to_owned() };
+        return if short { "–".to_owned() } else { "baseline with perfect information".to_owned() };
     }
     if let [only] = rankings {
         return stand_text(only.stands[which], short);
@@ -539,13 +539,13 @@ fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
     let place = ranking.pool.map_or_else(String::new, |pool| format!(" in {pool}"));
     let Some(best) = stands.iter().position(|s| *s == Some(Comparison::Best)) else {
         let overloaded = stands.contains(&Some(Comparison::Overloaded));
-        let none = |summary: &Summary| summary.judgement.verdict == Verdict::NoRequests;
+        let none = |summary: &Summary| summary.stability.verdict == Verdict::NoRequests;
         return match overloaded {
             true => format!("Every strategy is overloaded{place}: there is nothing to rank."),
             false if outcome.summaries.iter().all(none) => {
                 "No request arrived in the measured span: there is nothing to compare.".to_owned()
             }
-            false => format!("No strategy finished any request in good order{place}."),
+            false => format!("No strategy completed a request successfully{place}."),
         };
     };
     let best = &outcome.summaries[best];
@@ -575,7 +575,7 @@ fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
     }
     let unknown = |s: &Option<Comparison>| matches!(s, Some(Comparison::Unknown(_)));
     if stands.iter().any(unknown) {
-        text += "; with so few runs per strategy the order may be chance";
+        text += "; with so few runs per strategy the order may be due to chance";
     }
     let worst = all().filter_map(|(summary, s)| match s {
         Some(Comparison::Worse(times)) if !summary.oracle => Some((*times, summary)),
@@ -633,13 +633,13 @@ pub fn failures(outcome: &Outcome<'_>) -> Option<String> {
     for summary in &outcome.summaries {
         for metric in &summary.metrics {
             let cause = match metric.name.as_str() {
-                "errors.error" => "answered with an error",
-                "errors.rejected" => "turned away by a full queue",
-                "errors.no_server" => "no server left to try",
+                "errors.error" => "error response",
+                "errors.rejected" => "rejected by a full queue",
+                "errors.no_healthy_server" => "no healthy server",
                 "errors.reset" => "connection refused or reset",
                 "errors.timed_out" => "timed out",
-                "errors.unreachable" => "balancer not reachable",
-                "unfinished.ratio" => "not finished when the run ended",
+                "errors.unreachable" => "balancer unreachable",
+                "unfinished.ratio" => "unfinished at the end of the run",
                 _ => continue,
             };
             let worst = causes.entry(cause).or_default();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::Model;
 use evenkeel_sim::sim::observer::{Arrival, Decision, Observer, Step};
-use evenkeel_sim::sim::record::{ENDS, End};
+use evenkeel_sim::sim::record::{ENDS, RequestOutcome};
 
 /// A line of a trace: a request, or a call that a server made to its second tier on behalf of one. Times are nanoseconds
 /// since the run began and empty for what did not happen.
@@ -53,7 +53,7 @@ pub struct Line {
     /// Its end for the client: the answer, the time-out, the error; of an unfinished one the end of the run. Empty for
     /// calls and for attempts, whose end is their return.
     pub ended_ns: Option<u64>,
-    /// How it ended: `ok`, `error`, `rejected`, `no_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
+    /// How it ended: `ok`, `error`, `rejected`, `no_healthy_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
     /// of an attempt that nobody waited for any more, `abandoned`.
     pub outcome: String,
     /// Whether the server's cache had the answer; empty where there is no cache or it was not asked.
@@ -61,7 +61,7 @@ pub struct Line {
 }
 
 /// The word for an end.
-fn word(end: End) -> &'static str {
+fn outcome_name(end: RequestOutcome) -> &'static str {
     ENDS[end as usize].1
 }
 
@@ -155,7 +155,7 @@ impl<W: Write> Observer for Tracer<W> {
             Some((pool, server)) => (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0)),
             // A caller hears of it at once, so this is the call's return; a client is told later.
             None if inner => {
-                (line.returned_ns, line.outcome) = (Some(now.0), word(End::NoServer).to_owned());
+                (line.returned_ns, line.outcome) = (Some(now.0), outcome_name(RequestOutcome::NoServer).to_owned());
             }
             None => {}
         }
@@ -172,11 +172,11 @@ impl<W: Write> Observer for Tracer<W> {
             Step::Returned(end) => {
                 line.returned_ns = now;
                 if inner && line.outcome != "abandoned" {
-                    line.outcome = word(end).to_owned();
+                    line.outcome = outcome_name(end).to_owned();
                 }
             }
             Step::Abandoned => "abandoned".clone_into(&mut line.outcome),
-            Step::Ended(end) => (line.ended_ns, line.outcome) = (now, word(end).to_owned()),
+            Step::Ended(end) => (line.ended_ns, line.outcome) = (now, outcome_name(end).to_owned()),
             Step::Released => self.write(job),
         }
     }

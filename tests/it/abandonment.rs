@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::observer::{Arrival, Observer, Step};
-use evenkeel::sim::record::{End, RunRecord};
+use evenkeel::sim::record::{RequestOutcome, RunRecord};
 use evenkeel::units::Nanos;
 
 use crate::support::scenario;
@@ -24,7 +24,7 @@ struct Fate {
     demand: Nanos,
     /// The first attempt of it that began service did so then.
     begun: Option<Nanos>,
-    ended: Option<(Nanos, End)>,
+    ended: Option<(Nanos, RequestOutcome)>,
 }
 
 impl Observer for Fates {
@@ -71,7 +71,7 @@ fn overloaded(clients: &str, pool: &str, servers: &str) -> String {
 /// The set-ups around a pool in which clients can lose patience.
 fn surroundings() -> Vec<(&'static str, String)> {
     let patient = "patience = \"5ms\"";
-    let both = "patience = \"5ms\", cancel = true";
+    let both = "patience = \"5ms\", servers_see_cancel = true";
     let closed = overloaded(&format!("{both}, count = 60"), "", "").replace(
         "{ poisson = { rate = \"900/s\" } }",
         "{ closed = { think = { exponential = { mean = \"30ms\" } } } }",
@@ -79,7 +79,7 @@ fn surroundings() -> Vec<(&'static str, String)> {
     let tiers = overloaded(both, "backend = { pool = \"db\", service = { exponential = { mean = \"2ms\" } } }", "")
         + "[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\n";
     let queue = "queue = { limit = 100, timeout = \"1s\" }";
-    let retries = "retries = { attempts = 2, on = [\"rejected\"], budget = \"50%\" }";
+    let retries = "retries = { max_retries = 2, on = [\"rejected\"], budget = \"50%\" }";
     let hedge = "hedge = { after = \"2ms\", budget = \"50%\" }";
     let tied = "hedge = { after = \"0ms\", budget = \"100%\", tied = true }";
     vec![
@@ -102,18 +102,18 @@ fn surroundings() -> Vec<(&'static str, String)> {
 #[test]
 fn patience_ends_when_service_begins() {
     for (name, source) in surroundings() {
-        let sees = source.contains("cancel = true");
+        let sees = source.contains("servers_see_cancel = true");
         let (fates, record) = observe(&scenario(&source));
         let (mut abandoned, mut late) = (0, 0);
         for (number, fate) in &fates.requests {
             match fate.ended {
-                Some((at, End::TimedOut)) => {
+                Some((at, RequestOutcome::TimedOut)) => {
                     abandoned += 1;
                     assert_eq!(at, fate.arrived + Nanos(5 * MS), "{name}: {number} left at another moment");
                     assert!(fate.begun.is_none_or(|begun| begun >= at), "{name}: {number} left in service");
                     assert!(!sees || fate.begun.is_none(), "{name}: {number} had left and was served");
                 }
-                Some((at, End::Ok)) => {
+                Some((at, RequestOutcome::Ok)) => {
                     let begun = fate.begun.unwrap_or_else(|| panic!("{name}: {number} was answered unserved"));
                     assert!(begun <= fate.arrived + Nanos(5 * MS), "{name}: {number} waited beyond its patience");
                     late += u64::from(at > fate.arrived + Nanos(5 * MS));
@@ -123,7 +123,7 @@ fn patience_ends_when_service_begins() {
         }
         assert!(abandoned > 50, "{name}: {abandoned} abandoned");
         assert!(late > 10, "{name}: {late} were served beyond their patience");
-        assert!(record.measured.all.ends[End::TimedOut as usize] > 0, "{name}");
+        assert!(record.measured.all.ends[RequestOutcome::TimedOut as usize] > 0, "{name}");
     }
 }
 
@@ -136,8 +136,9 @@ fn timeouts_are_drawn_for_each_request() {
         let source = source.replace("patience = \"5ms\"", law);
         let (fates, _) = observe(&scenario(&source));
         let age = |fate: &Fate| fate.ended.map(|(at, end)| (end, (at - fate.arrived).0));
-        let ages: Vec<(End, u64)> = fates.requests.values().filter_map(age).collect();
-        let mut gave_up: Vec<u64> = ages.iter().filter(|(end, _)| *end == End::TimedOut).map(|(_, age)| *age).collect();
+        let ages: Vec<(RequestOutcome, u64)> = fates.requests.values().filter_map(age).collect();
+        let mut gave_up: Vec<u64> =
+            ages.iter().filter(|(end, _)| *end == RequestOutcome::TimedOut).map(|(_, age)| *age).collect();
         gave_up.sort_unstable();
         gave_up.dedup();
         assert!(gave_up.len() > 50, "{name}: {} ages", gave_up.len());
@@ -149,7 +150,7 @@ fn timeouts_are_drawn_for_each_request() {
 /// A duration, and the distribution that is always that duration, are one thing, to the last byte of the results.
 #[test]
 fn a_duration_is_a_constant_distribution() {
-    let plain = overloaded("timeout = \"9ms\", cancel = true", "", "");
+    let plain = overloaded("timeout = \"9ms\", servers_see_cancel = true", "", "");
     let run = |source: &str| serde_json::to_string(&observe(&scenario(source)).1).unwrap();
     let long = plain.replace("timeout = \"9ms\"", "timeout = { constant = { value = \"9ms\" } }");
     assert_eq!(run(&plain), run(&long));

@@ -1,7 +1,7 @@
 //! What the proxy logs, `evenkeel import` reads: production is recorded and replayed.
 
 use evenkeel::proxy::access::{Entry, Format, Settings};
-use evenkeel::proxy::reason::Reason;
+use evenkeel::proxy::termination::Reason;
 use evenkeel::rng::{Rng, Source};
 use evenkeel::scenario::import::{Format as Lines, import};
 use evenkeel::scenario::workload_file;

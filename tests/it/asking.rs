@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use evenkeel::config::law::Sampler;
+use evenkeel::config::distribution::Sampler;
 use evenkeel::config::pool::CacheSpec;
 use evenkeel::measure::{Summary, summarise};
 use evenkeel::proxy::control::Options;
-use evenkeel::select::catalog::Table;
-use evenkeel::select::{Answer, Answers, Channel, LoadReport, Outcome, Request};
+use evenkeel::select::catalog::StrategyConfig;
+use evenkeel::select::{LoadReport, Outcome, ProbeReplies, ProbeReply, ReportSource, Request};
 use evenkeel::testbed::{Backend, Spec};
 use evenkeel::units::Nanos;
 
@@ -55,7 +55,7 @@ fn a_request_waits_for_a_round_trip_or_for_its_patience() {
 #[test]
 fn the_dead_hold_nobody_up_unless_all_answers_are_waited_for() {
     let crash = |silent: bool| {
-        format!("[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nwhat = {{ crash = {{ silent = {silent} }} }}\n")
+        format!("[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nkind = {{ crash = {{ silent = {silent} }} }}\n")
     };
     // Once its checks have found it out nobody asks it any more.
     let checked = "health = { interval = \"100ms\", timeout = \"50ms\", rise = 1, fall = 1 }\n";
@@ -100,31 +100,32 @@ fn who_has_to_wait_for_room_asks_nobody() {
 #[test]
 fn the_best_of_those_that_answered_is_taken() {
     let mut bench = Bench::new("prequal_synchronous", "q_rif = 0.5", &[1; 8], 3);
-    fn of(tried: &[u32]) -> Request<'_> {
-        Request { client: client(1), path: "/", key: b"key", tried, answers: None }
+    fn of(excluded: &[u32]) -> Request<'_> {
+        Request { client: client(1), path: "/", key: b"key", excluded, answers: None }
     }
     for _ in 0..200 {
         let inquiry = bench.with(|selector, cx| selector.inquire(&of(&[2, 5]), cx)).unwrap();
-        let mut slots: Vec<u32> = inquiry.whom().iter().map(|backend| backend.slot).collect();
+        let mut slots: Vec<u32> = inquiry.targets().iter().map(|backend| backend.slot).collect();
         slots.sort_unstable();
         slots.dedup();
-        assert_eq!((slots.len(), inquiry.enough, inquiry.patience), (3, 2, Nanos::from_millis(3)));
+        assert_eq!((slots.len(), inquiry.quorum, inquiry.timeout), (3, 2, Nanos::from_millis(3)));
         assert!(!slots.contains(&2) && !slots.contains(&5), "{slots:?}");
     }
     assert!(bench.with(|selector, cx| selector.inquire(&of(&[0, 1, 2, 3, 4, 5, 6]), cx)).is_none(), "one is no choice");
-    let load = |rif, latency| LoadReport { in_server: Some(rif), latency, by: Channel::Probe, ..LoadReport::default() };
+    let load =
+        |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
     // Of what was told lately a half is 4 and less.
     for rif in [2, 4, 4, 6] {
         let id = bench.fleet.id(0);
         bench.with(|selector, cx| selector.on_report(id, &load(rif, 0.0), cx));
     }
-    let mut pick = |given: &[(u32, u32, f64)], tried: &[u32]| {
-        let answer = |&(slot, rif, latency): &(u32, u32, f64)| Answer {
+    let mut pick = |given: &[(u32, u32, f64)], excluded: &[u32]| {
+        let answer = |&(slot, rif, latency): &(u32, u32, f64)| ProbeReply {
             backend: bench.fleet.id(slot),
             load: load(rif, latency),
         };
-        let answers = Answers { part: 0, given: given.iter().map(answer).collect() };
-        let pick = bench.pick(&Request { answers: Some(&answers), ..of(tried) }).unwrap();
+        let answers = ProbeReplies { part: 0, given: given.iter().map(answer).collect() };
+        let pick = bench.pick(&Request { answers: Some(&answers), ..of(excluded) }).unwrap();
         bench.finish(pick, Nanos(1), Outcome::Cancelled);
         pick.backend.slot
     };
@@ -205,7 +206,7 @@ fn tags_of_a_former_strategy_do_not_reach_the_next() {
     for line in std::fs::read_to_string(&file).unwrap().lines() {
         let (desk, value): (u32, serde_json::Value) = serde_json::from_str(line).unwrap();
         if let Some(opening) = value.get("opening") {
-            let table: Table = serde_json::from_value(opening["strategy"].clone()).unwrap();
+            let table: StrategyConfig = serde_json::from_value(opening["strategy"].clone()).unwrap();
             strategies.insert(desk, table.name().to_owned());
         } else if let Some(finish) = value.get("finish") {
             ends.entry(strategies[&desk].clone()).or_default().push(finish["tag"].as_u64().unwrap());
@@ -220,14 +221,14 @@ fn tags_of_a_former_strategy_do_not_reach_the_next() {
 /// them all: a key is where it was. Where servers say nothing of it, a hit is chance: 60 of 200.
 #[test]
 fn servers_draw_what_they_remember() {
-    let hits = |advertised: &str| {
+    let hits = |reported_load: &str| {
         let scenario = scenario(&format!(
             "title = \"t\"\nquestion = \"q\"\nduration = \"40s\"\nwarmup = \"20s\"\nreplications = 1\n\
              strategies = [{{ prequal_synchronous = {{ probes = 4, wait_for = 4, q_rif = 1.0 }} }}]\n\
              arrivals = {{ poisson = {{ rate = \"100/s\" }} }}\nservice = {{ exponential = {{ mean = \"5ms\" }} }}\n\
              keys = {{ count = 200, exponent = 0.0 }}\nnetwork = {{ server = \"100us\" }}\n[[pools]]\nname = \"web\"\n\
              [[pools.servers]]\nname = \"web\"\ncount = 4\n\
-             cache = {{ capacity = 60, hit_cost = \"100%\", advertised = \"{advertised}\" }}\n"
+             cache = {{ capacity = 60, hit_cost = \"100%\", reported_load = \"{reported_load}\" }}\n"
         ));
         let run = evenkeel::sim::observe(&scenario.setup(0, 0), &|| false, &mut ()).unwrap();
         summarise(&scenario, 0, &[run]).value("cache.hit_ratio")
@@ -242,7 +243,7 @@ fn servers_behind_the_proxy_draw_what_they_remember() {
     let one = |name: &str| {
         let mut spec = Spec::new(name).service(Sampler::Constant(Nanos::from_millis(1)));
         let capacity = NonZeroUsize::new(1000).unwrap();
-        spec.server.cache = Some(CacheSpec { capacity, ttl: None, hit_cost: 1.0, advertised: 0.0 });
+        spec.server.cache = Some(CacheSpec { capacity, ttl: None, hit_cost: 1.0, reported_load: 0.0 });
         Backend::start(spec).unwrap()
     };
     let backends = ["a", "b", "c"].map(one);

@@ -82,7 +82,7 @@ fn impostor(folder: &Folder, bytes: u32) {
     let program = assert_cmd::cargo::cargo_bin("evenkeel");
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = -v ] && exit 0\nwhile read -r word value; do [ \"$word\" = bind ] && listen=$value; done < \"$3\"\n\
-         exec '{}' backend --bytes {bytes} --listen \"$listen\"\n",
+         exec '{}' test-server --bytes {bytes} --listen \"$listen\"\n",
         program.display()
     );
     let file = folder.file("haproxy", &script);

@@ -51,7 +51,7 @@ pool = "run"
 target = "run/run-1"
 at = "500ms"
 for = "500ms"
-what = {{ slow = {{ factor = 20 }} }}
+kind = {{ slow = {{ factor = 20 }} }}
 [[sweep]]
 key = "arrivals.poisson.load"
 values = ["30%", "60%", "90%"]
@@ -224,7 +224,7 @@ path = "/fast"
 path = "/slow"
 [[pools]]
 name = "fast"
-autoscale = { target = "60%", start = 3, minimum = 2, interval = "200ms", delay = "100ms", cooldown = "200ms" }
+autoscale = { target = "60%", initial_servers = 3, min_servers = 2, interval = "200ms", delay = "100ms", cooldown = "200ms" }
 [[pools.servers]]
 name = "fast"
 count = 12

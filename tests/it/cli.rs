@@ -24,7 +24,7 @@ fn a_run_writes_everything_it_promises() {
         "fairness.jain,1",
         "fairness.max_over_mean,1",
         "utilisation.mean,1",
-        "queue.mean,1",
+        "in_server.mean,1",
     ] {
         assert!(metrics.contains(&format!("sound,base,p2c,{metric},")), "no {metric}:\n{metrics}");
     }
@@ -79,20 +79,20 @@ fn mistakes_are_explained_and_the_others_still_run() {
         ("syntax", SOUND.replace("[[pools]]", "[[pools]"), "bad.toml:10:", ""),
         (
             "unknown target",
-            format!("{SOUND}[[faults]]\ntarget = \"web/wbe-3\"\nat = \"1s\"\nwhat = {{ crash = {{}} }}\n"),
+            format!("{SOUND}[[faults]]\ntarget = \"web/wbe-3\"\nat = \"1s\"\nkind = {{ crash = {{}} }}\n"),
             "bad.toml:17:10",
             "did you mean `web-3`?",
         ),
         (
             "unknown metric",
-            format!("{SOUND}[[expect]]\nthat = \"latency.p98[p2c] < 1s\"\nbecause = \"x\"\n"),
+            format!("{SOUND}[[expect]]\nassert = \"latency.p98[p2c] < 1s\"\nreason = \"x\"\n"),
             "bad.toml:17:8",
             "did you mean `latency.p9",
         ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
             "expectation of nobody",
-            format!("{SOUND}[[expect]]\nthat = \"latency.p99[p3c] < 1s\"\nbecause = \"x\"\n"),
+            format!("{SOUND}[[expect]]\nassert = \"latency.p99[p3c] < 1s\"\nreason = \"x\"\n"),
             "bad.toml:17:8",
             "did you mean `p2c`?",
         ),
@@ -145,7 +145,7 @@ fn a_disk_that_cannot_be_written_is_exit_code_3() {
 #[test]
 fn check_says_no_with_exit_code_1() {
     let folder = Folder::new();
-    let expect = |that: &str| format!("{SOUND}[[expect]]\nthat = \"{that}\"\nbecause = \"of theory\"\n");
+    let expect = |that: &str| format!("{SOUND}[[expect]]\nassert = \"{that}\"\nreason = \"of theory\"\n");
     let holds = folder.file("holds.toml", &expect("latency.p99[p2c] < latency.p99[random]"));
     let output = evenkeel().arg("check").arg(&holds).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
@@ -303,7 +303,7 @@ fn an_interrupt_keeps_what_is_finished() {
     let left: Vec<_> = std::fs::read_dir(out.join("b-long"))
         .map(|all| all.flatten().map(|e| e.file_name()).collect())
         .unwrap_or_default();
-    assert!(left.iter().all(|name| name == "units"), "no half results: {left:?}");
+    assert!(left.iter().all(|name| name == "runs"), "no half results: {left:?}");
 }
 
 /// A strategy goes by whatever the field calls it, wherever one is named, and results have the catalogue's name.
@@ -311,7 +311,7 @@ fn an_interrupt_keeps_what_is_finished() {
 fn a_strategy_goes_by_any_of_its_names() {
     let folder = Folder::new();
     let source = SOUND.replace("\"p2c\"", "\"least_conn\", { \"random-two\" = { choices = 3 } }");
-    let expect = "[[expect]]\nthat = \"latency.p99[leastconn] < latency.p99[RANDOM]\"\nbecause = \"it counts\"\n";
+    let expect = "[[expect]]\nassert = \"latency.p99[leastconn] < latency.p99[RANDOM]\"\nreason = \"it counts\"\n";
     let file = folder.file("names.toml", &format!("{source}{expect}"));
     let run = |arguments: &[&str]| {
         let output = evenkeel().args(arguments).arg(&file).output().unwrap();

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use evenkeel::config::law::normal;
-use evenkeel::measure::change::{Basis, Changes, DEFAULT_METRICS, Question, Tolerance, Verdict, compare};
+use evenkeel::config::distribution::normal;
+use evenkeel::measure::comparison::{Basis, Changes, DEFAULT_METRICS, Question, Tolerance, Verdict, compare};
 use evenkeel::measure::results::{Manifest, Results};
 use evenkeel::rng::Rng;
 
@@ -356,7 +356,7 @@ fn what_vanished_does_not_pass_in_silence() {
     Run::new("added", &["p2c"]).write(&case.new_side(), &nothing);
     let (code, out, _) = case.run(&[]);
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("10 missing") && out.contains("5 new") && out.contains("all 5 measures"), "{out}");
+    assert!(out.contains("10 missing") && out.contains("5 new") && out.contains("all 5 metrics"), "{out}");
     let (code, out, _) = case.run(&["--allow-missing", "--export-junit", "-"]);
     assert_eq!(code, Some(0), "{out}");
     assert_eq!((elements(&out, "failure").len(), elements(&out, "skipped").len()), (0, 10));
@@ -434,7 +434,7 @@ fn a_comparison_that_could_judge_nothing_does_not_pass() {
         new.write(&case.new_side(), &nothing);
         let (code, out, err) = case.run(arguments);
         assert_eq!(code, Some(4), "{why}: {out}{err}");
-        assert!(err.starts_with("error: nothing could be judged") && err.contains(why), "{why}: {err}");
+        assert!(err.starts_with("error: nothing could be decided") && err.contains(why), "{why}: {err}");
         assert!(err.contains("--allow-undecided"), "{err}");
         let (code, out, err) = case.run(&[arguments, &["--allow-undecided", "--json"]].concat());
         let json: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -3,13 +3,13 @@
 use evenkeel::fleet::BackendId;
 use evenkeel::rng::{Rng, Source};
 use evenkeel::select::catalog::{CATALOGUE, Family};
-use evenkeel::select::{Answer, Answers, Channel, Command, LoadReport, Outcome, Pick, Request};
+use evenkeel::select::{Command, LoadReport, Outcome, Pick, ProbeReplies, ProbeReply, ReportSource, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client};
 
-fn request<'a>(n: u64, key: &'a [u8; 8], tried: &'a [u32]) -> Request<'a> {
-    Request { client: client(n), path: "/", key, tried, answers: None }
+fn request<'a>(n: u64, key: &'a [u8; 8], excluded: &'a [u32]) -> Request<'a> {
+    Request { client: client(n), path: "/", key, excluded, answers: None }
 }
 
 /// A report with anything in it, by any channel.
@@ -22,7 +22,8 @@ fn any_report(dice: &mut Rng) -> LoadReport {
         errors: dice.unit(),
         in_server: (dice.below(4) > 0).then(|| dice.below(10) as u32),
         latency: dice.unit(),
-        by: [Channel::Answer, Channel::Clock, Channel::Check, Channel::Probe, Channel::Notice][dice.below(5) as usize],
+        by: [ReportSource::Answer, ReportSource::Clock, ReportSource::Check, ReportSource::Probe, ReportSource::Notice]
+            [dice.below(5) as usize],
     }
 }
 
@@ -42,19 +43,20 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                 bench.now += Nanos::from_millis(dice.below(20));
                 match dice.below(14) {
                     12 => {
-                        let tried: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
+                        let excluded: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
                         let key = dice.below(50).to_le_bytes();
-                        let request = request(dice.below(40), &key, &tried);
+                        let request = request(dice.below(40), &key, &excluded);
                         let inquiry = bench.with(|selector, cx| selector.inquire(&request, cx));
-                        assert!(inquiry.is_none() || bench.selector.wants().inquires, "{}: unasked", row.name);
+                        assert!(inquiry.is_none() || bench.selector.signals().inquires, "{}: unasked", row.name);
                         if let Some(inquiry) = inquiry {
-                            let whom = inquiry.whom();
-                            let could = |id: &BackendId| bench.fleet.is_eligible(id.slot) && !tried.contains(&id.slot);
-                            assert!(whom.iter().all(could), "{}: asked whom it must not", row.name);
-                            assert!((1..=whom.len()).contains(&inquiry.enough), "{}: {inquiry:?}", row.name);
-                            let once = whom.iter().collect::<std::collections::BTreeSet<_>>().len();
-                            assert_eq!(once, whom.len(), "{}: asked twice", row.name);
-                            asked.push(whom.to_vec());
+                            let targets = inquiry.targets();
+                            let could =
+                                |id: &BackendId| bench.fleet.is_eligible(id.slot) && !excluded.contains(&id.slot);
+                            assert!(targets.iter().all(could), "{}: asked whom it must not", row.name);
+                            assert!((1..=targets.len()).contains(&inquiry.quorum), "{}: {inquiry:?}", row.name);
+                            let once = targets.iter().collect::<std::collections::BTreeSet<_>>().len();
+                            assert_eq!(once, targets.len(), "{}: asked twice", row.name);
+                            asked.push(targets.to_vec());
                         }
                     }
                     13 if !under_way.is_empty() => {
@@ -64,22 +66,22 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                         bench.with(|selector, cx| selector.on_refused(&pick, cx));
                     }
                     0..=3 => {
-                        let tried: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
+                        let excluded: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
                         let key = dice.below(50).to_le_bytes();
-                        let left = bench.fleet.eligible().iter().filter(|slot| !tried.contains(slot)).count();
-                        let whom = if asked.is_empty() { None } else { Some(asked.swap_remove(0)) };
-                        let answers = whom.map(|whom| Answers {
+                        let left = bench.fleet.eligible().iter().filter(|slot| !excluded.contains(slot)).count();
+                        let targets = if asked.is_empty() { None } else { Some(asked.swap_remove(0)) };
+                        let answers = targets.map(|targets| ProbeReplies {
                             part: 0,
-                            given: whom
+                            given: targets
                                 .into_iter()
                                 .filter(|_| dice.below(3) > 0)
-                                .map(|backend| Answer {
+                                .map(|backend| ProbeReply {
                                     backend,
                                     load: any_report(&mut Rng::stream(step, "answer", 0)),
                                 })
                                 .collect(),
                         });
-                        let request = Request { answers: answers.as_ref(), ..request(dice.below(40), &key, &tried) };
+                        let request = Request { answers: answers.as_ref(), ..request(dice.below(40), &key, &excluded) };
                         match bench.pick(&request) {
                             Some(pick) => {
                                 let slot = pick.backend.slot;
@@ -88,7 +90,7 @@ fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
                                     "{}: picked ineligible {slot} at step {step}",
                                     row.name
                                 );
-                                assert!(!tried.contains(&slot), "{}: picked tried {slot} at step {step}", row.name);
+                                assert!(!excluded.contains(&slot), "{}: picked tried {slot} at step {step}", row.name);
                                 assert!(bench.fleet.is_current(pick.backend), "{}: old generation", row.name);
                                 under_way.push(pick);
                                 picks += 1;
@@ -260,7 +262,7 @@ fn a_refused_pick_leaves_no_trace_in_the_scores() {
                 (None, _) => true,
                 (Some(_), None) => false,
             };
-            let by_turns = matches!(row.doc.family, Family::Turn) || row.name == "weighted_least_request";
+            let by_turns = matches!(row.doc.family, Family::RoundRobin) || row.name == "weighted_least_request";
             assert!(by_turns || before.iter().zip(&after).all(same), "{}: {before:?}, {after:?}", row.name);
             seen += u32::from(before.iter().any(Option::is_some));
             let pick = bench.pick(&request).unwrap();
@@ -268,7 +270,8 @@ fn a_refused_pick_leaves_no_trace_in_the_scores() {
             while let Some(command) = bench.with(|selector, cx| selector.poll_command(cx)) {
                 if let Command::Probe(backend) = command {
                     let in_server = Some(bench.fleet.in_flight()[backend.slot as usize]);
-                    let load = LoadReport { in_server, latency: 0.01, by: Channel::Probe, ..LoadReport::default() };
+                    let load =
+                        LoadReport { in_server, latency: 0.01, by: ReportSource::Probe, ..LoadReport::default() };
                     bench.with(|selector, cx| selector.on_report(backend, &load, cx));
                 }
             }
@@ -358,7 +361,7 @@ fn slivers_of_reports_do_not_shake_the_weights() {
         errors: 0.0,
         in_server: Some(1),
         latency: 0.02,
-        by: Channel::Clock,
+        by: ReportSource::Clock,
     };
     for backend in backends {
         bench.with(|selector, cx| selector.on_report(backend, &report(1.0, 0.5), cx));

@@ -1,5 +1,5 @@
-//! Every pick is pinned: those of the shipped scenarios in `scenarios/fingerprints`. A change of a selector's behaviour, of
-//! the engine or of the generators fails here, and is accepted with `evenkeel check --accept`.
+//! Golden picks: those of the shipped scenarios in `scenarios/fingerprints`. A change of a selector's behaviour, of
+//! the engine or of the generators fails here, and is accepted with `evenkeel check --update`.
 
 use std::process::Output;
 
@@ -11,8 +11,8 @@ fn the_shipped_scenarios_hold() {
     let output = evenkeel().args(["check", "--quiet"]).arg(root().join("scenarios")).output().unwrap();
     let out = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{out}{}", text(&output.stderr));
-    assert!(!out.contains("not pinned"), "pin them with `evenkeel check --accept`:\n{out}");
-    let pinned = out.lines().filter(|line| line.contains("are as pinned")).count();
+    assert!(!out.contains("no golden picks"), "write them with `evenkeel check --update`:\n{out}");
+    let pinned = out.lines().filter(|line| line.contains("match the golden picks")).count();
     let scenarios = std::fs::read_dir(root().join("scenarios")).unwrap().flatten();
     let scenarios = scenarios.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "toml")).count();
     assert_eq!(pinned, scenarios, "{out}");
@@ -21,8 +21,8 @@ fn the_shipped_scenarios_hold() {
 /// Two strategies of which one will be edited.
 fn two_under_test(choices: u32) -> String {
     let contestants = format!(
-        "[[contestants]]\nname = \"steady\"\nstrategy = \"round_robin\"\n\
-         [[contestants]]\nname = \"edited\"\nstrategy = {{ p2c = {{ choices = {choices} }} }}\n"
+        "[[variants]]\nname = \"steady\"\nstrategy = \"round_robin\"\n\
+         [[variants]]\nname = \"edited\"\nstrategy = {{ p2c = {{ choices = {choices} }} }}\n"
     );
     SOUND.replace("strategies = [\"random\", \"p2c\"]\n", "") + &contestants
 }
@@ -38,22 +38,25 @@ fn a_change_is_explained_and_accepted() {
     let file = folder.file("two.toml", &two_under_test(2));
     let (code, out, _) = check(&[], &file);
     assert_eq!(code, Some(0));
-    assert!(out.contains("picks are not pinned") && out.contains("--accept"), "{out}");
-    let (code, out, _) = check(&["--accept"], &file);
+    assert!(out.contains("no golden picks") && out.contains("--update"), "{out}");
+    let (code, out, _) = check(&["--update"], &file);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("two: pinned for the first time"), "{out}");
+    assert!(out.contains("two: golden picks written for the first time"), "{out}");
     let (code, out, _) = check(&[], &file);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("the picks of 2 strategies are as pinned") && out.contains("1 of 1 checks hold"), "{out}");
+    assert!(
+        out.contains("picks of 2 strategies match the golden picks") && out.contains("1 of 1 checks hold"),
+        "{out}"
+    );
 
     // The selector behind `edited` now looks at three.
     folder.file("two.toml", &two_under_test(3));
     let (code, out, _) = check(&[], &file);
     assert_eq!(code, Some(1), "{out}");
-    for expected in ["FAILS", "edited picks otherwise from decision", "in flight", "pinned", "now", "--accept"] {
+    for expected in ["FAILS", "edited picks differ from decision", "in flight", "golden", "now", "--update"] {
         assert!(out.contains(expected), "{expected:?} is missing:\n{out}");
     }
-    assert!(out.contains("the picks of 1 strategy are as pinned"), "{out}");
+    assert!(out.contains("picks of 1 strategy match the golden picks"), "{out}");
 
     // The same for machines: the decision is one of the first, and its two picks are servers that it saw.
     let (code, out, _) = check(&["--json"], &file);
@@ -65,18 +68,18 @@ fn a_change_is_explained_and_accepted() {
     let servers: Vec<&str> =
         first["backends"].as_array().unwrap().iter().map(|backend| backend["server"].as_str().unwrap()).collect();
     assert_eq!(servers.len(), 10);
-    let (old, new) = (first["pinned"].as_str().unwrap(), first["now"].as_str().unwrap());
+    let (old, new) = (first["golden"].as_str().unwrap(), first["now"].as_str().unwrap());
     assert!(servers.contains(&old) && servers.contains(&new) && old != new, "{first}");
     assert!(first["time_s"].as_f64().unwrap() > 0.0 && first["request"].as_u64().is_some(), "{first}");
 
-    let (code, out, _) = check(&["--accept"], &file);
+    let (code, out, _) = check(&["--update"], &file);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("pick otherwise now"), "{out}");
+    assert!(out.contains("strategies updated"), "{out}");
     assert_eq!(check(&[], &file).0, Some(0));
 
     // What was pinned is damaged: said, not taken for a change.
     folder.file("fingerprints/two.picks.gz", "not gzip");
     let (code, _, output) = check(&[], &file);
     assert_eq!(code, Some(2));
-    assert!(text(&output.stderr).contains("not what was pinned"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("not a valid file of golden picks"), "{}", text(&output.stderr));
 }

@@ -10,7 +10,7 @@ fn sequence(strategy: &str, weights: &[u32], picks: usize) -> String {
         Bench::new(strategy, if strategy == "round_robin" { "random_start = false" } else { "" }, weights, 1);
     (0..picks)
         .map(|_| {
-            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: b"k", tried: &[], answers: None };
+            let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: b"k", excluded: &[], answers: None };
             let pick = bench.pick(&request).unwrap();
             bench.finish(pick, Nanos(1), Outcome::Ok);
             char::from(b'a' + pick.backend.slot as u8)
@@ -40,7 +40,7 @@ fn round_robin_stays_even_when_a_server_is_down() {
     bench.tell();
     let mut counts = [0; 4];
     for _ in 0..300 {
-        let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: b"k", tried: &[], answers: None };
+        let request = Request { client: [10, 0, 0, 1].into(), path: "/", key: b"k", excluded: &[], answers: None };
         counts[bench.pick(&request).unwrap().backend.slot as usize] += 1;
     }
     assert_eq!(counts, [100, 0, 100, 100]);
@@ -53,7 +53,7 @@ fn round_robin_stays_even_when_a_server_is_down() {
 fn ip_hash_is_nginx_s() {
     let mut bench = Bench::new("ip_hash", "", &[1, 1, 1], 1);
     for (client, slot) in [([10, 0, 0, 1], 0), ([10, 0, 0, 200], 0), ([192, 168, 1, 7], 1)] {
-        let request = Request { client: client.into(), path: "/", key: b"k", tried: &[], answers: None };
+        let request = Request { client: client.into(), path: "/", key: b"k", excluded: &[], answers: None };
         assert_eq!(bench.pick(&request).unwrap().backend.slot, slot, "{client:?}");
     }
 }
@@ -71,8 +71,13 @@ fn the_ring_is_nginx_s_ketama() {
         ["/", "/a", "/b", "/index.html", "/img/1.png", "/img/2.png", "user-17", "user-18", "user-19", "x"]
             .iter()
             .map(|key| {
-                let request =
-                    Request { client: [10, 0, 0, 1].into(), path: "/", key: key.as_bytes(), tried: &[], answers: None };
+                let request = Request {
+                    client: [10, 0, 0, 1].into(),
+                    path: "/",
+                    key: key.as_bytes(),
+                    excluded: &[],
+                    answers: None,
+                };
                 char::from(b'0' + bench.pick(&request).unwrap().backend.slot as u8)
             })
             .collect();

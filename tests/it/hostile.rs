@@ -2,7 +2,7 @@
 //! that was not true.
 
 use evenkeel::scenario::Scenario;
-use evenkeel::sim::record::{End, RunRecord};
+use evenkeel::sim::record::{RequestOutcome, RunRecord};
 
 /// A scenario around `tables`; keys of the top level go into `top`.
 fn parse(top: &str, tables: &str) -> Result<Scenario, String> {
@@ -28,7 +28,7 @@ fn run(scenario: &Scenario, strategy: &str) -> RunRecord {
     evenkeel::sim::run(&scenario.model, &table, scenario.replication_seed(0), &|| false).unwrap()
 }
 
-fn share(run: &RunRecord, end: End) -> f64 {
+fn share(run: &RunRecord, end: RequestOutcome) -> f64 {
     run.measured.all.ends[end as usize] as f64 / run.measured.all.requests() as f64
 }
 
@@ -49,19 +49,19 @@ fn what_could_not_be_run_is_refused() {
         ("", WEB.replace("\"web\"\n[[", "\"balancer\"\n[["), "name the pool otherwise"),
         (
             "",
-            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1000s\"\nwhat = {{ crash = {{}} }}\n"),
+            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1000s\"\nkind = {{ crash = {{}} }}\n"),
             "after the end",
         ),
         (
             "",
             format!(
-                "{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nwhat = {{ errors = {{ share = \"200%\" }} }}\n"
+                "{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nkind = {{ errors = {{ share = \"200%\" }} }}\n"
             ),
             "at most 100 %",
         ),
         (
             "",
-            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nwhat = {{ slow = {{ factor = 1e300 }} }}\n"),
+            format!("{WEB}[[faults]]\ntarget = \"web/web-1\"\nat = \"1s\"\nkind = {{ slow = {{ factor = 1e300 }} }}\n"),
             "`factor` must be",
         ),
         ("balancers = { count = 1000, shards = 1000 }", WEB.to_owned(), "can be held"),
@@ -84,16 +84,16 @@ fn what_is_legal_ends() {
     let huge = format!("{WEB}cache = {{ capacity = 4294967295 }}\n");
     assert!(run(&parse("", &huge).unwrap(), "random").measured.all.hits > 0);
     let heavy = parse("keys = { count = 1000 }", &format!("{WEB}weight = 65535\n")).unwrap();
-    assert_eq!(share(&run(&heavy, "consistent_hash"), End::NoServer), 0.0);
+    assert_eq!(share(&run(&heavy, "consistent_hash"), RequestOutcome::NoServer), 0.0);
 }
 
 /// Half of the first tier's requests fail and half of those that call the second: 75 % in all, because luck in one tier is
 /// not luck in the other.
 #[test]
 fn tiers_have_luck_of_their_own() {
-    let tables = "[[pools]]\nname = \"web\"\nbackend = { pool = \"db\", service = { constant = { value = \"1ms\" } } }\n[[pools.servers]]\nname = \"web\"\ncount = 3\nconcurrency = 50\n[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\nconcurrency = 50\n[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nwhat = { errors = { share = \"50%\" } }\n[[faults]]\ntarget = \"db/*\"\nat = \"0s\"\nwhat = { errors = { share = \"50%\" } }\n";
+    let tables = "[[pools]]\nname = \"web\"\nbackend = { pool = \"db\", service = { constant = { value = \"1ms\" } } }\n[[pools.servers]]\nname = \"web\"\ncount = 3\nconcurrency = 50\n[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\nconcurrency = 50\n[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n[[faults]]\ntarget = \"db/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n";
     let top = "arrivals = { poisson = { rate = \"1000/s\" } }\nservice = { constant = { value = \"1ms\" } }";
-    let failed = share(&run(&parse(top, tables).unwrap(), "random"), End::Error);
+    let failed = share(&run(&parse(top, tables).unwrap(), "random"), RequestOutcome::Error);
     // 10,000 requests: standard deviation 0.0043.
     assert!((failed - 0.75).abs() < 0.018, "{failed}");
 }
@@ -103,14 +103,14 @@ fn tiers_have_luck_of_their_own() {
 fn overlapping_faults_last_as_long_as_the_last() {
     let crash = |target: &str, what: &str| {
         let fault = |at: &str, lasts: &str| {
-            format!("[[faults]]\ntarget = \"{target}\"\nat = \"{at}\"\nfor = \"{lasts}\"\nwhat = {what}\n")
+            format!("[[faults]]\ntarget = \"{target}\"\nat = \"{at}\"\nfor = \"{lasts}\"\nkind = {what}\n")
         };
         format!("{WEB}{}{}", fault("2s", "6s"), fault("3s", "500ms"))
     };
     for (target, what, end) in [
-        ("balancer/1", "{ crash = {} }", End::Unreachable),
-        ("web/*", "{ drain = {} }", End::NoServer),
-        ("web/*", "{ crash = {} }", End::Reset),
+        ("balancer/1", "{ crash = {} }", RequestOutcome::Unreachable),
+        ("web/*", "{ drain = {} }", RequestOutcome::NoServer),
+        ("web/*", "{ crash = {} }", RequestOutcome::Reset),
     ] {
         let failed = share(&run(&parse("", &crash(target, what)).unwrap(), "random"), end);
         // 60 % of some 1,500 requests: standard deviation below 0.02 with the edges.

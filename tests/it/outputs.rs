@@ -260,7 +260,7 @@ fn a_standard_output_that_ends_early_ends_quietly_and_a_full_one_is_said() {
 #[test]
 fn an_answer_does_not_depend_on_its_reader() {
     let folder = Folder::new();
-    let expect = "[[expect]]\nthat = \"latency.mean[random] < 1us\"\nbecause = \"it is not\"\n";
+    let expect = "[[expect]]\nassert = \"latency.mean[random] < 1us\"\nreason = \"it is not\"\n";
     folder.file("s.toml", &format!("{SOUND}{expect}"));
     let script = "\"$E\" check s.toml --quiet | true; echo ${PIPESTATUS[0]}";
     assert_eq!(text(&shell(folder.path(), script).stdout).trim(), "1");
@@ -328,7 +328,7 @@ fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
         assert!(said.contains(words), "{name}: {said}");
         assert!(!said.contains("\u{1b}[2J") && !said.contains('\u{9b}'), "{name}: {said:?}");
     }
-    for command in ["proxy", "backend"] {
+    for command in ["proxy", "test-server"] {
         for (name, words) in [("yaml.toml", "looks like YAML"), ("json.toml", "looks like JSON")] {
             let output = ends(spawn(folder.path(), &[command, "--config", name])).expect("it is refused");
             assert!(text(&output.stderr).contains(words), "{command} {name}: {}", text(&output.stderr));

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use evenkeel::policy::tape::{Call, Opening};
+use evenkeel::policy::recording::{HostEvent, RecordingHeader};
 use evenkeel::proxy::control::Options;
-use evenkeel::select::catalog::{CATALOGUE, Table};
+use evenkeel::select::catalog::{CATALOGUE, StrategyConfig};
 use evenkeel::sim::model::FaultKind;
 use evenkeel::sim::replay::{Difference, Replay};
 use evenkeel::testbed::Backend;
@@ -52,27 +52,27 @@ fn config(backends: &[&Backend], turn: usize, rules: &str) -> String {
 
 const RULES: &str = r#"
 panic = "30%"
-slow_start = { window = "200ms", aggression = 1.0, least = "10%" }
+slow_start = { window = "200ms", aggression = 1.0, min_share = "10%" }
 health = { path = "/health", interval = "40ms", timeout = "500ms", rise = 1, fall = 1 }
-outliers = { consecutive = 3, interval = "100ms", base = "50ms", longest = "100ms", most = "50%" }
-retries = { attempts = 2, on = ["connect", "reset", "error"], budget = "100%", backoff = "1ms", longest_backoff = "2ms" }
+outliers = { consecutive_failures = 3, interval = "100ms", base_ejection_time = "50ms", max_ejection_time = "100ms", max_ejected = "50%" }
+retries = { max_retries = 2, on = ["connect", "reset", "error"], budget = "100%", backoff = "1ms", max_backoff = "2ms" }
 queue = { limit = 1000, timeout = "5s" }
 sticky = { cookie = "stay" }
 "#;
 
 /// Plays a recording: what each selector was, and its picks, or the first difference.
-fn play(recording: &str) -> Vec<(Opening<Table>, Result<u64, Difference>)> {
-    let mut desks: BTreeMap<u32, (Opening<Table>, Replay, Option<Difference>)> = BTreeMap::new();
+fn play(recording: &str) -> Vec<(RecordingHeader<StrategyConfig>, Result<u64, Difference>)> {
+    let mut desks: BTreeMap<u32, (RecordingHeader<StrategyConfig>, Replay, Option<Difference>)> = BTreeMap::new();
     for line in recording.lines() {
         let (desk, value): (u32, serde_json::Value) = serde_json::from_str(line).unwrap();
         if let Some(opening) = value.get("opening") {
-            let opening: Opening<Table> = serde_json::from_value(opening.clone()).unwrap();
+            let opening: RecordingHeader<StrategyConfig> = serde_json::from_value(opening.clone()).unwrap();
             let replay = Replay::new(&opening).unwrap();
             desks.insert(desk, (opening, replay, None));
             continue;
         }
         // From the text, in which numbers are exact.
-        let (_, call): (u32, Call) = serde_json::from_str(line).unwrap();
+        let (_, call): (u32, HostEvent) = serde_json::from_str(line).unwrap();
         let (_, replay, difference) = desks.get_mut(&desk).unwrap();
         if difference.is_none() {
             *difference = replay.play(&call).err();
@@ -154,7 +154,7 @@ fn every_strategy_picks_again_as_it_did_over_real_sockets() {
         }
     };
     passes(500);
-    b.strike(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
+    b.inject_fault(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
     passes(400);
     everywhere("c/drain");
     everywhere("d/weight?to=9");
@@ -237,7 +237,7 @@ fn narrowed_picks_are_made_again_as_they_were() {
     let folder = Folder::new();
     let file = folder.path().join("picks.jsonl");
     let options = Options { record: Some(file.clone()), seed: Some(7), ..Options::default() };
-    let zones = "zones = { minimum = 1 }\nconcurrency = { per = \"server\" }\nadmission = { window = \"1s\" }";
+    let zones = "zones = { min_servers = 1 }\nconcurrency = { per = \"server\" }\nadmission = { window = \"1s\" }";
     let front = Front::with(&narrowed(&[&a, &b, &c, &d], zones), options);
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let loading = load(front.address(), done.clone(), stop.clone());
@@ -246,7 +246,7 @@ fn narrowed_picks_are_made_again_as_they_were() {
         eventually("requests to pass", || done.load(Relaxed) >= until);
     };
     passes(500);
-    b.strike(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
+    b.inject_fault(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
     passes(400);
     for pool in strategies() {
         assert_eq!(front.ask("POST", &format!("/servers/{pool}/c/drain")).status, 200);

@@ -352,7 +352,7 @@ fn a_server_without_an_address_is_not_picked() {
     }
     let rig = Rig::new("", "", &["nowhere.invalid:80".to_owned()]);
     let text = rig.talk("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert_eq!(verdict(&text), (503, "no_server".to_owned()));
+    assert_eq!(verdict(&text), (503, "no_healthy_server".to_owned()));
 }
 
 /// What a check last found can be asked for, and what follows from checks is told with pool and cause.

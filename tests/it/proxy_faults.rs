@@ -15,7 +15,8 @@ use crate::support::Folder;
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// Strict enough that a handful of failures in a row would show.
-const OUTLIERS: &str = "[pools.outliers]\nconsecutive = 3\nbase = \"60s\"\nmost = \"100%\"\n";
+const OUTLIERS: &str =
+    "[pools.outliers]\nconsecutive_failures = 3\nbase_ejection_time = \"60s\"\nmax_ejected = \"100%\"\n";
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

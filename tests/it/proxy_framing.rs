@@ -90,7 +90,7 @@ fn every_head_is_read_strictly_wherever_it_stands() {
 #[test]
 fn chunks_and_trailers_are_read_strictly_wherever_they_stand() {
     let script = by_path();
-    let rig = Rig::new("", "[pools.outliers]\nconsecutive = 2\n", &[script.server()]);
+    let rig = Rig::new("", "[pools.outliers]\nconsecutive_failures = 2\n", &[script.server()]);
     for end in [
         "0\r\n\n",
         "0\r\nx-t: 1\n\r\n",

@@ -564,8 +564,11 @@ fn a_dial_that_fails_fails_all_that_wait_for_it() {
     };
     drop(script);
     for (server, statuses) in [(refused, [502, 502]), (closing.server(), [502, 502]), (silent.server(), [504, 504])] {
-        let rig =
-            Rig::new("[timeouts]\nconnect = \"300ms\"\nfirst_byte = \"600ms\"", H2C, std::slice::from_ref(&server));
+        let rig = Rig::new(
+            "[timeouts]\nconnect = \"300ms\"\nresponse_header = \"600ms\"",
+            H2C,
+            std::slice::from_ref(&server),
+        );
         for _ in 0..2 {
             let start = Instant::now();
             let mut clients: Vec<Client> = (0..30).map(|_| rig.client()).collect();
@@ -738,7 +741,7 @@ fn connections_of_requests_that_are_given_up_are_closed() {
                     sleep(ms(10));
                 }
             });
-            let top = "[timeouts]\nfirst_byte = \"500ms\"\nidle = \"500ms\"\nbody = \"500ms\"";
+            let top = "[timeouts]\nresponse_header = \"500ms\"\nidle = \"500ms\"\nbody = \"500ms\"";
             let rig = Rig::new(top, "", &[script.server()]);
             let mut client = post(&rig, 6_000_000);
             let mut sender = client.stream.try_clone().unwrap();
@@ -779,7 +782,8 @@ fn an_h2c_server_that_stops_reading_is_let_go() {
             sleep(ms(10));
         }
     });
-    let rig = Rig::new("[timeouts]\nupstream_keep_alive = \"200ms\"\nfirst_byte = \"1s\"", H2C, &[script.server()]);
+    let rig =
+        Rig::new("[timeouts]\nupstream_keep_alive = \"200ms\"\nresponse_header = \"1s\"", H2C, &[script.server()]);
     let mut client = post(&rig, LENGTH);
     let sent = Arc::new(AtomicUsize::new(0));
     let (mut sender, count) = (client.stream.try_clone().unwrap(), Arc::clone(&sent));

@@ -591,14 +591,14 @@ fn equal_lengths_become_one() {
 #[test]
 fn no_answer_in_time() {
     let script = Script::new(|visit| visit.wait_for_end());
-    let rig = Rig::new("[timeouts]\nfirst_byte = \"200ms\"", "", &[script.server()]);
+    let rig = Rig::new("[timeouts]\nresponse_header = \"200ms\"", "", &[script.server()]);
     let mut client = rig.client();
     client.send(GET);
     assert_eq!(client.answer().verdict(), is(504, "first_byte_timeout"));
     eventually("the connection is closed", || script.closed() == 1);
     // One that takes nothing either, so that the upload never ends.
     let deaf = Script::new(|_| std::thread::sleep(Duration::from_secs(3)));
-    let rig = Rig::new("[timeouts]\nfirst_byte = \"200ms\"", "", &[deaf.server()]);
+    let rig = Rig::new("[timeouts]\nresponse_header = \"200ms\"", "", &[deaf.server()]);
     let start = Instant::now();
     let mut client = rig.client();
     let mut sender = client.stream.try_clone().unwrap();
@@ -627,7 +627,7 @@ fn a_flood_of_interim_answers() {
         let flood = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n".repeat(100);
         while visit.say(&flood) {}
     });
-    let rig = Rig::new("[timeouts]\nfirst_byte = \"300ms\"", "", &[script.server()]);
+    let rig = Rig::new("[timeouts]\nresponse_header = \"300ms\"", "", &[script.server()]);
     let mut client = rig.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let last = loop {

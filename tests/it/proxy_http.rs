@@ -361,7 +361,7 @@ fn closing() -> Script {
 
 #[test]
 fn what_may_be_sent_again_is_sent_again() {
-    const RETRIES: &str = "[pools.retries]\nattempts = 3\non = [\"connect\", \"reset\"]\n";
+    const RETRIES: &str = "[pools.retries]\nmax_retries = 3\non = [\"connect\", \"reset\"]\n";
     let ask = |rig: &Rig, head: &str, body: &str| {
         let mut client = rig.client();
         client.send(format!("{head} / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
@@ -401,8 +401,7 @@ fn what_may_be_sent_again_is_sent_again() {
 #[test]
 fn retries_have_a_budget() {
     let (a, b) = (closing(), closing());
-    let pool =
-        "[pools.retries]\nattempts = 1\non = [\"reset\"]\nbudget = \"10%\"\nfloor = \"1/s\"\nbackoff = \"0ms\"\n";
+    let pool = "[pools.retries]\nmax_retries = 1\non = [\"reset\"]\nbudget = \"10%\"\nmin_per_second = \"1/s\"\nbackoff = \"0ms\"\n";
     let rig = Rig::new("", pool, &[a.server(), b.server()]);
     for _ in 0..60 {
         let mut client = rig.client();

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use evenkeel::config::law::Sampler;
+use evenkeel::config::distribution::Sampler;
 use evenkeel::sim::model::FaultKind;
 use evenkeel::testbed::{Backend, Spec};
 use evenkeel::units::Nanos;
@@ -25,8 +25,8 @@ use crate::support::Folder;
 
 const RETRIES: &str = r#"
 strategy = "round_robin"
-outliers = { consecutive = 2, base = "50ms", longest = "100ms" }
-retries = { attempts = 2, on = ["connect", "reset"], budget = "100%", floor = "1000/s", backoff = "1ms", longest_backoff = "2ms" }
+outliers = { consecutive_failures = 2, base_ejection_time = "50ms", max_ejection_time = "100ms" }
+retries = { max_retries = 2, on = ["connect", "reset"], budget = "100%", min_per_second = "1000/s", backoff = "1ms", max_backoff = "2ms" }
 "#;
 
 fn working(names: &[&str], work: Nanos) -> Vec<Backend> {
@@ -109,7 +109,7 @@ fn processes_are_killed_and_no_request_fails() {
         let listen = address.to_string();
         let law = "{ constant = { value = \"1ms\" } }";
         let mut process = Process::start(&[
-            "backend",
+            "test-server",
             "--listen",
             &listen,
             "--service",
@@ -247,8 +247,8 @@ fn what_is_known_of_servers_is_carried_over_even_to_another_strategy_and_other_r
     eventually("a to be down", || front.server("web", "a")["up"] == false);
     assert_eq!(front.ask("POST", "/servers/web/b/drain").status, 200);
     for (strategy, more) in [
-        ("round_robin", "outliers = { consecutive = 3 }"),
-        ("p2c", "outliers = { consecutive = 3 }"),
+        ("round_robin", "outliers = { consecutive_failures = 3 }"),
+        ("p2c", "outliers = { consecutive_failures = 3 }"),
         ("p2c", "slow_start = \"1s\"\nsticky = { cookie = \"c\" }"),
         ("consistent_hash", ""),
     ] {
@@ -314,7 +314,7 @@ fn listeners_come_and_go_and_a_file_that_changes_is_read() {
     let reloads = proxy.said().matches("the config was reloaded").count();
     assert!(reloads == 3, "{reloads}: {}", proxy.said());
     assert_eq!(metric(admin, "evenkeel_config_reload_failures_total"), 1.0);
-    assert_eq!(metric(admin, "evenkeel_config_last_reload_success"), 1.0);
+    assert_eq!(metric(admin, "evenkeel_config_last_reload_successful"), 1.0);
     proxy.signal("INT");
     assert_eq!(proxy.ended(), Some(0));
 }
@@ -604,7 +604,7 @@ fn shares(address: SocketAddr, requests: usize) -> BTreeMap<String, usize> {
 #[test]
 fn a_server_that_comes_back_gets_its_share_little_by_little() {
     let servers_ = backends(&["a", "b"]);
-    let pool = "strategy = \"round_robin\"\nslow_start = { window = \"1s\", aggression = 1.0, least = \"10%\" }";
+    let pool = "strategy = \"round_robin\"\nslow_start = { window = \"1s\", aggression = 1.0, min_share = \"10%\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
     assert_eq!(shares(front.address(), 100)["b"], 50, "warm from the beginning");
     front.ask("POST", "/servers/web/b/drain");
@@ -624,9 +624,9 @@ fn a_server_that_comes_back_gets_its_share_little_by_little() {
 #[test]
 fn a_failing_server_is_ejected_and_returns() {
     let servers_ = backends(&["a", "b"]);
-    let pool = "strategy = \"round_robin\"\noutliers = { consecutive = 3, base = \"300ms\" }";
+    let pool = "strategy = \"round_robin\"\noutliers = { consecutive_failures = 3, base_ejection_time = \"300ms\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
-    servers_[1].strike(FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: false }, None);
+    servers_[1].inject_fault(FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: false }, None);
     let statuses: Vec<u16> = (0..12).map(|_| request(front.address(), "GET", "/", &[]).status).collect();
     assert_eq!(statuses.iter().filter(|&&status| status == 500).count(), 3, "three and no more: {statuses:?}");
     assert_eq!(front.server("web", "b")["ejected"], true);
@@ -640,7 +640,7 @@ fn in_a_panic_health_is_ignored() {
     let servers_ = backends(&["a", "b", "c"]);
     let pool = "strategy = \"round_robin\"\npanic = \"50%\"\n\
                 health = { tcp = true, interval = \"20ms\", timeout = \"200ms\", rise = 1, fall = 2 }\n\
-                retries = { attempts = 2, on = [\"connect\"], budget = \"100%\", floor = \"100/s\", backoff = \"0ns\", longest_backoff = \"0ns\" }";
+                retries = { max_retries = 2, on = [\"connect\"], budget = \"100%\", min_per_second = \"100/s\", backoff = \"0ns\", max_backoff = \"0ns\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
     servers_[0].kill();
     eventually("a to be down", || front.server("web", "a")["up"] == false);
@@ -670,7 +670,7 @@ fn checks_take_a_server_out_after_so_many_and_back_after_so_many() {
         eventually("a verdict", || front.server("web", "b")["up"] == up);
         servers_[1].counters().checks - before
     };
-    servers_[1].strike(sick, None);
+    servers_[1].inject_fault(sick, None);
     let fell = count(false);
     assert_eq!(shares(front.address(), 6)["a"], 6);
     servers_[1].heal();
@@ -680,7 +680,7 @@ fn checks_take_a_server_out_after_so_many_and_back_after_so_many() {
     // It listens but never answers: the check's own time-out.
     let quick = pool.replace("timeout = \"1s\"", "timeout = \"10ms\"");
     front.reload(&config("shards = 1", &quick, &servers(&servers_))).unwrap();
-    servers_[1].strike(FaultKind::Crash { silent: true }, None);
+    servers_[1].inject_fault(FaultKind::Crash { silent: true }, None);
     eventually("b to be down", || front.server("web", "b")["up"] == false);
 }
 

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use evenkeel::math::{exp, ln, pow, sqrt};
-use evenkeel::theory::balls::{greedy_shares, random_jain, random_share, ring_deviation, ring_jain};
+use evenkeel::theory::balls_into_bins::{greedy_shares, random_jain, random_share, ring_deviation, ring_jain};
 use evenkeel::theory::caches::{affinity_deviation, che_hit_ratio, static_hit_ratio, zipf};
 use evenkeel::theory::chains::{Rule, Solved, Ties, equal, unequal};
-use evenkeel::theory::constant::ConstantService;
 use evenkeel::theory::copies::{hedged_quantile, tied_mean, tied_quantile};
+use evenkeel::theory::deterministic::ConstantService;
 use evenkeel::theory::dispatch::*;
+use evenkeel::theory::queues::*;
 use evenkeel::theory::renewal::{RoundRobin, Service, bursty_mean};
-use evenkeel::theory::stations::*;
 
 use crate::support::root;
 

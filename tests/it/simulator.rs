@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use evenkeel::measure::{Summary, Verdict, summarise};
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::observer::{Arrival, Observer, Step};
-use evenkeel::sim::record::{End, RunRecord};
+use evenkeel::sim::record::{RequestOutcome, RunRecord};
 use evenkeel::sim::{Stopped, observe};
 use evenkeel::units::Nanos;
 
@@ -58,7 +58,8 @@ fn a_closed_loop_cannot_stand_still() {
     };
     // One of two is served for 10 ms, the other is refused and comes again 10 µs later.
     let refused = run(&of(&loops("{ constant = { value = \"10ms\" } }"), "", "queue_limit = 0"));
-    let (rejected, all) = (refused.measured.all.ends[End::Rejected as usize], refused.measured.all.requests());
+    let (rejected, all) =
+        (refused.measured.all.ends[RequestOutcome::Rejected as usize], refused.measured.all.requests());
     assert!((1995..=2005).contains(&rejected) && all - rejected <= 4, "{rejected} of {all}");
     // Nine of ten bring no work at all: 1,000 per second and slot are what the tenth leaves, ten times as many in all.
     let law = "{ bimodal = { short = \"0s\", long = \"1ms\", long_share = \"10%\" } }";
@@ -120,7 +121,7 @@ struct Watched {
     here: BTreeMap<u32, u64>,
     /// By number: arrival and work.
     came: BTreeMap<u64, (Nanos, Nanos)>,
-    ended: BTreeMap<u64, (End, Nanos)>,
+    ended: BTreeMap<u64, (RequestOutcome, Nanos)>,
 }
 
 impl Observer for Watched {
@@ -148,7 +149,7 @@ struct Naive {
 type Waiting = Vec<(u64, f64, f64)>;
 
 impl Naive {
-    fn outcomes(&self, requests: &BTreeMap<u64, (Nanos, Nanos)>, until: Nanos) -> BTreeMap<u64, (End, f64)> {
+    fn outcomes(&self, requests: &BTreeMap<u64, (Nanos, Nanos)>, until: Nanos) -> BTreeMap<u64, (RequestOutcome, f64)> {
         let mut coming: Vec<(u64, f64, f64)> =
             requests.iter().map(|(&id, &(at, work))| (id, at.0 as f64, work.0 as f64)).collect();
         coming.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -174,18 +175,18 @@ impl Naive {
             if done == next {
                 let first = (0..served.len()).min_by(|&a, &b| served[a].2.total_cmp(&served[b].2)).unwrap();
                 let (id, ..) = served.remove(first);
-                ended.entry(id).or_insert((End::Ok, now));
+                ended.entry(id).or_insert((RequestOutcome::Ok, now));
             } else if over == next {
                 let late = |s: &(u64, f64, f64)| s.1 == next;
                 let ids: Vec<u64> = queue.iter().chain(&served).filter(|s| late(s)).map(|s| s.0).collect();
                 for id in ids {
-                    ended.entry(id).or_insert((End::TimedOut, now));
+                    ended.entry(id).or_insert((RequestOutcome::TimedOut, now));
                 }
                 queue.retain(|s| !late(s));
             } else {
                 let (id, at, work) = coming.pop().unwrap();
                 if served.len() == self.slots && queue.len() >= self.limit {
-                    ended.insert(id, (End::Rejected, now));
+                    ended.insert(id, (RequestOutcome::Rejected, now));
                 } else {
                     queue.push((id, at + self.patience, work));
                 }
@@ -206,7 +207,7 @@ fn who_gives_up_leaves_the_queue_at_once() {
         (150, 4, 1, 25, true),
     ] {
         let before = format!(
-            "kind = \"terminating\"\nduration = \"60s\"\nallow_overload = true\nclients = {{ timeout = \"{patience}ms\", cancel = true }}\n\
+            "kind = \"terminating\"\nduration = \"60s\"\nallow_overload = true\nclients = {{ timeout = \"{patience}ms\", servers_see_cancel = true }}\n\
              arrivals = {{ poisson = {{ rate = \"{rate}/s\" }} }}\n\
              service = {{ bimodal = {{ short = \"1ms\", long = \"100ms\", long_share = \"10%\" }} }}"
         );
@@ -218,8 +219,8 @@ fn who_gives_up_leaves_the_queue_at_once() {
         let naive = Naive { slots, limit, patience: patience as f64 * 1e6, shared };
         let until = Nanos::from_secs(60);
         let right = naive.outcomes(&watched.came, until);
-        let counted = |end: End| right.values().filter(|(e, _)| *e == end).count();
-        assert!(counted(End::Ok) > 1000 && counted(End::TimedOut) > 100, "{slots} {limit}");
+        let counted = |end: RequestOutcome| right.values().filter(|(e, _)| *e == end).count();
+        assert!(counted(RequestOutcome::Ok) > 1000 && counted(RequestOutcome::TimedOut) > 100, "{slots} {limit}");
         for (id, (end, at)) in &right {
             let Some(&(got, when)) = watched.ended.get(id) else { panic!("request {id} has not ended") };
             assert_eq!(got, *end, "request {id} of {slots} slots, limit {limit}, shared {shared}");
@@ -234,18 +235,22 @@ fn who_gives_up_leaves_the_queue_at_once() {
 #[test]
 fn books_hold_whatever_leaves_the_queue() {
     for pool in [
-        "retries = { on = [\"timeout\", \"reset\", \"rejected\"], per_try_timeout = \"15ms\", attempts = 3, budget = \"100%\" }",
+        "retries = { on = [\"timeout\", \"reset\", \"rejected\"], per_try_timeout = \"15ms\", max_retries = 3, budget = \"100%\" }",
         "hedge = { after = \"5ms\", budget = \"50%\", tied = true }",
         "hedge = { after = \"p90\", budget = \"20%\" }\nretries = { on = [\"connect\", \"reset\"], budget = \"50%\" }",
     ] {
         for discipline in ["fcfs", "ps"] {
-            let before = "kind = \"terminating\"\nduration = \"20s\"\nallow_overload = true\nclients = { timeout = \"60ms\", cancel = true }\n\
+            let before = "kind = \"terminating\"\nduration = \"20s\"\nallow_overload = true\nclients = { timeout = \"60ms\", servers_see_cancel = true }\n\
                  network = { server = \"500us\" }\narrivals = { poisson = { load = \"105%\" } }\nservice = { exponential = { mean = \"10ms\" } }\n\
-                 [[faults]]\ntarget = \"w/*\"\nat = \"5s\"\nfor = \"1s\"\nstagger = \"2s\"\nwhat = { crash = {} }";
+                 [[faults]]\ntarget = \"w/*\"\nat = \"5s\"\nfor = \"1s\"\nstagger = \"2s\"\nkind = { crash = {} }";
             let server = format!("count = 3\nconcurrency = 2\nqueue_limit = 6\ndiscipline = \"{discipline}\"");
             let record = run(&of(before, pool, &server));
             let all = &record.measured.all;
-            assert!(all.ok() > 1000 && all.ends[End::TimedOut as usize] > 50, "{pool} {discipline}: {:?}", all.ends);
+            assert!(
+                all.ok() > 1000 && all.ends[RequestOutcome::TimedOut as usize] > 50,
+                "{pool} {discipline}: {:?}",
+                all.ends
+            );
         }
     }
 }
@@ -257,7 +262,7 @@ fn books_hold_whatever_leaves_the_queue() {
 fn who_waits_for_a_dead_address_is_in_the_latency() {
     let before = "kind = \"terminating\"\nduration = \"20s\"\nreplications = 2\nclients = { connect_timeout = \"1s\" }\n\
         arrivals = { poisson = { rate = \"200/s\" } }\nservice = { constant = { value = \"1ms\" } }\nbalancers = { count = 2 }\n\
-        dns = { ttl = \"1h\", resolvers = 2 }\n[[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nwhat = { crash = {} }";
+        dns = { ttl = \"1h\", resolvers = 2 }\n[[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nkind = { crash = {} }";
     let summary = summary(&of(before, "", ""));
     let lost = summary.value("errors.unreachable");
     assert!((lost - 0.5).abs() < 0.05, "{lost}");
@@ -280,7 +285,7 @@ fn slow_failures_count_and_quick_ones_do_not() {
     let arrivals = "arrivals = { constant = { rate = \"50/s\" } }\n";
     let errors = |took: &str| {
         format!(
-            "{arrivals}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nwhat = {{ errors = {{ share = \"20%\", latency = \"{took}\" }} }}"
+            "{arrivals}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nkind = {{ errors = {{ share = \"20%\", latency = \"{took}\" }} }}"
         )
     };
     for (took, p99) in [("500ms", 0.5), ("11ms", 0.011), ("9ms", 0.010), ("0s", 0.010)] {
@@ -293,12 +298,12 @@ fn slow_failures_count_and_quick_ones_do_not() {
     let s = latency(busy, "", "queue_limit = 0");
     assert!(s.value("errors.rejected") > 0.3 && (s.value("latency.mean") - 0.010).abs() < 1e-4);
     // At the balancer, before a server that has become very slow: rejected after 50 ms of waiting.
-    let slow = format!("{busy}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nwhat = {{ slow = {{ factor = 1000 }} }}");
+    let slow = format!("{busy}[[faults]]\ntarget = \"w/w\"\nat = \"0s\"\nkind = {{ slow = {{ factor = 1000 }} }}");
     let s = latency(&slow, "queue = { limit = 100, timeout = \"50ms\" }", "max_in_flight = 1");
     assert!(s.value("errors.rejected") > 0.9, "{}", s.value("errors.rejected"));
     assert!((s.value("latency.p50") - 0.050).abs() < 1e-4, "{}", s.value("latency.p50"));
     // A server dies with what is in it: those that had waited for long count, the connections that are refused do not.
-    let crash = "arrivals = { constant = { rate = \"120/s\" } }\n[[faults]]\ntarget = \"w/w\"\nat = \"5s\"\nwhat = { crash = {} }";
+    let crash = "arrivals = { constant = { rate = \"120/s\" } }\n[[faults]]\ntarget = \"w/w\"\nat = \"5s\"\nkind = { crash = {} }";
     let s = latency(crash, "", "");
     assert!((s.value("errors.reset") - 0.58).abs() < 0.03, "{}", s.value("errors.reset"));
     assert!((s.value("latency.p99") - 0.83).abs() < 0.05, "{}", s.value("latency.p99"));
@@ -312,7 +317,7 @@ fn theory_is_asked_for_at_any_size() {
     let exact = |load: &str, law: &str, server: &str| {
         let before = format!("duration = \"1s\"\narrivals = {{ poisson = {{ {load} }} }}\nservice = {law}");
         let scenario = of(&before, "", server);
-        evenkeel::measure::theorem::exact(&scenario, &scenario.contestants[0].table)
+        evenkeel::measure::exact_values::exact(&scenario, &scenario.contestants[0].table)
     };
     let (exponential, constant) = ("{ exponential = { mean = \"5ms\" } }", "{ constant = { value = \"5ms\" } }");
     let rate = "rate = \"100/s\"";
@@ -403,25 +408,25 @@ fn a_run_that_is_short_for_its_load_is_called_so() {
         ("90%", "10ms", "2s", "0s"),
     ] {
         let s = mm1(load, mean, duration, warmup, 10);
-        assert_eq!(s.judgement.verdict, Verdict::TooShort, "{load}: {:?}", s.judgement);
-        assert!(s.judgement.reason.contains("relaxation time"), "{}", s.judgement.reason);
+        assert_eq!(s.stability.verdict, Verdict::TooShort, "{load}: {:?}", s.stability);
+        assert!(s.stability.reason.contains("relaxation time"), "{}", s.stability.reason);
     }
     for (load, mean, duration, warmup) in
         [("50%", "10ms", "20s", "1s"), ("80%", "5ms", "60s", "5s"), ("95%", "1ms", "60s", "5s")]
     {
         let s = mm1(load, mean, duration, warmup, 5);
-        assert_eq!(s.judgement.verdict, Verdict::Stable, "{load}: {:?}", s.judgement);
+        assert_eq!(s.stability.verdict, Verdict::Stable, "{load}: {:?}", s.stability);
     }
     // Few requests and queues that seem to grow: nothing is said, whatever the load.
     let before = "duration = \"200ms\"\nwarmup = \"0s\"\nreplications = 10\nallow_overload = true\n\
                   arrivals = { poisson = { rate = \"200/s\" } }\nservice = { exponential = { mean = \"10ms\" } }";
     let s = judged(before, "");
-    assert_eq!(s.judgement.verdict, Verdict::TooShort, "{:?}", s.judgement);
-    assert!(s.judgement.reason.contains("too few"), "{}", s.judgement.reason);
+    assert_eq!(s.stability.verdict, Verdict::TooShort, "{:?}", s.stability);
+    assert!(s.stability.reason.contains("too few"), "{}", s.stability.reason);
     // Queues that are bounded settle soon, whatever the load.
     let bounded = "duration = \"20s\"\nwarmup = \"1s\"\nreplications = 5\narrivals = { poisson = { load = \"99.9%\" } }\n\
                    service = { exponential = { mean = \"5ms\" } }";
-    assert_eq!(judged(bounded, "queue_limit = 10").judgement.verdict, Verdict::Stable);
+    assert_eq!(judged(bounded, "queue_limit = 10").stability.verdict, Verdict::Stable);
 }
 
 #[test]
@@ -429,7 +434,7 @@ fn no_request_is_no_steady_state() {
     let before = "duration = \"1s\"\nwarmup = \"0s\"\nreplications = 3\narrivals = { poisson = { rate = \"1/h\" } }\n\
                   service = { exponential = { mean = \"10ms\" } }";
     let s = judged(before, "");
-    assert_eq!(s.judgement.verdict, Verdict::NoRequests);
+    assert_eq!(s.stability.verdict, Verdict::NoRequests);
     let folder = Folder::new();
     let source = format!(
         "title = \"t\"\nquestion = \"q\"\nstrategies = [\"random\", \"p2c\"]\n{before}\n[[pools]]\nname = \"w\"\n[[pools.servers]]\nname = \"w\"\n"

@@ -29,8 +29,8 @@ use crate::support::Folder;
 
 const POOL: &str = r#"
 strategy = "p2c"
-outliers = { consecutive = 2, base = "50ms", longest = "100ms" }
-retries = { attempts = 3, on = ["connect", "reset"], budget = "100%", floor = "1000/s", backoff = "1ms", longest_backoff = "2ms" }
+outliers = { consecutive_failures = 2, base_ejection_time = "50ms", max_ejection_time = "100ms" }
+retries = { max_retries = 3, on = ["connect", "reset"], budget = "100%", min_per_second = "1000/s", backoff = "1ms", max_backoff = "2ms" }
 health = { interval = "200ms", timeout = "1s", rise = 1, fall = 2 }
 "#;
 

@@ -74,7 +74,7 @@ fn rows(file: &Path) -> Vec<BTreeMap<String, String>> {
 
 /// Finished units below a folder of results, with the time each was written.
 fn units(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
-    let entries = std::fs::read_dir(folder.join("units")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
     let units = entries.filter(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         name.ends_with(".json.gz") && name != "plan.json.gz"
@@ -102,7 +102,7 @@ fn a_killed_run_is_resumed() {
     let file = folder.file("long.toml", &source);
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     done(&["run", path(&file), "--out", path(&whole)]);
-    assert!(!whole.join("long/units").exists(), "units go when the results are there");
+    assert!(!whole.join("long/runs").exists(), "runs are deleted when the results are there");
 
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(["run", path(&file), "--jobs", "2", "--out", path(&broken)]);
@@ -115,12 +115,12 @@ fn a_killed_run_is_resumed() {
     child.0.kill().unwrap();
     child.0.wait().unwrap();
     let finished = units(&results);
-    assert!((4..UNITS).contains(&finished.len()), "{} of {UNITS} units", finished.len());
+    assert!((4..UNITS).contains(&finished.len()), "{} of {UNITS} runs", finished.len());
     assert!(!results.join("manifest.json").exists(), "half results are none");
 
-    let resume = ["run", path(&file), "--resume", "--keep-units", "--out", path(&broken)];
+    let resume = ["run", path(&file), "--resume", "--keep-runs", "--out", path(&broken)];
     let resumed = done(&resume);
-    let message = |found: usize| format!("{found} runs were there already, {} were run now", UNITS - found);
+    let message = |found: usize| format!("{found} runs reused, {} run now", UNITS - found);
     assert!(resumed.err.contains(&message(finished.len())), "{}", resumed.err);
     let kept = units(&results);
     assert_eq!(kept.len(), UNITS);
@@ -131,7 +131,7 @@ fn a_killed_run_is_resumed() {
 
     // Results that are complete are not made again.
     let again = done(&resume);
-    assert!(again.err.contains("long: complete already"), "{}", again.err);
+    assert!(again.err.contains("long: already complete"), "{}", again.err);
     assert_eq!(units(&results), kept);
     // Those of which a table is gone are put together again.
     std::fs::remove_file(results.join("metrics.csv")).unwrap();
@@ -160,13 +160,13 @@ fn a_changed_scenario_takes_over_nothing() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let (old, fresh) = (folder.path().join("old"), folder.path().join("fresh"));
-    done(&["run", path(&file), "--keep-units", "--out", path(&old)]);
-    let more = ["run", path(&file), "--replications", "3", "--resume", "--keep-units", "--out", path(&old)];
+    done(&["run", path(&file), "--keep-runs", "--out", path(&old)]);
+    let more = ["run", path(&file), "--replications", "3", "--resume", "--keep-runs", "--out", path(&old)];
     let said = done(&more);
-    assert!(said.err.contains("4 runs were there already, 2 were run now"), "{}", said.err);
+    assert!(said.err.contains("4 runs reused, 2 run now"), "{}", said.err);
     let changed = SOUND.replace("mean = \"10ms\"", "mean = \"11ms\"");
     std::fs::write(&file, changed).unwrap();
-    let said = done(&["run", path(&file), "--resume", "--keep-units", "--out", path(&old)]);
+    let said = done(&["run", path(&file), "--resume", "--keep-runs", "--out", path(&old)]);
     assert!(!said.err.contains("already"), "{}", said.err);
     done(&["run", path(&file), "--out", path(&fresh)]);
     assert_same(&fresh.join("sound"), &old.join("sound"));
@@ -184,7 +184,7 @@ fn parts_join_into_the_whole() {
     let whole = folder.path().join("whole");
     let parts: Vec<PathBuf> = (1..=3).map(|i| folder.path().join(format!("part{i}"))).collect();
     let verbs: [&[&str]; 2] =
-        [&["run", path(&file)], &["sweep", path(&file), "--over", "pools.web.servers.web.count=8,10"]];
+        [&["run", path(&file)], &["sweep", path(&file), "--vary", "pools.web.servers.web.count=8,10"]];
     for verb in verbs {
         done(&[verb, &["--out", path(&whole)]].concat());
         for (i, part) in parts.iter().enumerate() {
@@ -215,7 +215,7 @@ fn parts_join_into_the_whole() {
     );
     assert!(!torn.join("sound/manifest.json").exists(), "half results are none");
     refused(&["merge", one, path(&folder.path().join("nowhere"))], &["there is no folder"]);
-    refused(&["merge", path(&whole)], &["there are no runs to join", "--shard"]);
+    refused(&["merge", path(&whole)], &["there are no runs to merge", "--shard"]);
     // A part of the same name that was run with another seed is no part of it.
     let other = folder.path().join("other");
     done(&["run", path(&file), "--seed", "7", "--shard", "2/3", "--out", path(&other)]);
@@ -233,9 +233,9 @@ fn studies_of_one_scenario_do_not_get_in_each_others_way() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", &format!("{SOUND}[sensitivity]\nkeys = [\"pools.web.servers.web.count\"]\n"));
     let (kept, joined) = (folder.path().join("kept"), folder.path().join("joined"));
-    let place = ["--keep-units", "--quiet", "--out", path(&kept)];
+    let place = ["--keep-runs", "--quiet", "--out", path(&kept)];
     done(&[&["run", path(&file)], &place[..]].concat());
-    done(&[&["sweep", path(&file), "--over", "pools.web.servers.web.count=8,10"], &place[..]].concat());
+    done(&[&["sweep", path(&file), "--vary", "pools.web.servers.web.count=8,10"], &place[..]].concat());
     done(&[&["sweep", path(&file), "--sensitivity"], &place[..]].concat());
     done(&["merge", path(&kept), "--quiet", "--out", path(&joined)]);
     for study in ["sound", "sound.sweep", "sound.sensitivity"] {
@@ -253,7 +253,7 @@ fn precision_takes_as_many_replications_as_it_needs() {
         (said.out, out.join("sound"))
     };
     let (said, loose) = precise("loose", &["--precision", "30%"]);
-    assert!(said.contains("Precision: ") && said.contains("the loosest interval is latency.p99 of "), "{said}");
+    assert!(said.contains("Precision: ") && said.contains("the widest interval is that of latency.p99 of "), "{said}");
     let (said, tight) = precise("tight", &["--precision", "5%"]);
     let used = |folder: &Path| manifest(folder)["replications"].as_u64().unwrap();
     assert!(used(&loose) < used(&tight), "{} and {}", used(&loose), used(&tight));
@@ -278,7 +278,7 @@ fn precision_takes_as_many_replications_as_it_needs() {
     let (said, short) = precise("short", &["--precision", "0.1%", "--max-replications", "7"]);
     assert_eq!(used(&short), 7);
     assert!(said.contains("Precision: not reached in 7 replications: latency."), "{said}");
-    assert!(said.contains("wanted were ±0.1 %"), "{said}");
+    assert!(said.contains("target ±0.1 %"), "{said}");
     assert_eq!(
         used(&precise("least", &["--precision", "0.1%", "--max-replications", "2"]).1),
         2,
@@ -309,7 +309,7 @@ fn precision_of_an_overloaded_bench_is_no_precision() {
     let clockwork = SOUND.replace("poisson", "constant").replace("exponential = { mean", "constant = { value");
     let file = folder.file("clockwork.toml", &clockwork.replace("[\"random\", \"p2c\"]", "[\"round_robin\"]"));
     let said = done(&["run", path(&file), "--dry-run", "--precision", "1%"]);
-    let words = "Precision: 2 replications; the loosest interval is latency.mean of round_robin with ±0.0 %";
+    let words = "Precision: 2 replications; the widest interval is that of latency.mean of round_robin, ±0.0 %";
     assert!(said.out.contains(words), "{}", said.out);
 }
 
@@ -351,7 +351,7 @@ fn batches_that_are_alike_are_told() {
     let folder = Folder::new();
     let source = SOUND.replace("500/s", "950/s").replace("[\"random\", \"p2c\"]", "[\"random\"]");
     let file = folder.file("slow.toml", &source);
-    let alike = "random: neighbouring batches are alike (correlation 0.";
+    let alike = "random: neighbouring batches are correlated (0.";
     let said = done(&["run", path(&file), "--batches", "50", "--dry-run"]);
     assert!(said.out.contains(alike) && said.out.contains("take fewer or longer ones"), "{}", said.out);
     // Long batches of a quiet one are not.
@@ -431,8 +431,8 @@ fn a_run_that_is_too_short_is_told_so() {
     let file = folder.file("filling.toml", FILLING);
     let out = folder.path().join("out");
     let said = done(&["run", path(&file), "--out", path(&out)]);
-    assert!(said.out.contains("run too short: the hit ratio had not settled"), "{}", said.out);
-    assert!(!said.out.contains("latency had not settled"), "hits cost as much as misses: {}", said.out);
+    assert!(said.out.contains("run too short: the hit ratio did not settle"), "{}", said.out);
+    assert!(!said.out.contains("latency did not settle"), "hits cost as much as misses: {}", said.out);
     for row in rows(&out.join("filling/verdicts.csv")) {
         assert_eq!(
             (row["cache_warmup"].as_str(), row["latency_warmup"].as_str()),
@@ -497,7 +497,7 @@ fn an_overloaded_bench_is_called_so_and_not_ranked() {
     let out = folder.path().join("out");
     let said = done(&["run", path(&over), path(&fine), "--out", path(&out)]).out;
     assert!(said.contains("Every strategy is overloaded: there is nothing to rank."), "{said}");
-    assert!(said.contains("not ranked: overloaded") && said.contains("stayed behind in growing queues"), "{said}");
+    assert!(said.contains("not ranked: overloaded") && said.contains("were left in growing queues"), "{said}");
     for (name, verdict) in [("over", "overloaded"), ("fine", "stable")] {
         let results = out.join(name);
         for strategy in manifest(&results)["strategies"].as_array().unwrap() {
@@ -527,8 +527,8 @@ fn an_overloaded_bench_is_called_so_and_not_ranked() {
         "count = 5\nweight = 5\n[[pools.servers]]\nname = \"slow\"\ncount = 5\nspeed = 0.2\nweight = 1",
     );
     let summaries = summaries(&source);
-    assert_eq!(summaries[0].judgement.verdict, Verdict::Stable, "{:?}", summaries[0].judgement);
-    assert_eq!(summaries[1].judgement.verdict, Verdict::Overloaded, "{:?}", summaries[1].judgement);
+    assert_eq!(summaries[0].stability.verdict, Verdict::Stable, "{:?}", summaries[0].stability);
+    assert_eq!(summaries[1].stability.verdict, Verdict::Overloaded, "{:?}", summaries[1].stability);
     assert_eq!(compare(&summaries, "latency.p99"), [Some(Comparison::Best), Some(Comparison::Overloaded)]);
 }
 
@@ -549,7 +549,7 @@ fn equals_are_tied() {
     source =
         source.replace("replications = 2", "replications = 5").replace("\"2s\"", "\"500ms\"").replace("200ms", "50ms");
     for name in ["a", "b", "c", "d"] {
-        source += &format!("[[contestants]]\nname = {name:?}\nstrategy = \"p2c\"\n");
+        source += &format!("[[variants]]\nname = {name:?}\nstrategy = \"p2c\"\n");
     }
     let (mut tied, mut differ) = (0, 0);
     for seed in 1..=FIELDS {
@@ -592,7 +592,7 @@ fn a_sweep_is_a_run_at_every_point() {
         values(&out.join(name), "base")
     };
     let sweep = |over: &[&str]| {
-        let over: Vec<&str> = over.iter().flat_map(|axis| ["--over", axis]).collect();
+        let over: Vec<&str> = over.iter().flat_map(|axis| ["--vary", axis]).collect();
         let _ = std::fs::remove_dir_all(&results);
         let said = done(&[&["sweep", path(&file), "--out", path(&out)], &over[..]].concat());
         let names: Vec<String> = files(&results).into_keys().collect();
@@ -616,7 +616,7 @@ fn a_sweep_is_a_run_at_every_point() {
     let manifest = manifest(&results);
     assert_eq!(manifest["point"], "arrivals.poisson.load=60%");
     assert_eq!(manifest["points"][0]["offered_load"], 0.8);
-    assert_eq!(manifest["command"], "evenkeel sweep sound.toml --over arrivals.poisson.load=60%,80%");
+    assert_eq!(manifest["command"], "evenkeel sweep sound.toml --vary arrivals.poisson.load=60%,80%");
 
     let grid = ["arrivals.poisson.load=60%,80%", "pools.web.servers.web.count=5,10"];
     let (_, points) = sweep(&grid);
@@ -640,11 +640,11 @@ fn a_scenario_can_ask_for_its_sweep() {
     let (own, given, other) = (folder.path().join("own"), folder.path().join("given"), folder.path().join("other"));
     done(&["sweep", path(&file), "--out", path(&own)]);
     let over = ["arrivals.poisson.rate=300/s,600/s", "pools.web.servers.web.count+pools.0.servers.0.weight=8,9"];
-    done(&["sweep", path(&file), "--over", over[0], "--over", over[1], "--out", path(&given)]);
+    done(&["sweep", path(&file), "--vary", over[0], "--vary", over[1], "--out", path(&given)]);
     assert_same(&own.join("sound.sweep"), &given.join("sound.sweep"));
     assert_eq!(manifest(&own.join("sound.sweep"))["points"].as_array().unwrap().len(), 3);
     let said =
-        done(&["sweep", path(&file), "--json", "--over", "pools.web.servers.web.count=8,9", "--out", path(&other)]);
+        done(&["sweep", path(&file), "--json", "--vary", "pools.web.servers.web.count=8,9", "--out", path(&other)]);
     let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(json["points"].as_array().unwrap().len(), 2);
     assert_eq!(json["points"][1]["point"], "pools.web.servers.web.count=9");
@@ -658,7 +658,7 @@ fn a_sweep_that_cannot_be_is_explained() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let sweep = |over: &[&str], words: &[&str]| {
-        let over: Vec<&str> = over.iter().flat_map(|axis| ["--over", axis]).collect();
+        let over: Vec<&str> = over.iter().flat_map(|axis| ["--vary", axis]).collect();
         refused(&[&["sweep", path(&file), "--dry-run"], &over[..]].concat(), words);
     };
     let count = "pools.web.servers.web.count";
@@ -674,11 +674,8 @@ fn a_sweep_that_cannot_be_is_explained() {
     sweep(&[&format!("{count}=8,,9")], &["a key or a value is empty"]);
     sweep(&[&format!("{count}=8,9"), "pools.0.servers.0.count=8,9"], &["is set twice"]);
     sweep(&[&format!("{count}=8,9,8")], &["pools.web.servers.web.count=8", "twice"]);
-    sweep(
-        &[],
-        &["what is to be varied?", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"],
-    );
-    refused(&["sweep", path(folder.path()), "--over", "a=1"], &["is a folder"]);
+    sweep(&[], &["nothing to vary", "arrivals.poisson.rate (now \"500/s\")", "pools.web.servers.web.count (now 10)"]);
+    refused(&["sweep", path(folder.path()), "--vary", "a=1"], &["is a folder"]);
     refused(
         &["sweep", path(&file), "--sensitivity", "--dry-run"],
         &["does not say which constants to vary", "sensitivity"],
@@ -703,14 +700,14 @@ fn a_sweep_that_cannot_be_is_explained() {
 /// Two balancers of which one is better by far stay in order when a constant is nudged; two that a constant decides
 /// between do not, and that is an answer: exit code 1.
 #[test]
-fn sensitivity_says_whether_the_ranking_survives() {
+fn sensitivity_says_whether_the_ranking_holds() {
     let folder = Folder::new();
     let source = SOUND.replace("replications = 2", "replications = 5").replace("500/s", "700/s");
     let firm = folder.file("firm.toml", &format!("{source}[sensitivity]\nby = \"20%\"\n"));
     let out = folder.path().join("out");
     let said = done(&["sweep", path(&firm), "--sensitivity", "--out", path(&out)]);
-    assert!(said.out.contains("does the ranking by latency.p99 survive ±20 %?"), "{}", said.out);
-    assert!(said.out.contains("The ranking survives"), "{}", said.out);
+    assert!(said.out.contains("does the ranking by latency.p99 hold at ±20 %?"), "{}", said.out);
+    assert!(said.out.contains("The ranking holds"), "{}", said.out);
     let results = out.join("firm.sensitivity");
     assert!(results.join("sensitivity.svg").exists() && results.join("sensitivity.png").exists());
     let manifest = manifest(&results);
@@ -734,11 +731,11 @@ fn sensitivity_says_whether_the_ranking_survives() {
     let frail = folder.file("frail.toml", &format!("{source}[sensitivity]\nby = \"60%\"\n{keys}"));
     let said = self::said(&["sweep", path(&frail), "--sensitivity", "--dry-run"]);
     assert_eq!(said.code, Some(1), "{}{}", said.out, said.err);
-    assert!(said.out.contains("The ranking does not survive"), "{}", said.out);
+    assert!(said.out.contains("The ranking does not hold"), "{}", said.out);
     assert!(said.out.contains("random beats weighted_random"), "{}", said.out);
     let said = self::said(&["sweep", path(&frail), "--sensitivity", "--dry-run", "--json"]);
     let last: serde_json::Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
-    assert_eq!(last["ranking_survives"], false);
+    assert_eq!(last["ranking_holds"], false);
 }
 
 /// Constants are what the model is made of, not how long it is run or what it is compared with.
@@ -746,7 +743,7 @@ fn sensitivity_says_whether_the_ranking_survives() {
 fn only_the_model_is_nudged() {
     let source = SOUND.replace("replications = 2", "batches = 20\nreplications = 2");
     let source =
-        format!("{source}[[contestants]]\nname = \"three\"\nstrategy = {{ p2c = {{ choices = 3 }} }}\n[sensitivity]\n");
+        format!("{source}[[variants]]\nname = \"three\"\nstrategy = {{ p2c = {{ choices = 3 }} }}\n[sensitivity]\n");
     let keys = scenario(&source).sensitivity.unwrap().keys;
     let expected = [
         "arrivals.poisson.rate",
@@ -767,7 +764,7 @@ fn threads_change_nothing() {
         let out = folder.path().join(jobs);
         let rest = ["-j", jobs, "--quiet", "--out", path(&out)];
         done(&[&["run", path(&file), path(&filling)], &rest[..]].concat());
-        done(&[&["sweep", path(&file), "--over", "pools.web.servers.web.count=7,8,10"], &rest[..]].concat());
+        done(&[&["sweep", path(&file), "--vary", "pools.web.servers.web.count=7,8,10"], &rest[..]].concat());
     }
     for study in ["sound", "filling", "sound.sweep"] {
         assert_same(&folder.path().join("1").join(study), &folder.path().join("8").join(study));

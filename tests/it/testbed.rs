@@ -8,9 +8,9 @@ use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel::config::law::Sampler;
+use evenkeel::config::distribution::Sampler;
 use evenkeel::sim::model::{CacheSpec, Discipline, FaultKind, Model, Server};
-use evenkeel::testbed::load::{LoadReport, Options, Target, play};
+use evenkeel::testbed::load::{LoadSummary, Options, Target, play};
 use evenkeel::testbed::{Backend, Spec, TimedFault};
 use evenkeel::units::Nanos;
 
@@ -63,7 +63,7 @@ fn model(arrivals: &str, duration: &str, more: &str) -> Model {
 const NO_WORK: &str = "service = { constant = { value = \"0s\" } }";
 
 /// So many connections that send again at once.
-fn closed(server: &Backend, connections: u32, requests: u64) -> LoadReport {
+fn closed(server: &Backend, connections: u32, requests: u64) -> LoadSummary {
     let clients = format!("{NO_WORK}\nclients = {{ count = {connections} }}");
     let model = model("{ closed = { think = { constant = { value = \"0s\" } } } }", "20s", &clients);
     let options = Options { requests: Some(requests), tell_demand: false, ..Options::default() };
@@ -74,7 +74,7 @@ fn target(server: &Backend) -> Target {
     server.url().parse().unwrap()
 }
 
-fn seconds(report: &LoadReport, quantile: f64) -> f64 {
+fn seconds(report: &LoadSummary, quantile: f64) -> f64 {
     report.latency.value_at_quantile(quantile) as f64 / 1e9
 }
 
@@ -127,7 +127,7 @@ fn simulator_and_wire_agree_on_the_same_requests() {
         keys = { count = 30, exponent = 0.8 }
     "#;
     let mut model = model("{ poisson = { rate = \"80/s\" } }", "2500ms", more);
-    let cache = CacheSpec { capacity: NonZeroUsize::new(10).unwrap(), ttl: None, hit_cost: 0.2, advertised: 1.0 };
+    let cache = CacheSpec { capacity: NonZeroUsize::new(10).unwrap(), ttl: None, hit_cost: 0.2, reported_load: 1.0 };
     let server = Server { concurrency: 2, cache: Some(cache), ..Server::new("web") };
     model.pools[0].servers = vec![server.clone()];
     let strategy = (evenkeel::select::catalog::find("random").unwrap().default)();
@@ -145,7 +145,7 @@ fn simulator_and_wire_agree_on_the_same_requests() {
 
 #[test]
 fn caches_hit_by_key_or_path() {
-    let cache = CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.0, advertised: 1.0 };
+    let cache = CacheSpec { capacity: NonZeroUsize::new(2).unwrap(), ttl: None, hit_cost: 0.0, reported_load: 1.0 };
     let server = Backend::start(Spec { server: Server { cache: Some(cache), ..Server::new("a") }, ..Spec::new("a") });
     let server = server.unwrap();
     let mut seen = Vec::new();
@@ -214,7 +214,7 @@ fn a_silent_server_takes_connections_and_says_nothing() {
     let mut before = connect(server.address());
     before.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     assert!(before.read(&mut [0; 4096]).unwrap() > 0);
-    server.strike(FaultKind::Crash { silent: true }, None);
+    server.inject_fault(FaultKind::Crash { silent: true }, None);
     for stream in [&mut before, &mut connect(server.address())] {
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -243,15 +243,15 @@ fn errors_slowness_and_deploys_are_as_in_a_scenario() {
         std::thread::yield_now();
     }
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("200", "200"));
-    server.strike(errors(false), None);
+    server.inject_fault(errors(false), None);
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("200", "500"));
     server.heal();
-    server.strike(FaultKind::Slow { factor: 20.0 }, None);
+    server.inject_fault(FaultKind::Slow { factor: 20.0 }, None);
     let started = Instant::now();
     assert_eq!(status(&get(&server, "/", "")), "200");
     assert!(started.elapsed() >= Duration::from_millis(100));
     server.heal();
-    server.strike(FaultKind::Drain, None);
+    server.inject_fault(FaultKind::Drain, None);
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("503", "200"));
 }
 
@@ -262,7 +262,7 @@ fn faults_over_http_only_where_that_is_allowed() {
             format!("{method} /_fault HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}", body.len());
         raw(server.address(), &format!("{head}\r\n\r\n{body}"))
     };
-    let errors = "what = { errors = {} }";
+    let errors = "kind = { errors = {} }";
     let plain = Backend::start(Spec::new("plain")).unwrap();
     assert_eq!(status(&order(&plain, "POST", errors)), "200");
     assert_eq!(status(&get(&plain, "/", "")), "200");
@@ -271,9 +271,9 @@ fn faults_over_http_only_where_that_is_allowed() {
     assert_eq!(status(&get(&server, "/", "")), "500");
     assert_eq!(status(&order(&server, "DELETE", "")), "200");
     assert_eq!(status(&get(&server, "/", "")), "200");
-    let wrong = order(&server, "POST", "what = { slow = { factor = 0 } }");
+    let wrong = order(&server, "POST", "kind = { slow = { factor = 0 } }");
     assert!(status(&wrong) == "400" && wrong.contains("`factor` must be"), "{wrong}");
-    let crash = order(&server, "POST", "what = { crash = {} }");
+    let crash = order(&server, "POST", "kind = { crash = {} }");
     assert_eq!(status(&crash), "200", "the answer goes before the crash");
     while TcpStream::connect(server.address()).is_ok() {
         std::thread::yield_now();
@@ -536,7 +536,7 @@ struct Served {
 impl Served {
     fn start(arguments: &[&str], servers: usize) -> Served {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-        command.arg("backend").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("test-server").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut reader = BufReader::new(child.stdout.as_mut().unwrap());
         let mut urls = Vec::new();
@@ -625,13 +625,13 @@ fn the_commands_explain_mistakes() {
         (&["load", "http://127.0.0.1:9", "--arrivals", "{ bursts = {} }"], 2, "`base` is missing"),
         (&["load", "http://127.0.0.1:9", "--scenario", "/none.toml"], 2, "no file or folder"),
         (&["load", "http://no.such.host.invalid", "--requests", "1"], 2, "cannot send to"),
-        (&["backend", "--service", "{ exponentail = { mean = \"1ms\" } }"], 2, "did you mean `exponential`?"),
-        (&["backend", "--service", "{ erlang = { mean = \"1ms\", stages = 0 } }"], 2, "it must be from 1 to 100"),
-        (&["backend", "--fault", "{ what = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
-        (&["backend", "--speed", "0"], 2, "--speed must be above zero"),
-        (&["backend", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not so many ports"),
-        (&["backend", "--config", "/none.toml"], 2, "cannot be read"),
-        (&["backend", "--config", "scenarios/crash.toml"], 2, "no server has an address"),
+        (&["test-server", "--service", "{ exponentail = { mean = \"1ms\" } }"], 2, "did you mean `exponential`?"),
+        (&["test-server", "--service", "{ erlang = { mean = \"1ms\", stages = 0 } }"], 2, "it must be from 1 to 100"),
+        (&["test-server", "--fault", "{ kind = { slow = { factor = 0 } } }"], 2, "`factor` must be"),
+        (&["test-server", "--speed", "0"], 2, "--speed must be above zero"),
+        (&["test-server", "--listen", "127.0.0.1:65535", "--count", "2"], 2, "not enough ports"),
+        (&["test-server", "--config", "/none.toml"], 2, "cannot be read"),
+        (&["test-server", "--config", "scenarios/crash.toml"], 2, "no server has an address"),
     ] {
         let output = evenkeel().current_dir(root()).args(arguments).output().unwrap();
         let error = text(&output.stderr);
@@ -642,8 +642,8 @@ fn the_commands_explain_mistakes() {
     dead.kill();
     let output = evenkeel().args(["load", &dead.url(), "--requests", "2", "--rate", "1000/s"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("nobody answers at"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no response from"), "{}", text(&output.stderr));
     let taken = Backend::start(Spec::new("x")).unwrap();
-    let output = evenkeel().args(["backend", "--listen", &taken.address().to_string()]).output().unwrap();
+    let output = evenkeel().args(["test-server", "--listen", &taken.address().to_string()]).output().unwrap();
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains("is the port taken?"));
 }

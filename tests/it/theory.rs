@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use evenkeel::measure::coverage::{Share, trials};
 use evenkeel::measure::validation::{ERRORS, Gate, Outcome, gates};
-use evenkeel::measure::{Tally, theorem};
+use evenkeel::measure::{Tally, exact_values};
 use evenkeel::scenario::Scenario;
 use rayon::prelude::*;
 
@@ -114,7 +114,7 @@ fn reports_quote_the_same_theory() {
             continue;
         }
         let scenario = Scenario::parse(gate.name, &gate.source, &|_| Err("no files".to_owned())).unwrap();
-        let Some(exact) = theorem::exact(&scenario, &scenario.contestants[0].table) else { continue };
+        let Some(exact) = exact_values::exact(&scenario, &scenario.contestants[0].table) else { continue };
         let asked = |quantity: &str| gate.asked.iter().find(|asked| asked.quantity == quantity);
         let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{}: {a} {b}", gate.name);
         if let Some(asked) = asked("latency.mean") {
@@ -139,7 +139,7 @@ fn theorems_are_quoted_only_where_they_hold() {
     };
     let quoted = |name: &str| {
         let scenario = read(name);
-        let of = |c: &evenkeel::scenario::Contestant| theorem::exact(&scenario, &c.table).map(|_| c.table.name());
+        let of = |c: &evenkeel::scenario::Contestant| exact_values::exact(&scenario, &c.table).map(|_| c.table.name());
         scenario.contestants.iter().filter_map(of).collect::<Vec<_>>()
     };
     let even = quoted("even-load");
@@ -152,9 +152,9 @@ fn theorems_are_quoted_only_where_they_hold() {
     let idle = format!("{source}[[pools.servers]]\nname = \"idle\"\nweight = 0\nspeed = 3.0\n");
     let (plain, with_idle) = (scenario(&source), scenario(&idle));
     for contestant in &plain.contestants {
-        let exact = theorem::exact(&plain, &contestant.table);
+        let exact = exact_values::exact(&plain, &contestant.table);
         assert!(exact.is_some(), "{}", contestant.label);
-        assert_eq!(exact, theorem::exact(&with_idle, &contestant.table), "{}", contestant.label);
+        assert_eq!(exact, exact_values::exact(&with_idle, &contestant.table), "{}", contestant.label);
     }
     // Faults, caches, time-outs, a closed loop, paths of several pools, bursts.
     for name in ["crash", "slow-server", "cache-affinity", "closed-loop", "path-isolation", "rush-hour", "replayed-log"]

@@ -23,7 +23,7 @@ use crate::support::{Folder, evenkeel, text};
 const COMPARED: [&str; 25] = [
     "cache.hit_ratio",
     "errors.error",
-    "errors.no_server",
+    "errors.no_healthy_server",
     "errors.ratio",
     "errors.rejected",
     "errors.reset",
@@ -37,7 +37,7 @@ const COMPARED: [&str; 25] = [
     "latency.p90",
     "latency.p99",
     "latency.p999",
-    "queue.mean",
+    "in_server.mean",
     "throughput",
     "unfinished.ratio",
     "utilisation.max",
@@ -53,7 +53,8 @@ const COMPARED: [&str; 25] = [
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// How requests can end. Each must happen in some case: agreement on nothing proves nothing.
-const OUTCOMES: [&str; 8] = ["ok", "error", "rejected", "no_server", "reset", "timed_out", "unreachable", "unfinished"];
+const OUTCOMES: [&str; 8] =
+    ["ok", "error", "rejected", "no_healthy_server", "reset", "timed_out", "unreachable", "unfinished"];
 
 const MS: u64 = 1_000_000;
 
@@ -142,7 +143,7 @@ replications = 3
 strategies = ["round_robin", "least_request"]
 arrivals = { poisson = { rate = "500/s" } }
 service = { exponential = { mean = "8ms" } }
-clients = { count = 300, timeout = "150ms", cancel = true, connect_timeout = "40ms" }
+clients = { count = 300, timeout = "150ms", servers_see_cancel = true, connect_timeout = "40ms" }
 network = { client = "2ms", server = "300us" }
 dns = { ttl = "500ms", resolvers = 10 }
 balancers = { count = 2 }
@@ -186,32 +187,32 @@ speed = 1.5
 target = "pay/*"
 at = "1s"
 for = "1s"
-what = { crash = {} }
+kind = { crash = {} }
 [[faults]]
 target = "run/b"
 at = "1500ms"
 for = "500ms"
-what = { crash = { silent = true } }
+kind = { crash = { silent = true } }
 [[faults]]
 target = "balancer/1"
 at = "2s"
 for = "600ms"
-what = { crash = {} }
+kind = { crash = {} }
 [[faults]]
 target = "run/c"
 at = "3s"
 for = "500ms"
-what = { errors = { share = "30%" } }
+kind = { errors = { share = "30%" } }
 [[faults]]
 target = "run/a"
 at = "3500ms"
 for = "1s"
-what = { slow = { factor = 3 } }
+kind = { slow = { factor = 3 } }
 [[faults]]
 target = "run/c"
 at = "4s"
 for = "500ms"
-what = { drain = {} }
+kind = { drain = {} }
 "#,
         arguments: &[],
         warmup: 0,
@@ -262,12 +263,12 @@ cache = { capacity = 200 }
 target = "web/web-2"
 at = "1s"
 for = "500ms"
-what = { crash = {} }
+kind = { crash = {} }
 [[faults]]
 target = "db/*"
 at = "2s"
 for = "400ms"
-what = { crash = {} }
+kind = { crash = {} }
 "#,
         arguments: &[],
         warmup: 400 * MS,
@@ -562,7 +563,7 @@ fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, 
     put("fairness.max_over_mean".into(), largest / average(&loads(&first_tier)));
     put("utilisation.mean".into(), busy_share(&all));
     put("utilisation.max".into(), all.iter().map(|did| did.utilisation).fold(0.0, f64::max));
-    put("queue.mean".into(), average(&all.iter().map(|did| did.number).collect::<Vec<_>>()));
+    put("in_server.mean".into(), average(&all.iter().map(|did| did.number).collect::<Vec<_>>()));
     // Of requests that arrived when caches were warm; of calls none.
     let warm = requests.iter().copied().filter(|line| line.hit.is_some() && line.arrived >= case.cache_warmup);
     if lines.iter().any(|line| line.hit.is_some()) {
@@ -573,7 +574,7 @@ fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, 
             let of_pool: Vec<&Did> = servers.iter().filter(|did| did.pool == pool).collect();
             put(format!("{pool}.fairness.jain"), jain(&loads(&of_pool)));
             put(format!("{pool}.utilisation.mean"), busy_share(&of_pool));
-            put(format!("{pool}.queue.mean"), average(&of_pool.iter().map(|did| did.number).collect::<Vec<_>>()));
+            put(format!("{pool}.in_server.mean"), average(&of_pool.iter().map(|did| did.number).collect::<Vec<_>>()));
             // What its servers looked up in the span, for whomever.
             let here = lines.iter().filter(|line| line.pool == pool && line.hit.is_some());
             if here.clone().next().is_some() {
@@ -681,7 +682,7 @@ fn a_naive_second_program_computes_the_same_from_the_trace() {
     for outcome in &calls {
         assert!(OUTCOMES.contains(&outcome.as_str()), "a call ended `{outcome}`");
     }
-    assert!(calls.contains("no_server") && calls.contains("reset"), "{calls:?}");
+    assert!(calls.contains("no_healthy_server") && calls.contains("reset"), "{calls:?}");
 }
 
 /// `metrics.csv`: mean and interval of the runs' values.
@@ -701,7 +702,8 @@ fn check_summary(case: &Case, results: &Path, values: &BTreeMap<String, BTreeMap
         assert_eq!(row["replications"].parse::<usize>().unwrap(), values.len(), "{what}");
         let mean = average(values);
         assert!(agree(number(&row, "value"), mean, 2e-9), "{what}: {:?}, not {mean}", row["value"]);
-        let meaningless = overloaded.contains(strategy) && (metric.contains("latency.") || metric.contains("queue."));
+        let meaningless =
+            overloaded.contains(strategy) && (metric.contains("latency.") || metric.contains("in_server."));
         let (low, high) = (number(&row, "low"), number(&row, "high"));
         if meaningless || values.len() < 2 {
             assert_eq!((low, high), (None, None), "{what}: nothing is known that an interval could hold");
@@ -725,7 +727,7 @@ fn check_servers(case: &Case, results: &Path) -> Vec<String> {
         "share",
         "load_over_capacity",
         "utilisation",
-        "queue",
+        "in_server",
         "time_in_server_s",
         "cache_hit_ratio",
     ];
@@ -937,8 +939,8 @@ fn what_is_no_trace_or_not_in_it_is_exit_code_2() {
     std::fs::write(&cut, &packed[..packed.len() / 2]).unwrap();
     let header = text(&unpacked(&trace)).lines().next().unwrap().to_owned();
     let cases = [
-        (trace.clone(), vec!["--request", "999999999"], "nothing of the kind"),
-        (trace.clone(), vec!["--from", "1000s", "--to", "1001s"], "nothing of the kind"),
+        (trace.clone(), vec!["--request", "999999999"], "no matching request"),
+        (trace.clone(), vec!["--from", "1000s", "--to", "1001s"], "no matching request"),
         (trace.clone(), vec!["--from", "2s", "--to", "1s"], "--to must be later than --from"),
         (trace.clone(), vec!["--from", "2s"], "--to"),
         (trace.clone(), vec![], "--request"),

@@ -37,7 +37,7 @@ fn a_level_that_is_down_to_half_keeps_seventy_percent() {
     // 1.4 · 5/10 = 70 % stay with the other five, and 30 % go to the ten of level 1.
     let (_, runs) = runs(
         &(light("round_robin")
-            + "warmup = \"0s\"\n[[faults]]\ntarget = \"web/bad-1\"\nat = \"0s\"\nwhat = { errors = { fails_checks = true } }\n"
+            + "warmup = \"0s\"\n[[faults]]\ntarget = \"web/bad-1\"\nat = \"0s\"\nkind = { errors = { fails_checks = true } }\n"
             + "[[pools]]\nname = \"web\"\nhealth = { interval = \"10ms\", timeout = \"5ms\", rise = 1, fall = 1 }\n"
             + "[[pools.servers]]\nname = \"good\"\n[[pools.servers]]\nname = \"bad-1\"\n"
             + "[[pools.servers]]\nname = \"stand-in\"\ncount = 4\npriority = 1\n"),
@@ -68,7 +68,7 @@ fn as_little_as_possible_crosses_zones() {
         [("", 2.0 / 3.0, 0.0094), ("zones = {}", 1.0 / 6.0, 0.0075), ("zones = { prefer = \"local\" }", 0.0, 0.0)]
     {
         let s = run(&zoned(prefer));
-        let got = s.value("zones.crossed");
+        let got = s.value("zones.cross_ratio");
         assert!((got - crossed).abs() <= by, "{prefer}: {got}");
         near(s.value("latency.mean"), 0.001 + 0.010 * got, 0.02, prefer);
         // What is kept at home is paid for by a's servers: half of the load for a third of the servers.
@@ -78,7 +78,7 @@ fn as_little_as_possible_crosses_zones() {
     let s = run(&zoned("zones = { prefer = \"weights\", weights = { a = 2, b = 1, c = 1 } }"));
     // Half of everything goes to a, a quarter to b and c, wherever it comes from: what is in its own zone is 1/2 · 1/2 +
     // 2 · 1/4 · 1/4.
-    assert!((s.value("zones.crossed") - 0.625).abs() < 0.0097, "{}", s.value("zones.crossed"));
+    assert!((s.value("zones.cross_ratio") - 0.625).abs() < 0.0097, "{}", s.value("zones.cross_ratio"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_random_network_law_crosses_zones_too() {
         "cross_zone = \"5ms\", server = { uniform = { from = \"1ms\", to = \"3ms\" } }",
     );
     let s = run(&law);
-    near(s.value("latency.mean"), 0.001 + 0.004 + 0.010 * s.value("zones.crossed"), 0.02, "mean");
+    near(s.value("latency.mean"), 0.001 + 0.004 + 0.010 * s.value("zones.cross_ratio"), 0.02, "mean");
 }
 
 fn subsets(kind: &str, strategy: &str) -> Summary {
@@ -115,14 +115,14 @@ fn subsets_are_as_even_as_their_rule() {
 fn a_dead_zone_is_named_once() {
     let source = zoned("zones = {}\nhealth = { interval = \"10ms\", timeout = \"5ms\", rise = 1, fall = 1 }").replace(
         "[[pools]]",
-        "[[faults]]\ntarget = \"zone/a\"\nat = \"0s\"\nwhat = { errors = { fails_checks = true } }\n[[pools]]",
+        "[[faults]]\ntarget = \"zone/a\"\nat = \"0s\"\nkind = { errors = { fails_checks = true } }\n[[pools]]",
     );
     let (s, runs) = runs(&source);
     // All go to b and c, which get half of a's each: none of a's is picked once the first checks are in.
     assert!(s.value("errors.ratio") < 0.01, "{}", s.value("errors.ratio"));
     let lost: u64 = runs.iter().flat_map(|run| &run.measured.servers[0][..4]).map(|server| server.picks).sum();
     assert!(lost < 100, "{lost}");
-    near(s.value("zones.crossed"), 0.5, 0.03, "what comes to a");
+    near(s.value("zones.cross_ratio"), 0.5, 0.03, "what comes to a");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn admission_turns_away_what_the_formula_says() {
     // Servers fail half of what they get, whatever that is: (1 − 0.5/0.95) = 47.4 % are turned away once the window has
     // something in it, and half of the rest fails.
     let s = run(&(light("random").replace("200/s", "1000/s")
-        + "[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nwhat = { errors = { share = \"50%\" } }\n\
+        + "[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n\
            [[pools]]\nname = \"web\"\nadmission = {}\n[[pools.servers]]\nname = \"web\"\ncount = 4\n"));
     near(s.value("errors.rejected"), 1.0 - 0.5 / 0.95, 0.02, "turned away");
     near(s.value("errors.error"), 0.5 * 0.5 / 0.95, 0.02, "failed");
@@ -168,7 +168,7 @@ fn additive_increase_settles_where_answers_get_slow() {
     let s = run(
         "kind = \"terminating\"\nreplications = 2\nduration = \"50s\"\nallow_overload = true\nstrategies = [\"random\"]\n\
          arrivals = { poisson = { rate = \"2000/s\" } }\nservice = { constant = { value = \"10ms\" } }\n\
-         [[pools]]\nname = \"web\"\nconcurrency = { kind = \"aimd\", slow = \"20ms\" }\n\
+         [[pools]]\nname = \"web\"\nconcurrency = { kind = \"aimd\", latency_threshold = \"20ms\" }\n\
          [[pools.servers]]\nname = \"web\"\nconcurrency = 10\n",
     );
     assert!((0.012..=0.021).contains(&s.value("latency.p50")), "{}", s.value("latency.p50"));
@@ -197,8 +197,8 @@ fn a_rolling_deploy_loses_what_its_drain_is_too_short_for() {
         run(&format!(
             "kind = \"terminating\"\nreplications = 1\nduration = \"50s\"\nstrategies = [\"round_robin\"]\n\
              arrivals = {{ constant = {{ rate = \"100/s\" }} }}\nservice = {{ constant = {{ value = \"500ms\" }} }}\n\
-             [[faults]]\ntarget = \"web/*\"\nat = \"10s\"\ntogether = 2\nstagger = \"5s\"\n\
-             what = {{ deploy = {{ drain = \"{drain}\", restart = \"2s\" }} }}\n\
+             [[faults]]\ntarget = \"web/*\"\nat = \"10s\"\nbatch_size = 2\nstagger = \"5s\"\n\
+             kind = {{ deploy = {{ drain = \"{drain}\", restart = \"2s\" }} }}\n\
              [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\ncount = 4\nconcurrency = 100\n"
         ))
     };
@@ -217,7 +217,7 @@ fn servers_come_and_go_with_the_load() {
             "kind = \"terminating\"\nreplications = 2\nduration = \"100s\"\nstrategies = [\"round_robin\"]\n\
              arrivals = {{ constant = {{ rate = \"{rate}/s\" }} }}\nservice = {{ constant = {{ value = \"100ms\" }} }}\n\
              [[pools]]\nname = \"web\"\n\
-             autoscale = {{ target = \"50%\", start = 8, minimum = 2, interval = \"10s\", delay = \"{delay}\", cooldown = \"20s\" }}\n\
+             autoscale = {{ target = \"50%\", initial_servers = 8, min_servers = 2, interval = \"10s\", delay = \"{delay}\", cooldown = \"20s\" }}\n\
              [[pools.servers]]\nname = \"web\"\ncount = 16\n"
         ))
     };
@@ -242,7 +242,7 @@ fn who_knows_all_addresses_turns_to_another() {
         run(&(light("random")
             + &format!(
                 "clients = {{ connect_timeout = \"200ms\" }}\nbalancers = {{ count = 3 }}\ndns = {{ ttl = \"1s\", clients_use = \"{uses}\" }}\n\
-                 [[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nwhat = {{ crash = {{}} }}\n\
+                 [[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nkind = {{ crash = {{}} }}\n\
                  [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\ncount = 4\n"
             )))
     };
@@ -263,15 +263,15 @@ fn a_connection_keeps_its_server_until_it_is_over() {
     };
     // One client: all at one server for ever; 10 or a second's requests at each in turn.
     assert_eq!(alone("{}", "").value("fairness.max_over_mean"), 4.0);
-    assert!(alone("{ requests = 10 }", "").value("fairness.max_over_mean") < 1.02);
-    assert!(alone("{ lifetime = \"1s\" }", "").value("fairness.max_over_mean") < 1.11, "40 connections over four");
+    assert!(alone("{ max_requests = 10 }", "").value("fairness.max_over_mean") < 1.02);
+    assert!(alone("{ max_lifetime = \"1s\" }", "").value("fairness.max_over_mean") < 1.11, "40 connections over four");
     // A drain closes no connection.
-    let drain = "[[faults]]\ntarget = \"web/*\"\nat = \"20s\"\nwhat = { drain = {} }\n";
+    let drain = "[[faults]]\ntarget = \"web/*\"\nat = \"20s\"\nkind = { drain = {} }\n";
     assert_eq!(alone("{}", drain).value("fairness.max_over_mean"), 4.0);
     // A crash does, and the next request opens another. Of two servers one is dead from 20 to 25 s, the other from 30 to
     // 35 s: whichever it begins with, 30 s are spent at one and 10 s at the other.
     let crash = |server: u32, at: u32| {
-        format!("[[faults]]\ntarget = \"web/web-{server}\"\nat = \"{at}s\"\nfor = \"5s\"\nwhat = {{ crash = {{}} }}\n")
+        format!("[[faults]]\ntarget = \"web/web-{server}\"\nat = \"{at}s\"\nfor = \"5s\"\nkind = {{ crash = {{}} }}\n")
     };
     let s = run(&format!(
         "kind = \"terminating\"\nreplications = 2\nduration = \"40s\"\nstrategies = [\"round_robin\"]\nclients = {{ count = 1 }}\n\
@@ -294,23 +294,23 @@ fn with_everything_at_once_the_books_balance() {
             "kind = \"terminating\"\nreplications = 1\nduration = \"15s\"\nallow_overload = true\ndrain = \"20ms\"\nstrategies = [{}]\n\
              arrivals = {{ bursts = {{ base = \"300/s\", peak = \"1500/s\", every = \"5s\", length = \"2s\" }} }}\n\
              service = {{ exponential = {{ mean = \"8ms\" }} }}\nkeys = {{ count = 300, exponent = 0.9 }}\n\
-             clients = {{ count = 100, timeout = \"150ms\", cancel = {cancel}, connect_timeout = \"20ms\" }}\n\
+             clients = {{ count = 100, timeout = \"150ms\", servers_see_cancel = {cancel}, connect_timeout = \"20ms\" }}\n\
              network = {{ client = \"1ms\", server = {{ exponential = {{ mean = \"300us\" }} }}, cross_zone = \"1ms\" }}\n\
              balancers = {{ count = 3, shards = 2, shared_in_flight = {shared}, zones = [\"a\", \"b\"] }}\n\
              dns = {{ ttl = \"500ms\", resolvers = 20, withdraw_after = \"200ms\", clients_use = \"all\" }}\n\
-             [[pools]]\nname = \"web\"\nsubset = {{ size = 8, kind = \"aperture\" }}\nzones = {{ minimum = 2 }}\npanic = \"40%\"\n\
-             connections = {{ requests = 20, lifetime = \"3s\" }}\nslow_start = \"1s\"\nqueue = {{ limit = 20, timeout = \"50ms\" }}\n\
-             concurrency = {{ kind = \"{kind}\", per = \"{per}\", slow = \"60ms\", recalculate = \"2s\" }}\nadmission = {{ window = \"2s\" }}\n\
-             retries = {{ attempts = 2, on = [\"connect\", \"reset\", \"error\", \"timeout\", \"rejected\"], per_try_timeout = \"60ms\", tokens = {{ most = 100, ratio = 0.5 }} }}\n\
+             [[pools]]\nname = \"web\"\nsubset = {{ size = 8, kind = \"aperture\" }}\nzones = {{ min_servers = 2 }}\npanic = \"40%\"\n\
+             connections = {{ max_requests = 20, max_lifetime = \"3s\" }}\nslow_start = \"1s\"\nqueue = {{ limit = 20, timeout = \"50ms\" }}\n\
+             concurrency = {{ kind = \"{kind}\", per = \"{per}\", latency_threshold = \"60ms\", min_rtt_interval = \"2s\" }}\nadmission = {{ window = \"2s\" }}\n\
+             retries = {{ max_retries = 2, on = [\"connect\", \"reset\", \"error\", \"timeout\", \"rejected\"], per_try_timeout = \"60ms\", tokens = {{ max_tokens = 100, ratio = 0.5 }} }}\n\
              hedge = {{ after = \"2ms\", budget = \"30%\", tied = true }}\nhealth = {{ interval = \"300ms\", timeout = \"100ms\", rise = 1, fall = 1 }}\n\
-             outliers = {{ consecutive = 4, failure_percentage = {{ minimum_servers = 2, minimum_requests = 10 }}, base = \"1s\", interval = \"1s\", cap = \"grpc\" }}\n\
-             autoscale = {{ target = \"50%\", start = 6, minimum = 3, interval = \"500ms\", delay = \"700ms\", cooldown = \"1s\" }}\n\
+             outliers = {{ consecutive_failures = 4, failure_percentage = {{ min_servers = 2, min_requests = 10 }}, base_ejection_time = \"1s\", interval = \"1s\", max_ejected_rule = \"grpc\" }}\n\
+             autoscale = {{ target = \"50%\", initial_servers = 6, min_servers = 3, interval = \"500ms\", delay = \"700ms\", cooldown = \"1s\" }}\n\
              [[pools.servers]]\nname = \"a\"\nzone = \"a\"\ncount = 5\nqueue_limit = 5\ncache = {{ capacity = 60 }}\n\
              [[pools.servers]]\nname = \"b\"\nzone = \"b\"\ncount = 5\nconcurrency = 2\n\
              [[pools.servers]]\nname = \"c\"\nzone = \"c\"\ncount = 3\npriority = 1\ndiscipline = \"ps\"\n\
-             [[faults]]\ntarget = \"zone/a\"\nat = \"4s\"\nfor = \"1s\"\nwhat = {{ crash = {{}} }}\n\
-             [[faults]]\ntarget = \"web/*\"\nat = \"6s\"\ntogether = 3\nstagger = \"1s\"\nwhat = {{ deploy = {{ drain = \"200ms\", restart = \"500ms\" }} }}\n\
-             [[faults]]\ntarget = \"web/b-1\"\nat = \"3s\"\nfor = \"6s\"\nwhat = {{ errors = {{ share = \"90%\" }} }}\n",
+             [[faults]]\ntarget = \"zone/a\"\nat = \"4s\"\nfor = \"1s\"\nkind = {{ crash = {{}} }}\n\
+             [[faults]]\ntarget = \"web/*\"\nat = \"6s\"\nbatch_size = 3\nstagger = \"1s\"\nkind = {{ deploy = {{ drain = \"200ms\", restart = \"500ms\" }} }}\n\
+             [[faults]]\ntarget = \"web/b-1\"\nat = \"3s\"\nfor = \"6s\"\nkind = {{ errors = {{ share = \"90%\" }} }}\n",
             names.join(", ")
         );
         let scenario = scenario(&format!("title = \"t\"\nquestion = \"q\"\n{source}"));

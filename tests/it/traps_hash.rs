@@ -10,7 +10,7 @@ use crate::support::{Bench, client};
 
 /// Picks once and ends the request at once.
 fn pick(bench: &mut Bench, client: std::net::IpAddr, key: &[u8]) -> u32 {
-    let request = Request { client, path: "/", key, tried: &[], answers: None };
+    let request = Request { client, path: "/", key, excluded: &[], answers: None };
     let pick = bench.pick(&request).unwrap();
     bench.finish(pick, Nanos(1), Outcome::Ok);
     pick.backend.slot
@@ -336,7 +336,7 @@ fn a_server_that_is_down_moves_only_its_own_keys_and_gets_them_back() {
 #[test]
 fn counting_out_what_is_down_moves_as_much_as_leaving() {
     for (strategy, during, afterwards) in [("modulo_hash", 0.9, 0.0), ("jump", 0.1 * (1.0 + 8.0 / 9.0), 0.2)] {
-        let mut bench = Bench::new(strategy, "down = \"remap\"", &[1; 10], 1);
+        let mut bench = Bench::new(strategy, "on_unhealthy = \"remap\"", &[1; 10], 1);
         let before = owners(&mut bench);
         let id = bench.fleet.id(4);
         for (healthy, expected) in [(false, during), (true, afterwards)] {
@@ -444,7 +444,7 @@ fn a_walk_fills_the_neighbour_and_a_jump_nobody_in_particular() {
         let keys = homes.iter().zip(0_u64..).filter(|&(&home, _)| home == hot).map(|(_, n)| n);
         for n in keys.take(180) {
             let key = mix(n).to_le_bytes();
-            let request = Request { client: client(n), path: "/", key: &key, tried: &[], answers: None };
+            let request = Request { client: client(n), path: "/", key: &key, excluded: &[], answers: None };
             counts[bench.pick(&request).unwrap().backend.slot as usize] += 1;
         }
         let stayed = counts[hot as usize];

@@ -3,14 +3,14 @@
 
 use evenkeel::select::client_side_weighted_round_robin as reports;
 use evenkeel::select::prequal;
-use evenkeel::select::{Channel, Command, LoadReport, Outcome, Pick, Request};
+use evenkeel::select::{Command, LoadReport, Outcome, Pick, ReportSource, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client, scenario};
 
 fn pick(bench: &mut Bench, n: u64) -> Pick {
     let key = n.to_le_bytes();
-    bench.pick(&Request { client: client(n), path: "/", key: &key, tried: &[], answers: None }).unwrap()
+    bench.pick(&Request { client: client(n), path: "/", key: &key, excluded: &[], answers: None }).unwrap()
 }
 
 const PICKS: u64 = 40_000;
@@ -65,7 +65,7 @@ fn sampling_with_replacement_misses_the_idle_server_more_often() {
 /// not put in its place, and a coin decides: 1/2 · 1/2.
 #[test]
 fn a_best_that_is_not_reset_gives_the_busier_a_quarter() {
-    let caddy = r#"ties = "random", keeps_ties = true, weights = "none""#;
+    let caddy = r#"ties = "random", caddy_tie_bug = true, weights = "none""#;
     let share = shares("p2c", caddy, &[2, 5])[1];
     assert!((share - 0.25).abs() < noise(0.25), "{share}");
     assert_eq!(shares("p2c", r#"ties = "random", weights = "none""#, &[2, 5])[1], 0.0);
@@ -240,7 +240,7 @@ fn prequal_asks_ahead_and_takes_the_cold_and_fast() {
     }
     assert_eq!(asked.len(), 3);
     let answer =
-        |rif, latency| LoadReport { in_server: Some(rif), latency, by: Channel::Probe, ..LoadReport::default() };
+        |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
     // What was not asked for is not heard, and a server that does not say how many requests it has has said nothing.
     let stranger = (0..8).map(|slot| bench.fleet.id(slot)).find(|id| !asked.contains(id)).unwrap();
     bench.with(|selector, cx| selector.on_report(stranger, &answer(0, 0.0), cx));
@@ -363,14 +363,14 @@ fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
         (m.all.latency_sum as f64 / 1e6 / m.all.latency.len() as f64, m.efforts.probes as f64 / m.all.requests() as f64)
     };
     // M/M/1 at 70 %: 33 ms; nine in ten servers would have to be busy for an idle one not to be known.
-    let told = mean(r#"reports = { idle = "one" }"#, "join_idle_queue").0;
+    let told = mean(r#"reports = { idle_notifications = "one" }"#, "join_idle_queue").0;
     let random = mean("", "random").0;
     assert!((random / 33.3 - 1.0).abs() < 0.15, "{random}");
     assert!(told < 0.75 * random, "{told} against {random}");
     // That is the strategy's protocol: it has it where nobody says otherwise, and news of another kind does not replace it.
     assert_eq!(mean("", "join_idle_queue").0, told);
     assert_eq!(mean(r#"reports = { interval = "500ms" }"#, "join_idle_queue").0, told);
-    let alone = mean(r#"reports = { idle = "nobody" }"#, "join_idle_queue").0;
+    let alone = mean(r#"reports = { idle_notifications = "none" }"#, "join_idle_queue").0;
     assert!(alone > 1.04 * told, "{alone} and {told}");
     assert_eq!(mean("reports = { with_answers = true }", "c3"), mean("", "c3"));
     assert_ne!(mean("reports = { with_answers = false }", "c3"), mean("", "c3"));
@@ -403,7 +403,7 @@ fn the_least_loaded_on_a_stale_board_is_worse_than_random() {
         network = { client = "0s", server = "0s" }
         [[pools]]
         name = "web"
-        reports = { interval = "10s", together = true }
+        reports = { interval = "10s", synchronised = true }
         [[pools.servers]]
         name = "web"
         count = 100

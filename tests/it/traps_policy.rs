@@ -7,15 +7,15 @@ use evenkeel::units::Nanos;
 use crate::traffic::{near, run};
 
 const RULES: Rules = Rules {
-    consecutive: None,
+    consecutive_failures: None,
     success_rate: None,
     failure_percentage: None,
     latency: None,
     interval: Nanos::from_secs(10),
-    base: Nanos::from_secs(30),
-    longest: Nanos::from_secs(300),
-    most: 1.0,
-    cap: Cap::OneAlways,
+    base_ejection_time: Nanos::from_secs(30),
+    max_ejection_time: Nanos::from_secs(300),
+    max_ejected: 1.0,
+    max_ejected_rule: Cap::OneAlways,
 };
 
 /// Who is ejected of servers that answered so many of 1,000 requests well in an interval.
@@ -47,7 +47,7 @@ fn ejected(rules: Rules, good: &[u64]) -> Vec<u32> {
 #[test]
 fn ten_percent_of_nine_servers_is_nobody() {
     let with = |cap, n: usize| {
-        let rules = Rules { consecutive: Some(5), most: 0.1, cap, ..RULES };
+        let rules = Rules { consecutive_failures: Some(5), max_ejected: 0.1, max_ejected_rule: cap, ..RULES };
         ejected(rules, &vec![0; n]).len()
     };
     for n in 2..=9 {
@@ -66,8 +66,8 @@ fn ten_percent_of_nine_servers_is_nobody() {
 /// never seen, and one at 99.9 % among perfect ones is (√(n − 1) ≥ 2 from five servers on).
 #[test]
 fn deviations_know_no_scale() {
-    let deviations = SuccessRate { deviations: 1.9, minimum_servers: 5, minimum_requests: 100 };
-    let percentage = FailurePercentage { threshold: 0.85, minimum_servers: 5, minimum_requests: 50 };
+    let deviations = SuccessRate { deviations: 1.9, min_servers: 5, min_requests: 100 };
+    let percentage = FailurePercentage { threshold: 0.85, min_servers: 5, min_requests: 50 };
     let by_deviation = Rules { success_rate: Some(deviations), ..RULES };
     let by_percentage = Rules { failure_percentage: Some(percentage), ..RULES };
     let fleet =
@@ -89,7 +89,7 @@ fn deviations_know_no_scale() {
     // At the bound is beyond it; four servers are not enough.
     assert_eq!(ejected(by_percentage, &[150, 151, 1000, 1000, 1000]), [0]);
     assert_eq!(ejected(by_percentage, &[0, 1000, 1000, 1000]), [0; 0]);
-    assert_eq!(Reason::FailurePercentage.word(), "failure_percentage");
+    assert_eq!(Reason::FailurePercentage.as_str(), "failure_percentage");
 }
 
 const HALF_DEAD: &str = "kind = \"terminating\"\nreplications = 4\nduration = \"60s\"\nstrategies = [\"round_robin\"]\n\
@@ -101,8 +101,8 @@ const HALF_DEAD: &str = "kind = \"terminating\"\nreplications = 4\nduration = \"
 fn a_dead_server_of_nine_stays_in() {
     let with = |cap: &str| {
         run(&format!(
-            "{HALF_DEAD}[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nwhat = {{ errors = {{}} }}\n\
-             [[pools]]\nname = \"web\"\noutliers = {{ most = \"10%\", cap = \"{cap}\" }}\n\
+            "{HALF_DEAD}[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nkind = {{ errors = {{}} }}\n\
+             [[pools]]\nname = \"web\"\noutliers = {{ max_ejected = \"10%\", max_ejected_rule = \"{cap}\" }}\n\
              [[pools.servers]]\nname = \"web\"\ncount = 9\n"
         ))
     };
@@ -123,15 +123,15 @@ fn a_dead_server_of_nine_stays_in() {
 fn at_total_failure_retries_are_only_load() {
     let with = |throttle: &str| {
         run(&format!(
-            "{HALF_DEAD}[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nwhat = {{ errors = {{}} }}\n[[pools]]\nname = \"web\"\n\
-             retries = {{ attempts = 3, on = [\"error\"], backoff = \"0s\", {throttle} }}\n\
+            "{HALF_DEAD}[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nkind = {{ errors = {{}} }}\n[[pools]]\nname = \"web\"\n\
+             retries = {{ max_retries = 3, on = [\"error\"], backoff = \"0s\", {throttle} }}\n\
              [[pools.servers]]\nname = \"web\"\ncount = 9\n"
         ))
         .value("attempts.mean")
     };
     near(with("budget = \"1000%\""), 4.0, 0.001, "no bound");
-    near(with("budget = \"20%\", floor = \"0/s\""), 1.2, 0.002, "a budget");
-    near(with("tokens = { most = 10, ratio = 0.1 }"), 1.0, 0.001, "tokens");
+    near(with("budget = \"20%\", min_per_second = \"0/s\""), 1.2, 0.002, "a budget");
+    near(with("tokens = { max_tokens = 10, ratio = 0.1 }"), 1.0, 0.001, "tokens");
 }
 
 /// Tokens run dry for good where more than ratio/(1 + ratio) of the attempts fail: 9.1 % for a tenth. One server of twenty
@@ -140,10 +140,10 @@ fn at_total_failure_retries_are_only_load() {
 fn tokens_end_where_a_tenth_fails() {
     let with = |dead: u32, ratio: f64| {
         let faults: String = (1..=dead)
-            .map(|i| format!("[[faults]]\ntarget = \"web/web-{i}\"\nat = \"0s\"\nwhat = {{ errors = {{}} }}\n"))
+            .map(|i| format!("[[faults]]\ntarget = \"web/web-{i}\"\nat = \"0s\"\nkind = {{ errors = {{}} }}\n"))
             .collect();
         run(&format!(
-            "{}{faults}[[pools]]\nname = \"web\"\nretries = {{ on = [\"error\"], backoff = \"0s\", tokens = {{ most = 100, ratio = {ratio} }} }}\n\
+            "{}{faults}[[pools]]\nname = \"web\"\nretries = {{ on = [\"error\"], backoff = \"0s\", tokens = {{ max_tokens = 100, ratio = {ratio} }} }}\n\
              [[pools.servers]]\nname = \"web\"\ncount = 20\n",
             HALF_DEAD.replace("round_robin", "random")
         ))

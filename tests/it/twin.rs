@@ -42,7 +42,7 @@ fn the_simulator_and_the_proxy_agree() {
     for strategy in strategies {
         assert_eq!(strategy["same_requests"], true, "{strategy:#}");
         let names: Vec<&str> =
-            strategy["measures"].as_array().unwrap().iter().map(|measure| measure["name"].as_str().unwrap()).collect();
+            strategy["metrics"].as_array().unwrap().iter().map(|measure| measure["name"].as_str().unwrap()).collect();
         let shares = ["share of fast-1", "share of fast-2", "share of fast-3", "share of slow"];
         assert_eq!(names[..5], ["mean", "p50", "p99", "failed", "hit ratio"]);
         assert_eq!(names[5..], shares);
@@ -55,7 +55,7 @@ fn the_simulator_and_the_proxy_agree() {
     assert_eq!(json["verdict"], "agree", "{json:#}");
     assert_eq!(output.status.code(), Some(0));
     // Hashes are decided by the key alone: both arms put the same keys at the same servers.
-    let hash = &strategies[2]["measures"][8];
+    let hash = &strategies[2]["metrics"][8];
     assert!(hash["deviation"].as_f64().unwrap() < 1e-9, "{hash}");
     let by_p99 = &json["orders"][1];
     assert!(by_p99["told_apart"].as_u64().unwrap() >= 1 && by_p99["reversed"] == 0, "{by_p99}");
@@ -85,10 +85,10 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
     let folder = Folder::new();
     let file = folder.file(
         "slow.toml",
-        &format!("{SLOW}[[faults]]\ntarget = \"web/slow\"\nat = \"1s\"\nfor = \"500ms\"\nwhat = {{ crash = {{}} }}\n"),
+        &format!("{SLOW}[[faults]]\ntarget = \"web/slow\"\nat = \"1s\"\nfor = \"500ms\"\nkind = {{ crash = {{}} }}\n"),
     );
     let output =
-        evenkeel().args(["proxy", "--for", "2s", "--strategy", "random", "--demo"]).arg(&file).output().unwrap();
+        evenkeel().args(["proxy", "--duration", "2s", "--strategy", "random", "--demo"]).arg(&file).output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for words in [
@@ -97,14 +97,14 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
         "fast-3 at http",
         "web/slow: crash",
         "is over",
-        "mean time there",
+        "mean time in server",
         "p99",
     ] {
         assert!(said.contains(words), "no {words} in {said}");
     }
     assert!(!said.contains('\u{1b}'), "a pipe gets no cursor movements");
-    assert_eq!(said.matches("mean time there").count(), 1, "and one table: {said}");
-    let built_in = evenkeel().args(["proxy", "--demo", "--for", "1s"]).output().unwrap();
+    assert_eq!(said.matches("mean time in server").count(), 1, "and one table: {said}");
+    let built_in = evenkeel().args(["proxy", "--demo", "--duration", "1s"]).output().unwrap();
     assert!(text(&built_in.stdout).contains("strong-2"), "{}", text(&built_in.stderr));
     let unknown = evenkeel().args(["proxy", "--demo", "--strategy", "p3c"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
@@ -118,7 +118,7 @@ fn an_interrupt_ends_the_demonstration_in_good_order() {
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args(["proxy", "--demo", "--for", "1h"])
+        .args(["proxy", "--demo", "--duration", "1h"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -133,5 +133,5 @@ fn an_interrupt_ends_the_demonstration_in_good_order() {
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(rest.contains("mean time there") && rest.contains("requests in"), "{rest}");
+    assert!(rest.contains("mean time in server") && rest.contains("requests in"), "{rest}");
 }

@@ -70,11 +70,12 @@ fn delays_add_up_there_and_back() {
     assert!((drawn - 14.0).abs() < 4.0 * 2.83 / 31.6, "{drawn}");
 }
 
-/// Clients that give up: with `cancel` their requests do not burden the servers any more.
+/// Clients that give up: with `servers_see_cancel` their requests do not burden the servers any more.
 #[test]
 fn cancelled_requests_cost_nothing() {
     let busy = |cancel: bool| {
-        let clients = format!("clients = {{ timeout = \"20ms\", cancel = {cancel} }}\nallow_overload = true");
+        let clients =
+            format!("clients = {{ timeout = \"20ms\", servers_see_cancel = {cancel} }}\nallow_overload = true");
         let run = run("{ poisson = { rate = \"3200/s\" } }", LAW, &clients, "");
         run.measured.all.ok() as f64 / run.measured.all.requests() as f64
     };

@@ -20,16 +20,16 @@ pub struct FaultTable {
     #[serde(rename = "for")]
     #[schemars(with = "Option<Nanos>")]
     pub lasts: Option<Spanned<Nanos>>,
-    /// With `"pool/*"`: each server (or group of `together`) so much later than the one before, as in a rolling deploy.
+    /// With `"pool/*"`: each server (or group of `batch_size`) so much later than the one before, as in a rolling deploy.
     #[serde(default)]
     pub stagger: Nanos,
-    /// With `"pool/*"`: so many servers at the same time.
+    /// With `"pool/*"`: servers that the fault hits at the same time, at least 1; default 1.
     #[serde(default = "alone")]
     #[schemars(with = "u32")]
-    pub together: Spanned<u32>,
-    /// What happens.
+    pub batch_size: Spanned<u32>,
+    /// The fault: `crash`, `slow`, `errors`, `drain` or `deploy`, each a table.
     #[schemars(with = "WhatTable")]
-    pub what: Spanned<WhatTable>,
+    pub kind: Spanned<WhatTable>,
 }
 
 /// What goes wrong.

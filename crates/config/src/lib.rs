@@ -2,8 +2,8 @@
 //! point at line and column.
 
 pub mod diagnostic;
+pub mod distribution;
 pub mod fault;
-pub mod law;
 pub mod pool;
 pub mod proxy;
 pub mod schema;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use super::diagnostic::{Problem, Problems};
-use super::law::Law;
+use super::distribution::Distribution;
 use super::proxy::{Protocol, UpstreamTlsTable};
 use evenkeel_core::policy::{
     self, admission, concurrency, hedge, outlier, priority, queue, retry, slow_start, sticky, subset, zone,
@@ -82,7 +82,7 @@ pub struct PoolTable {
     pub reports: Option<Spanned<ReportsTable>>,
     /// `[pools.probes]`: what a strategy's questions to servers cost.
     pub probes: Option<ProbesTable>,
-    /// `connections = { requests = 1000 }`: clients hold a connection to a server each, and a pick is made for a connection
+    /// `connections = { max_requests = 1000 }`: clients hold a connection to a server each, and a pick is made for a connection
     /// and not for a request. The simulator's.
     #[schemars(with = "Option<ConnectionsTable>")]
     pub connections: Option<Spanned<ConnectionsTable>>,
@@ -166,10 +166,10 @@ pub struct CacheTable {
     /// What a hit costs, as a share of the full service time.
     #[serde(default = "tenth")]
     pub hit_cost: Ratio,
-    /// The share of its load (requests, latency) that the server tells of when a strategy asks it for the sake of a request
-    /// (`prequal_synchronous`) whose answer it has: what attracts requests to where they are cheap. All of it unless given.
+    /// Factor on the load (requests in flight, latency) that the server reports to a probe for a request whose answer it has
+    /// cached (`prequal_synchronous`): 0 to 1, default 1. Below 1 it attracts the requests it can answer from its cache.
     #[serde(default = "whole")]
-    pub advertised: Ratio,
+    pub reported_load: Ratio,
 }
 
 fn tenth() -> Ratio {
@@ -253,8 +253,8 @@ pub enum Check {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutliersTable {
-    /// Failures in a row that eject; 0 for never.
-    pub consecutive: u32,
+    /// Failures in a row after which a server is ejected; 0 for never. Default 5. Envoy's `consecutive_5xx`.
+    pub consecutive_failures: u32,
     /// `success_rate = { deviations = 1.9, … }`; off unless given.
     #[schemars(with = "Option<SuccessRateTable>")]
     pub success_rate: Option<Spanned<SuccessRateTable>>,
@@ -267,21 +267,21 @@ pub struct OutliersTable {
     /// How often the last three are worked out.
     #[schemars(with = "Nanos")]
     pub interval: Spanned<Nanos>,
-    /// How long a first ejection lasts; the second twice as long, and so on.
+    /// Duration of a server's first ejection; the second lasts twice as long, the third three times. Default 30 s.
     #[schemars(with = "Nanos")]
-    pub base: Spanned<Nanos>,
-    /// How long any lasts at most.
+    pub base_ejection_time: Spanned<Nanos>,
+    /// Longest ejection, not below `base_ejection_time`. Default 300 s.
     #[schemars(with = "Nanos")]
-    pub longest: Spanned<Nanos>,
-    /// Share of the servers that may be out at a time; one always may where there are several.
+    pub max_ejection_time: Spanned<Nanos>,
+    /// Largest share of the servers that may be ejected at a time, 0 to 1; default 0.5. Envoy's `max_ejection_percent`.
     #[schemars(with = "Ratio")]
-    pub most: Spanned<Ratio>,
-    /// How `most` is read: `"one_always"`; `"envoy"` (never more than the share: nobody of nine at 10 %); `"grpc"` (one more
-    /// while the share is not reached).
-    pub cap: CapTable,
+    pub max_ejected: Spanned<Ratio>,
+    /// How `max_ejected` is rounded to a number of servers: `"one_always"` (down, but at least one; the default), `"envoy"`
+    /// (down: none of nine at 10 %) or `"grpc"` (another one while the share is not reached).
+    pub max_ejected_rule: CapTable,
 }
 
-/// How many servers `most` of them are.
+/// How `max_ejected` is rounded to a number of servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CapTable {
@@ -300,33 +300,33 @@ pub enum CapTable {
 pub struct FailurePercentageTable {
     /// The share.
     pub threshold: Ratio,
-    /// With fewer servers with enough requests nobody goes.
-    pub minimum_servers: u32,
-    /// Requests in an interval that say something of a server.
-    pub minimum_requests: u32,
+    /// Servers with at least `min_requests` that the comparison needs; with fewer none is ejected. Default 5.
+    pub min_servers: u32,
+    /// Requests in an interval below which a server is not judged. Default 50.
+    pub min_requests: u32,
 }
 
 impl Default for FailurePercentageTable {
     /// Envoy's.
     fn default() -> FailurePercentageTable {
-        FailurePercentageTable { threshold: Ratio(0.85), minimum_servers: 5, minimum_requests: 50 }
+        FailurePercentageTable { threshold: Ratio(0.85), min_servers: 5, min_requests: 50 }
     }
 }
 
 impl Default for OutliersTable {
-    /// Envoy's, but for `most`, which is 10 % there.
+    /// Envoy's, except `max_ejected`, which is 10 % there.
     fn default() -> OutliersTable {
         let secs = |secs| Spanned::new(0..0, Nanos::from_secs(secs));
         OutliersTable {
-            consecutive: 5,
+            consecutive_failures: 5,
             success_rate: None,
             failure_percentage: None,
             latency: None,
             interval: secs(10),
-            base: secs(30),
-            longest: secs(300),
-            most: Spanned::new(0..0, Ratio(0.5)),
-            cap: CapTable::OneAlways,
+            base_ejection_time: secs(30),
+            max_ejection_time: secs(300),
+            max_ejected: Spanned::new(0..0, Ratio(0.5)),
+            max_ejected_rule: CapTable::OneAlways,
         }
     }
 }
@@ -337,16 +337,16 @@ impl Default for OutliersTable {
 pub struct SuccessRateTable {
     /// How many.
     pub deviations: f64,
-    /// Fewer servers with enough requests are not compared.
-    pub minimum_servers: u32,
-    /// Requests in an interval that say something of a server.
-    pub minimum_requests: u32,
+    /// Servers with at least `min_requests` that the comparison needs, at least 2; with fewer none is ejected. Default 5.
+    pub min_servers: u32,
+    /// Requests in an interval below which a server is not judged. Default 100.
+    pub min_requests: u32,
 }
 
 impl Default for SuccessRateTable {
     /// Envoy's.
     fn default() -> SuccessRateTable {
-        SuccessRateTable { deviations: 1.9, minimum_servers: 5, minimum_requests: 100 }
+        SuccessRateTable { deviations: 1.9, min_servers: 5, min_requests: 100 }
     }
 }
 
@@ -356,25 +356,26 @@ impl Default for SuccessRateTable {
 pub struct LatencyTable {
     /// How many times.
     pub factor: f64,
-    /// Requests in an interval that say something of a server.
-    pub minimum_requests: u32,
+    /// Requests in an interval below which a server is not judged. Default 100.
+    pub min_requests: u32,
 }
 
 impl Default for LatencyTable {
     fn default() -> LatencyTable {
-        LatencyTable { factor: 3.0, minimum_requests: 100 }
+        LatencyTable { factor: 3.0, min_requests: 100 }
     }
 }
 
-/// `slow_start = "30s"` or `slow_start = { window = "30s", aggression = 1.0, least = "10%" }`
+/// `slow_start = "30s"` or `slow_start = { window = "30s", aggression = 1.0, min_share = "10%" }`
 #[derive(Clone, Copy, Debug)]
 pub struct SlowStartTable {
     /// Until a server has its full share.
     pub window: Nanos,
     /// Shape: 1 is linear, more is steeper at the start.
     pub aggression: f64,
-    /// The share it has from the start.
-    pub least: Ratio,
+    /// Share of its normal traffic that a server gets at the start: above 0, at most 1; default 0.1. Envoy's
+    /// `min_weight_percent`.
+    pub min_share: Ratio,
 }
 
 /// [`SlowStartTable`] in full.
@@ -387,9 +388,10 @@ struct SlowStartFull {
     /// Shape: 1 is linear, more is steeper at the start.
     #[serde(default = "linear")]
     aggression: f64,
-    /// The share it has from the start.
+    /// Share of its normal traffic that a server gets at the start: above 0, at most 1; default 0.1. Envoy's
+    /// `min_weight_percent`.
     #[serde(default = "tenth")]
-    least: Ratio,
+    min_share: Ratio,
 }
 
 fn linear() -> f64 {
@@ -412,16 +414,18 @@ impl<'de> Deserialize<'de> for SlowStartTable {
         impl<'de> Visitor<'de> for SlowStartVisitor {
             type Value = SlowStartTable;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration such as \"30s\", or { window = \"30s\", aggression = 1.0, least = \"10%\" }")
+                f.write_str(
+                    "a duration such as \"30s\", or { window = \"30s\", aggression = 1.0, min_share = \"10%\" }",
+                )
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<SlowStartTable, E> {
                 let window = text.parse().map_err(E::custom)?;
-                Ok(SlowStartTable { window, aggression: linear(), least: tenth() })
+                Ok(SlowStartTable { window, aggression: linear(), min_share: tenth() })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SlowStartTable, A::Error> {
-                let SlowStartFull { window, aggression, least } =
+                let SlowStartFull { window, aggression, min_share } =
                     SlowStartFull::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(SlowStartTable { window, aggression, least })
+                Ok(SlowStartTable { window, aggression, min_share })
             }
         }
         from.deserialize_any(SlowStartVisitor)
@@ -448,25 +452,25 @@ impl Default for QueueTable {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetriesTable {
-    /// Attempts beyond the first.
+    /// Attempts after the first one, 1 to 100; default 1. Envoy's `num_retries`.
     #[schemars(with = "u32")]
-    pub attempts: Spanned<u32>,
+    pub max_retries: Spanned<u32>,
     /// Failures after which there is another: `"connect"`, `"reset"`, `"error"`, `"timeout"`, `"rejected"`.
     #[schemars(with = "Vec<Cause>")]
     pub on: Spanned<Vec<Cause>>,
     /// Retries per request, over ten seconds.
     #[schemars(with = "Ratio")]
     pub budget: Spanned<Ratio>,
-    /// Retries per second that are allowed besides.
-    pub floor: Rate,
-    /// `tokens = { most = 10, ratio = 0.1 }`: a token bucket in place of `budget` and `floor`, as gRPC's.
+    /// Retries per second that are allowed in addition to `budget`; default 3/s. Finagle's `minRetriesPerSec`.
+    pub min_per_second: Rate,
+    /// `tokens = { max_tokens = 10, ratio = 0.1 }`: a token bucket in place of `budget` and `min_per_second`, as gRPC's.
     #[schemars(with = "Option<TokensTable>")]
     pub tokens: Option<Spanned<TokensTable>>,
     /// The longest pause before the first retry; it doubles with each.
     pub backoff: Nanos,
-    /// Where the doubling ends.
+    /// Upper bound of the doubled pause, not below `backoff`; default 250 ms.
     #[schemars(with = "Nanos")]
-    pub longest_backoff: Spanned<Nanos>,
+    pub max_backoff: Spanned<Nanos>,
     /// An attempt without an answer for this long has failed (cause `"timeout"`).
     #[schemars(with = "Option<Nanos>")]
     pub per_try_timeout: Option<Spanned<Nanos>>,
@@ -476,13 +480,13 @@ impl Default for RetriesTable {
     /// One, after what cannot have been done or begun to be answered; Finagle's share, Envoy's pauses.
     fn default() -> RetriesTable {
         RetriesTable {
-            attempts: Spanned::new(0..0, 1),
+            max_retries: Spanned::new(0..0, 1),
             on: Spanned::new(0..0, vec![Cause::Connect, Cause::Reset]),
             budget: Spanned::new(0..0, Ratio(0.2)),
-            floor: Rate(3.0),
+            min_per_second: Rate(3.0),
             tokens: None,
             backoff: Nanos::from_millis(25),
-            longest_backoff: Spanned::new(0..0, Nanos::from_millis(250)),
+            max_backoff: Spanned::new(0..0, Nanos::from_millis(250)),
             per_try_timeout: None,
         }
     }
@@ -492,8 +496,8 @@ impl Default for RetriesTable {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokensTable {
-    /// Tokens there are at first, and at most.
-    pub most: f64,
+    /// Capacity of the bucket, which starts full: above 0, at most 1,000,000; default 10. gRPC's `maxTokens`.
+    pub max_tokens: f64,
     /// What a good answer brings.
     pub ratio: f64,
 }
@@ -501,7 +505,7 @@ pub struct TokensTable {
 impl Default for TokensTable {
     /// Those of gRPC's example.
     fn default() -> TokensTable {
-        TokensTable { most: 10.0, ratio: 0.1 }
+        TokensTable { max_tokens: 10.0, ratio: 0.1 }
     }
 }
 
@@ -513,44 +517,44 @@ pub struct ConcurrencyTable {
     pub kind: ConcurrencyKind,
     /// `"pool"`: one limit for all servers, as each balancer or shard counts; `"server"`: one for each.
     pub per: ConcurrencyPer,
-    /// The limit is never below; `gradient` measures with it what answers take at best.
-    pub minimum: u32,
-    /// It is never above.
-    pub most: u32,
+    /// Lowest limit, in requests, at least 1; default 3. `gradient` measures the minimum latency (min RTT) at this limit.
+    pub min_limit: u32,
+    /// Highest limit, in requests; default 1000. Envoy's `max_concurrency_limit`.
+    pub max_limit: u32,
     /// `gradient`: how often the limit is worked out.
     pub interval: Nanos,
-    /// `gradient`: how often it is measured what answers take at best.
-    pub recalculate: Nanos,
-    /// `gradient`: each such wait is longer by up to this share.
+    /// `gradient`: time between measurements of the minimum latency (min RTT), not below `interval`; default 60 s.
+    pub min_rtt_interval: Nanos,
+    /// `gradient`: random extra delay before each measurement, as a share of `min_rtt_interval`; default 15 %.
     pub jitter: Ratio,
-    /// `gradient`: answers that make a measurement.
-    pub samples: u32,
+    /// `gradient`: responses in a measurement of the minimum latency, at least 1; default 50. Envoy's `request_count`.
+    pub min_rtt_samples: u32,
     /// `gradient`: which quantile of the answers counts.
     pub quantile: Ratio,
     /// `gradient`: how much slower than at best answers may be.
     pub buffer: Ratio,
-    /// `aimd`: an answer that takes longer takes the limit down, as a failure does; failures alone unless given.
-    pub slow: Option<Nanos>,
-    /// `aimd`: what is left of the limit then.
-    pub decrease: Ratio,
+    /// `aimd`: a response slower than this lowers the limit, as a failure does. `None`: only failures lower it.
+    pub latency_threshold: Option<Nanos>,
+    /// `aimd`: factor on the limit when it is lowered, between 0 and 1; default 0.9. `backoffRatio` of concurrency-limits.
+    pub backoff_ratio: Ratio,
 }
 
 impl Default for ConcurrencyTable {
-    /// Envoy's; `decrease` of Netflix's concurrency-limits.
+    /// Envoy's; `backoff_ratio` of Netflix's concurrency-limits.
     fn default() -> ConcurrencyTable {
         ConcurrencyTable {
             kind: ConcurrencyKind::Gradient,
             per: ConcurrencyPer::Pool,
-            minimum: 3,
-            most: 1000,
+            min_limit: 3,
+            max_limit: 1000,
             interval: Nanos::from_millis(100),
-            recalculate: Nanos::from_secs(60),
+            min_rtt_interval: Nanos::from_secs(60),
             jitter: Ratio(0.15),
-            samples: 50,
+            min_rtt_samples: 50,
             quantile: Ratio(0.5),
             buffer: Ratio(0.25),
-            slow: None,
-            decrease: Ratio(0.9),
+            latency_threshold: None,
+            backoff_ratio: Ratio(0.9),
         }
     }
 }
@@ -581,27 +585,27 @@ pub enum ConcurrencyPer {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdmissionTable {
-    /// Nobody is turned away while a larger share is answered well.
-    pub threshold: Ratio,
+    /// Success rate above which every request is admitted: above 0, at most 1; default 0.95. Envoy's `sr_threshold`.
+    pub success_threshold: Ratio,
     /// 1 is linear, more turns away sooner.
     pub aggression: f64,
     /// How far one looks back.
     pub window: Nanos,
-    /// At most this share is turned away.
-    pub most: Ratio,
-    /// With fewer requests a second nobody is.
-    pub floor: Rate,
+    /// Largest share of requests that is rejected: above 0, at most 1; default 0.8. Envoy's `max_rejection_probability`.
+    pub max_rejection: Ratio,
+    /// Request rate below which none is rejected; default 0/s. Envoy's `rps_threshold`.
+    pub min_request_rate: Rate,
 }
 
 impl Default for AdmissionTable {
     /// Envoy's.
     fn default() -> AdmissionTable {
         AdmissionTable {
-            threshold: Ratio(0.95),
+            success_threshold: Ratio(0.95),
             aggression: 1.0,
             window: Nanos::from_secs(30),
-            most: Ratio(0.8),
-            floor: Rate(0.0),
+            max_rejection: Ratio(0.8),
+            min_request_rate: Rate(0.0),
         }
     }
 }
@@ -768,8 +772,9 @@ pub struct ZonesTable {
     /// `"residual"` (the own zone as far as its servers are not busier than others then), `"local"` (the own zone while
     /// somebody is healthy there) or `"weights"`.
     pub prefer: Prefer,
-    /// With fewer servers (`residual`: 6 unless given; `local`: healthy ones in the zone, 1 unless given) zones do not matter.
-    pub minimum: Option<u32>,
+    /// Servers needed for zones to matter. `residual` counts those of the priority level (default 6), `local` the healthy ones in
+    /// the zone (default 1).
+    pub min_servers: Option<u32>,
     /// `weights = { a = 1, b = 2 }`: for `prefer = "weights"`; 1 where not given.
     #[schemars(with = "Option<BTreeMap<String, f64>>")]
     pub weights: Option<Spanned<BTreeMap<String, f64>>>,
@@ -798,28 +803,28 @@ pub enum Prefer {
 pub struct ReportsTable {
     /// From one report to the next, to every balancer.
     pub interval: Option<Nanos>,
-    /// Whether all servers report at the same moment, as on a board that is posted; each at its own unless given.
+    /// Whether all servers report at the same moment, as a bulletin board does; default false: each has a phase of its own.
     #[serde(default)]
-    pub together: bool,
+    pub synchronised: bool,
     /// Time to make, collect and distribute it, on top of the network.
     #[serde(default)]
     pub delay: Nanos,
     /// Each answer carries a report of the moment in which it left, for the balancer it goes to, as ORCA's header does.
     /// Unless this says, answers do where the strategy's protocol has them do so (`c3`).
     pub with_answers: Option<bool>,
-    /// Who hears at once of a server that has become idle. Unless this says, one balancer does where the strategy's protocol
-    /// has it so (`join_idle_queue`).
-    pub idle: Option<IdleNotice>,
+    /// Which balancer is notified when a server becomes idle: `"one"`, chosen at random, or `"none"`. Default: as the strategy's
+    /// protocol requires (`"one"` for `join_idle_queue`, else `"none"`).
+    pub idle_notifications: Option<IdleNotice>,
 }
 
 /// Who hears of a server that has become idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IdleNotice {
-    /// One balancer, drawn by lot.
+    /// One balancer, chosen at random.
     One,
-    /// Nobody, whatever the strategy.
-    Nobody,
+    /// No balancer, whatever the strategy.
+    None,
 }
 
 /// What answering a probe costs.
@@ -834,10 +839,10 @@ pub struct ProbesTable {
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsTable {
-    /// Requests until it is closed; any number unless given.
-    pub requests: Option<u32>,
-    /// Time until it is closed; for ever unless given.
-    pub lifetime: Option<Nanos>,
+    /// Requests after which a connection is closed, at least 1. `None`: no limit.
+    pub max_requests: Option<u32>,
+    /// Age at which a connection is closed, above zero. `None`: no limit.
+    pub max_lifetime: Option<Nanos>,
 }
 
 /// Servers come and go with the load, by the rule of Kubernetes' horizontal autoscaler: wanted = present × utilisation /
@@ -847,10 +852,10 @@ pub struct ConnectionsTable {
 pub struct AutoscaleTable {
     /// Busy share of the servers that is aimed at.
     pub target: Ratio,
-    /// Never fewer servers; so many there are at first unless `start` says otherwise.
-    pub minimum: u32,
-    /// Servers that there are at first.
-    pub start: Option<u32>,
+    /// Lowest number of servers, at least 1; default 1. The highest is the number of servers of the pool.
+    pub min_servers: u32,
+    /// Servers at the start of a run, from `min_servers` to all of the pool. `None`: `min_servers`.
+    pub initial_servers: Option<u32>,
     /// How often it is looked.
     pub interval: Nanos,
     /// From the decision until a new server is there.
@@ -864,8 +869,8 @@ impl Default for AutoscaleTable {
     fn default() -> AutoscaleTable {
         AutoscaleTable {
             target: Ratio(0.6),
-            minimum: 1,
-            start: None,
+            min_servers: 1,
+            initial_servers: None,
             interval: Nanos::from_secs(15),
             delay: Nanos::from_secs(30),
             cooldown: Nanos::from_secs(300),
@@ -881,8 +886,8 @@ pub struct BackendTable {
     #[schemars(with = "String")]
     pub pool: Spanned<String>,
     /// Work of a call.
-    #[schemars(with = "Law")]
-    pub service: Spanned<Law>,
+    #[schemars(with = "Distribution")]
+    pub service: Spanned<Distribution>,
     /// Whether a hit in the caller's cache saves the call.
     #[serde(default)]
     pub on_miss: bool,
@@ -977,8 +982,8 @@ pub struct CacheSpec {
     pub ttl: Option<Nanos>,
     /// What a hit costs, as a share of a miss.
     pub hit_cost: f64,
-    /// The share of its load that a server tells of to who asks for a request whose answer it has.
-    pub advertised: f64,
+    /// Factor on the load reported to a probe for a request whose answer is cached, 0 to 1.
+    pub reported_load: f64,
 }
 
 /// The largest weight of a server, as gRPC's.
@@ -1033,8 +1038,8 @@ impl PoolTable {
                 let c = cache.get_ref();
                 let capacity = NonZeroUsize::new(c.capacity as usize);
                 positive(capacity.is_some(), cache.span(), "capacity");
-                let (hit_cost, advertised) = (c.hit_cost.0, c.advertised.0);
-                Some(CacheSpec { capacity: capacity?, ttl: c.ttl, hit_cost, advertised })
+                let (hit_cost, reported_load) = (c.hit_cost.0, c.reported_load.0);
+                Some(CacheSpec { capacity: capacity?, ttl: c.ttl, hit_cost, reported_load })
             });
             if *t.count.get_ref() > 100_000 {
                 problems.push(Problem::at(t.count.span(), "`count` is above 100000, which no run here can hold"));
@@ -1119,14 +1124,21 @@ impl PoolTable {
             zones: self.zones.as_ref().map(|table| self.preferred(table, problems)),
             concurrency: self.concurrency.as_ref().map(|table| concurrency(table, problems)),
             admission: self.admission.as_ref().map(|table| {
-                let AdmissionTable { threshold, aggression, window, most, floor } = *table.get_ref();
+                let AdmissionTable { success_threshold, aggression, window, max_rejection, min_request_rate } =
+                    *table.get_ref();
                 let share = |ratio: Ratio| ratio.0 > 0.0 && ratio.0 <= 1.0;
-                let message = "`threshold` and `most` must be above zero and at most 100 %";
-                require(share(threshold) && share(most), table.span(), message, problems);
+                let message = "`success_threshold` and `max_rejection` must be above zero and at most 100 %";
+                require(share(success_threshold) && share(max_rejection), table.span(), message, problems);
                 let sound = aggression > 0.0 && aggression.is_finite();
                 require(sound, table.span(), "`aggression` must be above zero", problems);
                 require(window >= Nanos::from_millis(30), table.span(), "`window` must be at least 30ms", problems);
-                admission::Rules { threshold: threshold.0, aggression, window, most: most.0, floor: floor.0 }
+                admission::Rules {
+                    success_threshold: success_threshold.0,
+                    aggression,
+                    window,
+                    max_rejection: max_rejection.0,
+                    min_request_rate: min_request_rate.0,
+                }
             }),
         }
     }
@@ -1177,12 +1189,12 @@ impl PoolTable {
             require((sum - 1.0).abs() < 0.01, traffic.span(), "the shares of `traffic` must add up to 100 %", problems);
             traffic.get_ref().iter().map(|(name, share)| (name.clone(), share.0)).collect()
         });
-        let (prefer, minimum) = match t.prefer {
+        let (prefer, min_servers) = match t.prefer {
             Prefer::Residual => (zone::Prefer::Residual, 6),
             Prefer::Local => (zone::Prefer::Local, 1),
             Prefer::Weights => (zone::Prefer::Weights(weights), 0),
         };
-        zone::Rules { prefer, minimum: t.minimum.unwrap_or(minimum), traffic }
+        zone::Rules { prefer, min_servers: t.min_servers.unwrap_or(min_servers), traffic }
     }
 
     fn waiting(&self, table: &Spanned<QueueTable>, problems: &mut Problems) -> queue::Rules {
@@ -1301,70 +1313,97 @@ fn health(table: &Spanned<HealthTable>, problems: &mut Problems) -> policy::heal
 
 fn outliers(table: &Spanned<OutliersTable>, problems: &mut Problems) -> outlier::Rules {
     let t = table.get_ref();
-    let (interval, base, longest) = (*t.interval.get_ref(), *t.base.get_ref(), *t.longest.get_ref());
+    let (interval, base_ejection_time, max_ejection_time) =
+        (*t.interval.get_ref(), *t.base_ejection_time.get_ref(), *t.max_ejection_time.get_ref());
     let at = |key: &Spanned<Nanos>| place(key, table.span());
     require(interval >= Nanos::from_millis(1), at(&t.interval), "`interval` must be at least 1ms", problems);
-    require(base > Nanos::ZERO, at(&t.base), "`base` must be above zero", problems);
-    require(longest >= base, at(&t.longest), format!("`longest` is shorter than `base`, {base}"), problems)
-        .help("an ejection lasts `base` times how often the server was ejected, up to `longest`");
-    let most = t.most.get_ref().0;
-    require(most <= 1.0, place(&t.most, table.span()), "`most` is a share of the servers: at most 100 %", problems);
+    require(
+        base_ejection_time > Nanos::ZERO,
+        at(&t.base_ejection_time),
+        "`base_ejection_time` must be above zero",
+        problems,
+    );
+    require(
+        max_ejection_time >= base_ejection_time,
+        at(&t.max_ejection_time),
+        format!("`max_ejection_time` is shorter than `base_ejection_time`, {base_ejection_time}"),
+        problems,
+    )
+    .help("an ejection lasts `base_ejection_time` times how often the server was ejected, up to `max_ejection_time`");
+    let max_ejected = t.max_ejected.get_ref().0;
+    require(
+        max_ejected <= 1.0,
+        place(&t.max_ejected, table.span()),
+        "`max_ejected` is a share of the servers: at most 100 %",
+        problems,
+    );
     let success_rate = t.success_rate.as_ref().map(|table| {
-        let SuccessRateTable { deviations, minimum_servers, minimum_requests } = *table.get_ref();
+        let SuccessRateTable { deviations, min_servers, min_requests } = *table.get_ref();
         let sound = deviations > 0.0 && deviations.is_finite();
         require(sound, table.span(), "`deviations` must be above zero", problems);
-        require(minimum_servers > 1, table.span(), "`minimum_servers` must be at least 2", problems)
+        require(min_servers > 1, table.span(), "`min_servers` must be at least 2", problems)
             .help("one server has nobody to be compared with");
-        outlier::SuccessRate { deviations, minimum_servers, minimum_requests: u64::from(minimum_requests) }
+        outlier::SuccessRate { deviations, min_servers, min_requests: u64::from(min_requests) }
     });
     let failure_percentage = t.failure_percentage.as_ref().map(|table| {
-        let FailurePercentageTable { threshold, minimum_servers, minimum_requests } = *table.get_ref();
+        let FailurePercentageTable { threshold, min_servers, min_requests } = *table.get_ref();
         let sound = threshold.0 > 0.0 && threshold.0 <= 1.0;
         require(sound, table.span(), "`threshold` must be above zero and at most 100 %", problems);
-        let minimum_requests = u64::from(minimum_requests);
-        outlier::FailurePercentage { threshold: threshold.0, minimum_servers, minimum_requests }
+        let min_requests = u64::from(min_requests);
+        outlier::FailurePercentage { threshold: threshold.0, min_servers, min_requests }
     });
     let latency = t.latency.as_ref().map(|table| {
-        let LatencyTable { factor, minimum_requests } = *table.get_ref();
+        let LatencyTable { factor, min_requests } = *table.get_ref();
         require(factor > 1.0 && factor.is_finite(), table.span(), "`factor` must be above 1", problems);
-        outlier::Latency { factor, minimum_requests: u64::from(minimum_requests) }
+        outlier::Latency { factor, min_requests: u64::from(min_requests) }
     });
-    let consecutive = (t.consecutive > 0).then_some(t.consecutive);
-    let any = consecutive.is_some() || success_rate.is_some() || failure_percentage.is_some() || latency.is_some();
+    let consecutive_failures = (t.consecutive_failures > 0).then_some(t.consecutive_failures);
+    let any =
+        consecutive_failures.is_some() || success_rate.is_some() || failure_percentage.is_some() || latency.is_some();
     require(any, table.span(), "nothing here would ever eject a server", problems)
-        .help("give `consecutive`, `success_rate`, `failure_percentage` or `latency`, or leave the table out");
-    let cap = match t.cap {
+        .help("give `consecutive_failures`, `success_rate`, `failure_percentage` or `latency`, or leave the table out");
+    let max_ejected_rule = match t.max_ejected_rule {
         CapTable::OneAlways => outlier::Cap::OneAlways,
         CapTable::Envoy => outlier::Cap::Envoy,
         CapTable::Grpc => outlier::Cap::Grpc,
     };
-    outlier::Rules { consecutive, success_rate, failure_percentage, latency, interval, base, longest, most, cap }
+    outlier::Rules {
+        consecutive_failures,
+        success_rate,
+        failure_percentage,
+        latency,
+        interval,
+        base_ejection_time,
+        max_ejection_time,
+        max_ejected,
+        max_ejected_rule,
+    }
 }
 
 fn slow_start(table: &Spanned<SlowStartTable>, problems: &mut Problems) -> slow_start::Rules {
-    let SlowStartTable { window, aggression, least } = *table.get_ref();
+    let SlowStartTable { window, aggression, min_share } = *table.get_ref();
     require(window > Nanos::ZERO, table.span(), "the window of a slow start must be above zero", problems)
         .help("leave `slow_start` out for none");
     require(aggression > 0.0 && aggression.is_finite(), table.span(), "`aggression` must be above zero", problems);
-    let share = least.0 > 0.0 && least.0 <= 1.0;
-    require(share, table.span(), "`least` must be above zero and at most 100 %", problems)
+    let share = min_share.0 > 0.0 && min_share.0 <= 1.0;
+    require(share, table.span(), "`min_share` must be above zero and at most 100 %", problems)
         .help("a server without any requests never gets warm");
-    slow_start::Rules { window, aggression, least: least.0 }
+    slow_start::Rules { window, aggression, min_share: min_share.0 }
 }
 
 fn retries(table: &Spanned<RetriesTable>, problems: &mut Problems) -> retry::Rules {
     let t = table.get_ref();
-    let attempts = *t.attempts.get_ref();
-    let sound = (1..=100).contains(&attempts);
-    require(sound, place(&t.attempts, table.span()), "`attempts` must be from 1 to 100", problems)
+    let max_retries = *t.max_retries.get_ref();
+    let sound = (1..=100).contains(&max_retries);
+    require(sound, place(&t.max_retries, table.span()), "`max_retries` must be from 1 to 100", problems)
         .help("they are attempts beyond the first; leave the table out for none");
     let mut on = [false; retry::FAILURES.len()];
     t.on.get_ref().iter().for_each(|cause| on[cause.failure() as usize] = true);
     let any = on.contains(&true);
     require(any, place(&t.on, table.span()), "`on` is empty: nothing would ever be tried again", problems);
-    let (backoff, longest) = (t.backoff, *t.longest_backoff.get_ref());
-    let message = format!("`longest_backoff` is shorter than `backoff`, {backoff}");
-    require(longest >= backoff, place(&t.longest_backoff, table.span()), message, problems);
+    let (backoff, max_backoff) = (t.backoff, *t.max_backoff.get_ref());
+    let message = format!("`max_backoff` is shorter than `backoff`, {backoff}");
+    require(max_backoff >= backoff, place(&t.max_backoff, table.span()), message, problems);
     if let Some(timeout) = &t.per_try_timeout {
         require(*timeout.get_ref() > Nanos::ZERO, timeout.span(), "`per_try_timeout` must be above zero", problems);
         let used = on[retry::Failure::Timeout as usize];
@@ -1373,55 +1412,58 @@ fn retries(table: &Spanned<RetriesTable>, problems: &mut Problems) -> retry::Rul
         require(used, timeout.span(), message, problems).help("add \"timeout\" to `on`");
     }
     let tokens = t.tokens.as_ref().map(|table| {
-        let TokensTable { most, ratio } = *table.get_ref();
-        let sound = most > 0.0 && most <= 1e6 && ratio > 0.0 && ratio <= most;
+        let TokensTable { max_tokens, ratio } = *table.get_ref();
+        let sound = max_tokens > 0.0 && max_tokens <= 1e6 && ratio > 0.0 && ratio <= max_tokens;
         require(
             sound,
             table.span(),
-            "`most` and `ratio` of the tokens must be above zero, `ratio` the smaller",
+            "`max_tokens` and `ratio` of the tokens must be above zero, `ratio` the smaller",
             problems,
         );
-        retry::Tokens { most, ratio }
+        retry::Tokens { max_tokens, ratio }
     });
     retry::Rules {
-        attempts,
+        max_retries,
         on,
         budget: t.budget.get_ref().0,
-        floor: t.floor.0,
+        min_per_second: t.min_per_second.0,
         tokens,
         backoff,
-        longest_backoff: longest,
+        max_backoff,
         per_try_timeout: t.per_try_timeout.as_ref().map(|timeout| *timeout.get_ref()),
     }
 }
 
 fn concurrency(table: &Spanned<ConcurrencyTable>, problems: &mut Problems) -> concurrency::Rules {
     let t = *table.get_ref();
-    let sound = t.minimum > 0 && t.minimum <= t.most;
-    require(sound, table.span(), "`minimum` must be above zero and at most `most`", problems);
-    let sound = t.interval >= Nanos::from_millis(1) && t.recalculate >= t.interval && t.samples > 0;
-    let message = "`interval` must be at least 1ms and at most `recalculate`, and `samples` above zero";
+    let sound = t.min_limit > 0 && t.min_limit <= t.max_limit;
+    require(sound, table.span(), "`min_limit` must be above zero and at most `max_limit`", problems);
+    let sound = t.interval >= Nanos::from_millis(1) && t.min_rtt_interval >= t.interval && t.min_rtt_samples > 0;
+    let message = "`interval` must be at least 1ms and at most `min_rtt_interval`, and `min_rtt_samples` above zero";
     require(sound, table.span(), message, problems);
     let sound = t.quantile.0 > 0.0 && t.quantile.0 <= 1.0;
     require(sound, table.span(), "`quantile` must be above zero and at most 100 %", problems);
-    let sound = t.decrease.0 > 0.0 && t.decrease.0 < 1.0;
-    require(sound, table.span(), "`decrease` must lie between 0 and 100 %", problems);
+    let sound = t.backoff_ratio.0 > 0.0 && t.backoff_ratio.0 < 1.0;
+    require(sound, table.span(), "`backoff_ratio` must lie between 0 and 100 %", problems);
     let kind = match t.kind {
         ConcurrencyKind::Gradient => concurrency::Kind::Gradient(concurrency::Gradient {
             interval: t.interval,
-            recalculate: t.recalculate,
+            min_rtt_interval: t.min_rtt_interval,
             jitter: t.jitter.0,
-            samples: t.samples,
+            min_rtt_samples: t.min_rtt_samples,
             quantile: t.quantile.0,
             buffer: t.buffer.0,
         }),
-        ConcurrencyKind::Aimd => concurrency::Kind::Aimd(concurrency::Aimd { slow: t.slow, decrease: t.decrease.0 }),
+        ConcurrencyKind::Aimd => concurrency::Kind::Aimd(concurrency::Aimd {
+            latency_threshold: t.latency_threshold,
+            backoff_ratio: t.backoff_ratio.0,
+        }),
     };
     let per = match t.per {
         ConcurrencyPer::Pool => concurrency::Per::Pool,
         ConcurrencyPer::Server => concurrency::Per::Server,
     };
-    concurrency::Rules { kind, per, minimum: t.minimum, most: t.most }
+    concurrency::Rules { kind, per, min_limit: t.min_limit, max_limit: t.max_limit }
 }
 
 fn sticky(table: &Spanned<StickyTable>, problems: &mut Problems) -> sticky::Rules {
@@ -1476,12 +1518,15 @@ mod tests {
         assert_eq!(check, Check::Tcp);
         let retries = rules.retries.unwrap();
         assert_eq!(retries.on, [true, true, false, false, false]);
-        assert_eq!((retries.attempts, retries.budget, retries.floor), (1, 0.2, 3.0));
-        assert_eq!(retries.longest_backoff, Nanos::from_millis(250));
+        assert_eq!((retries.max_retries, retries.budget, retries.min_per_second), (1, 0.2, 3.0));
+        assert_eq!(retries.max_backoff, Nanos::from_millis(250));
         let outliers = rules.outliers.unwrap();
-        assert_eq!((outliers.consecutive, outliers.most, outliers.base), (Some(5), 0.5, Nanos::from_secs(30)));
+        assert_eq!(
+            (outliers.consecutive_failures, outliers.max_ejected, outliers.base_ejection_time),
+            (Some(5), 0.5, Nanos::from_secs(30))
+        );
         assert_eq!(rules.panic, Some(0.5));
-        let slow = slow_start::Rules { window: Nanos::from_secs(30), aggression: 1.0, least: 0.1 };
+        let slow = slow_start::Rules { window: Nanos::from_secs(30), aggression: 1.0, min_share: 0.1 };
         assert_eq!(rules.slow_start, Some(slow));
         assert_eq!(rules.queue, Some(queue::Rules { limit: 100, timeout: Nanos::from_secs(1) }));
         assert_eq!(rules.hedge, Some(hedge::Rules { after: hedge::After::Percentile(0.95), budget: 0.1, tied: false }));
@@ -1494,21 +1539,21 @@ mod tests {
     fn every_key_arrives_where_it_is_meant() {
         let (rules, check, problems) = pool(
             "health = { jitter = \"10%\", initial = \"down\", path = \"/up\", status = \"200, 300-399\" }\n\
-             outliers = { consecutive = 0, latency = { factor = 2 }, success_rate = { deviations = 1 }, most = 0.3 }\n\
-             slow_start = { window = \"1m\", aggression = 2, least = \"5%\" }\n\
-             retries = { on = [\"error\", \"timeout\"], per_try_timeout = \"1s\", floor = \"6/m\" }\n\
+             outliers = { consecutive_failures = 0, latency = { factor = 2 }, success_rate = { deviations = 1 }, max_ejected = 0.3 }\n\
+             slow_start = { window = \"1m\", aggression = 2, min_share = \"5%\" }\n\
+             retries = { on = [\"error\", \"timeout\"], per_try_timeout = \"1s\", min_per_second = \"6/m\" }\n\
              hedge = { after = \"50ms\", budget = \"5%\" }",
         );
         assert_eq!(problems, "");
         assert_eq!(check, Check::Http { path: "/up".to_owned(), status: vec![(200, 200), (300, 399)] });
         let outliers = rules.outliers.unwrap();
-        assert_eq!((outliers.consecutive, outliers.most), (None, 0.3));
-        assert_eq!(outliers.latency, Some(outlier::Latency { factor: 2.0, minimum_requests: 100 }));
+        assert_eq!((outliers.consecutive_failures, outliers.max_ejected), (None, 0.3));
+        assert_eq!(outliers.latency, Some(outlier::Latency { factor: 2.0, min_requests: 100 }));
         assert_eq!(outliers.success_rate.unwrap().deviations, 1.0);
-        assert_eq!(rules.slow_start.unwrap().least, 0.05);
+        assert_eq!(rules.slow_start.unwrap().min_share, 0.05);
         let retries = rules.retries.unwrap();
         assert_eq!(retries.on, [false, false, true, true, false]);
-        assert_eq!((retries.per_try_timeout, retries.floor), (Some(Nanos::from_secs(1)), 0.1));
+        assert_eq!((retries.per_try_timeout, retries.min_per_second), (Some(Nanos::from_secs(1)), 0.1));
         assert_eq!(rules.hedge.unwrap().after, hedge::After::Fixed(Nanos::from_millis(50)));
         assert!(!rules.health.unwrap().initial_up);
         assert_eq!(pool("health = { tcp = true }").1, Check::Tcp);
@@ -1531,7 +1576,7 @@ mod tests {
         assert_eq!(rules.subset, Some(subset::Rules { size: 3, kind: subset::Kind::Aperture }));
         assert_eq!(rules.priorities, Some(priority::Rules { overprovisioning: 1.4 }), "a server has a level");
         let zones = rules.zones.unwrap();
-        assert_eq!((zones.prefer, zones.minimum), (zone::Prefer::Residual, 6));
+        assert_eq!((zones.prefer, zones.min_servers), (zone::Prefer::Residual, 6));
         assert_eq!(zones.traffic, [("a".to_owned(), 0.3), ("b".to_owned(), 0.7)]);
         assert_eq!((servers[0].priority, servers[1].priority), (0, 1));
         let (rules, _) = read(
@@ -1564,38 +1609,38 @@ mod tests {
             ("panic = 0", "x:2:9: `panic`"),
             ("slow_start = \"soon\"", "x:2:14: `soon` is not a duration"),
             ("slow_start = \"0s\"", "x:2:14: the window"),
-            ("slow_start = { window = \"1s\", least = 0 }", "x:2:14: `least`"),
+            ("slow_start = { window = \"1s\", min_share = 0 }", "x:2:14: `min_share`"),
             ("slow_start = { windw = \"1s\" }", "x:2:16: unknown key `windw`"),
             ("health = { jitter = 1 }", "x:2:10: `jitter`"),
             ("health = { path = \"up\" }", "x:2:19: a `path`"),
             ("health = { path = \"/\", status = \"2xx\" }", "x:2:33: `2xx`"),
             ("health = { status = \"200\" }", "x:2:21: `status` of what?"),
             ("health = { tcp = true, path = \"/\" }", "x:2:18: a check is either"),
-            ("outliers = { consecutive = 0 }", "x:2:12: nothing here"),
-            ("outliers = { base = \"9m\" }", "x:2:12: `longest` is shorter"),
-            ("outliers = { most = \"200%\" }", "x:2:21: `most`"),
-            ("outliers = { most = 2 }", "x:2:21: `2` has no unit"),
+            ("outliers = { consecutive_failures = 0 }", "x:2:12: nothing here"),
+            ("outliers = { base_ejection_time = \"9m\" }", "x:2:12: `max_ejection_time` is shorter"),
+            ("outliers = { max_ejected = \"200%\" }", "x:2:28: `max_ejected`"),
+            ("outliers = { max_ejected = 2 }", "x:2:28: `2` has no unit"),
             ("outliers = { latency = { factor = 1 } }", "x:2:24: `factor`"),
-            ("outliers = { success_rate = { minimum_servers = 1 } }", "x:2:29: `minimum_servers`"),
-            ("retries = { attempts = 0 }", "x:2:24: `attempts`"),
+            ("outliers = { success_rate = { min_servers = 1 } }", "x:2:29: `min_servers`"),
+            ("retries = { max_retries = 0 }", "x:2:27: `max_retries`"),
             ("retries = { on = [] }", "x:2:18: `on` is empty"),
             ("retries = { on = [\"connection\"] }", "x:2:19: unknown value `connection`"),
             ("retries = { per_try_timeout = \"1s\" }", "x:2:31: after `per_try_timeout`"),
-            ("retries = { backoff = \"1s\" }", "x:2:11: `longest_backoff`"),
+            ("retries = { backoff = \"1s\" }", "x:2:11: `max_backoff`"),
             ("hedge = { after = \"p100\" }", "x:2:19: `p100` is not a percentile"),
             ("hedge = { budget = \"200%\" }", "x:2:9: `budget`"),
             ("sticky = { cookie = \"a b\" }", "x:2:21: `a b`"),
             ("sticky = { max_age = \"1ms\" }", "x:2:22: `max_age`"),
             ("queue = { limit = 0 }", "x:2:9: `limit` and `timeout`"),
-            ("concurrency = { minimum = 0 }", "x:2:15: `minimum` must be above zero"),
+            ("concurrency = { min_limit = 0 }", "x:2:15: `min_limit` must be above zero"),
             ("concurrency = { interval = \"2m\" }", "x:2:15: `interval` must be"),
-            ("concurrency = { kind = \"aimd\", decrease = 1 }", "x:2:15: `decrease`"),
+            ("concurrency = { kind = \"aimd\", backoff_ratio = 1 }", "x:2:15: `backoff_ratio`"),
             ("concurrency = { per = \"zone\" }", "x:2:23: unknown value `zone`"),
-            ("admission = { threshold = 0 }", "x:2:13: `threshold` and `most`"),
+            ("admission = { success_threshold = 0 }", "x:2:13: `success_threshold` and `max_rejection`"),
             ("admission = { window = \"1ms\" }", "x:2:13: `window`"),
-            ("retries = { tokens = { most = 0 } }", "x:2:22: `most` and `ratio`"),
+            ("retries = { tokens = { max_tokens = 0 } }", "x:2:22: `max_tokens` and `ratio`"),
             ("outliers = { failure_percentage = { threshold = \"200%\" } }", "x:2:35: `threshold`"),
-            ("outliers = { cap = \"haproxy\" }", "x:2:20: unknown value `haproxy`"),
+            ("outliers = { max_ejected_rule = \"haproxy\" }", "x:2:33: unknown value `haproxy`"),
             ("subset = { size = 0 }", "x:2:19: `size` of a subset"),
             ("subset = { size = 3, kind = \"some\" }", "x:2:29: unknown value `some`"),
             ("priorities = {}", "x:2:14: all servers have priority 0"),

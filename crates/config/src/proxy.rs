@@ -1,5 +1,5 @@
 //! The proxy's config: listeners, limits, time-outs, logs, and the pools, servers, routes and strategy tables of a scenario.
-//! What is only the simulator's (`speed`, `cache`, `service`, …) may stand in the file too: `evenkeel backend` starts test
+//! What is only the simulator's (`speed`, `cache`, `service`, …) may stand in the file too: `evenkeel test-server` starts test
 //! servers from the same file.
 //!
 //! Defaults are those of careful deployments: nothing waits for ever, nothing grows without bound, the admin listener is on
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::diagnostic::{self, Problem, Problems, did_you_mean};
-use super::law::Law;
+use super::distribution::Distribution;
 use super::pool::{Check, PoolTable, Prefer, RouteTable, check_name};
 use evenkeel_core::policy::Rules;
 use evenkeel_core::policy::routes::Routes;
-use evenkeel_core::select::catalog::{self, CATALOGUE, Strategy, Table};
+use evenkeel_core::select::catalog::{self, CATALOGUE, Strategy, StrategyConfig};
 use evenkeel_core::units::Nanos;
 
 /// An annotated example of the proxy's config, with each key at its default.
@@ -38,7 +38,7 @@ pub struct ProxyTable {
     /// The zone that this proxy stands in, for pools with `zones`.
     #[schemars(with = "Option<String>")]
     pub zone: Option<Spanned<String>>,
-    /// `instance = { number = 0, of = 3 }`: which of several such proxies it is, for pools with a `subset`.
+    /// `instance = { index = 0, count = 3 }`: which of several such proxies it is, for pools with a `subset`.
     #[schemars(with = "Option<InstanceTable>")]
     pub instance: Option<Spanned<InstanceTable>>,
     /// The strategy of pools that have none of their own.
@@ -74,25 +74,25 @@ pub struct ProxyTable {
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
     /// `[[routes]]`; without any, everything goes to the first pool.
     pub routes: Option<Vec<RouteTable>>,
-    /// What `evenkeel backend --config` draws the service times of its test servers from; the proxy does not look.
-    #[schemars(with = "Option<Law>")]
-    pub service: Option<Spanned<Law>>,
+    /// What `evenkeel test-server --config` draws the service times of its test servers from; the proxy does not look.
+    #[schemars(with = "Option<Distribution>")]
+    pub service: Option<Spanned<Distribution>>,
 }
 
 /// Which of several proxies in front of the same servers this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceTable {
-    /// From 0.
-    pub number: u32,
-    /// How many there are.
-    pub of: u32,
+    /// Index of this proxy, from 0 to `count` - 1.
+    pub index: u32,
+    /// Number of proxies, at least 1.
+    pub count: u32,
 }
 
 impl Default for InstanceTable {
     /// The only one.
     fn default() -> InstanceTable {
-        InstanceTable { number: 0, of: 1 }
+        InstanceTable { index: 0, count: 1 }
     }
 }
 
@@ -243,8 +243,9 @@ pub struct TimeoutsTable {
     pub handshake: Nanos,
     /// TCP (and TLS) to a server.
     pub connect: Nanos,
-    /// From the request sent to the head of the answer.
-    pub first_byte: Nanos,
+    /// From the end of the request to the complete header of the response (time to first byte); default 60 s. nginx's
+    /// `proxy_read_timeout` before the header.
+    pub response_header: Nanos,
     /// From one piece of an answer's body to the next, and from one piece of a tunnel to the next.
     pub idle: Nanos,
     /// The whole request, from its head to the last byte of the answer; no bound unless given.
@@ -265,7 +266,7 @@ impl Default for TimeoutsTable {
             keep_alive: Nanos::from_secs(75),
             handshake: Nanos::from_secs(10),
             connect: Nanos::from_secs(1),
-            first_byte: Nanos::from_secs(60),
+            response_header: Nanos::from_secs(60),
             idle: Nanos::from_secs(300),
             total: None,
             upstream_keep_alive: Nanos::from_secs(60),
@@ -317,15 +318,15 @@ impl Default for LimitsTable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsTable {
-    /// Asked again no sooner than this, however short the answer's own time to live is.
-    pub least_ttl: Nanos,
-    /// Asked again no later than this.
-    pub most_ttl: Nanos,
+    /// Shortest time before a name is resolved again, also when the record's TTL is shorter: above zero; default 1 s.
+    pub min_ttl: Nanos,
+    /// Longest time before a name is resolved again, also when the record's TTL is longer; default 60 s.
+    pub max_ttl: Nanos,
 }
 
 impl Default for DnsTable {
     fn default() -> DnsTable {
-        DnsTable { least_ttl: Nanos::from_secs(1), most_ttl: Nanos::from_secs(60) }
+        DnsTable { min_ttl: Nanos::from_secs(1), max_ttl: Nanos::from_secs(60) }
     }
 }
 
@@ -399,7 +400,7 @@ pub struct PoolConfig {
     /// Its name.
     pub name: String,
     /// Its strategy with parameters.
-    pub strategy: Table,
+    pub strategy: StrategyConfig,
     /// What stands around a pick.
     pub rules: Arc<Rules>,
     /// How servers are checked.
@@ -499,8 +500,8 @@ impl Builder<'_> {
         if let Some(zone) = &table.zone {
             check_name(zone, "zone", &mut self.problems);
         }
-        if let Some(instance) = table.instance.as_ref().filter(|i| i.get_ref().number >= i.get_ref().of) {
-            self.problem(instance.span(), "`number` of an instance must be below `of`: they count from 0");
+        if let Some(instance) = table.instance.as_ref().filter(|i| i.get_ref().index >= i.get_ref().count) {
+            self.problem(instance.span(), "`index` of an instance must be below `count`: instances count from 0");
         }
         self.bounds(table);
         let trusted_proxies = table.trusted_proxies.iter().filter_map(|text| self.network(text)).collect();
@@ -534,7 +535,7 @@ impl Builder<'_> {
             (t.keep_alive, "keep_alive"),
             (t.handshake, "handshake"),
             (t.connect, "connect"),
-            (t.first_byte, "first_byte"),
+            (t.response_header, "response_header"),
             (t.idle, "idle"),
             (t.upstream_keep_alive, "upstream_keep_alive"),
             (t.total.unwrap_or(Nanos(1)), "total"),
@@ -554,8 +555,8 @@ impl Builder<'_> {
             let message = "`limits.header_bytes` must be from 1024 to 1048576, and `limits.headers` at most 10000";
             self.problems.push(Problem::of_file(message));
         }
-        if table.dns.least_ttl == Nanos::ZERO || table.dns.least_ttl > table.dns.most_ttl {
-            self.problems.push(Problem::of_file("`dns.least_ttl` must be above zero and at most `dns.most_ttl`"));
+        if table.dns.min_ttl == Nanos::ZERO || table.dns.min_ttl > table.dns.max_ttl {
+            self.problems.push(Problem::of_file("`dns.min_ttl` must be above zero and at most `dns.max_ttl`"));
         }
     }
 

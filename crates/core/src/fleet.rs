@@ -43,16 +43,16 @@ struct Slot {
     healthy: bool,
     draining: bool,
     /// Not for this balancer to use: it belongs to no part of a divided fleet.
-    apart: bool,
+    unassigned: bool,
 }
 
 /// No part.
-const NO_PART: u32 = u32::MAX;
+const NO_PARTITION: u32 = u32::MAX;
 
 /// Some servers of a divided fleet, in the slots that they have in the whole: picks go to one part at a time, each with a
 /// selector of its own ([`crate::policy::eligible`]). A server's weight may be another in a part.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Partition {
     /// Its servers; only they are members.
     pub fleet: Fleet,
     /// Its priority level, 0 first.
@@ -78,8 +78,8 @@ pub struct Fleet {
     vacant: usize,
     changes: Vec<Change>,
     /// Empty where the fleet is not divided.
-    parts: Vec<Part>,
-    /// By slot: the parts it belongs to, where the fleet is divided; [`NO_PART`] for none.
+    partitions: Vec<Partition>,
+    /// By slot: the parts it belongs to, where the fleet is divided; [`NO_PARTITION`] for none.
     places: Vec<[u32; 2]>,
 }
 
@@ -109,7 +109,7 @@ impl Fleet {
     #[inline]
     pub fn is_eligible(&self, slot: u32) -> bool {
         let Some(state) = self.slots.get(slot as usize) else { return false };
-        state.occupied && state.healthy && !state.draining && !state.apart && self.weights[slot as usize] > 0
+        state.occupied && state.healthy && !state.draining && !state.unassigned && self.weights[slot as usize] > 0
     }
 
     /// Whether this slot has a tenant that the host counts as healthy, draining and weightless ones included.
@@ -200,27 +200,27 @@ impl Fleet {
 
     /// The parts of a divided fleet; empty where it is not divided.
     #[inline]
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
     }
 
     /// The parts that this slot's tenant belongs to.
     #[inline]
-    pub fn parts_of(&self, slot: u32) -> impl Iterator<Item = usize> + use<> {
-        let places = self.places.get(slot as usize).copied().unwrap_or([NO_PART; 2]);
-        places.into_iter().filter(|&part| part != NO_PART).map(|part| part as usize)
+    pub fn partitions_of(&self, slot: u32) -> impl Iterator<Item = usize> + use<> {
+        let places = self.places.get(slot as usize).copied().unwrap_or([NO_PARTITION; 2]);
+        places.into_iter().filter(|&part| part != NO_PARTITION).map(|part| part as usize)
     }
 
     /// Whether this balancer has no use for the slot's tenant: it is in no part of a divided fleet.
     #[inline]
-    pub fn is_apart(&self, slot: u32) -> bool {
-        self.slots[slot as usize].apart
+    pub fn is_unassigned(&self, slot: u32) -> bool {
+        self.slots[slot as usize].unassigned
     }
 
     /// A part, each with a probability of its share; the first where no share is above zero.
     #[inline]
-    pub fn draw_part(&self, rng: &mut Rng) -> usize {
-        let mut used = self.parts.iter().enumerate().filter(|(_, part)| part.share > 0.0);
+    pub fn draw_partition(&self, rng: &mut Rng) -> usize {
+        let mut used = self.partitions.iter().enumerate().filter(|(_, part)| part.share > 0.0);
         let first = used.next().map_or(0, |(at, _)| at);
         // Where there is only one, luck is left alone.
         if used.next().is_none() {
@@ -228,7 +228,7 @@ impl Fleet {
         }
         let mut point = rng.unit();
         let mut last = first;
-        for (at, part) in self.parts.iter().enumerate().filter(|(_, part)| part.share > 0.0) {
+        for (at, part) in self.partitions.iter().enumerate().filter(|(_, part)| part.share > 0.0) {
             if point < part.share {
                 return at;
             }
@@ -241,27 +241,27 @@ impl Fleet {
     // ---- What only the host writes ----
 
     /// Adds a part without servers; its number.
-    pub fn add_part(&mut self, level: u32, whole: bool) -> u32 {
-        self.parts.push(Part { fleet: Fleet::new(), level, whole, share: 0.0 });
-        self.parts.len() as u32 - 1
+    pub fn add_partition(&mut self, level: u32, whole: bool) -> u32 {
+        self.partitions.push(Partition { fleet: Fleet::new(), level, whole, share: 0.0 });
+        self.partitions.len() as u32 - 1
     }
 
     /// Is whole again: every server can be picked by one selector.
     pub fn unite(&mut self) {
-        self.parts.clear();
+        self.partitions.clear();
         self.places.clear();
         for slot in self.members().collect::<Vec<_>>() {
-            self.alter(self.id(slot), |slot| slot.apart = false);
+            self.alter(self.id(slot), |slot| slot.unassigned = false);
         }
     }
 
     /// Puts servers into parts (at most two; none sets a server apart), in which they have this weight. A server that
     /// changes parts counts as one that has just joined.
     pub fn assign<P: AsRef<[u32]>>(&mut self, servers: impl IntoIterator<Item = (BackendId, P, u32)>) {
-        let mut touched = vec![false; self.parts.len()];
+        let mut touched = vec![false; self.partitions.len()];
         let mut moved: Vec<(BackendId, bool)> = Vec::new();
         let mut weighed = Vec::new();
-        self.places.resize(self.slots.len(), [NO_PART; 2]);
+        self.places.resize(self.slots.len(), [NO_PARTITION; 2]);
         for (id, parts, weight) in servers {
             let parts = parts.as_ref();
             debug_assert!(parts.len() <= 2, "a level and a zone of it");
@@ -270,16 +270,16 @@ impl Fleet {
             }
             let slot = id.slot as usize;
             let was = self.is_eligible(id.slot);
-            let mut places = [NO_PART; 2];
+            let mut places = [NO_PARTITION; 2];
             places.iter_mut().zip(parts).for_each(|(place, &part)| *place = part);
             let before = std::mem::replace(&mut self.places[slot], places);
-            for part in before.into_iter().filter(|part| *part != NO_PART && !parts.contains(part)) {
-                self.parts[part as usize].fleet.vacate(id);
+            for part in before.into_iter().filter(|part| *part != NO_PARTITION && !parts.contains(part)) {
+                self.partitions[part as usize].fleet.vacate(id);
                 touched[part as usize] = true;
             }
             for &part in parts {
                 let whole = &self.slots[slot];
-                let fleet = &mut self.parts[part as usize].fleet;
+                let fleet = &mut self.partitions[part as usize].fleet;
                 if !fleet.is_current(id) {
                     fleet.settle_at(id, whole, self.in_flight[slot]);
                     touched[part as usize] = true;
@@ -290,12 +290,12 @@ impl Fleet {
                     weighed.push(id);
                 }
             }
-            if before != places || self.slots[slot].apart != parts.is_empty() {
-                self.slots[slot].apart = parts.is_empty();
+            if before != places || self.slots[slot].unassigned != parts.is_empty() {
+                self.slots[slot].unassigned = parts.is_empty();
                 moved.push((id, was));
             }
         }
-        for (part, _) in self.parts.iter_mut().zip(touched).filter(|(_, touched)| *touched) {
+        for (part, _) in self.partitions.iter_mut().zip(touched).filter(|(_, touched)| *touched) {
             part.fleet.refresh();
         }
         if !moved.is_empty() {
@@ -310,13 +310,13 @@ impl Fleet {
 
     /// Says which share of the picks begins in each part.
     pub fn set_shares(&mut self, shares: &[f64]) {
-        self.parts.iter_mut().zip(shares).for_each(|(part, &share)| part.share = share);
+        self.partitions.iter_mut().zip(shares).for_each(|(part, &share)| part.share = share);
     }
 
     /// Does to a server in its parts what was done to it in the whole.
     fn mirror(&mut self, id: BackendId, deed: impl Fn(&mut Fleet)) {
-        for part in self.parts_of(id.slot) {
-            let fleet = &mut self.parts[part].fleet;
+        for part in self.partitions_of(id.slot) {
+            let fleet = &mut self.partitions[part].fleet;
             deed(fleet);
             fleet.changes.clear();
         }
@@ -332,7 +332,7 @@ impl Fleet {
             self.vacant += 1;
         }
         self.vacant -= usize::from(!self.slots[slot].occupied);
-        self.slots[slot] = Slot { apart: false, ..tenant.clone() };
+        self.slots[slot] = Slot { unassigned: false, ..tenant.clone() };
         (self.weights[slot], self.in_flight[slot]) = (0, in_flight);
     }
 
@@ -368,7 +368,7 @@ impl Fleet {
                 let state = &mut self.slots[free];
                 state.generation += 1;
                 state.name = name.to_owned();
-                (state.occupied, state.healthy, state.draining, state.apart) = (true, true, false, false);
+                (state.occupied, state.healthy, state.draining, state.unassigned) = (true, true, false, false);
                 (self.weights[free], self.in_flight[free]) = (weight, 0);
                 free
             }
@@ -390,7 +390,7 @@ impl Fleet {
         if self.is_current(id) {
             self.mirror(id, |fleet| fleet.leave(id));
             if let Some(places) = self.places.get_mut(id.slot as usize) {
-                *places = [NO_PART; 2];
+                *places = [NO_PARTITION; 2];
             }
             self.vacate(id);
             self.refresh();
@@ -443,7 +443,7 @@ impl Fleet {
     pub fn started(&mut self, id: BackendId) {
         if self.is_current(id) {
             self.in_flight[id.slot as usize] += 1;
-            if !self.parts.is_empty() {
+            if !self.partitions.is_empty() {
                 self.mirror(id, |fleet| fleet.started(id));
             }
         }
@@ -456,7 +456,7 @@ impl Fleet {
             let count = &mut self.in_flight[id.slot as usize];
             debug_assert!(*count > 0, "more requests ended than started");
             *count = count.saturating_sub(1);
-            if !self.parts.is_empty() {
+            if !self.partitions.is_empty() {
                 self.mirror(id, |fleet| fleet.ended(id));
             }
         }
@@ -543,14 +543,14 @@ mod tests {
     fn parts_count_with_the_whole_and_know_only_their_own() {
         let mut fleet = Fleet::of_weights(&[1, 2, 3, 4]);
         let id = |fleet: &Fleet, slot| fleet.id(slot);
-        let (low, high) = (fleet.add_part(0, true), fleet.add_part(1, true));
+        let (low, high) = (fleet.add_partition(0, true), fleet.add_partition(1, true));
         let ids: Vec<BackendId> = (0..4).map(|slot| id(&fleet, slot)).collect();
         fleet.started(ids[2]);
         fleet.take_changes();
         fleet.assign([(ids[0], vec![low], 1), (ids[1], vec![], 2), (ids[2], vec![high], 7), (ids[3], vec![high], 4)]);
         assert_eq!(fleet.eligible(), [0, 2, 3], "1 is apart");
         assert_eq!(fleet.take_changes().iter().filter(|change| matches!(change, Change::Down(_))).count(), 1);
-        let part = |fleet: &Fleet, part: u32| fleet.parts()[part as usize].fleet.clone();
+        let part = |fleet: &Fleet, part: u32| fleet.partitions()[part as usize].fleet.clone();
         assert_eq!(part(&fleet, high).eligible(), [2, 3]);
         assert_eq!(part(&fleet, high).members().collect::<Vec<_>>(), [2, 3]);
         assert_eq!((part(&fleet, high).weight(2), fleet.weight(2)), (7, 3));
@@ -573,12 +573,12 @@ mod tests {
     #[test]
     fn parts_are_drawn_by_their_shares() {
         let mut fleet = Fleet::new();
-        (0..3).for_each(|level| assert_eq!(fleet.add_part(level, true), level));
+        (0..3).for_each(|level| assert_eq!(fleet.add_partition(level, true), level));
         let mut rng = Rng::stream(3, "test", 1);
-        assert_eq!(fleet.draw_part(&mut rng), 0, "without shares the first");
+        assert_eq!(fleet.draw_partition(&mut rng), 0, "without shares the first");
         fleet.set_shares(&[0.0, 0.25, 0.75]);
         // 40,000 draws with p = 1/4: four standard deviations are 346.
-        let light = (0..40_000).filter(|_| fleet.draw_part(&mut rng) == 1).count();
+        let light = (0..40_000).filter(|_| fleet.draw_partition(&mut rng) == 1).count();
         assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
     }
 }

@@ -33,7 +33,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use super::reason::Reason;
+use super::termination::Reason;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::rng::{Rng, Source};
 use evenkeel_core::units::Nanos;
@@ -188,7 +188,7 @@ fn combined(line: &mut Vec<u8>, entry: &Entry<'_>, query: bool) -> io::Result<()
     }
     word(line, cut_text(entry.strategy, LONGEST));
     let micros = entry.duration.0 / 1000;
-    write!(line, " {} {}.{:06}", entry.reason.word(), micros / 1_000_000, micros % 1_000_000)
+    write!(line, " {} {}.{:06}", entry.reason.as_str(), micros / 1_000_000, micros % 1_000_000)
 }
 
 /// A field that ends at a space: `-` if there is nothing in it.
@@ -265,7 +265,7 @@ fn json(line: &mut Vec<u8>, entry: &Entry<'_>, query: bool) -> io::Result<()> {
         upstream_time: entry.upstream_time.map(seconds),
         attempts: entry.attempts,
         strategy: entry.strategy,
-        reason: entry.reason.word(),
+        reason: entry.reason.as_str(),
         user_agent: entry.user_agent.map(text),
         referer: entry.referer.map(text),
         tls: entry.tls,

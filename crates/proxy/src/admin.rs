@@ -148,12 +148,12 @@ pub async fn servers(control: &Control) -> serde_json::Value {
     control.tell_all(|| {
         let (tell, told) = oneshot::channel();
         answers.push(told);
-        Command::Standings(tell)
+        Command::Snapshots(tell)
     });
     let mut shards = Vec::new();
     for answer in answers {
-        if let Ok(standings) = answer.await {
-            shards.push(standings);
+        if let Ok(snapshots) = answer.await {
+            shards.push(snapshots);
         }
     }
     let Some(first) = shards.first() else { return json!({ "pools": [] }) };
@@ -177,17 +177,17 @@ pub async fn servers(control: &Control) -> serde_json::Value {
                         "weight": server.weight,
                         "eligible_in_shards": everywhere().filter(|s| s.eligible).count(),
                         "shards": shards.len(),
-                        "up": server.standing.up,
+                        "up": server.status.up,
                         "check": control.last_check(pool, &server.name).map(|last| json!({
                             "time": format!("{:.3}", last.time),
                             "passed": last.failure.is_none(),
                             "cause": last.failure.as_deref(),
                             "took": (last.took.as_micros() as f64) / 1e6,
                         })),
-                        "draining": server.standing.draining,
-                        "ejected": server.standing.ejected_until.is_some(),
-                        "warmth": server.standing.warmth,
-                        "panic": server.standing.panic,
+                        "draining": server.status.draining,
+                        "ejected": server.status.ejected_until.is_some(),
+                        "warmth": server.status.ramp_factor,
+                        "panic": server.status.panic,
                         "in_flight": everywhere().map(|s| u64::from(s.in_flight)).sum::<u64>(),
                         "connections": everywhere().map(|s| u64::from(s.connections)).sum::<u64>(),
                         "scores": everywhere().map(|s| s.score).collect::<Vec<_>>(),

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
-use super::wire::WireState;
+use super::client_io::ClientIoState;
 
 /// From one look at the open answers to the next.
 pub const SWEEP: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ pub struct AnswerTimer {
     began: Instant,
     idle: Duration,
     until: Option<Instant>,
-    wire: Arc<WireState>,
+    client_io: Arc<ClientIoState>,
     /// `None` on HTTP/1.1, where the whole connection ends.
     stream: Option<StreamTask>,
     request: RequestBody,
@@ -93,7 +93,7 @@ impl AnswerTimers {
     pub fn enter(
         self: &Rc<Self>,
         limits: Limits,
-        wire: Arc<WireState>,
+        client_io: Arc<ClientIoState>,
         stream: Option<StreamTask>,
         request: RequestBody,
     ) -> Timed {
@@ -102,8 +102,8 @@ impl AnswerTimers {
             began: now,
             idle: limits.idle,
             until: limits.until,
-            seen: Cell::new((request.received(), wire.bytes().1)),
-            wire,
+            seen: Cell::new((request.received(), client_io.bytes().1)),
+            client_io,
             stream,
             request,
             waits_for: Cell::new(Side::Client),
@@ -189,7 +189,7 @@ impl AnswerTimer {
     /// Whose time is up.
     fn verdict(&self, now: Instant) -> Option<Side> {
         let waits_for = self.waits_for.get();
-        let (received, sent) = (self.request.received(), self.wire.bytes().1);
+        let (received, sent) = (self.request.received(), self.client_io.bytes().1);
         let (received_before, sent_before) = self.seen.replace((received, sent));
         // On HTTP/2 the wire's bytes may be another stream's; there a piece is small, and taking one is progress.
         let moved = match waits_for {
@@ -217,7 +217,7 @@ impl AnswerTimer {
     /// Ends the stream, or the connection where that is all there is.
     fn end(&self) {
         match &self.stream {
-            None => self.wire.cut(),
+            None => self.client_io.cut(),
             Some(task) => {
                 if let Some(task) = task.take() {
                     task.abort();

@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::answer_timer::{Side, Timed};
 use super::expect::Gate;
 use super::headers;
-use super::patience::Silence;
+use super::lazy_timeout::IdleTimer;
 
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
@@ -53,8 +53,8 @@ struct Source {
     trailers: Option<HeaderMap>,
     received: u64,
     most: Option<u64>,
-    patience: Duration,
-    silence: Silence,
+    timeout: Duration,
+    idle_timer: IdleTimer,
     fault: Option<BodyFault>,
     /// Attempts made of it. Only the last may read on: an attempt that was given up may live for a moment longer, and would
     /// take pieces and wake-ups away from the one that counts.
@@ -84,7 +84,7 @@ pub struct BodyBounds {
     /// Bytes in all.
     pub most: Option<u64>,
     /// From one piece to the next.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl RequestBody {
@@ -103,8 +103,8 @@ impl RequestBody {
             trailers: None,
             received: 0,
             most: bounds.most,
-            patience: bounds.patience,
-            silence: Silence::default(),
+            timeout: bounds.timeout,
+            idle_timer: IdleTimer::default(),
             fault: None,
             attempts: 0,
         }))))
@@ -169,7 +169,7 @@ impl RequestBody {
 
     /// Whether the proxy waits for the client to send more of it. The client's silence has a clock of its own.
     pub fn is_awaited(&self) -> bool {
-        self.0.as_ref().is_some_and(|source| source.borrow().silence.lasts())
+        self.0.as_ref().is_some_and(|source| source.borrow().idle_timer.is_running())
     }
 
     /// Bytes of it that came.
@@ -196,11 +196,11 @@ impl Source {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 self.waiting = Some(cx.waker().clone());
-                ready!(self.silence.poll(self.patience, cx));
+                ready!(self.idle_timer.poll(self.timeout, cx));
                 return Poll::Ready(Some(Err(self.fail(BodyFault::TooSlow))));
             }
         };
-        self.silence.broken();
+        self.idle_timer.reset();
         let frame = match frame {
             None => {
                 self.ended = true;
@@ -508,8 +508,8 @@ mod tests {
             trailers: None,
             received: 0,
             most: None,
-            patience: Duration::ZERO,
-            silence: Silence::default(),
+            timeout: Duration::ZERO,
+            idle_timer: IdleTimer::default(),
             fault: None,
             attempts: 0,
         }
@@ -523,9 +523,9 @@ mod tests {
             let all: Vec<u8> = (0..65_536_u32).map(|i| i as u8).collect();
             for part in all.chunks(piece) {
                 // As they come: a small part of a buffer that is much larger.
-                let mut wire = vec![0; 4096];
-                wire.extend_from_slice(part);
-                source.keep(&Bytes::from(wire).slice(4096..));
+                let mut buffer = vec![0; 4096];
+                buffer.extend_from_slice(part);
+                source.keep(&Bytes::from(buffer).slice(4096..));
                 assert!(source.kept.capacity() <= 65_536, "{piece}: {}", source.kept.capacity());
             }
             assert!(source.kept == all && !source.spilt, "{piece}");

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::orca;
-use super::upstream::{ANSWER_HEADERS, Connection, LocalExecutor, Manner, Upstream, is_shortage};
+use super::upstream::{ANSWER_HEADERS, Connection, LocalExecutor, Upstream, UpstreamSettings, is_shortage};
 use evenkeel_config::pool::Check;
 use evenkeel_config::proxy::Protocol;
 use evenkeel_core::select::LoadReport;
@@ -71,7 +71,7 @@ async fn ask_at_leisure(server: &Upstream, path: &str, key: Option<&HeaderValue>
     let load = orca::take(&mut head.headers);
     // A connection with more of an answer inside than is read is of no use to anybody.
     if Limited::new(body, MOST_BODY).collect().await.is_ok() {
-        server.give_back(connection.loan());
+        server.give_back(connection.pooled());
     }
     load
 }
@@ -121,28 +121,28 @@ impl From<String> for NoAnswer {
 }
 
 /// One check. `None` if it could not be made, because this machine is out of descriptors, ports or memory.
-pub async fn check(address: SocketAddr, manner: &Manner, kind: &Check, patience: Duration) -> Option<Checked> {
-    match timeout(patience, check_at_leisure(address, manner, kind)).await {
+pub async fn check(address: SocketAddr, settings: &UpstreamSettings, kind: &Check, limit: Duration) -> Option<Checked> {
+    match timeout(limit, check_at_leisure(address, settings, kind)).await {
         Ok(Ok(checked)) => Some(checked),
         Ok(Err(NoAnswer::Failed(cause))) => Some(Checked::failed(cause)),
         Ok(Err(NoAnswer::NotMade)) => None,
-        Err(_) => Some(Checked::failed(format!("no answer within {patience:?}"))),
+        Err(_) => Some(Checked::failed(format!("no answer within {limit:?}"))),
     }
 }
 
-async fn check_at_leisure(address: SocketAddr, manner: &Manner, kind: &Check) -> Result<Checked, NoAnswer> {
+async fn check_at_leisure(address: SocketAddr, settings: &UpstreamSettings, kind: &Check) -> Result<Checked, NoAnswer> {
     let stream = TcpStream::connect(address).await.map_err(|error| match is_shortage(&error) {
         true => NoAnswer::NotMade,
         false => NoAnswer::Failed(format!("cannot connect: {error}")),
     })?;
     let _ = stream.set_nodelay(true);
     let Check::Http { path, status } = kind else { return Ok(Checked::default()) };
-    let (found, load) = match &manner.tls {
-        None => get(stream, address, path, &manner.protocol).await?,
+    let (found, load) = match &settings.tls {
+        None => get(stream, address, path, &settings.protocol).await?,
         Some((config, name)) => {
             let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(name.clone(), stream).await.map_err(|error| format!("TLS: {error}"))?;
-            get(stream, address, path, &manner.protocol).await?
+            get(stream, address, path, &settings.protocol).await?
         }
     };
     let passes = status.iter().any(|(from, to)| (*from..=*to).contains(&found.as_u16()));

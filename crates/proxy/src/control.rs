@@ -27,13 +27,13 @@ use super::admin;
 use super::checks;
 use super::clock::{Clock, duration};
 use super::descriptors;
+use super::dns::{Limits, Resolver, Target, Watched};
 use super::headers::Trust;
 use super::metrics::Metrics;
 use super::record::Tape;
-use super::resolve::{Limits, Resolver, Target, Watched};
-use super::shard::{self, Addresses, Birth, Command, Orders, PoolCounters};
+use super::shard::{self, Addresses, Command, PoolCounters, ShardConfig, ShardInit};
 use super::tls::{self, Certificates, Files};
-use super::upstream::{ANSWER_HEADERS, Manner};
+use super::upstream::{ANSWER_HEADERS, UpstreamSettings};
 use evenkeel_config::diagnostic::Diagnostic;
 use evenkeel_config::proxy::{AccessFormat, PoolConfig, Protocol, ProxyConfig};
 use evenkeel_core::rng::Rng;
@@ -92,7 +92,7 @@ pub struct Control {
     clock: Clock,
     metrics: Arc<Metrics>,
     shards: RefCell<Vec<mpsc::UnboundedSender<Command>>>,
-    orders: RefCell<Orders>,
+    shard_config: RefCell<ShardConfig>,
     source: RefCell<String>,
     ready: Cell<bool>,
     addresses: RefCell<Vec<SocketAddr>>,
@@ -211,13 +211,13 @@ impl Proxy {
         };
         let resolver = RefCell::new(None);
         let names = look_up(&resolver, &config, &Addresses::new()).await?;
-        let orders = orders(&metrics, config, None, &names)?;
+        let shard_config = shard_config(&metrics, config, None, &names)?;
         let control = Rc::new(Control {
             options,
             clock,
             metrics: Arc::clone(&metrics),
             shards: RefCell::new(Vec::new()),
-            orders: RefCell::new(orders.clone()),
+            shard_config: RefCell::new(shard_config.clone()),
             seen: RefCell::new(source.clone()),
             source: RefCell::new(source),
             ready: Cell::new(false),
@@ -234,15 +234,15 @@ impl Proxy {
             held: RefCell::new(Vec::new()),
             reloading: tokio::sync::Mutex::new(()),
         });
-        let (sockets, addresses) = control.open_listeners(&orders.config, &[], shards)?;
+        let (sockets, addresses) = control.open_listeners(&shard_config.config, &[], shards)?;
         *control.addresses.borrow_mut() = addresses;
-        control.listen_admin(&orders.config).await?;
+        control.listen_admin(&shard_config.config).await?;
         let connections = Arc::new(AtomicU32::new(0));
-        let most_connections = descriptors::clients(&orders.config, shards);
+        let most_connections = descriptors::clients(&shard_config.config, shards);
         let mut threads = Vec::new();
         for (number, sockets) in (0..shards).zip(sockets) {
             let (tell, told) = mpsc::unbounded_channel();
-            let birth = Birth {
+            let init = ShardInit {
                 number,
                 of: shards,
                 clock,
@@ -253,10 +253,10 @@ impl Proxy {
                 log: log.clone(),
                 tape: tape.clone(),
             };
-            let orders = orders.clone();
+            let shard_config = shard_config.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{number}"))
-                .spawn(move || shard::run(birth, &orders, sockets, told))
+                .spawn(move || shard::run(init, &shard_config, sockets, told))
                 .map_err(|e| other("thread", &e))?;
             threads.push(thread);
             control.shards.borrow_mut().push(tell);
@@ -287,7 +287,7 @@ impl Proxy {
 
     /// How long requests are still taken when it is told to end.
     pub fn drain_delay(&self) -> Duration {
-        duration(self.control.orders.borrow().config.timeouts.drain_delay)
+        duration(self.control.shard_config.borrow().config.timeouts.drain_delay)
     }
 
     /// Ends in good order: says that it is not ready, takes requests for `delay` longer, then lets what is there end, for as
@@ -305,13 +305,13 @@ impl Proxy {
         });
         // The listeners close, and another proxy may take their place.
         control.held.borrow_mut().clear();
-        let patience = duration(control.orders.borrow().config.timeouts.drain);
+        let limit = duration(control.shard_config.borrow().config.timeouts.drain);
         let all = async {
             for answer in answers {
                 let _ = answer.await;
             }
         };
-        let ended = timeout(patience, all).await.is_ok();
+        let ended = timeout(limit, all).await.is_ok();
         let cut = self.stop().await;
         if ended { 0 } else { cut }
     }
@@ -357,7 +357,7 @@ impl Control {
 
     /// What changes by the admin listener need.
     pub fn admin_token(&self) -> Option<String> {
-        self.orders.borrow().config.admin.as_ref().and_then(|admin| admin.token.clone())
+        self.shard_config.borrow().config.admin.as_ref().and_then(|admin| admin.token.clone())
     }
 
     /// The config in force, without secrets.
@@ -367,15 +367,15 @@ impl Control {
 
     /// Whether there is such a server.
     pub fn knows(&self, pool: &str, server: &str) -> bool {
-        let orders = self.orders.borrow();
-        let mut pools = orders.config.pools.iter();
+        let shard_config = self.shard_config.borrow();
+        let mut pools = shard_config.config.pools.iter();
         pools.any(|p| p.name == pool && p.servers.iter().any(|s| s.name == server))
     }
 
     /// The strategy of a pool.
     pub fn strategy_of(&self, pool: &str) -> Option<&'static str> {
-        let orders = self.orders.borrow();
-        orders.config.pools.iter().find(|p| p.name == pool).map(|p| p.strategy.name())
+        let shard_config = self.shard_config.borrow();
+        shard_config.config.pools.iter().find(|p| p.name == pool).map(|p| p.strategy.name())
     }
 
     /// A server's last active check, if there was one.
@@ -433,26 +433,27 @@ impl Control {
             self.seen.borrow_mut().clone_from(&source);
             parse(name, source)?
         };
-        let old = Arc::clone(&self.orders.borrow().config);
+        let old = Arc::clone(&self.shard_config.borrow().config);
         let known = self.names.borrow().clone();
         let names = look_up(&self.resolver, &config, &known).await?;
-        let orders = {
-            let before = self.orders.borrow();
-            orders(&self.metrics, config, Some(&before), &names)?
+        let shard_config = {
+            let before = self.shard_config.borrow();
+            shard_config(&self.metrics, config, Some(&before), &names)?
         };
         let shards = self.shards.borrow().len();
         let known: Vec<SocketAddr> = old.listeners.iter().map(|listener| listener.address).collect();
-        let (sockets, addresses) = self.open_listeners(&orders.config, &known, u32::try_from(shards).unwrap_or(1))?;
-        if old.admin.as_ref().map(|a| a.address) != orders.config.admin.as_ref().map(|a| a.address) {
-            self.listen_admin(&orders.config).await?;
+        let (sockets, addresses) =
+            self.open_listeners(&shard_config.config, &known, u32::try_from(shards).unwrap_or(1))?;
+        if old.admin.as_ref().map(|a| a.address) != shard_config.config.admin.as_ref().map(|a| a.address) {
+            self.listen_admin(&shard_config.config).await?;
         }
         for (shard, sockets) in self.shards.borrow().iter().zip(sockets) {
-            let _ = shard.send(Command::Orders(Box::new(orders.clone()), sockets));
+            let _ = shard.send(Command::Reconfigure(Box::new(shard_config.clone()), sockets));
         }
-        restart_for(&old, &orders.config);
+        restart_for(&old, &shard_config.config);
         *self.addresses.borrow_mut() = addresses;
         *self.names.borrow_mut() = names;
-        *self.orders.borrow_mut() = orders;
+        *self.shard_config.borrow_mut() = shard_config;
         *self.source.borrow_mut() = source;
         self.attend();
         Ok(())
@@ -524,22 +525,23 @@ impl Control {
     /// Checks servers and looks names up, by the config in force.
     fn attend(self: &Rc<Self>) {
         self.tasks.take().iter().for_each(AbortHandle::abort);
-        let orders = self.orders.borrow().clone();
+        let shard_config = self.shard_config.borrow().clone();
         self.checked.borrow_mut().retain(|(pool, server), _| {
-            let pool = orders.config.pools.iter().find(|p| p.name == *pool && p.rules.health.is_some());
+            let pool = shard_config.config.pools.iter().find(|p| p.name == *pool && p.rules.health.is_some());
             pool.is_some_and(|pool| pool.servers.iter().any(|s| s.name == *server))
         });
         let mut tasks = Vec::new();
-        for (i, pool) in orders.config.pools.iter().enumerate() {
+        for (i, pool) in shard_config.config.pools.iter().enumerate() {
             if pool.rules.health.is_some() {
                 for server in 0..pool.servers.len() {
-                    let (control, pool, manner) = (Rc::clone(self), pool.clone(), orders.manners[i].clone());
-                    let checking = async move { control.check(&pool, server, &manner).await };
+                    let (control, pool, settings) =
+                        (Rc::clone(self), pool.clone(), shard_config.upstream_settings[i].clone());
+                    let checking = async move { control.check(&pool, server, &settings).await };
                     tasks.push(tokio::task::spawn_local(checking).abort_handle());
                 }
             }
         }
-        for (name, port) in names_of(&orders.config) {
+        for (name, port) in names_of(&shard_config.config) {
             let control = Rc::clone(self);
             let looking = async move { control.keep_looking_up(&name, port).await };
             tasks.push(tokio::task::spawn_local(looking).abort_handle());
@@ -547,7 +549,7 @@ impl Control {
         *self.tasks.borrow_mut() = tasks;
     }
 
-    async fn check(&self, pool: &PoolConfig, server: usize, manner: &Manner) {
+    async fn check(&self, pool: &PoolConfig, server: usize, settings: &UpstreamSettings) {
         let Some(rules) = &pool.rules.health else { return };
         let server = &pool.servers[server];
         // Checks of many servers do not all start at once.
@@ -567,7 +569,7 @@ impl Control {
             };
             let began = tokio::time::Instant::now();
             let result = match address {
-                Some(address) => checks::check(address, manner, &pool.check, duration(rules.timeout)).await,
+                Some(address) => checks::check(address, settings, &pool.check, duration(rules.timeout)).await,
                 None => Some(checks::Checked::failed("its name has no address")),
             };
             let Some(checks::Checked { failure, load }) = result else {
@@ -752,7 +754,7 @@ async fn look_up(
     let mut found = Addresses::new();
     for (name, port) in names_of(config) {
         if resolver.borrow().is_none() {
-            let limits = Limits { floor: duration(config.dns.least_ttl), ceiling: duration(config.dns.most_ttl) };
+            let limits = Limits { floor: duration(config.dns.min_ttl), ceiling: duration(config.dns.max_ttl) };
             let made = Resolver::system(limits).map_err(|error| ProxyError::Other(error.to_string()))?;
             *resolver.borrow_mut() = Some(made);
         }
@@ -774,17 +776,17 @@ async fn look_up(
 }
 
 /// What shards need for a config, with counters carried over from `before`.
-fn orders(
+fn shard_config(
     metrics: &Metrics,
     config: ProxyConfig,
-    before: Option<&Orders>,
+    before: Option<&ShardConfig>,
     names: &Addresses,
-) -> Result<Orders, ProxyError> {
+) -> Result<ShardConfig, ProxyError> {
     let acceptors = acceptors(&config)?;
     let networks =
         config.trusted_proxies.iter().filter_map(|network| ipnet::IpNet::new(network.address, network.bits).ok());
     let trust = Arc::new(Trust::new(networks));
-    let mut manners = Vec::new();
+    let mut upstream_settings = Vec::new();
     let mut counters = Vec::new();
     for pool in &config.pools {
         let tls = match &pool.tls {
@@ -806,7 +808,7 @@ fn orders(
                 Some((client, name))
             }
         };
-        manners.push(Manner {
+        upstream_settings.push(UpstreamSettings {
             protocol: pool.protocol.clone(),
             tls,
             connect: duration(config.timeouts.connect),
@@ -827,11 +829,11 @@ fn orders(
         let counter = old.map_or_else(|| metrics.pool(&pool.name), |old| Arc::clone(&old.pool));
         counters.push(Arc::new(PoolCounters { pool: counter, servers }));
     }
-    Ok(Orders {
+    Ok(ShardConfig {
         config: Arc::new(config),
         trust,
         addresses: Arc::new(names.clone()),
-        manners: manners.into(),
+        upstream_settings: upstream_settings.into(),
         counters: counters.into(),
         acceptors,
     })

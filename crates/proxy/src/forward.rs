@@ -27,16 +27,16 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::access::Entry;
 use super::answer_timer::{self, Side, StreamTask};
 use super::body::{BodyBounds, BodyFault, DownBody, End, OnEnd, RequestBody, UpBody};
+use super::client_io::ClientIoState;
 use super::clock::duration;
 use super::expect::{self, Gate, Key};
 use super::headers::{self, Peer};
-use super::host::{Flight, Host, Who};
-use super::patience::Spare;
-use super::reason::Reason;
-use super::shard::{Plan, Shard};
+use super::lazy_timeout::ReusableTimer;
+use super::pool::{InFlight, RequestInfo, ShardPool};
+use super::shard::{ActiveConfig, Shard};
+use super::termination::Reason;
 use super::tunnel;
-use super::upstream::{ConnectError, Connection, Loan, Upstream};
-use super::wire::WireState;
+use super::upstream::{ConnectError, Connection, PooledConnection, Upstream};
 use evenkeel_config::proxy::{KeyTable, LimitsTable, Protocol};
 use evenkeel_core::policy::retry::Failure;
 use evenkeel_core::select::{self, Outcome};
@@ -50,23 +50,23 @@ const MOST_TIMES_THROUGH: usize = 5;
 const STALE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What is kept of a request until its answer is over, and then counted and logged.
-struct Exchange {
+struct RequestContext {
     shard: Rc<Shard>,
-    plan: Rc<Plan>,
-    wire: Arc<WireState>,
+    active_config: Rc<ActiveConfig>,
+    client_io: Arc<ClientIoState>,
     started: Instant,
-    host: Option<Rc<Host>>,
+    pool: Option<Rc<ShardPool>>,
     server: Option<Rc<Upstream>>,
     status: StatusCode,
     reason: Reason,
-    draft: Option<Box<Draft>>,
+    log_fields: Option<Box<LogFields>>,
     body: RequestBody,
     sent: u64,
     attempts: u32,
 }
 
 /// What the access log wants to know of a request, while it is under way.
-struct Draft {
+struct LogFields {
     time: Timestamp,
     method: Method,
     uri: Uri,
@@ -83,9 +83,9 @@ struct Draft {
     answered: Option<Instant>,
 }
 
-impl Draft {
-    fn new(parts: &http::request::Parts, peer: &Peer) -> Draft {
-        Draft {
+impl LogFields {
+    fn new(parts: &http::request::Parts, peer: &Peer) -> LogFields {
+        LogFields {
             time: Timestamp::now(),
             method: parts.method.clone(),
             uri: parts.uri.clone(),
@@ -104,114 +104,114 @@ impl Draft {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for RequestContext {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.wire.finish(now);
+        self.client_io.finish(now);
         self.shard.ended();
         let took = now - self.started;
         if let Some(server) = self.server.as_ref().filter(|_| !self.reason.is_own_answer()) {
             server.metrics.request(self.status, took, self.body.received(), self.sent);
-        } else if let Some(host) = &self.host {
-            host.metrics.own_answer(self.reason);
+        } else if let Some(pool) = &self.pool {
+            pool.metrics.own_answer(self.reason);
         } else {
             self.shard.metrics().own_answer(self.reason);
         }
-        if let Some(draft) = self.draft.take() {
-            self.log(&draft, now);
+        if let Some(log_fields) = self.log_fields.take() {
+            self.log(&log_fields, now);
         }
     }
 }
 
-impl Exchange {
+impl RequestContext {
     /// Ends the client's connection behind the answer: what comes next on it is the rest of a body that nobody wants.
     /// HTTP/2 ends the stream alone, by itself.
     fn hang_up(&self) {
         self.body.abandon();
-        if !self.wire.is_http2() {
-            self.wire.linger();
-            self.wire.close();
+        if !self.client_io.is_http2() {
+            self.client_io.linger();
+            self.client_io.close();
         }
     }
 
-    fn log(&self, draft: &Draft, now: Instant) {
-        let config = self.host.as_ref().map(|host| host.config());
+    fn log(&self, log_fields: &LogFields, now: Instant) {
+        let config = self.pool.as_ref().map(|pool| pool.config());
         let since = |from: Instant| Nanos(u64::try_from((now - from).as_nanos()).unwrap_or(u64::MAX));
         self.shard.log(&Entry {
-            time: draft.time,
-            request_id: draft.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
-            client_ip: draft.client,
-            method: draft.method.as_str(),
-            host: &draft.host,
-            path: draft.uri.path(),
-            query: draft.uri.query(),
-            protocol: draft.version,
+            time: log_fields.time,
+            request_id: log_fields.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+            client_ip: log_fields.client,
+            method: log_fields.method.as_str(),
+            host: &log_fields.host,
+            path: log_fields.uri.path(),
+            query: log_fields.uri.query(),
+            protocol: log_fields.version,
             status: (self.reason.is_own_answer() || self.server.is_some()).then(|| self.status.as_u16()),
             bytes_in: self.body.received(),
             bytes_out: self.sent,
             duration: since(self.started),
-            upstream: draft.upstream,
+            upstream: log_fields.upstream,
             server: self.server.as_ref().map(|server| server.name.as_str()),
             pool: config.as_ref().map(|config| config.name.as_str()),
-            connect_time: draft.connect,
-            first_byte_time: draft.first_byte,
-            upstream_time: draft.answered.map(since).zip(draft.first_byte).map(|(rest, first)| rest + first),
+            connect_time: log_fields.connect,
+            first_byte_time: log_fields.first_byte,
+            upstream_time: log_fields.answered.map(since).zip(log_fields.first_byte).map(|(rest, first)| rest + first),
             attempts: self.attempts,
             strategy: config.as_ref().map_or("", |config| config.strategy.name()),
             reason: self.reason,
-            user_agent: draft.user_agent.as_ref().map(HeaderValue::as_bytes),
-            referer: draft.referer.as_ref().map(HeaderValue::as_bytes),
-            tls: draft.tls,
+            user_agent: log_fields.user_agent.as_ref().map(HeaderValue::as_bytes),
+            referer: log_fields.referer.as_ref().map(HeaderValue::as_bytes),
+            tls: log_fields.tls,
         });
     }
 }
 
 /// Follows an answer's body to its end.
-struct Ending {
-    exchange: Exchange,
-    flight: Option<Flight>,
-    connection: Option<Loan>,
+struct ResponseGuard {
+    context: RequestContext,
+    in_flight: Option<InFlight>,
+    connection: Option<PooledConnection>,
     outcome: Outcome,
 }
 
-impl OnEnd for Ending {
+impl OnEnd for ResponseGuard {
     fn end(mut self: Box<Self>, end: End) {
-        let Some(flight) = self.flight.take() else { return };
+        let Some(in_flight) = self.in_flight.take() else { return };
         match end {
             End::Complete => {
                 // A server that answers before it has read the request has a connection with the rest of it inside.
-                if self.exchange.body.is_complete() {
-                    if let Some(loan) = self.connection.take() {
-                        flight.server.give_back(loan);
+                if self.context.body.is_complete() {
+                    if let Some(pooled) = self.connection.take() {
+                        in_flight.server.give_back(pooled);
                     }
                 } else {
-                    self.exchange.hang_up();
+                    self.context.hang_up();
                 }
-                flight.finish(self.outcome);
+                in_flight.finish(self.outcome);
             }
             End::Cut | End::TimedOut(_) | End::ClientGone => {
                 let reason = match end {
                     // The client's own body broke off, and the exchange with it.
-                    End::Cut if self.exchange.body.fault().is_some() => Reason::ClientGone,
+                    End::Cut if self.context.body.fault().is_some() => Reason::ClientGone,
                     End::Cut => Reason::Cut,
                     End::TimedOut(Side::Server) => Reason::Stalled,
                     End::TimedOut(Side::Client) => Reason::ClientStalled,
                     End::ClientGone | End::Complete => Reason::ClientGone,
                 };
-                self.exchange.reason = reason;
-                flight.finish(reason.fault().outcome());
+                self.context.reason = reason;
+                in_flight.finish(reason.fault().outcome());
             }
         }
     }
 
     fn passed(&mut self, bytes: usize) {
-        self.exchange.sent += bytes as u64;
+        self.context.sent += bytes as u64;
     }
 }
 
 /// A request as attempts need it.
 struct Call<'a> {
-    plan: &'a Plan,
+    active_config: &'a ActiveConfig,
     method: &'a Method,
     /// Path and query.
     target: Uri,
@@ -224,8 +224,8 @@ struct Call<'a> {
     expects: bool,
     /// Whether the client can be given interim answers. HTTP/1.0 knows none; on HTTP/2 the library cannot.
     interim: bool,
-    wire: &'a Arc<WireState>,
-    caller: &'a Caller,
+    client_io: &'a Arc<ClientIoState>,
+    client_connection: &'a ClientConnection,
     /// When the request must be over.
     deadline: Option<Instant>,
     shard: &'a Shard,
@@ -236,8 +236,8 @@ struct Call<'a> {
 enum Attempt {
     Answered {
         response: Response<Incoming>,
-        flight: Flight,
-        connection: Option<Loan>,
+        in_flight: InFlight,
+        connection: Option<PooledConnection>,
     },
     Failed {
         failure: Failure,
@@ -251,21 +251,26 @@ enum Attempt {
 }
 
 /// A client's connection, as its requests share it.
-pub struct Caller {
+pub struct ClientConnection {
     /// Who is at its other end.
     pub peer: Peer,
     /// The timer that bounds the wait for an answer.
-    spare: Spare,
+    reusable: ReusableTimer,
     /// The request that the library is about to make a task for: HTTP/2 only.
     next_stream: RefCell<Option<StreamTask>>,
     /// The authority that its last request named, found sound. The next one will name the same.
     named: RefCell<Rc<str>>,
 }
 
-impl Caller {
+impl ClientConnection {
     /// A new connection of this peer's.
-    pub fn new(peer: Peer) -> Caller {
-        Caller { peer, spare: Spare::default(), next_stream: RefCell::new(None), named: RefCell::new(Rc::from("")) }
+    pub fn new(peer: Peer) -> ClientConnection {
+        ClientConnection {
+            peer,
+            reusable: ReusableTimer::default(),
+            next_stream: RefCell::new(None),
+            named: RefCell::new(Rc::from("")),
+        }
     }
 
     /// A request of HTTP/2 has come: the next task that is made is the one that answers it.
@@ -292,107 +297,107 @@ impl Caller {
 /// Answers a request. Never fails: what goes wrong is an answer, too.
 pub async fn serve(
     shard: Rc<Shard>,
-    wire: Arc<WireState>,
-    caller: Rc<Caller>,
+    client_io: Arc<ClientIoState>,
+    client_connection: Rc<ClientConnection>,
     stream: Option<StreamTask>,
     request: Request<Incoming>,
 ) -> Result<Response<DownBody>, Infallible> {
     let started = Instant::now();
-    let peer = &caller.peer;
+    let peer = &client_connection.peer;
     let version = request.version();
-    let whole = wire.begin(version == Version::HTTP_2);
+    let whole = client_io.begin(version == Version::HTTP_2);
     shard.began();
-    let plan = shard.plan();
+    let active_config = shard.active_config();
     let (mut parts, body) = request.into_parts();
-    let timeouts = &plan.config.timeouts;
+    let timeouts = &active_config.config.timeouts;
     let bounds = BodyBounds {
-        kept: plan.config.limits.replay_bytes as usize,
-        most: plan.config.limits.body_bytes,
-        patience: duration(timeouts.body),
+        kept: active_config.config.limits.replay_bytes as usize,
+        most: active_config.config.limits.body_bytes,
+        timeout: duration(timeouts.body),
     };
     let body = RequestBody::new(body, bounds);
-    let mut exchange = Exchange {
+    let mut context = RequestContext {
         shard: Rc::clone(&shard),
-        plan: Rc::clone(&plan),
-        wire,
+        active_config: Rc::clone(&active_config),
+        client_io,
         started,
-        host: None,
+        pool: None,
         server: None,
         status: StatusCode::OK,
         // Until it is known better: the library drops what a client no longer waits for.
         reason: Reason::ClientGone,
-        draft: None,
+        log_fields: None,
         body: body.clone(),
         sent: 0,
         attempts: 0,
     };
-    if plan.logs() {
-        exchange.draft = Some(Box::new(Draft::new(&parts, peer)));
+    if active_config.logs() {
+        context.log_fields = Some(Box::new(LogFields::new(&parts, peer)));
     }
-    let authority = match check(&mut parts, &plan.config.limits, &caller) {
+    let authority = match check(&mut parts, &active_config.config.limits, &client_connection) {
         Ok(authority) => authority,
         Err(reason) => {
             // Behind CONNECT comes what was meant for the tunnel.
             let close = reason.status() == StatusCode::BAD_REQUEST || reason == Reason::MethodRefused;
-            return Ok(own(exchange, stream, reason, close));
+            return Ok(own(context, stream, reason, close));
         }
     };
     match take_forward(&mut parts) {
         Ok(true) => {}
-        Ok(false) => return Ok(last_recipient(exchange, stream, &parts)),
-        Err(reason) => return Ok(own(exchange, stream, reason, true)),
+        Ok(false) => return Ok(last_recipient(context, stream, &parts)),
+        Err(reason) => return Ok(own(context, stream, reason, true)),
     }
     let host_name = authority
         .rsplit_once(':')
         .map_or(&*authority, |(host, port)| if port.bytes().all(|b| b.is_ascii_digit()) { host } else { &*authority });
     let uri = parts.uri.clone();
     let path = if uri.path().is_empty() || uri.path() == "*" { "/" } else { uri.path() };
-    let Some(pool) = plan.config.routes.find(Some(host_name), path) else {
-        return Ok(own(exchange, stream, Reason::NoRoute, false));
+    let Some(pool) = active_config.config.routes.find(Some(host_name), path) else {
+        return Ok(own(context, stream, Reason::NoRoute, false));
     };
-    let host = Rc::clone(&plan.hosts[pool]);
-    exchange.host = Some(Rc::clone(&host));
+    let pool = Rc::clone(&active_config.pools[pool]);
+    context.pool = Some(Rc::clone(&pool));
 
     // What the server is told. What the client's connection is about ends here.
     // HTTP/1.0 has no upgrades, and a server that speaks HTTP/2 cannot be asked for one (RFC 9110, 7.8): there the field is
     // ignored, as a server may.
     let upgrade = version == Version::HTTP_11
         && headers::wants_upgrade(&parts.headers)
-        && host.config().protocol == Protocol::Http1;
+        && pool.config().protocol == Protocol::Http1;
     let client_side = if upgrade { parts.extensions.remove::<OnUpgrade>() } else { None };
     headers::strip_hop_by_hop(&mut parts.headers, upgrade);
     // HTTP/1.0 knows no expectations, and on HTTP/2 the library cannot pass an invitation on.
     let expects = version == Version::HTTP_11 && !body.is_empty() && expect::is_expected(&parts.headers);
     parts.headers.remove(header::EXPECT);
-    let told = &plan.config.headers;
-    if told.via && headers::times_through(&parts.headers) >= MOST_TIMES_THROUGH {
-        return Ok(own(exchange, stream, Reason::Loop, false));
+    let header_options = &active_config.config.headers;
+    if header_options.via && headers::times_through(&parts.headers) >= MOST_TIMES_THROUGH {
+        return Ok(own(context, stream, Reason::Loop, false));
     }
-    let client = if told.x_forwarded {
-        headers::forward_claims(&mut parts.headers, peer, &plan.trust, told.forwarded)
+    let client = if header_options.x_forwarded {
+        headers::forward_claims(&mut parts.headers, peer, &active_config.trust, header_options.forwarded)
     } else {
-        headers::client_ip(&parts.headers, peer.address(), &plan.trust)
+        headers::client_ip(&parts.headers, peer.address(), &active_config.trust)
     };
-    if told.via {
+    if header_options.via {
         headers::append_via(&mut parts.headers, version);
     }
-    let id = told.request_id.then(|| {
-        let trusted = plan.trust.trusts(peer.address());
+    let id = header_options.request_id.then(|| {
+        let trusted = active_config.trust.trusts(peer.address());
         shard.with_rng(|rng| headers::request_id(&mut parts.headers, trusted, rng))
     });
-    if let Some(draft) = &mut exchange.draft {
-        draft.client = client;
-        draft.request_id.clone_from(&id);
-        draft.host = Bytes::copy_from_slice(authority.as_bytes());
+    if let Some(log_fields) = &mut context.log_fields {
+        log_fields.client = client;
+        log_fields.request_id.clone_from(&id);
+        log_fields.host = Bytes::copy_from_slice(authority.as_bytes());
     }
     let cookies = parts.headers.get_all(header::COOKIE).iter().count();
     if cookies > 1 && version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
     }
-    let config = host.config();
+    let config = pool.config();
     let sticky = config.rules.sticky.as_ref();
     let cookie = sticky.and_then(|sticky| headers::cookie(&parts.headers, &sticky.cookie)).map(str::to_owned);
-    let key_value = match &plan.config.key {
+    let key_value = match &active_config.config.key {
         KeyTable::Path | KeyTable::Uri => None,
         KeyTable::Header(name) => parts.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
         KeyTable::Bits(name) => {
@@ -405,16 +410,16 @@ pub async fn serve(
         }
     };
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let key = match (&plan.config.key, &key_value) {
+    let key = match (&active_config.config.key, &key_value) {
         (KeyTable::Uri, _) => target.as_bytes(),
         (_, Some(value)) => value,
         _ => path.as_bytes(),
     };
-    let who = Who { client, path, key };
+    let info = RequestInfo { client, path, key };
     let method = parts.method;
     let deadline = timeouts.total.map(|total| started + duration(total));
     let mut call = Call {
-        plan: &plan,
+        active_config: &active_config,
         method: &method,
         // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); the library has made `/` of it.
         target: if whole {
@@ -433,62 +438,62 @@ pub async fn serve(
         upgrade,
         expects,
         interim: version == Version::HTTP_11,
-        wire: &exchange.wire.clone(),
-        caller: &caller,
+        client_io: &context.client_io.clone(),
+        client_connection: &client_connection,
         deadline,
         shard: &shard,
     };
-    host.arrived();
+    pool.arrived();
     let ran = {
         // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
-        let mut run = pin!(run(&mut call, &host, &who, cookie.as_deref(), &mut exchange));
+        let mut run = pin!(run(&mut call, &pool, &info, cookie.as_deref(), &mut context));
         match deadline {
             None => run.as_mut().await,
             Some(deadline) => timeout_at(deadline, run.as_mut()).await.unwrap_or(Err(Reason::TotalTimeout)),
         }
     };
-    let (response, flight, connection) = match ran {
+    let (response, in_flight, connection) = match ran {
         Ok(answered) => answered,
         Err(reason) => {
             let close = matches!(reason, Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken);
-            return Ok(own(exchange, stream, reason, close));
+            return Ok(own(context, stream, reason, close));
         }
     };
     drop(call);
-    if exchange.wire.has_interim() {
+    if context.client_io.has_interim() {
         // What is interim and came together with the answer: the connection's task writes it when this lets it.
         tokio::task::yield_now().await;
     }
-    exchange.wire.begin_answer();
+    context.client_io.begin_answer();
 
-    let slot = flight.slot();
-    exchange.server = Some(Rc::clone(&flight.server));
-    exchange.status = response.status();
-    exchange.reason = Reason::Ok;
-    if let Some(draft) = &mut exchange.draft {
-        draft.connect = flight.connect_time();
-        draft.first_byte = flight.time_to_first_byte();
-        draft.answered = Some(Instant::now());
-        draft.upstream = flight.server.address();
+    let slot = in_flight.slot();
+    context.server = Some(Rc::clone(&in_flight.server));
+    context.status = response.status();
+    context.reason = Reason::Ok;
+    if let Some(log_fields) = &mut context.log_fields {
+        log_fields.connect = in_flight.connect_time();
+        log_fields.first_byte = in_flight.time_to_first_byte();
+        log_fields.answered = Some(Instant::now());
+        log_fields.upstream = in_flight.server.address();
     }
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let (mut answer, inner) = {
         let mut response = response;
         let server_side = switching.then(|| hyper::upgrade::on(&mut response));
         if let (Some(client_side), Some(server_side)) = (client_side, server_side) {
-            exchange.wire.leave();
+            context.client_io.leave();
             headers::strip_hop_by_hop(response.headers_mut(), true);
             let (answer, _) = response.into_parts();
             let mut answer = Response::from_parts(answer, DownBody::own(Bytes::new(), None, None));
-            finish_head(&mut answer, &plan, id.as_ref(), None, version);
-            exchange.reason = Reason::Tunnel;
+            finish_head(&mut answer, &active_config, id.as_ref(), None, version);
+            context.reason = Reason::Tunnel;
             let shard = Rc::clone(&shard);
             tokio::task::spawn_local(async move {
-                let idle = duration(exchange.plan.config.timeouts.idle);
+                let idle = duration(context.active_config.config.timeouts.idle);
                 let (sent, complete) = tunnel::run(client_side, server_side, idle, &shard).await;
-                exchange.sent = sent;
-                flight.finish(if complete { Outcome::Ok } else { Outcome::Cancelled });
-                drop(exchange);
+                context.sent = sent;
+                in_flight.finish(if complete { Outcome::Ok } else { Outcome::Cancelled });
+                drop(context);
             });
             return Ok(answer);
         }
@@ -496,16 +501,16 @@ pub async fn serve(
     };
     if switching {
         // Nobody asked for it.
-        flight.finish(Outcome::Failed);
-        return Ok(own(exchange, stream, Reason::BadAnswer, false));
+        in_flight.finish(Outcome::Failed);
+        return Ok(own(context, stream, Reason::BadAnswer, false));
     }
     if !is_plain(&mut answer.headers) {
-        flight.finish(Outcome::Failed);
-        return Ok(own(exchange, stream, Reason::BadAnswer, false));
+        in_flight.finish(Outcome::Failed);
+        return Ok(own(context, stream, Reason::BadAnswer, false));
     }
-    let load = flight.server.last_report.borrow_mut().take(&mut answer.headers);
+    let load = in_flight.server.last_report.borrow_mut().take(&mut answer.headers);
     if let Some(load) = load {
-        flight.host().reported(flight.backend(), &load);
+        in_flight.pool().reported(in_flight.backend(), &load);
     }
     headers::strip_hop_by_hop(&mut answer.headers, false);
     if answer.status == StatusCode::NO_CONTENT {
@@ -513,30 +518,30 @@ pub async fn serve(
         answer.headers.remove(header::CONTENT_LENGTH);
     }
     let set_cookie = sticky.and_then(|sticky| {
-        let value = host.cookie(slot)?;
+        let value = pool.cookie(slot)?;
         if cookie.as_deref() == Some(value.as_str()) {
             return None;
         }
         headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
     });
-    if plan.config.headers.upstream
-        && let Ok(name) = HeaderValue::from_str(&flight.server.name)
+    if active_config.config.headers.upstream
+        && let Ok(name) = HeaderValue::from_str(&in_flight.server.name)
     {
         answer.headers.insert("x-upstream", name);
     }
     let outcome = if is_failure(answer.status) { Outcome::Failed } else { Outcome::Ok };
-    let (wire, request) = (Arc::clone(&exchange.wire), body.clone());
+    let (client_io, request) = (Arc::clone(&context.client_io), body.clone());
     // A client that was not invited may or may not send its body now: what comes next is not known.
-    let uninvited = expects && !exchange.body.is_complete();
-    let closing = uninvited || exchange.wire.is_closing() || shard.is_draining();
-    let ending = Ending { exchange, flight: Some(flight), connection, outcome };
+    let uninvited = expects && !context.body.is_complete();
+    let closing = uninvited || context.client_io.is_closing() || shard.is_draining();
+    let guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
     let limits = answer_timer::Limits { idle: duration(timeouts.idle), until: deadline };
     let http2 = version == Version::HTTP_2;
     let body =
-        DownBody::server(inner, Box::new(ending), http2, || shard.answers().enter(limits, wire, stream, request));
+        DownBody::server(inner, Box::new(guard), http2, || shard.answers().enter(limits, client_io, stream, request));
     let mut response = Response::from_parts(answer, body);
     *response.version_mut() = Version::HTTP_11;
-    finish_head(&mut response, &plan, id.as_ref(), set_cookie, version);
+    finish_head(&mut response, &active_config, id.as_ref(), set_cookie, version);
     if closing && version != Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -578,13 +583,13 @@ fn is_plain(headers: &mut HeaderMap) -> bool {
 /// Puts into an answer's head what is the proxy's.
 fn finish_head(
     response: &mut Response<DownBody>,
-    plan: &Plan,
+    active_config: &ActiveConfig,
     id: Option<&HeaderValue>,
     set_cookie: Option<HeaderValue>,
     version: Version,
 ) {
     let headers = response.headers_mut();
-    if plan.config.headers.via {
+    if active_config.config.headers.via {
         headers::append_via(headers, Version::HTTP_11);
     }
     if let Some(id) = id {
@@ -599,38 +604,38 @@ fn finish_head(
 }
 
 /// An answer of the proxy's own.
-fn own(exchange: Exchange, stream: Option<StreamTask>, reason: Reason, close: bool) -> Response<DownBody> {
-    own_answer(exchange, stream, reason, close, reason.answer())
+fn own(context: RequestContext, stream: Option<StreamTask>, reason: Reason, close: bool) -> Response<DownBody> {
+    own_answer(context, stream, reason, close, reason.answer())
 }
 
 fn own_answer(
-    mut exchange: Exchange,
+    mut context: RequestContext,
     stream: Option<StreamTask>,
     reason: Reason,
     close: bool,
     answer: Response<Bytes>,
 ) -> Response<DownBody> {
-    exchange.reason = reason;
-    exchange.status = reason.status();
-    let unread = !exchange.body.is_complete();
-    let close = close || unread || exchange.wire.is_closing() || exchange.shard.is_draining();
-    exchange.wire.begin_answer();
+    context.reason = reason;
+    context.status = reason.status();
+    let unread = !context.body.is_complete();
+    let close = close || unread || context.client_io.is_closing() || context.shard.is_draining();
+    context.client_io.begin_answer();
     let (mut parts, text) = answer.into_parts();
-    if close && !exchange.wire.is_http2() {
+    if close && !context.client_io.is_http2() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if close {
-        exchange.hang_up();
+        context.hang_up();
     }
-    exchange.sent = text.len() as u64;
+    context.sent = text.len() as u64;
     // On HTTP/1.1 the answer is written with its head; on HTTP/2 it waits for room in the client's window.
     let timed = stream.map(|stream| {
-        let idle = duration(exchange.plan.config.timeouts.idle);
+        let idle = duration(context.active_config.config.timeouts.idle);
         let limits = answer_timer::Limits { idle, until: None };
-        exchange.shard.answers().enter(limits, Arc::clone(&exchange.wire), Some(stream), exchange.body.clone())
+        context.shard.answers().enter(limits, Arc::clone(&context.client_io), Some(stream), context.body.clone())
     });
-    let ending = Ending { exchange, flight: None, connection: None, outcome: Outcome::Ok };
-    Response::from_parts(parts, DownBody::own(text, Some(Box::new(ending)), timed))
+    let guard = ResponseGuard { context, in_flight: None, connection: None, outcome: Outcome::Ok };
+    Response::from_parts(parts, DownBody::own(text, Some(Box::new(guard)), timed))
 }
 
 /// Counts `Max-Forwards` of OPTIONS and TRACE down by one; false if it was used up (RFC 9110, 7.6.2).
@@ -655,7 +660,11 @@ fn take_forward(parts: &mut http::request::Parts) -> Result<bool, Reason> {
 
 /// The answer of the last recipient: what OPTIONS may ask for, or the head of a TRACE as it came, without what is secret (RFC
 /// 9110, 9.3.7 and 9.3.8).
-fn last_recipient(exchange: Exchange, stream: Option<StreamTask>, parts: &http::request::Parts) -> Response<DownBody> {
+fn last_recipient(
+    context: RequestContext,
+    stream: Option<StreamTask>,
+    parts: &http::request::Parts,
+) -> Response<DownBody> {
     let mut answer = Reason::MaxForwards.answer();
     if parts.method == Method::TRACE {
         let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
@@ -671,11 +680,15 @@ fn last_recipient(exchange: Exchange, stream: Option<StreamTask>, parts: &http::
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("message/http"));
         *answer.body_mut() = Bytes::from(text);
     }
-    own_answer(exchange, stream, Reason::MaxForwards, false, answer)
+    own_answer(context, stream, Reason::MaxForwards, false, answer)
 }
 
 /// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
-fn check(parts: &mut http::request::Parts, limits: &LimitsTable, caller: &Caller) -> Result<Rc<str>, Reason> {
+fn check(
+    parts: &mut http::request::Parts,
+    limits: &LimitsTable,
+    client_connection: &ClientConnection,
+) -> Result<Rc<str>, Reason> {
     if parts.method == Method::CONNECT {
         return Err(Reason::MethodRefused);
     }
@@ -735,7 +748,7 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable, caller: &Caller
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => match caller.known(host) {
+        (None, Some(host)) => match client_connection.known(host) {
             Some(known) => return Ok(known),
             None => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
         },
@@ -751,7 +764,7 @@ fn check(parts: &mut http::request::Parts, limits: &LimitsTable, caller: &Caller
         parts.headers.insert(header::HOST, value);
     }
     let authority: Rc<str> = Rc::from(authority.as_str());
-    *caller.named.borrow_mut() = Rc::clone(&authority);
+    *client_connection.named.borrow_mut() = Rc::clone(&authority);
     Ok(authority)
 }
 
@@ -796,56 +809,56 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-type Answered = (Response<Incoming>, Flight, Option<Loan>);
+type Answered = (Response<Incoming>, InFlight, Option<PooledConnection>);
 
 /// Places a request and sends it, again where that is right.
 async fn run(
     call: &mut Call<'_>,
-    host: &Rc<Host>,
-    who: &Who<'_>,
+    pool: &Rc<ShardPool>,
+    info: &RequestInfo<'_>,
     cookie: Option<&str>,
-    exchange: &mut Exchange,
+    context: &mut RequestContext,
 ) -> Result<Answered, Reason> {
-    if !host.admits() {
+    if !pool.admits() {
         return Err(Reason::NotAdmitted);
     }
-    let config = host.config();
+    let config = pool.config();
     let rules = config.rules.retries.as_ref();
     let mut tried: Vec<u32> = Vec::new();
     let mut last = None;
     loop {
-        let placed = host.place(who, &tried, if tried.is_empty() { cookie } else { None }).await;
-        let flight = match placed {
-            Ok(flight) => flight,
+        let placed = pool.place(info, &tried, if tried.is_empty() { cookie } else { None }).await;
+        let in_flight = match placed {
+            Ok(in_flight) => in_flight,
             // What went wrong before says more than that nobody is left.
             Err(reason) => return Err(last.unwrap_or(reason)),
         };
-        exchange.attempts += 1;
-        let may_follow = rules.is_some_and(|rules| exchange.attempts <= rules.attempts);
-        let attempt = match host.hedge_delay() {
+        context.attempts += 1;
+        let may_follow = rules.is_some_and(|rules| context.attempts <= rules.max_retries);
+        let attempt = match pool.hedge_delay() {
             Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
-                Box::pin(hedged(call, host, who, &mut tried, flight, duration(delay), exchange)).await
+                Box::pin(hedged(call, pool, info, &mut tried, in_flight, duration(delay), context)).await
             }
-            _ => call.attempt(flight).await,
+            _ => call.attempt(in_flight).await,
         };
         let (failure, reason, sent, slot) = match attempt {
-            Attempt::Answered { response, flight, connection } => {
+            Attempt::Answered { response, in_flight, connection } => {
                 let failure = match response.status() {
                     StatusCode::SERVICE_UNAVAILABLE => Failure::Rejected,
                     status if is_failure(status) => Failure::Error,
-                    _ => return Ok((response, flight, connection)),
+                    _ => return Ok((response, in_flight, connection)),
                 };
-                let slot = flight.slot();
-                if !may_follow || !may_go_again(call, host, failure, true, exchange.attempts, &tried, slot) {
-                    return Ok((response, flight, connection));
+                let slot = in_flight.slot();
+                if !may_follow || !may_go_again(call, pool, failure, true, context.attempts, &tried, slot) {
+                    return Ok((response, in_flight, connection));
                 }
-                flight.server.metrics.retried(failure);
-                flight.finish(Outcome::Failed);
+                in_flight.server.metrics.retried(failure);
+                in_flight.finish(Outcome::Failed);
                 (None, Reason::UpstreamReset, true, slot)
             }
             Attempt::Failed { failure, reason, sent, slot, server } => {
-                exchange.server = None;
-                if may_follow && may_go_again(call, host, failure, sent, exchange.attempts, &tried, slot) {
+                context.server = None;
+                if may_follow && may_go_again(call, pool, failure, sent, context.attempts, &tried, slot) {
                     server.metrics.retried(failure);
                     (None, reason, sent, slot)
                 } else {
@@ -858,9 +871,9 @@ async fn run(
         if failure.is_some() {
             return Err(reason);
         }
-        let Some(pause) = host.may_retry(exchange.attempts) else { return Err(reason) };
+        let Some(pause) = pool.may_retry(context.attempts) else { return Err(reason) };
         last = Some(reason);
-        select::note(&mut tried, slot);
+        select::insert_sorted(&mut tried, slot);
         if pause.0 > 0 {
             Box::pin(sleep(duration(pause))).await;
         }
@@ -870,46 +883,46 @@ async fn run(
 /// Whether rules, body and fleet allow another attempt. The budget is asked last, for asking spends it.
 fn may_go_again(
     call: &Call<'_>,
-    host: &Host,
+    pool: &ShardPool,
     failure: Failure,
     sent: bool,
     attempts: u32,
     tried: &[u32],
     slot: u32,
 ) -> bool {
-    let config = host.config();
+    let config = pool.config();
     let rules = config.rules.retries.as_ref();
     rules.is_some_and(|rules| rules.allows(failure, attempts, call.idempotent, sent))
         && call.body.can_be_sent_again()
-        && host.has_other(tried, slot)
+        && pool.has_other(tried, slot)
 }
 
 /// Two copies where the first is slow: whichever answers first counts, the other is let go.
 async fn hedged(
     call: &Call<'_>,
-    host: &Rc<Host>,
-    who: &Who<'_>,
+    pool: &Rc<ShardPool>,
+    info: &RequestInfo<'_>,
     tried: &mut Vec<u32>,
-    flight: Flight,
+    in_flight: InFlight,
     delay: std::time::Duration,
-    exchange: &mut Exchange,
+    context: &mut RequestContext,
 ) -> Attempt {
-    let slot = flight.slot();
-    let mut first = pin!(call.attempt(flight));
+    let slot = in_flight.slot();
+    let mut first = pin!(call.attempt(in_flight));
     if let Ok(attempt) = timeout(delay, first.as_mut()).await {
         return attempt;
     }
-    if !host.has_other(tried, slot) || !host.may_hedge() {
+    if !pool.has_other(tried, slot) || !pool.may_hedge() {
         return first.await;
     }
-    select::note(tried, slot);
+    select::insert_sorted(tried, slot);
     // It does not wait for room; and while its strategy asks whom to send it to, the first may answer.
     let tried = &*tried;
     let second = async {
-        let flight = host.place_now(who, tried).await?;
-        exchange.attempts += 1;
-        flight.server.metrics.hedged();
-        Some(call.attempt(flight).await)
+        let in_flight = pool.place_now(info, tried).await?;
+        context.attempts += 1;
+        in_flight.server.metrics.hedged();
+        Some(call.attempt(in_flight).await)
     };
     let first = async { Some(first.await) };
     let (mut first, mut second) = (pin!(first), pin!(second));
@@ -943,15 +956,15 @@ async fn hedged(
 
 impl Call<'_> {
     /// Sends the request to where it was placed and waits for the head of the answer.
-    async fn attempt(&self, flight: Flight) -> Attempt {
-        let server = Rc::clone(&flight.server);
-        let slot = flight.slot();
+    async fn attempt(&self, in_flight: InFlight) -> Attempt {
+        let server = Rc::clone(&in_flight.server);
+        let slot = in_flight.slot();
         let mut open = if self.upgrade { None } else { server.reuse() };
         let mut made_room = false;
         loop {
             let mut connection = match open.take() {
                 Some(connection) => connection,
-                None => match Box::pin(flight.connecting(server.connect(self.upgrade))).await {
+                None => match Box::pin(in_flight.connecting(server.connect(self.upgrade))).await {
                     Ok(connection) => connection,
                     Err(error) if error.is_own() => {
                         // Idle connections hold what is missing.
@@ -969,7 +982,7 @@ impl Call<'_> {
                             _ => Reason::ConnectFailed,
                         };
                         tracing::debug!(server = server.name, %error, "no connection");
-                        flight.finish(reason.fault().outcome());
+                        in_flight.finish(reason.fault().outcome());
                         return Attempt::Failed { failure: Failure::Connect, reason, sent: false, slot, server };
                     }
                 },
@@ -979,12 +992,13 @@ impl Call<'_> {
             let began = Instant::now();
             let sent = {
                 let mut send = pin!(connection.send(request));
-                let patience = self.patience(flight.host());
+                let response_timeout = self.response_timeout(in_flight.pool());
                 let mut received = self.body.received();
                 let mut from = began;
                 loop {
-                    let until = self.deadline.map_or(from + patience, |deadline| deadline.min(from + patience));
-                    match self.caller.spare.by(until, send.as_mut()).await {
+                    let until =
+                        self.deadline.map_or(from + response_timeout, |deadline| deadline.min(from + response_timeout));
+                    match self.client_connection.reusable.until(until, send.as_mut()).await {
                         // The clock of the first byte begins when the request is out; until then the client must send, on a
                         // clock of its own, or the server must take what the client sends.
                         None if !self.is_late() && (self.body.is_awaited() || self.body.received() != received) => {
@@ -997,8 +1011,8 @@ impl Call<'_> {
             };
             match sent {
                 Some(Ok(response)) => {
-                    flight.answered();
-                    return Attempt::Answered { response, flight, connection: Some(connection.loan()) };
+                    in_flight.answered();
+                    return Attempt::Answered { response, in_flight, connection: Some(connection.pooled()) };
                 }
                 Some(Err(failed)) => {
                     if let Some(fault) = self.body.fault() {
@@ -1030,19 +1044,19 @@ impl Call<'_> {
                     } else {
                         Reason::UpstreamReset
                     };
-                    flight.finish(reason.fault().outcome());
+                    in_flight.finish(reason.fault().outcome());
                     return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, slot, server };
                 }
                 None if self.is_late() => {
                     // A client that is still sending is what was waited for.
                     if self.body.is_over() {
-                        flight.finish(Reason::TotalTimeout.fault().outcome());
+                        in_flight.finish(Reason::TotalTimeout.fault().outcome());
                     }
                     return Attempt::GivenUp(Reason::TotalTimeout);
                 }
                 None => {
                     let reason = Reason::FirstByteTimeout;
-                    flight.finish(reason.fault().outcome());
+                    in_flight.finish(reason.fault().outcome());
                     return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, slot, server };
                 }
             }
@@ -1056,12 +1070,12 @@ impl Call<'_> {
 
     /// The longest that a server may take to begin its answer.
     fn plan_patience(&self) -> std::time::Duration {
-        duration(self.plan.config.timeouts.first_byte)
+        duration(self.active_config.config.timeouts.response_header)
     }
 
-    fn patience(&self, host: &Host) -> std::time::Duration {
-        let config = host.config();
-        let first_byte = self.plan.config.timeouts.first_byte;
+    fn response_timeout(&self, pool: &ShardPool) -> std::time::Duration {
+        let config = pool.config();
+        let first_byte = self.active_config.config.timeouts.response_header;
         let per_try = config.rules.retries.as_ref().and_then(|rules| rules.per_try_timeout);
         duration(per_try.map_or(first_byte, |per_try| per_try.min(first_byte)))
     }
@@ -1112,8 +1126,8 @@ impl Call<'_> {
             }
         }
         if self.interim {
-            let wire = Arc::clone(self.wire);
-            let answer = wire.answer();
+            let client_io = Arc::clone(self.client_io);
+            let answer = client_io.answer();
             hyper::ext::on_informational(&mut request, move |interim| {
                 // `100 Continue` is about the body: the library says so when it asks for that.
                 if interim.status() == StatusCode::CONTINUE {
@@ -1131,7 +1145,7 @@ impl Call<'_> {
                     head.extend_from_slice(b"\r\n");
                 }
                 head.extend_from_slice(b"\r\n");
-                wire.interim(answer, &head);
+                client_io.interim(answer, &head);
             });
         }
         request

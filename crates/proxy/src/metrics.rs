@@ -20,12 +20,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::{self, ConstCounter};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::reason::Reason;
+use super::termination::Reason;
 use evenkeel_core::policy::outlier;
 use evenkeel_core::policy::retry::{FAILURES, Failure};
 use evenkeel_core::units::Nanos;
@@ -35,9 +35,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     /// One more.
     pub fn inc(&self) {
         self.add(1);
@@ -111,16 +111,16 @@ const DECISIONS: &[u64] = &[50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_0
 
 /// Times, counted in buckets.
 #[derive(Debug)]
-pub struct Times {
+pub struct Histogram {
     ends: &'static [u64],
     /// One more than there are ends.
     counts: Box<[AtomicU64]>,
     nanos: AtomicU64,
 }
 
-impl Times {
-    fn new(ends: &'static [u64]) -> Times {
-        Times { ends, counts: (0..=ends.len()).map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
+impl Histogram {
+    fn new(ends: &'static [u64]) -> Histogram {
+        Histogram { ends, counts: (0..=ends.len()).map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
     }
 
     /// Takes in a time.
@@ -151,16 +151,16 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// The numbers of one server.
 #[derive(Debug)]
 pub struct ServerMetrics {
-    requests: [Count; CLASSES.len()],
-    retries: [Count; FAILURES.len()],
-    hedges: Count,
+    requests: [Counter; CLASSES.len()],
+    retries: [Counter; FAILURES.len()],
+    hedges: Counter,
     /// Answered with a load report, and not.
-    probes: [Count; 2],
-    ejections: [Count; outlier::Reason::ALL.len()],
+    probes: [Counter; 2],
+    ejections: [Counter; outlier::Reason::ALL.len()],
     /// From a request's arrival to the last byte of its answer.
-    pub request_duration: Times,
+    pub request_duration: Histogram,
     /// From the pick to the head of the answer.
-    pub upstream_duration: Times,
+    pub upstream_duration: Histogram,
     /// Requests that are at the server.
     pub in_flight: Gauge,
     /// 1 if it gets requests, else 0.
@@ -168,13 +168,13 @@ pub struct ServerMetrics {
     /// Connections to it that are open.
     pub connections_open: Gauge,
     /// Connections that were made to it.
-    pub connections_created: Count,
+    pub connections_created: Counter,
     /// Requests that found an open connection.
-    pub connections_reused: Count,
+    pub connections_reused: Counter,
     /// Bytes of bodies that it was sent.
-    pub bytes_in: Count,
+    pub bytes_in: Counter,
     /// Bytes of bodies that it sent.
-    pub bytes_out: Count,
+    pub bytes_out: Counter,
 }
 
 impl ServerMetrics {
@@ -182,23 +182,23 @@ impl ServerMetrics {
         ServerMetrics {
             requests: Default::default(),
             retries: Default::default(),
-            hedges: Count::default(),
+            hedges: Counter::default(),
             probes: Default::default(),
             ejections: Default::default(),
-            request_duration: Times::new(WAITS),
-            upstream_duration: Times::new(WAITS),
+            request_duration: Histogram::new(WAITS),
+            upstream_duration: Histogram::new(WAITS),
             in_flight: Gauge::default(),
             healthy: Gauge::default(),
             connections_open: Gauge::default(),
-            connections_created: Count::default(),
-            connections_reused: Count::default(),
-            bytes_in: Count::default(),
-            bytes_out: Count::default(),
+            connections_created: Counter::default(),
+            connections_reused: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
         }
     }
 
     /// The counter of requests that ended with such a status, or without one.
-    pub fn requests(&self, status: Option<u16>) -> &Count {
+    pub fn requests(&self, status: Option<u16>) -> &Counter {
         let class = usize::from(status.unwrap_or(0) / 100);
         &self.requests[if class < CLASSES.len() { class } else { 0 }]
     }
@@ -273,19 +273,19 @@ impl ServerMetrics {
 /// The numbers of one pool.
 #[derive(Debug)]
 pub struct PoolMetrics {
-    own_answers: [Count; Reason::ALL.len()],
+    own_answers: [Counter; Reason::ALL.len()],
     /// Requests that wait for a server with room.
     pub queue_depth: Gauge,
     /// What the selector takes for a pick.
-    pub selector_decision: Times,
+    pub selector_decision: Histogram,
 }
 
 impl PoolMetrics {
     fn new() -> PoolMetrics {
         PoolMetrics {
-            own_answers: std::array::from_fn(|_| Count::default()),
+            own_answers: std::array::from_fn(|_| Counter::default()),
             queue_depth: Gauge::default(),
-            selector_decision: Times::new(DECISIONS),
+            selector_decision: Histogram::new(DECISIONS),
         }
     }
 
@@ -300,7 +300,7 @@ impl PoolMetrics {
     }
 
     /// The counter of requests that the proxy answered itself, for this reason.
-    pub fn own_answers(&self, reason: Reason) -> &Count {
+    pub fn own_answers(&self, reason: Reason) -> &Counter {
         &self.own_answers[reason as usize]
     }
 }
@@ -308,18 +308,18 @@ impl PoolMetrics {
 /// The numbers of the proxy as a whole.
 #[derive(Debug)]
 pub struct ProxyMetrics {
-    own_answers: [Count; Reason::ALL.len()],
-    config_reloads: Count,
-    config_reload_failures: Count,
+    own_answers: [Counter; Reason::ALL.len()],
+    config_reloads: Counter,
+    config_reload_failures: Counter,
     config_last_reload_success: Gauge,
     /// Lines the access log has lost; its writer holds a clone.
-    pub log_dropped: Counter,
+    pub log_dropped: counter::Counter,
     /// Connections of clients that were taken.
-    pub connections_accepted: Count,
+    pub connections_accepted: Counter,
     /// Connections of clients that are open.
     pub connections_open: Gauge,
     /// Connections of clients that were closed at once, since there were too many.
-    pub connections_refused: Count,
+    pub connections_refused: Counter,
     /// Tasks that run.
     pub tasks: Gauge,
 }
@@ -327,14 +327,14 @@ pub struct ProxyMetrics {
 impl ProxyMetrics {
     fn new() -> ProxyMetrics {
         let metrics = ProxyMetrics {
-            own_answers: std::array::from_fn(|_| Count::default()),
-            config_reloads: Count::default(),
-            config_reload_failures: Count::default(),
+            own_answers: std::array::from_fn(|_| Counter::default()),
+            config_reloads: Counter::default(),
+            config_reload_failures: Counter::default(),
             config_last_reload_success: Gauge::default(),
-            log_dropped: Counter::default(),
-            connections_accepted: Count::default(),
+            log_dropped: counter::Counter::default(),
+            connections_accepted: Counter::default(),
             connections_open: Gauge::default(),
-            connections_refused: Count::default(),
+            connections_refused: Counter::default(),
             tasks: Gauge::default(),
         };
         // It runs, so its configuration was read.
@@ -373,7 +373,7 @@ impl ProxyMetrics {
     }
 
     /// The counter of requests that were answered before they came to a pool, for this reason.
-    pub fn own_answers(&self, reason: Reason) -> &Count {
+    pub fn own_answers(&self, reason: Reason) -> &Counter {
         &self.own_answers[reason as usize]
     }
 }
@@ -421,7 +421,7 @@ impl Metrics {
         });
         let mut registry = Registry::with_prefix("evenkeel");
         let labels = vec![("version", version.to_owned()), ("commit", commit.to_owned())];
-        registry.register("build", "What is running", Info::new(labels));
+        registry.register("build", "Version and commit of the running program", Info::new(labels));
         registry.register_collector(Box::new(Page(inner.clone())));
         Metrics { inner, registry }
     }
@@ -471,7 +471,7 @@ impl Collector for Page {
 
 struct Writer<'a>(DescriptorEncoder<'a>);
 
-fn encode_count(count: &Count, encoder: MetricEncoder<'_>) -> fmt::Result {
+fn encode_count(count: &Counter, encoder: MetricEncoder<'_>) -> fmt::Result {
     ConstCounter::new(count.get()).encode(encoder)
 }
 
@@ -506,63 +506,69 @@ impl Writer<'_> {
 
     fn servers(&mut self, servers: &Servers) -> fmt::Result {
         use MetricType::{Counter, Gauge, Histogram};
-        self.by_server(("requests", "Requests that ended.", Counter), servers, |numbers, series| {
-            CLASSES
-                .iter()
-                .zip(&numbers.requests)
-                .try_for_each(|(class, count)| series(Some(("code_class", class)), &mut |e| encode_count(count, e)))
-        })?;
-        let help = "Requests tried again after this server failed them.";
+        self.by_server(
+            ("requests", "Completed requests, by class of status code.", Counter),
+            servers,
+            |numbers, series| {
+                CLASSES
+                    .iter()
+                    .zip(&numbers.requests)
+                    .try_for_each(|(class, count)| series(Some(("code_class", class)), &mut |e| encode_count(count, e)))
+            },
+        )?;
+        let help = "Requests retried after this server failed them, by failure.";
         self.by_server(("retries", help, Counter), servers, |numbers, series| {
             FAILURES
                 .iter()
                 .zip(&numbers.retries)
                 .try_for_each(|((_, word), count)| series(Some(("reason", word)), &mut |e| encode_count(count, e)))
         })?;
-        self.by_server(("hedges", "Second copies sent to the server.", Counter), servers, |numbers, series| {
+        self.by_server(("hedges", "Hedged requests sent to the server.", Counter), servers, |numbers, series| {
             series(None, &mut |e| encode_count(&numbers.hedges, e))
         })?;
-        let help = "Questions of a strategy to the server, and whether a load report came back.";
+        let help = "Probes sent to the server by the strategy, by outcome.";
         self.by_server(("probes", help, Counter), servers, |numbers, series| {
             ["reported", "silent"]
                 .iter()
                 .zip(&numbers.probes)
                 .try_for_each(|(outcome, count)| series(Some(("outcome", outcome)), &mut |e| encode_count(count, e)))
         })?;
-        let help = "Times this server was taken out by what its requests met.";
+        let help = "Outlier ejections of the server.";
         self.by_server(("ejections", help, Counter), servers, |numbers, series| {
             outlier::Reason::ALL.iter().zip(&numbers.ejections).try_for_each(|(reason, count)| {
-                series(Some(("reason", reason.word())), &mut |e| encode_count(count, e))
+                series(Some(("reason", reason.as_str())), &mut |e| encode_count(count, e))
             })
         })?;
-        let help = "Bytes of bodies to (in) and from (out) the server.";
+        let help = "Body bytes sent to (in) and received from (out) the server.";
         self.by_server(("bytes", help, Counter), servers, |numbers, series| {
             series(Some(("direction", "in")), &mut |e| encode_count(&numbers.bytes_in, e))?;
             series(Some(("direction", "out")), &mut |e| encode_count(&numbers.bytes_out, e))
         })?;
-        let help = "From a request's arrival to the last byte of its answer.";
+        let help = "Time from a request's arrival to the last byte of its response.";
         self.by_server(("request_duration", help, Histogram), servers, |numbers, series| {
             series(None, &mut |e| numbers.request_duration.encode(e))
         })?;
-        let help = "From the pick to the head of the answer.";
+        let help = "Time from the pick to the response header.";
         self.by_server(("upstream_duration", help, Histogram), servers, |numbers, series| {
             series(None, &mut |e| numbers.upstream_duration.encode(e))
         })?;
-        self.by_server(("in_flight", "Requests at the server.", Gauge), servers, |numbers, series| {
+        self.by_server(("in_flight", "Requests in flight at the server.", Gauge), servers, |numbers, series| {
             series(None, &mut |e| encode_gauge(&numbers.in_flight, e))
         })?;
-        self.by_server(("healthy", "Whether the server gets requests.", Gauge), servers, |numbers, series| {
-            series(None, &mut |e| encode_gauge(&numbers.healthy, e))
-        })?;
-        self.by_server(("connections_open", "Connections to the server.", Gauge), servers, |numbers, series| {
+        self.by_server(
+            ("healthy", "1 if the server is eligible for requests, else 0.", Gauge),
+            servers,
+            |numbers, series| series(None, &mut |e| encode_gauge(&numbers.healthy, e)),
+        )?;
+        self.by_server(("connections_open", "Open connections to the server.", Gauge), servers, |numbers, series| {
             series(None, &mut |e| encode_gauge(&numbers.connections_open, e))
         })?;
         self.by_server(
-            ("connections_created", "Connections made to the server.", Counter),
+            ("connections_opened", "Connections opened to the server.", Counter),
             servers,
             |numbers, series| series(None, &mut |e| encode_count(&numbers.connections_created, e)),
         )?;
-        let help = "Requests that found an open connection.";
+        let help = "Requests sent on a reused connection.";
         self.by_server(("connections_reused", help, Counter), servers, |numbers, series| {
             series(None, &mut |e| encode_count(&numbers.connections_reused, e))
         })
@@ -571,7 +577,7 @@ impl Writer<'_> {
     fn pools(&mut self, pools: &Pools, proxy: &ProxyMetrics) -> fmt::Result {
         self.family(
             "queue_depth",
-            "Requests that wait for a server with room.",
+            "Requests waiting in the balancer queue.",
             None,
             MetricType::Gauge,
             &mut |mut e| {
@@ -580,19 +586,19 @@ impl Writer<'_> {
                 })
             },
         )?;
-        let (help, unit) = ("What the selector takes for a pick.", Some(Unit::Seconds));
+        let (help, unit) = ("Time of one pick by the selector.", Some(Unit::Seconds));
         self.family("selector_decision", help, unit, MetricType::Histogram, &mut |mut e| {
             pools.iter().try_for_each(|(pool, numbers)| {
                 numbers.selector_decision.encode(e.encode_family(&[("pool", pool.as_str())])?)
             })
         })?;
-        let help = "Requests that the proxy answered itself; no pool where it came to none.";
+        let help = "Requests answered by the proxy itself, by reason; no pool label before routing.";
         self.family("own_answers", help, None, MetricType::Counter, &mut |mut e| {
             let pools = pools.iter().map(|(pool, numbers)| (pool.as_str(), &numbers.own_answers));
             for (pool, counts) in pools.chain([("", &proxy.own_answers)]) {
                 // Most reasons are rare: a series begins with the first.
                 for (reason, count) in Reason::ALL.iter().zip(counts).filter(|(_, count)| count.get() > 0) {
-                    encode_count(count, e.encode_family(&[("pool", pool), ("reason", reason.word())])?)?;
+                    encode_count(count, e.encode_family(&[("pool", pool), ("reason", reason.as_str())])?)?;
                 }
             }
             Ok(())
@@ -600,24 +606,28 @@ impl Writer<'_> {
     }
 
     fn proxy(&mut self, proxy: &ProxyMetrics) -> fmt::Result {
-        let dropped = Count(AtomicU64::new(proxy.log_dropped.get()));
+        let dropped = Counter(AtomicU64::new(proxy.log_dropped.get()));
         for (name, help, count) in [
-            ("config_reloads", "Times the configuration was read again.", &proxy.config_reloads),
-            ("config_reload_failures", "Times it was refused.", &proxy.config_reload_failures),
-            ("log_dropped", "Lines that the access log has lost.", &dropped),
-            ("client_connections_accepted", "Connections of clients.", &proxy.connections_accepted),
+            ("config_reloads", "Configuration reloads, successful or not.", &proxy.config_reloads),
+            ("config_reload_failures", "Configuration reloads that were rejected.", &proxy.config_reload_failures),
+            ("access_log_lines_dropped", "Access log lines dropped because the writer was too slow.", &dropped),
+            ("client_connections_accepted", "Client connections accepted.", &proxy.connections_accepted),
             (
                 "client_connections_refused",
-                "Those closed at once, since there were too many.",
+                "Client connections closed at once because the limit was reached.",
                 &proxy.connections_refused,
             ),
         ] {
             self.family(name, help, None, MetricType::Counter, &mut |e| encode_count(count, e))?;
         }
         for (name, help, gauge) in [
-            ("config_last_reload_success", "Whether the newest configuration runs.", &proxy.config_last_reload_success),
-            ("client_connections_open", "Connections of clients that are open.", &proxy.connections_open),
-            ("tasks", "Tasks that run.", &proxy.tasks),
+            (
+                "config_last_reload_successful",
+                "1 if the last reload succeeded, else 0.",
+                &proxy.config_last_reload_success,
+            ),
+            ("client_connections_open", "Open client connections.", &proxy.connections_open),
+            ("tasks", "Running tasks.", &proxy.tasks),
         ] {
             self.family(name, help, None, MetricType::Gauge, &mut |e| encode_gauge(gauge, e))?;
         }
@@ -732,10 +742,10 @@ mod tests {
             ("evenkeel_selector_decision_seconds_count{pool=\"web\"}".to_owned(), 1.0),
             ("evenkeel_own_answers_total{pool=\"web\",reason=\"queue_full\"}".to_owned(), 1.0),
             ("evenkeel_own_answers_total{pool=\"\",reason=\"no_route\"}".to_owned(), 1.0),
-            ("evenkeel_log_dropped_total".to_owned(), 4.0),
+            ("evenkeel_access_log_lines_dropped_total".to_owned(), 4.0),
             ("evenkeel_config_reloads_total".to_owned(), 2.0),
             ("evenkeel_config_reload_failures_total".to_owned(), 1.0),
-            ("evenkeel_config_last_reload_success".to_owned(), 0.0),
+            ("evenkeel_config_last_reload_successful".to_owned(), 0.0),
             ("evenkeel_tasks".to_owned(), 0.0),
         ] {
             assert_eq!(samples.get(&series), Some(&value), "{series} in {page}");

@@ -19,7 +19,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use evenkeel_core::select::{Channel, LoadReport};
+use evenkeel_core::select::{LoadReport, ReportSource};
 
 /// The header in text or JSON.
 pub const HEADER: &str = "endpoint-load-metrics";
@@ -214,7 +214,7 @@ impl Said {
             errors,
             in_server: in_flight.map(|in_flight| in_flight as u32),
             latency: latency.unwrap_or(0.0),
-            by: Channel::Answer,
+            by: ReportSource::Answer,
         })
     }
 }
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn text_and_json_say_the_same() {
         let expected = LoadReport {
-            by: Channel::Answer,
+            by: ReportSource::Answer,
             window: 2.0,
             throughput: 120.5,
             response_time: 0.025,

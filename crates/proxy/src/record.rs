@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use evenkeel_config::proxy::PoolConfig;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::fleet::{BackendId, Fleet};
-use evenkeel_core::policy::tape::{Call, Opening, VERSION};
+use evenkeel_core::policy::recording::{HostEvent, RecordingHeader, VERSION};
 
 /// A recording that is being written.
 #[derive(Clone)]
@@ -40,7 +40,8 @@ impl Tape {
         let desk = out.desks;
         out.desks += 1;
         let (narrows, strategy) = (pool.rules.narrows(), pool.strategy.clone());
-        let opening = Opening { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
+        let opening =
+            RecordingHeader { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
         out.line(&(desk, serde_json::json!({ "opening": opening })));
         Recorder { tape: self.clone(), desk, healthy: Vec::new(), parts: 0, places: Vec::new(), shares: Vec::new() }
     }
@@ -91,7 +92,7 @@ type Place = (u32, Vec<u32>, u32);
 
 impl Recorder {
     /// Writes a call.
-    pub fn write(&mut self, call: &Call) {
+    pub fn write(&mut self, call: &HostEvent) {
         self.tape.out.lock().unwrap_or_else(PoisonError::into_inner).line(&(self.desk, call));
     }
 
@@ -108,23 +109,23 @@ impl Recorder {
 
     /// Writes down how a fleet is divided, as far as that is not what was written last.
     pub fn divided(&mut self, fleet: &Fleet) {
-        for part in &fleet.parts()[self.parts.min(fleet.parts().len())..] {
-            self.write(&Call::Part { level: part.level, whole: part.whole });
+        for part in &fleet.partitions()[self.parts.min(fleet.partitions().len())..] {
+            self.write(&HostEvent::Part { level: part.level, whole: part.whole });
         }
-        self.parts = fleet.parts().len();
+        self.parts = fleet.partitions().len();
         self.places.resize(fleet.slots(), None);
         for slot in fleet.members() {
-            let parts: Vec<u32> = fleet.parts_of(slot).map(|part| part as u32).collect();
-            let weight = parts.first().map_or(0, |&part| fleet.parts()[part as usize].fleet.weight(slot));
+            let parts: Vec<u32> = fleet.partitions_of(slot).map(|part| part as u32).collect();
+            let weight = parts.first().map_or(0, |&part| fleet.partitions()[part as usize].fleet.weight(slot));
             let place = Some((fleet.id(slot).generation, parts.clone(), weight));
             if self.places[slot as usize] != place {
                 self.places[slot as usize] = place;
-                self.write(&Call::Assign { slot, parts, weight });
+                self.write(&HostEvent::Assign { slot, parts, weight });
             }
         }
-        let shares: Vec<f64> = fleet.parts().iter().map(|part| part.share).collect();
+        let shares: Vec<f64> = fleet.partitions().iter().map(|part| part.share).collect();
         if self.shares != shares {
-            self.write(&Call::Shares { shares: shares.clone() });
+            self.write(&HostEvent::Shares { shares: shares.clone() });
             self.shares = shares;
         }
     }

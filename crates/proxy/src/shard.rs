@@ -29,17 +29,17 @@ use tokio_rustls::TlsAcceptor;
 
 use super::access;
 use super::answer_timer::{self, AnswerTimers};
+use super::client_io::{ClientIo, ClientIoState, ClientTimeouts, Refused};
 use super::clock::{Clock, duration};
-use super::forward::{self, Caller};
+use super::forward::{self, ClientConnection};
 use super::headers::{Peer, Trust};
-use super::host::{Furniture, Host, ServerStanding, Start};
 use super::metrics::{PoolMetrics, ProxyMetrics, ServerMetrics};
+use super::pool::{PoolSetup, SelectorInit, ServerSnapshot, ShardPool};
 use super::record::Tape;
 use super::tls;
-use super::upstream::{Manner, is_shortage};
-use super::wire::{Patience, Refused, Wire, WireState};
+use super::upstream::{UpstreamSettings, is_shortage};
 use evenkeel_config::proxy::{AccessFormat, ProxyConfig};
-use evenkeel_core::policy::watch::Seat;
+use evenkeel_core::policy::pool::ShardId;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::select::LoadReport;
 use evenkeel_core::units::Nanos;
@@ -75,7 +75,7 @@ pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
 
 /// What all shards are given to work by.
 #[derive(Clone)]
-pub struct Orders {
+pub struct ShardConfig {
     /// The config.
     pub config: Arc<ProxyConfig>,
     /// Whose word about clients is taken.
@@ -83,7 +83,7 @@ pub struct Orders {
     /// Known addresses of names.
     pub addresses: Arc<Addresses>,
     /// How to speak to the servers of each pool.
-    pub manners: Arc<[Manner]>,
+    pub upstream_settings: Arc<[UpstreamSettings]>,
     /// Where each pool, and each server of it, is counted.
     pub counters: Arc<[Arc<PoolCounters>]>,
     /// TLS for each listener.
@@ -101,7 +101,7 @@ pub struct PoolCounters {
 /// What a shard is told.
 pub enum Command {
     /// Work by these from now on; listeners of this shard for each listener of the config, where they are new.
-    Orders(Box<Orders>, Vec<Option<std::net::TcpListener>>),
+    Reconfigure(Box<ShardConfig>, Vec<Option<std::net::TcpListener>>),
     /// An active check's result.
     Checked {
         /// The pool's name.
@@ -134,7 +134,7 @@ pub enum Command {
         weight: u32,
     },
     /// How do the servers stand?
-    Standings(oneshot::Sender<Vec<(String, Vec<ServerStanding>)>>),
+    Snapshots(oneshot::Sender<Vec<(String, Vec<ServerSnapshot>)>>),
     /// Tell clients to go elsewhere, but still take what comes.
     Leave,
     /// Take nothing new, end what is there; answer when nothing is left.
@@ -144,16 +144,16 @@ pub enum Command {
 }
 
 /// What a shard works by at present.
-pub struct Plan {
+pub struct ActiveConfig {
     /// The config.
     pub config: Arc<ProxyConfig>,
     /// Whose word about clients is taken.
     pub trust: Arc<Trust>,
     /// A host for each pool.
-    pub hosts: Vec<Rc<Host>>,
+    pub pools: Vec<Rc<ShardPool>>,
 }
 
-impl Plan {
+impl ActiveConfig {
     /// Whether there is an access log.
     pub fn logs(&self) -> bool {
         self.config.log.access != AccessFormat::None
@@ -161,7 +161,7 @@ impl Plan {
 }
 
 /// What a shard is born with.
-pub struct Birth {
+pub struct ShardInit {
     /// From 0.
     pub number: u32,
     /// How many shards there are.
@@ -184,8 +184,8 @@ pub struct Birth {
 
 /// A shard at work.
 pub struct Shard {
-    birth: Birth,
-    plan: RefCell<Rc<Plan>>,
+    init: ShardInit,
+    active_config: RefCell<Rc<ActiveConfig>>,
     rng: RefCell<Rng>,
     draining: Cell<bool>,
     /// Nothing new is taken any more.
@@ -193,9 +193,9 @@ pub struct Shard {
     active: Cell<u32>,
     tunnels: Cell<u32>,
     cut: Notify,
-    wires: RefCell<BTreeMap<u64, Arc<WireState>>>,
-    next_wire: Cell<u64>,
-    listeners: RefCell<Vec<Door>>,
+    client_ios: RefCell<BTreeMap<u64, Arc<ClientIoState>>>,
+    next_client_io: Cell<u64>,
+    listeners: RefCell<Vec<Listener>>,
     acceptors: RefCell<Vec<Option<TlsAcceptor>>>,
     answers: Rc<AnswerTimers>,
     /// When a lack of descriptors was last logged.
@@ -205,7 +205,7 @@ pub struct Shard {
 }
 
 /// A listener at work.
-struct Door {
+struct Listener {
     address: SocketAddr,
     accepting: AbortHandle,
     /// Its place in the config, which a reload may change.
@@ -213,25 +213,25 @@ struct Door {
 }
 
 /// A client's connection while it is open, tunnel or not.
-struct Guest {
+struct ConnectionPermit {
     connections: Arc<AtomicU32>,
     metrics: Arc<ProxyMetrics>,
 }
 
-impl Guest {
+impl ConnectionPermit {
     /// Lets one more in, if there may be one more.
-    fn enter(birth: &Birth, most: u32) -> Option<Guest> {
-        if birth.connections.fetch_add(1, Relaxed) >= most {
-            birth.connections.fetch_sub(1, Relaxed);
-            birth.metrics.connection_refused();
+    fn enter(init: &ShardInit, most: u32) -> Option<ConnectionPermit> {
+        if init.connections.fetch_add(1, Relaxed) >= most {
+            init.connections.fetch_sub(1, Relaxed);
+            init.metrics.connection_refused();
             return None;
         }
-        birth.metrics.connection_opened();
-        Some(Guest { connections: Arc::clone(&birth.connections), metrics: Arc::clone(&birth.metrics) })
+        init.metrics.connection_opened();
+        Some(ConnectionPermit { connections: Arc::clone(&init.connections), metrics: Arc::clone(&init.metrics) })
     }
 }
 
-impl Drop for Guest {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Relaxed);
         self.metrics.connection_closed();
@@ -240,13 +240,13 @@ impl Drop for Guest {
 
 impl Shard {
     /// What it works by at present.
-    pub fn plan(&self) -> Rc<Plan> {
-        Rc::clone(&self.plan.borrow())
+    pub fn active_config(&self) -> Rc<ActiveConfig> {
+        Rc::clone(&self.active_config.borrow())
     }
 
     /// Counters of the proxy.
     pub fn metrics(&self) -> &ProxyMetrics {
-        &self.birth.metrics
+        &self.init.metrics
     }
 
     /// The answers that are on their way.
@@ -256,7 +256,7 @@ impl Shard {
 
     /// Closes idle connections to all servers. Whether there were any.
     pub fn close_idle(&self) -> bool {
-        self.plan().hosts.iter().filter(|host| host.close_idle()).count() > 0
+        self.active_config().pools.iter().filter(|shard_pool| shard_pool.close_idle()).count() > 0
     }
 
     /// Logs that this machine lacks what a connection needs, not more often than every `SHORTAGE`.
@@ -290,7 +290,7 @@ impl Shard {
 
     /// Writes to the access log.
     pub fn log(&self, entry: &access::Entry<'_>) {
-        if let Some(log) = &self.birth.log {
+        if let Some(log) = &self.init.log {
             log.write(entry, &mut self.rng.borrow_mut());
         }
     }
@@ -324,25 +324,27 @@ impl Shard {
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, port: u16, listener: usize) {
-        let plan = self.plan();
-        let Some(guest) = Guest::enter(&self.birth, plan.config.limits.connections.min(self.birth.most_connections))
-        else {
+        let active_config = self.active_config();
+        let Some(permit) = ConnectionPermit::enter(
+            &self.init,
+            active_config.config.limits.connections.min(self.init.most_connections),
+        ) else {
             return;
         };
         let shard = Rc::clone(self);
         let acceptor = self.acceptor(listener);
         let _ = stream.set_nodelay(true);
         tokio::task::spawn_local(async move {
-            let caller = |tls| Rc::new(Caller::new(Peer::new(address.ip(), port, tls)));
-            let http2 = plan.config.listeners.get(listener).is_none_or(|listener| listener.http2);
-            let handshake = duration(plan.config.timeouts.handshake);
-            drop(plan);
+            let client_connection = |tls| Rc::new(ClientConnection::new(Peer::new(address.ip(), port, tls)));
+            let http2 = active_config.config.listeners.get(listener).is_none_or(|listener| listener.http2);
+            let handshake = duration(active_config.config.timeouts.handshake);
+            drop(active_config);
             match acceptor {
-                None => shard.serve(stream, caller(None), http2, guest).await,
+                None => shard.serve(stream, client_connection(None), http2, permit).await,
                 Some(acceptor) => match timeout(handshake, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let version = tls::version_name(stream.get_ref().1.protocol_version());
-                        shard.serve(stream, caller(Some(version)), http2, guest).await;
+                        shard.serve(stream, client_connection(Some(version)), http2, permit).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
                     Err(_) => tracing::debug!(client = %address, "TLS handshake took too long"),
@@ -355,28 +357,33 @@ impl Shard {
         self.acceptors.borrow().get(listener).cloned().flatten()
     }
 
-    async fn serve<T>(self: &Rc<Self>, stream: T, caller: Rc<Caller>, http2: bool, guest: Guest)
-    where
+    async fn serve<T>(
+        self: &Rc<Self>,
+        stream: T,
+        client_connection: Rc<ClientConnection>,
+        http2: bool,
+        permit: ConnectionPermit,
+    ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let plan = self.plan();
-        let (timeouts, limits) = (plan.config.timeouts, plan.config.limits);
-        drop(plan);
-        let patience = Patience {
+        let active_config = self.active_config();
+        let (timeouts, limits) = (active_config.config.timeouts, active_config.config.limits);
+        drop(active_config);
+        let timeouts = ClientTimeouts {
             header: duration(timeouts.header),
             keep_alive: duration(timeouts.keep_alive),
             stall: duration(timeouts.idle),
         };
         // The state lives as long as anybody uses the socket: a tunnel's request holds on to it.
-        let state = WireState::new(Instant::now(), Box::new(guest));
+        let state = ClientIoState::new(Instant::now(), Box::new(permit));
         if self.leaving.get() {
             state.close();
         }
-        let wire = Wire::new(stream, Arc::clone(&state), patience, http2);
-        let id = self.next_wire.get();
-        self.next_wire.set(id + 1);
-        self.wires.borrow_mut().insert(id, Arc::clone(&state));
-        let mut builder = auto::Builder::new(ClientExecutor(Rc::clone(&caller)));
+        let client_io = ClientIo::new(stream, Arc::clone(&state), timeouts, http2);
+        let id = self.next_client_io.get();
+        self.next_client_io.set(id + 1);
+        self.client_ios.borrow_mut().insert(id, Arc::clone(&state));
+        let mut builder = auto::Builder::new(ClientExecutor(Rc::clone(&client_connection)));
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -404,10 +411,10 @@ impl Shard {
             builder = builder.http1_only();
         }
         let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-            let stream = (request.version() == hyper::Version::HTTP_2).then(|| caller.expect_stream());
-            forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&caller), stream, request)
+            let stream = (request.version() == hyper::Version::HTTP_2).then(|| client_connection.expect_stream());
+            forward::serve(Rc::clone(self), Arc::clone(&state), Rc::clone(&client_connection), stream, request)
         });
-        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(client_io), service));
         let (mut known, mut closing) = (false, false);
         let ended = std::future::poll_fn(|cx| {
             if !std::mem::replace(&mut known, true) {
@@ -421,21 +428,21 @@ impl Shard {
             }
             let polled = connection.as_mut().poll(cx);
             if let Some(refused) = state.take_refused() {
-                self.refused(&refused, &caller.peer);
+                self.refused(&refused, &client_connection.peer);
             }
             polled
         })
         .await;
-        self.wires.borrow_mut().remove(&id);
+        self.client_ios.borrow_mut().remove(&id);
         if let Err(error) = ended {
-            tracing::debug!(error = &*error, client = %caller.peer.address(), "connection");
+            tracing::debug!(error = &*error, client = %client_connection.peer.address(), "connection");
         }
     }
 
     /// Counts and logs a head that was refused without becoming a request.
     fn refused(&self, refused: &Refused, peer: &Peer) {
-        self.birth.metrics.own_answer(refused.reason);
-        if !self.plan().logs() {
+        self.init.metrics.own_answer(refused.reason);
+        if !self.active_config().logs() {
             return;
         }
         let took = refused.since.elapsed();
@@ -470,50 +477,51 @@ impl Shard {
 
     // ---- Orders ----
 
-    fn take(self: &Rc<Self>, orders: &Orders, sockets: Vec<Option<std::net::TcpListener>>) {
-        let old = self.plan();
-        let mut hosts = Vec::with_capacity(orders.config.pools.len());
-        for (i, pool) in orders.config.pools.iter().enumerate() {
-            let counters = &orders.counters[i];
+    fn take(self: &Rc<Self>, shard_config: &ShardConfig, sockets: Vec<Option<std::net::TcpListener>>) {
+        let old = self.active_config();
+        let mut pools = Vec::with_capacity(shard_config.config.pools.len());
+        for (i, pool) in shard_config.config.pools.iter().enumerate() {
+            let counters = &shard_config.counters[i];
             let metrics_of = |name: &str| Arc::clone(&counters.servers[name]);
-            let furniture = Furniture {
+            let setup = PoolSetup {
                 config: Arc::new(pool.clone()),
-                addresses: &orders.addresses,
-                seat: Seat {
-                    number: orders.config.instance.number.saturating_mul(self.birth.of) + self.birth.number,
-                    of: orders.config.instance.of.saturating_mul(self.birth.of),
-                    zone: orders.config.zone.clone(),
-                    seed: self.birth.seed,
+                addresses: &shard_config.addresses,
+                shard_id: ShardId {
+                    number: shard_config.config.instance.index.saturating_mul(self.init.of) + self.init.number,
+                    of: shard_config.config.instance.count.saturating_mul(self.init.of),
+                    zone: shard_config.config.zone.clone(),
+                    seed: self.init.seed,
                 },
-                manner: &orders.manners[i],
+                settings: &shard_config.upstream_settings[i],
                 metrics: &metrics_of,
             };
             let start = || {
-                let Birth { seed, tape, number, .. } = &self.birth;
+                let ShardInit { seed, tape, number, .. } = &self.init;
                 let (seed, number) = (*seed, u64::from(*number) << 32 | self.streams.get());
                 self.streams.set(self.streams.get() + 1);
                 let recorder = tape.as_ref().map(|tape| tape.open(pool, seed, number));
-                Start { seed, number, recorder }
+                SelectorInit { seed, number, recorder }
             };
             // A pool of the same name keeps all that is known of its servers.
-            hosts.push(match old.hosts.iter().find(|host| host.config().name == pool.name) {
-                Some(host) => {
-                    host.reconfigure(&furniture, start);
-                    Rc::clone(host)
+            pools.push(match old.pools.iter().find(|shard_pool| shard_pool.config().name == pool.name) {
+                Some(shard_pool) => {
+                    shard_pool.reconfigure(&setup, start);
+                    Rc::clone(shard_pool)
                 }
-                None => Host::new(&furniture, Arc::clone(&counters.pool), self.birth.clock, start()),
+                None => ShardPool::new(&setup, Arc::clone(&counters.pool), self.init.clock, start()),
             });
         }
-        let plan = Plan { config: Arc::clone(&orders.config), trust: Arc::clone(&orders.trust), hosts };
-        *self.plan.borrow_mut() = Rc::new(plan);
-        *self.acceptors.borrow_mut() = orders.acceptors.to_vec();
-        self.listen(&orders.config, sockets);
+        let active_config =
+            ActiveConfig { config: Arc::clone(&shard_config.config), trust: Arc::clone(&shard_config.trust), pools };
+        *self.active_config.borrow_mut() = Rc::new(active_config);
+        *self.acceptors.borrow_mut() = shard_config.acceptors.to_vec();
+        self.listen(&shard_config.config, sockets);
     }
 
     /// Opens listeners that are new and closes those that are gone; connections stay.
     fn listen(self: &Rc<Self>, new: &ProxyConfig, sockets: Vec<Option<std::net::TcpListener>>) {
         let mut before = self.listeners.take();
-        let mut doors = Vec::new();
+        let mut open_listeners = Vec::new();
         for ((i, listener), socket) in new.listeners.iter().enumerate().zip(sockets) {
             let opened = socket.and_then(|socket| match TcpListener::from_std(socket) {
                 Ok(listener) => Some(listener),
@@ -528,57 +536,58 @@ impl Shard {
                     let place = Rc::new(Cell::new(i));
                     let accepting = Rc::clone(self).accept(opened, Rc::clone(&place));
                     let accepting = tokio::task::spawn_local(accepting).abort_handle();
-                    doors.push(Door { address, accepting, place });
+                    open_listeners.push(Listener { address, accepting, place });
                 }
                 None => {
-                    if let Some(at) = before.iter().position(|door| door.address == address) {
-                        let door = before.remove(at);
-                        door.place.set(i);
-                        doors.push(door);
+                    if let Some(at) = before.iter().position(|open_listener| open_listener.address == address) {
+                        let open_listener = before.remove(at);
+                        open_listener.place.set(i);
+                        open_listeners.push(open_listener);
                     }
                 }
             }
         }
         before.into_iter().for_each(|gone| gone.accepting.abort());
-        *self.listeners.borrow_mut() = doors;
+        *self.listeners.borrow_mut() = open_listeners;
     }
 
-    fn obey(self: &Rc<Self>, command: Command) {
-        let hosts = self.plan().hosts.clone();
-        let host = |name: &str| hosts.iter().find(|host| host.config().name == name);
+    fn execute(self: &Rc<Self>, command: Command) {
+        let pools = self.active_config().pools.clone();
+        let find_pool = |name: &str| pools.iter().find(|shard_pool| shard_pool.config().name == name);
         match command {
-            Command::Orders(orders, sockets) => self.take(&orders, sockets),
+            Command::Reconfigure(shard_config, sockets) => self.take(&shard_config, sockets),
             Command::Checked { pool, server, failure, load } => {
-                if let Some(host) = host(&pool) {
-                    host.checked(&server, failure.as_deref(), load.as_ref());
+                if let Some(shard_pool) = find_pool(&pool) {
+                    shard_pool.checked(&server, failure.as_deref(), load.as_ref());
                 }
             }
             Command::Addresses(name, port, addresses) => {
-                hosts.iter().for_each(|host| host.set_addresses(&name, port, &addresses));
+                pools.iter().for_each(|shard_pool| shard_pool.set_addresses(&name, port, &addresses));
             }
             Command::Drain { pool, server, draining } => {
-                if let Some(host) = host(&pool) {
-                    host.set_draining(&server, draining);
+                if let Some(shard_pool) = find_pool(&pool) {
+                    shard_pool.set_draining(&server, draining);
                 }
             }
             Command::Weight { pool, server, weight } => {
-                if let Some(host) = host(&pool) {
-                    host.set_weight(&server, weight);
+                if let Some(shard_pool) = find_pool(&pool) {
+                    shard_pool.set_weight(&server, weight);
                 }
             }
-            Command::Standings(tell) => {
-                let standings = hosts.iter().map(|host| (host.config().name.clone(), host.standings())).collect();
-                let _ = tell.send(standings);
+            Command::Snapshots(tell) => {
+                let snapshots =
+                    pools.iter().map(|shard_pool| (shard_pool.config().name.clone(), shard_pool.snapshots())).collect();
+                let _ = tell.send(snapshots);
             }
             Command::Leave => self.draining.set(true),
             Command::Drained(tell) => {
                 self.draining.set(true);
                 self.leaving.set(true);
-                self.listeners.take().iter().for_each(|door| door.accepting.abort());
-                self.wires.borrow().values().for_each(|wire| wire.close());
+                self.listeners.take().iter().for_each(|open_listener| open_listener.accepting.abort());
+                self.client_ios.borrow().values().for_each(|client_io| client_io.close());
                 let shard = Rc::clone(self);
                 tokio::task::spawn_local(async move {
-                    while shard.active.get() > 0 || shard.tunnels.get() > 0 || !shard.wires.borrow().is_empty() {
+                    while shard.active.get() > 0 || shard.tunnels.get() > 0 || !shard.client_ios.borrow().is_empty() {
                         sleep(Duration::from_millis(5)).await;
                     }
                     let _ = tell.send(());
@@ -586,9 +595,9 @@ impl Shard {
             }
             Command::Cut(tell) => {
                 let _ = tell.send(self.active.get());
-                self.wires.borrow().values().for_each(|wire| wire.cut());
+                self.client_ios.borrow().values().for_each(|client_io| client_io.cut());
                 self.cut.notify_waiters();
-                hosts.iter().for_each(|host| host.flush_recording());
+                pools.iter().for_each(|shard_pool| shard_pool.flush_recording());
             }
         }
     }
@@ -597,7 +606,7 @@ impl Shard {
 /// Spawns the tasks of a client's connection on this thread: one for each request of HTTP/2, made right after the service
 /// was called with it.
 #[derive(Clone)]
-struct ClientExecutor(Rc<Caller>);
+struct ClientExecutor(Rc<ClientConnection>);
 
 impl<F> hyper::rt::Executor<F> for ClientExecutor
 where
@@ -621,27 +630,28 @@ impl Drop for Tunnel {
 
 /// Runs a shard on the present thread until its commands end.
 pub fn run(
-    birth: Birth,
-    orders: &Orders,
+    init: ShardInit,
+    shard_config: &ShardConfig,
     sockets: Vec<Option<std::net::TcpListener>>,
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let rng = Rng::stream(birth.seed, "shard", u64::from(birth.number));
-    let nothing = ProxyConfig { listeners: Vec::new(), pools: Vec::new(), ..(*orders.config).clone() };
+    let rng = Rng::stream(init.seed, "shard", u64::from(init.number));
+    let nothing = ProxyConfig { listeners: Vec::new(), pools: Vec::new(), ..(*shard_config.config).clone() };
     runtime.block_on(async move {
-        let plan = Plan { config: Arc::new(nothing), trust: Arc::clone(&orders.trust), hosts: Vec::new() };
+        let active_config =
+            ActiveConfig { config: Arc::new(nothing), trust: Arc::clone(&shard_config.trust), pools: Vec::new() };
         let shard = Rc::new_cyclic(|me| Shard {
-            birth,
-            plan: RefCell::new(Rc::new(plan)),
+            init,
+            active_config: RefCell::new(Rc::new(active_config)),
             rng: RefCell::new(rng),
             draining: Cell::new(false),
             leaving: Cell::new(false),
             active: Cell::new(0),
             tunnels: Cell::new(0),
             cut: Notify::new(),
-            wires: RefCell::new(BTreeMap::new()),
-            next_wire: Cell::new(0),
+            client_ios: RefCell::new(BTreeMap::new()),
+            next_client_io: Cell::new(0),
             listeners: RefCell::new(Vec::new()),
             acceptors: RefCell::new(Vec::new()),
             answers: AnswerTimers::new(Instant::now()),
@@ -649,14 +659,14 @@ pub fn run(
             streams: Cell::new(0),
             me: me.clone(),
         });
-        shard.take(orders, sockets);
+        shard.take(shard_config, sockets);
         let ticking = tokio::task::spawn_local(tick(Rc::clone(&shard)));
         let mut commands = commands;
         while let Some(command) = commands.recv().await {
-            shard.obey(command);
+            shard.execute(command);
         }
         ticking.abort();
-        shard.plan().hosts.iter().for_each(|host| host.flush_recording());
+        shard.active_config().pools.iter().for_each(|shard_pool| shard_pool.flush_recording());
     });
     Ok(())
 }
@@ -690,7 +700,7 @@ async fn tick(shard: Rc<Shard>) {
     /// Ticks from one look at open answers to the next.
     const ANSWERS: u32 = (answer_timer::SWEEP.as_millis() / EVERY.as_millis()) as u32;
     let mut ticks = 0_u32;
-    let mut shown = Tasks { metrics: Arc::clone(&shard.birth.metrics), count: 0 };
+    let mut shown = Tasks { metrics: Arc::clone(&shard.init.metrics), count: 0 };
     loop {
         sleep(EVERY).await;
         ticks = ticks.wrapping_add(1);
@@ -700,10 +710,10 @@ async fn tick(shard: Rc<Shard>) {
         if ticks.is_multiple_of(ANSWERS) {
             shard.answers.sweep(Instant::now());
         }
-        for host in &shard.plan().hosts {
-            host.tick();
+        for shard_pool in &shard.active_config().pools {
+            shard_pool.tick();
             if ticks.is_multiple_of(SWEEP) {
-                host.sweep();
+                shard_pool.sweep();
             }
         }
     }

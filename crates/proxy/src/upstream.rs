@@ -24,10 +24,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::UpBody;
+use super::coalesced_write;
 use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
 use super::metrics::ServerMetrics;
 use super::orca;
-use super::pieces;
 use evenkeel_config::proxy::Protocol;
 
 /// A server's connections and what is known of how to reach it.
@@ -42,7 +42,7 @@ pub struct Upstream {
     turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
     http2: Rc<Http2Pool>,
-    manner: RefCell<Manner>,
+    settings: RefCell<UpstreamSettings>,
     /// Its answers may have more fields than the library reads without being told, which is faster.
     many_fields: Cell<bool>,
     /// Connections from before are not used again.
@@ -52,7 +52,7 @@ pub struct Upstream {
 
 /// How a server is spoken to.
 #[derive(Clone)]
-pub struct Manner {
+pub struct UpstreamSettings {
     /// HTTP/1.1 or HTTP/2.
     pub protocol: Protocol,
     /// TLS and the name the server must prove, if any.
@@ -196,7 +196,7 @@ pub struct Http1Connection {
 
 /// A connection while its answer is read. Given back when the answer is complete; dropping it closes or resets as dropping a
 /// [`Connection`] does.
-pub struct Loan(Connection);
+pub struct PooledConnection(Connection);
 
 /// Why no answer's head came.
 #[derive(Debug)]
@@ -209,9 +209,14 @@ pub struct SendError {
 
 impl Upstream {
     /// A server without connections.
-    pub fn new(name: &str, addresses: Arc<[SocketAddr]>, manner: Manner, metrics: Arc<ServerMetrics>) -> Upstream {
-        let http2 = Http2Pool::new(manner.keep_alive, manner.most_idle);
-        let many_fields = Cell::new(manner.headers > ANSWER_HEADERS);
+    pub fn new(
+        name: &str,
+        addresses: Arc<[SocketAddr]>,
+        settings: UpstreamSettings,
+        metrics: Arc<ServerMetrics>,
+    ) -> Upstream {
+        let http2 = Http2Pool::new(settings.keep_alive, settings.most_idle);
+        let many_fields = Cell::new(settings.headers > ANSWER_HEADERS);
         Upstream {
             name: name.to_owned(),
             metrics,
@@ -220,7 +225,7 @@ impl Upstream {
             turn: Cell::new(0),
             idle: RefCell::new(Vec::new()),
             http2,
-            manner: RefCell::new(manner),
+            settings: RefCell::new(settings),
             many_fields,
             age: Cell::new(0),
             open: Arc::new(AtomicU32::new(0)),
@@ -237,11 +242,11 @@ impl Upstream {
     }
 
     /// It is spoken to differently from now on.
-    pub fn set_manner(&self, manner: &Manner) {
-        let old = self.manner.replace(manner.clone());
-        self.http2.set_limits(manner.keep_alive, manner.most_idle);
+    pub fn set_manner(&self, settings: &UpstreamSettings) {
+        let old = self.settings.replace(settings.clone());
+        self.http2.set_limits(settings.keep_alive, settings.most_idle);
         // Certificates are read again at each reload; connections that stood on the old ones go.
-        if old.protocol != manner.protocol || old.tls.is_some() || manner.tls.is_some() {
+        if old.protocol != settings.protocol || old.tls.is_some() || settings.tls.is_some() {
             self.forget();
         }
     }
@@ -268,8 +273,8 @@ impl Upstream {
     }
 
     /// How it is spoken to.
-    pub fn manner(&self) -> Manner {
-        self.manner.borrow().clone()
+    pub fn settings(&self) -> UpstreamSettings {
+        self.settings.borrow().clone()
     }
 
     /// Open connections.
@@ -297,7 +302,7 @@ impl Upstream {
 
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: Instant) {
-        let keep_alive = self.manner.borrow().keep_alive;
+        let keep_alive = self.settings.borrow().keep_alive;
         let mut idle = self.idle.borrow_mut();
         // Ascending by age of use: the stack's bottom is the oldest.
         let stale = idle.partition_point(|one| now.duration_since(one.since) > keep_alive);
@@ -311,7 +316,7 @@ impl Upstream {
         if let Some(stream) = self.http2.take() {
             return Some(Connection::Http2 { stream, reused: true });
         }
-        let (keep_alive, age) = (self.manner.borrow().keep_alive, self.age.get());
+        let (keep_alive, age) = (self.settings.borrow().keep_alive, self.age.get());
         loop {
             let idle = self.idle.borrow_mut().pop()?;
             // One that is not ready still has a request to write that its server does not read: nobody should wait for it.
@@ -327,26 +332,26 @@ impl Upstream {
     /// A new connection, or a stream of one that has become free meanwhile. A connection that is to be upgraded belongs to its
     /// request alone and is HTTP/1.1.
     pub async fn connect(&self, upgrade: bool) -> Result<Connection, ConnectError> {
-        let manner = self.manner();
-        if manner.protocol == Protocol::H2c && !upgrade {
-            let stream = self.stream(&manner).await?;
+        let settings = self.settings();
+        if settings.protocol == Protocol::H2c && !upgrade {
+            let stream = self.stream(&settings).await?;
             return Ok(Connection::Http2 { stream, reused: false });
         }
         let age = self.age.get();
         let open = async {
-            let (sender, task) = match self.dial(&manner).await? {
-                Socket::Plain(socket) => shake_hands(socket, &manner, self.many_fields.get(), upgrade).await?,
-                Socket::Tls(socket) => shake_hands(socket, &manner, self.many_fields.get(), upgrade).await?,
+            let (sender, task) = match self.dial(&settings).await? {
+                Socket::Plain(socket) => shake_hands(socket, &settings, self.many_fields.get(), upgrade).await?,
+                Socket::Tls(socket) => shake_hands(socket, &settings, self.many_fields.get(), upgrade).await?,
             };
             Ok(Connection::Http1(Http1Connection { sender, task, reused: false, upgrade, age }))
         };
-        timeout(manner.connect, open).await.unwrap_or(Err(ConnectError::TimedOut))
+        timeout(settings.connect, open).await.unwrap_or(Err(ConnectError::TimedOut))
     }
 
     /// A stream of an HTTP/2 connection: a free one, or one of a connection that is opened for this request or another.
-    async fn stream(&self, manner: &Manner) -> Result<StreamGuard, ConnectError> {
+    async fn stream(&self, settings: &UpstreamSettings) -> Result<StreamGuard, ConnectError> {
         let ticket = self.http2.wait();
-        let until = Instant::now() + manner.connect;
+        let until = Instant::now() + settings.connect;
         loop {
             let changed = self.http2.changed();
             match self.http2.step(&ticket) {
@@ -354,26 +359,26 @@ impl Upstream {
                 Step::Wait => timeout_at(until, changed).await.map_err(|_| ConnectError::TimedOut)?,
                 Step::Fail(error) => return Err(error),
                 Step::Dial(dial) => {
-                    let opened = timeout(manner.connect, self.open_http2(manner, dial)).await;
+                    let opened = timeout(settings.connect, self.open_http2(settings, dial)).await;
                     return opened.unwrap_or(Err(ConnectError::TimedOut)).inspect_err(|error| self.http2.failed(error));
                 }
             }
         }
     }
 
-    async fn open_http2(&self, manner: &Manner, dial: Dial) -> Result<StreamGuard, ConnectError> {
+    async fn open_http2(&self, settings: &UpstreamSettings, dial: Dial) -> Result<StreamGuard, ConnectError> {
         let age = self.age.get();
         let share = || age == self.age.get();
-        match self.dial(manner).await? {
-            Socket::Plain(socket) => self.http2.open(socket, manner.header_bytes, dial, share).await,
-            Socket::Tls(socket) => self.http2.open(socket, manner.header_bytes, dial, share).await,
+        match self.dial(settings).await? {
+            Socket::Plain(socket) => self.http2.open(socket, settings.header_bytes, dial, share).await,
+            Socket::Tls(socket) => self.http2.open(socket, settings.header_bytes, dial, share).await,
         }
     }
 
     /// A socket, counted as long as it is open, with TLS where that is spoken.
-    async fn dial(&self, manner: &Manner) -> Result<Socket, ConnectError> {
+    async fn dial(&self, settings: &UpstreamSettings) -> Result<Socket, ConnectError> {
         let stream = self.dial_tcp().await?;
-        Ok(match &manner.tls {
+        Ok(match &settings.tls {
             None => Socket::Plain(self.counted(stream)),
             Some((config, name)) => {
                 let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
@@ -404,13 +409,13 @@ impl Upstream {
     }
 
     /// Takes back a connection whose answer is complete.
-    pub fn give_back(&self, Loan(connection): Loan) {
+    pub fn give_back(&self, PooledConnection(connection): PooledConnection) {
         let Http1Connection { sender, task, upgrade, age, .. } = match connection {
             Connection::Http1(connection) => connection,
             Connection::Http2 { stream, .. } => return self.http2.give_back(stream),
         };
         let mut idle = self.idle.borrow_mut();
-        if age == self.age.get() && !upgrade && !sender.is_closed() && idle.len() < self.manner.borrow().most_idle {
+        if age == self.age.get() && !upgrade && !sender.is_closed() && idle.len() < self.settings.borrow().most_idle {
             idle.push(Idle { sender, task, since: Instant::now() });
         }
     }
@@ -418,7 +423,7 @@ impl Upstream {
 
 async fn shake_hands<T>(
     socket: T,
-    manner: &Manner,
+    settings: &UpstreamSettings,
     many_fields: bool,
     upgrade: bool,
 ) -> Result<(http1::SendRequest<UpBody>, ConnectionTask), ConnectError>
@@ -426,9 +431,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_header_size(manner.header_bytes).max_buf_size(READ_AHEAD.max(manner.header_bytes));
+    builder.max_header_size(settings.header_bytes).max_buf_size(READ_AHEAD.max(settings.header_bytes));
     if many_fields {
-        builder.max_headers(manner.headers);
+        builder.max_headers(settings.headers);
     }
     let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
     let task =
@@ -473,8 +478,8 @@ impl Connection {
     }
 
     /// What is to be given back when the answer is over.
-    pub fn loan(self) -> Loan {
-        Loan(self)
+    pub fn pooled(self) -> PooledConnection {
+        PooledConnection(self)
     }
 }
 
@@ -534,7 +539,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        pieces::poll_write(Pin::new(&mut self.inner), cx, bufs)
+        coalesced_write::poll_write(Pin::new(&mut self.inner), cx, bufs)
     }
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()

@@ -32,11 +32,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
-use super::alarm::Alarm;
-use super::answer;
-use super::desk::Desk;
-pub use super::desk::{Counters, TimedFault};
-use evenkeel_config::law::Sampler;
+use super::handler;
+use super::precise_timer::PreciseTimer;
+use super::server_model::ServerModel;
+pub use super::server_model::{Counters, TimedFault};
+use evenkeel_config::distribution::Sampler;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::{FaultKind, Server};
@@ -118,7 +118,7 @@ impl Life {
 
 /// What changes as it works.
 pub(super) struct State {
-    pub desk: Desk,
+    pub server_model: ServerModel,
     pub rng: Rng,
     /// The load report as it was last written, and when.
     pub report: Option<(Nanos, HeaderValue)>,
@@ -175,7 +175,7 @@ impl Inner {
 
     /// Something may now happen sooner than the driver thinks.
     pub(super) fn wake_driver(&self, state: &State) {
-        if state.desk.next().is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes)) {
+        if state.server_model.next().is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes)) {
             self.bell.notify_one();
         }
     }
@@ -231,14 +231,14 @@ impl Backend {
             };
             let name = HeaderValue::from_str(&spec.server.name)
                 .map_err(|_| io::Error::other(format!("`{}` cannot stand in a header", spec.server.name)))?;
-            let desk = Desk::new(&spec.server, spec.faults.clone(), spec.cancel);
+            let server_model = ServerModel::new(&spec.server, spec.faults.clone(), spec.cancel);
             let rng = Rng::stream(spec.seed, &spec.server.name, 0);
             let inner = Arc::new(Inner {
                 name,
                 address,
                 control: control.as_ref().map(TcpListener::local_addr).transpose()?,
                 epoch: Instant::now(),
-                state: Mutex::new(State { desk, rng, report: None, wakes: None }),
+                state: Mutex::new(State { server_model, rng, report: None, wakes: None }),
                 bell: Notify::new(),
                 life: watch::Sender::new(Life { up: true, ..Life::default() }),
                 deaths: AtomicU64::new(0),
@@ -247,18 +247,18 @@ impl Backend {
                 _port: port,
                 spec,
             });
-            let alarm = {
+            let timer = {
                 let _inside = runtime.enter();
-                Alarm::new()?
+                PreciseTimer::new()?
             };
-            servers.push((inner, listener, control, alarm));
+            servers.push((inner, listener, control, timer));
         }
         let inners: Vec<Arc<Inner>> = servers.iter().map(|(inner, ..)| inner.clone()).collect();
         let run = move || {
             runtime.block_on(async {
                 let mut tasks = Vec::new();
-                for (inner, listener, control, alarm) in servers {
-                    tokio::spawn(drive(inner.clone(), alarm));
+                for (inner, listener, control, timer) in servers {
+                    tokio::spawn(drive(inner.clone(), timer));
                     if let Some(control) = control {
                         tokio::spawn(take_orders(inner.clone(), control));
                     }
@@ -299,15 +299,15 @@ impl Backend {
     /// What it has done so far.
     pub fn counters(&self) -> Counters {
         let mut state = self.inner.state();
-        state.desk.advance(self.inner.now());
-        state.desk.counters
+        state.server_model.advance(self.inner.now());
+        state.server_model.counters
     }
 
     /// Something goes wrong from now on, for a while or until [`Backend::heal`]. When this returns the world can see it: a
     /// crashed server has no connections left and refuses new ones.
-    pub fn strike(&self, kind: FaultKind, lasts: Option<Duration>) {
+    pub fn inject_fault(&self, kind: FaultKind, lasts: Option<Duration>) {
         let until = lasts.map(|lasts| Nanos(lasts.as_nanos() as u64));
-        self.inner.state().desk.strike(self.inner.now(), TimedFault { at: Nanos::ZERO, until, kind });
+        self.inner.state().server_model.inject_fault(self.inner.now(), TimedFault { at: Nanos::ZERO, until, kind });
         self.inner.bell.notify_one();
         if kind == (FaultKind::Crash { silent: false }) && lasts.is_none() {
             self.inner.wait(|gauge| !gauge.listening && gauge.connections == 0);
@@ -316,14 +316,14 @@ impl Backend {
 
     /// Ends what goes wrong now. When this returns the server takes connections again.
     pub fn heal(&self) {
-        self.inner.state().desk.heal(self.inner.now());
+        self.inner.state().server_model.heal(self.inner.now());
         self.inner.bell.notify_one();
         self.inner.wait(|gauge| gauge.listening);
     }
 
     /// Drops all connections at once and refuses new ones, until [`Backend::heal`].
     pub fn kill(&self) {
-        self.strike(FaultKind::Crash { silent: false }, None);
+        self.inject_fault(FaultKind::Crash { silent: false }, None);
     }
 
     /// Stops for good: no new connections, and half a second for answers under way.
@@ -375,25 +375,25 @@ fn reserve(address: SocketAddr) -> io::Result<(Socket, TcpListener)> {
 }
 
 /// Lets happen in a server what happens by itself, and says so to the rest.
-async fn drive(inner: Arc<Inner>, mut alarm: Alarm) {
+async fn drive(inner: Arc<Inner>, mut timer: PreciseTimer) {
     loop {
         let next = {
             let mut state = inner.state();
-            state.desk.advance(inner.now());
-            let (condition, deaths) = (state.desk.condition(), state.desk.deaths());
+            state.server_model.advance(inner.now());
+            let (condition, deaths) = (state.server_model.condition(), state.server_model.deaths());
             inner.deaths.store(deaths, Ordering::Relaxed);
             inner.life.send_if_modified(|life| {
                 let new = Life { deaths, up: condition.up, silent: condition.silent, ..*life };
                 std::mem::replace(life, new) != new
             });
-            state.wakes = state.desk.next();
+            state.wakes = state.server_model.next();
             state.wakes
         };
         match next {
             Some(next) => {
                 let at = inner.epoch + Duration::from_nanos(next.0);
                 tokio::select! {
-                    () = alarm.until(at) => {}
+                    () = timer.until(at) => {}
                     () = inner.bell.notified() => {}
                 }
             }
@@ -431,8 +431,8 @@ async fn listen(inner: Arc<Inner>, first: TcpListener) {
             taken = socket.accept() => match taken {
                 Ok((stream, _)) => {
                     let _ = stream.set_nodelay(true);
-                    inner.state().desk.counters.connections += 1;
-                    tokio::spawn(serve(Wire::new(stream, inner.clone())));
+                    inner.state().server_model.counters.connections += 1;
+                    tokio::spawn(serve(ClientConnection::new(stream, inner.clone())));
                 }
                 // Out of file descriptors, or the like.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -458,7 +458,7 @@ async fn take_orders(inner: Arc<Inner>, listener: TcpListener) {
                 Ok((stream, _)) => {
                     let inner = inner.clone();
                     tokio::spawn(async move {
-                        let service = service_fn(|request| answer::order(inner.clone(), request));
+                        let service = service_fn(|request| handler::order(inner.clone(), request));
                         let builder = auto::Builder::new(TokioExecutor::new());
                         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                     });
@@ -471,13 +471,13 @@ async fn take_orders(inner: Arc<Inner>, listener: TcpListener) {
 }
 
 /// One connection, until it ends, the server dies or is stopped.
-async fn serve(wire: Wire) {
-    let inner = wire.open.0.clone();
+async fn serve(connection: ClientConnection) {
+    let inner = connection.open.0.clone();
     let mut life = inner.watch();
-    let deaths = wire.deaths;
-    let service = service_fn(|request| answer::answer(inner.clone(), request));
+    let deaths = connection.deaths;
+    let service = service_fn(|request| handler::handle(inner.clone(), request));
     let builder = auto::Builder::new(TokioExecutor::new());
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(connection), service);
     tokio::pin!(connection);
     loop {
         tokio::select! {
@@ -505,22 +505,22 @@ impl Drop for Open {
 }
 
 /// A connection's socket. If its server died meanwhile, it ends with a reset.
-struct Wire {
+struct ClientConnection {
     stream: TcpStream,
     deaths: u64,
     /// After the socket: fields are dropped in order, and what is counted must still be open.
     open: Open,
 }
 
-impl Wire {
-    fn new(stream: TcpStream, inner: Arc<Inner>) -> Wire {
+impl ClientConnection {
+    fn new(stream: TcpStream, inner: Arc<Inner>) -> ClientConnection {
         inner.show(|gauge| gauge.connections += 1);
         let deaths = inner.life.borrow().deaths;
-        Wire { stream, deaths, open: Open(inner) }
+        ClientConnection { stream, deaths, open: Open(inner) }
     }
 }
 
-impl Drop for Wire {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         if self.open.0.deaths.load(Ordering::Relaxed) != self.deaths {
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
@@ -529,20 +529,20 @@ impl Drop for Wire {
 }
 
 mod plumbing {
-    //! A [`Wire`] reads and writes as its socket does.
+    //! A [`ClientConnection`] reads and writes as its socket does.
 
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use super::{AsyncRead, AsyncWrite, ReadBuf, Wire, io};
+    use super::{AsyncRead, AsyncWrite, ClientConnection, ReadBuf, io};
 
-    impl AsyncRead for Wire {
+    impl AsyncRead for ClientConnection {
         fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             Pin::new(&mut self.get_mut().stream).poll_read(cx, into)
         }
     }
 
-    impl AsyncWrite for Wire {
+    impl AsyncWrite for ClientConnection {
         fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
             Pin::new(&mut self.get_mut().stream).poll_write(cx, from)
         }

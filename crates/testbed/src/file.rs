@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::backend::{Spec, TimedFault};
 use evenkeel_config::diagnostic::{self, did_you_mean};
+use evenkeel_config::distribution::{self, Distribution, Sampler};
 use evenkeel_config::fault::{FaultTable, WhatTable};
-use evenkeel_config::law::{self, Law, Sampler};
 use evenkeel_config::pool::{PoolTable, ServerTable};
 use evenkeel_config::{Problem, Problems};
 use evenkeel_core::units::Nanos;
@@ -18,8 +18,8 @@ use evenkeel_sim::sim::model::FaultKind;
 
 #[derive(Deserialize, JsonSchema)]
 struct File {
-    #[schemars(with = "Option<Law>")]
-    service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    service: Option<Spanned<Distribution>>,
     #[serde(default)]
     paths: Vec<PathOnly>,
     #[schemars(with = "Vec<PoolOnly>")]
@@ -33,14 +33,14 @@ struct File {
 #[derive(Default, Deserialize, JsonSchema)]
 struct ClientsOnly {
     #[serde(default)]
-    cancel: bool,
+    servers_see_cancel: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
 struct PathOnly {
     path: String,
-    #[schemars(with = "Option<Law>")]
-    service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    service: Option<Spanned<Distribution>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -57,18 +57,18 @@ struct PoolOnly {
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
-    let sampler = |law: &Spanned<Law>, problems: &mut Problems| {
-        let read = law.get_ref().sampler(&mut |name| law::numbers(name, &files(name)?));
+    let sampler = |distribution: &Spanned<Distribution>, problems: &mut Problems| {
+        let read = distribution.get_ref().sampler(&mut |name| distribution::numbers(name, &files(name)?));
         read.unwrap_or_else(|message| {
-            problems.push(Problem::at(law.span(), message));
+            problems.push(Problem::at(distribution.span(), message));
             Sampler::ZERO
         })
     };
-    let service = file.service.as_ref().map(|law| sampler(law, &mut problems));
+    let service = file.service.as_ref().map(|distribution| sampler(distribution, &mut problems));
     let mut paths = Vec::new();
     for PathOnly { path, service } in &file.paths {
-        if let Some(law) = service {
-            paths.push((path.clone(), sampler(law, &mut problems)));
+        if let Some(distribution) = service {
+            paths.push((path.clone(), sampler(distribution, &mut problems)));
         }
     }
     // With the pool and the name by which faults know it.
@@ -90,7 +90,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
                     listen: SocketAddr::new(first.ip(), port),
                     service: service.clone(),
                     paths: paths.clone(),
-                    cancel: file.clients.cancel,
+                    cancel: file.clients.servers_see_cancel,
                     ..Spec::new(&name)
                 };
                 specs.push((pool.name.get_ref().clone(), name, Spec { server, ..spec }));
@@ -107,10 +107,10 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
     if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
 }
 
-/// A fault of one test server: `{ at = "10s", for = "5s", what = { slow = { factor = 4 } } }`.
+/// A fault of one test server: `{ at = "10s", for = "5s", kind = { slow = { factor = 4 } } }`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Strike {
+pub struct FaultRequest {
     /// When; at once unless given.
     #[serde(default)]
     pub at: Nanos,
@@ -118,13 +118,13 @@ pub struct Strike {
     #[serde(rename = "for")]
     pub lasts: Option<Nanos>,
     /// What.
-    pub what: WhatTable,
+    pub kind: WhatTable,
 }
 
-impl Strike {
+impl FaultRequest {
     /// As the server takes it, or what is wrong with its numbers.
     pub fn timed(&self) -> Result<TimedFault, String> {
-        let kind = FaultKind::of(&self.what)?;
+        let kind = FaultKind::of(&self.kind)?;
         Ok(TimedFault { at: self.at, until: self.lasts.map(|lasts| self.at + lasts), kind })
     }
 }
@@ -147,9 +147,9 @@ fn address(written: &Spanned<String>, problems: &mut Problems) -> Option<SocketA
 }
 
 fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
-    let kind = match FaultKind::of(fault.what.get_ref()) {
+    let kind = match FaultKind::of(fault.kind.get_ref()) {
         Ok(kind) => kind,
-        Err(message) => return problems.push(Problem::at(fault.what.span(), message)),
+        Err(message) => return problems.push(Problem::at(fault.kind.span(), message)),
     };
     let target = fault.target.get_ref();
     if target.starts_with("balancer/") {
@@ -199,7 +199,7 @@ mod tests {
         at = "1s"
         for = "2s"
         stagger = "5s"
-        what = { slow = { factor = 3 } }
+        kind = { slow = { factor = 3 } }
     "#;
 
     #[test]

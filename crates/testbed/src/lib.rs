@@ -7,13 +7,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "what serves and measures on the wire reads the clock")]
 
-mod alarm;
-mod answer;
 pub mod backend;
-mod desk;
+pub mod closed_loop;
 pub mod file;
-pub mod flood;
+mod handler;
 pub mod load;
 mod payload;
+mod precise_timer;
+mod server_model;
 
 pub use backend::{Backend, Counters, Spec, TimedFault};

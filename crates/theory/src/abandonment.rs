@@ -9,7 +9,7 @@
 //! Any load has an equilibrium here, since queues that grow are left.
 
 use super::numeric::{integral, quantile, root};
-use super::stations::{climb, erlang_b};
+use super::queues::{climb, erlang_b};
 use evenkeel_core::math::{exp, exp_m1, ln};
 
 /// An exponent of the density below its largest that adds nothing to a float.
@@ -279,7 +279,7 @@ mod tests {
     /// Much patience is M/M/c; patience of the order of no time is Erlang's loss.
     #[test]
     fn the_limits_are_known_queues() {
-        use crate::stations::{erlang_c, mmc_mean, mmc_quantile};
+        use crate::queues::{erlang_c, mmc_mean, mmc_quantile};
         for patience in [Patience::Constant(400.0), Patience::Exponential(1e12)] {
             let queue = Abandonment::solve(3.2, 1.0, 4, patience);
             close(queue.mean(), mmc_mean(3.2, 1.0, 4));
@@ -312,7 +312,7 @@ mod tests {
     /// weights 1, 1, 1/2.
     #[test]
     fn limited_queues() {
-        use crate::stations::{bounded, repairman};
+        use crate::queues::{bounded, repairman};
         let (found, known) = (limited(3.6, 1.0, 4, 16, 1e15), bounded(3.6, 1.0, 4, 16));
         close(found.blocked, known.blocked);
         close(found.mean, known.mean);

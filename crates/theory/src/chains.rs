@@ -434,7 +434,7 @@ mod tests {
     /// Whatever looks at queues does worse than one queue for all, and better than round robin.
     #[test]
     fn between_the_central_queue_and_round_robin() {
-        use crate::{dispatch::round_robin_mean, stations::mmc_mean};
+        use crate::{dispatch::round_robin_mean, queues::mmc_mean};
         for (rule, servers) in
             [(Rule::Shortest, 2), (Rule::Shortest, 3), (Rule::TwoDistinct, 3), (Rule::TwoReplaced, 2)]
         {

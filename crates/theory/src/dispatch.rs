@@ -2,7 +2,7 @@
 //! of two (or d) choices among very many servers.
 
 use super::numeric::{erlang_mixture_tail, quantile, root};
-use super::stations::{mg1_mean, mm1_mean};
+use super::queues::{mg1_mean, mm1_mean};
 use evenkeel_core::math::{exp, exp_m1, ln_1p, pow, sqrt};
 
 /// The rate of the (exponential) sojourn at a server whose arrivals are renewals: mu times the root in (0, 1) of

@@ -5,7 +5,7 @@
 //! F. Palacios, "Open, closed, and mixed networks of queues", J. ACM 22 (1975); M. Reiser and S. Lavenberg, "Mean-value analysis
 //! of closed multichain queuing networks", J. ACM 27 (1980).
 
-use super::stations::mm1_mean;
+use super::queues::mm1_mean;
 
 /// A closed network in equilibrium.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +66,7 @@ pub fn held_slots(lam: f64, own: f64, called: f64, slots: u32) -> HeldSlots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stations::{erlang_b, repairman};
+    use crate::queues::{erlang_b, repairman};
 
     fn close(value: f64, expected: f64) {
         assert!((value - expected).abs() <= 1e-10 * expected.abs().max(1e-3), "{value} is not {expected}");

@@ -6,7 +6,7 @@
 
 use super::dispatch::renewal_rate;
 use super::numeric::{quantile, root};
-use super::stations::mg1_wait;
+use super::queues::mg1_wait;
 use evenkeel_core::math::{exp, exp_m1, ln_1p, sqrt};
 
 /// A hyperexponential distribution with balanced means: two kinds, each with half of the mean.
@@ -133,7 +133,7 @@ pub fn geometric_batch_quantile(lam: f64, size: f64, mu: f64, q: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::dispatch::round_robin_mean;
-    use crate::stations::mg1_mean;
+    use crate::queues::mg1_mean;
 
     fn close(value: f64, expected: f64) {
         assert!((value - expected).abs() <= 1e-10 * expected.abs(), "{value} is not {expected}");

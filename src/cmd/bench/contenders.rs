@@ -44,7 +44,7 @@ pub struct Contender {
 impl Contender {
     /// Whether it sends requests of its own to servers.
     pub fn probes(&self) -> bool {
-        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().wants().probes);
+        let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().signals().probes);
         matches!(self.kind, Kind::Evenkeel(name) if probes(name))
     }
 }
@@ -225,7 +225,7 @@ address = \"127.0.0.1:0\"
     if bare {
         text += "[headers]\nx_forwarded = false\nvia = false\nrequest_id = false\n";
     }
-    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nattempts = 1\n";
+    text += "[[pools]]\nname = \"origin\"\n[pools.retries]\nmax_retries = 1\n";
     for (i, server) in servers.iter().enumerate() {
         let _ = writeln!(text, "[[pools.servers]]\nname = \"s{}\"\naddress = \"{server}\"", i + 1);
     }
@@ -278,7 +278,7 @@ impl Running {
         let mut running = Running { child, folder, address };
         let last = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(address).is_err() {
-            if !running.lives() || Instant::now() > last || super::super::work::stopped() {
+            if !running.lives() || Instant::now() > last || super::super::scheduler::stopped() {
                 return Err(format!("{} does not listen: {}", contender.name, running.said()));
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -3,7 +3,7 @@
 use comfy_table::CellAlignment;
 
 use super::super::run::Jobs;
-use super::super::work::{each, stopped};
+use super::super::scheduler::{each, stopped};
 use super::super::{Failure, Terminal, say};
 use crate::report::table;
 use evenkeel_core::rng::{Keyed, Source};
@@ -79,7 +79,7 @@ pub fn coverage(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         }
         say(rows);
         say(format_args!(
-            "{} repetitions of each. An interval at 95 % should hold the exact value in 95 % of them.",
+            "{} repetitions each. A 95 % interval should contain the exact value in 95 % of them.",
             args.repetitions
         ));
     }

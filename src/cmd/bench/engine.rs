@@ -8,7 +8,7 @@ use comfy_table::CellAlignment;
 use super::super::{Failure, Terminal, complain, inputs, say};
 use super::spread::Spread;
 use crate::report::table;
-use evenkeel_core::select::catalog::{self, Table};
+use evenkeel_core::select::catalog::{self, StrategyConfig};
 use evenkeel_sim::scenario::Scenario;
 
 /// What to measure.
@@ -40,7 +40,7 @@ pub struct Args {
 struct Case {
     servers: u32,
     label: String,
-    table: Table,
+    table: StrategyConfig,
     scenario: Scenario,
     /// Million requests per second, one per round.
     rates: Vec<f64>,

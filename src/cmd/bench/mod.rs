@@ -20,8 +20,8 @@ use super::{Failure, Terminal};
 Examples:
   evenkeel bench --rounds 9      requests simulated per second and core
   evenkeel bench picks           nanoseconds per pick of every strategy, and how they grow with the servers
-  evenkeel bench coverage        how often a 95 % interval holds the exact value
-  evenkeel bench proxy           what the proxy costs beside HAProxy and nginx"
+  evenkeel bench coverage        how often a 95 % interval contains the exact value
+  evenkeel bench proxy           proxy overhead compared with HAProxy and nginx"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -32,13 +32,13 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Requests simulated per second and core (what `bench` alone does)
+    /// Requests simulated per second and core (the default)
     Engine(engine::Args),
     /// Nanoseconds per pick of every strategy, and how they grow with the servers
     Picks(picks::Args),
-    /// How often the intervals hold the exact value, and identical strategies come out as tied
+    /// How often intervals contain the exact value and identical strategies come out as tied
     Coverage(coverage::Args),
-    /// What the proxy costs beside HAProxy and nginx, with one core each
+    /// Proxy overhead compared with HAProxy and nginx, one core each
     Proxy(proxy::Args),
 }
 

@@ -13,7 +13,7 @@ use evenkeel_core::rng::Rng;
 use evenkeel_core::select::catalog::{self, CATALOGUE, Row};
 use evenkeel_core::select::{Context, Pick, Request, Selector};
 use evenkeel_core::units::Nanos;
-use evenkeel_sim::sim::mill::{Mill, Setting, Tally};
+use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -58,7 +58,7 @@ const STEP: u64 = 16;
 
 /// Who runs.
 #[derive(Clone, Copy)]
-enum Who {
+enum Candidate {
     /// Nobody: the next that can be had.
     Host,
     /// A strategy with its defaults.
@@ -73,7 +73,7 @@ struct Size {
 }
 
 struct Case {
-    who: Who,
+    candidate: Candidate,
     setting: Setting,
     size: Size,
     /// What every round must have done.
@@ -91,7 +91,7 @@ impl Selector for Next {
         for _ in 0..eligible.len() {
             self.0 = if self.0 + 1 < eligible.len() { self.0 + 1 } else { 0 };
             let slot = eligible[self.0];
-            if !request.tried.contains(&slot) {
+            if !request.excluded.contains(&slot) {
                 return Some(Pick { backend: cx.fleet.id(slot), tag: 0 });
             }
         }
@@ -99,68 +99,70 @@ impl Selector for Next {
     }
 }
 
-impl Who {
+impl Candidate {
     fn name(self) -> &'static str {
         match self {
-            Who::Host => "(host alone)",
-            Who::Strategy(row) => row.name,
+            Candidate::Host => "(host alone)",
+            Candidate::Strategy(row) => row.name,
         }
     }
 
     fn cost(self) -> &'static str {
         match self {
-            Who::Host => "O(1)",
-            Who::Strategy(row) => row.doc.cost,
+            Candidate::Host => "O(1)",
+            Candidate::Strategy(row) => row.doc.cost,
         }
     }
 
-    fn mill(self, setting: &Setting) -> Mill {
+    fn bench(self, setting: &Setting) -> PickBench {
         match self {
-            Who::Host => Mill::around(Box::new(Next(0)), Rng::stream(setting.seed, "host alone", 0), false, setting),
-            Who::Strategy(row) => Mill::new(&(row.default)(), setting),
+            Candidate::Host => {
+                PickBench::around(Box::new(Next(0)), Rng::stream(setting.seed, "host alone", 0), false, setting)
+            }
+            Candidate::Strategy(row) => PickBench::new(&(row.default)(), setting),
         }
     }
 }
 
 impl Case {
     /// Finds out how many turns fill the time. All rounds then make as many.
-    fn new(who: Who, setting: Setting) -> Case {
-        let mut mill = who.mill(&setting);
+    fn new(candidate: Candidate, setting: Setting) -> Case {
+        let mut bench = candidate.bench(&setting);
         // Until nearly all that was in flight at first is over, where that does not take too long.
         let enough = (3 * setting.in_flight() as u64).max(LEAST_WARM);
         let (start, mut warm) = (Instant::now(), 0);
         while warm < enough && start.elapsed() < WARMED {
-            mill.run(STEP);
+            bench.run(STEP);
             warm += STEP;
         }
         let (start, mut timed) = (Instant::now(), 0);
         while start.elapsed() < TIMED {
-            mill.run(STEP);
+            bench.run(STEP);
             timed += STEP;
         }
-        Case { who, setting, size: Size { warm, timed }, tally: mill.tally(), costs: Vec::new() }
+        Case { candidate, setting, size: Size { warm, timed }, tally: bench.tally(), costs: Vec::new() }
     }
 
     fn round(&mut self) -> Result<(), Failure> {
-        let mut mill = self.who.mill(&self.setting);
-        mill.run(self.size.warm);
+        let mut bench = self.candidate.bench(&self.setting);
+        bench.run(self.size.warm);
         let start = Instant::now();
-        mill.run(self.size.timed);
+        bench.run(self.size.timed);
         let took = start.elapsed();
-        self.verify(&mill)?;
+        self.verify(&bench)?;
         self.costs.push(took.as_secs_f64() * 1e9 / self.size.timed as f64);
         Ok(())
     }
 
     /// Each turn picked a server that could be had, the same as in any other round, and the books balance.
-    fn verify(&self, mill: &Mill) -> Result<(), Failure> {
-        let (tally, turns) = (mill.tally(), self.size.warm + self.size.timed);
-        let in_flight = mill.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
+    fn verify(&self, bench: &PickBench) -> Result<(), Failure> {
+        let (tally, turns) = (bench.tally(), self.size.warm + self.size.timed);
+        let in_flight = bench.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
         let good = tally.picks == turns && tally.wrong == 0 && in_flight == self.setting.in_flight();
         if good && tally == self.tally {
             return Ok(());
         }
-        let (name, servers, first) = (self.who.name(), self.setting.weights.len(), self.tally);
+        let (name, servers, first) = (self.candidate.name(), self.setting.weights.len(), self.tally);
         let what = format!(
             "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} turns; {in_flight} in flight"
         );
@@ -173,22 +175,22 @@ impl Case {
 }
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let mut who = vec![Who::Host];
+    let mut candidates = vec![Candidate::Host];
     if args.strategies.is_empty() {
-        who.extend(CATALOGUE.iter().map(Who::Strategy));
+        candidates.extend(CATALOGUE.iter().map(Candidate::Strategy));
     }
     for name in args.strategies.iter().flat_map(|list| catalog::split(list)) {
         inputs::remark(name);
-        who.push(Who::Strategy(catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?));
+        candidates.push(Candidate::Strategy(catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?));
     }
     let mut cases = Vec::new();
     for &servers in &args.servers {
-        for &who in &who {
+        for &candidate in &candidates {
             let mut setting = Setting::unlike(servers, Nanos::from_millis(10));
             if args.equal {
                 setting.weights.fill(1);
             }
-            cases.push(Case::new(who, setting));
+            cases.push(Case::new(candidate, setting));
         }
         complain(format_args!("{servers} servers: found how many picks fill the time"));
     }
@@ -202,7 +204,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.json {
         say(serde_json::Value::from(cases.iter().map(|case| json(case, args.rounds)).collect::<Vec<_>>()));
     } else {
-        print(args, &who, &cases, terminal);
+        print(args, &candidates, &cases, terminal);
     }
     Ok(())
 }
@@ -210,13 +212,13 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 fn json(case: &Case, rounds: u32) -> serde_json::Value {
     let Spread { min, median, max, .. } = case.spread();
     serde_json::json!({
-        "servers": case.setting.weights.len(), "strategy": case.who.name(), "unit": "ns/pick", "min": min, "median": median,
-        "max": max, "rounds": rounds, "picks": case.size.timed, "warmup": case.size.warm, "cost": case.who.cost(),
+        "servers": case.setting.weights.len(), "strategy": case.candidate.name(), "unit": "ns/pick", "min": min, "median": median,
+        "max": max, "rounds": rounds, "picks": case.size.timed, "warmup": case.size.warm, "cost": case.candidate.cost(),
     })
 }
 
 /// A row for each strategy, a column for each number of servers.
-fn print(args: &Args, who: &[Who], cases: &[Case], terminal: Terminal) {
+fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Terminal) {
     let sizes = args.servers.len();
     let growth = sizes > 1;
     let mut table = table::plain(terminal.width);
@@ -226,10 +228,10 @@ fn print(args: &Args, who: &[Who], cases: &[Case], terminal: Terminal) {
     header.push("cost, as explained".to_owned());
     let last = header.len() - 1;
     table.set_header(header);
-    for (at, who) in who.iter().enumerate() {
+    for (at, candidate) in candidates.iter().enumerate() {
         // Cases stand by number of servers.
         let of_size = |size: usize| &cases[size * (cases.len() / sizes) + at];
-        let mut texts = vec![who.name().to_owned()];
+        let mut texts = vec![candidate.name().to_owned()];
         texts.extend((0..sizes).map(|size| {
             let Spread { min, median, max, .. } = of_size(size).spread();
             format!("{} ({} … {})", nanos(median), nanos(min), nanos(max))
@@ -239,7 +241,7 @@ fn print(args: &Args, who: &[Who], cases: &[Case], terminal: Terminal) {
             let ratios = few.iter().zip(many).map(|(few, many)| many / few);
             format!("{:.1}", Spread::of(ratios.collect()).expect("there is a round").median)
         }));
-        texts.push(who.cost().to_owned());
+        texts.push(candidate.cost().to_owned());
         table.add_row(texts);
     }
     for column in 1..last {
@@ -249,8 +251,8 @@ fn print(args: &Args, who: &[Who], cases: &[Case], terminal: Terminal) {
     }
     say(table);
     say(format_args!(
-        "Nanoseconds for a pick with all that comes with it, until its end (--help says what): medians over {} interleaved \
-         rounds (least … greatest){}. Every pick was of a server that could be had, and every round made the same picks.",
+        "Nanoseconds per pick, with the bookkeeping until the request ends (see --help): medians over {} interleaved \
+         rounds (min … max){}. Every pick was of an eligible server, and every round made the same picks.",
         args.rounds,
         if growth { ", and how they grow" } else { "" }
     ));

@@ -10,14 +10,14 @@ use std::time::Duration;
 use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
-use super::super::work::{stopped, watch_for_interrupt};
+use super::super::scheduler::{stopped, watch_for_interrupt};
 use super::super::{Failure, Terminal, complain, say};
 use super::contenders::{Contender, Cores, Kind, Running, find, usage, version};
 use super::spread::Spread;
 use crate::report::table;
 use evenkeel_core::select::catalog::{self, CATALOGUE};
 use evenkeel_core::units::human_seconds;
-use evenkeel_testbed::flood::{Flood, flood};
+use evenkeel_testbed::closed_loop::{ClosedLoop, closed_loop};
 use evenkeel_testbed::{Backend, Spec};
 
 /// What to measure.
@@ -25,9 +25,9 @@ use evenkeel_testbed::{Backend, Spec};
 #[command(after_help = "\
 Examples:
   evenkeel bench proxy                       needs haproxy and nginx on PATH; what is missing is left out
-  evenkeel bench proxy --quick               is anything badly wrong? half a minute
-  evenkeel bench proxy --only evenkeel --strategies      what strategies cost, against round_robin
-  evenkeel bench proxy --against /tmp/evenkeel-before    what a change brought
+  evenkeel bench proxy --quick               a first look, in half a minute
+  evenkeel bench proxy --only evenkeel --strategies      the cost of strategies relative to round_robin
+  evenkeel bench proxy --against /tmp/evenkeel-before    the effect of a change
 
 All run on loopback: every proxy as a process with one thread on one core, its load and its origin (three test servers, or
 eight with --strategies) on the others. A closed loop: each connection asks again as soon as it has its answer.
@@ -146,7 +146,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
                     let i = (turn + round as usize) % contenders.len();
                     let Some(proxy) = &mut running[i] else { continue };
                     let target = proxy.address;
-                    let plan = Flood { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
+                    let plan =
+                        ClosedLoop { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
                     let sample = measure(proxy, &plan, &origin, round, contenders[i].probes());
                     if stopped() {
                         return Err(Failure::Stopped);
@@ -258,11 +259,11 @@ fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
 }
 
 /// One contender's turn. The error says why it is refused.
-fn measure(proxy: &Running, plan: &Flood, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
+fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
     let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
     let before = answered();
     let mut edges = Vec::with_capacity(2);
-    let came = flood(*plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
+    let came = closed_loop(*plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
     let reached = answered() - before;
     if stopped() {
         return Err("interrupted".to_owned());
@@ -443,8 +444,8 @@ impl Results {
     fn notes(&self) {
         say("");
         say(format_args!(
-            "Medians over {} interleaved rounds of {} s; ratios are of the same round, median (quartiles): of requests per \
-             CPU second and per second, more is better; of p99, less is.",
+            "Medians over {} interleaved rounds of {} s; ratios within the same round, median (quartiles): for requests per \
+             CPU second and per second, higher is better; for p99, lower is better.",
             self.rounds, self.seconds
         ));
         say(
@@ -454,10 +455,10 @@ impl Results {
             Some(cores) => {
                 say(format_args!("Proxies ran on core {}, load and origin on the others.", cores.proxy_core))
             }
-            None => say("Nothing was pinned to a core: there is one only, or the system knows no way."),
+            None => say("No process was pinned to a core: there is only one, or the system does not support it."),
         }
         if let Some(load) = self.load_average {
-            say(format_args!("Load average at the start: {load}. What else ran disturbed all, and ratios least."));
+            say(format_args!("Load average at the start: {load}. Other processes disturb all figures, ratios least."));
         }
         let mut told: Vec<(&str, &str)> = Vec::new();
         for contender in &self.contenders {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Compared;
-use evenkeel_sim::measure::change::{Basis, Change, Direction, Unit, Verdict};
+use evenkeel_sim::measure::comparison::{Basis, Change, Direction, Unit, Verdict};
 
 /// The object: what was compared, how, and every comparison.
 pub fn render(compared: &Compared<'_>) -> Value {

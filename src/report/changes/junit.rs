@@ -1,5 +1,5 @@
 //! Changes as JUnit's XML, which every build server draws: a suite per scenario, a case per strategy and measure. What is
-//! worse or missing is a failure; what could not be judged is skipped, so that it is not taken for a pass.
+//! worse or missing is a failure; what could not be decided is skipped, so that it is not taken for a pass.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::{Compared, difference, groups, place, strategy, value, words};
-use evenkeel_sim::measure::change::{Change, Verdict};
+use evenkeel_sim::measure::comparison::{Change, Verdict};
 
 /// The file.
 pub fn render(compared: &Compared<'_>) -> io::Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Changes as a comment on a pull request: the verdict, what is behind it, and the rest folded away.
 
 use super::{Compared, Line, groups, lines, place};
-use evenkeel_sim::measure::change::{Change, Verdict};
+use evenkeel_sim::measure::comparison::{Change, Verdict};
 
 /// Forges refuse comments that are longer than 65 536 characters; tables end before that, and say so.
 const ROOM: usize = 60_000;
@@ -39,7 +39,7 @@ fn table(changes: &[&Change], room: &mut usize) -> String {
     if changes.is_empty() {
         return String::new();
     }
-    let mut text = "\n| scenario | strategy | measure | before | after | change | verdict | runs |\n".to_owned();
+    let mut text = "\n| scenario | strategy | metric | before | after | change | verdict | runs |\n".to_owned();
     text += "|---|---|---|--:|--:|--:|---|---|\n";
     let rows: Vec<String> = groups(changes.iter().copied())
         .into_iter()
@@ -100,7 +100,7 @@ fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
     if text.is_empty() {
         text
     } else {
-        format!("\nIdentical in every run, in all measures or in those named:\n\n{text}")
+        format!("\nIdentical in every run, in all metrics or in those named:\n\n{text}")
     }
 }
 

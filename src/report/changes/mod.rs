@@ -9,7 +9,7 @@ pub mod table;
 use crate::report::table::percent;
 use evenkeel_core::units::human_seconds;
 use evenkeel_sim::measure::ENOUGH;
-use evenkeel_sim::measure::change::{Basis, Change, Changes, Unit, Verdict};
+use evenkeel_sim::measure::comparison::{Basis, Change, Changes, Unit, Verdict};
 use evenkeel_sim::measure::results::Difference;
 
 /// A comparison and what a reader must know beside its numbers.
@@ -26,7 +26,7 @@ pub struct Compared<'a> {
     pub remarks: &'a [String],
     /// Whether what is missing is no matter.
     pub allow_missing: bool,
-    /// Whether it is no matter that nothing could be judged.
+    /// Whether an undecided comparison is accepted.
     pub allow_undecided: bool,
 }
 
@@ -50,7 +50,7 @@ impl Compared<'_> {
         self.why_undecided().is_some()
     }
 
-    /// Why nothing could be judged, and what to do about it; `None` where something was.
+    /// Why nothing could be decided, and what to do about it; `None` if something could.
     pub fn why_undecided(&self) -> Option<String> {
         let count = |verdict| self.changes.count(verdict);
         let both = self.changes.all.len() - count(Verdict::New) - count(Verdict::Missing);
@@ -64,7 +64,7 @@ impl Compared<'_> {
              --pair OLD=NEW"
                 .to_owned()
         } else {
-            "these measures are neither good nor bad.\n  help: add --metrics with some that are, such as latency.p99"
+            "for these metrics neither direction is better.\n  help: add --metrics with some that are, such as latency.p99"
                 .to_owned()
         })
     }
@@ -77,7 +77,7 @@ impl Compared<'_> {
         let are = if missing == 1 { "is" } else { "are" };
         match (worse, missing) {
             (0, 0) if self.undecided() && few > 0 => "Too few runs to tell whether anything got worse".to_owned(),
-            (0, 0) if self.undecided() => "Nothing could be judged".to_owned(),
+            (0, 0) if self.undecided() => "Nothing could be decided".to_owned(),
             (0, 0) if count(Verdict::Identical) == all => "Nothing has changed".to_owned(),
             (0, 0) => "Nothing is shown to have got worse".to_owned(),
             (0, missing) => format!("{missing} of {all} comparisons {are} missing"),
@@ -97,7 +97,7 @@ impl Compared<'_> {
             (Verdict::TooFew, "with too few runs"),
             (Verdict::Same, "the same within the tolerance"),
             (Verdict::Identical, "identical"),
-            (Verdict::Reported, "not judged"),
+            (Verdict::Reported, "informational"),
         ];
         let parts = order.into_iter().map(|(verdict, word)| (self.changes.count(verdict), word));
         parts.filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect::<Vec<_>>().join(", ")
@@ -135,33 +135,35 @@ impl Compared<'_> {
         let mut lines = vec![
             "Change is after minus before, in percent of before (pp: percentage points).".to_owned(),
             match comparisons {
-                0 => "There are no intervals: nothing that could be judged has changed.".to_owned(),
-                1 => "The interval holds with 95 %.".to_owned(),
+                0 => "There are no intervals: no metric that could be decided has changed.".to_owned(),
+                1 => "The interval is a 95 % confidence interval.".to_owned(),
                 n => format!(
-                    "The intervals hold with 95 % all together, {n} comparisons: each is at {:.3} % (Bonferroni). \
-                     Strategies whose runs are the same to the last digit do not count.",
+                    "Intervals have 95 % simultaneous coverage over {n} comparisons: each is at {:.3} % (Bonferroni). \
+                     Strategies with identical runs do not count.",
                     level * 100.0
                 ),
             },
             format!(
                 "Worse: the whole interval lies beyond the tolerance of {} % (shares and fairness: {} pp). The same: inside \
-                 it. Unclear: these runs cannot tell; more replications would.",
+                 it. Unclear: more replications are needed.",
                 trimmed(tolerance.relative * 100.0),
                 trimmed(tolerance.share * 100.0),
             ),
         ];
         let uses = |basis| self.changes.all.iter().any(|change| change.basis == Some(basis));
         if uses(Basis::SameRequests) {
-            lines.push(
-                "Pairs: runs that met the same requests before and after; Student's t of the differences.".into(),
-            );
+            lines.push("Pairs: runs on the same requests before and after; Student's t of the differences.".into());
         }
         if uses(Basis::SameSeeds) {
             let why = "the scenario differs, or clients wait for answers";
-            lines.push(format!("By seed: pairs of one seed that met other requests ({why}); Student's t as well."));
+            lines.push(format!(
+                "By seed: pairs with the same seed but different requests ({why}); Student's t as well."
+            ));
         }
         if uses(Basis::Unpaired) {
-            lines.push("Unpaired: the seeds differ, so luck is not shared; Welch's t, wider intervals.".to_owned());
+            lines.push(
+                "Unpaired: the seeds differ, so the random streams differ; Welch's t, wider intervals.".to_owned(),
+            );
         }
         lines
     }
@@ -221,7 +223,7 @@ fn lines(changes: &[&Change]) -> Vec<Line> {
             lines.push(Line {
                 verdict: first.verdict,
                 strategy: first.strategy.clone(),
-                metric: format!("all {} measures", strategy.len()),
+                metric: format!("all {} metrics", strategy.len()),
                 before: empty(),
                 after: empty(),
                 change: empty(),
@@ -268,7 +270,7 @@ pub fn words(change: &Change) -> &'static str {
         Verdict::TooFew => "too few runs",
         Verdict::Same => "the same",
         Verdict::Identical => "identical",
-        Verdict::Reported => "not judged",
+        Verdict::Reported => "informational",
     }
 }
 
@@ -352,7 +354,7 @@ fn trimmed(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_sim::measure::change::Direction;
+    use evenkeel_sim::measure::comparison::Direction;
 
     fn change(unit: Unit, old: f64, difference: f64, half: f64) -> Change {
         Change {

@@ -4,7 +4,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color};
 
 use super::{Compared, Line, groups, lines, place};
 use crate::report::table::plain;
-use evenkeel_sim::measure::change::Verdict;
+use evenkeel_sim::measure::comparison::Verdict;
 
 /// Prose is not wider than this, however wide the terminal.
 const WIDTH: u16 = 110;
@@ -52,7 +52,7 @@ fn table(lines: &[Line], colour: bool, width: Option<u16>) -> String {
         table.force_no_tty();
     }
     let bold = |name| if colour { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
-    table.set_header(["strategy", "measure", "before", "after", "change", "verdict", "runs"].map(bold));
+    table.set_header(["strategy", "metric", "before", "after", "change", "verdict", "runs"].map(bold));
     for line in lines {
         let tint = match line.verdict {
             Verdict::Worse | Verdict::Missing => Some(Color::Red),

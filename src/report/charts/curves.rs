@@ -17,7 +17,7 @@ const PANEL_HEIGHT: f64 = 230.0;
 const LEAST: f64 = 1e-4;
 
 const SHARES: [(f64, &str); 6] =
-    [(1.0, "all"), (0.5, "half"), (0.1, "1 in 10"), (0.01, "1 in 100"), (1e-3, "1 in 1000"), (LEAST, "1 in 10000")];
+    [(1.0, "min"), (0.5, "p50"), (0.1, "p90"), (0.01, "p99"), (1e-3, "p99.9"), (LEAST, "p99.99")];
 
 /// Share of requests slower than a latency, both scales logarithmic: the tail is as wide as the body.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
@@ -30,7 +30,8 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
     if outcome.summaries.len() > MANY || pools > 0 { Some(many(outcome, range)) } else { Some(few(outcome, range)) }
 }
 
-const SUBTITLE: &str = "Share of requests that take longer than a given time. Lower and further left is better; both scales are logarithmic.";
+const SUBTITLE: &str =
+    "Latency percentiles: share of requests slower than a given latency. Lower is better; both scales are logarithmic.";
 
 /// Grid and ticks of a panel.
 fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), outer: bool, most: usize) {
@@ -81,7 +82,7 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
             let cdf = &outcome.summaries[which].cdf;
             curve(canvas, cdf, x, y, 2.2, (styles[which].colour, styles[which].dash));
         }
-        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "by p99, the lowest first");
+        canvas.text((right + 24.0, TOP), 12.0, Anchor::Left, SOFT, "ordered by p99");
         for (row, &which) in order.iter().enumerate() {
             let at = TOP + 26.0 + row as f64 * 25.0;
             families::sample(canvas, (right + 24.0, at), 40.0, &styles[which], Swatch::Line);
@@ -104,11 +105,11 @@ fn many(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
     draw(WIDTH, end + 20.0, |canvas| {
         canvas.title(&outcome.scenario.title, SUBTITLE);
         let how = match (several_pools(outcome) > 0, outcome.summaries.len() > MANY) {
-            (true, false) => "A panel per pool, with p99 behind the names, the lowest first.".to_owned(),
+            (true, false) => "A panel per pool, names ordered by p99, with its value.".to_owned(),
             (true, true) => {
-                format!("A panel per pool and family, with p99 behind the names, the lowest first. {FAINT_NOTE}")
+                format!("A panel per pool and family, names ordered by p99, with its value. {FAINT_NOTE}")
             }
-            _ => format!("A panel per family, with p99 behind the names, the lowest first. {FAINT_NOTE}"),
+            _ => format!("A panel per family, names ordered by p99, with its value. {FAINT_NOTE}"),
         };
         canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
         for (group, frame) in groups.iter().zip(&frames) {

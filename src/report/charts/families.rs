@@ -123,7 +123,7 @@ pub fn panels(
 
 /// Every strategy in its family.
 pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn(usize) -> String) -> Vec<Group> {
-    let family = |which: usize| find(outcome.summaries[which].strategy).map_or(Family::Lot, |row| row.doc.family);
+    let family = |which: usize| find(outcome.summaries[which].strategy).map_or(Family::Random, |row| row.doc.family);
     let mut families: Vec<Family> = (0..outcome.summaries.len()).map(family).collect();
     families.sort_unstable();
     families.dedup();

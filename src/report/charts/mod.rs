@@ -30,7 +30,7 @@ fn several_pools(outcome: &Outcome<'_>) -> usize {
 }
 
 /// The footnote.
-const BASELINE_NOTE: &str = "† baseline that sees true work";
+const BASELINE_NOTE: &str = "† baseline with perfect information";
 
 /// Every chart that has something to show: file name without ending, and SVG. A study of one point is shown in detail, one
 /// of several as curves over its points.

@@ -112,7 +112,7 @@ fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
 const PERCENTILES: [(&str, &str, RGBColor); 4] = [
     ("latency.p50", "p50", SKY),
     ("latency.p90", "p90", GREEN),
-    ("latency.p99", "p99 with its interval", BLUE),
+    ("latency.p99", "p99 with 95 % interval", BLUE),
     ("latency.p999", "p99.9", VERMILLION),
 ];
 
@@ -131,7 +131,7 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
     let section = |ranking: &table::Ranking<'_>| ranking.order(outcome);
     let sections: Vec<Section<'_>> =
         rankings.iter().map(|ranking| Section { heading: ranking.pool, order: section(ranking) }).collect();
-    let subtitle = "Time from sending a request to its answer; lower is better (logarithmic). Strategies with more errors are listed last.";
+    let subtitle = "Latency from sending a request to its response; lower is better (logarithmic). Strategies with more errors are listed last.";
     let look = Look { subtitle, axis: "latency", height: row_height(outcome), scale, label: duration_label };
     Some(sheet(outcome, &look, &sections, |canvas, middles, _| {
         let mut x = left;
@@ -149,7 +149,7 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
                 let summary = &outcome.summaries[which];
                 let at = |name: &str| scale.at(summary.value(&metric(name)));
                 if !summary.value(&metric("latency.p50")).is_finite() {
-                    canvas.text((left, y), 12.0, Anchor::Left, SOFT, "no request was answered");
+                    canvas.text((left, y), 12.0, Anchor::Left, SOFT, "no responses");
                     continue;
                 }
                 canvas.line(&[(at("latency.p50"), y), (at("latency.p999"), y)], 1.5, SOFT, SOLID);
@@ -211,12 +211,12 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     const LANE: f64 = 13.0;
     let height = row_height(outcome).max(LANE * pools.len() as f64 + 8.0);
     let lane = |pool: usize| LANE * (pool as f64 - (pools.len() as f64 - 1.0) / 2.0);
-    let subtitle = "What the users of each pool feel: p99 (a mark per pool, logarithmic) and the share of their requests that failed.";
+    let subtitle = "p99 (one mark per pool, logarithmic) and error rate of each pool.";
     let look = Look { subtitle, axis: "latency, p99", height, scale, label: duration_label };
     let sections = together(order);
     Some(sheet(outcome, &look, &sections, |canvas, middles, _| {
         pool_legend(canvas, &pools, left, edge - 20.0);
-        canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "share that failed");
+        canvas.text((WIDTH - 24.0, 76.0), 12.0, Anchor::Right, SOFT, "error rate");
         for &(pool, right) in &columns {
             canvas.text((right, 96.0), 12.0, Anchor::Right, SOFT, pool);
         }
@@ -252,9 +252,8 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
             pools.push(&server.pool);
         }
     }
-    let subtitle =
-        "One mark per server: its share of the requests relative to its share of capacity. At 1 it has its fair share.";
-    let look = Look { subtitle, axis: "requests, relative to the fair share", height, scale, label: number_label };
+    let subtitle = "One mark per server: its share of requests relative to its share of capacity; 1 is fair.";
+    let look = Look { subtitle, axis: "requests relative to fair share", height, scale, label: number_label };
     let sections = together(order);
     Some(sheet(outcome, &look, &sections, |canvas, middles, bottom| {
         canvas.line(&[(scale.at(1.0), TOP), (scale.at(1.0), bottom)], 1.5, SOFT, &[6.0, 4.0]);
@@ -289,7 +288,7 @@ pub fn cache(outcome: &Outcome<'_>) -> Option<String> {
     let left = left(outcome);
     let scale = Scale::linear(0.0, 1.0, left, WIDTH - 110.0);
     let order = by(outcome, |summary| -summary.value("cache.hit_ratio"));
-    let subtitle = "Share of requests whose answer was in the cache of the server they were sent to. Longer is better.";
+    let subtitle = "Share of requests served from the cache of the picked server. Higher is better.";
     let label = |value: f64| format!("{:.0} %", value * 100.0);
     let look = Look { subtitle, axis: "cache hit ratio", height: row_height(outcome), scale, label };
     let sections = together(order);

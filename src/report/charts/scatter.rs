@@ -65,7 +65,7 @@ pub fn cache_balance(outcome: &Outcome<'_>) -> Option<String> {
     let measures = [
         Measure {
             metric: "fairness.max_over_mean",
-            title: "load of the busiest server over the mean",
+            title: "load of the busiest server / mean",
             label: number_label,
             logarithmic: uneven,
         },
@@ -81,7 +81,7 @@ pub fn cache_balance(outcome: &Outcome<'_>) -> Option<String> {
     let end = bottom + 76.0 + lines.len() as f64 * LINE;
     let width = (WIDTH - LEFT - GUTTER - 24.0) / 2.0;
     Some(draw(WIDTH, end + 12.0 + if baseline { LINE } else { 0.0 }, |canvas| {
-        let subtitle = "What affinity brings (cache hits: further right is better) against what it costs (lower is better). A mark per strategy.";
+        let subtitle = "Cache hit ratio (higher is better) against load imbalance and p99 (lower is better). One mark per strategy.";
         canvas.title(&outcome.scenario.title, subtitle);
         for (i, measure) in measures.iter().enumerate() {
             let left = LEFT + i as f64 * (width + GUTTER);

@@ -8,7 +8,7 @@ use super::shown_name;
 use crate::report::Outcome;
 use crate::report::table::percent;
 use evenkeel_sim::measure::interval::Estimate;
-use evenkeel_sim::scenario::vary;
+use evenkeel_sim::scenario::overrides;
 
 const LEFT: f64 = 90.0;
 const TOP: f64 = 96.0;
@@ -21,11 +21,11 @@ const SMALL: f64 = 230.0;
 type Curve = (&'static str, &'static str, &'static str, bool, fn(f64) -> String);
 
 const CURVES: [Curve; 5] = [
-    ("sweep_p99", "latency.p99", "p99 of the latency", true, duration_label),
+    ("sweep_p99", "latency.p99", "p99 latency", true, duration_label),
     ("sweep_mean", "latency.mean", "mean latency", true, duration_label),
-    ("sweep_errors", "errors.ratio", "share of requests that failed", false, percent),
+    ("sweep_errors", "errors.ratio", "error rate", false, percent),
     ("sweep_cache", "cache.hit_ratio", "cache hit ratio", false, percent),
-    ("sweep_fairness", "fairness.jain", "evenness (Jain's index)", false, number_label),
+    ("sweep_fairness", "fairness.jain", "fairness (Jain's index)", false, number_label),
 ];
 
 /// Every chart of a study of several points.
@@ -47,15 +47,15 @@ struct Panel<'a, 'b> {
 /// values are no numbers.
 fn panels<'a, 'b>(outcomes: &'a [Outcome<'b>]) -> Vec<Panel<'a, 'b>> {
     let mut panels: Vec<Panel<'a, 'b>> = Vec::new();
-    let numeric = outcomes.iter().all(|outcome| vary::number(&outcome.place[0].1).is_some());
+    let numeric = outcomes.iter().all(|outcome| overrides::number(&outcome.place[0].1).is_some());
     for outcome in outcomes {
-        let title = vary::name(&outcome.place[1..].to_vec());
+        let title = overrides::name(&outcome.place[1..].to_vec());
         let at = panels.iter().position(|panel| panel.title == title).unwrap_or_else(|| {
             panels.push(Panel { title, points: Vec::new() });
             panels.len() - 1
         });
         let points = &mut panels[at].points;
-        let x = vary::number(&outcome.place[0].1).filter(|_| numeric).unwrap_or(points.len() as f64);
+        let x = overrides::number(&outcome.place[0].1).filter(|_| numeric).unwrap_or(points.len() as f64);
         points.push((x, outcome));
     }
     panels.iter_mut().for_each(|panel| panel.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
@@ -114,7 +114,7 @@ impl Plot<'_> {
         // The values themselves are the marks, as the author wrote them, as far as there is room.
         let mut free = f64::NEG_INFINITY;
         for &(at, outcome) in &panel.points {
-            let text = vary::plain(&outcome.place[0].1);
+            let text = overrides::plain(&outcome.place[0].1);
             let half = text_width(text, 12.0) / 2.0;
             canvas.line(&[(x.at(at), top), (x.at(at), bottom)], 1.0, GRID, SOLID);
             if x.at(at) - half > free {
@@ -142,8 +142,7 @@ fn curves(outcomes: &[Outcome<'_>], curve: &Curve) -> Option<String> {
     let xs = panels.iter().flat_map(|panel| panel.points.iter().map(|point| point.0));
     plot.across = xs.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
     plot.up = log_range(every.into_iter()).unwrap_or((0.0, 1.0));
-    let subtitle =
-        format!("{axis}, with the 95 % interval as a band. Where a curve is missing the strategy is overloaded there.");
+    let subtitle = format!("{axis}, with the 95 % interval as a band. A curve ends where its strategy is overloaded.");
     Some(if strategies > MANY { many(first, &panels, &plot, &subtitle) } else { few(first, &panels, &plot, &subtitle) })
 }
 
@@ -176,7 +175,7 @@ fn few(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle:
             // Names in the order of the curves' right ends, those without one first.
             let mut order: Vec<usize> = (0..names.len()).collect();
             order.sort_by(|&a, &b| plot.at_the_end(panel, b).total_cmp(&plot.at_the_end(panel, a)));
-            canvas.text((right + 24.0, top), 12.0, Anchor::Left, SOFT, "as at the right end, from the top");
+            canvas.text((right + 24.0, top), 12.0, Anchor::Left, SOFT, "ordered by the value at the right end");
             for (row, s) in order.into_iter().enumerate() {
                 let at = top + 26.0 + row as f64 * 25.0;
                 families::sample(canvas, (right + 24.0, at), 40.0, &styles[s], Swatch::LineAndMarker);
@@ -203,7 +202,7 @@ fn many(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle
     draw(WIDTH, top, |canvas| {
         canvas.title(&first.scenario.title, subtitle);
         let how =
-            format!("A panel per family; names in the order of the right ends, with the value there. {FAINT_NOTE}");
+            format!("A panel per family; names ordered by the value at the right end, with that value. {FAINT_NOTE}");
         canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
         for (panel, (top, groups, frames)) in panels.iter().zip(&parts) {
             canvas.text((24.0, *top), 15.0, Anchor::Left, INK, &panel.title);
@@ -323,7 +322,7 @@ fn sensitivity(outcomes: &[Outcome<'_>]) -> Option<String> {
         }
     };
     let subtitle = format!(
-        "{metric} relative to the best in the row (logarithmic), each constant smaller and greater. Does the order stay?"
+        "{metric} relative to the best in the row (logarithmic), with each constant decreased and increased. Does the ranking hold?"
     );
     if first.summaries.len() > MANY {
         let base = |s: usize| relative.at(first, s);

@@ -409,12 +409,12 @@ pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
     Some(draw(WIDTH, last + 24.0, |canvas| {
         let mut what = "p99 over time (line, logarithmic, left)".to_owned();
         if fails {
-            what += ", share of failed requests (area, right)";
+            what += ", error rate (area, right)";
         }
         if scaled {
             what += ", servers (green, right)";
         }
-        let subtitle = format!("{what}, by time of completion. All panels have the same scales.");
+        let subtitle = format!("{what}, by completion time. All panels share the same scales.");
         canvas.title(&outcome.scenario.title, &subtitle);
         for (i, cell) in cells.iter().enumerate() {
             let left = LEFT + cell.column as f64 * (width + GAP);

@@ -3,8 +3,8 @@
 //! the adaptive throttling of Site Reliability Engineering, chapter 21).
 //!
 //! Over a sliding window, with `rq` requests ended and `ok` of them well, the probability of being turned away is
-//! max(0, (rq − ok / threshold) / (rq + 1)) ^ (1 / aggression), at most `most`. Those that were turned away do not count:
-//! what is left in is tried, so the way back is open.
+//! max(0, (rq − ok / success_threshold) / (rq + 1)) ^ (1 / aggression), at most `max_rejection`.
+//! Rejected requests do not count: what is let in is tried, so the way back is open.
 //!
 //! Nobody is to blame but the servers: where half of the requests fail because they are bad requests, half of the good ones
 //! are turned away. Only failures of servers count here (errors, resets, time-outs).
@@ -17,15 +17,15 @@ use crate::units::Nanos;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
     /// With a larger share of good answers nobody is.
-    pub threshold: f64,
+    pub success_threshold: f64,
     /// 1 is linear; more turns away more as soon as something fails.
     pub aggression: f64,
     /// How far one looks back.
     pub window: Nanos,
     /// At most this share.
-    pub most: f64,
+    pub max_rejection: f64,
     /// Fewer requests per second say nothing, and nobody is turned away.
-    pub floor: f64,
+    pub min_request_rate: f64,
 }
 
 /// Parts of the window.
@@ -71,20 +71,20 @@ impl State {
     /// The share of new requests that is turned away now.
     pub fn rejection(&mut self, now: Nanos) -> f64 {
         self.advance(now);
-        let Rules { threshold, aggression, window, most, floor } = self.rules;
-        if (self.all as f64) < floor * window.as_secs_f64() {
+        let Rules { success_threshold, aggression, window, max_rejection, min_request_rate } = self.rules;
+        if (self.all as f64) < min_request_rate * window.as_secs_f64() {
             return 0.0;
         }
         let all = self.all as f64;
-        let share = ((all - self.good as f64 / threshold) / (all + 1.0)).max(0.0);
+        let share = ((all - self.good as f64 / success_threshold) / (all + 1.0)).max(0.0);
         let share = if aggression == 1.0 || share == 0.0 { share } else { math::pow(share, 1.0 / aggression) };
-        share.min(most)
+        share.min(max_rejection)
     }
 
     /// Whether a new request is let in.
-    pub fn admits(&mut self, now: Nanos, luck: &mut impl Source) -> bool {
+    pub fn admits(&mut self, now: Nanos, rng: &mut impl Source) -> bool {
         let rejection = self.rejection(now);
-        rejection == 0.0 || luck.unit() >= rejection
+        rejection == 0.0 || rng.unit() >= rejection
     }
 }
 
@@ -93,8 +93,13 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    const RULES: Rules =
-        Rules { threshold: 0.95, aggression: 1.0, window: Nanos::from_secs(30), most: 0.8, floor: 0.0 };
+    const RULES: Rules = Rules {
+        success_threshold: 0.95,
+        aggression: 1.0,
+        window: Nanos::from_secs(30),
+        max_rejection: 0.8,
+        min_request_rate: 0.0,
+    };
 
     fn after(rules: Rules, all: u64, good: u64) -> State {
         let mut state = State::new(rules);
@@ -120,7 +125,7 @@ mod tests {
         let got = after(Rules { aggression: 2.0, ..RULES }, 1000, 800).rejection(now);
         assert!((got - 0.157_737_f64.sqrt()).abs() < 1e-5, "{got}");
         // Under 40 a second it looks away: 1000 in 30 s are 33.
-        assert_eq!(after(Rules { floor: 40.0, ..RULES }, 1000, 0).rejection(now), 0.0);
+        assert_eq!(after(Rules { min_request_rate: 40.0, ..RULES }, 1000, 0).rejection(now), 0.0);
     }
 
     #[test]
@@ -134,8 +139,8 @@ mod tests {
     #[test]
     fn that_share_is_turned_away() {
         let mut state = after(RULES, 1000, 500);
-        let mut luck = Rng::stream(1, "test", 0);
-        let away = (0..10_000).filter(|_| !state.admits(Nanos::from_secs(1), &mut luck)).count();
+        let mut rng = Rng::stream(1, "test", 0);
+        let away = (0..10_000).filter(|_| !state.admits(Nanos::from_secs(1), &mut rng)).count();
         // p = 0.4732: four standard deviations are 200.
         assert!((away as f64 - 4732.0).abs() < 200.0, "{away}");
     }

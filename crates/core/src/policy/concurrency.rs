@@ -1,7 +1,7 @@
 //! Adaptive concurrency: how many requests may be in flight is found out from how long answers take, not configured. A limit
 //! that is too high is a queue in the servers, which shows as latency; one that is too low leaves them idle.
 //!
-//! * `gradient` (Envoy's adaptive concurrency filter): now and then the limit goes down to `minimum` until so many answers
+//! * `gradient` (Envoy's adaptive concurrency filter): now and then the limit goes down to `min_limit` until so many answers
 //!   have come; their quantile is the *minimum round trip*, what an answer takes without a queue. At the end of each
 //!   interval gradient = minimum round trip × (1 + buffer) / quantile of the interval, kept in 0.5 … 2, and the new limit
 //!   is gradient × limit + √(gradient × limit), the root being room for a queue to show in. A limit that stays at the
@@ -10,7 +10,8 @@
 //!   server that refuses at once would look fast.
 //! * `aimd` (additive increase, multiplicative decrease, as in TCP and Netflix's concurrency-limits): each good answer
 //!   while the limit is in use (at least half of it) adds 1/limit, so one in a round trip; one that failed or took longer
-//!   than `slow` takes a tenth off, but only one of those that were sent before that: all of them speak of one queue.
+//!   than `latency_threshold` multiplies the limit by `backoff_ratio`, once for all requests that were sent before that:
+//!   they speak of the same queue.
 //!
 //! The limit holds for a pool as one shard sees it, or for each of its servers: then it takes full servers out of the
 //! choice, as `max_in_flight` does, and a slow server is given less while the others go on.
@@ -27,9 +28,9 @@ pub struct Rules {
     /// Whose limit it is.
     pub per: Per,
     /// It is never below this; with `gradient` also the limit while the minimum round trip is measured.
-    pub minimum: u32,
+    pub min_limit: u32,
     /// It is never above this.
-    pub most: u32,
+    pub max_limit: u32,
 }
 
 /// Whose limit.
@@ -56,11 +57,11 @@ pub struct Gradient {
     /// How often the limit is worked out.
     pub interval: Nanos,
     /// From one measurement of the minimum round trip to the next.
-    pub recalculate: Nanos,
+    pub min_rtt_interval: Nanos,
     /// Each such wait is longer by up to this share.
     pub jitter: f64,
     /// Answers that make a measurement.
-    pub samples: u32,
+    pub min_rtt_samples: u32,
     /// Which quantile of the answers counts, 0 to 1.
     pub quantile: f64,
     /// By which share answers may be slower than the minimum before the limit goes down.
@@ -71,9 +72,9 @@ pub struct Gradient {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aimd {
     /// An answer that takes longer is a sign of a queue; `None` goes by failures alone.
-    pub slow: Option<Nanos>,
+    pub latency_threshold: Option<Nanos>,
     /// What is left of the limit after such a sign, 0 to 1.
-    pub decrease: f64,
+    pub backoff_ratio: f64,
 }
 
 /// Samples that are kept of an interval; of more the last.
@@ -85,7 +86,7 @@ const STUCK: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Limiter {
     rules: Rules,
-    luck: Rng,
+    rng: Rng,
     limit: f64,
     /// Latencies of the present interval or measurement.
     samples: Vec<u64>,
@@ -101,16 +102,16 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Knows nothing yet. `luck` decides about jitter.
-    pub fn new(rules: Rules, luck: Rng, now: Nanos) -> Limiter {
+    /// Knows nothing yet. `rng` decides about jitter.
+    pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
         let (limit, measuring) = match rules.kind {
-            Kind::Gradient(_) => (f64::from(rules.minimum), Some((now, f64::from(rules.minimum)))),
+            Kind::Gradient(_) => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
             // TCP begins low as well, and doubles each round trip; this one begins where a small pool is not throttled.
-            Kind::Aimd(_) => (f64::from(rules.minimum.max(20).min(rules.most)), None),
+            Kind::Aimd(_) => (f64::from(rules.min_limit.max(20).min(rules.max_limit)), None),
         };
         Limiter {
             rules,
-            luck,
+            rng,
             limit,
             samples: Vec::new(),
             seen: 0,
@@ -139,12 +140,12 @@ impl Limiter {
         let before = self.limit();
         match self.rules.kind {
             Kind::Aimd(aimd) => {
-                if good && aimd.slow.is_none_or(|slow| latency <= slow) {
+                if good && aimd.latency_threshold.is_none_or(|slow| latency <= slow) {
                     if 2 * in_flight >= before {
                         self.set(self.limit + 1.0 / self.limit);
                     }
                 } else if now.saturating_sub(latency) >= self.cut_at {
-                    self.set(self.limit * aimd.decrease);
+                    self.set(self.limit * aimd.backoff_ratio);
                     self.cut_at = now;
                 }
             }
@@ -154,7 +155,7 @@ impl Limiter {
     }
 
     fn set(&mut self, limit: f64) {
-        self.limit = limit.clamp(f64::from(self.rules.minimum), f64::from(self.rules.most));
+        self.limit = limit.clamp(f64::from(self.rules.min_limit), f64::from(self.rules.max_limit));
     }
 
     fn sample(&mut self, rules: &Gradient, good: bool, latency: Nanos, now: Nanos) {
@@ -168,13 +169,13 @@ impl Limiter {
                 return;
             }
             self.keep(latency);
-            if self.seen >= u64::from(rules.samples) {
+            if self.seen >= u64::from(rules.min_rtt_samples) {
                 self.minimum_round_trip = self.quantile(rules.quantile);
                 self.measuring = None;
                 self.set(before);
                 self.interval_ends = now.saturating_add(rules.interval);
-                let longer = 1.0 + rules.jitter * self.luck.unit();
-                let wait = Nanos::from_nanos_f64(rules.recalculate.0 as f64 * longer);
+                let longer = 1.0 + rules.jitter * self.rng.unit();
+                let wait = Nanos::from_nanos_f64(rules.min_rtt_interval.0 as f64 * longer);
                 self.measure_at = now.saturating_add(wait);
             }
             return;
@@ -189,7 +190,7 @@ impl Limiter {
         let gradient = (least / took.0.max(1) as f64).clamp(0.5, 2.0);
         let kept = gradient * self.limit;
         self.set((kept + math::sqrt(kept)).floor());
-        self.at_minimum = if self.limit() == self.rules.minimum { self.at_minimum + 1 } else { 0 };
+        self.at_minimum = if self.limit() == self.rules.min_limit { self.at_minimum + 1 } else { 0 };
         if self.at_minimum >= STUCK {
             self.begin_measuring(now);
         }
@@ -199,7 +200,7 @@ impl Limiter {
         self.measuring = Some((now, self.limit));
         self.at_minimum = 0;
         self.forget();
-        self.set(f64::from(self.rules.minimum));
+        self.set(f64::from(self.rules.min_limit));
     }
 
     fn keep(&mut self, latency: Nanos) {
@@ -237,16 +238,16 @@ mod tests {
     fn gradient() -> Gradient {
         Gradient {
             interval: Nanos::from_millis(100),
-            recalculate: Nanos::from_secs(60),
+            min_rtt_interval: Nanos::from_secs(60),
             jitter: 0.0,
-            samples: 50,
+            min_rtt_samples: 50,
             quantile: 0.5,
             buffer: 0.25,
         }
     }
 
     fn limiter(kind: Kind) -> Limiter {
-        let rules = Rules { kind, per: Per::Pool, minimum: 3, most: 1000 };
+        let rules = Rules { kind, per: Per::Pool, min_limit: 3, max_limit: 1000 };
         Limiter::new(rules, Rng::stream(1, "test", 0), Nanos::ZERO)
     }
 
@@ -333,7 +334,7 @@ mod tests {
 
     #[test]
     fn one_up_in_a_round_trip_and_a_tenth_down() {
-        let mut l = limiter(Kind::Aimd(Aimd { slow: Some(Nanos(50 * MS)), decrease: 0.9 }));
+        let mut l = limiter(Kind::Aimd(Aimd { latency_threshold: Some(Nanos(50 * MS)), backoff_ratio: 0.9 }));
         assert_eq!(l.limit(), 20);
         // Twenty answers are a round trip of twenty in flight: Σ 1/limit is a little below one.
         for _ in 0..21 {

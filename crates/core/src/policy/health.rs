@@ -24,11 +24,11 @@ pub struct Rules {
 
 impl Rules {
     /// Time to the next check: uniform in interval × (1 ± jitter). Draws nothing where there is no jitter.
-    pub fn wait(&self, luck: &mut impl Source) -> Nanos {
+    pub fn wait(&self, rng: &mut impl Source) -> Nanos {
         if self.jitter <= 0.0 {
             return self.interval;
         }
-        let factor = 1.0 + self.jitter * (2.0 * luck.unit() - 1.0);
+        let factor = 1.0 + self.jitter * (2.0 * rng.unit() - 1.0);
         Nanos::from_nanos_f64(self.interval.0 as f64 * factor).max(Nanos(1))
     }
 }
@@ -102,12 +102,12 @@ mod tests {
 
     #[test]
     fn jitter_spreads_evenly_around_the_interval_and_none_draws_nothing() {
-        let mut luck = Rng::stream(1, "test", 0);
-        let before = luck.clone();
-        assert_eq!(RULES.wait(&mut luck), Nanos::from_secs(2));
-        assert_eq!(luck, before);
+        let mut rng = Rng::stream(1, "test", 0);
+        let before = rng.clone();
+        assert_eq!(RULES.wait(&mut rng), Nanos::from_secs(2));
+        assert_eq!(rng, before);
         let rules = Rules { jitter: 0.1, ..RULES };
-        let waits: Vec<f64> = (0..10_000).map(|_| rules.wait(&mut luck).as_secs_f64()).collect();
+        let waits: Vec<f64> = (0..10_000).map(|_| rules.wait(&mut rng).as_secs_f64()).collect();
         let least = waits.iter().copied().fold(f64::INFINITY, f64::min);
         let most = waits.iter().copied().fold(0.0, f64::max);
         assert!((1.8..1.801).contains(&least) && (2.199..=2.2).contains(&most), "{least} {most}");

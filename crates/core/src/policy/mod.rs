@@ -1,26 +1,26 @@
 //! What stands around a pick and is the same in the simulator and in the proxy: pure state machines with the discipline
 //! of the selectors. Time and randomness are arguments.
 //!
-//! [`watch::Watch`] holds the servers of a pool together with what is known of them; the rest are the pieces that it, or
+//! [`pool::ServerPool`] holds the servers of a pool together with what is known of them; the rest are the pieces that it, or
 //! its host, is made of: [`health`] (active checks), [`outlier`] (ejection by what requests meet), [`slow_start`],
 //! [`retry`], [`hedge`], [`queue`], [`sticky`], [`routes`]; how much is let in by [`concurrency`] and [`admission`]. Where a pick may go at all is narrowed by [`subset`],
 //! [`priority`] and [`zone`], which [`eligible`] puts before any strategy.
 
 pub mod admission;
 pub mod concurrency;
-pub mod eligible;
 pub mod health;
 pub mod hedge;
 pub mod outlier;
+pub mod partition;
+pub mod pool;
 pub mod priority;
 pub mod queue;
+pub mod recording;
 pub mod retry;
 pub mod routes;
 pub mod slow_start;
 pub mod sticky;
 pub mod subset;
-pub mod tape;
-pub mod watch;
 pub mod zone;
 
 /// The rules of one pool. What is `None` does not happen.

@@ -5,8 +5,8 @@
 //! so many standard deviations over the servers); a share of failures above a bound, whatever the others do (Envoy's and
 //! gRPC's failure percentage); a mean latency far above that of the others (so many times the median). The last three judge at the end of each interval by what that interval brought.
 //!
-//! An ejection lasts `base` × how often the server was ejected, up to `longest`; each interval without one takes one off
-//! the count (Envoy's and gRPC's rule). At most the share `most` of the servers is out at a time, **but one always may
+//! An ejection lasts `base_ejection_time` × the server's number of ejections, at most `max_ejection_time`; each interval
+//! without one takes one off the number (Envoy's and gRPC's rule). At most the share `max_ejected` of the servers is out at a time, **but one always may
 //! be** where there are several: Envoy's default of 10 % ejects nobody from a fleet of nine.
 //!
 //! The success rate's rule knows no scale: of n servers, k equally bad ones lie √((n−k)/k) deviations below the mean,
@@ -19,8 +19,8 @@ use crate::units::Nanos;
 /// Who is taken out, for how long, and how many at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// So many failures in a row.
-    pub consecutive: Option<u32>,
+    /// Failures in a row after which a server is ejected; `None` for never.
+    pub consecutive_failures: Option<u32>,
     /// A success rate far below the others'.
     pub success_rate: Option<SuccessRate>,
     /// A share of failures that is too large by itself.
@@ -29,17 +29,17 @@ pub struct Rules {
     pub latency: Option<Latency>,
     /// How often the last two are worked out.
     pub interval: Nanos,
-    /// How long a first ejection lasts.
-    pub base: Nanos,
-    /// How long any lasts at most.
-    pub longest: Nanos,
-    /// Share of the servers that may be out at a time, 0 to 1.
-    pub most: f64,
+    /// Duration of a server's first ejection.
+    pub base_ejection_time: Nanos,
+    /// Longest ejection.
+    pub max_ejection_time: Nanos,
+    /// Largest share of the servers that may be ejected at a time, 0 to 1.
+    pub max_ejected: f64,
     /// How that share is read.
-    pub cap: Cap,
+    pub max_ejected_rule: Cap,
 }
 
-/// How many servers the share `most` of them is.
+/// How many servers the share `max_ejected` of them is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cap {
     /// The share, rounded down, but one in any case where there are several.
@@ -58,9 +58,9 @@ pub struct FailurePercentage {
     /// Share of failures, 0 to 1.
     pub threshold: f64,
     /// With fewer servers with enough requests nobody goes.
-    pub minimum_servers: u32,
+    pub min_servers: u32,
     /// Fewer requests in an interval say nothing of a server.
-    pub minimum_requests: u64,
+    pub min_requests: u64,
 }
 
 /// Ejects whose success rate lies below mean − `deviations` × standard deviation of the servers' success rates.
@@ -69,9 +69,9 @@ pub struct SuccessRate {
     /// How far below.
     pub deviations: f64,
     /// Fewer servers with enough requests are not compared.
-    pub minimum_servers: u32,
+    pub min_servers: u32,
     /// Fewer requests in an interval say nothing of a server.
-    pub minimum_requests: u64,
+    pub min_requests: u64,
 }
 
 /// Ejects whose mean latency lies above `factor` × the median of the servers' mean latencies. Of an even number the
@@ -81,7 +81,7 @@ pub struct Latency {
     /// How far above.
     pub factor: f64,
     /// Fewer requests in an interval say nothing of a server.
-    pub minimum_requests: u64,
+    pub min_requests: u64,
 }
 
 /// Why a server was ejected.
@@ -102,7 +102,7 @@ impl Reason {
     pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::FailurePercentage, Reason::Latency];
 
     /// The word for logs and counters.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Reason::Consecutive => "consecutive",
             Reason::SuccessRate => "success_rate",
@@ -200,7 +200,7 @@ impl Detector {
             return None;
         }
         record.in_a_row += 1;
-        if record.in_a_row < self.rules.consecutive? {
+        if record.in_a_row < self.rules.consecutive_failures? {
             return None;
         }
         record.in_a_row = 0;
@@ -260,8 +260,8 @@ impl Detector {
 
     fn slow_to_succeed(&self) -> Vec<(u32, Reason)> {
         let Some(rule) = self.rules.success_rate else { return Vec::new() };
-        let mut rates = self.measured(rule.minimum_requests, |r| r.good as f64 / r.all as f64);
-        if rates.is_empty() || rates.len() < rule.minimum_servers as usize {
+        let mut rates = self.measured(rule.min_requests, |r| r.good as f64 / r.all as f64);
+        if rates.is_empty() || rates.len() < rule.min_servers as usize {
             return Vec::new();
         }
         let n = rates.len() as f64;
@@ -276,8 +276,8 @@ impl Detector {
 
     fn failing(&self) -> Vec<(u32, Reason)> {
         let Some(rule) = self.rules.failure_percentage else { return Vec::new() };
-        let mut shares = self.measured(rule.minimum_requests, |r| 1.0 - r.good as f64 / r.all as f64);
-        if shares.len() < rule.minimum_servers as usize {
+        let mut shares = self.measured(rule.min_requests, |r| 1.0 - r.good as f64 / r.all as f64);
+        if shares.len() < rule.min_servers as usize {
             return Vec::new();
         }
         shares.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -287,7 +287,7 @@ impl Detector {
 
     fn slow_to_answer(&self) -> Vec<(u32, Reason)> {
         let Some(rule) = self.rules.latency else { return Vec::new() };
-        let mut means = self.measured(rule.minimum_requests, |r| r.latencies as f64 / r.all as f64);
+        let mut means = self.measured(rule.min_requests, |r| r.latencies as f64 / r.all as f64);
         if means.len() < 2 {
             return Vec::new();
         }
@@ -300,9 +300,9 @@ impl Detector {
     /// Whether another one may go.
     fn has_room(&self) -> bool {
         // A billionth of forgiveness: 30 % of ten are three.
-        let share = self.rules.most * self.present as f64;
+        let share = self.rules.max_ejected * self.present as f64;
         let whole = (share + 1e-9) as usize;
-        match self.rules.cap {
+        match self.rules.max_ejected_rule {
             Cap::OneAlways => self.out < if self.present > 1 { whole.max(1) } else { whole },
             Cap::Envoy => self.out < whole,
             Cap::Grpc => (self.out as f64) < share - 1e-9,
@@ -315,7 +315,8 @@ impl Detector {
         }
         let record = &mut self.records[slot as usize];
         record.times = record.times.saturating_add(1);
-        let span = self.rules.base.0.saturating_mul(u64::from(record.times)).min(self.rules.longest.0);
+        let span =
+            self.rules.base_ejection_time.0.saturating_mul(u64::from(record.times)).min(self.rules.max_ejection_time.0);
         let until = now.saturating_add(Nanos(span));
         record.ejected_until = Some(until);
         record.was_out = true;
@@ -330,15 +331,15 @@ mod tests {
     use super::*;
 
     const RULES: Rules = Rules {
-        consecutive: Some(5),
+        consecutive_failures: Some(5),
         success_rate: None,
         failure_percentage: None,
         latency: None,
         interval: Nanos::from_secs(10),
-        base: Nanos::from_secs(30),
-        longest: Nanos::from_secs(70),
-        most: 0.5,
-        cap: Cap::OneAlways,
+        base_ejection_time: Nanos::from_secs(30),
+        max_ejection_time: Nanos::from_secs(70),
+        max_ejected: 0.5,
+        max_ejected_rule: Cap::OneAlways,
     };
 
     fn detector(rules: Rules, servers: u32) -> Detector {
@@ -408,7 +409,7 @@ mod tests {
     #[test]
     fn the_cap_holds_and_one_may_always_go() {
         let eject_all = |most, servers| {
-            let mut d = detector(Rules { consecutive: Some(1), most, ..RULES }, servers);
+            let mut d = detector(Rules { consecutive_failures: Some(1), max_ejected: most, ..RULES }, servers);
             (0..servers).filter(|&slot| d.ended(slot, false, Nanos(1), secs(1)).is_some()).count()
         };
         for (most, servers, out) in
@@ -420,8 +421,8 @@ mod tests {
 
     #[test]
     fn a_success_rate_below_mean_minus_deviations_is_ejected() {
-        let rule = SuccessRate { deviations: 1.9, minimum_servers: 5, minimum_requests: 100 };
-        let rules = Rules { consecutive: None, success_rate: Some(rule), ..RULES };
+        let rule = SuccessRate { deviations: 1.9, min_servers: 5, min_requests: 100 };
+        let rules = Rules { consecutive_failures: None, success_rate: Some(rule), ..RULES };
         // One of five at 80 %: mean 0.96, deviation √(0.04²·4/5 + 0.16²/5) = 0.08; bound 0.96 − 0.152 = 0.808.
         let mut d = detector(rules, 5);
         (0..4).for_each(|slot| end(&mut d, slot, 100, 100, Nanos(1)));
@@ -443,9 +444,9 @@ mod tests {
     #[test]
     fn a_latency_above_so_many_medians_is_ejected_the_worst_first() {
         let rules = Rules {
-            consecutive: None,
-            latency: Some(Latency { factor: 3.0, minimum_requests: 10 }),
-            most: 0.25,
+            consecutive_failures: None,
+            latency: Some(Latency { factor: 3.0, min_requests: 10 }),
+            max_ejected: 0.25,
             ..RULES
         };
         let millis = Nanos::from_millis;
@@ -468,7 +469,7 @@ mod tests {
 
     #[test]
     fn who_leaves_while_out_makes_room() {
-        let mut d = detector(Rules { consecutive: Some(1), ..RULES }, 2);
+        let mut d = detector(Rules { consecutive_failures: Some(1), ..RULES }, 2);
         assert!(d.ended(0, false, Nanos(1), secs(1)).is_some());
         assert_eq!(d.ended(1, false, Nanos(1), secs(1)), None);
         d.left(0);

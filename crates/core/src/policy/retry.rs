@@ -35,20 +35,20 @@ pub const FAILURES: [(Failure, &str); 5] = [
 /// When there is another attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// Attempts beyond the first.
-    pub attempts: u32,
+    /// Attempts after the first one.
+    pub max_retries: u32,
     /// Failures after which there is another, in the order of [`FAILURES`].
     pub on: [bool; FAILURES.len()],
     /// Retries per request, over the window of the [`Budget`].
     pub budget: f64,
-    /// Retries per second that are allowed besides.
-    pub floor: f64,
+    /// Retries per second that are allowed in addition to `budget`.
+    pub min_per_second: f64,
     /// A token bucket instead of the budget.
     pub tokens: Option<Tokens>,
     /// Upper bound of the pause before the first retry; it doubles with each.
     pub backoff: Nanos,
-    /// Where the doubling ends.
-    pub longest_backoff: Nanos,
+    /// Upper bound of the doubled pause.
+    pub max_backoff: Nanos,
     /// An attempt without an answer for this long has failed.
     pub per_try_timeout: Option<Nanos>,
 }
@@ -57,22 +57,22 @@ impl Rules {
     /// Whether the rules (not yet the budget) allow another attempt after `attempts` of them, the last of which failed so.
     /// What has been sent may have been done: only what may be done twice (`idempotent`) is then sent again.
     pub fn allows(&self, failure: Failure, attempts: u32, idempotent: bool, sent: bool) -> bool {
-        attempts <= self.attempts && self.on[failure as usize] && (idempotent || !sent)
+        attempts <= self.max_retries && self.on[failure as usize] && (idempotent || !sent)
     }
 
     /// The pause before retry number `retry` (from 1): uniform in 0 … min(longest, backoff · 2^(retry − 1)), "full jitter"
     /// (Brooker, AWS Architecture Blog, 2015): who failed together does not come back together.
-    pub fn pause(&self, retry: u32, luck: &mut impl Source) -> Nanos {
+    pub fn pause(&self, retry: u32, rng: &mut impl Source) -> Nanos {
         let doublings = retry.saturating_sub(1).min(63);
-        let bound = self.backoff.0.saturating_mul(1 << doublings).min(self.longest_backoff.0);
-        if bound == 0 { Nanos::ZERO } else { Nanos(luck.below(bound)) }
+        let bound = self.backoff.0.saturating_mul(1 << doublings).min(self.max_backoff.0);
+        if bound == 0 { Nanos::ZERO } else { Nanos(rng.below(bound)) }
     }
 
     /// What holds retries back, by these rules.
     pub fn new_throttle(&self) -> Throttle {
         match self.tokens {
-            Some(rules) => Throttle::Tokens(Bucket { rules, tokens: rules.most }),
-            None => Throttle::Budget(Budget::new(self.budget, self.floor)),
+            Some(rules) => Throttle::Tokens(Bucket { rules, tokens: rules.max_tokens }),
+            None => Throttle::Budget(Budget::new(self.budget, self.min_per_second)),
         }
     }
 }
@@ -80,8 +80,8 @@ impl Rules {
 /// gRPC's retry throttling (A6).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tokens {
-    /// Tokens there are at most, and at first.
-    pub most: f64,
+    /// Capacity of the bucket, which starts full.
+    pub max_tokens: f64,
     /// What a good answer brings.
     pub ratio: f64,
 }
@@ -113,7 +113,7 @@ impl Throttle {
     /// An attempt ended, well or not; not one that was called off.
     pub fn ended(&mut self, good: bool) {
         if let Throttle::Tokens(Bucket { rules, tokens }) = self {
-            *tokens = (*tokens + if good { rules.ratio } else { -1.0 }).clamp(0.0, rules.most);
+            *tokens = (*tokens + if good { rules.ratio } else { -1.0 }).clamp(0.0, rules.max_tokens);
         }
     }
 
@@ -121,7 +121,7 @@ impl Throttle {
     pub fn withdraw(&mut self, now: Nanos) -> bool {
         match self {
             Throttle::Budget(budget) => budget.withdraw(now),
-            Throttle::Tokens(Bucket { rules, tokens }) => *tokens > rules.most / 2.0,
+            Throttle::Tokens(Bucket { rules, tokens }) => *tokens > rules.max_tokens / 2.0,
         }
     }
 }
@@ -199,13 +199,13 @@ mod tests {
     use crate::rng::Rng;
 
     const RULES: Rules = Rules {
-        attempts: 2,
+        max_retries: 2,
         on: [true, true, false, false, false],
         budget: 0.2,
-        floor: 3.0,
+        min_per_second: 3.0,
         tokens: None,
         backoff: Nanos::from_millis(25),
-        longest_backoff: Nanos::from_millis(40),
+        max_backoff: Nanos::from_millis(40),
         per_try_timeout: None,
     };
 
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_are_anywhere_below() {
-        let mut luck = Rng::stream(1, "test", 0);
+        let mut rng = Rng::stream(1, "test", 0);
         for (retry, bound) in [(1, 25.0), (2, 40.0), (3, 40.0), (200, 40.0)] {
-            let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut luck).as_secs_f64() * 1e3).collect();
+            let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut rng).as_secs_f64() * 1e3).collect();
             let most = pauses.iter().copied().fold(0.0, f64::max);
             assert!(most < bound && most > 0.99 * bound, "{retry}: {most}");
             // Uniform: the mean is half the bound; four standard errors are 4 · bound/√12/100.
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_a_share_of_what_came_and_a_floor() {
-        let mut budget = Budget::new(RULES.budget, RULES.floor);
+        let mut budget = Budget::new(RULES.budget, RULES.min_per_second);
         let second = Nanos::from_secs;
         // Nothing came: 3 per second over ten seconds.
         let free = (0..100).filter(|_| budget.withdraw(second(0))).count();
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn tokens_are_grpcs() {
-        let rules = Rules { tokens: Some(Tokens { most: 10.0, ratio: 0.1 }), ..RULES };
+        let rules = Rules { tokens: Some(Tokens { max_tokens: 10.0, ratio: 0.1 }), ..RULES };
         let mut throttle = rules.new_throttle();
         // Ten tokens and retries above five: after five failures there are none.
         for left in (5..=9).rev() {
@@ -276,7 +276,7 @@ mod tests {
     fn under_steady_traffic_retries_are_the_ratio_of_requests() {
         // 1000 requests a second that all fail, each wanting one retry, for 60 s: 20 % of 60,000 and 3/s · 60 s, and the
         // floor of the window that is there from the start: at most 30 more.
-        let mut budget = Budget::new(RULES.budget, RULES.floor);
+        let mut budget = Budget::new(RULES.budget, RULES.min_per_second);
         let mut retries = 0;
         for i in 0..60_000 {
             let now = Nanos::from_millis(i);

@@ -55,12 +55,12 @@ impl Values {
     /// The server that a cookie is about, if it may still be used.
     pub fn find(&self, value: &str, fleet: &Fleet) -> Option<BackendId> {
         let slot = self.0.iter().position(|known| known == value && !known.is_empty())? as u32;
-        keeps(fleet, slot).then(|| fleet.id(slot))
+        keeps_affinity(fleet, slot).then(|| fleet.id(slot))
     }
 }
 
 /// Whether a server keeps its old sessions: it is there and healthy, draining or not.
-pub fn keeps(fleet: &Fleet, slot: u32) -> bool {
+pub fn keeps_affinity(fleet: &Fleet, slot: u32) -> bool {
     fleet.is_healthy(slot)
 }
 

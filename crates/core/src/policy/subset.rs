@@ -58,9 +58,9 @@ impl Rules {
                 let pieces = (n / size) as u32;
                 let (round, piece) = (number / pieces, (number % pieces) as usize);
                 let mut order = ordered(names, 0);
-                let mut luck = Rng::stream(0, "subset round", u64::from(round));
+                let mut rng = Rng::stream(0, "subset round", u64::from(round));
                 for i in (1..n).rev() {
-                    order.swap(i, luck.below(i as u64 + 1) as usize);
+                    order.swap(i, rng.below(i as u64 + 1) as usize);
                 }
                 order[piece * size..(piece + 1) * size].iter().for_each(|&at| shares[at] = WHOLE);
             }

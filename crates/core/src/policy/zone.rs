@@ -16,7 +16,7 @@ pub struct Rules {
     /// By what rule.
     pub prefer: Prefer,
     /// Fewer servers (`residual`: in the level; `local`: healthy in the zone) are not told apart by zone.
-    pub minimum: u32,
+    pub min_servers: u32,
     /// Share of the traffic that comes to the balancers of each zone; where it is not said, the same for each zone that has
     /// servers.
     pub traffic: Vec<(String, f64)>,
@@ -69,14 +69,14 @@ impl Rules {
             }
             Prefer::Local => {
                 let Some(at) = self.here(zones, own).filter(|_| first_level) else { return false };
-                if zones[at].healthy < self.minimum.max(1) {
+                if zones[at].healthy < self.min_servers.max(1) {
                     return false;
                 }
                 shares.extend((0..zones.len()).map(|i| f64::from(u8::from(i == at))));
             }
             Prefer::Residual => {
                 let Some(at) = self.here(zones, own).filter(|_| first_level) else { return false };
-                if zones.iter().map(|zone| zone.all).sum::<u32>() < self.minimum {
+                if zones.iter().map(|zone| zone.all).sum::<u32>() < self.min_servers {
                     return false;
                 }
                 self.residual(zones, at, shares);
@@ -131,7 +131,7 @@ mod tests {
     fn shares(prefer: Prefer, traffic: &[f64], counts: &[(u32, u32)], own: &str) -> Option<Vec<f64>> {
         let traffic = traffic.iter().zip(["a", "b", "c"]).map(|(&share, name)| (name.to_owned(), share)).collect();
         let mut shares = Vec::new();
-        let rules = Rules { prefer, minimum: 6, traffic };
+        let rules = Rules { prefer, min_servers: 6, traffic };
         rules.shares(&zones(counts), Some(own), true, 1.4, &mut shares).then_some(shares)
     }
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_zone_that_is_forced_takes_all_until_nobody_is_left() {
-        let rules = Rules { prefer: Prefer::Local, minimum: 1, traffic: Vec::new() };
+        let rules = Rules { prefer: Prefer::Local, min_servers: 1, traffic: Vec::new() };
         let mut shares = Vec::new();
         assert!(rules.shares(&zones(&[(1, 9), (9, 9)]), Some("a"), true, 1.4, &mut shares));
         assert_eq!(shares, [1.0, 0.0]);

@@ -41,8 +41,8 @@ pub enum Overflow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// Whose order of servers a key has.
     pub hash: Hash,
     /// The most that a server may have in flight, in mean shares, 1 to 100.
@@ -55,7 +55,7 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, hash: Hash::Ring, factor: 1.25, overflow: Overflow::Jump, points: 160 }
+        Params { hash_on: On::Key, hash: Hash::Ring, factor: 1.25, overflow: Overflow::Jump, points: 160 }
     }
 }
 
@@ -123,7 +123,7 @@ impl catalog::Params for Params {
         // Whole percents, as both products have them.
         let percent = (self.factor * 100.0).round() as u64;
         Box::new(BoundedLoad {
-            on: self.on,
+            hash_on: self.hash_on,
             overflow: self.overflow,
             bound: Bound { percent, before: Vec::new() },
             placement,
@@ -149,7 +149,7 @@ struct Key {
 impl Placement {
     /// The first in the key's order that will do.
     fn first(&self, key: Key, fleet: &Fleet, request: &Request<'_>, will_do: impl Fn(u32) -> bool) -> Option<u32> {
-        let able = |slot: u32| fleet.is_eligible(slot) && !request.has_tried(slot) && will_do(slot);
+        let able = |slot: u32| fleet.is_eligible(slot) && !request.excludes(slot) && will_do(slot);
         match self {
             Placement::Ring(ring) => ring.first(key.ring, able),
             Placement::Maglev(table) => table.from(key.hash).find(|&slot| able(slot)),
@@ -190,7 +190,7 @@ impl Bound {
 }
 
 struct BoundedLoad {
-    on: On,
+    hash_on: On,
     overflow: Overflow,
     bound: Bound,
     placement: Placement,
@@ -202,7 +202,7 @@ struct BoundedLoad {
 impl Selector for BoundedLoad {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
-        let key = self.on.of(request, |bytes| Key { ring: crc32fast::hash(bytes), hash: hash64(bytes, 0) });
+        let key = self.hash_on.of(request, |bytes| Key { ring: crc32fast::hash(bytes), hash: hash64(bytes, 0) });
         let total = self.bound.total(fleet);
         let served = |slot: u32| u64::from(fleet.in_flight()[slot as usize]);
         let slot = match self.overflow {
@@ -230,7 +230,7 @@ impl Selector for BoundedLoad {
                         let other = at + draws.below((self.order.len() - at) as u64) as usize;
                         self.order.swap(at, other);
                         let slot = self.order[at];
-                        if request.has_tried(slot) {
+                        if request.excludes(slot) {
                             continue;
                         }
                         let full = full(slot);

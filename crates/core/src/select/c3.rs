@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::{
-    Channel, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, Wants, renew, sample,
+    Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, ReportSource, Request, Selector, Signals, renew, sample,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
@@ -120,12 +120,12 @@ impl Selector for C3 {
         cx.pick(slot)
     }
 
-    fn wants(&self) -> Wants {
-        Wants { with_answers: true, ..Wants::default() }
+    fn signals(&self) -> Signals {
+        Signals { with_answers: true, ..Signals::default() }
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if load.by != Channel::Answer || !cx.fleet.is_current(backend) {
+        if load.by != ReportSource::Answer || !cx.fleet.is_current(backend) {
             return;
         }
         let mut heard = self.heard[backend.slot as usize];

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Selector, Wants};
+use super::{Selector, Signals};
 use crate::rng::Rng;
 
 /// What a reader must know of a strategy. The text of `evenkeel explain`.
@@ -60,9 +60,9 @@ impl Doc {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// Chance.
-    Lot,
+    Random,
     /// Turns, in proportion to weights.
-    Turn,
+    RoundRobin,
     /// Requests in flight, as the balancer counts them.
     Load,
     /// How long answers took.
@@ -79,12 +79,12 @@ impl Family {
     /// A heading.
     pub fn title(self) -> &'static str {
         match self {
-            Family::Lot => "by lot",
-            Family::Turn => "by turns",
-            Family::Load => "by requests in flight",
-            Family::Latency => "by latency",
-            Family::Report => "by what servers report",
-            Family::Hash => "by hash",
+            Family::Random => "random",
+            Family::RoundRobin => "round robin",
+            Family::Load => "in-flight requests",
+            Family::Latency => "latency",
+            Family::Report => "load reports",
+            Family::Hash => "hashing",
             Family::Oracle => "oracles",
         }
     }
@@ -109,37 +109,37 @@ pub struct Row {
     /// What it is.
     pub doc: &'static Doc,
     /// It, with every parameter at its default.
-    pub default: fn() -> Table,
+    pub default: fn() -> StrategyConfig,
 }
 
 macro_rules! catalogue {
     ($($name:literal $variant:ident $module:ident)*) => {
         /// A strategy with its parameters: the strategy table of a scenario or of the proxy's config.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        pub enum Table {
+        pub enum StrategyConfig {
             $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant(super::$module::Params),)*
         }
 
         /// Every strategy there is.
         pub const CATALOGUE: &[Row] = &[
-            $(Row { name: $name, doc: &super::$module::DOC, default: || Table::$variant(Default::default()) },)*
+            $(Row { name: $name, doc: &super::$module::DOC, default: || StrategyConfig::$variant(Default::default()) },)*
         ];
 
-        impl Table {
+        impl StrategyConfig {
             /// The strategy's name in the catalogue.
             pub fn name(&self) -> &'static str {
-                match self { $(Table::$variant(_) => $name,)* }
+                match self { $(StrategyConfig::$variant(_) => $name,)* }
             }
 
             /// Refuses parameters that make no sense.
             pub fn check(&self) -> Result<(), String> {
-                match self { $(Table::$variant(params) => params.check(),)* }
+                match self { $(StrategyConfig::$variant(params) => params.check(),)* }
             }
 
             /// The strategy of this name with parameters that are the next value of a map.
-            fn with_parameters<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Table, A::Error> {
+            fn with_parameters<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<StrategyConfig, A::Error> {
                 match name {
-                    $($name => Ok(Table::$variant(map.next_value()?)),)*
+                    $($name => Ok(StrategyConfig::$variant(map.next_value()?)),)*
                     other => Err(de::Error::custom(no_strategy(other))),
                 }
             }
@@ -151,7 +151,7 @@ macro_rules! catalogue {
 
             /// A selector at the start of its life.
             pub fn build(&self, rng: &mut Rng) -> Box<dyn Selector> {
-                match self { $(Table::$variant(params) => params.build(rng),)* }
+                match self { $(StrategyConfig::$variant(params) => params.build(rng),)* }
             }
         }
     };
@@ -242,7 +242,7 @@ pub fn remark_on(written: &str) -> Option<String> {
 
 /// Reads a strategy as a command line or a table of results names it: a name, or a label with parameters such as
 /// `p2c(choices=3)`. The error is a sentence, with a way out on a line of its own.
-pub fn parse(text: &str) -> Result<Table, String> {
+pub fn parse(text: &str) -> Result<StrategyConfig, String> {
     let text = text.trim();
     let (name, parameters) = match text.split_once('(') {
         None => (text, None),
@@ -334,15 +334,15 @@ pub fn suggestion(name: &str, oracles: bool) -> String {
     }
 }
 
-impl Table {
+impl StrategyConfig {
     /// The row of this strategy.
     pub fn row(&self) -> &'static Row {
         find(self.name()).expect("the macro makes a row for each variant")
     }
 
-    /// What servers should tell for it ([`Selector::wants`]).
-    pub fn wants(&self) -> Wants {
-        self.build(&mut Rng::stream(0, "wants", 0)).wants()
+    /// What servers should tell for it ([`Selector::signals`]).
+    pub fn signals(&self) -> Signals {
+        self.build(&mut Rng::stream(0, "wants", 0)).signals()
     }
 
     /// Its parameters by name, as one would write them in a file.
@@ -357,10 +357,10 @@ impl Table {
     }
 }
 
-/// A [`Table`] as a file gives it: `"p2c"` for the defaults, or `{ p2c = { choices = 3 } }`.
+/// A [`StrategyConfig`] as a file gives it: `"p2c"` for the defaults, or `{ p2c = { choices = 3 } }`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Strategy(pub Table);
+pub struct Strategy(pub StrategyConfig);
 
 impl JsonSchema for Strategy {
     fn schema_name() -> Cow<'static, str> {
@@ -371,7 +371,7 @@ impl JsonSchema for Strategy {
             |row: &Row| format!("{}.{}", row.doc.title, if row.doc.oracle() { " Not for the proxy." } else { "" });
         let mut forms: Vec<Schema> =
             CATALOGUE.iter().map(|row| json_schema!({ "description": title(row), "const": row.name })).collect();
-        forms.extend(CATALOGUE.iter().zip(Table::parameter_schemas(generator)).map(|(row, parameters)| {
+        forms.extend(CATALOGUE.iter().zip(StrategyConfig::parameter_schemas(generator)).map(|(row, parameters)| {
             json_schema!({
                 "description": title(row),
                 "type": "object",
@@ -404,7 +404,7 @@ impl<'de> Deserialize<'de> for Strategy {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strategy, A::Error> {
                 let one = "a strategy's table has one key, its name: { p2c = { choices = 3 } }";
                 let row = map.next_key_seed(Name)?.ok_or_else(|| de::Error::custom(one))?;
-                let table = Table::with_parameters(row.name, &mut map)?;
+                let table = StrategyConfig::with_parameters(row.name, &mut map)?;
                 if map.next_key::<de::IgnoredAny>()?.is_some() {
                     return Err(de::Error::custom(one));
                 }
@@ -525,7 +525,7 @@ mod tests {
         for (wrong, message) in [
             ("p2c(choices=3", "closing bracket"),
             ("p2c(3)", "is no parameter"),
-            ("p2c(choice=3)", "parameters of p2c are: choices"),
+            ("p2c(choice=3)", "parameters of p2c are: caddy_tie_bug, choices"),
             ("p2c(choices=99)", "from 1 to 16"),
             ("p3c(choices=3)", "did you mean `p2c`?"),
         ] {

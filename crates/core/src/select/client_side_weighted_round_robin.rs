@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::{Channel, Command, Context, LoadReport, Pick, Request, Selector, draw_evenly_excluding};
+use super::{Command, Context, LoadReport, Pick, ReportSource, Request, Selector, draw_evenly_excluding};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
@@ -162,7 +162,7 @@ impl Selector for ClientSideWeightedRoundRobin {
             let slot = self.slots[at as usize];
             let stride = self.strides.get(at as usize).copied().unwrap_or(MOST);
             let passes = (stride * (round % MOST) + at * OFFSET) % MOST < MOST - stride;
-            if !passes && !request.has_tried(slot) {
+            if !passes && !request.excludes(slot) {
                 return cx.pick(slot);
             }
         }
@@ -171,7 +171,7 @@ impl Selector for ClientSideWeightedRoundRobin {
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if !matches!(load.by, Channel::Answer | Channel::Clock) || !cx.fleet.is_current(backend) {
+        if !matches!(load.by, ReportSource::Answer | ReportSource::Clock) || !cx.fleet.is_current(backend) {
             return;
         }
         if let Some(weight) = weight(load, self.params.error_penalty) {

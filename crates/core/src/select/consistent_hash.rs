@@ -18,15 +18,15 @@ pub use super::hashing::On;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// Points on the ring per unit of weight, 1 to 4096.
     pub points: u32,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, points: 160 }
+        Params { hash_on: On::Key, points: 160 }
     }
 }
 
@@ -82,9 +82,9 @@ struct ConsistentHash {
 
 impl Selector for ConsistentHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.params.on.of(request, |key| (!key.is_empty()).then(|| crc32fast::hash(key)));
+        let hash = self.params.hash_on.of(request, |key| (!key.is_empty()).then(|| crc32fast::hash(key)));
         let Some(hash) = hash else { return self.smooth.next(request, cx.fleet).and_then(|slot| cx.pick(slot)) };
-        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         cx.pick(self.ring.first(hash, able)?)
     }
 

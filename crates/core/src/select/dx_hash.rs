@@ -16,15 +16,15 @@ use crate::rng::{GOLDEN, Rng};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// Places at the start per server, at least, 1 to 64; their number is a power of two.
     pub room: u32,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, room: 2 }
+        Params { hash_on: On::Key, room: 2 }
     }
 }
 
@@ -83,11 +83,11 @@ struct DxHash {
 
 impl Selector for DxHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.params.on.hash(request);
+        let hash = self.params.hash_on.hash(request);
         // The low bits: after a doubling every second draw is still the same place.
         let mask = self.places.saturating_sub(1);
         let place = |j: u64| (pair(hash, j.wrapping_mul(GOLDEN)) & mask) as u32;
-        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let slot = match (1..=self.draws).map(place).find(able) {
             Some(slot) => slot,
             None => last_resort(request, cx.fleet, hash)?,

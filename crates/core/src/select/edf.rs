@@ -42,7 +42,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin by earliest deadline",
-    family: Family::Turn,
+    family: Family::RoundRobin,
     aliases: &["earliest_deadline_first", "edf_wrr", "traefik_wrr", "envoy_round_robin"],
     near: &[],
     variant: "Envoy's weighted round robin (Traefik's `wrr` and grpc-go's are close): deadline += 1 / weight, first come first \
@@ -137,12 +137,12 @@ impl Selector for Edf {
         const TURNS: usize = 16;
         for _ in 0..TURNS {
             let slot = self.turn(cx.fleet)?;
-            if !request.has_tried(slot) && cx.fleet.is_eligible(slot) {
+            if !request.excludes(slot) && cx.fleet.is_eligible(slot) {
                 return cx.pick(slot);
             }
         }
         // Those left may be due much later: look at all.
-        let left = |entry: &&Entry| cx.fleet.is_eligible(entry.0.2) && !request.has_tried(entry.0.2);
+        let left = |entry: &&Entry| cx.fleet.is_eligible(entry.0.2) && !request.excludes(entry.0.2);
         let Reverse((_, _, slot)) = *self.queue.iter().filter(left).max()?;
         cx.pick(slot)
     }

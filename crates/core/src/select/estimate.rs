@@ -97,7 +97,7 @@ impl WeightTable {
             let point = cx.rng.unit() * total;
             let at = self.sums.partition_point(|&sum| sum <= point).min(self.slots.len() - 1);
             let slot = self.slots[at];
-            if !request.has_tried(slot) && !taken.contains(&slot) {
+            if !request.excludes(slot) && !taken.contains(&slot) {
                 return Some(slot);
             }
         }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
-use super::turns::Runs;
+use super::rotation::Runs;
 use super::{Context, Pick, Request, Selector, candidates, draw_excluding};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
@@ -38,7 +38,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (expanded list)",
-    family: Family::Turn,
+    family: Family::RoundRobin,
     aliases: &["expanded_list", "static_rr", "pingora_round_robin", "caddy_weighted_round_robin"],
     near: &[],
     variant: "the list of Pingora and Caddy, held as sums instead of written out; by default with only the able in it, which \
@@ -91,7 +91,7 @@ impl Selector for Expanded {
         if total == 0 {
             return None;
         }
-        let able = |slot: u32, fleet: &Fleet| fleet.is_eligible(slot) && !request.has_tried(slot);
+        let able = |slot: u32, fleet: &Fleet| fleet.is_eligible(slot) && !request.excludes(slot);
         let turn = self.count() % total;
         let slot = match self.fallback {
             Fallback::Caddy => {

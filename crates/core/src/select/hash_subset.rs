@@ -26,8 +26,8 @@ pub enum By {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// What orders the servers for a key.
     pub by: By,
     /// Servers that share a key, 1 to 16.
@@ -36,7 +36,7 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, by: By::Rendezvous, replicas: 2 }
+        Params { hash_on: On::Key, by: By::Rendezvous, replicas: 2 }
     }
 }
 
@@ -78,7 +78,7 @@ impl catalog::Params for Params {
             By::Rendezvous => Placement::Rendezvous(Scores::default()),
             By::Ring => Placement::Ring(Ring::default()),
         };
-        Box::new(HashSubset { on: self.on, replicas: self.replicas, placement })
+        Box::new(HashSubset { hash_on: self.hash_on, replicas: self.replicas, placement })
     }
 }
 
@@ -88,7 +88,7 @@ enum Placement {
 }
 
 struct HashSubset {
-    on: On,
+    hash_on: On,
     replicas: usize,
     placement: Placement,
 }
@@ -122,7 +122,7 @@ fn highest(scores: &Scores, replicas: usize, key: u64, request: &Request<'_>, fl
 fn next_on(ring: &Ring, replicas: usize, hash: u32, request: &Request<'_>, fleet: &Fleet) -> Sample {
     let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
     ring.first(hash, |slot| {
-        if fleet.is_eligible(slot) && !request.has_tried(slot) && !sample.as_slice().contains(&slot) {
+        if fleet.is_eligible(slot) && !request.excludes(slot) && !sample.as_slice().contains(&slot) {
             sample.slots[sample.len] = slot;
             sample.len += 1;
         }
@@ -135,12 +135,12 @@ impl Selector for HashSubset {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
         let sample = match &self.placement {
-            Placement::Rendezvous(scores) => highest(scores, self.replicas, self.on.hash(request), request, fleet),
+            Placement::Rendezvous(scores) => highest(scores, self.replicas, self.hash_on.hash(request), request, fleet),
             Placement::Ring(ring) => {
                 // No more than there are, so that the walk ends before it has been all round.
-                let tried = request.tried.iter().filter(|&&slot| fleet.is_eligible(slot)).count();
-                let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(tried).max(1));
-                next_on(ring, replicas, self.on.of(request, crc32fast::hash), request, fleet)
+                let excluded = request.excluded.iter().filter(|&&slot| fleet.is_eligible(slot)).count();
+                let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(excluded).max(1));
+                next_on(ring, replicas, self.hash_on.of(request, crc32fast::hash), request, fleet)
             }
         };
         let busier = |a: u32, b: u32| {

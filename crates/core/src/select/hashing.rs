@@ -24,8 +24,10 @@ pub enum On {
 }
 
 /// What [`On`] means, for the docs of strategies.
-pub(super) const ON: (&str, &str) =
-    ("on", "what is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\"");
+pub(super) const ON: (&str, &str) = (
+    "hash_on",
+    "what of the request is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\"",
+);
 
 /// What becomes of the keys of a server that is down but has not left, where a hash counts servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,7 +41,7 @@ pub enum Down {
 
 /// What [`Down`] means, for the docs of strategies.
 pub(super) const DOWN: (&str, &str) = (
-    "down",
+    "on_unhealthy",
     "what becomes of the keys of a server that is down: \"rehash\": they are hashed again and no others move; \"remap\": the servers \
      are counted without it, as if it had left",
 );

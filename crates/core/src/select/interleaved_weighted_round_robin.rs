@@ -16,7 +16,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (interleaved)",
-    family: Family::Turn,
+    family: Family::RoundRobin,
     aliases: &["iwrr", "ipvs_wrr", "lvs_wrr"],
     near: &[],
     variant: "IPVS `wrr`: weights 4, 3, 2 give a a b a b c a b c; rounds in which nobody could be picked are passed at once, and \

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
-use super::turns::Runs;
+use super::rotation::Runs;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::Change;
 use crate::rng::Rng;
@@ -123,7 +123,7 @@ impl Selector for IpHash {
             hash = rehash(hash, bytes);
             let point = hash % total;
             let slot = self.members.at(point);
-            if cx.fleet.is_eligible(slot) && !request.has_tried(slot) {
+            if cx.fleet.is_eligible(slot) && !request.excludes(slot) {
                 return cx.pick(slot);
             }
         }

@@ -1,5 +1,5 @@
 //! Join idle queue: idle servers tell a balancer, and it sends to those that have. Variant: Lu et al.'s JIQ with a notice to
-//! one balancer at random, which the simulator gives it unless `[pools.reports]` says `idle = "nobody"`.
+//! one balancer at random, which the simulator gives it unless `[pools.reports]` says `idle_notifications = "none"`.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Doc, Family};
 use super::{
-    Channel, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_excluding, load_per_weight, sample,
+    Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_excluding, load_per_weight,
+    sample,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
@@ -92,7 +93,7 @@ impl JoinIdleQueue {
 
 impl Selector for JoinIdleQueue {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let can_be_had = |slot: &u32| cx.fleet.is_eligible(*slot) && !request.has_tried(*slot);
+        let can_be_had = |slot: &u32| cx.fleet.is_eligible(*slot) && !request.excludes(*slot);
         if let Some(at) = self.idle.iter().position(can_be_had)
             && let Some(slot) = self.idle.remove(at)
         {
@@ -118,8 +119,8 @@ impl Selector for JoinIdleQueue {
         }
     }
 
-    fn wants(&self) -> Wants {
-        Wants { notices: true, ..Wants::default() }
+    fn signals(&self) -> Signals {
+        Signals { notices: true, ..Signals::default() }
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
@@ -127,7 +128,7 @@ impl Selector for JoinIdleQueue {
             return;
         }
         // What is told by the clock or with an answer is old news; a notice is the protocol.
-        if load.by == Channel::Notice {
+        if load.by == ReportSource::Notice {
             self.told = true;
             self.list(backend.slot);
         }

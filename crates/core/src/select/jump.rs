@@ -24,17 +24,17 @@ pub enum Removal {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// What becomes of the buckets when a server leaves that is not the last.
     pub removal: Removal,
-    /// What becomes of the keys of a server that is down.
-    pub down: Down,
+    /// What happens to the keys of an unhealthy server: `"rehash"` (the default) or `"remap"`.
+    pub on_unhealthy: Down,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, removal: Removal::Swap, down: Down::Rehash }
+        Params { hash_on: On::Key, removal: Removal::Swap, on_unhealthy: Down::Rehash }
     }
 }
 
@@ -99,8 +99,8 @@ impl Selector for Jump {
         if n == 0 {
             return None;
         }
-        let hash = self.params.on.hash(request);
-        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let hash = self.params.hash_on.hash(request);
+        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let slot = (0..ATTEMPTS)
             .map(|attempt| if attempt == 0 { hash } else { pair(hash, attempt.wrapping_mul(GOLDEN)) })
             .map(|hash| self.buckets[jump(hash, n) as usize])
@@ -114,7 +114,7 @@ impl Selector for Jump {
 
     fn on_fleet(&mut self, changes: &[Change], _cx: &mut Context<'_>) {
         for &change in changes {
-            let (slot, comes) = match (change, self.params.down) {
+            let (slot, comes) = match (change, self.params.on_unhealthy) {
                 (Change::Joined(id), _) | (Change::Up(id), Down::Remap) => (id.slot, true),
                 (Change::Left(id), _) | (Change::Down(id), Down::Remap) => (id.slot, false),
                 _ => continue,

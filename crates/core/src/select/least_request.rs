@@ -92,7 +92,7 @@ impl Selector for LeastRequest {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
         let slot = match self.ties {
-            Ties::Random if fleet.uniform() && fleet.all_eligible() && request.tried.is_empty() => {
+            Ties::Random if fleet.uniform() && fleet.all_eligible() && request.excluded.is_empty() => {
                 least_of_all(fleet.in_flight(), cx.rng)?
             }
             Ties::Random => least_of_candidates(request, cx)?,

@@ -29,7 +29,7 @@ pub struct Params {
     /// A server that has reported and then is silent for this long is held to be in trouble.
     pub expiry: Nanos,
     /// The least weight of a struggling server, as a share of the mean weight, so that recovery is noticed.
-    pub floor: f64,
+    pub min_weight: f64,
 }
 
 impl Default for Params {
@@ -40,7 +40,7 @@ impl Default for Params {
             latency_bias: 0.5,
             update: Nanos::from_millis(500),
             expiry: Nanos::from_secs(10),
-            floor: 0.01,
+            min_weight: 0.01,
         }
     }
 }
@@ -60,7 +60,7 @@ pub(super) const DOC: Doc = Doc {
            slower than the others gets less, one that fails or falls silent next to nothing. Reports are old when they \
            arrive, so of two servers drawn by weight the one with fewer of our own requests is taken.",
     formula: "capacity_i = throughput_i * (1 - errors_i) / utilisation_i; \
-              weight_i = capacity_i * min(1, median response time / response_time_i)^latency_bias, at least floor * mean; \
+              weight_i = capacity_i * min(1, median response time / response_time_i)^latency_bias, at least min_weight * mean; \
               draw d by weight, take argmin of in_flight_i / weight_i",
     params: &[
         ("choices", "servers drawn by learned weight, 1 to 16; 1 relies on the reports alone"),
@@ -69,7 +69,7 @@ pub(super) const DOC: Doc = Doc {
         ("update", "weights are worked out anew this often"),
         ("expiry", "a server that has reported and then is silent for this long is held to be in trouble"),
         (
-            "floor",
+            "min_weight",
             "least weight of a struggling server, as a share of the mean weight, so that its recovery is noticed",
         ),
     ],
@@ -93,8 +93,8 @@ impl catalog::Params for Params {
         if !(self.latency_bias >= 0.0 && self.latency_bias <= 10.0) {
             return Err(format!("`latency_bias` is {}: it must be from 0 to 10", self.latency_bias));
         }
-        if !(self.floor > 0.0 && self.floor <= 1.0) {
-            return Err(format!("`floor` is {}: it must be above 0 and at most 1", self.floor));
+        if !(self.min_weight > 0.0 && self.min_weight <= 1.0) {
+            return Err(format!("`min_weight` is {}: it must be above 0 and at most 1", self.min_weight));
         }
         if self.update < Nanos::from_millis(1) {
             return Err("`update` is below 1ms: it must be at least that".to_owned());
@@ -173,7 +173,7 @@ impl Performance {
                 Some(weight) => weight,
                 None => mean,
             };
-            weight.max(if mean > 0.0 { mean * params.floor } else { f64::MIN_POSITIVE })
+            weight.max(if mean > 0.0 { mean * params.min_weight } else { f64::MIN_POSITIVE })
         });
     }
 }

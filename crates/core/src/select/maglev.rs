@@ -15,8 +15,8 @@ use crate::rng::Rng;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// Places in the table: a prime number up to 5,000,011.
     pub table_size: u32,
 }
@@ -26,7 +26,7 @@ pub(super) const TABLE_SIZE: u32 = 65_537;
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, table_size: TABLE_SIZE }
+        Params { hash_on: On::Key, table_size: TABLE_SIZE }
     }
 }
 
@@ -70,12 +70,12 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(Maglev { on: self.on, table: Table::new(self.table_size) })
+        Box::new(Maglev { hash_on: self.hash_on, table: Table::new(self.table_size) })
     }
 }
 
 struct Maglev {
-    on: On,
+    hash_on: On,
     table: Table,
 }
 
@@ -84,8 +84,8 @@ const ATTEMPTS: u64 = 16;
 
 impl Selector for Maglev {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.on.hash(request);
-        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let hash = self.hash_on.hash(request);
+        let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let mut attempts = (0..ATTEMPTS)
             .filter_map(|attempt| self.table.at(if attempt == 0 { hash } else { hash ^ attempt.wrapping_neg() }));
         let slot = match attempts.find(able) {

@@ -4,7 +4,7 @@
 //! object that ran a million simulated requests is the object that serves real ones. The host counts (in-flight, weights,
 //! eligibility: [`Fleet`]); the strategy estimates (averages, rings, positions), in vectors indexed by slot.
 //!
-//! One instance serves one shard. A strategy sees what a balancer could see; an *oracle* also sees [`Truth`], which only
+//! One instance serves one shard. A strategy sees what a balancer could see; an *oracle* also sees [`TrueState`], which only
 //! the simulator can give.
 
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ pub mod catalog;
 mod estimate;
 mod hashing;
 mod hot_cold;
-mod turns;
+mod rotation;
 
 // One file per strategy; the catalogue's rows are in `catalog.rs`.
 pub mod bounded_load;
@@ -72,27 +72,31 @@ pub struct Request<'a> {
     /// The key by which caches are addressed: a header, a cookie, a URL; opaque bytes.
     pub key: &'a [u8],
     /// Slots that this request may not have: those that earlier attempts of it have used, and those that the host leaves out
-    /// for reasons of its own (a server at its limit, one that is still warming up). Where there are more than [`FEW`] they
-    /// ascend ([`note`] keeps them so).
-    pub tried: &'a [u32],
-    /// What was answered to the strategy's [`Inquiry`] for this request; `None` where it asked nobody.
-    pub answers: Option<&'a Answers>,
+    /// for reasons of its own (a server at its limit, one that is still warming up). Where there are more than [`LINEAR_SCAN_MAX`] they
+    /// ascend ([`insert_sorted`] keeps them so).
+    pub excluded: &'a [u32],
+    /// What was answered to the strategy's [`ProbeRequest`] for this request; `None` where it asked nobody.
+    pub answers: Option<&'a ProbeReplies>,
 }
 
 impl Request<'_> {
     #[inline]
-    fn has_tried(&self, slot: u32) -> bool {
-        if self.tried.len() <= FEW { self.tried.contains(&slot) } else { self.tried.binary_search(&slot).is_ok() }
+    fn excludes(&self, slot: u32) -> bool {
+        if self.excluded.len() <= LINEAR_SCAN_MAX {
+            self.excluded.contains(&slot)
+        } else {
+            self.excluded.binary_search(&slot).is_ok()
+        }
     }
 }
 
 /// So many slots are looked through one by one sooner than by halves.
-pub const FEW: usize = 16;
+pub const LINEAR_SCAN_MAX: usize = 16;
 
 /// Adds a slot to a list of those that a request may not have, which ascends.
-pub fn note(tried: &mut Vec<u32>, slot: u32) {
-    if let Err(at) = tried.binary_search(&slot) {
-        tried.insert(at, slot);
+pub fn insert_sorted(excluded: &mut Vec<u32>, slot: u32) {
+    if let Err(at) = excluded.binary_search(&slot) {
+        excluded.insert(at, slot);
     }
 }
 
@@ -105,11 +109,11 @@ pub struct Context<'a> {
     /// This selector's own stream of random bits.
     pub rng: &'a mut Rng,
     /// True states of the backends. `Some` only in the simulator; only oracles look.
-    pub truth: Option<&'a dyn Truth>,
+    pub truth: Option<&'a dyn TrueState>,
 }
 
 /// What no balancer can know. Baselines use it to show what is left to win.
-pub trait Truth {
+pub trait TrueState {
     /// Time until this backend would be idle if nothing more came, with what is on its way to it.
     fn remaining_work(&self, slot: u32) -> Nanos;
 
@@ -173,13 +177,13 @@ pub struct LoadReport {
     pub latency: f64,
     /// How it came here.
     #[serde(default)]
-    pub by: Channel,
+    pub by: ReportSource,
 }
 
 /// How a report came: strategies differ in what their protocol listens to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Channel {
+pub enum ReportSource {
     /// With an answer, for the balancer whose request it was (ORCA per request).
     #[default]
     Answer,
@@ -187,7 +191,7 @@ pub enum Channel {
     Clock,
     /// With the answer to a health check.
     Check,
-    /// With the answer to a [`Command::Probe`] or an [`Inquiry`].
+    /// With the answer to a [`Command::Probe`] or an [`ProbeRequest`].
     Probe,
     /// At once, because the server has become idle, for one balancer.
     Notice,
@@ -196,8 +200,8 @@ pub enum Channel {
 /// What a strategy's own protocol has servers tell by themselves. A host that can gives it unless its configuration says
 /// otherwise (`[pools.reports]`): the simulator does; servers behind a proxy tell what they tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
-    /// A server that becomes idle tells one balancer ([`Channel::Notice`]).
+pub struct Signals {
+    /// A server that becomes idle tells one balancer ([`ReportSource::Notice`]).
     pub notices: bool,
     /// Each answer carries a report.
     pub with_answers: bool,
@@ -209,43 +213,43 @@ pub struct Wants {
 
 /// Whom a strategy asks before it places a request, and how long the request may wait for that. See [`Selector::inquire`].
 #[derive(Clone, Copy, Debug)]
-pub struct Inquiry {
-    whom: [BackendId; MOST_CHOICES],
+pub struct ProbeRequest {
+    targets: [BackendId; MOST_CHOICES],
     len: usize,
     /// The request goes on when so many have answered.
-    pub enough: usize,
+    pub quorum: usize,
     /// It goes on after this time, whoever has answered.
-    pub patience: Nanos,
+    pub timeout: Nanos,
     /// The part of a divided fleet in which it is to be placed; 0 where there is but one.
     pub part: u32,
 }
 
-impl Inquiry {
+impl ProbeRequest {
     /// Of these slots, at most [`MOST_CHOICES`].
-    fn of(slots: &Sample, enough: usize, patience: Nanos, fleet: &Fleet) -> Inquiry {
-        let mut whom = [BackendId { slot: 0, generation: 0 }; MOST_CHOICES];
-        whom.iter_mut().zip(slots.as_slice()).for_each(|(whom, &slot)| *whom = fleet.id(slot));
-        Inquiry { whom, len: slots.len, enough: enough.min(slots.len), patience, part: 0 }
+    fn of(slots: &Sample, quorum: usize, timeout: Nanos, fleet: &Fleet) -> ProbeRequest {
+        let mut targets = [BackendId { slot: 0, generation: 0 }; MOST_CHOICES];
+        targets.iter_mut().zip(slots.as_slice()).for_each(|(targets, &slot)| *targets = fleet.id(slot));
+        ProbeRequest { targets, len: slots.len, quorum: quorum.min(slots.len), timeout, part: 0 }
     }
 
     /// The servers that are asked.
-    pub fn whom(&self) -> &[BackendId] {
-        &self.whom[..self.len]
+    pub fn targets(&self) -> &[BackendId] {
+        &self.targets[..self.len]
     }
 }
 
-/// What servers have answered to an [`Inquiry`].
+/// What servers have answered to an [`ProbeRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Answers {
+pub struct ProbeReplies {
     /// As the inquiry said.
     pub part: u32,
     /// In order of arrival. Any of these servers may have gone since.
-    pub given: Vec<Answer>,
+    pub given: Vec<ProbeReply>,
 }
 
 /// What a server has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ProbeReply {
     /// Who.
     pub backend: BackendId,
     /// What it said.
@@ -266,14 +270,14 @@ pub enum Command {
 pub trait Selector: Send {
     /// Whom to ask before this request is placed, among those that [`Selector::pick`] could choose; `None` to place it at
     /// once. Called before each pick, but not for a request that a cookie places or that finds all servers full, where the
-    /// strategy [`Wants::inquires`]. The servers are asked for a [`LoadReport`] as by [`Command::Probe`]. Each that comes in
+    /// strategy [`Signals::inquires`]. The servers are asked for a [`LoadReport`] as by [`Command::Probe`]. Each that comes in
     /// goes to [`Selector::on_report`], late ones as well; those that come in time come with the pick
     /// ([`Request::answers`]). Between the two calls anything may happen, other requests' picks among it.
-    fn inquire(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Option<Inquiry> {
+    fn inquire(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Option<ProbeRequest> {
         None
     }
 
-    /// Chooses among the eligible slots that are not in `request.tried`. `None` only when there is none.
+    /// Chooses among the eligible slots that are not in `request.excluded`. `None` only when there is none.
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick>;
 
     /// A request that was placed by this selector is over.
@@ -298,8 +302,8 @@ pub trait Selector: Send {
     fn on_wake(&mut self, _cx: &mut Context<'_>) {}
 
     /// What servers should tell for this strategy. Asked once, when the selector is built.
-    fn wants(&self) -> Wants {
-        Wants::default()
+    fn signals(&self) -> Signals {
+        Signals::default()
     }
 
     /// Whether [`Selector::limit`] ever says anything. Asked once, when the selector is built.
@@ -349,7 +353,7 @@ impl Context<'_> {
 
 /// The slots that may be chosen for `request`, ascending: the one place where eligibility and attempts are put together.
 pub fn candidates<'a>(request: &'a Request<'_>, fleet: &'a Fleet) -> impl Iterator<Item = u32> + 'a {
-    fleet.eligible().iter().copied().filter(|&slot| !request.has_tried(slot))
+    fleet.eligible().iter().copied().filter(|&slot| !request.excludes(slot))
 }
 
 /// The candidate of least cost, in one scan; ties are drawn evenly.
@@ -394,7 +398,7 @@ impl Sample {
 fn sample(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replacement: bool) -> Sample {
     let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
     let n = cx.fleet.eligible().len() as u64;
-    if choices == 2 && n >= 2 && !replacement && request.tried.is_empty() && cx.fleet.uniform() {
+    if choices == 2 && n >= 2 && !replacement && request.excluded.is_empty() && cx.fleet.uniform() {
         // The common case without rejection: the second draw leaves out the first's place.
         let first = cx.rng.below(n);
         let second = cx.rng.below(n - 1);
@@ -431,7 +435,7 @@ fn draw_evenly_excluding(request: &Request<'_>, taken: &[u32], cx: &mut Context<
     const TRIES: usize = 8;
     for _ in 0..TRIES {
         let slot = cx.fleet.draw_uniform(cx.rng)?;
-        if !request.has_tried(slot) && !taken.contains(&slot) {
+        if !request.excludes(slot) && !taken.contains(&slot) {
             return Some(slot);
         }
     }
@@ -448,7 +452,7 @@ fn draw_excluding(request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) ->
     const TRIES: usize = 8;
     for _ in 0..TRIES {
         let slot = cx.fleet.draw_weighted(cx.rng)?;
-        if !request.has_tried(slot) && !taken.contains(&slot) {
+        if !request.excludes(slot) && !taken.contains(&slot) {
             return Some(slot);
         }
     }

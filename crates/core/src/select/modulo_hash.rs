@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::estimate::Smooth;
 use super::hashing::{DOWN, Down, ON, On};
-use super::turns::Runs;
+use super::rotation::Runs;
 use super::{Context, Pick, Request, Selector};
 use crate::fleet::Change;
 use crate::rng::Rng;
@@ -17,15 +17,15 @@ use crate::rng::Rng;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
-    /// What becomes of the keys of a server that is down.
-    pub down: Down,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
+    /// What happens to the keys of an unhealthy server: `"rehash"` (the default) or `"remap"`.
+    pub on_unhealthy: Down,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, down: Down::Rehash }
+        Params { hash_on: On::Key, on_unhealthy: Down::Rehash }
     }
 }
 
@@ -36,14 +36,14 @@ pub(super) const DOC: Doc = Doc {
     near: &[
         (
             "uri",
-            "HAProxy's hashes the URI into a map by weight: `down = \"remap\"` here, by nginx's hash; in the proxy write key = \"uri\"",
+            "HAProxy's hashes the URI into a map by weight: `on_unhealthy = \"remap\"` here, by nginx's hash; in the proxy write key = \"uri\"",
         ),
-        ("map_based", "HAProxy's map is `down = \"remap\"` here, by nginx's hash"),
+        ("map_based", "HAProxy's map is `on_unhealthy = \"remap\"` here, by nginx's hash"),
         ("dh", "IPVS's goes by the address that is asked for; here it is the request's key"),
     ],
     variant: "nginx `hash KEY`: bits 16 to 30 of CRC-32; past a server that is down by hashing again with the number of the \
               attempt in front, up to 20 times, then smooth round robin; an empty key goes round robin at once. \
-              With `down = \"remap\"` servers are counted as in HAProxy's map (`hash-type map-based`), by nginx's hash",
+              With `on_unhealthy = \"remap\"` servers are counted as in HAProxy's map (`hash-type map-based`), by nginx's hash",
     idea: "Remainder of the hash by the number of servers: nothing is simpler, nothing divides keys more evenly, and as long as \
            the fleet stays as it is every key has its server.",
     formula: "h += (crc32([attempt] key) >> 16) & 0x7fff; server by h mod sum of weights",
@@ -51,7 +51,7 @@ pub(super) const DOC: Doc = Doc {
     source: "nginx, src/http/modules/ngx_http_upstream_hash_module.c, ngx_http_upstream_get_hash_peer",
     cost: "O(log n)",
     fails: "One server more or less, or one weight changed, and (n - 1)/n of all keys belong to somebody else: every cache is \
-            cold at once (`down = \"remap\"` shows it). With more than 32768 units of weight the last servers get nothing.",
+            cold at once (`on_unhealthy = \"remap\"` shows it). With more than 32768 units of weight the last servers get nothing.",
     scenario: "cache-affinity",
     fails_in: "hash-deploy",
     weighted: true,
@@ -92,13 +92,13 @@ impl Selector for ModuloHash {
         if total == 0 {
             return None;
         }
-        let hashed = self.params.on.of(request, |key| {
+        let hashed = self.params.hash_on.of(request, |key| {
             let mut hash = 0_u32;
             let attempts = if key.is_empty() { 0 } else { REHASHES + 1 };
             (0..attempts).find_map(|attempt| {
                 hash += part(attempt, key);
                 let slot = self.members.at(u64::from(hash) % total);
-                (cx.fleet.is_eligible(slot) && !request.has_tried(slot)).then_some(slot)
+                (cx.fleet.is_eligible(slot) && !request.excludes(slot)).then_some(slot)
             })
         });
         let slot = match hashed {
@@ -110,7 +110,7 @@ impl Selector for ModuloHash {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.smooth.on_fleet(changes, cx.fleet);
-        match self.params.down {
+        match self.params.on_unhealthy {
             Down::Rehash => self.members.lay(cx.fleet.members(), cx.fleet),
             Down::Remap => self.members.lay(cx.fleet.eligible().iter().copied(), cx.fleet),
         }

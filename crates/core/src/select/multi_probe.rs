@@ -14,15 +14,15 @@ use crate::rng::{GOLDEN, Rng};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
     /// Probes per key, 1 to 64.
     pub probes: u32,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key, probes: 21 }
+        Params { hash_on: On::Key, probes: 21 }
     }
 }
 
@@ -74,8 +74,8 @@ struct MultiProbe {
 
 impl Selector for MultiProbe {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.params.on.hash(request);
-        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.has_tried(slot);
+        let hash = self.params.hash_on.hash(request);
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
         let mut best: Option<(u64, u32)> = None;
         for probe in 1..=u64::from(self.params.probes) {
             let at = pair(hash, probe.wrapping_mul(GOLDEN));

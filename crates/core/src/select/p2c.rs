@@ -2,7 +2,7 @@
 //! Variant: nginx `random two` (distinct, weighted draws, requests / weight) but for the tie. Parameters select the others:
 //! Envoy and gRPC `{ replacement = true, weights = "none" }`, nginx `{ ties = "second" }`, HAProxy
 //! `{ replacement = true, ties = "lower_rate" }` (without the unevenness of its ring draw), Caddy `{ ties = "random",
-//! weights = "none" }`, until 2026 with `keeps_ties = true` and an uneven draw besides.
+//! weights = "none" }`, until 2026 with `caddy_tie_bug = true` and an uneven draw besides.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,8 @@ pub struct Params {
     pub ties: Ties,
     /// Where weights count.
     pub weights: Weights,
-    /// Whether whoever was the best so far stays in the draw when a better one is found: Caddy's slip until 2026.
-    pub keeps_ties: bool,
+    /// Whether the tie set keeps servers that a better one has replaced, as Caddy did until 2026; default false.
+    pub caddy_tie_bug: bool,
 }
 
 /// Who wins a tie among the sampled.
@@ -60,7 +60,7 @@ pub enum Weights {
 
 impl Default for Params {
     fn default() -> Params {
-        Params { choices: 2, replacement: false, ties: Ties::First, weights: Weights::Both, keeps_ties: false }
+        Params { choices: 2, replacement: false, ties: Ties::First, weights: Weights::Both, caddy_tie_bug: false }
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) const DOC: Doc = Doc {
         ("ties", "who wins a tie: \"first\" or \"second\" drawn, \"random\", or \"lower_rate\" of requests per weight"),
         ("weights", "where weights count: in the \"draw\", the \"score\", \"both\" or \"none\""),
         (
-            "keeps_ties",
+            "caddy_tie_bug",
             "keep the best so far in the draw when a better one is found, as Caddy did by a slip until 2026: the busier of two gets a quarter",
         ),
     ],
@@ -182,7 +182,7 @@ impl Selector for P2c {
             Weights::Score | Weights::None => sample_evenly(request, cx, choices, replacement),
         };
         let sample = sample.as_slice();
-        let slot = if self.params.keeps_ties {
+        let slot = if self.params.caddy_tie_bug {
             self.one_of_the_kept(sample, cx)?
         } else {
             let (&first, others) = sample.split_first()?;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold, Rank};
 use super::{
-    Channel, Command, Context, Finished, LoadReport, Pick, Request, Selector, Wants, draw_evenly_excluding, renew,
+    Command, Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_evenly_excluding,
+    renew,
 };
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
@@ -31,7 +32,7 @@ pub struct Params {
     /// Answers older than this are dropped.
     pub age: Nanos,
     /// An answer is used at most this often, whatever the formula says.
-    pub most_uses: f64,
+    pub max_uses: f64,
     /// A server that has failed counts as crowded for this long; zero switches that off.
     pub shun: Nanos,
 }
@@ -46,7 +47,7 @@ impl Default for Params {
             remove: 1.0,
             delta: 1.0,
             age: Nanos::from_secs(1),
-            most_uses: 4.0,
+            max_uses: 4.0,
             shun: Nanos::from_secs(1),
         }
     }
@@ -58,7 +59,7 @@ pub(super) const DOC: Doc = Doc {
     aliases: &["hcl", "hot_cold_lexicographic", "hot_cold"],
     near: &[("probing", "servers are probed beforehand here; `prequal_synchronous` probes for each request")],
     variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers, but at least three answers (with two, a \
-              request that comes before the next probe is back is placed by lot), and an answer is used at most `most_uses` times \
+              request that comes before the next probe is back is placed by lot), and an answer is used at most `max_uses` times \
               (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \
               stands for the error aversion that the paper mentions and does not describe. The form that waits for its answers is \
               `prequal_synchronous`",
@@ -78,7 +79,7 @@ pub(super) const DOC: Doc = Doc {
         ("remove", "answers dropped per request, the oldest and the worst in turn"),
         ("delta", "how much more answers come in than are used up"),
         ("age", "answers older than this are dropped"),
-        ("most_uses", "an answer is used at most this often, whatever the formula says"),
+        ("max_uses", "an answer is used at most this often, whatever the formula says"),
         ("shun", "a server that has failed counts as crowded for this long; \"0s\" switches that off"),
     ],
     source: "Wydrowski, Kleinberg, Rumble, Archer, 'Load is Not What You Should Balance: Introducing Prequal', NSDI 2024",
@@ -106,8 +107,8 @@ impl catalog::Params for Params {
                 return Err(format!("`{name}` is {value}: it must be from 0 to {most}"));
             }
         }
-        if !(1.0..=1000.0).contains(&self.most_uses) {
-            return Err(format!("`most_uses` is {}: it must be from 1 to 1000", self.most_uses));
+        if !(1.0..=1000.0).contains(&self.max_uses) {
+            return Err(format!("`max_uses` is {}: it must be from 1 to 1000", self.max_uses));
         }
         if self.age == Nanos::ZERO {
             return Err("`age` is zero: it must be longer".to_owned());
@@ -143,8 +144,8 @@ pub fn uses(params: &Params, servers: usize) -> f64 {
     let filled = pool_size(params, servers) as f64 / servers.max(1) as f64;
     let net = (1.0 - filled) * params.probes - params.remove;
     // Where more are dropped than come in the formula says nothing.
-    let uses = if net > 0.0 { (1.0 + params.delta) / net } else { params.most_uses };
-    uses.clamp(1.0, params.most_uses)
+    let uses = if net > 0.0 { (1.0 + params.delta) / net } else { params.max_uses };
+    uses.clamp(1.0, params.max_uses)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +223,7 @@ impl Selector for Prequal {
         self.drop_old(cx);
         self.plan_probes(cx);
         let usable =
-            |answer: &Answer| cx.fleet.is_eligible(answer.backend.slot) && !request.has_tried(answer.backend.slot);
+            |answer: &Answer| cx.fleet.is_eligible(answer.backend.slot) && !request.excludes(answer.backend.slot);
         let chosen = (self.answers.len() >= 2)
             .then(|| {
                 let usable = (0..self.answers.len()).filter(|&at| usable(&self.answers[at]));
@@ -247,8 +248,8 @@ impl Selector for Prequal {
         cx.pick(slot)
     }
 
-    fn wants(&self) -> Wants {
-        Wants { probes: true, ..Wants::default() }
+    fn signals(&self) -> Signals {
+        Signals { probes: true, ..Signals::default() }
     }
 
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
@@ -261,7 +262,7 @@ impl Selector for Prequal {
     }
 
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        if load.by != Channel::Probe || !cx.fleet.is_current(backend) || self.asked[backend.slot as usize] == 0 {
+        if load.by != ReportSource::Probe || !cx.fleet.is_current(backend) || self.asked[backend.slot as usize] == 0 {
             return;
         }
         self.asked[backend.slot as usize] -= 1;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Doc, Family};
 use super::hot_cold::{self, HotCold};
 use super::{
-    Answer, Channel, Context, Finished, Inquiry, LoadReport, MOST_CHOICES, Pick, Request, Selector, Wants,
-    draw_evenly_excluding, sample_evenly,
+    Context, Finished, LoadReport, MOST_CHOICES, Pick, ProbeReply, ProbeRequest, ReportSource, Request, Selector,
+    Signals, draw_evenly_excluding, sample_evenly,
 };
 use crate::fleet::{BackendId, Change};
 use crate::rng::Rng;
@@ -106,17 +106,18 @@ struct PrequalSynchronous {
 }
 
 impl Selector for PrequalSynchronous {
-    fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Inquiry> {
-        let whom = sample_evenly(request, cx, self.params.probes, false);
+    fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<ProbeRequest> {
+        let targets = sample_evenly(request, cx, self.params.probes, false);
         // With one there is nothing to choose.
-        (whom.as_slice().len() > 1).then(|| Inquiry::of(&whom, self.params.wait_for, self.params.timeout, cx.fleet))
+        (targets.as_slice().len() > 1)
+            .then(|| ProbeRequest::of(&targets, self.params.wait_for, self.params.timeout, cx.fleet))
     }
 
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let given = request.answers.map_or(&[][..], |answers| &answers.given);
         let usable =
-            |id: BackendId| cx.fleet.is_current(id) && cx.fleet.is_eligible(id.slot) && !request.has_tried(id.slot);
-        let ranked = given.iter().filter(|answer| usable(answer.backend)).filter_map(|Answer { backend, load }| {
+            |id: BackendId| cx.fleet.is_current(id) && cx.fleet.is_eligible(id.slot) && !request.excludes(id.slot);
+        let ranked = given.iter().filter(|answer| usable(answer.backend)).filter_map(|ProbeReply { backend, load }| {
             Some((backend.slot, self.rule.rank(backend.slot, load.in_server?, hot_cold::latency(load), cx.now)))
         });
         match ranked.min_by(|a, b| a.1.cmp(&b.1)) {
@@ -125,13 +126,13 @@ impl Selector for PrequalSynchronous {
         }
     }
 
-    fn wants(&self) -> Wants {
-        Wants { probes: true, inquires: true, ..Wants::default() }
+    fn signals(&self) -> Signals {
+        Signals { probes: true, inquires: true, ..Signals::default() }
     }
 
     fn on_report(&mut self, _backend: BackendId, load: &LoadReport, _cx: &mut Context<'_>) {
         // Those that come too late for their request tell as well what is much.
-        if let (Channel::Probe, Some(rif)) = (load.by, load.in_server) {
+        if let (ReportSource::Probe, Some(rif)) = (load.by, load.in_server) {
             self.rule.note(rif);
         }
     }

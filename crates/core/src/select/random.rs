@@ -15,7 +15,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Random",
-    family: Family::Lot,
+    family: Family::Random,
     aliases: &["rand"],
     near: &[],
     variant: "Envoy's `random` and Caddy's default: uniform over the healthy servers, weights ignored",
@@ -43,7 +43,7 @@ struct Random;
 
 impl Selector for Random {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        if request.tried.is_empty() {
+        if request.excluded.is_empty() {
             let slot = cx.fleet.draw_uniform(cx.rng)?;
             return cx.pick(slot);
         }

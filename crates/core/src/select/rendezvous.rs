@@ -15,13 +15,13 @@ use crate::rng::Rng;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// What of the request is hashed.
-    pub on: On,
+    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    pub hash_on: On,
 }
 
 impl Default for Params {
     fn default() -> Params {
-        Params { on: On::Key }
+        Params { hash_on: On::Key }
     }
 }
 
@@ -47,18 +47,18 @@ pub(super) const DOC: Doc = Doc {
 
 impl catalog::Params for Params {
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(Rendezvous { on: self.on, scores: Scores::default() })
+        Box::new(Rendezvous { hash_on: self.hash_on, scores: Scores::default() })
     }
 }
 
 struct Rendezvous {
-    on: On,
+    hash_on: On,
     scores: Scores,
 }
 
 impl Selector for Rendezvous {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let hash = self.on.hash(request);
+        let hash = self.hash_on.hash(request);
         cx.pick(self.scores.first(hash, cx.fleet, candidates(request, cx.fleet))?)
     }
 

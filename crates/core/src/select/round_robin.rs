@@ -25,7 +25,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Round robin",
-    family: Family::Turn,
+    family: Family::RoundRobin,
     aliases: &["rr", "cyclic"],
     near: &[],
     variant: "Envoy with equal weights: a cursor per shard from a random start; ineligible servers are skipped",
@@ -67,7 +67,7 @@ impl Selector for RoundRobin {
         if let Some(bits) = self.start.take() {
             self.next = eligible[((u128::from(bits) * eligible.len() as u128) >> 64) as usize];
         }
-        let slot = if request.tried.is_empty() {
+        let slot = if request.excluded.is_empty() {
             let at = eligible.partition_point(|&slot| slot < self.next);
             eligible[if at == eligible.len() { 0 } else { at }]
         } else {

@@ -26,7 +26,7 @@ impl Default for Params {
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin by static stride",
-    family: Family::Turn,
+    family: Family::RoundRobin,
     aliases: &["stride", "stride_scheduling", "static_stride_scheduler"],
     near: &[],
     variant: "grpc-go's weighted round robin scheduler with the weights as they are configured (gRPC takes them from load reports, and \
@@ -85,7 +85,7 @@ impl Selector for StaticStride {
             let s = u64::from(self.sequence);
             self.sequence = self.sequence.wrapping_add(1);
             let slot = self.slots[(s % n) as usize];
-            if self.taken(s % n, s / n) && !request.has_tried(slot) && cx.fleet.is_eligible(slot) {
+            if self.taken(s % n, s / n) && !request.excludes(slot) && cx.fleet.is_eligible(slot) {
                 return cx.pick(slot);
             }
         }

@@ -96,7 +96,7 @@ impl Selector for WeightedLeastRequest {
         let mut found = None;
         while let Some(turn) = self.turns.pop() {
             let Reverse((deadline, _, slot)) = turn;
-            if request.has_tried(slot) {
+            if request.excludes(slot) {
                 self.passed_over.push(turn);
                 continue;
             }

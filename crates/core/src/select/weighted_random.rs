@@ -15,7 +15,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted random",
-    family: Family::Lot,
+    family: Family::Random,
     aliases: &["random_weighted", "nginx_random"],
     near: &[],
     variant: "nginx `random`: binary search over the running sums of the weights",

@@ -17,7 +17,7 @@ pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
     title: "Weighted round robin (smooth)",
-    family: Family::Turn,
+    family: Family::RoundRobin,
     aliases: &["wrr", "swrr", "smooth_wrr", "smooth_weighted_round_robin"],
     near: &[],
     variant: "nginx's default, 'smooth': weights 5, 1, 1 give a a b a c a a and not a a a a a b c (without nginx's own \

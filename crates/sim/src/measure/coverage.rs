@@ -7,7 +7,7 @@ use super::{Comparison, compare};
 use crate::scenario::Scenario;
 use crate::sim::{Stopped, observe};
 use evenkeel_core::math::sqrt;
-use evenkeel_theory::stations;
+use evenkeel_theory::queues;
 
 /// An experiment that is repeated.
 pub struct Trial {
@@ -65,18 +65,18 @@ pub fn trials(requests: u32) -> Vec<Trial> {
     for (name, servers, load) in of {
         let lam = load * f64::from(servers);
         let source = source(requests, load, servers, "strategies = [\"random\"]");
-        let mean = stations::mmc_mean(lam, 1.0, servers) * 1e-3;
-        let p99 = stations::mmc_quantile(lam, 1.0, servers, 0.99) * 1e-3;
+        let mean = queues::mmc_mean(lam, 1.0, servers) * 1e-3;
+        let p99 = queues::mmc_quantile(lam, 1.0, servers, 0.99) * 1e-3;
         let about = format!("M/M/{servers} at load {load}, 10 replications");
         all.push(Trial { name, about, scenario: parse(&source), counted: Counted::Held { mean, p99 } });
     }
     let mut batches = parse(&source(requests, 0.7, 1, "strategies = [\"random\"]"));
     batches.in_batches(10);
-    let (mean, p99) = (stations::mm1_mean(0.7, 1.0) * 1e-3, stations::mm1_quantile(0.7, 1.0, 0.99) * 1e-3);
+    let (mean, p99) = (queues::mm1_mean(0.7, 1.0) * 1e-3, queues::mm1_quantile(0.7, 1.0, 0.99) * 1e-3);
     let about = "M/M/1 at load 0.7, one long run in 10 batches".to_owned();
     all.push(Trial { name: "batches", about, scenario: batches, counted: Counted::Held { mean, p99 } });
     let twins: String =
-        ["a", "b", "c", "d"].map(|name| format!("[[contestants]]\nname = \"{name}\"\nstrategy = \"p2c\"\n")).concat();
+        ["a", "b", "c", "d"].map(|name| format!("[[variants]]\nname = \"{name}\"\nstrategy = \"p2c\"\n")).concat();
     let source = source(requests / 10, 0.8, 1, "").replace("count = 1", "count = 10") + &twins;
     let about = "one strategy under four names: none worse".to_owned();
     all.push(Trial { name: "twins", about, scenario: parse(&source), counted: Counted::Tied });

@@ -1,7 +1,7 @@
-//! Fingerprints: the picks of a strategy in a scenario, pinned, so that a change of behaviour is seen at once and explained
+//! Fingerprints: golden picks of a strategy in a scenario, stored so that a change of behaviour is seen at once and explained
 //! by the first decision that differs.
 //!
-//! Pinned are a hash over all picks, the first [`KEPT`] picks themselves, and a hash for each further block of [`BLOCK`].
+//! Stored are a hash over all picks, the first [`KEPT`] picks themselves, and a hash for each further block of [`BLOCK`].
 //! Whatever came before the first difference was the same on both sides, so the fleet that the selector saw there was the
 //! same for both, too: one view explains both picks.
 
@@ -17,9 +17,9 @@ use evenkeel_core::rng::mix;
 use evenkeel_core::select::Selector;
 use evenkeel_core::units::Nanos;
 
-/// Picks that are pinned one by one.
+/// Number of picks that are stored one by one.
 pub const KEPT: usize = 16_384;
-/// Picks in a block of those that are pinned by a hash.
+/// Number of picks in a block that is stored as a hash.
 pub const BLOCK: usize = 1024;
 /// A pick of nobody: the selector found no server.
 pub const NOBODY: u32 = u32::MAX;
@@ -27,7 +27,7 @@ pub const NOBODY: u32 = u32::MAX;
 /// The picks of one strategy in the scenario's first replication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// The contestant.
+    /// The label of the variant.
     pub label: String,
     /// Decisions in all.
     pub decisions: u64,
@@ -42,9 +42,9 @@ pub struct Fingerprint {
 /// Where two fingerprints part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// At this decision (from 0), which is pinned: the old pick.
+    /// At this decision (from 0), with the golden pick.
     At(u64, u32),
-    /// Somewhere in this block of decisions, which are pinned by a hash alone.
+    /// Somewhere in this block of decisions, of which only a hash is stored.
     Within(Range<u64>),
     /// Nowhere in what both made: one made more decisions.
     Length,
@@ -60,7 +60,7 @@ impl Observer for Picks {
     }
 }
 
-/// Runs the first replication of a contestant and takes its fingerprint.
+/// Runs the first replication of a variant and takes its fingerprint.
 pub fn take(scenario: &Scenario, contestant: usize, interrupted: &dyn Fn() -> bool) -> Result<Fingerprint, Stopped> {
     let mut picks = Picks::default();
     let record = observe(&scenario.setup(contestant, 0), interrupted, &mut picks)?;
@@ -77,7 +77,7 @@ pub fn take(scenario: &Scenario, contestant: usize, interrupted: &dyn Fn() -> bo
     })
 }
 
-/// Where `now` parts from what was pinned; `None` where they are the same.
+/// The first difference between `now` and the golden picks; `None` if they are the same.
 pub fn difference(pinned: &Fingerprint, now: &Fingerprint) -> Option<Difference> {
     if (pinned.hash, pinned.decisions) == (now.hash, now.decisions) {
         return None;
@@ -193,7 +193,7 @@ fn see(model: &Model, number: u64, decision: &Decision<'_>) -> Seen {
     }
 }
 
-/// Runs the first replication of a contestant again and looks at one decision.
+/// Runs the first replication of a variant again and looks at one decision.
 pub fn look(
     scenario: &Scenario,
     contestant: usize,

@@ -1,20 +1,20 @@
-//! The measures: which there are for a scenario, and their values in what was measured of one run or batch.
+//! Metrics: the list for a scenario, and their values in one run or batch.
 
 use hdrhistogram::Histogram;
 
 use super::interval::{Estimate, estimate};
 use crate::scenario::Scenario;
 use crate::sim::model::{Model, Pool};
-use crate::sim::record::{ClassRecord, ENDS, End, Measured, ServerRecord};
+use crate::sim::record::{ClassRecord, ENDS, Measured, RequestOutcome, ServerRecord};
 
-/// A measure, one value per replication (or per batch of one long run).
+/// A metric, one value per replication (or per batch of one long run).
 #[derive(Clone, Debug)]
 pub struct Metric {
     /// As in `metrics.csv`.
     pub name: String,
     /// `s`, `1/s` or `1` (a plain number).
     pub unit: &'static str,
-    /// In order of replication; NaN where it has none.
+    /// In order of replication; NaN if a replication has no value.
     pub values: Vec<f64>,
 }
 
@@ -25,29 +25,29 @@ impl Metric {
     }
 }
 
-/// The name of every measure that a scenario's results will have.
+/// Names of all metrics in the results of a scenario.
 pub fn metric_names(scenario: &Scenario) -> Vec<String> {
     definitions(scenario).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Name and unit of every measure, in the order of all results.
+/// Name and unit of every metric, in output order.
 pub(super) fn definitions(scenario: &Scenario) -> Vec<(String, &'static str)> {
     let mut names = Vec::new();
     walk(&scenario.model, 1.0, &mut |name, unit, _| names.push((name, unit)));
     names
 }
 
-/// The value of every measure in a span of this many seconds, in the same order.
+/// The value of every metric over a span of `seconds`, in the same order.
 pub(super) fn values(scenario: &Scenario, measured: &Measured, seconds: f64) -> Vec<f64> {
     let mut values = Vec::new();
     walk(&scenario.model, seconds, &mut |_, _, of| values.push(of(measured)));
     values
 }
 
-/// Takes name, unit and rule of a measure.
+/// Receives name, unit and formula of a metric.
 type Add<'a> = &'a mut dyn FnMut(String, &'static str, &dyn Fn(&Measured) -> f64);
 
-/// Goes through every measure there is for a model.
+/// Visits every metric of a model.
 fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     class_metrics("", seconds, &|m| &m.all, add);
     let entry: Vec<usize> = {
@@ -65,7 +65,7 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     }
     add("utilisation.mean".into(), "1", &|m| utilisation(&model.pools, &m.servers, &every));
     add("utilisation.max".into(), "1", &|m| m.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max));
-    add("queue.mean".into(), "1", &|m| mean(m.servers.iter().flatten().map(|s| s.number)));
+    add("in_server.mean".into(), "1", &|m| mean(m.servers.iter().flatten().map(|s| s.number)));
     let any = |what: fn(&Pool) -> bool| entry.iter().any(|&p| what(&model.pools[p]));
     // Requests of the pools where it can happen; where there is one pool, all.
     let requests = |m: &Measured, what: fn(&Pool) -> bool| match m.pools.len() {
@@ -82,11 +82,13 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
     }
     if any(|pool| pool.policy.hedge.is_some()) {
         add("hedges.ratio".into(), "1", &|m| ratio(m.efforts.hedges, requests(m, |pool| pool.policy.hedge.is_some())));
-        add("hedges.won".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
+        add("hedges.win_ratio".into(), "1", &|m| ratio(m.efforts.hedges_won, m.efforts.hedges));
     }
     if any(|pool| pool.policy.queue.is_some()) {
-        add("waiting.ratio".into(), "1", &|m| ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some())));
-        add("waiting.mean".into(), "s", &|m| match m.efforts.waited {
+        add("balancer_queue.ratio".into(), "1", &|m| {
+            ratio(m.efforts.waited, requests(m, |pool| pool.policy.queue.is_some()))
+        });
+        add("balancer_queue.mean".into(), "s", &|m| match m.efforts.waited {
             0 => 0.0,
             n => m.efforts.wait_sum as f64 / 1e9 / n as f64,
         });
@@ -102,7 +104,7 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
         add(name, "1", &|m| m.server_time.get(p).map_or(f64::NAN, |&time| time as f64 / 1e9 / seconds));
     }
     if model.has_zones() {
-        add("zones.crossed".into(), "1", &|m| {
+        add("zones.cross_ratio".into(), "1", &|m| {
             let picks = entry.iter().filter_map(|&p| m.servers.get(p)).flatten().map(|server| server.picks);
             ratio(m.efforts.crossed, picks.sum())
         });
@@ -122,7 +124,7 @@ fn walk(model: &Model, seconds: f64, add: Add<'_>) {
             }
             add(name("fairness.jain"), "1", &|m| jain(&loads(&model.pools, &m.servers, &[p])));
             add(name("utilisation.mean"), "1", &|m| utilisation(&model.pools, &m.servers, &[p]));
-            add(name("queue.mean"), "1", &|m| mean(m.servers[p].iter().map(|s| s.number)));
+            add(name("in_server.mean"), "1", &|m| mean(m.servers[p].iter().map(|s| s.number)));
             if cached(pool) {
                 add(name("cache.hit_ratio"), "1", &|m| {
                     let (hits, misses) = m.servers[p].iter().fold((0, 0), |(h, m), s| (h + s.hits, m + s.misses));
@@ -147,7 +149,7 @@ fn class_metrics(prefix: &str, seconds: f64, class: &dyn Fn(&Measured) -> &Class
     metric("throughput", "1/s", &|c| (c.requests() - c.unfinished) as f64 / seconds);
     metric("goodput", "1/s", &|c| c.ok() as f64 / seconds);
     metric("errors.ratio", "1", &|c| ratio(c.requests() - c.unfinished - c.ok(), c.requests()));
-    for &(end, name) in ENDS.iter().filter(|(end, _)| *end != End::Ok) {
+    for &(end, name) in ENDS.iter().filter(|(end, _)| *end != RequestOutcome::Ok) {
         metric(&format!("errors.{name}"), "1", &|c| ratio(c.ends[end as usize], c.requests()));
     }
     metric("unfinished.ratio", "1", &|c| ratio(c.unfinished, c.requests()));

@@ -2,21 +2,21 @@
 //! between versions, and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a
 //! distribution over all replications is shown, histograms are merged.
 
-pub mod change;
+pub mod comparison;
 pub mod coverage;
+pub mod exact_values;
 pub mod fingerprint;
 pub mod interval;
 mod metrics;
+mod ranking;
 pub mod results;
 pub mod sensitivity;
-mod standing;
+mod stability;
 mod summary;
-pub mod theorem;
 pub mod validation;
-mod verdict;
 pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
-pub use standing::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use stability::{Stability, Verdict};
 pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};
-pub use verdict::{Judgement, Verdict};

@@ -40,7 +40,7 @@ pub struct Manifest {
 pub struct Row {
     /// `base`, or the point of a sweep.
     pub point: String,
-    /// The contestant's label.
+    /// The variant's label.
     pub strategy: String,
     /// Number of the replication.
     pub replication: u32,

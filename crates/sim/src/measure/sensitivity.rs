@@ -2,7 +2,7 @@
 //! a conclusion about the guess.
 
 use super::interval::{Estimate, LEVEL};
-use super::standing::difference;
+use super::ranking::difference;
 use super::summary::Summary;
 
 /// A pair of strategies that changed places, both ways beyond chance.
@@ -19,11 +19,11 @@ pub struct Reversal {
 /// How the ranking at a point stands to that of the base.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survival {
-    /// Pairs that the base tells apart.
+    /// Number of pairs with a significant difference at the base point.
     pub told_apart: usize,
     /// Of these, pairs in the same order here, beyond chance.
     pub kept: usize,
-    /// Pairs that cannot be told apart here.
+    /// Number of those without a significant difference here.
     pub tied: usize,
     /// Pairs that changed places.
     pub reversed: Vec<Reversal>,

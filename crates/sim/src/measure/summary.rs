@@ -7,11 +7,11 @@ use hdrhistogram::Histogram;
 
 use super::interval::lag_one;
 use super::metrics::{Metric, at_quantile, definitions, loads, mean, ratio, utilisation, values};
-use super::verdict::{Evidence, Judgement, Verdict, judge};
+use super::stability::{Evidence, Stability, Verdict, judge};
 use super::warmup::{Clock, Settling, settling};
-use super::{interval::Estimate, theorem};
+use super::{exact_values, interval::Estimate};
 use crate::scenario::{Kind, Scenario};
-use crate::sim::record::{COHORTS, Cohort, End, RunRecord, bin_width, histogram};
+use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, RequestOutcome, RunRecord, bin_width, histogram};
 
 /// A server, means over replications.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ pub struct PoolSummary {
 /// One strategy in one scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The contestant's label.
+    /// The variant's label.
     pub label: String,
     /// Its name in the catalogue.
     pub strategy: &'static str,
@@ -91,11 +91,11 @@ pub struct Summary {
     /// are too narrow.
     pub batch_correlation: f64,
     /// Is it a steady state?
-    pub judgement: Judgement,
+    pub stability: Stability,
     /// How latency and, where there are caches, the hit ratio settled. Empty for a course of events.
     pub settling: Vec<Settling>,
     /// What theory says exactly, where a theorem applies.
-    pub theory: Option<theorem::Exact>,
+    pub theory: Option<exact_values::Exact>,
     /// (share of requests, latency in seconds): the share that is at most so slow; histograms merged.
     pub cdf: Vec<(f64, f64)>,
     /// Every server.
@@ -130,7 +130,7 @@ impl Summary {
     pub fn estimate(&self, name: &str) -> Estimate {
         let Some(metric) = self.metric(name) else { return Estimate::NONE };
         let estimate = metric.estimate();
-        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("queue."));
+        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("in_server."));
         if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
     }
 
@@ -162,13 +162,13 @@ impl Summary {
     }
 }
 
-impl Default for Judgement {
-    fn default() -> Judgement {
-        Judgement { verdict: Verdict::Stable, reason: String::new(), growth: Estimate::NONE, relaxation: None }
+impl Default for Stability {
+    fn default() -> Stability {
+        Stability { verdict: Verdict::Stable, reason: String::new(), growth: Estimate::NONE, relaxation: None }
     }
 }
 
-/// Sums up the runs of one contestant, one per replication and in their order.
+/// Sums up the runs of one variant, one per replication and in their order.
 pub fn summarise(scenario: &Scenario, contestant: usize, runs: &[RunRecord]) -> Summary {
     let mut tally = Tally::new(scenario, contestant);
     runs.iter().enumerate().for_each(|(r, run)| tally.take_in(scenario, r as u32, run));
@@ -192,7 +192,7 @@ struct Kept {
     utilisation: Vec<f64>,
 }
 
-/// A contestant's runs as they come in, in any order.
+/// A variant's runs as they come in, in any order.
 pub struct Tally {
     contestant: usize,
     runs: BTreeMap<u32, Kept>,
@@ -201,7 +201,7 @@ pub struct Tally {
     /// By pool; empty where pools are not told apart.
     pool_latency: Vec<Histogram<u64>>,
     pool_series: Vec<Vec<MergedBin>>,
-    settling: Vec<Cohort>,
+    settling: Vec<ArrivalBin>,
 }
 
 #[derive(Clone, Default)]
@@ -215,7 +215,7 @@ struct MergedBin {
 }
 
 impl Tally {
-    /// Nothing yet of this contestant.
+    /// An empty tally of this variant.
     pub fn new(scenario: &Scenario, contestant: usize) -> Tally {
         Tally {
             contestant,
@@ -224,7 +224,7 @@ impl Tally {
             series: vec![MergedBin::default(); scenario.model.bins as usize],
             pool_latency: Vec::new(),
             pool_series: Vec::new(),
-            settling: vec![Cohort::default(); COHORTS],
+            settling: vec![ArrivalBin::default(); ARRIVAL_BINS],
         }
     }
 
@@ -254,11 +254,11 @@ impl Tally {
                 pool.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
             }
         }
-        for (sum, cohort) in self.settling.iter_mut().zip(&run.settling) {
-            sum.requests += cohort.requests;
-            sum.latency_sum += cohort.latency_sum;
-            sum.hits += cohort.hits;
-            sum.lookups += cohort.lookups;
+        for (sum, bin) in self.settling.iter_mut().zip(&run.settling) {
+            sum.requests += bin.requests;
+            sum.latency_sum += bin.latency_sum;
+            sum.hits += bin.hits;
+            sum.lookups += bin.lookups;
         }
         let seconds = scenario.model.duration.as_secs_f64();
         let all = &run.measured.all;
@@ -275,7 +275,7 @@ impl Tally {
             pick_hash: run.pick_hash,
             requests: run.requests,
             measured: all.requests(),
-            turned_away: all.ends[End::TimedOut as usize] + all.ends[End::Rejected as usize],
+            turned_away: all.ends[RequestOutcome::TimedOut as usize] + all.ends[RequestOutcome::Rejected as usize],
             unfinished: all.unfinished,
             utilisation: (0..scenario.model.pools.len())
                 .map(|p| utilisation(&scenario.model.pools, &run.measured.servers, &[p]))
@@ -309,10 +309,10 @@ impl Tally {
         let total = |of: fn(&Kept) -> u64| runs().map(of).sum::<u64>();
         let tenths: Vec<Vec<f64>> = runs().map(|run| run.tenths.clone()).collect();
         let measured = total(|run| run.measured);
-        let theory = theorem::exact(scenario, &contestant.table);
+        let theory = exact_values::exact(scenario, &contestant.table);
         let per_run = measured as f64 / self.runs.len().max(1) as f64;
         let pools = 0..model.pools.len();
-        let judgement = judge(
+        let stability = judge(
             scenario,
             &Evidence {
                 tenths: &tenths,
@@ -334,7 +334,7 @@ impl Tally {
             steady: scenario.kind == Kind::Steady,
             batches,
             batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },
-            judgement,
+            stability,
             settling: self.settling(scenario),
             theory,
             cdf: cdf(&self.latency),

@@ -8,7 +8,7 @@
 //! The observations here are means over equal bins of time, by time of arrival, over all replications together (Welch's
 //! average). MSER-5 is used to judge and to find the cut, not for intervals: those come from replications.
 
-use crate::sim::record::Cohort;
+use crate::sim::record::ArrivalBin;
 
 /// Observations in a batch.
 const BATCH: usize = 5;
@@ -88,17 +88,17 @@ impl Settling {
 
 /// Judges a settling series of a run of `seconds` whose measured span begins at `warmup` seconds. `None` if nothing was
 /// observed.
-pub fn settling(series: &[Cohort], clock: Clock, seconds: f64, warmup: f64) -> Option<Settling> {
-    let parts = |cohort: &Cohort| match clock {
-        Clock::Latency => (cohort.latency_sum as f64 / 1e9, cohort.requests),
-        Clock::Cache => (cohort.hits as f64, cohort.lookups),
+pub fn settling(series: &[ArrivalBin], clock: Clock, seconds: f64, warmup: f64) -> Option<Settling> {
+    let parts = |bin: &ArrivalBin| match clock {
+        Clock::Latency => (bin.latency_sum as f64 / 1e9, bin.requests),
+        Clock::Cache => (bin.hits as f64, bin.lookups),
     };
     // Bins without requests are left out; where each of the others stood is kept.
     let seen: Vec<(usize, f64)> = series
         .iter()
         .enumerate()
-        .filter(|(_, cohort)| parts(cohort).1 > 0)
-        .map(|(i, cohort)| (i, parts(cohort).0 / parts(cohort).1 as f64))
+        .filter(|(_, bin)| parts(bin).1 > 0)
+        .map(|(i, bin)| (i, parts(bin).0 / parts(bin).1 as f64))
         .collect();
     let values: Vec<f64> = seen.iter().map(|&(_, value)| value).collect();
     let width = seconds / series.len().max(1) as f64;
@@ -143,7 +143,7 @@ mod tests {
             let series: Vec<f64> = (0..203)
                 .map(|i| {
                     let start = 40.0 * evenkeel_core::math::exp(-f64::from(i) / f64::from(1 + round));
-                    1e6 + start + evenkeel_config::law::normal(&mut rng)
+                    1e6 + start + evenkeel_config::distribution::normal(&mut rng)
                 })
                 .collect();
             let batches: Vec<f64> = series.chunks_exact(5).map(|b| b.iter().sum::<f64>() / 5.0).collect();
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn caches_and_latencies_have_clocks_of_their_own() {
         // 100 bins of a second: latency settles after 10, hits only after 40.
-        let series: Vec<Cohort> = (0..100)
-            .map(|i| Cohort {
+        let series: Vec<ArrivalBin> = (0..100)
+            .map(|i| ArrivalBin {
                 requests: 10,
                 latency_sum: if i < 10 { 1_000_000_000 } else { 100_000_000 },
                 hits: if i < 40 { i / 5 } else { 8 },
@@ -184,6 +184,6 @@ mod tests {
         assert_eq!(cache.after, Some(40.0));
         assert!(latency.matters(0.001) && (latency.settled - 0.01).abs() < 1e-12, "{latency:?}");
         assert!(cache.matters(0.001) && (cache.settled - 0.8).abs() < 1e-12, "{cache:?}");
-        assert!(settling(&[Cohort::default(); 10], Clock::Cache, 1.0, 0.0).is_none());
+        assert!(settling(&[ArrivalBin::default(); 10], Clock::Cache, 1.0, 0.0).is_none());
     }
 }

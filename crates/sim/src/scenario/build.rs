@@ -8,11 +8,11 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::table::*;
-use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, vary, workload_file};
+use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, overrides, workload_file};
 use crate::sim::model::*;
 use evenkeel_config::diagnostic::{Problem, Problems, did_you_mean};
+use evenkeel_config::distribution::{self, Alias, Distribution, Sampler};
 use evenkeel_config::fault::WhatTable;
-use evenkeel_config::law::{self, Alias, Law, Sampler};
 use evenkeel_config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, ReportsTable, check_name};
 use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::policy::{Rules, zone};
@@ -126,7 +126,7 @@ impl Builder<'_> {
         }
         let pools_own = table.pools.get_ref().iter().filter_map(|pool| pool.get_ref().strategy.as_ref());
         let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref());
-        let written = listed.chain(table.contestants.iter().map(|t| &t.strategy)).chain(pools_own);
+        let written = listed.chain(table.variants.iter().map(|t| &t.strategy)).chain(pools_own);
         let remarks = written.filter_map(|strategy| catalog::remark_on(source.get(strategy.span())?)).collect();
         let model = Model {
             warmup,
@@ -213,7 +213,7 @@ impl Builder<'_> {
         Spans { warmup, cache_warmup, duration, auto_warmup, auto_cache_warmup }
     }
 
-    fn sweep(&mut self, table: &ScenarioTable, source: &str) -> Vec<vary::Axis> {
+    fn sweep(&mut self, table: &ScenarioTable, source: &str) -> Vec<overrides::Axis> {
         let mut axes = Vec::new();
         for sweep in &table.sweep {
             let keys: Vec<&Spanned<String>> = sweep.key.iter().chain(&sweep.keys).collect();
@@ -225,20 +225,20 @@ impl Builder<'_> {
             self.known_keys(&keys, source);
             let text = |value: &Spanned<toml::Value>| source[value.span()].to_owned();
             let keys = keys.into_iter().map(|key| key.get_ref().clone()).collect();
-            axes.push(vary::Axis { keys, values: sweep.values.get_ref().iter().map(text).collect() });
+            axes.push(overrides::Axis { keys, values: sweep.values.get_ref().iter().map(text).collect() });
         }
         axes
     }
 
     fn known_keys(&mut self, keys: &[&Spanned<String>], source: &str) {
         for key in keys {
-            if let Err(message) = vary::find(source, key.get_ref()) {
+            if let Err(message) = overrides::find(source, key.get_ref()) {
                 self.problem(key.span(), message);
             }
         }
     }
 
-    fn sensitivity(&mut self, table: &ScenarioTable, source: &str) -> Option<vary::Sensitivity> {
+    fn sensitivity(&mut self, table: &ScenarioTable, source: &str) -> Option<overrides::Sensitivity> {
         let t = table.sensitivity.as_ref()?;
         let by = t.by.as_ref().map_or(0.3, |by| by.get_ref().0);
         if !(by > 0.0 && by < 1.0) {
@@ -249,41 +249,45 @@ impl Builder<'_> {
                 self.known_keys(&keys.iter().collect::<Vec<_>>(), source);
                 keys.iter().map(|key| key.get_ref().clone()).collect()
             }
-            None => vary::constants(source).unwrap_or_default().into_iter().map(|(key, _)| key).collect(),
+            None => overrides::constants(source).unwrap_or_default().into_iter().map(|(key, _)| key).collect(),
         };
         let metric = t.metric.as_ref().map_or_else(|| "latency.p99".to_owned(), |metric| metric.get_ref().clone());
-        Some(vary::Sensitivity { by, keys, metric })
+        Some(overrides::Sensitivity { by, keys, metric })
     }
 
     fn connections(&mut self, t: &PoolTable) -> Option<Connections> {
         let table = t.connections.as_ref()?;
-        let ConnectionsTable { requests, lifetime } = *table.get_ref();
-        if requests == Some(0) || lifetime == Some(Nanos::ZERO) {
-            self.problem(table.span(), "`requests` and `lifetime` of connections must be above zero");
+        let ConnectionsTable { max_requests, max_lifetime } = *table.get_ref();
+        if max_requests == Some(0) || max_lifetime == Some(Nanos::ZERO) {
+            self.problem(table.span(), "`max_requests` and `max_lifetime` of connections must be above zero");
         }
         if t.sticky.is_some() {
             self.problem(table.span(), "a pool has `connections` or is `sticky`: either ties a client to a server");
         }
-        Some(Connections { requests: requests.unwrap_or(u32::MAX), lifetime: lifetime.unwrap_or(Nanos::MAX) })
+        Some(Connections {
+            max_requests: max_requests.unwrap_or(u32::MAX),
+            max_lifetime: max_lifetime.unwrap_or(Nanos::MAX),
+        })
     }
 
     fn autoscale(&mut self, t: &PoolTable, servers: usize) -> Option<Autoscale> {
         let table = t.autoscale.as_ref()?;
-        let AutoscaleTable { target, minimum, start, interval, delay, cooldown } = *table.get_ref();
-        let start = start.unwrap_or(minimum);
+        let AutoscaleTable { target, min_servers, initial_servers, interval, delay, cooldown } = *table.get_ref();
+        let initial_servers = initial_servers.unwrap_or(min_servers);
         if !(target.0 > 0.0 && target.0 <= 1.0) {
             self.problem(table.span(), "`target` must be above zero and at most 100 %");
         }
-        if minimum == 0 || start < minimum || start as usize > servers {
-            let message =
-                format!("`minimum` must be above zero, and `start` between it and the pool's {servers} servers");
+        if min_servers == 0 || initial_servers < min_servers || initial_servers as usize > servers {
+            let message = format!(
+                "`min_servers` must be above zero, and `initial_servers` between it and the pool's {servers} servers"
+            );
             self.problem(table.span(), message).help =
                 Some("the servers of the pool are the most there can be".to_owned());
         }
         if interval < Nanos::from_millis(100) {
             self.problem(table.span(), "`interval` must be at least 100ms");
         }
-        Some(Autoscale { target: target.0, minimum, start, interval, delay, cooldown })
+        Some(Autoscale { target: target.0, min_servers, initial_servers, interval, delay, cooldown })
     }
 
     /// A scenario knows where its balancers stand, and so which zone brings how much.
@@ -334,12 +338,12 @@ impl Builder<'_> {
                 if r.interval.is_some_and(|interval| interval < Nanos::from_millis(1)) {
                     self.problem(reports.span(), "`interval` of reports must be at least 1ms");
                 }
-                if r.interval.is_none() && r.with_answers.is_none() && r.idle.is_none() {
+                if r.interval.is_none() && r.with_answers.is_none() && r.idle_notifications.is_none() {
                     self.problem(reports.span(), "these reports are never sent").help =
-                        Some("say `interval`, `with_answers` or `idle`".to_owned());
+                        Some("say `interval`, `with_answers` or `idle_notifications`".to_owned());
                 }
-                let ReportsTable { interval, together, delay, with_answers, idle } = *r;
-                Reports { interval, together, delay, with_answers, idle }
+                let ReportsTable { interval, synchronised, delay, with_answers, idle_notifications } = *r;
+                Reports { interval, synchronised, delay, with_answers, idle_notifications }
             });
             let backend = t.backend.as_ref().and_then(|backend| {
                 let called = &backend.get_ref().pool;
@@ -350,7 +354,7 @@ impl Builder<'_> {
                 if tables[pool].get_ref().backend.is_some() {
                     self.problem(called.span(), "a second tier has no further tier behind it (two are modelled)");
                 }
-                let service = self.law(&backend.get_ref().service);
+                let service = self.distribution(&backend.get_ref().service);
                 Some(Backend { pool, on_miss: backend.get_ref().on_miss, service })
             });
             let (connections, autoscale) = (self.connections(t), self.autoscale(t, servers.len()));
@@ -400,17 +404,17 @@ impl Builder<'_> {
         found
     }
 
-    fn law(&mut self, law: &Spanned<Law>) -> Sampler {
+    fn distribution(&mut self, distribution: &Spanned<Distribution>) -> Sampler {
         let files = self.files;
-        let mut read = |file: &str| law::numbers(file, &files(file)?);
-        law.get_ref().sampler(&mut read).unwrap_or_else(|message| {
-            self.problem(law.span(), message);
+        let mut read = |file: &str| distribution::numbers(file, &files(file)?);
+        distribution.get_ref().sampler(&mut read).unwrap_or_else(|message| {
+            self.problem(distribution.span(), message);
             Sampler::ZERO
         })
     }
 
     fn delay(&mut self, delay: Option<&Spanned<Delay>>) -> Sampler {
-        delay.map_or(Sampler::ZERO, |delay| self.law(&Spanned::new(delay.span(), delay.get_ref().0.clone())))
+        delay.map_or(Sampler::ZERO, |delay| self.distribution(&Spanned::new(delay.span(), delay.get_ref().0.clone())))
     }
 
     fn routes(&mut self, table: &ScenarioTable, pools: &[Pool]) -> Routes {
@@ -493,13 +497,13 @@ impl Builder<'_> {
                 self.problem(t.share.span(), "`share` must be above zero");
                 continue;
             }
-            let Some(law) = t.service.as_ref().or(table.service.as_ref()) else {
+            let Some(distribution) = t.service.as_ref().or(table.service.as_ref()) else {
                 let message = format!("path `{path}` has no `service`: how much work does it bring?");
                 self.problem(t.path.span(), message).help =
                     Some("add `service = { exponential = { mean = \"10ms\" } }` here or for the whole file".to_owned());
                 continue;
             };
-            let service = self.law(law);
+            let service = self.distribution(distribution);
             let Some(pool) = routes.find(None, path) else {
                 if !self.problems.iter().any(|p| p.message.contains("[[routes]]")) {
                     self.problem(t.path.span(), format!("no route leads from `{path}` to a pool"));
@@ -567,9 +571,9 @@ impl Builder<'_> {
                 Some(Arrivals::Constant { gap: 1e9 / self.rate(&amount.rate, &amount.load, place, demand)? })
             }
             ArrivalsTable::Renewal { interarrival, rate, load, .. } => {
-                let law = self.law(interarrival);
+                let distribution = self.distribution(interarrival);
                 // Nanoseconds; a gap of none, or of less than the clock can tell, would never let time pass.
-                let mean = law.mean();
+                let mean = distribution.mean();
                 if mean < 1.0 {
                     self.problem(interarrival.span(), "the mean of `interarrival` must be at least 1ns");
                     return None;
@@ -578,7 +582,7 @@ impl Builder<'_> {
                     true => 1e9 / self.rate(rate, load, place, demand)? / mean,
                     false => 1.0,
                 };
-                Some(Arrivals::Renewal { law, scale })
+                Some(Arrivals::Renewal { distribution, scale })
             }
             ArrivalsTable::Bursts { base, peak, every, length } => {
                 let (base, peak) = (base.get_ref().0, positive(peak));
@@ -606,7 +610,7 @@ impl Builder<'_> {
                 }
                 Some(Arrivals::Poisson(RateCurve { points, period: None }))
             }
-            ArrivalsTable::Closed { think } => Some(Arrivals::Closed { think: self.law(think) }),
+            ArrivalsTable::Closed { think } => Some(Arrivals::Closed { think: self.distribution(think) }),
             ArrivalsTable::Replay { file, speed, repeat } => self.replay(file, speed, *repeat, paths, routes, span),
         }
     }
@@ -623,8 +627,8 @@ impl Builder<'_> {
     ) {
         let Arrivals::Closed { think } = arrivals else { return };
         let calls = pools.iter().filter_map(|pool| pool.backend.as_ref()).map(|backend| &backend.service);
-        let laws = paths.iter().map(|(path, _)| &path.service).chain(calls).chain(legs).chain([think]);
-        if laws.into_iter().all(|law| law.mean() == 0.0) {
+        let distributions = paths.iter().map(|(path, _)| &path.service).chain(calls).chain(legs).chain([think]);
+        if distributions.into_iter().all(|distribution| distribution.mean() == 0.0) {
             let message = "nothing takes any time in this closed loop: clients do not think, requests bring no work, and the network has no delay";
             let help = "give `think`, `service` or a leg of `network` a mean above zero";
             self.refusals.push(Problem::at(table.arrivals.span(), message).help(help));
@@ -802,7 +806,7 @@ impl Builder<'_> {
             mix: Alias::new(&weights),
             timeout: self.limit(t.timeout.as_ref(), "timeout"),
             patience: self.limit(t.patience.as_ref(), "patience"),
-            cancel: t.cancel,
+            servers_see_cancel: t.servers_see_cancel,
             connect_timeout: t.connect_timeout,
         }
     }
@@ -811,11 +815,11 @@ impl Builder<'_> {
     fn limit(&mut self, given: Option<&Spanned<Delay>>, key: &str) -> Option<Sampler> {
         let given = given?;
         let before = self.problems.len();
-        let law = self.delay(Some(given));
-        if law.mean() <= 0.0 && self.problems.len() == before {
+        let distribution = self.delay(Some(given));
+        if distribution.mean() <= 0.0 && self.problems.len() == before {
             self.problem(given.span(), format!("`{key}` must be above zero"));
         }
-        Some(law)
+        Some(distribution)
     }
 
     fn balancers(&mut self, table: &ScenarioTable) -> Balancers {
@@ -872,31 +876,31 @@ impl Builder<'_> {
         let mut faults = Vec::new();
         for fault in &table.faults {
             let t = fault.get_ref();
-            let deploy = match *t.what.get_ref() {
+            let deploy = match *t.kind.get_ref() {
                 WhatTable::Deploy { drain, restart } => Some((drain, restart)),
                 _ => None,
             };
-            let kind = match FaultKind::of(t.what.get_ref()) {
+            let kind = match FaultKind::of(t.kind.get_ref()) {
                 Err(_) if deploy.is_some() => FaultKind::Drain,
                 Ok(kind) => kind,
                 Err(message) => {
-                    self.problem(t.what.span(), message);
+                    self.problem(t.kind.span(), message);
                     continue;
                 }
             };
             let targets = self.targets(&t.target, pools, &table.balancers, kind);
             if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
                 let message = "a silent crash without client time-outs leaves requests waiting for ever";
-                self.problem(t.what.span(), message).help =
+                self.problem(t.kind.span(), message).help =
                     Some("give the clients one: clients = { timeout = \"1s\" }".to_owned());
             }
-            if *t.together.get_ref() == 0 {
-                self.problem(t.together.span(), "`together` must be above zero");
+            if *t.batch_size.get_ref() == 0 {
+                self.problem(t.batch_size.span(), "`batch_size` must be above zero");
             }
-            let together = (*t.together.get_ref()).max(1) as usize;
+            let batch_size = (*t.batch_size.get_ref()).max(1) as usize;
             if let Some((_, restart)) = deploy {
                 if restart == Nanos::ZERO {
-                    self.problem(t.what.span(), "`restart` must be above zero");
+                    self.problem(t.kind.span(), "`restart` must be above zero");
                 }
                 if let Some(lasts) = &t.lasts {
                     self.problem(lasts.span(), "a deploy lasts `drain` and `restart`, and has no `for`");
@@ -918,7 +922,7 @@ impl Builder<'_> {
             }
             for (i, target) in targets.into_iter().enumerate() {
                 if matches!(target, Target::Balancer(_)) && !matches!(kind, FaultKind::Crash { .. }) {
-                    self.problem(t.what.span(), "a balancer can crash, and nothing else");
+                    self.problem(t.kind.span(), "a balancer can crash, and nothing else");
                     break;
                 }
                 let inner = |pool: usize| pools.iter().any(|p| p.backend.as_ref().is_some_and(|b| b.pool == pool));
@@ -926,10 +930,10 @@ impl Builder<'_> {
                     && inner(pool)
                 {
                     let message = "a silent crash in a second tier would hold its callers for ever: calls have no time-out of their own";
-                    self.problem(t.what.span(), message);
+                    self.problem(t.kind.span(), message);
                     break;
                 }
-                let at = *t.at.get_ref() + Nanos(stagger.0.saturating_mul((i / together) as u64));
+                let at = *t.at.get_ref() + Nanos(stagger.0.saturating_mul((i / batch_size) as u64));
                 let lasts = deploy.map(|(drain, restart)| drain + restart);
                 let until = lasts.or(t.lasts.as_ref().map(|lasts| *lasts.get_ref())).map(|lasts| at + lasts);
                 let what = match kind {
@@ -1031,14 +1035,14 @@ impl Builder<'_> {
     }
 
     fn contestants(&mut self, table: &ScenarioTable) -> Vec<Contestant> {
-        let named = table.contestants.iter().map(|t| (t.name.span(), t));
+        let named = table.variants.iter().map(|t| (t.name.span(), t));
         let mut contestants: Vec<Contestant> = Vec::new();
         let mut spans: Vec<Range<usize>> = Vec::new();
         match &table.strategies {
-            None if !table.contestants.is_empty() => {}
+            None if !table.variants.is_empty() => {}
             None => contestants.extend(CATALOGUE.iter().map(|row| Contestant::new((row.default)()))),
             Some(strategies) => {
-                if strategies.get_ref().is_empty() && table.contestants.is_empty() {
+                if strategies.get_ref().is_empty() && table.variants.is_empty() {
                     self.problem(strategies.span(), "no strategies are listed").help =
                         Some("leave `strategies` out to compare all of them".to_owned());
                 }
@@ -1051,7 +1055,7 @@ impl Builder<'_> {
         for (span, t) in named {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
             if t.name.get_ref().trim().is_empty() || !t.name.get_ref().chars().all(plain) {
-                let message = "a contestant's `name` is made of letters, digits, blanks and `_-.`";
+                let message = "the `name` in `variants` is made of letters, digits, blanks and `_-.`";
                 self.problem(t.name.span(), message);
             }
             contestants.push(Contestant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
@@ -1060,7 +1064,7 @@ impl Builder<'_> {
         for (i, span) in spans.into_iter().enumerate() {
             if contestants[..i].iter().any(|c| c.label == contestants[i].label) {
                 self.problem(span, format!("`{}` is listed twice", contestants[i].label)).help =
-                    Some("give the second a name of its own: [[contestants]] with `name` and `strategy`".to_owned());
+                    Some("give the second a name of its own: [[variants]] with `name` and `strategy`".to_owned());
             }
         }
         contestants
@@ -1070,9 +1074,9 @@ impl Builder<'_> {
         let mut expects = Vec::new();
         for expect in &table.expect {
             let t = expect.get_ref();
-            match expect::parse(t.that.get_ref(), &t.because, t.that.span()) {
+            match expect::parse(t.assert.get_ref(), &t.reason, t.assert.span()) {
                 Err(message) => {
-                    self.problem(t.that.span(), message);
+                    self.problem(t.assert.span(), message);
                 }
                 Ok(mut expect) => {
                     for side in [&mut expect.left, &mut expect.right] {
@@ -1085,7 +1089,7 @@ impl Builder<'_> {
                         if !known(strategy) {
                             let help = did_you_mean(strategy, contestants.iter().map(|c| c.label.as_str()));
                             let message = format!("strategy `{strategy}` is not in this scenario's comparison");
-                            self.problem(t.that.span(), message).help = Some(help);
+                            self.problem(t.assert.span(), message).help = Some(help);
                         }
                     }
                     expects.push(expect);
@@ -1107,7 +1111,7 @@ impl Builder<'_> {
             Arrivals::Poisson(curve) if curve.points.len() == 1 => curve.points[0].1,
             Arrivals::Poisson(curve) => curve.mean(span.as_secs_f64()),
             Arrivals::Constant { gap } => 1e9 / gap,
-            Arrivals::Renewal { law, scale } => 1e9 / (law.mean() * scale),
+            Arrivals::Renewal { distribution, scale } => 1e9 / (distribution.mean() * scale),
             Arrivals::Replay(_) | Arrivals::Closed { .. } => return None,
         };
         let tables = table.pools.get_ref();

@@ -13,8 +13,8 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 pub struct Expect {
     /// As written.
     pub text: String,
-    /// Why it must hold.
-    pub because: String,
+    /// Why it must hold; printed when it does not.
+    pub reason: String,
     /// Left of the comparison.
     pub left: Side,
     /// The comparison.
@@ -95,7 +95,7 @@ impl Side {
 }
 
 /// Reads an expectation; the error is a sentence.
-pub fn parse(text: &str, because: &str, span: Range<usize>) -> Result<Expect, String> {
+pub fn parse(text: &str, reason: &str, span: Range<usize>) -> Result<Expect, String> {
     const RELATIONS: [&str; 5] = ["<=", ">=", "<", ">", "~"];
     let shape = "write it as `latency.p99[p2c] < 0.5 * latency.p99[random]` or `latency.mean[random] ~ 50ms within 3%`";
     // The relation outside brackets: a label may hold one in its parameters.
@@ -121,7 +121,7 @@ pub fn parse(text: &str, because: &str, span: Range<usize>) -> Result<Expect, St
     };
     let side = |text: &str| side(text).ok_or_else(|| format!("`{text}` is neither a metric nor a number: {shape}"));
     let (left, right) = (side(left)?, side(right)?);
-    Ok(Expect { text: text.to_owned(), because: because.to_owned(), left, relation, right, span })
+    Ok(Expect { text: text.to_owned(), reason: reason.to_owned(), left, relation, right, span })
 }
 
 fn side(text: &str) -> Option<Side> {

@@ -7,8 +7,8 @@
 mod build;
 pub mod expect;
 pub mod import;
+pub mod overrides;
 mod table;
-pub mod vary;
 pub mod workload_file;
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::sim::Setup;
 use crate::sim::model::{Arrivals, Model};
 use evenkeel_config::Problems;
 use evenkeel_core::rng::{Keyed, Source};
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::{Nanos, hex};
 use expect::Expect;
 
@@ -30,30 +30,30 @@ pub struct Contestant {
     /// the one that the scenario gave it.
     pub label: String,
     /// It.
-    pub table: Table,
+    pub table: StrategyConfig,
     /// Names its luck: empty, or its own name where the scenario gave it one. Two contestants with the same strategy and
     /// names of their own meet the same requests with luck of their own.
-    pub luck: String,
+    pub stream_name: String,
 }
 
 impl Contestant {
     /// Labels a strategy.
-    pub fn new(table: Table) -> Contestant {
+    pub fn new(table: StrategyConfig) -> Contestant {
         let default = (table.row().default)();
         let difference = differences(&table, &default);
         let name = table.name();
         let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
-        Contestant { label, table, luck: String::new() }
+        Contestant { label, table, stream_name: String::new() }
     }
 
     /// A strategy under a name of its own.
-    pub fn named(name: &str, table: Table) -> Contestant {
-        Contestant { label: name.to_owned(), table, luck: name.to_owned() }
+    pub fn named(name: &str, table: StrategyConfig) -> Contestant {
+        Contestant { label: name.to_owned(), table, stream_name: name.to_owned() }
     }
 }
 
 /// `parameter=value` for each parameter that is not at its default.
-fn differences(table: &Table, default: &Table) -> Vec<String> {
+fn differences(table: &StrategyConfig, default: &StrategyConfig) -> Vec<String> {
     let defaults = default.parameters();
     let differs = |(key, value): (String, toml::Value)| {
         (defaults.get(&key) != Some(&value)).then(|| match value {
@@ -103,9 +103,9 @@ pub struct Scenario {
     /// What must hold.
     pub expects: Vec<Expect>,
     /// Axes of a sweep that the scenario asks for.
-    pub sweep: Vec<vary::Axis>,
+    pub sweep: Vec<overrides::Axis>,
     /// Whether its ranking is to survive other constants.
-    pub sensitivity: Option<vary::Sensitivity>,
+    pub sensitivity: Option<overrides::Sensitivity>,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
     /// What is not the same where a strategy goes by another algorithm's name.
@@ -162,8 +162,8 @@ impl Scenario {
 
     /// What is run for a contestant and a replication.
     pub fn setup(&self, contestant: usize, replication: u32) -> Setup<'_> {
-        let Contestant { table, luck, .. } = &self.contestants[contestant];
-        Setup { model: &self.model, strategy: table, seed: self.replication_seed(replication), luck }
+        let Contestant { table, stream_name, .. } = &self.contestants[contestant];
+        Setup { model: &self.model, strategy: table, seed: self.replication_seed(replication), stream_name }
     }
 
     /// Whether a pilot run is needed before the scenario can be run.

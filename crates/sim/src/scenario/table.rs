@@ -11,8 +11,8 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use toml::Spanned;
 
 use super::Kind;
+use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
-use evenkeel_config::law::Law;
 use evenkeel_config::pool::{PoolTable, RouteTable};
 use evenkeel_core::select::catalog::Strategy;
 use evenkeel_core::units::{Nanos, Rate, Ratio};
@@ -55,11 +55,11 @@ pub struct ScenarioTable {
     #[schemars(with = "Option<Vec<Strategy>>")]
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
     #[serde(default)]
-    pub contestants: Vec<ContestantTable>,
+    pub variants: Vec<VariantTable>,
     #[schemars(with = "ArrivalsTable")]
     pub arrivals: Spanned<ArrivalsTable>,
-    #[schemars(with = "Option<Law>")]
-    pub service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    pub service: Option<Spanned<Distribution>>,
     pub per_byte: Option<Nanos>,
     #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
@@ -120,10 +120,10 @@ impl<'de> Deserialize<'de> for Warmup {
     }
 }
 
-/// `[[contestants]]`: a strategy under a name of its own, with luck of its own.
+/// `[[variants]]`: a strategy under its own name, with its own random stream; the same strategy may appear several times.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ContestantTable {
+pub struct VariantTable {
     #[schemars(with = "String")]
     pub name: Spanned<String>,
     #[schemars(with = "Strategy")]
@@ -166,8 +166,8 @@ pub enum ArrivalsTable {
     /// Independent gaps of any distribution.
     Renewal {
         /// The time from one arrival to the next.
-        #[schemars(with = "Law")]
-        interarrival: Spanned<Law>,
+        #[schemars(with = "Distribution")]
+        interarrival: Spanned<Distribution>,
         /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
         #[schemars(with = "Option<Rate>")]
         rate: Option<Spanned<Rate>>,
@@ -200,8 +200,8 @@ pub enum ArrivalsTable {
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
     Closed {
-        #[schemars(with = "Law")]
-        think: Spanned<Law>,
+        #[schemars(with = "Distribution")]
+        think: Spanned<Distribution>,
     },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
@@ -257,8 +257,8 @@ pub struct PathTable {
     #[serde(default = "one")]
     #[schemars(with = "f64")]
     pub share: Spanned<f64>,
-    #[schemars(with = "Option<Law>")]
-    pub service: Option<Spanned<Law>>,
+    #[schemars(with = "Option<Distribution>")]
+    pub service: Option<Spanned<Distribution>>,
     pub per_byte: Option<Nanos>,
     #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
@@ -302,9 +302,9 @@ pub struct ClientsTable {
     /// it waits for the answer. A duration or a distribution; never unless given.
     #[schemars(with = "Option<Delay>")]
     pub patience: Option<Spanned<Delay>>,
-    /// Servers notice that a client has given up: its request leaves the server's queue at that moment. What is being served
-    /// goes on.
-    pub cancel: bool,
+    /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
+    /// moment. A request in service is finished.
+    pub servers_see_cancel: bool,
     pub connect_timeout: Nanos,
 }
 
@@ -316,7 +316,7 @@ impl Default for ClientsTable {
             hot_share: None,
             timeout: None,
             patience: None,
-            cancel: false,
+            servers_see_cancel: false,
             connect_timeout: Nanos::from_secs(1),
         }
     }
@@ -336,14 +336,14 @@ pub struct NetworkTable {
 
 /// A constant such as `"1ms"`, or a law.
 #[derive(Clone, Debug)]
-pub struct Delay(pub Law);
+pub struct Delay(pub Distribution);
 
 impl JsonSchema for Delay {
     fn schema_name() -> Cow<'static, str> {
         "Delay".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Law>()];
+        let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Distribution>()];
         json_schema!({ "description": "A duration, or a law.", "anyOf": forms })
     }
 }
@@ -357,10 +357,10 @@ impl<'de> Deserialize<'de> for Delay {
                 f.write_str("a duration such as \"1ms\", or a law such as { exponential = { mean = \"1ms\" } }")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
-                Ok(Delay(Law::Constant { value: text.parse().map_err(E::custom)? }))
+                Ok(Delay(Distribution::Constant { value: text.parse().map_err(E::custom)? }))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
-                Law::deserialize(MapAccessDeserializer::new(map)).map(Delay)
+                Distribution::deserialize(MapAccessDeserializer::new(map)).map(Delay)
             }
         }
         from.deserialize_any(DelayVisitor)
@@ -428,7 +428,9 @@ impl Default for BalancersTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
+    /// A comparison of two metrics, or of a metric and a value: `latency.p99[p2c] < 0.5 * latency.p99[random]`.
     #[schemars(with = "String")]
-    pub that: Spanned<String>,
-    pub because: String,
+    pub assert: Spanned<String>,
+    /// Why it must hold; printed by `evenkeel check` when it does not.
+    pub reason: String,
 }

@@ -6,9 +6,9 @@
 mod cache;
 mod engine;
 mod event;
-pub mod mill;
 pub mod model;
 pub mod observer;
+pub mod pick_bench;
 mod queue;
 pub mod record;
 pub mod replay;

@@ -4,13 +4,13 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use evenkeel_config::distribution::{Alias, Sampler};
 use evenkeel_config::fault::WhatTable;
-use evenkeel_config::law::{Alias, Sampler};
 pub use evenkeel_config::pool::{CacheSpec, Discipline, IdleNotice, Server};
 use evenkeel_core::math;
 use evenkeel_core::policy::Rules;
 use evenkeel_core::rng::Source;
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 
 /// [`Model::max_in_system`] where a scenario does not say.
@@ -96,7 +96,7 @@ pub enum Arrivals {
     /// Independent gaps of one distribution.
     Renewal {
         /// Gaps, up to a factor.
-        law: Sampler,
+        distribution: Sampler,
         /// That factor.
         scale: f64,
     },
@@ -202,7 +202,7 @@ pub struct Clients {
     /// Whether servers notice that a client has given up: the request leaves the server's queue at that moment, and one that
     /// is on its way there is dropped when it arrives. What is being served goes on. The same holds of attempts that are no
     /// longer wanted.
-    pub cancel: bool,
+    pub servers_see_cancel: bool,
     /// How long a client tries to reach a balancer that is not there.
     pub connect_timeout: Nanos,
 }
@@ -275,7 +275,7 @@ pub struct Pool {
     /// Its name.
     pub name: String,
     /// Its strategy; `None` takes the one under comparison.
-    pub strategy: Option<Table>,
+    pub strategy: Option<StrategyConfig>,
     /// Its servers.
     pub servers: Vec<Server>,
     /// What stands around a pick: checks, ejection, slow start, retries and the like.
@@ -313,22 +313,22 @@ pub struct Reports {
     /// From one to the next; `None` for none by the clock.
     pub interval: Option<Nanos>,
     /// All at the same moment, or each at its own.
-    pub together: bool,
+    pub synchronised: bool,
     /// On top of the network: making, collecting, distributing.
     pub delay: Nanos,
     /// Each answer carries one, for the balancer it goes to; `None` for as the strategy wants.
     pub with_answers: Option<bool>,
     /// Who hears of a server that has become idle; `None` for as the strategy wants.
-    pub idle: Option<IdleNotice>,
+    pub idle_notifications: Option<IdleNotice>,
 }
 
 /// Connections that outlive a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Connections {
     /// Requests until one is closed.
-    pub requests: u32,
+    pub max_requests: u32,
     /// Time until one is closed.
-    pub lifetime: Nanos,
+    pub max_lifetime: Nanos,
 }
 
 /// Servers come and go with the load.
@@ -337,9 +337,9 @@ pub struct Autoscale {
     /// Busy share that is aimed at.
     pub target: f64,
     /// Never fewer.
-    pub minimum: u32,
+    pub min_servers: u32,
     /// At first.
-    pub start: u32,
+    pub initial_servers: u32,
     /// How often it is looked.
     pub interval: Nanos,
     /// From the decision until a new server is there.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::record::End;
+use super::record::RequestOutcome;
 use evenkeel_core::fleet::Fleet;
 use evenkeel_core::select::{Request, Selector};
 use evenkeel_core::units::Nanos;
@@ -88,9 +88,9 @@ pub enum Step {
     /// It left its server, answered or not.
     Left,
     /// Its end for the client.
-    Ended(End),
+    Ended(RequestOutcome),
     /// The answer, good or bad, is back at the balancer or the caller.
-    Returned(End),
+    Returned(RequestOutcome),
     /// Nobody waits for this attempt any more: its time was up, another was faster, or the client gave up.
     Abandoned,
     /// Nothing of it is left anywhere.

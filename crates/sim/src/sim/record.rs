@@ -7,7 +7,7 @@ use evenkeel_core::units::Nanos;
 
 /// How a request ended for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
+pub enum RequestOutcome {
     /// Answered in good order.
     Ok,
     /// The server answered with an error.
@@ -26,14 +26,14 @@ pub enum End {
 }
 
 /// Every way to end, in the order of [`ClassRecord::ends`].
-pub const ENDS: [(End, &str); 7] = [
-    (End::Ok, "ok"),
-    (End::Error, "error"),
-    (End::Rejected, "rejected"),
-    (End::NoServer, "no_server"),
-    (End::Reset, "reset"),
-    (End::TimedOut, "timed_out"),
-    (End::Unreachable, "unreachable"),
+pub const ENDS: [(RequestOutcome, &str); 7] = [
+    (RequestOutcome::Ok, "ok"),
+    (RequestOutcome::Error, "error"),
+    (RequestOutcome::Rejected, "rejected"),
+    (RequestOutcome::NoServer, "no_healthy_server"),
+    (RequestOutcome::Reset, "reset"),
+    (RequestOutcome::TimedOut, "timed_out"),
+    (RequestOutcome::Unreachable, "unreachable"),
 ];
 
 /// Values in nanoseconds, three significant digits: the histogram of a whole run.
@@ -100,7 +100,7 @@ impl Default for ClassRecord {
 impl ClassRecord {
     /// A measured request ended; whether its latency `counts`.
     #[inline]
-    pub fn end(&mut self, end: End, latency: Nanos, counts: bool) {
+    pub fn end(&mut self, end: RequestOutcome, latency: Nanos, counts: bool) {
         self.ends[end as usize] += 1;
         if counts {
             self.latency(latency);
@@ -136,7 +136,7 @@ impl ClassRecord {
 
     /// Of the measured requests, those that were answered in good order.
     pub fn ok(&self) -> u64 {
-        self.ends[End::Ok as usize]
+        self.ends[RequestOutcome::Ok as usize]
     }
 }
 
@@ -159,12 +159,12 @@ pub struct Measured {
     pub server_time: Vec<u128>,
     /// What balancers did for measured requests beyond picking a server once.
     #[serde(default)]
-    pub efforts: Efforts,
+    pub efforts: AttemptStats,
 }
 
 /// What balancers did beyond picking a server for each request once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Efforts {
+pub struct AttemptStats {
     /// Attempts that were sent to a server.
     pub attempts: u64,
     /// Retries among them.
@@ -185,8 +185,8 @@ pub struct Efforts {
     pub crossed: u64,
 }
 
-impl Efforts {
-    fn add(&mut self, later: &Efforts) {
+impl AttemptStats {
+    fn add(&mut self, later: &AttemptStats) {
         self.attempts += later.attempts;
         self.retries += later.retries;
         self.hedges += later.hedges;
@@ -221,7 +221,7 @@ impl Measured {
 /// A bin of the settling series: the requests that arrived in it, from the very start of the run on. From these warm-up is
 /// judged (`measure::warmup`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cohort {
+pub struct ArrivalBin {
     /// Requests whose latency counts: see `ClassRecord::latency`.
     pub requests: u64,
     /// Sum of their latencies, nanoseconds.
@@ -233,7 +233,7 @@ pub struct Cohort {
 }
 
 /// Bins of the settling series over warm-up and measured span.
-pub const COHORTS: usize = 1000;
+pub const ARRIVAL_BINS: usize = 1000;
 
 /// A server over the measured span.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -310,8 +310,8 @@ pub struct RunRecord {
     pub batches: Vec<Measured>,
     /// The time series over warm-up and measured span.
     pub series: Vec<Bin>,
-    /// [`COHORTS`] bins over warm-up and measured span, by time of arrival.
-    pub settling: Vec<Cohort>,
+    /// [`ARRIVAL_BINS`] bins over warm-up and measured span, by time of arrival.
+    pub settling: Vec<ArrivalBin>,
     /// Mean number of requests in the system in each tenth of the measured span: does it grow?
     pub tenths: Vec<f64>,
     /// Little's law over the whole run.
@@ -409,12 +409,12 @@ impl SeriesRecorder {
     }
 
     #[inline]
-    pub(super) fn end(&mut self, end: End, latency: Nanos, counts: bool, pool: usize) {
+    pub(super) fn end(&mut self, end: RequestOutcome, latency: Nanos, counts: bool, pool: usize) {
         if self.bins.len() == self.wanted {
             return;
         }
         match end {
-            End::Ok => self.current.ok += 1,
+            RequestOutcome::Ok => self.current.ok += 1,
             _ => self.current.bad += 1,
         }
         if counts {
@@ -423,7 +423,7 @@ impl SeriesRecorder {
         }
         if let Some(own) = self.current.pools.get_mut(pool) {
             match end {
-                End::Ok => own.ok += 1,
+                RequestOutcome::Ok => own.ok += 1,
                 _ => own.bad += 1,
             }
             if counts {

@@ -3,10 +3,10 @@
 //! thread; a choice that differs is shown with what the selector was told.
 
 use evenkeel_core::fleet::{BackendId, Fleet};
-use evenkeel_core::policy::eligible;
-use evenkeel_core::policy::tape::{Call, Opening, STREAM, VERSION};
+use evenkeel_core::policy::partition;
+use evenkeel_core::policy::recording::{HostEvent, RecordingHeader, STREAM, VERSION};
 use evenkeel_core::rng::Rng;
-use evenkeel_core::select::catalog::Table;
+use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{Context, Finished, Pick, Request, Selector};
 use evenkeel_core::units::{Nanos, unhex};
 
@@ -29,7 +29,7 @@ pub enum Difference {
     Version(u32),
     /// The selector chose differently.
     #[error(
-        "call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {tried:?}"
+        "call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {excluded:?}"
     )]
     Pick {
         /// Number of the call.
@@ -43,11 +43,11 @@ pub enum Difference {
         /// Requests in flight by slot.
         in_flight: Vec<u32>,
         /// Slots it might not have.
-        tried: Vec<u32>,
+        excluded: Vec<u32>,
     },
     /// The selector asked others before its pick.
     #[error("call {call}: asked were the slots {recorded:?}, asked now {asked:?}")]
-    Inquiry {
+    ProbeRequest {
         /// Number of the call.
         call: u64,
         /// Slots, as recorded.
@@ -72,56 +72,57 @@ pub enum Difference {
 
 impl Replay {
     /// The selector at the start of its life.
-    pub fn new(opening: &Opening<Table>) -> Result<Replay, Difference> {
+    pub fn new(opening: &RecordingHeader<StrategyConfig>) -> Result<Replay, Difference> {
         if opening.version != VERSION {
             return Err(Difference::Version(opening.version));
         }
         let mut rng = Rng::stream(opening.seed, STREAM, opening.stream);
-        let selector = eligible::build_for(&opening.strategy, opening.narrows, &mut rng);
+        let selector = partition::build_for(&opening.strategy, opening.narrows, &mut rng);
         Ok(Replay { selector, fleet: Fleet::new(), rng, calls: 0, picks: 0 })
     }
 
     /// Does what was done.
-    pub fn play(&mut self, call: &Call) -> Result<(), Difference> {
+    pub fn play(&mut self, call: &HostEvent) -> Result<(), Difference> {
         self.calls += 1;
         let number = self.calls;
         match call {
-            Call::Join { name, weight } => drop(self.fleet.join(name, *weight)),
-            Call::Leave { slot } => self.fleet.leave(self.tenant(*slot)?),
-            Call::Healthy { slot, healthy } => self.fleet.set_healthy(self.tenant(*slot)?, *healthy),
-            Call::Draining { slot, draining } => self.fleet.set_draining(self.tenant(*slot)?, *draining),
-            Call::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
-            Call::Part { level, whole } => drop(self.fleet.add_part(*level, *whole)),
-            Call::Assign { slot, parts, weight } => {
-                let known = parts.len() <= 2 && parts.iter().all(|&part| (part as usize) < self.fleet.parts().len());
+            HostEvent::Join { name, weight } => drop(self.fleet.join(name, *weight)),
+            HostEvent::Leave { slot } => self.fleet.leave(self.tenant(*slot)?),
+            HostEvent::Healthy { slot, healthy } => self.fleet.set_healthy(self.tenant(*slot)?, *healthy),
+            HostEvent::Draining { slot, draining } => self.fleet.set_draining(self.tenant(*slot)?, *draining),
+            HostEvent::Weight { slot, weight } => self.fleet.set_weight(self.tenant(*slot)?, *weight),
+            HostEvent::Part { level, whole } => drop(self.fleet.add_partition(*level, *whole)),
+            HostEvent::Assign { slot, parts, weight } => {
+                let known =
+                    parts.len() <= 2 && parts.iter().all(|&part| (part as usize) < self.fleet.partitions().len());
                 if !known {
                     return Err(Difference::Damaged(number));
                 }
                 self.fleet.assign([(self.tenant(*slot)?, parts, *weight)]);
             }
-            Call::Shares { shares } => self.fleet.set_shares(shares),
-            Call::Started { slot } => self.fleet.started(self.tenant(*slot)?),
-            Call::Fleet { now, changes } => {
+            HostEvent::Shares { shares } => self.fleet.set_shares(shares),
+            HostEvent::Started { slot } => self.fleet.started(self.tenant(*slot)?),
+            HostEvent::Fleet { now, changes } => {
                 self.fleet.take_changes();
                 self.with(*now, |selector, cx| selector.on_fleet(changes, cx));
             }
-            Call::Inquire { now, client, path, key, tried, whom } => {
+            HostEvent::Inquire { now, client, path, key, tried: excluded, whom } => {
                 let key = unhex(key.as_bytes()).ok_or(Difference::Damaged(number))?;
-                let request = Request { client: *client, path, key: &key, tried, answers: None };
+                let request = Request { client: *client, path, key: &key, excluded, answers: None };
                 let inquiry = self.with(*now, |selector, cx| selector.inquire(&request, cx));
                 let asked: Vec<u32> =
-                    inquiry.iter().flat_map(|inquiry| inquiry.whom()).map(|backend| backend.slot).collect();
+                    inquiry.iter().flat_map(|inquiry| inquiry.targets()).map(|backend| backend.slot).collect();
                 if asked != *whom {
-                    return Err(Difference::Inquiry { call: number, recorded: whom.clone(), asked });
+                    return Err(Difference::ProbeRequest { call: number, recorded: whom.clone(), asked });
                 }
             }
-            Call::Pick { now, client, path, key, tried, answers, in_flight, pick, tag } => {
+            HostEvent::Pick { now, client, path, key, tried: excluded, answers, in_flight, pick, tag } => {
                 if self.fleet.in_flight() != in_flight {
                     let counted = self.fleet.in_flight().to_vec();
                     return Err(Difference::InFlight { call: number, recorded: in_flight.clone(), counted });
                 }
                 let key = unhex(key.as_bytes()).ok_or(Difference::Damaged(number))?;
-                let request = Request { client: *client, path, key: &key, tried, answers: answers.as_ref() };
+                let request = Request { client: *client, path, key: &key, excluded, answers: answers.as_ref() };
                 let chosen = self.with(*now, |selector, cx| selector.pick(&request, cx));
                 let chosen = chosen.map(|pick| (pick.backend.slot, pick.tag));
                 let recorded = pick.map(|slot| (slot, *tag));
@@ -139,27 +140,27 @@ impl Replay {
                         recorded: name(recorded),
                         chosen: name(chosen),
                         in_flight: in_flight.clone(),
-                        tried: tried.clone(),
+                        excluded: excluded.clone(),
                     });
                 }
                 self.picks += 1;
             }
-            Call::Refused { now, slot, tag } => {
+            HostEvent::Refused { now, slot, tag } => {
                 let pick = Pick { backend: self.tenant(*slot)?, tag: *tag };
                 self.with(*now, |selector, cx| selector.on_refused(&pick, cx));
             }
-            Call::Finish { now, slot, generation, latency, outcome, tag } => {
+            HostEvent::Finish { now, slot, generation, latency, outcome, tag } => {
                 let backend = BackendId { slot: *slot, generation: *generation };
                 self.fleet.ended(backend);
                 let finished = Finished { backend, latency: Nanos(*latency), outcome: *outcome, tag: *tag };
                 self.with(*now, |selector, cx| selector.on_finish(&finished, cx));
             }
-            Call::Report { now, slot, generation, load } => {
+            HostEvent::Report { now, slot, generation, load } => {
                 let backend = BackendId { generation: *generation, ..self.tenant(*slot)? };
                 self.with(*now, |selector, cx| selector.on_report(backend, load, cx));
             }
-            Call::Wake { now } => self.with(*now, |selector, cx| selector.on_wake(cx)),
-            Call::Commands { now } => {
+            HostEvent::Wake { now } => self.with(*now, |selector, cx| selector.on_wake(cx)),
+            HostEvent::Commands { now } => {
                 self.with(*now, |selector, cx| while selector.poll_command(cx).is_some() {});
             }
         }

@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 
 use super::cache::Cache;
 use super::model::{Discipline, FaultKind, MOST_SLOWDOWN, Server};
-use evenkeel_core::select::{Channel, LoadReport};
+use evenkeel_core::select::{LoadReport, ReportSource};
 use evenkeel_core::units::Nanos;
 
 /// No job.
@@ -66,7 +66,7 @@ pub struct ServerState {
     pub cache: Option<Cache>,
     pub hit_cost: f64,
     /// The share of its load that it tells of to who asks for a request that its cache has.
-    pub advertised: f64,
+    pub reported_load: f64,
 
     pub in_service: u32,
     /// Queue: first and last job; the links are in the jobs.
@@ -83,10 +83,10 @@ pub struct ServerState {
     pub sum_of_ends: u128,
     pub shared: Shared,
 
-    account: Account,
+    totals: Totals,
     /// Where reports of the last half second to second begin, and where the next ones will.
-    older: Account,
-    newer: Account,
+    older: Totals,
+    newer: Totals,
     /// Made when somebody first asks.
     latencies: Option<Box<Latencies>>,
     /// Measured requests that were sent here.
@@ -97,21 +97,21 @@ pub struct ServerState {
 
 /// How a server's totals stood at a moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Mark {
-    account: Account,
+pub struct Snapshot {
+    totals: Totals,
     picks: u64,
     unheard: u64,
 }
 
-impl Mark {
-    pub fn is_later_than(&self, other: &Mark) -> bool {
-        self.account.at > other.account.at
+impl Snapshot {
+    pub fn is_later_than(&self, other: &Snapshot) -> bool {
+        self.totals.at > other.totals.at
     }
 }
 
 /// Running totals; differences of two of them describe a window.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Account {
+pub struct Totals {
     at: Nanos,
     /// Integral of the busy slots, slot-nanoseconds (for processor sharing: nanoseconds with anybody in it).
     busy: u128,
@@ -137,7 +137,7 @@ impl ServerState {
             condition: Condition::GOOD,
             cache: spec.cache.map(|cache| Cache::new(cache.capacity, cache.ttl)),
             hit_cost: spec.cache.map_or(1.0, |cache| cache.hit_cost),
-            advertised: spec.cache.map_or(1.0, |cache| cache.advertised),
+            reported_load: spec.cache.map_or(1.0, |cache| cache.reported_load),
             in_service: 0,
             head: NONE,
             tail: NONE,
@@ -147,9 +147,9 @@ impl ServerState {
             owed: Nanos::ZERO,
             sum_of_ends: 0,
             shared: Shared::default(),
-            account: Account::default(),
-            older: Account::default(),
-            newer: Account::default(),
+            totals: Totals::default(),
+            older: Totals::default(),
+            newer: Totals::default(),
             latencies: None,
             picks: 0,
             unheard: 0,
@@ -172,19 +172,19 @@ impl ServerState {
     /// Brings the integrals up to now; call before any change of counts.
     #[inline]
     pub fn touch(&mut self, now: Nanos) {
-        let span = u128::from(now.0 - self.account.at.0);
+        let span = u128::from(now.0 - self.totals.at.0);
         let busy = match self.discipline {
             Discipline::Fcfs => self.in_service,
             Discipline::Ps => self.in_service.min(1),
         };
-        self.account.busy += u128::from(busy) * span;
-        self.account.number += u128::from(self.in_service + self.queued) * span;
-        self.account.at = now;
+        self.totals.busy += u128::from(busy) * span;
+        self.totals.number += u128::from(self.in_service + self.queued) * span;
+        self.totals.at = now;
     }
 
     /// One has come; how many it finds here.
     pub fn entered(&mut self) -> u32 {
-        self.account.entered += 1;
+        self.totals.entered += 1;
         self.in_service + self.queued
     }
 
@@ -197,26 +197,26 @@ impl ServerState {
     }
 
     pub fn left(&mut self, after: Nanos) {
-        self.account.left += 1;
-        self.account.residence += u128::from(after.0);
+        self.totals.left += 1;
+        self.totals.residence += u128::from(after.0);
     }
 
     pub fn answered(&mut self) {
-        self.account.answers += 1;
+        self.totals.answers += 1;
     }
 
     pub fn failed(&mut self) {
-        self.account.answers += 1;
-        self.account.errors += 1;
+        self.totals.answers += 1;
+        self.totals.errors += 1;
     }
 
     /// Whether the key is in the cache; counts the look-up. `None` without a cache.
     pub fn look_up(&mut self, key: u64, now: Nanos) -> Option<bool> {
         let hit = self.cache.as_mut()?.get(key, now);
         if hit {
-            self.account.hits += 1;
+            self.totals.hits += 1;
         } else {
-            self.account.misses += 1;
+            self.totals.misses += 1;
         }
         Some(hit)
     }
@@ -236,25 +236,25 @@ impl ServerState {
     }
 
     /// What it says of the window since `since`, which is moved up to now.
-    pub fn report(&mut self, now: Nanos, since: &mut Account) -> LoadReport {
+    pub fn report(&mut self, now: Nanos, since: &mut Totals) -> LoadReport {
         self.touch(now);
         let latency = self.latencies.as_ref().map_or(0.0, |all| all.at(now, self.in_service + self.queued));
-        let old = std::mem::replace(since, self.account);
+        let old = std::mem::replace(since, self.totals);
         let seconds = (now - old.at).as_secs_f64();
         if seconds <= 0.0 {
             return LoadReport { in_server: Some(self.in_service + self.queued), latency, ..LoadReport::default() };
         }
-        let answers = self.account.answers - old.answers;
-        let left = self.account.left - old.left;
+        let answers = self.totals.answers - old.answers;
+        let left = self.totals.left - old.left;
         LoadReport {
             window: seconds,
             throughput: answers as f64 / seconds,
-            response_time: per(self.account.residence - old.residence, left) / 1e9,
-            utilisation: (self.account.busy - old.busy) as f64 / 1e9 / seconds / f64::from(self.slots()),
-            errors: per((self.account.errors - old.errors).into(), answers),
+            response_time: per(self.totals.residence - old.residence, left) / 1e9,
+            utilisation: (self.totals.busy - old.busy) as f64 / 1e9 / seconds / f64::from(self.slots()),
+            errors: per((self.totals.errors - old.errors).into(), answers),
             in_server: Some(self.in_service + self.queued),
             latency,
-            by: Channel::Answer,
+            by: ReportSource::Answer,
         }
     }
 
@@ -264,17 +264,17 @@ impl ServerState {
         /// Reports look back at least this far, once the server has been there so long, and at most twice as far.
         const WINDOW: Nanos = Nanos::from_millis(500);
         self.latencies.get_or_insert_default();
-        let mut account = self.older;
-        let report = self.report(now, &mut account);
+        let mut totals = self.older;
+        let report = self.report(now, &mut totals);
         if now - self.newer.at >= WINDOW {
             self.older = self.newer;
-            self.newer = account;
+            self.newer = totals;
         }
         match (key, &self.cache) {
             (Some(key), Some(cache)) if cache.has(key, now) => LoadReport {
-                in_server: report.in_server.map(|number| (f64::from(number) * self.advertised).round() as u32),
-                response_time: report.response_time * self.advertised,
-                latency: report.latency * self.advertised,
+                in_server: report.in_server.map(|number| (f64::from(number) * self.reported_load).round() as u32),
+                response_time: report.response_time * self.reported_load,
+                latency: report.latency * self.reported_load,
                 ..report
             },
             _ => report,
@@ -289,24 +289,23 @@ impl ServerState {
     }
 
     /// A mark from which a window is measured.
-    pub fn mark(&mut self, now: Nanos) -> Mark {
+    pub fn snapshot(&mut self, now: Nanos) -> Snapshot {
         self.touch(now);
-        Mark { account: self.account, picks: self.picks, unheard: self.unheard }
+        Snapshot { totals: self.totals, picks: self.picks, unheard: self.unheard }
     }
 
     /// The window from a mark to now; look-ups from another mark on, since caches warm up by their own clock.
-    pub fn measured(&mut self, now: Nanos, from: Mark, cache_from: Mark) -> super::record::ServerRecord {
-        let mut since = from.account;
-        let errors = self.account.errors - since.errors;
-        let (hits, misses) =
-            (self.account.hits - cache_from.account.hits, self.account.misses - cache_from.account.misses);
+    pub fn measured(&mut self, now: Nanos, from: Snapshot, cache_from: Snapshot) -> super::record::ServerRecord {
+        let mut since = from.totals;
+        let errors = self.totals.errors - since.errors;
+        let (hits, misses) = (self.totals.hits - cache_from.totals.hits, self.totals.misses - cache_from.totals.misses);
         let (number, span) = (since.number, since.at);
         let report = self.report(now, &mut since);
         super::record::ServerRecord {
             picks: self.picks - from.picks,
             errors: errors + self.unheard - from.unheard,
             utilisation: report.utilisation,
-            number: per(self.account.number - number, (now - span).0),
+            number: per(self.totals.number - number, (now - span).0),
             residence: report.response_time,
             hits,
             misses,
@@ -317,9 +316,9 @@ impl ServerState {
     /// `count` are here now, and `ages` is the sum of the times they have been.
     pub fn check_books(&mut self, now: Nanos, count: u64, ages: u128) {
         self.touch(now);
-        assert_eq!(self.account.entered, self.account.left + count, "a server lost or invented a request");
+        assert_eq!(self.totals.entered, self.totals.left + count, "a server lost or invented a request");
         assert_eq!(u64::from(self.in_service + self.queued), count, "a server miscounts what is in it");
-        assert_eq!(self.account.number, self.account.residence + ages, "Little's law fails for a server");
+        assert_eq!(self.totals.number, self.totals.residence + ages, "Little's law fails for a server");
     }
 }
 

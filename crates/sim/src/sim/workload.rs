@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::model::{Arrivals, BatchSize, Keys, Model, RateCurve, Replay};
-use evenkeel_config::law::{Sampler, exponential};
+use evenkeel_config::distribution::{Sampler, exponential};
 use evenkeel_core::math;
 use evenkeel_core::rng::{GOLDEN, Keyed, mix};
 use evenkeel_core::units::Nanos;
@@ -69,7 +69,7 @@ enum Clock<'a> {
         next: u64,
     },
     Renewal {
-        law: &'a Sampler,
+        distribution: &'a Sampler,
         scale: f64,
         gaps: Keyed,
         /// Nanoseconds.
@@ -103,7 +103,9 @@ impl<'a> Workload<'a> {
         let clock = match &model.arrivals {
             Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps, at: 0.0, size, next: 0 },
             Arrivals::Constant { gap } => Clock::Constant { gap: *gap * size, next: 0 },
-            Arrivals::Renewal { law, scale } => Clock::Renewal { law, scale: scale * size, gaps, at: 0.0, next: 0 },
+            Arrivals::Renewal { distribution, scale } => {
+                Clock::Renewal { distribution, scale: scale * size, gaps, at: 0.0, next: 0 }
+            }
             Arrivals::Replay(replay) => Clock::Replay { replay, next: 0 },
             Arrivals::Closed { .. } => Clock::None,
         };
@@ -160,8 +162,8 @@ impl<'a> Workload<'a> {
                 *next += 1;
                 Some((Nanos::from_nanos_f64(*gap * *next as f64), Origin::Any(*next - 1)))
             }
-            Clock::Renewal { law, scale, gaps, at, next } => {
-                *at += law.sample(&mut gaps.at(*next)).0 as f64 * *scale;
+            Clock::Renewal { distribution, scale, gaps, at, next } => {
+                *at += distribution.sample(&mut gaps.at(*next)).0 as f64 * *scale;
                 *next += 1;
                 Some((Nanos::from_nanos_f64(*at), Origin::Any(*next - 1)))
             }
@@ -221,12 +223,12 @@ impl<'a> Workload<'a> {
 
     /// How long a client waits for its request; in the hash where it is drawn.
     #[inline]
-    fn limit(&mut self, law: &Option<Sampler>, stream: Keyed, id: u64) -> Option<Nanos> {
-        match law {
+    fn limit(&mut self, distribution: &Option<Sampler>, stream: Keyed, id: u64) -> Option<Nanos> {
+        match distribution {
             None => None,
             Some(Sampler::Constant(length)) => Some(*length),
-            Some(law) => {
-                let length = law.sample(&mut stream.at(id));
+            Some(distribution) => {
+                let length = distribution.sample(&mut stream.at(id));
                 self.hash = mix(self.hash ^ length.0);
                 Some(length)
             }

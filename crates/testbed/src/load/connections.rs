@@ -44,7 +44,7 @@ pub(super) enum Trouble {
 
 impl Trouble {
     /// A word for it, as the simulator has.
-    pub(super) fn word(&self) -> &'static str {
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             Trouble::Refused(_) => "refused",
             Trouble::Unreachable(_) => "unreachable",

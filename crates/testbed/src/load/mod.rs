@@ -41,14 +41,14 @@ use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use tokio::sync::Notify;
 
-use super::alarm::Alarm;
 use super::payload::Payload;
+use super::precise_timer::PreciseTimer;
 use connections::{Connections, Trouble};
 use evenkeel_core::rng::Keyed;
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::{Arrivals, Model};
 use evenkeel_sim::sim::workload::{Draft, Origin, Workload};
-pub use report::{LoadReport, PERCENTILES};
+pub use report::{LoadSummary, PERCENTILES};
 
 /// Where requests go: `http://host:port`, and a path if all go to the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +163,7 @@ pub fn play(
     target: &Target,
     options: &Options,
     mut watch: impl FnMut(Progress) -> bool,
-) -> io::Result<LoadReport> {
+) -> io::Result<LoadSummary> {
     play_watched(model, seed, target, options, |progress, _| watch(progress))
 }
 
@@ -173,13 +173,13 @@ pub fn play_watched(
     seed: u64,
     target: &Target,
     options: &Options,
-    mut watch: impl FnMut(Progress, &LoadReport) -> bool,
-) -> io::Result<LoadReport> {
+    mut watch: impl FnMut(Progress, &LoadSummary) -> bool,
+) -> io::Result<LoadSummary> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let player = Arc::new(Player::new(model, target, options)?);
     let measured_from = player.start + nanos(model.warmup);
     runtime.block_on(async {
-        let alarm = Alarm::new()?;
+        let timer = PreciseTimer::new()?;
         let looks_on = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -190,7 +190,7 @@ pub fn play_watched(
             }
         };
         tokio::select! {
-            () = player.run(model, seed, alarm) => {}
+            () = player.run(model, seed, timer) => {}
             () = looks_on => {}
         }
         io::Result::Ok(())
@@ -226,7 +226,7 @@ struct Player {
     ended: AtomicU64,
     /// Rung when a request ends.
     bell: Notify,
-    report: Mutex<LoadReport>,
+    report: Mutex<LoadSummary>,
 }
 
 /// One request's moments.
@@ -273,11 +273,11 @@ impl Player {
             sent: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             bell: Notify::new(),
-            report: Mutex::new(LoadReport::new(closed)),
+            report: Mutex::new(LoadSummary::new(closed)),
         })
     }
 
-    fn report(&self) -> MutexGuard<'_, LoadReport> {
+    fn report(&self) -> MutexGuard<'_, LoadSummary> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -299,10 +299,10 @@ impl Player {
         may
     }
 
-    async fn run(self: &Arc<Player>, model: &Model, seed: u64, alarm: Alarm) {
+    async fn run(self: &Arc<Player>, model: &Model, seed: u64, timer: PreciseTimer) {
         match &model.arrivals {
             Arrivals::Closed { .. } => self.closed(model, seed).await,
-            _ => self.open(model, seed, alarm).await,
+            _ => self.open(model, seed, timer).await,
         }
         let last = Instant::now() + self.drain;
         while self.ended.load(Ordering::Relaxed) < self.sent.load(Ordering::Relaxed) {
@@ -314,7 +314,7 @@ impl Player {
     }
 
     /// Every request at its time.
-    async fn open(self: &Arc<Player>, model: &Model, seed: u64, mut alarm: Alarm) {
+    async fn open(self: &Arc<Player>, model: &Model, seed: u64, mut timer: PreciseTimer) {
         let mut workload = Workload::new(model, seed);
         while let Some((at, origin)) = workload.next_arrival() {
             let intended = self.start + nanos(at);
@@ -324,7 +324,7 @@ impl Player {
             let draft = workload.draft(origin, at);
             let request = self.request(model, &workload, &draft);
             if intended > Instant::now() {
-                alarm.until(intended).await;
+                timer.until(intended).await;
             } else {
                 // Behind its time: those that are under way must get on all the same.
                 tokio::task::yield_now().await;

@@ -13,7 +13,7 @@ pub const PERCENTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0
 
 /// See the module's text. Requests that were sent before the warm-up was over are in none of it.
 #[derive(Clone, Debug)]
-pub struct LoadReport {
+pub struct LoadSummary {
     /// Requests that were to be sent.
     pub requests: u64,
     /// Answered with a status below 400.
@@ -61,9 +61,9 @@ fn record(into: &mut Histogram<u64>, span: Duration) {
     into.saturating_record(span.as_nanos() as u64);
 }
 
-impl LoadReport {
-    pub(super) fn new(closed: bool) -> LoadReport {
-        LoadReport {
+impl LoadSummary {
+    pub(super) fn new(closed: bool) -> LoadSummary {
+        LoadSummary {
             requests: 0,
             ok: 0,
             errors: BTreeMap::new(),
@@ -127,7 +127,7 @@ impl LoadReport {
                 if let (Trouble::TimedOut, Some(timeout)) = (trouble, timeout) {
                     record(&mut self.latency, timeout);
                 }
-                *self.errors.entry(trouble.word().to_owned()).or_default() += 1;
+                *self.errors.entry(trouble.as_str().to_owned()).or_default() += 1;
                 self.example.get_or_insert_with(|| trouble.describe());
             }
         }

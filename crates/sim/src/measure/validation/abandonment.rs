@@ -1,7 +1,7 @@
 //! Clients that do not wait for ever: abandonment of the queue (reneging) and deadlines for answers.
 
 use super::Gate;
-use super::gates::{EXPONENTIAL, Setup, UNIT, add, exact, mean, percentile, poisson};
+use super::cases::{EXPONENTIAL, Setup, UNIT, add, exact, mean, percentile, poisson};
 use evenkeel_theory::abandonment::{Abandonment, Patience, closed, limited};
 
 pub(super) fn cases(all: &mut Vec<Gate>) {
@@ -18,14 +18,14 @@ fn queues(all: &mut Vec<Gate>) {
     ];
     for (name, servers, load, patience, table, model) in of {
         let queue = Abandonment::solve(load * f64::from(servers), 1.0, servers, patience);
-        let more = format!("allow_overload = true\nclients = {{ patience = {table}, cancel = true }}");
+        let more = format!("allow_overload = true\nclients = {{ patience = {table}, servers_see_cancel = true }}");
         let asked = vec![
             exact("errors.timed_out", queue.abandoned()),
             mean(queue.mean()),
             percentile("p99", queue.quantile(0.99)),
             exact("utilisation.mean", queue.utilisation()),
             // Those who have abandoned are not in the queue any more.
-            exact("queue.mean", queue.number()),
+            exact("in_server.mean", queue.number()),
         ];
         let text = format!("{servers} slots, load {load}, clients who abandon the queue: {model}");
         let server = format!("concurrency = {servers}");
@@ -46,7 +46,7 @@ fn deadlines(all: &mut Vec<Gate>) {
     ];
     for (name, patience, table, law) in of {
         let queue = Abandonment::solve(3.8, 1.0, 4, patience);
-        let more = format!("clients = {{ timeout = {table}, cancel = true }}");
+        let more = format!("clients = {{ timeout = {table}, servers_see_cancel = true }}");
         let asked = vec![
             exact("errors.timed_out", queue.deadline().timed_out),
             mean(queue.deadline().mean),
@@ -61,7 +61,7 @@ fn deadlines(all: &mut Vec<Gate>) {
 
 /// Queues with a limit, and a closed loop.
 fn limits(all: &mut Vec<Gate>) {
-    let patience = "clients = { patience = { exponential = { mean = \"2ms\" } }, cancel = true }";
+    let patience = "clients = { patience = { exponential = { mean = \"2ms\" } }, servers_see_cancel = true }";
     let queue = limited(4.8, 1.0, 4, 12, 2.0);
     let asked = vec![exact("errors.rejected", queue.blocked), exact("errors.timed_out", queue.abandoned)];
     let text = "4 slots and room for 12, load 1.2: M/M/4/12+M, where who abandons makes room";

@@ -1,7 +1,7 @@
 //! Arrivals that are not a Poisson stream of single requests: batches, and renewals with other gaps than exponential ones.
 
 use super::Gate;
-use super::gates::{CONSTANT, HYPEREXPONENTIAL, Setup, add, mean, percentile, poisson};
+use super::cases::{CONSTANT, HYPEREXPONENTIAL, Setup, add, mean, percentile, poisson};
 use evenkeel_theory::renewal::{self, RoundRobin, Service};
 
 pub(super) fn cases(all: &mut Vec<Gate>) {

@@ -1,14 +1,13 @@
 //! Requests that are sent to two servers: tied requests, and hedges without queues.
 
 use super::Gate;
-use super::gates::{Setup, UNIT, about, add, add_source, exact, mean, percentile, poisson};
-use evenkeel_theory::{copies, stations};
+use super::cases::{Setup, UNIT, about, add, add_source, exact, mean, percentile, poisson};
+use evenkeel_theory::{copies, queues};
 
 pub(super) fn cases(all: &mut Vec<Gate>) {
     // A copy is in either queue, and whichever server is free first takes the first of them: one queue.
     let hedge = "hedge = { after = \"0ms\", budget = \"100%\", tied = true }";
-    let asked =
-        vec![mean(stations::mmc_mean(1.6, 1.0, 2)), percentile("p99", stations::mmc_quantile(1.6, 1.0, 2, 0.99))];
+    let asked = vec![mean(queues::mmc_mean(1.6, 1.0, 2)), percentile("p99", queues::mmc_quantile(1.6, 1.0, 2, 0.99))];
     let text = "tied requests over 2 servers, load 0.8: a copy in either queue is one queue, M/M/2";
     add(all, "tied-2-80", text, &Setup { span: 60_000, pool: hedge, ..poisson("\"random\"", 0.8, "count = 2") }, asked);
 

@@ -6,12 +6,12 @@
 //! each quantity: percentiles are recorded in a histogram (0.1 %), and some theories are approximations.
 
 mod abandonment;
-mod alone;
 mod arrivals;
+mod cases;
 mod copies;
-mod gates;
 mod networks;
 mod recursion;
+mod selector_only;
 
 use super::interval::{Estimate, estimate};
 use super::metrics::{metric_names, values};
@@ -20,7 +20,7 @@ use crate::sim::{Stopped, observe};
 use evenkeel_core::math::sqrt;
 use evenkeel_core::rng::{Keyed, Source};
 
-pub use gates::gates;
+pub use cases::gates;
 pub use recursion::Recursion;
 
 /// Standard errors that theory and simulation may lie apart: beyond it by chance once in about 1,300 quantities, with the

@@ -1,10 +1,10 @@
 //! Networks of queues: closed loops over several stations, two tiers one after the other, slots that are held during a call.
 
 use super::Gate;
-use super::gates::{EXPONENTIAL, Setup, UNIT, add, add_source, exact, mean, percentile, poisson};
+use super::cases::{EXPONENTIAL, Setup, UNIT, add, add_source, exact, mean, percentile, poisson};
 use evenkeel_theory::networks::{held_slots, mva, tandem_mean};
+use evenkeel_theory::queues::mg1_mean;
 use evenkeel_theory::renewal::{RoundRobin, Service};
-use evenkeel_theory::stations::mg1_mean;
 
 pub(super) fn cases(all: &mut Vec<Gate>) {
     loops(all);
@@ -71,8 +71,8 @@ fn loops(all: &mut Vec<Gate>) {
     let asked = vec![
         exact("throughput", network.throughput / UNIT),
         mean(network.mean()),
-        exact("q.queue.mean", 6.0 - 2.0 * network.throughput),
-        exact("db.queue.mean", network.throughput * network.times[1]),
+        exact("q.in_server.mean", 6.0 - 2.0 * network.throughput),
+        exact("db.in_server.mean", network.throughput * network.times[1]),
     ];
     let text =
         "6 clients who think for 2 ms, a server that shares its time and calls another: a closed network of two tiers";
@@ -102,7 +102,7 @@ fn tiers(all: &mut Vec<Gate>) {
         more: "",
         span: 160_000,
     };
-    let asked = vec![mean(tandem_mean(0.7, &[1.0, 2.0])), exact("db.queue.mean", 0.35 / 0.65)];
+    let asked = vec![mean(tandem_mean(0.7, &[1.0, 2.0])), exact("db.in_server.mean", 0.35 / 0.65)];
     let text = "a server that shares its time and then calls a second tier, loads 0.7 and 0.35: tandem queues";
     add_source(all, "tandem", text, tiers.source(), asked);
 

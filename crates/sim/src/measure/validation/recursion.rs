@@ -7,12 +7,12 @@
 //! them, which is the same and needs no step for time that passes. A request whose patience ends before it begins never takes a
 //! slot.
 
-use super::gates::{CONSTANT, HYPEREXPONENTIAL, Setup, add, poisson};
+use super::cases::{CONSTANT, HYPEREXPONENTIAL, Setup, add, poisson};
 use super::{Asked, Certainty, Gate, Subject};
 use crate::scenario::Scenario;
 use crate::sim::model::Model;
 use crate::sim::observer::{Arrival, Observer, Step};
-use crate::sim::record::End;
+use crate::sim::record::RequestOutcome;
 use crate::sim::workload::Workload;
 use crate::sim::{Stopped, observe};
 use evenkeel_core::units::Nanos;
@@ -32,7 +32,7 @@ struct Log {
     /// Number of the request by the engine's place.
     numbers: Vec<u64>,
     /// The server it was sent to last, and its end.
-    requests: Vec<(u32, Option<(Nanos, End)>)>,
+    requests: Vec<(u32, Option<(Nanos, RequestOutcome)>)>,
     closed: Nanos,
 }
 
@@ -63,14 +63,14 @@ impl Observer for Log {
 
 /// When and how a request ends that comes at `at` with so much work and patience, where `free` are the times at which the slots
 /// are free.
-fn end(free: &mut [Nanos], at: Nanos, work: Nanos, patience: Option<Nanos>) -> Option<(Nanos, End)> {
+fn end(free: &mut [Nanos], at: Nanos, work: Nanos, patience: Option<Nanos>) -> Option<(Nanos, RequestOutcome)> {
     let slot = free.iter_mut().min()?;
     let start = at.max(*slot);
     if let Some(patience) = patience.filter(|patience| *patience <= start - at) {
-        return Some((at + patience, End::TimedOut));
+        return Some((at + patience, RequestOutcome::TimedOut));
     }
     *slot = start + work;
-    Some((*slot, End::Ok))
+    Some((*slot, RequestOutcome::Ok))
 }
 
 impl Recursion {
@@ -164,7 +164,7 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     let text = "4 slots, load 1.2, clients who abandon the queue: the recursion with patience";
     let setup = Setup {
         service: lognormal,
-        more: "allow_overload = true\nclients = { patience = { exponential = { mean = \"3ms\" } }, cancel = true }",
+        more: "allow_overload = true\nclients = { patience = { exponential = { mean = \"3ms\" } }, servers_see_cancel = true }",
         span: 8_000,
         ..poisson("\"random\"", 1.2, "concurrency = 4")
     };
@@ -193,12 +193,12 @@ mod tests {
     fn two_slots_by_hand() {
         let mut free = [Nanos::ZERO; 2];
         let mut next = |at, work, patience: Option<u64>| end(&mut free, Nanos(at), Nanos(work), patience.map(Nanos));
-        assert_eq!(next(0, 10, None), Some((Nanos(10), End::Ok)));
-        assert_eq!(next(0, 4, None), Some((Nanos(4), End::Ok)));
-        assert_eq!(next(1, 3, None), Some((Nanos(7), End::Ok)));
-        assert_eq!(next(2, 5, Some(5)), Some((Nanos(7), End::TimedOut)));
-        assert_eq!(next(3, 5, Some(6)), Some((Nanos(12), End::Ok)));
-        assert_eq!(next(30, 1, Some(0)), Some((Nanos(30), End::TimedOut)));
+        assert_eq!(next(0, 10, None), Some((Nanos(10), RequestOutcome::Ok)));
+        assert_eq!(next(0, 4, None), Some((Nanos(4), RequestOutcome::Ok)));
+        assert_eq!(next(1, 3, None), Some((Nanos(7), RequestOutcome::Ok)));
+        assert_eq!(next(2, 5, Some(5)), Some((Nanos(7), RequestOutcome::TimedOut)));
+        assert_eq!(next(3, 5, Some(6)), Some((Nanos(12), RequestOutcome::Ok)));
+        assert_eq!(next(30, 1, Some(0)), Some((Nanos(30), RequestOutcome::TimedOut)));
     }
 
     /// One request that ends a nanosecond late, one that goes elsewhere, one that is forgotten.

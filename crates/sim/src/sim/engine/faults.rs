@@ -1,10 +1,10 @@
 //! Faults: what strikes a server or a balancer, and what of the work in it survives.
 
-use super::{Engine, Job, Stage};
+use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::model::{Discipline, FaultKind, Target};
 use crate::sim::observer::{Observer, Step};
-use crate::sim::record::End;
+use crate::sim::record::RequestOutcome;
 use crate::sim::server::{Condition, NONE};
 use evenkeel_core::units::Nanos;
 
@@ -66,7 +66,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     return;
                 }
                 for (index, job) in self.jobs.iter_mut().enumerate() {
-                    if job.server == number && job.stage == Stage::Serving {
+                    if job.server == number && job.state == JobState::Serving {
                         let left = (job.end - self.now).0 as f64 * old_rate / rate;
                         let end = self.now.saturating_add(Nanos::from_nanos_f64(left));
                         state.sum_of_ends = state.sum_of_ends - u128::from(job.end.0) + u128::from(end.0);
@@ -92,7 +92,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         if let Some(cache) = &mut server.cache {
             cache.clear();
         }
-        let inside = |job: &Job| job.server == number && job.stage.is_inside();
+        let inside = |job: &Job| job.server == number && job.state.is_inside();
         let victims: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| inside(&self.jobs[job as usize])).collect();
         let called_by_victim = |job: &Job| job.parent != NONE && victims.binary_search(&job.parent).is_ok();
         // Nobody will be there when the second tier answers.
@@ -101,12 +101,12 @@ impl<'a, O: Observer> Engine<'a, O> {
         // All are out before the first is answered: what follows from that must not look for another in the queue.
         for &index in &victims {
             let job = &mut self.jobs[index as usize];
-            let stage = std::mem::replace(&mut job.stage, Stage::Moving);
+            let state = std::mem::replace(&mut job.state, JobState::Moving);
             job.version = job.version.wrapping_add(1);
             let server = &mut self.servers[number as usize];
             server.left(now - job.entered);
             server.failed();
-            if stage == Stage::Queued {
+            if state == JobState::Queued {
                 server.coming_work -= u128::from(job.work.0);
             }
         }
@@ -115,7 +115,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             if silent {
                 self.lose(index);
             } else {
-                self.fail(index, End::Reset);
+                self.fail(index, RequestOutcome::Reset);
             }
         }
     }
@@ -128,8 +128,8 @@ impl<'a, O: Observer> Engine<'a, O> {
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
-                let backend = view.watch.fleet.id(slot);
-                view.watch.set_draining(backend, draining, self.now);
+                let backend = view.server_pool.fleet.id(slot);
+                view.server_pool.set_draining(backend, draining, self.now);
                 self.tell_fleet(fleet);
             }
         }

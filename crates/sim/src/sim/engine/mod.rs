@@ -12,14 +12,14 @@
 //! Every run proves its books at the end: Little's law to the nanosecond, for the system and for each server, and that
 //! every request that arrived has ended or is still there.
 
-mod asking;
-mod books;
+mod attempts;
+mod autoscale;
 mod faults;
-mod scaling;
+mod health_reports;
+mod invariants;
+mod probing;
+mod queueing;
 mod service;
-mod trying;
-mod waiting;
-mod watching;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,17 +28,19 @@ use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::{Arrival, Decision, Observer, Step};
 use crate::sim::queue::{Lane, Queue};
-use crate::sim::record::{COHORTS, ClassRecord, Cohort, End, Measured, RunRecord, SeriesRecorder, ServerRecord};
-use crate::sim::server::{Account, Mark, NONE, ServerState};
+use crate::sim::record::{
+    ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, RequestOutcome, RunRecord, SeriesRecorder, ServerRecord,
+};
+use crate::sim::server::{NONE, ServerState, Snapshot, Totals};
 use crate::sim::workload::{Origin, Workload};
-use evenkeel_config::law::Sampler;
+use evenkeel_config::distribution::Sampler;
 use evenkeel_core::fleet::BackendId;
+use evenkeel_core::policy::pool::{NewServer, ServerPool, ShardId};
 use evenkeel_core::policy::queue::{self, Ticket, Waiting};
-use evenkeel_core::policy::watch::{Newcomer, Seat, Watch};
-use evenkeel_core::policy::{eligible, hedge, retry};
+use evenkeel_core::policy::{hedge, partition, retry};
 use evenkeel_core::rng::{Keyed, Rng, Source, mix};
-use evenkeel_core::select::catalog::Table;
-use evenkeel_core::select::{Command, Context, LoadReport, Pick, Request, Selector, Truth, Wants};
+use evenkeel_core::select::catalog::StrategyConfig;
+use evenkeel_core::select::{Command, Context, LoadReport, Pick, Request, Selector, Signals, TrueState};
 use evenkeel_core::units::Nanos;
 
 /// The pause of a closed-loop client that sent, was answered and thought within one instant, and may not do so again at once:
@@ -82,7 +84,7 @@ impl fmt::Display for TooLarge {
         let TooLarge { at, jobs, events, cached, limit } = *self;
         let (timers, entries) = (events / EVENTS_PER_JOB, cached / ENTRIES_PER_JOB);
         let (what, way) = if jobs >= timers.max(entries) {
-            let way = "lower the rate, add servers, bound their queues (`queue_limit`), or\n        let clients give up (`clients.timeout`, `cancel`)";
+            let way = "lower the rate, add servers, bound their queues (`queue_limit`), or\n        let clients give up (`clients.timeout`, `servers_see_cancel`)";
             ("requests", way)
         } else if timers >= entries {
             ("timers", "lower the rate, or shorten the time-outs")
@@ -97,7 +99,7 @@ impl fmt::Display for TooLarge {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum JobState {
     /// On its way; an event will find it.
     Moving,
     /// In a server's queue.
@@ -114,10 +116,10 @@ enum Stage {
     Trying,
 }
 
-impl Stage {
+impl JobState {
     /// Whether a job at this stage is in its server, waiting or held.
     fn is_inside(self) -> bool {
-        matches!(self, Stage::Queued | Stage::Serving | Stage::Calling)
+        matches!(self, JobState::Queued | JobState::Serving | JobState::Calling)
     }
 }
 
@@ -155,8 +157,8 @@ struct Job {
     generation: u32,
     /// Counts the departures scheduled for it.
     version: u32,
-    stage: Stage,
-    fate: End,
+    state: JobState,
+    fate: RequestOutcome,
     /// Somebody still wants the answer.
     wanted: bool,
     /// It is in the fleet's in-flight count and the selector expects to hear of its end.
@@ -182,7 +184,7 @@ struct Dispatcher {
     selector: Box<dyn Selector>,
     rng: Rng,
     /// Decides about servers that are warming up.
-    luck: Rng,
+    policy_rng: Rng,
     pool: u32,
     fleet: u32,
     oracle: bool,
@@ -202,14 +204,14 @@ struct Dispatcher {
 
 /// The servers of a pool as one balancer counts and checks them, and who waits there.
 struct View {
-    watch: Watch,
+    server_pool: ServerPool,
     pool: u32,
     /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
     balancer: u32,
     /// Where each server's last report by the clock to this fleet left its account.
-    reported: Vec<Account>,
+    reported: Vec<Totals>,
     /// The same of its answers to checks: each tells of all the time since the one before.
-    checked: Vec<Account>,
+    checked: Vec<Totals>,
     dispatchers: Vec<u32>,
     waiting: Option<Waiting<u32>>,
     /// When the watch is ticked next, as far as that is scheduled.
@@ -218,7 +220,7 @@ struct View {
 
 /// What ties a client to a server: a cookie, or a connection until it is over.
 #[derive(Clone, Copy)]
-struct Tie {
+struct Affinity {
     backend: BackendId,
     /// Requests that it still takes.
     left: u32,
@@ -227,7 +229,7 @@ struct Tie {
 
 /// A message under way: a check's result, a report, or a probe on its way to the server.
 #[derive(Clone, Copy)]
-struct Mail {
+struct Message {
     fleet: u32,
     slot: u32,
     /// The one dispatcher it is for; `NONE` for all of the fleet.
@@ -247,7 +249,7 @@ struct Resolver {
 
 /// How a delay is scheduled: nothing to wait, a lane for a constant, the heap for a law.
 #[derive(Clone, Copy)]
-enum Hop {
+enum LinkDelay {
     None,
     Constant(Nanos, Lane),
     Drawn,
@@ -266,12 +268,12 @@ struct Engine<'a, O> {
     bases: Vec<u32>,
     dispatchers: Vec<Dispatcher>,
     /// First dispatcher of each pool.
-    desks: Vec<u32>,
+    first_dispatcher: Vec<u32>,
     views: Vec<View>,
     /// By job: what has been tried for it, where its pool has retries or hedges.
-    efforts: Vec<trying::Effort>,
+    request_attempts: Vec<attempts::RequestAttempts>,
     /// By job: what is asked and answered before it is placed, where its strategy asks.
-    inquiries: Vec<asking::Inquiring>,
+    inquiries: Vec<probing::Inquiring>,
     /// By job: its place in a balancer's queue.
     tickets: Vec<Option<Ticket>>,
     /// By job: the report that its answer carries, where a pool's answers do.
@@ -281,44 +283,44 @@ struct Engine<'a, O> {
     /// Whether servers of any pool tell that they are idle.
     idle_notices: bool,
     /// By pool: what its servers tell because the strategy wants it or the scenario says so.
-    tells: Vec<Wants>,
+    signals: Vec<Signals>,
     /// Draws the balancer that hears of an idle server.
-    heralds: Rng,
+    idle_rng: Rng,
     /// By pool: the server that each client is tied to, where clients are.
-    ties: Vec<Vec<Option<Tie>>>,
+    affinities: Vec<Vec<Option<Affinity>>>,
     /// Whether any are.
-    tied: bool,
+    uses_affinity: bool,
     /// How old connections are at the start.
     closing: Keyed,
     /// Of the pools whose servers come and go.
-    scalers: Vec<scaling::Scaler>,
+    scalers: Vec<autoscale::Scaler>,
     /// Whether any balancer has a queue.
     queues: bool,
     /// Jitter of the checks.
     jitter: Rng,
     seed: u64,
-    mail: Vec<Mail>,
-    free_mail: Vec<u32>,
+    messages: Vec<Message>,
+    free_messages: Vec<u32>,
     balancers_up: Vec<bool>,
     listed: Vec<bool>,
     resolvers: Vec<Resolver>,
     resolver_of: Vec<u32>,
     rotation: u32,
-    client_hop: Hop,
-    server_hop: Hop,
+    client_hop: LinkDelay,
+    server_hop: LinkDelay,
     /// The hop between a balancer and a server of another zone; as drawn with `cross_zone` on top where the law is no
     /// constant.
-    cross_hop: Hop,
+    cross_hop: LinkDelay,
     /// Numbers of the zones of balancers and servers; empty where there are none.
     balancer_zones: Vec<u32>,
     server_zones: Vec<u32>,
     /// How the ends of clients' timeouts and of their patience are scheduled.
-    timeouts: Hop,
-    patience: Hop,
+    timeouts: LinkDelay,
+    patience: LinkDelay,
     legs: Keyed,
-    luck: Keyed,
+    draws: Keyed,
     /// Calls to a second tier have the number of the request they serve, and luck and legs of their own.
-    inner_luck: Keyed,
+    inner_draws: Keyed,
     inner_legs: Keyed,
     thinking: Keyed,
     inner_work: Vec<Keyed>,
@@ -347,13 +349,13 @@ struct Engine<'a, O> {
     /// Batches whose end has come.
     batches_over: usize,
     /// How each server stood when measuring began, when caches counted as warm, when the present batch began.
-    measured_from: Vec<Mark>,
-    cached_from: Vec<Mark>,
-    batch_from: Vec<Mark>,
+    measured_from: Vec<Snapshot>,
+    cached_from: Vec<Snapshot>,
+    batch_from: Vec<Snapshot>,
     /// The servers over the whole measured span.
     measured_servers: Vec<Vec<ServerRecord>>,
     series: SeriesRecorder,
-    settling: Vec<Cohort>,
+    settling: Vec<ArrivalBin>,
     /// Bins of the settling series per nanosecond.
     settling_scale: f64,
     /// The integral of the number in the system when measuring began, and after each tenth of the measured span.
@@ -366,17 +368,22 @@ pub struct Setup<'a> {
     /// The experiment.
     pub model: &'a Model,
     /// Chooses in every pool that has no strategy of its own.
-    pub strategy: &'a Table,
+    pub strategy: &'a StrategyConfig,
     /// All randomness comes from it.
     pub seed: u64,
     /// Names the selectors' own streams. Two contestants with one strategy and two names meet the same requests and have
     /// luck of their own; empty for the strategy's usual stream.
-    pub luck: &'a str,
+    pub stream_name: &'a str,
 }
 
 /// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
-pub fn run(model: &Model, strategy: &Table, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<RunRecord, Stopped> {
-    observe(&Setup { model, strategy, seed, luck: "" }, interrupted, &mut ())
+pub fn run(
+    model: &Model,
+    strategy: &StrategyConfig,
+    seed: u64,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<RunRecord, Stopped> {
+    observe(&Setup { model, strategy, seed, stream_name: "" }, interrupted, &mut ())
 }
 
 /// Runs `setup` while `observer` looks on. What comes out is the same whoever does.
@@ -396,7 +403,7 @@ pub fn observe<O: Observer>(
         }
         debug_assert!(at >= engine.now, "time runs backwards");
         engine.now = at;
-        engine.happen(event);
+        engine.handle(event);
         events += 1;
         if engine.over && engine.measured_left == 0 {
             break;
@@ -412,16 +419,16 @@ pub fn observe<O: Observer>(
 }
 
 /// Whether clients of this pool are tied to servers.
-fn ties(pool: &Pool) -> bool {
+fn has_affinity(pool: &Pool) -> bool {
     pool.policy.sticky.is_some() || pool.connections.is_some()
 }
 
 /// What a balancer is told of a job.
 #[inline]
-fn told<'a>(
+fn request_view<'a>(
     model: &'a Model,
     workload: &Workload<'_>,
-    efforts: &'a [trying::Effort],
+    request_attempts: &'a [attempts::RequestAttempts],
     job: &Job,
     key: &'a [u8],
 ) -> Request<'a> {
@@ -429,7 +436,7 @@ fn told<'a>(
         client: workload.address(job.client),
         path: &model.paths[job.path as usize].path,
         key,
-        tried: if job.of == NONE { &[] } else { &efforts[job.of as usize].tried },
+        excluded: if job.of == NONE { &[] } else { &request_attempts[job.of as usize].excluded },
         answers: None,
     }
 }
@@ -439,7 +446,7 @@ struct Peek<'a> {
     now: Nanos,
 }
 
-impl Truth for Peek<'_> {
+impl TrueState for Peek<'_> {
     fn remaining_work(&self, slot: u32) -> Nanos {
         self.servers[slot as usize].remaining_work(self.now)
     }
@@ -451,21 +458,21 @@ impl Truth for Peek<'_> {
 
 impl<'a, O: Observer> Engine<'a, O> {
     fn new(setup: &Setup<'a>, observer: &'a mut O) -> Engine<'a, O> {
-        let Setup { model, strategy, seed, luck } = *setup;
+        let Setup { model, strategy, seed, stream_name } = *setup;
         let mut queue = Queue::new();
-        let mut hop = |law: &Sampler| match *law {
-            Sampler::Constant(Nanos::ZERO) => Hop::None,
-            Sampler::Constant(delay) => Hop::Constant(delay, queue.lane()),
-            _ => Hop::Drawn,
+        let mut hop = |distribution: &Sampler| match *distribution {
+            Sampler::Constant(Nanos::ZERO) => LinkDelay::None,
+            Sampler::Constant(delay) => LinkDelay::Constant(delay, queue.lane()),
+            _ => LinkDelay::Drawn,
         };
-        let mut limit = |law: &Option<Sampler>| law.as_ref().map_or(Hop::None, &mut hop);
+        let mut limit = |distribution: &Option<Sampler>| distribution.as_ref().map_or(LinkDelay::None, &mut hop);
         let (timeouts, patience) = (limit(&model.clients.timeout), limit(&model.clients.patience));
         let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
         let cross_hop = match server_hop {
             same if model.cross_zone == Nanos::ZERO => same,
-            Hop::None => hop(&Sampler::Constant(model.cross_zone)),
-            Hop::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
-            Hop::Drawn => Hop::Drawn,
+            LinkDelay::None => hop(&Sampler::Constant(model.cross_zone)),
+            LinkDelay::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
+            LinkDelay::Drawn => LinkDelay::Drawn,
         };
         let inner: Vec<bool> = (0..model.pools.len())
             .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
@@ -488,7 +495,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         };
         // Pools have a time series each where requests come to several, or where servers come and go.
         let told_apart = entries > 1 || model.pools.iter().any(|pool| pool.autoscale.is_some());
-        let at_first = |pool: &Pool| pool.autoscale.map_or(pool.servers.len() as u32, |rules| rules.start);
+        let at_first = |pool: &Pool| pool.autoscale.map_or(pool.servers.len() as u32, |rules| rules.initial_servers);
         let servers_at_first = if told_apart { model.pools.iter().map(at_first).collect() } else { Vec::new() };
         let mut engine = Engine {
             model,
@@ -501,25 +508,25 @@ impl<'a, O: Observer> Engine<'a, O> {
             servers: Vec::new(),
             bases: Vec::new(),
             dispatchers: Vec::new(),
-            desks: Vec::new(),
+            first_dispatcher: Vec::new(),
             views: Vec::new(),
-            efforts: Vec::new(),
+            request_attempts: Vec::new(),
             inquiries: Vec::new(),
             tickets: Vec::new(),
             carried: Vec::new(),
             carries: false,
             idle_notices: false,
-            tells: Vec::new(),
-            heralds: Rng::stream(seed, "idle notices", 0),
-            ties: Vec::new(),
-            tied: model.pools.iter().any(ties),
+            signals: Vec::new(),
+            idle_rng: Rng::stream(seed, "idle notices", 0),
+            affinities: Vec::new(),
+            uses_affinity: model.pools.iter().any(has_affinity),
             closing: Keyed::new(seed, "connection"),
             scalers: Vec::new(),
             queues: model.pools.iter().any(|pool| pool.policy.queue.is_some()),
             jitter: Rng::stream(seed, "check jitter", 0),
             seed,
-            mail: Vec::new(),
-            free_mail: Vec::new(),
+            messages: Vec::new(),
+            free_messages: Vec::new(),
             balancers_up: vec![true; model.balancers.count as usize],
             listed: vec![true; model.balancers.count as usize],
             resolvers: Vec::new(),
@@ -533,8 +540,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             timeouts,
             patience,
             legs: Keyed::new(seed, "network"),
-            luck: Keyed::new(seed, "luck"),
-            inner_luck: Keyed::new(seed, "inner luck"),
+            draws: Keyed::new(seed, "luck"),
+            inner_draws: Keyed::new(seed, "inner luck"),
             inner_legs: Keyed::new(seed, "inner network"),
             thinking: Keyed::new(seed, "think"),
             inner_work: (0..model.pools.len()).map(|p| Keyed::new(seed, &format!("inner {p}"))).collect(),
@@ -561,11 +568,11 @@ impl<'a, O: Observer> Engine<'a, O> {
             batch_from: Vec::new(),
             measured_servers: Vec::new(),
             series: SeriesRecorder::new(span, model.bins, servers_at_first),
-            settling: vec![Cohort::default(); COHORTS],
-            settling_scale: COHORTS as f64 / span.0.max(1) as f64,
+            settling: vec![ArrivalBin::default(); ARRIVAL_BINS],
+            settling_scale: ARRIVAL_BINS as f64 / span.0.max(1) as f64,
             tenths: Vec::new(),
         };
-        engine.furnish(strategy, seed, luck, &inner);
+        engine.build_pools(strategy, seed, stream_name, &inner);
         engine.begin(seed);
         engine
     }
@@ -609,38 +616,39 @@ impl<'a, O: Observer> Engine<'a, O> {
     }
 
     /// Servers, fleets and selectors.
-    fn furnish(&mut self, strategy: &Table, seed: u64, luck: &str, inner: &[bool]) {
+    fn build_pools(&mut self, strategy: &StrategyConfig, seed: u64, stream_name: &str, inner: &[bool]) {
         if self.model.has_zones() {
             self.number_zones();
         }
-        let stream = if luck.is_empty() { "select".to_owned() } else { format!("select {luck}") };
+        let stream = if stream_name.is_empty() { "select".to_owned() } else { format!("select {stream_name}") };
         for (p, pool) in self.model.pools.iter().enumerate() {
             self.bases.push(self.servers.len() as u32);
             self.servers.extend(pool.servers.iter().map(ServerState::new));
-            self.desks.push(self.dispatchers.len() as u32);
+            self.first_dispatcher.push(self.dispatchers.len() as u32);
             let table = pool.strategy.as_ref().unwrap_or(strategy);
-            let wants = table.wants();
+            let wanted = table.signals();
             let balancers = &self.model.balancers;
-            let desks: Vec<u32> = if inner[p] {
+            let dispatchers: Vec<u32> = if inner[p] {
                 vec![u32::MAX; pool.inner_shards as usize]
             } else {
                 (0..balancers.count).flat_map(|b| (0..balancers.shards).map(move |_| b)).collect()
             };
-            for (i, &balancer) in desks.iter().enumerate() {
-                let shared = balancers.shared_in_flight && balancer != u32::MAX && i > 0 && desks[i - 1] == balancer;
+            for (i, &balancer) in dispatchers.iter().enumerate() {
+                let shared =
+                    balancers.shared_in_flight && balancer != u32::MAX && i > 0 && dispatchers[i - 1] == balancer;
                 if !shared {
                     let per_balancer = if balancers.shared_in_flight { 1 } else { balancers.shards };
-                    let seat = match balancer {
-                        u32::MAX => Seat { number: i as u32, of: pool.inner_shards, zone: None, seed },
-                        _ => Seat {
+                    let shard_id = match balancer {
+                        u32::MAX => ShardId { number: i as u32, of: pool.inner_shards, zone: None, seed },
+                        _ => ShardId {
                             number: if balancers.shared_in_flight { balancer } else { i as u32 },
                             of: balancers.count * per_balancer,
                             zone: balancers.zone(balancer).map(str::to_owned),
                             seed,
                         },
                     };
-                    let mut watch = Watch::new(Arc::clone(&pool.policy)).seated(seat);
-                    watch.join_all(pool.servers.iter().map(|server| Newcomer {
+                    let mut server_pool = ServerPool::new(Arc::clone(&pool.policy)).for_shard(shard_id);
+                    server_pool.join_all(pool.servers.iter().map(|server| NewServer {
                         name: &server.name,
                         weight: server.weight,
                         limit: server.max_in_flight,
@@ -648,11 +656,11 @@ impl<'a, O: Observer> Engine<'a, O> {
                         zone: server.zone.as_deref(),
                     }));
                     self.views.push(View {
-                        watch,
+                        server_pool,
                         pool: p as u32,
                         balancer,
-                        reported: vec![Account::default(); pool.servers.len()],
-                        checked: vec![Account::default(); pool.servers.len()],
+                        reported: vec![Totals::default(); pool.servers.len()],
+                        checked: vec![Totals::default(); pool.servers.len()],
                         dispatchers: Vec::new(),
                         waiting: pool.policy.queue.map(Waiting::new),
                         tick_at: Nanos::MAX,
@@ -662,18 +670,18 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let fleet = self.views.len() as u32 - 1;
                 self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
-                let selector = eligible::build(table, &pool.policy, &mut rng);
+                let selector = partition::build(table, &pool.policy, &mut rng);
                 let oracle = table.row().doc.oracle();
                 if i == 0 {
                     let reports = pool.reports.unwrap_or_default();
-                    let tells = Wants {
-                        notices: reports.idle.map_or(wants.notices, |idle| idle == IdleNotice::One),
-                        with_answers: reports.with_answers.unwrap_or(wants.with_answers),
-                        ..wants
+                    let signals = Signals {
+                        notices: reports.idle_notifications.map_or(wanted.notices, |idle| idle == IdleNotice::One),
+                        with_answers: reports.with_answers.unwrap_or(wanted.with_answers),
+                        ..wanted
                     };
-                    self.carries |= tells.with_answers;
-                    self.idle_notices |= tells.notices;
-                    self.tells.push(tells);
+                    self.carries |= signals.with_answers;
+                    self.idle_notices |= signals.notices;
+                    self.signals.push(signals);
                 }
                 let limits = selector.has_limits();
                 if limits {
@@ -684,12 +692,12 @@ impl<'a, O: Observer> Engine<'a, O> {
                 self.dispatchers.push(Dispatcher {
                     selector,
                     rng,
-                    luck: Rng::stream(seed, "slow start", u64::from(number)),
+                    policy_rng: Rng::stream(seed, "slow start", u64::from(number)),
                     pool: p as u32,
                     fleet,
                     oracle,
                     limits,
-                    inquires: wants.inquires,
+                    inquires: wanted.inquires,
                     tries: pool.tries(),
                     retries: pool.policy.retries.as_ref().map(retry::Rules::new_throttle),
                     hedge: pool.policy.hedge.map(hedge::State::new),
@@ -697,7 +705,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                     admission: Rng::stream(seed, "admission", u64::from(number)),
                 });
             }
-            self.ties.push(vec![None; if ties(pool) { self.model.client_count() } else { 0 }]);
+            self.affinities.push(vec![None; if has_affinity(pool) { self.model.client_count() } else { 0 }]);
         }
         self.furnish_scalers();
         for fleet in 0..self.views.len() as u32 {
@@ -712,7 +720,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         for f in 0..self.views.len() as u32 {
             let view = &self.views[f as usize];
             if let Some(rules) = &self.model.pools[view.pool as usize].policy.health {
-                for slot in 0..view.watch.fleet.slots() as u32 {
+                for slot in 0..view.server_pool.fleet.slots() as u32 {
                     let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
                     let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
                     self.queue.push(at, Event::Check(f, slot));
@@ -720,9 +728,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
         }
         for (p, pool) in self.model.pools.iter().enumerate() {
-            if let Some(Reports { interval: Some(interval), together, .. }) = pool.reports {
+            if let Some(Reports { interval: Some(interval), synchronised, .. }) = pool.reports {
                 for server in self.bases[p]..self.bases[p] + pool.servers.len() as u32 {
-                    let phase = if together { 1.0 } else { phases.at(1 << 50 | u64::from(server)).unit() };
+                    let phase = if synchronised { 1.0 } else { phases.at(1 << 50 | u64::from(server)).unit() };
                     let at = Nanos::from_nanos_f64(interval.0 as f64 * phase);
                     self.queue.push(at, Event::Report(server));
                 }
@@ -771,7 +779,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     }
 
     #[inline]
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
             Event::Arrival => {
                 if let Some(origin) = self.next_origin.take() {
@@ -788,7 +796,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::AtServer(job) => self.at_server(job),
             Event::Depart(job, version) => {
                 let j = &self.jobs[job as usize];
-                if j.version == version && j.stage == Stage::Serving {
+                if j.version == version && j.state == JobState::Serving {
                     self.served(job);
                 }
             }
@@ -800,13 +808,13 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Abandon(job, generation) => self.timeout(job, generation),
             Event::Unreachable(job) if self.turns_elsewhere(job) => {}
             Event::Unreachable(job) => {
-                self.jobs[job as usize].fate = End::Unreachable;
+                self.jobs[job as usize].fate = RequestOutcome::Unreachable;
                 self.end(job);
                 self.release(job);
             }
             Event::Check(fleet, slot) => self.check(fleet, slot),
-            Event::Delivered(mail) => self.receive(mail),
-            Event::Probed(mail) => self.probed(mail),
+            Event::Delivered(message) => self.receive(message),
+            Event::Probed(message) => self.probed(message),
             Event::Unanswered(job, generation) => self.unanswered(job, generation),
             Event::Tick(fleet) => self.tick(fleet),
             Event::Admit(fleet) => self.admit(fleet),
@@ -821,7 +829,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Wake(dispatcher) => {
                 self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
                 if self.dispatchers[dispatcher as usize].limits {
-                    self.heed(dispatcher, None);
+                    self.apply_strategy_limits(dispatcher, None);
                 }
             }
             Event::FaultStarts(fault) => self.fault(fault, true),
@@ -830,11 +838,11 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Names(balancer) => self.listed[balancer as usize] = self.balancers_up[balancer as usize],
             Event::Erred(job) => self.answer_from_server(job),
             Event::Measure => {
-                self.measured_from = self.marks();
+                self.measured_from = self.snapshots();
                 self.batch_from.clone_from(&self.measured_from);
                 self.end_tenth();
             }
-            Event::CachesWarm => self.cached_from = self.marks(),
+            Event::CachesWarm => self.cached_from = self.snapshots(),
             Event::Tenth => self.end_tenth(),
             Event::BatchEnds => self.end_batch(),
             Event::Over => {
@@ -892,8 +900,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             found: 0,
             generation: 0,
             version: 0,
-            stage: Stage::Moving,
-            fate: End::Ok,
+            state: JobState::Moving,
+            fate: RequestOutcome::Ok,
             wanted: true,
             counted: false,
             measured,
@@ -915,12 +923,12 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// Schedules the end of a client's timeout or patience, if it has one.
     #[inline]
-    fn limit(&mut self, hop: Hop, length: Option<Nanos>, event: Event) {
+    fn limit(&mut self, hop: LinkDelay, length: Option<Nanos>, event: Event) {
         let Some(length) = length else { return };
         let at = self.now.saturating_add(length);
         match hop {
-            Hop::Constant(_, lane) => self.queue.push_lane(lane, at, event),
-            Hop::None | Hop::Drawn => self.queue.push(at, event),
+            LinkDelay::Constant(_, lane) => self.queue.push_lane(lane, at, event),
+            LinkDelay::None | LinkDelay::Drawn => self.queue.push(at, event),
         }
     }
 
@@ -986,7 +994,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         j.generation = j.generation.wrapping_add(1);
         j.version = j.version.wrapping_add(1);
         j.wanted = false;
-        j.stage = Stage::Moving;
+        j.state = JobState::Moving;
         j.server = NONE;
         self.observer.step(job, Step::Released, self.now);
         self.free.push(job);
@@ -1004,21 +1012,21 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// which is what makes a model without network delays as fast as one without legs.
     #[inline]
     #[must_use]
-    fn arrives_at_once(&mut self, hop: Hop, job: u32, leg: u64, event: Event) -> bool {
+    fn arrives_at_once(&mut self, hop: LinkDelay, job: u32, leg: u64, event: Event) -> bool {
         let crosses = !leg.is_multiple_of(3) && self.crosses(&self.jobs[job as usize]);
         match if crosses { self.cross_hop } else { hop } {
-            Hop::None => return true,
-            Hop::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
-            Hop::Drawn => {
-                let law = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
+            LinkDelay::None => return true,
+            LinkDelay::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
+            LinkDelay::Drawn => {
+                let distribution = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
                 let j = &self.jobs[job as usize];
                 let legs = match j.attempt {
-                    2.. => self.luck_again("network", j),
+                    2.. => self.draws_again("network", j),
                     _ if j.parent == NONE => self.legs,
                     _ => self.inner_legs,
                 };
                 let further = if crosses { self.model.cross_zone } else { Nanos::ZERO };
-                let delay = law.sample(&mut legs.at(j.id << 2 | leg)).saturating_add(further);
+                let delay = distribution.sample(&mut legs.at(j.id << 2 | leg)).saturating_add(further);
                 self.queue.push(self.now.saturating_add(delay), event);
             }
         }
@@ -1047,19 +1055,19 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// The bin of the settling series that a request belongs to; none after the measured span.
     #[inline]
-    pub(super) fn cohort_of(&mut self, arrived: Nanos) -> Option<&mut Cohort> {
+    pub(super) fn arrival_bin_of(&mut self, arrived: Nanos) -> Option<&mut ArrivalBin> {
         self.settling.get_mut((arrived.0 as f64 * self.settling_scale) as usize)
     }
 
-    fn marks(&mut self) -> Vec<Mark> {
+    fn snapshots(&mut self) -> Vec<Snapshot> {
         let now = self.now;
-        self.servers.iter_mut().map(|server| server.mark(now)).collect()
+        self.servers.iter_mut().map(|server| server.snapshot(now)).collect()
     }
 
-    fn servers_since(&mut self, from: &[Mark]) -> Vec<Vec<ServerRecord>> {
+    fn servers_since(&mut self, from: &[Snapshot]) -> Vec<Vec<ServerRecord>> {
         let now = self.now;
         // Where caches are not yet warm, nothing has been looked up that counts.
-        let warm = if self.cached_from.is_empty() { self.marks() } else { self.cached_from.clone() };
+        let warm = if self.cached_from.is_empty() { self.snapshots() } else { self.cached_from.clone() };
         let mut records = self.servers.iter_mut().zip(from).zip(warm).map(|((server, &from), warm)| {
             let cache_from = if warm.is_later_than(&from) { warm } else { from };
             server.measured(now, from, cache_from)
@@ -1076,7 +1084,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let from = std::mem::take(&mut self.batch_from);
         self.spans[self.batches_over].servers = self.servers_since(&from);
         self.batches_over += 1;
-        self.batch_from = self.marks();
+        self.batch_from = self.snapshots();
     }
 
     // ---- Names and balancers ----
@@ -1085,7 +1093,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn find_balancer(&mut self, client: u32, id: u64) -> u32 {
         let count = self.model.balancers.count;
         let Some(dns) = &self.model.dns else {
-            return if count == 1 { 0 } else { self.luck.at(id << 2).below(u64::from(count)) as u32 };
+            return if count == 1 { 0 } else { self.draws.at(id << 2).below(u64::from(count)) as u32 };
         };
         let resolver = self.resolver_of[client as usize] as usize;
         if self.now >= self.resolvers[resolver].expires {
@@ -1100,7 +1108,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         let Resolver { balancer, addresses, .. } = &self.resolvers[resolver];
         match addresses.len() {
             0 => *balancer,
-            n => addresses[self.luck.at(id << 2).below(n as u64) as usize],
+            n => addresses[self.draws.at(id << 2).below(n as u64) as usize],
         }
     }
 
@@ -1124,7 +1132,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             return self.release(job);
         }
         if !self.balancers_up[balancer as usize] {
-            self.jobs[job as usize].fate = End::Reset;
+            self.jobs[job as usize].fate = RequestOutcome::Reset;
             self.end(job);
             return self.release(job);
         }
@@ -1133,9 +1141,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             self.spans[span].balancers[balancer as usize] += 1;
         }
         let shards = self.model.balancers.shards;
-        let shard = if shards == 1 { 0 } else { self.luck.at(id << 2 | 1).below(u64::from(shards)) as u32 };
+        let shard = if shards == 1 { 0 } else { self.draws.at(id << 2 | 1).below(u64::from(shards)) as u32 };
         let pool = self.model.paths[path as usize].pool;
-        self.dispatch(job, self.desks[pool] + balancer * shards + shard);
+        self.dispatch(job, self.first_dispatcher[pool] + balancer * shards + shard);
     }
 
     /// A job for a pool has come to the shard that chooses.
@@ -1143,8 +1151,8 @@ impl<'a, O: Observer> Engine<'a, O> {
     fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
         let d = &mut self.dispatchers[dispatcher as usize];
-        if !self.views[d.fleet as usize].watch.admits(self.now, &mut d.admission) {
-            return self.turn_away(job);
+        if !self.views[d.fleet as usize].server_pool.admits(self.now, &mut d.admission) {
+            return self.reject(job);
         }
         if self.dispatchers[dispatcher as usize].tries {
             self.begin_trying(job);
@@ -1161,39 +1169,42 @@ impl<'a, O: Observer> Engine<'a, O> {
         let d = &mut self.dispatchers[dispatcher as usize];
         let pool = d.pool as usize;
         let base = self.bases[pool];
-        let watch = &mut self.views[d.fleet as usize].watch;
+        let server_pool = &mut self.views[d.fleet as usize].server_pool;
         let key = j.key.to_le_bytes();
         let request = Request {
-            answers: if d.inquires { asking::answers(&self.inquiries, job, j.generation) } else { None },
-            ..told(self.model, &self.workload, &self.efforts, j, &key)
+            answers: if d.inquires { probing::answers(&self.inquiries, job, j.generation) } else { None },
+            ..request_view(self.model, &self.workload, &self.request_attempts, j, &key)
         };
         // A cookie comes before any strategy, but for another attempt: its server has just failed.
-        let tie = if self.tied && request.tried.is_empty() {
-            let tie = self.ties[pool].get_mut(j.client as usize).and_then(Option::as_mut);
-            let holds = |tie: &&mut Tie| match self.model.pools[pool].connections {
-                None => watch.keeps(tie.backend),
+        let affinity = if self.uses_affinity && request.excluded.is_empty() {
+            let affinity = self.affinities[pool].get_mut(j.client as usize).and_then(Option::as_mut);
+            let holds = |affinity: &&mut Affinity| match self.model.pools[pool].connections {
+                None => server_pool.keeps_affinity(affinity.backend),
                 // Whatever a balancer thinks of a server, a connection to it stands until somebody closes it.
                 Some(_) => {
-                    let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
+                    let condition = &self.servers[(base + affinity.backend.slot) as usize].condition;
                     let open = condition.up || condition.silent;
-                    tie.left > 0 && self.now < tie.until && open && watch.fleet.is_current(tie.backend)
+                    affinity.left > 0
+                        && self.now < affinity.until
+                        && open
+                        && server_pool.fleet.is_current(affinity.backend)
                 }
             };
-            tie.filter(holds).map(|tie| {
-                tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
-                Pick { backend: tie.backend, tag: 0 }
+            affinity.filter(holds).map(|affinity| {
+                affinity.left = affinity.left.saturating_sub(u32::from(affinity.left != u32::MAX));
+                Pick { backend: affinity.backend, tag: 0 }
             })
         } else {
             None
         };
-        if tie.is_none() && watch.is_crowded() && watch.waiting_helps(request.tried) {
+        if affinity.is_none() && server_pool.is_crowded() && server_pool.waiting_helps(request.excluded) {
             return self.wait(job);
         }
-        if d.inquires && tie.is_none() && !asking::is_settled(&self.inquiries, job, j.generation) {
+        if d.inquires && affinity.is_none() && !probing::is_settled(&self.inquiries, job, j.generation) {
             return self.inquire(job);
         }
         let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
-        let truth = d.oracle.then_some(&peek as &dyn Truth);
+        let truth = d.oracle.then_some(&peek as &dyn TrueState);
         self.observer.deciding(&Decision {
             job,
             id: j.id,
@@ -1202,40 +1213,44 @@ impl<'a, O: Observer> Engine<'a, O> {
             dispatcher,
             pool: d.pool,
             base,
-            fleet: &watch.fleet,
+            fleet: &server_pool.fleet,
             selector: d.selector.as_ref(),
         });
-        let pick = match tie {
-            Some(_) => tie,
+        let pick = match affinity {
+            Some(_) => affinity,
             None => {
-                let (selector, rng, luck) = (d.selector.as_mut(), &mut d.rng, &mut d.luck);
-                watch.place(selector, rng, &request, truth, self.now, luck, |_| ())
+                let (selector, rng, policy_rng) = (d.selector.as_mut(), &mut d.rng, &mut d.policy_rng);
+                server_pool.place(selector, rng, &request, truth, self.now, policy_rng, |_| ())
             }
         };
-        let mut cx = Context { now: self.now, fleet: &watch.fleet, rng: &mut d.rng, truth };
+        let mut cx = Context { now: self.now, fleet: &server_pool.fleet, rng: &mut d.rng, truth };
         let command = d.selector.poll_command(&mut cx);
         self.observer.decided(job, pick.map(|pick| base + pick.backend.slot), self.now);
         let Some(pick) = pick else {
             self.pick_hash = mix(self.pick_hash ^ u64::MAX);
-            self.jobs[job as usize].fate = End::NoServer;
+            self.jobs[job as usize].fate = RequestOutcome::NoServer;
             if let Some(command) = command {
-                self.obey(dispatcher, command);
+                self.execute(dispatcher, command);
             }
             return self.answer(job);
         };
-        if tie.is_none()
+        if affinity.is_none()
             && j.of == NONE
             && let Some(rules) = self.model.pools[pool].connections
         {
             // Those that are there at the start are as old as any: else all would close at the same time.
-            let ties = &mut self.ties[pool][j.client as usize];
-            let age = if ties.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
-            let left = if rules.requests == u32::MAX { u32::MAX } else { (f64::from(rules.requests) * age) as u32 };
-            let life = Nanos::from_nanos_f64(rules.lifetime.0 as f64 * age);
-            *ties = Some(Tie { backend: pick.backend, left, until: self.now.saturating_add(life) });
+            let affinity = &mut self.affinities[pool][j.client as usize];
+            let age = if affinity.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
+            let left =
+                if rules.max_requests == u32::MAX { u32::MAX } else { (f64::from(rules.max_requests) * age) as u32 };
+            let life = Nanos::from_nanos_f64(rules.max_lifetime.0 as f64 * age);
+            *affinity = Some(Affinity { backend: pick.backend, left, until: self.now.saturating_add(life) });
         }
-        debug_assert!(tie.is_some() || watch.fleet.is_eligible(pick.backend.slot), "picked an ineligible server");
-        watch.started(pick.backend);
+        debug_assert!(
+            affinity.is_some() || server_pool.fleet.is_eligible(pick.backend.slot),
+            "picked an ineligible server"
+        );
+        server_pool.started(pick.backend);
         self.placed += 1;
         self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
         let j = &mut self.jobs[job as usize];
@@ -1251,10 +1266,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             self.attempt_sent(job);
         }
         if !self.balancer_zones.is_empty() && self.crosses(&self.jobs[job as usize]) {
-            self.count_effort(job, |efforts| efforts.crossed += 1);
+            self.count_attempts(job, |efforts| efforts.crossed += 1);
         }
         if let Some(command) = command {
-            self.obey(dispatcher, command);
+            self.execute(dispatcher, command);
         }
         if self.arrives_at_once(self.server_hop, job, 1, Event::AtServer(job)) {
             self.at_server(job);
@@ -1270,18 +1285,18 @@ impl<'a, O: Observer> Engine<'a, O> {
         let peek = Peek { servers: &self.servers[base..], now: self.now };
         let mut cx = Context {
             now: self.now,
-            fleet: &self.views[d.fleet as usize].watch.fleet,
+            fleet: &self.views[d.fleet as usize].server_pool.fleet,
             rng: &mut d.rng,
-            truth: d.oracle.then_some(&peek as &dyn Truth),
+            truth: d.oracle.then_some(&peek as &dyn TrueState),
         };
         call(d.selector.as_mut(), &mut cx);
         if let Some(command) = d.selector.poll_command(&mut cx) {
-            self.obey(dispatcher, command);
+            self.execute(dispatcher, command);
         }
     }
 
     /// Carries out a command, and those behind it.
-    fn obey(&mut self, dispatcher: u32, command: Command) {
+    fn execute(&mut self, dispatcher: u32, command: Command) {
         match command {
             Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
             Command::Probe(backend) => self.probe(dispatcher, backend, None),
@@ -1291,17 +1306,17 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// Asks a strategy that has limits how much it wants: at one server, or at all. Whoever waits gets what room that makes.
     #[cold]
-    fn heed(&mut self, dispatcher: u32, slot: Option<u32>) {
+    fn apply_strategy_limits(&mut self, dispatcher: u32, slot: Option<u32>) {
         let d = &self.dispatchers[dispatcher as usize];
         let fleet = d.fleet;
-        let watch = &mut self.views[fleet as usize].watch;
-        let slots = slot.map_or(0..watch.fleet.slots() as u32, |slot| slot..slot + 1);
-        watch.heed(d.selector.as_ref(), slots);
+        let server_pool = &mut self.views[fleet as usize].server_pool;
+        let slots = slot.map_or(0..server_pool.fleet.slots() as u32, |slot| slot..slot + 1);
+        server_pool.apply_strategy_limits(d.selector.as_ref(), slots);
         self.wake_the_waiting(fleet);
     }
 
     fn tell_fleet(&mut self, fleet: u32) {
-        let changes = self.views[fleet as usize].watch.fleet.take_changes();
+        let changes = self.views[fleet as usize].server_pool.fleet.take_changes();
         if changes.is_empty() {
             return;
         }
@@ -1309,7 +1324,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             let dispatcher = self.views[fleet as usize].dispatchers[i];
             self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
             if self.dispatchers[dispatcher as usize].limits {
-                self.heed(dispatcher, None);
+                self.apply_strategy_limits(dispatcher, None);
             }
         }
         if self.queues {

@@ -1,12 +1,12 @@
 //! A job at its server, and the way of its answer back through the balancer to the client or to the job that called.
 
-use super::{Engine, INSTANT_PAUSE, Job, MOST_INSTANT, Stage};
+use super::{Engine, INSTANT_PAUSE, Job, JobState, MOST_INSTANT};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, Discipline};
 use crate::sim::observer::{Observer, Step};
-use crate::sim::record::End;
+use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
-use evenkeel_config::law::Sampler;
+use evenkeel_config::distribution::Sampler;
 use evenkeel_core::rng::Source;
 use evenkeel_core::select::{Finished, Outcome};
 use evenkeel_core::units::Nanos;
@@ -18,7 +18,7 @@ impl<O: Observer> Engine<'_, O> {
         let server = &mut self.servers[j.server as usize];
         server.coming -= 1;
         let condition = &server.condition;
-        if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.cancel) {
+        if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.servers_see_cancel) {
             server.coming_work -= u128::from(j.work.0);
             return self.release(job);
         }
@@ -29,22 +29,22 @@ impl<O: Observer> Engine<'_, O> {
                 return self.lose(job);
             }
             self.jobs[job as usize].refused = true;
-            return self.fail(job, End::Reset);
+            return self.fail(job, RequestOutcome::Reset);
         }
         if condition.error_ratio > 0.0 {
             let (ratio, latency) = (condition.error_ratio, condition.error_latency);
             let (j, number) = (*j, j.server);
-            let luck = match j.attempt {
-                2.. => self.luck_again("luck", &j),
-                _ if j.parent == NONE => self.luck,
-                _ => self.inner_luck,
+            let draws = match j.attempt {
+                2.. => self.draws_again("luck", &j),
+                _ if j.parent == NONE => self.draws,
+                _ => self.inner_draws,
             };
-            if luck.at(j.id << 2 | 2).unit() < ratio {
+            if draws.at(j.id << 2 | 2).unit() < ratio {
                 let server = &mut self.servers[number as usize];
                 server.coming_work -= u128::from(j.work.0);
                 server.failed();
                 let j = &mut self.jobs[job as usize];
-                (j.fate, j.held) = (End::Error, latency > Nanos::ZERO);
+                (j.fate, j.held) = (RequestOutcome::Error, latency > Nanos::ZERO);
                 self.queue.push(now.saturating_add(latency), Event::Erred(job));
                 return;
             }
@@ -55,7 +55,7 @@ impl<O: Observer> Engine<'_, O> {
         if busy && server.queued >= server.queue_limit {
             server.coming_work -= u128::from(j.work.0);
             server.failed();
-            return self.fail(job, End::Rejected);
+            return self.fail(job, RequestOutcome::Rejected);
         }
         server.touch(now);
         j.found = server.entered();
@@ -68,7 +68,7 @@ impl<O: Observer> Engine<'_, O> {
             }
             server.queued += 1;
             let j = &mut self.jobs[job as usize];
-            (j.stage, j.next, j.before) = (Stage::Queued, NONE, tail);
+            (j.state, j.next, j.before) = (JobState::Queued, NONE, tail);
             if tail != NONE {
                 self.jobs[tail as usize].next = job;
             }
@@ -88,9 +88,9 @@ impl<O: Observer> Engine<'_, O> {
         self.observer.step(job, Step::Started(hit), now);
         if let (Some(hit), true) = (hit, j.parent == NONE) {
             let (path, arrived, counts) = (j.path, j.arrived, j.measured && j.arrived >= self.model.cache_warmup);
-            if let Some(cohort) = self.cohort_of(arrived) {
-                cohort.hits += u64::from(hit);
-                cohort.lookups += 1;
+            if let Some(bin) = self.arrival_bin_of(arrived) {
+                bin.hits += u64::from(hit);
+                bin.lookups += 1;
             }
             if counts {
                 for class in self.classes_of(path, arrived) {
@@ -106,7 +106,7 @@ impl<O: Observer> Engine<'_, O> {
             j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
         }
         j.work += std::mem::take(&mut server.owed);
-        j.stage = Stage::Serving;
+        j.state = JobState::Serving;
         j.begun = true;
         server.in_service += 1;
         let attempt = j.of != NONE;
@@ -176,7 +176,7 @@ impl<O: Observer> Engine<'_, O> {
     /// Calls the second tier. The job keeps its slot, as a thread that waits for a database does.
     pub(super) fn call(&mut self, job: u32, pool: usize, service: &Sampler) {
         let j = &mut self.jobs[job as usize];
-        j.stage = Stage::Calling;
+        j.state = JobState::Calling;
         let caller = *j;
         let server = &mut self.servers[caller.server as usize];
         // While it waits the slot is held; nobody knows for how long, so oracles count nothing for it.
@@ -187,7 +187,7 @@ impl<O: Observer> Engine<'_, O> {
             parent: job,
             of: NONE,
             attempt: 1,
-            stage: Stage::Moving,
+            state: JobState::Moving,
             counted: false,
             server: NONE,
             dispatcher: NONE,
@@ -195,20 +195,20 @@ impl<O: Observer> Engine<'_, O> {
             picked: self.now,
             measured: caller.measured,
             wanted: true,
-            fate: End::Ok,
+            fate: RequestOutcome::Ok,
             ..caller
         });
         self.observe_arrival(child);
         let shards = self.model.pools[pool].inner_shards;
-        self.dispatch(child, self.desks[pool] + caller.server % shards);
+        self.dispatch(child, self.first_dispatcher[pool] + caller.server % shards);
     }
 
     /// A job leaves its server with an answer; the next one starts.
     pub(super) fn leave(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
-        j.stage = Stage::Moving;
-        let (number, entered, found, ok) = (j.server, j.entered, j.found, j.fate == End::Ok);
+        j.state = JobState::Moving;
+        let (number, entered, found, ok) = (j.server, j.entered, j.found, j.fate == RequestOutcome::Ok);
         let server = &mut self.servers[number as usize];
         server.touch(now);
         server.in_service -= 1;
@@ -221,7 +221,7 @@ impl<O: Observer> Engine<'_, O> {
             server.failed();
         }
         self.start_next(number);
-        self.herald(number);
+        self.notify_idle(number);
         self.answer_from_server(job);
     }
 
@@ -243,11 +243,11 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A job that is no longer wanted leaves its server's queue at once, if the server hears of it: the client's time-out
-    /// where servers see that (`clients.cancel`), or a tied copy that has begun elsewhere. Gives its place free.
+    /// where servers see that (`clients.servers_see_cancel`), or a tied copy that has begun elsewhere. Gives its place free.
     pub(super) fn cancel_queued(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
-        let heard = j.called_off || self.model.clients.cancel && j.parent == NONE;
-        if j.stage != Stage::Queued || !heard {
+        let heard = j.called_off || self.model.clients.servers_see_cancel && j.parent == NONE;
+        if j.state != JobState::Queued || !heard {
             return;
         }
         let (number, next, before, entered, work) = (j.server, j.next, j.before, j.entered, j.work);
@@ -270,7 +270,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// Refused on the server's doorstep.
-    pub(super) fn fail(&mut self, job: u32, fate: End) {
+    pub(super) fn fail(&mut self, job: u32, fate: RequestOutcome) {
         self.jobs[job as usize].fate = fate;
         self.answer_from_server(job);
     }
@@ -288,7 +288,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn lose(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
         if j.wanted {
-            j.stage = Stage::Lost;
+            j.state = JobState::Lost;
         } else {
             self.release(job);
         }
@@ -300,24 +300,24 @@ impl<O: Observer> Engine<'_, O> {
         let j = &mut self.jobs[job as usize];
         if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
             // The connection died with its balancer.
-            j.fate = End::Reset;
+            j.fate = RequestOutcome::Reset;
         }
         let fate = j.fate;
-        let outcome = if fate == End::Ok { Outcome::Ok } else { Outcome::Failed };
+        let outcome = if fate == RequestOutcome::Ok { Outcome::Ok } else { Outcome::Failed };
         if self.carries {
             self.unload_answer(job);
         }
         self.observer.step(job, Step::Returned(fate), self.now);
-        if self.tied && fate == End::Ok {
-            self.tie(job);
+        if self.uses_affinity && fate == RequestOutcome::Ok {
+            self.set_affinity(job);
         }
-        self.settle(job, outcome);
+        self.finish_attempt(job, outcome);
         self.answer(job);
     }
 
     /// Takes the job out of the in-flight count and tells the selector how it went. Only the first call counts.
     #[inline]
-    pub(super) fn settle(&mut self, job: u32, outcome: Outcome) {
+    pub(super) fn finish_attempt(&mut self, job: u32, outcome: Outcome) {
         let j = &mut self.jobs[job as usize];
         if !std::mem::replace(&mut j.counted, false) {
             return;
@@ -330,11 +330,11 @@ impl<O: Observer> Engine<'_, O> {
         {
             throttle.ended(outcome == Outcome::Ok);
         }
-        let ejection = self.views[fleet as usize].watch.ended(backend, outcome, latency, self.now);
+        let ejection = self.views[fleet as usize].server_pool.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome, tag };
         self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
         if self.dispatchers[dispatcher as usize].limits {
-            self.heed(dispatcher, Some(backend.slot));
+            self.apply_strategy_limits(dispatcher, Some(backend.slot));
         }
         if let Some(event) = ejection {
             self.ejected(fleet, event);
@@ -387,8 +387,8 @@ impl<O: Observer> Engine<'_, O> {
         let (arrived, fate, measured, client, path) = (j.arrived, j.fate, j.measured, j.client, j.path);
         let latency = self.now - arrived;
         let counts = match fate {
-            End::Ok | End::TimedOut | End::Unreachable => true,
-            End::Error | End::Rejected | End::NoServer | End::Reset => {
+            RequestOutcome::Ok | RequestOutcome::TimedOut | RequestOutcome::Unreachable => true,
+            RequestOutcome::Error | RequestOutcome::Rejected | RequestOutcome::NoServer | RequestOutcome::Reset => {
                 j.held && latency > self.mean_work[path as usize]
             }
         };
@@ -401,9 +401,9 @@ impl<O: Observer> Engine<'_, O> {
             self.measured_left -= 1;
             self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
         }
-        if counts && let Some(cohort) = self.cohort_of(arrived) {
-            cohort.requests += 1;
-            cohort.latency_sum += latency.0;
+        if counts && let Some(bin) = self.arrival_bin_of(arrived) {
+            bin.requests += 1;
+            bin.latency_sum += latency.0;
         }
         if let Arrivals::Closed { think } = &self.model.arrivals {
             let sent = self.sent[client as usize];
@@ -411,7 +411,7 @@ impl<O: Observer> Engine<'_, O> {
             if latency == Nanos::ZERO && pause == Nanos::ZERO {
                 let instant = &mut self.instant[client as usize];
                 *instant += 1;
-                if fate != End::Ok || *instant >= MOST_INSTANT {
+                if fate != RequestOutcome::Ok || *instant >= MOST_INSTANT {
                     (pause, *instant) = (INSTANT_PAUSE, 0);
                 }
             } else {
@@ -426,24 +426,24 @@ impl<O: Observer> Engine<'_, O> {
         if j.generation != generation || !j.wanted {
             return;
         }
-        let answer = std::mem::replace(&mut j.fate, End::TimedOut);
-        let stage = j.stage;
+        let answer = std::mem::replace(&mut j.fate, RequestOutcome::TimedOut);
+        let state = j.state;
         self.end(job);
         // What the work comes to is still true for the server, even if nobody waits.
         self.jobs[job as usize].fate = answer;
-        self.settle(job, Outcome::Failed);
-        match stage {
-            Stage::Lost => self.release(job),
+        self.finish_attempt(job, Outcome::Failed);
+        match state {
+            JobState::Lost => self.release(job),
             // The balancer sees that nobody is there any more.
-            Stage::Waiting => {
+            JobState::Waiting => {
                 self.leave_queue(job);
                 self.release(job);
             }
-            Stage::Trying => {
+            JobState::Trying => {
                 self.abandon_all(job, Outcome::Failed);
                 self.release(job);
             }
-            Stage::Queued => self.cancel_queued(job),
+            JobState::Queued => self.cancel_queued(job),
             _ => {}
         }
     }

@@ -1,0 +1,191 @@
+//! Autoscaling: the servers of a pool come and go with its load. The pool's servers in the file are all that there can be;
+//! those that are there are always the first so many of them. A new one joins every fleet through the same door as one that
+//! a proxy is told of, and begins with an empty cache; one that is not needed is drained and leaves when it has nothing left.
+
+use super::Engine;
+use crate::sim::event::Event;
+use crate::sim::model::Autoscale;
+use crate::sim::observer::Observer;
+use crate::sim::server::Totals;
+use evenkeel_core::policy::pool::NewServer;
+use evenkeel_core::units::Nanos;
+
+/// How far the load may be off without anything being done: Kubernetes' tolerance.
+const TOLERANCE: f64 = 0.1;
+
+/// Looks after one pool.
+pub(super) struct Scaler {
+    pool: usize,
+    rules: Autoscale,
+    /// Servers that are members; the last `leaving` of them drain.
+    members: u32,
+    leaving: u32,
+    /// Servers that are being started.
+    coming: u32,
+    changed: Nanos,
+    /// Where each server's account stood when it was last looked.
+    totals: Vec<Totals>,
+    paid_until: Nanos,
+}
+
+impl<O: Observer> Engine<'_, O> {
+    /// Lets those leave that are not there at first.
+    pub(super) fn furnish_scalers(&mut self) {
+        for (p, pool) in self.model.pools.iter().enumerate() {
+            let Some(rules) = pool.autoscale else { continue };
+            let most = pool.servers.len() as u32;
+            for view in self.views.iter_mut().filter(|view| view.pool as usize == p) {
+                for slot in (rules.initial_servers..most).rev() {
+                    let id = view.server_pool.fleet.id(slot);
+                    view.server_pool.leave(id, Nanos::ZERO);
+                }
+            }
+            self.queue.push(rules.interval, Event::Scale(self.scalers.len() as u32));
+            self.scalers.push(Scaler {
+                pool: p,
+                rules,
+                members: rules.initial_servers,
+                leaving: 0,
+                coming: 0,
+                changed: Nanos::ZERO,
+                totals: vec![Totals::default(); pool.servers.len()],
+                paid_until: Nanos::ZERO,
+            });
+        }
+    }
+
+    /// Adds up what the servers of a pool cost since the last change; those that are being started are paid, too.
+    pub(super) fn pay(&mut self, scaler: usize) {
+        let now = self.now;
+        let s = &mut self.scalers[scaler];
+        let from = std::mem::replace(&mut s.paid_until, now).max(self.model.warmup);
+        if self.over || now <= from {
+            return;
+        }
+        let (pool, servers) = (s.pool, u128::from(s.members + s.coming));
+        let span = self.span_of(now);
+        self.spans[span].server_time[pool] += servers * u128::from((now - from).0);
+    }
+
+    /// Is there enough, too much, too little?
+    pub(super) fn scale(&mut self, scaler: u32) {
+        let at = scaler as usize;
+        self.pay(at);
+        self.let_go(at);
+        let now = self.now;
+        let Scaler { pool, rules, members, leaving, coming, changed, .. } = self.scalers[at];
+        self.queue.push(now.saturating_add(rules.interval), Event::Scale(scaler));
+        let serving = members - leaving;
+        let base = self.bases[pool];
+        let mut busy = 0.0;
+        for slot in 0..members {
+            let totals = &mut self.scalers[at].totals[slot as usize];
+            busy += self.servers[(base + slot) as usize].report(now, totals).utilisation;
+        }
+        let ratio = busy / f64::from(serving) / rules.target;
+        if (ratio - 1.0).abs() <= TOLERANCE {
+            return;
+        }
+        let most = self.model.pools[pool].servers.len() as u32;
+        let wanted = (f64::from(serving) * ratio).ceil().clamp(f64::from(rules.min_servers), f64::from(most)) as u32;
+        if wanted > serving + coming {
+            let mut more = wanted - serving - coming;
+            // Who is on the way out stays first.
+            while more > 0 && self.scalers[at].leaving > 0 {
+                let s = &mut self.scalers[at];
+                let slot = s.members - s.leaving;
+                s.leaving -= 1;
+                more -= 1;
+                self.drain_member(pool, slot, false);
+            }
+            let more = more.min(most - self.scalers[at].members - coming);
+            self.scalers[at].coming += more;
+            self.scalers[at].changed = now;
+            (0..more).for_each(|_| self.queue.push(now.saturating_add(rules.delay), Event::Boots(scaler)));
+        } else if wanted < serving && coming == 0 && now >= changed.saturating_add(rules.cooldown) {
+            for slot in (wanted..serving).rev() {
+                self.scalers[at].leaving += 1;
+                self.drain_member(pool, slot, true);
+            }
+            self.scalers[at].changed = now;
+            self.let_go(at);
+        }
+    }
+
+    fn drain_member(&mut self, pool: usize, slot: u32, draining: bool) {
+        for fleet in 0..self.views.len() as u32 {
+            let view = &mut self.views[fleet as usize];
+            if view.pool as usize == pool {
+                let id = view.server_pool.fleet.id(slot);
+                view.server_pool.set_draining(id, draining, self.now);
+                self.tell_fleet(fleet);
+            }
+        }
+    }
+
+    /// A server that was started is there.
+    pub(super) fn boots(&mut self, scaler: u32) {
+        self.pay(scaler as usize);
+        let s = &mut self.scalers[scaler as usize];
+        let (pool, slot) = (s.pool, s.members);
+        s.coming -= 1;
+        s.members += 1;
+        let members = s.members;
+        let now = self.now;
+        self.count_servers(pool, members);
+        let number = self.bases[pool] + slot;
+        if let Some(cache) = &mut self.servers[number as usize].cache {
+            cache.clear();
+        }
+        // What it did before it came, as an earlier tenant, is not its load.
+        let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
+        self.servers[number as usize].report(now, totals);
+        let spec = &self.model.pools[pool].servers[slot as usize];
+        for fleet in 0..self.views.len() as u32 {
+            let view = &mut self.views[fleet as usize];
+            if view.pool as usize == pool {
+                let new_server = NewServer {
+                    name: &spec.name,
+                    weight: spec.weight,
+                    limit: spec.max_in_flight,
+                    priority: spec.priority,
+                    zone: spec.zone.as_deref(),
+                };
+                let id = view.server_pool.join(new_server, now);
+                debug_assert_eq!(id.slot, slot, "members are the first so many");
+                self.tell_fleet(fleet);
+            }
+        }
+    }
+
+    /// Those that drain leave when they have nothing left, the last first.
+    fn let_go(&mut self, scaler: usize) {
+        while self.scalers[scaler].leaving > 0 {
+            let Scaler { pool, members, .. } = self.scalers[scaler];
+            let slot = members - 1;
+            let idle = |view: &super::View| {
+                view.pool as usize != pool || view.server_pool.fleet.in_flight()[slot as usize] == 0
+            };
+            if !self.views.iter().all(idle) {
+                return;
+            }
+            for fleet in 0..self.views.len() as u32 {
+                let view = &mut self.views[fleet as usize];
+                if view.pool as usize == pool {
+                    let id = view.server_pool.fleet.id(slot);
+                    view.server_pool.leave(id, self.now);
+                    self.tell_fleet(fleet);
+                }
+            }
+            self.scalers[scaler].members -= 1;
+            self.scalers[scaler].leaving -= 1;
+            self.count_servers(pool, members - 1);
+        }
+    }
+
+    /// The time series has so many servers from now on.
+    fn count_servers(&mut self, pool: usize, servers: u32) {
+        self.count_system(0);
+        self.series.set_servers(pool, servers);
+    }
+}

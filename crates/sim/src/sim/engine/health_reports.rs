@@ -1,0 +1,266 @@
+//! Health checks and load reports: who watches a server, and how late the news arrives.
+
+use super::{Affinity, Engine, Message};
+use crate::sim::event::Event;
+use crate::sim::observer::Observer;
+use crate::sim::record::RequestOutcome;
+use crate::sim::server::{Condition, NONE};
+use evenkeel_core::fleet::BackendId;
+use evenkeel_core::policy::pool;
+use evenkeel_core::rng::Source;
+use evenkeel_core::select::{LoadReport, ProbeReply, ReportSource};
+use evenkeel_core::units::Nanos;
+
+impl<O: Observer> Engine<'_, O> {
+    fn leg(&self) -> Nanos {
+        Nanos::from_nanos_f64(self.model.server_leg.mean())
+    }
+
+    pub(super) fn round_trip(&self) -> Nanos {
+        let leg = self.model.server_leg.mean();
+        Nanos::from_nanos_f64(2.0 * leg)
+    }
+
+    pub(super) fn check(&mut self, fleet: u32, slot: u32) {
+        /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
+        const WORK: Nanos = Nanos::from_millis(1);
+        let view = &self.views[fleet as usize];
+        let (pool, balancer) = (view.pool as usize, view.balancer);
+        let Some(rules) = self.model.pools[pool].policy.health else { return };
+        let next = self.now.saturating_add(rules.wait(&mut self.jitter));
+        self.queue.push(next, Event::Check(fleet, slot));
+        if balancer != u32::MAX && !self.balancers_up[balancer as usize] {
+            return;
+        }
+        let server = &self.servers[(self.bases[pool] + slot) as usize];
+        let condition = server.condition;
+        let took = self.round_trip() + server.span(WORK);
+        let (passed, after) = match condition {
+            Condition { up: false, silent: true, .. } => (false, rules.timeout),
+            Condition { up: false, .. } => (false, self.round_trip()),
+            Condition { fails_checks: true, .. } => (false, took),
+            _ if took > rules.timeout => (false, rules.timeout),
+            _ => (true, took),
+        };
+        let load = passed.then(|| self.take_report(fleet, slot, ReportSource::Check));
+        self.post(
+            self.now.saturating_add(after),
+            Message { fleet, slot, to: NONE, passed: Some(passed), load, asker: None },
+        );
+    }
+
+    pub(super) fn report(&mut self, server: u32) {
+        let pool = self.bases.partition_point(|&base| base <= server) - 1;
+        let Some(reports) = self.model.pools[pool].reports else { return };
+        let Some(interval) = reports.interval else { return };
+        self.queue.push(self.now.saturating_add(interval), Event::Report(server));
+        if !self.servers[server as usize].condition.up {
+            return;
+        }
+        let leg = Nanos::from_nanos_f64(self.model.server_leg.mean());
+        let at = self.now.saturating_add(reports.delay).saturating_add(leg);
+        let slot = server - self.bases[pool];
+        for fleet in 0..self.views.len() as u32 {
+            if self.views[fleet as usize].pool as usize == pool {
+                let load = self.take_report(fleet, slot, ReportSource::Clock);
+                self.post(at, Message { fleet, slot, to: NONE, passed: None, load: Some(load), asker: None });
+            }
+        }
+    }
+
+    /// What a server says of the time since it said so last by this channel.
+    pub(super) fn take_report(&mut self, fleet: u32, slot: u32, by: ReportSource) -> LoadReport {
+        let view = &mut self.views[fleet as usize];
+        let server = self.bases[view.pool as usize] + slot;
+        let since = if by == ReportSource::Check { &mut view.checked } else { &mut view.reported };
+        LoadReport { by, ..self.servers[server as usize].report(self.now, &mut since[slot as usize]) }
+    }
+
+    /// A selector wants to know how a server is: the question goes there, the server makes its report and answers. Whoever
+    /// asks the dead hears nothing, but that nobody is there if that is so.
+    pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId, asker: Option<(u32, u32)>) {
+        let d = &self.dispatchers[dispatcher as usize];
+        let fleet = d.fleet;
+        if !self.views[fleet as usize].server_pool.fleet.is_current(backend) {
+            return;
+        }
+        if self.now >= self.model.warmup && !self.over {
+            let span = self.span_of(self.now);
+            self.spans[span].efforts.probes += 1;
+        }
+        let message = self.keep(Message { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None, asker });
+        self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(message));
+    }
+
+    pub(super) fn probed(&mut self, message: u32) {
+        let Message { fleet, slot, asker, .. } = self.messages[message as usize];
+        let pool = self.views[fleet as usize].pool as usize;
+        let key = asker.and_then(|(job, generation)| {
+            let j = &self.jobs[job as usize];
+            (j.generation == generation).then_some(j.key)
+        });
+        let server = &mut self.servers[(self.bases[pool] + slot) as usize];
+        if !server.condition.up {
+            if server.condition.silent {
+                self.free_messages.push(message);
+            } else {
+                self.queue.push(self.now.saturating_add(self.leg()), Event::Delivered(message));
+            }
+            return;
+        }
+        let work = self.model.pools[pool].probes.unwrap_or(Nanos::ZERO);
+        // The question goes before whatever waits, and what it takes is taken from the next request that is started. Where
+        // nothing is going on it takes nothing from anybody.
+        if server.in_service > 0 {
+            server.owed += work;
+        }
+        let took = server.span(work);
+        self.messages[message as usize].load =
+            Some(LoadReport { by: ReportSource::Probe, ..server.fresh_report(self.now, key) });
+        let at = self.now.saturating_add(took).saturating_add(self.leg());
+        self.queue.push(at, Event::Delivered(message));
+    }
+
+    /// An answer leaves its server, with a report if the pool's answers have one.
+    #[cold]
+    pub(super) fn load_answer(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        let has = j.fate != RequestOutcome::Reset && self.signals[pool].with_answers;
+        let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now, None));
+        if self.carried.len() <= job as usize {
+            self.carried.resize(job as usize + 1, None);
+        }
+        self.carried[job as usize] = load;
+    }
+
+    /// The answer is at the balancer: whose request it was hears the report before the end.
+    #[cold]
+    pub(super) fn unload_answer(&mut self, job: u32) {
+        let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
+        let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
+        self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
+        if self.dispatchers[dispatcher as usize].limits {
+            self.apply_strategy_limits(dispatcher, Some(backend.slot));
+        }
+    }
+
+    /// A request has left this server. If it was the last and the pool's idle servers say so, one balancer hears of it.
+    pub(super) fn notify_idle(&mut self, server: u32) {
+        let state = &self.servers[server as usize];
+        if state.in_service > 0 || !self.idle_notices {
+            return;
+        }
+        let pool = self.bases.partition_point(|&base| base <= server) - 1;
+        if !self.signals[pool].notices {
+            return;
+        }
+        let delay = self.model.pools[pool].reports.map_or(Nanos::ZERO, |reports| reports.delay);
+        let first = self.first_dispatcher[pool];
+        let last = self.first_dispatcher.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
+        let to = first + self.idle_rng.below(u64::from(last - first)) as u32;
+        let load =
+            LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
+        let at = self.now.saturating_add(delay).saturating_add(self.leg());
+        let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
+        self.post(at, Message { fleet, slot, to, passed: None, load: Some(load), asker: None });
+    }
+
+    pub(super) fn post(&mut self, at: Nanos, message: Message) {
+        let index = self.keep(message);
+        self.queue.push(at, Event::Delivered(index));
+    }
+
+    fn keep(&mut self, message: Message) -> u32 {
+        match self.free_messages.pop() {
+            Some(index) => {
+                self.messages[index as usize] = message;
+                index
+            }
+            None => {
+                self.messages.push(message);
+                self.messages.len() as u32 - 1
+            }
+        }
+    }
+
+    pub(super) fn receive(&mut self, index: u32) {
+        let Message { fleet, slot, to, passed, load, asker } = self.messages[index as usize];
+        self.free_messages.push(index);
+        let view = &self.views[fleet as usize];
+        let backend = view.server_pool.fleet.id(slot);
+        if let Some(load) = load {
+            for i in 0..view.dispatchers.len() {
+                let dispatcher = self.views[fleet as usize].dispatchers[i];
+                if to != NONE && to != dispatcher {
+                    continue;
+                }
+                self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
+                if self.dispatchers[dispatcher as usize].limits {
+                    self.apply_strategy_limits(dispatcher, Some(slot));
+                }
+            }
+        }
+        if let Some((job, generation)) = asker {
+            self.answered(job, generation, load.map(|load| ProbeReply { backend, load }));
+        }
+        if let Some(passed) = passed
+            && self.views[fleet as usize].server_pool.checked(backend, passed, self.now).is_some()
+        {
+            self.tell_fleet(fleet);
+        }
+    }
+
+    /// What the watch over a fleet does by the clock.
+    pub(super) fn tick(&mut self, fleet: u32) {
+        let view = &mut self.views[fleet as usize];
+        view.tick_at = Nanos::MAX;
+        if view.server_pool.next_tick().is_some_and(|at| at <= self.now) {
+            let events = view.server_pool.tick(self.now);
+            events.into_iter().for_each(|event| self.note(event));
+            self.tell_fleet(fleet);
+        }
+        self.schedule_tick(fleet);
+    }
+
+    /// Sees to it that the watch is ticked when it next wants to be.
+    pub(super) fn schedule_tick(&mut self, fleet: u32) {
+        let view = &mut self.views[fleet as usize];
+        if let Some(at) = view.server_pool.next_tick().filter(|&at| at < view.tick_at) {
+            view.tick_at = at;
+            self.queue.push(at.max(self.now), Event::Tick(fleet));
+        }
+    }
+
+    /// A server was ejected for what a request met there.
+    #[cold]
+    pub(super) fn ejected(&mut self, fleet: u32, event: pool::Event) {
+        self.note(event);
+        self.tell_fleet(fleet);
+        self.schedule_tick(fleet);
+    }
+
+    /// Ties a client to the server that has answered him well, where clients are tied.
+    pub(super) fn set_affinity(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        if j.counted {
+            let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+            if let Some(affinity) = self.affinities[pool].get_mut(j.client as usize)
+                && self.model.pools[pool].connections.is_none()
+            {
+                *affinity = Some(Affinity { backend: j.backend, left: u32::MAX, until: Nanos::MAX });
+            }
+        }
+    }
+
+    /// Counts what became of a server.
+    pub(super) fn note(&mut self, event: pool::Event) {
+        if let pool::Event::Ejected { .. } = event
+            && self.now >= self.model.warmup
+            && !self.over
+        {
+            let span = self.span_of(self.now);
+            self.spans[span].efforts.ejections += 1;
+        }
+    }
+}

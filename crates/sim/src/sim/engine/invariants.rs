@@ -1,0 +1,104 @@
+//! The end of a run: what is left is counted at its age, and the books are proved.
+
+use super::{Engine, Job, JobState};
+use crate::sim::observer::Observer;
+use crate::sim::record::{Bin, Little, Measured, RunRecord};
+use crate::sim::server::NONE;
+use evenkeel_core::units::Nanos;
+
+impl<O: Observer> Engine<'_, O> {
+    pub(super) fn close(mut self, events: u64) -> RunRecord {
+        self.count_system(0);
+        let now = self.now;
+        let present: Vec<Job> =
+            self.jobs.iter().copied().filter(|j| j.wanted && j.parent == NONE && j.of == NONE).collect();
+        let mut ages = 0;
+        for job in &present {
+            let age = now - job.arrived;
+            ages += u128::from(age.0);
+            if job.measured {
+                self.classes_of(job.path, job.arrived).for_each(|class| class.unfinished(age));
+            }
+            if let Some(bin) = self.arrival_bin_of(job.arrived) {
+                bin.requests += 1;
+                bin.latency_sum += age.0;
+            }
+        }
+        self.prove_books(&present, ages);
+        self.observer.closed(now);
+        let number = if now > Nanos::ZERO { self.area as f64 / now.0 as f64 } else { 0.0 };
+        let seconds = now.as_secs_f64();
+        let little = Little {
+            arrived: self.arrived,
+            number,
+            rate: if seconds > 0.0 { self.arrived as f64 / seconds } else { 0.0 },
+            time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
+        };
+        let series: Vec<Bin> = self.series.finish(self.area);
+        let tenth = self.model.duration.0 as f64 / 10.0;
+        let tenths = self.tenths.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / tenth).collect();
+        let mut spans = self.spans.into_iter();
+        let mut measured = spans.next().unwrap_or_default();
+        let mut batches: Vec<Measured> = Vec::new();
+        if self.model.batches > 1 {
+            batches.push(measured.clone());
+            batches.extend(spans);
+            batches[1..].iter().for_each(|batch| measured.add_requests(batch));
+        }
+        measured.servers = self.measured_servers;
+        RunRecord {
+            measured,
+            batches,
+            series,
+            settling: self.settling,
+            tenths,
+            little,
+            workload_hash: self.workload_hash,
+            pick_hash: self.pick_hash,
+            requests: self.arrived,
+            events,
+        }
+    }
+
+    /// Conservation and Little's law, in whole nanoseconds. A failure is a bug of ours and stops everything.
+    pub(super) fn prove_books(&mut self, present: &[Job], ages: u128) {
+        assert_eq!(self.arrived, self.ended + present.len() as u64, "a request was lost or counted twice");
+        assert_eq!(self.in_system, present.len() as u64, "the system miscounts what is in it");
+        assert_eq!(self.area, self.sojourns + ages, "Little's law fails for the system");
+        let measured = present.iter().filter(|job| job.measured).count() as u64;
+        assert_eq!(measured, self.measured_left, "a measured request was lost");
+        let now = self.now;
+        let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
+        let mut in_flight: Vec<Vec<u32>> =
+            self.views.iter().map(|view| vec![0; view.server_pool.fleet.slots()]).collect();
+        for job in &self.jobs {
+            if job.state.is_inside() {
+                let (count, ages) = &mut inside[job.server as usize];
+                *count += 1;
+                *ages += u128::from((now - job.entered).0);
+            }
+            if job.counted {
+                let fleet = self.dispatchers[job.dispatcher as usize].fleet;
+                in_flight[fleet as usize][job.backend.slot as usize] += 1;
+            }
+        }
+        for (server, (count, ages)) in self.servers.iter_mut().zip(inside) {
+            server.check_books(now, count, ages);
+        }
+        for (view, expected) in self.views.iter().zip(in_flight) {
+            assert_eq!(view.server_pool.fleet.in_flight(), expected, "in-flight counts are off");
+        }
+        let counted = self.jobs.iter().filter(|job| job.counted).count() as u64;
+        assert_eq!(self.placed, self.settled + counted, "an attempt was lost or settled twice");
+        let waiting = self.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
+        let places: usize = self.views.iter().filter_map(|view| view.waiting.as_ref()).map(|queue| queue.len()).sum();
+        assert_eq!(waiting, places, "a balancer's queue miscounts who waits");
+        let mut live = vec![0; self.request_attempts.len()];
+        for job in self.jobs.iter().filter(|job| job.of != NONE && job.wanted) {
+            live[job.of as usize] += 1;
+        }
+        for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| job.state == JobState::Trying) {
+            assert_eq!(self.request_attempts[index].live.len(), live[index], "attempts of request {} are lost", job.id);
+        }
+    }
+}

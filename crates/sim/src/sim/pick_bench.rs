@@ -1,0 +1,422 @@
+//! A mill: a selector kept at work with as much in flight as before, turn after turn, and nothing else around it. For those
+//! who ask what a pick costs, in time or in memory; what a strategy is worth is for the simulator to say.
+//!
+//! In each turn one of the requests in flight, any of them, ends: the host counts, the selector hears the report that came
+//! with the answer and then the end. Then the next request is picked and counted. Commands are obeyed as in the simulator:
+//! probes are answered in the next turn, what a strategy asks before a pick at once, wakes come when it is time. There is no clock: a turn lasts as long as it must for
+//! requests to take [`Setting::mean`] on average, and as any of them may be the next to end they take exponential times.
+//!
+//! One request in a thousand fails and is tried again elsewhere in the next turn, one in a thousand is cancelled.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use evenkeel_core::fleet::{BackendId, Fleet};
+use evenkeel_core::policy::{Rules, pool::ServerPool};
+use evenkeel_core::rng::{Rng, Source, mix};
+use evenkeel_core::select::catalog::StrategyConfig;
+use evenkeel_core::select::{
+    Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, ProbeReplies, ProbeReply, ReportSource, Request,
+    Selector, TrueState,
+};
+use evenkeel_core::units::Nanos;
+
+/// Keys, as many clients, and the paths that they ask for.
+const KEYS: u64 = 100_000;
+const PATHS: [&str; 8] =
+    ["/", "/search", "/cart", "/login", "/img/logo.png", "/api/v1/items", "/api/v1/orders", "/about"];
+/// Of so many requests one fails and another one is cancelled.
+const FAILS_ONE_IN: u64 = 1000;
+
+/// What there is for the selector to do.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Of each server.
+    pub weights: Vec<u32>,
+    /// How long requests take.
+    pub mean: Nanos,
+    /// Of all that is drawn.
+    pub seed: u64,
+}
+
+impl Setting {
+    /// So many servers, every fourth of twice the weight of the others.
+    pub fn unlike(servers: u32, mean: Nanos) -> Setting {
+        Setting { weights: (0..servers).map(|i| if i % 4 == 3 { 2 } else { 1 }).collect(), mean, seed: 1 }
+    }
+
+    /// Requests in flight: four for five servers, so that there is always somebody with nothing to do.
+    pub fn in_flight(&self) -> usize {
+        (self.weights.len() * 4 / 5).max(1)
+    }
+}
+
+/// A request in flight.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    backend: BackendId,
+    tag: u64,
+    sent: Nanos,
+}
+
+/// What the servers have, for oracles: requests by slot, each with a mean's work left.
+struct Servers {
+    jobs: Vec<u32>,
+    weights: Vec<u32>,
+    mean: Nanos,
+}
+
+impl TrueState for Servers {
+    fn remaining_work(&self, slot: u32) -> Nanos {
+        let slot = slot as usize;
+        Nanos(self.mean.0 * u64::from(self.jobs[slot]) / u64::from(self.weights[slot].max(1)))
+    }
+
+    fn number(&self, slot: u32) -> u32 {
+        self.jobs[slot as usize]
+    }
+}
+
+/// What a mill has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Picks of servers that could be had.
+    pub picks: u64,
+    /// Turns in which the selector picked nobody, or whom it must not: none in good order.
+    pub wrong: u64,
+    /// Hash over all picks: the same for the same setting and strategy.
+    pub hash: u64,
+}
+
+/// See the module's text.
+pub struct PickBench {
+    selector: Box<dyn Selector>,
+    limits: bool,
+    /// Idle servers say so.
+    notices: bool,
+    oracle: bool,
+    server_pool: ServerPool,
+    servers: Servers,
+    rng: Rng,
+    policy_rng: Rng,
+    dice: Rng,
+    now: Nanos,
+    turn: Nanos,
+    jobs: Vec<Job>,
+    /// Whom the last request has failed at.
+    failed: Option<u32>,
+    /// Servers that have been asked for a report.
+    asked: Vec<BackendId>,
+    /// When the selector wants to be woken.
+    wakes: Vec<Nanos>,
+    /// The strategy asks before it picks.
+    inquires: bool,
+    /// Kept for its memory.
+    answers: ProbeReplies,
+    tally: Tally,
+}
+
+impl PickBench {
+    /// For a strategy of the catalogue.
+    pub fn new(strategy: &StrategyConfig, setting: &Setting) -> PickBench {
+        let mut rng = Rng::stream(setting.seed, "mill selector", 0);
+        let selector = strategy.build(&mut rng);
+        PickBench::around(selector, rng, strategy.row().doc.oracle(), setting)
+    }
+
+    /// For any selector, with its own stream; an oracle is told the truth. What is in flight at first was placed by lot, as
+    /// if cookies had done it.
+    pub fn around(selector: Box<dyn Selector>, rng: Rng, oracle: bool, setting: &Setting) -> PickBench {
+        let mut server_pool = ServerPool::new(Arc::new(Rules::default()));
+        let names: Vec<String> = (0..setting.weights.len()).map(|i| format!("s{i}:80")).collect();
+        server_pool.join_all(names.iter().zip(&setting.weights).map(|(name, &weight)| (name.as_str(), weight, None)));
+        let weights = setting.weights.clone();
+        let servers = Servers { jobs: vec![0; weights.len()], weights, mean: setting.mean };
+        let in_flight = setting.in_flight();
+        let mut bench = PickBench {
+            limits: selector.has_limits(),
+            notices: selector.signals().notices,
+            inquires: selector.signals().inquires,
+            selector,
+            oracle,
+            server_pool,
+            servers,
+            rng,
+            policy_rng: Rng::stream(setting.seed, "mill luck", 0),
+            dice: Rng::stream(setting.seed, "mill dice", 0),
+            now: Nanos::ZERO,
+            turn: Nanos((setting.mean.0 / in_flight as u64).max(1)),
+            jobs: Vec::with_capacity(in_flight),
+            failed: None,
+            asked: Vec::with_capacity(64),
+            wakes: Vec::with_capacity(8),
+            answers: ProbeReplies { part: 0, given: Vec::with_capacity(MOST_CHOICES) },
+            tally: Tally::default(),
+        };
+        let changes = bench.server_pool.fleet.take_changes();
+        bench.tell(|selector, cx| selector.on_fleet(&changes, cx));
+        bench.apply_strategy_limits(0..setting.weights.len() as u32);
+        while bench.jobs.len() < in_flight {
+            let Some(slot) = bench.server_pool.fleet.draw_weighted(&mut bench.dice) else { break };
+            let backend = bench.server_pool.fleet.id(slot);
+            bench.send(Job { backend, tag: 0, sent: Nanos::ZERO });
+        }
+        bench
+    }
+
+    /// What has been done so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The servers, as the host counts them.
+    pub fn fleet(&self) -> &Fleet {
+        &self.server_pool.fleet
+    }
+
+    /// Turns so many times.
+    pub fn run(&mut self, turns: u64) {
+        (0..turns).for_each(|_| self.turn());
+    }
+
+    /// A request ends, and another one is picked.
+    #[inline]
+    pub fn turn(&mut self) {
+        self.now += self.turn;
+        if !self.wakes.is_empty() {
+            self.wake();
+        }
+        if !self.asked.is_empty() {
+            self.answer_probes();
+        }
+        if !self.jobs.is_empty() {
+            self.end();
+        }
+        self.pick();
+    }
+
+    fn end(&mut self) {
+        let at = self.dice.below(self.jobs.len() as u64) as usize;
+        let Job { backend, tag, sent } = self.jobs.swap_remove(at);
+        let outcome = match self.dice.below(FAILS_ONE_IN) {
+            0 => Outcome::Failed,
+            1 => Outcome::Cancelled,
+            _ => Outcome::Ok,
+        };
+        self.failed = (outcome == Outcome::Failed).then_some(backend.slot);
+        self.servers.jobs[backend.slot as usize] -= 1;
+        if outcome == Outcome::Ok {
+            let load = self.report(backend.slot, ReportSource::Answer);
+            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+        }
+        if self.notices && self.servers.jobs[backend.slot as usize] == 0 {
+            let load = self.report(backend.slot, ReportSource::Notice);
+            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+        }
+        let latency = self.now.saturating_sub(sent);
+        self.server_pool.ended(backend, outcome, latency, self.now);
+        let finished = Finished { backend, latency, outcome, tag };
+        self.tell(|selector, cx| selector.on_finish(&finished, cx));
+        self.apply_strategy_limits(backend.slot..backend.slot + 1);
+    }
+
+    fn pick(&mut self) {
+        let key = mix(self.dice.below(KEYS));
+        let client = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | (key as u32 & 0x00ff_ffff)));
+        let path = PATHS[(key >> 32) as usize % PATHS.len()];
+        let failed = self.failed;
+        let excluded = failed.as_slice();
+        let key = key.to_le_bytes();
+        let mut request = Request { client, path, key: &key, excluded, answers: None };
+        let mut answers = std::mem::take(&mut self.answers);
+        if self.inquires {
+            let (selector, rng) = (self.selector.as_mut(), &mut self.rng);
+            if let Some(inquiry) = self.server_pool.inquire(selector, rng, &request, self.now, |_, _| ()) {
+                answers.given.clear();
+                for &backend in &inquiry.targets()[..inquiry.quorum] {
+                    let load = self.report(backend.slot, ReportSource::Probe);
+                    self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+                    answers.given.push(ProbeReply { backend, load });
+                }
+                request.answers = Some(&answers);
+            }
+        }
+        let truth = self.oracle.then_some(&self.servers as &dyn TrueState);
+        let (selector, rng, policy_rng) = (self.selector.as_mut(), &mut self.rng, &mut self.policy_rng);
+        let pick = self.server_pool.place(selector, rng, &request, truth, self.now, policy_rng, |_| ());
+        let fleet = &self.server_pool.fleet;
+        let good = |id: BackendId| {
+            fleet.is_current(id)
+                && fleet.is_eligible(id.slot)
+                && !excluded.contains(&id.slot)
+                && !self.server_pool.is_full(id.slot)
+        };
+        match pick.filter(|pick| good(pick.backend)) {
+            Some(pick) => {
+                self.tally.picks += 1;
+                self.tally.hash = mix(self.tally.hash ^ u64::from(pick.backend.slot));
+                self.send(Job { backend: pick.backend, tag: pick.tag, sent: self.now });
+            }
+            None => self.tally.wrong += 1,
+        }
+        self.answers = answers;
+        self.tell(|_, _| ());
+    }
+
+    fn send(&mut self, job: Job) {
+        self.server_pool.started(job.backend);
+        self.servers.jobs[job.backend.slot as usize] += 1;
+        self.jobs.push(job);
+    }
+
+    /// Calls the selector, and takes note of what it then wants.
+    #[inline]
+    fn tell(&mut self, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
+        let truth = self.oracle.then_some(&self.servers as &dyn TrueState);
+        let mut cx = Context { now: self.now, fleet: &self.server_pool.fleet, rng: &mut self.rng, truth };
+        call(self.selector.as_mut(), &mut cx);
+        while let Some(command) = self.selector.poll_command(&mut cx) {
+            match command {
+                Command::Probe(backend) => self.asked.push(backend),
+                Command::WakeAt(at) => self.wakes.push(at),
+            }
+        }
+    }
+
+    fn apply_strategy_limits(&mut self, slots: std::ops::Range<u32>) {
+        if self.limits {
+            self.server_pool.apply_strategy_limits(self.selector.as_ref(), slots);
+        }
+    }
+
+    fn wake(&mut self) {
+        let before = self.wakes.len();
+        let now = self.now;
+        self.wakes.retain(|&at| at > now);
+        for _ in self.wakes.len()..before {
+            self.tell(|selector, cx| selector.on_wake(cx));
+            self.apply_strategy_limits(0..self.servers.weights.len() as u32);
+        }
+    }
+
+    /// What is asked for meanwhile waits for the next turn.
+    fn answer_probes(&mut self) {
+        let due = self.asked.len();
+        for at in 0..due {
+            let backend = self.asked[at];
+            let load = self.report(backend.slot, ReportSource::Probe);
+            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+            self.apply_strategy_limits(backend.slot..backend.slot + 1);
+        }
+        self.asked.drain(..due);
+    }
+
+    /// What a server that does its share would say, with some chance in it.
+    fn report(&mut self, slot: u32, by: ReportSource) -> LoadReport {
+        let (jobs, weight) = (self.servers.jobs[slot as usize], f64::from(self.servers.weights[slot as usize]));
+        let chance = 0.75 + 0.5 * self.dice.unit();
+        let latency = self.servers.mean.as_secs_f64() * chance;
+        LoadReport {
+            window: 0.1,
+            throughput: weight / self.servers.mean.as_secs_f64() * chance,
+            response_time: latency,
+            utilisation: (f64::from(jobs) + 0.5) / (f64::from(jobs) + 0.5 + weight),
+            errors: 1.0 / FAILS_ONE_IN as f64,
+            in_server: Some(jobs),
+            latency,
+            by,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use evenkeel_core::select::Pick;
+    use evenkeel_core::select::catalog::{CATALOGUE, Family};
+
+    fn setting() -> Setting {
+        Setting::unlike(20, Nanos::from_millis(10))
+    }
+
+    #[test]
+    fn every_strategy_can_be_kept_at_work() {
+        for row in CATALOGUE {
+            let run = |seed| {
+                let mut bench = PickBench::new(&(row.default)(), &Setting { seed, ..setting() });
+                bench.run(3000);
+                assert_eq!(bench.fleet().in_flight().iter().sum::<u32>(), 16, "{}: as many as before", row.name);
+                assert_eq!(bench.fleet().in_flight(), bench.servers.jobs, "{}", row.name);
+                bench.tally()
+            };
+            let tally = run(1);
+            assert_eq!((tally.picks, tally.wrong), (3000, 0), "{}", row.name);
+            assert_eq!(run(1), tally, "{}", row.name);
+            // Turns are taken whatever is drawn.
+            assert!(row.doc.family == Family::RoundRobin || run(2).hash != tally.hash, "{}", row.name);
+        }
+    }
+
+    /// Asks a server, wants to be woken, picks nobody once and a stranger once, and counts reports, good ends and wakes.
+    struct Odd {
+        picks: u32,
+        wanted: Option<Command>,
+        heard: Arc<[AtomicU64; 3]>,
+    }
+
+    impl Odd {
+        fn hear(&self, what: usize) {
+            self.heard[what].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Selector for Odd {
+        fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+            self.picks += 1;
+            self.wanted = match self.picks {
+                10 => Some(Command::Probe(cx.fleet.id(3))),
+                20 => Some(Command::WakeAt(cx.now + Nanos::from_millis(1))),
+                _ => None,
+            };
+            let backend = match self.picks {
+                50 => return None,
+                60 => BackendId { slot: 1, generation: 7 },
+                _ => cx.fleet.id(u32::from(request.excluded.contains(&0))),
+            };
+            Some(Pick { backend, tag: 0 })
+        }
+
+        fn on_report(&mut self, _: BackendId, _: &LoadReport, _: &mut Context<'_>) {
+            self.hear(0);
+        }
+
+        fn on_finish(&mut self, finished: &Finished, _: &mut Context<'_>) {
+            if finished.outcome == Outcome::Ok {
+                self.hear(1);
+            }
+        }
+
+        fn on_wake(&mut self, _: &mut Context<'_>) {
+            self.hear(2);
+        }
+
+        fn poll_command(&mut self, _: &mut Context<'_>) -> Option<Command> {
+            self.wanted.take()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_counted_and_commands_are_obeyed() {
+        let heard: Arc<[AtomicU64; 3]> = Arc::default();
+        let odd = Odd { picks: 0, wanted: None, heard: Arc::clone(&heard) };
+        let mut bench = PickBench::around(Box::new(odd), Rng::stream(1, "test", 0), false, &setting());
+        bench.run(100);
+        let Tally { picks, wrong, .. } = bench.tally();
+        assert_eq!((picks, wrong), (98, 2));
+        assert_eq!(bench.fleet().in_flight().iter().sum::<u32>(), 16 - 2);
+        let [reports, good_ends, wakes] = [0, 1, 2].map(|at| heard[at].load(Ordering::Relaxed));
+        assert_eq!((reports, wakes), (good_ends + 1, 1), "one with each good answer and one that was asked for");
+    }
+}

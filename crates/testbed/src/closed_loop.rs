@@ -1,0 +1,273 @@
+//! A closed loop that costs little: for benchmarks of proxies, where the load must not be what is measured.
+//!
+//! Every connection sends a request as soon as it has the answer to the one before. Requests are bytes written once;
+//! of an answer the head is read by `httparse` and the body counted. Each answer must be a 200 with the length that was
+//! expected, or nothing is measured: a proxy that is fast at saying something else has won nothing.
+//!
+//! How long a user would wait is for [`super::load`], whose loop is open: here a slow answer delays the next request.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::LocalSet;
+
+/// Different paths, so that strategies that hash them have something to hash.
+const PATHS: u64 = 64;
+/// Different addresses of clients, for the same reason. All are this machine's on Linux.
+const CLIENTS: u64 = 64;
+/// After so long without an answer something is broken.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Read at once, as much as the longest body of the benchmark.
+const SCRATCH: usize = 64 * 1024;
+/// An answer's head may be so long.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// What to send, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedLoop {
+    /// Where to. IPv4 loopback: every connection comes from an address of its own choice in 127.0.0.0/8.
+    pub target: SocketAddrV4,
+    /// Connections, each with one request at a time.
+    pub connections: u64,
+    /// Bytes that every answer's body must have.
+    pub bytes: u64,
+    /// Not measured, at the beginning.
+    pub warmup: Duration,
+    /// Measured.
+    pub span: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct LoadResult {
+    /// Answers in the measured span.
+    pub measured: u64,
+    /// Answers in all, each of them right.
+    pub answers: u64,
+    /// How long the span was.
+    pub span: Duration,
+    /// Nanoseconds from sending a request to the last byte of its answer.
+    pub latency: Histogram<u64>,
+}
+
+/// What the connections share.
+struct Shared {
+    closed_loop: ClosedLoop,
+    requests: Vec<Vec<u8>>,
+    scratch: RefCell<Vec<u8>>,
+    latency: RefCell<Histogram<u64>>,
+    measuring: Cell<bool>,
+    stopping: Cell<bool>,
+    measured: Cell<u64>,
+    answers: Cell<u64>,
+}
+
+/// Sends as fast as answers come. `edge` is called on this thread at the beginning of the measured span and at its end;
+/// `stopped` ends everything early. Connections end only when their answer is complete, so that who counts at the other
+/// side counts the same. The error says what was wrong with an answer.
+pub fn closed_loop(
+    closed_loop: ClosedLoop,
+    mut edge: impl FnMut(),
+    stopped: impl Fn() -> bool,
+) -> io::Result<LoadResult> {
+    let host = closed_loop.target;
+    let request = |i| format!("GET /item/{i} HTTP/1.1\r\nhost: {host}\r\nuser-agent: evenkeel\r\naccept: */*\r\n\r\n");
+    let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
+    let shared = Rc::new(Shared {
+        closed_loop,
+        requests: (0..PATHS).map(|i| request(i).into_bytes()).collect(),
+        scratch: RefCell::new(vec![0; SCRATCH]),
+        latency: RefCell::new(latency),
+        measuring: Cell::new(false),
+        stopping: Cell::new(false),
+        measured: Cell::new(0),
+        answers: Cell::new(0),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let span = LocalSet::new().block_on(&runtime, async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..closed_loop.connections {
+            tasks.spawn_local(Rc::clone(&shared).run(number));
+        }
+        // Ends when a connection does, which before its time is an error.
+        let wait = async |tasks: &mut tokio::task::JoinSet<io::Result<()>>, span: Duration| {
+            let until = Instant::now() + span;
+            while Instant::now() < until && !stopped() {
+                let step = (Instant::now() + Duration::from_millis(50)).min(until);
+                tokio::select! {
+                    () = tokio::time::sleep_until(step.into()) => {}
+                    Some(ended) = tasks.join_next() => ended.map_err(io::Error::other)??,
+                }
+            }
+            io::Result::Ok(())
+        };
+        wait(&mut tasks, closed_loop.warmup).await?;
+        edge();
+        let start = Instant::now();
+        shared.measuring.set(true);
+        wait(&mut tasks, closed_loop.span).await?;
+        shared.measuring.set(false);
+        let span = start.elapsed();
+        edge();
+        shared.stopping.set(true);
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        io::Result::Ok(span)
+    })?;
+    let latency = shared.latency.borrow().clone();
+    Ok(LoadResult { measured: shared.measured.get(), answers: shared.answers.get(), span, latency })
+}
+
+impl Shared {
+    async fn run(self: Rc<Shared>, number: u64) -> io::Result<()> {
+        let socket = TcpSocket::new_v4()?;
+        let from = Ipv4Addr::new(127, 0, 1, (number % CLIENTS) as u8 + 1);
+        socket.bind(SocketAddr::from((from, 0)))?;
+        let stream = socket.connect(self.closed_loop.target.into()).await?;
+        stream.set_nodelay(true)?;
+        let mut head = Vec::new();
+        let mut turn = number;
+        while !self.stopping.get() {
+            let request = &self.requests[(turn % PATHS) as usize];
+            turn += 1;
+            let start = Instant::now();
+            write(&stream, request).await?;
+            self.answer(&stream, &mut head).await?;
+            self.answers.set(self.answers.get() + 1);
+            if self.measuring.get() {
+                self.measured.set(self.measured.get() + 1);
+                self.latency.borrow_mut().saturating_record(start.elapsed().as_nanos() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an answer; fails unless it is the right one.
+    async fn answer(&self, stream: &TcpStream, head: &mut Vec<u8>) -> io::Result<()> {
+        head.clear();
+        let mut left = None;
+        loop {
+            let read = stream.try_read(&mut self.scratch.borrow_mut());
+            let n = match read {
+                Ok(0) => return Err(wrong("the connection was closed before its answer was complete")),
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let ready = tokio::time::timeout(ANSWER_TIMEOUT, stream.readable()).await;
+                    ready.map_err(|_| wrong("no answer in ten seconds"))??;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let scratch = self.scratch.borrow();
+            let fresh = &scratch[..n];
+            let body = match left {
+                Some(left) => left,
+                None => {
+                    // Nearly always a head comes in one piece, and is read where it is.
+                    let before = head.len();
+                    let found = if before == 0 {
+                        self.head(fresh)?
+                    } else {
+                        head.extend_from_slice(fresh);
+                        self.head(head)?
+                    };
+                    match found {
+                        // This piece and what is to come after it.
+                        Some(length) => length + self.closed_loop.bytes - before as u64,
+                        None if before + n > LONGEST_HEAD => return Err(wrong("its head does not end")),
+                        None => {
+                            if before == 0 {
+                                head.extend_from_slice(fresh);
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            match body.checked_sub(n as u64) {
+                Some(0) => return Ok(()),
+                more @ Some(_) => left = more,
+                None => return Err(wrong("more came than its length says")),
+            }
+        }
+    }
+
+    /// The length of a head that is complete and right.
+    fn head(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut fields);
+        let length = match answer.parse(bytes) {
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Ok(httparse::Status::Complete(length)) => length as u64,
+            Err(error) => return Err(wrong(format!("it is not HTTP ({error})"))),
+        };
+        if answer.code != Some(200) {
+            let reason = answer.reason.unwrap_or_default();
+            return Err(wrong(format!("its status is {} {reason}", answer.code.unwrap_or(0))));
+        }
+        let field = answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
+        let told = field.and_then(|field| std::str::from_utf8(field.value).ok()?.parse::<u64>().ok());
+        match told {
+            Some(told) if told == self.closed_loop.bytes => Ok(Some(length)),
+            Some(told) => {
+                Err(wrong(format!("its body has {told} bytes where the origin sends {}", self.closed_loop.bytes)))
+            }
+            None => Err(wrong("it does not say its length, which the origin does")),
+        }
+    }
+}
+
+fn wrong(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a wrong answer: {}", what.into()))
+}
+
+async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, Spec};
+
+    fn against(bytes: u64, expected: u64) -> (io::Result<LoadResult>, u64) {
+        let server = Backend::start(Spec { bytes, ..Spec::new("a") }).unwrap();
+        let SocketAddr::V4(target) = server.address() else { panic!("IPv4") };
+        let (warmup, span) = (Duration::from_millis(20), Duration::from_millis(50));
+        let mut edges = 0;
+        let came =
+            closed_loop(ClosedLoop { target, connections: 3, bytes: expected, warmup, span }, || edges += 1, || false);
+        assert!(edges == 2 || came.is_err());
+        (came, server.stop().requests)
+    }
+
+    #[test]
+    fn what_is_counted_here_is_what_the_server_counts() {
+        for bytes in [0, 200, 64 * 1024, 300_000] {
+            let (came, counted) = against(bytes, bytes);
+            let came = came.unwrap();
+            assert_eq!(came.answers, counted, "{bytes}");
+            assert!(came.measured > 0 && came.measured <= came.answers, "{bytes}");
+            assert_eq!(came.latency.len(), came.measured, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn wrong_answers_end_it() {
+        let (came, _) = against(7, 8);
+        assert!(came.unwrap_err().to_string().contains("7 bytes where the origin sends 8"));
+    }
+}

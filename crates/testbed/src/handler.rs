@@ -1,0 +1,509 @@
+//! What a test server answers, request by request.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::backend::{Inner, State};
+use super::file::FaultRequest;
+use super::payload::Payload;
+use super::server_model::{Entry, JobOutcome, JobRef};
+use evenkeel_config::{Diagnostic, diagnostic};
+use evenkeel_core::rng::{Source, mix};
+use evenkeel_core::select::LoadReport;
+use evenkeel_core::units::{Nanos, unhex};
+use evenkeel_sim::sim::model::FaultKind;
+
+const SERVER: HeaderName = HeaderName::from_static("x-server");
+const CACHE: HeaderName = HeaderName::from_static("x-cache");
+const KEY: HeaderName = HeaderName::from_static("x-key");
+const DEMAND: HeaderName = HeaderName::from_static("x-demand");
+const ECHO: HeaderName = HeaderName::from_static("x-echo");
+const REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+/// For the sake of a request with this key, in hexadecimal, a proxy wants to know how things are.
+const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
+
+/// What answering a check costs a server that works at all, at speed 1: as in the simulator.
+const CHECK: Nanos = Nanos::from_millis(1);
+/// A server without work writes its report anew this often.
+const STALE: Nanos = Nanos::from_millis(100);
+
+type Answer = Response<Payload>;
+
+/// Answers, however long it takes; never, if the server is dead.
+pub(super) async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    match at_once(&inner, &request) {
+        Some(answer) => Ok(answer),
+        None => Ok(Box::pin(in_full(inner, request)).await),
+    }
+}
+
+/// The short way, for benchmarks: no work, no cache, nothing wrong and nothing asked for.
+fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
+    let spec = &inner.spec;
+    let plain = spec.service.is_none() && spec.paths.is_empty() && spec.server.cache.is_none();
+    let (headers, uri) = (request.headers(), request.uri());
+    let asks = [&ECHO, &DEMAND, &header::UPGRADE].iter().any(|name| headers.contains_key(*name));
+    if !plain || asks || uri.query().is_some() || !request.body().is_end_stream() {
+        return None;
+    }
+    if uri.path() == "/health" || spec.control && uri.path() == "/_fault" {
+        return None;
+    }
+    let now = inner.now();
+    let mut state = inner.state();
+    let condition = state.server_model.condition();
+    if !condition.up || condition.error_ratio > 0.0 {
+        return None;
+    }
+    state.server_model.passes(now);
+    let report = report(&mut state, now, STALE, None);
+    drop(state);
+    let mut answer = Response::new(Payload::filling(spec.bytes));
+    answer.headers_mut().insert(SERVER, inner.name.clone());
+    answer.headers_mut().insert(REPORT, report);
+    Some(answer)
+}
+
+/// The load report, as a header; the one before if that is young enough.
+fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> HeaderValue {
+    if let Some((written, report)) = &state.report
+        && now.saturating_sub(*written) < good_for
+    {
+        return report.clone();
+    }
+    let text = orca(&state.server_model.report(now, key));
+    let report = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("TEXT"));
+    if key.is_none() {
+        state.report = Some((now, report.clone()));
+    }
+    report
+}
+
+/// A load report in ORCA's text form. What ORCA has no field for is a named metric.
+fn orca(report: &LoadReport) -> String {
+    let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency, by: _ } = *report;
+    let in_flight = in_server.map_or_else(String::new, |number| format!("named_metrics.in_flight={number},"));
+    format!(
+        "TEXT rps_fractional={throughput:.3},application_utilization={utilisation:.4},eps={:.3},\
+         {in_flight}named_metrics.response_time={response_time:.6},\
+         named_metrics.latency={latency:.6},named_metrics.window={window:.3}",
+        errors * throughput,
+    )
+}
+
+/// What a query asks of the answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wishes {
+    bytes: Option<u64>,
+    status: Option<StatusCode>,
+    delay: Option<Nanos>,
+    every: Option<Nanos>,
+    events: Option<u64>,
+    chunked: bool,
+    trailers: bool,
+}
+
+impl Wishes {
+    /// From a query; what it does not know is for others.
+    fn of(query: &str) -> Result<Wishes, String> {
+        let mut wishes = Wishes::default();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let bad = || format!("`{value}` is no good as `{name}`");
+            match name {
+                "bytes" => wishes.bytes = Some(value.parse().map_err(|_| bad())?),
+                "status" => {
+                    let code = value.parse().ok().filter(|code| (200..600).contains(code));
+                    wishes.status = Some(code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(bad)?);
+                }
+                "delay" => wishes.delay = Some(value.parse()?),
+                "every" => wishes.every = Some(value.parse()?),
+                "sse" => wishes.events = Some(value.parse().map_err(|_| bad())?),
+                "chunked" => wishes.chunked = value == "1",
+                "trailers" => wishes.trailers = value == "1",
+                _ => {}
+            }
+        }
+        Ok(wishes)
+    }
+}
+
+async fn in_full(inner: Arc<Inner>, mut request: Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    if path == "/health" {
+        let mut answer = check(&inner).await;
+        if let Some(key) = request.headers().get(&PROBE_KEY).and_then(|text| unhex(text.as_bytes())) {
+            let report = report(&mut inner.state(), inner.now(), Nanos::ZERO, Some(key_of(&key)));
+            answer.headers_mut().insert(REPORT, report);
+        }
+        return answer;
+    }
+    if inner.spec.control && path == "/_fault" {
+        return control(&inner, request).await;
+    }
+    let wishes = match Wishes::of(request.uri().query().unwrap_or_default()) {
+        Ok(wishes) => wishes,
+        Err(message) => return plain(&inner, StatusCode::BAD_REQUEST, message),
+    };
+    if let Some(protocol) = tunnel_asked(&request) {
+        return tunnel(inner, request, protocol);
+    }
+    let echo = request.headers().contains_key(&ECHO);
+    let Ok(body) = read(request.body_mut(), echo).await else {
+        // The client broke off in the middle; nobody will read this.
+        return plain(&inner, StatusCode::BAD_REQUEST, "the body broke off".to_owned());
+    };
+    let hit = match turn(&inner, &request).await {
+        Outcome::Served(hit) => hit,
+        Outcome::Failed(status) => return plain(&inner, status, format!("{status}\n")),
+    };
+    if let Some(delay) = wishes.delay {
+        tokio::time::sleep(Duration::from_nanos(delay.0)).await;
+    }
+    let mut answer = Response::new(payload(&inner, &request, &wishes, echo, &body));
+    *answer.status_mut() = wishes.status.unwrap_or(StatusCode::OK);
+    let headers = answer.headers_mut();
+    if let Some(hit) = hit {
+        headers.insert(CACHE, HeaderValue::from_static(if hit { "hit" } else { "miss" }));
+    }
+    let kind = match (echo, wishes.events) {
+        (true, _) => "application/json",
+        (_, Some(_)) => "text/event-stream",
+        _ => "text/plain",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if wishes.trailers {
+        headers.insert(header::TRAILER, HeaderValue::from_static("x-bytes"));
+    }
+    sign(&inner, answer)
+}
+
+/// Says who answered, and how it is.
+fn sign(inner: &Inner, mut answer: Answer) -> Answer {
+    let report = report(&mut inner.state(), inner.now(), Nanos::ZERO, None);
+    answer.headers_mut().insert(SERVER, inner.name.clone());
+    answer.headers_mut().insert(REPORT, report);
+    answer
+}
+
+fn plain(inner: &Inner, status: StatusCode, text: String) -> Answer {
+    let mut answer = Response::new(Payload::text(text));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    sign(inner, answer)
+}
+
+fn payload(inner: &Inner, request: &Request<Incoming>, wishes: &Wishes, echo: bool, body: &Received) -> Payload {
+    if echo {
+        return Payload::text(received(request, body));
+    }
+    if let Some(count) = wishes.events {
+        return Payload::events(count, Duration::from_nanos(wishes.every.unwrap_or(Nanos::from_millis(10)).0));
+    }
+    let bytes = wishes.bytes.unwrap_or(inner.spec.bytes);
+    if !wishes.chunked && !wishes.trailers {
+        return Payload::filling(bytes);
+    }
+    // In two pieces, so that it is more than one chunk.
+    let whole = Bytes::from(vec![b'.'; usize::try_from(bytes.min(1 << 26)).unwrap_or(0)]);
+    let half = whole.len() / 2;
+    let pieces = [whole.slice(..half), whole.slice(half..)].into_iter().filter(|piece| !piece.is_empty());
+    let mut frames: VecDeque<Frame<Bytes>> = pieces.map(Frame::data).collect();
+    if wishes.trailers {
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-bytes"), HeaderValue::from(whole.len()))]);
+        frames.push_back(Frame::trailers(trailers));
+    }
+    Payload::Pieces(frames)
+}
+
+/// What came of a body.
+#[derive(Default)]
+struct Received {
+    length: u64,
+    sha256: String,
+    trailers: Option<HeaderMap>,
+}
+
+async fn read(body: &mut Incoming, hashed: bool) -> Result<Received, hyper::Error> {
+    let mut received = Received::default();
+    let mut hasher = Sha256::new();
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) => {
+                received.length += data.len() as u64;
+                if hashed {
+                    hasher.update(&data);
+                }
+            }
+            Err(frame) => received.trailers = frame.into_trailers().ok(),
+        }
+    }
+    if hashed {
+        received.sha256 = hasher.finalize().iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+    }
+    Ok(received)
+}
+
+/// What was received, as JSON. Fields of one name stand together, else they are in the order in which they came.
+fn received(request: &Request<Incoming>, body: &Received) -> String {
+    let pairs = |headers: &HeaderMap| {
+        let pair = |(name, value): (&HeaderName, &HeaderValue)| {
+            serde_json::json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
+        };
+        headers.iter().map(pair).collect::<Vec<_>>()
+    };
+    let value = serde_json::json!({
+        "method": request.method().as_str(),
+        "target": request.uri().to_string(),
+        "version": format!("{:?}", request.version()),
+        "headers": pairs(request.headers()),
+        "body": { "length": body.length, "sha256": body.sha256 },
+        "trailers": body.trailers.as_ref().map(pairs),
+    });
+    value.to_string()
+}
+
+enum Outcome {
+    Served(Option<bool>),
+    Failed(StatusCode),
+}
+
+/// Tells the desk if the client leaves before the answer.
+struct Waits {
+    inner: Arc<Inner>,
+    place: Option<JobRef>,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.inner.state().server_model.gave_up(self.inner.now(), place);
+        }
+    }
+}
+
+/// Waits for a request's turn, and for its work.
+async fn turn(inner: &Arc<Inner>, request: &Request<Incoming>) -> Outcome {
+    let entry = {
+        let mut state = inner.state();
+        let (key, work) = (key(request), work(inner, request, &mut state));
+        let error_draw = state.rng.unit();
+        let entry = state.server_model.enter(inner.now(), key, work, error_draw);
+        inner.wake_driver(&state);
+        entry
+    };
+    match entry {
+        Entry::In(place, told) => {
+            let mut waits = Waits { inner: inner.clone(), place: Some(place) };
+            let told = told.await;
+            waits.place = None;
+            match told {
+                Ok(JobOutcome::Served(hit)) => Outcome::Served(hit),
+                Ok(JobOutcome::Lost) | Err(_) => pending().await,
+            }
+        }
+        Entry::Error(after) => {
+            tokio::time::sleep(Duration::from_nanos(after.0)).await;
+            Outcome::Failed(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+        Entry::Rejected => Outcome::Failed(StatusCode::SERVICE_UNAVAILABLE),
+        Entry::Dead => pending().await,
+    }
+}
+
+/// By what the cache knows a request: the key it brings, or its path.
+fn key(request: &Request<Incoming>) -> u64 {
+    key_of(request.headers().get(&KEY).map_or_else(|| request.uri().path().as_bytes(), HeaderValue::as_bytes))
+}
+
+/// A key as the simulator writes it (16 hexadecimal digits), or any text, hashed as the simulator does.
+fn key_of(text: &[u8]) -> u64 {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.len() == 16);
+    let hash = || text.iter().fold(0, |hash, &byte| mix(hash ^ u64::from(byte)));
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_else(hash)
+}
+
+/// The work that a request brings, or what its path's law draws.
+fn work(inner: &Inner, request: &Request<Incoming>, state: &mut State) -> Nanos {
+    if let Some(demand) = request.headers().get(&DEMAND)
+        && let Some(nanos) = demand.to_str().ok().and_then(|text| text.parse().ok())
+    {
+        return Nanos(nanos);
+    }
+    let path = request.uri().path();
+    let own = inner.spec.paths.iter().find(|(other, _)| other == path).map(|(_, law)| law);
+    own.or(inner.spec.service.as_ref()).map_or(Nanos::ZERO, |law| law.sample(&mut state.rng))
+}
+
+/// A health check: never waits in the queue, and costs a working server a little time.
+async fn check(inner: &Inner) -> Answer {
+    let (condition, draining, span) = {
+        let mut state = inner.state();
+        state.server_model.advance(inner.now());
+        state.server_model.counters.checks += 1;
+        (state.server_model.condition(), state.server_model.is_draining(), state.server_model.span(CHECK))
+    };
+    if !condition.up {
+        return pending().await;
+    }
+    if inner.spec.service.is_some() {
+        tokio::time::sleep(Duration::from_nanos(span.0)).await;
+    }
+    match condition.fails_checks || draining {
+        true => plain(inner, StatusCode::SERVICE_UNAVAILABLE, "unwell\n".to_owned()),
+        false => plain(inner, StatusCode::OK, "well\n".to_owned()),
+    }
+}
+
+/// Orders are small.
+const LARGEST_ORDER: usize = 4096;
+
+/// Answers at the server's control address: orders, and nothing else.
+pub(super) async fn order(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    if request.uri().path() == "/_fault" {
+        return Ok(control(&inner, request).await);
+    }
+    Ok(plain(&inner, StatusCode::NOT_FOUND, "POST an order to /_fault, or DELETE it to heal\n".to_owned()))
+}
+
+/// Takes the same words as `--fault`: `kind = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts
+/// from now.
+async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
+    let done = |text: &str| plain(inner, StatusCode::OK, text.to_owned());
+    match *request.method() {
+        Method::DELETE => {
+            inner.state().server_model.heal(inner.now());
+            inner.bell.notify_one();
+            done("healed\n")
+        }
+        Method::POST => {
+            let body = http_body_util::Limited::new(request.into_body(), LARGEST_ORDER).collect().await;
+            let order = body.map_err(|error| error.to_string()).and_then(|body| {
+                let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+                let read = diagnostic::read::<FaultRequest>(&text).map_err(|problems| {
+                    let file = "order".to_owned();
+                    Diagnostic { file, source: text.clone(), problems }.render(false)
+                });
+                read?.timed()
+            });
+            match order {
+                Err(message) => plain(inner, StatusCode::BAD_REQUEST, format!("{message}\n")),
+                Ok(fault) => {
+                    let inner = inner.clone();
+                    let strike = move || {
+                        inner.state().server_model.inject_fault(inner.now(), fault);
+                        inner.bell.notify_one();
+                    };
+                    if let FaultKind::Crash { .. } = fault.kind {
+                        // It takes this very connection with it: the answer goes first.
+                        tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                            strike();
+                        });
+                    } else {
+                        strike();
+                    }
+                    done("struck\n")
+                }
+            }
+        }
+        _ => plain(inner, StatusCode::METHOD_NOT_ALLOWED, "POST an order, or DELETE to heal\n".to_owned()),
+    }
+}
+
+/// The protocol that a client wants to change to. `h2c` is not one: who speaks HTTP/2 here does so from the start.
+fn tunnel_asked(request: &Request<Incoming>) -> Option<HeaderValue> {
+    let protocol = request.headers().get(header::UPGRADE)?;
+    (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
+}
+
+/// From here on every byte comes back.
+fn tunnel(inner: Arc<Inner>, mut request: Request<Incoming>, protocol: HeaderValue) -> Answer {
+    let upgraded = hyper::upgrade::on(&mut request);
+    inner.state().server_model.passes(inner.now());
+    let mut answer = Response::new(Payload::Once(None));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers_mut().insert(header::UPGRADE, protocol);
+    answer.headers_mut().insert(SERVER, inner.name.clone());
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let mut life = inner.watch();
+        let born = life.borrow_and_update().deaths;
+        let mut stream = TokioIo::new(upgraded);
+        let mut buffer = vec![0; 16 * 1024];
+        let fate = inner.watch();
+        let echo = async {
+            loop {
+                match stream.read(&mut buffer).await {
+                    _ if fate.borrow().silent => pending().await,
+                    Ok(0) | Err(_) => break,
+                    Ok(length) if stream.write_all(&buffer[..length]).await.is_err() => break,
+                    Ok(_) => {}
+                }
+            }
+            let _ = stream.shutdown().await;
+        };
+        tokio::select! {
+            () = echo => {}
+            _ = life.wait_for(|life| life.deaths != born && !life.silent || life.stopping) => {}
+        }
+    });
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_say_what_is_wanted() {
+        let wishes = Wishes::of("bytes=12&x=1&delay=5ms&trailers=1&status=404").unwrap();
+        let expected = Wishes {
+            bytes: Some(12),
+            delay: Some(Nanos::from_millis(5)),
+            trailers: true,
+            status: Some(StatusCode::NOT_FOUND),
+            ..Wishes::default()
+        };
+        assert_eq!(wishes, expected);
+        assert!(Wishes::of("delay=5").unwrap_err().contains("unit"));
+        assert!(Wishes::of("bytes=many").unwrap_err().contains("many"));
+        assert!(Wishes::of("status=101").is_err());
+    }
+
+    #[test]
+    fn reports_are_orca_text() {
+        let report = LoadReport {
+            by: evenkeel_core::select::ReportSource::Answer,
+            window: 0.75,
+            throughput: 40.0,
+            response_time: 0.0125,
+            utilisation: 0.5,
+            errors: 0.1,
+            in_server: Some(3),
+            latency: 0.011,
+        };
+        assert_eq!(
+            orca(&report),
+            "TEXT rps_fractional=40.000,application_utilization=0.5000,eps=4.000,named_metrics.in_flight=3,\
+             named_metrics.response_time=0.012500,named_metrics.latency=0.011000,named_metrics.window=0.750"
+        );
+    }
+}

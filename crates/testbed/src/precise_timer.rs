@@ -1,0 +1,73 @@
+//! A timer that wakes within some tens of microseconds. Tokio's wheel turns once per millisecond and rounds up, which
+//! would add about a millisecond to every service time and to every gap between requests; Linux has timers that are file
+//! descriptors, and tokio can wait for those. Elsewhere tokio's own must do.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+/// One sleeper's timer.
+pub(super) struct PreciseTimer {
+    #[cfg(target_os = "linux")]
+    timer: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
+}
+
+#[cfg(target_os = "linux")]
+impl PreciseTimer {
+    /// A timer of the runtime that this runs in.
+    #[allow(
+        deprecated,
+        reason = "what replaces it is unsafe; an owned descriptor is what it asks for, and this is one"
+    )]
+    pub(super) fn new() -> io::Result<PreciseTimer> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        Ok(PreciseTimer { timer: tokio::io::unix::AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)? })
+    }
+
+    /// Waits until then. May be dropped and called anew.
+    pub(super) async fn until(&mut self, at: Instant) {
+        loop {
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            if self.ring(left).await.is_err() {
+                return tokio::time::sleep_until(at.into()).await;
+            }
+        }
+    }
+
+    async fn ring(&mut self, after: Duration) -> io::Result<()> {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let value =
+            Timespec { tv_sec: after.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: after.subsec_nanos().into() };
+        // Setting it anew also takes back an expiry that nobody read.
+        timerfd_settime(
+            self.timer.get_ref(),
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: never, it_value: value },
+        )?;
+        loop {
+            let mut ready = self.timer.readable().await?;
+            let mut expiries = [0_u8; 8];
+            match ready.try_io(|timer| rustix::io::read(timer, &mut expiries).map_err(io::Error::from)) {
+                Ok(read) => return read.map(|_| ()),
+                Err(_not_yet) => {}
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl PreciseTimer {
+    /// A timer of the runtime that this runs in.
+    pub(super) fn new() -> io::Result<PreciseTimer> {
+        Ok(PreciseTimer {})
+    }
+
+    /// Waits until then. May be dropped and called anew.
+    pub(super) async fn until(&mut self, at: Instant) {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}

@@ -1,0 +1,254 @@
+//! A study: a scenario file with what the command line changed of it, and the points it is run at. A study can be written
+//! down ([`Plan`]), so that parts of it that ran elsewhere are put together under the same rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::inputs::Loaded;
+use super::{Failure, inputs};
+use evenkeel_config::Diagnostic;
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::scenario::overrides::{self, Axis, SweepPoint};
+
+/// What the command line asks, beyond the file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Only these; all of the scenario's when empty.
+    pub strategies: Vec<String>,
+    /// Other than the scenario's.
+    pub replications: Option<u32>,
+    /// Other than the scenario's.
+    pub seed: Option<u64>,
+    /// A first look.
+    pub quick: bool,
+    /// One long run cut into so many batches.
+    pub batches: Option<u32>,
+    /// Replications until the intervals are this tight.
+    pub precision: Option<Precision>,
+    /// Axes of a sweep.
+    pub axes: Vec<Axis>,
+    /// Whether constants are nudged, one at a time, and by how much.
+    pub sensitivity: bool,
+}
+
+/// Replications are added until half the interval's width over the mean is at most `target`, for the mean and the p99 of
+/// every strategy that can be ranked, or `most` have run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Precision {
+    /// Relative half width.
+    pub target: f64,
+    /// Replications at most.
+    pub most: u32,
+}
+
+/// A study as written to disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of this form.
+    pub schema_version: u32,
+    /// The scenario's name.
+    pub name: String,
+    /// Its text.
+    pub source: String,
+    /// Texts of the files it refers to.
+    pub files: BTreeMap<String, String>,
+    /// What was asked.
+    pub settings: Settings,
+}
+
+/// A point of a study.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// `base`, or the values that differ: `arrivals.poisson.load=80%`.
+    pub name: String,
+    /// The same as data.
+    pub place: SweepPoint,
+    /// What is run there.
+    pub scenario: Scenario,
+}
+
+/// The name of the point of a study without a sweep, and of a sensitivity analysis's middle.
+pub const BASE: &str = "base";
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// How it came about.
+    pub plan: Plan,
+    /// At least one.
+    pub points: Vec<Point>,
+    /// Points that could not be built, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+impl Experiment {
+    /// Builds a study from a file that was read.
+    pub fn new(loaded: Loaded, settings: &Settings) -> Result<Experiment, Failure> {
+        let Loaded { scenario, source, files, .. } = loaded;
+        let plan = Plan { schema_version: 1, name: scenario.name.clone(), source, files, settings: settings.clone() };
+        let mut experiment = Experiment { plan, points: Vec::new(), skipped: Vec::new() };
+        // Each point is read from the text without the others' values: a sweep of n points costs n times one point.
+        let common = overrides::without_values(&experiment.plan.source);
+        let middle = experiment.point(Vec::new(), scenario);
+        if settings.sensitivity {
+            let nudges = nudges(&experiment.plan.source, &middle.scenario)?;
+            experiment.points.push(middle);
+            for place in nudges {
+                match experiment.varied(&common, &place) {
+                    Ok(point) => experiment.points.push(point),
+                    Err(problem) => experiment.skipped.push((overrides::name(&place), problem.plain())),
+                }
+            }
+        } else if settings.axes.is_empty() {
+            experiment.points.push(middle);
+        } else {
+            for place in overrides::grid(&settings.axes) {
+                let point = experiment.varied(&common, &place).map_err(|problem| {
+                    Failure::Usage(format!("at {}\n{}", overrides::name(&place), problem.render(false)))
+                })?;
+                experiment.points.push(point);
+            }
+        }
+        experiment.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
+        // Results go by the names of points, and two at one place would write the same units at once.
+        let mut names = BTreeSet::new();
+        if let Some(point) = experiment.points.iter().find(|point| !names.insert(point.name.as_str())) {
+            return Err(Failure::Usage(format!("the point {} is there twice: give each value once", point.name)));
+        }
+        Ok(experiment)
+    }
+
+    /// Builds a study from its plan.
+    pub fn from_plan(plan: Plan) -> Result<Experiment, Failure> {
+        let scenario = plan.parse(&plan.source).map_err(|problem| Failure::Usage(problem.render(false)))?;
+        let settings = plan.settings.clone();
+        Experiment::new(
+            Loaded { scenario, source: plan.source, files: plan.files, path: Default::default() },
+            &settings,
+        )
+    }
+
+    /// The scenario at another place of this text; what is large is shared with the point before.
+    fn varied(&self, common: &str, place: &SweepPoint) -> Result<Point, Box<Diagnostic>> {
+        let of_file = |message: String| {
+            let problems = vec![evenkeel_config::Problem::of_file(message)];
+            Box::new(Diagnostic { file: format!("{}.toml", self.plan.name), source: String::new(), problems })
+        };
+        let source = overrides::replace(common, place).map_err(of_file)?;
+        let mut scenario = self.plan.parse(&source)?;
+        if let Some(before) = self.points.last() {
+            scenario.share(&before.scenario);
+        }
+        Ok(self.point(place.clone(), scenario))
+    }
+
+    fn point(&self, place: SweepPoint, mut scenario: Scenario) -> Point {
+        self.plan.settings.apply(&mut scenario);
+        let name = if place.is_empty() { BASE.to_owned() } else { overrides::name(&place) };
+        Point { name, place, scenario }
+    }
+
+    /// The folder of its results.
+    pub fn folder(&self) -> String {
+        self.plan.folder()
+    }
+}
+
+/// One constant at a time, smaller and greater.
+fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<SweepPoint>, Failure> {
+    let Some(sensitivity) = &scenario.sensitivity else {
+        let message = format!("`{}` does not say which constants to vary", scenario.name);
+        let help = "add `sensitivity = { by = \"30%\" }` to the scenario; `keys` names some of them";
+        return Err(Failure::Usage(format!("{message}\n  help: {help}")));
+    };
+    let mut places = Vec::new();
+    for key in &sensitivity.keys {
+        let span = overrides::find(source, key).map_err(Failure::Usage)?;
+        for factor in [1.0 - sensitivity.by, 1.0 + sensitivity.by] {
+            if let Some(value) = overrides::scaled(&source[span.clone()], factor) {
+                places.push(vec![(vec![key.clone()], value)]);
+            }
+        }
+    }
+    Ok(places)
+}
+
+impl Plan {
+    /// The folder of its results: a run, a sweep and a sensitivity analysis of one scenario lie side by side.
+    pub fn folder(&self) -> String {
+        let ending = match &self.settings {
+            settings if settings.sensitivity => ".sensitivity",
+            settings if settings.axes.is_empty() => "",
+            _ => ".sweep",
+        };
+        format!("{}{ending}", self.name)
+    }
+
+    fn parse(&self, source: &str) -> Result<Scenario, Box<Diagnostic>> {
+        let files = |name: &str| self.files.get(name).cloned().ok_or_else(|| format!("there is no file `{name}`"));
+        let parsed = Scenario::parse(&self.name, source, &files);
+        let can_run = |s: Scenario| if s.refusals.is_empty() { Ok(s) } else { Err(s.refusals) };
+        parsed.and_then(can_run).map_err(|problems| {
+            Box::new(Diagnostic { file: format!("{}.toml", self.name), source: source.to_owned(), problems })
+        })
+    }
+}
+
+impl Settings {
+    fn apply(&self, scenario: &mut Scenario) {
+        inputs::choose(scenario, &self.strategies);
+        if self.quick {
+            scenario.quick();
+        }
+        scenario.replications = self.replications.unwrap_or(scenario.replications);
+        if let Some(precision) = self.precision {
+            scenario.replications = scenario.replications.min(precision.most);
+        }
+        scenario.seed = self.seed.unwrap_or(scenario.seed);
+        if let Some(batches) = self.batches {
+            scenario.in_batches(batches);
+        }
+    }
+
+    /// The command that makes the same results again, for the manifest: it does not depend on where files lie or on how
+    /// the work was divided.
+    pub fn command(&self, name: &str) -> String {
+        let verb = if self.axes.is_empty() && !self.sensitivity { "run" } else { "sweep" };
+        let mut words = vec!["evenkeel".to_owned(), verb.to_owned(), format!("{name}.toml")];
+        let mut option = |name: &str, value: String| words.extend([format!("--{name}"), quote(&value)]);
+        if !self.strategies.is_empty() {
+            option("strategies", self.strategies.join(","));
+        }
+        if let Some(seed) = self.seed {
+            option("seed", seed.to_string());
+        }
+        if let Some(replications) = self.replications {
+            option("replications", replications.to_string());
+        }
+        if let Some(batches) = self.batches {
+            option("batches", batches.to_string());
+        }
+        if let Some(precision) = self.precision {
+            option("precision", format!("{}%", precision.target * 100.0));
+            option("max-replications", precision.most.to_string());
+        }
+        for axis in &self.axes {
+            let values: Vec<&str> = axis.values.iter().map(|value| overrides::plain(value)).collect();
+            option("vary", format!("{}={}", axis.keys.join("+"), values.join(",")));
+        }
+        words.extend(self.quick.then(|| "--quick".to_owned()));
+        words.extend(self.sensitivity.then(|| "--sensitivity".to_owned()));
+        words.join(" ")
+    }
+}
+
+/// As one would type it into a shell.
+fn quote(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
+}

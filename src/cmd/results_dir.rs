@@ -1,0 +1,343 @@
+//! Where output goes. A file is written beside its place and moved there whole. What is no file is written *to*, never
+//! replaced: a symbolic link leads to its target, a FIFO or a device is opened, and `-` and `/dev/stdout` are standard output.
+//!
+//! A scenario's results are made in memory first and written with the manifest last, so that a folder with a manifest is
+//! complete.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+use super::experiment::Experiment;
+use super::run_cache;
+use super::{DONE, Failure, inputs};
+use crate::report::Outcome;
+use crate::report::charts;
+use crate::report::files::{self, Machine, Provenance};
+use evenkeel_config::terminal::is_stdout;
+
+/// Its presence says that a folder is complete.
+const MANIFEST: &str = "manifest.json";
+
+/// Makes a table of outcomes.
+type Table = fn(&[Outcome<'_>]) -> csv::Result<Vec<u8>>;
+
+/// Every folder of results has these.
+const TABLES: [(&str, Table); 7] = [
+    ("metrics.csv", files::metrics),
+    ("replications.csv", files::replications),
+    ("comparison.csv", files::comparison),
+    ("verdicts.csv", files::verdicts),
+    ("servers.csv", files::servers),
+    ("timeseries.csv", files::timeseries),
+    ("latency_cdf.csv", files::latency_cdf),
+];
+
+/// Where and how a study is run now.
+fn provenance(experiment: &Experiment) -> Provenance {
+    Provenance {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: super::COMMIT.map(str::to_owned),
+        command: experiment.plan.settings.command(&experiment.plan.name),
+        machine: Machine {
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        },
+    }
+}
+
+/// Writes a study's folder below `out`.
+pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> {
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, table) in TABLES {
+        all.push((name.to_owned(), table(outcomes)?));
+    }
+    if let Some(pools) = files::timeseries_pools(outcomes)? {
+        all.push(("timeseries_pools.csv".to_owned(), pools));
+    }
+    for (name, svg) in charts::all(outcomes) {
+        let png = charts::png::from_svg(&svg).map_err(anyhow::Error::msg)?;
+        all.push((format!("{name}.svg"), svg.into_bytes()));
+        all.push((format!("{name}.png"), png));
+    }
+    let provenance = provenance(experiment);
+    let manifest = files::manifest(outcomes, &experiment.skipped, &run_cache::experiment_id(experiment), &provenance)?;
+
+    let folder = out.join(experiment.folder());
+    make_folder(&folder)?;
+    // Behind a link stands the file: that goes, and the link stays.
+    if let Ok(Destination::File(manifest)) = destination(&folder.join(MANIFEST))
+        && manifest.exists()
+    {
+        std::fs::remove_file(&manifest).with_context(|| format!("cannot replace {}", manifest.display()))?;
+    }
+    all.push((MANIFEST.to_owned(), manifest));
+    for (name, content) in all {
+        write_whole(&folder.join(name), &content)?;
+    }
+    Ok(())
+}
+
+/// Whether the results of exactly this study are below `out`, complete.
+pub fn is_complete(experiment: &Experiment, out: &Path) -> bool {
+    let folder = out.join(experiment.folder());
+    let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
+    let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let same = value.is_some_and(|value| value["runs"] == run_cache::experiment_id(experiment).as_str());
+    // Somebody may have tidied up.
+    same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
+}
+
+/// Makes a folder and those above it, where they are not there.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+/// As JSON, packed.
+pub fn pack<T: serde::Serialize>(value: &T, level: Compression) -> Result<Vec<u8>> {
+    // In one piece: the encoder clears its buffer at every write, and serde_json writes a few bytes at a time.
+    let mut encoder = GzEncoder::new(Vec::new(), level);
+    encoder.write_all(&serde_json::to_vec(value)?)?;
+    Ok(encoder.finish()?)
+}
+
+/// Reads what [`pack`] wrote.
+pub fn unpack<T: serde::de::DeserializeOwned>(file: std::fs::File) -> Result<T> {
+    let mut text = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// What a path given for output leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file that is there or can be made; symbolic links have been followed.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// Opened and written as it is: a FIFO, a device, an open descriptor (`/dev/fd/63`).
+    Stream(PathBuf),
+}
+
+/// Where a path leads, through symbolic links, also through one to a file that is not there yet.
+pub fn destination(path: &Path) -> io::Result<Destination> {
+    // As many as Linux follows.
+    const LINKS: u32 = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        if is_stdout(&path) {
+            return Ok(Destination::Stdout);
+        }
+        if path == Path::new("/dev/stderr") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") {
+            return Ok(Destination::Stream(path));
+        }
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let target = std::fs::read_link(&path)?;
+                path = path.parent().unwrap_or(Path::new("")).join(target);
+            }
+            Ok(found) if found.is_file() => return Ok(Destination::File(path)),
+            Ok(found) if found.is_dir() => {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+            }
+            Ok(found) if is_disk(&found) => return Err(io::Error::other("it is a disk")),
+            Ok(_) => return Ok(Destination::Stream(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Destination::File(path)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many symbolic links, perhaps in a circle"))
+}
+
+/// Whether it is a block device: what is on it would be gone, and no output belongs there.
+fn is_disk(found: &std::fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileTypeExt::is_block_device(&found.file_type());
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// Whether two paths lead to one file, which may not be there yet.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| match destination(path) {
+        Ok(Destination::File(file)) => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(folder.canonicalize().ok()?.join(file.file_name()?))
+        }
+        _ => None,
+    };
+    matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// Refuses to overwrite a file that is there, unless with `force`. FIFOs, devices and standard output lose nothing.
+pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
+    match destination(path) {
+        Ok(Destination::File(file)) if file.exists() && !force => {
+            let shown = path.display();
+            Err(Failure::Usage(format!("`{shown}` exists\n  help: choose another name, or --force")))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Usage(format!("cannot write `{}`: {error}", path.display()))),
+    }
+}
+
+/// An output that is being written. A file takes its place in [`Output::finish`]; dropped before that, nothing has changed.
+pub struct Output {
+    path: PathBuf,
+    sink: Sink,
+}
+
+enum Sink {
+    File(BufWriter<tempfile::NamedTempFile>, PathBuf),
+    Stdout(BufWriter<io::Stdout>),
+    Stream(BufWriter<std::fs::File>),
+}
+
+impl Output {
+    /// Opens what `path` leads to. Opening a FIFO waits for its reader.
+    pub fn create(path: &Path) -> Result<Output> {
+        let sink = Sink::open(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Output { path: path.to_owned(), sink })
+    }
+
+    /// Everything is written: the file takes its place.
+    pub fn finish(self) -> Result<()> {
+        let Output { path, mut sink } = self;
+        let finished = match &mut sink {
+            Sink::File(writer, _) => writer.flush().and_then(|()| writer.get_ref().as_file().sync_data()),
+            Sink::Stdout(writer) => {
+                let flushed = writer.flush();
+                quietly(flushed)
+            }
+            Sink::Stream(writer) => writer.flush(),
+        };
+        let placed = finished.and_then(|()| match sink {
+            Sink::File(writer, target) => {
+                let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+                file.persist(target).map(drop).map_err(|error| error.error)
+            }
+            Sink::Stdout(_) | Sink::Stream(_) => Ok(()),
+        });
+        placed.with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Sink {
+    fn open(path: &Path) -> io::Result<Sink> {
+        match destination(path)? {
+            Destination::Stdout => Ok(Sink::Stdout(BufWriter::new(io::stdout()))),
+            Destination::Stream(path) => {
+                let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
+                let mut options = std::fs::OpenOptions::new();
+                // A descriptor may be of a file that was opened for us: what is in it stays.
+                let file = if is_file { options.append(true) } else { options.write(true) }.open(path)?;
+                Ok(Sink::Stream(BufWriter::new(file)))
+            }
+            Destination::File(target) => {
+                let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let mut builder = tempfile::Builder::new();
+                builder.prefix(".evenkeel-").suffix(".partial");
+                #[cfg(unix)]
+                {
+                    use std::os::unix::fs::PermissionsExt;
+                    // Temporary files are private; outputs are as other new files, by the umask.
+                    builder.permissions(std::fs::Permissions::from_mode(0o666));
+                }
+                let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+                if let Ok(before) = std::fs::metadata(&target) {
+                    file.as_file().set_permissions(before.permissions())?;
+                }
+                Ok(Sink::File(BufWriter::new(file), target))
+            }
+        }
+    }
+}
+
+/// A reader of standard output that went away (`| head`) ends the program without a word.
+fn quietly<T>(result: io::Result<T>) -> io::Result<T> {
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        std::process::exit(DONE.into());
+    }
+    result
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.sink {
+            Sink::File(writer, _) => writer.write(bytes),
+            Sink::Stdout(writer) => quietly(writer.write(bytes)),
+            Sink::Stream(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::File(writer, _) => writer.flush(),
+            Sink::Stdout(writer) => quietly(writer.flush()),
+            Sink::Stream(writer) => writer.flush(),
+        }
+    }
+}
+
+/// Writes a file whole or not at all; see [`Destination`] for what is no file.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let mut output = Output::create(path)?;
+    output.write_all(content).with_context(|| format!("cannot write {}", path.display()))?;
+    output.finish()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_what_they_mean() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let file = |name: &str| Destination::File(at(name));
+        std::fs::write(at("file"), "x").unwrap();
+        for (name, target) in [
+            ("link", "file"),
+            ("chain", "link"),
+            ("dangling", "new"),
+            ("out", "/dev/stdout"),
+            ("circle", "circle"),
+            ("null", "/dev/null"),
+            ("here", "."),
+        ] {
+            symlink(target, at(name)).unwrap();
+        }
+        assert_eq!(destination(&at("file")).unwrap(), file("file"));
+        assert_eq!(destination(&at("chain")).unwrap(), file("file"));
+        assert_eq!(destination(&at("dangling")).unwrap(), file("new"));
+        assert_eq!(destination(&at("other")).unwrap(), file("other"));
+        assert_eq!(destination(&at("out")).unwrap(), Destination::Stdout);
+        assert_eq!(destination(Path::new("-")).unwrap(), Destination::Stdout);
+        assert_eq!(destination(&at("null")).unwrap(), Destination::Stream("/dev/null".into()));
+        assert_eq!(destination(Path::new("/dev/fd/63")).unwrap(), Destination::Stream("/dev/fd/63".into()));
+        assert!(destination(&at("circle")).is_err() && destination(&at("here")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_finished_changes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "before").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let mut output = Output::create(&path).unwrap();
+        output.write_all(b"half").unwrap();
+        drop(output);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+        write_whole(&path, b"after").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "after");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}
