@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use evenkeel::scenario::Scenario;
 use evenkeel::select::catalog::CATALOGUE;
 
 use super::pages;
@@ -87,6 +88,28 @@ fn every_command_scenario_and_strategy_is_in_it() {
             assert!(choosing.contains(&format!("`{name}`")), "{name}");
         }
     }
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let page = std::fs::read_to_string(root().join("docs/reading-results.md")).unwrap();
+    let mut explained = 0;
+    for entry in std::fs::read_dir(root().join("scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(source) = std::fs::read_to_string(&path) else { continue };
+        let beside = |file: &str| std::fs::read_to_string(path.parent().unwrap().join(file)).map_err(|e| e.to_string());
+        let scenario = Scenario::parse("documentation", &source, &beside).unwrap();
+        let pools: Vec<String> = scenario.model.pools.iter().map(|pool| format!("{}.", pool.name)).collect();
+        for metric in evenkeel::measure::metric_names(&scenario) {
+            // Of the whole run; a pool's and a path's are the same, with a prefix.
+            if metric.starts_with("path.") || pools.iter().any(|pool| metric.starts_with(pool)) {
+                continue;
+            }
+            assert!(page.contains(&format!("`{metric}`")), "{}: {metric}", path.display());
+            explained += 1;
+        }
+    }
+    assert!(explained > 100, "{explained}");
 }
 
 /// A word in capitals with an underscore is a gap that somebody meant to fill, unless it is the environment's.

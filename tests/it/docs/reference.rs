@@ -1,6 +1,6 @@
 //! A reference in Markdown, made from a JSON schema: a section for each table, a row for each key.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ pub struct Reference<'a> {
     schema: &'a Value,
     /// Sections still to be written: path, whether a list of tables, the schema.
     waiting: Vec<(String, bool, Value)>,
-    /// Definitions that have a section already.
-    written: BTreeSet<String>,
+    /// Definitions that have a section already, and its anchor.
+    written: BTreeMap<String, String>,
     text: String,
 }
 
@@ -41,7 +41,7 @@ const KNOWN: [(&str, &str); 7] = [
 
 pub fn reference(schema: &Value) -> String {
     let mut reference =
-        Reference { schema, waiting: Vec::new(), written: BTreeSet::new(), text: String::from("## Keys at the top\n\n") };
+        Reference { schema, waiting: Vec::new(), written: BTreeMap::new(), text: String::from("## Keys at the top\n\n") };
     reference.rows("", schema);
     while !reference.waiting.is_empty() {
         let (path, list, table) = reference.waiting.remove(0);
@@ -64,7 +64,7 @@ fn sentence(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
     // What only names the table is in the heading already.
     let rest = text.strip_prefix('`').and_then(|rest| rest.split_once('`')).filter(|(name, _)| name.starts_with('['));
-    let text = rest.map_or(text.as_str(), |(_, rest)| rest.trim_start_matches(':').trim());
+    let text = rest.map_or(text.as_str(), |(_, rest)| rest.trim_start_matches([':', ';', ',', ' ']));
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
@@ -150,10 +150,12 @@ impl Reference<'_> {
         let required: Vec<_> = table["required"].as_array().into_iter().flatten().cloned().collect();
         for (key, node) in table["properties"].as_object().into_iter().flatten() {
             let (name, kind) = self.kind(node);
-            let about = node["description"].as_str().or_else(|| table_description(&kind)).unwrap_or_default();
-            let mut about = sentence(about);
-            let inner = [path, before.trim_end_matches('.'), key].iter().filter(|part| !part.is_empty()).copied();
-            let inner = inner.collect::<Vec<_>>().join(".");
+            let mut about = sentence(node["description"].as_str().unwrap_or_default());
+            if about.is_empty() {
+                about = sentence(table_description(&kind).unwrap_or_default());
+            }
+            let parts = [path, before.trim_end_matches('.'), key];
+            let inner = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
             let takes = match kind {
                 Kind::Value(takes) => takes,
                 Kind::Words(words) => {
@@ -181,12 +183,12 @@ impl Reference<'_> {
 
     /// Puts a table's section on the list, unless it has one, and links to it.
     fn section(&mut self, name: Option<String>, path: &str, list: bool, table: Value, word: &str) -> String {
-        if name.is_none_or(|name| self.written.insert(name)) {
-            self.waiting.push((path.to_owned(), list, table));
-        } else {
-            return word.to_owned();
-        }
         let anchor: String = path.chars().filter(|c| c.is_alphanumeric() || *c == '_' || *c == '-').collect();
+        if let Some(anchor) = name.as_ref().and_then(|name| self.written.get(name)) {
+            return format!("[{word}](#{anchor})");
+        }
+        self.written.extend(name.map(|name| (name, anchor.clone())));
+        self.waiting.push((path.to_owned(), list, table));
         format!("[{word}](#{anchor})")
     }
 
