@@ -154,6 +154,7 @@ impl Reference<'_> {
             if about.is_empty() {
                 about = sentence(table_description(&kind).unwrap_or_default());
             }
+            assert!(!about.is_empty(), "`{path}`: `{before}{key}` has no documentation");
             let parts = [path, before.trim_end_matches('.'), key];
             let inner = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
             let takes = match kind {
