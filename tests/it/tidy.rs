@@ -142,6 +142,8 @@ fn every_scenario_asks_expects_and_has_its_reference_results() {
         let text = std::fs::read_to_string(&file).unwrap();
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         assert!(text.contains("question = \"\"\"\n"), "{name}: no prose");
+        assert!(text.contains("?\n\"\"\"\n"), "{name}: a question ends with a question mark");
+        assert!(text.contains("answer = \"\"\"\n"), "{name}: no answer");
         assert!(text.contains("[[expect]]"), "{name}: nothing is expected");
         let results = root().join("results").join(&name);
         for part in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "manifest.json", "latency.png"]

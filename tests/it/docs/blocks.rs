@@ -38,9 +38,14 @@ fn blocks(page: &str) -> Vec<Block> {
     let mut lines = page.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         if let Some(language) = line.strip_prefix("```") {
-            let body: String =
-                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").map(|l| format!("{l}\n")).collect();
-            let mark = before.strip_prefix("<!-- test: ").and_then(|rest| rest.strip_suffix(" -->")).unwrap_or_default();
+            let body: String = lines
+                .by_ref()
+                .map(|(_, line)| line)
+                .take_while(|line| *line != "```")
+                .map(|l| format!("{l}\n"))
+                .collect();
+            let mark =
+                before.strip_prefix("<!-- test: ").and_then(|rest| rest.strip_suffix(" -->")).unwrap_or_default();
             found.push(Block { line: number + 1, language: language.to_owned(), mark: mark.to_owned(), body });
         }
         before = line;
@@ -134,7 +139,8 @@ impl Page {
             "pool" => sound_scenario(&format!("{POOLS_OF}{}", block.body), &self.at, place),
             "file" | "append" => {
                 let file = self.at.join(rest);
-                let before = if mark == "append" { std::fs::read_to_string(&file).unwrap() + "\n" } else { String::new() };
+                let before =
+                    if mark == "append" { std::fs::read_to_string(&file).unwrap() + "\n" } else { String::new() };
                 let source = before + &block.body;
                 std::fs::write(&file, &source).unwrap();
                 if rest.starts_with("proxy") {
@@ -159,7 +165,9 @@ impl Page {
         assert!(output.status.success(), "{place}: {command}\n{}", text(&output.stderr));
         let lines = lines.parse().unwrap();
         let printed = text(&output.stdout);
-        Some(printed.trim_start_matches('\n').lines().take(lines).map(|line| format!("{}\n", line.trim_end())).collect())
+        Some(
+            printed.trim_start_matches('\n').lines().take(lines).map(|line| format!("{}\n", line.trim_end())).collect(),
+        )
     }
 }
 
@@ -211,7 +219,9 @@ fn test(name: &str) {
                 }
             }
             // Doc tests, and what belongs to other programs.
-            "rust" | "nginx" | "haproxy" | "yaml" => assert!(block.mark.is_empty(), "{place}: the mark means nothing here"),
+            "rust" | "nginx" | "haproxy" | "yaml" => {
+                assert!(block.mark.is_empty(), "{place}: the mark means nothing here")
+            }
             other => panic!("{place}: a block in `{other}` is not tested"),
         }
     }

@@ -107,7 +107,8 @@ fn proxy_metrics() -> String {
     let page = evenkeel::proxy::metrics::Metrics::new("0", "0").encode();
     for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE evenkeel_")) {
         let (name, kind) = line.split_once(' ').unwrap();
-        let help = page.lines().find_map(|line| line.strip_prefix(&format!("# HELP evenkeel_{name} "))).expect("a help");
+        let help =
+            page.lines().find_map(|line| line.strip_prefix(&format!("# HELP evenkeel_{name} "))).expect("a help");
         let suffix = match kind {
             "counter" => "_total",
             "info" => "_info",

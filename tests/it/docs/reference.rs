@@ -40,8 +40,12 @@ const KNOWN: [(&str, &str); 7] = [
 ];
 
 pub fn reference(schema: &Value) -> String {
-    let mut reference =
-        Reference { schema, waiting: Vec::new(), written: BTreeMap::new(), text: String::from("## Keys at the top\n\n") };
+    let mut reference = Reference {
+        schema,
+        waiting: Vec::new(),
+        written: BTreeMap::new(),
+        text: String::from("## Keys at the top\n\n"),
+    };
     reference.rows("", schema);
     while !reference.waiting.is_empty() {
         let (path, list, table) = reference.waiting.remove(0);
@@ -76,7 +80,10 @@ fn toml(value: &Value) -> String {
         Value::Array(values) => format!("[{}]", values.iter().map(toml).collect::<Vec<_>>().join(", ")),
         Value::Object(table) => {
             let pairs = table.iter().filter(|(_, value)| !value.is_null());
-            format!("{{ {} }}", pairs.map(|(key, value)| format!("{key} = {}", toml(value))).collect::<Vec<_>>().join(", "))
+            format!(
+                "{{ {} }}",
+                pairs.map(|(key, value)| format!("{key} = {}", toml(value))).collect::<Vec<_>>().join(", ")
+            )
         }
         other => other.to_string(),
     }
@@ -106,7 +113,8 @@ impl Reference<'_> {
             return (None, Kind::Value((*known).to_owned()));
         }
         let kind = if let Some(forms) = node["oneOf"].as_array() {
-            let word = |form: &Value| Some((form["const"].as_str()?.to_owned(), sentence(form["description"].as_str()?)));
+            let word =
+                |form: &Value| Some((form["const"].as_str()?.to_owned(), sentence(form["description"].as_str()?)));
             let words: Option<Vec<_>> = forms.iter().map(word).collect();
             words.map_or(Kind::OneOf(node), Kind::Words)
         } else if let Some(words) = node["enum"].as_array() {
@@ -220,7 +228,9 @@ impl Reference<'_> {
 fn of_value(kind: &Kind) -> Option<String> {
     match kind {
         Kind::Value(value) => Some(value.clone()),
-        Kind::Words(words) => Some(words.iter().map(|(word, _)| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")),
+        Kind::Words(words) => {
+            Some(words.iter().map(|(word, _)| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "))
+        }
         _ => None,
     }
 }

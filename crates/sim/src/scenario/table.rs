@@ -193,7 +193,7 @@ pub struct SensitivityTable {
     pub metric: Option<Spanned<String>>,
 }
 
-/// `arrivals = { … }`
+/// When requests arrive: one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
@@ -300,7 +300,7 @@ pub enum BatchTable {
     },
 }
 
-/// `[[paths]]`
+/// `[[paths]]`: a kind of request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
@@ -339,7 +339,7 @@ pub struct KeysTable {
     pub per_client: bool,
 }
 
-/// `[clients]`
+/// `[clients]`: how many there are and how long they wait.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
@@ -428,7 +428,7 @@ impl<'de> Deserialize<'de> for Delay {
     }
 }
 
-/// `[dns]`
+/// `[dns]`: DNS round robin over the balancers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTable {
@@ -463,7 +463,7 @@ fn fifty() -> u32 {
     50
 }
 
-/// `[balancers]`
+/// `[balancers]`: how many there are, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
@@ -491,7 +491,7 @@ impl Default for BalancersTable {
     }
 }
 
-/// `[[expect]]`
+/// `[[expect]]`: an assertion that `evenkeel check` verifies.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
