@@ -62,6 +62,7 @@ fn every_link_leads_somewhere() {
 fn the_readme_is_one_page_and_links_to_all_others() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.lines().count() < 200);
+    assert!(readme.contains(&format!("runs {} strategies", CATALOGUE.len())));
     for page in pages() {
         let name = page.file_name().unwrap().to_string_lossy().into_owned();
         assert!(name == "README.md" || readme.contains(&format!("](docs/{name})")), "{name}");
