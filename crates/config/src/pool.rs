@@ -30,7 +30,7 @@ pub struct PoolTable {
     /// Its strategy; without one the pool takes the strategy under comparison.
     #[schemars(with = "Option<Strategy>")]
     pub strategy: Option<Spanned<Strategy>>,
-    /// `[[pools.servers]]`.
+    /// `[[pools.servers]]`: its servers, at least one.
     #[schemars(with = "Vec<ServerTable>")]
     pub servers: Spanned<Vec<Spanned<ServerTable>>>,
     /// How the proxy speaks to the servers: `"http1"` or `"h2c"`.

@@ -51,28 +51,28 @@ pub struct ProxyTable {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<Spanned<String>>,
-    /// `[headers]`
+    /// `[headers]`: header fields that the proxy adds.
     #[serde(default)]
     pub headers: HeadersTable,
-    /// `[admin]`
+    /// `[admin]`: listener for liveness, readiness, metrics and control; none unless it has an address.
     #[serde(default)]
     pub admin: AdminTable,
-    /// `[log]`
+    /// `[log]`: access log and messages.
     #[serde(default)]
     pub log: LogTable,
-    /// `[timeouts]`
+    /// `[timeouts]`: how long each phase of a request may take.
     #[serde(default)]
     pub timeouts: TimeoutsTable,
-    /// `[limits]`
+    /// `[limits]`: bounds on connections, heads, bodies and streams.
     #[serde(default)]
     pub limits: LimitsTable,
-    /// `[dns]`
+    /// `[dns]`: how often names of servers are resolved again.
     #[serde(default)]
     pub dns: DnsTable,
-    /// `[[pools]]`
+    /// `[[pools]]`: servers behind one strategy, as in a scenario.
     #[schemars(with = "Vec<PoolTable>")]
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
-    /// `[[routes]]`; without any, everything goes to the first pool.
+    /// `[[routes]]`: which host and path prefix goes to which pool. Default: everything to the first pool.
     pub routes: Option<Vec<RouteTable>>,
     /// What `evenkeel test-server --config` draws the service times of its test servers from; the proxy does not look.
     #[schemars(with = "Option<Distribution>")]
@@ -96,7 +96,7 @@ impl Default for InstanceTable {
     }
 }
 
-/// `[[listeners]]`
+/// `[[listeners]]`: an address at which clients connect.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTable {
@@ -188,7 +188,7 @@ pub struct AdminTable {
     pub token: Option<Spanned<String>>,
 }
 
-/// `[log]`
+/// `[log]`: access log and messages.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogTable {
@@ -229,7 +229,7 @@ pub enum MessageFormat {
     Json,
 }
 
-/// `[timeouts]`
+/// `[timeouts]`: how long each phase of a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeoutsTable {
@@ -276,7 +276,7 @@ impl Default for TimeoutsTable {
     }
 }
 
-/// `[limits]`
+/// `[limits]`: bounds on connections, heads, bodies and streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsTable {
