@@ -96,7 +96,7 @@ fn strategy(row: &Row) -> String {
 fn reasons() -> String {
     let mut text = String::from("| reason | status | fault | meaning |\n|---|---|---|---|\n");
     for (reason, status, fault, word, meaning) in evenkeel::proxy::termination::REASONS {
-        let status = if reason.is_own_answer() { status.as_u16().to_string() } else { "the server's".to_owned() };
+        let status = if reason.is_local_reply() { status.as_u16().to_string() } else { "the server's".to_owned() };
         text += &format!("| `{word}` | {status} | {} | {meaning} |\n", fault.as_str());
     }
     text

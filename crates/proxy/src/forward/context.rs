@@ -156,7 +156,7 @@ impl RequestContext {
             path: log_fields.uri.path(),
             query: log_fields.uri.query(),
             protocol: log_fields.version,
-            status: (self.reason.is_own_answer() || self.server.is_some()).then(|| self.status.as_u16()),
+            status: (self.reason.is_local_reply() || self.server.is_some()).then(|| self.status.as_u16()),
             bytes_in: self.body.received(),
             bytes_out: self.sent,
             duration: since(self.started),
@@ -182,12 +182,12 @@ impl Drop for RequestContext {
         self.client_io.finish(now);
         self.shard.ended();
         let took = now - self.started;
-        if let Some(server) = self.server.as_ref().filter(|_| !self.reason.is_own_answer()) {
+        if let Some(server) = self.server.as_ref().filter(|_| !self.reason.is_local_reply()) {
             server.metrics.request(self.status, took, self.body.received(), self.sent);
         } else if let Some(pool) = &self.pool {
-            pool.metrics.own_answer(self.reason);
+            pool.metrics.local_reply(self.reason);
         } else {
-            self.shard.metrics().own_answer(self.reason);
+            self.shard.metrics().local_reply(self.reason);
         }
         if let Some(log_fields) = self.log_fields.take() {
             self.log(&log_fields, now);

@@ -35,7 +35,7 @@ impl Refusal {
         let unread = !context.body.is_complete();
         let close = self.close || unread || context.client_io.is_closing() || context.shard.is_draining();
         context.client_io.begin_answer();
-        let (mut head, text) = self.response.map_or_else(|| self.reason.answer(), |response| *response).into_parts();
+        let (mut head, text) = self.response.map_or_else(|| self.reason.response(), |response| *response).into_parts();
         if close && !context.client_io.is_http2() {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -57,7 +57,7 @@ impl Refusal {
 /// The response of the last recipient: what OPTIONS may ask for, or the head of a TRACE as it came, without credentials
 /// (RFC 9110, 9.3.7 and 9.3.8).
 pub(super) fn last_recipient(parts: &Parts) -> Refusal {
-    let mut response = Reason::MaxForwards.answer();
+    let mut response = Reason::MaxForwards.response();
     if parts.method == Method::TRACE {
         let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
         for (name, value) in &parts.headers {

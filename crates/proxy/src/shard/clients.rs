@@ -235,7 +235,7 @@ impl Clients {
 
     /// Counts and logs a head that was refused without becoming a request.
     fn refused(&self, refused: &Refused, peer: &Peer) {
-        self.state.metrics().own_answer(refused.reason);
+        self.state.metrics().local_reply(refused.reason);
         if !self.state.active_config().logs() {
             return;
         }
