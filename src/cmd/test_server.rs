@@ -71,13 +71,8 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", default_value = "10%", requires = "cache")]
     hit_cost: Ratio,
     /// Factor applied to the load reported to a probe whose key is cached
-<<<<<<< HEAD
     #[arg(long, value_name = "SHARE", default_value = "100%", requires = "cache")]
     reported_load: Ratio,
-=======
-    #[arg(long = "reported-load", value_name = "SHARE", default_value = "100%", requires = "cache")]
-    advertised: Ratio,
->>>>>>> 0ff4a6b (Shorter chart texts, --reported-load, the schema's command name)
     /// Response body size, in bytes
     #[arg(long, default_value_t = 0)]
     bytes: u64,
