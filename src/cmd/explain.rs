@@ -40,12 +40,16 @@ fn text(row: &Row, terminal: Terminal) -> String {
     let parameters = row.parameters();
     if let Some(first) = parameters.first() {
         let lines = parameters.iter().flat_map(|parameter| {
-            let head = format!("  {} = {}\n{}", parameter.name, parameter.default, wrap(&parameter.text, &" ".repeat(6)));
+            let head =
+                format!("  {} = {}\n{}", parameter.name, parameter.default, wrap(&parameter.text, &" ".repeat(6)));
             let value = |(value, meaning): &(String, String)| wrap(&format!("\"{value}\": {meaning}"), &" ".repeat(8));
             std::iter::once(head).chain(parameter.values.iter().map(value))
         });
         section("Parameters, with their defaults", lines.collect::<Vec<_>>().join("\n"));
-        section("In a scenario", format!("  strategies = [{{ {} = {{ {} = {} }} }}]", row.name, first.name, first.default));
+        section(
+            "In a scenario",
+            format!("  strategies = [{{ {} = {{ {} = {} }} }}]", row.name, first.name, first.default),
+        );
     }
     section("Variant", wrap(doc.variant, "  "));
     if !doc.aliases.is_empty() {
