@@ -168,8 +168,8 @@ fn strategies_are_listed_and_explained() {
         for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "evenkeel run scenarios/"] {
             assert!(explained.contains(section), "{}: no {section}", row.name);
         }
-        for (name, _) in row.doc.params {
-            assert!(explained.contains(name), "{}: {name}", row.name);
+        for name in row.parameters().into_iter().map(|parameter| parameter.name) {
+            assert!(explained.contains(&name), "{}: {name}", row.name);
         }
     }
 }

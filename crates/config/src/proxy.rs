@@ -647,7 +647,7 @@ impl Builder<'_> {
                 self.problem(t.name.span(), format!("pool `{}` has no `strategy`", t.name.get_ref())).help =
                     Some("give it one, or all of them one at the top of the file: strategy = \"p2c\"".to_owned());
             }
-            if let (Some(strategy), true) = (strategy, chosen.row().doc.oracle()) {
+            if let (Some(strategy), true) = (strategy, chosen.oracle()) {
                 let message = format!("`{}` needs truths that only the simulator has", chosen.name());
                 self.problem(strategy.span(), message).help =
                     Some("`evenkeel list` shows which are oracles".to_owned());

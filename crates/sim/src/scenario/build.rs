@@ -372,7 +372,7 @@ impl Builder<'_> {
                 self.problem(t.shards.as_ref().map_or(0..0, Spanned::span), "`shards` must be from 1 to 1000");
             }
             if let Some(strategy) = &t.strategy
-                && strategy.get_ref().0.row().doc.oracle()
+                && strategy.get_ref().0.oracle()
             {
                 self.problem(
                     strategy.span(),

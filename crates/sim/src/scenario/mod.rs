@@ -39,8 +39,7 @@ pub struct Contestant {
 impl Contestant {
     /// Labels a strategy.
     pub fn new(table: StrategyConfig) -> Contestant {
-        let default = (table.row().default)();
-        let difference = differences(&table, &default);
+        let difference = table.row().map_or_else(Vec::new, |row| differences(&table, &(row.default)()));
         let name = table.name();
         let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
         Contestant { label, table, stream_name: String::new() }
