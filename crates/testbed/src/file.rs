@@ -7,14 +7,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::backend::{Spec, TimedFault};
+use super::spec::Spec;
 use evenkeel_config::diagnostic::{self, did_you_mean};
 use evenkeel_config::distribution::{self, Distribution, Sampler};
-use evenkeel_config::fault::{FaultTable, WhatTable};
+use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, ServerTable};
 use evenkeel_config::{Problem, Problems};
-use evenkeel_core::units::Nanos;
-use evenkeel_sim::sim::model::FaultKind;
 
 #[derive(Deserialize, JsonSchema)]
 struct File {
@@ -102,31 +100,9 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
         problems.push(problem.help("write address = \"127.0.0.1:9001\" to each [[pools.servers]]"));
     }
     for fault in &file.faults {
-        strike(fault, &mut specs, &mut problems);
+        add_fault(fault, &mut specs, &mut problems);
     }
     if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
-}
-
-/// A fault of one test server: `{ at = "10s", for = "5s", kind = { slow = { factor = 4 } } }`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FaultRequest {
-    /// When; at once unless given.
-    #[serde(default)]
-    pub at: Nanos,
-    /// How long; for good unless given.
-    #[serde(rename = "for")]
-    pub lasts: Option<Nanos>,
-    /// What.
-    pub kind: WhatTable,
-}
-
-impl FaultRequest {
-    /// As the server takes it, or what is wrong with its numbers.
-    pub fn timed(&self) -> Result<TimedFault, String> {
-        let kind = FaultKind::of(&self.kind)?;
-        Ok(TimedFault { at: self.at, until: self.lasts.map(|lasts| self.at + lasts), kind })
-    }
 }
 
 /// The port of the server so many places after the first; any free one if the first takes any.
@@ -146,11 +122,11 @@ fn address(written: &Spanned<String>, problems: &mut Problems) -> Option<SocketA
     }
 }
 
-fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
-    let kind = match FaultKind::of(fault.kind.get_ref()) {
-        Ok(kind) => kind,
-        Err(message) => return problems.push(Problem::at(fault.kind.span(), message)),
-    };
+/// Gives the servers that a fault names their part of it, as in a scenario.
+fn add_fault(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
+    if !fault.check(problems) {
+        return;
+    }
     let target = fault.target.get_ref();
     if target.starts_with("balancer/") {
         return;
@@ -158,14 +134,12 @@ fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &m
     let named = |(pool, server, _): &&mut (String, String, Spec)| {
         target.split_once('/').is_some_and(|(p, s)| p == pool && (s == "*" || s == server))
     };
-    let mut struck = 0;
+    let mut count = 0;
     for (.., spec) in specs.iter_mut().filter(named) {
-        let at = *fault.at.get_ref() + Nanos(fault.stagger.0.saturating_mul(struck));
-        let until = fault.lasts.as_ref().map(|lasts| at + *lasts.get_ref());
-        spec.faults.push(TimedFault { at, until, kind });
-        struck += 1;
+        spec.faults.extend(fault.faults_of(count).into_iter().map(|(fault, _)| fault));
+        count += 1;
     }
-    if struck == 0 && !specs.is_empty() {
+    if count == 0 && !specs.is_empty() {
         let names: Vec<String> = specs.iter().map(|(pool, server, _)| format!("{pool}/{server}")).collect();
         let help = did_you_mean(target, names.iter().map(String::as_str));
         problems.push(Problem::at(fault.target.span(), format!("no server `{target}` is started")).help(help));
@@ -175,6 +149,8 @@ fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use evenkeel_config::fault::{Slow, TimedFault};
+    use evenkeel_core::units::Nanos;
 
     const FILE: &str = r#"
         title = "not for here"
@@ -210,7 +186,7 @@ mod tests {
         assert_eq!(specs[0].paths[0].0, "/slow");
         assert_eq!(specs[1].server.speed, 2.0);
         let secs = Nanos::from_secs;
-        let slow = FaultKind::Slow { factor: 3.0 };
+        let slow = Slow { factor: 3.0 }.into();
         assert_eq!(specs[1].faults, [TimedFault { at: secs(6), until: Some(secs(8)), kind: slow }]);
     }
 
