@@ -646,5 +646,5 @@ fn the_commands_explain_mistakes() {
     assert!(text(&output.stderr).contains("no response from"), "{}", text(&output.stderr));
     let taken = Backend::start(Spec::new("x")).unwrap();
     let output = evenkeel().args(["test-server", "--listen", &taken.address().to_string()]).output().unwrap();
-    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("is the port taken?"));
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("the port is in use"));
 }

@@ -1,5 +1,5 @@
-//! Test servers from a file: a scenario, or a proxy's configuration, that says where its servers are. Only what test servers
-//! need is read; the rest is for others to check.
+//! Test servers from a file: a scenario, or a proxy's configuration, whose servers have addresses. Only what test servers need
+//! is read and checked.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -49,9 +49,12 @@ struct PoolOnly {
     servers: Spanned<Vec<Spanned<ServerTable>>>,
 }
 
-/// A test server for every server that has an address; several alike (`count`) are on successive ports. `files` gives the
-/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here,
-/// and neither are calls to a second tier.
+/// A test server for every server that has an address; equal ones (`count`) are on successive ports. `files` gives the text of
+/// a distribution's file. Faults are as in a scenario, with times since the start; those of balancers are ignored, as are calls
+/// to a second tier.
+///
+/// # Errors
+/// What is wrong with the file, or that no server has an address.
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
@@ -105,7 +108,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
     if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
 }
 
-/// The port of the server so many places after the first; any free one if the first takes any.
+/// The port `i` after the first; 0, which takes any free one, if the first is 0. `None` beyond 65535.
 pub fn port_after(first: u16, i: usize) -> Option<u16> {
     if first == 0 { Some(0) } else { first.checked_add(u16::try_from(i).ok()?) }
 }
@@ -179,7 +182,7 @@ mod tests {
     "#;
 
     #[test]
-    fn whoever_has_an_address_is_started() {
+    fn servers_with_an_address_are_started() {
         let specs = specs(FILE, &|_| unreachable!()).unwrap();
         let told: Vec<(String, &str)> = specs.iter().map(|s| (s.listen.to_string(), s.server.name.as_str())).collect();
         assert_eq!(told, [("127.0.0.1:9001".to_owned(), "web-1"), ("127.0.0.1:9002".to_owned(), "web-2")]);

@@ -1,4 +1,4 @@
-//! What a test server answers, request by request.
+//! The answers of a test server.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,6 +24,7 @@ use evenkeel_config::{Diagnostic, diagnostic};
 use evenkeel_core::rng::{Source, mix};
 use evenkeel_core::select::LoadReport;
 use evenkeel_core::units::{Nanos, unhex};
+use evenkeel_sim::sim::server::CHECK_WORK;
 
 const SERVER: HeaderName = HeaderName::from_static("x-server");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -31,17 +32,15 @@ const KEY: HeaderName = HeaderName::from_static("x-key");
 const DEMAND: HeaderName = HeaderName::from_static("x-demand");
 const ECHO: HeaderName = HeaderName::from_static("x-echo");
 const REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics");
-/// For the sake of a request with this key, in hexadecimal, a proxy wants to know how things are.
+/// A probe's request key, in hexadecimal: the load reported depends on whether it is cached.
 const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
 
-/// What answering a check costs a server that works at all, at speed 1: as in the simulator.
-const CHECK: Nanos = Nanos::from_millis(1);
-/// A server without work writes its report anew this often.
+/// Age at which the load report of a server without work is renewed.
 const STALE: Nanos = Nanos::from_millis(100);
 
 type Answer = Response<Payload>;
 
-/// Answers, however long it takes; never, if the server is dead.
+/// Answers a request, however long that takes; never, if the server is down.
 pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     match at_once(&shared, &request) {
         Some(answer) => Ok(answer),
@@ -49,7 +48,7 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
     }
 }
 
-/// The short way, for benchmarks: no work, no cache, nothing wrong and nothing asked for.
+/// The fast path for benchmarks: no work, no cache, no fault, and no wish.
 fn at_once(shared: &Shared, request: &Request<Incoming>) -> Option<Answer> {
     let spec = &shared.spec;
     let plain = spec.service.is_none() && spec.paths.is_empty() && spec.server.cache.is_none();
@@ -76,7 +75,7 @@ fn at_once(shared: &Shared, request: &Request<Incoming>) -> Option<Answer> {
     Some(answer)
 }
 
-/// The load report, as a header; the one before if that is young enough.
+/// The load report as a header value; the last one if it is younger than `good_for`.
 fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> HeaderValue {
     if let Some((written, report)) = &state.report
         && now.saturating_sub(*written) < good_for
@@ -91,7 +90,7 @@ fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> H
     report
 }
 
-/// A load report in ORCA's text form. What ORCA has no field for is a named metric.
+/// A load report in ORCA's text form. Values without a field of ORCA's are named metrics.
 fn orca(report: &LoadReport) -> String {
     let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency, by: _ } = *report;
     let in_flight = in_server.map_or_else(String::new, |number| format!("named_metrics.in_flight={number},"));
@@ -103,7 +102,7 @@ fn orca(report: &LoadReport) -> String {
     )
 }
 
-/// What a query asks of the answer.
+/// What a request's query asks of the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wishes {
     bytes: Option<u64>,
@@ -116,7 +115,7 @@ struct Wishes {
 }
 
 impl Wishes {
-    /// From a query; what it does not know is for others.
+    /// From a query; unknown parameters are ignored.
     fn of(query: &str) -> Result<Wishes, String> {
         let mut wishes = Wishes::default();
         for pair in query.split('&') {
@@ -165,7 +164,7 @@ async fn in_full(shared: Arc<Shared>, mut request: Request<Incoming>) -> Answer 
         // The client broke off in the middle; nobody will read this.
         return plain(&shared, StatusCode::BAD_REQUEST, "the body broke off".to_owned());
     };
-    let hit = match turn(&shared, &request).await {
+    let hit = match serve(&shared, &request).await {
         Outcome::Served(hit) => hit,
         Outcome::Failed(status) => return plain(&shared, status, format!("{status}\n")),
     };
@@ -190,7 +189,7 @@ async fn in_full(shared: Arc<Shared>, mut request: Request<Incoming>) -> Answer 
     sign(&shared, answer)
 }
 
-/// Says who answered, and how it is.
+/// Adds the server's name and its load report.
 fn sign(shared: &Shared, mut answer: Answer) -> Answer {
     let report = report(&mut shared.state(), shared.now(), Nanos::ZERO, None);
     answer.headers_mut().insert(SERVER, shared.name.clone());
@@ -228,7 +227,7 @@ fn payload(shared: &Shared, request: &Request<Incoming>, wishes: &Wishes, echo: 
     Payload::Pieces(frames)
 }
 
-/// What came of a body.
+/// A request's body as it was received.
 #[derive(Default)]
 struct Received {
     length: u64,
@@ -259,7 +258,7 @@ async fn read(body: &mut Incoming, hashed: bool) -> Result<Received, hyper::Erro
     Ok(received)
 }
 
-/// What was received, as JSON. Fields of one name stand together, else they are in the order in which they came.
+/// The request as it was received, as JSON. Header fields are in the order of arrival, with those of one name together.
 fn received(request: &Request<Incoming>, body: &Received) -> String {
     let pairs = |headers: &HeaderMap| {
         let pair = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -283,7 +282,7 @@ enum Outcome {
     Failed(StatusCode),
 }
 
-/// Tells the desk if the client leaves before the answer.
+/// Tells the server if the client leaves before the answer.
 struct Waits {
     shared: Arc<Shared>,
     place: Option<JobRef>,
@@ -297,8 +296,8 @@ impl Drop for Waits {
     }
 }
 
-/// Waits for a request's turn, and for its work.
-async fn turn(shared: &Arc<Shared>, request: &Request<Incoming>) -> Outcome {
+/// Takes a request through the queue and its service.
+async fn serve(shared: &Arc<Shared>, request: &Request<Incoming>) -> Outcome {
     let entry = {
         let mut state = shared.state();
         let (key, work) = (key(request), work(shared, request, &mut state));
@@ -326,7 +325,7 @@ async fn turn(shared: &Arc<Shared>, request: &Request<Incoming>) -> Outcome {
     }
 }
 
-/// By what the cache knows a request: the key it brings, or its path.
+/// The cache key of a request: its header `x-key`, or else its path.
 fn key(request: &Request<Incoming>) -> u64 {
     key_of(request.headers().get(&KEY).map_or_else(|| request.uri().path().as_bytes(), HeaderValue::as_bytes))
 }
@@ -338,7 +337,7 @@ fn key_of(text: &[u8]) -> u64 {
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_else(hash)
 }
 
-/// The work that a request brings, or what its path's law draws.
+/// The work of a request: its header `x-demand`, or else a draw from the distribution of its path.
 fn work(shared: &Shared, request: &Request<Incoming>, state: &mut State) -> Nanos {
     if let Some(demand) = request.headers().get(&DEMAND)
         && let Some(nanos) = demand.to_str().ok().and_then(|text| text.parse().ok())
@@ -350,13 +349,13 @@ fn work(shared: &Shared, request: &Request<Incoming>, state: &mut State) -> Nano
     own.or(shared.spec.service.as_ref()).map_or(Nanos::ZERO, |law| law.sample(&mut state.rng))
 }
 
-/// A health check: never waits in the queue, and costs a working server a little time.
+/// A health check. It does not wait in the queue and takes a little time on a server with work.
 async fn check(shared: &Shared) -> Answer {
     let (condition, span) = {
         let mut state = shared.state();
         state.server_model.advance(shared.now());
         state.server_model.counters.checks += 1;
-        (state.server_model.condition(), state.server_model.span(CHECK))
+        (state.server_model.condition(), state.server_model.span(CHECK_WORK))
     };
     if !condition.up {
         return pending().await;
@@ -419,13 +418,13 @@ async fn fault_request(request: Request<Incoming>) -> Result<Vec<TimedFault>, St
     }
 }
 
-/// The protocol that a client wants to change to. `h2c` is not one: who speaks HTTP/2 here does so from the start.
+/// The protocol that a client wants to upgrade to. `h2c` does not count: HTTP/2 is by prior knowledge here.
 fn tunnel_asked(request: &Request<Incoming>) -> Option<HeaderValue> {
     let protocol = request.headers().get(header::UPGRADE)?;
     (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
 }
 
-/// From here on every byte comes back.
+/// Upgrades the connection and echoes every byte.
 fn tunnel(shared: Arc<Shared>, mut request: Request<Incoming>, protocol: HeaderValue) -> Answer {
     let upgraded = hyper::upgrade::on(&mut request);
     shared.state().server_model.passes(shared.now());

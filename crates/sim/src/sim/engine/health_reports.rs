@@ -4,7 +4,7 @@ use super::{Affinity, Engine, Message};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::NONE;
+use crate::sim::server::{CHECK_WORK, NONE};
 use evenkeel_config::fault::Condition;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool;
@@ -23,8 +23,6 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn check(&mut self, fleet: u32, slot: u32) {
-        /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
-        const WORK: Nanos = Nanos::from_millis(1);
         let view = &self.views[fleet as usize];
         let (pool, balancer) = (view.pool as usize, view.balancer);
         let Some(rules) = self.model.pools[pool].policy.health else { return };
@@ -35,7 +33,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         let server = &self.servers[(self.bases[pool] + slot) as usize];
         let condition = *server.condition();
-        let took = self.round_trip() + server.span(WORK);
+        let took = self.round_trip() + server.span(CHECK_WORK);
         let (passed, after) = match condition {
             Condition { up: false, silent: true, .. } => (false, rules.timeout),
             Condition { up: false, .. } => (false, self.round_trip()),

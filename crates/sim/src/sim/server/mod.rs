@@ -60,6 +60,9 @@ use processor::SharedProcessor;
 use queue::WaitQueue;
 pub use queue::{Linked, Links, NONE};
 
+/// Work of answering a health check, at speed 1: a shallow check, as most are.
+pub const CHECK_WORK: Nanos = Nanos::from_millis(1);
+
 /// What a server does with a request that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
