@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 use evenkeel_config::distribution::Sampler;
+use evenkeel_config::fault::Fault;
 use evenkeel_config::proxy::{KeyTable, ProxyConfig};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 use evenkeel_proxy::admin;
 use evenkeel_proxy::control::{Options, Proxy};
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::sim::model::{Arrivals, FaultKind, Model, Target};
+use evenkeel_sim::sim::model::{Arrivals, Model, Target};
 use evenkeel_testbed::{Backend, Spec, TimedFault};
 
 /// From the start of the test servers to the first request: until then the proxy is up. Faults wait for as long.
@@ -25,6 +26,8 @@ const LEAD: Duration = Duration::from_millis(300);
 pub fn unsupported_over_sockets(model: &Model) -> Vec<&'static str> {
     let mut names = BTreeSet::new();
     let unique = model.pools.iter().flat_map(|pool| &pool.servers).all(|server| names.insert(&server.name));
+    let unsupported_faults: BTreeSet<&str> =
+        model.faults.iter().filter_map(|fault| fault.kind.unsupported_over_sockets()).collect();
     [
         (matches!(model.arrivals, Arrivals::Closed { .. }), "a closed loop: here requests come when they are meant to"),
         (model.clients.patience.is_some(), "`patience` of clients: over sockets they cannot see when service begins"),
@@ -38,10 +41,6 @@ pub fn unsupported_over_sockets(model: &Model) -> Vec<&'static str> {
             "faults of a balancer: the proxy does not fail at will",
         ),
         (
-            model.faults.iter().any(|fault| fault.kind == FaultKind::Drain),
-            "faults that drain or deploy: who deploys tells the proxy, by its admin listener",
-        ),
-        (
             model.pools.iter().any(|pool| pool.connections.is_some()),
             "`connections`: the load picks one for each request",
         ),
@@ -50,6 +49,7 @@ pub fn unsupported_over_sockets(model: &Model) -> Vec<&'static str> {
     ]
     .into_iter()
     .filter_map(|(foreign, what)| foreign.then_some(what))
+    .chain(unsupported_faults)
     .collect()
 }
 

@@ -12,7 +12,7 @@ use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, overrides, wo
 use crate::sim::model::*;
 use evenkeel_config::diagnostic::{Problem, Problems, did_you_mean};
 use evenkeel_config::distribution::{self, Alias, Distribution, Sampler};
-use evenkeel_config::fault::WhatTable;
+use evenkeel_config::fault::{Fault as _, TimedFault};
 use evenkeel_config::pool::{AutoscaleTable, ConnectionsTable, PoolTable, ReportsTable, check_name};
 use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::policy::{Rules, zone};
@@ -876,42 +876,15 @@ impl Builder<'_> {
         let mut faults = Vec::new();
         for fault in &table.faults {
             let t = fault.get_ref();
-            let deploy = match *t.kind.get_ref() {
-                WhatTable::Deploy { drain, restart } => Some((drain, restart)),
-                _ => None,
-            };
-            let kind = match FaultKind::of(t.kind.get_ref()) {
-                Err(_) if deploy.is_some() => FaultKind::Drain,
-                Ok(kind) => kind,
-                Err(message) => {
-                    self.problem(t.kind.span(), message);
-                    continue;
-                }
-            };
+            if !t.check(&mut self.problems) {
+                continue;
+            }
+            let kind = *t.kind.get_ref();
             let targets = self.targets(&t.target, pools, &table.balancers, kind);
-            if kind == (FaultKind::Crash { silent: true }) && table.clients.timeout.is_none() {
+            if kind.is_silent() && table.clients.timeout.is_none() {
                 let message = "a silent crash without client time-outs leaves requests waiting for ever";
                 self.problem(t.kind.span(), message).help =
                     Some("give the clients one: clients = { timeout = \"1s\" }".to_owned());
-            }
-            if *t.batch_size.get_ref() == 0 {
-                self.problem(t.batch_size.span(), "`batch_size` must be above zero");
-            }
-            let batch_size = (*t.batch_size.get_ref()).max(1) as usize;
-            if let Some((_, restart)) = deploy {
-                if restart == Nanos::ZERO {
-                    self.problem(t.kind.span(), "`restart` must be above zero");
-                }
-                if let Some(lasts) = &t.lasts {
-                    self.problem(lasts.span(), "a deploy lasts `drain` and `restart`, and has no `for`");
-                }
-            }
-            let stagger = match deploy {
-                Some((drain, restart)) if t.stagger == Nanos::ZERO => drain + restart,
-                _ => t.stagger,
-            };
-            if t.lasts.as_ref().is_some_and(|lasts| *lasts.get_ref() == Nanos::ZERO) {
-                self.problem(t.lasts.as_ref().map_or(0..0, Spanned::span), "`for` must be above zero");
             }
             if *t.at.get_ref() >= end {
                 self.problem(t.at.span(), format!("this is after the end of the run, {end} with the warm-up"));
@@ -920,40 +893,29 @@ impl Builder<'_> {
                 self.problem(t.target.span(), "`stagger` is the time from one server to the next, and this is one")
                     .help = Some("write `pool/*` for all servers of a pool".to_owned());
             }
-            for (i, target) in targets.into_iter().enumerate() {
-                if matches!(target, Target::Balancer(_)) && !matches!(kind, FaultKind::Crash { .. }) {
-                    self.problem(t.kind.span(), "a balancer can crash, and nothing else");
-                    break;
-                }
-                let inner = |pool: usize| pools.iter().any(|p| p.backend.as_ref().is_some_and(|b| b.pool == pool));
-                if let (Target::Server { pool, .. }, FaultKind::Crash { silent: true }) = (target, kind)
-                    && inner(pool)
-                {
-                    let message = "a silent crash in a second tier would hold its callers for ever: calls have no time-out of their own";
-                    self.problem(t.kind.span(), message);
-                    break;
-                }
-                let at = *t.at.get_ref() + Nanos(stagger.0.saturating_mul((i / batch_size) as u64));
-                let lasts = deploy.map(|(drain, restart)| drain + restart);
-                let until = lasts.or(t.lasts.as_ref().map(|lasts| *lasts.get_ref())).map(|lasts| at + lasts);
-                let what = match kind {
-                    FaultKind::Crash { silent: false } => "crash".to_owned(),
-                    FaultKind::Crash { silent: true } => "silent crash".to_owned(),
-                    FaultKind::Slow { factor } => format!("{factor}× slower"),
-                    FaultKind::Errors { ratio, .. } => format!("{} % errors", (ratio * 100.0).round()),
-                    FaultKind::Drain => "deploy".to_owned(),
-                };
-                let label = match target {
-                    Target::Balancer(b) => format!("balancer/{}: {what}", b + 1),
+            for (index, target) in targets.into_iter().enumerate() {
+                let name = match target {
+                    Target::Balancer(b) if kind.strikes_balancers() => format!("balancer/{}", b + 1),
+                    Target::Balancer(_) => {
+                        self.problem(t.kind.span(), "a balancer can crash, and nothing else");
+                        break;
+                    }
+                    Target::Server { pool, .. } if kind.is_silent() && is_inner(pools, pool) => {
+                        let message = "a silent crash in a second tier would hold its callers for ever: calls have no time-out of their own";
+                        self.problem(t.kind.span(), message);
+                        break;
+                    }
                     Target::Server { pool, server } => {
-                        format!("{}/{}: {what}", pools[pool].name, pools[pool].servers[server].name)
+                        format!("{}/{}", pools[pool].name, pools[pool].servers[server].name)
                     }
                 };
-                if let Some((drain, _)) = deploy {
-                    let (kind, label) = (FaultKind::Crash { silent: false }, label.replace("deploy", "restart"));
-                    faults.push(Fault { at: at + drain, until, target, kind, label });
-                }
-                faults.push(Fault { at, until, target, kind, label });
+                faults.extend(t.faults_of(index).into_iter().map(|(TimedFault { at, until, kind }, what)| Fault {
+                    at,
+                    until,
+                    target,
+                    kind,
+                    label: format!("{name}: {what}"),
+                }));
             }
         }
         faults
@@ -974,7 +936,7 @@ impl Builder<'_> {
             targets.extend(there.map(|(server, _)| Target::Server { pool: p, server }));
         }
         let zones = table.zones.get_ref();
-        if matches!(kind, FaultKind::Crash { .. }) && !zones.is_empty() {
+        if kind.strikes_balancers() && !zones.is_empty() {
             let there = (0..*table.count.get_ref()).filter(|&b| zones[b as usize % zones.len()].get_ref() == zone);
             targets.extend(there.map(Target::Balancer));
         }
@@ -1160,6 +1122,11 @@ impl Builder<'_> {
             _ => table.arrivals.span(),
         }
     }
+}
+
+/// Whether this pool is a second tier, called by another one.
+fn is_inner(pools: &[Pool], pool: usize) -> bool {
+    pools.iter().any(|caller| caller.backend.as_ref().is_some_and(|backend| backend.pool == pool))
 }
 
 /// Whether the servers of this pool call the pool of that name.
