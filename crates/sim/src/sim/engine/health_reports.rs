@@ -26,7 +26,7 @@ impl<O: Observer> Engine<'_, O> {
         const WORK: Nanos = Nanos::from_millis(1);
         let view = &self.views[fleet as usize];
         let (pool, balancer) = (view.pool as usize, view.balancer);
-        let Some(rules) = self.model.pools[pool].policy.health else { return };
+        let Some(rules) = &self.model.pools[pool].policy.health else { return };
         let next = self.now.saturating_add(rules.wait(&mut self.jitter));
         self.queue.push(next, Event::Check(fleet, slot));
         if balancer != u32::MAX && !self.balancers_up[balancer as usize] {
