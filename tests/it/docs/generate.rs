@@ -10,8 +10,9 @@ fn generated(name: &str) -> String {
         "strategies" => strategies(),
         "scenario" => reference::reference(&evenkeel::scenario::schema()),
         "proxy" => reference::reference(&schema::proxy()),
-        "reasons" => reasons(),
-        "proxy-metrics" => proxy_metrics(),
+        "reasons" => evenkeel::proxy::termination::reference(),
+        "proxy-metrics" => evenkeel::proxy::metrics::reference(),
+        "access-log" => evenkeel::proxy::access::reference(),
         other => panic!("nothing generates `{other}`"),
     }
 }
@@ -68,7 +69,6 @@ fn capital(text: &str) -> String {
 fn strategy(row: &Row) -> String {
     let doc = row.doc;
     let mut text = format!("\n<a id=\"{}\"></a>\n## {}: `{}`\n\n{}\n\n", row.name, doc.title, row.name, doc.idea);
-    let defaults = (row.default)().parameters();
     let mut item = |name: &str, value: &str| {
         if !value.is_empty() {
             text += &format!("* **{name}**: {value}\n");
@@ -83,38 +83,14 @@ fn strategy(row: &Row) -> String {
     item("Fails", doc.fails);
     item("Cost of a pick", doc.cost);
     item("Source", doc.source);
-    if !doc.params.is_empty() {
+    let parameters = row.parameters();
+    if !parameters.is_empty() {
         text += "\n| parameter | default | meaning |\n|---|---|---|\n";
-        for (name, meaning) in doc.params {
-            let default = defaults.get(*name).map(ToString::to_string).unwrap_or_default();
-            text += &format!("| `{name}` | `{default}` | {} |\n", cell(meaning));
+        for parameter in parameters {
+            let values = parameter.values.iter().map(|(value, meaning)| format!(" `\"{value}\"`: {meaning}"));
+            let meaning = parameter.text.clone() + &values.collect::<String>();
+            text += &format!("| `{}` | `{}` | {} |\n", parameter.name, parameter.default, cell(&meaning));
         }
-    }
-    text
-}
-
-fn reasons() -> String {
-    let mut text = String::from("| reason | status | fault | meaning |\n|---|---|---|---|\n");
-    for (reason, status, fault, word, meaning) in evenkeel::proxy::termination::REASONS {
-        let status = if reason.is_local_reply() { status.as_u16().to_string() } else { "the server's".to_owned() };
-        text += &format!("| `{word}` | {status} | {} | {meaning} |\n", fault.as_str());
-    }
-    text
-}
-
-fn proxy_metrics() -> String {
-    let mut text = String::from("| metric | kind | meaning |\n|---|---|---|\n");
-    let page = evenkeel::proxy::metrics::Metrics::new("0", "0").encode();
-    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE evenkeel_")) {
-        let (name, kind) = line.split_once(' ').unwrap();
-        let help =
-            page.lines().find_map(|line| line.strip_prefix(&format!("# HELP evenkeel_{name} "))).expect("a help");
-        let suffix = match kind {
-            "counter" => "_total",
-            "info" => "_info",
-            _ => "",
-        };
-        text += &format!("| `{name}{suffix}` | {kind} | {help} |\n");
     }
     text
 }
