@@ -10,8 +10,8 @@ use super::{Failure, Terminal, complain, complain_of};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::{Diagnostic, Problem, Problems};
 use evenkeel_core::select::catalog;
-use evenkeel_sim::measure::comparison::{Direction, nature};
 use evenkeel_sim::measure::metric_names;
+use evenkeel_sim::measure::metrics::{Direction, nature};
 use evenkeel_sim::scenario::expect::Side;
 use evenkeel_sim::scenario::{Contestant, Scenario, overrides};
 
@@ -242,7 +242,7 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
         let span = || overrides::find(source, "sensitivity.metric").unwrap_or_default();
         if !names.contains(&sensitivity.metric) {
             problems.push(unknown(span(), &sensitivity.metric));
-        } else if nature(&sensitivity.metric).0 != Direction::Less {
+        } else if nature(&sensitivity.metric).0 != Direction::Lower {
             let message = format!("a ranking needs a metric for which lower is better, not `{}`", sensitivity.metric);
             problems.push(Problem::at(span(), message).help("such as `latency.p99` or `errors.ratio`"));
         }

@@ -1,6 +1,7 @@
 //! The files of a scenario's results, as text. Numbers have ten significant digits: more than any interval, fewer than
 //! would show the last bit of a platform's arithmetic.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
@@ -54,7 +55,7 @@ pub fn metrics(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &["metric", "unit", "value", "low", "high", "replications"], |_, summary| {
         let row = |metric: &evenkeel_sim::measure::Metric| {
             let e = summary.estimate(&metric.name);
-            let texts = [metric.name.clone(), metric.unit.to_owned()];
+            let texts = [metric.name.clone(), metric.unit.as_str().to_owned()];
             texts.into_iter().chain([e.value, e.low, e.high].map(number)).chain([e.replications.to_string()]).collect()
         };
         summary.metrics.iter().map(row).collect()
@@ -310,6 +311,8 @@ struct Manifest<'a> {
     runs: &'a str,
     #[serde(flatten)]
     provenance: &'a Provenance,
+    /// SHA-256 of every other file of the run, by name.
+    files: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -337,17 +340,19 @@ struct StrategyEntry<'a> {
     pick_hashes: Vec<String>,
 }
 
-/// `manifest.json`: what is needed to make the same results again. `runs` identifies all runs.
+/// `manifest.json`: what is needed to make the same results again. `runs` identifies all runs; `files` has the SHA-256 of
+/// every other file of the run by name, in hexadecimal digits.
 pub fn manifest(
     outcomes: &[Outcome<'_>],
     skipped: &[(String, String)],
     runs: &str,
     provenance: &Provenance,
+    files: &BTreeMap<String, String>,
 ) -> serde_json::Result<Vec<u8>> {
     let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
     let scenario = first.scenario;
     let manifest = Manifest {
-        schema_version: 2,
+        schema_version: 3,
         scenario: &scenario.name,
         title: &scenario.title,
         scenario_sha256: &scenario.hash,
@@ -360,6 +365,7 @@ pub fn manifest(
         skipped,
         runs,
         provenance,
+        files,
     };
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     let _ = text.write_all(b"\n");
