@@ -12,6 +12,7 @@ use super::scheduler::Options;
 use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep};
 use crate::report::Outcome;
 use crate::report::files::number;
+use evenkeel_sim::measure::metrics::{Unit, nature};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::expect::{Expect, Side};
 
@@ -212,7 +213,7 @@ fn keep_what_is_named(scenario: &mut Scenario) {
         .flat_map(|expect| [&expect.left, &expect.right])
         .filter_map(|side| match side {
             Side::Metric { strategy, .. } => Some(strategy.as_str()),
-            Side::Number(_) => None,
+            Side::Number { .. } => None,
         })
         .collect();
     scenario.contestants.retain(|contestant| named.contains(&contestant.label.as_str()));
@@ -223,18 +224,31 @@ fn verify(expect: &Expect, outcome: &Outcome<'_>) -> Verdict {
         let summary = outcome.summaries.iter().find(|summary| summary.label == strategy)?;
         Some(summary.metric(metric)?.estimate().value).filter(|value| value.is_finite())
     };
+    let metric = [&expect.left, &expect.right].into_iter().find_map(|side| match side {
+        Side::Metric { metric, .. } => Some(metric),
+        Side::Number { .. } => None,
+    });
+    let unit = metric.map_or(Unit::Number, |metric| nature(metric).1);
     match (expect.left.value(&lookup), expect.right.value(&lookup)) {
         (Ok(left), Ok(right)) => Verdict {
             holds: expect.relation.holds(left, right),
-            values: format!("{} {} {}", short(left), expect.relation, short(right)),
+            values: format!("{} {} {}", in_unit(left, unit), expect.relation, in_unit(right, unit)),
         },
         (Err(message), _) | (_, Err(message)) => Verdict { holds: false, values: message },
     }
 }
 
-/// Four significant digits.
-fn short(value: f64) -> String {
-    number(format!("{value:.3e}").parse().unwrap_or(value))
+/// A value with four significant digits, in the notation of expectations: `46.71ms`, `3.125%`, `899.6/s`.
+fn in_unit(value: f64, unit: Unit) -> String {
+    let short = |value: f64| number(format!("{value:.3e}").parse().unwrap_or(value));
+    match unit {
+        Unit::Seconds if value.abs() < 1e-3 => short(value * 1e6) + "us",
+        Unit::Seconds if value.abs() < 1.0 => short(value * 1e3) + "ms",
+        Unit::Seconds => short(value) + "s",
+        Unit::Share => short(value * 100.0) + "%",
+        Unit::Rate => short(value) + "/s",
+        Unit::Index | Unit::Number => short(value),
+    }
 }
 
 fn print(expect: &Expect, verdict: &Verdict, terminal: Terminal) {

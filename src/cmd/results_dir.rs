@@ -20,28 +20,14 @@ use super::run_cache;
 use super::{DONE, Failure, inputs};
 use crate::report::Outcome;
 use crate::report::charts;
-use crate::report::files::{self, Machine, Provenance};
+use crate::report::files::{self, FILES, Machine, Provenance};
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::hex;
 
 /// A folder that has it is complete.
 const MANIFEST: &str = "manifest.json";
 
-/// Makes a table of outcomes.
-type Table = fn(&[Outcome<'_>]) -> csv::Result<Vec<u8>>;
-
-/// The tables in every folder of results.
-const TABLES: [(&str, Table); 7] = [
-    ("metrics.csv", files::metrics),
-    ("replications.csv", files::replications),
-    ("comparison.csv", files::comparison),
-    ("verdicts.csv", files::verdicts),
-    ("servers.csv", files::servers),
-    ("timeseries.csv", files::timeseries),
-    ("latency_cdf.csv", files::latency_cdf),
-];
-
-/// Where and how a study is run now.
+/// How an experiment is run now.
 fn provenance(experiment: &Experiment) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,7 +41,7 @@ fn provenance(experiment: &Experiment) -> Provenance {
     }
 }
 
-/// Writes a study's folder below `out`; charts also as PNG with `png`.
+/// Writes an experiment's folder below `out`; charts also as PNG with `png`.
 pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png: bool) -> Result<()> {
     let files = render(outcomes, png)?;
     let provenance = provenance(experiment);
@@ -66,11 +52,11 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png:
     let folder = out.join(experiment.folder());
     make_folder(&folder)?;
     remove(&folder.join(MANIFEST))?;
-    for name in charts::names(outcomes) {
-        for stale in ["svg", "png"].map(|ending| format!("{name}.{ending}")) {
-            if !files.contains_key(&stale) {
-                remove(&folder.join(stale))?;
-            }
+    // What an earlier run wrote and this one does not would not be of these results.
+    let drawn = charts::names(outcomes).flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
+    for name in FILES.iter().map(|file| file.name.to_owned()).chain(drawn) {
+        if !files.contains_key(&name) {
+            remove(&folder.join(name))?;
         }
     }
     for (name, content) in files {
@@ -79,14 +65,13 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png:
     write_whole(&folder.join(MANIFEST), &manifest)
 }
 
-/// Every file of a study but its manifest, by name.
+/// Every file of an experiment but its manifest, by name.
 fn render(outcomes: &[Outcome<'_>], png: bool) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
-    for (name, table) in TABLES {
-        all.insert(name.to_owned(), table(outcomes)?);
-    }
-    if let Some(pools) = files::timeseries_pools(outcomes)? {
-        all.insert("timeseries_pools.csv".to_owned(), pools);
+    for file in &FILES {
+        if let Some(content) = (file.render)(outcomes)? {
+            all.insert(file.name.to_owned(), content);
+        }
     }
     for (name, svg) in charts::all(outcomes) {
         if png {
@@ -108,7 +93,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether the results of exactly this study are below `out`, with every file that its manifest names, and PNG with `png`.
+/// Whether the results of exactly this experiment are below `out`, with every file that its manifest names, and PNG with `png`.
 pub fn is_complete(experiment: &Experiment, out: &Path, png: bool) -> bool {
     #[derive(Deserialize)]
     struct Written {
