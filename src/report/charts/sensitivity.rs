@@ -69,9 +69,8 @@ pub fn sensitivity(outcomes: &[Outcome<'_>]) -> Option<String> {
             canvas.text(at, 12.0, Anchor::Right, INK, &fit(name, 12.0, 400.0));
         }
     };
-    let subtitle = format!(
-        "{metric} relative to the best in the row (logarithmic), with each constant decreased and increased. Does the ranking hold?"
-    );
+    let subtitle =
+        format!("{metric} relative to the best in the row (logarithmic), with each constant decreased and increased.");
     if first.summaries.len() > MANY {
         let base = |s: usize| relative.at(first, s);
         let note = |s: usize| base(s).map_or_else(|| "–".to_owned(), |times| format!("{times:.2}×"));

@@ -7,6 +7,7 @@
 //! [`priority`] and [`zone`], which [`eligible`] puts before any strategy.
 
 pub mod admission;
+pub mod balancer;
 pub mod concurrency;
 pub mod health;
 pub mod hedge;

@@ -906,13 +906,14 @@ impl ServerPool {
         self.members.get(slot as usize).is_some_and(|member| member.full) || self.is_at_limit()
     }
 
-    /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
-    /// (draining or not) and below its limit. A client whose server is full goes elsewhere and gets a new cookie.
+    /// The server that a cookie of this value names, if it is a member and healthy, draining or not. `None` for a value
+    /// that no server has.
     pub fn affinity_target(&self, value: &str) -> Option<BackendId> {
-        self.values.find(value, &self.fleet).filter(|id| !self.is_full(id.slot))
+        self.values.find(value, &self.fleet)
     }
 
-    /// Whether this server may serve a client who is tied to it: what [`ServerPool::affinity_target`] asks, without a cookie.
+    /// Whether this server may serve a client with affinity to it: it is a member, healthy (draining or not) and below its
+    /// limit. A client whose server is full goes elsewhere and gets a new cookie.
     pub fn keeps_affinity(&self, id: BackendId) -> bool {
         self.fleet.is_current(id) && sticky::keeps_affinity(&self.fleet, id.slot) && !self.is_full(id.slot)
     }
@@ -1390,9 +1391,9 @@ mod tests {
         let id = server_pool.fleet.id(0);
         assert_eq!(server_pool.affinity_target(&value), Some(id));
         server_pool.set_draining(id, true, secs(1));
-        assert_eq!(server_pool.affinity_target(&value), Some(id));
+        assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (Some(id), true));
         server_pool.started(id);
-        assert_eq!(server_pool.affinity_target(&value), None, "full");
+        assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (Some(id), false), "full");
         server_pool.leave(id, secs(1));
         assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (None, false));
     }

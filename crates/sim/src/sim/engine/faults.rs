@@ -128,9 +128,9 @@ impl<'a, O: Observer> Engine<'a, O> {
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
-                let backend = view.server_pool.fleet.id(slot);
-                view.server_pool.set_draining(backend, draining, self.now);
-                self.tell_fleet(fleet);
+                let backend = view.balancer.pool().fleet.id(slot);
+                view.balancer.set_draining(backend, draining, self.now);
+                self.announce(fleet);
             }
         }
     }

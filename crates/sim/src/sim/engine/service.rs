@@ -7,6 +7,7 @@ use crate::sim::observer::{Observer, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
 use evenkeel_config::distribution::Sampler;
+use evenkeel_core::policy::balancer::AttemptEnd;
 use evenkeel_core::rng::Source;
 use evenkeel_core::select::{Finished, Outcome};
 use evenkeel_core::units::Nanos;
@@ -323,25 +324,9 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
-        let fleet = self.dispatchers[dispatcher as usize].fleet;
         self.settled += 1;
-        if let Some(throttle) =
-            self.dispatchers[dispatcher as usize].retries.as_mut().filter(|_| outcome != Outcome::Cancelled)
-        {
-            throttle.ended(outcome == Outcome::Ok);
-        }
-        let ejection = self.views[fleet as usize].server_pool.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome, tag };
-        self.with_selector(dispatcher, |selector, cx| selector.on_finish(&finished, cx));
-        if self.dispatchers[dispatcher as usize].limits {
-            self.apply_strategy_limits(dispatcher, Some(backend.slot));
-        }
-        if let Some(event) = ejection {
-            self.ejected(fleet, event);
-        }
-        if self.queues {
-            self.wake_the_waiting(fleet);
-        }
+        self.at_shard(dispatcher, |balancer, shard, at| balancer.finished(shard, &finished, at));
     }
 
     /// From the balancer on: to the client, or to the job that asked.
@@ -440,7 +425,7 @@ impl<O: Observer> Engine<'_, O> {
                 self.release(job);
             }
             JobState::Trying => {
-                self.abandon_all(job, Outcome::Failed);
+                self.abandon_all(job, AttemptEnd::Abandoned(Outcome::Failed));
                 self.release(job);
             }
             JobState::Queued => self.cancel_queued(job),
