@@ -7,7 +7,7 @@ fn a_run_writes_everything_it_promises() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let out = folder.path().join("out");
-    let output = evenkeel().arg("run").arg(&file).arg("--out").arg(&out).output().unwrap();
+    let output = evenkeel().arg("run").arg(&file).arg("--png").arg("--out").arg(&out).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("Lowest p99: p2c"), "{}", text(&output.stdout));
     let metrics = std::fs::read_to_string(out.join("sound/metrics.csv")).unwrap();

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::support::root;
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -146,8 +148,7 @@ fn every_scenario_asks_expects_and_has_its_reference_results() {
         assert!(text.contains("answer = \"\"\"\n"), "{name}: no answer");
         assert!(text.contains("[[expect]]"), "{name}: nothing is expected");
         let results = root().join("results").join(&name);
-        for part in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "manifest.json", "latency.png"]
-        {
+        for part in ["metrics.csv", "comparison.csv", "verdicts.csv", "manifest.json", "latency.svg"] {
             assert!(results.join(part).exists(), "{name}: the reference run has no {part}");
         }
     }
@@ -170,6 +171,44 @@ fn reference_results_are_of_these_scenarios() {
             "{name}: run `cargo run --release -- run scenarios`"
         );
     }
+}
+
+/// Every file in `results/` has the hash that its manifest gives. Of the tables, those that other tables sum up are not kept.
+#[test]
+fn reference_results_are_those_of_their_manifests() {
+    let ignored = std::fs::read_to_string(root().join(".gitignore")).unwrap();
+    for folder in std::fs::read_dir(root().join("results")).unwrap().map(|entry| entry.unwrap().path()) {
+        // A run that was interrupted has none.
+        let Ok(manifest) = std::fs::read(folder.join("manifest.json")) else { continue };
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let written = manifest["files"].as_object().unwrap();
+        for (name, hash) in written {
+            let path = folder.join(name);
+            let kept = !ignored.lines().any(|line| line == format!("/results/*/{name}"));
+            assert!(path.exists() || !kept, "{} is missing", path.display());
+            if path.exists() {
+                let found = evenkeel::units::hex(&Sha256::digest(std::fs::read(&path).unwrap()));
+                assert_eq!(*hash, found, "{} is not the file that the manifest names", path.display());
+            }
+        }
+        for file in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+        {
+            let name = file.file_name().unwrap().to_string_lossy();
+            assert!(written.contains_key(&*name) || name == "manifest.json", "{}: {name}", folder.display());
+        }
+    }
+}
+
+/// One small file per strategy: a new strategy changes its own file, and a change of all of them is not half a megabyte.
+#[test]
+fn golden_picks_are_small_and_kept_per_strategy() {
+    let mut total = 0;
+    for file in files(&root().join("scenarios/fingerprints"), "csv") {
+        total += std::fs::metadata(&file).unwrap().len();
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(name == "scenarios" || evenkeel::select::catalog::find(&name).is_some(), "{}", file.display());
+    }
+    assert!(total < 500_000, "{total} bytes of golden picks");
 }
 
 /// The most lines of a file, and of a function, that one can live in.
