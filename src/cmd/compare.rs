@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal, complain, inputs, results_dir, say_on as say};
-use crate::report::changes::{Compared, json, junit, markdown, table};
+use crate::report::changes::{Compared, EXPORTERS, Json, Table};
+use crate::report::export::{Exporter, Layout};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::Ratio;
@@ -61,15 +62,8 @@ pub struct Args {
     /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
-    /// Also write the JSON object to a file; `-` is standard output in place of the tables
-    #[arg(long, value_name = "FILE")]
-    export_json: Option<PathBuf>,
-    /// Also write Markdown, for a comment on a pull request; `-` as above
-    #[arg(long, value_name = "FILE")]
-    export_markdown: Option<PathBuf>,
-    /// Also write JUnit XML, for a CI server; `-` as above
-    #[arg(long, value_name = "FILE")]
-    export_junit: Option<PathBuf>,
+    #[command(flatten)]
+    exports: Exports,
     /// Overwrite existing exported files
     #[arg(long)]
     force: bool,
@@ -132,9 +126,41 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
+/// Files to export to, each with its format: a flag for each of [`EXPORTERS`].
+#[derive(Clone, Debug, Default)]
+struct Exports(Vec<(usize, PathBuf)>);
+
+impl clap::Args for Exports {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        EXPORTERS.iter().fold(command, |command, exporter| {
+            let help = format!("Also write {}; `-` is standard output in place of the tables", exporter.purpose());
+            let path = clap::value_parser!(PathBuf);
+            let argument = clap::Arg::new(exporter.flag()).long(exporter.flag());
+            command.arg(argument.value_name("FILE").value_parser(path).help(help))
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Exports::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Exports {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Exports, clap::Error> {
+        let given = |(i, flag): (usize, &str)| Some((i, matches.get_one::<PathBuf>(flag)?.clone()));
+        let flags = EXPORTERS.iter().map(|exporter| exporter.flag());
+        Ok(Exports(flags.enumerate().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Exports::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 /// The files to export to.
 fn exports(args: &Args) -> impl Iterator<Item = &Path> {
-    [&args.export_json, &args.export_markdown, &args.export_junit].into_iter().flatten().map(PathBuf::as_path)
+    args.exports.0.iter().map(|(_, path)| path.as_path())
 }
 
 /// Two things cannot both be all that is on standard output.
@@ -149,22 +175,21 @@ fn one_standard_output(args: &Args) -> Result<(), Failure> {
 
 /// Files first, so that they are there whatever becomes of standard output.
 fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), Failure> {
-    let json = || serde_json::to_string_pretty(&json::render(compared)).map_err(anyhow::Error::from);
-    let mut shown = args.json.then(&json).transpose()?;
-    let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
-        match path {
-            Some(path) if is_stdout(path) => shown = Some(content()?),
-            Some(path) => results_dir::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
-            None => {}
+    let layout = Layout { colour: terminal.out, width: terminal.width, all: args.all };
+    // In a file there are neither colours nor an edge.
+    let in_file = Layout { all: args.all, ..Layout::default() };
+    let mut shown = if args.json { Some(Json.render(compared, in_file)?) } else { None };
+    for (exporter, path) in &args.exports.0 {
+        let text = EXPORTERS[*exporter].render(compared, in_file)?;
+        if is_stdout(path) {
+            shown = Some(text);
+        } else {
+            results_dir::write_whole(path, format!("{}\n", text.trim_end()).as_bytes())?;
         }
-        Ok(())
-    };
-    export(&args.export_json, &json)?;
-    export(&args.export_markdown, &|| Ok(markdown::render(compared)))?;
-    export(&args.export_junit, &|| Ok(String::from_utf8(junit::render(compared)?)?))?;
+    }
     match shown {
         Some(text) => say(text.trim_end()),
-        None => say(table::render(compared, args.all, terminal.out, terminal.width)),
+        None => say(Table.render(compared, layout)?),
     }
     if let Some(why) = compared.why_undecided() {
         let severity = if args.allow_undecided { "warning" } else { "error" };

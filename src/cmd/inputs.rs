@@ -10,9 +10,9 @@ use super::{Failure, Terminal, complain, complain_of};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::{Diagnostic, Problem, Problems};
 use evenkeel_core::select::catalog;
-use evenkeel_sim::measure::comparison::{Direction, nature};
 use evenkeel_sim::measure::metric_names;
-use evenkeel_sim::scenario::expect::Side;
+use evenkeel_sim::measure::metrics::{Direction, Unit, nature};
+use evenkeel_sim::scenario::expect::{Expect, Notation, Side};
 use evenkeel_sim::scenario::{Contestant, Scenario, overrides};
 
 /// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
@@ -220,7 +220,7 @@ fn load_one(file: &Path) -> Result<Loaded, Box<Diagnostic>> {
     }
 }
 
-/// Expectations about measures, and a ranking by one, that the results will not have.
+/// Expectations about metrics, and a ranking by one, that the results will not have; and comparisons of different units.
 fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     let names = metric_names(scenario);
     let mut problems = Problems::new();
@@ -236,18 +236,43 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
                 problems.push(unknown(expect.span.clone(), metric));
             }
         }
+        problems.extend(different_units(expect));
     }
     if let Some(sensitivity) = &scenario.sensitivity {
         // Only one that is written can be wrong.
         let span = || overrides::find(source, "sensitivity.metric").unwrap_or_default();
         if !names.contains(&sensitivity.metric) {
             problems.push(unknown(span(), &sensitivity.metric));
-        } else if nature(&sensitivity.metric).0 != Direction::Less {
+        } else if nature(&sensitivity.metric).0 != Direction::Lower {
             let message = format!("a ranking needs a metric for which lower is better, not `{}`", sensitivity.metric);
             problems.push(Problem::at(span(), message).help("such as `latency.p99` or `errors.ratio`"));
         }
     }
     problems
+}
+
+/// A comparison that can only be a mistake: a latency with a percentage, an error rate with a latency.
+fn different_units(expect: &Expect) -> Option<Problem> {
+    let unit = |side: &Side| match side {
+        Side::Metric { metric, .. } => Some(nature(metric).1),
+        Side::Number { notation, .. } => match notation {
+            Notation::Plain => None,
+            Notation::Percent => Some(Unit::Share),
+            Notation::Time => Some(Unit::Seconds),
+            Notation::Rate => Some(Unit::Rate),
+        },
+    };
+    let (left, right) = (unit(&expect.left)?, unit(&expect.right)?);
+    if left.as_str() == right.as_str() {
+        return None;
+    }
+    let name = |unit: Unit| match unit {
+        Unit::Seconds => "a time",
+        Unit::Rate => "a rate",
+        Unit::Share | Unit::Index | Unit::Number => "a share or number",
+    };
+    let message = format!("`{}` compares {} with {}", expect.text, name(left), name(right));
+    Some(Problem::at(expect.span.clone(), message).help("times are written as 50ms, rates as 100/s, shares as 3%"))
 }
 
 /// The strategies that a command line lists, separated by commas: labels of these scenarios, names from the catalogue or

@@ -22,6 +22,9 @@ pub struct Args {
     /// Folder for the merged results
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     out: PathBuf,
+    /// Also draw every chart as PNG; SVG is always written
+    #[arg(long)]
+    png: bool,
     #[command(flatten)]
     jobs: Jobs,
     /// Print no tables
@@ -64,7 +67,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         ..Options::default()
     };
     let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
-        results_dir::write(experiment, &outcomes, &args.out)?;
+        results_dir::write(experiment, &outcomes, &args.out, args.png)?;
         if !args.quiet {
             bar.suspend(|| outcomes.iter().for_each(|outcome| run::print(outcome, terminal)));
         }

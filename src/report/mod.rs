@@ -2,7 +2,10 @@
 
 pub mod changes;
 pub mod charts;
+pub mod export;
 pub mod files;
+pub mod format;
+pub mod json;
 pub mod table;
 pub mod trace;
 

@@ -7,7 +7,7 @@ fn a_run_writes_everything_it_promises() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let out = folder.path().join("out");
-    let output = evenkeel().arg("run").arg(&file).arg("--out").arg(&out).output().unwrap();
+    let output = evenkeel().arg("run").arg(&file).arg("--png").arg("--out").arg(&out).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("Lowest p99: p2c"), "{}", text(&output.stdout));
     let metrics = std::fs::read_to_string(out.join("sound/metrics.csv")).unwrap();
@@ -168,8 +168,8 @@ fn strategies_are_listed_and_explained() {
         for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "evenkeel run scenarios/"] {
             assert!(explained.contains(section), "{}: no {section}", row.name);
         }
-        for (name, _) in row.doc.params {
-            assert!(explained.contains(name), "{}: {name}", row.name);
+        for name in row.parameters().into_iter().map(|parameter| parameter.name) {
+            assert!(explained.contains(&name), "{}: {name}", row.name);
         }
     }
 }

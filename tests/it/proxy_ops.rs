@@ -187,10 +187,10 @@ fn without_retries_exactly_those_fail_that_a_dead_server_had_or_was_given() {
     let own = ["connect_failed", "upstream_reset"];
     let named = tally.failed.iter().filter(|(reason, _)| own.contains(&reason.as_str()));
     for (reason, &count) in named.clone() {
-        let counted = metric(front.admin(), &format!("evenkeel_own_answers_total{{pool=\"web\",reason={reason:?}}}"));
+        let counted = metric(front.admin(), &format!("evenkeel_local_replies_total{{pool=\"web\",reason={reason:?}}}"));
         assert_eq!(counted, count as f64, "{reason}: {tally:?}");
     }
-    let counted = metric(front.admin(), "evenkeel_own_answers_total{pool=\"web\"");
+    let counted = metric(front.admin(), "evenkeel_local_replies_total{pool=\"web\"");
     assert_eq!(counted, named.map(|(_, &count)| count).sum::<u64>() as f64, "{tally:?}");
     drop(front.stop());
     let (reasons, all) = logged(&std::fs::read_to_string(&log).unwrap());

@@ -1,13 +1,31 @@
-//! Changes as a comment on a pull request: the verdict, what is behind it, and the rest folded away.
+//! Changes as a comment on a pull request: the verdict, the changes that matter, and the others folded.
 
 use super::{Compared, Line, groups, lines, place};
+use crate::report::export::{Exporter, Layout};
 use evenkeel_sim::measure::comparison::{Change, Verdict};
 
 /// Forges refuse comments that are longer than 65 536 characters; tables end before that, and say so.
 const ROOM: usize = 60_000;
 
+/// `compare` as Markdown.
+pub struct Markdown;
+
+impl Exporter<Compared<'_>> for Markdown {
+    fn flag(&self) -> &'static str {
+        "export-markdown"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "Markdown to a file, for a comment on a pull request"
+    }
+
+    fn render(&self, compared: &Compared<'_>, _layout: Layout) -> anyhow::Result<String> {
+        Ok(render(compared))
+    }
+}
+
 /// The comment.
-pub fn render(compared: &Compared<'_>) -> String {
+fn render(compared: &Compared<'_>) -> String {
     let mut text = format!("### {}\n\n{}.\n", compared.headline(), compared.counts());
     text += &format!("Before: {}. After: {}.\n", code(&compared.old), code(&compared.new));
     for note in compared.notes() {

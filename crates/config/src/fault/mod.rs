@@ -6,9 +6,8 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
-use super::{Problem, Problems};
+use super::{Problem, Problems, Spanned};
 use evenkeel_core::units::Nanos;
 
 /// How a server works under the faults that are active at the moment.
@@ -126,24 +125,19 @@ impl TimedFault {
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
     /// `"pool/server"`, `"pool/*"` for all servers of the pool, `"balancer/2"`, or `"zone/a"` for everything in the zone. Balancers can only crash.
-    #[schemars(with = "String")]
     pub target: Spanned<String>,
     /// When it begins, since the start of the run.
-    #[schemars(with = "Nanos")]
     pub at: Spanned<Nanos>,
     /// How long it lasts; to the end of the run unless given.
     #[serde(rename = "for")]
-    #[schemars(with = "Option<Nanos>")]
     pub lasts: Option<Spanned<Nanos>>,
     /// With `"pool/*"` or `"zone/a"`: time from one server (or group of `batch_size`) to the next, as in a rolling deploy; default 0.
     #[serde(default)]
     pub stagger: Nanos,
     /// With `stagger`: servers that the fault hits at the same time, at least 1; default 1.
     #[serde(default = "one")]
-    #[schemars(with = "u32")]
     pub batch_size: Spanned<u32>,
     /// The fault, as a table: `crash`, `slow`, `errors`, `drain` or `deploy`.
-    #[schemars(with = "FaultKind")]
     pub kind: Spanned<FaultKind>,
 }
 

@@ -12,63 +12,14 @@
 use std::collections::BTreeSet;
 
 use super::interval::{self, LEVEL};
+use super::metrics::{Direction, FAILED, Unit, nature};
 use super::ranking::ENOUGH;
-use super::results::{FAILED, Results, Row};
+use super::results::{Results, Row};
 use crate::scenario::Contestant;
 use evenkeel_core::select::catalog;
 
 /// What is compared unless something else is asked for.
 pub const DEFAULT_METRICS: [&str; 5] = ["latency.mean", "latency.p99", FAILED, "fairness.jain", "cache.hit_ratio"];
-
-/// Which way of a measure is the better one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Less is better.
-    Less,
-    /// More is better.
-    More,
-    /// It depends: reported, never a verdict.
-    Neither,
-}
-
-/// In what a measure is told, and so what tolerance it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds.
-    Seconds,
-    /// Events per second.
-    Rate,
-    /// Part of a whole, shown as a percentage; its tolerance is absolute.
-    Share,
-    /// An index from 0 to 1, shown as it is; its tolerance is absolute.
-    Index,
-    /// Any other number.
-    Number,
-}
-
-impl Unit {
-    /// Whether a change is given relative to the old value.
-    pub fn relative(self) -> bool {
-        !matches!(self, Unit::Share | Unit::Index)
-    }
-}
-
-/// What is known of a measure by its name, whatever pool or path stands before it.
-pub fn nature(metric: &str) -> (Direction, Unit) {
-    let mut parts = metric.rsplit('.');
-    let last = parts.next().unwrap_or_default();
-    match (parts.next().unwrap_or_default(), last) {
-        ("latency", _) => (Direction::Less, Unit::Seconds),
-        ("errors", _) | ("unfinished", "ratio") | (_, FAILED) => (Direction::Less, Unit::Share),
-        ("fairness", "max_over_mean") => (Direction::Less, Unit::Number),
-        ("in_server" | "regret", _) => (Direction::Less, Unit::Number),
-        ("fairness", "jain") => (Direction::More, Unit::Index),
-        ("cache", "hit_ratio") => (Direction::More, Unit::Share),
-        (_, "goodput" | "throughput") => (Direction::More, Unit::Rate),
-        ("utilisation", _) => (Direction::Neither, Unit::Share),
-        _ => (Direction::Neither, Unit::Number),
-    }
-}
 
 /// How much worse is no matter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -430,7 +381,7 @@ fn judge(cell: Cell, level: f64, tolerance: Tolerance) -> Change {
 
 /// The verdict on an interval of a difference.
 fn against(low: f64, high: f64, tolerance: f64, direction: Direction) -> Verdict {
-    let (low, high) = if direction == Direction::More { (-high, -low) } else { (low, high) };
+    let (low, high) = if direction == Direction::Higher { (-high, -low) } else { (low, high) };
     if low > tolerance {
         Verdict::Worse
     } else if high < -tolerance {
@@ -445,7 +396,7 @@ fn against(low: f64, high: f64, tolerance: f64, direction: Direction) -> Verdict
 /// Marks latencies that are better where more requests fail.
 fn mark_flattered(all: &mut [Change]) {
     let row = |change: &Change| (change.scenario.clone(), change.point.clone(), change.strategy.clone());
-    let fails = |change: &&Change| nature(&change.metric).1 == Unit::Share && change.direction == Direction::Less;
+    let fails = |change: &&Change| nature(&change.metric).1 == Unit::Share && change.direction == Direction::Lower;
     let worse = all.iter().filter(fails).filter(|change| change.verdict == Verdict::Worse);
     let failing: BTreeSet<_> = worse.map(row).collect();
     for change in all.iter_mut().filter(|change| change.verdict == Verdict::Better && change.unit == Unit::Seconds) {
@@ -491,29 +442,8 @@ mod tests {
             (-3.0, -1.1, Verdict::Better),
             (-3.0, 3.0, Verdict::Unclear),
         ] {
-            assert_eq!(against(low, high, 1.0, Direction::Less), less, "{low} {high}");
-            assert_eq!(against(-high, -low, 1.0, Direction::More), less, "{low} {high} mirrored");
-        }
-    }
-
-    #[test]
-    fn the_name_tells_the_nature() {
-        for (metric, direction, unit) in [
-            ("latency.p99", Direction::Less, Unit::Seconds),
-            ("payments.latency.p99", Direction::Less, Unit::Seconds),
-            ("path.pay.errors.timed_out", Direction::Less, Unit::Share),
-            ("failed", Direction::Less, Unit::Share),
-            ("payments.failed", Direction::Less, Unit::Share),
-            ("fairness.max_over_mean", Direction::Less, Unit::Number),
-            ("fairness.jain", Direction::More, Unit::Index),
-            ("web.cache.hit_ratio", Direction::More, Unit::Share),
-            ("path.pay.goodput", Direction::More, Unit::Rate),
-            ("utilisation.max", Direction::Neither, Unit::Share),
-            ("regret.mean", Direction::Less, Unit::Number),
-            ("db.in_server.mean", Direction::Less, Unit::Number),
-            ("something.else", Direction::Neither, Unit::Number),
-        ] {
-            assert_eq!(nature(metric), (direction, unit), "{metric}");
+            assert_eq!(against(low, high, 1.0, Direction::Lower), less, "{low} {high}");
+            assert_eq!(against(-high, -low, 1.0, Direction::Higher), less, "{low} {high} mirrored");
         }
     }
 

@@ -7,7 +7,7 @@ pub mod coverage;
 pub mod exact_values;
 pub mod fingerprint;
 pub mod interval;
-mod metrics;
+pub mod metrics;
 mod ranking;
 pub mod results;
 pub mod sensitivity;

@@ -103,10 +103,10 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::metrics::Metric;
+    use crate::measure::metrics::{Metric, Unit};
 
     fn summary(label: &str, values: &[f64]) -> Summary {
-        let metrics = vec![Metric { name: "m".to_owned(), unit: "s", values: values.to_vec() }];
+        let metrics = vec![Metric { name: "m".to_owned(), unit: Unit::Seconds, values: values.to_vec() }];
         Summary { label: label.to_owned(), metrics, ..Summary::default() }
     }
 

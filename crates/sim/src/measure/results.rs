@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::metrics::FAILED;
+
 /// The columns of `replications.csv` that are no measures.
 const KEYS: [&str; 6] = ["scenario", "point", "strategy", "replication", "seed", "workload"];
-
-/// The measure that no column holds: requests without a good answer, failed or not finished when the run ended.
-pub const FAILED: &str = "failed";
 
 /// What a manifest says of how its results were made, as far as a comparison cares.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -68,12 +68,12 @@ pub fn survival(base: &[Summary], here: &[Summary], metric: &str) -> Survival {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::metrics::Metric;
+    use crate::measure::metrics::{Metric, Unit};
 
     fn field(values: [[f64; 5]; 3]) -> Vec<Summary> {
         let summary = |(label, values): (&str, [f64; 5])| Summary {
             label: label.to_owned(),
-            metrics: vec![Metric { name: "m".to_owned(), unit: "s", values: values.to_vec() }],
+            metrics: vec![Metric { name: "m".to_owned(), unit: Unit::Seconds, values: values.to_vec() }],
             ..Summary::default()
         };
         ["a", "b", "c"].into_iter().zip(values).map(summary).collect()
