@@ -248,7 +248,7 @@ mod tests {
     fn against(bytes: u64, expected: u64) -> (io::Result<LoadResult>, u64) {
         let server = Backend::start(Spec { bytes, ..Spec::new("a") }).unwrap();
         let SocketAddr::V4(target) = server.address() else { panic!("IPv4") };
-        let (warmup, span) = (Duration::from_millis(20), Duration::from_millis(50));
+        let (warmup, span) = (Duration::from_millis(20), Duration::from_millis(300));
         let mut edges = 0;
         let came =
             closed_loop(ClosedLoop { target, connections: 3, bytes: expected, warmup, span }, || edges += 1, || false);

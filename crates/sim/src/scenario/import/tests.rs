@@ -434,7 +434,7 @@ fn an_error_has_its_column() {
         (json, "5}", "five}", "five"),
     ] {
         let line = line.replace(from, to);
-        for before in ["", "web-ü | "] {
+        for before in ["", "\u{feff}web-1 | "] {
             let log = format!("{before}{line}");
             let imported = import(log.as_bytes(), None, false);
             let before_part = log.find(part).map(|at| log[..at].chars().count());
