@@ -461,6 +461,12 @@ impl Fleet {
         }
     }
 
+    /// Whether anything changed since the last [`Fleet::take_changes`].
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Takes what changed since the last call; the host hands it to [`crate::select::Selector::on_fleet`].
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

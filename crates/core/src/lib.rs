@@ -4,7 +4,10 @@
 
 pub mod fleet;
 pub mod math;
+mod picker;
 pub mod policy;
 pub mod rng;
 pub mod select;
 pub mod units;
+
+pub use picker::{NoServer, PickGuard, Picker, Unusable};

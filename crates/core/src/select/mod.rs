@@ -14,6 +14,7 @@ use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
 pub mod catalog;
+pub mod conformance;
 mod custom;
 mod estimate;
 mod hashing;
@@ -38,6 +39,14 @@ pub struct Request<'a> {
     pub excluded: &'a [u32],
     /// What was answered to the strategy's [`ProbeRequest`] for this request; `None` where it asked nobody.
     pub answers: Option<&'a ProbeReplies>,
+}
+
+impl Default for Request<'_> {
+    /// A request of which nothing is known: client `0.0.0.0`, path `/`, an empty key, no server excluded.
+    fn default() -> Self {
+        let client = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        Request { client, path: "/", key: &[], excluded: &[], answers: None }
+    }
 }
 
 impl Request<'_> {
