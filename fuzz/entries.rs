@@ -225,8 +225,7 @@ pub fn config(data: &[u8]) {
             let mut problems = Problems::new();
             for pool in &tables.pools {
                 pool.servers(&mut problems);
-                pool.policy(&mut problems);
-                pool.check(&mut problems);
+                pool.policy(&source, &mut problems);
             }
             let _ = &tables.routes;
             if !problems.is_empty() {

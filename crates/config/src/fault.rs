@@ -1,8 +1,8 @@
 //! What goes wrong, as a file says it: the same words strike a simulated server and a test server on the wire.
 
+use crate::Spanned;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use evenkeel_core::units::{Nanos, Ratio};
 
@@ -11,24 +11,19 @@ use evenkeel_core::units::{Nanos, Ratio};
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
     /// `"pool/server"`, `"pool/*"`, `"balancer/2"` or `"zone/a"`: all that stands there, of balancers only for a crash.
-    #[schemars(with = "String")]
     pub target: Spanned<String>,
     /// When.
-    #[schemars(with = "Nanos")]
     pub at: Spanned<Nanos>,
     /// How long it lasts; to the end unless given.
     #[serde(rename = "for")]
-    #[schemars(with = "Option<Nanos>")]
     pub lasts: Option<Spanned<Nanos>>,
     /// With `"pool/*"`: each server (or group of `batch_size`) so much later than the one before, as in a rolling deploy.
     #[serde(default)]
     pub stagger: Nanos,
     /// With `"pool/*"`: servers that the fault hits at the same time, at least 1; default 1.
     #[serde(default = "alone")]
-    #[schemars(with = "u32")]
     pub batch_size: Spanned<u32>,
     /// The fault: `crash`, `slow`, `errors`, `drain` or `deploy`, each a table.
-    #[schemars(with = "WhatTable")]
     pub kind: Spanned<WhatTable>,
 }
 

@@ -5,24 +5,21 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::backend::{Spec, TimedFault};
 use evenkeel_config::diagnostic::{self, did_you_mean};
 use evenkeel_config::distribution::{self, Distribution, Sampler};
 use evenkeel_config::fault::{FaultTable, WhatTable};
-use evenkeel_config::pool::{PoolTable, ServerTable};
-use evenkeel_config::{Problem, Problems};
+use evenkeel_config::pool::{ServerTable, servers_of};
+use evenkeel_config::{Problem, Problems, Spanned};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::FaultKind;
 
 #[derive(Deserialize, JsonSchema)]
 struct File {
-    #[schemars(with = "Option<Distribution>")]
     service: Option<Spanned<Distribution>>,
     #[serde(default)]
     paths: Vec<PathOnly>,
-    #[schemars(with = "Vec<PoolOnly>")]
     pools: Spanned<Vec<PoolOnly>>,
     #[serde(default)]
     faults: Vec<FaultTable>,
@@ -39,15 +36,12 @@ struct ClientsOnly {
 #[derive(Deserialize, JsonSchema)]
 struct PathOnly {
     path: String,
-    #[schemars(with = "Option<Distribution>")]
     service: Option<Spanned<Distribution>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 struct PoolOnly {
-    #[schemars(with = "String")]
     name: Spanned<String>,
-    #[schemars(with = "Vec<ServerTable>")]
     servers: Spanned<Vec<Spanned<ServerTable>>>,
 }
 
@@ -74,7 +68,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
     // With the pool and the name by which faults know it.
     let mut specs: Vec<(String, String, Spec)> = Vec::new();
     for pool in file.pools.get_ref() {
-        let mut servers = PoolTable::servers_of(pool.name.get_ref(), &pool.servers, &mut problems).into_iter();
+        let mut servers = servers_of(pool.name.get_ref(), &pool.servers, &mut problems).into_iter();
         for table in pool.servers.get_ref() {
             let table = table.get_ref();
             let first = table.address.as_ref().and_then(|written| address(written, &mut problems));

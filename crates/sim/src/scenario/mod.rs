@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 use crate::sim::Setup;
 use crate::sim::model::{Arrivals, Model};
 use evenkeel_config::Problems;
+use evenkeel_config::pool::PoolTable;
+use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::rng::{Keyed, Source};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::{Nanos, hex};
@@ -117,6 +119,10 @@ pub struct Scenario {
     pub refusals: Problems,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
     pub offered_load: Option<f64>,
+    /// The pool tables as they are written, in the order of the model's pools.
+    pub pools: Vec<PoolTable>,
+    /// Which paths go to which pool, by its index.
+    pub routes: Routes,
 }
 
 /// What comes to a pool, nothing cached.

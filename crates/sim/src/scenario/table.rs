@@ -8,9 +8,9 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
-use toml::Spanned;
 
 use super::Kind;
+use evenkeel_config::Spanned;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, RouteTable};
@@ -21,65 +21,47 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
-    #[schemars(with = "String")]
     pub title: Spanned<String>,
-    #[schemars(with = "String")]
     pub question: Spanned<String>,
     #[serde(default)]
     pub kind: Kind,
     pub seed: Option<u64>,
-    #[schemars(with = "Option<u32>")]
     pub replications: Option<Spanned<u32>>,
-    #[schemars(with = "Nanos")]
     pub duration: Spanned<Nanos>,
-    #[schemars(with = "Option<Warmup>")]
     pub warmup: Option<Spanned<Warmup>>,
-    #[schemars(with = "Option<Warmup>")]
     pub cache_warmup: Option<Spanned<Warmup>>,
     pub drain: Option<Nanos>,
-    #[schemars(with = "Option<u32>")]
     pub bins: Option<Spanned<u32>>,
     #[serde(default)]
     pub allow_overload: bool,
     /// A run stops with an error where it holds more requests than this, attempts and calls to a second tier among them; four
     /// scheduled events (time-outs of requests that have ended, too) or two cache entries weigh as much as a request. From 1
     /// to 100000000; 4000000 unless given, which takes about 1.2 GB for each run at the same time.
-    #[schemars(with = "Option<u32>")]
     pub max_in_system: Option<Spanned<u32>>,
-    #[schemars(with = "Option<u32>")]
     pub batches: Option<Spanned<u32>>,
-    #[schemars(with = "Option<Vec<Strategy>>")]
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
     #[serde(default)]
     pub variants: Vec<VariantTable>,
-    #[schemars(with = "ArrivalsTable")]
     pub arrivals: Spanned<ArrivalsTable>,
-    #[schemars(with = "Option<Distribution>")]
     pub service: Option<Spanned<Distribution>>,
     pub per_byte: Option<Nanos>,
-    #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
-    #[schemars(with = "Option<Vec<PathTable>>")]
     pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
     #[serde(default)]
     pub clients: ClientsTable,
     #[serde(default)]
     pub network: NetworkTable,
-    #[schemars(with = "Option<DnsTable>")]
     pub dns: Option<Spanned<DnsTable>>,
     #[serde(default)]
     pub balancers: BalancersTable,
-    #[schemars(with = "Vec<PoolTable>")]
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
     pub routes: Option<Vec<RouteTable>>,
     #[serde(default)]
-    #[schemars(with = "Vec<FaultTable>")]
     pub faults: Vec<Spanned<FaultTable>>,
     #[serde(default)]
     pub sweep: Vec<SweepTable>,
     pub sensitivity: Option<SensitivityTable>,
     #[serde(default)]
-    #[schemars(with = "Vec<ExpectTable>")]
     pub expect: Vec<Spanned<ExpectTable>>,
 }
 
@@ -120,9 +102,7 @@ impl<'de> Deserialize<'de> for Warmup {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantTable {
-    #[schemars(with = "String")]
     pub name: Spanned<String>,
-    #[schemars(with = "Strategy")]
     pub strategy: Spanned<Strategy>,
 }
 
@@ -130,10 +110,8 @@ pub struct VariantTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTable {
-    #[schemars(with = "Option<String>")]
     pub key: Option<Spanned<String>>,
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
     pub keys: Vec<Spanned<String>>,
     #[schemars(with = "Vec<serde_json::Value>")]
     pub values: Spanned<Vec<Spanned<toml::Value>>>,
@@ -143,11 +121,8 @@ pub struct SweepTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityTable {
-    #[schemars(with = "Option<Ratio>")]
     pub by: Option<Spanned<Ratio>>,
-    #[schemars(with = "Option<Vec<String>>")]
     pub keys: Option<Vec<Spanned<String>>>,
-    #[schemars(with = "Option<String>")]
     pub metric: Option<Spanned<String>>,
 }
 
@@ -162,49 +137,24 @@ pub enum ArrivalsTable {
     /// Independent gaps of any distribution.
     Renewal {
         /// The time from one arrival to the next.
-        #[schemars(with = "Distribution")]
         interarrival: Spanned<Distribution>,
         /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
-        #[schemars(with = "Option<Rate>")]
         rate: Option<Spanned<Rate>>,
-        #[schemars(with = "Option<Ratio>")]
         load: Option<Spanned<Ratio>>,
         /// Requests come in batches, as under `poisson`.
-        #[schemars(with = "Option<BatchTable>")]
         batch: Option<Spanned<BatchTable>>,
     },
     /// Poisson at `base`, and every so often at `peak` for a while.
-    Bursts {
-        #[schemars(with = "Rate")]
-        base: Spanned<Rate>,
-        #[schemars(with = "Rate")]
-        peak: Spanned<Rate>,
-        #[schemars(with = "Nanos")]
-        every: Spanned<Nanos>,
-        #[schemars(with = "Nanos")]
-        length: Spanned<Nanos>,
-    },
+    Bursts { base: Spanned<Rate>, peak: Spanned<Rate>, every: Spanned<Nanos>, length: Spanned<Nanos> },
     /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
-    Ramp {
-        #[schemars(with = "Rate")]
-        from: Spanned<Rate>,
-        #[schemars(with = "Rate")]
-        to: Spanned<Rate>,
-        #[schemars(with = "Option<Nanos>")]
-        over: Option<Spanned<Nanos>>,
-    },
+    Ramp { from: Spanned<Rate>, to: Spanned<Rate>, over: Option<Spanned<Nanos>> },
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
-    Closed {
-        #[schemars(with = "Distribution")]
-        think: Spanned<Distribution>,
-    },
+    Closed { think: Spanned<Distribution> },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
-        #[schemars(with = "String")]
         file: Spanned<String>,
         #[serde(default = "plain_speed")]
-        #[schemars(with = "f64")]
         speed: Spanned<f64>,
         #[serde(default, rename = "loop")]
         repeat: bool,
@@ -219,12 +169,9 @@ fn plain_speed() -> Spanned<f64> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
-    #[schemars(with = "Option<Rate>")]
     pub rate: Option<Spanned<Rate>>,
-    #[schemars(with = "Option<Ratio>")]
     pub load: Option<Spanned<Ratio>>,
     /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
-    #[schemars(with = "Option<BatchTable>")]
     pub batch: Option<Spanned<BatchTable>>,
 }
 
@@ -248,15 +195,11 @@ pub enum BatchTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
-    #[schemars(with = "String")]
     pub path: Spanned<String>,
     #[serde(default = "one")]
-    #[schemars(with = "f64")]
     pub share: Spanned<f64>,
-    #[schemars(with = "Option<Distribution>")]
     pub service: Option<Spanned<Distribution>>,
     pub per_byte: Option<Nanos>,
-    #[schemars(with = "Option<KeysTable>")]
     pub keys: Option<Spanned<KeysTable>>,
 }
 
@@ -282,21 +225,16 @@ pub struct KeysTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
-    #[schemars(with = "u32")]
     pub count: Spanned<u32>,
     /// Zipf's exponent of how much each sends; 0 is all alike.
-    #[schemars(with = "f64")]
     pub skew: Spanned<f64>,
     /// One more address that sends this share of all requests.
-    #[schemars(with = "Option<Ratio>")]
     pub hot_share: Option<Spanned<Ratio>>,
     /// A client without an answer for so long after its request gives up, in service or not: a duration for all, or a
     /// distribution from which each request draws. Never unless given.
-    #[schemars(with = "Option<Delay>")]
     pub timeout: Option<Spanned<Delay>>,
     /// A client whose request has not begun service for so long abandons it (reneging, as in Erlang A); once service has begun,
     /// it waits for the answer. A duration or a distribution; never unless given.
-    #[schemars(with = "Option<Delay>")]
     pub patience: Option<Spanned<Delay>>,
     /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
     /// moment. A request in service is finished.
@@ -322,9 +260,7 @@ impl Default for ClientsTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
-    #[schemars(with = "Option<Delay>")]
     pub client: Option<Spanned<Delay>>,
-    #[schemars(with = "Option<Delay>")]
     pub server: Option<Spanned<Delay>>,
     /// Added to the hop between a balancer and a server of another zone.
     pub cross_zone: Option<Nanos>,
@@ -399,13 +335,10 @@ fn fifty() -> u32 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
-    #[schemars(with = "u32")]
     pub count: Spanned<u32>,
-    #[schemars(with = "u32")]
     pub shards: Spanned<u32>,
     pub shared_in_flight: bool,
     /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
-    #[schemars(with = "Vec<String>")]
     pub zones: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -425,7 +358,6 @@ impl Default for BalancersTable {
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
     /// A comparison of two metrics, or of a metric and a value: `latency.p99[p2c] < 0.5 * latency.p99[random]`.
-    #[schemars(with = "String")]
     pub assert: Spanned<String>,
     /// Why it must hold; printed by `evenkeel check` when it does not.
     pub reason: String,

@@ -26,7 +26,7 @@ impl<O: Observer> Engine<'_, O> {
         const WORK: Nanos = Nanos::from_millis(1);
         let view = &self.views[fleet as usize];
         let (pool, owner) = (view.pool as usize, view.owner);
-        let Some(rules) = self.model.pools[pool].policy.health else { return };
+        let Some(rules) = &self.model.pools[pool].policy.health else { return };
         let next = self.now.saturating_add(rules.wait(&mut self.jitter));
         self.queue.push(next, Event::Check(fleet, slot));
         if owner != u32::MAX && !self.balancers_up[owner as usize] {
