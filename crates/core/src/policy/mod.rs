@@ -5,7 +5,7 @@
 //! holds the servers of a pool and their state. [`health`] (active checks), [`outlier`] (ejection), [`slow_start`] and
 //! [`panic`] decide which servers are eligible; [`subset`], [`priority`] and [`zone`] limit a pick to a part of them, which
 //! [`partition`] applies before any strategy; [`concurrency`] and [`admission`] limit how much is admitted; [`queue`],
-//! [`retry`], [`hedge`] and [`sticky`] shape the life of a request. [`routes`] choose the pool.
+//! [`retry`], [`hedge`] and [`sticky`] shape the life of a request. [`balancer`] puts them together; [`routes`] choose the pool.
 
 pub mod admission;
 pub mod balancer;

@@ -83,8 +83,10 @@ pub struct Scenario {
     pub name: String,
     /// One line.
     pub title: String,
-    /// What it asks and what it shows, in prose.
+    /// What it asks, in prose; does not tell the answer.
     pub question: String,
+    /// What its results show, in prose; `None` where the file has none.
+    pub answer: Option<String>,
     /// Long run or course of events.
     pub kind: Kind,
     /// The experiment.

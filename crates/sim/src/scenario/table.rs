@@ -21,46 +21,79 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
+    /// One line, printed above results and charts. Not empty.
     pub title: Spanned<String>,
+    /// What the scenario asks, in prose: printed before the results, so it does not tell the answer.
     pub question: Spanned<String>,
+    /// What the results show, in prose: printed after them.
+    pub answer: Option<Spanned<String>>,
+    /// Whether the numbers describe a long run or one course of events; default `"steady"`.
     #[serde(default)]
     pub kind: Kind,
+    /// Seed of all randomness; default 1. The seeds of the replications are derived from it.
     pub seed: Option<u64>,
+    /// Runs per strategy, each with a seed of its own: 1 to 10000, default 10. Intervals need at least five.
     pub replications: Option<Spanned<u32>>,
+    /// Simulated time that is measured, after the warm-up. Above zero.
     pub duration: Spanned<Nanos>,
+    /// Simulated time before measuring begins: a duration, or `"auto"`, which finds it by a pilot run and MSER-5. Default a tenth of
+    /// `duration`. A terminating scenario has none.
     pub warmup: Option<Spanned<Warmup>>,
+    /// Warm-up of the cache hit ratio, at least `warmup`; default as `warmup`.
     pub cache_warmup: Option<Spanned<Warmup>>,
+    /// How long a run goes on after the measured time for requests that arrived in it; default as `duration`. What has not ended
+    /// by then counts at its age.
     pub drain: Option<Nanos>,
+    /// Time bins of `timeseries.csv` and its chart: up to 10000, default 100.
     pub bins: Option<Spanned<u32>>,
+    /// Whether the scenario may offer more work than the servers can do; default false: such a scenario is refused.
     #[serde(default)]
     pub allow_overload: bool,
     /// A run stops with an error where it holds more requests than this, attempts and calls to a second tier among them; four
     /// scheduled events (time-outs of requests that have ended, too) or two cache entries weigh as much as a request. From 1
     /// to 100000000; 4000000 unless given, which takes about 1.2 GB for each run at the same time.
     pub max_in_system: Option<Spanned<u32>>,
+    /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
+    /// What is compared: names, or tables with parameters. Default: all strategies.
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
+    /// When requests arrive.
     pub arrivals: Spanned<ArrivalsTable>,
+    /// Distribution of the work of a request: its service time at a server of `speed` 1. Required unless each path has its own.
     pub service: Option<Spanned<Distribution>>,
+    /// Additional work for each byte of the answer, in replays; default 0.
     pub per_byte: Option<Nanos>,
+    /// Keys of requests, for caches and hashing. Default: the path is the key.
     pub keys: Option<Spanned<KeysTable>>,
+    /// Kinds of requests, by path. Default: one kind, `/`.
     pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
+    /// Clients and how long they wait.
     #[serde(default)]
     pub clients: ClientsTable,
+    /// Delays between clients, balancers and servers.
     #[serde(default)]
     pub network: NetworkTable,
+    /// DNS round robin over several balancers. Default: each request goes to a random balancer.
     pub dns: Option<Spanned<DnsTable>>,
+    /// Balancers, each with selectors of its own.
     #[serde(default)]
     pub balancers: BalancersTable,
+    /// Pools of servers. Without routes all requests go to the first.
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
+    /// Which path prefixes and hosts go to which pool; the longest wins. Default: all to the first pool.
     pub routes: Option<Vec<RouteTable>>,
+    /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Spanned<FaultTable>>,
+    /// Axes of `evenkeel sweep`; several make a grid.
     #[serde(default)]
     pub sweep: Vec<SweepTable>,
+    /// Settings of `evenkeel sweep --sensitivity`.
     pub sensitivity: Option<SensitivityTable>,
+    /// What must hold; `evenkeel check` verifies it.
     #[serde(default)]
     pub expect: Vec<Spanned<ExpectTable>>,
 }
@@ -102,7 +135,9 @@ impl<'de> Deserialize<'de> for Warmup {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantTable {
+    /// Name in tables and results.
     pub name: Spanned<String>,
+    /// The strategy, with parameters if needed.
     pub strategy: Spanned<Strategy>,
 }
 
@@ -110,9 +145,12 @@ pub struct VariantTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTable {
+    /// Path of the value to vary; elements of arrays go by their name: `pools.web.servers.web.count`.
     pub key: Option<Spanned<String>>,
+    /// Paths of several values that vary together.
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
+    /// The values, as they would stand in the file.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub values: Spanned<Vec<Spanned<toml::Value>>>,
 }
@@ -121,12 +159,15 @@ pub struct SweepTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityTable {
+    /// How much each constant is decreased and increased: above 0, below 100 %; default 30 %.
     pub by: Option<Spanned<Ratio>>,
+    /// Paths of the constants; default: every number of the model.
     pub keys: Option<Vec<Spanned<String>>>,
+    /// Metric that ranks the strategies; default `latency.p99`.
     pub metric: Option<Spanned<String>>,
 }
 
-/// `arrivals = { … }`
+/// When requests arrive: one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
@@ -140,22 +181,45 @@ pub enum ArrivalsTable {
         interarrival: Spanned<Distribution>,
         /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
         rate: Option<Spanned<Rate>>,
+        /// Instead of `rate`: share of what the servers can do.
         load: Option<Spanned<Ratio>>,
         /// Requests come in batches, as under `poisson`.
         batch: Option<Spanned<BatchTable>>,
     },
     /// Poisson at `base`, and every so often at `peak` for a while.
-    Bursts { base: Spanned<Rate>, peak: Spanned<Rate>, every: Spanned<Nanos>, length: Spanned<Nanos> },
+    Bursts {
+        /// Rate between bursts.
+        base: Spanned<Rate>,
+        /// Rate in a burst.
+        peak: Spanned<Rate>,
+        /// Time from the start of one burst to the start of the next.
+        every: Spanned<Nanos>,
+        /// Duration of a burst.
+        length: Spanned<Nanos>,
+    },
     /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
-    Ramp { from: Spanned<Rate>, to: Spanned<Rate>, over: Option<Spanned<Nanos>> },
+    Ramp {
+        /// Rate at the start.
+        from: Spanned<Rate>,
+        /// Rate at the end of the ramp, and after it.
+        to: Spanned<Rate>,
+        /// Duration of the ramp, above zero; default: warm-up and `duration`.
+        over: Option<Spanned<Nanos>>,
+    },
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
-    Closed { think: Spanned<Distribution> },
+    Closed {
+        /// Time from an answer to the client's next request.
+        think: Spanned<Distribution>,
+    },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
+        /// Workload file, relative to the scenario.
         file: Spanned<String>,
+        /// How many times as fast as recorded; above zero, default 1.
         #[serde(default = "plain_speed")]
         speed: Spanned<f64>,
+        /// Whether the recording starts again when it is over; default false.
         #[serde(default, rename = "loop")]
         repeat: bool,
     },
@@ -169,7 +233,9 @@ fn plain_speed() -> Spanned<f64> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
+    /// Requests per second. Exactly one of `rate` and `load` is given.
     pub rate: Option<Spanned<Rate>>,
+    /// Requests as a share of what the servers can do, nothing cached: the rate follows from work and servers.
     pub load: Option<Spanned<Ratio>>,
     /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
     pub batch: Option<Spanned<BatchTable>>,
@@ -191,15 +257,20 @@ pub enum BatchTable {
     },
 }
 
-/// `[[paths]]`
+/// `[[paths]]`: a kind of request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
+    /// The path.
     pub path: Spanned<String>,
+    /// Its part of the requests, relative to the other paths' shares; default 1.
     #[serde(default = "one")]
     pub share: Spanned<f64>,
+    /// Distribution of its requests' work; default: the scenario's.
     pub service: Option<Spanned<Distribution>>,
+    /// Additional work for each byte of its answers; default: the scenario's.
     pub per_byte: Option<Nanos>,
+    /// Its keys; default: the scenario's.
     pub keys: Option<Spanned<KeysTable>>,
 }
 
@@ -221,10 +292,11 @@ pub struct KeysTable {
     pub per_client: bool,
 }
 
-/// `[clients]`
+/// `[clients]`: how many there are and how long they wait.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
+    /// Clients, each with an address of its own: 1 to 1000000, default 1000.
     pub count: Spanned<u32>,
     /// Zipf's exponent of how much each sends; 0 is all alike.
     pub skew: Spanned<f64>,
@@ -239,6 +311,7 @@ pub struct ClientsTable {
     /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
     /// moment. A request in service is finished.
     pub servers_see_cancel: bool,
+    /// How long a client waits for an address that does not answer; default 1 s. Then it tries another, or fails.
     pub connect_timeout: Nanos,
 }
 
@@ -260,7 +333,9 @@ impl Default for ClientsTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
+    /// One-way delay between client and balancer: a duration or a distribution; default 0.
     pub client: Option<Spanned<Delay>>,
+    /// One-way delay between balancer and server: a duration or a distribution; default 0.
     pub server: Option<Spanned<Delay>>,
     /// Added to the hop between a balancer and a server of another zone.
     pub cross_zone: Option<Nanos>,
@@ -299,16 +374,19 @@ impl<'de> Deserialize<'de> for Delay {
     }
 }
 
-/// `[dns]`
+/// `[dns]`: DNS round robin over the balancers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTable {
+    /// How long a resolver uses an answer.
     pub ttl: Nanos,
+    /// Resolvers, each with its share of the clients: 1 to 1000000, default 50.
     #[serde(default = "fifty")]
     pub resolvers: u32,
     /// Zipf's exponent of how many clients each resolver serves; 0 is all alike.
     #[serde(default)]
     pub resolver_skew: f64,
+    /// When the address of a dead balancer is removed from answers, after its death; default: never.
     pub withdraw_after: Option<Nanos>,
     /// What a client does with an answer of several addresses: it uses the `"first"`, or `"all"`, one by lot for each
     /// request and another when it cannot be reached.
@@ -331,12 +409,15 @@ fn fifty() -> u32 {
     50
 }
 
-/// `[balancers]`
+/// `[balancers]`: how many there are, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
+    /// Balancers, 1 to 1000; default 1.
     pub count: Spanned<u32>,
+    /// Independent selectors in each balancer, such as threads: 1 to 1000; default 1.
     pub shards: Spanned<u32>,
+    /// Whether the shards of a balancer share their in-flight counts; default false.
     pub shared_in_flight: bool,
     /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
     pub zones: Spanned<Vec<Spanned<String>>>,
@@ -353,7 +434,7 @@ impl Default for BalancersTable {
     }
 }
 
-/// `[[expect]]`
+/// `[[expect]]`: an assertion that `evenkeel check` verifies.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
