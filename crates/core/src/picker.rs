@@ -22,24 +22,21 @@ use crate::units::Nanos;
 /// and the ends of requests at servers that have left are ignored.
 ///
 /// ```
-/// use std::time::Instant;
 /// use evenkeel_core::select::Request;
 /// use evenkeel_core::select::strategies::p2c;
 /// use evenkeel_core::units::Nanos;
 /// use evenkeel_core::Picker;
 ///
-/// let start = Instant::now();
-/// let now = || Nanos::from(start.elapsed());
-///
 /// let mut picker = Picker::new(p2c::Params { choices: 2, ..Default::default() }, 42)?;
 /// picker.add("10.0.0.1:8080", 1);
 /// picker.add("10.0.0.2:8080", 1);
 ///
-/// let guard = picker.pick(&Request::default(), now())?;
-/// println!("send it to {}", guard.name());
+/// // Times come from a clock of yours, such as `Nanos::from(start.elapsed())`.
+/// let guard = picker.pick(&Request::default(), Nanos::from_millis(5))?;
+/// assert!(guard.name().starts_with("10.0.0."));
 /// assert_eq!(picker.in_flight(guard.server()), 1);
-/// // … send the request, wait for the response …
-/// guard.ok(now());
+/// // … send the request there, wait for the response …
+/// guard.ok(Nanos::from_millis(17));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -466,7 +463,7 @@ mod tests {
         guards.next().unwrap().ok(AT(10));
         guards.next().unwrap().failed(AT(21));
         guards.next().unwrap().cancelled(AT(5));
-        std::thread::spawn(move || drop(guards)).join().unwrap();
+        drop(guards);
         picker.tick(AT(40));
         picker.tick(AT(50));
         let expected = [(0, 10, Outcome::Ok, 1), (0, 20, Outcome::Failed, 2), (0, 3, Outcome::Cancelled, 3)];
@@ -476,6 +473,13 @@ mod tests {
             [(0, 37, Outcome::Cancelled, 4)],
             "dropped: the end is noticed at 40 ms"
         );
+    }
+
+    #[test]
+    fn guards_and_pickers_may_go_to_other_threads() {
+        fn sendable<T: Send>() {}
+        sendable::<Picker>();
+        sendable::<PickGuard>();
     }
 
     #[test]

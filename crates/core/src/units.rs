@@ -4,10 +4,10 @@
 //! [`Nanos`] is a count of nanoseconds since the start of a run; it cannot read a clock, so whatever is written against
 //! it runs the same in the simulator and in the proxy.
 
+use core::time::Duration;
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 use std::str::FromStr;
-use std::time::Duration;
 
 #[cfg(feature = "config")]
 mod config;
