@@ -1,6 +1,7 @@
 //! The generated parts of the documentation: between `<!-- generated: NAME -->` and `<!-- end generated -->`.
 
 use evenkeel::config::schema;
+use evenkeel::measure::metrics::Unit;
 use evenkeel::select::catalog::{CATALOGUE, Row};
 
 use super::{current, pages, reference};
@@ -10,6 +11,7 @@ fn generated(name: &str) -> String {
         "strategies" => strategies(),
         "scenario" => reference::reference(&evenkeel::scenario::schema()),
         "proxy" => reference::reference(&schema::proxy()),
+        "metrics" => metrics(),
         "reasons" => evenkeel::proxy::termination::reference(),
         "proxy-metrics" => evenkeel::proxy::metrics::reference(),
         "access-log" => evenkeel::proxy::access::reference(),
@@ -58,6 +60,22 @@ fn strategies() -> String {
         );
     }
     CATALOGUE.iter().for_each(|row| text += &strategy(row));
+    text
+}
+
+fn metrics() -> String {
+    let mut text = String::from("| metric | unit | better | meaning | results that have it |\n|---|---|---|---|---|\n");
+    for row in evenkeel::measure::metrics::CATALOGUE {
+        let unit = match row.unit {
+            Unit::Seconds => "s",
+            Unit::Rate => "1/s",
+            Unit::Share => "share",
+            Unit::Index => "index",
+            Unit::Number => "number",
+        };
+        let better = row.direction.as_str();
+        text += &format!("| `{}` | {unit} | {better} | {} | {} |\n", row.name, cell(row.doc), cell(row.present));
+    }
     text
 }
 
