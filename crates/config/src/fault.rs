@@ -1,4 +1,4 @@
-//! What goes wrong, as a file says it: the same words strike a simulated server and a test server on the wire.
+//! Faults as they are written in a file, for simulated servers and test servers alike.
 
 use crate::Spanned;
 use schemars::JsonSchema;
@@ -10,14 +10,14 @@ use evenkeel_core::units::{Nanos, Ratio};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultTable {
-    /// `"pool/server"`, `"pool/*"`, `"balancer/2"` or `"zone/a"`: all that stands there, of balancers only for a crash.
+    /// `"pool/server"`, `"pool/*"`, `"balancer/2"` or `"zone/a"` (its servers, and for a crash its balancers).
     pub target: Spanned<String>,
-    /// When.
+    /// Time of the fault, from the start of the run.
     pub at: Spanned<Nanos>,
-    /// How long it lasts; to the end unless given.
+    /// Duration, above 0. `None`: to the end of the run. Not for `deploy`.
     #[serde(rename = "for")]
     pub lasts: Option<Spanned<Nanos>>,
-    /// With `"pool/*"`: each server (or group of `batch_size`) so much later than the one before, as in a rolling deploy.
+    /// With `"pool/*"`: time from one server (or group of `batch_size`) to the next, as in a rolling deployment; default 0.
     #[serde(default)]
     pub stagger: Nanos,
     /// With `"pool/*"`: servers that the fault hits at the same time, at least 1; default 1.
@@ -27,41 +27,41 @@ pub struct FaultTable {
     pub kind: Spanned<WhatTable>,
 }
 
-/// What goes wrong.
+/// A kind of fault.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WhatTable {
-    /// Dies.
+    /// The server or balancer stops; what is in it is lost, its cache is empty when it comes back.
     Crash {
-        /// Answers nothing at all, where others refuse connections.
+        /// Whether it does not respond at all, where others refuse connections; default false.
         #[serde(default)]
         silent: bool,
     },
-    /// Slower by a factor.
+    /// The server is slower by a factor.
     Slow {
-        /// How many times slower.
+        /// Factor on service times, 0.000001 to 1,000,000.
         factor: f64,
     },
-    /// Fails a share of requests at once.
+    /// The server fails a share of the requests at once.
     Errors {
-        /// Of the requests.
+        /// Share of the requests, 0 to 1; default 1.
         #[serde(default = "all")]
         share: Ratio,
-        /// Time to fail.
+        /// Time until the error; default 1 ms.
         #[serde(default = "one_millisecond")]
         latency: Nanos,
-        /// Whether health checks see it.
+        /// Whether health checks fail, too; default false.
         #[serde(default)]
         fails_checks: bool,
     },
-    /// Taken out in good order, as for a deploy, and back with an empty cache.
+    /// The server gets no new requests and finishes those it has; it comes back with an empty cache.
     Drain {},
-    /// A new version: drained for `drain`, then stopped with whatever is still in it, and started again after `restart`,
-    /// with an empty cache. Without `stagger` one group follows when the one before is back.
+    /// A deployment: the server drains for `drain`, stops with whatever is still in it, and starts again after `restart` with an
+    /// empty cache. Without `stagger` each group follows when the one before is back.
     Deploy {
-        /// How long what is under way may take to end; nothing new comes meanwhile.
+        /// Time in which requests in the server may end; no new ones come.
         drain: Nanos,
-        /// From stop to start.
+        /// Time from stop to start, above 0.
         restart: Nanos,
     },
 }
