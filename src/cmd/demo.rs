@@ -37,7 +37,7 @@ pub fn demo(
 ) -> Result<(), Failure> {
     let (mut scenario, source) = read(file, terminal)?;
     let table = catalog::parse(strategy).map_err(Failure::Usage)?;
-    if table.row().doc.oracle() {
+    if table.oracle() {
         let message = format!("`{}` needs information that only the simulator has", table.name());
         return Err(Failure::Usage(format!("{message}\n  help: `evenkeel list` shows which are oracles")));
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 use evenkeel_config::distribution::Sampler;
+use evenkeel_config::fault::Fault as _;
 use evenkeel_config::pool::{Check, PoolTable};
 use evenkeel_config::proxy::{Admin, KeyTable, Network, PoolConfig, Protocol, ProxyConfig, ServerConfig};
 use evenkeel_core::policy::catalog::{Host, Invalid};
@@ -17,7 +18,7 @@ use evenkeel_core::units::Nanos;
 use evenkeel_proxy::admin;
 use evenkeel_proxy::control::{Options, Proxy};
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::sim::model::{Arrivals, Fault, FaultKind, Model, Pool, Server, Target};
+use evenkeel_sim::sim::model::{Arrivals, Fault, Model, Pool, Server, Target};
 use evenkeel_testbed::{Backend, Spec, TimedFault};
 
 /// From the start of the test servers to the first request: until then the proxy is up. Faults wait for as long.
@@ -59,15 +60,16 @@ pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
             fault(|fault| matches!(fault.target, Target::Balancer(_))),
             "faults of a balancer: the proxy cannot be made to fail; let servers fail",
         ),
-        (
-            fault(|fault| fault.kind == FaultKind::Drain),
-            "faults that drain or deploy: a deployment tells the proxy by its admin listener; use `crash`",
-        ),
         (!unique, "servers of the same name in two pools: responses are told apart by the server's name; rename one"),
     ];
     let parts = parts.into_iter().filter_map(|(foreign, what)| foreign.then(|| what.to_owned()));
     let policies = model.pools.iter().flat_map(|pool| pool.policy.unsupported(Host::Loopback));
-    parts.chain(policies.map(|(key, invalid)| refusal(key, &invalid))).collect()
+    let faults: BTreeSet<&str> =
+        model.faults.iter().filter_map(|fault| fault.kind.unsupported_over_sockets()).collect();
+    parts
+        .chain(faults.into_iter().map(str::to_owned))
+        .chain(policies.map(|(key, invalid)| refusal(key, &invalid)))
+        .collect()
 }
 
 /// Why a policy cannot be applied, by its key, with the way out.

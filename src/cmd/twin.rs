@@ -148,7 +148,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
-    scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());
+    scenario.contestants.retain(|contestant| !contestant.table.oracle());
     let mut foreign = unsupported_over_sockets(&scenario);
     if scenario.needs_pilot() {
         foreign.push("`warmup = \"auto\"`: give it a time".to_owned());
@@ -162,7 +162,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
     scenario.contestants.retain(|contestant| {
         let notices = contestant.table.signals().notices;
-        let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
+        let foreign = notices || reports && contestant.table.row().is_some_and(|row| row.doc.family == Family::Report);
         if foreign {
             let name = &contestant.label;
             complain(format_args!(

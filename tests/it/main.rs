@@ -10,6 +10,7 @@ mod cli;
 mod compare;
 mod conformance;
 mod determinism;
+mod docs;
 mod fingerprints;
 mod front;
 mod fuzz;

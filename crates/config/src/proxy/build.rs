@@ -211,7 +211,7 @@ impl Builder<'_> {
             return (CATALOGUE[0].default)();
         };
         let chosen = strategy.get_ref().0.clone();
-        if chosen.row().doc.oracle() {
+        if chosen.oracle() {
             let message = format!("`{}` needs information that only the simulator has", chosen.name());
             self.problem(strategy.span(), message).help = Some("`evenkeel list` shows which are oracles".to_owned());
         }

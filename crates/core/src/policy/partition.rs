@@ -40,7 +40,7 @@ pub fn build(table: &StrategyConfig, rules: &Rules, rng: &mut Rng) -> Box<dyn Se
 /// The same where it is known whether the fleet is divided.
 pub fn build_for(table: &StrategyConfig, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
     if narrows {
-        let limits = table.build(&mut rng.clone()).has_limits();
+        let limits = table.limits();
         Box::new(PartitionedSelector { table: table.clone(), limits, selectors: Vec::new(), places: Vec::new() })
     } else {
         table.build(rng)

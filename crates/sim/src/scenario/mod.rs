@@ -41,8 +41,7 @@ pub struct Contestant {
 impl Contestant {
     /// Labels a strategy.
     pub fn new(table: StrategyConfig) -> Contestant {
-        let default = (table.row().default)();
-        let difference = differences(&table, &default);
+        let difference = table.row().map_or_else(Vec::new, |row| differences(&table, &(row.default)()));
         let name = table.name();
         let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
         Contestant { label, table, stream_name: String::new() }
@@ -84,8 +83,10 @@ pub struct Scenario {
     pub name: String,
     /// One line.
     pub title: String,
-    /// What it asks and what it shows, in prose.
+    /// What it asks, in prose; does not tell the answer.
     pub question: String,
+    /// What its results show, in prose; `None` where the file has none.
+    pub answer: Option<String>,
     /// Long run or course of events.
     pub kind: Kind,
     /// The experiment.

@@ -21,77 +21,80 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
-    /// Title of tables and charts: one line.
+    /// One line, printed above results and charts. Not empty.
     pub title: Spanned<String>,
-    /// The question that the scenario asks, in prose.
+    /// What the scenario asks, in prose: printed before the results, so it does not tell the answer.
     pub question: Spanned<String>,
-    /// `"steady"` (the same conditions throughout, after a warm-up; the default) or `"terminating"` (a course of events,
-    /// measured from the first request to the last).
+    /// What the results show, in prose: printed after them.
+    pub answer: Option<Spanned<String>>,
+    /// Whether the numbers describe a long run or one course of events; default `"steady"`.
     #[serde(default)]
     pub kind: Kind,
-    /// Seed of all randomness. `None`: 1.
+    /// Seed of all randomness; default 1. The seeds of the replications are derived from it.
     pub seed: Option<u64>,
-    /// Runs per strategy, each with its own seed, 1 to 10,000. `None`: 10.
+    /// Runs per strategy, each with a seed of its own: 1 to 10000, default 10. Intervals need at least five.
     pub replications: Option<Spanned<u32>>,
-    /// Simulated time that is measured, after the warm-up: above 0.
+    /// Simulated time that is measured, after the warm-up. Above zero.
     pub duration: Spanned<Nanos>,
-    /// Simulated time before the measurement, or `"auto"` (MSER-5, from a pilot run). `None`: a tenth of `duration`. A
-    /// terminating scenario has none.
+    /// Simulated time before measuring begins: a duration, or `"auto"`, which finds it by a pilot run and MSER-5. Default a tenth of
+    /// `duration`. A terminating scenario has none.
     pub warmup: Option<Spanned<Warmup>>,
-    /// Time before cache hits are measured, from `warmup` to the end of the run, or `"auto"`. `None`: `warmup`.
+    /// Warm-up of the cache hit ratio, at least `warmup`; default as `warmup`.
     pub cache_warmup: Option<Spanned<Warmup>>,
-    /// Time after the measurement in which measured requests may end; those that do not are unfinished. `None`: `duration`.
+    /// How long a run goes on after the measured time for requests that arrived in it; default as `duration`. What has not ended
+    /// by then counts at its age.
     pub drain: Option<Nanos>,
-    /// Bins of the time series, at most 10,000. `None`: 100.
+    /// Time bins of `timeseries.csv` and its chart: up to 10000, default 100.
     pub bins: Option<Spanned<u32>>,
-    /// Whether a load above the capacity of a pool is intended; default false: it is refused.
+    /// Whether the scenario may offer more work than the servers can do; default false: such a scenario is refused.
     #[serde(default)]
     pub allow_overload: bool,
     /// A run stops with an error where it holds more requests than this, attempts and calls to a second tier among them; four
     /// scheduled events (time-outs of requests that have ended, too) or two cache entries weigh as much as a request. From 1
     /// to 100000000; 4000000 unless given, which takes about 1.2 GB for each run at the same time.
     pub max_in_system: Option<Spanned<u32>>,
-    /// Equal parts of the measured time for batch means, 10 to 1000. `None`: none are recorded.
+    /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
-    /// Strategies that are compared, at least one. `None`: all of the catalogue, or only `variants` where there are some.
+    /// What is compared: names, or tables with parameters. Default: all strategies.
     pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
-    /// `[[variants]]`: strategies with names of their own; default none.
+    /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
-    /// When requests come, such as `{ poisson = { load = "80%" } }`.
+    /// When requests arrive.
     pub arrivals: Spanned<ArrivalsTable>,
-    /// Distribution of the work of a request, at speed 1, for paths without one of their own. `None`: every path has its own.
+    /// Distribution of the work of a request: its service time at a server of `speed` 1. Required unless each path has its own.
     pub service: Option<Spanned<Distribution>>,
-    /// Further work for each byte of the response, in replayed requests. `None`: 0.
+    /// Additional work for each byte of the answer, in replays; default 0.
     pub per_byte: Option<Nanos>,
-    /// Items that requests are for, known to caches and hashes. `None`: the path is the item.
+    /// Keys of requests, for caches and hashing. Default: the path is the key.
     pub keys: Option<Spanned<KeysTable>>,
-    /// `[[paths]]`: kinds of requests. `None`: one path, `/`.
+    /// Kinds of requests, by path. Default: one kind, `/`.
     pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
-    /// `[clients]`: who sends requests.
+    /// Clients and how long they wait.
     #[serde(default)]
     pub clients: ClientsTable,
-    /// `[network]`: delays between clients, balancers and servers.
+    /// Delays between clients, balancers and servers.
     #[serde(default)]
     pub network: NetworkTable,
-    /// `[dns]`: clients find balancers by a name. `None`: each request goes to a random balancer.
+    /// DNS round robin over several balancers. Default: each request goes to a random balancer.
     pub dns: Option<Spanned<DnsTable>>,
-    /// `[balancers]`: the entry tier.
+    /// Balancers, each with selectors of its own.
     #[serde(default)]
     pub balancers: BalancersTable,
-    /// `[[pools]]`: servers behind one strategy; at least one pool.
+    /// Pools of servers, at least one.
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
-    /// `[[routes]]`: which paths go to which pool. `None`: all go to the only pool that is no second tier.
+    /// Which path prefixes and hosts go to which pool; the longest wins. Default: all to the only pool that is no
+    /// second tier.
     pub routes: Option<Vec<RouteTable>>,
-    /// `[[faults]]`: what fails, and when; default none.
+    /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Spanned<FaultTable>>,
-    /// `[[sweep]]`: keys that are varied, each value a point; default none.
+    /// Axes of `evenkeel sweep`; several make a grid.
     #[serde(default)]
     pub sweep: Vec<SweepTable>,
-    /// `[sensitivity]`: whether the ranking depends on constants of the scenario. `None`: is not examined.
+    /// Settings of `evenkeel sweep --sensitivity`.
     pub sensitivity: Option<SensitivityTable>,
-    /// `[[expect]]`: what must hold; `evenkeel check` verifies it. Default none.
+    /// What must hold; `evenkeel check` verifies it.
     #[serde(default)]
     pub expect: Vec<Spanned<ExpectTable>>,
 }
@@ -133,9 +136,9 @@ impl<'de> Deserialize<'de> for Warmup {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantTable {
-    /// Name in tables and charts: letters, digits, blanks and `_-.`.
+    /// Name in tables and results.
     pub name: Spanned<String>,
-    /// The strategy, with parameters.
+    /// The strategy, with parameters if needed.
     pub strategy: Spanned<Strategy>,
 }
 
@@ -143,12 +146,12 @@ pub struct VariantTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTable {
-    /// A key of the scenario, as a path such as `arrivals.poisson.load`. `None`: `keys` says which.
+    /// Path of the value to vary; elements of arrays go by their name: `pools.web.servers.web.count`.
     pub key: Option<Spanned<String>>,
-    /// Keys that take each value together; default none.
+    /// Paths of several values that vary together.
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
-    /// The values, as they would be written under the key; at least one.
+    /// The values, as they would stand in the file.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub values: Spanned<Vec<Spanned<toml::Value>>>,
 }
@@ -157,15 +160,15 @@ pub struct SweepTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityTable {
-    /// Share by which each constant is made smaller and larger, between 0 and 1. `None`: 30 %.
+    /// How much each constant is decreased and increased: above 0, below 100 %; default 30 %.
     pub by: Option<Spanned<Ratio>>,
-    /// Keys of the constants, varied one at a time. `None`: all numbers of the scenario that describe the model.
+    /// Paths of the constants; default: every number of the model.
     pub keys: Option<Vec<Spanned<String>>>,
-    /// Metric by which strategies are ranked. `None`: `latency.p99`.
+    /// Metric that ranks the strategies; default `latency.p99`.
     pub metric: Option<Spanned<String>>,
 }
 
-/// When requests come.
+/// When requests arrive: one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
@@ -179,42 +182,42 @@ pub enum ArrivalsTable {
         interarrival: Spanned<Distribution>,
         /// Mean rate, to which gaps are scaled. `None`, without `load`: gaps are as given.
         rate: Option<Spanned<Rate>>,
-        /// Mean rate as a share of the capacity of the fullest pool. `None`: `rate` counts.
+        /// Instead of `rate`: share of what the servers can do.
         load: Option<Spanned<Ratio>>,
         /// Requests come in batches, as under `poisson`.
         batch: Option<Spanned<BatchTable>>,
     },
-    /// Poisson at `base`, with bursts at `peak` at equal intervals.
+    /// Poisson at `base`, and every so often at `peak` for a while.
     Bursts {
         /// Rate between bursts.
         base: Spanned<Rate>,
-        /// Rate in bursts: above 0.
+        /// Rate in a burst.
         peak: Spanned<Rate>,
-        /// Time from the end of a burst to the end of the next, at least 1 ms.
+        /// Time from the start of one burst to the start of the next.
         every: Spanned<Nanos>,
-        /// Length of a burst: above 0, below `every`.
+        /// Duration of a burst.
         length: Spanned<Nanos>,
     },
     /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
     Ramp {
         /// Rate at the start.
         from: Spanned<Rate>,
-        /// Rate at the end.
+        /// Rate at the end of the ramp, and after it.
         to: Spanned<Rate>,
-        /// Time of the change, above 0. `None`: the whole run.
+        /// Duration of the ramp, above zero; default: warm-up and `duration`.
         over: Option<Spanned<Nanos>>,
     },
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
     Closed {
-        /// Distribution of the time between a response and the client's next request.
+        /// Time from an answer to the client's next request.
         think: Spanned<Distribution>,
     },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
         /// Workload file, relative to the scenario.
         file: Spanned<String>,
-        /// Factor on the recorded speed, above 0; default 1.
+        /// How many times as fast as recorded; above zero, default 1.
         #[serde(default = "plain_speed")]
         speed: Spanned<f64>,
         /// Whether the recording starts again when it is over; default false.
@@ -231,9 +234,9 @@ fn plain_speed() -> Spanned<f64> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
-    /// Mean rate: above 0. `None`: `load` counts.
+    /// Requests per second. Exactly one of `rate` and `load` is given.
     pub rate: Option<Spanned<Rate>>,
-    /// Mean rate as a share of the capacity of the fullest pool: above 0. `None`: `rate` counts.
+    /// Requests as a share of what the servers can do, nothing cached: the rate follows from work and servers.
     pub load: Option<Spanned<Ratio>>,
     /// Batches: several requests arrive at the same moment. `rate` and `load` count requests, not batches.
     pub batch: Option<Spanned<BatchTable>>,
@@ -255,20 +258,20 @@ pub enum BatchTable {
     },
 }
 
-/// `[[paths]]`: a kind of requests.
+/// `[[paths]]`: a kind of request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
-    /// The path, beginning with `/`.
+    /// The path.
     pub path: Spanned<String>,
-    /// Share of the requests, relative to the other paths: above 0; default 1.
+    /// Its part of the requests, relative to the other paths' shares; default 1.
     #[serde(default = "one")]
     pub share: Spanned<f64>,
-    /// Distribution of the work of a request, at speed 1. `None`: that of the file.
+    /// Distribution of its requests' work; default: the scenario's.
     pub service: Option<Spanned<Distribution>>,
-    /// Further work for each byte of the response, in replayed requests. `None`: that of the file.
+    /// Additional work for each byte of its answers; default: the scenario's.
     pub per_byte: Option<Nanos>,
-    /// Items that requests for this path are for. `None`: those of the file.
+    /// Its keys; default: the scenario's.
     pub keys: Option<Spanned<KeysTable>>,
 }
 
@@ -290,11 +293,11 @@ pub struct KeysTable {
     pub per_client: bool,
 }
 
-/// `[clients]`: who sends requests.
+/// `[clients]`: how many there are and how long they wait.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
-    /// Number of clients, 1 to 1,000,000; default 1000.
+    /// Clients, each with an address of its own: 1 to 1000000, default 1000.
     pub count: Spanned<u32>,
     /// Zipf exponent of the share that each sends, 0 to 10; default 0: all alike.
     pub skew: Spanned<f64>,
@@ -309,7 +312,7 @@ pub struct ClientsTable {
     /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
     /// moment. A request in service is finished.
     pub servers_see_cancel: bool,
-    /// Time after which a client gives up connecting to a balancer that has failed; default 1 s.
+    /// How long a client waits for an address that does not answer; default 1 s. Then it tries another, or fails.
     pub connect_timeout: Nanos,
 }
 
@@ -331,9 +334,9 @@ impl Default for ClientsTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
-    /// Delay between a client and a balancer, one way. `None`: 0.
+    /// One-way delay between client and balancer: a duration or a distribution; default 0.
     pub client: Option<Spanned<Delay>>,
-    /// Delay between a balancer and a server, one way. `None`: 0.
+    /// One-way delay between balancer and server: a duration or a distribution; default 0.
     pub server: Option<Spanned<Delay>>,
     /// Further delay between a balancer and a server of another zone, one way. `None`: 0.
     pub cross_zone: Option<Nanos>,
@@ -374,19 +377,19 @@ impl<'de> Deserialize<'de> for Delay {
     }
 }
 
-/// `[dns]`: clients find balancers by a name.
+/// `[dns]`: DNS round robin over the balancers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTable {
-    /// Time for which a resolver keeps an answer.
+    /// How long a resolver uses an answer.
     pub ttl: Nanos,
-    /// Number of resolvers, 1 to 1,000,000; default 50. Each serves a share of the clients.
+    /// Resolvers, each with its share of the clients: 1 to 1000000, default 50.
     #[serde(default = "fifty")]
     pub resolvers: u32,
     /// Zipf exponent of the share of clients that each resolver serves, 0 to 10; default 0: all alike.
     #[serde(default)]
     pub resolver_skew: f64,
-    /// Time after which the address of a failed balancer is withdrawn. `None`: never.
+    /// When the address of a dead balancer is removed from answers, after its death; default: never.
     pub withdraw_after: Option<Nanos>,
     /// Which of several addresses in an answer a client uses: the `"first"` (the default), or `"all"`: a random one for each
     /// request, and another when it cannot be reached.
@@ -409,15 +412,15 @@ fn fifty() -> u32 {
     50
 }
 
-/// `[balancers]`: the entry tier.
+/// `[balancers]`: how many there are, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
-    /// Number of balancers, 1 to 1000; default 1.
+    /// Balancers, 1 to 1000; default 1.
     pub count: Spanned<u32>,
-    /// Shards (threads) of a balancer, each with its own selector, 1 to 1000; default 1.
+    /// Independent selectors in each balancer, such as threads: 1 to 1000; default 1.
     pub shards: Spanned<u32>,
-    /// Whether the shards of a balancer share in-flight counts; default false.
+    /// Whether the shards of a balancer share their in-flight counts; default false.
     pub shared_in_flight: bool,
     /// Zones of the balancers, in turn: with two names balancers 1, 3, 5, … are in the first. Default none.
     pub zones: Spanned<Vec<Spanned<String>>>,
@@ -434,7 +437,7 @@ impl Default for BalancersTable {
     }
 }
 
-/// `[[expect]]`: what must hold.
+/// `[[expect]]`: an assertion that `evenkeel check` verifies.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {

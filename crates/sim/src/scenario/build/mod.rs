@@ -118,6 +118,7 @@ impl Builder<'_> {
             name: name.to_owned(),
             title: table.title.into_inner(),
             question: table.question.into_inner().trim().to_owned(),
+            answer: table.answer.map(|answer| answer.into_inner().trim().to_owned()),
             kind: table.kind,
             model,
             auto_warmup,
@@ -145,6 +146,9 @@ impl Builder<'_> {
             if text.get_ref().trim().is_empty() {
                 self.problem(text.span(), format!("`{what}` is empty: a scenario is a question, say which"));
             }
+        }
+        if let Some(answer) = table.answer.as_ref().filter(|answer| answer.get_ref().trim().is_empty()) {
+            self.problem(answer.span(), "`answer` is empty: leave it out until the results are known");
         }
         if table.title.get_ref().chars().any(char::is_control) {
             self.problem(table.title.span(), "`title` holds a control character, which no chart can show");

@@ -42,7 +42,7 @@ impl Builder<'_> {
         let (connections, autoscale) = (self.connections(t), self.autoscale(t, servers.len()));
         let called = tables.iter().any(|other| calls(other, &names[i]));
         let inner_shards = self.second_tier(t, called);
-        if let Some(strategy) = t.strategy.as_ref().filter(|strategy| strategy.get_ref().0.row().doc.oracle()) {
+        if let Some(strategy) = t.strategy.as_ref().filter(|strategy| strategy.get_ref().0.oracle()) {
             self.problem(strategy.span(), "an oracle is a baseline to compare with, not a strategy to run a pool by");
         }
         Pool {

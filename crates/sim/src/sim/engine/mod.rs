@@ -31,7 +31,7 @@ use crate::sim::queue::{Lane, Queue};
 use crate::sim::record::{
     ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, RequestOutcome, RunRecord, SeriesRecorder, ServerRecord,
 };
-use crate::sim::server::{NONE, ServerState, Snapshot, Totals};
+use crate::sim::server::{Linked, Links, NONE, ServerState, Snapshot, Totals};
 use crate::sim::workload::{Origin, Workload};
 use evenkeel_config::distribution::Sampler;
 use evenkeel_core::fleet::BackendId;
@@ -148,10 +148,8 @@ struct Job {
     of: u32,
     /// Which attempt it is, from 1.
     attempt: u32,
-    /// Next in the server's queue.
-    next: u32,
-    /// The one before it in the server's queue; means nothing at the head.
-    before: u32,
+    /// Its neighbours in the server's queue.
+    links: Links,
     /// How many were in the server when it came.
     found: u32,
     /// Counts the tenants of this place, so that old time-outs are recognised.
@@ -178,6 +176,13 @@ struct Job {
     held: bool,
     /// Addresses at which nobody was reached.
     turned: u8,
+}
+
+impl Linked for Job {
+    #[inline]
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
 }
 
 /// One shard that chooses in one pool.
@@ -440,8 +445,7 @@ impl TrueState for Peek<'_> {
         self.servers[slot as usize].remaining_work(self.now)
     }
     fn number(&self, slot: u32) -> u32 {
-        let server = &self.servers[slot as usize];
-        server.in_service + server.queued + server.coming
+        self.servers[slot as usize].number_with_coming()
     }
 }
 
@@ -569,8 +573,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// model, strategy and seed, so the answer is the same everywhere.
     fn check_size(&self) -> Result<(), Stopped> {
         let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
-        let cached: u64 =
-            self.servers.iter().filter_map(|server| server.cache.as_ref()).map(|cache| cache.len() as u64).sum();
+        let cached: u64 = self.servers.iter().map(|server| server.cached() as u64).sum();
         let held = jobs + events / EVENTS_PER_JOB + cached / ENTRIES_PER_JOB;
         if held <= u64::from(self.model.max_in_system) {
             return Ok(());
@@ -658,7 +661,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = partition::build(table, &pool.policy, &mut rng);
-                let oracle = table.row().doc.oracle();
+                let oracle = table.oracle();
                 if i == 0 {
                     let reports = pool.reports.unwrap_or_default();
                     let signals = Signals {
@@ -861,8 +864,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             parent: NONE,
             of: NONE,
             attempt: 1,
-            next: NONE,
-            before: NONE,
+            links: Links::NONE,
             found: 0,
             generation: 0,
             version: 0,
@@ -1150,7 +1152,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             if self.model.pools[pool as usize].connections.is_none() {
                 affinity = tie.map(|tie| tie.backend);
             } else if let Some(tie) = tie {
-                let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
+                let condition = self.servers[(base + tie.backend.slot) as usize].condition();
                 let open = condition.up || condition.silent;
                 let current = balancer.pool().fleet.is_current(tie.backend);
                 if tie.left > 0 && self.now < tie.until && open && current {
@@ -1219,9 +1221,8 @@ impl<'a, O: Observer> Engine<'a, O> {
         j.picked = self.now;
         j.counted = true;
         let server = &mut self.servers[j.server as usize];
-        server.picks += u64::from(j.measured);
-        server.coming_work += u128::from(j.work.0);
-        server.coming += 1;
+        server.picked(j.measured);
+        server.sent(j.work);
         if j.of != NONE {
             self.attempt_sent(job);
         }
