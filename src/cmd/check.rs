@@ -68,9 +68,14 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let quiet = args.common.quiet || args.json;
     let findings = fingerprints::findings(&at_home, args.common.jobs.count(), quiet)?;
     if args.update {
-        // All of them before a word is said: whoever reads may go away.
-        for (finding, loaded) in findings.iter().zip(&loaded) {
-            finding.update(&loaded.path)?;
+        if let Some(embedded) = loaded.iter().find(|loaded| loaded.path.is_none()) {
+            let name = &embedded.scenario.name;
+            let help = format!("evenkeel scenarios copy {name}, and check the copy");
+            return Err(Failure::Usage(format!("`{name}` is embedded and has no golden picks\n  help: {help}")));
+        }
+        // All are written before any is printed: the reader of the output may go away.
+        for (finding, path) in findings.iter().zip(loaded.iter().filter_map(|loaded| loaded.path.as_deref())) {
+            finding.update(path)?;
         }
         for finding in &findings {
             let what = match (finding.unpinned, finding.changes.len()) {

@@ -123,10 +123,7 @@ impl Experiment {
     pub fn from_plan(plan: Plan) -> Result<Experiment, Failure> {
         let scenario = plan.parse(&plan.source).map_err(|problem| Failure::Usage(problem.render(false)))?;
         let settings = plan.settings.clone();
-        Experiment::new(
-            Loaded { scenario, source: plan.source, files: plan.files, path: Default::default() },
-            &settings,
-        )
+        Experiment::new(Loaded { scenario, source: plan.source, files: plan.files, path: None }, &settings)
     }
 
     /// The scenario at another place of this text; what is large is shared with the point before.

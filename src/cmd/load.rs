@@ -157,9 +157,7 @@ impl Args {
 
     fn scenario(&self, terminal: Terminal) -> Result<Scenario, Failure> {
         let Some(file) = &self.scenario else { return self.own_scenario(terminal) };
-        let (mut loaded, _) = inputs::load_to_play(std::slice::from_ref(file), terminal)?;
-        let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
-        let mut scenario = loaded.scenario;
+        let mut scenario = inputs::load_to_play(file, terminal)?.scenario;
         if scenario.model.clients.patience.is_some() {
             complain(
                 "warning: `patience` of clients is not played: over sockets a client cannot\n\

@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod compare;
 mod demo;
+mod embedded;
 mod experiment;
 mod explain;
 mod fingerprints;
@@ -21,6 +22,7 @@ mod replay;
 mod results_dir;
 mod run;
 mod run_cache;
+mod scenarios;
 mod scheduler;
 mod sweep;
 mod test_server;
@@ -113,6 +115,8 @@ enum Verb {
     Validate(validate::Args),
     /// List the strategies
     List(list::Args),
+    /// List, print or copy the embedded scenarios
+    Scenarios(scenarios::Args),
     /// Explain a strategy: idea, formula, parameters, source, when it fails
     Explain(explain::Args),
     /// Convert an access log into a workload that a scenario can replay
@@ -193,6 +197,11 @@ impl Terminal {
         // Through the table library's own measure, so that both agree; in a pipe nothing is wrapped.
         let width = if out { comfy_table::Table::new().width() } else { None };
         Terminal { out: wanted(out), err: wanted(err), width }
+    }
+
+    /// Columns that a table may take: those of the terminal, or 80 in a pipe.
+    fn columns(&self) -> u16 {
+        self.width.unwrap_or(80)
     }
 
     /// Bold on standard error.
@@ -291,6 +300,7 @@ pub fn main() -> ExitCode {
         Verb::Compare(args) => compare::compare(&args, terminal),
         Verb::Validate(args) => validate::validate(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),
+        Verb::Scenarios(args) => scenarios::scenarios(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args, terminal),
         Verb::Proxy(args) => proxy::proxy(&args, terminal),

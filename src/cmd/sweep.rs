@@ -60,11 +60,7 @@ fn literal(value: &str) -> String {
 }
 
 pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    if args.path.is_dir() {
-        return Err(Failure::Usage(format!("{} is a folder: a sweep is of one scenario", args.path.display())));
-    }
-    let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
-    let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
+    let loaded = inputs::load_single(&args.path, terminal)?;
     let axes = if args.vary.is_empty() { loaded.scenario.sweep.clone() } else { args.vary.clone() };
     if axes.is_empty() && !args.sensitivity {
         let constants = overrides::constants(&loaded.source).unwrap_or_default();

@@ -143,9 +143,8 @@ impl Pair {
 }
 
 pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let (mut loaded, _) = inputs::load(std::slice::from_ref(&args.scenario), terminal)?;
-    let strategies = inputs::named(&args.strategies, &loaded)?;
-    let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
+    let loaded = inputs::load_single(&args.scenario, terminal)?;
+    let strategies = inputs::named(&args.strategies, std::slice::from_ref(&loaded))?;
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
     scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());

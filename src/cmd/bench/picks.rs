@@ -11,6 +11,7 @@ use super::spread::Spread;
 use crate::report::table;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::select::catalog::{self, CATALOGUE, Row};
+use evenkeel_core::select::strategy_set::StrategySet;
 use evenkeel_core::select::{Context, Pick, Request, Selector};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
@@ -180,6 +181,10 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         candidates.extend(CATALOGUE.iter().map(Candidate::Strategy));
     }
     for name in args.strategies.iter().flat_map(|list| catalog::split(list)) {
+        if let Some(set) = StrategySet::find(name) {
+            candidates.extend(set.rows().map(Candidate::Strategy));
+            continue;
+        }
         inputs::remark(name);
         candidates.push(Candidate::Strategy(catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?));
     }

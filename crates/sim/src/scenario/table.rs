@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use toml::Spanned;
 
 use super::Kind;
+use super::strategy_list::StrategyList;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, RouteTable};
@@ -48,8 +49,8 @@ pub struct ScenarioTable {
     pub max_in_system: Option<Spanned<u32>>,
     #[schemars(with = "Option<u32>")]
     pub batches: Option<Spanned<u32>>,
-    #[schemars(with = "Option<Vec<Strategy>>")]
-    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    #[schemars(with = "Option<StrategyList>")]
+    pub strategies: Option<Spanned<StrategyList>>,
     #[serde(default)]
     pub variants: Vec<VariantTable>,
     #[schemars(with = "ArrivalsTable")]
