@@ -111,7 +111,7 @@ impl Experiment {
             }
         }
         experiment.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
-        // Results go by the names of points, and two at one place would write the same units at once.
+        // Results go by the names of points, and two points of one name would write the same files at once.
         let mut names = BTreeSet::new();
         if let Some(point) = experiment.points.iter().find(|point| !names.insert(point.name.as_str())) {
             return Err(Failure::Usage(format!("the point {} is there twice: give each value once", point.name)));
@@ -241,7 +241,7 @@ impl Settings {
 }
 
 /// As one would type it into a shell.
-fn quote(argument: &str) -> String {
+pub fn quote(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()

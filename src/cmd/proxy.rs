@@ -18,19 +18,21 @@ use evenkeel_proxy::control::{Options, Proxy, ProxyError, check_files, read};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel proxy --example > proxy.toml           an annotated config, ready to run
-  evenkeel test-server --config proxy.toml &          test servers for its [[pools.servers]]
+  evenkeel proxy --demo                    test servers, proxy and load at once
+  evenkeel proxy --demo slow-server --strategy peak_ewma --duration 30s
+  evenkeel proxy --example > proxy.toml    an annotated config
+  evenkeel proxy --config proxy.toml --check
   evenkeel proxy --config proxy.toml
-  evenkeel proxy --config proxy.toml --check      validate the config; exit 2 with line and column of an error
-  evenkeel proxy --demo                           test servers, proxy and load in one process, with a table of results
-  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --duration 30s
-  evenkeel proxy --config proxy.toml --record picks.jsonl, then evenkeel replay picks.jsonl
+  evenkeel proxy --config proxy.toml --record picks.jsonl
 
 Signals:
-  HUP       read the config again (also when the file changes, unless --no-watch)
-  USR1      begin the access log's file anew
-  TERM      drain: not ready, then take nothing new, then end what is there within [timeouts] drain
-  INT       the same without the delay; a second one ends at once")]
+  HUP    reload the config (also when the file changes, unless --no-watch)
+  USR1   reopen the access log's file
+  TERM   drain: report not ready, wait for `drain_delay`, accept nothing new,
+         finish requests in flight within `drain`
+  INT    drain without `drain_delay`; a second one exits at once
+
+Exit codes: 0 drained, 2 the config is not valid, 3 I/O error.")]
 pub struct Args {
     /// The config, TOML
     #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema", "demo"])]
@@ -44,10 +46,10 @@ pub struct Args {
     /// Print the JSON schema of the config
     #[arg(long, exclusive = true)]
     schema: bool,
-    /// Run test servers, the proxy and load in one process, from a scenario or a built-in one
+    /// Run test servers, the proxy and load in one process: from a scenario (a file, or an embedded one), or a built-in fleet
     #[arg(long, value_name = "SCENARIO", num_args = 0..=1, conflicts_with_all = ["config", "record"])]
     demo: Option<Option<PathBuf>>,
-    /// With --demo: strategy
+    /// With --demo: strategy of the proxy
     #[arg(long, value_name = "NAME", default_value = "p2c", requires = "demo")]
     strategy: String,
     /// With --demo: duration [default: the scenario's]
@@ -56,7 +58,7 @@ pub struct Args {
     /// Do not reload the config when the file changes
     #[arg(long)]
     no_watch: bool,
-    /// Record all selector inputs and picks, for `evenkeel replay`; `-` is standard output
+    /// Record all selector inputs and picks to a file, for `evenkeel replay`; `-` is standard output
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Seed of all randomness, for reproducible picks
@@ -65,6 +67,11 @@ pub struct Args {
     /// Log level: error, warn, info, debug
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "EVENKEEL_LOG")]
     log_level: tracing::Level,
+}
+
+/// `1 pool`, `2 pools`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The annotated example.
@@ -94,11 +101,11 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     config.remarks.iter().for_each(|remark| complain(format_args!("note: {remark}")));
     if args.check {
         say(format!(
-            "{} is valid: {} listeners, {} pools, {} servers",
+            "{} is valid: {}, {}, {}",
             file.display(),
-            config.listeners.len(),
-            config.pools.len(),
-            config.pools.iter().map(|pool| pool.servers.len()).sum::<usize>()
+            count(config.listeners.len(), "listener"),
+            count(config.pools.len(), "pool"),
+            count(config.pools.iter().map(|pool| pool.servers.len()).sum(), "server")
         ));
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `evenkeel replay`: does the selector choose again as it did in the proxy?
+//! `evenkeel replay`: replays a proxy's recording and verifies every pick.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -18,9 +18,12 @@ Examples:
   evenkeel proxy --config proxy.toml --record picks.jsonl
   evenkeel replay picks.jsonl
 
-Exit codes: 0 every pick is the same, 1 one differs (it is shown, with what the selector was told), 2 no recording.")]
+Feeds the recorded selector inputs to a new selector and compares each pick. The first difference is shown \
+with its place in the recording.
+
+Exit codes: 0 every pick is the same, 1 a pick differs, 2 the file is not a recording.")]
 pub struct Args {
-    /// A recording that `evenkeel proxy --record` wrote
+    /// Recording, written by `evenkeel proxy --record`
     recording: PathBuf,
     /// Print JSON
     #[arg(long)]

@@ -15,7 +15,7 @@ Examples:
   evenkeel scenarios copy slow-server        writes ./slow-server.toml
   evenkeel scenarios copy --all scenarios    all of them, into a folder
 
-Where a command takes a scenario file, it also takes the name of an embedded scenario: `evenkeel run slow-server`.
+Where a command takes a scenario file, it also takes the name of an embedded scenario: `evenkeel run slow-server`. \
 A file of that name takes precedence.")]
 pub struct Args {
     #[command(subcommand)]
@@ -92,7 +92,7 @@ fn list(json: bool, terminal: Terminal) {
 }
 
 fn copy(args: &CopyArgs) -> Result<(), Failure> {
-    let here = || PathBuf::from(".");
+    let here = || PathBuf::new();
     let (scenarios, folder) = match (&args.name, &args.folder, args.all) {
         // With --all the only argument is the folder.
         (folder, None, true) => (embedded::all().iter().collect(), folder.as_ref().map_or_else(here, PathBuf::from)),
@@ -104,13 +104,14 @@ fn copy(args: &CopyArgs) -> Result<(), Failure> {
         files.push((folder.join(format!("{}.toml", scenario.name)), scenario.source));
         files.extend(scenario.files().map(|(name, text)| (folder.join(name), text)));
     }
-    write_new(&files, args.force)
+    write_new(&files, args.force, "choose another folder, or --force")
 }
 
-/// Writes files that may not exist yet, and says so for each; if one exists, none is written. With `force` they may exist.
-pub fn write_new(files: &[(PathBuf, &str)], force: bool) -> Result<(), Failure> {
-    for (path, _) in files {
-        results_dir::refuse_existing(path, force)?;
+/// Writes files that may not exist yet, and says so for each; if one exists, none is written, and `help` says what to do. With
+/// `force` they may exist.
+pub fn write_new(files: &[(PathBuf, &str)], force: bool, help: &str) -> Result<(), Failure> {
+    if let Some((path, _)) = files.iter().find(|(path, _)| !force && path.exists()) {
+        return Err(Failure::Usage(format!("`{}` exists\n  help: {help}", path.display())));
     }
     for (path, text) in files {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {

@@ -18,10 +18,12 @@ use super::{Failure, Terminal};
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
-  evenkeel bench --rounds 9      requests simulated per second and core
-  evenkeel bench picks           nanoseconds per pick of every strategy, and how they grow with the servers
-  evenkeel bench coverage        how often a 95 % interval contains the exact value
-  evenkeel bench proxy           proxy overhead compared with HAProxy and nginx"
+  evenkeel bench                 requests simulated per second and core
+  evenkeel bench picks           nanoseconds per pick of every strategy
+  evenkeel bench coverage        how often intervals hold the exact value
+  evenkeel bench proxy           proxy overhead against HAProxy and nginx
+
+Without a subcommand: `bench engine`, with its options."
 )]
 pub struct Args {
     #[command(subcommand)]

@@ -20,31 +20,31 @@ use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel bench picks                                    the whole catalogue, in about a minute
+  evenkeel bench picks                     all strategies, about a minute
   evenkeel bench picks --strategies p2c,maglev --servers 1000 --rounds 15
 
-What is timed is a whole turn of a balancer's work, by the code that simulator and proxy use:
-a request ends (its report and its end are told to the strategy, the books are kept), the next is
-picked and counted, and what the strategy asks for is done: probes, updates by the clock. Four
-requests are in flight for five servers and take 10 ms on average, a thousandth of them fails and
-another is cancelled; every fourth server has twice the weight; keys, clients and paths are drawn.
+One iteration is everything that a balancer does for a request, by the code that simulator and proxy share: \
+a request ends and is reported to the strategy, the next is picked and counted, and probes and timed updates \
+that the strategy asks for are made. Four requests are in flight for five servers and take 10 ms on average; \
+one in a thousand fails, and one is cancelled. Every fourth server has twice the weight. Keys, clients and \
+paths are random.
 
-Nothing is subtracted: the row `(host alone)` takes the next server that can be had, and is what
-the rest of a turn costs. Building tables when the fleet changes is not in it. One thread.")]
+Nothing is subtracted. The row `(host alone)` takes the next eligible server: what an iteration costs \
+without a strategy. Rebuilding tables after a change of the fleet is not included. One thread.")]
 pub struct Args {
-    /// Rounds; the median counts
+    /// Number of rounds; the median is reported
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Servers, separated by commas
+    /// Numbers of servers, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000", value_parser = clap::value_parser!(u32).range(3..=100_000))]
     servers: Vec<u32>,
-    /// Strategies, separated by commas; all when none is named, oracles too
+    /// Strategies, separated by commas; `core` and `all` are sets [default: all, oracles too]
     #[arg(long)]
     strategies: Vec<String>,
-    /// All servers of the same weight, for which some strategies have a shorter way
+    /// Give all servers the same weight; some strategies are faster then
     #[arg(long)]
     equal: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

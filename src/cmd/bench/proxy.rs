@@ -24,43 +24,45 @@ use evenkeel_testbed::{Backend, Spec};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel bench proxy                       needs haproxy and nginx on PATH; what is missing is left out
-  evenkeel bench proxy --quick               a first look, in half a minute
-  evenkeel bench proxy --only evenkeel --strategies      the cost of strategies relative to round_robin
-  evenkeel bench proxy --against /tmp/evenkeel-before    the effect of a change
+  evenkeel bench proxy                  what is not on PATH is left out
+  evenkeel bench proxy --quick          a first look, in half a minute
+  evenkeel bench proxy --only evenkeel --strategies
+  evenkeel bench proxy --against /tmp/evenkeel-before     effect of a change
 
-All run on loopback: every proxy as a process with one thread on one core, its load and its origin (three test servers, or
-eight with --strategies) on the others. A closed loop: each connection asks again as soon as it has its answer.
-Exits with 1 when a contender was refused because it answered wrongly.")]
+Everything runs on loopback: each proxy as a process with one thread on one core; the load and the origin \
+(three test servers, eight with --strategies) on the other cores. A closed loop: each connection sends its \
+next request when it has a response.
+
+Exit codes: 0 done, 1 a contender was refused because it answered wrongly.")]
 pub struct Args {
-    /// Rounds; medians count
+    /// Number of rounds; medians are reported
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Seconds measured of each contender in each round; a fifth more to warm up
+    /// Measured seconds per contender and round; the warm-up takes a fifth more
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Three short rounds
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// Contenders, separated by commas: haproxy, nginx, evenkeel, or a strategy's name with --strategies
+    /// Only these contenders, separated by commas: haproxy, nginx, evenkeel, or strategies with --strategies
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Also each strategy that is no oracle, in front of eight servers, as ratios to round_robin
+    /// Also measure every strategy but oracles, with eight servers, relative to round_robin
     #[arg(long)]
     strategies: bool,
-    /// Also another build of this program, called `against`: what did a change bring?
+    /// Also measure another build of this program, as `against`
     #[arg(long, value_name = "PROGRAM")]
     against: Option<std::path::PathBuf>,
-    /// Also each proxy without forwarding fields and request ids
+    /// Also measure each proxy without forwarding headers and request ids
     #[arg(long)]
     bare: bool,
-    /// Connections, separated by commas
+    /// Numbers of connections, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "32,128", value_parser = clap::value_parser!(u32).range(1..=4096))]
     connections: Vec<u32>,
-    /// Bytes of an answer, separated by commas
+    /// Response body sizes in bytes, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "200,65536", value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
     bytes: Vec<u32>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
