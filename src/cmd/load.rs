@@ -30,8 +30,8 @@ Examples:
   evenkeel load http://127.0.0.1:8080 --json --expect-no-errors
 
 Any arrival process of a scenario:
-  evenkeel load http://127.0.0.1:8080 --arrivals '{ bursts = { \\
-    base = \"50/s\", peak = \"500/s\", every = \"5s\", length = \"1s\" } }'
+  evenkeel load http://127.0.0.1:8080 --arrivals \\
+    '{ ramp = { from = \"50/s\", to = \"500/s\", over = \"30s\" } }'
 
 By default an open loop: each request is sent at its scheduled time, whatever became of those before, and \
 latency counts from that time, so a stall is measured in full. With --closed, each connection sends its next \

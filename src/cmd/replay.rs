@@ -44,60 +44,61 @@ enum Entry {
 struct RecordedSelector {
     opening: RecordingHeader<StrategyConfig>,
     replay: Replay,
-    over: Option<String>,
+    /// The first difference; `None` while every pick is the same.
+    difference: Option<String>,
 }
 
 pub fn replay(args: &Args) -> Result<(), Failure> {
     let shown = args.recording.display();
     let file = std::fs::File::open(&args.recording)
         .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
-    let mut desks: BTreeMap<u32, RecordedSelector> = BTreeMap::new();
+    let mut selectors: BTreeMap<u32, RecordedSelector> = BTreeMap::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let place = || format!("{shown}:{}", number + 1);
         let line = line.map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
         let parsed: Result<Line, _> = serde_json::from_str(&line);
-        let Line(desk, entry) = parsed.map_err(|error| {
+        let Line(selector, entry) = parsed.map_err(|error| {
             let help = "recordings are written by `evenkeel proxy --record`; one that was cut off ends in half a line";
             Failure::Usage(format!("{}: not a line of a recording: {error}\n  help: {help}", place()))
         })?;
         match entry {
             Entry::Header { opening } => {
                 let replay = Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
-                desks.insert(desk, RecordedSelector { opening: *opening, replay, over: None });
+                selectors.insert(selector, RecordedSelector { opening: *opening, replay, difference: None });
             }
             Entry::HostEvent(call) => {
-                let Some(desk) = desks.get_mut(&desk) else {
+                let Some(selector) = selectors.get_mut(&selector) else {
                     return Err(Failure::Usage(format!("{}: a call of a selector that was not opened", place())));
                 };
-                if desk.over.is_none()
-                    && let Err(difference) = desk.replay.play(&call)
+                if selector.difference.is_none()
+                    && let Err(difference) = selector.replay.play(&call)
                 {
-                    desk.over = Some(format!("{}: {difference}", place()));
+                    selector.difference = Some(format!("{}: {difference}", place()));
                 }
             }
         }
     }
-    if desks.is_empty() {
+    if selectors.is_empty() {
         return Err(Failure::Usage(format!("{shown} holds no selector")));
     }
-    let differ = desks.values().filter(|desk| desk.over.is_some()).count();
+    let differ = selectors.values().filter(|selector| selector.difference.is_some()).count();
     if args.json {
-        let rows: Vec<_> = desks
+        let rows: Vec<_> = selectors
             .values()
-            .map(|desk| {
+            .map(|selector| {
                 serde_json::json!({
-                    "pool": desk.opening.pool, "strategy": desk.opening.strategy.name(), "stream": desk.opening.stream,
-                    "calls": desk.replay.calls, "picks": desk.replay.picks, "difference": desk.over,
+                    "pool": selector.opening.pool, "strategy": selector.opening.strategy.name(), "stream": selector.opening.stream,
+                    "calls": selector.replay.calls, "picks": selector.replay.picks, "difference": selector.difference,
                 })
             })
             .collect();
         say(serde_json::json!({ "selectors": rows, "same": differ == 0 }));
     } else {
-        for (number, desk) in &desks {
-            let RecordedSelector { opening, replay, over } = desk;
-            let verdict = match over {
+        for (number, selector) in &selectors {
+            let RecordedSelector { opening, replay, difference } = selector;
+            let verdict = match difference {
                 None => format!("{} picks, all the same", replay.picks),
-                Some(difference) => format!("after {} picks, a difference\n    {difference}", replay.picks),
+                Some(what) => format!("after {} picks, a difference\n    {what}", replay.picks),
             };
             say(format!("selector {number}, pool {}, {}: {verdict}", opening.pool, opening.strategy.name()));
         }

@@ -16,10 +16,10 @@ const RUNS: &str = "runs";
 /// The plan beside them.
 const PLAN: &str = "plan.json.gz";
 
-/// Runs are written often and live shortly.
+/// Runs are written often and deleted soon.
 const LEVEL: Compression = Compression::fast();
 
-/// Where a study's runs are read and written.
+/// Where an experiment's runs are read and written.
 #[derive(Clone, Debug, Default)]
 pub struct RunCache {
     /// Folders of results to look in; the first is written to.
@@ -43,7 +43,7 @@ impl RunCache {
         root.join(experiment.folder()).join(RUNS)
     }
 
-    /// Makes the folder and puts the plan there; what an earlier command left is thrown away unless it is to be `kept`.
+    /// Makes the folder and writes the plan; runs of an earlier command are deleted unless `kept`.
     pub fn open(&self, experiment: &Experiment, kept: bool) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         if !kept {
@@ -54,7 +54,7 @@ impl RunCache {
         results_dir::write_whole(&folder.join(PLAN), &pack(&experiment.plan, LEVEL)?)
     }
 
-    /// Deletes a study's runs.
+    /// Deletes an experiment's runs.
     pub fn clear(&self, experiment: &Experiment) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         let folder = RunCache::folder(root, experiment);

@@ -44,7 +44,7 @@ struct Case {
     label: String,
     table: StrategyConfig,
     scenario: Scenario,
-    /// Million requests per second, one per round.
+    /// Million requests per second, by round.
     rates: Vec<f64>,
 }
 
@@ -74,8 +74,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         for case in &mut cases {
             let seed = case.scenario.replication_seed(round);
             let start = Instant::now();
-            let record =
-                evenkeel_sim::sim::run(&case.scenario.model, &case.table, seed, &|| false).expect("nobody interrupts");
+            let record = evenkeel_sim::sim::run(&case.scenario.model, &case.table, seed, &|| false)
+                .expect("it is not interrupted");
             let seconds = start.elapsed().as_secs_f64();
             verify(case, &record, args.requests)?;
             case.rates.push(record.requests as f64 / seconds / 1e6);
@@ -120,7 +120,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The bench's model, as anybody would write it.
+/// The model, as a scenario.
 fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
     // 0.9 · servers requests per millisecond.
     let duration = requests as f64 / (0.9 * f64::from(servers)) / 1e3;
@@ -144,8 +144,7 @@ fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
         .map_err(|problems| Failure::Broken(anyhow::anyhow!("the bench's own scenario is wrong: {problems:?}")))
 }
 
-/// The run did what it was timed for: about so many arrivals, and the servers worked as much as was offered. (Little's law
-/// and conservation are asserted by the engine itself.)
+/// Checks the number of arrivals and the utilisation. (Little's law and conservation are asserted by the simulator.)
 fn verify(case: &Case, record: &evenkeel_sim::sim::record::RunRecord, requests: u64) -> Result<(), Failure> {
     let servers = &record.measured.servers[0];
     let busy = servers.iter().map(|server| server.utilisation).sum::<f64>() / servers.len() as f64;

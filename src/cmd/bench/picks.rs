@@ -49,24 +49,25 @@ pub struct Args {
     json: bool,
 }
 
-/// How long a case is timed in a round, and at most warmed up before, about.
+/// How long a case is timed in a round, approximately.
 const TIMED: Duration = Duration::from_millis(15);
+/// How long a case is warmed up at most, approximately.
 const WARMED: Duration = Duration::from_millis(60);
-/// The fewest turns that warm a small fleet up.
+/// Iterations of the warm-up at least.
 const LEAST_WARM: u64 = 2000;
-/// Turns between two looks at the clock while a case is sized.
+/// Iterations between two readings of the clock while a case is sized.
 const STEP: u64 = 16;
 
-/// Who runs.
+/// What is timed.
 #[derive(Clone, Copy)]
 enum Candidate {
-    /// Nobody: the next that can be had.
+    /// The next eligible server, without a strategy.
     Host,
     /// A strategy with its defaults.
     Strategy(&'static Row),
 }
 
-/// Turns of a case in each round.
+/// Iterations of a case in each round.
 #[derive(Clone, Copy)]
 struct Size {
     warm: u64,
@@ -77,13 +78,13 @@ struct Case {
     candidate: Candidate,
     setting: Setting,
     size: Size,
-    /// What every round must have done.
+    /// What every round must have done: the picks are the same.
     tally: Tally,
-    /// Nanoseconds for a turn, one per round.
+    /// Nanoseconds per iteration, by round.
     costs: Vec<f64>,
 }
 
-/// Takes the next that can be had.
+/// Picks the next eligible server.
 struct Next(usize);
 
 impl Selector for Next {
@@ -126,7 +127,7 @@ impl Candidate {
 }
 
 impl Case {
-    /// Finds out how many turns fill the time. All rounds then make as many.
+    /// Finds how many iterations fill the time; all rounds make as many.
     fn new(candidate: Candidate, setting: Setting) -> Case {
         let mut bench = candidate.bench(&setting);
         // Until nearly all that was in flight at first is over, where that does not take too long.
@@ -155,7 +156,7 @@ impl Case {
         Ok(())
     }
 
-    /// Each turn picked a server that could be had, the same as in any other round, and the books balance.
+    /// Each iteration picked an eligible server, the same as in every other round, and in-flight counts are exact.
     fn verify(&self, bench: &PickBench) -> Result<(), Failure> {
         let (tally, turns) = (bench.tally(), self.size.warm + self.size.timed);
         let in_flight = bench.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
@@ -165,7 +166,7 @@ impl Case {
         }
         let (name, servers, first) = (self.candidate.name(), self.setting.weights.len(), self.tally);
         let what = format!(
-            "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} turns; {in_flight} in flight"
+            "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} iterations; {in_flight} in flight"
         );
         Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")))
     }
@@ -197,7 +198,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             }
             cases.push(Case::new(candidate, setting));
         }
-        complain(format_args!("{servers} servers: found how many picks fill the time"));
+        complain(format_args!("{servers} servers: sized"));
     }
     for round in 0..args.rounds {
         for turn in 0..cases.len() {
@@ -230,7 +231,7 @@ fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Termin
     let mut header = vec!["strategy".to_owned()];
     header.extend(args.servers.iter().map(|servers| format!("{servers} servers")));
     header.extend(growth.then(|| format!("{} / {}", args.servers[sizes - 1], args.servers[0])));
-    header.push("cost, as explained".to_owned());
+    header.push("cost (explain)".to_owned());
     let last = header.len() - 1;
     table.set_header(header);
     for (at, candidate) in candidates.iter().enumerate() {
@@ -263,7 +264,7 @@ fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Termin
     ));
 }
 
-/// Three digits, or all there are before the point.
+/// Three significant digits, or more before the point.
 fn nanos(nanos: f64) -> String {
     if nanos < 99.95 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
 }

@@ -70,21 +70,22 @@ pub struct Args {
 /// Servers of the origin, for the proxies and for the strategies.
 const FEW: usize = 3;
 const MANY: usize = 8;
-/// A proxy whose core was busy for less than this did not set the pace.
+/// Share of the time; a proxy whose core was busy for less was not the bottleneck.
 const BUSY: f64 = 0.9;
 
 /// One contender in one round.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     round: u32,
-    /// Answers per second.
+    /// Responses per second.
     rate: f64,
-    /// Seconds of processor per answer.
+    /// CPU seconds per response.
     cpu: f64,
     /// Resident bytes at the end.
     resident: f64,
-    /// Seconds.
+    /// Latency, seconds.
     p50: f64,
+    /// Latency, seconds.
     p99: f64,
     /// Share of the time that the proxy's core worked for it.
     busy: f64,
@@ -92,14 +93,14 @@ struct Sample {
     ours: f64,
 }
 
-/// A body's length and a number of connections, with what was measured of each contender.
+/// A body size and a number of connections, with the samples of each contender.
 struct Case {
     bytes: u32,
     connections: u32,
     samples: Vec<Vec<Sample>>,
 }
 
-/// Why a contender takes part no more.
+/// Why a contender is measured no more; `None` while it is.
 type Refusal = Option<String>;
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -122,25 +123,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for &bytes in &args.bytes {
         let origin = origin(bytes)?;
-        let addresses: Vec<SocketAddr> = origin.iter().map(Backend::address).collect();
-        let mut running: Vec<Option<Running>> = Vec::new();
-        for (i, contender) in contenders.iter().enumerate() {
-            if refused[i].is_some() {
-                running.push(None);
-                continue;
-            }
-            let started = Running::start(contender, &addresses[..contender.backends], cores);
-            if stopped() {
-                return Err(Failure::Stopped);
-            }
-            running.push(match started {
-                Ok(running) => Some(running),
-                Err(why) => {
-                    refuse(&mut refused[i], &contender.name, why);
-                    None
-                }
-            });
-        }
+        let mut running = start_all(&contenders, &origin, &mut refused, cores)?;
         for &connections in &args.connections {
             let mut samples = vec![Vec::new(); contenders.len()];
             for round in 0..rounds {
@@ -177,6 +160,29 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if results.refused.iter().any(Option::is_some) { Err(Failure::No) } else { Ok(()) }
 }
 
+/// Starts every contender that has not been refused, in front of the origin.
+fn start_all(
+    contenders: &[Contender],
+    origin: &[Backend],
+    refused: &mut [Refusal],
+    cores: Option<Cores>,
+) -> Result<Vec<Option<Running>>, Failure> {
+    let addresses: Vec<SocketAddr> = origin.iter().map(Backend::address).collect();
+    let mut running = Vec::new();
+    for (contender, refused) in contenders.iter().zip(refused) {
+        if refused.is_some() {
+            running.push(None);
+            continue;
+        }
+        let started = Running::start(contender, &addresses[..contender.backends], cores);
+        if stopped() {
+            return Err(Failure::Stopped);
+        }
+        running.push(started.map_err(|why| refuse(refused, &contender.name, why)).ok());
+    }
+    Ok(running)
+}
+
 fn refuse(refused: &mut Refusal, name: &str, why: String) {
     complain(format_args!("{name} is refused: {why}"));
     *refused = Some(why);
@@ -184,7 +190,7 @@ fn refuse(refused: &mut Refusal, name: &str, why: String) {
 
 type Missing = Vec<(&'static str, &'static str)>;
 
-/// Who takes part, and who would if it were there.
+/// The contenders, and the programs that are not on PATH.
 fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
     let mut wanted = Vec::new();
     for bare in [false, true] {
@@ -245,7 +251,7 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
         found.push(Contender { name, kind, bare: false, backends: FEW, program: program.clone(), version });
     }
     if found.is_empty() {
-        return Err(Failure::Usage("nobody is left to measure".to_owned()));
+        return Err(Failure::Usage("no contender is left to measure".to_owned()));
     }
     Ok((found, missing))
 }
@@ -254,13 +260,13 @@ fn is_strategy(name: &String) -> bool {
     CATALOGUE.iter().any(|row| row.name == name)
 }
 
-/// Test servers that answer at once, on one thread.
+/// Test servers that respond at once, on one thread.
 fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
     let specs = (1..=MANY).map(|i| Spec { bytes: bytes.into(), ..Spec::new(&format!("s{i}")) }).collect();
     Backend::start_all(specs).map_err(|error| Failure::Broken(anyhow::Error::new(error).context("no origin")))
 }
 
-/// One contender's turn. The error says why it is refused.
+/// Measures one contender for one round. The error says why it is refused.
 fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
     let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
     let before = answered();
@@ -270,12 +276,12 @@ fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, p
     if stopped() {
         return Err("interrupted".to_owned());
     }
-    // Who asks servers itself is counted there, too.
+    // Probes reach the origin, too.
     if reached < came.answers || reached > came.answers && !probes {
-        return Err(format!("{} answers came, but {reached} requests reached the origin", came.answers));
+        return Err(format!("{} responses came, but {reached} requests reached the origin", came.answers));
     }
     if came.measured == 0 {
-        return Err("no answer came in the time that was measured".to_owned());
+        return Err("no response came in the measured time".to_owned());
     }
     let [(theirs, own), (theirs_after, own_after)] = edges[..] else { return Err("not measured".to_owned()) };
     let (cpu, wall) = ((theirs_after.cpu - theirs.cpu).as_secs_f64(), came.span.as_secs_f64());
@@ -306,7 +312,7 @@ struct Results {
 /// One sample over another.
 type Ratio = fn(&Sample, &Sample) -> f64;
 
-/// What ratios are of. Above one is better for the first two, worse for the others.
+/// Ratios to the base contender. Above 1 is better for the first two, worse for the others.
 const RATIOS: [(&str, Ratio); 4] = [
     ("rate", |sample, base| sample.rate / base.rate),
     ("per_cpu_second", |sample, base| base.cpu / sample.cpu),
@@ -315,8 +321,7 @@ const RATIOS: [(&str, Ratio); 4] = [
 ];
 
 impl Results {
-    /// With whom a contender is compared: proxies with the first of them (HAProxy if it is there), strategies with round
-    /// robin in front of as many servers.
+    /// The contender that another is relative to: the first proxy (HAProxy if it is there), or round_robin for strategies.
     fn base(&self, of: usize) -> usize {
         let alike = |i: &usize| self.contenders[*i].backends == self.contenders[of].backends;
         let many = self.contenders[of].backends == MANY;
