@@ -38,17 +38,19 @@ fn text(row: &Row, terminal: Terminal) -> String {
     let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
     section("Idea", wrap(doc.idea, "  "));
     section("Rule", wrap(doc.formula, "  "));
-    let defaults = (row.default)().parameters();
-    if !doc.params.is_empty() {
-        let default = |name: &str| defaults.get(name).map(ToString::to_string).unwrap_or_default();
-        let lines = doc.params.iter().map(|(name, meaning)| {
-            let indent = " ".repeat(6);
-            format!("  {name} = {}\n{}", default(name), wrap(meaning, &indent))
+    let parameters = row.parameters();
+    if let Some(first) = parameters.first() {
+        let lines = parameters.iter().flat_map(|parameter| {
+            let head =
+                format!("  {} = {}\n{}", parameter.name, parameter.default, wrap(&parameter.text, &" ".repeat(6)));
+            let value = |(value, meaning): &(String, String)| wrap(&format!("\"{value}\": {meaning}"), &" ".repeat(8));
+            std::iter::once(head).chain(parameter.values.iter().map(value))
         });
         section("Parameters, with their defaults", lines.collect::<Vec<_>>().join("\n"));
-        let name = doc.params[0].0;
-        let value = default(name);
-        section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
+        section(
+            "In a scenario",
+            format!("  strategies = [{{ {} = {{ {} = {} }} }}]", row.name, first.name, first.default),
+        );
     }
     section("Variant", wrap(doc.variant, "  "));
     if !doc.aliases.is_empty() {

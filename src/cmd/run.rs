@@ -243,6 +243,7 @@ fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: 
 pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     let scenario = outcome.scenario;
     say(format_args!("\n{}  ({})", terminal.bold(&scenario.title), scenario.name));
+    say(format_args!("\n{}\n", prose(&scenario.question, terminal)));
     say(describe(outcome));
     let hashes = |label: &str| label.starts_with("consistent_hash") && !label.contains("on=");
     if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
@@ -255,6 +256,16 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     }
     table::theory(outcome).into_iter().for_each(|line| say(format_args!("Theory: {line}.")));
     table::notes(outcome).into_iter().for_each(|line| say(format_args!("Note: {line}.")));
+    if let Some(answer) = &scenario.answer {
+        say(format_args!("\n{}\n{}", terminal.bold("Answer"), prose(answer, terminal)));
+    }
+}
+
+/// Paragraphs of a scenario file, filled anew to the terminal's width; 80 columns in a pipe.
+pub fn prose(text: &str, terminal: Terminal) -> String {
+    let width = usize::from(terminal.width.unwrap_or(80)).clamp(40, 100);
+    let fill = |paragraph: &str| textwrap::fill(&paragraph.split_whitespace().collect::<Vec<_>>().join(" "), width);
+    text.split("\n\n").map(fill).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Under the title: how it was measured.
@@ -335,6 +346,7 @@ fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
     let first = &outcomes[0];
     let mut value = serde_json::json!({
         "schema_version": 2, "scenario": first.scenario.name, "seed": first.scenario.seed,
+        "question": first.scenario.question, "answer": first.scenario.answer,
         "replications": first.replications, "precision": first.precision, "offered_load": first.scenario.offered_load,
     });
     if let [only] = outcomes {

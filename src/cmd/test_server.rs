@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use super::{Failure, Terminal, announce, complain_of, inputs, say};
 use crate::report::table;
 use evenkeel_config::distribution::{self, Distribution, Sampler};
+use evenkeel_config::fault::FaultRequest;
 use evenkeel_config::pool::{CacheSpec, Discipline, Server};
 use evenkeel_config::{Diagnostic, Problem, Problems, diagnostic};
 use evenkeel_core::units::{Nanos, Ratio};
-use evenkeel_sim::sim::model::FaultKind;
-use evenkeel_testbed::file::{FaultRequest, port_after, specs};
+use evenkeel_testbed::file::{port_after, specs};
 use evenkeel_testbed::{Backend, Spec};
 
 /// Behaviour of the test servers.
@@ -188,8 +188,8 @@ impl Args {
         let service = self.service.as_ref().map(|text| law_option("service", text, terminal)).transpose()?;
         let mut faults = Vec::new();
         for text in &self.fault {
-            let check = |request: FaultRequest| FaultKind::of(&request.kind).map(|_| request);
-            faults.push(option("fault", text, terminal, check)?.timed().map_err(Failure::Usage)?);
+            let check = |request: FaultRequest| request.faults().map(|_| request);
+            faults.extend(option("fault", text, terminal, check)?.faults().map_err(Failure::Usage)?);
         }
         let (discipline, unlimited) = match self.discipline {
             How::Fcfs => (Discipline::Fcfs, 1),

@@ -86,14 +86,14 @@ fn mistakes_are_explained_and_the_others_still_run() {
         (
             "unknown metric",
             format!("{SOUND}[[expect]]\nassert = \"latency.p98[p2c] < 1s\"\nreason = \"x\"\n"),
-            "bad.toml:17:8",
+            "bad.toml:17:10",
             "did you mean `latency.p9",
         ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
             "expectation of nobody",
             format!("{SOUND}[[expect]]\nassert = \"latency.p99[p3c] < 1s\"\nreason = \"x\"\n"),
-            "bad.toml:17:8",
+            "bad.toml:17:10",
             "did you mean `p2c`?",
         ),
     ];
@@ -168,8 +168,8 @@ fn strategies_are_listed_and_explained() {
         for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "See it fail", "evenkeel run "] {
             assert!(explained.contains(section), "{}: no {section}", row.name);
         }
-        for (name, _) in row.doc.params {
-            assert!(explained.contains(name), "{}: {name}", row.name);
+        for name in row.parameters().into_iter().map(|parameter| parameter.name) {
+            assert!(explained.contains(&name), "{}: {name}", row.name);
         }
     }
 }
@@ -261,8 +261,8 @@ fn a_real_log_is_read() {
         eprintln!("skipped: {} is not here", log.display());
         return;
     }
-    use evenkeel::scenario::import::{Format, import};
-    let imported = import(&std::fs::read(&log).unwrap(), Format::Auto, false);
+    use evenkeel::scenario::import::import;
+    let imported = import(&std::fs::read(&log).unwrap(), None, false);
     assert_eq!(imported.requests.len() as u64 + imported.malformed + imported.blank, 7000);
     assert!(imported.malformed < 10, "{:?}", imported.examples);
     assert!(imported.requests.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));

@@ -11,6 +11,7 @@ mod commands;
 mod compare;
 mod conformance;
 mod determinism;
+mod docs;
 mod fingerprints;
 mod front;
 mod fuzz;

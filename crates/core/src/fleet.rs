@@ -6,12 +6,11 @@
 //!
 //! Counts and weights lie in vectors of their own (structure of arrays): a full scan over 1,000 backends reads 4 KiB.
 
-use serde::{Deserialize, Serialize};
-
 use crate::rng::{Rng, Source};
 
 /// A backend: the slot it lives in and which of that slot's successive tenants it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct BackendId {
     /// Index into everything that is kept by slot.
     pub slot: u32,
@@ -20,8 +19,8 @@ pub struct BackendId {
 }
 
 /// What happened to the fleet since a selector last looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Change {
     /// A new backend; whatever a strategy kept for this slot is void.
     Joined(BackendId),

@@ -12,8 +12,8 @@
 
 use std::convert::Infallible;
 
-use rand::{SeedableRng, TryRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{self, SeedableRng, TryRng};
 
 /// Weyl constant of SplitMix64: 2⁶⁴ divided by the golden ratio, odd.
 pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -81,7 +81,7 @@ impl Rng {
 impl Source for Rng {
     #[inline]
     fn bits(&mut self) -> u64 {
-        rand::Rng::next_u64(&mut self.0)
+        rand_core::Rng::next_u64(&mut self.0)
     }
 }
 

@@ -687,7 +687,7 @@ fn open_log(config: &ProxyConfig, metrics: &Metrics) -> io::Result<Arc<access::L
     let format = if config.log.access == AccessFormat::Json { access::Format::Json } else { access::Format::Combined };
     let share = 1.0 / f64::from(config.log.sample.as_ref().map_or(1, |sample| *sample.get_ref()).max(1));
     let settings = access::Settings { format, query: config.log.query, share };
-    access::Log::open(target, settings, metrics.proxy().log_dropped.clone()).map(Arc::new)
+    access::Log::open(target, settings, metrics.proxy().access_log_lines_dropped.clone()).map(Arc::new)
 }
 
 /// A config without its secrets, otherwise as it is written. What was commented out may have been one, too.

@@ -25,6 +25,7 @@ pub mod orca;
 pub mod pool;
 pub mod record;
 pub mod shard;
+pub mod state;
 pub mod termination;
 pub mod tls;
 pub mod tunnel;

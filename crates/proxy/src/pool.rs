@@ -933,7 +933,8 @@ impl State {
 
     /// The server that a cookie keeps its client at.
     fn kept_by(&self, cookie: Option<&str>, excluded: &[u32]) -> Option<BackendId> {
-        cookie.and_then(|cookie| self.server_pool.affinity_target(cookie)).filter(|id| !excluded.contains(&id.slot))
+        let target = self.server_pool.affinity_target(cookie?)?;
+        (self.server_pool.keeps_affinity(target) && !excluded.contains(&target.slot)).then_some(target)
     }
 
     fn inquire(&mut self, request: &Request<'_>, now: Nanos) -> Option<ProbeRequest> {

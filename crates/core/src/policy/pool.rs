@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::concurrency::{self, Limiter};
 use super::outlier::{Detector, Finding, Reason};
-use super::{Rules, admission, health, priority, sticky, subset, zone};
+use super::{Rules, admission, health, panic, priority, sticky, subset, zone};
 use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source};
 use crate::select::{Context, Outcome, Pick, ProbeRequest, Request, Selector, TrueState, insert_sorted};
@@ -457,11 +457,12 @@ impl ServerPool {
 
     /// An active check's result; `Some(up)` when the verdict changes.
     pub fn checked(&mut self, id: BackendId, passed: bool, now: Nanos) -> Option<bool> {
-        let rules = self.rules.health?;
+        let rules = Arc::clone(&self.rules);
+        let rules = rules.health.as_ref()?;
         if !self.fleet.is_current(id) {
             return None;
         }
-        let up = self.members[id.slot as usize].health.observe(passed, &rules)?;
+        let up = self.members[id.slot as usize].health.observe(passed, rules)?;
         if up && self.healthy(id.slot) {
             self.warm_up(id.slot, now);
         }
@@ -617,7 +618,7 @@ impl ServerPool {
         if self.rules.narrows() {
             return self.judge_parts();
         }
-        let panic = self.rules.panic.is_some_and(|share| {
+        let panic = self.rules.panic.is_some_and(|panic::Rules(share)| {
             let candidates = self.fleet.members().filter(|&slot| self.counts(slot));
             let (healthy, all) =
                 candidates.fold((0, 0), |(healthy, all), slot| (healthy + u32::from(self.healthy(slot)), all + 1));
@@ -698,7 +699,9 @@ impl ServerPool {
         // As long as all levels together can do everything, each is believed.
         let enough = by_level && rules.total(&levels) >= 1.0 - 1e-9;
         let panics = |level: &priority::Level| {
-            self.rules.panic.is_some_and(|share| !enough && f64::from(level.healthy) < share * f64::from(level.all))
+            self.rules
+                .panic
+                .is_some_and(|panic::Rules(share)| !enough && f64::from(level.healthy) < share * f64::from(level.all))
         };
         let panics: Vec<bool> = levels.iter().map(panics).collect();
         let panic_at = |slot: u32| panics.get(level_of(slot)).copied().unwrap_or(false);
@@ -906,13 +909,14 @@ impl ServerPool {
         self.members.get(slot as usize).is_some_and(|member| member.full) || self.is_at_limit()
     }
 
-    /// The server to which a cookie of this value ties its client, if it may still serve him now: it is there, healthy
-    /// (draining or not) and below its limit. A client whose server is full goes elsewhere and gets a new cookie.
+    /// The server that a cookie of this value names, if it is a member and healthy, draining or not. `None` for a value
+    /// that no server has.
     pub fn affinity_target(&self, value: &str) -> Option<BackendId> {
-        self.values.find(value, &self.fleet).filter(|id| !self.is_full(id.slot))
+        self.values.find(value, &self.fleet)
     }
 
-    /// Whether this server may serve a client who is tied to it: what [`ServerPool::affinity_target`] asks, without a cookie.
+    /// Whether this server may serve a client with affinity to it: it is a member, healthy (draining or not) and below its
+    /// limit. A client whose server is full goes elsewhere and gets a new cookie.
     pub fn keeps_affinity(&self, id: BackendId) -> bool {
         self.fleet.is_current(id) && sticky::keeps_affinity(&self.fleet, id.slot) && !self.is_full(id.slot)
     }
@@ -945,7 +949,8 @@ mod tests {
     }
 
     fn health(initial_up: bool) -> health::Rules {
-        health::Rules { interval: secs(2), timeout: secs(1), rise: 1, fall: 1, jitter: 0.0, initial_up }
+        let initial = if initial_up { health::Initial::Up } else { health::Initial::Down };
+        health::Rules { rise: 1, fall: 1, initial, ..health::Rules::default() }
     }
 
     fn outliers(most: f64) -> outlier::Rules {
@@ -1061,7 +1066,7 @@ mod tests {
         let rules = Rules {
             priorities: Some(priority::Rules::default()),
             health: Some(health(true)),
-            panic: Some(0.5),
+            panic: Some(panic::Rules(0.5)),
             ..Rules::default()
         };
         let servers: Vec<(u32, &str)> = (0..20).map(|i| (i / 10, "a")).collect();
@@ -1097,11 +1102,8 @@ mod tests {
 
     #[test]
     fn zones_and_levels_divide_together() {
-        let zones = zone::Rules {
-            prefer: zone::Prefer::Residual,
-            min_servers: 6,
-            traffic: vec![("a".into(), 0.5), ("b".into(), 0.5)],
-        };
+        let half = |zone: &str| (zone.to_owned(), crate::units::Ratio(0.5));
+        let zones = zone::Rules { traffic: [half("a"), half("b")].into(), ..zone::Rules::default() };
         let rules = Rules {
             priorities: Some(priority::Rules::default()),
             zones: Some(zones),
@@ -1178,9 +1180,15 @@ mod tests {
 
     #[test]
     fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
-        let aimd = concurrency::Kind::Aimd(concurrency::Aimd { latency_threshold: None, backoff_ratio: 0.5 });
         let rules = |per| Rules {
-            concurrency: Some(concurrency::Rules { kind: aimd, per, min_limit: 1, max_limit: 100 }),
+            concurrency: Some(concurrency::Rules {
+                kind: concurrency::Kind::Aimd,
+                per,
+                min_limit: 1,
+                max_limit: 100,
+                backoff_ratio: 0.5,
+                ..concurrency::Rules::default()
+            }),
             ..Rules::default()
         };
         let mut host = Host::new(
@@ -1284,8 +1292,12 @@ mod tests {
 
     #[test]
     fn health_is_checks_and_ejections_and_panic_ignores_both() {
-        let rules =
-            Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), panic: Some(0.5), ..Rules::default() };
+        let rules = Rules {
+            health: Some(health(true)),
+            outliers: Some(outliers(1.0)),
+            panic: Some(panic::Rules(0.5)),
+            ..Rules::default()
+        };
         let mut server_pool = server_pool(rules, &[None; 4]);
         let id = |slot| BackendId { slot, generation: 0 };
         assert_eq!(server_pool.checked(id(0), false, secs(1)), Some(false));
@@ -1390,9 +1402,9 @@ mod tests {
         let id = server_pool.fleet.id(0);
         assert_eq!(server_pool.affinity_target(&value), Some(id));
         server_pool.set_draining(id, true, secs(1));
-        assert_eq!(server_pool.affinity_target(&value), Some(id));
+        assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (Some(id), true));
         server_pool.started(id);
-        assert_eq!(server_pool.affinity_target(&value), None, "full");
+        assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (Some(id), false), "full");
         server_pool.leave(id, secs(1));
         assert_eq!((server_pool.affinity_target(&value), server_pool.keeps_affinity(id)), (None, false));
     }

@@ -6,11 +6,47 @@
 //! `backup` servers of other balancers are a second level with `overprovisioning` so large that one healthy server of the
 //! first is enough.
 
-/// How levels stand in for each other.
-#[derive(Clone, Copy, Debug, PartialEq)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy, PoolFacts, ServerFacts};
+
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "priority levels",
+    idea: "Servers of level 0 get all requests while enough of them are healthy; the next level takes over as much as they cannot serve.",
+    source: "Envoy's priority levels and overprovisioning factor; backup servers of nginx and HAProxy",
+    scenario: Some("priorities"),
+};
+
+/// How levels take over from each other. A pool with a server of a level above 0 has these rules without being told.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Priorities")]
 pub struct Rules {
-    /// What a level can do is this times its healthy share; 1.4 means that it is whole with 71.4 % of its servers.
+    /// Capacity of a level, as a multiple of its healthy share, at least 1; default 1.4: a level serves its whole load while
+    /// at least 71.4 % of its servers are healthy. Envoy's `overprovisioning_factor`.
     pub overprovisioning: f64,
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        let sound = self.overprovisioning >= 1.0 && self.overprovisioning.is_finite();
+        issues
+            .require(sound, "overprovisioning", "`overprovisioning` must be at least 1")
+            .help("1.4 is Envoy's; with a large number one healthy server serves the whole load of its level");
+    }
+
+    fn check_pool(&self, pool: &PoolFacts<'_>, issues: &mut Issues) {
+        let some = pool.servers.iter().any(|server| server.priority > 0);
+        issues
+            .require(some, "", "all servers have priority 0: there is no other level")
+            .help("give the servers that take over `priority = 1`");
+    }
+
+    fn implied(servers: &[ServerFacts<'_>]) -> Option<Rules> {
+        servers.iter().any(|server| server.priority > 0).then(Rules::default)
+    }
 }
 
 impl Default for Rules {

@@ -3,8 +3,6 @@
 
 use std::net::IpAddr;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
 use super::{Request, candidates};
@@ -12,8 +10,12 @@ use crate::fleet::Fleet;
 use crate::rng::{GOLDEN, mix};
 
 /// What of the request is hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum On {
     /// The client's address, as bytes (nginx's `$binary_remote_addr`).
     Client,
@@ -23,28 +25,19 @@ pub enum On {
     Key,
 }
 
-/// What [`On`] means, for the docs of strategies.
-pub(super) const ON: (&str, &str) = (
-    "hash_on",
-    "what of the request is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\"",
-);
-
 /// What becomes of the keys of a server that is down but has not left, where a hash counts servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Down {
     /// It keeps its place, and keys that fall on it are hashed again: only they move.
     Rehash,
     /// It is counted out as if it had left, and in again when it is back.
     Remap,
 }
-
-/// What [`Down`] means, for the docs of strategies.
-pub(super) const DOWN: (&str, &str) = (
-    "on_unhealthy",
-    "what becomes of the keys of a server that is down: \"rehash\": they are hashed again and no others move; \"remap\": the servers \
-     are counted without it, as if it had left",
-);
 
 impl On {
     /// Hands the bytes that count to `hash`.

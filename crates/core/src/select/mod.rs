@@ -9,59 +9,20 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
 pub mod catalog;
+mod custom;
 mod estimate;
 mod hashing;
 mod hot_cold;
 mod rotation;
+pub mod strategies;
 pub mod strategy_set;
 
-// One file per strategy; the catalogue's rows are in `catalog.rs`.
-pub mod bounded_load;
-pub mod c3;
-pub mod client_side_weighted_round_robin;
-pub mod consistent_hash;
-pub mod cost_aware_least_request;
-pub mod dx_hash;
-pub mod edf;
-pub mod expanded_round_robin;
-pub mod first_fit;
-pub mod hash_subset;
-pub mod interleaved_weighted_round_robin;
-pub mod ip_hash;
-pub mod join_idle_queue;
-pub mod jump;
-pub mod late_binding;
-pub mod least_request;
-pub mod least_time;
-pub mod least_time_window;
-pub mod load_report;
-pub mod maglev;
-pub mod modulo_hash;
-pub mod multi_probe;
-pub mod never_queue;
-pub mod oracle_least_work;
-pub mod oracle_shortest_queue;
-pub mod p2c;
-pub mod peak_ewma;
-pub mod prequal;
-pub mod prequal_synchronous;
-pub mod random;
-pub mod rendezvous;
-pub mod round_robin;
-pub mod shortest_expected_delay;
-pub mod staleness_aware;
-pub mod static_stride;
-pub mod weighted_least_request;
-pub mod weighted_random;
-pub mod weighted_response_time;
-pub mod weighted_round_robin;
+pub use custom::CustomStrategy;
 
 /// What a balancer knows of a request when it must choose.
 #[derive(Clone, Copy, Debug)]
@@ -133,8 +94,8 @@ pub struct Pick {
 }
 
 /// How a request that a selector placed came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Outcome {
     /// Answered in good order.
     Ok,
@@ -158,7 +119,8 @@ pub struct Finished {
 }
 
 /// What a server tells of itself, in a health check's answer or by itself. It describes the window since its last report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct LoadReport {
     /// Length of the window, seconds. What a short one says is mostly chance.
     pub window: f64,
@@ -177,13 +139,13 @@ pub struct LoadReport {
     /// server does not know; `response_time`, a mean over whatever load there was, is then the next best.
     pub latency: f64,
     /// How it came here.
-    #[serde(default)]
+    #[cfg_attr(feature = "config", serde(default))]
     pub by: ReportSource,
 }
 
 /// How a report came: strategies differ in what their protocol listens to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ReportSource {
     /// With an answer, for the balancer whose request it was (ORCA per request).
     #[default]
@@ -210,6 +172,11 @@ pub struct Signals {
     pub probes: bool,
     /// It asks before it places a request: [`Selector::inquire`] is to be called.
     pub inquires: bool,
+}
+
+impl Signals {
+    /// Nothing: the strategy goes by what the balancer itself sees.
+    pub const NONE: Signals = Signals { notices: false, with_answers: false, probes: false, inquires: false };
 }
 
 /// Whom a strategy asks before it places a request, and how long the request may wait for that. See [`Selector::inquire`].
@@ -240,7 +207,8 @@ impl ProbeRequest {
 }
 
 /// What servers have answered to an [`ProbeRequest`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProbeReplies {
     /// As the inquiry said.
     pub part: u32,
@@ -249,7 +217,8 @@ pub struct ProbeReplies {
 }
 
 /// What a server has answered.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProbeReply {
     /// Who.
     pub backend: BackendId,

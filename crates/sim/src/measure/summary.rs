@@ -294,7 +294,6 @@ impl Tally {
     /// What has come in, summed up.
     pub fn summary(&self, scenario: &Scenario) -> Summary {
         let contestant = &scenario.contestants[self.contestant];
-        let row = contestant.table.row();
         let model = &scenario.model;
         let runs = || self.runs.values();
         let metrics: Vec<Metric> = definitions(scenario)
@@ -329,8 +328,8 @@ impl Tally {
         let means = metrics.iter().find(|metric| metric.name == "latency.mean");
         Summary {
             label: contestant.label.clone(),
-            strategy: row.name,
-            oracle: row.doc.oracle(),
+            strategy: contestant.table.name(),
+            oracle: contestant.table.oracle(),
             steady: scenario.kind == Kind::Steady,
             batches,
             batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },

@@ -6,8 +6,8 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
-use toml::Spanned;
 
+use evenkeel_config::Spanned;
 use evenkeel_core::select::catalog::Strategy;
 use evenkeel_core::select::strategy_set::StrategySet;
 

@@ -8,10 +8,10 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
-use toml::Spanned;
 
 use super::Kind;
 use super::strategy_list::StrategyList;
+use evenkeel_config::Spanned;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, RouteTable};
@@ -22,65 +22,80 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
-    #[schemars(with = "String")]
+    /// One line, printed above results and charts. Not empty.
     pub title: Spanned<String>,
-    #[schemars(with = "String")]
+    /// What the scenario asks, in prose: printed before the results, so it does not tell the answer.
     pub question: Spanned<String>,
+    /// What the results show, in prose: printed after them.
+    pub answer: Option<Spanned<String>>,
+    /// Whether the numbers describe a long run or one course of events; default `"steady"`.
     #[serde(default)]
     pub kind: Kind,
+    /// Seed of all randomness; default 1. The seeds of the replications are derived from it.
     pub seed: Option<u64>,
-    #[schemars(with = "Option<u32>")]
+    /// Runs per strategy, each with a seed of its own: 1 to 10000, default 10. Intervals need at least five.
     pub replications: Option<Spanned<u32>>,
-    #[schemars(with = "Nanos")]
+    /// Simulated time that is measured, after the warm-up. Above zero.
     pub duration: Spanned<Nanos>,
-    #[schemars(with = "Option<Warmup>")]
+    /// Simulated time before measuring begins: a duration, or `"auto"`, which finds it by a pilot run and MSER-5. Default a tenth of
+    /// `duration`. A terminating scenario has none.
     pub warmup: Option<Spanned<Warmup>>,
-    #[schemars(with = "Option<Warmup>")]
+    /// Warm-up of the cache hit ratio, at least `warmup`; default as `warmup`.
     pub cache_warmup: Option<Spanned<Warmup>>,
+    /// How long a run goes on after the measured time for requests that arrived in it; default as `duration`. What has not ended
+    /// by then counts at its age.
     pub drain: Option<Nanos>,
-    #[schemars(with = "Option<u32>")]
+    /// Time bins of `timeseries.csv` and its chart: up to 10000, default 100.
     pub bins: Option<Spanned<u32>>,
+    /// Whether the scenario may offer more work than the servers can do; default false: such a scenario is refused.
     #[serde(default)]
     pub allow_overload: bool,
     /// A run stops with an error where it holds more requests than this, attempts and calls to a second tier among them; four
     /// scheduled events (time-outs of requests that have ended, too) or two cache entries weigh as much as a request. From 1
     /// to 100000000; 4000000 unless given, which takes about 1.2 GB for each run at the same time.
-    #[schemars(with = "Option<u32>")]
     pub max_in_system: Option<Spanned<u32>>,
-    #[schemars(with = "Option<u32>")]
+    /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
-    #[schemars(with = "Option<StrategyList>")]
+    /// What is compared: a list of names, or of tables with parameters; `"core"`; or `"all"`. Default: all strategies.
     pub strategies: Option<Spanned<StrategyList>>,
+    /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
-    #[schemars(with = "ArrivalsTable")]
+    /// When requests arrive.
     pub arrivals: Spanned<ArrivalsTable>,
-    #[schemars(with = "Option<Distribution>")]
+    /// Distribution of the work of a request: its service time at a server of `speed` 1. Required unless each path has its own.
     pub service: Option<Spanned<Distribution>>,
+    /// Additional work for each byte of the answer, in replays; default 0.
     pub per_byte: Option<Nanos>,
-    #[schemars(with = "Option<KeysTable>")]
+    /// Keys of requests, for caches and hashing. Default: the path is the key.
     pub keys: Option<Spanned<KeysTable>>,
-    #[schemars(with = "Option<Vec<PathTable>>")]
+    /// Kinds of requests, by path. Default: one kind, `/`.
     pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
+    /// Clients and how long they wait.
     #[serde(default)]
     pub clients: ClientsTable,
+    /// Delays between clients, balancers and servers.
     #[serde(default)]
     pub network: NetworkTable,
-    #[schemars(with = "Option<DnsTable>")]
+    /// DNS round robin over several balancers. Default: each request goes to a random balancer.
     pub dns: Option<Spanned<DnsTable>>,
+    /// Balancers, each with selectors of its own.
     #[serde(default)]
     pub balancers: BalancersTable,
-    #[schemars(with = "Vec<PoolTable>")]
+    /// Pools of servers. Without routes all requests go to the first.
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
+    /// Which path prefixes and hosts go to which pool; the longest wins. Default: all to the first pool.
     pub routes: Option<Vec<RouteTable>>,
+    /// What goes wrong, and when.
     #[serde(default)]
-    #[schemars(with = "Vec<FaultTable>")]
     pub faults: Vec<Spanned<FaultTable>>,
+    /// Axes of `evenkeel sweep`; several make a grid.
     #[serde(default)]
     pub sweep: Vec<SweepTable>,
+    /// Settings of `evenkeel sweep --sensitivity`.
     pub sensitivity: Option<SensitivityTable>,
+    /// What must hold; `evenkeel check` verifies it.
     #[serde(default)]
-    #[schemars(with = "Vec<ExpectTable>")]
     pub expect: Vec<Spanned<ExpectTable>>,
 }
 
@@ -121,9 +136,9 @@ impl<'de> Deserialize<'de> for Warmup {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantTable {
-    #[schemars(with = "String")]
+    /// Name in tables and results.
     pub name: Spanned<String>,
-    #[schemars(with = "Strategy")]
+    /// The strategy, with parameters if needed.
     pub strategy: Spanned<Strategy>,
 }
 
@@ -131,11 +146,12 @@ pub struct VariantTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTable {
-    #[schemars(with = "Option<String>")]
+    /// Path of the value to vary; elements of arrays go by their name: `pools.web.servers.web.count`.
     pub key: Option<Spanned<String>>,
+    /// Paths of several values that vary together.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
     pub keys: Vec<Spanned<String>>,
+    /// The values, as they would stand in the file.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub values: Spanned<Vec<Spanned<toml::Value>>>,
 }
@@ -144,15 +160,15 @@ pub struct SweepTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityTable {
-    #[schemars(with = "Option<Ratio>")]
+    /// How much each constant is decreased and increased: above 0, below 100 %; default 30 %.
     pub by: Option<Spanned<Ratio>>,
-    #[schemars(with = "Option<Vec<String>>")]
+    /// Paths of the constants; default: every number of the model.
     pub keys: Option<Vec<Spanned<String>>>,
-    #[schemars(with = "Option<String>")]
+    /// Metric that ranks the strategies; default `latency.p99`.
     pub metric: Option<Spanned<String>>,
 }
 
-/// `arrivals = { … }`
+/// When requests arrive: one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
@@ -163,50 +179,48 @@ pub enum ArrivalsTable {
     /// Independent gaps of any distribution.
     Renewal {
         /// The time from one arrival to the next.
-        #[schemars(with = "Distribution")]
         interarrival: Spanned<Distribution>,
         /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
-        #[schemars(with = "Option<Rate>")]
         rate: Option<Spanned<Rate>>,
-        #[schemars(with = "Option<Ratio>")]
+        /// Instead of `rate`: share of what the servers can do.
         load: Option<Spanned<Ratio>>,
         /// Requests come in batches, as under `poisson`.
-        #[schemars(with = "Option<BatchTable>")]
         batch: Option<Spanned<BatchTable>>,
     },
     /// Poisson at `base`, and every so often at `peak` for a while.
     Bursts {
-        #[schemars(with = "Rate")]
+        /// Rate between bursts.
         base: Spanned<Rate>,
-        #[schemars(with = "Rate")]
+        /// Rate in a burst.
         peak: Spanned<Rate>,
-        #[schemars(with = "Nanos")]
+        /// Time from the start of one burst to the start of the next.
         every: Spanned<Nanos>,
-        #[schemars(with = "Nanos")]
+        /// Duration of a burst.
         length: Spanned<Nanos>,
     },
     /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
     Ramp {
-        #[schemars(with = "Rate")]
+        /// Rate at the start.
         from: Spanned<Rate>,
-        #[schemars(with = "Rate")]
+        /// Rate at the end of the ramp, and after it.
         to: Spanned<Rate>,
-        #[schemars(with = "Option<Nanos>")]
+        /// Duration of the ramp, above zero; default: warm-up and `duration`.
         over: Option<Spanned<Nanos>>,
     },
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
     Closed {
-        #[schemars(with = "Distribution")]
+        /// Time from an answer to the client's next request.
         think: Spanned<Distribution>,
     },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
-        #[schemars(with = "String")]
+        /// Workload file, relative to the scenario.
         file: Spanned<String>,
+        /// How many times as fast as recorded; above zero, default 1.
         #[serde(default = "plain_speed")]
-        #[schemars(with = "f64")]
         speed: Spanned<f64>,
+        /// Whether the recording starts again when it is over; default false.
         #[serde(default, rename = "loop")]
         repeat: bool,
     },
@@ -220,12 +234,11 @@ fn plain_speed() -> Spanned<f64> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
-    #[schemars(with = "Option<Rate>")]
+    /// Requests per second. Exactly one of `rate` and `load` is given.
     pub rate: Option<Spanned<Rate>>,
-    #[schemars(with = "Option<Ratio>")]
+    /// Requests as a share of what the servers can do, nothing cached: the rate follows from work and servers.
     pub load: Option<Spanned<Ratio>>,
     /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
-    #[schemars(with = "Option<BatchTable>")]
     pub batch: Option<Spanned<BatchTable>>,
 }
 
@@ -245,19 +258,20 @@ pub enum BatchTable {
     },
 }
 
-/// `[[paths]]`
+/// `[[paths]]`: a kind of request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
-    #[schemars(with = "String")]
+    /// The path.
     pub path: Spanned<String>,
+    /// Its part of the requests, relative to the other paths' shares; default 1.
     #[serde(default = "one")]
-    #[schemars(with = "f64")]
     pub share: Spanned<f64>,
-    #[schemars(with = "Option<Distribution>")]
+    /// Distribution of its requests' work; default: the scenario's.
     pub service: Option<Spanned<Distribution>>,
+    /// Additional work for each byte of its answers; default: the scenario's.
     pub per_byte: Option<Nanos>,
-    #[schemars(with = "Option<KeysTable>")]
+    /// Its keys; default: the scenario's.
     pub keys: Option<Spanned<KeysTable>>,
 }
 
@@ -279,29 +293,26 @@ pub struct KeysTable {
     pub per_client: bool,
 }
 
-/// `[clients]`
+/// `[clients]`: how many there are and how long they wait.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
-    #[schemars(with = "u32")]
+    /// Clients, each with an address of its own: 1 to 1000000, default 1000.
     pub count: Spanned<u32>,
     /// Zipf's exponent of how much each sends; 0 is all alike.
-    #[schemars(with = "f64")]
     pub skew: Spanned<f64>,
     /// One more address that sends this share of all requests.
-    #[schemars(with = "Option<Ratio>")]
     pub hot_share: Option<Spanned<Ratio>>,
     /// A client without an answer for so long after its request gives up, in service or not: a duration for all, or a
     /// distribution from which each request draws. Never unless given.
-    #[schemars(with = "Option<Delay>")]
     pub timeout: Option<Spanned<Delay>>,
     /// A client whose request has not begun service for so long abandons it (reneging, as in Erlang A); once service has begun,
     /// it waits for the answer. A duration or a distribution; never unless given.
-    #[schemars(with = "Option<Delay>")]
     pub patience: Option<Spanned<Delay>>,
     /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
     /// moment. A request in service is finished.
     pub servers_see_cancel: bool,
+    /// How long a client waits for an address that does not answer; default 1 s. Then it tries another, or fails.
     pub connect_timeout: Nanos,
 }
 
@@ -323,9 +334,9 @@ impl Default for ClientsTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
-    #[schemars(with = "Option<Delay>")]
+    /// One-way delay between client and balancer: a duration or a distribution; default 0.
     pub client: Option<Spanned<Delay>>,
-    #[schemars(with = "Option<Delay>")]
+    /// One-way delay between balancer and server: a duration or a distribution; default 0.
     pub server: Option<Spanned<Delay>>,
     /// Added to the hop between a balancer and a server of another zone.
     pub cross_zone: Option<Nanos>,
@@ -364,16 +375,19 @@ impl<'de> Deserialize<'de> for Delay {
     }
 }
 
-/// `[dns]`
+/// `[dns]`: DNS round robin over the balancers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTable {
+    /// How long a resolver uses an answer.
     pub ttl: Nanos,
+    /// Resolvers, each with its share of the clients: 1 to 1000000, default 50.
     #[serde(default = "fifty")]
     pub resolvers: u32,
     /// Zipf's exponent of how many clients each resolver serves; 0 is all alike.
     #[serde(default)]
     pub resolver_skew: f64,
+    /// When the address of a dead balancer is removed from answers, after its death; default: never.
     pub withdraw_after: Option<Nanos>,
     /// What a client does with an answer of several addresses: it uses the `"first"`, or `"all"`, one by lot for each
     /// request and another when it cannot be reached.
@@ -396,17 +410,17 @@ fn fifty() -> u32 {
     50
 }
 
-/// `[balancers]`
+/// `[balancers]`: how many there are, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
-    #[schemars(with = "u32")]
+    /// Balancers, 1 to 1000; default 1.
     pub count: Spanned<u32>,
-    #[schemars(with = "u32")]
+    /// Independent selectors in each balancer, such as threads: 1 to 1000; default 1.
     pub shards: Spanned<u32>,
+    /// Whether the shards of a balancer share their in-flight counts; default false.
     pub shared_in_flight: bool,
     /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
-    #[schemars(with = "Vec<String>")]
     pub zones: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -421,12 +435,11 @@ impl Default for BalancersTable {
     }
 }
 
-/// `[[expect]]`
+/// `[[expect]]`: an assertion that `evenkeel check` verifies.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
     /// A comparison of two metrics, or of a metric and a value: `latency.p99[p2c] < 0.5 * latency.p99[random]`.
-    #[schemars(with = "String")]
     pub assert: Spanned<String>,
     /// Why it must hold; printed by `evenkeel check` when it does not.
     pub reason: String,

@@ -4,30 +4,24 @@
 //! An attempt that nobody waits for any more (its time was up, another was faster) is over for balancer and selector; its
 //! server goes on working on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
 
-use super::{Engine, Job, JobState};
+use super::{Dispatcher, Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::{AttemptStats, RequestOutcome};
 use crate::sim::server::NONE;
+use evenkeel_core::policy::balancer::{AttemptEnd, Attempts, Next, Resend};
 use evenkeel_core::policy::retry::Failure;
 use evenkeel_core::rng::Keyed;
-use evenkeel_core::select::{self, Outcome};
+use evenkeel_core::select::Outcome;
 use evenkeel_core::units::Nanos;
 
 /// What has been done for a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestAttempts {
-    /// Slots that attempts were sent to.
-    pub excluded: Vec<u32>,
-    /// Attempts that are awaited.
+    /// What the balancer knows of its attempts.
+    pub attempts: Attempts,
+    /// The jobs of attempts that are awaited.
     pub live: Vec<u32>,
-    /// Attempts made.
-    attempts: u32,
-    /// The attempt that is a hedge.
-    hedge: u32,
-    /// Retries, for their pauses.
-    retries: u32,
-    began: Nanos,
 }
 
 impl<O: Observer> Engine<'_, O> {
@@ -58,36 +52,19 @@ impl<O: Observer> Engine<'_, O> {
     /// A request begins to try.
     #[inline(never)]
     pub(super) fn begin_trying(&mut self, job: u32) {
-        let now = self.now;
-        let j = &mut self.jobs[job as usize];
-        j.state = JobState::Trying;
-        let generation = j.generation;
-        let d = &mut self.dispatchers[j.dispatcher as usize];
-        if let Some(budget) = &mut d.retries {
-            budget.deposit(now);
-        }
-        let delay = d.hedge.as_mut().and_then(|hedge| {
-            hedge.arrived(now);
-            hedge.delay(now)
-        });
+        self.jobs[job as usize].state = JobState::Trying;
         if self.request_attempts.len() <= job as usize {
             self.request_attempts.resize(job as usize + 1, RequestAttempts::default());
         }
         let effort = &mut self.request_attempts[job as usize];
-        effort.excluded.clear();
+        effort.attempts.begin();
         effort.live.clear();
-        (effort.attempts, effort.retries, effort.hedge, effort.began) = (0, 0, NONE, now);
-        if let Some(delay) = delay {
-            self.queue.push(now.saturating_add(delay), Event::Hedge(job, generation));
-        }
-        self.attempt(job);
+        let first = effort.attempts.start();
+        self.attempt(job, first);
     }
 
-    /// Another attempt.
-    fn attempt(&mut self, request: u32) {
-        let effort = &mut self.request_attempts[request as usize];
-        effort.attempts += 1;
-        let attempt = effort.attempts;
+    /// Sends an attempt of a request, which has this number.
+    fn attempt(&mut self, request: u32, attempt: u32) {
         let child = self.place(Job {
             of: request,
             attempt,
@@ -98,17 +75,23 @@ impl<O: Observer> Engine<'_, O> {
         });
         self.request_attempts[request as usize].live.push(child);
         self.observe_arrival(child);
-        self.send(child);
+        self.send(child, false);
     }
 
     /// An attempt is on its way to a server.
     #[inline(never)]
     pub(super) fn attempt_sent(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
-        let (slot, generation, pool) = (j.backend.slot, j.generation, self.dispatchers[j.dispatcher as usize].pool);
-        select::insert_sorted(&mut self.request_attempts[j.of as usize].excluded, slot);
+        let (number, slot, generation) = (j.attempt, j.backend.slot, j.generation);
+        let Dispatcher { fleet, shard, .. } = self.dispatchers[j.dispatcher as usize];
+        let attempts = &mut self.request_attempts[j.of as usize].attempts;
+        // A scenario's requests may all be done twice.
+        let timers = self.views[fleet as usize].balancer.placed(shard, attempts, number, slot, true, self.now);
         self.count_attempts(job, |efforts| efforts.attempts += 1);
-        if let Some(time) = self.model.pools[pool as usize].policy.retries.and_then(|rules| rules.per_try_timeout) {
+        if let Some(delay) = timers.hedge {
+            self.queue.push(self.now.saturating_add(delay), Event::Hedge(job, generation));
+        }
+        if let Some(time) = timers.per_try {
             self.queue.push(self.now.saturating_add(time), Event::TryOver(job, generation));
         }
     }
@@ -119,8 +102,8 @@ impl<O: Observer> Engine<'_, O> {
         if j.generation == generation && j.wanted {
             let request = j.of;
             self.request_attempts[request as usize].live.retain(|&live| live != job);
-            self.abandon(job, Outcome::Failed);
-            self.failed(request, RequestOutcome::TimedOut, Some(Failure::Timeout));
+            let next = self.abandon(job, AttemptEnd::Failed(Failure::Timeout));
+            self.go_on_trying(request, RequestOutcome::TimedOut, next);
         }
     }
 
@@ -135,54 +118,48 @@ impl<O: Observer> Engine<'_, O> {
         self.jobs[j.of as usize].held |= j.held;
         let effort = &mut self.request_attempts[j.of as usize];
         effort.live.retain(|&live| live != job);
-        let failure = match j.fate {
-            RequestOutcome::Ok => {
-                let (latency, won) = (self.now - effort.began, effort.hedge == job);
-                if let Some(hedge) = &mut self.dispatchers[j.dispatcher as usize].hedge {
-                    hedge.answered(latency, self.now);
-                }
-                if won {
-                    self.count_attempts(j.of, |efforts| efforts.hedges_won += 1);
-                }
-                return self.answer_request(j.of, RequestOutcome::Ok);
-            }
-            // Whom no server took has nobody to be tried again for it.
-            _ if j.server == NONE => None,
-            RequestOutcome::Reset if j.refused => Some(Failure::Connect),
-            RequestOutcome::Reset => Some(Failure::Reset),
-            RequestOutcome::Error => Some(Failure::Error),
-            RequestOutcome::Rejected => Some(Failure::Rejected),
-            RequestOutcome::TimedOut | RequestOutcome::NoServer | RequestOutcome::Unreachable => None,
+        let end = match j.fate {
+            RequestOutcome::Ok => AttemptEnd::Success,
+            _ if j.server == NONE => AttemptEnd::Unplaced,
+            RequestOutcome::Reset if j.refused => AttemptEnd::Failed(Failure::Connect),
+            RequestOutcome::Reset => AttemptEnd::Failed(Failure::Reset),
+            RequestOutcome::Error => AttemptEnd::Failed(Failure::Error),
+            RequestOutcome::Rejected => AttemptEnd::Failed(Failure::Rejected),
+            RequestOutcome::TimedOut | RequestOutcome::NoServer | RequestOutcome::Unreachable => AttemptEnd::Unplaced,
         };
-        self.failed(j.of, j.fate, failure);
+        if end == AttemptEnd::Success && effort.attempts.is_hedge(j.attempt) {
+            self.count_attempts(j.of, |efforts| efforts.hedges_won += 1);
+        }
+        let next = self.end_attempt(&j, end);
+        self.go_on_trying(j.of, j.fate, next);
     }
 
-    /// An attempt of this request has failed: is there another?
-    fn failed(&mut self, request: u32, fate: RequestOutcome, failure: Option<Failure>) {
-        let effort = &self.request_attempts[request as usize];
-        if !effort.live.is_empty() {
-            // A hedge, or the first attempt beside it, may still be answered.
-            return;
+    /// Tells the balancer how an attempt ended.
+    fn end_attempt(&mut self, j: &Job, end: AttemptEnd) -> Next {
+        let Dispatcher { fleet, shard, .. } = self.dispatchers[j.dispatcher as usize];
+        let latency = if j.server == NONE { Nanos::ZERO } else { self.now - j.picked };
+        let resend = Resend { possible: self.is_balancer_up(j), ..Resend::FREELY };
+        let attempts = &mut self.request_attempts[j.of as usize].attempts;
+        self.views[fleet as usize].balancer.attempt_ended(shard, attempts, end, latency, resend, self.now)
+    }
+
+    /// Whether the balancer of this job is there; those of a second tier do not die.
+    fn is_balancer_up(&self, j: &Job) -> bool {
+        j.parent != NONE || self.balancers_up[j.balancer as usize]
+    }
+
+    /// What the balancer makes of an attempt's end.
+    fn go_on_trying(&mut self, request: u32, fate: RequestOutcome, next: Next) {
+        match next {
+            Next::Await => {}
+            Next::Answer => self.answer_request(request, fate),
+            Next::Retry(pause) => {
+                let j = &mut self.jobs[request as usize];
+                j.held |= pause > Nanos::ZERO;
+                let generation = j.generation;
+                self.queue.push(self.now.saturating_add(pause), Event::Retry(request, generation));
+            }
         }
-        let j = &self.jobs[request as usize];
-        let (generation, attempts) = (j.generation, effort.attempts);
-        let alive = j.parent != NONE || self.balancers_up[j.balancer as usize];
-        let d = &mut self.dispatchers[j.dispatcher as usize];
-        // A scenario's requests may all be done twice.
-        let rules = self.model.pools[d.pool as usize].policy.retries;
-        let rules = rules.filter(|rules| failure.is_some_and(|failure| rules.allows(failure, attempts, true, true)));
-        if let Some(rules) = rules.filter(|_| alive)
-            && self.views[d.fleet as usize].server_pool.has_candidate(&effort.excluded)
-            && d.retries.as_mut().is_some_and(|budget| budget.withdraw(self.now))
-        {
-            let effort = &mut self.request_attempts[request as usize];
-            effort.retries += 1;
-            let pause = rules.pause(effort.retries, &mut d.pauses);
-            self.jobs[request as usize].held |= pause > Nanos::ZERO;
-            self.queue.push(self.now.saturating_add(pause), Event::Retry(request, generation));
-            return;
-        }
-        self.answer_request(request, fate);
     }
 
     /// The pause before a retry is over.
@@ -191,37 +168,27 @@ impl<O: Observer> Engine<'_, O> {
         if j.generation != generation || j.state != JobState::Trying {
             return;
         }
-        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+        if !self.is_balancer_up(j) {
             return self.answer_request(request, RequestOutcome::Reset);
         }
         self.count_attempts(request, |efforts| efforts.retries += 1);
-        self.attempt(request);
+        let number = self.request_attempts[request as usize].attempts.start();
+        self.attempt(request, number);
     }
 
-    /// The first attempt takes longer than most.
-    pub(super) fn hedge(&mut self, request: u32, generation: u32) {
-        let j = &self.jobs[request as usize];
-        if j.generation != generation || j.state != JobState::Trying {
+    /// An attempt takes longer than most.
+    pub(super) fn hedge(&mut self, job: u32, generation: u32) {
+        let j = &self.jobs[job as usize];
+        if j.generation != generation || !j.wanted || !self.is_balancer_up(j) {
             return;
         }
-        let effort = &self.request_attempts[request as usize];
-        let d = &mut self.dispatchers[j.dispatcher as usize];
-        // Only beside a first attempt that is with its server; and a hedge does not wait for room.
-        let alone = effort.attempts == 1 && effort.live.len() == 1 && !effort.excluded.is_empty();
-        // Of tied copies the second would be called off at once where the first has begun.
-        let tied = self.model.pools[d.pool as usize].policy.hedge.is_some_and(|rules| rules.tied);
-        let begun = |job: &u32| matches!(self.jobs[*job as usize].state, JobState::Serving | JobState::Calling);
-        if tied && effort.live.iter().any(begun) {
-            return;
-        }
-        let alive = j.parent != NONE || self.balancers_up[j.balancer as usize];
-        if alone
-            && alive
-            && self.views[d.fleet as usize].server_pool.has_room(&effort.excluded)
-            && d.hedge.as_mut().is_some_and(|hedge| hedge.withdraw(self.now))
-        {
+        let (request, Dispatcher { fleet, shard, .. }) = (j.of, self.dispatchers[j.dispatcher as usize]);
+        let RequestAttempts { attempts, live } = &mut self.request_attempts[request as usize];
+        let is_begun = |job: &u32| matches!(self.jobs[*job as usize].state, JobState::Serving | JobState::Calling);
+        let begun = live.iter().any(is_begun);
+        if let Some(number) = self.views[fleet as usize].balancer.hedge(shard, attempts, begun, self.now) {
             self.count_attempts(request, |efforts| efforts.hedges += 1);
-            self.attempt_hedge(request);
+            self.attempt(request, number);
         }
     }
 
@@ -259,37 +226,41 @@ impl<O: Observer> Engine<'_, O> {
         j.called_off = true;
         let request = j.of;
         self.request_attempts[request as usize].live.retain(|&live| live != job);
-        self.abandon(job, Outcome::Cancelled);
-    }
-
-    fn attempt_hedge(&mut self, request: u32) {
-        // Its place is known beforehand: the next that is free.
-        let place = self.free.last().copied().unwrap_or(self.jobs.len() as u32);
-        self.request_attempts[request as usize].hedge = place;
-        self.attempt(request);
+        let _ = self.abandon(job, AttemptEnd::CalledOff);
     }
 
     /// The request has its answer, good or bad.
     fn answer_request(&mut self, request: u32, fate: RequestOutcome) {
-        self.abandon_all(request, Outcome::Cancelled);
+        self.abandon_all(request, AttemptEnd::Superseded);
         let j = &mut self.jobs[request as usize];
         (j.fate, j.state) = (fate, JobState::Moving);
         self.answer(request);
     }
 
     /// Nobody waits for any attempt of this request.
-    pub(super) fn abandon_all(&mut self, request: u32, outcome: Outcome) {
+    pub(super) fn abandon_all(&mut self, request: u32, end: AttemptEnd) {
         let mut live = std::mem::take(&mut self.request_attempts[request as usize].live);
-        live.drain(..).for_each(|job| self.abandon(job, outcome));
+        for job in live.drain(..) {
+            let _ = self.abandon(job, end);
+        }
         self.request_attempts[request as usize].live = live;
     }
 
     /// Nobody waits for this attempt; what is under way goes on.
-    fn abandon(&mut self, job: u32, outcome: Outcome) {
-        let state = self.jobs[job as usize].state;
-        self.jobs[job as usize].wanted = false;
+    fn abandon(&mut self, job: u32, end: AttemptEnd) -> Next {
+        let j = &mut self.jobs[job as usize];
+        j.wanted = false;
+        let (j, state) = (*j, j.state);
         self.observer.step(job, Step::Abandoned, self.now);
+        let outcome = match end {
+            AttemptEnd::Failed(_) => Outcome::Failed,
+            AttemptEnd::Abandoned(outcome) => outcome,
+            _ => Outcome::Cancelled,
+        };
         self.finish_attempt(job, outcome);
+        // A copy that was never sent has taken no time that would say anything.
+        let unsent = end == AttemptEnd::Superseded && j.server == NONE;
+        let next = self.end_attempt(&j, if unsent { AttemptEnd::CalledOff } else { end });
         match state {
             JobState::Lost => self.release(job),
             JobState::Waiting => {
@@ -299,6 +270,7 @@ impl<O: Observer> Engine<'_, O> {
             JobState::Queued => self.cancel_queued(job),
             _ => {}
         }
+        next
     }
 
     /// The job that called this one has died with its server.
@@ -311,7 +283,7 @@ impl<O: Observer> Engine<'_, O> {
         j.wanted = false;
         match j.state {
             JobState::Trying => {
-                self.abandon_all(job, Outcome::Cancelled);
+                self.abandon_all(job, AttemptEnd::Abandoned(Outcome::Cancelled));
                 self.release(job);
             }
             JobState::Waiting => {

@@ -36,8 +36,8 @@ impl<O: Observer> Engine<'_, O> {
             let most = pool.servers.len() as u32;
             for view in self.views.iter_mut().filter(|view| view.pool as usize == p) {
                 for slot in (rules.initial_servers..most).rev() {
-                    let id = view.server_pool.fleet.id(slot);
-                    view.server_pool.leave(id, Nanos::ZERO);
+                    let id = view.balancer.pool().fleet.id(slot);
+                    view.balancer.leave(id, Nanos::ZERO);
                 }
             }
             self.queue.push(rules.interval, Event::Scale(self.scalers.len() as u32));
@@ -116,9 +116,9 @@ impl<O: Observer> Engine<'_, O> {
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
-                let id = view.server_pool.fleet.id(slot);
-                view.server_pool.set_draining(id, draining, self.now);
-                self.tell_fleet(fleet);
+                let id = view.balancer.pool().fleet.id(slot);
+                view.balancer.set_draining(id, draining, self.now);
+                self.announce(fleet);
             }
         }
     }
@@ -134,9 +134,7 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         self.count_servers(pool, members);
         let number = self.bases[pool] + slot;
-        if let Some(cache) = &mut self.servers[number as usize].cache {
-            cache.clear();
-        }
+        self.servers[number as usize].empty_cache();
         // What it did before it came, as an earlier tenant, is not its load.
         let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
         self.servers[number as usize].report(now, totals);
@@ -151,9 +149,9 @@ impl<O: Observer> Engine<'_, O> {
                     priority: spec.priority,
                     zone: spec.zone.as_deref(),
                 };
-                let id = view.server_pool.join(new_server, now);
+                let id = view.balancer.join(new_server, now);
                 debug_assert_eq!(id.slot, slot, "members are the first so many");
-                self.tell_fleet(fleet);
+                self.announce(fleet);
             }
         }
     }
@@ -164,7 +162,7 @@ impl<O: Observer> Engine<'_, O> {
             let Scaler { pool, members, .. } = self.scalers[scaler];
             let slot = members - 1;
             let idle = |view: &super::View| {
-                view.pool as usize != pool || view.server_pool.fleet.in_flight()[slot as usize] == 0
+                view.pool as usize != pool || view.balancer.pool().fleet.in_flight()[slot as usize] == 0
             };
             if !self.views.iter().all(idle) {
                 return;
@@ -172,9 +170,9 @@ impl<O: Observer> Engine<'_, O> {
             for fleet in 0..self.views.len() as u32 {
                 let view = &mut self.views[fleet as usize];
                 if view.pool as usize == pool {
-                    let id = view.server_pool.fleet.id(slot);
-                    view.server_pool.leave(id, self.now);
-                    self.tell_fleet(fleet);
+                    let id = view.balancer.pool().fleet.id(slot);
+                    view.balancer.leave(id, self.now);
+                    self.announce(fleet);
                 }
             }
             self.scalers[scaler].members -= 1;

@@ -4,7 +4,8 @@ use super::{Affinity, Engine, Message};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::{Condition, NONE};
+use crate::sim::server::{CHECK_WORK, NONE};
+use evenkeel_config::fault::Condition;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool;
 use evenkeel_core::rng::Source;
@@ -22,19 +23,17 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn check(&mut self, fleet: u32, slot: u32) {
-        /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
-        const WORK: Nanos = Nanos::from_millis(1);
         let view = &self.views[fleet as usize];
-        let (pool, balancer) = (view.pool as usize, view.balancer);
-        let Some(rules) = self.model.pools[pool].policy.health else { return };
+        let (pool, owner) = (view.pool as usize, view.owner);
+        let Some(rules) = &self.model.pools[pool].policy.health else { return };
         let next = self.now.saturating_add(rules.wait(&mut self.jitter));
         self.queue.push(next, Event::Check(fleet, slot));
-        if balancer != u32::MAX && !self.balancers_up[balancer as usize] {
+        if owner != u32::MAX && !self.balancers_up[owner as usize] {
             return;
         }
         let server = &self.servers[(self.bases[pool] + slot) as usize];
-        let condition = server.condition;
-        let took = self.round_trip() + server.span(WORK);
+        let condition = *server.condition();
+        let took = self.round_trip() + server.span(CHECK_WORK);
         let (passed, after) = match condition {
             Condition { up: false, silent: true, .. } => (false, rules.timeout),
             Condition { up: false, .. } => (false, self.round_trip()),
@@ -54,7 +53,7 @@ impl<O: Observer> Engine<'_, O> {
         let Some(reports) = self.model.pools[pool].reports else { return };
         let Some(interval) = reports.interval else { return };
         self.queue.push(self.now.saturating_add(interval), Event::Report(server));
-        if !self.servers[server as usize].condition.up {
+        if !self.servers[server as usize].condition().up {
             return;
         }
         let leg = Nanos::from_nanos_f64(self.model.server_leg.mean());
@@ -81,7 +80,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId, asker: Option<(u32, u32)>) {
         let d = &self.dispatchers[dispatcher as usize];
         let fleet = d.fleet;
-        if !self.views[fleet as usize].server_pool.fleet.is_current(backend) {
+        if !self.views[fleet as usize].balancer.pool().fleet.is_current(backend) {
             return;
         }
         if self.now >= self.model.warmup && !self.over {
@@ -100,8 +99,8 @@ impl<O: Observer> Engine<'_, O> {
             (j.generation == generation).then_some(j.key)
         });
         let server = &mut self.servers[(self.bases[pool] + slot) as usize];
-        if !server.condition.up {
-            if server.condition.silent {
+        if !server.condition().up {
+            if server.condition().silent {
                 self.free_messages.push(message);
             } else {
                 self.queue.push(self.now.saturating_add(self.leg()), Event::Delivered(message));
@@ -109,14 +108,9 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let work = self.model.pools[pool].probes.unwrap_or(Nanos::ZERO);
-        // The question goes before whatever waits, and what it takes is taken from the next request that is started. Where
-        // nothing is going on it takes nothing from anybody.
-        if server.in_service > 0 {
-            server.owed += work;
-        }
-        let took = server.span(work);
+        let took = server.probe(work);
         self.messages[message as usize].load =
-            Some(LoadReport { by: ReportSource::Probe, ..server.fresh_report(self.now, key) });
+            Some(LoadReport { by: ReportSource::Probe, ..server.recent_report(self.now, key) });
         let at = self.now.saturating_add(took).saturating_add(self.leg());
         self.queue.push(at, Event::Delivered(message));
     }
@@ -127,7 +121,7 @@ impl<O: Observer> Engine<'_, O> {
         let j = &self.jobs[job as usize];
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
         let has = j.fate != RequestOutcome::Reset && self.signals[pool].with_answers;
-        let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now, None));
+        let load = has.then(|| self.servers[j.server as usize].recent_report(self.now, None));
         if self.carried.len() <= job as usize {
             self.carried.resize(job as usize + 1, None);
         }
@@ -139,16 +133,13 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn unload_answer(&mut self, job: u32) {
         let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
         let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
-        self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
-        if self.dispatchers[dispatcher as usize].limits {
-            self.apply_strategy_limits(dispatcher, Some(backend.slot));
-        }
+        self.at_shard(dispatcher, |balancer, shard, at| balancer.report(Some(shard), backend, &load, at));
     }
 
     /// A request has left this server. If it was the last and the pool's idle servers say so, one balancer hears of it.
     pub(super) fn notify_idle(&mut self, server: u32) {
         let state = &self.servers[server as usize];
-        if state.in_service > 0 || !self.idle_notices {
+        if state.in_service() > 0 || !self.idle_notices {
             return;
         }
         let pool = self.bases.partition_point(|&base| base <= server) - 1;
@@ -160,7 +151,7 @@ impl<O: Observer> Engine<'_, O> {
         let last = self.first_dispatcher.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
         let to = first + self.idle_rng.below(u64::from(last - first)) as u32;
         let load =
-            LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
+            LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].recent_report(self.now, None) };
         let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
         self.post(at, Message { fleet, slot, to, passed: None, load: Some(load), asker: None });
@@ -187,57 +178,37 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn receive(&mut self, index: u32) {
         let Message { fleet, slot, to, passed, load, asker } = self.messages[index as usize];
         self.free_messages.push(index);
-        let view = &self.views[fleet as usize];
-        let backend = view.server_pool.fleet.id(slot);
-        if let Some(load) = load {
-            for i in 0..view.dispatchers.len() {
-                let dispatcher = self.views[fleet as usize].dispatchers[i];
-                if to != NONE && to != dispatcher {
-                    continue;
-                }
-                self.with_selector(dispatcher, |selector, cx| selector.on_report(backend, &load, cx));
-                if self.dispatchers[dispatcher as usize].limits {
-                    self.apply_strategy_limits(dispatcher, Some(slot));
-                }
+        let backend = self.views[fleet as usize].balancer.pool().fleet.id(slot);
+        match (passed, load) {
+            (Some(passed), load) => {
+                self.at_view(fleet, |balancer, at| balancer.checked(backend, passed, load.as_ref(), at));
             }
+            (None, Some(load)) => {
+                let shard = (to != NONE).then(|| self.dispatchers[to as usize].shard);
+                self.at_view(fleet, |balancer, at| balancer.report(shard, backend, &load, at));
+            }
+            (None, None) => {}
         }
         if let Some((job, generation)) = asker {
             self.answered(job, generation, load.map(|load| ProbeReply { backend, load }));
         }
-        if let Some(passed) = passed
-            && self.views[fleet as usize].server_pool.checked(backend, passed, self.now).is_some()
-        {
-            self.tell_fleet(fleet);
-        }
     }
 
-    /// What the watch over a fleet does by the clock.
+    /// What a balancer does by the clock.
     pub(super) fn tick(&mut self, fleet: u32) {
-        let view = &mut self.views[fleet as usize];
-        view.tick_at = Nanos::MAX;
-        if view.server_pool.next_tick().is_some_and(|at| at <= self.now) {
-            let events = view.server_pool.tick(self.now);
-            events.into_iter().for_each(|event| self.note(event));
-            self.tell_fleet(fleet);
-        }
+        self.views[fleet as usize].tick_at = Nanos::MAX;
+        self.at_view(fleet, |balancer, at| balancer.tick(at));
         self.schedule_tick(fleet);
     }
 
-    /// Sees to it that the watch is ticked when it next wants to be.
+    /// Sees to it that the balancer is ticked when its outlier detection next wants to be. Each request that waits has an
+    /// event of its own ([`Event::Expire`]).
     pub(super) fn schedule_tick(&mut self, fleet: u32) {
         let view = &mut self.views[fleet as usize];
-        if let Some(at) = view.server_pool.next_tick().filter(|&at| at < view.tick_at) {
+        if let Some(at) = view.balancer.pool().next_tick().filter(|&at| at < view.tick_at) {
             view.tick_at = at;
             self.queue.push(at.max(self.now), Event::Tick(fleet));
         }
-    }
-
-    /// A server was ejected for what a request met there.
-    #[cold]
-    pub(super) fn ejected(&mut self, fleet: u32, event: pool::Event) {
-        self.note(event);
-        self.tell_fleet(fleet);
-        self.schedule_tick(fleet);
     }
 
     /// Ties a client to the server that has answered him well, where clients are tied.

@@ -70,7 +70,7 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
         let mut in_flight: Vec<Vec<u32>> =
-            self.views.iter().map(|view| vec![0; view.server_pool.fleet.slots()]).collect();
+            self.views.iter().map(|view| vec![0; view.balancer.pool().fleet.slots()]).collect();
         for job in &self.jobs {
             if job.state.is_inside() {
                 let (count, ages) = &mut inside[job.server as usize];
@@ -83,22 +83,29 @@ impl<O: Observer> Engine<'_, O> {
             }
         }
         for (server, (count, ages)) in self.servers.iter_mut().zip(inside) {
-            server.check_books(now, count, ages);
+            server.check_invariants(now, count, ages);
         }
         for (view, expected) in self.views.iter().zip(in_flight) {
-            assert_eq!(view.server_pool.fleet.in_flight(), expected, "in-flight counts are off");
+            assert_eq!(view.balancer.pool().fleet.in_flight(), expected, "in-flight counts are off");
         }
         let counted = self.jobs.iter().filter(|job| job.counted).count() as u64;
         assert_eq!(self.placed, self.settled + counted, "an attempt was lost or settled twice");
         let waiting = self.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
-        let places: usize = self.views.iter().filter_map(|view| view.waiting.as_ref()).map(|queue| queue.len()).sum();
+        let places: usize = self.views.iter().map(|view| view.balancer.waiting()).sum();
         assert_eq!(waiting, places, "a balancer's queue miscounts who waits");
         let mut live = vec![0; self.request_attempts.len()];
         for job in self.jobs.iter().filter(|job| job.of != NONE && job.wanted) {
             live[job.of as usize] += 1;
         }
         for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| job.state == JobState::Trying) {
-            assert_eq!(self.request_attempts[index].live.len(), live[index], "attempts of request {} are lost", job.id);
+            let effort = &self.request_attempts[index];
+            assert_eq!(
+                effort.live.len(),
+                effort.attempts.live() as usize,
+                "attempts of request {} are miscounted",
+                job.id
+            );
+            assert_eq!(effort.live.len(), live[index], "attempts of request {} are lost", job.id);
         }
     }
 }

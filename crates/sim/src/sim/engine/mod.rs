@@ -31,16 +31,17 @@ use crate::sim::queue::{Lane, Queue};
 use crate::sim::record::{
     ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, RequestOutcome, RunRecord, SeriesRecorder, ServerRecord,
 };
-use crate::sim::server::{NONE, ServerState, Snapshot, Totals};
+use crate::sim::server::{Linked, Links, NONE, ServerState, Snapshot, Totals};
 use crate::sim::workload::{Origin, Workload};
 use evenkeel_config::distribution::Sampler;
 use evenkeel_core::fleet::BackendId;
-use evenkeel_core::policy::pool::{NewServer, ServerPool, ShardId};
-use evenkeel_core::policy::queue::{self, Ticket, Waiting};
-use evenkeel_core::policy::{hedge, partition, retry};
+use evenkeel_core::policy::balancer::{Ask, Balancer, Effect, Moment, ShardSetup, Step as Route};
+use evenkeel_core::policy::partition;
+use evenkeel_core::policy::pool::{NewServer, ShardId};
+use evenkeel_core::policy::queue::Ticket;
 use evenkeel_core::rng::{Keyed, Rng, Source, mix};
 use evenkeel_core::select::catalog::StrategyConfig;
-use evenkeel_core::select::{Command, Context, LoadReport, Pick, Request, Selector, Signals, TrueState};
+use evenkeel_core::select::{LoadReport, Pick, Request, Signals, TrueState};
 use evenkeel_core::units::Nanos;
 
 /// The pause of a closed-loop client that sent, was answered and thought within one instant, and may not do so again at once:
@@ -147,10 +148,8 @@ struct Job {
     of: u32,
     /// Which attempt it is, from 1.
     attempt: u32,
-    /// Next in the server's queue.
-    next: u32,
-    /// The one before it in the server's queue; means nothing at the head.
-    before: u32,
+    /// Its neighbours in the server's queue.
+    links: Links,
     /// How many were in the server when it came.
     found: u32,
     /// Counts the tenants of this place, so that old time-outs are recognised.
@@ -179,42 +178,39 @@ struct Job {
     turned: u8,
 }
 
-/// One shard's selector for one pool.
-struct Dispatcher {
-    selector: Box<dyn Selector>,
-    rng: Rng,
-    /// Decides about servers that are warming up.
-    policy_rng: Rng,
-    pool: u32,
-    fleet: u32,
-    oracle: bool,
-    /// The strategy limits what is at a server at once.
-    limits: bool,
-    /// The strategy asks servers before it places a request.
-    inquires: bool,
-    /// Requests send attempts: there are retries or hedges.
-    tries: bool,
-    retries: Option<retry::Throttle>,
-    hedge: Option<hedge::State>,
-    /// Pauses before retries.
-    pauses: Rng,
-    /// Decides who is let in.
-    admission: Rng,
+impl Linked for Job {
+    #[inline]
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
 }
 
-/// The servers of a pool as one balancer counts and checks them, and who waits there.
-struct View {
-    server_pool: ServerPool,
+/// One shard that chooses in one pool.
+#[derive(Clone, Copy)]
+struct Dispatcher {
     pool: u32,
-    /// The balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
-    balancer: u32,
-    /// Where each server's last report by the clock to this fleet left its account.
+    /// The view that it chooses in, and its number there.
+    fleet: u32,
+    shard: u32,
+    /// The strategy is told the servers' true states.
+    oracle: bool,
+    /// Requests send attempts: there are retries or hedges.
+    tries: bool,
+}
+
+/// A balancer's view of a pool, with what only the simulator knows of it.
+struct View {
+    /// Chooses, counts, checks and lets wait.
+    balancer: Balancer,
+    pool: u32,
+    /// The simulated balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
+    owner: u32,
+    /// Where each server's last report by the clock to this view left its account.
     reported: Vec<Totals>,
     /// The same of its answers to checks: each tells of all the time since the one before.
     checked: Vec<Totals>,
     dispatchers: Vec<u32>,
-    waiting: Option<Waiting<u32>>,
-    /// When the watch is ticked next, as far as that is scheduled.
+    /// When the balancer is ticked next, as far as that is scheduled.
     tick_at: Nanos,
 }
 
@@ -294,8 +290,6 @@ struct Engine<'a, O> {
     closing: Keyed,
     /// Of the pools whose servers come and go.
     scalers: Vec<autoscale::Scaler>,
-    /// Whether any balancer has a queue.
-    queues: bool,
     /// Jitter of the checks.
     jitter: Rng,
     seed: u64,
@@ -436,7 +430,7 @@ fn request_view<'a>(
         client: workload.address(job.client),
         path: &model.paths[job.path as usize].path,
         key,
-        excluded: if job.of == NONE { &[] } else { &request_attempts[job.of as usize].excluded },
+        excluded: if job.of == NONE { &[] } else { request_attempts[job.of as usize].attempts.excluded() },
         answers: None,
     }
 }
@@ -451,8 +445,7 @@ impl TrueState for Peek<'_> {
         self.servers[slot as usize].remaining_work(self.now)
     }
     fn number(&self, slot: u32) -> u32 {
-        let server = &self.servers[slot as usize];
-        server.in_service + server.queued + server.coming
+        self.servers[slot as usize].number_with_coming()
     }
 }
 
@@ -522,7 +515,6 @@ impl<'a, O: Observer> Engine<'a, O> {
             uses_affinity: model.pools.iter().any(has_affinity),
             closing: Keyed::new(seed, "connection"),
             scalers: Vec::new(),
-            queues: model.pools.iter().any(|pool| pool.policy.queue.is_some()),
             jitter: Rng::stream(seed, "check jitter", 0),
             seed,
             messages: Vec::new(),
@@ -581,8 +573,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// model, strategy and seed, so the answer is the same everywhere.
     fn check_size(&self) -> Result<(), Stopped> {
         let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
-        let cached: u64 =
-            self.servers.iter().filter_map(|server| server.cache.as_ref()).map(|cache| cache.len() as u64).sum();
+        let cached: u64 = self.servers.iter().map(|server| server.cached() as u64).sum();
         let held = jobs + events / EVENTS_PER_JOB + cached / ENTRIES_PER_JOB;
         if held <= u64::from(self.model.max_in_system) {
             return Ok(());
@@ -647,8 +638,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                             seed,
                         },
                     };
-                    let mut server_pool = ServerPool::new(Arc::clone(&pool.policy)).for_shard(shard_id);
-                    server_pool.join_all(pool.servers.iter().map(|server| NewServer {
+                    let mut core = Balancer::new(Arc::clone(&pool.policy), shard_id);
+                    core.join_all(pool.servers.iter().map(|server| NewServer {
                         name: &server.name,
                         weight: server.weight,
                         limit: server.max_in_flight,
@@ -656,13 +647,12 @@ impl<'a, O: Observer> Engine<'a, O> {
                         zone: server.zone.as_deref(),
                     }));
                     self.views.push(View {
-                        server_pool,
+                        balancer: core,
                         pool: p as u32,
-                        balancer,
+                        owner: balancer,
                         reported: vec![Totals::default(); pool.servers.len()],
                         checked: vec![Totals::default(); pool.servers.len()],
                         dispatchers: Vec::new(),
-                        waiting: pool.policy.queue.map(Waiting::new),
                         tick_at: Nanos::MAX,
                     });
                 }
@@ -671,7 +661,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = partition::build(table, &pool.policy, &mut rng);
-                let oracle = table.row().doc.oracle();
+                let oracle = table.oracle();
                 if i == 0 {
                     let reports = pool.reports.unwrap_or_default();
                     let signals = Signals {
@@ -683,33 +673,17 @@ impl<'a, O: Observer> Engine<'a, O> {
                     self.idle_notices |= signals.notices;
                     self.signals.push(signals);
                 }
-                let limits = selector.has_limits();
-                if limits {
-                    let waiting = &mut self.views[fleet as usize].waiting;
-                    waiting.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
-                    self.queues = true;
-                }
-                self.dispatchers.push(Dispatcher {
-                    selector,
-                    rng,
-                    policy_rng: Rng::stream(seed, "slow start", u64::from(number)),
-                    pool: p as u32,
-                    fleet,
-                    oracle,
-                    limits,
-                    inquires: wanted.inquires,
-                    tries: pool.tries(),
-                    retries: pool.policy.retries.as_ref().map(retry::Rules::new_throttle),
-                    hedge: pool.policy.hedge.map(hedge::State::new),
-                    pauses: Rng::stream(seed, "back-off", u64::from(number)),
-                    admission: Rng::stream(seed, "admission", u64::from(number)),
-                });
+                let policy_rng = Rng::stream(seed, "policy", u64::from(number));
+                let view = &mut self.views[fleet as usize];
+                let shard = view.balancer.add_shard(ShardSetup { selector, rng, policy_rng });
+                let tries = pool.tries();
+                self.dispatchers.push(Dispatcher { pool: p as u32, fleet, shard, oracle, tries });
             }
             self.affinities.push(vec![None; if has_affinity(pool) { self.model.client_count() } else { 0 }]);
         }
         self.furnish_scalers();
         for fleet in 0..self.views.len() as u32 {
-            self.tell_fleet(fleet);
+            self.announce(fleet);
             self.schedule_tick(fleet);
         }
     }
@@ -720,7 +694,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         for f in 0..self.views.len() as u32 {
             let view = &self.views[f as usize];
             if let Some(rules) = &self.model.pools[view.pool as usize].policy.health {
-                for slot in 0..view.server_pool.fleet.slots() as u32 {
+                for slot in 0..view.balancer.pool().fleet.slots() as u32 {
                     let phase = phases.at(u64::from(f) << 20 | u64::from(slot)).unit();
                     let at = Nanos::from_nanos_f64(rules.interval.0 as f64 * phase);
                     self.queue.push(at, Event::Check(f, slot));
@@ -826,12 +800,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Report(server) => self.report(server),
             Event::Scale(scaler) => self.scale(scaler),
             Event::Boots(scaler) => self.boots(scaler),
-            Event::Wake(dispatcher) => {
-                self.with_selector(dispatcher, |selector, cx| selector.on_wake(cx));
-                if self.dispatchers[dispatcher as usize].limits {
-                    self.apply_strategy_limits(dispatcher, None);
-                }
-            }
+            Event::Wake(dispatcher) => self.at_shard(dispatcher, |balancer, shard, at| balancer.wake(shard, at)),
             Event::FaultStarts(fault) => self.fault(fault, true),
             Event::FaultEnds(fault) => self.fault(fault, false),
             // What has passed by then was too short for anyone to see.
@@ -895,8 +864,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             parent: NONE,
             of: NONE,
             attempt: 1,
-            next: NONE,
-            before: NONE,
+            links: Links::NONE,
             found: 0,
             generation: 0,
             version: 0,
@@ -1150,96 +1118,90 @@ impl<'a, O: Observer> Engine<'a, O> {
     #[inline]
     fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
-        let d = &mut self.dispatchers[dispatcher as usize];
-        if !self.views[d.fleet as usize].server_pool.admits(self.now, &mut d.admission) {
+        let Dispatcher { fleet, shard, tries, .. } = self.dispatchers[dispatcher as usize];
+        if !self.views[fleet as usize].balancer.admit(shard, self.now) {
             return self.reject(job);
         }
-        if self.dispatchers[dispatcher as usize].tries {
+        if tries {
             self.begin_trying(job);
         } else {
-            self.send(job);
+            self.send(job, false);
         }
     }
 
     /// Lets the job's dispatcher choose a server and sends the job there; where every server is at its limit, it waits.
+    /// `dequeued` says that it has waited.
     #[inline]
-    fn send(&mut self, job: u32) {
+    fn send(&mut self, job: u32, dequeued: bool) {
         let j = &self.jobs[job as usize];
         let dispatcher = j.dispatcher;
-        let d = &mut self.dispatchers[dispatcher as usize];
-        let pool = d.pool as usize;
-        let base = self.bases[pool];
-        let server_pool = &mut self.views[d.fleet as usize].server_pool;
+        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let base = self.bases[pool as usize];
+        let balancer = &mut self.views[fleet as usize].balancer;
+        let inquires = balancer.inquires(shard);
         let key = j.key.to_le_bytes();
         let request = Request {
-            answers: if d.inquires { probing::answers(&self.inquiries, job, j.generation) } else { None },
+            answers: if inquires { probing::answers(&self.inquiries, job, j.generation) } else { None },
             ..request_view(self.model, &self.workload, &self.request_attempts, j, &key)
         };
-        // A cookie comes before any strategy, but for another attempt: its server has just failed.
-        let affinity = if self.uses_affinity && request.excluded.is_empty() {
-            let affinity = self.affinities[pool].get_mut(j.client as usize).and_then(Option::as_mut);
-            let holds = |affinity: &&mut Affinity| match self.model.pools[pool].connections {
-                None => server_pool.keeps_affinity(affinity.backend),
-                // Whatever a balancer thinks of a server, a connection to it stands until somebody closes it.
-                Some(_) => {
-                    let condition = &self.servers[(base + affinity.backend.slot) as usize].condition;
-                    let open = condition.up || condition.silent;
-                    affinity.left > 0
-                        && self.now < affinity.until
-                        && open
-                        && server_pool.fleet.is_current(affinity.backend)
+        // An open connection stands until somebody closes it, whatever a balancer thinks of its server.
+        let mut kept = None;
+        let mut affinity = None;
+        if self.uses_affinity && request.excluded.is_empty() {
+            let tie = self.affinities[pool as usize].get_mut(j.client as usize).and_then(Option::as_mut);
+            if self.model.pools[pool as usize].connections.is_none() {
+                affinity = tie.map(|tie| tie.backend);
+            } else if let Some(tie) = tie {
+                let condition = self.servers[(base + tie.backend.slot) as usize].condition();
+                let open = condition.up || condition.silent;
+                let current = balancer.pool().fleet.is_current(tie.backend);
+                if tie.left > 0 && self.now < tie.until && open && current {
+                    tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
+                    kept = Some(tie.backend);
                 }
-            };
-            affinity.filter(holds).map(|affinity| {
-                affinity.left = affinity.left.saturating_sub(u32::from(affinity.left != u32::MAX));
-                Pick { backend: affinity.backend, tag: 0 }
-            })
-        } else {
-            None
-        };
-        if affinity.is_none() && server_pool.is_crowded() && server_pool.waiting_helps(request.excluded) {
-            return self.wait(job);
+            }
         }
-        if d.inquires && affinity.is_none() && !probing::is_settled(&self.inquiries, job, j.generation) {
-            return self.inquire(job);
+        if kept.is_none() {
+            let hedge = j.of != NONE && self.request_attempts[j.of as usize].attempts.is_hedge(j.attempt);
+            let inquired = inquires && probing::is_settled(&self.inquiries, job, j.generation);
+            match balancer.step(shard, &request, &Ask { affinity, hedge, inquired, dequeued }) {
+                Route::Choose => {}
+                Route::Affinity(backend) => kept = Some(backend),
+                Route::Queue => return self.wait(job),
+                Route::Inquire => return self.inquire(job),
+                Route::NoRoom => return self.reject(job),
+            }
         }
         let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
-        let truth = d.oracle.then_some(&peek as &dyn TrueState);
+        let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn TrueState) };
         self.observer.deciding(&Decision {
             job,
             id: j.id,
             now: self.now,
             request,
             dispatcher,
-            pool: d.pool,
+            pool,
             base,
-            fleet: &server_pool.fleet,
-            selector: d.selector.as_ref(),
+            fleet: &balancer.pool().fleet,
+            selector: balancer.selector(shard),
         });
-        let pick = match affinity {
-            Some(_) => affinity,
-            None => {
-                let (selector, rng, policy_rng) = (d.selector.as_mut(), &mut d.rng, &mut d.policy_rng);
-                server_pool.place(selector, rng, &request, truth, self.now, policy_rng, |_| ())
-            }
+        let pick = match kept {
+            Some(backend) => Some(Pick { backend, tag: 0 }),
+            None => balancer.choose(shard, &request, at),
         };
-        let mut cx = Context { now: self.now, fleet: &server_pool.fleet, rng: &mut d.rng, truth };
-        let command = d.selector.poll_command(&mut cx);
         self.observer.decided(job, pick.map(|pick| base + pick.backend.slot), self.now);
         let Some(pick) = pick else {
             self.pick_hash = mix(self.pick_hash ^ u64::MAX);
             self.jobs[job as usize].fate = RequestOutcome::NoServer;
-            if let Some(command) = command {
-                self.execute(dispatcher, command);
-            }
+            self.execute_effects(fleet);
             return self.answer(job);
         };
-        if affinity.is_none()
+        if kept.is_none()
             && j.of == NONE
-            && let Some(rules) = self.model.pools[pool].connections
+            && let Some(rules) = self.model.pools[pool as usize].connections
         {
             // Those that are there at the start are as old as any: else all would close at the same time.
-            let affinity = &mut self.affinities[pool][j.client as usize];
+            let affinity = &mut self.affinities[pool as usize][j.client as usize];
             let age = if affinity.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
             let left =
                 if rules.max_requests == u32::MAX { u32::MAX } else { (f64::from(rules.max_requests) * age) as u32 };
@@ -1247,10 +1209,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             *affinity = Some(Affinity { backend: pick.backend, left, until: self.now.saturating_add(life) });
         }
         debug_assert!(
-            affinity.is_some() || server_pool.fleet.is_eligible(pick.backend.slot),
+            kept.is_some() || balancer.pool().fleet.is_eligible(pick.backend.slot),
             "picked an ineligible server"
         );
-        server_pool.started(pick.backend);
+        balancer.started(pick.backend);
         self.placed += 1;
         self.pick_hash = mix(self.pick_hash ^ u64::from(base + pick.backend.slot));
         let j = &mut self.jobs[job as usize];
@@ -1259,76 +1221,75 @@ impl<'a, O: Observer> Engine<'a, O> {
         j.picked = self.now;
         j.counted = true;
         let server = &mut self.servers[j.server as usize];
-        server.picks += u64::from(j.measured);
-        server.coming_work += u128::from(j.work.0);
-        server.coming += 1;
+        server.picked(j.measured);
+        server.sent(j.work);
         if j.of != NONE {
             self.attempt_sent(job);
         }
         if !self.balancer_zones.is_empty() && self.crosses(&self.jobs[job as usize]) {
             self.count_attempts(job, |efforts| efforts.crossed += 1);
         }
-        if let Some(command) = command {
-            self.execute(dispatcher, command);
-        }
+        self.execute_effects(fleet);
         if self.arrives_at_once(self.server_hop, job, 1, Event::AtServer(job)) {
             self.at_server(job);
         }
     }
 
-    // ---- Selectors ----
+    // ---- Balancers ----
+
+    /// Calls the balancer of a shard, and does what it then wants.
+    #[inline(always)]
+    fn at_shard<T>(&mut self, dispatcher: u32, call: impl FnOnce(&mut Balancer, u32, Moment<'_>) -> T) -> T {
+        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let base = self.bases[pool as usize] as usize;
+        let peek = Peek { servers: &self.servers[base..], now: self.now };
+        let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn TrueState) };
+        let result = call(&mut self.views[fleet as usize].balancer, shard, at);
+        self.execute_effects(fleet);
+        result
+    }
+
+    /// The same where it concerns all shards of a view.
+    fn at_view<T>(&mut self, fleet: u32, call: impl FnOnce(&mut Balancer, Moment<'_>) -> T) -> T {
+        let first = self.views[fleet as usize].dispatchers[0];
+        self.at_shard(first, |balancer, _, at| call(balancer, at))
+    }
+
+    /// Tells a view's strategies what has changed among the servers.
+    fn announce(&mut self, fleet: u32) {
+        self.at_view(fleet, |balancer, at| balancer.announce(at));
+    }
 
     #[inline(always)]
-    fn with_selector(&mut self, dispatcher: u32, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
-        let d = &mut self.dispatchers[dispatcher as usize];
-        let base = self.bases[d.pool as usize] as usize;
-        let peek = Peek { servers: &self.servers[base..], now: self.now };
-        let mut cx = Context {
-            now: self.now,
-            fleet: &self.views[d.fleet as usize].server_pool.fleet,
-            rng: &mut d.rng,
-            truth: d.oracle.then_some(&peek as &dyn TrueState),
-        };
-        call(d.selector.as_mut(), &mut cx);
-        if let Some(command) = d.selector.poll_command(&mut cx) {
-            self.execute(dispatcher, command);
+    fn execute_effects(&mut self, fleet: u32) {
+        if self.views[fleet as usize].balancer.has_effects() {
+            self.execute_all(fleet);
         }
     }
 
-    /// Carries out a command, and those behind it.
-    fn execute(&mut self, dispatcher: u32, command: Command) {
-        match command {
-            Command::WakeAt(at) => self.queue.push(at.max(self.now), Event::Wake(dispatcher)),
-            Command::Probe(backend) => self.probe(dispatcher, backend, None),
-        }
-        self.with_selector(dispatcher, |_, _| {});
-    }
-
-    /// Asks a strategy that has limits how much it wants: at one server, or at all. Whoever waits gets what room that makes.
-    #[cold]
-    fn apply_strategy_limits(&mut self, dispatcher: u32, slot: Option<u32>) {
-        let d = &self.dispatchers[dispatcher as usize];
-        let fleet = d.fleet;
-        let server_pool = &mut self.views[fleet as usize].server_pool;
-        let slots = slot.map_or(0..server_pool.fleet.slots() as u32, |slot| slot..slot + 1);
-        server_pool.apply_strategy_limits(d.selector.as_ref(), slots);
-        self.wake_the_waiting(fleet);
-    }
-
-    fn tell_fleet(&mut self, fleet: u32) {
-        let changes = self.views[fleet as usize].server_pool.fleet.take_changes();
-        if changes.is_empty() {
-            return;
-        }
-        for i in 0..self.views[fleet as usize].dispatchers.len() {
-            let dispatcher = self.views[fleet as usize].dispatchers[i];
-            self.with_selector(dispatcher, |selector, cx| selector.on_fleet(&changes, cx));
-            if self.dispatchers[dispatcher as usize].limits {
-                self.apply_strategy_limits(dispatcher, None);
+    /// Does what a balancer wants, in order.
+    #[inline(never)]
+    fn execute_all(&mut self, fleet: u32) {
+        while let Some(effect) = self.views[fleet as usize].balancer.poll_effect() {
+            match effect {
+                Effect::WakeAt { shard, at } => {
+                    let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
+                    self.queue.push(at.max(self.now), Event::Wake(dispatcher));
+                }
+                Effect::Probe { shard, backend } => {
+                    let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
+                    self.probe(dispatcher, backend, None);
+                }
+                // By an event of its own: a server that refuses at once would else be tried by everyone who waits in one
+                // deep call.
+                Effect::Room => self.queue.push(self.now, Event::Admit(fleet)),
+                Effect::Expired { token } => self.reject(token as u32),
+                Effect::Server(event) => {
+                    self.note(event);
+                    self.schedule_tick(fleet);
+                }
+                Effect::FleetChanged => {}
             }
-        }
-        if self.queues {
-            self.wake_the_waiting(fleet);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Strategies that ask before they place a request: its job waits at the balancer until enough servers have answered, all
 //! have, or its patience is over. Meanwhile it is on its way like any other: an event will find it.
 
-use super::{Engine, request_view};
+use super::{Dispatcher, Engine, request_view};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
@@ -62,14 +62,13 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn inquire(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let (dispatcher, generation) = (j.dispatcher, j.generation);
-        let d = &mut self.dispatchers[dispatcher as usize];
+        let Dispatcher { fleet, shard, .. } = self.dispatchers[dispatcher as usize];
         let key = j.key.to_le_bytes();
         let request = request_view(self.model, &self.workload, &self.request_attempts, j, &key);
-        let server_pool = &mut self.views[d.fleet as usize].server_pool;
-        let inquiry = server_pool.inquire(d.selector.as_mut(), &mut d.rng, &request, self.now, |_, _| ());
-        self.with_selector(dispatcher, |_, _| {});
+        let inquiry = self.views[fleet as usize].balancer.inquire(shard, &request, self.now.into());
+        self.execute_effects(fleet);
         self.ask_nobody(job);
-        let Some(inquiry) = inquiry else { return self.send(job) };
+        let Some(inquiry) = inquiry else { return self.send(job, false) };
         let inquiring = &mut self.inquiries[job as usize];
         inquiring.question = Question::Open;
         (inquiring.quorum, inquiring.pending) = (inquiry.quorum, inquiry.targets().len());
@@ -125,6 +124,6 @@ impl<O: Observer> Engine<'_, O> {
             j.fate = RequestOutcome::Reset;
             return self.answer(job);
         }
-        self.send(job);
+        self.send(job, false);
     }
 }

@@ -1,10 +1,11 @@
 //! The queue at the balancer: jobs that wait because every server they could have is at its limit.
 
-use super::{Engine, JobState};
+use super::{Dispatcher, Engine, JobState, request_view};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
+use evenkeel_core::policy::balancer::Dequeued;
 use evenkeel_core::rng::mix;
 
 impl<O: Observer> Engine<'_, O> {
@@ -12,25 +13,25 @@ impl<O: Observer> Engine<'_, O> {
     #[cold]
     pub(super) fn wait(&mut self, job: u32) {
         let now = self.now;
-        let dispatcher = self.jobs[job as usize].dispatcher;
-        let fleet = self.dispatchers[dispatcher as usize].fleet;
-        if self.dispatchers[dispatcher as usize].inquires {
+        let Dispatcher { fleet, shard, .. } = self.dispatchers[self.jobs[job as usize].dispatcher as usize];
+        if self.views[fleet as usize].balancer.inquires(shard) {
             self.ask_nobody(job);
         }
-        let view = &mut self.views[fleet as usize];
-        let Some(Ok(ticket)) = view.waiting.as_mut().map(|queue| queue.push(now, job)) else {
+        let j = &self.jobs[job as usize];
+        let key = j.key.to_le_bytes();
+        let request = request_view(self.model, &self.workload, &self.request_attempts, j, &key);
+        let balancer = &mut self.views[fleet as usize].balancer;
+        let Ok(queued) = balancer.enqueue(shard, u64::from(job), request.excluded, now) else {
             return self.reject(job);
         };
-        let rules = view.waiting.as_ref().map(|queue| queue.rules());
         if self.tickets.len() <= job as usize {
             self.tickets.resize(job as usize + 1, None);
         }
-        self.tickets[job as usize] = Some(ticket);
+        self.tickets[job as usize] = Some(queued.ticket);
         let j = &mut self.jobs[job as usize];
         (j.state, j.picked, j.held) = (JobState::Waiting, now, true);
-        if let Some(rules) = rules {
-            self.queue.push(now.saturating_add(rules.timeout), Event::Expire(fleet));
-        }
+        self.queue.push(queued.deadline, Event::Expire(fleet));
+        self.execute_effects(fleet);
     }
 
     pub(super) fn reject(&mut self, job: u32) {
@@ -44,49 +45,32 @@ impl<O: Observer> Engine<'_, O> {
         self.answer(job);
     }
 
-    /// A request ended, or the fleet changed: if somebody waits, there may be room now. By an event of its own: a server
-    /// that refuses at once would else be tried by everyone who waits in one deep call.
-    #[inline]
-    pub(super) fn wake_the_waiting(&mut self, fleet: u32) {
-        if self.views[fleet as usize].waiting.as_ref().is_some_and(|queue| !queue.is_empty()) {
-            self.queue.push(self.now, Event::Admit(fleet));
-        }
-    }
-
     /// Sends on who waits, as far as there is room.
     pub(super) fn admit(&mut self, fleet: u32) {
-        let most = self.views[fleet as usize].waiting.as_ref().map_or(0, |queue| queue.len());
-        for _ in 0..most {
-            let view = &mut self.views[fleet as usize];
-            if !view.server_pool.has_room(&[]) {
-                return;
-            }
-            let Some(job) = view.waiting.as_mut().and_then(|queue| queue.pop(self.now)) else { return };
-            let j = &mut self.jobs[job as usize];
-            let waited = self.now - j.picked;
-            j.state = JobState::Moving;
+        for _ in 0..self.views[fleet as usize].balancer.waiting() {
+            let waiter = self.views[fleet as usize].balancer.dequeue(self.now);
+            let Some(Dequeued { token, waited, .. }) = waiter else { return };
+            let job = token as u32;
+            self.jobs[job as usize].state = JobState::Moving;
             self.count_attempts(job, |efforts| {
                 efforts.waited += 1;
                 efforts.wait_sum += u128::from(waited.0);
             });
-            self.send(job);
+            self.send(job, true);
         }
     }
 
-    /// Turns away who has waited too long.
+    /// Somebody may have waited too long.
     pub(super) fn expire(&mut self, fleet: u32) {
-        let late = self.views[fleet as usize].waiting.as_mut().map_or_else(Vec::new, |queue| queue.expire(self.now));
-        late.into_iter().for_each(|job| self.reject(job));
+        self.at_view(fleet, |balancer, at| balancer.tick(at));
     }
 
     /// A job no longer waits.
     pub(super) fn leave_queue(&mut self, job: u32) {
         let dispatcher = self.jobs[job as usize].dispatcher;
         let fleet = self.dispatchers[dispatcher as usize].fleet;
-        if let Some(ticket) = self.tickets[job as usize].take()
-            && let Some(queue) = &mut self.views[fleet as usize].waiting
-        {
-            queue.cancel(ticket);
+        if let Some(ticket) = self.tickets[job as usize].take() {
+            self.views[fleet as usize].balancer.leave_queue(ticket);
         }
         self.jobs[job as usize].state = JobState::Moving;
     }

@@ -1,0 +1,251 @@
+//! A request at a balancer: let in, placed or queued, and at its end.
+
+use super::{Balancer, Effect, Moment, Waiter};
+use crate::fleet::BackendId;
+use crate::policy::pool::SelectorCall;
+use crate::policy::queue::Ticket;
+use crate::policy::recording::HostEvent;
+use crate::select::{Finished, Pick, ProbeRequest, Request};
+use crate::units::{Nanos, hex};
+
+/// What a host asks for with [`Balancer::step`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask {
+    /// The server that the client should stay with, where there is one ([`Balancer::affinity`]). It holds for a first
+    /// attempt only: another one is made because that server has failed or is slow.
+    pub affinity: Option<BackendId>,
+    /// It is a second copy beside one that is under way: it does not wait.
+    pub hedge: bool,
+    /// Servers were asked for it already, or need not be: it was in the queue.
+    pub inquired: bool,
+    /// [`Balancer::dequeue`] has given it: it need not stand behind those who wait.
+    pub dequeued: bool,
+}
+
+/// What is to be done with a request now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send it to the server that its client stays with.
+    Affinity(BackendId),
+    /// Let the strategy choose: [`Balancer::choose`].
+    Choose,
+    /// Let the strategy ask servers first: [`Balancer::inquire`].
+    Inquire,
+    /// Let it wait: [`Balancer::enqueue`].
+    Queue,
+    /// A hedge that finds no room is not sent.
+    NoRoom,
+}
+
+/// Why a request is not placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Every server it could have is at its limit, and no request may wait or too many do.
+    QueueFull,
+    /// No server is left that it could have.
+    NoServer,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// With it the request leaves ([`Balancer::leave_queue`]).
+    pub ticket: Ticket,
+    /// From then on it has waited too long: the host ticks then.
+    pub deadline: Nanos,
+}
+
+/// A request that was in the queue and is to be placed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dequeued {
+    /// The host's name for it.
+    pub token: u64,
+    /// Its shard.
+    pub shard: u32,
+    /// How long it has waited.
+    pub waited: Nanos,
+}
+
+impl Balancer {
+    /// Whether a new request is let in; if so the budgets get its share (see [`super::Attempts`]).
+    #[inline]
+    pub fn admit(&mut self, shard: u32, now: Nanos) -> bool {
+        let state = &mut self.shards[shard as usize];
+        if !self.pool.admits(now, &mut state.policy_rng) {
+            return false;
+        }
+        if let Some(throttle) = &mut state.retries {
+            throttle.deposit(now);
+        }
+        if let Some(hedge) = &mut state.hedge {
+            hedge.arrived(now);
+        }
+        true
+    }
+
+    /// The server to which a cookie of this value ties its client; `None` where it names no member.
+    pub fn affinity(&self, cookie: &str) -> Option<BackendId> {
+        self.pool.affinity_target(cookie)
+    }
+
+    /// What is to be done with a request now. Changes nothing.
+    ///
+    /// Those who wait are not overtaken, not even by one for which there would be room: as in HAProxy, where a request
+    /// joins the queue while there is one. Only a client that stays with a server is no competitor of theirs (HAProxy's
+    /// `persist`, which looks at the one server alone).
+    #[inline]
+    pub fn step(&self, shard: u32, request: &Request<'_>, ask: &Ask) -> Step {
+        if let Some(id) = ask.affinity.filter(|&id| request.excluded.is_empty() && self.pool.keeps_affinity(id)) {
+            return Step::Affinity(id);
+        }
+        let behind = !ask.dequeued && self.somebody_waits();
+        if behind || self.pool.is_crowded() {
+            let waits = if behind && !ask.hedge {
+                self.pool.has_candidate(request.excluded)
+            } else {
+                behind || self.pool.waiting_helps(request.excluded)
+            };
+            if waits {
+                return if ask.hedge { Step::NoRoom } else { Step::Queue };
+            }
+        }
+        if self.shards[shard as usize].inquires && !ask.inquired { Step::Inquire } else { Step::Choose }
+    }
+
+    /// Lets the shard's strategy choose among the servers that are healthy, below their limit and not in `request.excluded`.
+    /// The host then sends the request and says so with [`Balancer::started`]. `None` when no server is left.
+    #[inline]
+    pub fn choose(&mut self, shard: u32, request: &Request<'_>, at: Moment<'_>) -> Option<Pick> {
+        if self.recording.is_some() {
+            return self.choose_recorded(shard, request, at);
+        }
+        let state = &mut self.shards[shard as usize];
+        let (selector, rng, policy_rng) = (state.selector.as_mut(), &mut state.rng, &mut state.policy_rng);
+        let pick = self.pool.place(selector, rng, request, at.truth, at.now, policy_rng, |_| ());
+        self.with_selector(shard, at, |_, _| ());
+        pick
+    }
+
+    #[cold]
+    fn choose_recorded(&mut self, shard: u32, request: &Request<'_>, at: Moment<'_>) -> Option<Pick> {
+        let state = &mut self.shards[shard as usize];
+        let (selector, rng, policy_rng) = (state.selector.as_mut(), &mut state.rng, &mut state.policy_rng);
+        let in_flight = self.pool.fleet.in_flight().to_vec();
+        let mut recorded = Vec::new();
+        let now = at.now.0;
+        let pick = self.pool.place(selector, rng, request, at.truth, at.now, policy_rng, |asked| match asked {
+            SelectorCall::Refused(pick) => {
+                recorded.push(HostEvent::Refused { now, slot: pick.backend.slot, tag: pick.tag })
+            }
+            SelectorCall::Pick(excluded, pick) => recorded.push(HostEvent::Pick {
+                now,
+                client: request.client,
+                path: request.path.to_owned(),
+                key: hex(request.key),
+                tried: excluded.to_vec(),
+                answers: request.answers.cloned(),
+                in_flight: in_flight.clone(),
+                pick: pick.map(|pick| pick.backend.slot),
+                tag: pick.map_or(0, |pick| pick.tag),
+            }),
+        });
+        recorded.into_iter().for_each(|call| self.write(|| call));
+        self.with_selector(shard, at, |_, _| ());
+        pick
+    }
+
+    /// Lets the shard's strategy say whom to ask before it places the request. Then the host sends the probes, waits for
+    /// the replies and steps again with [`Ask::inquired`]. `None` where the request is to be placed at once.
+    pub fn inquire(&mut self, shard: u32, request: &Request<'_>, at: Moment<'_>) -> Option<ProbeRequest> {
+        let state = &mut self.shards[shard as usize];
+        let recording = &mut self.recording;
+        let (selector, rng) = (state.selector.as_mut(), &mut state.rng);
+        let inquiry = self.pool.inquire(selector, rng, request, at.now, |excluded, inquiry| {
+            if let Some(recording) = recording {
+                recording.push(HostEvent::Inquire {
+                    now: at.now.0,
+                    client: request.client,
+                    path: request.path.to_owned(),
+                    key: hex(request.key),
+                    tried: excluded.to_vec(),
+                    whom: inquiry.iter().flat_map(|inquiry| inquiry.targets()).map(|backend| backend.slot).collect(),
+                });
+            }
+        });
+        self.with_selector(shard, at, |_, _| ());
+        inquiry
+    }
+
+    // ---- The queue ----
+
+    /// Lets a request wait that [`Step::Queue`] is for. The host names it by `token`, with which it comes out again
+    /// ([`Balancer::dequeue`], [`Effect::Expired`]).
+    ///
+    /// A request that finds no room for itself when its turn comes keeps its place and its time-out, and lets others
+    /// pass: HAProxy's `pendconn` "doesn't switch between queues, it stays where it is".
+    pub fn enqueue(&mut self, shard: u32, token: u64, excluded: &[u32], now: Nanos) -> Result<Queued, Refusal> {
+        let Some(queue) = &mut self.queue else { return Err(Refusal::QueueFull) };
+        let behind = !queue.is_empty();
+        let waiter = Waiter { token, shard, since: now, excluded: excluded.to_vec() };
+        let Ok(ticket) = queue.push(now, waiter) else { return Err(Refusal::QueueFull) };
+        let deadline = now.saturating_add(queue.rules().timeout);
+        // Those before it may all wait for other servers than the one that has room.
+        if behind && self.pool.has_room(excluded) {
+            self.effects.push_back(Effect::Room);
+        }
+        Ok(Queued { ticket, deadline })
+    }
+
+    /// The first that waits and would find room; the host places it at once. `None` where there is none.
+    pub fn dequeue(&mut self, now: Nanos) -> Option<Dequeued> {
+        let Balancer { pool, queue, .. } = self;
+        let queue = queue.as_mut().filter(|queue| !queue.is_empty())?;
+        if !pool.has_room(&[]) {
+            return None;
+        }
+        let Waiter { token, shard, since, .. } = queue.pop_fitting(now, |waiter| pool.has_room(&waiter.excluded))?;
+        Some(Dequeued { token, shard, waited: now.saturating_sub(since) })
+    }
+
+    /// A request that waits goes away. Whether it was still there.
+    pub fn leave_queue(&mut self, ticket: Ticket) -> bool {
+        self.queue.as_mut().is_some_and(|queue| queue.cancel(ticket).is_some())
+    }
+
+    // ---- At a server ----
+
+    /// A request was sent to this server.
+    #[inline]
+    pub fn started(&mut self, backend: BackendId) {
+        self.pool.started(backend);
+        if self.recording.is_some() {
+            self.write(|| HostEvent::Started { slot: backend.slot });
+        }
+    }
+
+    /// A request that was sent to a server has ended. The host gives the tag of its pick, or 0 where it was sent without
+    /// one or a former strategy of the shard's has picked.
+    #[inline]
+    pub fn finished(&mut self, shard: u32, end: &Finished, at: Moment<'_>) {
+        let event = self.pool.ended(end.backend, end.outcome, end.latency, at.now);
+        if self.recording.is_some() {
+            // Before the selector hears of the end: it sees a fleet in which this has happened.
+            self.record_finish(end, at.now);
+        }
+        self.with_selector(shard, at, |selector, cx| selector.on_finish(end, cx));
+        self.apply_limits(shard, Some(end.backend.slot));
+        if let Some(event) = event {
+            self.announce(at);
+            self.effects.push_back(Effect::Server(event));
+        }
+        self.offer_room();
+    }
+
+    #[cold]
+    fn record_finish(&mut self, end: &Finished, now: Nanos) {
+        self.record_health();
+        let Finished { backend, latency, outcome, tag } = *end;
+        let (slot, generation) = (backend.slot, backend.generation);
+        self.write(|| HostEvent::Finish { now: now.0, slot, generation, latency: latency.0, outcome, tag });
+    }
+}

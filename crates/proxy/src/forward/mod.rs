@@ -1,0 +1,110 @@
+//! A request's way through: checked, routed, placed, sent, retried where that is right, and its response passed on.
+//!
+//! Rules that are not the strategy's: a request is sent again only if nothing of a response has gone to the client, its body
+//! can be sent again, the pool's rules and budget allow it, and another server is left. A connection that was open before
+//! and turns out to be closed is no failure of the server: an idempotent request goes out again on a new one (RFC 9112,
+//! 9.3.1).
+
+mod attempt;
+mod client;
+mod context;
+mod local_reply;
+mod request;
+mod response;
+mod retry;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Version;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use tokio::time::{Instant, timeout_at};
+
+use crate::answer_timer::StreamTask;
+use crate::body::DownBody;
+use crate::client_io::ClientIoState;
+use crate::clock::duration;
+use crate::state::ShardState;
+use crate::termination::Reason;
+use attempt::Call;
+pub use client::ClientConnection;
+use context::RequestContext;
+use local_reply::Refusal;
+use request::Inbound;
+use response::Reply;
+
+/// Responds to a request. Never fails: what goes wrong is a response, too.
+pub async fn serve(
+    shard: Rc<ShardState>,
+    client_io: Arc<ClientIoState>,
+    client_connection: Rc<ClientConnection>,
+    stream: Option<StreamTask>,
+    request: Request<Incoming>,
+) -> Result<Response<DownBody>, Infallible> {
+    let started = Instant::now();
+    let asterisk = client_io.begin(request.version() == Version::HTTP_2);
+    let (parts, body) = request.into_parts();
+    let mut context = RequestContext::new(shard, client_io, started, &parts, body, &client_connection.peer);
+    let inbound = match Inbound::read(parts, &mut context, &client_connection) {
+        Ok(inbound) => inbound,
+        Err(refusal) => return Ok(refusal.reply(context, stream)),
+    };
+    let active_config = Rc::clone(&context.active_config);
+    let deadline = active_config.config.timeouts.total.map(|total| started + duration(total));
+    let answered = {
+        let (shard, client_io, body) =
+            (Rc::clone(&context.shard), Arc::clone(&context.client_io), context.body.clone());
+        let info = inbound.info(&active_config.config.key);
+        let mut call = Call {
+            active_config: &active_config,
+            inbound: &inbound,
+            target: inbound.target(asterisk),
+            body: &body,
+            idempotent: inbound.method.is_idempotent(),
+            upgrade: inbound.upgrade,
+            client_io: &client_io,
+            client_connection: &client_connection,
+            deadline,
+            shard: &shard,
+        };
+        inbound.pool.arrived();
+        // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
+        let mut run = pin!(retry::run(&mut call, &inbound.pool, &info, inbound.cookie.as_deref(), &mut context));
+        match deadline {
+            None => run.as_mut().await,
+            Some(deadline) => timeout_at(deadline, run.as_mut()).await.unwrap_or(Err(Reason::TotalTimeout)),
+        }
+    };
+    let (response, in_flight, connection) = match answered {
+        Ok(answered) => answered,
+        Err(reason) => {
+            let close = matches!(reason, Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken);
+            return Ok(Refusal::new(reason, close).reply(context, stream));
+        }
+    };
+    if context.client_io.has_interim() {
+        // Interim responses that came together with this one: the connection's task writes them when this lets it.
+        tokio::task::yield_now().await;
+    }
+    context.client_io.begin_answer();
+    let reply = Reply { context, inbound, stream, deadline };
+    Ok(reply.pass_on(response, in_flight, connection, &client_connection.peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The future of a request is moved when hyper takes it up: what is rare in it must be boxed.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(serve);
+        assert!(size <= 4096, "{size} bytes");
+    }
+}
