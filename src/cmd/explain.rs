@@ -6,9 +6,11 @@ use evenkeel_core::select::catalog::{self, Row};
 
 /// Which strategy or policy.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  evenkeel explain peak_ewma\n  evenkeel explain least_conn     by the name that nginx has for it\n  evenkeel explain retries        a policy, by its key in [[pools]]"
-)]
+#[command(after_help = "\
+Examples:
+  evenkeel explain peak_ewma
+  evenkeel explain least_conn      by the name that nginx has for it
+  evenkeel explain retries         a policy, by its key in [[pools]]")]
 pub struct Args {
     /// A name from `evenkeel list`, the name in another product, or the key of a policy in `[[pools]]`
     strategy: String,
@@ -32,7 +34,7 @@ pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// A policy: what it is, and its keys as the schema describes them.
 fn policy(row: &policies::Row, terminal: Terminal) -> String {
     let doc = row.doc;
-    let width = usize::from(terminal.width.unwrap_or(100)).clamp(40, 100);
+    let width = usize::from(terminal.columns()).clamp(40, 100);
     let wrap = |text: &str, indent: &str| {
         textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
     };
@@ -59,7 +61,7 @@ fn plain(text: &str) -> String {
 
 fn text(row: &Row, terminal: Terminal) -> String {
     let doc = row.doc;
-    let width = usize::from(terminal.width.unwrap_or(100)).clamp(40, 100);
+    let width = usize::from(terminal.columns()).clamp(40, 100);
     let wrap = |text: &str, indent: &str| {
         textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
     };
@@ -95,7 +97,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
     section("When it fails", wrap(doc.fails, "  "));
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));
     section("Source", wrap(doc.source, "  "));
-    section("See it", format!("  evenkeel run scenarios/{}.toml", doc.scenario));
-    section("See it fail", format!("  evenkeel run scenarios/{}.toml", doc.fails_in));
+    section("See it", format!("  evenkeel run {}", doc.scenario));
+    section("See it fail", format!("  evenkeel run {}", doc.fails_in));
     text.trim_end().to_owned()
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::Kind;
+use super::strategy_list::StrategyList;
 use evenkeel_config::Spanned;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
@@ -55,8 +56,8 @@ pub struct ScenarioTable {
     pub max_in_system: Option<Spanned<u32>>,
     /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
-    /// What is compared: names, or tables with parameters. Default: all strategies.
-    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    /// What is compared: a list of names, or of tables with parameters; `"core"`; or `"all"`. Default: all strategies.
+    pub strategies: Option<Spanned<StrategyList>>,
     /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
