@@ -249,10 +249,9 @@ fn read_one(folder: &Path) -> Result<Results, Failure> {
     }
     let path = folder.join("replications.csv");
     if !path.exists() {
-        let version = &manifest.version;
         return Err(Failure::Usage(format!(
-            "`{}` has no replications.csv: it is of a version that did not keep single runs ({version})\n  help: run the \
-             scenario again with this one",
+            "`{}` has no replications.csv, the table of the single runs that are compared\n  help: run the scenario again \
+             (seed, replications and command are in its manifest.json), and keep that file",
             folder.display()
         )));
     }
