@@ -14,7 +14,7 @@ use evenkeel_config::{Diagnostic, Problem, Problems};
 use evenkeel_core::select::catalog;
 use evenkeel_core::select::strategy_set::StrategySet;
 use evenkeel_sim::measure::metric_names;
-use evenkeel_sim::measure::metrics::{Direction, Unit, nature};
+use evenkeel_sim::measure::metrics::{self, Direction, Unit, nature};
 use evenkeel_sim::scenario::expect::{Expect, Notation, Side};
 use evenkeel_sim::scenario::{Contestant, Scenario, overrides};
 
@@ -340,7 +340,7 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
 /// A comparison that can only be a mistake: a latency with a percentage, an error rate with a latency.
 fn different_units(expect: &Expect) -> Option<Problem> {
     let unit = |side: &Side| match side {
-        Side::Metric { metric, .. } => Some(nature(metric).1),
+        Side::Metric { metric, .. } => Some(metrics::find(metric)?.unit),
         Side::Number { notation, .. } => match notation {
             Notation::Plain => None,
             Notation::Percent => Some(Unit::Share),

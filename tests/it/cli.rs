@@ -89,6 +89,12 @@ fn mistakes_are_explained_and_the_others_still_run() {
             "bad.toml:17:10",
             "did you mean `latency.p9",
         ),
+        (
+            "unlike units",
+            format!("{SOUND}[[expect]]\nassert = \"latency.p99[p2c] < 5%\"\nreason = \"x\"\n"),
+            "bad.toml:17:10",
+            "times are written as 50ms",
+        ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
             "expectation of nobody",

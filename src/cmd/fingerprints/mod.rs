@@ -39,7 +39,7 @@ pub struct Finding {
 pub struct Change {
     /// Label of the strategy.
     pub strategy: String,
-    /// What is different.
+    /// What is different, in a few words.
     pub what: String,
     /// The first decision that differs, where the golden picks contain it.
     pub first: Option<Shown>,
@@ -177,7 +177,7 @@ impl Finding {
         self.changes.is_empty()
     }
 
-    /// For people.
+    /// Prints the result for people.
     pub fn print(&self, terminal: Terminal) {
         let mark = |text: &str, colour: u8| {
             if terminal.out { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
@@ -207,7 +207,7 @@ impl Finding {
         }
     }
 
-    /// For machines.
+    /// The result as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "scenario": self.scenario, "fingerprints": self.same, "missing": self.missing,
