@@ -16,7 +16,7 @@ use evenkeel_core::policy::catalog::{Host, Invalid};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 use evenkeel_proxy::admin;
-use evenkeel_proxy::control::{Options, Proxy};
+use evenkeel_proxy::{Options, Proxy};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::model::{Arrivals, Fault, Model, Pool, Server, Target};
 use evenkeel_testbed::{Backend, Spec, TimedFault};

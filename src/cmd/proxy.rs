@@ -12,7 +12,7 @@ use evenkeel_config::proxy::MessageFormat;
 use evenkeel_config::schema;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::Nanos;
-use evenkeel_proxy::control::{Options, Proxy, ProxyError, check_files, read};
+use evenkeel_proxy::{Options, Proxy, ProxyError, check_files, read};
 
 /// What to run.
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use evenkeel::config::fault::Errors;
 use evenkeel::policy::recording::{HostEvent, RecordingHeader};
-use evenkeel::proxy::control::Options;
+use evenkeel::proxy::Options;
 use evenkeel::select::catalog::{CATALOGUE, StrategyConfig};
 use evenkeel::sim::replay::{Difference, Replay};
 use evenkeel::testbed::Backend;

@@ -31,13 +31,14 @@ fn sources() -> Vec<PathBuf> {
 
 /// The modules of the crates that have several, each with the modules of its own crate that it may import. Which crate may
 /// import which is in their `Cargo.toml`.
-const MAY_IMPORT: [(&str, &str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &str, &[&str]); 12] = [
     ("crates/core/src", "units", &[]),
     ("crates/core/src", "math", &[]),
     ("crates/core/src", "rng", &[]),
     ("crates/core/src", "fleet", &["rng"]),
     ("crates/core/src", "select", &["units", "rng", "math", "fleet"]),
     ("crates/core/src", "policy", &["units", "rng", "math", "fleet", "select"]),
+    ("crates/core/src", "picker", &["units", "rng", "fleet", "select"]),
     ("crates/sim/src", "sim", &[]),
     ("crates/sim/src", "scenario", &["sim"]),
     ("crates/sim/src", "measure", &["sim", "scenario"]),

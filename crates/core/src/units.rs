@@ -4,10 +4,10 @@
 //! [`Nanos`] is a count of nanoseconds since the start of a run; it cannot read a clock, so whatever is written against
 //! it runs the same in the simulator and in the proxy.
 
+use core::time::Duration;
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 use std::str::FromStr;
-use std::time::Duration;
 
 #[cfg(feature = "config")]
 mod config;
@@ -19,7 +19,7 @@ pub struct Nanos(pub u64);
 impl Nanos {
     /// The start of a run, and the empty span.
     pub const ZERO: Nanos = Nanos(0);
-    /// Later than anything that happens.
+    /// The latest time: used for "never".
     pub const MAX: Nanos = Nanos(u64::MAX);
 
     /// Whole seconds.
@@ -46,13 +46,13 @@ impl Nanos {
         Nanos((nanos + 0.5) as u64)
     }
 
-    /// Seconds.
+    /// The same in seconds.
     #[inline]
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e9
     }
 
-    /// `self - other`, or zero where `other` is later.
+    /// `self - other`, or zero if `other` is later.
     #[inline]
     pub const fn saturating_sub(self, other: Nanos) -> Nanos {
         Nanos(self.0.saturating_sub(other.0))
@@ -111,7 +111,8 @@ impl fmt::Display for Nanos {
     }
 }
 
-/// A span in seconds with three significant digits in the unit a person would choose.
+/// A span in seconds, with three significant digits in the unit that fits: `250 ns`, `1.50 ms`, `12.0 s`; a dash for
+/// infinity and NaN.
 pub fn human_seconds(secs: f64) -> String {
     if !secs.is_finite() {
         return "–".to_owned();
@@ -184,7 +185,7 @@ impl FromStr for Nanos {
     }
 }
 
-/// Events per second.
+/// Events per second. Read from texts such as `"900/s"`; 0 to 1e9.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
 
@@ -207,8 +208,8 @@ impl FromStr for Rate {
     }
 }
 
-/// A share or a multiple of something: `"80%"` and `0.8` are the same. Above 1 it must be a percentage (`"120%"`): a bare `65`
-/// is far more often 65 % than 65 times as much.
+/// A share or a factor: `"80%"` and `0.8` are the same. Above 1 it must be a percentage (`"120%"`): a bare `65` is
+/// far more often meant as 65 % than as a factor of 65.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Ratio(pub f64);
 
@@ -250,7 +251,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes whose [`hex`] it is, in small letters or capitals; `None` where it is nobody's.
+/// The bytes of hexadecimal digits in lower or upper case; `None` if they are not such digits, or an odd number of
+/// them.
 pub fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;

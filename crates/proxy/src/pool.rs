@@ -635,11 +635,6 @@ impl ShardPool {
         fleet.members().map(of).collect()
     }
 
-    /// The servers' connections.
-    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
-        self.state.borrow().servers.iter().flatten().cloned().collect()
-    }
-
     /// Writes out what has been recorded.
     pub fn flush_recording(&self) {
         if let Some(recorder) = &mut self.state.borrow_mut().recorder {

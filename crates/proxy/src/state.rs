@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::access;
-use super::answer_timer::AnswerTimers;
 use super::headers::Trust;
 use super::metrics::ProxyMetrics;
 use super::pool::ShardPool;
+use super::response_timer::ResponseTimers;
 use evenkeel_config::proxy::{AccessFormat, ProxyConfig};
 use evenkeel_core::rng::Rng;
 
@@ -49,7 +49,7 @@ pub struct ShardState {
     /// Open tunnels.
     tunnels: Cell<u32>,
     cut: Notify,
-    answers: Rc<AnswerTimers>,
+    response_timers: Rc<ResponseTimers>,
     /// When a lack of descriptors was last logged.
     shortage: Cell<Option<Instant>>,
 }
@@ -71,7 +71,7 @@ impl ShardState {
             active: Cell::new(0),
             tunnels: Cell::new(0),
             cut: Notify::new(),
-            answers: AnswerTimers::new(Instant::now()),
+            response_timers: ResponseTimers::new(Instant::now()),
             shortage: Cell::new(None),
         }
     }
@@ -92,8 +92,8 @@ impl ShardState {
     }
 
     /// The time-outs of responses that are on their way.
-    pub fn answers(&self) -> &Rc<AnswerTimers> {
-        &self.answers
+    pub fn response_timers(&self) -> &Rc<ResponseTimers> {
+        &self.response_timers
     }
 
     /// Closes idle connections to all servers. Gives whether there were any.

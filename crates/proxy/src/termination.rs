@@ -84,7 +84,7 @@ reasons! {
     ConnectFailed BAD_GATEWAY Server "connect_failed" "The server refused the connection or cannot be reached."
     UpstreamReset BAD_GATEWAY Server "upstream_reset" "The server closed the connection before it responded."
     StaleConnection BAD_GATEWAY Proxy "stale_connection" "A kept connection closed as the request went out, and it may not be sent twice."
-    BadAnswer BAD_GATEWAY Server "bad_answer" "The server's response is not valid HTTP."
+    BadResponse BAD_GATEWAY Server "bad_answer" "The server's response is not valid HTTP."
     NoServer SERVICE_UNAVAILABLE Server "no_healthy_server" "No server of the pool can be used now."
     QueueFull SERVICE_UNAVAILABLE Proxy "queue_full" "Every server is at its limit and the queue is full."
     QueueTimeout SERVICE_UNAVAILABLE Proxy "queue_timeout" "Every server was at its limit for too long."

@@ -8,13 +8,17 @@
 //!
 //! Only server failures count (errors, resets, timeouts); client errors do not.
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy};
 use crate::math;
 use crate::rng::Source;
-use crate::units::{Nanos, Rate, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::{Rate, Ratio};
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -25,13 +29,14 @@ pub const DOC: Doc = Doc {
 };
 
 /// Which share of the requests is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Admission")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Admission"))]
 pub struct Rules {
     /// Success rate above which every request is admitted: above 0, at most 1; default 0.95. Envoy's `sr_threshold`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub success_threshold: f64,
     /// Exponent of the rejection curve, above 0; default 1 (linear). Larger values reject more as soon as requests fail.
     /// Envoy's `aggression`.
@@ -39,12 +44,12 @@ pub struct Rules {
     /// Length of the sliding window of completed requests, at least 30 ms; default 30 s. Envoy's `sampling_window`.
     pub window: Nanos,
     /// Largest share of requests that is rejected: above 0, at most 1; default 0.8. Envoy's `max_rejection_probability`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub max_rejection: f64,
     /// Request rate below which none is rejected; default 0/s. Envoy's `rps_threshold`.
-    #[serde(with = "super::serial::rate")]
-    #[schemars(with = "Rate")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::rate"))]
+    #[cfg_attr(feature = "config", schemars(with = "Rate"))]
     pub min_request_rate: f64,
 }
 

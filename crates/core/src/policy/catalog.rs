@@ -2,9 +2,10 @@
 //! the comparison at a reload, `explain` and the documentation take what they know. A new policy is a file beside this one
 //! (its `Rules` implement [`Policy`]; its `DOC` describes it) and a row in [`for_each_policy`](crate::for_each_policy).
 
+#[cfg(feature = "config")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+#[cfg(feature = "config")]
+use serde::{Serialize, de::DeserializeOwned};
 
 /// The rows: the key of the policy in a `[[pools]]` table, and its module. The comment is the text of the key in schemas.
 ///
@@ -67,6 +68,7 @@ pub struct Row {
     /// What it is.
     pub doc: &'static Doc,
     /// The schema of what stands under its key.
+    #[cfg(feature = "config")]
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
@@ -152,8 +154,20 @@ pub struct PoolFacts<'a> {
     pub rules: &'a Rules,
 }
 
+/// With the feature `config`: can be read from and written to files. Without it: anything.
+#[cfg(feature = "config")]
+pub trait Written: Serialize + DeserializeOwned + JsonSchema {}
+#[cfg(feature = "config")]
+impl<T: Serialize + DeserializeOwned + JsonSchema> Written for T {}
+
+/// With the feature `config`: can be read from and written to files. Without it: anything.
+#[cfg(not(feature = "config"))]
+pub trait Written {}
+#[cfg(not(feature = "config"))]
+impl<T> Written for T {}
+
 /// The rules of one policy, as they are written in a file.
-pub trait Policy: Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema {
+pub trait Policy: Clone + PartialEq + Written {
     /// Refuses values that make no sense.
     fn check(&self, issues: &mut Issues);
 
@@ -189,6 +203,7 @@ macro_rules! catalogue {
                 key: stringify!($key),
                 summary: concat!($($doc),+),
                 doc: &super::$module::DOC,
+                #[cfg(feature = "config")]
                 schema: <super::$module::Rules as JsonSchema>::json_schema,
             }, )*
         ];

@@ -15,13 +15,17 @@
 //! The limit holds for a pool as one shard sees it, or for each of its servers: then a full server is excluded from picks, as
 //! with `max_in_flight`, and a slow server is given fewer requests while the others go on.
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy};
 use crate::math;
 use crate::rng::{Rng, Source};
-use crate::units::{Nanos, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -32,9 +36,10 @@ pub const DOC: Doc = Doc {
 };
 
 /// How the limit on requests in flight is found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Concurrency")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Concurrency"))]
 pub struct Rules {
     /// `"gradient"` (ratio of the minimum latency to the present one; the default) or `"aimd"` (additive increase,
     /// multiplicative decrease).
@@ -53,26 +58,26 @@ pub struct Rules {
     pub min_rtt_interval: Nanos,
     /// `gradient`: random extra delay before each measurement, as a share of `min_rtt_interval`; default 15 %. Envoy's
     /// `jitter`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub jitter: f64,
     /// `gradient`: responses in a measurement of the minimum latency, at least 1; default 50. Envoy's `request_count`.
     pub min_rtt_samples: u32,
     /// `gradient`: quantile of the latencies that counts: above 0, at most 1; default 50 %. Envoy's
     /// `sample_aggregate_percentile`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub quantile: f64,
     /// `gradient`: share by which responses may be slower than the minimum before the limit falls; default 25 %. Envoy's
     /// `buffer`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub buffer: f64,
     /// `aimd`: a response slower than this lowers the limit, as a failure does. `None`: only failures lower it.
     pub latency_threshold: Option<Nanos>,
     /// `aimd`: factor on the limit when it is lowered, between 0 and 1; default 0.9. `backoffRatio` of concurrency-limits.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub backoff_ratio: f64,
 }
 
@@ -97,9 +102,10 @@ impl Default for Rules {
 }
 
 /// How a limit is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "ConcurrencyKind")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "ConcurrencyKind"))]
 pub enum Kind {
     /// Ratio of the minimum latency to the present one (Envoy).
     #[default]
@@ -109,9 +115,10 @@ pub enum Kind {
 }
 
 /// What a limit holds for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "ConcurrencyPer")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "ConcurrencyPer"))]
 pub enum Per {
     /// All servers of the pool together.
     #[default]

@@ -2,17 +2,23 @@
 //! terms and defaults: every 2 s, rise 2, fall 3). Jitter spreads the checks of many balancers, which otherwise stay
 //! synchronised when they were started together.
 
+#[cfg(feature = "config")]
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "config")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+#[cfg(feature = "config")]
 use serde::de::{self, Deserializer};
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::catalog::{Doc, Issues, Policy};
 use crate::rng::Source;
-use crate::units::{Nanos, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -23,9 +29,10 @@ pub const DOC: Doc = Doc {
 };
 
 /// How servers are checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Health")]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Health"))]
 pub struct Rules {
     /// Time from the start of a check to the start of the next, at least 1 ms; default 2 s. HAProxy's `inter`.
     pub interval: Nanos,
@@ -36,8 +43,8 @@ pub struct Rules {
     /// Failed checks in a row after which a server is down, at least 1; default 3. HAProxy's `fall`.
     pub fall: u32,
     /// Random variation of each interval, longer or shorter by up to this share of it: from 0, below 1; default 0.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub jitter: f64,
     /// State of a server before its first checks: `"up"` (the default), or `"down"` until it has risen.
     pub initial: Initial,
@@ -68,9 +75,10 @@ impl Default for Rules {
 }
 
 /// State of a server before its first checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "HealthInitial")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "HealthInitial"))]
 pub enum Initial {
     /// Up until checks fail.
     #[default]
@@ -122,18 +130,21 @@ impl fmt::Display for Statuses {
     }
 }
 
+#[cfg(feature = "config")]
 impl Serialize for Statuses {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
 }
 
+#[cfg(feature = "config")]
 impl<'de> Deserialize<'de> for Statuses {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Statuses, D::Error> {
         Cow::<str>::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 
+#[cfg(feature = "config")]
 impl JsonSchema for Statuses {
     fn schema_name() -> Cow<'static, str> {
         "Statuses".into()

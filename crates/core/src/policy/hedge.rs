@@ -7,17 +7,24 @@
 //! the other copy off, which has then cost nothing but its place in a queue. That needs servers that take part; the
 //! simulator's do.
 
+#[cfg(feature = "config")]
 use std::borrow::Cow;
+#[cfg(feature = "config")]
 use std::fmt;
 
 use hdrhistogram::Histogram;
+#[cfg(feature = "config")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+#[cfg(feature = "config")]
 use serde::de::{self, Deserializer, Visitor};
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::catalog::{Doc, Host, Invalid, Issues, Policy};
 use super::retry::Budget;
-use crate::units::{Nanos, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -28,16 +35,17 @@ pub const DOC: Doc = Doc {
 };
 
 /// When there is a second attempt beside the first.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Hedge")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Hedge"))]
 pub struct Rules {
     /// Time after which the second attempt is sent: `"50ms"`, or `"p95"` (the default) for the 95th percentile of recent
     /// latencies.
     pub after: After,
     /// Hedges per request, over a sliding window of 10 s: at most 1; default 10 %.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub budget: f64,
     /// Whether requests are tied: the copy that begins service first cancels the other; default false. Servers must take part:
     /// the simulator's do, the proxy refuses it.
@@ -72,6 +80,7 @@ pub enum After {
     Percentile(f64),
 }
 
+#[cfg(feature = "config")]
 impl JsonSchema for After {
     fn schema_name() -> Cow<'static, str> {
         "HedgeAfter".into()
@@ -83,6 +92,7 @@ impl JsonSchema for After {
     }
 }
 
+#[cfg(feature = "config")]
 impl Serialize for After {
     /// As it is written in a file.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -93,6 +103,7 @@ impl Serialize for After {
     }
 }
 
+#[cfg(feature = "config")]
 impl<'de> Deserialize<'de> for After {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<After, D::Error> {
         struct Forms;

@@ -22,6 +22,7 @@ pub mod queue;
 pub mod recording;
 pub mod retry;
 pub mod routes;
+#[cfg(feature = "config")]
 mod serial;
 pub mod slow_start;
 pub mod sticky;

@@ -12,12 +12,16 @@
 //! bad they are. At 1.9 deviations more than 21 % of bad servers are never detected, and a single one at 99.9 % among perfect
 //! ones is. The rule of latency has a scale and detects up to half of the servers.
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy};
 use crate::math;
-use crate::units::{Nanos, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -28,14 +32,15 @@ pub const DOC: Doc = Doc {
 };
 
 /// Which servers are ejected, for how long, and how many at most.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Outliers")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Outliers"))]
 pub struct Rules {
     /// Failures in a row after which a server is ejected; default 5. Written as 0 for `None`: never. Envoy's
     /// `consecutive_5xx`.
-    #[serde(with = "zero_is_none")]
-    #[schemars(with = "u32")]
+    #[cfg_attr(feature = "config", serde(with = "zero_is_none"))]
+    #[cfg_attr(feature = "config", schemars(with = "u32"))]
     pub consecutive_failures: Option<u32>,
     /// `success_rate = { deviations = 1.9, … }`: ejects for a low success rate. `None`: does not.
     pub success_rate: Option<SuccessRate>,
@@ -53,8 +58,8 @@ pub struct Rules {
     pub max_ejection_time: Nanos,
     /// Largest share of the servers that may be ejected at a time, 0 to 1; default 0.5. Envoy's `max_ejection_percent`, 10 %
     /// by default there.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub max_ejected: f64,
     /// How `max_ejected` is rounded to a number of servers: `"one_always"` (down, but at least one; the default), `"envoy"`
     /// (down: none of nine at 10 %) or `"grpc"` (another one while the share is not reached).
@@ -79,6 +84,7 @@ impl Default for Rules {
 }
 
 /// `consecutive_failures` as a number, 0 for never.
+#[cfg(feature = "config")]
 mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -128,9 +134,10 @@ impl Policy for Rules {
 }
 
 /// How many servers the share `max_ejected` of them is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "MaxEjectedRule")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "MaxEjectedRule"))]
 pub enum Cap {
     /// The share, rounded down, but at least one where there are several.
     #[default]
@@ -143,13 +150,14 @@ pub enum Cap {
 }
 
 /// Ejects a server that fails at least this share of its requests, whatever the others do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "OutlierFailurePercentage")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "OutlierFailurePercentage"))]
 pub struct FailurePercentage {
     /// Share of failed requests: above 0, at most 1; default 0.85. Envoy's `failure_percentage_threshold`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub threshold: f64,
     /// Servers with at least `min_requests` that the comparison needs; with fewer none is ejected. Default 5. Envoy's
     /// `failure_percentage_minimum_hosts`.
@@ -167,9 +175,10 @@ impl Default for FailurePercentage {
 }
 
 /// Ejects a server whose success rate lies below mean − `deviations` × standard deviation of the servers' success rates.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "OutlierSuccessRate")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "OutlierSuccessRate"))]
 pub struct SuccessRate {
     /// Number of standard deviations, above 0; default 1.9. Envoy's `success_rate_stdev_factor`, in thousandths there.
     pub deviations: f64,
@@ -189,9 +198,10 @@ impl Default for SuccessRate {
 
 /// Ejects a server whose mean latency lies above `factor` × the median of the servers' mean latencies. Of an even number the
 /// median is the lower of the two in the middle, so that two servers can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "OutlierLatency")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "OutlierLatency"))]
 pub struct Latency {
     /// Multiple of the median, above 1; default 3.
     pub factor: f64,

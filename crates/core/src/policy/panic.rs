@@ -1,10 +1,13 @@
 //! Panic threshold: with too few healthy servers, those that are left would be overloaded by all requests. Below the
 //! threshold health is ignored, and every server counts as healthy (Envoy's panic mode).
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy};
+#[cfg(feature = "config")]
 use crate::units::Ratio;
 
 /// For `evenkeel explain`.
@@ -16,13 +19,14 @@ pub const DOC: Doc = Doc {
 };
 
 /// Share of healthy servers below which health is ignored: above 0, at most 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(rename = "Panic")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(transparent))]
+#[cfg_attr(feature = "config", schemars(rename = "Panic"))]
 pub struct Rules(
     /// The share.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub f64,
 );
 

@@ -6,7 +6,9 @@
 //! `backup` servers of other balancers are a second level with `overprovisioning` so large that one healthy server of the
 //! first is enough.
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy, PoolFacts, ServerFacts};
@@ -20,9 +22,10 @@ pub const DOC: Doc = Doc {
 };
 
 /// How levels take over from each other. A pool with a server of a level above 0 has these rules without being told.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Priorities")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Priorities"))]
 pub struct Rules {
     /// Capacity of a level, as a multiple of its healthy share, at least 1; default 1.4: a level serves its whole load while
     /// at least 71.4 % of its servers are healthy. Envoy's `overprovisioning_factor`.

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy, PoolFacts};
@@ -19,9 +21,10 @@ pub const DOC: Doc = Doc {
 };
 
 /// How many requests wait at the balancer, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Queue")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Queue"))]
 pub struct Rules {
     /// Most requests that wait, in each shard, at least 1; default 100. Further ones are rejected. HAProxy's `maxqueue`.
     pub limit: u32,

@@ -5,12 +5,16 @@
 //! what succeeds, as gRPC's retry throttling does (A6): every failed attempt costs a token, every good answer brings part of
 //! one, and there are retries while more than half of the tokens are left.
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy};
 use crate::rng::Source;
-use crate::units::{Nanos, Rate, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::{Rate, Ratio};
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -21,8 +25,9 @@ pub const DOC: Doc = Doc {
 };
 
 /// Why an attempt failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
 pub enum Failure {
     /// No connection: nothing was sent.
     Connect,
@@ -46,24 +51,25 @@ pub const FAILURES: [(Failure, &str); 5] = [
 ];
 
 /// When there is another attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Retries")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Retries"))]
 pub struct Rules {
     /// Attempts after the first one, 1 to 100; default 1. Envoy's `num_retries`.
     pub max_retries: u32,
     /// Failures after which there is another attempt: `"connect"`, `"reset"`, `"error"`, `"timeout"`, `"rejected"`; default
     /// the first two. In memory a flag for each of [`FAILURES`].
-    #[serde(with = "failures")]
-    #[schemars(with = "Vec<Failure>")]
+    #[cfg_attr(feature = "config", serde(with = "failures"))]
+    #[cfg_attr(feature = "config", schemars(with = "Vec<Failure>"))]
     pub on: [bool; FAILURES.len()],
     /// Retries per request, over a sliding window of 10 s; default 20 %. Finagle's `percentCanRetry`.
-    #[serde(with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub budget: f64,
     /// Retries per second that are allowed in addition to `budget`; default 3/s. Finagle's `minRetriesPerSec`.
-    #[serde(with = "super::serial::rate")]
-    #[schemars(with = "Rate")]
+    #[cfg_attr(feature = "config", serde(with = "super::serial::rate"))]
+    #[cfg_attr(feature = "config", schemars(with = "Rate"))]
     pub min_per_second: f64,
     /// `tokens = { max_tokens = 10, ratio = 0.1 }`: a token bucket in place of `budget` and `min_per_second`, as gRPC's.
     /// `None`: the budget.
@@ -95,6 +101,7 @@ impl Default for Rules {
 }
 
 /// `on` as a list of names.
+#[cfg(feature = "config")]
 mod failures {
     use super::{FAILURES, Failure};
     use serde::{Deserialize, Deserializer, Serializer};
@@ -159,9 +166,10 @@ impl Rules {
 
 /// gRPC's retry throttling (A6): every failed attempt costs a token, every successful response adds `ratio` of one; retries
 /// are allowed while more than half of the tokens are left.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "RetryTokens")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "RetryTokens"))]
 pub struct Tokens {
     /// Capacity of the bucket, which starts full: above 0, at most 1,000,000; default 10. gRPC's `maxTokens`.
     pub max_tokens: f64,

@@ -6,15 +6,21 @@
 //! that server otherwise ([`super::pool::ServerPool::place`]): *thinning*, which is the same for every strategy, a hash or a
 //! moving average alike, and rebuilds no table.
 
+#[cfg(feature = "config")]
 use std::fmt;
 
+#[cfg(feature = "config")]
 use schemars::{JsonSchema, Schema, json_schema};
+#[cfg(feature = "config")]
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::catalog::{Doc, Issues, Policy};
 use crate::math;
-use crate::units::{Nanos, Ratio};
+use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
 /// For `evenkeel explain`.
 pub const DOC: Doc = Doc {
@@ -25,37 +31,42 @@ pub const DOC: Doc = Doc {
 };
 
 /// How the share of a warming server grows. Written as `"30s"` (the window alone) or as a table.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, remote = "Self")]
-#[schemars(rename = "SlowStart", transform = window_alone)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "config", schemars(rename = "SlowStart", transform = window_alone))]
 pub struct Rules {
     /// Time until a server has its full share: above 0. Envoy's `slow_start_window`.
     pub window: Nanos,
     /// Shape of the growth, above 0: 1 is linear, more is steeper at the start. Default 1. Envoy's `aggression`.
-    #[serde(default = "linear")]
+    #[cfg_attr(feature = "config", serde(default = "linear"))]
     pub aggression: f64,
     /// Share of its normal traffic that a server gets at the start: above 0, at most 1; default 0.1. Envoy's
     /// `min_weight_percent`.
-    #[serde(default = "tenth", with = "super::serial::ratio")]
-    #[schemars(with = "Ratio")]
+    #[cfg_attr(feature = "config", serde(default = "tenth", with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub min_share: f64,
 }
 
+#[cfg(feature = "config")]
 fn linear() -> f64 {
     1.0
 }
 
+#[cfg(feature = "config")]
 fn tenth() -> f64 {
     0.1
 }
 
 /// The schema of the table, and beside it that of the window alone.
+#[cfg(feature = "config")]
 fn window_alone(table: &mut Schema) {
     let window = table.as_value()["properties"]["window"]["$ref"].clone();
     *table =
         json_schema!({ "description": "The window alone, or a table.", "anyOf": [{ "$ref": window }, table.clone()] });
 }
 
+#[cfg(feature = "config")]
 impl Serialize for Rules {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         // The function that the derive makes.
@@ -63,6 +74,7 @@ impl Serialize for Rules {
     }
 }
 
+#[cfg(feature = "config")]
 impl<'de> Deserialize<'de> for Rules {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Rules, D::Error> {
         struct Forms;

@@ -5,7 +5,9 @@
 //! restart, without shared state, and clients cannot choose a server (Caddy uses an HMAC for this). The secret is hashed
 //! after its length, so that different pairs of secret and name never give the same input.
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -22,9 +24,10 @@ pub const DOC: Doc = Doc {
 };
 
 /// How a client is kept at its server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Sticky")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Sticky"))]
 pub struct Rules {
     /// Name of the cookie: letters, digits, `-`, `_` and the other characters of a token; default `"evenkeel"`.
     pub cookie: String,

@@ -15,7 +15,9 @@
 //!
 //! A subset does not change with health: if all its servers are unhealthy, no other is used (as in A68).
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy};
@@ -30,22 +32,24 @@ pub const DOC: Doc = Doc {
 };
 
 /// Which servers a balancer uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Subset")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "config", schemars(rename = "Subset"))]
 pub struct Rules {
     /// Servers that each balancer uses, at least 1; all where there are fewer.
     pub size: u32,
     /// `"random"` (the default), `"deterministic"` (pieces of a shuffle that all balancers share) or `"aperture"` (an arc of
     /// a ring).
-    #[serde(default)]
+    #[cfg_attr(feature = "config", serde(default))]
     pub kind: Kind,
 }
 
 /// How a subset is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "SubsetKind")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "SubsetKind"))]
 pub enum Kind {
     /// Random for each balancer (gRPC A68).
     #[default]

@@ -12,7 +12,9 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "config")]
 use schemars::JsonSchema;
+#[cfg(feature = "config")]
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Doc, Issues, Policy, PoolFacts};
@@ -27,9 +29,10 @@ pub const DOC: Doc = Doc {
 };
 
 /// Which zone a pick goes to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Zones")]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Zones"))]
 pub struct Rules {
     /// `"residual"` (the local zone, up to its fair share of capacity; the default), `"local"` (the local zone while any of
     /// its servers is healthy) or `"weights"`.
@@ -39,18 +42,19 @@ pub struct Rules {
     pub min_servers: Option<u32>,
     /// `weights = { a = 1, b = 2 }`: share of each zone, relative to the others, for `prefer = "weights"`: not negative; 1
     /// where not given.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "config", serde(skip_serializing_if = "BTreeMap::is_empty"))]
     pub weights: BTreeMap<String, f64>,
     /// `traffic = { a = "50%", b = "50%" }`: share of the requests that comes to the balancers of each zone; they add up to
     /// 100 %. Even unless given; a scenario knows where its balancers are.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "config", serde(skip_serializing_if = "BTreeMap::is_empty"))]
     pub traffic: BTreeMap<String, Ratio>,
 }
 
 /// How zones are preferred.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "ZonePreference")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "ZonePreference"))]
 pub enum Prefer {
     /// The local zone, up to its fair share of capacity.
     #[default]

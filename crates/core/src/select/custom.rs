@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::strategies::StrategyConfig;
-use super::{Selector, Signals};
+use super::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, Request, Selector, Signals};
+use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
+use crate::units::Nanos;
 
 /// Builds a selector; called once for each balancer, shard and part of a divided fleet.
 type Factory = dyn Fn(&mut Rng) -> Box<dyn Selector> + Send + Sync;
@@ -41,7 +43,7 @@ pub struct CustomStrategy {
 
 impl CustomStrategy {
     /// A strategy that `factory` builds selectors for. `name` stands in tables and charts; it should not be one of the
-    /// catalogue's; variants with other parameters can be told apart by their labels. The `Rng` is the selector's own stream: what is drawn from it is the same for the same seed.
+    /// catalogue's. The `Rng` is the selector's own stream: the same seed gives the same draws.
     pub fn new(
         name: &'static str,
         factory: impl Fn(&mut Rng) -> Box<dyn Selector> + Send + Sync + 'static,
@@ -87,7 +89,57 @@ impl CustomStrategy {
 
     /// A new selector.
     pub fn build(&self, rng: &mut Rng) -> Box<dyn Selector> {
-        (self.factory)(rng)
+        let selector = (self.factory)(rng);
+        if self.signals == Signals::NONE && !self.limits {
+            return selector;
+        }
+        Box::new(Declared { selector, signals: self.signals, limits: self.limits })
+    }
+}
+
+/// A selector with what its strategy declares, for hosts that see the selector alone.
+struct Declared {
+    selector: Box<dyn Selector>,
+    signals: Signals,
+    limits: bool,
+}
+
+impl Selector for Declared {
+    fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<ProbeRequest> {
+        self.selector.inquire(request, cx)
+    }
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        self.selector.pick(request, cx)
+    }
+    fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
+        self.selector.on_finish(finished, cx);
+    }
+    fn on_refused(&mut self, pick: &Pick, cx: &mut Context<'_>) {
+        self.selector.on_refused(pick, cx);
+    }
+    fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
+        self.selector.on_report(backend, load, cx);
+    }
+    fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
+        self.selector.on_fleet(changes, cx);
+    }
+    fn poll_command(&mut self, cx: &mut Context<'_>) -> Option<Command> {
+        self.selector.poll_command(cx)
+    }
+    fn on_wake(&mut self, cx: &mut Context<'_>) {
+        self.selector.on_wake(cx);
+    }
+    fn signals(&self) -> Signals {
+        self.signals
+    }
+    fn has_limits(&self) -> bool {
+        self.limits
+    }
+    fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
+        self.selector.limit(slot, fleet)
+    }
+    fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
+        self.selector.score(slot, fleet, now)
     }
 }
 

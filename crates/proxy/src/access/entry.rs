@@ -102,7 +102,7 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(cut(bytes, MAX_FIELD))
 }
 
-/// The version as it stands in a request line.
+/// The version as in a request line.
 pub(super) fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "HTTP/0.9",

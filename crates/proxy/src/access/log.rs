@@ -3,11 +3,14 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Entry, Settings};
 use crate::metrics::Counter;
@@ -43,17 +46,18 @@ const GATHER: usize = 64 << 10;
 #[derive(Default)]
 struct Shared {
     reopen: AtomicBool,
+    /// Bytes in the queue.
     queued: AtomicUsize,
+    /// Lines in the queue or at the writer.
+    unwritten: AtomicUsize,
     dropped: Arc<Counter>,
 }
 
-/// The log: shared by all who serve. Dropping it lets the writer finish what waits, in its own time; [`Log::close`] waits.
+/// The log: shared by all who serve. Dropping it lets the writer finish what waits, in its own time; [`Log::flush`] waits.
 pub struct Log {
     settings: Settings,
     queue: SyncSender<Vec<u8>>,
     shared: Arc<Shared>,
-    /// Disconnected when the writer is done.
-    done: Mutex<Receiver<()>>,
 }
 
 type Open = Box<dyn FnMut() -> io::Result<Box<dyn Write + Send>> + Send>;
@@ -68,13 +72,9 @@ impl Log {
         let sink = open()?;
         let shared = Arc::new(Shared { dropped, ..Shared::default() });
         let (queue, waiting) = sync_channel(lines);
-        let (finished, done) = sync_channel(0);
         let writer = Writer { open, sink, shared: shared.clone(), broken: false };
-        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            writer.run(&waiting);
-            drop(finished);
-        })?;
-        Ok(Log { settings, queue, shared, done: Mutex::new(done) })
+        thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&waiting))?;
+        Ok(Log { settings, queue, shared })
     }
 
     /// Writes a request down, if the sampling wants it. Never waits.
@@ -86,9 +86,11 @@ impl Log {
 
     fn push(&self, line: Vec<u8>) {
         let bytes = line.len();
+        self.shared.unwritten.fetch_add(1, Relaxed);
         let fits = self.shared.queued.fetch_add(bytes, Relaxed) + bytes <= QUEUE_BYTES;
         if !fits || self.queue.try_send(line).is_err() {
             self.shared.queued.fetch_sub(bytes, Relaxed);
+            self.shared.unwritten.fetch_sub(1, Relaxed);
             self.shared.dropped.inc();
         }
     }
@@ -100,29 +102,16 @@ impl Log {
         let _ = self.queue.try_send(Vec::new());
     }
 
-    /// Lines lost so far.
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.get()
-    }
-
-    /// Waits until what was written so far is in the file, or for so long; whether it is.
+    /// Waits until what was logged so far is written or lost, at most for `longest`. Gives whether it is.
     pub fn flush(&self, longest: Duration) -> bool {
-        let until = tokio::time::Instant::now() + longest;
-        while self.shared.queued.load(Relaxed) > 0 {
-            if tokio::time::Instant::now() >= until {
+        let until = Instant::now() + longest;
+        while self.shared.unwritten.load(Acquire) > 0 {
+            if Instant::now() >= until {
                 return false;
             }
             thread::yield_now();
         }
         true
-    }
-
-    /// Waits until all lines are written, or for so long; whether they are.
-    pub fn close(self, longest: Duration) -> bool {
-        let Log { queue, done, .. } = self;
-        drop(queue);
-        let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        done.recv_timeout(longest) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
@@ -138,16 +127,17 @@ impl Writer {
     fn run(mut self, waiting: &Receiver<Vec<u8>>) {
         let mut gathered = Vec::with_capacity(GATHER);
         while let Ok(first) = waiting.recv() {
-            let mut lines = 0;
+            let mut lines = 0_usize;
             let mut next = Some(first);
             while let Some(line) = next {
-                lines += u64::from(!line.is_empty());
+                lines += usize::from(!line.is_empty());
                 self.shared.queued.fetch_sub(line.len(), Relaxed);
                 gathered.extend_from_slice(&line);
                 next = if gathered.len() < GATHER { waiting.try_recv().ok() } else { None };
             }
-            self.write(&gathered, lines);
+            self.write(&gathered, lines as u64);
             gathered.clear();
+            self.shared.unwritten.fetch_sub(lines, Release);
         }
     }
 
@@ -178,6 +168,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::mpsc::channel;
 
     use super::*;
@@ -225,12 +216,12 @@ mod tests {
         for _ in 0..999 {
             log.write(&entry(), &mut rng);
         }
-        assert_eq!(log.dropped(), 989);
+        assert_eq!(log.shared.dropped.get(), 989);
         // Its write fails, and the line is lost too. What waits is written behind a line end.
         go.send(false).unwrap();
         drop(go);
         let shared = log.shared.clone();
-        assert!(log.close(Duration::from_secs(60)));
+        assert!(log.flush(Duration::from_secs(60)));
         let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(written.starts_with('\n'), "{written:?}");
         assert_eq!((written.lines().filter(|line| !line.is_empty()).count(), shared.dropped.get()), (10, 990));
@@ -246,7 +237,7 @@ mod tests {
         for _ in 0..40 {
             log.push(vec![b'x'; 1 << 20]);
         }
-        assert!((20..=24).contains(&log.dropped()), "{}", log.dropped());
+        assert!((20..=24).contains(&log.shared.dropped.get()), "{}", log.shared.dropped.get());
     }
 
     #[test]
@@ -263,7 +254,7 @@ mod tests {
             thread::yield_now();
         }
         log.write(&Entry { path: "/new", ..entry() }, &mut rng);
-        assert!(log.close(Duration::from_secs(60)));
+        assert!(log.flush(Duration::from_secs(60)));
         let (new, old) = (std::fs::read_to_string(&path).unwrap(), std::fs::read_to_string(&old).unwrap());
         assert!(new.contains("/new") && (new + &old).lines().count() == 2);
         assert!(Log::open(Target::File(folder.path().join("no/such")), COMBINED, Arc::default()).is_err());

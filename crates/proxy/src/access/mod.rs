@@ -45,7 +45,7 @@ pub struct Settings {
     pub format: Format,
     /// Whether queries are written. They often hold secrets.
     pub query: bool,
-    /// Share of requests that are written, 0 to 1. Failures (no answer, or a status of 500 and more) always are.
+    /// Share of requests that are written, 0 to 1. Failures (no response, or a status of 500 and more) always are.
     pub share: f64,
 }
 

@@ -22,7 +22,8 @@ use crate::headers;
 use crate::pool::{InFlight, ShardPool};
 use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
-use crate::upstream::{ConnectError, Connection, PooledConnection, SendError, Upstream};
+use crate::upstream::{Connection, PooledConnection, Upstream};
+use crate::upstream_error::{ConnectError, SendError};
 use evenkeel_core::policy::retry::Failure;
 
 /// A kept connection that ends within this time of a request was closed by its server before the request came. The server
@@ -202,7 +203,7 @@ impl Call<'_> {
         }
         tracing::debug!(server = server.name, error = %failed.error, "no response");
         AfterReset::Failed(if is_parse {
-            Reason::BadAnswer
+            Reason::BadResponse
         } else if connection.is_reused() && began.elapsed() < STALE {
             server.discard(connection);
             Reason::StaleConnection

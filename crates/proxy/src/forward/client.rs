@@ -6,9 +6,9 @@ use std::rc::Rc;
 use http::HeaderValue;
 use tokio::task::AbortHandle;
 
-use crate::answer_timer::StreamTask;
 use crate::headers::Peer;
 use crate::lazy_timeout::ReusableTimer;
+use crate::response_timer::StreamTask;
 
 /// A client's connection, as its requests share it.
 pub struct ClientConnection {
@@ -33,7 +33,7 @@ impl ClientConnection {
         }
     }
 
-    /// A request of HTTP/2 has come: the next task that is made is the one that answers it.
+    /// A request of HTTP/2 has come: the next task that is made is the one that responses it.
     pub fn expect_stream(&self) -> StreamTask {
         let stream = StreamTask::default();
         *self.next_stream.borrow_mut() = Some(Rc::clone(&stream));

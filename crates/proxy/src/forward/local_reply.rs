@@ -9,9 +9,9 @@ use hyper::Response;
 
 use super::context::RequestContext;
 use super::response::ResponseGuard;
-use crate::answer_timer::{self, StreamTask};
 use crate::body::DownBody;
 use crate::clock::duration;
+use crate::response_timer::{self, StreamTask};
 use crate::termination::Reason;
 
 /// Why a request is not forwarded, or has failed.
@@ -34,7 +34,7 @@ impl Refusal {
         context.status = self.reason.status();
         let unread = !context.body.is_complete();
         let close = self.close || unread || context.client_io.is_closing() || context.shard.is_draining();
-        context.client_io.begin_answer();
+        context.client_io.begin_response();
         let (mut head, text) = self.response.map_or_else(|| self.reason.response(), |response| *response).into_parts();
         if close && !context.client_io.is_http2() {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -46,8 +46,13 @@ impl Refusal {
         // On HTTP/1.1 the text is written with its head; on HTTP/2 it waits for room in the client's window.
         let timed = stream.map(|stream| {
             let idle = duration(context.active_config.config.timeouts.idle);
-            let limits = answer_timer::Limits { idle, until: None };
-            context.shard.answers().enter(limits, Arc::clone(&context.client_io), Some(stream), context.body.clone())
+            let limits = response_timer::Limits { idle, until: None };
+            context.shard.response_timers().enter(
+                limits,
+                Arc::clone(&context.client_io),
+                Some(stream),
+                context.body.clone(),
+            )
         });
         let guard = ResponseGuard::local(context);
         Response::from_parts(head, DownBody::own(text, Some(Box::new(guard)), timed))

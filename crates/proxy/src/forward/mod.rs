@@ -23,10 +23,10 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer_timer::StreamTask;
 use crate::body::DownBody;
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
+use crate::response_timer::StreamTask;
 use crate::state::ShardState;
 use crate::termination::Reason;
 use attempt::Call;
@@ -89,7 +89,7 @@ pub async fn serve(
         // Interim responses that came together with this one: the connection's task writes them when this lets it.
         tokio::task::yield_now().await;
     }
-    context.client_io.begin_answer();
+    context.client_io.begin_response();
     let reply = Reply { context, inbound, stream, deadline };
     Ok(reply.pass_on(response, in_flight, connection, &client_connection.peer))
 }

@@ -19,8 +19,8 @@ use crate::state::ActiveConfig;
 use crate::termination::Reason;
 use evenkeel_config::proxy::{KeyTable, LimitsTable, Protocol};
 
-/// A request that names this proxy in `Via` so many times is refused as a loop. Fewer are taken for a chain that somebody
-/// has built on purpose.
+/// A request that names this proxy in `Via` so many times is refused as a loop. Fewer are taken for a chain that was
+/// built on purpose.
 const MAX_TIMES_THROUGH: usize = 5;
 
 /// A request that has been read, found valid and routed.

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use super::context::RequestContext;
 use super::local_reply::Refusal;
 use super::request::{Inbound, is_number};
-use crate::answer_timer::{self, Side, StreamTask};
 use crate::body::{DownBody, End, OnEnd};
 use crate::clock::duration;
 use crate::headers::{self, Peer};
 use crate::pool::InFlight;
+use crate::response_timer::{self, Side, StreamTask};
 use crate::state::ActiveConfig;
 use crate::termination::Reason;
 use crate::tunnel;
@@ -101,7 +101,7 @@ impl Reply {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return match self.inbound.tunnel.take() {
                 Some(client_side) => self.switch_protocols(client_side, response, in_flight),
-                // Nobody asked for it.
+                // The request did not ask for it.
                 None => self.bad_response(in_flight),
             };
         }
@@ -123,10 +123,11 @@ impl Reply {
         let uninvited = inbound.expects && !body.is_complete();
         let closing = uninvited || client_io.is_closing() || shard.is_draining();
         let guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
-        let limits = answer_timer::Limits { idle: duration(active_config.config.timeouts.idle), until: deadline };
+        let limits = response_timer::Limits { idle: duration(active_config.config.timeouts.idle), until: deadline };
         let http2 = inbound.version == Version::HTTP_2;
-        let body =
-            DownBody::server(inner, Box::new(guard), http2, || shard.answers().enter(limits, client_io, stream, body));
+        let body = DownBody::server(inner, Box::new(guard), http2, || {
+            shard.response_timers().enter(limits, client_io, stream, body)
+        });
         let mut response = Response::from_parts(head, body);
         *response.version_mut() = Version::HTTP_11;
         finish_head(&mut response, &active_config, &inbound, set_cookie);
@@ -187,7 +188,7 @@ impl Reply {
     /// Replies instead of a server whose response cannot be passed on.
     fn bad_response(self, in_flight: InFlight) -> Response<DownBody> {
         in_flight.finish(Outcome::Failed);
-        Refusal::new(Reason::BadAnswer, false).reply(self.context, self.stream)
+        Refusal::new(Reason::BadResponse, false).reply(self.context, self.stream)
     }
 }
 

@@ -156,7 +156,7 @@ impl Default for LocalReplies {
 pub struct PoolMetrics {
     local_replies: LocalReplies,
     queue_depth: Gauge,
-    /// Filled by whoever times the picks.
+    /// Filled by the caller that times the picks.
     pub selector_decision: Histogram,
 }
 

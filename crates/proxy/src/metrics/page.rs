@@ -204,7 +204,7 @@ mod tests {
                 other => panic!("{line}: {other:?}"),
             }
             if suffix == "_bucket" {
-                // The library writes `le` first, and the count before the buckets.
+                // prometheus-client writes `le` first, and the count before the buckets.
                 let (start, rest) = series.split_once("{le=\"").unwrap();
                 let (end, labels) = rest.split_once('"').unwrap();
                 let labels = labels.trim_start_matches(',');

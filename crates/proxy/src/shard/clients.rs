@@ -28,7 +28,7 @@ use crate::headers::Peer;
 use crate::metrics::ProxyMetrics;
 use crate::state::ShardState;
 use crate::tls;
-use crate::upstream::is_shortage;
+use crate::upstream_error::is_shortage;
 use evenkeel_config::proxy::LimitsTable;
 use evenkeel_core::units::Nanos;
 

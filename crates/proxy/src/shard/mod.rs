@@ -19,11 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::answer_timer;
 use crate::clock::Clock;
 use crate::metrics::ProxyMetrics;
 use crate::pool::{PoolSetup, SelectorInit, ShardPool};
 use crate::record::Tape;
+use crate::response_timer;
 use crate::state::{ActiveConfig, ShardState};
 use clients::Clients;
 pub use command::{Addresses, Command, PoolCounters, ShardConfig, ShardInit};
@@ -253,7 +253,7 @@ async fn tick(state: Rc<ShardState>) {
     /// Ticks from one look at idle connections to the next.
     const SWEEP: u32 = 50;
     /// Ticks from one look at open responses to the next.
-    const ANSWERS: u32 = (answer_timer::SWEEP.as_millis() / EVERY.as_millis()) as u32;
+    const RESPONSES: u32 = (response_timer::SWEEP.as_millis() / EVERY.as_millis()) as u32;
     let mut ticks = 0_u32;
     let mut shown = Tasks { metrics: Arc::clone(state.metrics()), count: 0 };
     loop {
@@ -262,8 +262,8 @@ async fn tick(state: Rc<ShardState>) {
         if ticks.is_multiple_of(SWEEP) {
             shown.show(tokio::runtime::Handle::current().metrics().num_alive_tasks());
         }
-        if ticks.is_multiple_of(ANSWERS) {
-            state.answers().sweep(Instant::now());
+        if ticks.is_multiple_of(RESPONSES) {
+            state.response_timers().sweep(Instant::now());
         }
         for shard_pool in &state.active_config().pools {
             shard_pool.tick();

@@ -10,6 +10,7 @@ pub mod interval;
 pub mod metrics;
 mod ranking;
 pub mod results;
+mod run_all;
 pub mod sensitivity;
 mod stability;
 mod summary;
@@ -18,5 +19,6 @@ pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
 pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use run_all::run_all;
 pub use stability::{Stability, Verdict};
 pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};

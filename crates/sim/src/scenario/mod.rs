@@ -165,6 +165,13 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Adds a strategy to the comparison, of the catalogue or one's own ([`evenkeel_core::select::CustomStrategy`]); gives
+    /// its place among the contestants.
+    pub fn add_strategy(&mut self, strategy: impl Into<StrategyConfig>) -> usize {
+        self.contestants.push(Contestant::new(strategy.into()));
+        self.contestants.len() - 1
+    }
+
     /// What is run for a contestant and a replication.
     pub fn setup(&self, contestant: usize, replication: u32) -> Setup<'_> {
         let Contestant { table, stream_name, .. } = &self.contestants[contestant];

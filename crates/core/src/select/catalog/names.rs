@@ -4,12 +4,12 @@
 use super::parse;
 use super::{CATALOGUE, Row, StrategyConfig};
 
-/// A name without what people write in different ways: capitals, and `-` or blanks for `_`.
+/// A name in lower case, with `_` for `-` and blanks.
 fn plain(name: &str) -> String {
     name.trim().to_lowercase().replace(['-', ' '], "_")
 }
 
-/// The row with this name, or whose algorithm others call so.
+/// The row with this name, or with this name among its aliases and similar algorithms. Case, `-`, blanks and underscores do not matter.
 pub fn find(name: &str) -> Option<&'static Row> {
     let exact = CATALOGUE.iter().find(|row| row.name == name);
     exact.or_else(|| {
@@ -27,7 +27,7 @@ pub fn find(name: &str) -> Option<&'static Row> {
     })
 }
 
-/// What is not the same, where `name` is that of another algorithm that a row is closest to.
+/// The difference, as a sentence, if `name` is that of a similar algorithm and not of the row itself; else `None`.
 pub fn remark(name: &str) -> Option<String> {
     let row = find(name)?;
     let exact = row.doc.near.iter().find(|(near, _)| *near == name.trim());
@@ -38,7 +38,7 @@ pub fn remark(name: &str) -> Option<String> {
     Some(format!("`{}` is the closest to `{near}`: {difference}", row.name))
 }
 
-/// The same of a strategy as it stands in a file: `"source"` or `{ source = { octets = 4 } }`.
+/// The same for a strategy as written in a file: `"source"` or `{ source = { octets = 4 } }`.
 pub fn remark_on(written: &str) -> Option<String> {
     let name = written.trim_start_matches(|c: char| c.is_whitespace() || "\"'{".contains(c));
     let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "_- ".contains(c))).unwrap_or(name.len());
@@ -55,8 +55,8 @@ pub fn unknown_name(message: &str) -> Option<&str> {
     message.strip_prefix("there is no strategy `")?.strip_suffix('`')
 }
 
-/// What `name` was most likely meant to be, as a help text; else what there is. Without `oracles` none is offered: a proxy
-/// cannot have them.
+/// A help text for an unknown name: the strategy that was most likely meant, else the list of all. Without `oracles` none of
+/// these is suggested: a proxy refuses them.
 #[cfg(feature = "config")]
 pub fn suggestion(name: &str, oracles: bool) -> String {
     let rows = || CATALOGUE.iter().filter(move |row| oracles || !row.doc.oracle());
@@ -122,7 +122,7 @@ mod tests {
         assert!(seen.len() > 150, "{}", seen.len());
     }
 
-    /// Without underscores names still mean the row that they mean with them, but for the two that products tell apart so.
+    /// Without underscores names mean the same row as with them, except for the two that products distinguish by them.
     #[test]
     fn spelling_does_not_matter() {
         for row in CATALOGUE {

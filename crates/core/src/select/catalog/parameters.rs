@@ -94,7 +94,7 @@ mod tests {
             for parameter in described {
                 let name = format!("{}.{}", row.name, parameter.name);
                 assert_eq!(defaults.get(&parameter.name), Some(&parameter.default), "{name}");
-                assert!(parameter.text.len() > 8 && parameter.text.ends_with('.'), "{name}: {:?}", parameter.text);
+                assert!(parameter.text.len() > 20 && parameter.text.ends_with('.'), "{name}: {:?}", parameter.text);
                 assert!(parameter.values.iter().all(|(_, text)| !text.is_empty()), "{name}: {:?}", parameter.values);
                 if !parameter.values.is_empty() {
                     let default = parameter.default.as_str();

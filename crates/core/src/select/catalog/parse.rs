@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CATALOGUE, Row, StrategyConfig, find, no_strategy, suggestion};
 
-/// Reads a strategy as a command line or a table of results names it: a name, or a label with parameters such as
-/// `p2c(choices=3)`. The error is a sentence, with a way out on a line of its own.
+/// Reads a strategy as on a command line or in a table of results: a name, or a label with parameters such as
+/// `p2c(choices=3)`. The error is a sentence, with help on a line of its own.
 pub fn parse(text: &str) -> Result<StrategyConfig, String> {
     let text = text.trim();
     let (name, parameters) = match text.split_once('(') {
@@ -46,7 +46,7 @@ pub fn parse(text: &str) -> Result<StrategyConfig, String> {
     })
 }
 
-/// A list with commas between its parts; those inside brackets belong to a part.
+/// Splits a list at its commas, except those inside brackets.
 pub fn split(list: &str) -> Vec<&str> {
     let (mut depth, mut from, mut parts) = (0_i32, 0, Vec::new());
     for (at, c) in list.char_indices() {
@@ -65,7 +65,7 @@ pub fn split(list: &str) -> Vec<&str> {
 }
 
 impl StrategyConfig {
-    /// Its parameters by name, as one would write them in a file.
+    /// Its parameters by name, as they are written in a file; empty for a custom strategy.
     pub fn parameters(&self) -> toml::Table {
         match toml::Value::try_from(self) {
             Ok(toml::Value::Table(outer)) => match outer.into_iter().next() {
@@ -77,7 +77,7 @@ impl StrategyConfig {
     }
 }
 
-/// A [`StrategyConfig`] as a file gives it: `"p2c"` for the defaults, or `{ p2c = { choices = 3 } }`.
+/// A [`StrategyConfig`] as written in a file: `"p2c"` for the defaults, or `{ p2c = { choices = 3 } }`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Strategy(pub StrategyConfig);

@@ -1,20 +1,25 @@
-//! Consistent hashing with bounded loads: a key belongs to a server as ever, but no server may have more than its share of
-//! the requests in flight and a quarter on top; what is too much goes elsewhere, always in the same order for the same key.
-//! Variants: HAProxy's `hash-balance-factor` (walks on to the next) and Envoy's (jumps, in an order that the key's hash seeds).
+//! Consistent hashing with bounded loads: a key belongs to a server, but no server may have more than its share of
+//! the in-flight requests plus a quarter; the excess goes to other servers, in the same order for the same key.
+//! Variants: HAProxy's `hash-balance-factor` (walks on to the next server) and Envoy's (jumps, in an order that the
+//! key's hash seeds).
 
-use crate::select::catalog::{self, Doc, Family};
 use super::consistent_hash::Ring;
-use crate::select::hashing::{On, hash64};
 use super::maglev::{TABLE_SIZE, Table};
 use super::rendezvous::Scores;
-use crate::select::{Context, Pick, Request, Selector, candidates, load_per_weight};
 use crate::fleet::{Change, Fleet};
 use crate::rng::{Keyed, Rng, Source};
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::hashing::{On, hash64};
+use crate::select::{Context, Pick, Request, Selector, candidates, load_per_weight};
 use crate::units::Nanos;
 
-/// Whose order of servers a key has.
+/// Which hash orders the servers for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Hash {
     /// nginx's ring, as `consistent_hash`.
     Ring,
@@ -24,29 +29,38 @@ pub enum Hash {
     Rendezvous,
 }
 
-/// Where a request goes whose server has its fill.
+/// Where a request goes whose server is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Overflow {
-    /// To the next on the ring or in the table that has room, or the next best score: HAProxy.
+    /// To the next server with room on the ring or in the table, or the next best score (HAProxy). On a ring with few
+    /// points that is the same neighbour for all keys, which then fills up as well.
     Walk,
-    /// To the first with room in an order of all servers that the key's hash seeds: Envoy.
+    /// To the first server with room in an order of all servers that the key's hash seeds (Envoy).
     Jump,
 }
 
 /// The hash and the bound.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// Whose order of servers a key has.
+    /// Which hash orders the servers for a key.
     pub hash: Hash,
-    /// The most that a server may have in flight, in mean shares, 1 to 100.
+    /// The most in-flight requests of a server, in multiples of its share, 1 to 100. 1.2 to 2 is usual.
     pub factor: f64,
-    /// Where a request goes whose server has its fill.
+    /// Where a request goes whose server is full.
     pub overflow: Overflow,
-    /// Points on the ring per unit of weight, 1 to 4096; the other hashes have none.
+    /// Points on the ring per unit of weight, 1 to 4096 (HAProxy: 16). Only for `hash = "ring"`.
     pub points: u32,
 }
 
@@ -67,21 +81,21 @@ pub(super) const DOC: Doc = Doc {
         "hash_balance_factor",
     ],
     near: &[],
-    variant: "\"walk\" is HAProxy's rule (a server is full at its slots) on nginx's ring (in HAProxy a key's own server is the nearer of its \
-              two neighbours), \"jump\" Envoy's (full above its slots, and where all are \
-              full the least overloaded); each with its own formula of slots. A retry is for the next in a key's order (Envoy's is \
-              for another hash). Envoy shuffles with mt19937, this with SplitMix64; \
-              counts are those of one balancer or of all its shards, as the host keeps them",
-    idea: "A hash is blind to load and a hot key drowns its server. Give every server a bound, its share of all requests in flight \
-           times a factor, and send on what exceeds it. Nearly all keys stay where their answers are cached, and a hot key is \
-           served by as many servers as it takes.",
+    variant: "\"walk\" is HAProxy's rule (a server is full at its slots) on nginx's ring (in HAProxy a key's own \
+              server is the nearer of its two neighbours); \"jump\" is Envoy's (full above its slots, and the least \
+              overloaded where all are full). Each has its own formula of slots. A retry takes the next in a key's \
+              order (in Envoy another hash). Envoy shuffles with mt19937, this with SplitMix64. Counts are those of \
+              one balancer or of all its shards, as the host keeps them",
+    idea: "A hash ignores load, and a hot key overloads its server. Give every server a bound, its share of all \
+           in-flight requests times a factor, and send the excess elsewhere. Nearly all keys stay where their data \
+           is cached, and a hot key is served by as many servers as it needs.",
     formula: "total = ceil((in flight + 1) factor); slots_i = total w_i / W, 1 at least (walk: rounded down, the rest handed out in \
               order; jump: rounded up); the key's server if in_flight_i < slots_i (jump: <=), else the next in its order that has room",
     source: "Mirrokni, Thorup, Zadimoghaddam, arXiv:1608.01350; Chen, Coleman, Shrivastava, arXiv:1908.08762 (jump); HAProxy, \
              lb_chash.c; Envoy, thread_aware_lb_impl.cc",
     cost: "O(n): it sums the requests in flight, and a jump shuffles",
-    fails: "With few requests in flight the bound is a request or two and cuts affinity where nothing is hot. Counts are each \
-            balancer's own. A server that is slow is at its bound with little traffic, and its keys wander.",
+    fails: "With few requests in flight the bound is one or two requests and breaks affinity where nothing is hot. \
+            Counts are each balancer's own. A slow server reaches its bound with little traffic, and its keys move.",
     scenario: "hot-keys",
     fails_in: "cache-affinity",
     weighted: true,
@@ -149,7 +163,7 @@ impl Placement {
 /// How much is too much.
 struct Bound {
     percent: u64,
-    /// The weights of the able before this slot, by slot: HAProxy hands the rest of a division out in their order.
+    /// By slot: weights of the eligible servers before it. HAProxy distributes the remainder of a division in that order.
     before: Vec<u64>,
 }
 
@@ -194,7 +208,7 @@ impl Selector for BoundedLoad {
         let slot = match self.overflow {
             Overflow::Walk => {
                 let room = |slot: u32| served(slot) < self.bound.slots_down(slot, total, fleet);
-                // Somebody always has room, unless this request may not have them.
+                // Some server always has room, unless this request excludes it.
                 match self.placement.first(key, fleet, request, room) {
                     Some(slot) => slot,
                     None => self.placement.first(key, fleet, request, |_| true)?,
@@ -279,11 +293,11 @@ mod tests {
         (0..9).for_each(|_| fleet.started(first));
         let bound = bound(&fleet, 125);
         assert_eq!(bound.total(&fleet), 13);
-        // 13 div 4 = 3 each; of the remainder 1 nobody has a whole one until the last: floor(4/4) - floor(2/4) = 1.
+        // 13 div 4 = 3 each; the remainder of 1 goes to the last: floor(4/4) - floor(2/4) = 1.
         assert_eq!([0, 1, 2].map(|slot| bound.slots_down(slot, 13, &fleet)), [3, 3, 7]);
         // ceil(13/4), ceil(13/4), ceil(26/4)
         assert_eq!([0, 1, 2].map(|slot| bound.slots_up(slot, 13, &fleet)), [4, 4, 7]);
-        // With nothing in flight everybody still has one.
+        // With nothing in flight every server still has one.
         assert_eq!([0, 1, 2].map(|slot| bound.slots_down(slot, 2, &fleet)), [1, 1, 1]);
     }
 }

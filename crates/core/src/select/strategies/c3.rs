@@ -1,25 +1,30 @@
-//! C3: rank servers by response time and a cube of their queue, as they report it with their answers. Variant: the
-//! ranking of the paper, without its rate control and back-pressure; of a few servers drawn by lot, as from a replica group.
+//! C3: rank servers by response time and the cube of their queue length, as their responses report it. Variant: the
+//! ranking of the paper, without its rate control and back-pressure, among a few servers drawn at random as the
+//! replica group.
 
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::{
     Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, ReportSource, Request, Selector, Signals, renew, sample,
 };
-use crate::fleet::{BackendId, Change, Fleet};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// The ranking.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Servers ranked for each request, 1 to 16: a replica group.
+    /// Servers ranked for each request, 1 to 16: the replica group.
     pub choices: usize,
-    /// Balancers that are taken to do as this one does: its own requests in flight count this many times.
+    /// Factor of this balancer's own in-flight requests: the number of balancers assumed to behave as this one.
     pub clients: f64,
-    /// Exponent of the queue.
+    /// Exponent of the queue length: 3 in the paper; 1 would trust fast servers with any queue.
     pub exponent: u32,
-    /// Share of a new value in the averages, above 0 and at most 1.
+    /// Weight of a new value in the averages, above 0 and at most 1.
     pub smoothing: f64,
 }
 
@@ -34,20 +39,21 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["cubic_replica_selection", "replica_ranking"],
     near: &[],
-    variant: "the paper's ranking alone: no rate control per server and no back-pressure; any `choices` servers, drawn by weight, \
-              are the replica group; `clients` is 1 unless given, where the paper has the number of balancers; reports count that come \
-              with this balancer's own answers, and no others; the time of service is a report's utilisation over its throughput, and where there \
-              are no reports the latency that the balancer sees",
-    idea: "Answers carry the length of the queue they left behind. The wait promised by a queue is its length times the time of \
-           service; taking the cube of the length makes the balancer give up on long queues early, also those of fast \
-           servers. Its own requests in flight count for all the balancers that reason as it does.",
-    formula: "q_i = 1 + clients * in_flight_i + queue_i; argmin of R_i - s_i + q_i^exponent * s_i, for averages R of latency, queue of \
-              requests reported, s of time of service",
+    variant: "the paper's ranking alone: no rate control per server and no back-pressure. Any `choices` servers, \
+              drawn by weight, are the replica group. `clients` is 1 by default, where the paper has the number of \
+              balancers. Only reports with this balancer's own responses count. The service time is a report's \
+              utilisation over its throughput, and without reports the latency that the balancer measures",
+    idea: "Responses carry the length of the queue they left behind. The wait that a queue promises is its length \
+           times the service time; the cube of the length makes the balancer leave long queues early, also those of \
+           fast servers. Its own in-flight requests stand for those of all balancers that do the same.",
+    formula: "q_i = 1 + clients * in_flight_i + queue_i; argmin of R_i - s_i + q_i^exponent * s_i, with averages R \
+              of latency, queue of requests reported, s of service time",
     source: "Suresh, Canini, Schmid, Feldmann, 'C3: Cutting Tail Latency in Cloud Data Stores via Adaptive Replica Selection', NSDI 2015",
     cost: "O(choices)",
-    fails: "What it knows of a server is as old as the last answer from there, and a server that is left alone stays as bad as \
-            it was: few requests per balancer make it chase the past. Without reports with answers it has its own counts \
-            and latencies only, and with `clients` at 1 before many balancers it underrates what the others send.",
+    fails: "What it knows of a server is as old as the last response from there, and a server that gets no traffic \
+            keeps its bad estimate: with few requests per balancer it reacts to the past. Without reports in \
+            responses it has its own counts and latencies only, and with `clients` at 1 in a group of many balancers \
+            it underestimates what the others send.",
     scenario: "probing",
     fails_in: "cache-affinity",
     weighted: true,

@@ -1,23 +1,28 @@
-//! Client-side weighted round robin: turns in proportion to what each server's reports say it can do. Variant: gRPC's
-//! `weighted_round_robin` (A58) with its static-stride schedule; Envoy's of the same name differs in the schedule.
+//! Client-side weighted round robin: turns in proportion to the capacity that each server's reports show. Variant:
+//! gRPC's `weighted_round_robin` (A58) with its static-stride schedule; Envoy's policy of the same name has another
+//! schedule.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Command, Context, LoadReport, Pick, ReportSource, Request, Selector, draw_evenly_excluding};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Command, Context, LoadReport, Pick, ReportSource, Request, Selector, draw_evenly_excluding};
 use crate::units::Nanos;
 
 /// How reports become turns.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
     /// A server's reports count only after it has reported for this long.
     pub blackout: Nanos,
-    /// A report that is older than this counts no more, and the blackout begins anew.
+    /// A report older than this no longer counts, and the blackout starts again.
     pub expiry: Nanos,
-    /// The schedule is made anew this often.
+    /// Interval between schedules, at least 100 ms.
     pub update: Nanos,
-    /// How much a server's share of errors counts beside its utilisation.
+    /// Factor of a server's error rate, which is added to its utilisation; at least 0.
     pub error_penalty: f64,
 }
 
@@ -37,19 +42,21 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["cswrr", "grpc_weighted_round_robin", "grpc_wrr", "a58", "client_side_wrr"],
     near: &[],
-    variant: "gRPC's A58: weight from the last report, blackout, expiry, static stride with weights scaled to 65535; servers \
-              are not weighted by configuration, and health checks do not count, as there. Of a report, `utilisation` is A58's after its own precedence",
-    idea: "A server says how many requests per second it handles and how busy that makes it; the first over the second is what \
-           it could handle at full use. Give turns in that proportion and all are equally busy, whatever machines they \
-           are and whatever else runs there. Errors count as use, so that a server is not rewarded for failing cheaply.",
+    variant: "gRPC's A58: weight from the last report, blackout, expiry, static stride with weights scaled to 65535. \
+              Configured weights and reports of health checks do not count, as there. `utilisation` of a report is \
+              A58's after its own precedence",
+    idea: "A server reports its requests per second and its utilisation; the first over the second is what it could \
+           handle at full use. Turns in that proportion make all servers equally busy, whatever machines they are \
+           and whatever else runs there. Errors count as utilisation, so a server is not rewarded for failing \
+           cheaply.",
     formula: "weight_i = throughput_i / (utilisation_i + errors_i * error_penalty); a server without one has the mean of the others; \
               turn s: i = s mod n, g = s / n, passed over when (w_i * g + i * 32767) mod 65535 < 65535 - w_i",
     source: "gRPC proposal A58; grpc-go, balancer/weightedroundrobin/scheduler.go",
     cost: "O(largest weight / mean weight) turns: about 1 for like servers; O(n) per update",
-    fails: "It evens out use and not waiting: a server may be as busy as the others and have a long queue. Requests in flight \
-            are not looked at, so bursts and dear requests fall where they fall. A report of so many answers is as noisy as one \
-            over their root: a hundred answers are 10 %, which a fleet that is 80 % busy feels. In the first ten seconds it is \
-            round robin.",
+    fails: "It equalises utilisation and not waiting: a server may be as busy as the others and have a long queue. \
+            It ignores in-flight requests, so bursts and expensive requests land anywhere. A report over k responses \
+            has a noise of 1/sqrt(k): 10 % for a hundred responses, which matters at 80 % of capacity. In the first \
+            ten seconds it is round robin.",
     scenario: "probing",
     fails_in: "stale-reports",
     weighted: false,
@@ -146,7 +153,7 @@ impl Selector for ClientSideWeightedRoundRobin {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         const OFFSET: u64 = MOST / 2;
         let n = self.slots.len() as u64;
-        // Who has the most turns is passed over in no round; the bound is for those who are left when he was tried.
+        // The heaviest server is skipped in no round; the bound is for the others, when the heaviest is excluded.
         for _ in 0..4 * n {
             let (at, round) = (self.turn % n, self.turn / n);
             self.turn += 1;
@@ -178,7 +185,7 @@ impl Selector for ClientSideWeightedRoundRobin {
         for change in changes {
             match change {
                 Change::Joined(id) => self.heard[id.slot as usize] = Heard::default(),
-                // Who was away has to show itself again.
+                // A server that comes back starts its blackout again.
                 Change::Up(id) => self.heard[id.slot as usize].since = None,
                 _ => {}
             }

@@ -1,22 +1,26 @@
-//! Consistent hash: a ring of points, ketama style; a key belongs to the next point on the ring.
-//! Variant: nginx `hash KEY consistent`, point for point: 160 points per unit of weight, CRC-32 chained over
-//! `host NUL port previous`, CRC-32 of the key; a server that cannot be picked passes the key to the next on the ring.
+//! Consistent hash: a ring of points (ketama); a key belongs to the next point on the ring. Variant: nginx `hash KEY
+//! consistent`, point for point: 160 points per unit of weight, CRC-32 chained over `host NUL port previous`, CRC-32
+//! of the key; an ineligible server passes the key to the next point of the ring.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 
 pub use crate::select::hashing::On;
 
 /// The ring.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// Points on the ring per unit of weight, 1 to 4096.
+    /// Points on the ring per unit of weight, 1 to 4096. More points make shares more even.
     pub points: u32,
 }
 
@@ -41,16 +45,16 @@ pub(super) const DOC: Doc = Doc {
         "hash_consistent",
     ],
     near: &[],
-    variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight; requests without a key take turns); nginx \
-              goes round robin after 21 points in a row of servers that cannot be picked, this one walks on",
-    idea: "Every server owns many small arcs of a circle and a key belongs to the arc it falls on. All requests for a key \
-           meet one server and its cache holds that key and not everybody's. When one of n servers goes, only its own \
-           keys move, about 1/n of them.",
+    variant: "nginx `hash KEY consistent` (ketama with CRC-32, 160 points per weight; requests without a key go \
+              round robin). nginx goes round robin after 21 points in a row of ineligible servers; this one walks on",
+    idea: "Every server owns many small arcs of a circle, and a key belongs to the arc it falls on. All requests for \
+           a key go to one server, whose cache holds that key and few others. When one of n servers leaves, only its \
+           own keys move, about 1/n of them.",
     formula: "server = owner of the first point >= crc32(key); points of a server: h_j = crc32(host, 0, port, h_(j-1))",
     source: "Karger et al., STOC 1997; nginx, ngx_http_upstream_hash_module.c (ketama, Last.fm 2007)",
-    cost: "O(log(n * points)), and a step along the ring for each point of a server that cannot be picked",
-    fails: "The arcs are uneven (standard deviation about 7 % of a share with 160 points) and keys are worse: a hot key \
-            overloads its server and nobody helps. It is blind to load.",
+    cost: "O(log(n * points)), and a step along the ring for each point of an ineligible server",
+    fails: "Arcs are uneven (standard deviation about 7 % of a share with 160 points) and keys more so: a hot key \
+            overloads its server. It ignores load.",
     scenario: "cache-affinity",
     fails_in: "hot-client",
     weighted: true,
@@ -89,7 +93,7 @@ impl Selector for ConsistentHash {
     }
 }
 
-/// Points of every member, able or not, so that one that falls out for a while moves only its own keys.
+/// Points of every member, eligible or not, so that a server that is unhealthy for a while moves only its own keys.
 #[derive(Default)]
 pub(super) struct Ring {
     /// (hash, slot), ascending by hash.

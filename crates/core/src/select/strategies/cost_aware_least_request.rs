@@ -1,19 +1,23 @@
-//! Cost-aware least request: requests in flight, each counted as what its kind usually costs. Variant: our own; nobody
-//! ships it. Costs are learned by path from the latencies that the balancer sees.
+//! Cost-aware least request: in-flight requests, each counted with the usual cost of its kind. Variant: ours; no
+//! product has it. Costs are learned by path from the latencies that the balancer measures.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, least_cost, renew, sample};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, least_cost, renew, sample};
 use crate::units::Nanos;
 
 /// How costs are learned.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Servers sampled for each request, 2 to 16; 0 looks at all.
+    /// Servers sampled for each request, 2 to 16; 0 compares all.
     pub choices: usize,
-    /// Share of a new latency in a path's average, above 0 and at most 1.
+    /// Weight of a new latency in a path's average, above 0 and at most 1.
     pub smoothing: f64,
 }
 
@@ -37,18 +41,19 @@ pub(super) const DOC: Doc = Doc {
             "SITA gives each server the requests of a range of sizes; this one counts each request in flight by its expected cost",
         ),
     ],
-    variant: "ours: least request, where a request counts as the average latency of its path, learned from answers that met \
-              few others",
-    idea: "Ten logins and ten reports are both ten requests in flight, but the reports are an hour's work. Learn from answers \
-           what each path costs, and count that instead. What a server still has to do is then known better than by a \
-           count, without asking anybody.",
+    variant: "ours: least request, where a request counts as the average latency of its path, learned mostly from \
+              requests that met few others",
+    idea: "Ten logins and ten reports are both ten requests in flight, but reports are far more work. Learn from the \
+           responses what each path costs, and count that instead. The remaining work at a server is then known \
+           better than by a count, without asking a server.",
     formula: "argmin of (sum of cost(path) over requests in flight at i + cost(path)) / weight_i; \
               cost(path): average of latency / (k + 1), each counting 1 / (k + 1), for k in flight there when it was sent",
     source: "ours; after size-based assignment (Harchol-Balter, Crovella, Murta, 1999), with learned sizes",
     cost: "O(n), or O(choices)",
-    fails: "A latency holds the wait, too: where many balancers fill the servers, all paths seem to cost about the same. \
-            Paths that do not tell costs apart make it least request, as do more than some hundred of them, which share \
-            averages. What others sent to a server counts only where the balancer counts it, and as what is usual.",
+    fails: "A latency includes waiting: where many balancers fill the servers, all paths seem to cost about the \
+            same. Where paths do not distinguish costs it is least request; so it is with more than a few hundred \
+            paths, which share averages. Requests of other balancers count only where the balancer counts them, and \
+            with the usual cost.",
     scenario: "mixed-costs",
     fails_in: "many-balancers",
     weighted: true,

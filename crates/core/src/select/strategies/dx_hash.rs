@@ -1,21 +1,26 @@
-//! DxHash: more numbered places than servers; a key draws numbers from a sequence of its own until it hits a place with
-//! somebody in it.
-//! Chosen before AnchorHash, which does the same: its memory is a history (who left in which order decides), so that two
-//! balancers agree only if they saw the same changes; here the present fleet decides alone, and our slots are the places.
+//! DxHash: more numbered places than servers; a key draws numbers from its own sequence until it hits an occupied
+//! place. Preferred to AnchorHash, which serves the same purpose: AnchorHash's state depends on the order in which
+//! servers left, so two balancers agree only if they saw the same changes. Here the present fleet alone decides, and
+//! the places are the slots of the fleet.
 
+use crate::fleet::Change;
+use crate::rng::{GOLDEN, Rng};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{On, last_resort, pair};
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::Change;
-use crate::rng::{GOLDEN, Rng};
 
 /// The places.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// Places at the start per server, at least, 1 to 64; their number is a power of two.
+    /// Places per server at the start, 1 to 64, rounded up to a power of two in all: how far the fleet can grow
+    /// before the places must double, which moves half of the keys. A pick draws places / servers numbers on average.
     pub room: u32,
 }
 
@@ -33,17 +38,18 @@ pub(super) const DOC: Doc = Doc {
         ("anchor_hash", "AnchorHash is another algorithm to the same end"),
         ("anchor", "AnchorHash is another algorithm to the same end"),
     ],
-    variant: "Dong and Wang's, without weights; a place is the slot that a server has in its fleet, and a server that is down is an \
-              empty place; after 16 times as many draws as the mean the key goes to any, by its hash",
-    idea: "Number more places than there are servers, and leave some empty. A key draws places by lot, always the same \
-           sequence for the same key, and stays at the first that is taken. When a server goes its keys draw on and spread \
-           over all; when one comes it takes from all. Memory for one bit per place, no ring, no table.",
-    formula: "for j = 1, 2, ...: place = mix(h(key) xor j g) mod places; the first that has an able server (g: the golden ratio's \
-              64 bits)",
+    variant: "Dong and Wang's, without weights. A place is the slot that a server has in its fleet, and an \
+              ineligible server is an empty place. After 16 times the mean number of draws the key goes to any \
+              server, by its hash",
+    idea: "Number more places than there are servers, and leave some empty. A key draws places at random, always in \
+           the same sequence, and stays at the first occupied one. When a server leaves, its keys draw on and spread \
+           over all; when one joins, it takes keys from all. One bit of memory per place, no ring, no table.",
+    formula: "for j = 1, 2, ...: place = mix(h(key) xor j g) mod places; the first that has an eligible server (g: \
+              the golden ratio's 64 bits)",
     source: "Dong and Wang, arXiv:2107.07930, 2021; compare Mendelson et al., AnchorHash, IEEE/ACM ToN 29(2), 2021",
     cost: "O(places / servers) draws",
-    fails: "Servers have numbers instead of names, as for jump hash. Outgrowing the places moves half of the keys at once, and a fleet \
-            that has shrunk much draws long. It is blind to load.",
+    fails: "Servers are numbered and not named, as in jump hash. Outgrowing the places moves half of the keys at \
+            once, and a fleet that has shrunk much needs many draws. It ignores load.",
     scenario: "cache-affinity",
     fails_in: "hot-keys",
     weighted: false,
@@ -64,7 +70,7 @@ impl catalog::Params for Params {
 
 struct DxHash {
     params: Params,
-    /// A power of two, or zero before there was anybody.
+    /// A power of two, or zero before the first server.
     places: u64,
     /// Draws before it is given up.
     draws: u64,

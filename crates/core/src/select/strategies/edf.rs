@@ -1,33 +1,42 @@
-//! Earliest deadline first: every server is due again 1 / weight after its last turn, and who is due first is next.
-//! Variant: Envoy's `EdfScheduler`, the weighted form of its round robin: first come first served on equal deadlines, and
-//! a schedule that is made anew whenever the set of able servers changes.
+//! Weighted round robin by earliest deadline first: a server is due again 1 / weight after its last turn, and the
+//! server with the earliest deadline is next. Variant: Envoy's `EdfScheduler`, the weighted form of its round robin:
+//! first in, first out on equal deadlines, and a new schedule whenever the set of eligible servers changes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector};
 use crate::fleet::{Change, Fleet};
 use crate::rng::{Rng, Source};
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// Where in its cycle a new schedule starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Start {
-    /// At the beginning: every server is first due after 1 / weight, so the heavy come first.
+    /// At the beginning: every server is first due after 1 / weight, so heavy servers come first.
     Beginning,
-    /// A random number of turns, fewer than there are servers, are skipped: Envoy before its pull request 29953.
+    /// After a random number of turns, fewer than there are servers: Envoy before its pull request 29953.
     Offset,
-    /// Anywhere: as if a random number of turns were over, however many: Envoy's later way.
+    /// At a random place of the cycle: Envoy since that pull request.
     Anywhere,
 }
 
 /// How the schedule starts.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Where in its cycle a new schedule starts.
+    /// Where in its cycle a new schedule starts. `offset` and `beginning` begin with the heavy servers: a fleet that
+    /// changes more often than a cycle lasts never reaches the light ones.
     pub start: Start,
 }
 
@@ -42,17 +51,18 @@ pub(super) const DOC: Doc = Doc {
     family: Family::RoundRobin,
     aliases: &["earliest_deadline_first", "edf_wrr", "traefik_wrr", "envoy_round_robin"],
     near: &[],
-    variant: "Envoy's weighted round robin (Traefik's `wrr` and grpc-go's are close): deadline += 1 / weight, first come first \
-              served on ties, and the schedule starts anew whenever a server joins, leaves, falls ill or changes weight; for equal \
-              weights Envoy counts places instead, which comes to the same",
-    idea: "Every server has a date on which it is due again: light ones seldom, heavy ones often. Who is due first is next. \
-           A heavy server's turns are evenly apart in the schedule's time, for log n a pick instead of nginx's n; but servers of \
-           equal weight are due together, so 4, 1, 1, 1, 1 gives a a a b c d e a where nginx gives a b a c d a e a.",
-    formula: "pick argmin deadline (who waits longest on ties); its deadline += 1 / weight; at the start deadline = 1 / weight",
+    variant: "Envoy's weighted round robin (Traefik's `wrr` and grpc-go's are close): deadline += 1 / weight, first \
+              in, first out on ties, and a new schedule whenever a server joins, leaves, changes health or weight. \
+              For equal weights Envoy uses a plain rotation, which gives the same shares",
+    idea: "Every server has a deadline for its next turn: light servers rarely, heavy servers often. The earliest \
+           deadline is next. A pick costs log n instead of nginx's n. Servers of equal weight are due at the same \
+           time, so weights 4, 1, 1, 1, 1 give a a a b c d e a where nginx gives a b a c d a e a.",
+    formula: "pick argmin deadline (the longest waiting on ties); its deadline += 1 / weight; at the start deadline \
+              = 1 / weight",
     source: "Envoy, source/common/upstream/edf_scheduler.h; its pull requests 3271 (offset) and 29953 (anywhere), issues 14597 and 31378",
-    cost: "O(log n); after 16 tried servers in a row O(n)",
-    fails: "Fixed shares, as every weighted round robin: a server that slows down goes on receiving its own. Every change of \
-            the fleet forgets whose turn it was.",
+    cost: "O(log n); after 16 excluded servers in a row O(n)",
+    fails: "Shares are fixed, as in every weighted round robin: a server that slows down keeps receiving its own. \
+            Every change of the fleet starts the schedule anew.",
     scenario: "unlike-servers",
     fails_in: "slow-server",
     weighted: true,
@@ -83,7 +93,7 @@ fn after(deadline: u64, weight: u32) -> u64 {
 }
 
 impl Edf {
-    /// Who is due, and its next date set.
+    /// The slot that is due; its next deadline is set.
     fn turn(&mut self, fleet: &Fleet) -> Option<u32> {
         let mut top = self.queue.peek_mut()?;
         let Reverse((deadline, _, slot)) = *top;

@@ -1,29 +1,39 @@
-//! Round robin over an expanded list: every server is written down as often as it has weight, and the list is read in turn.
-//! Variants: Pingora's and Caddy's, whose ways past a server that is down are traps; and one that avoids them.
+//! Round robin over an expanded list: every server stands in the list as often as its weight says, and the list is
+//! read in turn. Variants: Pingora's and Caddy's, which lose correct shares when a server is down; and one that keeps
+//! them.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::rotation::Runs;
 use crate::select::{Context, Pick, Request, Selector, candidates, draw_excluding};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 
-/// What happens when the one whose turn it is cannot be picked.
+/// What happens when the server whose turn it is cannot be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Fallback {
-    /// Only those that can be picked are in the list.
+    /// The list contains only eligible servers, so shares stay right.
     Weighted,
-    /// Pingora: round robin over all servers, weights ignored, on the same counter.
+    /// Pingora: the next of all servers, weights ignored; each attempt moves the same counter.
     Pingora,
-    /// Caddy: the turn's place among all servers is looked up among those that can be picked.
+    /// Caddy: the n-th of the eligible servers for the n-th of all, so that a server gets the weight of its
+    /// neighbour.
     Caddy,
 }
 
-/// The way past servers that cannot be picked.
+/// How ineligible servers are skipped.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What happens when the one whose turn it is cannot be picked.
+    /// What happens when the server whose turn it is cannot be picked.
     pub fallback: Fallback,
 }
 
@@ -38,16 +48,17 @@ pub(super) const DOC: Doc = Doc {
     family: Family::RoundRobin,
     aliases: &["expanded_list", "static_rr", "pingora_round_robin", "caddy_weighted_round_robin"],
     near: &[],
-    variant: "the list of Pingora and Caddy, held as sums instead of written out; by default with only the able in it, which \
-              neither does; `fallback` has theirs (Pingora's with the heaviest first, as one of its versions has it; others go by address)",
-    idea: "Write every server down as often as it has weight and read the list in turn. The first thing one thinks of, exact \
-           over a whole list, and bursty: weight five is five requests in a row. Here to show that, and what goes wrong with \
-           the lists of others when a server is down.",
-    formula: "server = list[counter++ mod sum of weights]; the list has weight_i places for i, one after the other",
+    variant: "the list of Pingora and Caddy, stored as running sums. By default it contains only eligible servers, \
+              which neither product does; `fallback` selects theirs (Pingora's with the heaviest first, as one of \
+              its versions has it; others sort by address)",
+    idea: "Repeat every server in a list as often as its weight says and read the list in turn. Exact over a whole \
+           list, and bursty: a weight of five is five requests in a row. It is here to show that, and what goes \
+           wrong in other products' lists when a server is down.",
+    formula: "server = list[counter++ mod sum of weights]; the list has weight_i entries of i, one after the other",
     source: "Pingora, pingora-load-balancing/src/selection/weighted.rs; Caddy, reverseproxy/selectionpolicies.go",
     cost: "O(log n); past a server that is down O(n)",
-    fails: "Bursts: a heavy server gets all its turns at once and then none, and they wait for each other. As \
-            every fixed weight blind to load.",
+    fails: "Bursts: a heavy server gets all its turns at once and then none, and these requests wait for each other. \
+            As every fixed weight it ignores load.",
     scenario: "unlike-servers",
     fails_in: "weighted-bursts",
     weighted: true,

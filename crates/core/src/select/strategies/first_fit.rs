@@ -1,16 +1,20 @@
-//! First fit: fill the first server before the second gets anything. Variant: HAProxy `first`, with a number of requests at
-//! which a server counts as filled in place of its `maxconn`, and least request for what is beyond that.
+//! First fit: the second server gets requests only when the first is full. Variant: HAProxy `first`, with a number of
+//! requests at which a server is full instead of its `maxconn`, and least request when all are full.
 
-use crate::select::catalog::{self, Doc, Family};
 use super::least_request::least_of_candidates;
-use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector, candidates};
 
-/// When a server is filled.
+/// When a server is full.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Requests in flight at which the next server in the list gets the next one.
+    /// In-flight requests at which a server is full, at least 1. Usually what the server can work on at once.
     pub slots: u32,
 }
 
@@ -31,16 +35,16 @@ pub(super) const DOC: Doc = Doc {
         ),
         ("ovf", "IPVS's fills the server of the highest weight first; here it is the first in the list"),
     ],
-    variant: "HAProxy `first`, by the order of the list; where all are filled it goes on by least request and does not queue \
-              (for HAProxy's queue give the servers `max_in_flight` and the pool a queue). IPVS `ovf` is another: by falling weight, each \
-              filled up to its weight and one, and then nobody",
-    idea: "Keep the load together: the first server with a free slot takes the request, so the last ones stay idle as long \
-           as they are not needed, and can be switched off. It is the opposite of balancing, and meant to be.",
+    variant: "HAProxy `first`, in the order of the list. When all servers are full it continues by least request and \
+              does not queue (for HAProxy's queue give the servers `max_in_flight` and the pool a queue). IPVS `ovf` \
+              differs: by falling weight, each up to its weight plus one, then none",
+    idea: "Keep the load together: the first server with a free slot takes the request, so the last servers stay \
+           idle while they are not needed and can be switched off. It does the opposite of balancing on purpose.",
     formula: "the first i with in_flight_i < slots; if none, argmin of in_flight_i / weight_i",
     source: "HAProxy configuration manual, `balance first`; Linux, net/netfilter/ipvs/ip_vs_ovf.c",
     cost: "O(n) at worst; O(filled servers) at low load",
-    fails: "Each balancer packs by itself: many of them fill the same first servers again and again. If `slots` is more than \
-            a server can serve at once, requests wait there while others are idle.",
+    fails: "Each balancer packs on its own: many of them fill the same first servers repeatedly. If `slots` is more \
+            than a server can work on at once, requests wait there while others are idle.",
     scenario: "idle-fleet",
     fails_in: "many-balancers",
     weighted: false,

@@ -1,17 +1,21 @@
-//! Hash subset: a key belongs to a few servers instead of one, and the least busy of them takes the request.
+//! Hash subset: a key belongs to a few servers instead of one, and the least loaded of them gets the request.
 
-use crate::select::catalog::{self, Doc, Family};
 use super::consistent_hash::Ring;
-use crate::select::hashing::{On};
 use super::rendezvous::Scores;
-use crate::select::{Context, MOST_CHOICES, Pick, Request, Sample, Selector, candidates, load_per_weight};
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::hashing::On;
+use crate::select::{Context, MOST_CHOICES, Pick, Request, Sample, Selector, candidates, load_per_weight};
 use crate::units::Nanos;
 
-/// What orders the servers for a key.
+/// Which hash orders the servers for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum By {
     /// The highest scores, as `rendezvous`.
     Rendezvous,
@@ -21,13 +25,17 @@ pub enum By {
 
 /// The subset.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// What orders the servers for a key.
+    /// Which hash orders the servers for a key.
     pub by: By,
-    /// Servers that share a key, 1 to 16.
+    /// Servers that share a key, 1 to 16. More of them spread load better and cache worse.
     pub replicas: usize,
 }
 
@@ -42,16 +50,16 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Hash,
     aliases: &["hash_replicas", "replicated_hash", "power_of_two_hash"],
     near: &[("shuffle_sharding", "shuffle sharding gives each client servers of its own; here each key has them")],
-    variant: "the k first servers of the key by weighted rendezvous or on nginx's ring, then fewest requests in flight for its \
-              weight, the key's first server on ties; no product has it by this name",
-    idea: "Between one server per key and any server for all: a key has k homes, and the least busy takes the request. Two \
-           homes halve nothing but the caches' worth of room, and a hot key has k servers; with ties at the first home a \
-           quiet fleet keeps full affinity.",
+    variant: "the first k servers of the key by weighted rendezvous or on nginx's ring, then the fewest in-flight \
+              requests for the weight, the key's first server on ties. No product has it under this name",
+    idea: "Between one server per key and any server for all: a key has k servers, and the least loaded gets the \
+           request. The fleet's caches hold 1/k as many different keys, and a hot key has k servers. Ties go to the \
+           first, so at low load affinity is complete.",
     formula: "argmin of in_flight_i / weight_i among the key's first k servers; the first of equals",
     source: "Karger et al., STOC 1997 (replicas of hot keys); Nasir et al., ICDE 2015 (two choices per key)",
     cost: "O(n replicas); on the ring O(log(n points) + steps)",
-    fails: "A key that is hotter than k servers overloads k servers, where bounded loads would go on. When it is busy every \
-            key is in k caches.",
+    fails: "A key that is hotter than k servers overloads k servers, where bounded loads would go on. Under load \
+            every key is in k caches.",
     scenario: "hot-keys",
     fails_in: "cache-affinity",
     weighted: true,

@@ -1,14 +1,19 @@
-//! Interleaved weighted round robin: rounds over the servers with a bar that sinks; those whose weight clears it are served.
-//! Variant: IPVS `wrr`, whose bar sinks by the greatest common divisor of the weights, from the largest of them.
+//! Interleaved weighted round robin: rounds over the servers with a falling threshold; servers whose weight reaches
+//! the threshold are taken. Variant: IPVS `wrr`, whose threshold falls by the greatest common divisor of the weights,
+//! from the largest weight down.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::fleet::Change;
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector, candidates};
 
-/// None.
+/// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
@@ -16,16 +21,18 @@ pub(super) const DOC: Doc = Doc {
     family: Family::RoundRobin,
     aliases: &["iwrr", "ipvs_wrr", "lvs_wrr"],
     near: &[],
-    variant: "IPVS `wrr`: weights 4, 3, 2 give a a b a b c a b c; rounds in which nobody could be picked are passed at once, and \
-              a server that cannot be picked is none of the servers (IPVS is told so by a weight of zero)",
-    idea: "The first round serves only the heaviest, each later one also those a step lighter, the last one everybody. Simple, \
-           exact and cheap; but the heaviest are alone in the first rounds, so their turns come in a burst.",
+    variant: "IPVS `wrr`: weights 4, 3, 2 give a a b a b c a b c. Rounds without an eligible server are skipped at \
+              once, and an ineligible server does not count (IPVS learns that from a weight of zero)",
+    idea: "The first round takes only the heaviest server, each later round also those one step lighter, the last \
+           round all. Simple, exact and cheap. The heaviest servers are alone in the first rounds, so their turns \
+           come in a burst.",
     formula: "level k from max/gcd down to 1 and round again; in each round, in order, every i with weight_i / gcd >= k",
     source: "Linux, net/netfilter/ipvs/ip_vs_wrr.c; Katevenis, Sidiropoulos, Courcoubetis, IEEE JSAC 9(8), 1991",
     cost: "O(n)",
-    fails: "Weights 5, 1, 1 give five requests in a row to one server: with weights that differ much it is no smoother than \
-            writing every server down as often as it has weight. A retry that may not have the heaviest lowers the bar for all who \
-            come after, and a cycle's turns of the heaviest are lost. Fixed shares besides.",
+    fails: "Weights 5, 1, 1 give five requests in a row to one server: with weights that differ much it is no \
+            smoother than a list with each server repeated by its weight. A retry that excludes the heaviest server \
+            lowers the threshold for all later requests, and the heaviest loses the turns of that cycle. Shares are \
+            fixed.",
     scenario: "unlike-servers",
     fails_in: "weighted-bursts",
     weighted: true,
@@ -54,7 +61,7 @@ impl Selector for Interleaved {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let steps = |slot: u32| cx.fleet.weight(slot) / self.step;
         let (level, next) = (self.level, self.next);
-        // One look at all: who is next in this round, and whom the next round with anybody in it would begin with.
+        // One scan: the next server in this round, and the first of the next round that has any.
         let mut here = None;
         let mut top = 0;
         for slot in candidates(request, cx.fleet) {
@@ -68,7 +75,7 @@ impl Selector for Interleaved {
         let slot = match here {
             Some(slot) => slot,
             None => {
-                // The bar sinks, but not through rounds that nobody is in; below one it is as high as the highest again.
+                // The threshold falls, skipping rounds without servers; below one it starts again at the highest weight.
                 self.level = match level.saturating_sub(1) {
                     0 => top,
                     lower => lower.min(top),

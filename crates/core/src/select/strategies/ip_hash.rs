@@ -1,21 +1,26 @@
-//! IP hash: the client's address decides, so that a client meets the server that knows it.
-//! Variant: nginx `ip_hash`, bit for bit: modulus 6271, first three octets of IPv4, all of IPv6, twenty rehashes past
-//! servers that cannot be picked, then round robin.
+//! IP hash: the client's address selects the server, so a client keeps its server. Variant: nginx `ip_hash`, bit for
+//! bit: modulus 6271, the first three octets of IPv4 or all of IPv6, up to twenty rehashes past ineligible servers,
+//! then round robin.
 
 use std::net::IpAddr;
 
+use crate::fleet::Change;
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::rotation::Runs;
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::Change;
-use crate::rng::Rng;
 
 /// How much of the address counts.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Octets of an IPv4 address that are hashed, 1 to 4.
+    /// Octets of an IPv4 address that are hashed, 1 to 4. nginx hashes 3, so a client whose address changes within a
+    /// /24 keeps its server.
     pub octets: usize,
 }
 
@@ -55,15 +60,15 @@ pub(super) const DOC: Doc = Doc {
             "IPVS's looks the whole address up in a table of 256 places; this is nginx's hash, of an IPv4 address's first three octets",
         ),
     ],
-    variant: "nginx `ip_hash`: 113-multiplier hash modulo 6271 over the first three octets of IPv4 or all of IPv6; \
-              a server that is down is passed by hashing again, up to 20 times, then smooth round robin",
-    idea: "The same client address always leads to the same server, which has its answers cached and its session at \
-           hand. No state, no cookie. How evenly the load falls is left to how evenly the addresses fall.",
+    variant: "nginx `ip_hash`: 113-multiplier hash modulo 6271 over the first three octets of IPv4 or all of IPv6. \
+              An ineligible server is passed by hashing again, up to 20 times, then by smooth round robin",
+    idea: "The same client address always leads to the same server, which has its data cached and its session. No \
+           state, no cookie. The load is as even as the addresses are.",
     formula: "h := (h * 113 + octet) mod 6271 over the octets, from h = 89; server by h mod sum of weights",
     source: "nginx, src/http/modules/ngx_http_upstream_ip_hash_module.c",
     cost: "O(log n)",
-    fails: "One address can be a thousand people (an office, a proxy, a mobile network): their server gets all of them. \
-            Adding a server moves nearly every client, as any hash by modulus. It is blind to load.",
+    fails: "One address can be a thousand users (an office, a proxy, a mobile network): their server gets all of \
+            them. Adding a server moves nearly every client, as with any hash by modulus. It ignores load.",
     scenario: "cache-affinity",
     fails_in: "hot-client",
     weighted: true,
@@ -84,7 +89,7 @@ impl catalog::Params for Params {
 
 struct IpHash {
     octets: usize,
-    /// Every member, able or not, so that one that falls out for a while moves only its own clients.
+    /// Every member, eligible or not, so that a server that is unhealthy for a while moves only its own clients.
     members: Runs,
     smooth: Smooth,
 }

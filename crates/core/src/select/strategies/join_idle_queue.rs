@@ -1,32 +1,41 @@
-//! Join idle queue: idle servers tell a balancer, and it sends to those that have. Variant: Lu et al.'s JIQ with a notice to
-//! one balancer at random, which the simulator gives it unless `[pools.reports]` says `idle_notifications = "none"`.
+//! Join idle queue: a server that becomes idle notifies one balancer, which sends its next request there. Variant: Lu
+//! et al.'s JIQ with a notification of one balancer at random, which the simulator provides unless `[pools.reports]`
+//! says `idle_notifications = "none"`.
 
 use std::collections::VecDeque;
 
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::{
     Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_excluding, load_per_weight,
     sample,
 };
-use crate::fleet::{BackendId, Change, Fleet};
-use crate::rng::Rng;
 
-/// What is done when no server is known to be idle.
+/// What happens when no server is known to be idle.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Who is taken when nobody is known to be idle.
+    /// Which server is picked when none is known to be idle.
     pub fallback: Fallback,
 }
 
-/// Who is taken when nobody is known to be idle.
+/// Which server is picked when none is known to be idle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Fallback {
-    /// Any (the paper).
+    /// Any, in proportion to weight (the paper).
     #[default]
     Random,
-    /// Of two drawn by lot the one with fewer of the balancer's own requests.
+    /// Of two drawn at random the one with fewer of the balancer's own requests.
     TwoChoices,
 }
 
@@ -35,16 +44,19 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["jiq", "idle_queue"],
     near: &[],
-    variant: "Lu et al. with JIQ-Random notices; where servers send none (behind the proxy), one with none of the balancer's \
-              own requests counts as idle (with one balancer that is the same, and nearly IPVS `nq`)",
-    idea: "The balancer asks nobody: a server that becomes idle writes itself into the list of one balancer, which sends it \
-           the next request that comes. Nothing travels while a request waits to be placed, and balancers that know \
+    variant: "Lu et al. with JIQ-Random notifications. Where servers send none (behind the proxy), a server with \
+              none of the balancer's own requests counts as idle (with one balancer that is the same, and nearly \
+              IPVS `nq`)",
+    idea: "The balancer asks no server: a server that becomes idle joins the list of one balancer, which sends it \
+           the next request. No message is exchanged while a request waits to be placed, and balancers that know \
            nothing of each other still find the idle servers.",
-    formula: "the server that has been idle longest among those that told this balancer; if there is none, any (in proportion to weight)",
+    formula: "the server that has been idle longest among those that notified this balancer; if there is none, any \
+              (in proportion to weight)",
     source: "Lu, Xie, Kliot, Geller, Larus, Greenberg, 'Join-Idle-Queue', Performance Evaluation 68(11), 2011",
-    cost: "O(1) while somebody is idle, else O(log n)",
-    fails: "When nobody is idle it is random: close to full load, or with many more balancers than idle servers. What was \
-            idle may have been found by somebody else's random pick meanwhile. A server that fails at once is always idle.",
+    cost: "O(1) while a server is idle, else O(log n)",
+    fails: "When no server is idle it is random: close to full load, or with many more balancers than idle servers. \
+            A server that was idle may have received another balancer's random pick since. A server that fails at \
+            once is always idle.",
     scenario: "probing",
     fails_in: "error-fast",
     weighted: false,
@@ -107,7 +119,7 @@ impl Selector for JoinIdleQueue {
     }
 
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
-        // It is as idle as it was, and still the first; of one that was drawn by lot nothing is known.
+        // It is as idle as before, and still the first. Of a server drawn at random nothing is known.
         let slot = pick.backend.slot;
         if pick.tag == LISTED && !std::mem::replace(&mut self.listed[slot as usize], true) {
             self.idle.push_front(slot);
@@ -122,7 +134,7 @@ impl Selector for JoinIdleQueue {
         if !cx.fleet.is_current(backend) {
             return;
         }
-        // What is told by the clock or with an answer is old news; a notice is the protocol.
+        // Periodic reports and reports with responses are too old; only idle notifications are the protocol.
         if load.by == ReportSource::Notice {
             self.told = true;
             self.list(backend.slot);

@@ -1,31 +1,40 @@
-//! Jump hash: a few multiplications tell which of n numbered buckets a key is in, without any table.
-//! Variant: Lamping and Veach's function, number for number, on buckets in the order in which servers joined.
+//! Jump hash: a few multiplications compute which of n numbered buckets a key is in, without a table. Variant:
+//! Lamping and Veach's function, number for number, on buckets in the order in which servers joined.
 
+use crate::fleet::Change;
+use crate::rng::{GOLDEN, Rng};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{Down, On, last_resort, pair};
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::Change;
-use crate::rng::{GOLDEN, Rng};
 
-/// What becomes of the buckets when a server leaves that is not the last.
+/// What happens to the buckets when a server leaves that is not the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Removal {
-    /// The server of the last bucket takes over its bucket.
+    /// The server of the last bucket takes over the free bucket; about 2/n of the keys move.
     Swap,
-    /// Every later server moves down by one, as in a list of addresses from which one is struck.
+    /// Every later server moves down by one, and all their keys with them, as in a list of addresses from which one
+    /// is deleted.
     Shift,
 }
 
 /// Buckets and servers.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// What becomes of the buckets when a server leaves that is not the last.
+    /// What happens to the buckets when a server leaves that is not the last.
     pub removal: Removal,
-    /// What happens to the keys of an unhealthy server: `"rehash"` (the default) or `"remap"`.
+    /// What happens to the keys of an unhealthy server that has not left.
     pub on_unhealthy: Down,
 }
 
@@ -40,16 +49,17 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Hash,
     aliases: &["jump_hash", "jump_consistent_hash"],
     near: &[],
-    variant: "Lamping and Veach's function; buckets are servers in the order of joining, weights ignored; when one leaves, the server \
-              of the last bucket takes its bucket; one that is only down keeps its bucket and its keys are hashed again",
-    idea: "Imagine the fleet growing one by one: at each step a key jumps to the new server with probability 1/n. The function \
-           computes the last jump directly. Perfectly even, no memory at all, and made for fleets that grow and shrink at \
-           the end, as shards of storage do.",
+    variant: "Lamping and Veach's function. Buckets are servers in the order of joining, weights ignored. When one \
+              leaves, the server of the last bucket takes its bucket; an unhealthy one keeps its bucket and its keys \
+              are hashed again",
+    idea: "Imagine the fleet growing one by one: at each step a key jumps to the new server with probability 1/n. \
+           The function computes the last jump directly. Perfectly even, no memory, and made for fleets that grow \
+           and shrink at the end, as storage shards do.",
     formula: "while j < n: b = j; k = 2862933555777941757 k + 1; j = (b + 1) 2^31 / ((k >> 33) + 1); bucket b",
     source: "Lamping and Veach, arXiv:1406.2294, 2014",
-    cost: "O(log n); up to 16 times that past servers that are down",
-    fails: "Servers have numbers instead of names: when any but the last leaves, twice as many keys move as need to, and balancers \
-            with another history number them otherwise. No weights. It is blind to load.",
+    cost: "O(log n); up to 16 times that past ineligible servers",
+    fails: "Servers are numbered and not named: when any but the last leaves, twice as many keys move as necessary, \
+            and balancers with another history number them differently. It ignores weights and load.",
     scenario: "cache-affinity",
     fails_in: "hash-deploy",
     weighted: false,
@@ -74,7 +84,7 @@ fn jump(mut key: u64, buckets: u32) -> u32 {
 
 struct Jump {
     params: Params,
-    /// Slot by bucket. Holds every member, able or not.
+    /// Slot by bucket. Holds every member, eligible or not.
     buckets: Vec<u32>,
 }
 

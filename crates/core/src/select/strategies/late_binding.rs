@@ -1,18 +1,23 @@
-//! Late binding: a request waits at the balancer until some server has a free slot. Variant: the central queue of the
-//! textbooks (M/G/n), as pull-based workers do it; the nearest thing in a proxy is HAProxy's backend queue.
+//! Late binding: a request waits at the balancer until a server has a free slot. Variant: the central queue of
+//! queueing theory (M/G/n), as in pull-based workers; the nearest feature of a proxy is HAProxy's backend queue.
 
-use crate::select::catalog::{self, Doc, Family};
 use super::least_request::least_of_candidates;
-use crate::select::{Context, Pick, Request, Selector, load_per_weight};
 use crate::fleet::Fleet;
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector, load_per_weight};
 use crate::units::Nanos;
 
-/// How much may be at a server.
+/// How many requests a server gets at once.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Requests that one balancer has at a server at once.
+    /// Requests that one balancer sends to a server at once, at least 1: what the server can work on at once, and one
+    /// or two more where the network delay is long compared with a request.
     pub slots: u32,
 }
 
@@ -36,17 +41,17 @@ pub(super) const DOC: Doc = Doc {
             "servers that ask for work are the same rule seen from the other side: here the balancer keeps the queue",
         ),
     ],
-    variant: "ours: a limit of `slots` at each server and one queue at the balancer, first come first served; of several \
-              servers with a free slot the one with the fewest requests for its weight",
-    idea: "Whoever chooses a queue can choose the wrong one; so do not choose before you must. Requests wait together, and \
-           the first server that is free takes the first of them. No dear request keeps a cheap one waiting while \
-           another server is idle, and a slow server simply asks less often.",
+    variant: "ours: a limit of `slots` at each server and one first-in, first-out queue at the balancer. Of several \
+              servers with a free slot it picks the one with the fewest requests for its weight",
+    idea: "A choice of a queue can be wrong, so do not choose before you must. Requests wait together, and the first \
+           free server takes the first of them. No expensive request holds up a cheap one while another server is \
+           idle, and a slow server takes fewer requests.",
     formula: "argmin of in_flight_i / weight_i over those with in_flight_i < slots; if there is none, wait in the pool's queue",
     source: "Erlang, 1917 (the shared queue); HAProxy `maxconn` and the backend's queue",
-    cost: "O(n log n): each server is looked for among those at their limits",
-    fails: "A server's slot is empty from its answer until the next request has come over the network: far away servers \
-            with short requests idle. Several balancers each fill all slots, so the queue moves to the servers again. \
-            Fast failures free their slot at once and draw what waits.",
+    cost: "O(n log n): each server is looked up among those at their limits",
+    fails: "A server's slot is empty from its response until the next request has crossed the network: distant \
+            servers with short requests are partly idle. Several balancers each fill all slots, so the queues move \
+            to the servers again. Fast failures free their slot at once and attract what waits.",
     scenario: "mixed-costs",
     fails_in: "many-balancers",
     weighted: true,
@@ -69,7 +74,7 @@ struct LateBinding {
 }
 
 impl Selector for LateBinding {
-    /// The host has left out who is at his limit.
+    /// The host has excluded servers at their limits.
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = least_of_candidates(request, cx)?;
         cx.pick(slot)

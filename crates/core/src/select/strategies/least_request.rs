@@ -1,31 +1,39 @@
-//! Least request: a full scan for the server with the fewest requests in flight for its weight, ties drawn at random.
+//! Least request: a full scan for the server with the fewest in-flight requests for its weight, ties drawn at random.
 //! Variant: nginx `least_conn` for the score (requests / weight), Caddy and Envoy `FULL_SCAN` for the random ties.
 
 use std::cmp::Ordering;
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::{Context, Pick, Request, Selector, candidates, load_per_weight};
-use crate::fleet::{Change, Fleet};
-use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
-/// What breaks ties.
+/// How ties are broken.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Who wins a tie.
+    /// Which of several least loaded servers is picked.
     pub ties: Ties,
 }
 
-/// Who wins a tie among the least busy.
+/// Which of several least loaded servers is picked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Ties {
-    /// Drawn in proportion to weight.
+    /// One drawn at random, in proportion to weight.
     #[default]
     Random,
-    /// The first in the list: while little is going on, it has all the traffic.
+    /// The first in the list. At low load it gets all the traffic.
     First,
     /// In turn, by smooth weighted round robin among the tied (nginx).
     Turn,
@@ -50,21 +58,22 @@ pub(super) const DOC: Doc = Doc {
     near: &[
         (
             "LEAST_REQUEST",
-            "Envoy's looks at two servers drawn at random unless it is told FULL_SCAN, which is this strategy; the two are `p2c`",
+            "Envoy's looks at two servers drawn at random unless its option FULL_SCAN is set, which is this strategy; without it, it is `p2c`",
         ),
         ("least_request_experimental", "gRPC's looks at two servers drawn at random: `p2c` with `replacement = true`"),
     ],
-    variant: "full scan; score as nginx `least_conn` (requests in flight / weight); ties drawn at random in proportion to \
-              weight (Envoy's FULL_SCAN and Caddy draw them evenly, nginx takes turns, which `ties` can, too)",
-    idea: "Send the request where the fewest are under way. A slow server keeps its requests longer, so its count stays \
-           high and traffic turns away from it without anyone measuring anything. With one balancer this is the \
-           textbook's 'join the shortest queue'.",
+    variant: "full scan; score as nginx `least_conn` (in-flight requests / weight); ties drawn at random in \
+              proportion to weight (Envoy's FULL_SCAN and Caddy draw them with equal probability; nginx uses round \
+              robin, as `ties = \"turn\"` does)",
+    idea: "Send the request to the server with the fewest requests in flight. A slow server keeps its requests \
+           longer, so its count stays high and it gets less traffic, without any measurement. With one balancer this \
+           is \"join the shortest queue\" of queueing theory.",
     formula: "argmin over i of in_flight_i / weight_i",
     source: "nginx, ngx_http_upstream_least_conn_module.c; Envoy least_request.proto (FULL_SCAN)",
     cost: "O(n), about a quarter of a nanosecond per server while all are eligible and equal",
-    fails: "With several balancers each knows only its own requests: with thirty its mean is nearly three times that with one \
-            (many-balancers), little better than taking turns. A server that \
-            fails fast has nothing in flight and draws everything. It knows nothing of caches.",
+    fails: "Each of several balancers knows only its own requests: with thirty of them the mean latency is nearly \
+            three times that with one (many-balancers), little better than round robin. A server that fails fast has \
+            nothing in flight and attracts all requests. It knows nothing of caches.",
     scenario: "slow-server",
     fails_in: "error-fast",
     weighted: true,

@@ -1,27 +1,31 @@
-//! Least time: the server where latency times requests under way is least, with the guards that make such a rule usable.
-//! Variant: nginx's `least_time` (1.31): a slow average, answers of about the same speed held equal, a ceiling, an average
-//! that halves while nobody asks, and the age of what is in flight.
+//! Least time: the server with the least latency times in-flight requests, with the guards that make this rule
+//! usable. Variant: nginx `least_time` (1.31): a slow average, latencies of about the same size treated as equal, a
+//! cap, an average that halves while a server gets no traffic, and the age of what is in flight.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, candidates};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// The average and its guards.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Share of a new latency in the average, above 0 and at most 1.
+    /// Weight of a new latency in the average, above 0 and at most 1.
     pub smoothing: f64,
-    /// Latencies are rounded up to a multiple of this.
+    /// Latencies are rounded up to a multiple of this; servers in the same bucket take turns.
     pub bucket: Nanos,
-    /// No latency counts for more.
+    /// The longest latency that counts; longer ones count as this.
     pub cap: Nanos,
-    /// The average of a server that is not picked halves, while that lasts, each time that this passes; zero keeps it.
+    /// The average of a server that is not picked halves each time this passes; `"0s"` keeps it.
     pub halving: Nanos,
-    /// Whether a server counts at least as slow as what is in flight there is old.
+    /// Whether a server's latency is at least the mean age of its in-flight requests.
     pub inflight: bool,
 }
 
@@ -45,19 +49,22 @@ pub(super) const DOC: Doc = Doc {
         ("least_latency", "this one is nginx's: average latency times requests in flight"),
         ("eta", "this one is nginx's: average latency times requests in flight"),
     ],
-    variant: "nginx's `least_time` with its option `inflight`; `halving` is nginx's `fail_timeout` (and a second, in nginx), and its age of what is in flight is not averaged over picks, and our latency is what the \
-              balancer sees (to the head of the answer, in the proxy)",
-    idea: "How long will it take there? About as long as lately, once for each request that is before. Four guards keep that \
-           sane: latencies within 20 ms of each other are equal and take turns, none counts for more than 5 s, a server \
-           that nobody asked for long is forgiven by halves, and one that has stopped answering is as slow as what waits \
-           there is old.",
-    formula: "t_i := (1 - s) * t_i + s * latency of each good answer; t_i / 2^k after k * halving without a pick; at least the mean age of what is \
-              in flight; at most cap; rounded up to a multiple of bucket; argmin of t_i * (1 + in_flight_i) / weight_i, ties by smooth weighted round robin",
+    variant: "nginx `least_time` with its option `inflight`. `halving` is nginx's `fail_timeout` (plus one second in \
+              nginx); the age of in-flight requests is not averaged over picks; the latency is what the balancer \
+              measures (in the proxy up to the response header)",
+    idea: "How long will the request take there? About as long as recently, once for each request before it. Four \
+           guards keep that rule stable: latencies within 20 ms of each other are equal and take turns, none counts \
+           for more than 5 s, the estimate decays while a server gets no traffic, and a server that has stopped \
+           answering is as slow as its in-flight requests are old.",
+    formula: "t_i := (1 - s) * t_i + s * latency of each successful response; t_i / 2^k after k * halving without a \
+              pick; at least the mean age of what is in flight; at most cap; rounded up to a multiple of bucket; \
+              argmin of t_i * (1 + in_flight_i) / weight_i, ties by smooth weighted round robin",
     source: "nginx, src/http/modules/ngx_http_upstream_least_time_module.c",
     cost: "O(n), two passes",
     fails: "Where requests take less than a bucket it is least request with turns and sees no difference of speed. \
-            Only good answers are averaged: a server that fails at once keeps its good name, and its short queue. A server that was slow by far is tried now and then, and each \
-            answer forgives a twentieth: its way back is long.",
+            Only successful responses are averaged: a server that fails at once keeps its good average and its short \
+            queue. A server that was very slow is tried now and then, and each response corrects a twentieth: \
+            recovery is slow.",
     scenario: "slow-server",
     fails_in: "error-fast",
     weighted: true,

@@ -1,18 +1,23 @@
-//! Least time over a window of answers: the mean of the last hundred, however old they are. Variant: Traefik's `leasttime`,
-//! kept with its flaw: a server that was slow once is not asked again, so nothing ever pushes the slow answers out.
+//! Least time over a window: the mean latency of the last hundred responses, whatever their age. Variant: Traefik
+//! `leasttime`, with its flaw: a server that was slow once gets no requests, so its slow samples never leave the
+//! window.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, candidates, renew};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// The window.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Answers that are averaged, 1 to 10,000.
+    /// Responses that are averaged, 1 to 10,000.
     pub samples: u32,
 }
 
@@ -27,18 +32,19 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Latency,
     aliases: &["leasttime", "traefik_least_time"],
     near: &[],
-    variant: "Traefik's `leasttime`: mean of the last 100 answers, no decay; ties take turns (Traefik: by an earliest-deadline \
-              schedule), and times are not cut to whole milliseconds (Traefik's are, so that below one it sees no difference). \
-              A connection that is refused or broken leaves a sample here and none in Traefik. Prefer `least_time` or `peak_ewma`",
-    idea: "As `least_time`, from the mean of the last hundred answers, in the simplest form that one would write. It works \
-           while servers stay as they are, and shows why an average over answers needs a clock: who is not asked does \
-           not answer, and who does not answer stays as slow as he was.",
+    variant: "Traefik `leasttime`: mean of the last 100 responses, no decay. Ties take turns (in Traefik by an \
+              earliest-deadline schedule), and times are not truncated to whole milliseconds (Traefik's are, so \
+              below one it sees no difference). A refused or broken connection leaves a sample here and none in \
+              Traefik. Prefer `least_time` or `peak_ewma`",
+    idea: "As `least_time`, from the mean of the last hundred responses, in the simplest form. It works while \
+           servers stay as they are, and shows why an average needs a clock: a server without requests has no \
+           responses, and without responses its average stays.",
     formula: "argmin of mean(last answers_i) * (1 + in_flight_i) / weight_i, ties by smooth weighted round robin; 0 before the first answer",
     source: "Traefik, pkg/server/service/loadbalancer/leasttime/leasttime.go; issue traefik/traefik#12306",
     cost: "O(n), two passes",
-    fails: "A server once slow is starved for ever: 5 of 1500 requests to one of five equal servers, as Traefik's users found. \
-            A server without an answer costs nothing, whatever is in flight: everything goes to a new one until it has answered. \
-            A server that fails fast is fast.",
+    fails: "A server that was slow once is starved for good: 5 of 1500 requests went to one of five equal servers, \
+            as Traefik's users found. A server without a response costs nothing, whatever it has in flight: a new \
+            server gets everything until its first response. A server that fails fast is fast.",
     scenario: "unlike-servers",
     fails_in: "crash",
     weighted: true,

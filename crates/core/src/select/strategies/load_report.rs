@@ -1,31 +1,38 @@
-//! Selection by performance: servers tell how much they handle, how fast they answer and how much of themselves they use,
-//! and each gets traffic for what it has shown it can do. Variant: our own, put together from parts that are in use; the
-//! capacity estimate is gRPC's and Envoy's client-side weighted round robin (A58), the second choice by own requests in
-//! flight is Netflix's edge balancer.
+//! Load report: servers report how much they handle, how fast they answer and how busy they are, and each gets
+//! traffic in proportion to the capacity this shows. Variant: ours, combined from known parts: the capacity estimate
+//! is that of gRPC's and Envoy's client-side weighted round robin (A58), the choice of two by own in-flight requests
+//! that of Netflix's edge balancer.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::WeightTable;
-use crate::select::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, renew};
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::math;
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::estimate::WeightTable;
+use crate::select::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, renew};
 use crate::units::Nanos;
 
 /// How reports become weights.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Servers drawn by learned weight; the one with the fewest own requests per weight is taken. 1 to 16.
+    /// Servers drawn by learned weight, 1 to 16; the one with the fewest own requests per weight is picked. 1 relies
+    /// on the reports alone.
     pub choices: usize,
-    /// Share of the newest second of reports in an average, above 0 and below 1.
+    /// Weight of the newest second of reports in an average, above 0 and below 1.
     pub smoothing: f64,
-    /// How strongly a response time above the fleet's median pushes traffic away; 0 ignores response times.
+    /// Exponent of the response-time factor, at least 0: how strongly a response time above the fleet's median
+    /// reduces traffic. 0 ignores response times.
     pub latency_bias: f64,
-    /// Weights are worked out anew this often.
+    /// Interval between computations of the weights.
     pub update: Nanos,
-    /// A server that has reported and then is silent for this long is held to be in trouble.
+    /// A server that has reported and then sends no report for this long is assumed to be in trouble and gets the
+    /// least weight.
     pub expiry: Nanos,
-    /// The least weight of a struggling server, as a share of the mean weight, so that recovery is noticed.
+    /// The least weight of a server, as a share of the mean weight, so that its recovery is noticed.
     pub min_weight: f64,
 }
 
@@ -51,18 +58,19 @@ pub(super) const DOC: Doc = Doc {
         ("performance", "this one goes by capacity learned from load reports"),
         ("orca", "ORCA is the format of the reports; gRPC's own policy on it is `client_side_weighted_round_robin`"),
     ],
-    variant: "ours: A58's capacity estimate, a response-time factor, and a choice of two by own requests per learned weight",
+    variant: "ours: A58's capacity estimate, a response-time factor, and a choice of two by own requests per learned \
+              weight",
     idea: "Health checks and reports say what each server handled, how fast, and how busy that made it. Traffic over \
            utilisation is what it could handle at full use: that is its weight, learned and not configured. A server \
-           slower than the others gets less, one that fails or falls silent next to nothing. Reports are old when they \
-           arrive, so of two servers drawn by weight the one with fewer of our own requests is taken.",
+           slower than the others gets less, one that fails or sends no reports next to nothing. Reports are old \
+           when they arrive, so of two servers drawn by weight the one with fewer own requests is picked.",
     formula: "capacity_i = throughput_i * (1 - errors_i) / utilisation_i; \
               weight_i = capacity_i * min(1, median response time / response_time_i)^latency_bias, at least min_weight * mean; \
               draw d by weight, take argmin of in_flight_i / weight_i",
     source: "gRPC proposal A58 (client-side weighted round robin); Netflix, 'Rethinking Netflix's Edge Load Balancing', 2018",
     cost: "O(d log n) per pick, O(n log n) per update",
-    fails: "When reports come late or rarely against how fast load changes: everybody then steers by the past, at once. \
-            Without health checks or reports in the scenario it has only the configured weights.",
+    fails: "When reports are late or rare compared with how fast load changes: all balancers then react to the same \
+            old state at once. Without health checks or reports it has only the configured weights.",
     scenario: "slow-server",
     fails_in: "cache-affinity",
     weighted: true,
@@ -153,7 +161,7 @@ impl Performance {
         self.table.rebuild(cx.fleet, |slot| {
             let heard = &heard[slot as usize];
             let weight = match learned(heard) {
-                // Nobody has said anything yet: what was configured.
+                // No reports yet: the configured weights.
                 _ if mean <= 0.0 => f64::from(cx.fleet.weight(slot)),
                 _ if expired(heard) || heard.failed => 0.0,
                 Some(weight) => weight,

@@ -1,20 +1,24 @@
-//! Maglev: a table of a prime number of places that the servers fill in turn, each in an order of its own; a key belongs
-//! to whom its place belongs to.
-//! Variant: Envoy's: xxHash64, servers in the order of their names, weights by skipped turns, a new hash for each attempt.
+//! Maglev: a table with a prime number of entries that the servers fill in turn, each in an order of its own; a key
+//! belongs to the server of its entry. Variant: Envoy's: xxHash64, servers in the order of their names, weights by
+//! skipped turns, a new hash for each attempt.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{On, hash64, last_resort};
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 
 /// The table.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// Places in the table: a prime number up to 5,000,011.
+    /// Entries of the table, a prime number up to 5,000,011. A hundred per server make shares even to 1 %.
     pub table_size: u32,
 }
 
@@ -32,16 +36,18 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Hash,
     aliases: &["maglev_hash", "mh"],
     near: &[],
-    variant: "Envoy's: 65537 places, xxHash64, order of turns by name, a server of weight w has w / max w of the turns; built of the \
-              able only, so a server that falls ill is rebuilt around; attempt a hashes with h xor (2^64 - a). After 16 attempts \
-              (Envoy: as many as a retry may ask for) the key goes to any that is left, by its hash",
-    idea: "Every server has a list of the places it would like, in an order that its name decides. They take one free place each \
-           in turn until the table is full. So everyone has the same number of places but for one, and a look-up is one read.",
+    variant: "Envoy's: 65537 entries, xxHash64, order of turns by name, a server of weight w has w / max w of the \
+              turns. The table contains only eligible servers, so it is rebuilt when one becomes unhealthy. Attempt \
+              a hashes with h xor (2^64 - a). After 16 attempts (in Envoy as many as a retry may ask for) the key \
+              goes to any remaining server, by its hash",
+    idea: "Every server has a list of preferred entries, in an order that its name decides. The servers take one \
+           free entry each in turn until the table is full. So all have the same number of entries within one, and a \
+           look-up is one read.",
     formula: "offset = h(name) mod M, skip = h1(name) mod (M - 1) + 1; wishes (offset + j skip) mod M; server = table[h(key) mod M]",
     source: "Eisenbud et al., NSDI 2016; Envoy, maglev_lb.cc",
     cost: "O(1); a change of the fleet costs O(M log M)",
-    fails: "When the fleet changes some keys move that need not: places are taken before those who wished for them come to \
-            their turn. A hot key overloads its server and nobody helps. It is blind to load.",
+    fails: "When the fleet changes, some keys move that need not: entries are taken before the servers that prefer \
+            them have their turn. A hot key overloads its server. It ignores load.",
     scenario: "cache-affinity",
     fails_in: "hot-keys",
     weighted: true,
@@ -98,7 +104,7 @@ impl Selector for Maglev {
 /// The table of the servers that can be picked.
 pub(super) struct Table {
     size: u32,
-    /// Slot by place; empty while there is nobody.
+    /// Slot by entry; empty while there is no server.
     places: Vec<u32>,
 }
 
@@ -131,7 +137,7 @@ impl Table {
         const FREE: u32 = u32::MAX;
         self.places.clear();
         let mut order: Vec<u32> = fleet.eligible().to_vec();
-        // Everybody who builds this table must come to the same: slots are each balancer's own, names are not.
+        // Every balancer must build the same table: slots differ between balancers, names do not.
         order.sort_by_key(|&slot| (fleet.name(slot), slot));
         let size = u64::from(self.size);
         let mut servers: Vec<Wishes> = order
@@ -175,7 +181,7 @@ mod tests {
         (0..weights.len() as u32).map(|slot| table.places.iter().filter(|&&s| s == slot).count()).collect()
     }
 
-    /// Turns are taken one after the other, so nobody can have two places more than another.
+    /// Turns are taken one after the other, so no server can have two entries more than another.
     #[test]
     fn equal_servers_have_equally_many_places_but_for_one() {
         for n in [1, 2, 3, 10, 100] {

@@ -1,22 +1,25 @@
-//! Modulo hash: the key's hash modulo the sum of the weights.
-//! Variant: nginx `hash KEY` without `consistent`, bit for bit: 15 bits of CRC-32, summed over up to twenty rehashes past
-//! servers that cannot be picked, then round robin.
+//! Modulo hash: the key's hash modulo the sum of the weights. Variant: nginx `hash KEY` without `consistent`, bit for
+//! bit: 15 bits of CRC-32, summed over up to twenty rehashes past ineligible servers, then round robin.
 
+use crate::fleet::Change;
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::hashing::{Down, On};
 use crate::select::rotation::Runs;
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::Change;
-use crate::rng::Rng;
 
 /// What is hashed.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// What happens to the keys of an unhealthy server: `"rehash"` (the default) or `"remap"`.
+    /// What happens to the keys of an unhealthy server that has not left.
     pub on_unhealthy: Down,
 }
 
@@ -38,16 +41,18 @@ pub(super) const DOC: Doc = Doc {
         ("map_based", "HAProxy's map is `on_unhealthy = \"remap\"` here, by nginx's hash"),
         ("dh", "IPVS's goes by the address that is asked for; here it is the request's key"),
     ],
-    variant: "nginx `hash KEY`: bits 16 to 30 of CRC-32; past a server that is down by hashing again with the number of the \
-              attempt in front, up to 20 times, then smooth round robin; an empty key goes round robin at once. \
-              With `on_unhealthy = \"remap\"` servers are counted as in HAProxy's map (`hash-type map-based`), by nginx's hash",
-    idea: "Remainder of the hash by the number of servers: nothing is simpler, nothing divides keys more evenly, and as long as \
-           the fleet stays as it is every key has its server.",
+    variant: "nginx `hash KEY`: bits 16 to 30 of CRC-32; an ineligible server is passed by hashing again with the \
+              number of the attempt in front, up to 20 times, then by smooth round robin; an empty key goes round \
+              robin at once. With `on_unhealthy = \"remap\"` servers are counted as in HAProxy's map (`hash-type \
+              map-based`), with nginx's hash",
+    idea: "The remainder of the hash by the number of servers: nothing is simpler and nothing divides keys more \
+           evenly, and while the fleet stays the same every key has its server.",
     formula: "h += (crc32([attempt] key) >> 16) & 0x7fff; server by h mod sum of weights",
     source: "nginx, src/http/modules/ngx_http_upstream_hash_module.c, ngx_http_upstream_get_hash_peer",
     cost: "O(log n)",
-    fails: "One server more or less, or one weight changed, and (n - 1)/n of all keys belong to somebody else: every cache is \
-            cold at once (`on_unhealthy = \"remap\"` shows it). With more than 32768 units of weight the last servers get nothing.",
+    fails: "One server more or less, or one changed weight, and (n - 1)/n of all keys belong to another server: \
+            every cache is cold at once (`on_unhealthy = \"remap\"` shows it). With more than 32768 units of weight \
+            the last servers get nothing. It ignores load.",
     scenario: "cache-affinity",
     fails_in: "hash-deploy",
     weighted: true,
@@ -61,7 +66,7 @@ impl catalog::Params for Params {
 
 struct ModuloHash {
     params: Params,
-    /// Every member, able or not, so that one that falls out for a while moves only its own keys; or only the able.
+    /// Every member, eligible or not, so that a server that is unhealthy for a while moves only its own keys; with "remap" only eligible ones.
     members: Runs,
     smooth: Smooth,
 }

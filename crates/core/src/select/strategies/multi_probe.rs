@@ -1,19 +1,24 @@
-//! Multi-probe consistent hash: one point per server on a ring, and several probes per key; the probe that is nearest to its
-//! next point decides.
+//! Multi-probe consistent hash: one point per server on a ring and several probes per key; the probe that is nearest
+//! to its next point decides.
 
+use crate::fleet::Change;
+use crate::rng::{GOLDEN, Rng};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{On, hash64, pair};
 use crate::select::{Context, Pick, Request, Selector};
-use crate::fleet::Change;
-use crate::rng::{GOLDEN, Rng};
 
 /// The probes.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
-    /// Probes per key, 1 to 64.
+    /// Probes per key, 1 to 64. The largest share is about 1 + 1/(probes - 1) of the mean; with one probe there is no
+    /// bound.
     pub probes: u32,
 }
 
@@ -28,16 +33,17 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Hash,
     aliases: &["mpch", "multi_probe_consistent_hash"],
     near: &[],
-    variant: "Appleton and O'Reilly's with 21 probes; probes come from the key's hash by SplitMix64 where the paper combines two \
-              hashes; weights ignored, as there",
-    idea: "A ring needs many points per server for even arcs. Here a server has one point and the key many tries: it falls on \
-           the server it comes closest to. A long arc catches many probes but few of them are near its end, so that the \
-           busiest server has about 1 + 1/(probes - 1) of the mean, with a ring a hundred times smaller.",
+    variant: "Appleton and O'Reilly's with 21 probes. Probes come from the key's hash by SplitMix64, where the paper \
+              combines two hashes. Weights are ignored, as there",
+    idea: "A ring needs many points per server for even arcs. Here a server has one point and the key many probes: \
+           it belongs to the server to which a probe comes closest. A long arc catches many probes but few of them \
+           near its end, so the busiest server has about 1 + 1/(probes - 1) of the mean, with a ring a hundred times \
+           smaller.",
     formula: "argmin over probes p of distance(h_p(key), next point); the owner of that point",
     source: "Appleton and O'Reilly, arXiv:1505.00062, 2015",
     cost: "O(probes log n)",
-    fails: "Only the largest share is bounded: a server whose point lies close behind another's gets next to nothing. No weights; \
-            21 searches for a pick. It is blind to load.",
+    fails: "Only the largest share is bounded: a server whose point lies close behind another's gets next to \
+            nothing. It ignores weights and load, and needs 21 searches for a pick.",
     scenario: "cache-affinity",
     fails_in: "hot-keys",
     weighted: false,

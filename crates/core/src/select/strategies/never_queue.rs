@@ -1,15 +1,19 @@
 //! Never queue: an idle server if there is one, else the shortest expected delay. Variant: IPVS `nq`.
 
-use crate::select::catalog::{self, Doc, Family};
 use super::shortest_expected_delay::{delay, shortest};
-use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::fleet::Fleet;
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::units::Nanos;
 
-/// None.
+/// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
@@ -18,13 +22,14 @@ pub(super) const DOC: Doc = Doc {
     aliases: &["nq"],
     near: &[],
     variant: "IPVS `nq`: the first idle server in the list, else as `shortest_expected_delay`",
-    idea: "A request never waits while a server stands idle, be it the slowest. Shortest expected delay would rather let \
-           it wait behind another at a fast server; this one is for those who do not trust the weights that far.",
+    idea: "A request never waits while a server is idle, even the slowest. Shortest expected delay would rather let \
+           it wait at a fast server; this strategy relies less on correct weights.",
     formula: "the first i with in_flight_i = 0; if none, argmin of (in_flight_i + 1) / weight_i, the first on ties",
     source: "Linux, net/netfilter/ipvs/ip_vs_nq.c",
     cost: "O(n), less while servers early in the list are idle",
-    fails: "At low load the first servers do all the work, and a slow one among them does its part though fast ones are \
-            free. Several balancers see the same first server idle. What fails at once is idle at once, and draws everything.",
+    fails: "At low load the first servers in the list do all the work, and a slow one among them takes its part \
+            although fast servers are idle. Several balancers see the same first server idle. A server that fails at \
+            once is idle at once and attracts all requests.",
     scenario: "idle-fleet",
     fails_in: "error-fast",
     weighted: false,

@@ -1,55 +1,69 @@
-//! Power of d choices: sample a few servers, send to the one with the fewest requests in flight for its weight.
-//! Variant: nginx `random two` (distinct, weighted draws, requests / weight) but for the tie. Parameters select the others:
-//! Envoy and gRPC `{ replacement = true, weights = "none" }`, nginx `{ ties = "second" }`, HAProxy
-//! `{ replacement = true, ties = "lower_rate" }` (without the unevenness of its ring draw), Caddy `{ ties = "random",
-//! weights = "none" }`, until 2026 with `caddy_tie_bug = true` and an uneven draw besides.
+//! Power of two choices: sample a few servers and send to the one with the fewest in-flight requests for its weight.
+//! Variant: nginx `random two` (distinct servers, drawn by weight, compared by requests / weight) except for ties.
+//! Parameters select the others: Envoy and gRPC `{ replacement = true, weights = "none" }`, nginx `{ ties = "second"
+//! }`, HAProxy `{ replacement = true, ties = "lower_rate" }` (without the unevenness of its draw from a ring), Caddy
+//! `{ ties = "random", weights = "none" }`, until 2026 with `caddy_tie_bug = true` and an uneven draw.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::fading;
 use crate::select::{Context, MOST_CHOICES, Pick, Request, Selector, load_per_weight, renew, sample, sample_evenly};
-use crate::fleet::{Change, Fleet};
-use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
-/// How the sample is drawn.
+/// How servers are sampled and compared.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
     /// Servers sampled for each request, 1 to 16.
     pub choices: usize,
-    /// Whether the same server may be sampled twice.
+    /// Whether the same server may be sampled twice for one request. With two choices one pick in n is then plain
+    /// random.
     pub replacement: bool,
-    /// Who wins a tie.
+    /// Which of equally loaded sampled servers is picked.
     pub ties: Ties,
-    /// Where weights count.
+    /// Whether weights count in the draw, in the comparison, in both or in neither.
     pub weights: Weights,
-    /// Whether the tie set keeps servers that a better one has replaced, as Caddy did until 2026; default false.
+    /// Keep servers among the tied after a better one was found, as Caddy did until 2026: of two servers the busier
+    /// one gets a quarter of the requests.
     pub caddy_tie_bug: bool,
 }
 
-/// Who wins a tie among the sampled.
+/// Which of equally loaded sampled servers is picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Ties {
-    /// The one that was drawn first (Envoy, gRPC).
+    /// The first drawn (Envoy, gRPC).
     First,
-    /// The one that was drawn last (nginx).
+    /// The last drawn (nginx).
     Second,
-    /// By lot (Caddy).
+    /// One at random (Caddy).
     Random,
-    /// The one with the lower rate of requests for its weight, over a second or so (HAProxy).
+    /// The one with the lower rate of requests for its weight, averaged over about a second (HAProxy).
     LowerRate,
 }
 
-/// Where weights count.
+/// Whether weights count in the draw, in the comparison, in both or in neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Weights {
     /// Servers are drawn in proportion to weight and compared by requests per weight (nginx, HAProxy, IPVS).
     Both,
     /// Drawn in proportion to weight, compared by requests.
     Draw,
-    /// Drawn alike, compared by requests per weight.
+    /// Drawn with equal probability, compared by requests per weight.
     Score,
     /// Nowhere (Envoy with equal weights, gRPC, Traefik, Caddy).
     None,
@@ -76,16 +90,17 @@ pub(super) const DOC: Doc = Doc {
     ],
     near: &[],
     variant: "nginx `random two`: distinct servers, drawn in proportion to weight, compared by requests / weight; \
-              the first drawn wins a tie (nginx: the second), and there is no limit of 20 draws; parameters make it Envoy's, gRPC's, \
-              Caddy's and HAProxy's, the last (`replacement`, \"lower_rate\") but for its draw from a ring",
-    idea: "Look at two servers drawn by lot and take the less busy. Two looks instead of one shorten the queues \
-           exponentially; a third adds little. Since everyone looks at different servers, many balancers do not herd.",
+              the first drawn wins a tie (in nginx the second), and there is no limit of 20 draws. Parameters make \
+              it Envoy's, gRPC's, Caddy's, and HAProxy's (`replacement`, \"lower_rate\") except for its draw from a \
+              ring",
+    idea: "Draw two servers at random and take the less loaded one. Two samples instead of one shorten queues \
+           exponentially; a third adds little. Each request looks at other servers, so many balancers do not all \
+           pick the same one.",
     formula: "draw d servers; argmin of in_flight_i / weight_i among them; the first drawn on ties",
     source: "Mitzenmacher, IEEE TPDS 12(10), 2001; Vvedenskaya, Dobrushin, Karpelevich, 1996; nginx `random two`",
     cost: "O(d), and O(d log n) for unequal weights",
-    fails: "With few requests per balancer and server its counts are mostly zero and most of its advantage is gone \
-            (many-balancers). A server that \
-            fails fast looks idle. It knows nothing of caches.",
+    fails: "With few requests per balancer and server its counts are mostly zero, and most of the advantage is lost \
+            (many-balancers). A server that fails fast looks idle. It knows nothing of caches.",
     scenario: "even-load",
     fails_in: "many-balancers",
     weighted: true,
@@ -142,7 +157,7 @@ impl P2c {
         }
     }
 
-    /// Caddy's: nobody who was ever among the best leaves the draw.
+    /// Caddy's bug: a server that was ever among the best stays in the draw.
     fn one_of_the_kept(&self, sample: &[u32], cx: &mut Context<'_>) -> Option<u32> {
         let load = |slot: u32| cx.fleet.in_flight()[slot as usize];
         if let Some(&idle) = sample.iter().find(|&&slot| load(slot) == 0) {

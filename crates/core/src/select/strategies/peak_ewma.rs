@@ -1,45 +1,56 @@
-//! Peak EWMA: two choices, compared by a pessimistic average of latency times requests under way.
-//! Variant: Finagle's and tower's average (jumps up at once, comes down over `decay`), Finagle's guard for servers without
-//! a sample, and a penalty for failures after Linkerd's load biaser, without which a server that fails fast looks best.
+//! Peak EWMA: two choices, compared by a pessimistic average of latency times in-flight requests. Variant: the
+//! average of Finagle and tower (rises at once, falls over `decay`), Finagle's guard for servers without a sample,
+//! and a penalty for failures after Linkerd's load biaser, without which a server that fails fast looks best.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Ewma;
 use crate::select::{Context, Finished, MOST_CHOICES, Outcome, Pick, Request, Selector, sample};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// The average and its guards.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
     /// Servers sampled for each request, 1 to 16.
     pub choices: usize,
-    /// Time in which an old sample's weight falls by e.
+    /// Time after which an old sample's weight has fallen by the factor e.
     pub decay: Nanos,
-    /// Latency assumed of a server that has not answered yet.
+    /// Latency assumed of a server that has not answered yet and has nothing in flight.
     pub default_latency: Nanos,
-    /// A failure counts as an answer that took at least this long; zero switches the penalty off.
+    /// A failure counts as a response that took at least this long. `"0s"` is the classic form, which failures
+    /// attract.
     pub failure_penalty: Nanos,
-    /// What happens to an estimate while nothing is heard.
+    /// What happens to an estimate while no sample comes.
     pub fading: Fading,
-    /// A failure counts as so many times the estimate or what it took, whichever is more; zero for not at all.
+    /// A failure counts as this many times the estimate, or its own latency if that is longer. 10 in ServiceTalk; 0
+    /// switches it off.
     pub failure_factor: f64,
-    /// The same for a request whose caller went away; zero takes no notice of it.
+    /// The same for a cancelled request. 5 in ServiceTalk; 0 ignores cancelled requests.
     pub cancel_factor: f64,
-    /// Whether a server that has requests under way and has never answered is avoided.
+    /// Avoid a server that has requests in flight and has never answered (Finagle). If false, `default_latency` is
+    /// assumed of it.
     pub guard: bool,
 }
 
-/// What happens to an estimate while nothing is heard.
+/// What happens to an estimate while no sample comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Fading {
-    /// It goes to zero: in the end the server looks best of all (tower, Finagle, Envoy).
+    /// It falls to zero, so the server looks best in the end (tower, Finagle, Envoy).
     ToZero,
-    /// It goes to the mean of the fleet: in the end the server is one like the others (ours).
+    /// It moves to the mean of the fleet, so the server looks like the others in the end (ours).
     ToMean,
-    /// It stays: a server once slow has no second chance.
+    /// It stays: a server that was slow once gets no second chance.
     None,
 }
 
@@ -63,22 +74,25 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Latency,
     aliases: &["ewma", "p2c_ewma", "p2c_peak_ewma", "peak_exponentially_weighted_moving_average"],
     near: &[],
-    variant: "Finagle's and tower's cost and decay, read as Linkerd reads it: a look changes nothing (in the other two it also restarts \
-              the clock by which the next answer is weighed). A failure penalty as Linkerd has as an option (`penalize-failures`, off by default \
-              there, for answers that say so; here refused and broken connections pay it, too) or as ServiceTalk's (`failure_factor = 10`, \
-              `cancel_factor = 5`, `failure_penalty = \"0s\"`, and `decay` its half-life / ln 2). A server before its first answer is held to have \
-              `default_latency` (tower and Linkerd average that in and let it fade); what was cancelled is not heard, or by a factor \
-              (all three take the time it took). Servers are drawn by weight, which they do not know",
-    idea: "Of two servers drawn by lot, take the one where the wait promises to be shorter: its recent latency times the \
-           requests already there. The average believes bad news at once and good news slowly. A failure counts as a \
-           very slow answer, or a server that fails in a millisecond would look like the best of all.",
-    formula: "cost_i = latency_i * (in_flight_i / w_i + 1), with w_i = weight over mean weight, by which servers are also drawn; sample > latency as it has faded: latency := sample; \
-              else latency := latency * e^(-dt/decay) + sample * (1 - e^(-dt/decay)); failed: sample := max(sample, failure_penalty)",
+    variant: "cost and decay of Finagle and tower, read as Linkerd reads them: a look changes nothing (in the other \
+              two it also restarts the clock that weighs the next sample). The failure penalty is an option of \
+              Linkerd (`penalize-failures`, off by default there, for responses that say so; here refused and broken \
+              connections as well) or ServiceTalk's (`failure_factor = 10`, `cancel_factor = 5`, `failure_penalty = \
+              \"0s\"`, and `decay` its half-life / ln 2). A server before its first answer has `default_latency` \
+              (tower and Linkerd average that in and let it fade). Cancelled requests are ignored, or count by a \
+              factor (all three count their time). Servers are drawn by weight, which those products do not have",
+    idea: "Of two servers drawn at random, take the one with the shorter expected wait: its recent latency times the \
+           requests already there. The average follows bad news at once and good news slowly. A failure counts as a \
+           very slow response, or a server that fails within a millisecond would look best.",
+    formula: "cost_i = latency_i * (in_flight_i / w_i + 1), with w_i = weight over mean weight, by which servers are \
+              also drawn; sample > latency as faded: latency := sample; else latency := latency * e^(-dt/decay) + \
+              sample * (1 - e^(-dt/decay)); failed: sample := max(sample, failure_penalty)",
     source: "Finagle PeakEwma.scala; tower load/peak_ewma.rs; linkerd2-proxy load-biaser",
     cost: "O(d) with one exponential each",
-    fails: "One long pause marks a server as bad for about `decay`, a failure with the penalty for longer: from 5 s down to 30 ms \
-            are five times `decay`, 50 s with the defaults, in which a server that is well again gets nothing. With little traffic per balancer most estimates are \
-            old. It reads a slow request as a slow server, so mixed workloads make it nervous.",
+    fails: "One long pause marks a server as bad for about `decay`; a failure with the penalty for longer: from 5 s \
+            down to 30 ms takes five times `decay`, 50 s by default, in which a recovered server gets nothing. With \
+            little traffic per balancer most estimates are old. It cannot tell a slow request from a slow server, so \
+            mixed workloads disturb it.",
     scenario: "slow-server",
     fails_in: "cache-affinity",
     weighted: true,

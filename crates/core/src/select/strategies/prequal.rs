@@ -1,36 +1,42 @@
-//! Prequal: ask a few servers at random before they are needed, keep the answers for a while, and of those take the one with
-//! the lowest latency that is not crowded. Variant: the paper's asynchronous form ("hot-cold lexicographic"), with bounds
-//! for small fleets, where its formula has none. The form that waits is in [`super::prequal_synchronous`].
+//! Prequal: probe a few servers at random ahead of time, keep the answers for a while, and send to the one with the
+//! lowest latency that is not hot. Variant: the paper's asynchronous form ("hot-cold lexicographic"), with bounds for
+//! small fleets, where its formula is undefined. The synchronous form is [`super::prequal_synchronous`].
 
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hot_cold::{self, HotCold, Rank};
 use crate::select::{
     Command, Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_evenly_excluding,
     renew,
 };
-use crate::fleet::{BackendId, Change, Fleet};
-use crate::rng::{Rng, Source};
 use crate::units::Nanos;
 
-/// The pool of answers and how it is kept.
+/// The pool of probe answers and how it is maintained.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Answers kept at most, 2 to 64; never more than a quarter as many as there are servers, or 3.
+    /// Answers kept at most, 2 to 64. Never more than a quarter of the number of servers, or 3 if that is more.
     pub pool: usize,
-    /// A server with more requests than this quantile of recent answers is hot, 0 to 1.
+    /// Quantile of recent answers, 0 to 1: a server with more requests than this quantile is hot. 0 compares by
+    /// requests only, 1 by latency only.
     pub q_rif: f64,
-    /// Servers asked per request, 0 to 16; parts of one are asked now and then.
+    /// Servers probed per request, 0 to 16. A fraction is accumulated over requests.
     pub probes: f64,
-    /// Answers dropped per request, the oldest and the worst in turn; parts of one now and then.
+    /// Answers dropped per request, 0 to 16, the oldest and the worst in turn. A fraction is accumulated over
+    /// requests.
     pub remove: f64,
-    /// How much more answers come in than are used up.
+    /// Surplus of answers received over answers used up, 0 to 100: the paper's delta.
     pub delta: f64,
     /// Answers older than this are dropped.
     pub age: Nanos,
-    /// An answer is used at most this often, whatever the formula says.
+    /// Upper bound on how often an answer is used, 1 to 1000, whatever the formula gives.
     pub max_uses: f64,
-    /// A server that has failed counts as crowded for this long; zero switches that off.
+    /// A server that has failed counts as hot, and as the worst of them, for this long; `"0s"` switches that off.
     pub shun: Nanos,
 }
 
@@ -55,22 +61,24 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["hcl", "hot_cold_lexicographic", "hot_cold"],
     near: &[("probing", "servers are probed beforehand here; `prequal_synchronous` probes for each request")],
-    variant: "the paper's asynchronous form; the pool holds at most a quarter of the servers, but at least three answers (with two, a \
-              request that comes before the next probe is back is placed by lot), and an answer is used at most `max_uses` times \
-              (with the paper's defaults the formula for that is undefined for 24 servers and fewer); `shun` \
-              stands for the error aversion that the paper mentions and does not describe. The form that waits for its answers is \
-              `prequal_synchronous`",
-    idea: "Load is not what you should balance: what counts is who answers soon. Servers are asked for the requests they have \
-           and for the latency at that number, a few for each request and ahead of time, so no request waits for it. Many \
-           requests say that trouble is near, so the crowded are avoided first; among the others the faster wins.",
-    formula: "hot: RIF above the q_rif-quantile of recent answers; if all are hot the least RIF, else the least latency among the cold; \
-              each answer used b times, b = max(1, (1 + delta) / ((1 - m/n) * probes - remove)), rounded by lot; \
-              an answer that was used counts one request more; fewer than 2 answers: drawn evenly",
+    variant: "the paper's asynchronous form. The pool holds at most a quarter of the servers, but at least three \
+              answers (with two, a request that comes before the next probe is back is placed at random), and an \
+              answer is used at most `max_uses` times (with the paper's defaults its formula is undefined for 24 \
+              servers and fewer). `shun` implements the error aversion that the paper mentions and does not \
+              describe. The form that waits for its answers is `prequal_synchronous`",
+    idea: "Utilisation is the wrong thing to balance; what counts is which server answers soon. Servers are probed \
+           for their requests in flight (RIF) and the latency at that number, a few for each request and ahead of \
+           time, so no request waits. Many requests announce trouble, so hot servers are avoided first; among the \
+           others the faster one wins.",
+    formula: "hot: RIF above the q_rif-quantile of recent answers; if all are hot the least RIF, else the least \
+              latency among the cold; each answer used b times, b = max(1, (1 + delta) / ((1 - m/n) * probes - \
+              remove)), rounded at random; an answer that was used counts one request more; fewer than 2 answers: a \
+              uniform draw",
     source: "Wydrowski, Kleinberg, Rumble, Archer, 'Load is Not What You Should Balance: Introducing Prequal', NSDI 2024",
     cost: "O(pool), and the probes",
-    fails: "With few requests per balancer all answers are too old and it is random: at less than one request per `age` \
-            and balancer there is no pool. Small fleets have small pools. Each probe costs a message and a little work. \
-            It knows no weights.",
+    fails: "With few requests per balancer all answers are too old and it is random: with less than one request per \
+            `age` and balancer the pool is empty. Small fleets have small pools. Each probe costs a message and a \
+            little work. It ignores weights.",
     scenario: "probing",
     fails_in: "cache-affinity",
     weighted: false,
@@ -119,13 +127,13 @@ impl catalog::Params for Params {
 const MOST_POOL: usize = 64;
 const MOST_ASKED: usize = 16;
 
-/// Answers kept in front of so many servers: in small fleets fewer, for an old answer is no news, and the pool would hold
-/// everybody; but one more than it takes to choose, for between two probes an answer is used up.
+/// Number of answers kept with this many servers: fewer in small fleets, where the pool would otherwise hold old answers of
+/// all servers, but one more than a choice needs, since an answer is used up between two probes.
 pub fn pool_size(params: &Params, servers: usize) -> usize {
     params.pool.min((servers / 4).max(3))
 }
 
-/// How often an answer is used, on average.
+/// How often an answer is used, mean.
 pub fn uses(params: &Params, servers: usize) -> f64 {
     let filled = pool_size(params, servers) as f64 / servers.max(1) as f64;
     let net = (1.0 - filled) * params.probes - params.remove;
@@ -185,7 +193,7 @@ impl Prequal {
         self.answers.remove(at.unwrap_or(0));
     }
 
-    /// Draws whom to ask, each once.
+    /// Draws servers to probe, each once.
     fn plan_probes(&mut self, cx: &mut Context<'_>) {
         self.probes_owed += self.params.probes;
         while self.probes_owed >= 1.0 {

@@ -1,29 +1,34 @@
-//! Prequal, the form that waits: each request asks a few servers drawn at random, waits until all but one have answered, and
-//! goes to the best of those.
+//! Prequal, synchronous: each request probes a few servers drawn at random, waits until all but one have answered,
+//! and goes to the best of those. The asynchronous form is [`super::prequal`].
 
+use crate::fleet::{BackendId, Change};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hot_cold::{self, HotCold};
 use crate::select::{
     Context, Finished, LoadReport, MOST_CHOICES, Pick, ProbeReply, ProbeRequest, ReportSource, Request, Selector,
     Signals, draw_evenly_excluding, sample_evenly,
 };
-use crate::fleet::{BackendId, Change};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
-/// Whom to ask, and how long to wait.
+/// Which servers are probed, and how long a request waits.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Servers asked for each request, 2 to 16.
+    /// Servers probed for each request, 2 to 16.
     pub probes: usize,
     /// Answers that a request waits for, 1 to `probes`.
     pub wait_for: usize,
-    /// It waits no longer than this, more than nothing and at most ten seconds.
+    /// The longest wait, above 0 and at most 10 s.
     pub timeout: Nanos,
-    /// A server with more requests than this quantile of recent answers is hot, 0 to 1.
+    /// Quantile of recent answers, 0 to 1: a server with more requests than this quantile is hot. 0 compares by
+    /// requests only, 1 by latency only.
     pub q_rif: f64,
-    /// A server that has failed counts as crowded for this long; zero switches that off.
+    /// A server that has failed counts as hot, and as the worst of them, for this long; `"0s"` switches that off.
     pub shun: Nanos,
 }
 
@@ -48,18 +53,18 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["prequal_sync", "synchronous_probing", "probe_and_wait"],
     near: &[],
-    variant: "the paper's synchronous form; that it asks 3 and waits for all but one, at most 3 ms, is as YouTube's homepage does, \
-              but for its 5 questions; `shun` stands for the error aversion that the paper mentions and does not describe. A \
-              request whose questions nobody answers in time is placed by lot",
-    idea: "Advice is best when it is fresh, and fresh it is only when it is asked for this request. So the request waits for a \
-           round trip. One answer fewer than questions are waited for, so that a server that is slow to answer, or dead, holds \
-           nobody up. It needs no pool and no memory: a balancer with one request in an hour chooses as well as a busy one.",
-    formula: "hot: RIF above the q_rif-quantile of recent answers; if all that answered are hot the least RIF, else the least \
-              latency among the cold; no answer: drawn evenly",
+    variant: "the paper's synchronous form. 3 probes, waiting for all but one for at most 3 ms, follow YouTube's \
+              homepage, which sends 5 probes. `shun` implements the error aversion that the paper mentions and does \
+              not describe. A request whose probes are not answered in time is placed at random",
+    idea: "An answer is freshest when it is asked for this request, so the request waits for a round trip. It waits \
+           for one answer fewer than it sent probes, so that a server that is slow or dead holds up no request. It \
+           needs no pool and no memory: a balancer with one request in an hour chooses as well as a busy one.",
+    formula: "hot: RIF above the q_rif-quantile of recent answers; if all that answered are hot the least RIF, else \
+              the least latency among the cold; no answer: a uniform draw",
     source: "Wydrowski, Kleinberg, Rumble, Archer, 'Load is Not What You Should Balance: Introducing Prequal', NSDI 2024",
     cost: "O(probes), the probes, and a round trip before each request",
-    fails: "The round trip is paid by every request, and where it is long against the work that is too much. All balancers' \
-            questions cost their servers work. It knows no weights.",
+    fails: "Every request pays the round trip, which is too much where it is long compared with the work. The probes \
+            of all balancers cost the servers work. It ignores weights.",
     scenario: "few-requests",
     fails_in: "far-servers",
     weighted: false,

@@ -1,13 +1,17 @@
-//! Random: every request to a server drawn at once, without a thought for weights. The baseline of all theory.
-//! Variant: Envoy `random` (no host weights), Caddy `random`.
+//! Random: each request goes to a server drawn with equal probability. Variant: Envoy `random` (without host
+//! weights), Caddy `random`.
 
+use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::{Context, Pick, Request, Selector, candidates};
-use crate::rng::{Rng, Source};
 
-/// None.
+/// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
@@ -15,15 +19,15 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Random,
     aliases: &["rand"],
     near: &[],
-    variant: "Envoy's `random` and Caddy's default: uniform over the healthy servers, weights ignored",
-    idea: "Draw a server by lot for every request. Nothing is remembered and nothing is shared, so any number of \
-           balancers may do it without making each other worse. But chance makes clumps: while one server has a queue, \
-           another stands idle, and the requests in the queue pay.",
+    variant: "Envoy `random` and Caddy's default: uniform over the eligible servers, weights ignored",
+    idea: "Draw a server at random for every request. It keeps no state and shares none, so any number of balancers \
+           can do it without disturbing each other. Random arrivals come in clumps: one server has a queue while \
+           another is idle.",
     formula: "P(server i) = 1 / n",
     source: "Mitzenmacher, 'The Power of Two Choices in Randomized Load Balancing', IEEE TPDS 12(10), 2001 (as its d = 1)",
     cost: "O(1)",
-    fails: "At high load: with exponential work each server is an M/M/1 queue of its own, and the mean time is 1/(1-load). \
-            With unequal servers: the weak ones are sent as much as the strong ones and drown.",
+    fails: "At high load: with exponential service times each server is an M/M/1 queue of its own, and the mean time \
+            is 1/(1-load). With unequal servers: slow servers get as many requests as fast ones and are overloaded.",
     scenario: "even-load",
     fails_in: "unlike-servers",
     weighted: false,

@@ -1,18 +1,22 @@
-//! Rendezvous: a key has a score with every server, and the highest wins. No table, nothing to keep.
-//! Variant: weighted highest random weight by the logarithmic method, as Traefik's `hrw`, which is exact for any weights.
+//! Rendezvous hash: a key has a score with every server, and the highest wins. No table and no state. Variant:
+//! weighted highest random weight by the logarithmic method, as Traefik's `hrw`, which is exact for any weights.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::hashing::{On, names, pair};
-use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::fleet::{Change, Fleet};
 use crate::math;
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::hashing::{On, names, pair};
+use crate::select::{Context, Pick, Request, Selector, candidates};
 
 /// What is hashed.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// What of the request is hashed: `"key"` (the default), `"client"` or `"path"`.
+    /// The part of the request that is hashed.
     pub hash_on: On,
 }
 
@@ -27,15 +31,16 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Hash,
     aliases: &["hrw", "highest_random_weight", "rendezvous_hash", "rendezvous_hashing"],
     near: &[("uri_hash", "Caddy's goes by path and query, without weights: in the proxy write key = \"uri\"")],
-    variant: "weighted HRW with w / -ln u (Traefik's `hrw`; Caddy's hashes are rendezvous without weights); xxHash64 of the key and of \
-              the name, mixed, where Traefik has FNV-64a",
-    idea: "Key and server together have a hash; ask every server and take the highest. When a server goes, only its keys look \
-           for their second best, and those are spread over all. Even as chance, exact with weights, and no ring to build.",
+    variant: "weighted HRW with w / -ln u (Traefik's `hrw`; Caddy's hashes are rendezvous without weights); xxHash64 \
+              of the key and of the name, mixed, where Traefik uses FNV-64a",
+    idea: "Key and server together have a hash; compute it for every server and take the highest. When a server \
+           leaves, only its keys move to their second best, spread over all servers. Exact with weights, and no ring \
+           to build.",
     formula: "u_i = (53 bits of mix(h(key) xor h(name_i)) + 1/2) / 2^53; argmax of w_i / -ln u_i",
     source: "Thaler and Ravishankar, IEEE/ACM ToN 6(1), 1998; Schindelhauer and Schomaker, SPAA 2005 (weights)",
     cost: "O(n)",
-    fails: "It asks every server for every request: with thousands of servers that is the cost of the pick. A hot key \
-            overloads its server and nobody helps. It is blind to load.",
+    fails: "It computes a score for every server and request: with thousands of servers that is the cost of the \
+            pick. A hot key overloads its server. It ignores load.",
     scenario: "cache-affinity",
     fails_in: "hot-keys",
     weighted: true,

@@ -1,16 +1,20 @@
-//! Round robin: the servers in turn, weights ignored.
-//! Variant: a cursor over slots that skips what cannot be picked, so a dead server's turn passes to nobody in particular
-//! and the living stay even (as Envoy and Caddy with equal weights).
+//! Round robin: the servers in turn, weights ignored. Variant: Envoy and Caddy with equal weights: a cursor over
+//! slots that skips ineligible servers, so the others keep equal shares.
 
+use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::{Context, Pick, Request, Selector, candidates};
-use crate::rng::{Rng, Source};
 
-/// Where the turn starts.
+/// Where the rotation starts.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Start at a random server instead of the first.
+    /// Start at a random server instead of the first. Balancers that all start at the first server send to the same
+    /// servers at the same time; Envoy seeds its workers for this reason.
     pub random_start: bool,
 }
 
@@ -26,13 +30,14 @@ pub(super) const DOC: Doc = Doc {
     aliases: &["rr", "cyclic"],
     near: &[],
     variant: "Envoy with equal weights: a cursor per shard from a random start; ineligible servers are skipped",
-    idea: "One after the other. Every server gets the same number of requests, and each gets them evenly spaced in time, \
-           which is why it beats random: a server's arrivals are n times less irregular.",
+    idea: "One after the other. Every server gets the same number of requests, evenly spaced in time. That is why it \
+           beats `random`: arrivals at one server are n times less variable.",
     formula: "server = (cursor := cursor + 1) mod n, skipping the ineligible",
     source: "Envoy, load_balancer_impl.cc; theory: each of n servers is an E_n/M/1 queue",
-    cost: "O(log n), plus one step for each ineligible or tried server passed",
-    fails: "It counts requests, not work: two heavy requests in a row to one server, or one slow server, and its queue \
-            grows while its neighbours idle. Many balancers, each in turn, lose much of the regularity (many-balancers).",
+    cost: "O(log n), plus one step for each ineligible or excluded server that is skipped",
+    fails: "It counts requests and not work: after two expensive requests in a row, or at one slow server, a queue \
+            grows while other servers are idle. With many balancers, each with its own rotation, most of the \
+            regularity is lost (many-balancers).",
     scenario: "even-load",
     fails_in: "slow-server",
     weighted: false,

@@ -1,15 +1,19 @@
-//! Shortest expected delay: the server where one more request would make the least of requests per weight.
-//! Variant: IPVS `sed`, which counts the request that is about to come; the first server in the list wins a tie.
+//! Shortest expected delay: the server where one more request gives the least requests per weight. Variant: IPVS
+//! `sed`, which counts the request to be placed; the first server in the list wins a tie.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::fleet::Fleet;
 use crate::rng::Rng;
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector, candidates};
 use crate::units::Nanos;
 
-/// None.
+/// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {}
 
 pub(super) const DOC: Doc = Doc {
@@ -18,15 +22,15 @@ pub(super) const DOC: Doc = Doc {
     aliases: &["sed"],
     near: &[],
     variant: "IPVS `sed`: (active + 1) / weight, the first in the list on ties; requests in place of connections",
-    idea: "If weights are speeds, a request that joins n others at a server of speed w is done after about (n + 1) / w. So \
-           count the newcomer, too: an idle slow server may be the worse choice while a fast one has little to do. Least \
-           request, which asks n / w, sees no difference between idle servers of any speed.",
+    idea: "If weights are speeds, a request that joins n others at a server of speed w is done after about (n + 1) / \
+           w. So the new request is counted as well: an idle slow server may be worse than a fast one with little to \
+           do. Least request, which compares n / w, sees no difference between idle servers of any speed.",
     formula: "argmin over i of (in_flight_i + 1) / weight_i, the first on ties",
     source: "Linux, net/netfilter/ipvs/ip_vs_sed.c",
     cost: "O(n)",
-    fails: "Everything hangs on the weights: wrong ones send requests to wait behind others while servers are idle. With \
-            equal weights it is least request whose ties go to the first, so several balancers send to the same server \
-            at once.",
+    fails: "It depends on correct weights: with wrong ones requests wait while other servers are idle. With equal \
+            weights it is least request whose ties go to the first server, so several balancers send to the same \
+            server at once.",
     scenario: "unlike-servers",
     fails_in: "many-balancers",
     weighted: true,

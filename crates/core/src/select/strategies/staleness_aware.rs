@@ -1,24 +1,31 @@
-//! Staleness-aware choice: reports are read as what they are, news of the past. Variant: Dahlin's basic load
-//! interpretation: chances are such that all servers would be equally loaded by the time the news is that old again.
+//! Staleness-aware choice: load reports are interpreted together with their age. Variant: Dahlin's basic load
+//! interpretation: probabilities such that all servers would be equally loaded by the time the report is twice as
+//! old.
 
+use crate::fleet::{BackendId, Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::WeightTable;
 use crate::select::{Command, Context, LoadReport, MOST_CHOICES, Pick, Request, Selector, renew, sample};
-use crate::fleet::{BackendId, Change, Fleet};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
-/// How old news is, and how often it is read.
+/// How old reports are, and how often they are used.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// How old a report is when it comes.
+    /// Age of a report on arrival: the time to make, collect and distribute it.
     pub delay: Nanos,
-    /// Chances are worked out anew this often.
+    /// Interval between computations of the probabilities.
     pub update: Nanos,
-    /// Whether the age of the news counts; without it the queue that was shortest gets everything.
+    /// Whether the age of reports counts. If false, the shortest reported queue gets all requests until the next
+    /// report.
     pub interpret: bool,
-    /// Of so many drawn by weight the one whose reported queue is shortest, 1 to 16; 0 looks at all. Needs `interpret = false`.
+    /// With `interpret = false`: of this many servers drawn by weight the one with the shortest reported queue, 1 to
+    /// 16 (2: YARP's power of two choices over polled load); 0 compares all.
     pub choices: usize,
 }
 
@@ -33,18 +40,20 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Report,
     aliases: &["load_interpretation", "basic_load_interpretation", "stale_load", "dahlin"],
     near: &[],
-    variant: "Dahlin's basic load interpretation, with the mean age of all reports for the board's period, the arrivals that the \
-              servers report, and room in proportion to weight; in place of his arrival rate known beforehand",
-    idea: "A report says how long a queue was, and everybody reads it. If all go where it was shortest, it is the longest when \
-           the next report comes. So reckon with what will have come by then: fill the short queues up to a common level \
-           in the mind, like water, and give each server a chance in proportion to what it would take. Fresh news \
-           sends all to the shortest; old news sends to everybody alike.",
-    formula: "K = arrivals per second * (mean age + delay + update); chance_i in proportion to max(0, level * weight_i - queue_i), with \
-              the level at which these sum to K",
+    variant: "Dahlin's basic load interpretation, with the mean age of all reports as the period of the bulletin \
+              board, the arrival rate that servers report instead of one known beforehand, and capacity in \
+              proportion to weight",
+    idea: "A report says how long a queue was, and all balancers read it. If all send to the shortest queue, it is \
+           the longest when the next report comes. So include what will have arrived by then: fill the short queues \
+           up to a common level, like water, and give each server a probability in proportion to what it takes to \
+           reach it. Fresh reports send all requests to the shortest queue, old ones spread them evenly.",
+    formula: "K = arrivals per second * (mean age + delay + update); probability_i in proportion to max(0, level * \
+              weight_i - queue_i), with the level at which these sum to K",
     source: "Dahlin, 'Interpreting Stale Load Information', IEEE TPDS 11(10), 2000; Mitzenmacher, 'How Useful is Old Information?', 2000",
     cost: "O(log n) per pick, O(n log n) per update",
-    fails: "With fresh news it does what least request does, with more effort; with none at all it is random by weight. It \
-            does not use the balancer's own requests in flight, which for a single balancer are the freshest news there is.",
+    fails: "With fresh reports it does what least request does, at a higher cost; without reports it is random by \
+            weight. It does not use the balancer's own in-flight requests, which for a single balancer are the \
+            freshest information there is.",
     scenario: "stale-reports",
     fails_in: "even-load",
     weighted: true,
@@ -114,7 +123,7 @@ impl StalenessAware {
         for ((queue, throughput), old) in known() {
             (queues, rate, age) = (queues + queue, rate + throughput, age + old);
         }
-        // Of whom nothing is known yet counts as what is usual.
+        // A server without a report counts as the mean.
         let (usual, scale) = (queues / count as f64, cx.fleet.eligible().len() as f64 / count as f64);
         let horizon = age / count as f64 + (self.params.delay + self.params.update).as_secs_f64();
         let queue = |heard: &[Heard], slot: u32| heard[slot as usize].said.map_or(usual, |(queue, _)| queue);
@@ -184,7 +193,7 @@ mod tests {
         let queues = [(0.0, 1.0), (2.0, 1.0), (7.0, 1.0)];
         assert_eq!(level(&queues, 4.0), 3.0);
         assert_eq!(level(&queues, 1.0), 1.0, "all to the shortest");
-        assert_eq!(level(&queues, 30.0), 13.0, "old news: to everybody");
+        assert_eq!(level(&queues, 30.0), 13.0, "old reports: to all servers");
         // Twice the weight takes twice as much: 0 and 1 per weight, 5 more: (5 + 0 + 2) / 3.
         assert!((level(&[(0.0, 1.0), (1.0, 2.0)], 5.0) - 7.0 / 3.0).abs() < 1e-12);
     }

@@ -1,17 +1,23 @@
-//! Static stride: a counter walks over the servers round and round, and in each round a server is taken or passed over
-//! so that it is taken in proportion to its weight. No queue and no lock: a number that only grows.
-//! Variant: grpc-go's scheduler, to the number: weights scaled to 65535, an offset of half of that per place.
+//! Weighted round robin by static stride: a counter walks over the servers in rounds, and in each round a server is
+//! taken or skipped so that it is taken in proportion to its weight. The state is one growing number; no queue and no
+//! lock. Variant: grpc-go's scheduler, number for number: weights scaled to 65535, an offset of half of that per
+//! server.
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, draw_excluding};
 use crate::fleet::Change;
 use crate::rng::{Rng, Source};
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector, draw_excluding};
 
 /// Where the counter starts.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Start anywhere instead of at zero.
+    /// Start the counter at a random number instead of zero. Balancers that all start at zero send to the same
+    /// servers at the same time.
     pub random_start: bool,
 }
 
@@ -26,17 +32,18 @@ pub(super) const DOC: Doc = Doc {
     family: Family::RoundRobin,
     aliases: &["stride", "stride_scheduling", "static_stride_scheduler"],
     near: &[],
-    variant: "grpc-go's weighted round robin scheduler with the weights as they are configured (gRPC takes them from load reports, and \
-              in C++ first holds them between a hundredth and ten times their mean); \
-              a scaled weight is at least 1 (as grpc-go has it, a server of less than 1/131070 of the heaviest is never taken)",
-    idea: "Number the requests. A number says which server (remainder) and which round (quotient), and a sum in the residues of \
-           65535 says whether that server is taken in that round. Threads share one counter and nothing else.",
-    formula: "i = s mod n, g = s div n; w scaled so that the largest is 65535; taken if (w_i g + 32767 i) mod 65535 >= 65535 - w_i, \
-              else s += 1 and again; equal weights: s mod n",
+    variant: "grpc-go's weighted round robin scheduler with configured weights (gRPC takes them from load reports, \
+              and its C++ version first clamps them to between a hundredth and ten times their mean). A scaled \
+              weight is at least 1 (in grpc-go a server of less than 1/131070 of the heaviest is never taken)",
+    idea: "Number the requests. The remainder of the number says which server, the quotient which round, and a sum \
+           modulo 65535 whether the server is taken in that round. Threads need to share one counter and nothing \
+           else.",
+    formula: "i = s mod n, g = s div n; w scaled so that the largest is 65535; taken if (w_i g + 32767 i) mod 65535 \
+              >= 65535 - w_i, else s += 1 and again; equal weights: s mod n",
     source: "grpc-go, balancer/weightedroundrobin/scheduler.go; gRPC, static_stride_scheduler.cc",
     cost: "O(largest weight / mean weight), n at most",
-    fails: "Fixed shares, as every weighted round robin: a server that slows down goes on receiving its own. Few heavy servers \
-            among many light ones make long searches.",
+    fails: "Shares are fixed, as in every weighted round robin: a server that slows down keeps receiving its own. A \
+            few heavy servers among many light ones make searches long.",
     scenario: "unlike-servers",
     fails_in: "slow-server",
     weighted: true,
@@ -75,7 +82,7 @@ impl StaticStride {
 impl Selector for StaticStride {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let n = self.slots.len() as u64;
-        // The heaviest is taken in every round, so two rounds find somebody wherever the counter stands and wraps. More are
+        // The heaviest is taken in every round, so two rounds find a server wherever the counter stands and wraps. More are
         // only needed when the heaviest have been tried.
         for _ in 0..2 * n {
             let s = u64::from(self.sequence);

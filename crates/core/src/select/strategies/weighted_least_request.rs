@@ -1,22 +1,26 @@
-//! Weighted least request: turns by weight, where a server's weight shrinks with what it has in flight.
-//! Variant: Envoy's `least_request` for unequal weights: an earliest-deadline-first schedule whose weights are
-//! `weight / (active + 1)^bias`, looked at when a server's turn comes and not between.
+//! Weighted least request: a rotation by weight in which a server's weight shrinks with its in-flight requests.
+//! Variant: Envoy's `least_request` for unequal weights: an earliest-deadline-first schedule with the weights `weight
+//! / (active + 1)^bias`, computed at a server's turn and not in between.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector};
 use crate::fleet::{Change, Fleet};
 use crate::math;
 use crate::rng::{Rng, Source};
+use crate::select::catalog::{self, Doc, Family};
+use crate::select::{Context, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// How strongly load counts.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Exponent of the requests in flight: 0 is weighted round robin, 1 Envoy's default.
+    /// Exponent of the in-flight requests, at least 0: 0 is weighted round robin, 1 is Envoy's default.
     pub active_request_bias: f64,
 }
 
@@ -31,16 +35,16 @@ pub(super) const DOC: Doc = Doc {
     family: Family::Load,
     aliases: &["active_request_bias", "envoy_weighted_least_request"],
     near: &[],
-    variant: "Envoy's `least_request` for unequal weights, used here for equal ones, too (Envoy then takes two choices unless its bias is set); a server that may not \
-              have the request keeps its turn (Envoy: loses it); \
-              first deadlines are spread by lot, which Envoy does by a number of first picks",
-    idea: "Each server has its next turn after 1 / weight; what it has in flight makes the weight smaller and the turn later. \
-           So weights and load both count, without a scan and without a sample, in the time that a heap takes.",
-    formula: "take the earliest deadline; deadline := that + (in_flight_i + 1)^bias / weight_i",
+    variant: "Envoy's `least_request` for unequal weights, here also for equal ones (Envoy then uses two choices \
+              unless its bias is set). A server that is excluded for a request keeps its turn (in Envoy it loses \
+              it). First deadlines are random; Envoy skips a number of first picks instead",
+    idea: "Each server has its next turn after 1 / weight; in-flight requests reduce the weight and delay the turn. \
+           Weights and load both count, without a scan and without a sample, at the cost of a heap operation.",
+    formula: "take the earliest deadline; deadline := deadline + (in_flight_i + 1)^bias / weight_i",
     source: "Envoy, least_request.proto (`active_request_bias`) and pull request 3526",
     cost: "O(log n)",
-    fails: "A weight is as old as the server's last turn: load that has come or gone since is not seen, and a slow server \
-            has its next turn whatever it has in flight. Every change of the fleet makes the schedule anew.",
+    fails: "A weight is as old as the server's last turn: load that came or went since is not seen, and a slow \
+            server has its next turn whatever it has in flight. Every change of the fleet starts the schedule anew.",
     scenario: "unlike-servers",
     fails_in: "slow-server",
     weighted: true,
@@ -67,7 +71,7 @@ type Turn = Reverse<(u64, u64, u32)>;
 struct WeightedLeastRequest {
     bias: f64,
     turns: BinaryHeap<Turn>,
-    /// Those whose turn came and who could not be had: kept for its memory.
+    /// Servers whose turn came while they were excluded; kept for its memory.
     passed_over: Vec<Turn>,
     turn: u64,
 }

@@ -1,18 +1,22 @@
-//! Weighted response time: drawn by lot, the slower the less likely. Variant: Ribbon's `WeightedResponseTimeRule`, whose
-//! weight is the sum of all servers' response times without one's own.
+//! Weighted response time: a random draw in which slower servers are less likely. Variant: Ribbon's
+//! `WeightedResponseTimeRule`, whose weight is the sum of the response times of all other servers.
 
+use crate::fleet::{Change, Fleet};
+use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::WeightTable;
 use crate::select::{Command, Context, Finished, Outcome, Pick, Request, Selector, renew};
-use crate::fleet::{Change, Fleet};
-use crate::rng::Rng;
 use crate::units::Nanos;
 
 /// How often weights change.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema), serde(deny_unknown_fields, default))]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(deny_unknown_fields, default)
+)]
 pub struct Params {
-    /// Weights are worked out anew this often.
+    /// Interval between computations of the weights.
     pub update: Nanos,
 }
 
@@ -30,17 +34,18 @@ pub(super) const DOC: Doc = Doc {
         "response_time",
         "this one is Ribbon's: servers are drawn at random, the more often the faster they answered",
     )],
-    variant: "Ribbon's rule; means are over the answers since the last update but one (Ribbon's over all there ever were), and \
-              before the first update servers are drawn by weight (Ribbon takes turns, and again from each change of the fleet to the next update); \
-              a server without answers counts as the mean (in Ribbon as infinitely fast); configured weights count (Ribbon has none)",
-    idea: "Every half minute each server gets as many lots as all the others together were slow. Slow servers get fewer, \
-           and everybody some. It is an old and gentle rule: the more servers there are, the less a slow one is noticed, \
-           since its own time hardly matters in a sum over all.",
+    variant: "Ribbon's rule. Means are over the responses since the update before the last (in Ribbon over all \
+              ever), and before the first update servers are drawn by weight (Ribbon uses round robin, and again \
+              from each change of the fleet to the next update). A server without responses counts as the mean (in \
+              Ribbon as infinitely fast). Configured weights count (Ribbon has none)",
+    idea: "Every half minute each server gets a weight: the sum of the mean response times of all other servers. \
+           Slow servers get less, and every server gets some. The more servers there are, the less the rule reacts \
+           to a slow one, since its own time is a small part of the sum.",
     formula: "weight_i = (sum over j of t_j - t_i) * configured weight_i, every `update`; drawn in proportion",
     source: "Netflix Ribbon, WeightedResponseTimeRule.java",
     cost: "O(log n) per pick, O(n) per update",
-    fails: "Among n servers one that is ten times slower than the others still gets (n - 1) / (n + 8) of their share: 31 % of \
-            five, 68 % of twenty. Half a minute is long. It looks at no queue at all.",
+    fails: "Among n servers, one that is ten times slower than the others still gets (n - 1) / (n + 8) of their \
+            share: 31 % of five, 68 % of twenty. Half a minute is a long reaction time. It looks at no queue.",
     scenario: "unlike-servers",
     fails_in: "slow-server",
     weighted: true,
@@ -79,7 +84,7 @@ impl WeightedResponseTime {
     fn rebuild(&mut self, cx: &Context<'_>) {
         let known = || cx.fleet.eligible().iter().filter_map(|&slot| self.times[slot as usize].mean);
         let (sum, count) = known().fold((0.0, 0), |(sum, count), mean| (sum + mean, count + 1));
-        // Nobody knows how slow he is who has not answered: as slow as the others.
+        // A server without responses counts as the mean.
         let typical = if count == 0 { 0.0 } else { sum / f64::from(count) };
         let total = typical * cx.fleet.eligible().len() as f64;
         let times = &self.times;

@@ -7,32 +7,33 @@
 //!   (`SETTINGS_MAX_CONCURRENT_STREAMS`). When all connections are full, another one is opened, up to [`CONNECTIONS`]; when
 //!   that bound is reached, the request is refused at once.
 //! * The server may always send [`STREAM_WINDOW`] bytes on each of them, whatever the others have not taken: the window of the
-//!   connection is larger than those of its streams together (RFC 9113, 5.2). An answer that its client does not take holds
+//!   connection is larger than those of its streams together (RFC 9113, 5.2). A response that its client does not take holds
 //!   that much at most, and a connection `STREAMS * STREAM_WINDOW` bytes.
 //! * An upload that the server does not take may have used up the server's window for the connection, which all uploads share.
 //!   Requests go to another connection while an upload has been waiting for longer than `STALL`.
 //! * One dial serves all requests that wait for it: a new connection counts for as many streams as the last one had.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::pin::{Pin, pin};
+mod monitor;
+mod upload;
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2;
-use hyper::rt::Executor;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
-use super::body::{BodyFault, UpBody};
-use super::upstream::{ConnectError, SendError};
+use crate::body::UpBody;
+use crate::upstream_error::{ConnectError, SendError};
+use monitor::{Monitor, Peer, Spawner, UNKNOWN};
+use upload::{Upload, UploadState};
 
 /// Requests at once on a connection. RFC 9113, 6.5.2, advises servers to allow no fewer than this.
 pub const STREAMS: usize = 100;
@@ -40,40 +41,29 @@ pub const STREAMS: usize = 100;
 /// Connections to one server that a shard gives requests to. With [`STREAMS`] on each: 10,000 requests at once.
 pub const CONNECTIONS: usize = 100;
 
-/// Bytes of an answer that the server may send ahead of the client.
+/// Bytes of a response that the server may send ahead of the client.
 pub const STREAM_WINDOW: u32 = 128 * 1024;
 
-/// The receive window of a connection. The windows of its streams, 12.5 MiB, are what bounds the content that is held. The
-/// library allows half of this value for the overhead of small frames (256 bytes each) and ends the connection beyond that, so
-/// a value of just 12.5 MiB would let a few clients that do not take answers in small pieces end it for all others.
+/// The receive window of a connection. The windows of its streams, 12.5 MiB, are what bounds the content that is held. hyper
+/// allows half of this value for the overhead of small frames (256 bytes each) and ends the connection beyond that, so
+/// a value of just 12.5 MiB would let a few clients that do not take responses in small pieces end it for all others.
 const CONNECTION_WINDOW: u32 = 128 * 1024 * 1024;
 const _: () = assert!(CONNECTION_WINDOW as usize >= STREAMS * STREAM_WINDOW as usize);
 
-/// Bytes of an upload that are held for the socket, for each stream. The library's default is 1 MiB.
+/// Bytes of an upload that are held for the socket, for each stream. hyper's default is 1 MiB.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// How often a connection with requests is pinged, and how long the server may take to acknowledge.
 const PING: Duration = Duration::from_secs(10);
 
-/// An upload of known length that is longer than this ends with a frame of one byte. The library takes a piece as soon as the
-/// server's window has room for a byte of it, and says nothing of the rest; a piece of one byte has left when it was taken.
-const ONE_FRAME: usize = 4096;
-
 /// An upload that the server has not taken for so long may have used up the window of its connection.
 const STALL: Duration = Duration::from_millis(500);
-
-/// How long a connection without requests may take to send GOAWAY and to close.
-const CLOSE: Duration = Duration::from_secs(5);
-
-/// What the library is told as the server's limit of streams before the server's SETTINGS have come. No SETTINGS can hold it,
-/// so any other value means that they have come.
-const UNKNOWN: usize = usize::MAX - 1;
 
 /// The connections to a server.
 pub struct Http2Pool {
     /// In the order in which they were opened. The first with a free stream is used, so that the last ones become idle.
     connections: RefCell<Vec<Rc<Http2Connection>>>,
-    /// Streams whose answer is over and whose upload is not, with the time of the answer's end.
+    /// Streams whose response is over and whose upload is not, with the time of the response's end.
     unfinished: RefCell<Vec<(StreamGuard, Instant)>>,
     /// Connections being opened: from the dial to the server's SETTINGS.
     dials: Cell<usize>,
@@ -274,7 +264,7 @@ impl Http2Pool {
         Ok(stream)
     }
 
-    /// Takes back the stream of an answer that is complete. If the server has not taken all of the upload, it has
+    /// Takes back the stream of a response that is complete. If the server has not taken all of the upload, it has
     /// `keep_alive` to do so.
     pub fn give_back(&self, stream: StreamGuard) {
         if stream.is_uploading() {
@@ -337,13 +327,13 @@ impl StreamGuard {
         StreamGuard { connection: Rc::clone(connection), upload: None, refused: false }
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the response.
     pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
         let monitor = &self.connection.monitor;
         let upload = if request.body().is_end_stream() { None } else { Some(monitor.upload()) };
         self.upload.clone_from(&upload);
         let meter = upload.map(|state| (state, Rc::clone(monitor)));
-        let request = request.map(|inner| Upload { inner, meter, length: 0, last_byte: None });
+        let request = request.map(|inner| Upload::new(inner, meter));
         let mut sender = self.connection.sender.clone();
         match sender.try_send_request(request).await {
             Ok(response) => Ok(response),
@@ -408,238 +398,4 @@ fn refusal(error: &hyper::Error) -> (bool, bool) {
         source = error.source();
     }
     (false, false)
-}
-
-/// What the tasks of a connection tell of it.
-struct Monitor {
-    pool: Weak<Http2Pool>,
-    /// `None` when the server's SETTINGS have come, or the connection has ended.
-    dial: RefCell<Option<Dial>>,
-    peer: OnceCell<Weak<dyn Peer>>,
-    /// The task of the socket has been spawned.
-    started: Cell<bool>,
-    /// No more requests: the socket has [`CLOSE`] to close.
-    closing: Cell<bool>,
-    /// Wakes the task of the socket.
-    waker: RefCell<Option<Waker>>,
-    /// Uploads on it.
-    uploads: RefCell<Vec<Rc<UploadState>>>,
-    /// An upload that was polled for the first time just now.
-    begun: RefCell<Option<Rc<UploadState>>>,
-}
-
-impl Monitor {
-    fn new(pool: Weak<Http2Pool>, dial: Dial) -> Monitor {
-        Monitor {
-            pool,
-            dial: RefCell::new(Some(dial)),
-            peer: OnceCell::new(),
-            started: Cell::new(false),
-            closing: Cell::new(false),
-            waker: RefCell::default(),
-            uploads: RefCell::default(),
-            begun: RefCell::default(),
-        }
-    }
-
-    /// The server's limit; `UNKNOWN` before its SETTINGS.
-    fn said(&self) -> usize {
-        self.peer.get().and_then(Weak::upgrade).map_or(UNKNOWN, |peer| peer.max_streams())
-    }
-
-    /// Requests that the connection may carry. Before the server's SETTINGS, only the one that opened it is on it.
-    fn streams(&self) -> usize {
-        match self.said() {
-            UNKNOWN => 0,
-            said => said.min(STREAMS),
-        }
-    }
-
-    /// The socket has made progress. Gives whether the connection is of any use.
-    fn moved(&self) -> bool {
-        if self.dial.borrow().is_none() || self.said() == UNKNOWN {
-            return true;
-        }
-        let streams = self.streams();
-        if streams == 0 {
-            // Its first request would wait for a stream until it times out.
-            self.fail(&ConnectError::NoStream);
-            return false;
-        }
-        if let Some(pool) = self.pool.upgrade() {
-            pool.expected.set(streams);
-        }
-        drop(self.dial.take());
-        true
-    }
-
-    fn fail(&self, error: &ConnectError) {
-        if let Some(dial) = self.dial.take() {
-            drop(dial);
-            if let Some(pool) = self.pool.upgrade() {
-                pool.failed(error);
-            }
-        }
-    }
-
-    fn close(&self) {
-        self.closing.set(true);
-        drop(self.dial.take());
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn upload(&self) -> Rc<UploadState> {
-        let state = Rc::new(UploadState::default());
-        self.uploads.borrow_mut().push(Rc::clone(&state));
-        state
-    }
-
-    /// Runs the task of the socket.
-    async fn run(self: Rc<Self>, socket: impl Future<Output: 'static>) {
-        let mut socket = pin!(socket);
-        let mut deadline: Option<Pin<Box<Sleep>>> = None;
-        std::future::poll_fn(|cx| {
-            if socket.as_mut().poll(cx).is_ready() || !self.moved() {
-                return Poll::Ready(());
-            }
-            if self.closing.get() {
-                return deadline.get_or_insert_with(|| Box::pin(sleep(CLOSE))).as_mut().poll(cx);
-            }
-            let mut waker = self.waker.borrow_mut();
-            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-        let error = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "closed before SETTINGS");
-        self.fail(&ConnectError::Failed(error));
-    }
-}
-
-/// What the library knows of the server.
-trait Peer {
-    fn max_streams(&self) -> usize;
-}
-
-impl<T> Peer for RefCell<http2::Connection<TokioIo<T>, Upload, Spawner>>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    fn max_streams(&self) -> usize {
-        // The task that holds it is not the one of the socket and never asks.
-        self.try_borrow().map_or(UNKNOWN, |connection| connection.current_max_send_streams())
-    }
-}
-
-/// Spawns the tasks of one connection on this thread.
-#[derive(Clone)]
-struct Spawner(Rc<Monitor>);
-
-impl<F> Executor<F> for Spawner
-where
-    F: Future<Output: 'static> + 'static,
-{
-    fn execute(&self, future: F) {
-        let monitor = &self.0;
-        // The first task of a connection is that of its socket.
-        if !monitor.started.replace(true) {
-            tokio::task::spawn_local(Rc::clone(monitor).run(future));
-            return;
-        }
-        let task = tokio::task::spawn_local(future);
-        // An upload is polled once and, if it is not over by then, gets a task of its own.
-        if let Some(upload) = monitor.begun.take() {
-            upload.run_by(task.abort_handle());
-        }
-    }
-}
-
-/// How an upload stands.
-#[derive(Default)]
-struct UploadState {
-    /// When the piece was read that the server has not taken yet.
-    offered: Cell<Option<Instant>>,
-    begun: Cell<bool>,
-    over: Cell<bool>,
-    aborted: Cell<bool>,
-    task: RefCell<Option<AbortHandle>>,
-}
-
-impl UploadState {
-    fn run_by(&self, task: AbortHandle) {
-        if self.aborted.get() {
-            task.abort();
-        } else {
-            *self.task.borrow_mut() = Some(task);
-        }
-    }
-
-    /// Ends the upload, which resets its stream. The library would wait for the server's window, for ever if need be.
-    fn abort(&self) {
-        self.aborted.set(true);
-        if let Some(task) = self.task.take()
-            && !self.over.get()
-        {
-            task.abort();
-        }
-    }
-}
-
-/// The body of a request.
-struct Upload {
-    inner: UpBody,
-    /// `None` if it has none.
-    meter: Option<(Rc<UploadState>, Rc<Monitor>)>,
-    length: usize,
-    last_byte: Option<Bytes>,
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = BodyFault;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Upload { inner, meter, length, last_byte } = &mut *self;
-        if let Some((state, monitor)) = meter {
-            state.offered.set(None);
-            if !state.begun.replace(true) {
-                *monitor.begun.borrow_mut() = Some(Rc::clone(state));
-            }
-        }
-        let mut frame = match last_byte.take() {
-            Some(last) => Some(Ok(Frame::data(last))),
-            None => ready!(Pin::new(&mut *inner).poll_frame(cx)),
-        };
-        if let (Some((state, _)), Some(Ok(frame))) = (meter, &mut frame)
-            && let Some(data) = frame.data_mut()
-        {
-            state.offered.set(Some(Instant::now()));
-            *length += data.len();
-            if *length > ONE_FRAME && data.len() > 1 && inner.is_end_stream() {
-                *last_byte = Some(data.split_off(data.len() - 1));
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.last_byte.is_none() && self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let Some((state, monitor)) = &self.meter else { return };
-        state.over.set(true);
-        state.task.take();
-        monitor.uploads.borrow_mut().retain(|other| !Rc::ptr_eq(other, state));
-        monitor.begun.borrow_mut().take_if(|begun| Rc::ptr_eq(begun, state));
-    }
 }

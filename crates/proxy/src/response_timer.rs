@@ -1,11 +1,11 @@
-//! Time-outs of answers that are on their way to a client.
+//! Time-outs of responses that are on their way to a client.
 //!
 //! They cannot run inside the body. The HTTP library polls a body only while its client takes data, so a client that takes
 //! nothing would hold a server's connection, and its place below the server's limit, for as long as it likes. Each shard
-//! keeps its open answers in one table and looks at all of them every [`SWEEP`]: a time-out costs a request one entry in a
+//! keeps its open responses in one table and looks at all of them every [`SWEEP`]: a time-out costs a request one entry in a
 //! table and no timer, and fires at most [`SWEEP`] late.
 //!
-//! An answer waits either for the server (the body was polled and had nothing) or for the client (the last piece has not
+//! A response waits either for the server (the body was polled and had nothing) or for the client (the last piece has not
 //! been taken). `timeouts.idle` limits each wait, `timeouts.total` all of them together. Which of the two it was decides
 //! whose fault the time-out is: only the server's counts against the server.
 
@@ -22,13 +22,13 @@ use tokio::time::Instant;
 use super::body::RequestBody;
 use super::client_io::ClientIoState;
 
-/// From one look at the open answers to the next.
+/// From one look at the open responses to the next.
 pub const SWEEP: Duration = Duration::from_millis(100);
 
 /// How long a body may take to end itself after its time-out before its stream or connection is ended for it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Which side an answer waited for when its time was up.
+/// Which side a response waited for when its time was up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The server sent nothing.
@@ -37,11 +37,11 @@ pub enum Side {
     Client,
 }
 
-/// The task that answers one HTTP/2 request. The library makes it; ending it resets the stream and leaves the others alone.
+/// The task that responses one HTTP/2 request. hyper makes it; ending it resets the stream and leaves the others alone.
 pub type StreamTask = Rc<Cell<Option<AbortHandle>>>;
 
-/// What the time-outs of one answer need to know.
-pub struct AnswerTimer {
+/// What the time-outs of one response need to know.
+pub struct ResponseTimer {
     /// When the head went on.
     began: Instant,
     idle: Duration,
@@ -61,35 +61,35 @@ pub struct AnswerTimer {
     expired: Cell<Option<(Side, Instant)>>,
 }
 
-/// The open answers of a shard.
-pub struct AnswerTimers {
-    open: RefCell<Slab<Rc<AnswerTimer>>>,
+/// The open responses of a shard.
+pub struct ResponseTimers {
+    open: RefCell<Slab<Rc<ResponseTimer>>>,
     /// The time of the last look: close enough for waits that are limited to within [`SWEEP`].
     now: Cell<Instant>,
 }
 
-/// An answer's place in the table, left when this is dropped.
+/// A response's place in the table, left when this is dropped.
 pub struct Timed {
-    timer: Rc<AnswerTimer>,
-    timers: Rc<AnswerTimers>,
+    timer: Rc<ResponseTimer>,
+    timers: Rc<ResponseTimers>,
     key: usize,
 }
 
-/// What an answer's time-outs are made of.
+/// What a response's time-outs are made of.
 pub struct Limits {
     /// `timeouts.idle`: the longest wait for either side.
     pub idle: Duration,
-    /// From `timeouts.total`: when the whole answer must be over.
+    /// From `timeouts.total`: when the whole response must be over.
     pub until: Option<Instant>,
 }
 
-impl AnswerTimers {
-    /// No answers yet.
-    pub fn new(now: Instant) -> Rc<AnswerTimers> {
-        Rc::new(AnswerTimers { open: RefCell::default(), now: Cell::new(now) })
+impl ResponseTimers {
+    /// No responses yet.
+    pub fn new(now: Instant) -> Rc<ResponseTimers> {
+        Rc::new(ResponseTimers { open: RefCell::default(), now: Cell::new(now) })
     }
 
-    /// Enters an answer. It waits for the client until its body is polled in vain.
+    /// Enters a response. It waits for the client until its body is polled in vain.
     pub fn enter(
         self: &Rc<Self>,
         limits: Limits,
@@ -98,7 +98,7 @@ impl AnswerTimers {
         request: RequestBody,
     ) -> Timed {
         let now = self.now.get();
-        let timer = Rc::new(AnswerTimer {
+        let timer = Rc::new(ResponseTimer {
             began: now,
             idle: limits.idle,
             until: limits.until,
@@ -116,17 +116,12 @@ impl AnswerTimers {
         Timed { timer, timers: Rc::clone(self), key }
     }
 
-    /// Looks at all open answers and ends those whose time is up.
+    /// Looks at all open responses and ends those whose time is up.
     pub fn sweep(&self, now: Instant) {
         self.now.set(now);
         for (_, timer) in &*self.open.borrow() {
             timer.look(now);
         }
-    }
-
-    /// Open answers.
-    pub fn open(&self) -> usize {
-        self.open.borrow().len()
     }
 }
 
@@ -164,10 +159,10 @@ impl Drop for Timed {
     }
 }
 
-impl AnswerTimer {
+impl ResponseTimer {
     fn look(&self, now: Instant) {
         if let Some((_, at)) = self.expired.get() {
-            // The body was woken and has not ended: the library waits for room to write.
+            // The body was woken and has not ended: hyper waits for room to write.
             if now.saturating_duration_since(at) >= GRACE {
                 self.end();
             }
