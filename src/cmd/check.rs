@@ -9,7 +9,7 @@ use super::fingerprints::{self, Finding};
 use super::inputs::Loaded;
 use super::run::Common;
 use super::scheduler::Options;
-use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep};
+use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep, warmup};
 use crate::report::Outcome;
 use crate::report::files::number;
 use evenkeel_sim::measure::metrics::{Unit, nature};
@@ -21,14 +21,17 @@ use evenkeel_sim::scenario::expect::{Expect, Side};
 #[command(after_help = "\
 Examples:
   evenkeel check                       all of scenarios/
-  evenkeel check scenarios/crash.toml
+  evenkeel check mine.toml
+  evenkeel check slow-server           the expectations of an embedded scenario
+  evenkeel check scenarios --update    update the golden picks
   evenkeel check scenarios --json | jq 'select(.holds | not)'
-  evenkeel check scenarios --update    the change of picks is intended: update the golden picks
 
-Exits with 1 if a check fails. For expectations, only the strategies that they name are run; the picks of all strategies
-are compared with the golden picks in `fingerprints/` beside the scenario.")]
+For expectations, only the strategies that they name are run. The picks of all strategies are compared with \
+the golden picks in `fingerprints/` beside the scenario; embedded scenarios have none.
+
+Exit codes: 0 every check holds, 1 one does not, 2 usage.")]
 pub struct Args {
-    /// Scenario files, or folders of them
+    /// Scenario files, folders of them, or names of embedded scenarios
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -100,6 +103,11 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
 /// Writes the current picks as golden picks and says what that changed.
 fn update(findings: &[Finding], loaded: &[Loaded]) -> Result<(), Failure> {
+    if let Some(embedded) = loaded.iter().find(|loaded| loaded.path.is_none()) {
+        let name = &embedded.scenario.name;
+        let help = format!("evenkeel scenarios copy {name}, and check the copy");
+        return Err(Failure::Usage(format!("`{name}` is embedded and has no golden picks\n  help: {help}")));
+    }
     // All of them before a line is printed: the reader of standard output may go away.
     fingerprints::update(findings, loaded)?;
     for finding in findings {
@@ -132,7 +140,7 @@ fn check_expectations(
         keep_what_is_named(&mut loaded.scenario);
         experiments.push(Experiment::new(loaded, settings)?);
     }
-    scheduler::find_warmup(&mut experiments, args.common.jobs.count(), args.quiet())?;
+    warmup::find(&mut experiments, args.common.jobs.count(), args.quiet())?;
     scheduler::run(&experiments, &args.options(), |_, outcomes, bar| {
         bar.suspend(|| {
             for outcome in &outcomes {
@@ -161,7 +169,7 @@ fn check_sensitivity(
     for loaded in loaded.into_iter().filter(|loaded| loaded.scenario.sensitivity.is_some()) {
         experiments.push(Experiment::new(loaded, &settings)?);
     }
-    scheduler::find_warmup(&mut experiments, args.common.jobs.count(), args.quiet())?;
+    warmup::find(&mut experiments, args.common.jobs.count(), args.quiet())?;
     scheduler::run(&experiments, &args.options(), |experiment, outcomes, bar| {
         bar.suspend(|| {
             let survived = sweep::survives(&outcomes);

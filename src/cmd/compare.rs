@@ -12,25 +12,25 @@ use evenkeel_core::units::Ratio;
 use evenkeel_sim::measure::comparison::{self, Question, Tolerance};
 use evenkeel_sim::measure::results::{Manifest, Results, differences};
 
-/// What to compare, how strictly, and where to tell.
+/// What to compare, how strictly, and where to write it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel run scenarios --out before          then change something, and
   evenkeel run scenarios --out after
   evenkeel compare before after                regressions and improvements
-  evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
-  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
+  evenkeel compare before after --all --metrics latency.p50,goodput
+  evenkeel compare before after --tolerance 3% --export-markdown comment.md
+  evenkeel compare before after --allow-undecided     for too few runs
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
-  evenkeel compare before after --allow-undecided     exit 0 although there are too few runs
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
-Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
-cent shows that the means alone would drown in noise. Run both sides with the same --seed and at least
-five --replications: fewer are never judged. Something is called worse only if its whole interval lies
-beyond the tolerance; all intervals hold together with 95 %.
+Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per cent is \
+found that the means alone would hide. Run both sides with the same --seed and at least five --replications; \
+fewer are never judged. A metric is called worse only if its whole interval lies beyond the tolerance; all \
+intervals hold together with 95 %.
 
-Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
+Exit codes: 0 no regression, 1 something got worse than is tolerated or is missing in NEW, 4 nothing could \
 be decided: too few runs, only metrics without a better direction, or only new strategies and metrics.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
@@ -173,7 +173,7 @@ fn one_standard_output(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files first, so that they are there whatever becomes of standard output.
+/// Files first: they are complete even if standard output is closed.
 fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), Failure> {
     let layout = Layout { colour: terminal.out, width: terminal.width, all: args.all };
     // In a file there are neither colours nor an edge.
@@ -199,7 +199,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     Ok(())
 }
 
-/// The results in a folder: of one scenario, or a folder for each. What was not finished is told of and left out.
+/// The results in a folder: of one scenario, or a folder for each. Unfinished ones are left out with a remark.
 fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failure> {
     let shown = folder.display();
     let help = "give a folder that `evenkeel run --out FOLDER` wrote";
@@ -249,17 +249,16 @@ fn read_one(folder: &Path) -> Result<Results, Failure> {
     }
     let path = folder.join("replications.csv");
     if !path.exists() {
-        let version = &manifest.version;
         return Err(Failure::Usage(format!(
-            "`{}` has no replications.csv: it is of a version that did not keep single runs ({version})\n  help: run the \
-             scenario again with this one",
+            "`{}` has no replications.csv, the table of the single runs that are compared\n  help: run the scenario again \
+             (seed, replications and command are in its manifest.json), and keep that file",
             folder.display()
         )));
     }
     Results::parse(manifest, &bytes(&path)?).map_err(|error| Failure::Usage(format!("{}:{error}", path.display())))
 }
 
-/// Two folders of one scenario each are to be compared, whatever the scenarios are called.
+/// Two folders of one scenario each are compared even if the names of the scenarios differ.
 fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut Vec<String>) {
     let one = |path: &Path| path.join("manifest.json").exists();
     if let ([old], [new]) = (old, new)
@@ -273,7 +272,7 @@ fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut V
     }
 }
 
-/// A measure that no scenario has is a slip of the pen; the default ones need not be there.
+/// A metric that no scenario has is a mistake, unless it is one of the defaults.
 fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result<(), Failure> {
     let known: BTreeSet<String> = old.iter().chain(new).flat_map(Results::known).collect();
     let default = |metric: &str| comparison::DEFAULT_METRICS.contains(&metric);

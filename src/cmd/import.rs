@@ -21,19 +21,20 @@ use evenkeel_sim::scenario::workload_file;
 Examples:
   evenkeel import /var/log/nginx/access.log
   evenkeel import access.log.gz --output monday.csv
-  zcat access.log.*.gz | evenkeel import - --output week.csv --scenario week.toml && evenkeel run week.toml
+  evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
+  zcat access.log.*.gz | evenkeel import - --output week.csv
   evenkeel import access.log --scenario real-time.toml --speed 1
 
-Reads the formats that --format lists, plain or gzip, and removes what syslog, Docker, CRI, Compose or kubectl put before a
-line. Stamps of common and combined logs are whole seconds: requests of the same second are spread inside it at random, in
-the order of the log and always the same way. Stamps of JSON are exact. Logs hold no service times: the scenario says what a
-request costs.
+Reads the formats that --format lists, plain or gzip, and removes what syslog, Docker, CRI, Compose or kubectl \
+put before a line. Stamps of common and combined logs are whole seconds: requests of the same second are spread \
+inside it at random, in the order of the log and always the same way. Stamps of JSON are exact. Logs hold no \
+service times: the scenario says what a request costs.
 
-The client is the first word if that is an address (with or without port; of a list such as X-Forwarded-For the first), or
-the second if a virtual host stands before it, as in vhost_combined. A host name is the client where an identity and a user
-follow it, as in public logs. Any other line is refused, counted and shown with its column and reason; --client says which
-word is the client. Paths are kept without scheme, host and query; control characters and bytes that are not UTF-8 are
-percent-encoded.")]
+The client is the first word if that is an address (with or without port; of a list such as X-Forwarded-For the \
+first), or the second if a virtual host stands before it, as in vhost_combined. A host name is the client where an \
+identity and a user follow it, as in public logs. Any other line is refused, counted and shown with its column and \
+reason; --client says which word is the client. Paths are kept without scheme, host and query; control characters \
+and bytes that are not UTF-8 are percent-encoded.")]
 pub struct Args {
     /// The log; `-` reads standard input
     log: PathBuf,

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::experiment::Experiment;
-use super::run_cache;
+use super::run_id;
 use super::{DONE, Failure, inputs};
 use crate::report::Outcome;
 use crate::report::charts;
@@ -47,7 +47,7 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png:
     let provenance = provenance(experiment);
     let hashes = files.iter().map(|(name, content)| (name.clone(), hex(&Sha256::digest(content)))).collect();
     let manifest =
-        files::manifest(outcomes, &experiment.skipped, &run_cache::experiment_id(experiment), &provenance, &hashes)?;
+        files::manifest(outcomes, &experiment.skipped, &run_id::of_experiment(experiment), &provenance, &hashes)?;
 
     let folder = out.join(experiment.folder());
     make_folder(&folder)?;
@@ -104,7 +104,7 @@ pub fn is_complete(experiment: &Experiment, out: &Path, png: bool) -> bool {
     let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
     let Some(written) = manifest.and_then(|text| serde_json::from_str::<Written>(&text).ok()) else { return false };
     let is_drawn = |name: &String| !png || written.files.contains_key(&name.replace(".svg", ".png"));
-    written.runs == run_cache::experiment_id(experiment)
+    written.runs == run_id::of_experiment(experiment)
         && written.files.keys().all(|name| is_drawn(name) && folder.join(name).exists())
 }
 

@@ -28,16 +28,17 @@ use evenkeel_testbed::load::{LoadSummary, Options, play};
 #[command(after_help = "\
 Examples:
   evenkeel twin mine.toml
-  evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
-  evenkeel twin mine.toml --json | jq '.strategies[].metrics[] | select(.agrees | not)'
+  evenkeel twin hedging --strategies p2c,random --duration 30s
+  evenkeel twin mine.toml --json | jq '.strategies[].metrics[]'
 
-The proxy has the scenario's pools with all their policies. A scenario that cannot run over sockets (closed loop, DNS,
-several balancers, second tier, `sticky`, …) is refused, with the reason and the way out.
-The delays of [network] are left out in both. Two cores can play some hundred requests per second.
+The proxy has the scenario's pools with all their policies. A scenario that cannot run over sockets (closed loop, \
+DNS, several balancers, second tier, `sticky`, …) is refused, with the reason and the way out. The delays of \
+[network] are left out in both. Two cores can play some hundred requests per second.
 
-Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests in time.")]
+Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests \
+in time.")]
 pub struct Args {
-    /// Scenario file
+    /// Scenario file, or name of an embedded scenario
     scenario: PathBuf,
     /// Only these strategies, separated by commas (names from `evenkeel list`); oracles cannot run over sockets
     #[arg(long, value_name = "A,B")]
@@ -143,9 +144,8 @@ impl Pair {
 }
 
 pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let (mut loaded, _) = inputs::load(std::slice::from_ref(&args.scenario), terminal)?;
-    let strategies = inputs::named(&args.strategies, &loaded)?;
-    let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
+    let loaded = inputs::load_single(&args.scenario, terminal)?;
+    let strategies = inputs::named(&args.strategies, std::slice::from_ref(&loaded))?;
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
     scenario.contestants.retain(|contestant| !contestant.table.oracle());

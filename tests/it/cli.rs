@@ -89,6 +89,12 @@ fn mistakes_are_explained_and_the_others_still_run() {
             "bad.toml:17:10",
             "did you mean `latency.p9",
         ),
+        (
+            "unlike units",
+            format!("{SOUND}[[expect]]\nassert = \"latency.p99[p2c] < 5%\"\nreason = \"x\"\n"),
+            "bad.toml:17:10",
+            "times are written as 50ms",
+        ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
             "expectation of nobody",
@@ -165,7 +171,7 @@ fn strategies_are_listed_and_explained() {
         let output = evenkeel().args(["explain", row.name]).output().unwrap();
         assert!(output.status.success());
         let explained = text(&output.stdout);
-        for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "evenkeel run scenarios/"] {
+        for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "See it fail", "evenkeel run "] {
             assert!(explained.contains(section), "{}: no {section}", row.name);
         }
         for name in row.parameters().into_iter().map(|parameter| parameter.name) {

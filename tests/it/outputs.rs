@@ -71,11 +71,12 @@ fn results() -> Folder {
 }
 
 /// Every command that writes a file which the user names, without the name.
-const WRITERS: [&[&str]; 5] = [
+const WRITERS: [&[&str]; 6] = [
     &["import", "in.log", "--output"],
     &["compare", "a", "b", "--export-json"],
     &["compare", "a", "b", "--export-markdown"],
     &["compare", "a", "b", "--export-junit"],
+    &["compare", "a", "b", "--export-csv"],
     &["trace", "trace.csv.gz", "--request", "1", "--output"],
 ];
 

@@ -18,25 +18,21 @@ fn it_conforms() {
     conformance::check(&memory().into()).unwrap();
 }
 
-/// An invariant of its own: the picked server never has more requests than the one that is remembered, whichever server is
-/// drawn. So with two servers that both have requests to end, the remembered one is at most one behind.
+/// A property of its own: where nothing ends (balls into bins), memory keeps the servers far closer together than a single
+/// random choice, whose counts have a standard deviation of about 11 here.
 #[test]
-fn the_better_of_the_two_is_picked() {
-    let strategy: StrategyConfig = memory().into();
-    let mut driver = Driver::new(&strategy, &[1; 8], 1);
-    let mut loads_without_memory = 0;
-    for n in 0..1000 {
-        driver.now = Nanos::from_millis(n);
-        let before = driver.fleet.in_flight().to_vec();
-        let pick = driver.pick(&Request::default()).unwrap();
-        let lowest = *before.iter().min().unwrap();
-        loads_without_memory += u32::from(before[pick.backend.slot as usize] > lowest + 1);
-    }
-    // Nothing ends, so this is the balls-into-bins process: with memory the fullest server is at most two above the emptiest
-    // nearly always; a single choice is further off in most picks.
-    let counts = driver.fleet.in_flight();
-    let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
-    assert!(spread <= 3 && loads_without_memory < 100, "{counts:?}, {loads_without_memory}");
+fn servers_stay_close_together() {
+    let spread = |strategy: StrategyConfig| {
+        let mut driver = Driver::new(&strategy, &[1; 8], 1);
+        for n in 0..1000 {
+            driver.now = Nanos::from_millis(n);
+            driver.pick(&Request::default()).unwrap();
+        }
+        let counts = driver.fleet.in_flight();
+        counts.iter().max().unwrap() - counts.iter().min().unwrap()
+    };
+    let (own, random) = (spread(memory().into()), spread("random".parse().unwrap()));
+    assert!(own <= 8 && own * 2 < random, "{own} against {random}");
 }
 
 /// In a scenario beside the catalogue: the same requests, intervals, ranking, and expectations as a scenario file has them.

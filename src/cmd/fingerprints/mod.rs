@@ -27,6 +27,8 @@ pub struct Finding {
     pub changes: Vec<Change>,
     /// The scenario has no golden picks.
     pub missing: bool,
+    /// The scenario is embedded: it has no place for golden picks.
+    pub embedded: bool,
     /// The scenario file has changed since the golden picks were written.
     pub text_changed: bool,
     now: Vec<Fingerprint>,
@@ -37,7 +39,7 @@ pub struct Finding {
 pub struct Change {
     /// Label of the strategy.
     pub strategy: String,
-    /// What is different.
+    /// What is different, in a few words.
     pub what: String,
     /// The first decision that differs, where the golden picks contain it.
     pub first: Option<Shown>,
@@ -69,7 +71,8 @@ pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Findi
     let mut found = Vec::new();
     for loaded in loaded {
         let now: Vec<Fingerprint> = taken.by_ref().take(loaded.scenario.contestants.len()).collect();
-        found.push(compare(loaded, now, &folders[&GoldenFolder::path_for(&loaded.path)])?);
+        let golden = loaded.path.as_ref().map(|path| &folders[&GoldenFolder::path_for(path)]);
+        found.push(compare(loaded, now, golden)?);
     }
     Ok(found)
 }
@@ -77,8 +80,8 @@ pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Findi
 /// The golden picks beside the scenarios, by folder.
 fn folders(loaded: &[Loaded]) -> Result<BTreeMap<PathBuf, GoldenFolder>, Failure> {
     let mut folders = BTreeMap::new();
-    for loaded in loaded {
-        let path = GoldenFolder::path_for(&loaded.path);
+    for path in loaded.iter().filter_map(|loaded| loaded.path.as_deref()) {
+        let path = GoldenFolder::path_for(path);
         if !folders.contains_key(&path) {
             folders.insert(path.clone(), GoldenFolder::read(path)?);
         }
@@ -86,21 +89,21 @@ fn folders(loaded: &[Loaded]) -> Result<BTreeMap<PathBuf, GoldenFolder>, Failure
     Ok(folders)
 }
 
-fn compare(loaded: &Loaded, now: Vec<Fingerprint>, golden: &GoldenFolder) -> Result<Finding, Failure> {
+/// `golden` is `None` for an embedded scenario.
+fn compare(loaded: &Loaded, now: Vec<Fingerprint>, golden: Option<&GoldenFolder>) -> Result<Finding, Failure> {
     let scenario = &loaded.scenario;
-    let name = name_of(&loaded.path);
-    let hash = golden.scenario_hash(&name);
+    let name = loaded.path.as_deref().map_or_else(|| scenario.name.clone(), name_of);
+    let hash = golden.and_then(|golden| golden.scenario_hash(&name));
     let mut finding = Finding {
         scenario: scenario.name.clone(),
         same: 0,
         changes: Vec::new(),
         missing: hash.is_none(),
+        embedded: golden.is_none(),
         text_changed: hash.is_some_and(|hash| hash != scenario.hash),
         now,
     };
-    if finding.missing {
-        return Ok(finding);
-    }
+    let Some(golden) = golden.filter(|_| !finding.missing) else { return Ok(finding) };
     for (c, now) in finding.now.iter().enumerate() {
         let old = golden.get(&name, scenario.contestants[c].table.name(), &now.label);
         match old.map(|old| (old, fingerprint::difference(old, now))) {
@@ -120,9 +123,10 @@ fn compare(loaded: &Loaded, now: Vec<Fingerprint>, golden: &GoldenFolder) -> Res
 pub fn update(findings: &[Finding], loaded: &[Loaded]) -> Result<(), Failure> {
     let mut folders = folders(loaded)?;
     for (finding, loaded) in findings.iter().zip(loaded) {
+        let Some(path) = &loaded.path else { continue };
         let strategies = loaded.scenario.contestants.iter().map(|contestant| contestant.table.name());
-        if let Some(folder) = folders.get_mut(&GoldenFolder::path_for(&loaded.path)) {
-            folder.replace(&name_of(&loaded.path), &loaded.scenario.hash, strategies.zip(&finding.now));
+        if let Some(folder) = folders.get_mut(&GoldenFolder::path_for(path)) {
+            folder.replace(&name_of(path), &loaded.scenario.hash, strategies.zip(&finding.now));
         }
     }
     folders.values_mut().try_for_each(GoldenFolder::write).map_err(Failure::from)
@@ -173,13 +177,17 @@ impl Finding {
         self.changes.is_empty()
     }
 
-    /// For people.
+    /// Prints the result for people.
     pub fn print(&self, terminal: Terminal) {
         let mark = |text: &str, colour: u8| {
             if terminal.out { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
         if self.missing {
-            return say("  no golden picks: evenkeel check --update writes them");
+            return say(if self.embedded {
+                "  no golden picks: they are not embedded"
+            } else {
+                "  no golden picks: evenkeel check --update writes them"
+            });
         }
         if self.same > 0 {
             let strategies = if self.same == 1 { "strategy" } else { "strategies" };
@@ -199,7 +207,7 @@ impl Finding {
         }
     }
 
-    /// For machines.
+    /// The result as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "scenario": self.scenario, "fingerprints": self.same, "missing": self.missing,

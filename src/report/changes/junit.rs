@@ -28,7 +28,7 @@ impl Exporter<Compared<'_>> for Junit {
     }
 }
 
-/// The file.
+/// The XML document.
 fn render(compared: &Compared<'_>) -> io::Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;

@@ -24,7 +24,7 @@ impl Exporter<Compared<'_>> for Markdown {
     }
 }
 
-/// The comment.
+/// The text of the comment.
 fn render(compared: &Compared<'_>) -> String {
     let mut text = format!("### {}\n\n{}.\n", compared.headline(), compared.counts());
     text += &format!("Before: {}. After: {}.\n", code(&compared.old), code(&compared.new));
@@ -38,7 +38,7 @@ fn render(compared: &Compared<'_>) -> String {
     let folded = rest.len();
     let rest: Vec<&Change> = rest.into_iter().filter(|change| change.verdict != Verdict::Identical).collect();
     let how = format!("\nHow to read this: {}\n", escape(&compared.reading().join(" ")));
-    // What must be said whatever the tables leave: the explanation, and the tags around what is folded.
+    // The explanation, and the tags around the folded part, always have room.
     let mut room = ROOM.saturating_sub(text.len() + how.len() + 1000);
     for changes in [&first, &better] {
         text += &table(changes, &mut room);
@@ -87,7 +87,7 @@ fn row(place: &str, line: &Line) -> String {
     format!("| {} | {verdict} | {} |\n", cells.join(" | "), escape(&line.runs))
 }
 
-/// What is identical, by scenario: strategies of which everything is, and the measures of which it is of the others.
+/// What is identical, by scenario: strategies that are identical in all metrics, and of the others the metrics that are.
 fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
     let mut text = String::new();
     for (key, changes) in groups(compared.changes.all.iter()) {

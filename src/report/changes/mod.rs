@@ -22,26 +22,26 @@ use evenkeel_sim::measure::results::Difference;
 pub const EXPORTERS: [&dyn for<'a> Exporter<Compared<'a>>; 5] =
     [&Json, &markdown::Markdown, &junit::Junit, &csv::Csv, &Table];
 
-/// A comparison and what a reader must know beside its numbers.
+/// A comparison, with what a reader must know besides its numbers.
 pub struct Compared<'a> {
     /// The folder of the old results, as the user named it.
     pub old: String,
     /// The folder of the new ones.
     pub new: String,
-    /// What came of it.
+    /// All comparisons.
     pub changes: &'a Changes,
-    /// In what the two were made differently.
+    /// Differences in how the two were made.
     pub differences: &'a [Difference],
-    /// What else is to be said of the input.
+    /// Other remarks on the input.
     pub remarks: &'a [String],
-    /// Whether what is missing is no matter.
+    /// Whether missing strategies and metrics are accepted.
     pub allow_missing: bool,
     /// Whether an undecided comparison is accepted.
     pub allow_undecided: bool,
 }
 
 impl Compared<'_> {
-    /// Whether this one makes the answer "no".
+    /// Whether this change makes the comparison fail.
     pub fn fails(&self, change: &Change) -> bool {
         match change.verdict {
             Verdict::Worse => true,
@@ -50,7 +50,7 @@ impl Compared<'_> {
         }
     }
 
-    /// Whether anything does.
+    /// Whether any change does.
     pub fn failed(&self) -> bool {
         self.changes.all.iter().any(|change| self.fails(change))
     }
@@ -113,7 +113,7 @@ impl Compared<'_> {
         parts.filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Everything in which the two sides were made differently, a sentence each.
+    /// Differences in how the two sides were made, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.remarks.to_vec();
         let every = scenarios(self.changes.all.iter()).len();
@@ -139,7 +139,7 @@ impl Compared<'_> {
         notes
     }
 
-    /// How the numbers came about, a sentence each.
+    /// How to read the numbers, a sentence each.
     pub fn reading(&self) -> Vec<String> {
         let Changes { comparisons, level, tolerance, .. } = self.changes;
         let mut lines = vec![

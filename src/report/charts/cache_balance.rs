@@ -1,4 +1,4 @@
-//! Two measures against each other, a mark per strategy: what affinity brings against what it costs.
+//! Two metrics against each other, a mark per strategy: what affinity gains against what it costs.
 
 use plotters::style::RGBColor;
 
@@ -17,7 +17,7 @@ const MARK: f64 = 5.0;
 /// Of a line of names under the panels.
 const LINE: f64 = 18.0;
 
-/// A panel's vertical measure.
+/// A panel's vertical metric.
 struct Measure {
     metric: &'static str,
     title: &'static str,

@@ -1,4 +1,4 @@
-//! Charts, drawn as SVG: one question each. Colours are told apart with any colour vision, and no chart relies on colour
+//! Charts, drawn as SVG: one question each. Colours can be distinguished with any colour vision, and no chart relies on colour
 //! alone.
 
 mod cache;
@@ -18,9 +18,7 @@ pub mod png;
 
 pub use canvas::text_width;
 
-use self::sweep::Curve;
 use super::Outcome;
-use super::table::percent;
 use evenkeel_sim::measure::Summary;
 
 /// A strategy's label, with the mark of the footnote that says what a baseline is.
@@ -37,7 +35,7 @@ fn several_pools(outcome: &Outcome<'_>) -> usize {
     }
 }
 
-/// The footnote.
+/// The footnote that explains the mark.
 const BASELINE_NOTE: &str = "† baseline with perfect information";
 
 /// The studies that a chart is drawn for.
@@ -141,10 +139,7 @@ pub const CHARTS: [Chart; 13] = [
         question: "How does p99 depend on the parameter?",
         study: Study::Sweep,
         present: "always",
-        draw: |outcomes| {
-            let label = canvas::duration_label;
-            sweep::curves(outcomes, &Curve { metric: "latency.p99", axis: "p99 latency", logarithmic: true, label })
-        },
+        draw: |outcomes| sweep::curves(outcomes, "latency.p99"),
     },
     Chart {
         name: "sweep_mean",
@@ -152,10 +147,7 @@ pub const CHARTS: [Chart; 13] = [
         question: "How does the mean latency depend on the parameter?",
         study: Study::Sweep,
         present: "always",
-        draw: |outcomes| {
-            let label = canvas::duration_label;
-            sweep::curves(outcomes, &Curve { metric: "latency.mean", axis: "mean latency", logarithmic: true, label })
-        },
+        draw: |outcomes| sweep::curves(outcomes, "latency.mean"),
     },
     Chart {
         name: "sweep_errors",
@@ -163,10 +155,7 @@ pub const CHARTS: [Chart; 13] = [
         question: "How does the error rate depend on the parameter?",
         study: Study::Sweep,
         present: "if a request failed",
-        draw: |outcomes| {
-            let label = percent;
-            sweep::curves(outcomes, &Curve { metric: "errors.ratio", axis: "error rate", logarithmic: false, label })
-        },
+        draw: |outcomes| sweep::curves(outcomes, "errors.ratio"),
     },
     Chart {
         name: "sweep_cache",
@@ -174,10 +163,7 @@ pub const CHARTS: [Chart; 13] = [
         question: "How does the cache hit ratio depend on the parameter?",
         study: Study::Sweep,
         present: "if a server has a cache",
-        draw: |outcomes| {
-            let (metric, axis) = ("cache.hit_ratio", "cache hit ratio");
-            sweep::curves(outcomes, &Curve { metric, axis, logarithmic: false, label: percent })
-        },
+        draw: |outcomes| sweep::curves(outcomes, "cache.hit_ratio"),
     },
     Chart {
         name: "sweep_fairness",
@@ -185,10 +171,7 @@ pub const CHARTS: [Chart; 13] = [
         question: "How does the balance between servers depend on the parameter?",
         study: Study::Sweep,
         present: "always",
-        draw: |outcomes| {
-            let (metric, axis) = ("fairness.jain", "fairness (Jain's index)");
-            sweep::curves(outcomes, &Curve { metric, axis, logarithmic: false, label: canvas::number_label })
-        },
+        draw: |outcomes| sweep::curves(outcomes, "fairness.jain"),
     },
     Chart {
         name: "sensitivity",
@@ -199,6 +182,20 @@ pub const CHARTS: [Chart; 13] = [
         draw: sensitivity::sensitivity,
     },
 ];
+
+/// The catalogue as a Markdown table, for the documentation.
+pub fn reference() -> String {
+    let mut text = String::from("| chart | drawn for | question | present |\n|---|---|---|---|\n");
+    for chart in &CHARTS {
+        let study = match chart.study {
+            Study::Run => "a run",
+            Study::Sweep => "a sweep",
+            Study::Sensitivity => "a sensitivity analysis",
+        };
+        text += &format!("| `{}` | {study} | {} | {} |\n", chart.name, chart.question, chart.present);
+    }
+    text
+}
 
 /// Every chart of a study that has something to show: file name without ending, and SVG.
 pub fn all(outcomes: &[Outcome<'_>]) -> Vec<(&'static str, String)> {

@@ -6,7 +6,7 @@ use crate::report::Outcome;
 use crate::report::table::{self, percent};
 use evenkeel_sim::measure::Summary;
 
-/// What each pool feels, where paths lead to several: p99 as a mark per pool, failures in numbers.
+/// p99 and error rate of each pool, where routes lead to several.
 pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     let metric = |pool: &str, name: &str| format!("{pool}.{name}");
     let pools = table::entry_pools(outcome);

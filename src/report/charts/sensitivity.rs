@@ -7,7 +7,7 @@ use crate::report::Outcome;
 
 const TOP: f64 = 96.0;
 
-/// Each strategy's measure relative to the best there, by constant that was nudged, so that what changes is the order.
+/// Each strategy's metric relative to the best, for every changed constant: only the order matters.
 struct Relative<'a, 'b> {
     outcomes: &'a [Outcome<'b>],
     metric: &'a str,
@@ -51,7 +51,7 @@ impl Relative<'_, '_> {
     }
 }
 
-/// A row per nudged constant: every strategy's measure relative to the best there, so that what changes is the order.
+/// A row per changed constant: every strategy's metric relative to the best in the row.
 pub fn sensitivity(outcomes: &[Outcome<'_>]) -> Option<String> {
     const TALL: f64 = 30.0;
     const LOW: f64 = 20.0;

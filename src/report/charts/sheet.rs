@@ -95,7 +95,7 @@ pub fn sheet(
     })
 }
 
-/// Rows from best to worst by a measure, baselines at the bottom.
+/// Rows from best to worst by a metric, baselines at the bottom.
 pub fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
     let key = |i: usize| Some(value(&outcome.summaries[i])).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY);

@@ -6,7 +6,9 @@ use super::canvas::*;
 use super::families::{self, FAINT_NOTE, Frame, Group, MANY, Style, Swatch};
 use super::shown_name;
 use crate::report::Outcome;
+use crate::report::format::percent;
 use evenkeel_sim::measure::interval::Estimate;
+use evenkeel_sim::measure::metrics::{self, Unit};
 use evenkeel_sim::scenario::overrides;
 
 const LEFT: f64 = 90.0;
@@ -18,15 +20,28 @@ const SMALL: f64 = 230.0;
 
 /// How a metric is drawn over the points of a sweep.
 #[derive(Clone, Copy)]
-pub struct Curve {
+struct Curve {
     /// Name of the metric.
-    pub metric: &'static str,
+    metric: &'static str,
     /// Name of the vertical axis.
-    pub axis: &'static str,
+    axis: &'static str,
     /// Whether the vertical scale is logarithmic.
-    pub logarithmic: bool,
+    logarithmic: bool,
     /// Formats a value of the vertical axis.
-    pub label: fn(f64) -> String,
+    label: fn(f64) -> String,
+}
+
+impl Curve {
+    /// By the catalogue of metrics; `None` for a name that is not in it.
+    fn of(metric: &'static str) -> Option<Curve> {
+        let row = metrics::find(metric)?;
+        let label = match row.unit {
+            Unit::Seconds => duration_label,
+            Unit::Share => percent,
+            Unit::Rate | Unit::Index | Unit::Number => number_label,
+        };
+        Some(Curve { metric, axis: row.label, logarithmic: row.unit == Unit::Seconds, label })
+    }
 }
 
 /// The points of one panel, which differ along the first axis alone.
@@ -54,7 +69,7 @@ fn panels<'a, 'b>(outcomes: &'a [Outcome<'b>]) -> Vec<Panel<'a, 'b>> {
     panels
 }
 
-/// What is to be drawn of a measure: its scales, and its values.
+/// What is to be drawn of a metric: its scales, and its values.
 struct Plot<'a> {
     curve: &'a Curve,
     across: (f64, f64),
@@ -118,8 +133,9 @@ impl Plot<'_> {
 }
 
 /// One metric over the points of a sweep, a panel for each combination of the other axes.
-pub fn curves(outcomes: &[Outcome<'_>], curve: &Curve) -> Option<String> {
-    let &Curve { metric, axis, .. } = curve;
+pub fn curves(outcomes: &[Outcome<'_>], metric: &'static str) -> Option<String> {
+    let curve = &Curve::of(metric)?;
+    let axis = curve.axis;
     let panels = panels(outcomes);
     let first = outcomes.first()?;
     let strategies = first.summaries.len();

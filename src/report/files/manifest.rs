@@ -13,7 +13,7 @@ use evenkeel_sim::measure::interval::LEVEL;
 /// How and on which machine a run was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
-    /// This package's version.
+    /// Version of evenkeel.
     pub version: String,
     /// The commit it was built from, where known.
     pub commit: Option<String>,
@@ -26,11 +26,11 @@ pub struct Provenance {
 /// A machine. Results do not depend on it, the time that they take does.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
-    /// Operating system.
+    /// Operating system, for example `linux`.
     pub os: String,
-    /// Architecture.
+    /// Architecture, for example `x86_64`.
     pub arch: String,
-    /// Processors.
+    /// Number of processors.
     pub cpus: usize,
 }
 

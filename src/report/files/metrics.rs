@@ -4,7 +4,7 @@ use super::{number, rows};
 use crate::report::Outcome;
 use evenkeel_sim::measure::Metric;
 
-/// `metrics.csv`: every measure of every strategy, mean and 95 % interval over replications. Latencies of an overloaded
+/// `metrics.csv`: every metric of every strategy, mean and 95 % interval over replications. Latencies of an overloaded
 /// steady state have no interval.
 pub fn metrics(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &["metric", "unit", "value", "low", "high", "replications"], |_, summary| {
@@ -17,7 +17,7 @@ pub fn metrics(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     })
 }
 
-/// `replications.csv`: every measure in every single run (or batch of one long run), for pairing and for whatever else one
+/// `replications.csv`: every metric in every single run (or batch of one long run), for pairing and for whatever else one
 /// may want to compute. `workload` is the hash of the requests that were met: where it is equal, runs are pairs.
 pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let names: Vec<&str> = match outcomes.iter().find_map(|outcome| outcome.summaries.first()) {

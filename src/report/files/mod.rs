@@ -77,6 +77,15 @@ pub const FILES: [ResultFile; 8] = [
     },
 ];
 
+/// The catalogue as a Markdown table, for the documentation.
+pub fn reference() -> String {
+    let mut text = String::from("| file | content | present |\n|---|---|---|\n");
+    for file in &FILES {
+        text += &format!("| `{}` | {} | {} |\n", file.name, file.doc, file.present);
+    }
+    text
+}
+
 /// A number with ten significant digits; empty if it is not finite.
 pub fn number(value: f64) -> String {
     if !value.is_finite() {

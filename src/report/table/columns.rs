@@ -43,7 +43,7 @@ pub fn narrow(columns: &mut Vec<Column>, short_verdicts: Vec<String>, width: usi
     while width_of(columns) > width {
         let first = columns.iter().enumerate().filter_map(|(i, column)| Some((column.goes?, i))).min();
         let Some((rank, i)) = first else { break };
-        // Intervals go before what the users of a pool feel.
+        // Intervals are left out before the p99 of a pool.
         if let Some(column) = columns.iter_mut().find(|column| rank >= POOL_P99 && column.head == "p99 ±") {
             column.head = "p99".to_owned();
             column.texts.iter_mut().for_each(|text| text.truncate(text.find(" ±").unwrap_or(text.len())));

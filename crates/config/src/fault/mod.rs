@@ -137,7 +137,7 @@ pub struct FaultTable {
     /// With `stagger`: servers that the fault hits at the same time, at least 1; default 1.
     #[serde(default = "one")]
     pub batch_size: Spanned<u32>,
-    /// The fault, as a table: `crash`, `slow`, `errors`, `drain` or `deploy`.
+    /// The fault: a table with one key, its kind, such as `{ slow = { factor = 4 } }`.
     pub kind: Spanned<FaultKind>,
 }
 
@@ -189,7 +189,7 @@ pub struct FaultRequest {
     /// How long it lasts; for good unless given.
     #[serde(rename = "for")]
     pub lasts: Option<Nanos>,
-    /// The fault, as a table: `crash`, `slow`, `errors`, `drain` or `deploy`.
+    /// The fault: a table with one key, its kind, such as `{ slow = { factor = 4 } }`.
     pub kind: FaultKind,
 }
 

@@ -72,6 +72,20 @@ pub struct Row {
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
+impl Row {
+    /// The keys of the policy's table with their texts, sorted. Empty where the value is no
+    /// table.
+    pub fn keys(&self) -> Vec<(String, String)> {
+        let mut generator = SchemaGenerator::default();
+        let schema = serde_json::Value::from((self.schema)(&mut generator));
+        // A policy with a short form has the table among its alternatives.
+        let forms = schema["anyOf"].as_array().map_or_else(|| vec![&schema], |forms| forms.iter().collect());
+        let keys = forms.into_iter().filter_map(|form| form["properties"].as_object()).flatten();
+        let text = |inner: &serde_json::Value| inner["description"].as_str().unwrap_or_default().to_owned();
+        keys.map(|(key, inner)| (key.clone(), text(inner))).collect()
+    }
+}
+
 /// Where pools are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -279,11 +293,8 @@ mod tests {
     #[test]
     fn every_key_has_a_text() {
         for row in CATALOGUE {
-            let mut generator = SchemaGenerator::default();
-            let schema = serde_json::Value::from((row.schema)(&mut generator));
-            let tables = schema["anyOf"].as_array().map_or_else(|| vec![&schema], |forms| forms.iter().collect());
-            for (key, inner) in tables.iter().flat_map(|table| table["properties"].as_object().into_iter().flatten()) {
-                let text = inner["description"].as_str().unwrap_or_default();
+            assert!(row.key == "panic" || !row.keys().is_empty(), "{}", row.key);
+            for (key, text) in row.keys() {
                 assert!(text.split(' ').count() > 3, "{}.{key}: {text}", row.key);
             }
         }

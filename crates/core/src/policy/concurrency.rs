@@ -170,7 +170,7 @@ impl Limiter {
     pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
         let (limit, measuring) = match rules.kind {
             Kind::Gradient => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
-            // TCP begins low as well, and doubles each round trip; this one begins where a small pool is not throttled.
+            // TCP starts low as well, and doubles each round trip; this one starts where a small pool is not throttled.
             Kind::Aimd => (f64::from(rules.min_limit.max(20).min(rules.max_limit)), None),
         };
         Limiter {
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(l.limit(), 18, "sent before the limit came down");
         l.ended(false, Nanos(MS), 20, Nanos(101 * MS));
         assert_eq!(l.limit(), 17, "0.9 · 18.9");
-        // A limit that nobody uses does not grow.
+        // An unused limit does not grow.
         for _ in 0..1000 {
             l.ended(true, Nanos(MS), 5, Nanos(MS));
         }

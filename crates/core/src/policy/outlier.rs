@@ -288,7 +288,7 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Knows nobody; the first interval begins at `now`.
+    /// A detector without servers; the first interval begins at `now`.
     pub fn new(rules: Rules, now: Nanos) -> Detector {
         let interval_ends = now.saturating_add(rules.interval);
         Detector { rules, records: Vec::new(), present: 0, out: 0, interval_ends }

@@ -82,7 +82,7 @@ impl Rules {
         levels.iter().map(|&level| self.health(level)).sum::<f64>().min(1.0)
     }
 
-    /// Writes each level's share of the picks to `loads`; they add up to 1, or to 0 where nobody is healthy.
+    /// Writes each level's share of the picks to `loads`; they add up to 1, or to 0 where no server is healthy.
     pub fn loads(&self, levels: &[Level], loads: &mut Vec<f64>) {
         let total = self.total(levels);
         let mut left = 1.0;
@@ -132,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_nothing() {
+    fn without_healthy_servers_no_level_has_load() {
         let mut loads = vec![1.0];
         Rules::default().loads(&[Level { healthy: 0, all: 3 }, Level::default()], &mut loads);
         assert_eq!(loads, [0.0, 0.0]);
-        // A backup takes over only when nobody is left: overprovisioning without measure.
+        // A backup takes over only when no server of level 0 is healthy: overprovisioning is huge.
         let backup = Rules { overprovisioning: 1e9 };
         backup.loads(&[Level { healthy: 1, all: 100 }, Level { healthy: 5, all: 5 }], &mut loads);
         assert_eq!(loads, [1.0, 0.0]);

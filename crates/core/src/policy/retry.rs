@@ -59,7 +59,7 @@ pub struct Rules {
     /// Attempts after the first one, 1 to 100; default 1. Envoy's `num_retries`.
     pub max_retries: u32,
     /// Failures after which there is another attempt: `"connect"`, `"reset"`, `"error"`, `"timeout"`, `"rejected"`; default
-    /// the first two. In memory a flag for each of [`FAILURES`].
+    /// the first two.
     #[cfg_attr(feature = "config", serde(with = "failures"))]
     #[cfg_attr(feature = "config", schemars(with = "Vec<Failure>"))]
     pub on: [bool; FAILURES.len()],

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn by_lot_a_server_has_a_binomial_number_of_balancers() {
+    fn a_random_subset_gives_a_server_a_binomial_number_of_balancers() {
         // 300 balancers that use 20 of 100: mean 60, variance 300 · 0.2 · 0.8 = 48 over the servers (whose sum is fixed: a
         // factor 100/99). The estimate of a variance from 100 has a standard error of √(2/99) = 14 %.
         let used = used(Kind::Random, 20, 100, 300);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn by_lot_few_move_when_one_goes() {
+    fn of_random_subsets_few_change_when_a_server_goes() {
         let all = names(100);
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let rules = Rules { size: 20, kind: Kind::Random };
@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(
                 (gone, come),
                 (0, usize::from(before[99] > 0)),
-                "the one that went is replaced, nobody else moves"
+                "the one that went is replaced, and no other moves"
             );
         }
     }

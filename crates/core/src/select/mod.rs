@@ -23,6 +23,7 @@ mod hashing;
 mod hot_cold;
 mod rotation;
 pub mod strategies;
+pub mod strategy_set;
 
 pub use custom::CustomStrategy;
 

@@ -147,12 +147,12 @@ pub struct Seen {
 /// A backend as a selector saw it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeenBackend {
-    /// Its name.
+    /// Name of the server.
     pub server: String,
     /// Its number over all pools.
     #[serde(skip)]
     pub number: u32,
-    /// Its weight.
+    /// Weight of the server.
     pub weight: u32,
     /// Whether it could be chosen.
     pub eligible: bool,

@@ -29,7 +29,7 @@ pub struct Survival {
     pub reversed: Vec<Reversal>,
 }
 
-/// Compares the order of all pairs by a measure of which less is better. Strategies that cannot be ranked, here or in the
+/// Compares the order of all pairs by a metric for which lower is better. Strategies that cannot be ranked, here or in the
 /// base, take part in no pair. Both orders are beyond chance at a level corrected for the number of pairs.
 pub fn survival(base: &[Summary], here: &[Summary], metric: &str) -> Survival {
     let ranked: Vec<(&Summary, &Summary)> = base

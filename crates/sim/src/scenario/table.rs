@@ -1,6 +1,6 @@
-//! The tables of a scenario file, as written. Unknown keys are refused everywhere; what needs a place in an error message
-//! keeps its span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at the
-//! value it is about.
+//! The tables of a scenario file, as they are written. Unknown keys are refused everywhere; values that an error message may
+//! be about keep their span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at
+//! the value it is about.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::Kind;
+use super::strategy_list::StrategyList;
 use evenkeel_config::Spanned;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
@@ -17,7 +18,7 @@ use evenkeel_config::pool::{PoolTable, RouteTable};
 use evenkeel_core::select::catalog::Strategy;
 use evenkeel_core::units::{Nanos, Rate, Ratio};
 
-/// The whole file.
+/// A scenario file: a question, an experiment, and what must hold.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
@@ -55,8 +56,8 @@ pub struct ScenarioTable {
     pub max_in_system: Option<Spanned<u32>>,
     /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
-    /// What is compared: names, or tables with parameters. Default: all strategies.
-    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    /// What is compared: a list of names, or of tables with parameters; `"core"`; or `"all"`. Default: all strategies.
+    pub strategies: Option<Spanned<StrategyList>>,
     /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
@@ -81,9 +82,10 @@ pub struct ScenarioTable {
     /// Balancers, each with selectors of its own.
     #[serde(default)]
     pub balancers: BalancersTable,
-    /// Pools of servers. Without routes all requests go to the first.
+    /// Pools of servers, at least one.
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
-    /// Which path prefixes and hosts go to which pool; the longest wins. Default: all to the first pool.
+    /// Which path prefixes and hosts go to which pool; the longest wins. Default: all to the only pool that is no
+    /// second tier.
     pub routes: Option<Vec<RouteTable>>,
     /// What goes wrong, and when.
     #[serde(default)]
@@ -171,15 +173,15 @@ pub struct SensitivityTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
-    /// Independent of each other, at a mean rate.
+    /// Independent arrivals at a mean rate.
     Poisson(Amount),
-    /// At equal distances.
+    /// Arrivals at equal intervals.
     Constant(Amount),
     /// Independent gaps of any distribution.
     Renewal {
-        /// The time from one arrival to the next.
+        /// Distribution of the time between arrivals, with a mean of at least 1 ns.
         interarrival: Spanned<Distribution>,
-        /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
+        /// Mean rate, to which gaps are scaled. `None`, without `load`: gaps are as given.
         rate: Option<Spanned<Rate>>,
         /// Instead of `rate`: share of what the servers can do.
         load: Option<Spanned<Ratio>>,
@@ -229,7 +231,7 @@ fn plain_speed() -> Spanned<f64> {
     Spanned::new(0..0, 1.0)
 }
 
-/// How much comes: `rate`, or `load` as a share of what the servers can do.
+/// How many requests come: `rate`, or `load` as a share of the capacity of the servers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
@@ -237,22 +239,22 @@ pub struct Amount {
     pub rate: Option<Spanned<Rate>>,
     /// Requests as a share of what the servers can do, nothing cached: the rate follows from work and servers.
     pub load: Option<Spanned<Ratio>>,
-    /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
+    /// Batches: several requests arrive at the same moment. `rate` and `load` count requests, not batches.
     pub batch: Option<Spanned<BatchTable>>,
 }
 
-/// How many requests come at the same moment.
+/// Number of requests that arrive at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BatchTable {
-    /// Always as many.
+    /// Always the same number.
     Constant {
-        /// 1 to 1,000,000.
+        /// Requests of a batch, 1 to 1,000,000.
         size: u32,
     },
     /// One or more; each further one with the same probability.
     Geometric {
-        /// Mean, from 1 to 1,000,000.
+        /// Mean number of requests, 1 to 1,000,000.
         mean: f64,
     },
 }
@@ -278,16 +280,16 @@ fn one() -> Spanned<f64> {
     Spanned::new(0..0, 1.0)
 }
 
-/// `keys = { count = 10000, exponent = 0.9 }`
+/// `keys = { count = 10000, exponent = 0.9 }`: the items that requests are for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeysTable {
-    /// Different items.
+    /// Number of items, 1 to 10,000,000.
     pub count: u32,
-    /// Zipf's exponent of their popularity; 0 is all alike.
+    /// Zipf exponent of their popularity, 0 to 10; default 0: all equally popular.
     #[serde(default)]
     pub exponent: f64,
-    /// Whether every client has items of its own.
+    /// Whether every client has items of its own; default false.
     #[serde(default)]
     pub per_client: bool,
 }
@@ -298,15 +300,15 @@ pub struct KeysTable {
 pub struct ClientsTable {
     /// Clients, each with an address of its own: 1 to 1000000, default 1000.
     pub count: Spanned<u32>,
-    /// Zipf's exponent of how much each sends; 0 is all alike.
+    /// Zipf exponent of the share that each sends, 0 to 10; default 0: all alike.
     pub skew: Spanned<f64>,
-    /// One more address that sends this share of all requests.
+    /// Share of all requests that one further client sends, below 1. `None`: there is none.
     pub hot_share: Option<Spanned<Ratio>>,
-    /// A client without an answer for so long after its request gives up, in service or not: a duration for all, or a
-    /// distribution from which each request draws. Never unless given.
+    /// Time after which a client without a response gives up, whether its request is in service or not: a duration, or a
+    /// distribution from which each request draws. `None`: never.
     pub timeout: Option<Spanned<Delay>>,
-    /// A client whose request has not begun service for so long abandons it (reneging, as in Erlang A); once service has begun,
-    /// it waits for the answer. A duration or a distribution; never unless given.
+    /// Time after which a client abandons a request that has not begun service (reneging, as in Erlang A); once service has
+    /// begun, it waits for the response. A duration or a distribution. `None`: never.
     pub patience: Option<Spanned<Delay>>,
     /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
     /// moment. A request in service is finished.
@@ -329,7 +331,7 @@ impl Default for ClientsTable {
     }
 }
 
-/// `[network]`: one way, each leg.
+/// `[network]`: one-way delays.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
@@ -337,11 +339,11 @@ pub struct NetworkTable {
     pub client: Option<Spanned<Delay>>,
     /// One-way delay between balancer and server: a duration or a distribution; default 0.
     pub server: Option<Spanned<Delay>>,
-    /// Added to the hop between a balancer and a server of another zone.
+    /// Further delay between a balancer and a server of another zone, one way. `None`: 0.
     pub cross_zone: Option<Nanos>,
 }
 
-/// A constant such as `"1ms"`, or a law.
+/// A constant such as `"1ms"`, or a distribution.
 #[derive(Clone, Debug)]
 pub struct Delay(pub Distribution);
 
@@ -351,7 +353,7 @@ impl JsonSchema for Delay {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Distribution>()];
-        json_schema!({ "description": "A duration, or a law.", "anyOf": forms })
+        json_schema!({ "description": "A duration, or a distribution.", "anyOf": forms })
     }
 }
 
@@ -361,7 +363,9 @@ impl<'de> Deserialize<'de> for Delay {
         impl<'de> Visitor<'de> for DelayVisitor {
             type Value = Delay;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration such as \"1ms\", or a law such as { exponential = { mean = \"1ms\" } }")
+                f.write_str(
+                    "a duration such as \"1ms\", or a distribution such as { exponential = { mean = \"1ms\" } }",
+                )
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
                 Ok(Delay(Distribution::Constant { value: text.parse().map_err(E::custom)? }))
@@ -383,22 +387,22 @@ pub struct DnsTable {
     /// Resolvers, each with its share of the clients: 1 to 1000000, default 50.
     #[serde(default = "fifty")]
     pub resolvers: u32,
-    /// Zipf's exponent of how many clients each resolver serves; 0 is all alike.
+    /// Zipf exponent of the share of clients that each resolver serves, 0 to 10; default 0: all alike.
     #[serde(default)]
     pub resolver_skew: f64,
     /// When the address of a dead balancer is removed from answers, after its death; default: never.
     pub withdraw_after: Option<Nanos>,
-    /// What a client does with an answer of several addresses: it uses the `"first"`, or `"all"`, one by lot for each
-    /// request and another when it cannot be reached.
+    /// Which of several addresses in an answer a client uses: the `"first"` (the default), or `"all"`: a random one for each
+    /// request, and another when it cannot be reached.
     #[serde(default)]
     pub clients_use: AddressesTable,
 }
 
-/// What a client does with several addresses.
+/// Which of several addresses a client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddressesTable {
-    /// The first, until the answer has run out.
+    /// The first, until the answer expires.
     #[default]
     First,
     /// Any of them, and the others after it.
@@ -419,7 +423,7 @@ pub struct BalancersTable {
     pub shards: Spanned<u32>,
     /// Whether the shards of a balancer share their in-flight counts; default false.
     pub shared_in_flight: bool,
-    /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
+    /// Zones of the balancers, in turn: with two names balancers 1, 3, 5, … are in the first. Default none.
     pub zones: Spanned<Vec<Spanned<String>>>,
 }
 

@@ -70,6 +70,8 @@ pub struct Definition {
     pub direction: Direction,
     /// What it is, one sentence.
     pub doc: &'static str,
+    /// Whether it estimates nothing without a steady state: then it has no interval.
+    pub needs_steady_state: bool,
     /// Which results have it, in words.
     pub present: &'static str,
     /// Whether a part of the results has it.
@@ -114,6 +116,7 @@ const fn request(
         unit,
         direction,
         doc,
+        needs_steady_state: false,
         present: ALWAYS,
         is_present: |model, part| part.has_requests(model),
         value: Some(value),
@@ -126,7 +129,8 @@ const fn latency(
     doc: &'static str,
     value: fn(&View<'_>) -> f64,
 ) -> Definition {
-    request(name, label, Unit::Seconds, Direction::Lower, doc, value)
+    let row = request(name, label, Unit::Seconds, Direction::Lower, doc, value);
+    Definition { needs_steady_state: true, ..row }
 }
 
 const fn error(name: &'static str, label: &'static str, doc: &'static str, value: fn(&View<'_>) -> f64) -> Definition {
@@ -142,7 +146,8 @@ const fn policy(
     is_present: fn(&Model, Part) -> bool,
     value: fn(&View<'_>) -> f64,
 ) -> Definition {
-    Definition { name, label, unit, direction, doc, present, is_present, value: Some(value) }
+    let needs_steady_state = false;
+    Definition { name, label, unit, direction, doc, needs_steady_state, present, is_present, value: Some(value) }
 }
 
 const NEUTRAL: (Unit, Direction) = (Unit::Number, Direction::Neither);
@@ -190,31 +195,37 @@ pub const CATALOGUE: [Definition; 32] = [
     request("goodput", "goodput", Unit::Rate, Direction::Higher, "Requests with a good response per second.", |v| {
         v.requests().ok() as f64 / v.seconds
     }),
-    error("errors.ratio", "error rate", "Share of requests that failed.", |v| {
+    error("errors.ratio", "error rate", "Share of requests that failed, for any of the causes below.", |v| {
         let c = v.requests();
         ratio(c.requests() - c.unfinished - c.ok(), c.requests())
     }),
-    error("errors.error", "error responses", "Share of requests with an error response of a server.", |v| {
+    error("errors.error", "error responses", "Share of requests that a server answered with an error.", |v| {
         v.ended(RequestOutcome::Error)
     }),
-    error("errors.rejected", "rejected requests", "Share of requests that a limit or a full queue rejected.", |v| {
-        v.ended(RequestOutcome::Rejected)
-    }),
+    error(
+        "errors.rejected",
+        "rejected requests",
+        "Share of requests rejected: a queue was full, a limit reached, or admission rejected them.",
+        |v| v.ended(RequestOutcome::Rejected),
+    ),
     error(
         "errors.no_healthy_server",
         "requests without a server",
-        "Share of requests for which no server was healthy.",
+        "Share of requests for which the balancer had no healthy server.",
         |v| v.ended(RequestOutcome::NoServer),
     ),
-    error("errors.reset", "resets", "Share of requests whose connection was reset.", |v| {
+    error("errors.reset", "resets", "Share of requests whose server refused or closed the connection.", |v| {
         v.ended(RequestOutcome::Reset)
     }),
-    error("errors.timed_out", "timeouts", "Share of requests that timed out at the client.", |v| {
+    error("errors.timed_out", "timeouts", "Share of requests whose client gave up waiting.", |v| {
         v.ended(RequestOutcome::TimedOut)
     }),
-    error("errors.unreachable", "unreachable", "Share of requests that reached no balancer.", |v| {
-        v.ended(RequestOutcome::Unreachable)
-    }),
+    error(
+        "errors.unreachable",
+        "unreachable",
+        "Share of requests whose client could not connect to a balancer.",
+        |v| v.ended(RequestOutcome::Unreachable),
+    ),
     error(
         "unfinished.ratio",
         "unfinished requests",
@@ -227,6 +238,7 @@ pub const CATALOGUE: [Definition; 32] = [
         unit: Unit::Share,
         direction: Direction::Lower,
         doc: "Sum of `errors.ratio` and `unfinished.ratio`.",
+        needs_steady_state: false,
         present: "in `compare` only",
         is_present: |_, _| false,
         value: None,
@@ -236,7 +248,7 @@ pub const CATALOGUE: [Definition; 32] = [
         (Unit::Index, Direction::Higher),
         "Jain's index of each server's share of requests relative to its share of capacity: 1 is fair, 1/n is all on one.",
         "always, over the servers of the pools that routes lead to; also by pool, where there are several",
-        |model, part| part.has_servers(model),
+        |_, part| part.has_servers(),
         |v| jain(&v.loads()),
     ),
     policy(
@@ -270,7 +282,7 @@ pub const CATALOGUE: [Definition; 32] = [
         (Unit::Share, Direction::Neither),
         "Used capacity over capacity.",
         "always; also by pool, where there are several",
-        |model, part| part.has_servers(model),
+        |_, part| part.has_servers(),
         |v| v.utilisation(),
     ),
     policy(
@@ -281,14 +293,17 @@ pub const CATALOGUE: [Definition; 32] = [
         |_, part| part == Part::Whole,
         |v| v.servers().map(|s| s.utilisation).fold(0.0, f64::max),
     ),
-    policy(
-        ("in_server.mean", "requests in a server"),
-        (Unit::Number, Direction::Lower),
-        "Mean number of requests in a server, in service included.",
-        "always; also by pool, where there are several",
-        |model, part| part.has_servers(model),
-        |v| mean(v.servers().map(|s| s.number)),
-    ),
+    Definition {
+        name: "in_server.mean",
+        label: "requests in a server",
+        unit: Unit::Number,
+        direction: Direction::Lower,
+        doc: "Mean number of requests in a server, in service included.",
+        needs_steady_state: true,
+        present: "always; also by pool, where there are several",
+        is_present: |_, part| part.has_servers(),
+        value: Some(|v| mean(v.servers().map(|s| s.number))),
+    },
     policy(
         ("attempts.mean", "attempts per request"),
         NEUTRAL,

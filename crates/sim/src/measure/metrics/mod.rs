@@ -30,6 +30,22 @@ impl Metric {
     }
 }
 
+/// The catalogue as a Markdown table, for the documentation.
+pub fn reference() -> String {
+    let mut text = String::from("| metric | unit | better | meaning | present |\n|---|---|---|---|---|\n");
+    for row in &CATALOGUE {
+        let unit = match row.unit {
+            Unit::Seconds | Unit::Rate => row.unit.as_str(),
+            Unit::Share => "share",
+            Unit::Index => "index",
+            Unit::Number => "number",
+        };
+        let better = if row.direction == Direction::Neither { "" } else { row.direction.as_str() };
+        text += &format!("| `{}` | {unit} | {better} | {} | {} |\n", row.name, row.doc, row.present);
+    }
+    text
+}
+
 /// Names of all metrics in the results of a scenario.
 pub fn metric_names(scenario: &Scenario) -> Vec<String> {
     definitions(scenario).into_iter().map(|(name, _)| name).collect()

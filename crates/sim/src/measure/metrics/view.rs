@@ -43,7 +43,7 @@ impl Part {
     }
 
     /// Whether this part has servers of its own.
-    pub fn has_servers(self, _model: &Model) -> bool {
+    pub fn has_servers(self) -> bool {
         !matches!(self, Part::Path(_))
     }
 

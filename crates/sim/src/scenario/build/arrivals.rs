@@ -298,7 +298,7 @@ impl Builder<'_> {
                 );
             }
         }
-        // What a cache saves the second tier nobody knows beforehand.
+        // What a cache saves the second tier is known only after a run.
         if tables.iter().any(|pool| pool.get_ref().backend.as_ref().is_some_and(|backend| backend.get_ref().on_miss)) {
             return None;
         }

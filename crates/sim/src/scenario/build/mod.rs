@@ -180,7 +180,7 @@ impl Builder<'_> {
     /// Differences where a strategy is named by another product's name for a similar algorithm.
     fn remarks(&self, table: &ScenarioTable) -> Vec<String> {
         let pools_own = table.pools.get_ref().iter().filter_map(|pool| pool.get_ref().strategy.as_ref());
-        let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref());
+        let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref().listed());
         let written = listed.chain(table.variants.iter().map(|t| &t.strategy)).chain(pools_own);
         written.filter_map(|strategy| catalog::remark_on(self.source.get(strategy.span())?)).collect()
     }
