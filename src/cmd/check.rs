@@ -8,7 +8,7 @@ use super::experiment::{Experiment, Settings};
 use super::fingerprints::{self, Finding};
 use super::run::Common;
 use super::scheduler::Options;
-use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep};
+use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep, warmup};
 use crate::report::Outcome;
 use crate::report::files::number;
 use evenkeel_sim::scenario::Scenario;
@@ -19,14 +19,17 @@ use evenkeel_sim::scenario::expect::{Expect, Side};
 #[command(after_help = "\
 Examples:
   evenkeel check                       all of scenarios/
-  evenkeel check scenarios/crash.toml
+  evenkeel check mine.toml
+  evenkeel check slow-server           the expectations of an embedded scenario
+  evenkeel check scenarios --update    update the golden picks
   evenkeel check scenarios --json | jq 'select(.holds | not)'
-  evenkeel check scenarios --update    the change of picks is intended: update the golden picks
 
-Exits with 1 if a check fails. For expectations, only the strategies that they name are run; the picks of all strategies
-are compared with the golden picks in `fingerprints/` beside the scenario.")]
+For expectations, only the strategies that they name are run. The picks of all strategies are compared with \
+the golden picks in `fingerprints/` beside the scenario; embedded scenarios have none.
+
+Exit codes: 0 every check holds, 1 one does not, 2 usage.")]
 pub struct Args {
-    /// Scenario files, or folders of them
+    /// Scenario files, folders of them, or names of embedded scenarios
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -68,9 +71,14 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let quiet = args.common.quiet || args.json;
     let findings = fingerprints::findings(&at_home, args.common.jobs.count(), quiet)?;
     if args.update {
-        // All of them before a word is said: whoever reads may go away.
-        for (finding, loaded) in findings.iter().zip(&loaded) {
-            finding.update(&loaded.path)?;
+        if let Some(embedded) = loaded.iter().find(|loaded| loaded.path.is_none()) {
+            let name = &embedded.scenario.name;
+            let help = format!("evenkeel scenarios copy {name}, and check the copy");
+            return Err(Failure::Usage(format!("`{name}` is embedded and has no golden picks\n  help: {help}")));
+        }
+        // All are written before any is printed: the reader of the output may go away.
+        for (finding, path) in findings.iter().zip(loaded.iter().filter_map(|loaded| loaded.path.as_deref())) {
+            finding.update(path)?;
         }
         for finding in &findings {
             let what = match (finding.unpinned, finding.changes.len()) {
@@ -98,7 +106,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         keep_what_is_named(&mut loaded.scenario);
         experiments.push(Experiment::new(loaded, &settings)?);
     }
-    scheduler::find_warmup(&mut experiments, args.common.jobs.count(), quiet)?;
+    warmup::find(&mut experiments, args.common.jobs.count(), quiet)?;
     let options = Options { jobs: args.common.jobs.count(), quiet, ..Options::default() };
     scheduler::run(&experiments, &options, |_, outcomes, bar| {
         bar.suspend(|| {
@@ -120,7 +128,7 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     for (loaded, settings) in loaded.into_iter().zip(asked).filter(|(_, settings)| settings.sensitivity) {
         sensitive.push(Experiment::new(loaded, &settings)?);
     }
-    scheduler::find_warmup(&mut sensitive, args.common.jobs.count(), quiet)?;
+    warmup::find(&mut sensitive, args.common.jobs.count(), quiet)?;
     scheduler::run(&sensitive, &options, |experiment, outcomes, bar| {
         bar.suspend(|| {
             let survived = sweep::survives(&outcomes);

@@ -18,18 +18,18 @@ Examples:
   evenkeel run scenarios --out before          then change something, and
   evenkeel run scenarios --out after
   evenkeel compare before after                regressions and improvements
-  evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
-  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
+  evenkeel compare before after --all --metrics latency.p50,goodput
+  evenkeel compare before after --tolerance 3% --export-markdown comment.md
+  evenkeel compare before after --allow-undecided     for too few runs
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
-  evenkeel compare before after --allow-undecided     exit 0 although there are too few runs
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
-Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
-cent shows that the means alone would drown in noise. Run both sides with the same --seed and at least
-five --replications: fewer are never judged. Something is called worse only if its whole interval lies
-beyond the tolerance; all intervals hold together with 95 %.
+Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per cent is \
+found that the means alone would hide. Run both sides with the same --seed and at least five --replications; \
+fewer are never judged. A metric is called worse only if its whole interval lies beyond the tolerance; all \
+intervals hold together with 95 %.
 
-Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
+Exit codes: 0 no regression, 1 something got worse than is tolerated or is missing in NEW, 4 nothing could \
 be decided: too few runs, only metrics without a better direction, or only new strategies and metrics.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it

@@ -102,11 +102,8 @@ fn read(file: Option<&Path>, terminal: Terminal) -> Result<(Scenario, String), F
         let scenario = scenario.map_err(|problems| Failure::Broken(anyhow::anyhow!("built in: {problems:?}")))?;
         return Ok((scenario, BUILT_IN.to_owned()));
     };
-    let (mut loaded, _) = inputs::load(&[file.to_owned()], terminal)?;
-    match loaded.pop() {
-        Some(loaded) => Ok((loaded.scenario, loaded.source)),
-        None => Err(Failure::Usage(String::new())),
-    }
+    let loaded = inputs::load_single(file, terminal)?;
+    Ok((loaded.scenario, loaded.source))
 }
 
 /// Something that happens at a time of the scenario.

@@ -5,9 +5,10 @@ use evenkeel_core::select::catalog::{self, Row};
 
 /// Which strategy.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  evenkeel explain peak_ewma\n  evenkeel explain least_conn     by the name that nginx has for it"
-)]
+#[command(after_help = "\
+Examples:
+  evenkeel explain peak_ewma
+  evenkeel explain least_conn      by the name that nginx has for it")]
 pub struct Args {
     /// A name from `evenkeel list`, or the name in another product
     strategy: String,
@@ -26,7 +27,7 @@ pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
 fn text(row: &Row, terminal: Terminal) -> String {
     let doc = row.doc;
-    let width = usize::from(terminal.width.unwrap_or(100)).clamp(40, 100);
+    let width = usize::from(terminal.columns()).clamp(40, 100);
     let wrap = |text: &str, indent: &str| {
         textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
     };
@@ -60,7 +61,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
     section("When it fails", wrap(doc.fails, "  "));
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));
     section("Source", wrap(doc.source, "  "));
-    section("See it", format!("  evenkeel run scenarios/{}.toml", doc.scenario));
-    section("See it fail", format!("  evenkeel run scenarios/{}.toml", doc.fails_in));
+    section("See it", format!("  evenkeel run {}", doc.scenario));
+    section("See it fail", format!("  evenkeel run {}", doc.fails_in));
     text.trim_end().to_owned()
 }

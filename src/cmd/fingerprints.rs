@@ -35,6 +35,8 @@ pub struct Finding {
     pub changes: Vec<Change>,
     /// The scenario has no golden picks.
     pub unpinned: bool,
+    /// The scenario is embedded: it has no place for golden picks.
+    pub embedded: bool,
     /// The scenario file has changed since the golden picks were written.
     pub text_changed: bool,
     now: Vec<Fingerprint>,
@@ -85,12 +87,17 @@ pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Findi
 
 fn compare(loaded: &Loaded, now: Vec<Fingerprint>) -> Result<Finding, Failure> {
     let scenario = &loaded.scenario;
-    let pinned = read(&places(&loaded.path).1)?;
+    let pinned = match &loaded.path {
+        Some(path) => read(&places(path).1)?,
+        // Golden picks are not embedded.
+        None => None,
+    };
     let mut finding = Finding {
         scenario: scenario.name.clone(),
         same: 0,
         changes: Vec::new(),
         unpinned: pinned.is_none(),
+        embedded: loaded.path.is_none(),
         text_changed: pinned.as_ref().is_some_and(|pinned| pinned.scenario_sha256 != scenario.hash),
         hash: scenario.hash.clone(),
         now,
@@ -162,7 +169,10 @@ impl Finding {
             if terminal.out { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
         if self.unpinned {
-            return say("  no golden picks: evenkeel check --update writes them");
+            return say(match self.embedded {
+                true => "  no golden picks: they are not embedded",
+                false => "  no golden picks: evenkeel check --update writes them",
+            });
         }
         if self.same > 0 {
             let strategies = if self.same == 1 { "strategy" } else { "strategies" };

@@ -20,19 +20,21 @@ use evenkeel_sim::scenario::workload_file;
 Examples:
   evenkeel import /var/log/nginx/access.log
   evenkeel import access.log.gz --output monday.csv
-  zcat access.log.*.gz | evenkeel import - --output week.csv --scenario week.toml && evenkeel run week.toml
+  evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
+  zcat access.log.*.gz | evenkeel import - --output week.csv
   evenkeel import access.log --scenario real-time.toml --speed 1
 
-Reads the common and combined formats of nginx and Apache, and what `evenkeel proxy` logs in either of its formats,
-plain or gzip. What syslog, Docker, CRI, Compose or kubectl put before a line is taken off. Stamps of common and combined
-logs are whole seconds: requests of the same second are spread inside it at random, in the order of the log and always the
-same way; those of JSON are exact. Logs hold no service times: what a request costs is for the scenario to say.
+Reads the common and combined formats of nginx and Apache, and both formats that `evenkeel proxy` logs, \
+plain or gzip. Prefixes of syslog, Docker, CRI, Compose and kubectl are removed. Time stamps of the common \
+and combined formats are whole seconds: requests of the same second are spread over it at random, in the \
+order of the log and the same way each time; those of JSON are exact. Logs hold no service times: the \
+scenario sets them.
 
-The client is the first word if that is an address (with or without port; of a list such as X-Forwarded-For the first), or
-the second if a virtual host stands before it, as in vhost_combined. A host name is taken for a client where it is followed
-by an identity and a user, as in public logs. Any other line is refused, counted and shown with its reason; --client says
-which word it is. Paths are kept without scheme, host and query; control characters and bytes that are not UTF-8 are
-percent-encoded.")]
+The client is the first word if that is an address (with or without port; the first of a list such as \
+X-Forwarded-For), or the second word if a virtual host stands before it, as in vhost_combined. A host name \
+is taken for a client if an identity and a user follow it, as in public logs. Any other line is refused, \
+counted and shown with its reason; --client sets the position. Paths are kept without scheme, host and \
+query; control characters and bytes that are not UTF-8 are percent-encoded.")]
 pub struct Args {
     /// The log; `-` reads standard input
     log: PathBuf,

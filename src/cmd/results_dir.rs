@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use super::experiment::Experiment;
-use super::run_cache;
+use super::run_id;
 use super::{DONE, Failure, inputs};
 use crate::report::Outcome;
 use crate::report::charts;
@@ -66,7 +66,7 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path) -> R
         all.push((format!("{name}.png"), png));
     }
     let provenance = provenance(experiment);
-    let manifest = files::manifest(outcomes, &experiment.skipped, &run_cache::experiment_id(experiment), &provenance)?;
+    let manifest = files::manifest(outcomes, &experiment.skipped, &run_id::of_experiment(experiment), &provenance)?;
 
     let folder = out.join(experiment.folder());
     make_folder(&folder)?;
@@ -88,7 +88,7 @@ pub fn is_complete(experiment: &Experiment, out: &Path) -> bool {
     let folder = out.join(experiment.folder());
     let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
     let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let same = value.is_some_and(|value| value["runs"] == run_cache::experiment_id(experiment).as_str());
+    let same = value.is_some_and(|value| value["runs"] == run_id::of_experiment(experiment).as_str());
     // Somebody may have tidied up.
     same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
 }

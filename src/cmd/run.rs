@@ -1,11 +1,11 @@
-//! `evenkeel run`: every strategy over every scenario and replication.
+//! `evenkeel run`: every strategy over every scenario, as many times as there are replications.
 
 use std::path::PathBuf;
 
 use super::experiment::{Experiment, Precision, Settings};
 use super::inputs::Loaded;
 use super::scheduler::{Done, Options};
-use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler};
+use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler, warmup};
 use crate::report::{Outcome, table};
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::scenario::Scenario;
@@ -14,16 +14,21 @@ use evenkeel_sim::scenario::Scenario;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel run                                     all of scenarios/ into results/
-  evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
+  evenkeel run slow-server                    an embedded scenario
+  evenkeel run mine.toml --quick              five short runs, a first look
+  evenkeel run mine.toml --strategies core    a dozen strategies
   evenkeel run mine.toml --strategies p2c,random --replications 20
-  evenkeel run mine.toml --precision 2%            as many replications as needed
-  evenkeel run scenarios --quick                   five short replications, for a first look
-  evenkeel run scenarios --resume                  continue an interrupted run
-  evenkeel run scenarios --shard 1/3 --out part1   one third of the runs; `evenkeel merge` merges the parts
-  evenkeel run mine.toml --trace                   also write every request")]
+  evenkeel run mine.toml --precision 2%       as many runs as needed
+  evenkeel run scenarios --out /tmp/results   every scenario of a folder
+  evenkeel run scenarios --resume             continue an interrupted run
+  evenkeel run mine.toml --trace              also write every request
+
+To divide a run between machines:
+  evenkeel run scenarios --shard 1/2 --out part1
+  evenkeel run scenarios --shard 2/2 --out part2
+  evenkeel merge part1 part2 --out results")]
 pub struct Args {
-    /// Scenario files, or folders of them
+    /// Scenario files, folders of them, or names of embedded scenarios
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -85,7 +90,8 @@ fn shard(text: &str) -> Result<(u32, u32), String> {
 /// What every verb that runs scenarios shares.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// Only these strategies, separated by commas: names from `evenkeel list`, or with parameters, as 'p2c(choices=3)'
+    /// Only these strategies, separated by commas: names from `evenkeel list`, with parameters as in 'p2c(choices=3)', `core`
+    /// (a dozen that most people choose between) or `all`
     #[arg(long, value_name = "A,B")]
     pub strategies: Vec<String>,
     /// Runs per strategy, each with its own seed; more give narrower intervals [default: the scenario's]
@@ -162,7 +168,7 @@ pub fn execute(
     show: impl Fn(&[Outcome<'_>], bool) + Sync,
 ) -> Result<(), Failure> {
     let quiet = common.quiet || output.json;
-    scheduler::find_warmup(&mut experiments, common.jobs.count(), quiet)?;
+    warmup::find(&mut experiments, common.jobs.count(), quiet)?;
     if output.resume {
         experiments.retain(|experiment| {
             let complete = results_dir::is_complete(experiment, &output.out);

@@ -29,15 +29,17 @@ use evenkeel_testbed::load::{LoadSummary, Options, play};
 #[command(after_help = "\
 Examples:
   evenkeel twin mine.toml
-  evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
-  evenkeel twin mine.toml --json | jq '.strategies[].metrics[] | select(.agrees | not)'
+  evenkeel twin hedging --strategies p2c,random --duration 30s
+  evenkeel twin mine.toml --json | jq '.strategies[].metrics[]'
 
-Not every scenario can be played on sockets (closed loops, DNS, several balancers, second tiers, …): it says which and why.
-The delays of [network] are left out in both. Two cores play some hundred requests per second well.
+Some scenarios cannot run over sockets (closed loops, DNS, several balancers, second tiers, and others): the \
+message says why. The delays of [network] are left out on both sides. Two cores sustain a few hundred \
+requests per second.
 
-Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests in time.")]
+Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests \
+in time.")]
 pub struct Args {
-    /// Scenario file
+    /// Scenario file, or name of an embedded scenario
     scenario: PathBuf,
     /// Only these strategies, separated by commas (names from `evenkeel list`); oracles cannot run over sockets
     #[arg(long, value_name = "A,B")]
@@ -143,9 +145,8 @@ impl Pair {
 }
 
 pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let (mut loaded, _) = inputs::load(std::slice::from_ref(&args.scenario), terminal)?;
-    let strategies = inputs::named(&args.strategies, &loaded)?;
-    let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
+    let loaded = inputs::load_single(&args.scenario, terminal)?;
+    let strategies = inputs::named(&args.strategies, std::slice::from_ref(&loaded))?;
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
     scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());

@@ -165,7 +165,7 @@ fn strategies_are_listed_and_explained() {
         let output = evenkeel().args(["explain", row.name]).output().unwrap();
         assert!(output.status.success());
         let explained = text(&output.stdout);
-        for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "evenkeel run scenarios/"] {
+        for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "See it fail", "evenkeel run "] {
             assert!(explained.contains(section), "{}: no {section}", row.name);
         }
         for (name, _) in row.doc.params {

@@ -7,6 +7,7 @@ mod bench_picks;
 mod bench_proxy;
 mod charts;
 mod cli;
+mod commands;
 mod compare;
 mod conformance;
 mod determinism;

@@ -20,6 +20,7 @@ mod estimate;
 mod hashing;
 mod hot_cold;
 mod rotation;
+pub mod strategy_set;
 
 // One file per strategy; the catalogue's rows are in `catalog.rs`.
 pub mod bounded_load;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::strategy_list::StrategyList;
 use super::table::*;
 use super::{Contestant, Files, Kind, PoolDemand, Scenario, expect, overrides, workload_file};
 use crate::sim::model::*;
@@ -125,7 +126,7 @@ impl Builder<'_> {
             ));
         }
         let pools_own = table.pools.get_ref().iter().filter_map(|pool| pool.get_ref().strategy.as_ref());
-        let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref());
+        let listed = table.strategies.iter().flat_map(|strategies| strategies.get_ref().listed());
         let written = listed.chain(table.variants.iter().map(|t| &t.strategy)).chain(pools_own);
         let remarks = written.filter_map(|strategy| catalog::remark_on(source.get(strategy.span())?)).collect();
         let model = Model {
@@ -1042,11 +1043,13 @@ impl Builder<'_> {
             None if !table.variants.is_empty() => {}
             None => contestants.extend(CATALOGUE.iter().map(|row| Contestant::new((row.default)()))),
             Some(strategies) => {
-                if strategies.get_ref().is_empty() && table.variants.is_empty() {
+                if let StrategyList::Set(set) = strategies.get_ref() {
+                    contestants.extend(set.rows().map(|row| Contestant::new((row.default)())));
+                } else if strategies.get_ref().listed().is_empty() && table.variants.is_empty() {
                     self.problem(strategies.span(), "no strategies are listed").help =
                         Some("leave `strategies` out to compare all of them".to_owned());
                 }
-                for strategy in strategies.get_ref() {
+                for strategy in strategies.get_ref().listed() {
                     contestants.push(Contestant::new(strategy.get_ref().0.clone()));
                     spans.push(strategy.span());
                 }
@@ -1061,7 +1064,9 @@ impl Builder<'_> {
             contestants.push(Contestant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
             spans.push(span);
         }
-        for (i, span) in spans.into_iter().enumerate() {
+        // Those of a set have no place of their own, and stand first.
+        let first = contestants.len() - spans.len();
+        for (i, span) in (first..).zip(spans) {
             if contestants[..i].iter().any(|c| c.label == contestants[i].label) {
                 self.problem(span, format!("`{}` is listed twice", contestants[i].label)).help =
                     Some("give the second a name of its own: [[variants]] with `name` and `strategy`".to_owned());

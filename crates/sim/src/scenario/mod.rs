@@ -8,6 +8,7 @@ mod build;
 pub mod expect;
 pub mod import;
 pub mod overrides;
+mod strategy_list;
 mod table;
 pub mod workload_file;
 

@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserial
 use toml::Spanned;
 
 use super::Kind;
+use super::strategy_list::StrategyList;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, RouteTable};
@@ -65,9 +66,9 @@ pub struct ScenarioTable {
     /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     #[schemars(with = "Option<u32>")]
     pub batches: Option<Spanned<u32>>,
-    /// What is compared: names, or tables with parameters. Default: all strategies.
-    #[schemars(with = "Option<Vec<Strategy>>")]
-    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    /// What is compared: `"core"` (a dozen that matter), `"all"`, or a list of names and of tables with parameters. Default: all.
+    #[schemars(with = "Option<StrategyList>")]
+    pub strategies: Option<Spanned<StrategyList>>,
     /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
