@@ -353,11 +353,11 @@ fn batches_that_are_alike_are_told() {
     let file = folder.file("slow.toml", &source);
     let alike = "random: neighbouring batches are correlated (0.";
     let said = done(&["run", path(&file), "--batches", "50", "--dry-run"]);
-    assert!(said.out.contains(alike) && said.out.contains("take fewer or longer ones"), "{}", said.out);
+    assert!(said.out.contains(alike) && said.out.contains("use fewer or longer batches"), "{}", said.out);
     // Long batches of a quiet one are not.
     let quiet = folder.file("quiet.toml", &source.replace("950/s", "300/s").replace("\"2s\"", "\"20s\""));
     let said = done(&["run", path(&quiet), "--batches", "20", "--dry-run"]);
-    assert!(!said.out.contains("alike"), "{}", said.out);
+    assert!(!said.out.contains("correlated"), "{}", said.out);
 }
 
 /// Batches in several replications: each row names the run that its batch is a piece of.
@@ -693,7 +693,7 @@ fn a_sweep_that_cannot_be_is_explained() {
     let wrong_way = folder.file("more.toml", &source.replace("latency.p98", "goodput"));
     refused(
         &["sweep", path(&wrong_way), "--sensitivity", "--dry-run"],
-        &["more.toml:18:10", "less is better, not by `goodput`"],
+        &["more.toml:18:10", "lower is better, not `goodput`"],
     );
 }
 
