@@ -21,6 +21,7 @@ use crate::shard::{ActiveConfig, Shard};
 use crate::termination::Reason;
 use crate::upstream::{ConnectError, Connection, PooledConnection, Upstream};
 use evenkeel_core::policy::retry::Failure;
+use evenkeel_core::units::Nanos;
 
 /// A kept connection that ends within this time of a request was closed by its server before the request came. The server
 /// would have had to close it within one round trip; one that works on a request for longer and then closes has failed.
@@ -60,7 +61,8 @@ pub(super) enum Attempt {
         failure: Failure,
         reason: Reason,
         sent: bool,
-        slot: u32,
+        /// How long it took from its placement on.
+        took: Nanos,
         server: Rc<Upstream>,
     },
     /// No server is to blame, or no time is left: another attempt would be of no use.
@@ -71,7 +73,6 @@ impl Call<'_> {
     /// Sends the request to where it was placed and waits for the head of the answer.
     pub(super) async fn attempt(&self, in_flight: InFlight) -> Attempt {
         let server = Rc::clone(&in_flight.server);
-        let slot = in_flight.slot();
         let mut open = if self.upgrade { None } else { server.reuse() };
         let mut made_room = false;
         loop {
@@ -95,8 +96,8 @@ impl Call<'_> {
                             _ => Reason::ConnectFailed,
                         };
                         tracing::debug!(server = server.name, %error, "no connection");
-                        in_flight.finish(reason.fault().outcome());
-                        return Attempt::Failed { failure: Failure::Connect, reason, sent: false, slot, server };
+                        let took = in_flight.finish(reason.fault().outcome());
+                        return Attempt::Failed { failure: Failure::Connect, reason, sent: false, took, server };
                     }
                 },
             };
@@ -157,8 +158,8 @@ impl Call<'_> {
                     } else {
                         Reason::UpstreamReset
                     };
-                    in_flight.finish(reason.fault().outcome());
-                    return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, slot, server };
+                    let took = in_flight.finish(reason.fault().outcome());
+                    return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, took, server };
                 }
                 None if self.is_late() => {
                     // A client that is still sending is what was waited for.
@@ -169,8 +170,8 @@ impl Call<'_> {
                 }
                 None => {
                     let reason = Reason::FirstByteTimeout;
-                    in_flight.finish(reason.fault().outcome());
-                    return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, slot, server };
+                    let took = in_flight.finish(reason.fault().outcome());
+                    return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, took, server };
                 }
             }
         }

@@ -197,7 +197,6 @@ pub async fn serve(
         deadline,
         shard: &shard,
     };
-    pool.arrived();
     let ran = {
         // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
         let mut run = pin!(run(&mut call, &pool, &info, cookie.as_deref(), &mut context));

@@ -1,7 +1,8 @@
-//! Attempts one after another and side by side: choosing a server, retrying, hedging.
+//! Attempts one after another and side by side. The balancer decides about retries and hedges; here they are sent.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -17,8 +18,10 @@ use crate::clock::duration;
 use crate::pool::{InFlight, RequestInfo, ShardPool};
 use crate::termination::Reason;
 use crate::upstream::PooledConnection;
+use evenkeel_core::policy::balancer::{AttemptEnd, Attempts, Next, Resend};
 use evenkeel_core::policy::retry::Failure;
-use evenkeel_core::select::{self, Outcome};
+use evenkeel_core::select::Outcome;
+use evenkeel_core::units::Nanos;
 
 pub(super) type Answered = (Response<Incoming>, InFlight, Option<PooledConnection>);
 
@@ -30,132 +33,164 @@ pub(super) async fn run(
     cookie: Option<&str>,
     context: &mut RequestContext,
 ) -> Result<Answered, Reason> {
-    if !pool.admits() {
+    if !pool.admit() {
         return Err(Reason::NotAdmitted);
     }
-    let config = pool.config();
-    let rules = config.rules.retries.as_ref();
-    let mut tried: Vec<u32> = Vec::new();
+    let hedgeable = call.idempotent && call.body.is_empty() && !call.upgrade;
+    let mut attempts = Attempts::default();
     let mut last = None;
     loop {
-        let placed = pool.place(info, &tried, if tried.is_empty() { cookie } else { None }).await;
-        let in_flight = match placed {
+        let number = attempts.start();
+        let in_flight = match pool.place(info, attempts.excluded(), cookie).await {
             Ok(in_flight) => in_flight,
-            // What went wrong before says more than that nobody is left.
+            // What went wrong before says more than that no server is left.
             Err(reason) => return Err(last.unwrap_or(reason)),
         };
         context.attempts += 1;
-        let may_follow = rules.is_some_and(|rules| context.attempts <= rules.max_retries);
-        let attempt = match pool.hedge_delay() {
-            Some(delay) if call.idempotent && call.body.is_empty() && !call.upgrade => {
-                Box::pin(hedged(call, pool, info, &mut tried, in_flight, duration(delay), context)).await
+        let timers = pool.placed(&mut attempts, number, in_flight.slot(), hedgeable);
+        let (attempt, next) = match timers.hedge {
+            Some(delay) => {
+                let delay = duration(delay);
+                Box::pin(hedged(call, pool, info, &mut attempts, in_flight, delay, context)).await
             }
-            _ => call.attempt(in_flight).await,
+            None => {
+                let attempt = call.attempt(in_flight).await;
+                let next = ended(call, pool, &mut attempts, &attempt);
+                (attempt, next)
+            }
         };
-        let (reason, slot) = match attempt {
-            Attempt::Answered { response, in_flight, connection } => {
-                let failure = match response.status() {
-                    StatusCode::SERVICE_UNAVAILABLE => Failure::Rejected,
-                    status if is_failure(status) => Failure::Error,
-                    _ => return Ok((response, in_flight, connection)),
-                };
-                let slot = in_flight.slot();
-                if !may_follow || !may_go_again(call, pool, failure, true, context.attempts, &tried, slot) {
-                    return Ok((response, in_flight, connection));
+        let pause = match (attempt, next) {
+            (Attempt::GivenUp(reason), _) => return Err(reason),
+            (Attempt::Answered { response, in_flight, .. }, Next::Retry(pause)) => {
+                if let Some(failure) = failure_of(response.status()) {
+                    in_flight.server.metrics.retried(failure);
                 }
-                in_flight.server.metrics.retried(failure);
                 in_flight.finish(Outcome::Failed);
-                (Reason::UpstreamReset, slot)
+                last = Some(Reason::UpstreamReset);
+                pause
             }
-            Attempt::Failed { failure, reason, sent, slot, server } => {
+            (Attempt::Answered { response, in_flight, connection }, _) => {
+                return Ok((response, in_flight, connection));
+            }
+            (Attempt::Failed { failure, reason, server, .. }, next) => {
                 context.server = None;
-                if !may_follow || !may_go_again(call, pool, failure, sent, context.attempts, &tried, slot) {
-                    return Err(reason);
-                }
+                let Next::Retry(pause) = next else { return Err(reason) };
                 server.metrics.retried(failure);
-                (reason, slot)
+                last = Some(reason);
+                pause
             }
-            Attempt::GivenUp(reason) => return Err(reason),
         };
-        let Some(pause) = pool.may_retry(context.attempts) else { return Err(reason) };
-        last = Some(reason);
-        select::insert_sorted(&mut tried, slot);
-        if pause.0 > 0 {
+        if pause > Nanos::ZERO {
             Box::pin(sleep(duration(pause))).await;
         }
     }
 }
 
-/// Whether rules, body and fleet allow another attempt. The budget is asked last, for asking spends it.
-pub(super) fn may_go_again(
-    call: &Call<'_>,
-    pool: &ShardPool,
-    failure: Failure,
-    sent: bool,
-    attempts: u32,
-    tried: &[u32],
-    slot: u32,
-) -> bool {
-    let config = pool.config();
-    let rules = config.rules.retries.as_ref();
-    rules.is_some_and(|rules| rules.allows(failure, attempts, call.idempotent, sent))
-        && call.body.can_be_sent_again()
-        && pool.has_other(tried, slot)
+/// How a server has failed that answers with this status; `None` where it has not.
+fn failure_of(status: StatusCode) -> Option<Failure> {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => Some(Failure::Rejected),
+        status if is_failure(status) => Some(Failure::Error),
+        _ => None,
+    }
 }
 
-/// Two copies where the first is slow: whichever answers first counts, the other is let go.
-pub(super) async fn hedged(
+/// Tells the balancer how an attempt ended.
+fn ended(call: &Call<'_>, pool: &ShardPool, attempts: &mut Attempts, attempt: &Attempt) -> Next {
+    let (end, sent, latency) = match attempt {
+        Attempt::Answered { response, in_flight, .. } => {
+            let end = failure_of(response.status()).map_or(AttemptEnd::Success, AttemptEnd::Failed);
+            (end, true, in_flight.time_to_first_byte().unwrap_or(Nanos::ZERO))
+        }
+        Attempt::Failed { failure, sent, took, .. } => (AttemptEnd::Failed(*failure), *sent, *took),
+        Attempt::GivenUp(_) => (AttemptEnd::Abandoned(Outcome::Cancelled), true, Nanos::ZERO),
+    };
+    let resend = Resend { idempotent: call.idempotent, sent, possible: call.body.can_be_sent_again() };
+    pool.attempt_ended(attempts, end, latency, resend)
+}
+
+/// An attempt that failed beside another: its server is done with it, its response is not wanted.
+fn discard(attempt: Attempt) -> Attempt {
+    match attempt {
+        Attempt::Answered { response, in_flight, .. } => {
+            let failure = failure_of(response.status()).unwrap_or(Failure::Error);
+            let server = Rc::clone(&in_flight.server);
+            let took = in_flight.finish(Outcome::Failed);
+            Attempt::Failed { failure, reason: Reason::UpstreamReset, sent: true, took, server }
+        }
+        other => other,
+    }
+}
+
+/// Two copies where the first is slow: whichever is answered well first counts, the other is dropped.
+async fn hedged(
     call: &Call<'_>,
     pool: &Rc<ShardPool>,
     info: &RequestInfo<'_>,
-    tried: &mut Vec<u32>,
+    attempts: &mut Attempts,
     in_flight: InFlight,
     delay: std::time::Duration,
     context: &mut RequestContext,
-) -> Attempt {
-    let slot = in_flight.slot();
+) -> (Attempt, Next) {
+    let first_placed = Cell::new(Some(in_flight.picked()));
     let mut first = pin!(call.attempt(in_flight));
     if let Ok(attempt) = timeout(delay, first.as_mut()).await {
-        return attempt;
+        let next = ended(call, pool, attempts, &attempt);
+        return (attempt, next);
     }
-    if !pool.has_other(tried, slot) || !pool.may_hedge() {
-        return first.await;
-    }
-    select::insert_sorted(tried, slot);
-    // It does not wait for room; and while its strategy asks whom to send it to, the first may answer.
-    let tried = &*tried;
+    let Some(number) = pool.hedge(attempts) else {
+        let attempt = first.await;
+        let next = ended(call, pool, attempts, &attempt);
+        return (attempt, next);
+    };
+    let excluded = attempts.excluded().to_vec();
+    let attempts = RefCell::new(attempts);
+    let second_placed = Cell::new(None);
+    // While its strategy asks servers where to send it, the first may be answered.
     let second = async {
-        let in_flight = pool.place_now(info, tried).await?;
+        let in_flight = pool.place_hedge(info, &excluded).await?;
+        second_placed.set(Some(in_flight.picked()));
         context.attempts += 1;
         in_flight.server.metrics.hedged();
+        let _ = pool.placed(&mut attempts.borrow_mut(), number, in_flight.slot(), true);
         Some(call.attempt(in_flight).await)
     };
     let first = async { Some(first.await) };
     let (mut first, mut second) = (pin!(first), pin!(second));
-    let mut lost: Option<Attempt> = None;
+    let mut failed: Option<Attempt> = None;
     let (mut first_over, mut second_over) = (false, false);
-    std::future::poll_fn(move |cx| {
-        for (over, attempt) in [
-            (&mut first_over, first.as_mut() as std::pin::Pin<&mut dyn Future<Output = Option<Attempt>>>),
-            (&mut second_over, second.as_mut()),
-        ] {
+    let result = std::future::poll_fn(|cx| {
+        let first: Pin<&mut dyn Future<Output = Option<Attempt>>> = first.as_mut();
+        for (over, copy) in [(&mut first_over, first), (&mut second_over, second.as_mut())] {
             if *over {
                 continue;
             }
-            if let Poll::Ready(attempt) = attempt.poll(cx) {
-                *over = true;
-                // The second may have found no room.
-                let Some(attempt) = attempt else { continue };
-                if matches!(&attempt, Attempt::Answered { response, .. } if !is_failure(response.status())) {
-                    return Poll::Ready(attempt);
+            let Poll::Ready(attempt) = copy.poll(cx) else { continue };
+            *over = true;
+            let next = match &attempt {
+                Some(attempt) => ended(call, pool, &mut attempts.borrow_mut(), attempt),
+                // The second has found no room.
+                None => {
+                    let (end, resend) = (AttemptEnd::Unplaced, Resend::FREELY);
+                    pool.attempt_ended(&mut attempts.borrow_mut(), end, Nanos::ZERO, resend)
                 }
-                lost = Some(attempt);
+            };
+            match (attempt.or_else(|| failed.take()), next) {
+                (Some(attempt), Next::Await) => failed = Some(discard(attempt)),
+                (Some(attempt), next) => return Poll::Ready((attempt, next)),
+                (None, _) => {}
             }
         }
-        match lost.take_if(|_| first_over && second_over) {
-            Some(attempt) => Poll::Ready(attempt),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     })
-    .await
+    .await;
+    if let Attempt::Answered { .. } = &result.0
+        && !(first_over && second_over)
+    {
+        let placed = if first_over { second_placed.get() } else { first_placed.get() };
+        let end = if placed.is_some() { AttemptEnd::Superseded } else { AttemptEnd::CalledOff };
+        let latency = placed.map_or(Nanos::ZERO, |placed| pool.now().saturating_sub(placed));
+        let _ = pool.attempt_ended(&mut attempts.borrow_mut(), end, latency, Resend::FREELY);
+    }
+    result
 }
