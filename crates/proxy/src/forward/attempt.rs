@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::Request;
 use tokio::time::Instant;
 
 use super::client::ClientConnection;
@@ -16,12 +15,11 @@ use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::expect::{self, Gate, Key};
 use crate::headers::{self};
-use crate::pool::{InFlight, ShardPool};
+use crate::pool::{Attempt, Exchange, InFlight, ShardPool};
 use crate::shard::{ActiveConfig, Shard};
 use crate::termination::Reason;
-use crate::upstream::{ConnectError, Connection, PooledConnection, Upstream};
+use crate::upstream::{ConnectError, Connection, Upstream};
 use evenkeel_core::policy::retry::Failure;
-use evenkeel_core::units::Nanos;
 
 /// A kept connection that ends within this time of a request was closed by its server before the request came. The server
 /// would have had to close it within one round trip; one that works on a request for longer and then closes has failed.
@@ -49,29 +47,9 @@ pub(super) struct Call<'a> {
     pub(super) shard: &'a Shard,
 }
 
-/// How an attempt went.
-#[allow(clippy::large_enum_variant, reason = "nearly all of them are answered; a box for each would cost more")]
-pub(super) enum Attempt {
-    Answered {
-        response: Response<Incoming>,
-        in_flight: InFlight,
-        connection: Option<PooledConnection>,
-    },
-    Failed {
-        failure: Failure,
-        reason: Reason,
-        sent: bool,
-        /// How long it took from its placement on.
-        took: Nanos,
-        server: Rc<Upstream>,
-    },
-    /// No server is to blame, or no time is left: another attempt would be of no use.
-    GivenUp(Reason),
-}
-
 impl Call<'_> {
     /// Sends the request to where it was placed and waits for the head of the answer.
-    pub(super) async fn attempt(&self, in_flight: InFlight) -> Attempt {
+    pub(super) async fn send(&self, in_flight: InFlight) -> Attempt<<Self as Exchange>::Answer> {
         let server = Rc::clone(&in_flight.server);
         let mut open = if self.upgrade { None } else { server.reuse() };
         let mut made_room = false;
@@ -126,7 +104,7 @@ impl Call<'_> {
             match sent {
                 Some(Ok(response)) => {
                     in_flight.answered();
-                    return Attempt::Answered { response, in_flight, connection: Some(connection.pooled()) };
+                    return Attempt::Answered { answer: (response, Some(connection.pooled())), in_flight };
                 }
                 Some(Err(failed)) => {
                     if let Some(fault) = self.body.fault() {

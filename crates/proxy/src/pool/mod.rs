@@ -3,6 +3,7 @@
 //!
 //! Everything in here is synchronous and on one thread: a borrow of the state never crosses an `await`.
 
+mod attempts;
 mod in_flight;
 mod requests;
 mod servers;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
+pub use attempts::{Attempt, Exchange};
 pub use in_flight::InFlight;
 pub use requests::RequestInfo;
 pub use servers::ServerSnapshot;

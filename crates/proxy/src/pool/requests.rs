@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::state::{State, Waiter};
 use super::{InFlight, ShardPool};
-use crate::clock::duration;
 use crate::termination::Reason;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::balancer::{Ask, AttemptEnd, Attempts, Next, Refusal, Resend, Step, Timers};
@@ -212,7 +211,7 @@ impl ShardPool {
                 answers.given.push(answer);
             }
         };
-        let _ = timeout(duration(inquiry.timeout), gather).await;
+        let _ = timeout(self.clock.duration(inquiry.timeout), gather).await;
         // Another selector has asked nobody.
         (epoch == self.epoch()).then_some(answers)
     }

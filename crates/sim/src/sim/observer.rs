@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::record::RequestOutcome;
 use evenkeel_core::fleet::Fleet;
-use evenkeel_core::select::{Request, Selector};
+use evenkeel_core::policy::recording::HostEvent;
+use evenkeel_core::select::{LoadReport, Request, Selector};
 use evenkeel_core::units::Nanos;
 
 /// Is told what happens. `job` is the engine's place for a request or a call; places are used again after
@@ -22,6 +23,23 @@ pub trait Observer {
 
     /// A job has come a step further.
     fn step(&mut self, _job: u32, _step: Step, _now: Nanos) {}
+
+    /// The result of an active check is at a balancer: its pool's number, the server's slot, whether it passed, and the load
+    /// report that came with it.
+    fn checked(&mut self, _pool: u32, _slot: u32, _passed: bool, _load: Option<&LoadReport>, _now: Nanos) {}
+
+    /// A load report is at a balancer that did not come with a check.
+    fn reported(&mut self, _pool: u32, _slot: u32, _load: &LoadReport, _now: Nanos) {}
+
+    /// Whether balancers record what happens to their servers and is told to their selectors, for
+    /// [`Observer::recorded`]. Takes memory for each call; asked once, before the run.
+    fn records(&self) -> bool {
+        false
+    }
+
+    /// What the balancer of this pool has recorded; after the run, before [`Observer::closed`]. Only of balancers with one
+    /// shard.
+    fn recorded(&mut self, _pool: u32, _events: Vec<HostEvent>) {}
 
     /// The run is over; jobs that were not released are where they are.
     fn closed(&mut self, _now: Nanos) {}

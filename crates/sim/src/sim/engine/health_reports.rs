@@ -139,6 +139,8 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn unload_answer(&mut self, job: u32) {
         let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
         let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
+        let pool = self.dispatchers[dispatcher as usize].pool;
+        self.observer.reported(pool, backend.slot, &load, self.now);
         self.at_shard(dispatcher, |balancer, shard, at| balancer.report(Some(shard), backend, &load, at));
     }
 
@@ -185,6 +187,12 @@ impl<O: Observer> Engine<'_, O> {
         let Message { fleet, slot, to, passed, load, asker } = self.messages[index as usize];
         self.free_messages.push(index);
         let backend = self.views[fleet as usize].balancer.pool().fleet.id(slot);
+        let pool = self.views[fleet as usize].pool;
+        match (passed, &load) {
+            (Some(passed), load) => self.observer.checked(pool, slot, passed, load.as_ref(), self.now),
+            (None, Some(load)) => self.observer.reported(pool, slot, load, self.now),
+            (None, None) => {}
+        }
         match (passed, load) {
             (Some(passed), load) => {
                 self.at_view(fleet, |balancer, at| balancer.checked(backend, passed, load.as_ref(), at));

@@ -25,6 +25,11 @@ impl<O: Observer> Engine<'_, O> {
             }
         }
         self.prove_books(&present, ages);
+        for view in &mut self.views {
+            if let Some(mut recording) = view.balancer.end_recording() {
+                self.observer.recorded(view.pool, recording.drain().collect());
+            }
+        }
         self.observer.closed(now);
         let number = if now > Nanos::ZERO { self.area as f64 / now.0 as f64 } else { 0.0 };
         let seconds = now.as_secs_f64();

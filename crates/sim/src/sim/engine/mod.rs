@@ -636,6 +636,9 @@ impl<'a, O: Observer> Engine<'a, O> {
                         },
                     };
                     let mut core = Balancer::new(Arc::clone(&pool.policy), shard_id);
+                    if self.observer.records() && (!balancers.shared_in_flight || balancers.shards == 1) {
+                        core.record(Nanos::ZERO);
+                    }
                     core.join_all(pool.servers.iter().map(|server| NewServer {
                         name: &server.name,
                         weight: server.weight,
