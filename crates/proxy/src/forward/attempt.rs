@@ -74,8 +74,7 @@ impl Call<'_> {
                             _ => Reason::ConnectFailed,
                         };
                         tracing::debug!(server = server.name, %error, "no connection");
-                        let took = in_flight.finish(reason.fault().outcome());
-                        return Attempt::Failed { failure: Failure::Connect, reason, sent: false, took, server };
+                        return Attempt::Failed { failure: Failure::Connect, reason, sent: false, in_flight };
                     }
                 },
             };
@@ -136,8 +135,7 @@ impl Call<'_> {
                     } else {
                         Reason::UpstreamReset
                     };
-                    let took = in_flight.finish(reason.fault().outcome());
-                    return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, took, server };
+                    return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, in_flight };
                 }
                 None if self.is_late() => {
                     // A client that is still sending is what was waited for.
@@ -148,8 +146,7 @@ impl Call<'_> {
                 }
                 None => {
                     let reason = Reason::FirstByteTimeout;
-                    let took = in_flight.finish(reason.fault().outcome());
-                    return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, took, server };
+                    return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, in_flight };
                 }
             }
         }

@@ -1,4 +1,7 @@
 //! Attempts one after another and side by side. The balancer decides about retries and hedges; here they are sent.
+//!
+//! What follows from the end of an attempt is decided before the attempt is finished, since a response that is passed on
+//! is not finished before its body; the simulator keeps to the same order.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -10,7 +13,6 @@ use tokio::time::{sleep, timeout};
 
 use super::{InFlight, RequestInfo, ShardPool};
 use crate::termination::Reason;
-use crate::upstream::Upstream;
 use evenkeel_core::policy::balancer::{AttemptEnd, Attempts, Next, Resend};
 use evenkeel_core::policy::retry::Failure;
 use evenkeel_core::select::Outcome;
@@ -55,10 +57,8 @@ pub enum Attempt<A> {
         reason: Reason,
         /// Whether something of the request may have reached the server.
         sent: bool,
-        /// How long it took from its placement on.
-        took: Nanos,
-        /// Its server.
-        server: Rc<Upstream>,
+        /// The attempt, which is to be finished as failed for this reason.
+        in_flight: InFlight,
     },
     /// No server is to blame, or no time is left: another attempt would be of no use.
     GivenUp(Reason),
@@ -107,12 +107,16 @@ impl ShardPool {
                     pause
                 }
                 (Attempt::Answered { answer, in_flight }, _) => return Ok((answer, in_flight)),
-                (Attempt::Failed { failure, reason, server, .. }, Next::Retry(pause)) => {
-                    server.metrics.retried(failure);
+                (Attempt::Failed { failure, reason, in_flight, .. }, Next::Retry(pause)) => {
+                    in_flight.server.metrics.retried(failure);
+                    in_flight.finish(reason.fault().outcome());
                     last = Some(reason);
                     pause
                 }
-                (Attempt::Failed { reason, .. }, _) => return Err(reason),
+                (Attempt::Failed { reason, in_flight, .. }, _) => {
+                    in_flight.finish(reason.fault().outcome());
+                    return Err(reason);
+                }
             };
             if pause > Nanos::ZERO {
                 Box::pin(sleep(self.clock.duration(pause))).await;
@@ -127,7 +131,9 @@ impl ShardPool {
                 let end = E::failure(answer).map_or(AttemptEnd::Success, AttemptEnd::Failed);
                 (end, true, in_flight.time_to_first_byte().unwrap_or(Nanos::ZERO))
             }
-            Attempt::Failed { failure, sent, took, .. } => (AttemptEnd::Failed(*failure), *sent, *took),
+            Attempt::Failed { failure, sent, in_flight, .. } => {
+                (AttemptEnd::Failed(*failure), *sent, self.now().saturating_sub(in_flight.picked()))
+            }
             Attempt::GivenUp(_) => (AttemptEnd::Abandoned(Outcome::Cancelled), true, Nanos::ZERO),
         };
         let (idempotent, possible) = (exchange.is_idempotent(), exchange.can_be_sent_again());
@@ -211,12 +217,14 @@ impl ShardPool {
 /// An attempt that failed beside another: its server is done with it, its response is not wanted.
 fn discard<E: Exchange>(attempt: Attempt<E::Answer>) -> Attempt<E::Answer> {
     match attempt {
-        Attempt::Answered { answer, in_flight } => {
-            let failure = E::failure(&answer).unwrap_or(Failure::Error);
-            let server = Rc::clone(&in_flight.server);
-            let took = in_flight.finish(Outcome::Failed);
-            Attempt::Failed { failure, reason: Reason::UpstreamReset, sent: true, took, server }
+        Attempt::Answered { in_flight, .. } => {
+            in_flight.finish(Outcome::Failed);
+            Attempt::GivenUp(Reason::UpstreamReset)
         }
-        other => other,
+        Attempt::Failed { reason, in_flight, .. } => {
+            in_flight.finish(reason.fault().outcome());
+            Attempt::GivenUp(reason)
+        }
+        Attempt::GivenUp(reason) => Attempt::GivenUp(reason),
     }
 }

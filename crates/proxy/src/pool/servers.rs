@@ -10,6 +10,7 @@ use crate::upstream::Upstream;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool::ServerStatus;
 use evenkeel_core::select::LoadReport;
+use evenkeel_core::units::Nanos;
 
 /// A server as the admin page shows it.
 #[derive(Clone, Debug)]
@@ -90,9 +91,19 @@ impl ShardPool {
     /// What time brings: ejections end, requests have waited too long.
     pub fn tick(&self) {
         let now = self.now();
-        if self.state.borrow().balancer.next_tick().is_some_and(|at| at <= now) {
+        if self.next_tick().is_some_and(|at| at <= now) {
             self.act(|state, now| state.balancer.tick(now.into()));
         }
+    }
+
+    /// When [`ShardPool::tick`] next has something to do.
+    pub fn next_tick(&self) -> Option<Nanos> {
+        self.state.borrow().balancer.next_tick()
+    }
+
+    /// The member with this name.
+    pub fn backend(&self, name: &str) -> Option<BackendId> {
+        self.state.borrow().find(name)
     }
 
     /// Closes connections that have been idle for too long.

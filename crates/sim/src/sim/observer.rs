@@ -31,6 +31,9 @@ pub trait Observer {
     /// A load report is at a balancer that did not come with a check.
     fn reported(&mut self, _pool: u32, _slot: u32, _load: &LoadReport, _now: Nanos) {}
 
+    /// A pool's servers change, and every balancer is told so at this time.
+    fn server_changed(&mut self, _pool: u32, _slot: u32, _change: ServerChange, _now: Nanos) {}
+
     /// Whether balancers record what happens to their servers and is told to their selectors, for
     /// [`Observer::recorded`]. Takes memory for each call; asked once, before the run.
     fn records(&self) -> bool {
@@ -94,6 +97,17 @@ pub struct Decision<'a> {
     pub fleet: &'a Fleet,
     /// The selector, before it chooses.
     pub selector: &'a dyn Selector,
+}
+
+/// What becomes of a pool's server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerChange {
+    /// Autoscaling has started it.
+    Joined,
+    /// Autoscaling has stopped it.
+    Left,
+    /// It drains from now on, or no longer.
+    Draining(bool),
 }
 
 /// How far a job has come.

@@ -313,8 +313,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use evenkeel_core::select::{Command, Context, Pick};
     use evenkeel_core::select::catalog::{CATALOGUE, Family};
+    use evenkeel_core::select::{Command, Context, Pick};
 
     fn setting() -> Setting {
         Setting::unlike(20, Nanos::from_millis(10))

@@ -111,9 +111,8 @@ impl<O: Observer> Engine<'_, O> {
     #[inline(never)]
     pub(super) fn attempt_over(&mut self, job: u32) {
         let j = self.jobs[job as usize];
-        self.release(job);
         if !j.wanted {
-            return;
+            return self.release(job);
         }
         self.jobs[j.of as usize].held |= j.held;
         let effort = &mut self.request_attempts[j.of as usize];
@@ -131,6 +130,11 @@ impl<O: Observer> Engine<'_, O> {
             self.count_attempts(j.of, |efforts| efforts.hedges_won += 1);
         }
         let next = self.end_attempt(&j, end);
+        if next == Next::Answer {
+            self.abandon_all(j.of, AttemptEnd::Superseded);
+        }
+        self.finish_attempt(job, if end == AttemptEnd::Success { Outcome::Ok } else { Outcome::Failed });
+        self.release(job);
         self.go_on_trying(j.of, j.fate, next);
     }
 
@@ -257,10 +261,10 @@ impl<O: Observer> Engine<'_, O> {
             AttemptEnd::Abandoned(outcome) => outcome,
             _ => Outcome::Cancelled,
         };
-        self.finish_attempt(job, outcome);
         // A copy that was never sent has taken no time that would say anything.
         let unsent = end == AttemptEnd::Superseded && j.server == NONE;
         let next = self.end_attempt(&j, if unsent { AttemptEnd::CalledOff } else { end });
+        self.finish_attempt(job, outcome);
         match state {
             JobState::Lost => self.release(job),
             JobState::Waiting => {

@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::sim::event::Event;
 use crate::sim::model::Autoscale;
-use crate::sim::observer::Observer;
+use crate::sim::observer::{Observer, ServerChange};
 use crate::sim::server::Totals;
 use evenkeel_core::policy::pool::NewServer;
 use evenkeel_core::units::Nanos;
@@ -113,6 +113,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     fn drain_member(&mut self, pool: usize, slot: u32, draining: bool) {
+        self.observer.server_changed(pool as u32, slot, ServerChange::Draining(draining), self.now);
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
@@ -140,6 +141,7 @@ impl<O: Observer> Engine<'_, O> {
         // What it did before it came, as an earlier tenant, is not its load.
         let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
         self.servers[number as usize].report(now, totals);
+        self.observer.server_changed(pool as u32, slot, ServerChange::Joined, now);
         let spec = &self.model.pools[pool].servers[slot as usize];
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
@@ -169,6 +171,7 @@ impl<O: Observer> Engine<'_, O> {
             if !self.views.iter().all(idle) {
                 return;
             }
+            self.observer.server_changed(pool as u32, slot, ServerChange::Left, self.now);
             for fleet in 0..self.views.len() as u32 {
                 let view = &mut self.views[fleet as usize];
                 if view.pool as usize == pool {

@@ -3,7 +3,7 @@
 use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::model::{Discipline, FaultKind, Target};
-use crate::sim::observer::{Observer, Step};
+use crate::sim::observer::{Observer, ServerChange, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::{Condition, NONE};
 use evenkeel_core::units::Nanos;
@@ -125,6 +125,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         if !draining && let Some(cache) = &mut self.servers[(self.bases[pool] + slot) as usize].cache {
             cache.clear();
         }
+        self.observer.server_changed(pool as u32, slot, ServerChange::Draining(draining), self.now);
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {

@@ -312,7 +312,10 @@ impl<O: Observer> Engine<'_, O> {
         if self.uses_affinity && fate == RequestOutcome::Ok {
             self.set_affinity(job);
         }
-        self.finish_attempt(job, outcome);
+        // What follows from the end of an attempt is decided before its server is told to be rid of it.
+        if self.jobs[job as usize].of == NONE {
+            self.finish_attempt(job, outcome);
+        }
         self.answer(job);
     }
 
