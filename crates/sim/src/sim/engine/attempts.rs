@@ -4,7 +4,7 @@
 //! An attempt that nobody waits for any more (its time was up, another was faster) is over for balancer and selector; its
 //! server goes on working on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
 
-use super::{Dispatcher, Engine, Job, JobState};
+use super::{Coming, Dispatcher, Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::{AttemptStats, RequestOutcome};
@@ -75,7 +75,7 @@ impl<O: Observer> Engine<'_, O> {
         });
         self.request_attempts[request as usize].live.push(child);
         self.observe_arrival(child);
-        self.send(child, false);
+        self.send(child, Coming::New);
     }
 
     /// An attempt is on its way to a server.

@@ -38,7 +38,6 @@ use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::balancer::{Ask, Balancer, Effect, Moment, ShardSetup, Step as Route};
 use evenkeel_core::policy::partition;
 use evenkeel_core::policy::pool::{NewServer, ShardId};
-use evenkeel_core::policy::queue::Ticket;
 use evenkeel_core::rng::{Keyed, Rng, Source, mix};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{LoadReport, Pick, Request, Signals, TrueState};
@@ -193,6 +192,17 @@ struct Dispatcher {
     tries: bool,
 }
 
+/// How a job comes to be placed. The cookie that it brings is the one that its client had when it sent the request.
+#[derive(Clone, Copy)]
+enum Coming {
+    /// It is new at its balancer.
+    New,
+    /// Servers were asked for it; with the server that its cookie names.
+    Asked(Option<BackendId>),
+    /// It has waited; with the server that its cookie names.
+    Dequeued(Option<BackendId>),
+}
+
 /// A balancer's view of a pool, with what only the simulator knows of it.
 struct View {
     /// Chooses, counts, checks and lets wait.
@@ -266,7 +276,7 @@ struct Engine<'a, O> {
     /// By job: what is asked and answered before it is placed, where its strategy asks.
     inquiries: Vec<probing::Inquiring>,
     /// By job: its place in a balancer's queue.
-    tickets: Vec<Option<Ticket>>,
+    tickets: Vec<Option<queueing::Place>>,
     /// By job: the report that its answer carries, where a pool's answers do.
     carried: Vec<Option<LoadReport>>,
     /// Whether any do.
@@ -1126,14 +1136,13 @@ impl<'a, O: Observer> Engine<'a, O> {
         if tries {
             self.begin_trying(job);
         } else {
-            self.send(job, false);
+            self.send(job, Coming::New);
         }
     }
 
     /// Lets the job's dispatcher choose a server and sends the job there; where every server is at its limit, it waits.
-    /// `dequeued` says that it has waited.
     #[inline]
-    fn send(&mut self, job: u32, dequeued: bool) {
+    fn send(&mut self, job: u32, coming: Coming) {
         let j = &self.jobs[job as usize];
         let dispatcher = j.dispatcher;
         let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
@@ -1151,7 +1160,10 @@ impl<'a, O: Observer> Engine<'a, O> {
         if self.uses_affinity && request.excluded.is_empty() {
             let tie = self.affinities[pool as usize].get_mut(j.client as usize).and_then(Option::as_mut);
             if self.model.pools[pool as usize].connections.is_none() {
-                affinity = tie.map(|tie| tie.backend);
+                affinity = match coming {
+                    Coming::New => tie.map(|tie| tie.backend),
+                    Coming::Asked(affinity) | Coming::Dequeued(affinity) => affinity,
+                };
             } else if let Some(tie) = tie {
                 let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
                 let open = condition.up || condition.silent;
@@ -1165,11 +1177,12 @@ impl<'a, O: Observer> Engine<'a, O> {
         if kept.is_none() {
             let hedge = j.of != NONE && self.request_attempts[j.of as usize].attempts.is_hedge(j.attempt);
             let inquired = inquires && probing::is_settled(&self.inquiries, job, j.generation);
+            let dequeued = matches!(coming, Coming::Dequeued(_));
             match balancer.step(shard, &request, &Ask { affinity, hedge, inquired, dequeued }) {
                 Route::Choose => {}
                 Route::Affinity(backend) => kept = Some(backend),
-                Route::Queue => return self.wait(job),
-                Route::Inquire => return self.inquire(job),
+                Route::Queue => return self.wait(job, affinity),
+                Route::Inquire => return self.inquire(job, affinity),
                 Route::NoRoom => return self.reject(job),
             }
         }
