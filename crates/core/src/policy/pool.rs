@@ -906,8 +906,7 @@ impl ServerPool {
         self.members.get(slot as usize).is_some_and(|member| member.full) || self.is_at_limit()
     }
 
-    /// The server that a cookie of this value names, if it is a member and healthy, draining or not. `None` for a value
-    /// that no server has.
+    /// The member that a cookie of this value names, healthy or not. `None` for a value that no member has.
     pub fn affinity_target(&self, value: &str) -> Option<BackendId> {
         self.values.find(value, &self.fleet)
     }

@@ -1161,7 +1161,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             let tie = self.affinities[pool as usize].get_mut(j.client as usize).and_then(Option::as_mut);
             if self.model.pools[pool as usize].connections.is_none() {
                 affinity = match coming {
-                    Coming::New => tie.map(|tie| tie.backend),
+                    // A cookie names its server, which may have left and come back.
+                    Coming::New => tie.map(|tie| balancer.pool().fleet.id(tie.backend.slot)),
                     Coming::Asked(affinity) | Coming::Dequeued(affinity) => affinity,
                 };
             } else if let Some(tie) = tie {
