@@ -86,14 +86,14 @@ fn mistakes_are_explained_and_the_others_still_run() {
         (
             "unknown metric",
             format!("{SOUND}[[expect]]\nassert = \"latency.p98[p2c] < 1s\"\nreason = \"x\"\n"),
-            "bad.toml:17:8",
+            "bad.toml:17:10",
             "did you mean `latency.p9",
         ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
             "expectation of nobody",
             format!("{SOUND}[[expect]]\nassert = \"latency.p99[p3c] < 1s\"\nreason = \"x\"\n"),
-            "bad.toml:17:8",
+            "bad.toml:17:10",
             "did you mean `p2c`?",
         ),
     ];

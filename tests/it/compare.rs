@@ -426,7 +426,7 @@ fn a_comparison_that_could_judge_nothing_does_not_pass() {
     let cases: [(Sides<'_>, &[&str], &str); 4] = [
         ((few(&run, 4), few(&later, 4)), &[], "too few runs"),
         ((few(&run, 1), few(&later, 10)), &[], "--replications 5"),
-        ((run.clone(), later.clone()), &["--metrics", "utilisation.mean"], "neither good nor bad"),
+        ((run.clone(), later.clone()), &["--metrics", "utilisation.mean"], "neither direction is better"),
         ((Run::new("s", &["p2c"]), Run::new("s", &["random"])), &["--allow-missing"], "--pair OLD=NEW"),
     ];
     for ((old, new), arguments, why) in cases {

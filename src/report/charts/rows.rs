@@ -112,7 +112,7 @@ fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
 const PERCENTILES: [(&str, &str, RGBColor); 4] = [
     ("latency.p50", "p50", SKY),
     ("latency.p90", "p90", GREEN),
-    ("latency.p99", "p99 with 95 % interval", BLUE),
+    ("latency.p99", "p99 (95 % interval)", BLUE),
     ("latency.p999", "p99.9", VERMILLION),
 ];
 

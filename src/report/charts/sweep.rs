@@ -175,7 +175,7 @@ fn few(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle:
             // Names in the order of the curves' right ends, those without one first.
             let mut order: Vec<usize> = (0..names.len()).collect();
             order.sort_by(|&a, &b| plot.at_the_end(panel, b).total_cmp(&plot.at_the_end(panel, a)));
-            canvas.text((right + 24.0, top), 12.0, Anchor::Left, SOFT, "ordered by the value at the right end");
+            canvas.text((right + 24.0, top), 12.0, Anchor::Left, SOFT, "ordered by the last value");
             for (row, s) in order.into_iter().enumerate() {
                 let at = top + 26.0 + row as f64 * 25.0;
                 families::sample(canvas, (right + 24.0, at), 40.0, &styles[s], Swatch::LineAndMarker);
@@ -201,8 +201,7 @@ fn many(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle
     }
     draw(WIDTH, top, |canvas| {
         canvas.title(&first.scenario.title, subtitle);
-        let how =
-            format!("A panel per family; names ordered by the value at the right end, with that value. {FAINT_NOTE}");
+        let how = format!("A panel per family; names ordered by the last value. {FAINT_NOTE}");
         canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
         for (panel, (top, groups, frames)) in panels.iter().zip(&parts) {
             canvas.text((24.0, *top), 15.0, Anchor::Left, INK, &panel.title);
@@ -321,9 +320,8 @@ fn sensitivity(outcomes: &[Outcome<'_>]) -> Option<String> {
             canvas.text(at, 12.0, Anchor::Right, INK, &fit(name, 12.0, 400.0));
         }
     };
-    let subtitle = format!(
-        "{metric} relative to the best in the row (logarithmic), with each constant decreased and increased. Does the ranking hold?"
-    );
+    let subtitle =
+        format!("{metric} relative to the best in the row (logarithmic), with each constant decreased and increased.");
     if first.summaries.len() > MANY {
         let base = |s: usize| relative.at(first, s);
         let note = |s: usize| base(s).map_or_else(|| "–".to_owned(), |times| format!("{times:.2}×"));
