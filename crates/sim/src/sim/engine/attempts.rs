@@ -39,7 +39,7 @@ impl<O: Observer> Engine<'_, O> {
             return None;
         }
         let span = self.span_of(j.arrived);
-        Some(&mut self.spans[span].efforts)
+        Some(&mut self.measuring.spans[span].efforts)
     }
 
     /// Counts in the results of a measured request.
@@ -149,7 +149,7 @@ impl<O: Observer> Engine<'_, O> {
 
     /// Whether the balancer of this job is there; those of a second tier do not die.
     fn is_balancer_up(&self, j: &Job) -> bool {
-        j.parent != NONE || self.balancers_up[j.balancer as usize]
+        j.parent != NONE || self.names.balancers_up[j.balancer as usize]
     }
 
     /// What the balancer makes of an attempt's end.

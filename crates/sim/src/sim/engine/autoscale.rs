@@ -59,12 +59,12 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let s = &mut self.scalers[scaler];
         let from = std::mem::replace(&mut s.paid_until, now).max(self.model.warmup);
-        if self.over || now <= from {
+        if self.measuring.over || now <= from {
             return;
         }
         let (pool, servers) = (s.pool, u128::from(s.members + s.coming));
         let span = self.span_of(now);
-        self.spans[span].server_time[pool] += servers * u128::from((now - from).0);
+        self.measuring.spans[span].server_time[pool] += servers * u128::from((now - from).0);
     }
 
     /// Is there enough, too much, too little?
@@ -189,6 +189,6 @@ impl<O: Observer> Engine<'_, O> {
     /// The time series has so many servers from now on.
     fn count_servers(&mut self, pool: usize, servers: u32) {
         self.count_system(0);
-        self.series.set_servers(pool, servers);
+        self.measuring.series.set_servers(pool, servers);
     }
 }

@@ -13,8 +13,8 @@ impl<'a, O: Observer> Engine<'a, O> {
         let fault = &self.model.faults[index as usize];
         match fault.target {
             Target::Balancer(balancer) => {
-                self.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
-                if !self.balancers_up[balancer as usize] {
+                self.names.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
+                if !self.names.balancers_up[balancer as usize] {
                     self.turn_out(balancer);
                 }
                 if let Some(after) = self.model.dns.as_ref().and_then(|dns| dns.withdraw_after) {

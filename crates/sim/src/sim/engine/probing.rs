@@ -124,7 +124,7 @@ impl<O: Observer> Engine<'_, O> {
         if !j.wanted {
             return self.release(job);
         }
-        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+        if j.parent == NONE && !self.names.balancers_up[j.balancer as usize] {
             // It died with its balancer.
             j.fate = RequestOutcome::Reset;
             return self.answer(job);

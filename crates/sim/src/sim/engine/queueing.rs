@@ -45,7 +45,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn reject(&mut self, job: u32) {
-        self.pick_hash = mix(self.pick_hash ^ u64::MAX);
+        self.totals.pick_hash = mix(self.totals.pick_hash ^ u64::MAX);
         self.observer.decided(job, None, self.now);
         let j = &mut self.jobs[job as usize];
         (j.state, j.fate) = (JobState::Moving, RequestOutcome::Rejected);
