@@ -157,26 +157,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let name = &scenario.name;
         return Err(Failure::Usage(format!("`{name}` cannot run over sockets:\n  {}", foreign.join("\n  "))));
     }
-    // Where servers report by themselves, at times of their own: test servers do with answers and checks.
-    let reports =
-        scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
-    scenario.contestants.retain(|contestant| {
-        let notices = contestant.table.signals().notices;
-        let foreign = notices || reports && contestant.table.row().is_some_and(|row| row.doc.family == Family::Report);
-        if foreign {
-            let name = &contestant.label;
-            complain(format_args!(
-                "{name} is left out: test servers report with answers and checks, not by themselves"
-            ));
-        }
-        !foreign
-    });
-    if scenario.contestants.is_empty() {
-        return Err(Failure::Usage(
-            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
-                .to_owned(),
-        ));
-    }
+    leave_out_reports(&mut scenario)?;
     let delays = without_delays(&mut scenario.model);
     if let Some(lasts) = args.duration {
         scenario.model.duration = lasts;
@@ -213,6 +194,30 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         (false, 0) => Ok(()),
         _ => Err(Failure::Broken(anyhow::anyhow!("no verdict: requests were sent too late"))),
     }
+}
+
+/// Leaves out strategies that need reports which servers send by themselves: test servers report with responses and checks.
+fn leave_out_reports(scenario: &mut Scenario) -> Result<(), Failure> {
+    let reports =
+        scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
+    scenario.contestants.retain(|contestant| {
+        let notices = contestant.table.signals().notices;
+        let foreign = notices || reports && contestant.table.row().is_some_and(|row| row.doc.family == Family::Report);
+        if foreign {
+            let name = &contestant.label;
+            complain(format_args!(
+                "{name} is left out: test servers report with answers and checks, not by themselves"
+            ));
+        }
+        !foreign
+    });
+    if scenario.contestants.is_empty() {
+        return Err(Failure::Usage(
+            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 const LEGEND: &str = "\

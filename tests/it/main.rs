@@ -46,4 +46,5 @@ mod traps_hash;
 mod traps_load;
 mod traps_policy;
 mod twin;
+mod two_hosts;
 mod vocabulary;

@@ -347,11 +347,11 @@ fn batches_that_are_alike_are_told() {
     let file = folder.file("slow.toml", &source);
     let alike = "random: neighbouring batches are correlated (0.";
     let said = done(&["run", path(&file), "--batches", "50", "--dry-run"]);
-    assert!(said.out.contains(alike) && said.out.contains("take fewer or longer ones"), "{}", said.out);
+    assert!(said.out.contains(alike) && said.out.contains("use fewer or longer batches"), "{}", said.out);
     // Long batches of a quiet one are not.
     let quiet = folder.file("quiet.toml", &source.replace("950/s", "300/s").replace("\"2s\"", "\"20s\""));
     let said = done(&["run", path(&quiet), "--batches", "20", "--dry-run"]);
-    assert!(!said.out.contains("alike"), "{}", said.out);
+    assert!(!said.out.contains("correlated"), "{}", said.out);
 }
 
 /// Batches in several replications: each row names the run that its batch is a piece of.

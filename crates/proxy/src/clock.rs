@@ -8,13 +8,23 @@ use evenkeel_core::units::Nanos;
 
 /// Reads the monotonic clock.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub struct Clock {
+    origin: Instant,
+    /// Nanoseconds of tokio's time to one of this clock's.
+    scale: u32,
+}
 
 impl Clock {
     /// Time begins.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Clock {
-        Clock(Instant::now())
+        Clock { origin: Instant::now(), scale: 1 }
+    }
+
+    /// A clock that is slower by this factor. With 1,000,000 a nanosecond of it is a millisecond of tokio's, whose timers
+    /// know nothing smaller: where tokio's time is paused, a test is exact to the nanosecond.
+    pub fn slowed(scale: u32) -> Clock {
+        Clock { scale: scale.max(1), ..Clock::new() }
     }
 
     /// The present.
@@ -26,12 +36,19 @@ impl Clock {
     /// An instant in nanoseconds.
     #[inline]
     pub fn at(&self, instant: Instant) -> Nanos {
-        Nanos(u64::try_from(instant.saturating_duration_since(self.0).as_nanos()).unwrap_or(u64::MAX))
+        let nanos = instant.saturating_duration_since(self.origin).as_nanos();
+        let nanos = if self.scale == 1 { nanos } else { nanos / u128::from(self.scale) };
+        Nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// A time as an instant.
     pub fn instant(&self, at: Nanos) -> Instant {
-        self.0 + duration(at)
+        self.origin + self.duration(at)
+    }
+
+    /// A span of this clock's time as tokio's timers take it.
+    pub fn duration(&self, span: Nanos) -> Duration {
+        if self.scale == 1 { duration(span) } else { duration(span) * self.scale }
     }
 }
 

@@ -37,3 +37,12 @@ mod upstream_error;
 
 pub use control::{Control, LastCheck, Options, ProxyError, check_files, read};
 pub use proxy::Proxy;
+
+/// For the test that compares this host of the balancer with the simulator. Not a stable interface.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::clock::Clock;
+    pub use crate::pool::{Attempt, Exchange, InFlight, PoolSetup, RequestInfo, SelectorInit, ShardPool};
+    pub use crate::record::Tape;
+    pub use crate::upstream::UpstreamSettings;
+}

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_config::proxy::PoolConfig;
 use evenkeel_config::terminal::is_stdout;
-use evenkeel_core::fleet::{BackendId, Fleet};
 use evenkeel_core::policy::recording::{HostEvent, RecordingHeader, VERSION};
 
 /// A recording that is being written.
@@ -43,7 +42,7 @@ impl Tape {
         let opening =
             RecordingHeader { version: VERSION, desk, pool: pool.name.clone(), strategy, seed, stream, narrows };
         out.line(&(desk, serde_json::json!({ "opening": opening })));
-        Recorder { tape: self.clone(), desk, healthy: Vec::new(), parts: 0, places: Vec::new(), shares: Vec::new() }
+        Recorder { tape: self.clone(), desk }
     }
 
     /// Writes out what is buffered.
@@ -77,57 +76,12 @@ impl Out {
 pub struct Recorder {
     tape: Tape,
     desk: u32,
-    /// By slot: the tenant and the health last written down.
-    healthy: Vec<Option<(u32, bool)>>,
-    /// Parts of a divided fleet that are written down.
-    parts: usize,
-    /// By slot: the tenant, its parts and its weight there, as last written down.
-    places: Vec<Option<Place>>,
-    /// As last written down.
-    shares: Vec<f64>,
 }
-
-/// A tenant, its parts and its weight there.
-type Place = (u32, Vec<u32>, u32);
 
 impl Recorder {
     /// Writes a call.
     pub fn write(&mut self, call: &HostEvent) {
         self.tape.out.lock().unwrap_or_else(PoisonError::into_inner).line(&(self.desk, call));
-    }
-
-    /// Whether a backend's health is another than was written last. A backend joins healthy.
-    pub fn health_changed(&mut self, id: BackendId, healthy: bool) -> bool {
-        let slot = id.slot as usize;
-        if self.healthy.len() <= slot {
-            self.healthy.resize(slot + 1, None);
-        }
-        let before = self.healthy[slot].filter(|(generation, _)| *generation == id.generation);
-        self.healthy[slot] = Some((id.generation, healthy));
-        before.is_none_or(|(_, healthy)| healthy) != healthy
-    }
-
-    /// Writes down how a fleet is divided, as far as that is not what was written last.
-    pub fn divided(&mut self, fleet: &Fleet) {
-        for part in &fleet.partitions()[self.parts.min(fleet.partitions().len())..] {
-            self.write(&HostEvent::Part { level: part.level, whole: part.whole });
-        }
-        self.parts = fleet.partitions().len();
-        self.places.resize(fleet.slots(), None);
-        for slot in fleet.members() {
-            let parts: Vec<u32> = fleet.partitions_of(slot).map(|part| part as u32).collect();
-            let weight = parts.first().map_or(0, |&part| fleet.partitions()[part as usize].fleet.weight(slot));
-            let place = Some((fleet.id(slot).generation, parts.clone(), weight));
-            if self.places[slot as usize] != place {
-                self.places[slot as usize] = place;
-                self.write(&HostEvent::Assign { slot, parts, weight });
-            }
-        }
-        let shares: Vec<f64> = fleet.partitions().iter().map(|part| part.share).collect();
-        if self.shares != shares {
-            self.write(&HostEvent::Shares { shares: shares.clone() });
-            self.shares = shares;
-        }
     }
 
     /// Writes out what is buffered.

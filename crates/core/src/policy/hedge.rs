@@ -165,8 +165,8 @@ impl State {
         self.budget.deposit(now);
     }
 
-    /// A request was answered in good order, this long after its first attempt was sent.
-    pub fn answered(&mut self, latency: Nanos, now: Nanos) {
+    /// An attempt ended this long after it was placed. Which ends count is said in [`super::balancer`].
+    pub fn record(&mut self, latency: Nanos, now: Nanos) {
         let After::Percentile(share) = self.rules.after else { return };
         self.turn(now);
         self.halves[0].saturating_record(latency.0.max(1));
@@ -241,10 +241,10 @@ mod tests {
     fn a_percentile_is_silent_until_a_hundred_answers_and_then_right() {
         let mut state = p95();
         for millis in 1..=99 {
-            state.answered(Nanos::from_millis(millis), Nanos::from_secs(1));
+            state.record(Nanos::from_millis(millis), Nanos::from_secs(1));
         }
         assert_eq!(state.delay(Nanos::from_secs(1)), None);
-        state.answered(Nanos::from_millis(100), Nanos::from_secs(1));
+        state.record(Nanos::from_millis(100), Nanos::from_secs(1));
         // The 95th of 1 … 100 ms, two digits.
         let delay = state.delay(Nanos::from_secs(1)).unwrap().as_secs_f64();
         assert!((delay - 0.095).abs() < 0.001, "{delay}");
@@ -253,10 +253,10 @@ mod tests {
     #[test]
     fn what_is_older_than_two_halves_is_forgotten() {
         let mut state = p95();
-        (0..200).for_each(|_| state.answered(Nanos::from_millis(10), Nanos::from_secs(1)));
+        (0..200).for_each(|_| state.record(Nanos::from_millis(10), Nanos::from_secs(1)));
         let millis = |delay: Option<Nanos>| delay.map(|d| (d.as_secs_f64() * 1e3).round());
         assert_eq!(millis(state.delay(Nanos::from_secs(12))), Some(10.0), "the half before still counts");
-        (0..200).for_each(|_| state.answered(Nanos::from_millis(80), Nanos::from_secs(12)));
+        (0..200).for_each(|_| state.record(Nanos::from_millis(80), Nanos::from_secs(12)));
         assert_eq!(millis(state.delay(Nanos::from_secs(12))), Some(80.0), "half of all are above 10 ms");
         assert_eq!(millis(state.delay(Nanos::from_secs(22))), Some(80.0));
         assert_eq!(state.delay(Nanos::from_secs(45)), None, "silent again");

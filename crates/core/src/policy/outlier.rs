@@ -142,8 +142,7 @@ pub enum Cap {
     /// The share, rounded down, but at least one where there are several.
     #[default]
     OneAlways,
-    /// Envoy's since 1.28: another one is ejected if the share still holds with it. With 10 % none of fewer than ten is ever
-    /// ejected.
+    /// Envoy's since 1.28: another one is ejected if the share still holds with it. With 10 % none of fewer than ten is.
     Envoy,
     /// gRPC's (A50), and Envoy's before: another one is ejected while the share is not reached. With 10 % one of three is.
     Grpc,
@@ -162,8 +161,7 @@ pub struct FailurePercentage {
     /// Servers with at least `min_requests` that the comparison needs; with fewer none is ejected. Default 5. Envoy's
     /// `failure_percentage_minimum_hosts`.
     pub min_servers: u32,
-    /// Requests in an interval below which a server is not judged. Default 50. Envoy's
-    /// `failure_percentage_request_volume`.
+    /// Requests in an interval below which a server is not judged. Default 50. Envoy's `failure_percentage_request_volume`.
     pub min_requests: u64,
 }
 

@@ -141,10 +141,10 @@ impl Policy for Rules {
 }
 
 impl Rules {
-    /// Whether the rules (not yet the budget) allow another attempt after `attempts` of them, the last of which failed so.
-    /// What has been sent may have been done: only what may be done twice (`idempotent`) is then sent again.
-    pub fn allows(&self, failure: Failure, attempts: u32, idempotent: bool, sent: bool) -> bool {
-        attempts <= self.max_retries && self.on[failure as usize] && (idempotent || !sent)
+    /// Whether the rules (not yet the budget) allow another attempt after one that failed so, when `retries` were made
+    /// before. What has been sent may have been done: only what may be done twice (`idempotent`) is then sent again.
+    pub fn allows(&self, failure: Failure, retries: u32, idempotent: bool, sent: bool) -> bool {
+        retries < self.max_retries && self.on[failure as usize] && (idempotent || !sent)
     }
 
     /// The pause before retry number `retry` (from 1): uniform in 0 … min(longest, backoff · 2^(retry − 1)), "full jitter"
@@ -309,11 +309,11 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again() {
-        assert!(RULES.allows(Failure::Connect, 1, false, false));
-        assert!(RULES.allows(Failure::Reset, 2, true, true));
-        assert!(!RULES.allows(Failure::Reset, 3, true, true), "two more than the first, and no more");
-        assert!(!RULES.allows(Failure::Reset, 1, false, true), "it may have been done");
-        assert!(!RULES.allows(Failure::Error, 1, true, true), "not asked for");
+        assert!(RULES.allows(Failure::Connect, 0, false, false));
+        assert!(RULES.allows(Failure::Reset, 1, true, true));
+        assert!(!RULES.allows(Failure::Reset, 2, true, true), "two more than the first, and no more");
+        assert!(!RULES.allows(Failure::Reset, 0, false, true), "it may have been done");
+        assert!(!RULES.allows(Failure::Error, 0, true, true), "not asked for");
         for (i, (failure, _)) in FAILURES.into_iter().enumerate() {
             assert_eq!(failure as usize, i);
         }

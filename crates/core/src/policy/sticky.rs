@@ -91,10 +91,11 @@ impl Values {
         self.0.get(slot as usize).map(String::as_str)
     }
 
-    /// The server that a cookie is about, if it may still be used.
+    /// The member that a cookie of this value names, healthy or not; `None` for a value that no member has. Whether it may
+    /// be used is for [`keeps_affinity`] to say.
     pub fn find(&self, value: &str, fleet: &Fleet) -> Option<BackendId> {
         let slot = self.0.iter().position(|known| known == value && !known.is_empty())? as u32;
-        keeps_affinity(fleet, slot).then(|| fleet.id(slot))
+        Some(fleet.id(slot)).filter(|&id| fleet.is_current(id))
     }
 }
 
@@ -123,7 +124,10 @@ mod tests {
         let mut fleet = Fleet::of_weights(&[1, 1]);
         let mut values = Values::default();
         (0..2).for_each(|slot| values.joined(slot, rules.value(fleet.name(slot))));
-        let find = |fleet: &Fleet| values.find(&rules.value("s1"), fleet).map(|id| id.slot);
+        let find = |fleet: &Fleet| {
+            let id = values.find(&rules.value("s1"), fleet)?;
+            keeps_affinity(fleet, id.slot).then_some(id.slot)
+        };
         assert_eq!(find(&fleet), Some(1));
         fleet.set_draining(fleet.id(1), true);
         assert_eq!(find(&fleet), Some(1));

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
-use hyper::{Request, Response};
+
+use hyper::Request;
 use tokio::time::Instant;
 
 use super::client::ClientConnection;
@@ -19,10 +19,10 @@ use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::expect::{self, Gate, Key};
 use crate::headers;
-use crate::pool::{InFlight, ShardPool};
+use crate::pool::{Attempt, Exchange, InFlight, ShardPool};
 use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
-use crate::upstream::{Connection, PooledConnection, Upstream};
+use crate::upstream::{Connection, Upstream};
 use crate::upstream_error::{ConnectError, SendError};
 use evenkeel_core::policy::retry::Failure;
 
@@ -48,24 +48,6 @@ pub(super) struct Call<'a> {
     pub(super) shard: &'a ShardState,
 }
 
-/// How an attempt went.
-#[allow(clippy::large_enum_variant, reason = "nearly all of them are answered; a box for each would cost more")]
-pub(super) enum Attempt {
-    /// The head of a response is there.
-    Answered { response: Response<Incoming>, in_flight: InFlight, connection: Option<PooledConnection> },
-    /// The server has failed; another may do better.
-    Failed {
-        failure: Failure,
-        reason: Reason,
-        /// Whether the server may have begun to work on the request.
-        sent: bool,
-        slot: u32,
-        server: Rc<Upstream>,
-    },
-    /// No server is to blame, or no time is left: another attempt would be of no use.
-    GivenUp(Reason),
-}
-
 /// What a connection that has failed before the head of a response leads to.
 enum AfterReset {
     /// The same server is sent the request once more, on another connection.
@@ -78,7 +60,7 @@ enum AfterReset {
 
 impl Call<'_> {
     /// Sends the request to where it was placed and waits for the head of the response.
-    pub(super) async fn attempt(&self, in_flight: InFlight) -> Attempt {
+    pub(super) async fn send(&self, in_flight: InFlight) -> Attempt<<Self as Exchange>::Answer> {
         let server = Rc::clone(&in_flight.server);
         let mut open = if self.upgrade { None } else { server.reuse() };
         loop {
@@ -86,7 +68,7 @@ impl Call<'_> {
                 Some(connection) => connection,
                 None => match Box::pin(self.connect(&in_flight, &server)).await {
                     Ok(connection) => connection,
-                    Err(error) => return self.not_connected(&error, in_flight, server),
+                    Err(error) => return self.not_connected(&error, in_flight),
                 },
             };
             let again = connection.is_reused() && self.body.can_be_sent_again();
@@ -99,13 +81,13 @@ impl Call<'_> {
             match head {
                 Some(Ok(response)) => {
                     in_flight.answered();
-                    return Attempt::Answered { response, in_flight, connection: Some(connection.pooled()) };
+                    return Attempt::Answered { answer: (response, Some(connection.pooled())), in_flight };
                 }
                 Some(Err(failed)) => match self.after_reset(&failed, &connection, &server, again, began) {
                     AfterReset::SendAgain => {}
                     AfterReset::GivenUp(reason) => return Attempt::GivenUp(reason),
                     AfterReset::Failed(reason) => {
-                        return Attempt::failed(Failure::Reset, reason, !failed.unsent, in_flight, server);
+                        return Attempt::Failed { failure: Failure::Reset, reason, sent: !failed.unsent, in_flight };
                     }
                 },
                 None if self.is_late() => {
@@ -116,7 +98,8 @@ impl Call<'_> {
                     return Attempt::GivenUp(Reason::TotalTimeout);
                 }
                 None => {
-                    return Attempt::failed(Failure::Timeout, Reason::FirstByteTimeout, true, in_flight, server);
+                    let reason = Reason::FirstByteTimeout;
+                    return Attempt::Failed { failure: Failure::Timeout, reason, sent: true, in_flight };
                 }
             }
         }
@@ -135,7 +118,7 @@ impl Call<'_> {
         }
     }
 
-    fn not_connected(&self, error: &ConnectError, in_flight: InFlight, server: Rc<Upstream>) -> Attempt {
+    fn not_connected(&self, error: &ConnectError, in_flight: InFlight) -> Attempt<<Self as Exchange>::Answer> {
         if error.is_own() {
             self.shard.shortage(error);
             return Attempt::GivenUp(Reason::NoDescriptor);
@@ -145,8 +128,8 @@ impl Call<'_> {
             ConnectError::NoStream => Reason::NoStream,
             _ => Reason::ConnectFailed,
         };
-        tracing::debug!(server = server.name, %error, "no connection");
-        Attempt::failed(Failure::Connect, reason, false, in_flight, server)
+        tracing::debug!(server = in_flight.server.name, %error, "no connection");
+        Attempt::Failed { failure: Failure::Connect, reason, sent: false, in_flight }
     }
 
     /// Waits for the head of the response, `None` if it does not come in time. The time runs once the request is out; until
@@ -305,14 +288,5 @@ impl Call<'_> {
             head.extend_from_slice(b"\r\n");
             client_io.interim(answer, &head);
         });
-    }
-}
-
-impl Attempt {
-    /// Ends the attempt as a failure; whose fault it is follows from the reason.
-    fn failed(failure: Failure, reason: Reason, sent: bool, in_flight: InFlight, server: Rc<Upstream>) -> Attempt {
-        let slot = in_flight.slot();
-        in_flight.finish(reason.fault().outcome());
-        Attempt::Failed { failure, reason, sent, slot, server }
     }
 }

@@ -70,7 +70,6 @@ pub async fn serve(
             deadline,
             shard: &shard,
         };
-        inbound.pool.arrived();
         // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
         let mut run = pin!(retry::run(&mut call, &inbound.pool, &info, inbound.cookie.as_deref(), &mut context));
         match deadline {

@@ -76,12 +76,12 @@ impl Metrics {
     }
 
     /// The numbers of a pool: those that live, or new ones. They are on the page as long as something holds them.
-    pub(crate) fn pool(&self, pool: &str) -> Arc<PoolMetrics> {
+    pub fn pool(&self, pool: &str) -> Arc<PoolMetrics> {
         held(&self.inner.pools, pool.to_owned(), PoolMetrics::new)
     }
 
     /// The numbers of a server: those that live, or new ones. They are on the page as long as something holds them.
-    pub(crate) fn server(&self, pool: &str, server: &str) -> Arc<ServerMetrics> {
+    pub fn server(&self, pool: &str, server: &str) -> Arc<ServerMetrics> {
         held(&self.inner.servers, (pool.to_owned(), server.to_owned()), ServerMetrics::new)
     }
 

@@ -56,7 +56,7 @@ pub struct ScenarioTable {
     pub max_in_system: Option<Spanned<u32>>,
     /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
-    /// What is compared: a list of names, or of tables with parameters; `"core"`; or `"all"`. Default: all strategies.
+    /// What is compared: `"core"` (a dozen that matter), `"all"`, or a list of names and of tables with parameters. Default: all.
     pub strategies: Option<Spanned<StrategyList>>,
     /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::record::RequestOutcome;
 use evenkeel_core::fleet::Fleet;
-use evenkeel_core::select::{Request, Selector};
+use evenkeel_core::policy::recording::HostEvent;
+use evenkeel_core::select::{LoadReport, Request, Selector};
 use evenkeel_core::units::Nanos;
 
 /// Called as a run proceeds. `job` identifies a request, an attempt or a call; identifiers are used again after
@@ -22,6 +23,26 @@ pub trait Observer {
 
     /// A job has reached this step.
     fn step(&mut self, _job: u32, _step: Step, _now: Nanos) {}
+
+    /// The result of an active check is at a balancer: its pool's number, the server's slot, whether it passed, and the load
+    /// report that came with it.
+    fn checked(&mut self, _pool: u32, _slot: u32, _passed: bool, _load: Option<&LoadReport>, _now: Nanos) {}
+
+    /// A load report is at a balancer that did not come with a check.
+    fn reported(&mut self, _pool: u32, _slot: u32, _load: &LoadReport, _now: Nanos) {}
+
+    /// A pool's servers change, and every balancer is told so at this time.
+    fn server_changed(&mut self, _pool: u32, _slot: u32, _change: ServerChange, _now: Nanos) {}
+
+    /// Whether balancers record what happens to their servers and is told to their selectors, for
+    /// [`Observer::recorded`]. Takes memory for each call; asked once, before the run.
+    fn records(&self) -> bool {
+        false
+    }
+
+    /// What the balancer of this pool has recorded; after the run, before [`Observer::closed`]. Only of balancers with one
+    /// shard.
+    fn recorded(&mut self, _pool: u32, _events: Vec<HostEvent>) {}
 
     /// The run is over. Jobs that were not released stay where they are.
     fn closed(&mut self, _now: Nanos) {}
@@ -76,6 +97,17 @@ pub struct Decision<'a> {
     pub fleet: &'a Fleet,
     /// The selector, before it chooses.
     pub selector: &'a dyn Selector,
+}
+
+/// What becomes of a pool's server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerChange {
+    /// Autoscaling has started it.
+    Joined,
+    /// Autoscaling has stopped it.
+    Left,
+    /// It drains from now on, or no longer.
+    Draining(bool),
 }
 
 /// A step in the life of a job.

@@ -12,12 +12,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use evenkeel_core::fleet::{BackendId, Fleet};
-use evenkeel_core::policy::{Rules, pool::ServerPool};
+use evenkeel_core::policy::Rules;
+use evenkeel_core::policy::balancer::{Balancer, Effect, Moment, ShardSetup};
+use evenkeel_core::policy::pool::ShardId;
 use evenkeel_core::rng::{Rng, Source, mix};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{
-    Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, ProbeReplies, ProbeReply, ReportSource, Request,
-    Selector, TrueState,
+    Finished, LoadReport, MOST_CHOICES, Outcome, ProbeReplies, ProbeReply, ReportSource, Request, Selector, TrueState,
 };
 use evenkeel_core::units::Nanos;
 
@@ -27,6 +28,8 @@ const PATHS: [&str; 8] =
     ["/", "/search", "/cart", "/login", "/img/logo.png", "/api/v1/items", "/api/v1/orders", "/about"];
 /// Of so many requests one fails and another one is cancelled.
 const FAILS_ONE_IN: u64 = 1000;
+/// The balancer's only shard.
+const SHARD: u32 = 0;
 
 /// What there is for the selector to do.
 #[derive(Clone, Debug)]
@@ -90,15 +93,11 @@ pub struct Tally {
 
 /// See the module's text.
 pub struct PickBench {
-    selector: Box<dyn Selector>,
-    limits: bool,
+    balancer: Balancer,
     /// Idle servers say so.
     notices: bool,
     oracle: bool,
-    server_pool: ServerPool,
     servers: Servers,
-    rng: Rng,
-    policy_rng: Rng,
     dice: Rng,
     now: Nanos,
     turn: Nanos,
@@ -109,8 +108,6 @@ pub struct PickBench {
     asked: Vec<BackendId>,
     /// When the selector wants to be woken.
     wakes: Vec<Nanos>,
-    /// The strategy asks before it picks.
-    inquires: bool,
     /// Kept for its memory.
     answers: ProbeReplies,
     tally: Tally,
@@ -127,22 +124,20 @@ impl PickBench {
     /// For any selector, with its own stream; an oracle is told the truth. What is in flight at first was placed by lot, as
     /// if cookies had done it.
     pub fn around(selector: Box<dyn Selector>, rng: Rng, oracle: bool, setting: &Setting) -> PickBench {
-        let mut server_pool = ServerPool::new(Arc::new(Rules::default()));
+        let mut balancer = Balancer::new(Arc::new(Rules::default()), ShardId::default());
         let names: Vec<String> = (0..setting.weights.len()).map(|i| format!("s{i}:80")).collect();
-        server_pool.join_all(names.iter().zip(&setting.weights).map(|(name, &weight)| (name.as_str(), weight, None)));
+        balancer.join_all(names.iter().zip(&setting.weights).map(|(name, &weight)| (name.as_str(), weight, None)));
+        let notices = selector.signals().notices;
+        let policy_rng = Rng::stream(setting.seed, "mill luck", 0);
+        balancer.add_shard(ShardSetup { selector, rng, policy_rng });
         let weights = setting.weights.clone();
         let servers = Servers { jobs: vec![0; weights.len()], weights, mean: setting.mean };
         let in_flight = setting.in_flight();
         let mut bench = PickBench {
-            limits: selector.has_limits(),
-            notices: selector.signals().notices,
-            inquires: selector.signals().inquires,
-            selector,
+            balancer,
+            notices,
             oracle,
-            server_pool,
             servers,
-            rng,
-            policy_rng: Rng::stream(setting.seed, "mill luck", 0),
             dice: Rng::stream(setting.seed, "mill dice", 0),
             now: Nanos::ZERO,
             turn: Nanos((setting.mean.0 / in_flight as u64).max(1)),
@@ -153,12 +148,10 @@ impl PickBench {
             answers: ProbeReplies { part: 0, given: Vec::with_capacity(MOST_CHOICES) },
             tally: Tally::default(),
         };
-        let changes = bench.server_pool.fleet.take_changes();
-        bench.tell(|selector, cx| selector.on_fleet(&changes, cx));
-        bench.apply_strategy_limits(0..setting.weights.len() as u32);
+        bench.at_balancer(|balancer, at| balancer.announce(at));
         while bench.jobs.len() < in_flight {
-            let Some(slot) = bench.server_pool.fleet.draw_weighted(&mut bench.dice) else { break };
-            let backend = bench.server_pool.fleet.id(slot);
+            let Some(slot) = bench.balancer.pool().fleet.draw_weighted(&mut bench.dice) else { break };
+            let backend = bench.balancer.pool().fleet.id(slot);
             bench.send(Job { backend, tag: 0, sent: Nanos::ZERO });
         }
         bench
@@ -171,7 +164,7 @@ impl PickBench {
 
     /// The servers, as the host counts them.
     pub fn fleet(&self) -> &Fleet {
-        &self.server_pool.fleet
+        &self.balancer.pool().fleet
     }
 
     /// Turns so many times.
@@ -207,17 +200,15 @@ impl PickBench {
         self.servers.jobs[backend.slot as usize] -= 1;
         if outcome == Outcome::Ok {
             let load = self.report(backend.slot, ReportSource::Answer);
-            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+            self.at_balancer(|balancer, at| balancer.report(Some(SHARD), backend, &load, at));
         }
         if self.notices && self.servers.jobs[backend.slot as usize] == 0 {
             let load = self.report(backend.slot, ReportSource::Notice);
-            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+            self.at_balancer(|balancer, at| balancer.report(Some(SHARD), backend, &load, at));
         }
         let latency = self.now.saturating_sub(sent);
-        self.server_pool.ended(backend, outcome, latency, self.now);
         let finished = Finished { backend, latency, outcome, tag };
-        self.tell(|selector, cx| selector.on_finish(&finished, cx));
-        self.apply_strategy_limits(backend.slot..backend.slot + 1);
+        self.at_balancer(|balancer, at| balancer.finished(SHARD, &finished, at));
     }
 
     fn pick(&mut self) {
@@ -229,27 +220,22 @@ impl PickBench {
         let key = key.to_le_bytes();
         let mut request = Request { client, path, key: &key, excluded, answers: None };
         let mut answers = std::mem::take(&mut self.answers);
-        if self.inquires {
-            let (selector, rng) = (self.selector.as_mut(), &mut self.rng);
-            if let Some(inquiry) = self.server_pool.inquire(selector, rng, &request, self.now, |_, _| ()) {
+        if self.balancer.inquires(SHARD) {
+            if let Some(inquiry) = self.at_balancer(|balancer, at| balancer.inquire(SHARD, &request, at)) {
                 answers.given.clear();
                 for &backend in &inquiry.targets()[..inquiry.quorum] {
                     let load = self.report(backend.slot, ReportSource::Probe);
-                    self.tell(|selector, cx| selector.on_report(backend, &load, cx));
+                    self.at_balancer(|balancer, at| balancer.report(Some(SHARD), backend, &load, at));
                     answers.given.push(ProbeReply { backend, load });
                 }
                 request.answers = Some(&answers);
             }
         }
-        let truth = self.oracle.then_some(&self.servers as &dyn TrueState);
-        let (selector, rng, policy_rng) = (self.selector.as_mut(), &mut self.rng, &mut self.policy_rng);
-        let pick = self.server_pool.place(selector, rng, &request, truth, self.now, policy_rng, |_| ());
-        let fleet = &self.server_pool.fleet;
+        let pick = self.at_balancer(|balancer, at| balancer.choose(SHARD, &request, at));
+        let pool = self.balancer.pool();
+        let fleet = &pool.fleet;
         let good = |id: BackendId| {
-            fleet.is_current(id)
-                && fleet.is_eligible(id.slot)
-                && !excluded.contains(&id.slot)
-                && !self.server_pool.is_full(id.slot)
+            fleet.is_current(id) && fleet.is_eligible(id.slot) && !excluded.contains(&id.slot) && !pool.is_full(id.slot)
         };
         match pick.filter(|pick| good(pick.backend)) {
             Some(pick) => {
@@ -260,33 +246,28 @@ impl PickBench {
             None => self.tally.wrong += 1,
         }
         self.answers = answers;
-        self.tell(|_, _| ());
     }
 
     fn send(&mut self, job: Job) {
-        self.server_pool.started(job.backend);
+        self.balancer.started(job.backend);
         self.servers.jobs[job.backend.slot as usize] += 1;
         self.jobs.push(job);
     }
 
-    /// Calls the selector, and takes note of what it then wants.
+    /// Calls the balancer, and takes note of what its strategy then wants.
     #[inline]
-    fn tell(&mut self, call: impl FnOnce(&mut dyn Selector, &mut Context<'_>)) {
-        let truth = self.oracle.then_some(&self.servers as &dyn TrueState);
-        let mut cx = Context { now: self.now, fleet: &self.server_pool.fleet, rng: &mut self.rng, truth };
-        call(self.selector.as_mut(), &mut cx);
-        while let Some(command) = self.selector.poll_command(&mut cx) {
-            match command {
-                Command::Probe(backend) => self.asked.push(backend),
-                Command::WakeAt(at) => self.wakes.push(at),
+    fn at_balancer<T>(&mut self, call: impl FnOnce(&mut Balancer, Moment<'_>) -> T) -> T {
+        let at = Moment { now: self.now, truth: self.oracle.then_some(&self.servers as &dyn TrueState) };
+        let result = call(&mut self.balancer, at);
+        while let Some(effect) = self.balancer.poll_effect() {
+            match effect {
+                Effect::Probe { backend, .. } => self.asked.push(backend),
+                Effect::WakeAt { at, .. } => self.wakes.push(at),
+                // No request waits, and nothing is checked or ejected.
+                Effect::Room | Effect::Expired { .. } | Effect::Server(_) | Effect::FleetChanged => {}
             }
         }
-    }
-
-    fn apply_strategy_limits(&mut self, slots: std::ops::Range<u32>) {
-        if self.limits {
-            self.server_pool.apply_strategy_limits(self.selector.as_ref(), slots);
-        }
+        result
     }
 
     fn wake(&mut self) {
@@ -294,8 +275,7 @@ impl PickBench {
         let now = self.now;
         self.wakes.retain(|&at| at > now);
         for _ in self.wakes.len()..before {
-            self.tell(|selector, cx| selector.on_wake(cx));
-            self.apply_strategy_limits(0..self.servers.weights.len() as u32);
+            self.at_balancer(|balancer, at| balancer.wake(SHARD, at));
         }
     }
 
@@ -305,8 +285,7 @@ impl PickBench {
         for at in 0..due {
             let backend = self.asked[at];
             let load = self.report(backend.slot, ReportSource::Probe);
-            self.tell(|selector, cx| selector.on_report(backend, &load, cx));
-            self.apply_strategy_limits(backend.slot..backend.slot + 1);
+            self.at_balancer(|balancer, at| balancer.report(Some(SHARD), backend, &load, at));
         }
         self.asked.drain(..due);
     }
@@ -334,8 +313,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use evenkeel_core::select::Pick;
     use evenkeel_core::select::catalog::{CATALOGUE, Family};
+    use evenkeel_core::select::{Command, Context, Pick};
 
     fn setting() -> Setting {
         Setting::unlike(20, Nanos::from_millis(10))

@@ -207,7 +207,7 @@ impl Balancer {
         let telling =
             matches!(end, AttemptEnd::Success | AttemptEnd::Superseded | AttemptEnd::Failed(Failure::Timeout));
         if let Some(hedge) = state.hedge.as_mut().filter(|_| telling) {
-            hedge.answered(latency, now);
+            hedge.record(latency, now);
         }
         match end {
             AttemptEnd::Success => Next::Answer,
@@ -221,8 +221,7 @@ impl Balancer {
     fn retry(&mut self, shard: u32, attempts: &mut Attempts, failure: Failure, resend: Resend, now: Nanos) -> Next {
         let Resend { idempotent, sent, possible } = resend;
         let rules = self.rules().retries;
-        let Some(rules) =
-            rules.filter(|rules| possible && rules.allows(failure, attempts.retries + 1, idempotent, sent))
+        let Some(rules) = rules.filter(|rules| possible && rules.allows(failure, attempts.retries, idempotent, sent))
         else {
             return Next::Answer;
         };

@@ -131,7 +131,7 @@ impl Balancer {
     }
 
     /// Gives a shard another strategy: it begins anew, in front of the same servers with the same requests in flight.
-    /// Ends what was recorded of the former one; see [`Balancer::record`].
+    /// A recording is one selector's: the host ends it before and, with [`Balancer::record`], begins another.
     pub fn set_selector(&mut self, shard: u32, selector: Box<dyn Selector>, rng: Rng, at: Moment<'_>) {
         let state = &mut self.shards[shard as usize];
         (state.limits, state.inquires) = (selector.has_limits(), selector.signals().inquires);
@@ -139,9 +139,6 @@ impl Balancer {
         state.epoch += 1;
         self.pool.forget_limits();
         self.reopen_queue(at.now);
-        if let Some(recording) = &mut self.recording {
-            recording.fleet_as_it_stands(&self.pool, at.now);
-        }
         self.introduce(shard, at);
     }
 

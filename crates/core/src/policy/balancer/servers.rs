@@ -128,7 +128,8 @@ impl Balancer {
         }
     }
 
-    /// An active check has passed or failed, perhaps with a load report; `Some(up)` when the verdict changes.
+    /// An active check has passed or failed, perhaps with a load report; `Some(up)` when the verdict changes. One of a server
+    /// that has left says nothing.
     pub fn checked(
         &mut self,
         backend: BackendId,
@@ -136,6 +137,9 @@ impl Balancer {
         load: Option<&LoadReport>,
         at: Moment<'_>,
     ) -> Option<bool> {
+        if !self.pool.fleet.is_current(backend) {
+            return None;
+        }
         if let Some(load) = load {
             self.report(None, backend, &LoadReport { by: ReportSource::Check, ..*load }, at);
         }

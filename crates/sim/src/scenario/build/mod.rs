@@ -11,11 +11,12 @@ mod traffic;
 use std::ops::Range;
 
 use super::table::*;
-use super::{Files, Kind, Scenario};
+use super::{Files, Kind, PoolDemand, Scenario};
 use crate::sim::model::*;
 use evenkeel_config::Spanned;
 use evenkeel_config::diagnostic::{Problem, Problems, did_you_mean};
 use evenkeel_config::distribution::{self, Alias, Distribution, Sampler};
+use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::select::catalog;
 use evenkeel_core::units::Nanos;
 
@@ -37,6 +38,17 @@ struct Counts {
     bins: u32,
     batches: u32,
     max_in_system: u32,
+}
+
+/// What comes to which pool.
+struct Traffic {
+    pools: Vec<Pool>,
+    routes: Routes,
+    /// With their shares.
+    paths: Vec<(Path, f64)>,
+    demand: Vec<PoolDemand>,
+    /// `None` where they make no sense, which is noted.
+    arrivals: Option<Arrivals>,
 }
 
 struct Builder<'a> {
@@ -66,11 +78,7 @@ impl Builder<'_> {
     fn scenario(&mut self, name: &str, table: ScenarioTable) -> Option<Scenario> {
         self.texts(&table);
         let Spans { warmup, cache_warmup, duration, auto_warmup, auto_cache_warmup } = self.spans(&table);
-        let pools = self.pools(&table);
-        let routes = self.routes(&table, &pools);
-        let mut paths = self.paths(&table, &routes);
-        let mut demand = self.demand(&paths, &pools);
-        let arrivals = self.arrivals(&table, &mut paths, &routes, &demand, warmup + duration);
+        let Traffic { pools, routes, paths, mut demand, arrivals } = self.traffic(&table, warmup + duration);
         let clients = self.clients(&table, &arrivals);
         let faults = self.faults(&table, &pools, warmup + duration);
         let (balancers, dns) = (self.balancers(&table), self.dns(&table));
@@ -83,16 +91,11 @@ impl Builder<'_> {
         let batch = self.batch(&table);
         let arrivals = arrivals?;
         self.time_passes(&table, &arrivals, &paths, &pools, [&client_leg, &server_leg]);
-        if let Arrivals::Replay(_) = &arrivals {
-            // The paths are those of the recording now.
-            demand = self.demand(&paths, &pools);
-        }
         let offered_load = self.offered_load(&table, &arrivals, &mut demand, warmup + duration);
         if paths.is_empty() || pools.is_empty() || !self.problems.is_empty() {
             return None;
         }
         let (notes, remarks) = (notes(&paths), self.remarks(&table));
-        let shares: Vec<f64> = paths.iter().map(|path| path.1).collect();
         let model = Model {
             warmup,
             duration,
@@ -104,7 +107,7 @@ impl Builder<'_> {
             arrivals,
             batch,
             clients,
-            path_mix: Alias::new(&shares),
+            path_mix: Alias::new(&paths.iter().map(|path| path.1).collect::<Vec<_>>()),
             paths: paths.into_iter().map(|path| path.0).collect(),
             client_leg,
             server_leg,
@@ -139,6 +142,20 @@ impl Builder<'_> {
             pools: table.pools.into_inner().into_iter().map(Spanned::into_inner).collect(),
             routes,
         })
+    }
+
+    /// What comes to which pool, up to the end of the run.
+    fn traffic(&mut self, table: &ScenarioTable, end: Nanos) -> Traffic {
+        let pools = self.pools(table);
+        let routes = self.routes(table, &pools);
+        let mut paths = self.paths(table, &routes);
+        let mut demand = self.demand(&paths, &pools);
+        let arrivals = self.arrivals(table, &mut paths, &routes, &demand, end);
+        if let Some(Arrivals::Replay(_)) = &arrivals {
+            // The paths are those of the recording now.
+            demand = self.demand(&paths, &pools);
+        }
+        Traffic { pools, routes, paths, demand, arrivals }
     }
 
     fn texts(&mut self, table: &ScenarioTable) {

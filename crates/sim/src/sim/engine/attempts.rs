@@ -4,7 +4,7 @@
 //! An attempt that nobody waits for any more (its time was up, another was faster) is over for balancer and selector; its
 //! server goes on working on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
 
-use super::{Dispatcher, Engine, Job, JobState};
+use super::{Coming, Dispatcher, Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::{AttemptStats, RequestOutcome};
@@ -39,7 +39,7 @@ impl<O: Observer> Engine<'_, O> {
             return None;
         }
         let span = self.span_of(j.arrived);
-        Some(&mut self.spans[span].efforts)
+        Some(&mut self.measuring.spans[span].efforts)
     }
 
     /// Counts in the results of a measured request.
@@ -75,7 +75,7 @@ impl<O: Observer> Engine<'_, O> {
         });
         self.request_attempts[request as usize].live.push(child);
         self.observe_arrival(child);
-        self.send(child, false);
+        self.send(child, Coming::New);
     }
 
     /// An attempt is on its way to a server.
@@ -111,9 +111,8 @@ impl<O: Observer> Engine<'_, O> {
     #[inline(never)]
     pub(super) fn attempt_over(&mut self, job: u32) {
         let j = self.jobs[job as usize];
-        self.release(job);
         if !j.wanted {
-            return;
+            return self.release(job);
         }
         self.jobs[j.of as usize].held |= j.held;
         let effort = &mut self.request_attempts[j.of as usize];
@@ -131,6 +130,11 @@ impl<O: Observer> Engine<'_, O> {
             self.count_attempts(j.of, |efforts| efforts.hedges_won += 1);
         }
         let next = self.end_attempt(&j, end);
+        if next == Next::Answer {
+            self.abandon_all(j.of, AttemptEnd::Superseded);
+        }
+        self.finish_attempt(job, if end == AttemptEnd::Success { Outcome::Ok } else { Outcome::Failed });
+        self.release(job);
         self.go_on_trying(j.of, j.fate, next);
     }
 
@@ -145,7 +149,7 @@ impl<O: Observer> Engine<'_, O> {
 
     /// Whether the balancer of this job is there; those of a second tier do not die.
     fn is_balancer_up(&self, j: &Job) -> bool {
-        j.parent != NONE || self.balancers_up[j.balancer as usize]
+        j.parent != NONE || self.names.balancers_up[j.balancer as usize]
     }
 
     /// What the balancer makes of an attempt's end.
@@ -257,10 +261,10 @@ impl<O: Observer> Engine<'_, O> {
             AttemptEnd::Abandoned(outcome) => outcome,
             _ => Outcome::Cancelled,
         };
-        self.finish_attempt(job, outcome);
         // A copy that was never sent has taken no time that would say anything.
         let unsent = end == AttemptEnd::Superseded && j.server == NONE;
         let next = self.end_attempt(&j, if unsent { AttemptEnd::CalledOff } else { end });
+        self.finish_attempt(job, outcome);
         match state {
             JobState::Lost => self.release(job),
             JobState::Waiting => {

@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::sim::event::Event;
 use crate::sim::model::Autoscale;
-use crate::sim::observer::Observer;
+use crate::sim::observer::{Observer, ServerChange};
 use crate::sim::server::Totals;
 use evenkeel_core::policy::pool::NewServer;
 use evenkeel_core::units::Nanos;
@@ -59,12 +59,12 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let s = &mut self.scalers[scaler];
         let from = std::mem::replace(&mut s.paid_until, now).max(self.model.warmup);
-        if self.over || now <= from {
+        if self.measuring.over || now <= from {
             return;
         }
         let (pool, servers) = (s.pool, u128::from(s.members + s.coming));
         let span = self.span_of(now);
-        self.spans[span].server_time[pool] += servers * u128::from((now - from).0);
+        self.measuring.spans[span].server_time[pool] += servers * u128::from((now - from).0);
     }
 
     /// Is there enough, too much, too little?
@@ -113,6 +113,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     fn drain_member(&mut self, pool: usize, slot: u32, draining: bool) {
+        self.observer.server_changed(pool as u32, slot, ServerChange::Draining(draining), self.now);
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
@@ -138,6 +139,7 @@ impl<O: Observer> Engine<'_, O> {
         // What it did before it came, as an earlier tenant, is not its load.
         let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
         self.servers[number as usize].report(now, totals);
+        self.observer.server_changed(pool as u32, slot, ServerChange::Joined, now);
         let spec = &self.model.pools[pool].servers[slot as usize];
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
@@ -167,6 +169,7 @@ impl<O: Observer> Engine<'_, O> {
             if !self.views.iter().all(idle) {
                 return;
             }
+            self.observer.server_changed(pool as u32, slot, ServerChange::Left, self.now);
             for fleet in 0..self.views.len() as u32 {
                 let view = &mut self.views[fleet as usize];
                 if view.pool as usize == pool {
@@ -184,6 +187,6 @@ impl<O: Observer> Engine<'_, O> {
     /// The time series has so many servers from now on.
     fn count_servers(&mut self, pool: usize, servers: u32) {
         self.count_system(0);
-        self.series.set_servers(pool, servers);
+        self.measuring.series.set_servers(pool, servers);
     }
 }

@@ -3,7 +3,7 @@
 use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::model::{Discipline, Fault, Target};
-use crate::sim::observer::{Observer, Step};
+use crate::sim::observer::{Observer, ServerChange, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
 use evenkeel_config::fault::{Condition, Fault as _, FaultKind};
@@ -13,8 +13,8 @@ impl<'a, O: Observer> Engine<'a, O> {
         let fault = &self.model.faults[index as usize];
         match fault.target {
             Target::Balancer(balancer) => {
-                self.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
-                if !self.balancers_up[balancer as usize] {
+                self.names.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
+                if !self.names.balancers_up[balancer as usize] {
                     self.turn_out(balancer);
                 }
                 if let Some(after) = self.model.dns.as_ref().and_then(|dns| dns.withdraw_after) {
@@ -92,6 +92,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         if !draining {
             self.servers[(self.bases[pool] + slot) as usize].empty_cache();
         }
+        self.observer.server_changed(pool as u32, slot, ServerChange::Draining(draining), self.now);
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {

@@ -1,6 +1,6 @@
 //! Health checks and load reports: who watches a server, and how late the news arrives.
 
-use super::{Affinity, Engine, Message};
+use super::{Affinity, Engine};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
@@ -11,6 +11,19 @@ use evenkeel_core::policy::pool;
 use evenkeel_core::rng::Source;
 use evenkeel_core::select::{LoadReport, ProbeReply, ReportSource};
 use evenkeel_core::units::Nanos;
+
+/// A message under way: a check's result, a report, or a probe on its way to the server.
+#[derive(Clone, Copy)]
+pub(super) struct Message {
+    pub(super) fleet: u32,
+    pub(super) slot: u32,
+    /// The one dispatcher it is for; `NONE` for all of the fleet.
+    pub(super) to: u32,
+    pub(super) passed: Option<bool>,
+    pub(super) load: Option<LoadReport>,
+    /// The job for whose sake the server is asked, and its generation.
+    pub(super) asker: Option<(u32, u32)>,
+}
 
 impl<O: Observer> Engine<'_, O> {
     fn leg(&self) -> Nanos {
@@ -28,7 +41,7 @@ impl<O: Observer> Engine<'_, O> {
         let Some(rules) = &self.model.pools[pool].policy.health else { return };
         let next = self.now.saturating_add(rules.wait(&mut self.jitter));
         self.queue.push(next, Event::Check(fleet, slot));
-        if owner != u32::MAX && !self.balancers_up[owner as usize] {
+        if owner != u32::MAX && !self.names.balancers_up[owner as usize] {
             return;
         }
         let server = &self.servers[(self.bases[pool] + slot) as usize];
@@ -83,9 +96,9 @@ impl<O: Observer> Engine<'_, O> {
         if !self.views[fleet as usize].balancer.pool().fleet.is_current(backend) {
             return;
         }
-        if self.now >= self.model.warmup && !self.over {
+        if self.now >= self.model.warmup && !self.measuring.over {
             let span = self.span_of(self.now);
-            self.spans[span].efforts.probes += 1;
+            self.measuring.spans[span].efforts.probes += 1;
         }
         let message = self.keep(Message { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None, asker });
         self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(message));
@@ -133,6 +146,8 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn unload_answer(&mut self, job: u32) {
         let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
         let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
+        let pool = self.dispatchers[dispatcher as usize].pool;
+        self.observer.reported(pool, backend.slot, &load, self.now);
         self.at_shard(dispatcher, |balancer, shard, at| balancer.report(Some(shard), backend, &load, at));
     }
 
@@ -179,6 +194,12 @@ impl<O: Observer> Engine<'_, O> {
         let Message { fleet, slot, to, passed, load, asker } = self.messages[index as usize];
         self.free_messages.push(index);
         let backend = self.views[fleet as usize].balancer.pool().fleet.id(slot);
+        let pool = self.views[fleet as usize].pool;
+        match (passed, &load) {
+            (Some(passed), load) => self.observer.checked(pool, slot, passed, load.as_ref(), self.now),
+            (None, Some(load)) => self.observer.reported(pool, slot, load, self.now),
+            (None, None) => {}
+        }
         match (passed, load) {
             (Some(passed), load) => {
                 self.at_view(fleet, |balancer, at| balancer.checked(backend, passed, load.as_ref(), at));
@@ -228,10 +249,10 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn note(&mut self, event: pool::Event) {
         if let pool::Event::Ejected { .. } = event
             && self.now >= self.model.warmup
-            && !self.over
+            && !self.measuring.over
         {
             let span = self.span_of(self.now);
-            self.spans[span].efforts.ejections += 1;
+            self.measuring.spans[span].efforts.ejections += 1;
         }
     }
 }

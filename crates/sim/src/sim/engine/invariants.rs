@@ -6,6 +6,22 @@ use crate::sim::record::{Bin, Little, Measured, RunRecord};
 use crate::sim::server::NONE;
 use evenkeel_core::units::Nanos;
 
+/// What is counted over the whole run, for its invariants and its fingerprint.
+pub(super) struct RunTotals {
+    /// Sent to servers, and settled: what is between is in flight.
+    pub(super) placed: u64,
+    pub(super) settled: u64,
+    pub(super) in_system: u64,
+    pub(super) arrived: u64,
+    pub(super) area: u128,
+    pub(super) area_at: Nanos,
+    pub(super) sojourns: u128,
+    pub(super) ended: u64,
+    pub(super) measured_left: u64,
+    pub(super) workload_hash: u64,
+    pub(super) pick_hash: u64,
+}
+
 impl<O: Observer> Engine<'_, O> {
     pub(super) fn close(mut self, events: u64) -> RunRecord {
         self.count_system(0);
@@ -25,19 +41,28 @@ impl<O: Observer> Engine<'_, O> {
             }
         }
         self.prove_books(&present, ages);
+        for view in &mut self.views {
+            if let Some(mut recording) = view.balancer.end_recording() {
+                self.observer.recorded(view.pool, recording.drain().collect());
+            }
+        }
         self.observer.closed(now);
-        let number = if now > Nanos::ZERO { self.area as f64 / now.0 as f64 } else { 0.0 };
+        let number = if now > Nanos::ZERO { self.totals.area as f64 / now.0 as f64 } else { 0.0 };
         let seconds = now.as_secs_f64();
         let little = Little {
-            arrived: self.arrived,
+            arrived: self.totals.arrived,
             number,
-            rate: if seconds > 0.0 { self.arrived as f64 / seconds } else { 0.0 },
-            time: if self.arrived > 0 { (self.sojourns + ages) as f64 / 1e9 / self.arrived as f64 } else { 0.0 },
+            rate: if seconds > 0.0 { self.totals.arrived as f64 / seconds } else { 0.0 },
+            time: if self.totals.arrived > 0 {
+                (self.totals.sojourns + ages) as f64 / 1e9 / self.totals.arrived as f64
+            } else {
+                0.0
+            },
         };
-        let series: Vec<Bin> = self.series.finish(self.area);
+        let series: Vec<Bin> = self.measuring.series.finish(self.totals.area);
         let tenth = self.model.duration.0 as f64 / 10.0;
-        let tenths = self.tenths.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / tenth).collect();
-        let mut spans = self.spans.into_iter();
+        let tenths = self.measuring.tenths.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / tenth).collect();
+        let mut spans = self.measuring.spans.into_iter();
         let mut measured = spans.next().unwrap_or_default();
         let mut batches: Vec<Measured> = Vec::new();
         if self.model.batches > 1 {
@@ -45,28 +70,32 @@ impl<O: Observer> Engine<'_, O> {
             batches.extend(spans);
             batches[1..].iter().for_each(|batch| measured.add_requests(batch));
         }
-        measured.servers = self.measured_servers;
+        measured.servers = self.measuring.measured_servers;
         RunRecord {
             measured,
             batches,
             series,
-            settling: self.settling,
+            settling: self.measuring.settling,
             tenths,
             little,
-            workload_hash: self.workload_hash,
-            pick_hash: self.pick_hash,
-            requests: self.arrived,
+            workload_hash: self.totals.workload_hash,
+            pick_hash: self.totals.pick_hash,
+            requests: self.totals.arrived,
             events,
         }
     }
 
     /// Conservation and Little's law, in whole nanoseconds. A failure is a bug of ours and stops everything.
     pub(super) fn prove_books(&mut self, present: &[Job], ages: u128) {
-        assert_eq!(self.arrived, self.ended + present.len() as u64, "a request was lost or counted twice");
-        assert_eq!(self.in_system, present.len() as u64, "the system miscounts what is in it");
-        assert_eq!(self.area, self.sojourns + ages, "Little's law fails for the system");
+        assert_eq!(
+            self.totals.arrived,
+            self.totals.ended + present.len() as u64,
+            "a request was lost or counted twice"
+        );
+        assert_eq!(self.totals.in_system, present.len() as u64, "the system miscounts what is in it");
+        assert_eq!(self.totals.area, self.totals.sojourns + ages, "Little's law fails for the system");
         let measured = present.iter().filter(|job| job.measured).count() as u64;
-        assert_eq!(measured, self.measured_left, "a measured request was lost");
+        assert_eq!(measured, self.totals.measured_left, "a measured request was lost");
         let now = self.now;
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];
         let mut in_flight: Vec<Vec<u32>> =
@@ -89,7 +118,7 @@ impl<O: Observer> Engine<'_, O> {
             assert_eq!(view.balancer.pool().fleet.in_flight(), expected, "in-flight counts are off");
         }
         let counted = self.jobs.iter().filter(|job| job.counted).count() as u64;
-        assert_eq!(self.placed, self.settled + counted, "an attempt was lost or settled twice");
+        assert_eq!(self.totals.placed, self.totals.settled + counted, "an attempt was lost or settled twice");
         let waiting = self.jobs.iter().filter(|job| job.state == JobState::Waiting).count();
         let places: usize = self.views.iter().map(|view| view.balancer.waiting()).sum();
         assert_eq!(waiting, places, "a balancer's queue miscounts who waits");

@@ -1,11 +1,12 @@
 //! Strategies that ask before they place a request: its job waits at the balancer until enough servers have answered, all
 //! have, or its patience is over. Meanwhile it is on its way like any other: an event will find it.
 
-use super::{Dispatcher, Engine, request_view};
+use super::{Coming, Dispatcher, Engine, request_view};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
+use evenkeel_core::fleet::BackendId;
 use evenkeel_core::select::{ProbeReplies, ProbeReply};
 
 /// What is asked and answered for a job.
@@ -14,6 +15,8 @@ pub(super) struct Inquiring {
     /// The generation of the job's place that it is for.
     tenant: Option<u32>,
     question: Question,
+    /// The server that the request's cookie names.
+    affinity: Option<BackendId>,
     /// Answers that are waited for.
     quorum: usize,
     /// Questions that are not over.
@@ -59,7 +62,7 @@ pub(super) fn answers(inquiries: &[Inquiring], job: u32, generation: u32) -> Opt
 impl<O: Observer> Engine<'_, O> {
     /// Lets the job's strategy ask; where it asks nobody the job goes on at once.
     #[inline(never)]
-    pub(super) fn inquire(&mut self, job: u32) {
+    pub(super) fn inquire(&mut self, job: u32, affinity: Option<BackendId>) {
         let j = &self.jobs[job as usize];
         let (dispatcher, generation) = (j.dispatcher, j.generation);
         let Dispatcher { fleet, shard, .. } = self.dispatchers[dispatcher as usize];
@@ -68,9 +71,9 @@ impl<O: Observer> Engine<'_, O> {
         let inquiry = self.views[fleet as usize].balancer.inquire(shard, &request, self.now.into());
         self.execute_effects(fleet);
         self.ask_nobody(job);
-        let Some(inquiry) = inquiry else { return self.send(job, false) };
+        let Some(inquiry) = inquiry else { return self.send(job, Coming::Asked(affinity)) };
         let inquiring = &mut self.inquiries[job as usize];
-        inquiring.question = Question::Open;
+        (inquiring.question, inquiring.affinity) = (Question::Open, affinity);
         (inquiring.quorum, inquiring.pending) = (inquiry.quorum, inquiry.targets().len());
         inquiring.answers.part = inquiry.part;
         inquiring.answers.given.clear();
@@ -114,16 +117,18 @@ impl<O: Observer> Engine<'_, O> {
 
     /// The job is placed now, with what has been answered.
     fn go_on(&mut self, job: u32) {
-        self.inquiries[job as usize].question = Question::Over;
+        let inquiring = &mut self.inquiries[job as usize];
+        inquiring.question = Question::Over;
+        let affinity = inquiring.affinity;
         let j = &mut self.jobs[job as usize];
         if !j.wanted {
             return self.release(job);
         }
-        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+        if j.parent == NONE && !self.names.balancers_up[j.balancer as usize] {
             // It died with its balancer.
             j.fate = RequestOutcome::Reset;
             return self.answer(job);
         }
-        self.send(job, false);
+        self.send(job, Coming::Asked(affinity));
     }
 }

@@ -1,17 +1,27 @@
 //! The queue at the balancer: jobs that wait because every server they could have is at its limit.
 
-use super::{Dispatcher, Engine, JobState, request_view};
+use super::{Coming, Dispatcher, Engine, JobState, request_view};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
+use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::balancer::Dequeued;
+use evenkeel_core::policy::queue::Ticket;
 use evenkeel_core::rng::mix;
+
+/// A job's place in a balancer's queue.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    ticket: Ticket,
+    /// The server that the request's cookie names.
+    affinity: Option<BackendId>,
+}
 
 impl<O: Observer> Engine<'_, O> {
     /// Every server that the job could have is at its limit: it waits, or is turned away.
     #[cold]
-    pub(super) fn wait(&mut self, job: u32) {
+    pub(super) fn wait(&mut self, job: u32, affinity: Option<BackendId>) {
         let now = self.now;
         let Dispatcher { fleet, shard, .. } = self.dispatchers[self.jobs[job as usize].dispatcher as usize];
         if self.views[fleet as usize].balancer.inquires(shard) {
@@ -27,7 +37,7 @@ impl<O: Observer> Engine<'_, O> {
         if self.tickets.len() <= job as usize {
             self.tickets.resize(job as usize + 1, None);
         }
-        self.tickets[job as usize] = Some(queued.ticket);
+        self.tickets[job as usize] = Some(Place { ticket: queued.ticket, affinity });
         let j = &mut self.jobs[job as usize];
         (j.state, j.picked, j.held) = (JobState::Waiting, now, true);
         self.queue.push(queued.deadline, Event::Expire(fleet));
@@ -35,7 +45,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn reject(&mut self, job: u32) {
-        self.pick_hash = mix(self.pick_hash ^ u64::MAX);
+        self.totals.pick_hash = mix(self.totals.pick_hash ^ u64::MAX);
         self.observer.decided(job, None, self.now);
         let j = &mut self.jobs[job as usize];
         (j.state, j.fate) = (JobState::Moving, RequestOutcome::Rejected);
@@ -56,7 +66,8 @@ impl<O: Observer> Engine<'_, O> {
                 efforts.waited += 1;
                 efforts.wait_sum += u128::from(waited.0);
             });
-            self.send(job, true);
+            let affinity = self.tickets[job as usize].take().and_then(|place| place.affinity);
+            self.send(job, Coming::Dequeued(affinity));
         }
     }
 
@@ -69,7 +80,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn leave_queue(&mut self, job: u32) {
         let dispatcher = self.jobs[job as usize].dispatcher;
         let fleet = self.dispatchers[dispatcher as usize].fleet;
-        if let Some(ticket) = self.tickets[job as usize].take() {
+        if let Some(Place { ticket, .. }) = self.tickets[job as usize].take() {
             self.views[fleet as usize].balancer.leave_queue(ticket);
         }
         self.jobs[job as usize].state = JobState::Moving;

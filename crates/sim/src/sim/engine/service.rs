@@ -206,7 +206,7 @@ impl<O: Observer> Engine<'_, O> {
         if self.carries {
             self.load_answer(job);
         }
-        if self.arrives_at_once(self.server_hop, job, 2, Event::Return(job)) {
+        if self.arrives_at_once(self.network.server_hop, job, 2, Event::Return(job)) {
             self.at_balancer_again(job);
         }
     }
@@ -224,7 +224,7 @@ impl<O: Observer> Engine<'_, O> {
     #[inline]
     pub(super) fn at_balancer_again(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
-        if j.parent == NONE && !self.balancers_up[j.balancer as usize] {
+        if j.parent == NONE && !self.names.balancers_up[j.balancer as usize] {
             // The connection died with its balancer.
             j.fate = RequestOutcome::Reset;
         }
@@ -237,7 +237,10 @@ impl<O: Observer> Engine<'_, O> {
         if self.uses_affinity && fate == RequestOutcome::Ok {
             self.set_affinity(job);
         }
-        self.finish_attempt(job, outcome);
+        // What follows from the end of an attempt is decided before its server is told to be rid of it.
+        if self.jobs[job as usize].of == NONE {
+            self.finish_attempt(job, outcome);
+        }
         self.answer(job);
     }
 
@@ -249,7 +252,7 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
-        self.settled += 1;
+        self.totals.settled += 1;
         let finished = Finished { backend, latency, outcome, tag };
         self.at_shard(dispatcher, |balancer, shard, at| balancer.finished(shard, &finished, at));
     }
@@ -274,7 +277,7 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         if j.wanted {
-            if self.arrives_at_once(self.client_hop, job, 3, Event::AtClient(job)) {
+            if self.arrives_at_once(self.network.client_hop, job, 3, Event::AtClient(job)) {
                 self.at_client(job);
             }
         } else {
@@ -304,11 +307,11 @@ impl<O: Observer> Engine<'_, O> {
         };
         self.observer.step(job, Step::Ended(fate), self.now);
         self.count_system(-1);
-        self.ended += 1;
-        self.sojourns += u128::from(latency.0);
-        self.series.end(fate, latency, counts, self.model.paths[path as usize].pool);
+        self.totals.ended += 1;
+        self.totals.sojourns += u128::from(latency.0);
+        self.measuring.series.end(fate, latency, counts, self.model.paths[path as usize].pool);
         if measured {
-            self.measured_left -= 1;
+            self.totals.measured_left -= 1;
             self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
         }
         if counts && let Some(bin) = self.arrival_bin_of(arrived) {

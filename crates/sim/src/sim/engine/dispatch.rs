@@ -1,0 +1,299 @@
+//! A job at its balancer: admitted, placed and sent; the engine as the host of [`Balancer`].
+
+use super::{Engine, Job, attempts, probing};
+use crate::sim::event::Event;
+use crate::sim::model::Model;
+use crate::sim::observer::{Decision, Observer};
+use crate::sim::record::RequestOutcome;
+use crate::sim::server::{NONE, ServerState, Totals};
+use crate::sim::workload::Workload;
+use evenkeel_core::fleet::BackendId;
+use evenkeel_core::policy::balancer::{Ask, Balancer, Effect, Moment, Step as Route};
+use evenkeel_core::rng::{Source, mix};
+use evenkeel_core::select::{Pick, Request, TrueState};
+use evenkeel_core::units::Nanos;
+
+/// One shard that chooses in one pool.
+#[derive(Clone, Copy)]
+pub(super) struct Dispatcher {
+    pub(super) pool: u32,
+    /// The view that it chooses in, and its number there.
+    pub(super) fleet: u32,
+    pub(super) shard: u32,
+    /// The strategy is told the servers' true states.
+    pub(super) oracle: bool,
+    /// Requests send attempts: there are retries or hedges.
+    pub(super) tries: bool,
+}
+
+/// How a job comes to be placed. The cookie that it brings is the one that its client had when it sent the request.
+#[derive(Clone, Copy)]
+pub(super) enum Coming {
+    /// It is new at its balancer.
+    New,
+    /// Servers were asked for it; with the server that its cookie names.
+    Asked(Option<BackendId>),
+    /// It has waited; with the server that its cookie names.
+    Dequeued(Option<BackendId>),
+}
+
+/// A balancer's view of a pool, with what only the simulator knows of it.
+pub(super) struct View {
+    /// Chooses, counts, checks and lets wait.
+    pub(super) balancer: Balancer,
+    pub(super) pool: u32,
+    /// The simulated balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
+    pub(super) owner: u32,
+    /// Where each server's last report by the clock to this view left its account.
+    pub(super) reported: Vec<Totals>,
+    /// The same of its answers to checks: each tells of all the time since the one before.
+    pub(super) checked: Vec<Totals>,
+    pub(super) dispatchers: Vec<u32>,
+    /// When the balancer is ticked next, as far as that is scheduled.
+    pub(super) tick_at: Nanos,
+}
+
+/// What ties a client to a server: a cookie, or a connection until it is over.
+#[derive(Clone, Copy)]
+pub(super) struct Affinity {
+    pub(super) backend: BackendId,
+    /// Requests that it still takes.
+    pub(super) left: u32,
+    pub(super) until: Nanos,
+}
+
+/// What a balancer is told of a job.
+#[inline]
+pub(super) fn request_view<'a>(
+    model: &'a Model,
+    workload: &Workload<'_>,
+    request_attempts: &'a [attempts::RequestAttempts],
+    job: &Job,
+    key: &'a [u8],
+) -> Request<'a> {
+    Request {
+        client: workload.address(job.client),
+        path: &model.paths[job.path as usize].path,
+        key,
+        excluded: if job.of == NONE { &[] } else { request_attempts[job.of as usize].attempts.excluded() },
+        answers: None,
+    }
+}
+
+pub(super) struct Peek<'a> {
+    servers: &'a [ServerState],
+    now: Nanos,
+}
+
+impl TrueState for Peek<'_> {
+    fn remaining_work(&self, slot: u32) -> Nanos {
+        self.servers[slot as usize].remaining_work(self.now)
+    }
+    fn number(&self, slot: u32) -> u32 {
+        self.servers[slot as usize].number_with_coming()
+    }
+}
+
+impl<O: Observer> Engine<'_, O> {
+    pub(super) fn at_balancer(&mut self, job: u32) {
+        let j = &self.jobs[job as usize];
+        let (balancer, id, path, measured) = (j.balancer, j.id, j.path, j.measured);
+        if !j.wanted {
+            return self.release(job);
+        }
+        if !self.names.balancers_up[balancer as usize] {
+            self.jobs[job as usize].fate = RequestOutcome::Reset;
+            self.end(job);
+            return self.release(job);
+        }
+        if measured {
+            let span = self.span_of(self.jobs[job as usize].arrived);
+            self.measuring.spans[span].balancers[balancer as usize] += 1;
+        }
+        let shards = self.model.balancers.shards;
+        let shard = if shards == 1 { 0 } else { self.draws.at(id << 2 | 1).below(u64::from(shards)) as u32 };
+        let pool = self.model.paths[path as usize].pool;
+        self.dispatch(job, self.first_dispatcher[pool] + balancer * shards + shard);
+    }
+
+    /// A job for a pool has come to the shard that chooses.
+    #[inline]
+    pub(super) fn dispatch(&mut self, job: u32, dispatcher: u32) {
+        self.jobs[job as usize].dispatcher = dispatcher;
+        let Dispatcher { fleet, shard, tries, .. } = self.dispatchers[dispatcher as usize];
+        if !self.views[fleet as usize].balancer.admit(shard, self.now) {
+            return self.reject(job);
+        }
+        if tries {
+            self.begin_trying(job);
+        } else {
+            self.send(job, Coming::New);
+        }
+    }
+
+    /// Lets the job's dispatcher choose a server and sends the job there; where every server is at its limit, it waits.
+    #[inline]
+    pub(super) fn send(&mut self, job: u32, coming: Coming) {
+        let j = &self.jobs[job as usize];
+        let dispatcher = j.dispatcher;
+        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let base = self.bases[pool as usize];
+        let balancer = &mut self.views[fleet as usize].balancer;
+        let inquires = balancer.inquires(shard);
+        let key = j.key.to_le_bytes();
+        let request = Request {
+            answers: if inquires { probing::answers(&self.inquiries, job, j.generation) } else { None },
+            ..request_view(self.model, &self.workload, &self.request_attempts, j, &key)
+        };
+        // An open connection stands until somebody closes it, whatever a balancer thinks of its server.
+        let mut kept = None;
+        let mut affinity = None;
+        if self.uses_affinity && request.excluded.is_empty() {
+            let tie = self.affinities[pool as usize].get_mut(j.client as usize).and_then(Option::as_mut);
+            if self.model.pools[pool as usize].connections.is_none() {
+                affinity = match coming {
+                    // A cookie names its server, which may have left and come back.
+                    Coming::New => tie.map(|tie| balancer.pool().fleet.id(tie.backend.slot)),
+                    Coming::Asked(affinity) | Coming::Dequeued(affinity) => affinity,
+                };
+            } else if let Some(tie) = tie {
+                let condition = self.servers[(base + tie.backend.slot) as usize].condition();
+                let open = condition.up || condition.silent;
+                let current = balancer.pool().fleet.is_current(tie.backend);
+                if tie.left > 0 && self.now < tie.until && open && current {
+                    tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
+                    kept = Some(tie.backend);
+                }
+            }
+        }
+        if kept.is_none() {
+            let hedge = j.of != NONE && self.request_attempts[j.of as usize].attempts.is_hedge(j.attempt);
+            let inquired = inquires && probing::is_settled(&self.inquiries, job, j.generation);
+            let dequeued = matches!(coming, Coming::Dequeued(_));
+            match balancer.step(shard, &request, &Ask { affinity, hedge, inquired, dequeued }) {
+                Route::Choose => {}
+                Route::Affinity(backend) => kept = Some(backend),
+                Route::Queue => return self.wait(job, affinity),
+                Route::Inquire => return self.inquire(job, affinity),
+                Route::NoRoom => return self.reject(job),
+            }
+        }
+        let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
+        let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn TrueState) };
+        self.observer.deciding(&Decision {
+            job,
+            id: j.id,
+            now: self.now,
+            request,
+            dispatcher,
+            pool,
+            base,
+            fleet: &balancer.pool().fleet,
+            selector: balancer.selector(shard),
+        });
+        let pick = match kept {
+            Some(backend) => Some(Pick { backend, tag: 0 }),
+            None => balancer.choose(shard, &request, at),
+        };
+        self.observer.decided(job, pick.map(|pick| base + pick.backend.slot), self.now);
+        let Some(pick) = pick else {
+            self.totals.pick_hash = mix(self.totals.pick_hash ^ u64::MAX);
+            self.jobs[job as usize].fate = RequestOutcome::NoServer;
+            self.execute_effects(fleet);
+            return self.answer(job);
+        };
+        if kept.is_none()
+            && j.of == NONE
+            && let Some(rules) = self.model.pools[pool as usize].connections
+        {
+            // Those that are there at the start are as old as any: else all would close at the same time.
+            let affinity = &mut self.affinities[pool as usize][j.client as usize];
+            let age = if affinity.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
+            let left =
+                if rules.max_requests == u32::MAX { u32::MAX } else { (f64::from(rules.max_requests) * age) as u32 };
+            let life = Nanos::from_nanos_f64(rules.max_lifetime.0 as f64 * age);
+            *affinity = Some(Affinity { backend: pick.backend, left, until: self.now.saturating_add(life) });
+        }
+        debug_assert!(
+            kept.is_some() || balancer.pool().fleet.is_eligible(pick.backend.slot),
+            "picked an ineligible server"
+        );
+        balancer.started(pick.backend);
+        self.totals.placed += 1;
+        self.totals.pick_hash = mix(self.totals.pick_hash ^ u64::from(base + pick.backend.slot));
+        let j = &mut self.jobs[job as usize];
+        (j.backend, j.tag) = (pick.backend, pick.tag);
+        j.server = base + pick.backend.slot;
+        j.picked = self.now;
+        j.counted = true;
+        let server = &mut self.servers[j.server as usize];
+        server.picked(j.measured);
+        server.sent(j.work);
+        if j.of != NONE {
+            self.attempt_sent(job);
+        }
+        if !self.network.balancer_zones.is_empty() && self.crosses(&self.jobs[job as usize]) {
+            self.count_attempts(job, |efforts| efforts.crossed += 1);
+        }
+        self.execute_effects(fleet);
+        if self.arrives_at_once(self.network.server_hop, job, 1, Event::AtServer(job)) {
+            self.at_server(job);
+        }
+    }
+
+    /// Calls the balancer of a shard, and does what it then wants.
+    #[inline(always)]
+    pub(super) fn at_shard<T>(&mut self, dispatcher: u32, call: impl FnOnce(&mut Balancer, u32, Moment<'_>) -> T) -> T {
+        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let base = self.bases[pool as usize] as usize;
+        let peek = Peek { servers: &self.servers[base..], now: self.now };
+        let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn TrueState) };
+        let result = call(&mut self.views[fleet as usize].balancer, shard, at);
+        self.execute_effects(fleet);
+        result
+    }
+
+    /// The same where it concerns all shards of a view.
+    pub(super) fn at_view<T>(&mut self, fleet: u32, call: impl FnOnce(&mut Balancer, Moment<'_>) -> T) -> T {
+        let first = self.views[fleet as usize].dispatchers[0];
+        self.at_shard(first, |balancer, _, at| call(balancer, at))
+    }
+
+    /// Tells a view's strategies what has changed among the servers.
+    pub(super) fn announce(&mut self, fleet: u32) {
+        self.at_view(fleet, |balancer, at| balancer.announce(at));
+    }
+
+    #[inline(always)]
+    pub(super) fn execute_effects(&mut self, fleet: u32) {
+        if self.views[fleet as usize].balancer.has_effects() {
+            self.execute_all(fleet);
+        }
+    }
+
+    /// Does what a balancer wants, in order.
+    #[inline(never)]
+    pub(super) fn execute_all(&mut self, fleet: u32) {
+        while let Some(effect) = self.views[fleet as usize].balancer.poll_effect() {
+            match effect {
+                Effect::WakeAt { shard, at } => {
+                    let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
+                    self.queue.push(at.max(self.now), Event::Wake(dispatcher));
+                }
+                Effect::Probe { shard, backend } => {
+                    let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
+                    self.probe(dispatcher, backend, None);
+                }
+                // By an event of its own: a server that refuses at once would else be tried by everyone who waits in one
+                // deep call.
+                Effect::Room => self.queue.push(self.now, Event::Admit(fleet)),
+                Effect::Expired { token } => self.reject(token as u32),
+                Effect::Server(event) => {
+                    self.note(event);
+                    self.schedule_tick(fleet);
+                }
+                Effect::FleetChanged => {}
+            }
+        }
+    }
+}

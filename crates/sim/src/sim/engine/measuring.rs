@@ -1,0 +1,91 @@
+//! What is measured while a run goes on.
+
+use super::Engine;
+use crate::sim::observer::Observer;
+use crate::sim::record::{ArrivalBin, ClassRecord, Measured, SeriesRecorder, ServerRecord};
+use crate::sim::server::Snapshot;
+use evenkeel_core::units::Nanos;
+
+/// What is measured, by batch, server, time and time of arrival.
+pub(super) struct Measuring {
+    pub(super) over: bool,
+    /// One for each batch of the measured span; one in all where there are none.
+    pub(super) spans: Vec<Measured>,
+    /// Batches whose end has come.
+    pub(super) batches_over: usize,
+    /// How each server stood when measuring began, when caches counted as warm, when the present batch began.
+    pub(super) measured_from: Vec<Snapshot>,
+    pub(super) cached_from: Vec<Snapshot>,
+    pub(super) batch_from: Vec<Snapshot>,
+    /// The servers over the whole measured span.
+    pub(super) measured_servers: Vec<Vec<ServerRecord>>,
+    pub(super) series: SeriesRecorder,
+    pub(super) settling: Vec<ArrivalBin>,
+    /// Bins of the settling series per nanosecond.
+    pub(super) settling_scale: f64,
+    /// The integral of the number in the system when measuring began, and after each tenth of the measured span.
+    pub(super) tenths: Vec<u128>,
+}
+
+impl<O: Observer> Engine<'_, O> {
+    /// The span that a measured request belongs to.
+    #[inline]
+    pub(super) fn span_of(&self, arrived: Nanos) -> usize {
+        if self.model.batches <= 1 {
+            return 0;
+        }
+        let batches = u128::from(self.model.batches);
+        let part = u128::from((arrived - self.model.warmup).0) * batches / u128::from(self.model.duration.0);
+        part.min(batches - 1) as usize
+    }
+
+    /// The classes in which a measured request counts.
+    #[inline]
+    pub(super) fn classes_of(&mut self, path: u32, arrived: Nanos) -> impl Iterator<Item = &mut ClassRecord> {
+        let (span, path) = (self.span_of(arrived), path as usize);
+        self.measuring.spans[span].classes_of(self.model.paths[path].pool, path)
+    }
+
+    /// The bin of the settling series that a request belongs to; none after the measured span.
+    #[inline]
+    pub(super) fn arrival_bin_of(&mut self, arrived: Nanos) -> Option<&mut ArrivalBin> {
+        self.measuring.settling.get_mut((arrived.0 as f64 * self.measuring.settling_scale) as usize)
+    }
+
+    pub(super) fn snapshots(&mut self) -> Vec<Snapshot> {
+        let now = self.now;
+        self.servers.iter_mut().map(|server| server.snapshot(now)).collect()
+    }
+
+    pub(super) fn servers_since(&mut self, from: &[Snapshot]) -> Vec<Vec<ServerRecord>> {
+        let now = self.now;
+        // Where caches are not yet warm, nothing has been looked up that counts.
+        let warm =
+            if self.measuring.cached_from.is_empty() { self.snapshots() } else { self.measuring.cached_from.clone() };
+        let mut records = self.servers.iter_mut().zip(from).zip(warm).map(|((server, &from), warm)| {
+            let cache_from = if warm.is_later_than(&from) { warm } else { from };
+            server.measured(now, from, cache_from)
+        });
+        self.model.pools.iter().map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect()
+    }
+
+    pub(super) fn end_tenth(&mut self) {
+        self.count_system(0);
+        self.measuring.tenths.push(self.totals.area);
+    }
+
+    pub(super) fn end_batch(&mut self) {
+        let from = std::mem::take(&mut self.measuring.batch_from);
+        self.measuring.spans[self.measuring.batches_over].servers = self.servers_since(&from);
+        self.measuring.batches_over += 1;
+        self.measuring.batch_from = self.snapshots();
+    }
+
+    #[inline]
+    pub(super) fn count_system(&mut self, by: i64) {
+        self.totals.area += u128::from(self.totals.in_system) * u128::from((self.now - self.totals.area_at).0);
+        self.totals.area_at = self.now;
+        self.measuring.series.advance(self.now, self.totals.in_system, self.totals.area);
+        self.totals.in_system = self.totals.in_system.wrapping_add_signed(by);
+    }
+}

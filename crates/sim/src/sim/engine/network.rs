@@ -1,0 +1,83 @@
+//! Delays between clients, balancers and servers.
+
+use super::{Engine, Job};
+use crate::sim::event::Event;
+use crate::sim::observer::Observer;
+use crate::sim::queue::Lane;
+use crate::sim::server::NONE;
+use evenkeel_core::rng::Keyed;
+use evenkeel_core::units::Nanos;
+
+/// How a delay is scheduled: nothing to wait, a lane for a constant, the heap for a law.
+#[derive(Clone, Copy)]
+pub(super) enum LinkDelay {
+    None,
+    Constant(Nanos, Lane),
+    Drawn,
+}
+
+/// Delays between clients, balancers and servers.
+pub(super) struct Network {
+    pub(super) client_hop: LinkDelay,
+    pub(super) server_hop: LinkDelay,
+    /// The hop between a balancer and a server of another zone; as drawn with `cross_zone` on top where the law is no
+    /// constant.
+    pub(super) cross_hop: LinkDelay,
+    /// Numbers of the zones of balancers and servers; empty where there are none.
+    pub(super) balancer_zones: Vec<u32>,
+    pub(super) server_zones: Vec<u32>,
+    pub(super) legs: Keyed,
+    pub(super) inner_legs: Keyed,
+}
+
+impl<'a, O: Observer> Engine<'a, O> {
+    pub(super) fn number_zones(&mut self) {
+        let (model, mut names) = (self.model, Vec::new());
+        let mut number = |zone: Option<&'a str>| match zone {
+            None => NONE,
+            Some(zone) => names.iter().position(|&known| known == zone).unwrap_or_else(|| {
+                names.push(zone);
+                names.len() - 1
+            }) as u32,
+        };
+        self.network.balancer_zones = (0..model.balancers.count).map(|b| number(model.balancers.zone(b))).collect();
+        let servers = model.pools.iter().flat_map(|pool| &pool.servers);
+        self.network.server_zones = servers.map(|server| number(server.zone.as_deref())).collect();
+    }
+
+    /// Whether a job of the first tier stands in another zone at its server than at its balancer.
+    #[inline]
+    pub(super) fn crosses(&self, j: &Job) -> bool {
+        if self.network.balancer_zones.is_empty() || j.parent != NONE || j.server == NONE {
+            return false;
+        }
+        let (from, to) =
+            (self.network.balancer_zones[j.balancer as usize], self.network.server_zones[j.server as usize]);
+        from != to && from != NONE && to != NONE
+    }
+
+    /// Sends an event over a leg of the network. `true` where there is nothing to wait for: the caller goes on by itself,
+    /// which is what makes a model without network delays as fast as one without legs.
+    #[inline]
+    #[must_use]
+    pub(super) fn arrives_at_once(&mut self, hop: LinkDelay, job: u32, leg: u64, event: Event) -> bool {
+        let crosses = !leg.is_multiple_of(3) && self.crosses(&self.jobs[job as usize]);
+        match if crosses { self.network.cross_hop } else { hop } {
+            LinkDelay::None => return true,
+            LinkDelay::Constant(delay, lane) => self.queue.push_lane(lane, self.now.saturating_add(delay), event),
+            LinkDelay::Drawn => {
+                let distribution = if leg.is_multiple_of(3) { &self.model.client_leg } else { &self.model.server_leg };
+                let j = &self.jobs[job as usize];
+                let legs = match j.attempt {
+                    2.. => self.draws_again("network", j),
+                    _ if j.parent == NONE => self.network.legs,
+                    _ => self.network.inner_legs,
+                };
+                let further = if crosses { self.model.cross_zone } else { Nanos::ZERO };
+                let delay = distribution.sample(&mut legs.at(j.id << 2 | leg)).saturating_add(further);
+                self.queue.push(self.now.saturating_add(delay), event);
+            }
+        }
+        false
+    }
+}
