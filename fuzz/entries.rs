@@ -149,7 +149,7 @@ pub fn access(data: &[u8]) {
         let line = Settings { format, query: true, share: 1.0 }.line(&entry);
         let (end, inside) = line.split_last().unwrap();
         assert!(*end == b'\n' && inside.iter().all(|byte| (b' '..=b'~').contains(byte)), "{:?}", line.escape_ascii());
-        let imported = import::import(&line, import::Format::Auto, false);
+        let imported = import::import(&line, None, false);
         assert_eq!(imported.requests.len(), 1, "{}", line.escape_ascii());
         let encode = |c: char| match c.is_control() {
             true => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
@@ -162,7 +162,8 @@ pub fn access(data: &[u8]) {
 
 /// A log: every line is read or accounted for, in the order of arrival, and what was read a replay reads.
 pub fn import(data: &[u8]) {
-    for format in [import::Format::Auto, import::Format::Combined, import::Format::Json] {
+    let formats = import::CATALOGUE.iter().map(|importer| Some(*importer));
+    for format in formats.chain([None]) {
         let imported = import::import(data, format, data.len().is_multiple_of(2));
         let accounted = imported.requests.len() as u64 + imported.malformed + imported.blank + imported.outliers.1;
         assert_eq!(accounted, imported.read);
@@ -177,7 +178,11 @@ pub fn import(data: &[u8]) {
         // Nothing of a stranger's request moves a cursor, and a path is never empty.
         let plain = |text: &str| !text.is_empty() && !text.contains(char::is_control);
         assert!(imported.paths.iter().chain(&imported.clients).all(|text| plain(text)));
-        assert!(imported.examples.iter().all(|(_, reason)| plain(reason)), "{:?}", imported.examples);
+        assert!(
+            imported.examples.iter().all(|bad| bad.line > 0 && bad.column > 0 && plain(&bad.reason)),
+            "{:?}",
+            imported.examples
+        );
         // Logs that span a century are read here and refused there.
         if !imported.requests.is_empty() && imported.span() < 3e9 {
             let mut text = Vec::new();
@@ -225,8 +230,7 @@ pub fn config(data: &[u8]) {
             let mut problems = Problems::new();
             for pool in &tables.pools {
                 pool.servers(&mut problems);
-                pool.policy(&mut problems);
-                pool.check(&mut problems);
+                pool.policy(&source, &mut problems);
             }
             let _ = &tables.routes;
             if !problems.is_empty() {

@@ -7,9 +7,11 @@ use std::hint::black_box;
 use allocation_counter::measure;
 use evenkeel::rng::Rng;
 use evenkeel::select::catalog::CATALOGUE;
+use evenkeel::select::strategies::p2c;
 use evenkeel::select::{Context, Pick, Request, Selector};
 use evenkeel::sim::pick_bench::{PickBench, Setting};
 use evenkeel::units::Nanos;
+use evenkeel_core::Picker;
 
 const TURNS: u64 = 20_000;
 
@@ -31,6 +33,22 @@ fn nothing_is_allocated_per_pick() {
     let counts = CATALOGUE.iter().map(|row| (row.name, allocations(PickBench::new(&(row.default)(), &setting()))));
     let wasteful: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
     assert!(wasteful.is_empty(), "allocations in {TURNS} turns: {wasteful:?}");
+}
+
+/// A guard and its end cost no memory either.
+#[test]
+fn a_picker_allocates_nothing_per_request() {
+    let mut picker = Picker::new(p2c::Params::default(), 1).unwrap();
+    let names: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    picker.add_all(names.iter().map(|name| (name.as_str(), 1)));
+    let mut run = |turns: u64| {
+        for n in 0..turns {
+            let guard = picker.pick(&Request::default(), Nanos(n)).unwrap();
+            guard.ok(Nanos(n));
+        }
+    };
+    run(100);
+    assert_eq!(measure(|| run(TURNS)).count_total, 0);
 }
 
 /// Allocates once a pick.

@@ -6,11 +6,13 @@ use std::sync::Mutex;
 
 use super::experiment::{Experiment, Settings};
 use super::fingerprints::{self, Finding};
+use super::inputs::Loaded;
 use super::run::Common;
 use super::scheduler::Options;
-use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep};
+use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep, warmup};
 use crate::report::Outcome;
 use crate::report::files::number;
+use evenkeel_sim::measure::metrics::{Unit, nature};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::expect::{Expect, Side};
 
@@ -19,14 +21,17 @@ use evenkeel_sim::scenario::expect::{Expect, Side};
 #[command(after_help = "\
 Examples:
   evenkeel check                       all of scenarios/
-  evenkeel check scenarios/crash.toml
+  evenkeel check mine.toml
+  evenkeel check slow-server           the expectations of an embedded scenario
+  evenkeel check scenarios --update    update the golden picks
   evenkeel check scenarios --json | jq 'select(.holds | not)'
-  evenkeel check scenarios --update    the change of picks is intended: update the golden picks
 
-Exits with 1 if a check fails. For expectations, only the strategies that they name are run; the picks of all strategies
-are compared with the golden picks in `fingerprints/` beside the scenario.")]
+For expectations, only the strategies that they name are run. The picks of all strategies are compared with \
+the golden picks in `fingerprints/` beside the scenario; embedded scenarios have none.
+
+Exit codes: 0 every check holds, 1 one does not, 2 usage.")]
 pub struct Args {
-    /// Scenario files, or folders of them
+    /// Scenario files, folders of them, or names of embedded scenarios
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -39,14 +44,25 @@ pub struct Args {
     update: bool,
 }
 
-/// How an expectation came out.
+impl Args {
+    /// Whether to show no progress bar: its lines would mix with JSON.
+    fn quiet(&self) -> bool {
+        self.common.quiet || self.json
+    }
+
+    fn options(&self) -> Options {
+        Options { jobs: self.common.jobs.count(), quiet: self.quiet(), ..Options::default() }
+    }
+}
+
+/// The result of an expectation.
 struct Verdict {
     holds: bool,
     /// `0.0312 < 0.0467`, or what is missing.
     values: String,
 }
 
-/// What held and what did not.
+/// Number of checks by result.
 #[derive(Default)]
 struct Count {
     held: usize,
@@ -65,74 +81,14 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     // Golden picks are taken at the scenario's own seed.
     let mut at_home = loaded.clone();
     at_home.iter_mut().for_each(|loaded| inputs::choose(&mut loaded.scenario, &settings.strategies));
-    let quiet = args.common.quiet || args.json;
-    let findings = fingerprints::findings(&at_home, args.common.jobs.count(), quiet)?;
+    let findings = fingerprints::findings(&at_home, args.common.jobs.count(), args.quiet())?;
     if args.update {
-        // All of them before a word is said: whoever reads may go away.
-        for (finding, loaded) in findings.iter().zip(&loaded) {
-            finding.update(&loaded.path)?;
-        }
-        for finding in &findings {
-            let what = match (finding.unpinned, finding.changes.len()) {
-                (true, _) => "golden picks written for the first time".to_owned(),
-                (_, 0) => "unchanged".to_owned(),
-                (_, n) => format!("picks of {n} strategies updated"),
-            };
-            say(format_args!("{}: {what}", finding.scenario));
-        }
+        update(&findings, &loaded)?;
         return if some_failed { Err(Failure::Usage(String::new())) } else { Ok(()) };
     }
-
-    let asked: Vec<Settings> = loaded
-        .iter()
-        .map(|loaded| Settings { sensitivity: loaded.scenario.sensitivity.is_some(), ..settings.clone() })
-        .collect();
     let count = Mutex::new(Count::default());
-    let mut experiments = Vec::new();
-    for (mut loaded, finding) in loaded.clone().into_iter().zip(&findings) {
-        if loaded.scenario.expects.is_empty() {
-            // Nothing to run: said at once.
-            say_scenario(&loaded.scenario, finding, args, terminal, &count);
-            continue;
-        }
-        keep_what_is_named(&mut loaded.scenario);
-        experiments.push(Experiment::new(loaded, &settings)?);
-    }
-    scheduler::find_warmup(&mut experiments, args.common.jobs.count(), quiet)?;
-    let options = Options { jobs: args.common.jobs.count(), quiet, ..Options::default() };
-    scheduler::run(&experiments, &options, |_, outcomes, bar| {
-        bar.suspend(|| {
-            for outcome in &outcomes {
-                if let Some(finding) = findings.iter().find(|finding| finding.scenario == outcome.scenario.name) {
-                    say_scenario(outcome.scenario, finding, args, terminal, &count);
-                }
-                outcome
-                    .scenario
-                    .expects
-                    .iter()
-                    .for_each(|expect| say_expectation(expect, outcome, args, terminal, &count));
-            }
-        });
-        Ok(())
-    })?;
-
-    let mut sensitive = Vec::new();
-    for (loaded, settings) in loaded.into_iter().zip(asked).filter(|(_, settings)| settings.sensitivity) {
-        sensitive.push(Experiment::new(loaded, &settings)?);
-    }
-    scheduler::find_warmup(&mut sensitive, args.common.jobs.count(), quiet)?;
-    scheduler::run(&sensitive, &options, |experiment, outcomes, bar| {
-        bar.suspend(|| {
-            let survived = sweep::survives(&outcomes);
-            count.lock().expect("no worker panics").add(survived);
-            if args.json {
-                say(serde_json::json!({ "scenario": experiment.plan.name, "ranking_holds": survived, "holds": survived }));
-            } else {
-                sweep::print_sensitivity(&outcomes, terminal);
-            }
-        });
-        Ok(())
-    })?;
+    check_expectations(&loaded, &findings, &settings, args, terminal, &count)?;
+    check_sensitivity(loaded, &settings, args, terminal, &count)?;
 
     let Count { held, failed } = count.into_inner().expect("no worker panics");
     if !args.json {
@@ -145,9 +101,93 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
+/// Writes the current picks as golden picks and says what that changed.
+fn update(findings: &[Finding], loaded: &[Loaded]) -> Result<(), Failure> {
+    if let Some(embedded) = loaded.iter().find(|loaded| loaded.path.is_none()) {
+        let name = &embedded.scenario.name;
+        let help = format!("evenkeel scenarios copy {name}, and check the copy");
+        return Err(Failure::Usage(format!("`{name}` is embedded and has no golden picks\n  help: {help}")));
+    }
+    // All of them before a line is printed: the reader of standard output may go away.
+    fingerprints::update(findings, loaded)?;
+    for finding in findings {
+        let what = match (finding.missing, finding.changes.len()) {
+            (true, _) => "golden picks written for the first time".to_owned(),
+            (_, 0) => "unchanged".to_owned(),
+            (_, n) => format!("picks of {n} strategies updated"),
+        };
+        say(format_args!("{}: {what}", finding.scenario));
+    }
+    Ok(())
+}
+
+/// Prints the result for every scenario's golden picks, runs what its `[[expect]]` name, and verifies them.
+fn check_expectations(
+    loaded: &[Loaded],
+    findings: &[Finding],
+    settings: &Settings,
+    args: &Args,
+    terminal: Terminal,
+    count: &Mutex<Count>,
+) -> Result<(), Failure> {
+    let mut experiments = Vec::new();
+    for (mut loaded, finding) in loaded.iter().cloned().zip(findings) {
+        if loaded.scenario.expects.is_empty() {
+            // Nothing to run.
+            say_scenario(&loaded.scenario, finding, args, terminal, count);
+            continue;
+        }
+        keep_what_is_named(&mut loaded.scenario);
+        experiments.push(Experiment::new(loaded, settings)?);
+    }
+    warmup::find(&mut experiments, args.common.jobs.count(), args.quiet())?;
+    scheduler::run(&experiments, &args.options(), |_, outcomes, bar| {
+        bar.suspend(|| {
+            for outcome in &outcomes {
+                if let Some(finding) = findings.iter().find(|finding| finding.scenario == outcome.scenario.name) {
+                    say_scenario(outcome.scenario, finding, args, terminal, count);
+                }
+                let expects = &outcome.scenario.expects;
+                expects.iter().for_each(|expect| say_expectation(expect, outcome, args, terminal, count));
+            }
+        });
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Runs the sensitivity analysis of the scenarios that have one: the ranking must hold under other constants.
+fn check_sensitivity(
+    loaded: Vec<Loaded>,
+    settings: &Settings,
+    args: &Args,
+    terminal: Terminal,
+    count: &Mutex<Count>,
+) -> Result<(), Failure> {
+    let settings = Settings { sensitivity: true, ..settings.clone() };
+    let mut experiments = Vec::new();
+    for loaded in loaded.into_iter().filter(|loaded| loaded.scenario.sensitivity.is_some()) {
+        experiments.push(Experiment::new(loaded, &settings)?);
+    }
+    warmup::find(&mut experiments, args.common.jobs.count(), args.quiet())?;
+    scheduler::run(&experiments, &args.options(), |experiment, outcomes, bar| {
+        bar.suspend(|| {
+            let survived = sweep::survives(&outcomes);
+            count.lock().expect("no worker panics").add(survived);
+            if args.json {
+                say(serde_json::json!({ "scenario": experiment.plan.name, "ranking_holds": survived, "holds": survived }));
+            } else {
+                sweep::print_sensitivity(&outcomes, terminal);
+            }
+        });
+        Ok(())
+    })?;
+    Ok(())
+}
+
 /// A scenario's headline and the result for its golden picks.
 fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: Terminal, count: &Mutex<Count>) {
-    if !finding.unpinned {
+    if !finding.missing {
         count.lock().expect("no worker panics").add(finding.holds());
     }
     if args.json {
@@ -181,7 +221,7 @@ fn keep_what_is_named(scenario: &mut Scenario) {
         .flat_map(|expect| [&expect.left, &expect.right])
         .filter_map(|side| match side {
             Side::Metric { strategy, .. } => Some(strategy.as_str()),
-            Side::Number(_) => None,
+            Side::Number { .. } => None,
         })
         .collect();
     scenario.contestants.retain(|contestant| named.contains(&contestant.label.as_str()));
@@ -192,18 +232,31 @@ fn verify(expect: &Expect, outcome: &Outcome<'_>) -> Verdict {
         let summary = outcome.summaries.iter().find(|summary| summary.label == strategy)?;
         Some(summary.metric(metric)?.estimate().value).filter(|value| value.is_finite())
     };
+    let metric = [&expect.left, &expect.right].into_iter().find_map(|side| match side {
+        Side::Metric { metric, .. } => Some(metric),
+        Side::Number { .. } => None,
+    });
+    let unit = metric.map_or(Unit::Number, |metric| nature(metric).1);
     match (expect.left.value(&lookup), expect.right.value(&lookup)) {
         (Ok(left), Ok(right)) => Verdict {
             holds: expect.relation.holds(left, right),
-            values: format!("{} {} {}", short(left), expect.relation, short(right)),
+            values: format!("{} {} {}", in_unit(left, unit), expect.relation, in_unit(right, unit)),
         },
         (Err(message), _) | (_, Err(message)) => Verdict { holds: false, values: message },
     }
 }
 
-/// Four significant digits.
-fn short(value: f64) -> String {
-    number(format!("{value:.3e}").parse().unwrap_or(value))
+/// A value with four significant digits, in the notation of expectations: `46.71ms`, `3.125%`, `899.6/s`.
+fn in_unit(value: f64, unit: Unit) -> String {
+    let short = |value: f64| number(format!("{value:.3e}").parse().unwrap_or(value));
+    match unit {
+        Unit::Seconds if value.abs() < 1e-3 => short(value * 1e6) + "us",
+        Unit::Seconds if value.abs() < 1.0 => short(value * 1e3) + "ms",
+        Unit::Seconds => short(value) + "s",
+        Unit::Share => short(value * 100.0) + "%",
+        Unit::Rate => short(value) + "/s",
+        Unit::Index | Unit::Number => short(value),
+    }
 }
 
 fn print(expect: &Expect, verdict: &Verdict, terminal: Terminal) {

@@ -4,32 +4,33 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Terminal, complain, inputs, results_dir, say_on as say};
-use crate::report::changes::{Compared, json, junit, markdown, table};
+use crate::report::changes::{Compared, EXPORTERS, Json, Table};
+use crate::report::export::{Exporter, Layout};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::measure::comparison::{self, Question, Tolerance};
 use evenkeel_sim::measure::results::{Manifest, Results, differences};
 
-/// What to compare, how strictly, and where to tell.
+/// What to compare, how strictly, and where to write it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   evenkeel run scenarios --out before          then change something, and
   evenkeel run scenarios --out after
   evenkeel compare before after                regressions and improvements
-  evenkeel compare before after --all --metrics latency.p50,latency.p99,goodput
-  evenkeel compare before after --tolerance 3% --export-markdown comment.md --export-junit junit.xml --force
+  evenkeel compare before after --all --metrics latency.p50,goodput
+  evenkeel compare before after --tolerance 3% --export-markdown comment.md
+  evenkeel compare before after --allow-undecided     for too few runs
   evenkeel compare a b --pair 'p2c(choices=2)=p2c(choices=3)'
-  evenkeel compare before after --allow-undecided     exit 0 although there are too few runs
   evenkeel compare a b --json | jq '.changes[] | select(.verdict == \"worse\")'
 
-Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per
-cent shows that the means alone would drown in noise. Run both sides with the same --seed and at least
-five --replications: fewer are never judged. Something is called worse only if its whole interval lies
-beyond the tolerance; all intervals hold together with 95 %.
+Runs of the same seed are compared in pairs: they met the same requests, so that a change of one per cent is \
+found that the means alone would hide. Run both sides with the same --seed and at least five --replications; \
+fewer are never judged. A metric is called worse only if its whole interval lies beyond the tolerance; all \
+intervals hold together with 95 %.
 
-Exits with 1 when something got worse than is tolerated, or is missing in NEW; with 4 when nothing could
+Exit codes: 0 no regression, 1 something got worse than is tolerated or is missing in NEW, 4 nothing could \
 be decided: too few runs, only metrics without a better direction, or only new strategies and metrics.")]
 pub struct Args {
     /// Results before: what `evenkeel run --out` wrote, or the folder of one scenario in it
@@ -61,15 +62,8 @@ pub struct Args {
     /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
-    /// Also write the JSON object to a file; `-` is standard output in place of the tables
-    #[arg(long, value_name = "FILE")]
-    export_json: Option<PathBuf>,
-    /// Also write Markdown, for a comment on a pull request; `-` as above
-    #[arg(long, value_name = "FILE")]
-    export_markdown: Option<PathBuf>,
-    /// Also write JUnit XML, for a CI server; `-` as above
-    #[arg(long, value_name = "FILE")]
-    export_junit: Option<PathBuf>,
+    #[command(flatten)]
+    exports: Exports,
     /// Overwrite existing exported files
     #[arg(long)]
     force: bool,
@@ -132,9 +126,41 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
+/// Files to export to, each with its format: a flag for each of [`EXPORTERS`].
+#[derive(Clone, Debug, Default)]
+struct Exports(Vec<(usize, PathBuf)>);
+
+impl clap::Args for Exports {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        EXPORTERS.iter().fold(command, |command, exporter| {
+            let help = format!("Also write {}; `-` is standard output in place of the tables", exporter.purpose());
+            let path = clap::value_parser!(PathBuf);
+            let argument = clap::Arg::new(exporter.flag()).long(exporter.flag());
+            command.arg(argument.value_name("FILE").value_parser(path).help(help))
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Exports::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Exports {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Exports, clap::Error> {
+        let given = |(i, flag): (usize, &str)| Some((i, matches.get_one::<PathBuf>(flag)?.clone()));
+        let flags = EXPORTERS.iter().map(|exporter| exporter.flag());
+        Ok(Exports(flags.enumerate().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Exports::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 /// The files to export to.
 fn exports(args: &Args) -> impl Iterator<Item = &Path> {
-    [&args.export_json, &args.export_markdown, &args.export_junit].into_iter().flatten().map(PathBuf::as_path)
+    args.exports.0.iter().map(|(_, path)| path.as_path())
 }
 
 /// Two things cannot both be all that is on standard output.
@@ -147,24 +173,23 @@ fn one_standard_output(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files first, so that they are there whatever becomes of standard output.
+/// Files first: they are complete even if standard output is closed.
 fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), Failure> {
-    let json = || serde_json::to_string_pretty(&json::render(compared)).map_err(anyhow::Error::from);
-    let mut shown = args.json.then(&json).transpose()?;
-    let mut export = |path: &Option<PathBuf>, content: &dyn Fn() -> anyhow::Result<String>| -> anyhow::Result<()> {
-        match path {
-            Some(path) if is_stdout(path) => shown = Some(content()?),
-            Some(path) => results_dir::write_whole(path, format!("{}\n", content()?.trim_end()).as_bytes())?,
-            None => {}
+    let layout = Layout { colour: terminal.out, width: terminal.width, all: args.all };
+    // In a file there are neither colours nor an edge.
+    let in_file = Layout { all: args.all, ..Layout::default() };
+    let mut shown = if args.json { Some(Json.render(compared, in_file)?) } else { None };
+    for (exporter, path) in &args.exports.0 {
+        let text = EXPORTERS[*exporter].render(compared, in_file)?;
+        if is_stdout(path) {
+            shown = Some(text);
+        } else {
+            results_dir::write_whole(path, format!("{}\n", text.trim_end()).as_bytes())?;
         }
-        Ok(())
-    };
-    export(&args.export_json, &json)?;
-    export(&args.export_markdown, &|| Ok(markdown::render(compared)))?;
-    export(&args.export_junit, &|| Ok(String::from_utf8(junit::render(compared)?)?))?;
+    }
     match shown {
         Some(text) => say(text.trim_end()),
-        None => say(table::render(compared, args.all, terminal.out, terminal.width)),
+        None => say(Table.render(compared, layout)?),
     }
     if let Some(why) = compared.why_undecided() {
         let severity = if args.allow_undecided { "warning" } else { "error" };
@@ -174,7 +199,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     Ok(())
 }
 
-/// The results in a folder: of one scenario, or a folder for each. What was not finished is told of and left out.
+/// The results in a folder: of one scenario, or a folder for each. Unfinished ones are left out with a remark.
 fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failure> {
     let shown = folder.display();
     let help = "give a folder that `evenkeel run --out FOLDER` wrote";
@@ -224,17 +249,16 @@ fn read_one(folder: &Path) -> Result<Results, Failure> {
     }
     let path = folder.join("replications.csv");
     if !path.exists() {
-        let version = &manifest.version;
         return Err(Failure::Usage(format!(
-            "`{}` has no replications.csv: it is of a version that did not keep single runs ({version})\n  help: run the \
-             scenario again with this one",
+            "`{}` has no replications.csv, the table of the single runs that are compared\n  help: run the scenario again \
+             (seed, replications and command are in its manifest.json), and keep that file",
             folder.display()
         )));
     }
     Results::parse(manifest, &bytes(&path)?).map_err(|error| Failure::Usage(format!("{}:{error}", path.display())))
 }
 
-/// Two folders of one scenario each are to be compared, whatever the scenarios are called.
+/// Two folders of one scenario each are compared even if the names of the scenarios differ.
 fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut Vec<String>) {
     let one = |path: &Path| path.join("manifest.json").exists();
     if let ([old], [new]) = (old, new)
@@ -248,7 +272,7 @@ fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut V
     }
 }
 
-/// A measure that no scenario has is a slip of the pen; the default ones need not be there.
+/// A metric that no scenario has is a mistake, unless it is one of the defaults.
 fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result<(), Failure> {
     let known: BTreeSet<String> = old.iter().chain(new).flat_map(Results::known).collect();
     let default = |metric: &str| comparison::DEFAULT_METRICS.contains(&metric);

@@ -18,10 +18,10 @@ use evenkeel_testbed::load::{LoadSummary, Options, play_watched};
 
 const BUILT_IN: &str = include_str!("demo.toml");
 
-/// Half a second, in looks of the load.
+/// Progress reports of the load generator, one per 100 ms, between two frames.
 const LOOKS: u32 = 5;
 
-/// How it stands at a moment.
+/// Totals so far, at one moment.
 struct Frame {
     sent: u64,
     failed: u64,
@@ -37,19 +37,19 @@ pub fn demo(
 ) -> Result<(), Failure> {
     let (mut scenario, source) = read(file, terminal)?;
     let table = catalog::parse(strategy).map_err(Failure::Usage)?;
-    if table.row().doc.oracle() {
+    if table.oracle() {
         let message = format!("`{}` needs information that only the simulator has", table.name());
         return Err(Failure::Usage(format!("{message}\n  help: `evenkeel list` shows which are oracles")));
     }
     inputs::remark(strategy);
-    let foreign = unsupported_over_sockets(&scenario.model);
+    let foreign = unsupported_over_sockets(&scenario);
     if !foreign.is_empty() {
-        return Err(Failure::Usage(format!("not on real sockets: {}", foreign.join("; "))));
+        return Err(Failure::Usage(format!("this scenario cannot run over sockets:\n  {}", foreign.join("\n  "))));
     }
     let delays = without_delays(&mut scenario.model);
     let seed = seed.unwrap_or_else(|| scenario.replication_seed(0));
     let model = &mut scenario.model;
-    // All of it is shown.
+    // The warm-up is shown, too.
     model.duration = lasts.unwrap_or(model.warmup + model.duration);
     (model.warmup, model.cache_warmup) = (Nanos::ZERO, Nanos::ZERO);
     model.drain = model.drain.min(Nanos::from_secs(3));
@@ -102,14 +102,11 @@ fn read(file: Option<&Path>, terminal: Terminal) -> Result<(Scenario, String), F
         let scenario = scenario.map_err(|problems| Failure::Broken(anyhow::anyhow!("built in: {problems:?}")))?;
         return Ok((scenario, BUILT_IN.to_owned()));
     };
-    let (mut loaded, _) = inputs::load(&[file.to_owned()], terminal)?;
-    match loaded.pop() {
-        Some(loaded) => Ok((loaded.scenario, loaded.source)),
-        None => Err(Failure::Usage(String::new())),
-    }
+    let loaded = inputs::load_single(file, terminal)?;
+    Ok((loaded.scenario, loaded.source))
 }
 
-/// Something that happens at a time of the scenario.
+/// The begin or the end of a fault.
 struct Event {
     at: Nanos,
     what: String,
@@ -126,7 +123,7 @@ fn events(model: &Model) -> Vec<Event> {
     events
 }
 
-/// The table on the terminal, drawn over itself; in a pipe only what happens, and the table at the end.
+/// The table on the terminal, redrawn in place; in a pipe only the events, and the table at the end.
 struct Screen<'a> {
     loopback: &'a Loopback,
     terminal: Terminal,
@@ -134,9 +131,9 @@ struct Screen<'a> {
     duration: Nanos,
     events: std::iter::Peekable<std::vec::IntoIter<Event>>,
     frames: u32,
-    /// Lines of the table that is there.
+    /// Lines of the table on the terminal.
     drawn: usize,
-    /// Of the frame before the last: rates and percentiles are over a second.
+    /// Last two frames: rates and percentiles are over a second.
     before: Vec<(Frame, Vec<Counters>)>,
 }
 
@@ -160,7 +157,7 @@ impl<'a> Screen<'a> {
 
     fn wipe(&mut self) {
         if self.drawn > 0 {
-            // Up to the table's first line, and away with all below.
+            // Moves up to the table's first line and clears everything below.
             use std::io::Write;
             let _ = write!(std::io::stdout(), "\u{1b}[{}A\u{1b}[J", self.drawn);
             self.drawn = 0;
@@ -212,7 +209,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// A row per server, of what it has done between two moments.
+    /// A row per server, for the time between two frames.
     fn table(&self, look: &Look, before: &[Counters], now: &[Counters]) -> String {
         let mut shown = table::plain(self.terminal.width);
         shown.set_header([
@@ -263,7 +260,7 @@ impl<'a> Screen<'a> {
         shown.to_string()
     }
 
-    /// The table of the whole.
+    /// The table of the whole run.
     fn end(&mut self, report: &LoadSummary) {
         self.wipe();
         let counters = self.counters();

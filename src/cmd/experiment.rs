@@ -1,5 +1,5 @@
-//! A study: a scenario file with what the command line changed of it, and the points it is run at. A study can be written
-//! down ([`Plan`]), so that parts of it that ran elsewhere are put together under the same rules.
+//! An experiment: a scenario with the settings of the command line, and the points at which it is run. Its [`Plan`] is
+//! written beside its runs, so that parts that ran elsewhere are merged under the same settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,24 @@ use evenkeel_config::Diagnostic;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::overrides::{self, Axis, SweepPoint};
 
-/// What the command line asks, beyond the file.
+/// Settings of the command line. What is `None`, empty or false is as in the scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Only these; all of the scenario's when empty.
+    /// Labels of the strategies to run; all of the scenario's when empty.
     pub strategies: Vec<String>,
-    /// Other than the scenario's.
+    /// Replications of each strategy.
     pub replications: Option<u32>,
-    /// Other than the scenario's.
+    /// Seed of all randomness.
     pub seed: Option<u64>,
-    /// A first look.
+    /// Five short replications, for a first look.
     pub quick: bool,
-    /// One long run cut into so many batches.
+    /// Number of batches of one long run.
     pub batches: Option<u32>,
-    /// Replications until the intervals are this tight.
+    /// Replications are added until the intervals are this narrow.
     pub precision: Option<Precision>,
-    /// Axes of a sweep.
+    /// Axes of a sweep: their grid is the points.
     pub axes: Vec<Axis>,
-    /// Whether constants are nudged, one at a time, and by how much.
+    /// Whether each constant is decreased and increased, one at a time.
     pub sensitivity: bool,
 }
 
@@ -36,45 +36,45 @@ pub struct Settings {
 /// every strategy that can be ranked, or `most` have run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Precision {
-    /// Relative half width.
+    /// Relative half width of the 95 % interval, between 0 and 1.
     pub target: f64,
-    /// Replications at most.
+    /// Maximum number of replications.
     pub most: u32,
 }
 
-/// A study as written to disk.
+/// An experiment as written to disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Of this form.
+    /// Version of this format: 1.
     pub schema_version: u32,
     /// The scenario's name.
     pub name: String,
-    /// Its text.
+    /// The scenario's text.
     pub source: String,
     /// Texts of the files it refers to.
     pub files: BTreeMap<String, String>,
-    /// What was asked.
+    /// Settings of the command line.
     pub settings: Settings,
 }
 
-/// A point of a study.
+/// A point of an experiment.
 #[derive(Clone, Debug)]
 pub struct Point {
     /// `base`, or the values that differ: `arrivals.poisson.load=80%`.
     pub name: String,
     /// The same as data.
     pub place: SweepPoint,
-    /// What is run there.
+    /// The scenario with these values.
     pub scenario: Scenario,
 }
 
-/// The name of the point of a study without a sweep, and of a sensitivity analysis's middle.
+/// The name of the only point of a run, and of the unchanged point of a sensitivity analysis.
 pub const BASE: &str = "base";
 
-/// See the module's text.
+/// A scenario with settings, and the points at which it is run.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// How it came about.
+    /// What it was made from.
     pub plan: Plan,
     /// At least one.
     pub points: Vec<Point>,
@@ -83,7 +83,7 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Builds a study from a file that was read.
+    /// Builds an experiment from a scenario that was read.
     pub fn new(loaded: Loaded, settings: &Settings) -> Result<Experiment, Failure> {
         let Loaded { scenario, source, files, .. } = loaded;
         let plan = Plan { schema_version: 1, name: scenario.name.clone(), source, files, settings: settings.clone() };
@@ -111,7 +111,7 @@ impl Experiment {
             }
         }
         experiment.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
-        // Results go by the names of points, and two at one place would write the same units at once.
+        // Results go by the names of points, and two points of one name would write the same files at once.
         let mut names = BTreeSet::new();
         if let Some(point) = experiment.points.iter().find(|point| !names.insert(point.name.as_str())) {
             return Err(Failure::Usage(format!("the point {} is there twice: give each value once", point.name)));
@@ -119,14 +119,11 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// Builds a study from its plan.
+    /// Builds an experiment from its plan.
     pub fn from_plan(plan: Plan) -> Result<Experiment, Failure> {
         let scenario = plan.parse(&plan.source).map_err(|problem| Failure::Usage(problem.render(false)))?;
         let settings = plan.settings.clone();
-        Experiment::new(
-            Loaded { scenario, source: plan.source, files: plan.files, path: Default::default() },
-            &settings,
-        )
+        Experiment::new(Loaded { scenario, source: plan.source, files: plan.files, path: None }, &settings)
     }
 
     /// The scenario at another place of this text; what is large is shared with the point before.
@@ -155,7 +152,7 @@ impl Experiment {
     }
 }
 
-/// One constant at a time, smaller and greater.
+/// The points of a sensitivity analysis: one constant at a time, smaller and greater.
 fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<SweepPoint>, Failure> {
     let Some(sensitivity) = &scenario.sensitivity else {
         let message = format!("`{}` does not say which constants to vary", scenario.name);
@@ -244,7 +241,7 @@ impl Settings {
 }
 
 /// As one would type it into a shell.
-fn quote(argument: &str) -> String {
+pub fn quote(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_owned()

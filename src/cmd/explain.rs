@@ -1,21 +1,28 @@
-//! `evenkeel explain`: all that a reader should know of a strategy.
+//! `evenkeel explain`: all that a reader should know of a strategy or a policy.
 
 use super::{Failure, Terminal, inputs, say};
+use evenkeel_core::policy::catalog as policies;
 use evenkeel_core::select::catalog::{self, Row};
 
-/// Which strategy.
+/// Which strategy or policy.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  evenkeel explain peak_ewma\n  evenkeel explain least_conn     by the name that nginx has for it"
-)]
+#[command(after_help = "\
+Examples:
+  evenkeel explain peak_ewma
+  evenkeel explain least_conn      by the name that nginx has for it
+  evenkeel explain retries         a policy, by its key in [[pools]]")]
 pub struct Args {
-    /// A name from `evenkeel list`, or the name in another product
+    /// A name from `evenkeel list`, the name in another product, or the key of a policy in `[[pools]]`
     strategy: String,
 }
 
 pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     // A label with parameters is of a strategy, too.
     let name = args.strategy.split('(').next().unwrap_or_default();
+    if let (None, Some(row)) = (catalog::find(name), policies::find(name)) {
+        say(policy(row, terminal));
+        return Ok(());
+    }
     let row = catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?;
     if let Some(remark) = catalog::remark(name) {
         say(format_args!("{remark}.\n"));
@@ -24,9 +31,37 @@ pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A policy: what it is, and its keys as the schema describes them.
+fn policy(row: &policies::Row, terminal: Terminal) -> String {
+    let doc = row.doc;
+    let width = usize::from(terminal.columns()).clamp(40, 100);
+    let wrap = |text: &str, indent: &str| {
+        textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
+    };
+    let mut text = format!("{}  ({})\n", terminal.bold(doc.title), row.key);
+    let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
+    section("Idea", wrap(doc.idea, "  "));
+    section("In a pool", wrap(&plain(row.summary), "  "));
+    let keys: Vec<String> =
+        row.keys().iter().map(|(key, meaning)| format!("  {key}\n{}", wrap(&plain(meaning), "      "))).collect();
+    if !keys.is_empty() {
+        section("Keys", keys.join("\n"));
+    }
+    section("Source", wrap(doc.source, "  "));
+    if let Some(scenario) = doc.scenario {
+        section("See it", format!("  evenkeel run scenarios/{scenario}.toml"));
+    }
+    text.trim_end().to_owned()
+}
+
+/// The text of a doc comment on one line.
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn text(row: &Row, terminal: Terminal) -> String {
     let doc = row.doc;
-    let width = usize::from(terminal.width.unwrap_or(100)).clamp(40, 100);
+    let width = usize::from(terminal.columns()).clamp(40, 100);
     let wrap = |text: &str, indent: &str| {
         textwrap::fill(text, textwrap::Options::new(width).initial_indent(indent).subsequent_indent(indent))
     };
@@ -37,17 +72,19 @@ fn text(row: &Row, terminal: Terminal) -> String {
     let mut section = |name: &str, body: String| text += &format!("\n{}\n{body}\n", terminal.bold(name));
     section("Idea", wrap(doc.idea, "  "));
     section("Rule", wrap(doc.formula, "  "));
-    let defaults = (row.default)().parameters();
-    if !doc.params.is_empty() {
-        let default = |name: &str| defaults.get(name).map(ToString::to_string).unwrap_or_default();
-        let lines = doc.params.iter().map(|(name, meaning)| {
-            let indent = " ".repeat(6);
-            format!("  {name} = {}\n{}", default(name), wrap(meaning, &indent))
+    let parameters = row.parameters();
+    if let Some(first) = parameters.first() {
+        let lines = parameters.iter().flat_map(|parameter| {
+            let head =
+                format!("  {} = {}\n{}", parameter.name, parameter.default, wrap(&parameter.text, &" ".repeat(6)));
+            let value = |(value, meaning): &(String, String)| wrap(&format!("\"{value}\": {meaning}"), &" ".repeat(8));
+            std::iter::once(head).chain(parameter.values.iter().map(value))
         });
         section("Parameters, with their defaults", lines.collect::<Vec<_>>().join("\n"));
-        let name = doc.params[0].0;
-        let value = default(name);
-        section("In a scenario", format!("  strategies = [{{ {} = {{ {name} = {value} }} }}]", row.name));
+        section(
+            "In a scenario",
+            format!("  strategies = [{{ {} = {{ {} = {} }} }}]", row.name, first.name, first.default),
+        );
     }
     section("Variant", wrap(doc.variant, "  "));
     if !doc.aliases.is_empty() {
@@ -60,7 +97,7 @@ fn text(row: &Row, terminal: Terminal) -> String {
     section("When it fails", wrap(doc.fails, "  "));
     section("Cost of a pick, n servers", wrap(doc.cost, "  "));
     section("Source", wrap(doc.source, "  "));
-    section("See it", format!("  evenkeel run scenarios/{}.toml", doc.scenario));
-    section("See it fail", format!("  evenkeel run scenarios/{}.toml", doc.fails_in));
+    section("See it", format!("  evenkeel run {}", doc.scenario));
+    section("See it fail", format!("  evenkeel run {}", doc.fails_in));
     text.trim_end().to_owned()
 }

@@ -6,12 +6,13 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use flate2::read::MultiGzDecoder;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::results_dir::{self, Destination, Output};
 use super::{Failure, Terminal, complain};
-use evenkeel_sim::scenario::import::{self, Imported};
+use evenkeel_sim::scenario::import::{self, BadLine, Imported};
 use evenkeel_sim::scenario::workload_file;
 
 /// Log to read, and files to write.
@@ -20,19 +21,20 @@ use evenkeel_sim::scenario::workload_file;
 Examples:
   evenkeel import /var/log/nginx/access.log
   evenkeel import access.log.gz --output monday.csv
-  zcat access.log.*.gz | evenkeel import - --output week.csv --scenario week.toml && evenkeel run week.toml
+  evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
+  zcat access.log.*.gz | evenkeel import - --output week.csv
   evenkeel import access.log --scenario real-time.toml --speed 1
 
-Reads the common and combined formats of nginx and Apache, and what `evenkeel proxy` logs in either of its formats,
-plain or gzip. What syslog, Docker, CRI, Compose or kubectl put before a line is taken off. Stamps of common and combined
-logs are whole seconds: requests of the same second are spread inside it at random, in the order of the log and always the
-same way; those of JSON are exact. Logs hold no service times: what a request costs is for the scenario to say.
+Reads the formats that --format lists, plain or gzip, and removes what syslog, Docker, CRI, Compose or kubectl \
+put before a line. Stamps of common and combined logs are whole seconds: requests of the same second are spread \
+inside it at random, in the order of the log and always the same way. Stamps of JSON are exact. Logs hold no \
+service times: the scenario says what a request costs.
 
-The client is the first word if that is an address (with or without port; of a list such as X-Forwarded-For the first), or
-the second if a virtual host stands before it, as in vhost_combined. A host name is taken for a client where it is followed
-by an identity and a user, as in public logs. Any other line is refused, counted and shown with its reason; --client says
-which word it is. Paths are kept without scheme, host and query; control characters and bytes that are not UTF-8 are
-percent-encoded.")]
+The client is the first word if that is an address (with or without port; of a list such as X-Forwarded-For the \
+first), or the second if a virtual host stands before it, as in vhost_combined. A host name is the client where an \
+identity and a user follow it, as in public logs. Any other line is refused, counted and shown with its column and \
+reason; --client says which word is the client. Paths are kept without scheme, host and query; control characters \
+and bytes that are not UTF-8 are percent-encoded.")]
 pub struct Args {
     /// The log; `-` reads standard input
     log: PathBuf,
@@ -47,8 +49,8 @@ pub struct Args {
     #[arg(long, value_name = "TIMES", requires = "scenario", value_parser = speed)]
     speed: Option<f64>,
     /// Log format [default: detected per line]
-    #[arg(long, value_enum, default_value_t = Format::Auto)]
-    format: Format,
+    #[arg(long, value_parser = formats(), default_value = AUTO)]
+    format: String,
     /// Position of the client address in a common or combined line, from 1 [default: detected per line]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     client: Option<u16>,
@@ -63,24 +65,14 @@ pub struct Args {
     force: bool,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Format {
-    /// Detected for each line
-    Auto,
-    /// Common or combined, with whatever stands behind
-    Combined,
-    /// A JSON object per line, as the proxy writes it
-    Json,
-}
+/// The value of `--format` that detects the format of each line.
+const AUTO: &str = "auto";
 
-impl From<Format> for import::Format {
-    fn from(format: Format) -> import::Format {
-        match format {
-            Format::Auto => import::Format::Auto,
-            Format::Combined => import::Format::Combined,
-            Format::Json => import::Format::Json,
-        }
-    }
+/// The values of `--format`: detection, and the catalogue of importers.
+fn formats() -> impl TypedValueParser<Value = String> {
+    let auto = PossibleValue::new(AUTO).help("Detected for each line");
+    let rows = import::CATALOGUE.iter().map(|row| PossibleValue::new(row.name()).help(row.logs()));
+    PossibleValuesParser::new(std::iter::once(auto).chain(rows))
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -99,7 +91,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let output = args.output.clone().unwrap_or_else(|| default_output(&args.log));
     check_outputs(args, &output)?;
     let options = import::Options {
-        format: args.format.into(),
+        format: import::find(&args.format),
         keep_query: args.keep_query,
         client: args.client.map(usize::from),
         keep_outliers: args.keep_outliers,
@@ -143,7 +135,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is wrong with the outputs is said before a long log is read.
+/// Checks the outputs before a long log is read.
 fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     results_dir::refuse_existing(output, args.force)?;
@@ -184,7 +176,7 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// How a scenario calls its workload: an absolute path as it was given, any other from the scenario's folder.
+/// The path of a workload as its scenario names it: absolute as it was given, or else relative to the scenario's folder.
 fn reference(workload: &Path, scenario: &Path) -> Result<String, Failure> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     if workload.is_absolute() || !matches!(results_dir::destination(scenario), Ok(Destination::File(_))) {
@@ -201,7 +193,7 @@ fn reference(workload: &Path, scenario: &Path) -> Result<String, Failure> {
     Ok(text(&path.join(file_name(workload))))
 }
 
-/// Counts what passes.
+/// Counts the bytes that are read.
 struct Counted<R> {
     inner: R,
     count: Rc<Cell<u64>>,
@@ -246,14 +238,14 @@ fn read(log: &Path, options: &import::Options) -> Result<Imported, Failure> {
     read
 }
 
-/// A reader, and what it begins with.
+/// The first bytes of a reader, and a reader of all its bytes.
 fn peeked<R: Read>(mut input: R) -> std::io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
     input.by_ref().take(4096).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(input)))
 }
 
-/// What a file is that cannot be read as it is, by its first bytes, and the program that makes text of it.
+/// By a file's first bytes: what it is if it is not text or gzip, and the command that makes text of it.
 fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const UTF_16: (&str, &str) = ("UTF-16 text", "iconv -f UTF-16 -t UTF-8");
     let known: [(&[u8], (&str, &str)); 7] = [
@@ -272,7 +264,7 @@ fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
     found.or_else(|| is_utf_16.then_some(("UTF-16 text", "iconv -f UTF-16LE -t UTF-8")))
 }
 
-/// How far the log is read, on a terminal, once that takes more than a second.
+/// Progress on a terminal, once reading takes more than a second.
 struct Bar {
     bar: Option<ProgressBar>,
     began: Instant,
@@ -320,7 +312,7 @@ fn significant(value: f64, digits: usize) -> String {
     format!("{rounded}")
 }
 
-/// What was found and what was done to it, on standard error.
+/// Reports what was read and what was done to it, on standard error.
 fn report(imported: &Imported) {
     let (requests, span) = (imported.requests.len(), imported.span());
     complain(format_args!(
@@ -341,7 +333,7 @@ fn report(imported: &Imported) {
             imported.out_of_order
         ));
     }
-    // Longer than requests last. Outliers are told of below.
+    // Longer than requests last. Outliers are reported below.
     let (back, line) = imported.greatest_step_back;
     if back > 600 && imported.outliers.1 == 0 {
         complain(format_args!(
@@ -375,8 +367,8 @@ fn report(imported: &Imported) {
             "{} lines could not be read and are not in the workload, the first of them:",
             imported.malformed
         ));
-        for (line, reason) in &imported.examples {
-            complain(format_args!("  line {line}: {reason}"));
+        for BadLine { line, column, reason } in &imported.examples {
+            complain(format_args!("  line {line}, column {column}: {reason}"));
         }
         if imported.malformed > imported.examples.len() as u64 {
             complain("all of them, by reason:");

@@ -1,4 +1,5 @@
-//! Finding and reading scenario files.
+//! Finds and reads scenarios: files, folders of them, and embedded ones by name. Every command that takes a scenario goes
+//! through here.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,37 +7,69 @@ use std::fs::FileType;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::embedded::{self, Embedded};
 use super::{Failure, Terminal, complain, complain_of};
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_config::{Diagnostic, Problem, Problems};
 use evenkeel_core::select::catalog;
-use evenkeel_sim::measure::comparison::{Direction, nature};
+use evenkeel_core::select::strategy_set::StrategySet;
 use evenkeel_sim::measure::metric_names;
-use evenkeel_sim::scenario::expect::Side;
+use evenkeel_sim::measure::metrics::{self, Direction, Unit, nature};
+use evenkeel_sim::scenario::expect::{Expect, Notation, Side};
 use evenkeel_sim::scenario::{Contestant, Scenario, overrides};
 
-/// The files that the paths mean: a file itself, a folder's `.toml` files in order of their names.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
+/// Where a scenario comes from.
+enum Input {
+    File(PathBuf),
+    Embedded(&'static Embedded),
+}
+
+/// The folder that commands read by default; where there is none, the name stands for all embedded scenarios.
+pub const ALL: &str = "scenarios";
+
+/// What the arguments name: a file, the `.toml` files of a folder in order of their names, or an embedded scenario.
+fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
     for path in paths {
+        let embedded = path.to_str().and_then(embedded::find);
         let kind = std::fs::metadata(path).map(|found| found.file_type());
-        match kind {
-            Ok(kind) if kind.is_dir() => files.extend(in_folder(path)?),
-            Ok(kind) if kind.is_file() => files.push(path.clone()),
-            Ok(kind) => {
+        match (kind, embedded) {
+            (Ok(kind), embedded) if kind.is_dir() => match (in_folder(path), embedded) {
+                (Ok(files), _) => inputs.extend(files.into_iter().map(Input::File)),
+                // A folder of that name without scenarios holds results, most likely.
+                (Err(_), Some(scenario)) => inputs.push(Input::Embedded(scenario)),
+                (Err(failure), None) => return Err(failure),
+            },
+            (Ok(kind), _) if kind.is_file() => inputs.push(Input::File(path.clone())),
+            (Ok(kind), _) => {
                 let shown = path.display();
                 let what = kind_of(kind);
                 return Err(Failure::Usage(format!(
                     "`{shown}` is {what}, not a file\n  help: save it to a file first"
                 )));
             }
-            Err(_) => {
-                let help = "give scenario files or a folder that holds some; the repository's are in `scenarios`";
-                return Err(Failure::Usage(format!("there is no file or folder `{}`\n  help: {help}", path.display())));
+            (Err(_), Some(scenario)) => inputs.push(Input::Embedded(scenario)),
+            (Err(_), None) if path == Path::new(ALL) => inputs.extend(embedded::all().iter().map(Input::Embedded)),
+            (Err(_), None) => {
+                let shown = path.display();
+                let help = similar_scenario(&path.file_stem().unwrap_or_default().to_string_lossy());
+                let message = format!("there is no file or folder `{shown}`, and no embedded scenario of that name");
+                return Err(Failure::Usage(format!("{message}\n  help: {help}")));
             }
         }
     }
-    Ok(files)
+    Ok(inputs)
+}
+
+/// The help for a name that no scenario has.
+pub fn similar_scenario(name: &str) -> String {
+    if embedded::find(name).is_some() {
+        return format!("the embedded scenario is `{name}`, without folder and extension");
+    }
+    let nearest = did_you_mean(name, embedded::all().iter().map(|scenario| scenario.name));
+    // The list of all would be long.
+    let nearest = nearest.starts_with("did you mean").then_some(nearest);
+    nearest.unwrap_or_else(|| "`evenkeel scenarios list` lists the embedded scenarios".to_owned())
 }
 
 /// A folder's scenarios. What is called like one and is no file is passed over with a word: a FIFO would be waited for.
@@ -130,14 +163,14 @@ pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
 /// A scenario that was read, with the texts it was read from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// It.
+    /// The scenario.
     pub scenario: Scenario,
     /// The file's text.
     pub source: String,
     /// Texts of the files it refers to, by the name it calls them.
     pub files: BTreeMap<String, String>,
-    /// Where it lies.
-    pub path: PathBuf,
+    /// The file; `None` when the scenario is embedded, or comes from a plan.
+    pub path: Option<PathBuf>,
 }
 
 /// The scenarios that could be read and can be simulated. What is wrong with the others has been printed; `true` if
@@ -146,37 +179,53 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool)
     load_all(paths, true, terminal)
 }
 
-/// The same for scenarios that are played over sockets.
-pub fn load_to_play(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
-    load_all(paths, false, terminal)
+/// The one scenario that an argument names. What is wrong with it has been printed.
+pub fn load_single(path: &Path, terminal: Terminal) -> Result<Loaded, Failure> {
+    single(path, true, terminal)
+}
+
+/// As [`load_single`], for a scenario whose requests are sent over sockets: it need not be one that can be simulated.
+pub fn load_to_play(path: &Path, terminal: Terminal) -> Result<Loaded, Failure> {
+    single(path, false, terminal)
+}
+
+fn single(path: &Path, simulated: bool, terminal: Terminal) -> Result<Loaded, Failure> {
+    let embedded = path.to_str().is_some_and(|name| embedded::find(name).is_some());
+    if path.is_dir() && !embedded {
+        return Err(Failure::Usage(format!("{} is a folder\n  help: give one scenario", path.display())));
+    }
+    let (mut loaded, _) = load_all(&[path.to_owned()], simulated, terminal)?;
+    match (loaded.pop(), loaded.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => Err(Failure::Usage(format!("{} holds several scenarios: give one", path.display()))),
+        (None, _) => Err(Failure::Usage(String::new())),
+    }
 }
 
 fn load_all(paths: &[PathBuf], simulated: bool, terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
     let mut scenarios: Vec<Loaded> = Vec::new();
     let mut names = BTreeSet::new();
     let mut failed = false;
-    for file in files(paths)? {
-        match load_one(&file) {
+    for input in resolve(paths)? {
+        let shown = input.shown();
+        match input.load() {
             Ok(loaded) if !names.insert(loaded.scenario.name.clone()) => {
                 let name = &loaded.scenario.name;
                 complain(format_args!(
-                    "error: two scenarios are called `{name}`; their results would overwrite each other: {}\n",
-                    file.display()
+                    "error: two scenarios are called `{name}`; their results would overwrite each other: {shown}\n"
                 ));
                 failed = true;
             }
             Ok(loaded) if simulated && !loaded.scenario.refusals.is_empty() => {
                 let Loaded { scenario, source, .. } = loaded;
-                let file = file.display().to_string();
-                complain_of(&Diagnostic { file, source, problems: scenario.refusals }, terminal);
+                complain_of(&Diagnostic { file: shown, source, problems: scenario.refusals }, terminal);
                 complain("");
                 failed = true;
             }
             Ok(mut loaded) => {
                 let problems = std::mem::take(&mut loaded.scenario.warnings);
                 if !problems.is_empty() {
-                    let source = loaded.source.clone();
-                    let warned = Diagnostic { file: file.display().to_string(), source, problems };
+                    let warned = Diagnostic { file: shown, source: loaded.source.clone(), problems };
                     complain(format_args!("{}\n", warned.render_warnings(terminal.err)));
                 }
                 if let Some(before) = scenarios.last() {
@@ -194,33 +243,70 @@ fn load_all(paths: &[PathBuf], simulated: bool, terminal: Terminal) -> Result<(V
     Ok((scenarios, failed))
 }
 
-fn load_one(file: &Path) -> Result<Loaded, Box<Diagnostic>> {
-    let shown = file.display().to_string();
-    let wrong = |source: String, problems| Box::new(Diagnostic { file: shown.clone(), source, problems });
-    let source = read_text(file, LONGEST)
-        .map_err(|why| wrong(String::new(), vec![Problem::of_file(format!("the file {why}"))]))?;
-    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-    let files = RefCell::new(BTreeMap::new());
-    let beside = |name: &str| {
-        let path = folder.join(name);
-        if !path.exists() {
-            return Err(format!("there is no file `{name}` beside the scenario"));
+impl Input {
+    /// What messages call it.
+    fn shown(&self) -> String {
+        match self {
+            Input::File(path) => path.display().to_string(),
+            Input::Embedded(scenario) => scenario.shown(),
         }
-        let text = read_text(&path, LONGEST_DATA).map_err(|why| format!("`{name}` {why}"))?;
-        files.borrow_mut().insert(name.to_owned(), text.clone());
-        Ok(text)
-    };
-    let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let scenario = Scenario::parse(&name, &source, &beside).map_err(|problems| wrong(source.clone(), problems))?;
-    let problems = unknown_metrics(&scenario, &source);
-    if problems.is_empty() {
-        Ok(Loaded { scenario, source, files: files.into_inner(), path: file.to_owned() })
-    } else {
-        Err(wrong(source, problems))
+    }
+
+    fn load(&self) -> Result<Loaded, Box<Diagnostic>> {
+        match self {
+            Input::File(path) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                let unreadable = |why| vec![Problem::of_file(format!("the file {why}"))];
+                let source = read_text(path, LONGEST).map_err(|why| {
+                    Box::new(Diagnostic { file: self.shown(), source: String::new(), problems: unreadable(why) })
+                })?;
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                self.parse(&name, source, &|name| data_beside(folder, name))
+            }
+            Input::Embedded(scenario) => self.parse(scenario.name, scenario.source.to_owned(), &|name| {
+                embedded::data(name).map(str::to_owned).ok_or_else(|| format!("`{name}` is not embedded"))
+            }),
+        }
+    }
+
+    fn parse(
+        &self,
+        name: &str,
+        source: String,
+        data: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Loaded, Box<Diagnostic>> {
+        let files = RefCell::new(BTreeMap::new());
+        let kept = |name: &str| {
+            let text = data(name)?;
+            files.borrow_mut().insert(name.to_owned(), text.clone());
+            Ok(text)
+        };
+        let parsed = Scenario::parse(name, &source, &kept);
+        let checked = parsed.and_then(|scenario| {
+            let problems = unknown_metrics(&scenario, &source);
+            if problems.is_empty() { Ok(scenario) } else { Err(problems) }
+        });
+        let path = match self {
+            Input::File(path) => Some(path.clone()),
+            Input::Embedded(_) => None,
+        };
+        match checked {
+            Ok(scenario) => Ok(Loaded { scenario, source, files: files.into_inner(), path }),
+            Err(problems) => Err(Box::new(Diagnostic { file: self.shown(), source, problems })),
+        }
     }
 }
 
-/// Expectations about measures, and a ranking by one, that the results will not have.
+/// The text of a data file that lies beside a scenario.
+fn data_beside(folder: &Path, name: &str) -> Result<String, String> {
+    let path = folder.join(name);
+    if !path.exists() {
+        return Err(format!("there is no file `{name}` beside the scenario"));
+    }
+    read_text(&path, LONGEST_DATA).map_err(|why| format!("`{name}` {why}"))
+}
+
+/// Expectations about metrics, and a ranking by one, that the results will not have; and comparisons of different units.
 fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     let names = metric_names(scenario);
     let mut problems = Problems::new();
@@ -236,13 +322,14 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
                 problems.push(unknown(expect.span.clone(), metric));
             }
         }
+        problems.extend(different_units(expect));
     }
     if let Some(sensitivity) = &scenario.sensitivity {
         // Only one that is written can be wrong.
         let span = || overrides::find(source, "sensitivity.metric").unwrap_or_default();
         if !names.contains(&sensitivity.metric) {
             problems.push(unknown(span(), &sensitivity.metric));
-        } else if nature(&sensitivity.metric).0 != Direction::Less {
+        } else if nature(&sensitivity.metric).0 != Direction::Lower {
             let message = format!("a ranking needs a metric for which lower is better, not `{}`", sensitivity.metric);
             problems.push(Problem::at(span(), message).help("such as `latency.p99` or `errors.ratio`"));
         }
@@ -250,12 +337,40 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     problems
 }
 
+/// A comparison that can only be a mistake: a latency with a percentage, an error rate with a latency.
+fn different_units(expect: &Expect) -> Option<Problem> {
+    let unit = |side: &Side| match side {
+        Side::Metric { metric, .. } => Some(metrics::find(metric)?.unit),
+        Side::Number { notation, .. } => match notation {
+            Notation::Plain => None,
+            Notation::Percent => Some(Unit::Share),
+            Notation::Time => Some(Unit::Seconds),
+            Notation::Rate => Some(Unit::Rate),
+        },
+    };
+    let (left, right) = (unit(&expect.left)?, unit(&expect.right)?);
+    if left.as_str() == right.as_str() {
+        return None;
+    }
+    let name = |unit: Unit| match unit {
+        Unit::Seconds => "a time",
+        Unit::Rate => "a rate",
+        Unit::Share | Unit::Index | Unit::Number => "a share or number",
+    };
+    let message = format!("`{}` compares {} with {}", expect.text, name(left), name(right));
+    Some(Problem::at(expect.span.clone(), message).help("times are written as 50ms, rates as 100/s, shares as 3%"))
+}
+
 /// The strategies that a command line lists, separated by commas: labels of these scenarios, names from the catalogue or
-/// from elsewhere, names with parameters. Gives the labels that results have, and says on standard error where a name is
+/// from elsewhere, names with parameters, `core` and `all`. Gives the labels that results have, and says on standard error where a name is
 /// of an algorithm that the catalogue's is only close to.
 pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Failure> {
     let mut labels = Vec::new();
     for name in lists.iter().flat_map(|list| catalog::split(list)) {
+        if let Some(set) = StrategySet::find(name) {
+            labels.extend(set.rows().map(|row| row.name.to_owned()));
+            continue;
+        }
         let known = |loaded: &Loaded| loaded.scenario.contestants.iter().any(|contestant| contestant.label == name);
         if scenarios.iter().any(known) {
             labels.push(name.to_owned());
@@ -265,6 +380,9 @@ pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Fail
         remark(name);
         labels.push(Contestant::new(table).label);
     }
+    // `core,p2c` names p2c twice.
+    let mut seen = BTreeSet::new();
+    labels.retain(|label| seen.insert(label.clone()));
     Ok(labels)
 }
 

@@ -1,4 +1,4 @@
-//! `evenkeel load`: requests at the times they are meant for, and what came of them.
+//! `evenkeel load`: an open-loop load generator, and a closed-loop one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,19 +22,24 @@ use evenkeel_testbed::load::{LoadSummary, Options, PERCENTILES, Progress, Target
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel load http://127.0.0.1:8080                          100 requests per second for 10 seconds
-  evenkeel load http://127.0.0.1:8080/path --rate 2000/s --duration 1m --timeout 1s
-  evenkeel load http://127.0.0.1:8080 --arrivals '{ bursts = { base = \"50/s\", peak = \"500/s\", every = \"5s\", length = \"1s\" } }'
-  evenkeel load http://127.0.0.1:8080 --closed --connections 64    as fast as possible: a benchmark
-  evenkeel load http://127.0.0.1:8080 --keys 10000 --clients 500   distinct keys and client addresses
-  evenkeel load http://127.0.0.1:8080 --scenario mine.toml     the requests of a scenario's first run
+  evenkeel load http://127.0.0.1:8080            100 requests/s for 10 s
+  evenkeel load http://127.0.0.1:8080/path --rate 2000/s --duration 1m
+  evenkeel load http://127.0.0.1:8080 --keys 10000 --clients 500
+  evenkeel load http://127.0.0.1:8080 --scenario slow-server
+  evenkeel load http://127.0.0.1:8080 --closed --connections 64
   evenkeel load http://127.0.0.1:8080 --json --expect-no-errors
 
-Requests are sent when they are meant to be, whatever became of those before, and latency counts from that moment: what a
-stall makes wait is in it. With --closed every connection sends, waits for the answer and sends again; that measures what a
-server can do, and its latencies leave out what a stall would have made wait.
+Any arrival process of a scenario:
+  evenkeel load http://127.0.0.1:8080 --arrivals \\
+    '{ ramp = { from = \"50/s\", to = \"500/s\", over = \"30s\" } }'
 
-Exit codes: 0; 1 when no connection could be made; 100 with --expect-no-errors when a request failed; 130 interrupted.")]
+By default an open loop: each request is sent at its scheduled time, whatever became of those before, and \
+latency counts from that time, so a stall is measured in full. With --closed, each connection sends its next \
+request when it has a response: this measures throughput, and its latencies omit the time that a stall would \
+have made requests wait.
+
+Exit codes: 0 done, 1 no connection could be made, 100 with --expect-no-errors when a request failed, 130 \
+interrupted.")]
 pub struct Args {
     /// Target: http://host:port, with a path if all requests go to one
     url: String,
@@ -86,7 +91,8 @@ pub struct Args {
     /// Service time distribution, sent as `x-demand`; test servers use it instead of their own
     #[arg(long, value_name = "DISTRIBUTION", conflicts_with = "scenario")]
     demand: Option<String>,
-    /// Send the requests of this scenario's first run: its arrivals, clients, paths, keys and service times
+    /// Send the requests of this scenario's first run (a file, or an embedded scenario): its arrivals, clients, paths, keys
+    /// and service times
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
     /// Seed of all randomness [default: 1, or the scenario's first run's]
@@ -157,9 +163,7 @@ impl Args {
 
     fn scenario(&self, terminal: Terminal) -> Result<Scenario, Failure> {
         let Some(file) = &self.scenario else { return self.own_scenario(terminal) };
-        let (mut loaded, _) = inputs::load_to_play(std::slice::from_ref(file), terminal)?;
-        let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
-        let mut scenario = loaded.scenario;
+        let mut scenario = inputs::load_to_play(file, terminal)?.scenario;
         if scenario.model.clients.patience.is_some() {
             complain(
                 "warning: `patience` of clients is not played: over sockets a client cannot\n\

@@ -1,59 +1,85 @@
-//! A scenario on real sockets, all in this process: test servers for its servers, and the proxy before them with its pools.
-//! What `proxy --demo` shows and `twin` compares.
+//! A scenario over sockets, all in this process: test servers for its servers, and the proxy before them with its pools and all
+//! their policies. `proxy --demo` shows it, and `twin` compares it with the simulator.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Failure;
 use evenkeel_config::distribution::Sampler;
-use evenkeel_config::proxy::{KeyTable, ProxyConfig};
+use evenkeel_config::fault::Fault as _;
+use evenkeel_config::pool::{Check, PoolTable};
+use evenkeel_config::proxy::{Admin, KeyTable, Network, PoolConfig, Protocol, ProxyConfig, ServerConfig};
+use evenkeel_core::policy::catalog::{Host, Invalid};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 use evenkeel_proxy::admin;
-use evenkeel_proxy::control::{Options, Proxy};
+use evenkeel_proxy::{Options, Proxy};
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::sim::model::{Arrivals, FaultKind, Model, Target};
+use evenkeel_sim::sim::model::{Arrivals, Fault, Model, Pool, Server, Target};
 use evenkeel_testbed::{Backend, Spec, TimedFault};
 
 /// From the start of the test servers to the first request: until then the proxy is up. Faults wait for as long.
 const LEAD: Duration = Duration::from_millis(300);
 
-/// Parts of a scenario that cannot run over sockets.
-pub fn unsupported_over_sockets(model: &Model) -> Vec<&'static str> {
+/// Parts of a scenario that cannot run over sockets: each with the reason and the way out. Empty where it can.
+pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
+    let model = &scenario.model;
     let mut names = BTreeSet::new();
     let unique = model.pools.iter().flat_map(|pool| &pool.servers).all(|server| names.insert(&server.name));
-    [
-        (matches!(model.arrivals, Arrivals::Closed { .. }), "a closed loop: here requests come when they are meant to"),
-        (model.clients.patience.is_some(), "`patience` of clients: over sockets they cannot see when service begins"),
-        (model.dns.is_some(), "`[dns]`: the load goes to one address"),
-        (model.balancers.count > 1, "several balancers: there is one proxy"),
-        (model.balancers.shards > 1, "`shards`: the kernel deals connections to the proxy's threads, not requests"),
-        (model.pools.iter().any(|pool| pool.backend.is_some()), "a second tier: test servers call nobody"),
-        (model.pools.iter().any(|pool| pool.policy.sticky.is_some()), "`sticky`: the load keeps no cookies"),
+    let pool = |which: fn(&Pool) -> bool| model.pools.iter().any(which);
+    let written = |which: fn(&PoolTable) -> bool| scenario.pools.iter().any(which);
+    let fault = |which: fn(&Fault) -> bool| model.faults.iter().any(which);
+    let parts = [
         (
-            model.faults.iter().any(|fault| matches!(fault.target, Target::Balancer(_))),
-            "faults of a balancer: the proxy does not fail at will",
+            matches!(model.arrivals, Arrivals::Closed { .. }),
+            "a closed loop (`arrivals.closed`): the load generator is an open loop; give `arrivals` a rate",
         ),
         (
-            model.faults.iter().any(|fault| fault.kind == FaultKind::Drain),
-            "faults that drain or deploy: who deploys tells the proxy, by its admin listener",
+            model.clients.patience.is_some(),
+            "`clients.patience`: over sockets clients cannot see when service begins; use `timeout`",
         ),
+        (model.dns.is_some(), "`[dns]`: the load generator sends to one address; leave it out"),
+        (model.balancers.count > 1, "several balancers: there is one proxy; write balancers = { count = 1 }"),
         (
-            model.pools.iter().any(|pool| pool.connections.is_some()),
-            "`connections`: the load picks one for each request",
+            model.balancers.shards > 1,
+            "`balancers.shards`: the kernel assigns connections to the proxy's threads, not requests; write shards = 1",
         ),
-        (model.pools.iter().any(|pool| pool.autoscale.is_some()), "`autoscale`: nobody starts or stops test servers"),
-        (!unique, "servers of the same name in two pools: answers tell servers apart by their names"),
-    ]
-    .into_iter()
-    .filter_map(|(foreign, what)| foreign.then_some(what))
-    .collect()
+        (pool(|pool| pool.backend.is_some()), "a second tier (`backend`): test servers call no other; leave it out"),
+        (
+            pool(|pool| pool.connections.is_some()),
+            "`connections`: the load generator picks one for each request; leave it out",
+        ),
+        (pool(|pool| pool.autoscale.is_some()), "`autoscale`: no test servers are started or stopped; leave it out"),
+        (pool(|pool| pool.probes.is_some()), "`probes`: answering a probe costs test servers nothing; leave it out"),
+        (written(|pool| pool.tls.is_some()), "`tls`: test servers use plain text; leave it out"),
+        (written(|pool| pool.protocol != Protocol::Http1), "`protocol`: test servers use HTTP/1.1 here; leave it out"),
+        (
+            fault(|fault| matches!(fault.target, Target::Balancer(_))),
+            "faults of a balancer: the proxy cannot be made to fail; let servers fail",
+        ),
+        (!unique, "servers of the same name in two pools: responses are told apart by the server's name; rename one"),
+    ];
+    let parts = parts.into_iter().filter_map(|(foreign, what)| foreign.then(|| what.to_owned()));
+    let policies = model.pools.iter().flat_map(|pool| pool.policy.unsupported(Host::Loopback));
+    let faults: BTreeSet<&str> =
+        model.faults.iter().filter_map(|fault| fault.kind.unsupported_over_sockets()).collect();
+    parts
+        .chain(faults.into_iter().map(str::to_owned))
+        .chain(policies.map(|(key, invalid)| refusal(key, &invalid)))
+        .collect()
 }
 
-/// The scenario without the delays of its network, which sockets do not simulate.
+/// Why a policy cannot be applied, by its key, with the way out.
+fn refusal(policy: &str, invalid: &Invalid) -> String {
+    let dot = if invalid.key.is_empty() { "" } else { "." };
+    let help = invalid.help.map_or(String::new(), |help| format!("; {help}"));
+    format!("`{policy}{dot}{}`: {}{help}", invalid.key, invalid.message)
+}
+
+/// Removes the delays of the network, which sockets do not simulate; whether there were any.
 pub fn without_delays(model: &mut Model) -> bool {
     let none = |leg: &Sampler| leg.mean() == 0.0;
     let had = !none(&model.client_leg) || !none(&model.server_leg) || model.cross_zone > Nanos::ZERO;
@@ -71,14 +97,14 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Starts everything on free ports of this machine. `source` is the text of the scenario.
+    /// Starts everything on free ports of this machine. `source` is the text of the scenario, which the admin listener shows.
     pub fn start(scenario: &Scenario, source: &str, strategy: &StrategyConfig, seed: u64) -> Result<Loopback, Failure> {
         let started = Instant::now();
         let model = &scenario.model;
         let broken = |error: std::io::Error| Failure::Broken(anyhow::Error::new(error).context("test servers"));
         let mut backends = Vec::new();
         for (p, pool) in model.pools.iter().enumerate() {
-            let spec = |(s, server): (usize, &evenkeel_sim::sim::model::Server)| Spec {
+            let spec = |(s, server): (usize, &Server)| Spec {
                 server: server.clone(),
                 faults: faults_of(model, p, s),
                 cancel: model.clients.servers_see_cancel,
@@ -87,8 +113,8 @@ impl Loopback {
             };
             backends.push(Backend::start_all(pool.servers.iter().enumerate().map(spec).collect()).map_err(broken)?);
         }
-        let text = config(model, source, strategy, &backends)?;
-        let front = Front::start(text, seed)?;
+        let config = config(scenario, strategy, &backends);
+        let front = Front::start(source.to_owned(), config, seed)?;
         Ok(Loopback { backends, front, begins: started + LEAD })
     }
 
@@ -121,67 +147,37 @@ fn faults_of(model: &Model, pool: usize, server: usize) -> Vec<TimedFault> {
     mine.map(|f| TimedFault { at: later(f.at), until: f.until.map(later), kind: f.kind }).collect()
 }
 
-/// The proxy's config: the scenario's pools as they are written, with an address for each server.
-fn config(
-    model: &Model,
-    source: &str,
-    strategy: &StrategyConfig,
-    backends: &[Vec<Backend>],
-) -> Result<String, Failure> {
-    use toml::{Table as Keys, Value};
-    let broken = |error: &dyn std::fmt::Display| Failure::Broken(anyhow::anyhow!("the proxy's config: {error}"));
-    let written: Keys = toml::from_str(source).map_err(|error| broken(&error))?;
-    let text = |text: &str| Value::String(text.to_owned());
-    let table = |pairs: &[(&str, Value)]| {
-        Value::Table(pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<Keys>())
-    };
-    let mut config = Keys::new();
-    config.insert("shards".to_owned(), Value::Integer(1));
-    config.insert("listeners".to_owned(), Value::Array(vec![table(&[("address", text("127.0.0.1:0"))])]));
-    config.insert("admin".to_owned(), table(&[("address", text("127.0.0.1:0"))]));
-    // The load tells its clients' addresses.
-    config.insert("trusted_proxies".to_owned(), Value::Array(vec![text("127.0.0.0/8")]));
-    // Nothing but the scenario's own time-outs.
-    let connect = format!("{}ns", model.clients.connect_timeout.0.max(1));
-    let timeouts = [("connect", text(&connect)), ("response_header", text("1h")), ("drain", text("1s"))];
-    config.insert("timeouts".to_owned(), table(&timeouts));
-    let mut pools = Vec::new();
-    for (pool, backends) in model.pools.iter().zip(backends) {
-        let own = written.get("pools").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_table);
-        let own = own.into_iter().find(|own| own.get("name").and_then(Value::as_str) == Some(&pool.name));
-        let mut keys = Keys::new();
-        keys.insert("name".to_owned(), text(&pool.name));
-        let chosen = pool.strategy.as_ref().unwrap_or(strategy);
-        keys.insert("strategy".to_owned(), Value::try_from(chosen).map_err(|error| broken(&error))?);
-        for key in ["health", "outliers", "slow_start", "panic", "queue", "retries", "hedge"] {
-            if let Some(value) = own.and_then(|own| own.get(key)) {
-                keys.insert(key.to_owned(), value.clone());
-            }
+/// The proxy's config: the scenario's pools with all their policies, and the addresses of the test servers.
+fn config(scenario: &Scenario, strategy: &StrategyConfig, backends: &[Vec<Backend>]) -> ProxyConfig {
+    let model = &scenario.model;
+    let pools = model.pools.iter().zip(backends).map(|(pool, backends)| {
+        let servers = pool.servers.iter().zip(backends);
+        let server = |(server, backend): (&Server, &Backend)| {
+            let address = backend.address();
+            ServerConfig::new(server, address.ip().to_string(), address.port())
+        };
+        let strategy = pool.strategy.as_ref().unwrap_or(strategy).clone();
+        let rules = Arc::clone(&pool.policy);
+        let mut config = PoolConfig::new(&pool.name, strategy, rules, servers.map(server).collect());
+        // The simulator's checks detect faults; so does this page of a test server.
+        if pool.policy.health.as_ref().is_some_and(|health| health.tcp != Some(true)) {
+            config.check = Check::Http { path: "/health".to_owned(), status: vec![(200, 399)] };
         }
-        // The simulator's checks see faults; so does this page of a test server.
-        if let Some(Value::Table(health)) = keys.get_mut("health")
-            && !health.contains_key("tcp")
-        {
-            health.insert("path".to_owned(), text("/health"));
-        }
-        let servers = pool.servers.iter().zip(backends).map(|(server, backend)| {
-            let mut keys = vec![
-                ("name", text(&server.name)),
-                ("address", text(&backend.address().to_string())),
-                ("weight", Value::Integer(server.weight.into())),
-            ];
-            keys.extend(server.max_in_flight.map(|most| ("max_in_flight", Value::Integer(most.into()))));
-            keys.extend(server.zone.as_ref().map(|zone| ("zone", text(zone))));
-            table(&keys)
-        });
-        keys.insert("servers".to_owned(), Value::Array(servers.collect()));
-        pools.push(Value::Table(keys));
-    }
-    config.insert("pools".to_owned(), Value::Array(pools));
-    if let Some(routes) = written.get("routes") {
-        config.insert("routes".to_owned(), routes.clone());
-    }
-    toml::to_string(&config).map_err(|error| broken(&error))
+        config
+    });
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = ProxyConfig::new(free, pools.collect(), scenario.routes.clone());
+    config.shards = Some(1);
+    config.zone = model.balancers.zone(0).map(str::to_owned);
+    config.key = KeyTable::Bits("x-key".to_owned());
+    config.admin = Some(Admin { address: free, token: None });
+    // The load generator states the addresses of its clients.
+    config.trusted_proxies = vec![Network { address: [127, 0, 0, 0].into(), bits: 8 }];
+    // No timeouts but the scenario's own.
+    config.timeouts.connect = model.clients.connect_timeout.max(Nanos(1));
+    config.timeouts.response_header = Nanos::from_secs(3600);
+    config.timeouts.drain = Nanos::from_secs(1);
+    config
 }
 
 /// What is known of the servers at a moment.
@@ -202,12 +198,7 @@ struct Front {
 }
 
 impl Front {
-    fn start(text: String, seed: u64) -> Result<Front, Failure> {
-        let mut config = ProxyConfig::parse(&text, &|_| None).map_err(|problems| {
-            let said: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-            Failure::Usage(format!("the proxy cannot take this scenario: {}", said.join("; ")))
-        })?;
-        config.key = KeyTable::Bits("x-key".to_owned());
+    fn start(source: String, config: ProxyConfig, seed: u64) -> Result<Front, Failure> {
         let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel::<mpsc::Sender<Look>>();
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = mpsc::channel();
@@ -218,7 +209,7 @@ impl Front {
             };
             tokio::task::LocalSet::new().block_on(&runtime, async move {
                 let options = Options { seed: Some(seed), ..Options::default() };
-                let proxy = match Proxy::start_with(options, text, config).await {
+                let proxy = match Proxy::start_with(options, source, config).await {
                     Ok(proxy) => proxy,
                     Err(error) => return drop(tell.send(Err(error.to_string()))),
                 };

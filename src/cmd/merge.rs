@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use super::experiment::{Experiment, Plan};
 use super::run::Jobs;
 use super::scheduler::Options;
-use super::{Failure, Terminal, results_dir, run, run_cache, say, scheduler};
+use super::{Failure, Terminal, results_dir, run, run_cache, say, scheduler, warmup};
 use crate::report::table;
 
 /// Parts to merge, and the output folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   evenkeel run scenarios --shard 1/2 --out part1      on one machine
   evenkeel run scenarios --shard 2/2 --out part2      on another
-  evenkeel merge part1 part2 --out results            the same bytes as one run of all would have written")]
+  evenkeel merge part1 part2 --out results
+
+The results are byte for byte those of one undivided run.")]
 pub struct Args {
     /// Folders that `run --shard` or `sweep --shard` wrote, or any with kept runs
     #[arg(required = true)]
@@ -22,6 +24,9 @@ pub struct Args {
     /// Folder for the merged results
     #[arg(long, short, default_value = "results", env = "EVENKEEL_OUT")]
     out: PathBuf,
+    /// Also draw every chart as PNG; SVG is always written
+    #[arg(long)]
+    png: bool,
     #[command(flatten)]
     jobs: Jobs,
     /// Print no tables
@@ -55,7 +60,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     plans.sort_by_key(Plan::folder);
     let mut experiments = plans.into_iter().map(Experiment::from_plan).collect::<Result<Vec<_>, _>>()?;
     let jobs = args.jobs.count();
-    scheduler::find_warmup(&mut experiments, jobs, args.quiet)?;
+    warmup::find(&mut experiments, jobs, args.quiet)?;
     let options = Options {
         jobs,
         quiet: args.quiet,
@@ -64,7 +69,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         ..Options::default()
     };
     let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
-        results_dir::write(experiment, &outcomes, &args.out)?;
+        results_dir::write(experiment, &outcomes, &args.out, args.png)?;
         if !args.quiet {
             bar.suspend(|| outcomes.iter().for_each(|outcome| run::print(outcome, terminal)));
         }

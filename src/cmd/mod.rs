@@ -7,27 +7,34 @@ mod bench;
 mod check;
 mod compare;
 mod demo;
+mod embedded;
 mod experiment;
 mod explain;
 mod fingerprints;
 mod import;
+mod init;
 mod inputs;
 mod list;
 mod load;
 mod loopback;
 mod merge;
+mod point_runs;
 mod proxy;
 mod replay;
 mod results_dir;
 mod run;
 mod run_cache;
+mod run_id;
+mod scenarios;
 mod scheduler;
+mod shell;
 mod sweep;
 mod test_server;
 mod trace;
 mod tracing;
 mod twin;
 mod validate;
+mod warmup;
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -61,19 +68,21 @@ const INTERRUPTED: u8 = 130;
 
 const AFTER_HELP: &str = "\
 Examples:
-  evenkeel run scenarios                  every strategy over every scenario; tables here, charts in results/
-  evenkeel run scenarios/slow-server.toml --strategies p2c,least_request
-  evenkeel explain p2c                    how a strategy works, which products use it, when it fails
-  evenkeel check scenarios                verify the expectations of the scenarios
-  evenkeel compare before after           regressions and improvements, with confidence intervals
-  evenkeel import access.log --scenario mine.toml && evenkeel run mine.toml
+  evenkeel run slow-server --quick        an embedded scenario, a first look
+  evenkeel explain p2c                    a strategy: rule, source, weaknesses
+  evenkeel init                           a scenario of your fleet to fill in
+  evenkeel run fleet.toml                 tables here, charts in results/
+  evenkeel check fleet.toml               verify its expectations
+  evenkeel compare before after           regressions and improvements
+  evenkeel proxy --demo                   the reverse proxy at work
 
 Exit codes:
   0    done
   1    a check failed, or a comparison found a regression
   2    usage or configuration error; the message says where, and how to fix it
-  3    internal or I/O error, or a run needs too much memory; `twin`: no verdict, the machine was too busy
-  4    `compare`: nothing could be decided; `--allow-undecided` exits 0 instead
+  3    internal or I/O error, or a run needs too much memory;
+       `twin`: no verdict, the machine was too busy
+  4    `compare`: nothing could be decided; --allow-undecided exits 0 instead
   100  `load --expect-no-errors`: a request failed
   130  interrupted; finished runs are on disk";
 
@@ -97,38 +106,46 @@ enum Colour {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run scenario files with every strategy and write tables, CSV and charts
+    /// Run scenarios with every strategy; write tables, CSV and charts
     Run(run::Args),
-    /// Verify the expectations and golden picks of scenarios; exit 1 if one fails
+    /// Verify expectations and golden picks of scenarios; exit 1 if one fails
     Check(check::Args),
-    /// Run a scenario with varied parameters: p99 against load, or the sensitivity of the ranking
+    /// Run a scenario with varied parameters, or test whether the ranking is robust
     Sweep(sweep::Args),
     /// Merge the parts of a sharded run
     Merge(merge::Args),
     /// Convert a run's trace, or one request of it, for Perfetto
     Trace(trace::Args),
-    /// Compare two folders of results; exit 1 on a regression beyond the tolerance
+    /// Compare two folders of results; exit 1 on a regression
     Compare(compare::Args),
-    /// Validate the simulator against queueing theory; exit 1 if they differ
+    /// Validate the simulator against queueing theory
     Validate(validate::Args),
     /// List the strategies
     List(list::Args),
-    /// Explain a strategy: idea, formula, parameters, source, when it fails
+    /// Write a scenario of your own fleet to fill in, and a matching proxy config
+    Init(init::Args),
+    /// List, print or copy the embedded scenarios
+    Scenarios(scenarios::Args),
+    /// Explain a strategy: idea, rule, parameters, source, when it fails
     Explain(explain::Args),
     /// Convert an access log into a workload that a scenario can replay
     Import(import::Args),
     /// Run the reverse proxy, with the same strategies as the simulator
     Proxy(proxy::Args),
-    /// Run a scenario simulated and real (proxy over sockets), side by side, and compare the results
+    /// Run a scenario simulated and over sockets, side by side, and compare
     Twin(twin::Args),
     /// Replay a proxy's recording and verify every pick
     Replay(replay::Args),
-    /// Run test servers that behave like simulated ones (service times, caches, faults), until Ctrl-C
+    /// Run test servers with service times, caches and faults, until Ctrl-C
     TestServer(test_server::Args),
-    /// Generate load: an open-loop (or closed-loop) HTTP load generator
+    /// Generate HTTP load, open-loop or closed-loop
     Load(load::Args),
-    /// Benchmark evenkeel itself: simulator throughput, time per pick, proxy overhead, interval coverage
+    /// Benchmark evenkeel: simulator, picks, proxy, confidence intervals
     Bench(bench::Args),
+    /// Print a completion script for a shell
+    Completions(shell::CompletionsArgs),
+    /// Write man pages, one per command
+    Man(shell::ManArgs),
 }
 
 /// Why a verb did not end well. Each kind has an exit code.
@@ -193,6 +210,11 @@ impl Terminal {
         // Through the table library's own measure, so that both agree; in a pipe nothing is wrapped.
         let width = if out { comfy_table::Table::new().width() } else { None };
         Terminal { out: wanted(out), err: wanted(err), width }
+    }
+
+    /// Columns that a table may take: those of the terminal, or 80 in a pipe.
+    fn columns(&self) -> u16 {
+        self.width.unwrap_or(80)
     }
 
     /// Bold on standard error.
@@ -291,6 +313,8 @@ pub fn main() -> ExitCode {
         Verb::Compare(args) => compare::compare(&args, terminal),
         Verb::Validate(args) => validate::validate(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),
+        Verb::Init(args) => init::init(&args),
+        Verb::Scenarios(args) => scenarios::scenarios(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args, terminal),
         Verb::Proxy(args) => proxy::proxy(&args, terminal),
@@ -299,6 +323,11 @@ pub fn main() -> ExitCode {
         Verb::TestServer(args) => test_server::test_server(&args, terminal),
         Verb::Load(args) => load::load(&args, terminal),
         Verb::Bench(args) => bench::bench(&args, terminal),
+        Verb::Completions(args) => {
+            shell::completions(&args);
+            Ok(())
+        }
+        Verb::Man(args) => shell::man(&args),
     };
     ExitCode::from(match result {
         Ok(()) => DONE,
@@ -325,4 +354,57 @@ pub fn main() -> ExitCode {
             INTERRUPTED
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, CommandFactory};
+
+    /// Every command, with its name as one types it.
+    fn commands() -> Vec<(String, Command)> {
+        fn add(name: String, command: &Command, all: &mut Vec<(String, Command)>) {
+            for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+                add(format!("{name} {}", below.get_name()), below, all);
+            }
+            all.push((name, command.clone()));
+        }
+        let mut all = Vec::new();
+        let mut root = Cli::command().term_width(80);
+        root.build();
+        add("evenkeel".to_owned(), &root, &mut all);
+        all
+    }
+
+    #[test]
+    fn help_fits_eighty_columns_without_ragged_lines() {
+        for (name, mut command) in commands() {
+            for help in [command.render_help(), command.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{name}: {line}");
+                }
+            }
+            let written = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(written.contains("Example"), "{name}: no examples");
+            let lines: Vec<&str> = written.lines().collect();
+            for pair in lines.windows(2) {
+                // What is indented is shown as it is; a paragraph is one line, which clap wraps.
+                let prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+                assert!(!(prose(pair[0]) && prose(pair[1])), "{name}: a paragraph in pieces: {}", pair[1]);
+            }
+            for line in lines.iter().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() <= 79, "{name}: clap would wrap: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_is_described() {
+        for (name, command) in commands() {
+            assert!(command.get_about().is_some(), "{name}");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name}: {}", argument.get_id());
+            }
+        }
+    }
 }

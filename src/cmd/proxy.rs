@@ -1,4 +1,4 @@
-//! `evenkeel proxy`: the selectors at work in front of real servers.
+//! `evenkeel proxy`: the reverse proxy, with the strategies of the simulator.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -8,29 +8,31 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Stderr, Terminal, announce, complain, complain_of, demo, say};
 use evenkeel_config::pool::{LONELY_HELP, lonely};
-use evenkeel_config::proxy::MessageFormat;
+use evenkeel_config::proxy::{MessageFormat, ProxyConfig};
 use evenkeel_config::schema;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::Nanos;
-use evenkeel_proxy::control::{Options, Proxy, ProxyError, check_files, read};
+use evenkeel_proxy::{Options, Proxy, ProxyError, check_files, read};
 
-/// What to run.
+/// The config, and how to run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel proxy --example > proxy.toml           an annotated config, ready to run
-  evenkeel test-server --config proxy.toml &          test servers for its [[pools.servers]]
+  evenkeel proxy --demo                    test servers, proxy and load at once
+  evenkeel proxy --demo slow-server --strategy peak_ewma --duration 30s
+  evenkeel proxy --example > proxy.toml    an annotated config
+  evenkeel proxy --config proxy.toml --check
   evenkeel proxy --config proxy.toml
-  evenkeel proxy --config proxy.toml --check      validate the config; exit 2 with line and column of an error
-  evenkeel proxy --demo                           test servers, proxy and load in one process, with a table of results
-  evenkeel proxy --demo scenarios/slow-server.toml --strategy peak_ewma --duration 30s
-  evenkeel proxy --config proxy.toml --record picks.jsonl, then evenkeel replay picks.jsonl
+  evenkeel proxy --config proxy.toml --record picks.jsonl
 
 Signals:
-  HUP       read the config again (also when the file changes, unless --no-watch)
-  USR1      begin the access log's file anew
-  TERM      drain: not ready, then take nothing new, then end what is there within [timeouts] drain
-  INT       the same without the delay; a second one ends at once")]
+  HUP    reload the config (also when the file changes, unless --no-watch)
+  USR1   reopen the access log's file
+  TERM   drain: report not ready, wait for `drain_delay`, accept nothing new,
+         finish requests in flight within `drain`
+  INT    drain without `drain_delay`; a second one exits at once
+
+Exit codes: 0 drained, 2 the config is not valid, 3 I/O error.")]
 pub struct Args {
     /// The config, TOML
     #[arg(long, short, value_name = "FILE", required_unless_present_any = ["example", "schema", "demo"])]
@@ -44,10 +46,10 @@ pub struct Args {
     /// Print the JSON schema of the config
     #[arg(long, exclusive = true)]
     schema: bool,
-    /// Run test servers, the proxy and load in one process, from a scenario or a built-in one
+    /// Run test servers, the proxy and load in one process: from a scenario (a file, or an embedded one), or a built-in fleet
     #[arg(long, value_name = "SCENARIO", num_args = 0..=1, conflicts_with_all = ["config", "record"])]
     demo: Option<Option<PathBuf>>,
-    /// With --demo: strategy
+    /// With --demo: strategy of the proxy
     #[arg(long, value_name = "NAME", default_value = "p2c", requires = "demo")]
     strategy: String,
     /// With --demo: duration [default: the scenario's]
@@ -56,7 +58,7 @@ pub struct Args {
     /// Do not reload the config when the file changes
     #[arg(long)]
     no_watch: bool,
-    /// Record all selector inputs and picks, for `evenkeel replay`; `-` is standard output
+    /// Record all selector inputs and picks to a file, for `evenkeel replay`; `-` is standard output
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Seed of all randomness, for reproducible picks
@@ -67,7 +69,12 @@ pub struct Args {
     log_level: tracing::Level,
 }
 
-/// The annotated example.
+/// `1 pool`, `2 pools`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// What `--example` prints.
 const EXAMPLE: &str = evenkeel_config::proxy::EXAMPLE;
 
 pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -94,16 +101,15 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     config.remarks.iter().for_each(|remark| complain(format_args!("note: {remark}")));
     if args.check {
         say(format!(
-            "{} is valid: {} listeners, {} pools, {} servers",
+            "{} is valid: {}, {}, {}",
             file.display(),
-            config.listeners.len(),
-            config.pools.len(),
-            config.pools.iter().map(|pool| pool.servers.len()).sum::<usize>()
+            count(config.listeners.len(), "listener"),
+            count(config.pools.len(), "pool"),
+            count(config.pools.iter().map(|pool| pool.servers.len()).sum(), "server")
         ));
         return Ok(());
     }
-    speak(config.log.messages, args.log_level, terminal);
-    let recorded = args.record.as_deref().is_some_and(is_stdout);
+    init_log(config.log.messages, args.log_level, terminal);
     let options = Options {
         file: file.clone(),
         watch: !args.no_watch,
@@ -111,50 +117,51 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         seed: args.seed,
         commit: super::COMMIT,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Broken(anyhow::Error::new(error)))?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async move {
-        // Before anything listens: a signal that comes early must not kill.
-        let broken = |error| Failure::Broken(anyhow::Error::new(error));
-        let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let mut reopen = signal(SignalKind::user_defined1()).map_err(broken)?;
-        let proxy = Proxy::start_with(options, source, config).await.map_err(|error| refused(&error, terminal))?;
-        // Where standard output is the recording's, that holds nothing else.
-        let tell = |text: String| if recorded { complain(text) } else { announce(text) };
-        for address in proxy.addresses() {
-            tell(format!("listening at {address}"));
+    let broken = |error| Failure::Broken(anyhow::Error::new(error));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(options, source, config, terminal))
+}
+
+/// Runs the proxy until a signal ends it.
+async fn serve(options: Options, source: String, config: ProxyConfig, terminal: Terminal) -> Result<(), Failure> {
+    // Before anything listens: a signal that comes early must not kill.
+    let broken = |error| Failure::Broken(anyhow::Error::new(error));
+    let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+    let mut reopen = signal(SignalKind::user_defined1()).map_err(broken)?;
+    // A recording to standard output has it for itself.
+    let recorded = options.record.as_deref().is_some_and(is_stdout);
+    let tell = |text: String| if recorded { complain(text) } else { announce(text) };
+    let proxy = Proxy::start_with(options, source, config).await.map_err(|error| refused(&error, terminal))?;
+    for address in proxy.addresses() {
+        tell(format!("listening at {address}"));
+    }
+    if let Some(address) = proxy.admin_address() {
+        tell(format!("admin at {address}"));
+    }
+    let delay = loop {
+        tokio::select! {
+            _ = hangup.recv() => drop(proxy.control().reload().await),
+            _ = reopen.recv() => proxy.control().reopen_log(),
+            _ = terminate.recv() => break proxy.drain_delay(),
+            _ = interrupt.recv() => break Duration::ZERO,
         }
-        if let Some(address) = proxy.admin_address() {
-            tell(format!("admin at {address}"));
+    };
+    tracing::info!("draining");
+    let control = std::rc::Rc::clone(proxy.control());
+    let cut = tokio::select! {
+        cut = proxy.drain(delay) => cut,
+        _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
+            tracing::warn!("second signal: ending now");
+            control.flush();
+            std::process::exit(0);
         }
-        let delay = loop {
-            tokio::select! {
-                _ = hangup.recv() => drop(proxy.control().reload().await),
-                _ = reopen.recv() => proxy.control().reopen_log(),
-                _ = terminate.recv() => break proxy.drain_delay(),
-                _ = interrupt.recv() => break Duration::ZERO,
-            }
-        };
-        tracing::info!("draining");
-        let control = std::rc::Rc::clone(proxy.control());
-        let cut = tokio::select! {
-            cut = proxy.drain(delay) => cut,
-            _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
-                tracing::warn!("second signal: ending now");
-                control.flush();
-                std::process::exit(0);
-            }
-        };
-        if cut > 0 {
-            tracing::warn!(requests = cut, "cut off at the end of the drain time");
-        }
-        Ok(())
-    })
+    };
+    if cut > 0 {
+        tracing::warn!(requests = cut, "cut off at the end of the drain time");
+    }
+    Ok(())
 }
 
 fn refused(error: &ProxyError, terminal: Terminal) -> Failure {
@@ -168,15 +175,15 @@ fn refused(error: &ProxyError, terminal: Terminal) -> Failure {
     }
 }
 
-/// Messages go to standard error, for people or as JSON.
-fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
+/// Sends log messages to standard error, as text or JSON.
+fn init_log(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
     let base = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(|| Stderr)
         .with_target(false)
         .log_internal_errors(false);
     let colour = terminal.err && std::io::stderr().is_terminal();
-    // A second start in one process keeps the first's way of speaking.
+    // A second start in one process keeps the first's settings.
     let _ = match format {
         MessageFormat::Json => base.json().try_init(),
         MessageFormat::Text => base.with_ansi(colour).try_init(),
@@ -186,9 +193,9 @@ fn speak(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_config::proxy::{ProxyConfig, TimeoutsTable};
+    use evenkeel_config::proxy::TimeoutsTable;
 
-    /// The example is what people start from: it parses, and what it calls a default is one.
+    /// The example is valid, and the defaults that it names are the defaults.
     #[test]
     fn the_example_is_sound_and_tells_the_defaults() {
         let config = ProxyConfig::parse(EXAMPLE, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"));

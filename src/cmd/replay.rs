@@ -1,4 +1,4 @@
-//! `evenkeel replay`: does the selector choose again as it did in the proxy?
+//! `evenkeel replay`: replays a proxy's recording and verifies every pick.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -18,9 +18,12 @@ Examples:
   evenkeel proxy --config proxy.toml --record picks.jsonl
   evenkeel replay picks.jsonl
 
-Exit codes: 0 every pick is the same, 1 one differs (it is shown, with what the selector was told), 2 no recording.")]
+Feeds the recorded selector inputs to a new selector and compares each pick. The first difference is shown \
+with its place in the recording.
+
+Exit codes: 0 every pick is the same, 1 a pick differs, 2 the file is not a recording.")]
 pub struct Args {
-    /// A recording that `evenkeel proxy --record` wrote
+    /// Recording, written by `evenkeel proxy --record`
     recording: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -41,60 +44,61 @@ enum Entry {
 struct RecordedSelector {
     opening: RecordingHeader<StrategyConfig>,
     replay: Replay,
-    over: Option<String>,
+    /// The first difference; `None` while every pick is the same.
+    difference: Option<String>,
 }
 
 pub fn replay(args: &Args) -> Result<(), Failure> {
     let shown = args.recording.display();
     let file = std::fs::File::open(&args.recording)
         .map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
-    let mut desks: BTreeMap<u32, RecordedSelector> = BTreeMap::new();
+    let mut selectors: BTreeMap<u32, RecordedSelector> = BTreeMap::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let place = || format!("{shown}:{}", number + 1);
         let line = line.map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
         let parsed: Result<Line, _> = serde_json::from_str(&line);
-        let Line(desk, entry) = parsed.map_err(|error| {
+        let Line(selector, entry) = parsed.map_err(|error| {
             let help = "recordings are written by `evenkeel proxy --record`; one that was cut off ends in half a line";
             Failure::Usage(format!("{}: not a line of a recording: {error}\n  help: {help}", place()))
         })?;
         match entry {
             Entry::Header { opening } => {
                 let replay = Replay::new(&opening).map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
-                desks.insert(desk, RecordedSelector { opening: *opening, replay, over: None });
+                selectors.insert(selector, RecordedSelector { opening: *opening, replay, difference: None });
             }
             Entry::HostEvent(call) => {
-                let Some(desk) = desks.get_mut(&desk) else {
+                let Some(selector) = selectors.get_mut(&selector) else {
                     return Err(Failure::Usage(format!("{}: a call of a selector that was not opened", place())));
                 };
-                if desk.over.is_none()
-                    && let Err(difference) = desk.replay.play(&call)
+                if selector.difference.is_none()
+                    && let Err(difference) = selector.replay.play(&call)
                 {
-                    desk.over = Some(format!("{}: {difference}", place()));
+                    selector.difference = Some(format!("{}: {difference}", place()));
                 }
             }
         }
     }
-    if desks.is_empty() {
+    if selectors.is_empty() {
         return Err(Failure::Usage(format!("{shown} holds no selector")));
     }
-    let differ = desks.values().filter(|desk| desk.over.is_some()).count();
+    let differ = selectors.values().filter(|selector| selector.difference.is_some()).count();
     if args.json {
-        let rows: Vec<_> = desks
+        let rows: Vec<_> = selectors
             .values()
-            .map(|desk| {
+            .map(|selector| {
                 serde_json::json!({
-                    "pool": desk.opening.pool, "strategy": desk.opening.strategy.name(), "stream": desk.opening.stream,
-                    "calls": desk.replay.calls, "picks": desk.replay.picks, "difference": desk.over,
+                    "pool": selector.opening.pool, "strategy": selector.opening.strategy.name(), "stream": selector.opening.stream,
+                    "calls": selector.replay.calls, "picks": selector.replay.picks, "difference": selector.difference,
                 })
             })
             .collect();
         say(serde_json::json!({ "selectors": rows, "same": differ == 0 }));
     } else {
-        for (number, desk) in &desks {
-            let RecordedSelector { opening, replay, over } = desk;
-            let verdict = match over {
+        for (number, selector) in &selectors {
+            let RecordedSelector { opening, replay, difference } = selector;
+            let verdict = match difference {
                 None => format!("{} picks, all the same", replay.picks),
-                Some(difference) => format!("after {} picks, a difference\n    {difference}", replay.picks),
+                Some(what) => format!("after {} picks, a difference\n    {what}", replay.picks),
             };
             say(format!("selector {number}, pool {}, {}: {verdict}", opening.pool, opening.strategy.name()));
         }

@@ -1,9 +1,10 @@
 //! Where output goes. A file is written beside its place and moved there whole. What is no file is written *to*, never
 //! replaced: a symbolic link leads to its target, a FIFO or a device is opened, and `-` and `/dev/stdout` are standard output.
 //!
-//! A scenario's results are made in memory first and written with the manifest last, so that a folder with a manifest is
-//! complete.
+//! A scenario's results are made in memory first. The manifest is written last and has the SHA-256 of every other file, so
+//! that a folder with a manifest is complete, and files that are not kept can be verified when they are made again.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,33 +12,22 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::experiment::Experiment;
-use super::run_cache;
+use super::run_id;
 use super::{DONE, Failure, inputs};
 use crate::report::Outcome;
 use crate::report::charts;
-use crate::report::files::{self, Machine, Provenance};
+use crate::report::files::{self, FILES, Machine, Provenance};
 use evenkeel_config::terminal::is_stdout;
+use evenkeel_core::units::hex;
 
-/// Its presence says that a folder is complete.
+/// A folder that has it is complete.
 const MANIFEST: &str = "manifest.json";
 
-/// Makes a table of outcomes.
-type Table = fn(&[Outcome<'_>]) -> csv::Result<Vec<u8>>;
-
-/// Every folder of results has these.
-const TABLES: [(&str, Table); 7] = [
-    ("metrics.csv", files::metrics),
-    ("replications.csv", files::replications),
-    ("comparison.csv", files::comparison),
-    ("verdicts.csv", files::verdicts),
-    ("servers.csv", files::servers),
-    ("timeseries.csv", files::timeseries),
-    ("latency_cdf.csv", files::latency_cdf),
-];
-
-/// Where and how a study is run now.
+/// How an experiment is run now.
 fn provenance(experiment: &Experiment) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,54 +41,79 @@ fn provenance(experiment: &Experiment) -> Provenance {
     }
 }
 
-/// Writes a study's folder below `out`.
-pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path) -> Result<()> {
-    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
-    for (name, table) in TABLES {
-        all.push((name.to_owned(), table(outcomes)?));
-    }
-    if let Some(pools) = files::timeseries_pools(outcomes)? {
-        all.push(("timeseries_pools.csv".to_owned(), pools));
-    }
-    for (name, svg) in charts::all(outcomes) {
-        let png = charts::png::from_svg(&svg).map_err(anyhow::Error::msg)?;
-        all.push((format!("{name}.svg"), svg.into_bytes()));
-        all.push((format!("{name}.png"), png));
-    }
+/// Writes an experiment's folder below `out`; charts also as PNG with `png`.
+pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png: bool) -> Result<()> {
+    let files = render(outcomes, png)?;
     let provenance = provenance(experiment);
-    let manifest = files::manifest(outcomes, &experiment.skipped, &run_cache::experiment_id(experiment), &provenance)?;
+    let hashes = files.iter().map(|(name, content)| (name.clone(), hex(&Sha256::digest(content)))).collect();
+    let manifest =
+        files::manifest(outcomes, &experiment.skipped, &run_id::of_experiment(experiment), &provenance, &hashes)?;
 
     let folder = out.join(experiment.folder());
     make_folder(&folder)?;
-    // Behind a link stands the file: that goes, and the link stays.
-    if let Ok(Destination::File(manifest)) = destination(&folder.join(MANIFEST))
-        && manifest.exists()
-    {
-        std::fs::remove_file(&manifest).with_context(|| format!("cannot replace {}", manifest.display()))?;
+    remove(&folder.join(MANIFEST))?;
+    // What an earlier run wrote and this one does not would not be of these results.
+    let drawn = charts::names(outcomes).flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
+    for name in FILES.iter().map(|file| file.name.to_owned()).chain(drawn) {
+        if !files.contains_key(&name) {
+            remove(&folder.join(name))?;
+        }
     }
-    all.push((MANIFEST.to_owned(), manifest));
-    for (name, content) in all {
+    for (name, content) in files {
         write_whole(&folder.join(name), &content)?;
     }
-    Ok(())
+    write_whole(&folder.join(MANIFEST), &manifest)
 }
 
-/// Whether the results of exactly this study are below `out`, complete.
-pub fn is_complete(experiment: &Experiment, out: &Path) -> bool {
+/// Every file of an experiment but its manifest, by name.
+fn render(outcomes: &[Outcome<'_>], png: bool) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    for file in &FILES {
+        if let Some(content) = (file.render)(outcomes)? {
+            all.insert(file.name.to_owned(), content);
+        }
+    }
+    for (name, svg) in charts::all(outcomes) {
+        if png {
+            let png = charts::png::from_svg(&svg).map_err(anyhow::Error::msg)?;
+            all.insert(format!("{name}.png"), png);
+        }
+        all.insert(format!("{name}.svg"), svg.into_bytes());
+    }
+    Ok(all)
+}
+
+/// Removes what an earlier run left there. Where it is a symbolic link, its target is removed and the link stays.
+fn remove(path: &Path) -> Result<()> {
+    match destination(path) {
+        Ok(Destination::File(file)) if file.exists() => {
+            std::fs::remove_file(&file).with_context(|| format!("cannot replace {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the results of exactly this experiment are below `out`, with every file that its manifest names, and PNG with `png`.
+pub fn is_complete(experiment: &Experiment, out: &Path, png: bool) -> bool {
+    #[derive(Deserialize)]
+    struct Written {
+        runs: String,
+        files: BTreeMap<String, String>,
+    }
     let folder = out.join(experiment.folder());
     let manifest = inputs::read_text(&folder.join(MANIFEST), inputs::LONGEST_DATA).ok();
-    let value = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-    let same = value.is_some_and(|value| value["runs"] == run_cache::experiment_id(experiment).as_str());
-    // Somebody may have tidied up.
-    same && TABLES.iter().all(|(name, _)| folder.join(name).exists())
+    let Some(written) = manifest.and_then(|text| serde_json::from_str::<Written>(&text).ok()) else { return false };
+    let is_drawn = |name: &String| !png || written.files.contains_key(&name.replace(".svg", ".png"));
+    written.runs == run_id::of_experiment(experiment)
+        && written.files.keys().all(|name| is_drawn(name) && folder.join(name).exists())
 }
 
-/// Makes a folder and those above it, where they are not there.
+/// Makes a folder and its parents, unless they exist.
 pub fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
-/// As JSON, packed.
+/// A value as compressed JSON.
 pub fn pack<T: serde::Serialize>(value: &T, level: Compression) -> Result<Vec<u8>> {
     // In one piece: the encoder clears its buffer at every write, and serde_json writes a few bytes at a time.
     let mut encoder = GzEncoder::new(Vec::new(), level);

@@ -1,12 +1,12 @@
-//! `evenkeel run`: every strategy over every scenario and replication.
+//! `evenkeel run`: every strategy over every scenario, as many times as there are replications.
 
 use std::path::PathBuf;
 
 use super::experiment::{Experiment, Precision, Settings};
 use super::inputs::Loaded;
 use super::scheduler::{Done, Options};
-use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler};
-use crate::report::{Outcome, table};
+use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler, warmup};
+use crate::report::{self, Outcome, table};
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::scenario::Scenario;
 
@@ -14,16 +14,21 @@ use evenkeel_sim::scenario::Scenario;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel run                                     all of scenarios/ into results/
-  evenkeel run scenarios/crash.toml --out /tmp/r   one scenario
+  evenkeel run slow-server                    an embedded scenario
+  evenkeel run mine.toml --quick              five short runs, a first look
+  evenkeel run mine.toml --strategies core    a dozen strategies
   evenkeel run mine.toml --strategies p2c,random --replications 20
-  evenkeel run mine.toml --precision 2%            as many replications as needed
-  evenkeel run scenarios --quick                   five short replications, for a first look
-  evenkeel run scenarios --resume                  continue an interrupted run
-  evenkeel run scenarios --shard 1/3 --out part1   one third of the runs; `evenkeel merge` merges the parts
-  evenkeel run mine.toml --trace                   also write every request")]
+  evenkeel run mine.toml --precision 2%       as many runs as needed
+  evenkeel run scenarios --out /tmp/results   every scenario of a folder
+  evenkeel run scenarios --resume             continue an interrupted run
+  evenkeel run mine.toml --trace              also write every request
+
+To divide a run between machines:
+  evenkeel run scenarios --shard 1/2 --out part1
+  evenkeel run scenarios --shard 2/2 --out part2
+  evenkeel merge part1 part2 --out results")]
 pub struct Args {
-    /// Scenario files, or folders of them
+    /// Scenario files, folders of them, or names of embedded scenarios
     #[arg(default_value = "scenarios")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -65,6 +70,9 @@ pub struct OutputArgs {
     /// Keep every finished run on disk, in OUT/SCENARIO/runs
     #[arg(long)]
     pub keep_runs: bool,
+    /// Also draw every chart as PNG; SVG is always written
+    #[arg(long, conflicts_with = "dry_run")]
+    pub png: bool,
     /// Print the results as JSON, one object per scenario and line, and no tables
     #[arg(long)]
     pub json: bool,
@@ -85,7 +93,8 @@ fn shard(text: &str) -> Result<(u32, u32), String> {
 /// What every verb that runs scenarios shares.
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// Only these strategies, separated by commas: names from `evenkeel list`, or with parameters, as 'p2c(choices=3)'
+    /// Only these strategies, separated by commas: names from `evenkeel list`, with parameters as in 'p2c(choices=3)', `core`
+    /// (a dozen that most people choose between) or `all`
     #[arg(long, value_name = "A,B")]
     pub strategies: Vec<String>,
     /// Runs per strategy, each with its own seed; more give narrower intervals [default: the scenario's]
@@ -162,10 +171,10 @@ pub fn execute(
     show: impl Fn(&[Outcome<'_>], bool) + Sync,
 ) -> Result<(), Failure> {
     let quiet = common.quiet || output.json;
-    scheduler::find_warmup(&mut experiments, common.jobs.count(), quiet)?;
+    warmup::find(&mut experiments, common.jobs.count(), quiet)?;
     if output.resume {
         experiments.retain(|experiment| {
-            let complete = results_dir::is_complete(experiment, &output.out);
+            let complete = results_dir::is_complete(experiment, &output.out, output.png);
             if complete && !common.quiet {
                 complain(format_args!("{}: already complete", experiment.folder()));
             }
@@ -187,14 +196,14 @@ pub fn execute(
     let keep = output.keep_runs || output.shard.is_some();
     let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
         if !output.dry_run {
-            results_dir::write(experiment, &outcomes, &output.out)?;
+            results_dir::write(experiment, &outcomes, &output.out, output.png)?;
             if !keep {
                 cache.clear(experiment)?;
             }
         }
         bar.suspend(|| {
             if output.json {
-                say(json(&outcomes));
+                say(report::json::render(&outcomes));
             }
             show(&outcomes, output.json);
         });
@@ -237,6 +246,7 @@ fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: 
 pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     let scenario = outcome.scenario;
     say(format_args!("\n{}  ({})", terminal.bold(&scenario.title), scenario.name));
+    say(format_args!("\n{}\n", prose(&scenario.question, terminal)));
     say(describe(outcome));
     let hashes = |label: &str| label.starts_with("consistent_hash") && !label.contains("on=");
     if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
@@ -249,6 +259,16 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     }
     table::theory(outcome).into_iter().for_each(|line| say(format_args!("Theory: {line}.")));
     table::notes(outcome).into_iter().for_each(|line| say(format_args!("Note: {line}.")));
+    if let Some(answer) = &scenario.answer {
+        say(format_args!("\n{}\n{}", terminal.bold("Answer"), prose(answer, terminal)));
+    }
+}
+
+/// Paragraphs of a scenario file, filled anew to the terminal's width; 80 columns in a pipe.
+pub fn prose(text: &str, terminal: Terminal) -> String {
+    let width = usize::from(terminal.width.unwrap_or(80)).clamp(40, 100);
+    let fill = |paragraph: &str| textwrap::fill(&paragraph.split_whitespace().collect::<Vec<_>>().join(" "), width);
+    text.split("\n\n").map(fill).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Under the title: how it was measured.
@@ -289,54 +309,4 @@ fn busy(outcome: &Outcome<'_>) -> String {
         (least, most) if least == most => format!("servers {most} % busy, "),
         (least, most) => format!("servers {least} to {most} % busy, "),
     }
-}
-
-fn json(outcomes: &[Outcome<'_>]) -> serde_json::Value {
-    let number = |value: f64| if value.is_finite() { serde_json::json!(value) } else { serde_json::Value::Null };
-    let strategies = |outcome: &Outcome<'_>| {
-        let one = |summary: &evenkeel_sim::measure::Summary| {
-            let metrics: serde_json::Map<String, serde_json::Value> = summary
-                .metrics
-                .iter()
-                .map(|metric| {
-                    let e = summary.estimate(&metric.name);
-                    let value = serde_json::json!({
-                        "unit": metric.unit, "value": number(e.value), "low": number(e.low), "high": number(e.high),
-                        "replications": e.replications,
-                    });
-                    (metric.name.clone(), value)
-                })
-                .collect();
-            let regret = evenkeel_sim::measure::regret(&outcome.summaries, summary, "latency.mean");
-            let regret = regret.map(|e| {
-                serde_json::json!({
-                    "value": number(e.value), "low": number(e.low), "high": number(e.high),
-                })
-            });
-            let theory = summary.theory.as_ref().map(|exact| {
-                serde_json::json!({
-                    "theorem": exact.theorem, "latency.mean": exact.mean, "latency.p99": exact.p99,
-                })
-            });
-            serde_json::json!({
-                "strategy": summary.label, "oracle": summary.oracle, "verdict": summary.stability.verdict,
-                "reason": summary.stability.reason, "utilisation": number(summary.utilisation(outcome.scenario)),
-                "relaxation_s": summary.stability.relaxation, "theory": theory, "regret": regret, "metrics": metrics,
-            })
-        };
-        outcome.summaries.iter().map(one).collect::<Vec<_>>()
-    };
-    let first = &outcomes[0];
-    let mut value = serde_json::json!({
-        "schema_version": 2, "scenario": first.scenario.name, "seed": first.scenario.seed,
-        "replications": first.replications, "precision": first.precision, "offered_load": first.scenario.offered_load,
-    });
-    if let [only] = outcomes {
-        value["strategies"] = strategies(only).into();
-    } else {
-        let point =
-            |outcome: &Outcome<'_>| serde_json::json!({ "point": outcome.point, "strategies": strategies(outcome) });
-        value["points"] = outcomes.iter().map(point).collect::<Vec<_>>().into();
-    }
-    value
 }

@@ -1,17 +1,14 @@
-//! Finished runs on disk. A run is one (scenario, point, strategy, seed); its name is a hash of everything that determines its
-//! result, so a run that is found on disk is not repeated, whichever command wrote it. Runs are deleted when their
-//! scenario's results are written, unless `--keep-runs` or `--shard` is given.
+//! Finished runs on disk. A file is named by the run's hash ([`super::run_id`]), so a run that is found is not repeated,
+//! whichever command wrote it. Runs are deleted when their scenario's results are written, unless `--keep-runs` or `--shard`
+//! is given.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flate2::Compression;
-use sha2::{Digest, Sha256};
 
 use super::experiment::{Experiment, Plan};
 use super::results_dir::{self, pack, unpack};
-use evenkeel_core::units::hex;
-use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::record::RunRecord;
 
 /// The folder of finished runs in a folder of results.
@@ -19,43 +16,10 @@ const RUNS: &str = "runs";
 /// The plan beside them.
 const PLAN: &str = "plan.json.gz";
 
-/// Runs are written often and live shortly.
+/// Runs are written often and deleted soon.
 const LEVEL: Compression = Compression::fast();
 
-/// The name of a run: 24 hexadecimal digits.
-pub fn unit_id(scenario: &Scenario, contestant: usize, replication: u32) -> String {
-    let model = &scenario.model;
-    let contestant = &scenario.contestants[contestant];
-    // What the file says is in its hash; the rest is what settings may have changed, and the program itself.
-    let parts = serde_json::json!([
-        evenkeel_sim::SOURCE_HASH,
-        scenario.hash,
-        [model.warmup.0, model.cache_warmup.0, model.duration.0, model.drain.0],
-        [model.bins, model.batches],
-        contestant.table,
-        contestant.stream_name,
-        scenario.replication_seed(replication),
-    ]);
-    hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()
-}
-
-/// A name for all of a study's runs together: two studies with the same have the same results.
-pub fn experiment_id(experiment: &Experiment) -> String {
-    let mut hasher = Sha256::new();
-    for point in &experiment.points {
-        hasher.update(point.name.as_bytes());
-        for c in 0..point.scenario.contestants.len() {
-            hasher.update(point.scenario.contestants[c].label.as_bytes());
-            (0..point.scenario.replications).for_each(|r| hasher.update(unit_id(&point.scenario, c, r).as_bytes()));
-        }
-    }
-    hasher.update(
-        serde_json::json!(experiment.plan.settings.precision.map(|p| (p.target, p.most))).to_string().as_bytes(),
-    );
-    hex(&hasher.finalize())[..24].to_owned()
-}
-
-/// Where a study's runs are read and written.
+/// Where an experiment's runs are read and written.
 #[derive(Clone, Debug, Default)]
 pub struct RunCache {
     /// Folders of results to look in; the first is written to.
@@ -79,7 +43,7 @@ impl RunCache {
         root.join(experiment.folder()).join(RUNS)
     }
 
-    /// Makes the folder and puts the plan there; what an earlier command left is thrown away unless it is to be `kept`.
+    /// Makes the folder and writes the plan; runs of an earlier command are deleted unless `kept`.
     pub fn open(&self, experiment: &Experiment, kept: bool) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         if !kept {
@@ -90,7 +54,7 @@ impl RunCache {
         results_dir::write_whole(&folder.join(PLAN), &pack(&experiment.plan, LEVEL)?)
     }
 
-    /// Deletes a study's runs.
+    /// Deletes an experiment's runs.
     pub fn clear(&self, experiment: &Experiment) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         let folder = RunCache::folder(root, experiment);

@@ -16,16 +16,15 @@ use evenkeel_sim::scenario::overrides::{self, Axis};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel sweep scenarios/even-load.toml --vary arrivals.poisson.load=50%,70%,80%,90%,95%
-  evenkeel sweep scenarios/many-balancers.toml --vary balancers.shards=1,3,10,30,100
-  evenkeel sweep mine.toml --vary pools.web.reports.delay=0s,1s,5s --vary arrivals.poisson.load=60%,80%
-  evenkeel sweep mine.toml                      with its own [[sweep]]
-  evenkeel sweep mine.toml --sensitivity        does the ranking hold with each constant ±30 %?
+  evenkeel sweep even-load --vary arrivals.poisson.load=50%,70%,90%,95%
+  evenkeel sweep many-balancers --vary balancers.shards=1,3,10,30,100
+  evenkeel sweep mine.toml                    with its own [[sweep]]
+  evenkeel sweep mine.toml --sensitivity      each constant 30 % up and down
 
-A key is the path of a value that the file sets; array elements are named by name or index: pools.web.servers.a.count.
-Keys joined by + move together. Several --vary make a grid.")]
+A key is the path of a value that the file sets; array elements are named by name or index: \
+`pools.web.servers.a.count`. Keys joined by `+` vary together. Several --vary make a grid.")]
 pub struct Args {
-    /// A scenario file
+    /// Scenario file, or name of an embedded scenario
     path: PathBuf,
     /// Key to vary and its values; repeatable
     #[arg(long, value_name = "KEY=A,B,C", value_parser = axis)]
@@ -60,11 +59,7 @@ fn literal(value: &str) -> String {
 }
 
 pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    if args.path.is_dir() {
-        return Err(Failure::Usage(format!("{} is a folder: a sweep is of one scenario", args.path.display())));
-    }
-    let (loaded, failed) = inputs::load(std::slice::from_ref(&args.path), terminal)?;
-    let Some(loaded) = loaded.into_iter().next().filter(|_| !failed) else { return Err(Failure::Usage(String::new())) };
+    let loaded = inputs::load_single(&args.path, terminal)?;
     let axes = if args.vary.is_empty() { loaded.scenario.sweep.clone() } else { args.vary.clone() };
     if axes.is_empty() && !args.sensitivity {
         let constants = overrides::constants(&loaded.source).unwrap_or_default();

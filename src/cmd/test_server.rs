@@ -13,27 +13,35 @@ use serde::de::DeserializeOwned;
 use super::{Failure, Terminal, announce, complain_of, inputs, say};
 use crate::report::table;
 use evenkeel_config::distribution::{self, Distribution, Sampler};
+use evenkeel_config::fault::FaultRequest;
 use evenkeel_config::pool::{CacheSpec, Discipline, Server};
 use evenkeel_config::{Diagnostic, Problem, Problems, diagnostic};
 use evenkeel_core::units::{Nanos, Ratio};
-use evenkeel_sim::sim::model::FaultKind;
-use evenkeel_testbed::file::{FaultRequest, port_after, specs};
+use evenkeel_testbed::file::{port_after, specs};
 use evenkeel_testbed::{Backend, Spec};
 
 /// Behaviour of the test servers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel test-server                                 responds at once on 127.0.0.1:9001
-  evenkeel test-server --count 3 --service '{ exponential = { mean = \"10ms\" } }' --concurrency 4
-  evenkeel test-server --listen 127.0.0.1:9009 --name weak --speed 0.5 --cache 1000 --bytes 2000
-  evenkeel test-server --fault '{ at = \"10s\", for = \"5s\", kind = { slow = { factor = 6 } } }'
-  evenkeel test-server --config scenario.toml          a server for each that has an `address`, with its service times and faults
+  evenkeel test-server                    responds at once on 127.0.0.1:9001
+  evenkeel test-server --count 3 --service '{ constant = { value = \"9ms\" } }'
+  evenkeel test-server --speed 0.5 --concurrency 4 --cache 1000 --bytes 2000
+  evenkeel test-server --config proxy.toml
 
-  curl -i 'http://127.0.0.1:9001/any?bytes=100&delay=50ms'    also status=, chunked=1, trailers=1, sse=5
-  curl -H 'x-echo: 1' http://127.0.0.1:9001/                  what the server received, as JSON
-  curl -d 'kind = { crash = {} }' http://127.0.0.1:9001/_fault    with --control; also for = \"5s\"; DELETE heals
-  curl -X DELETE http://127.0.0.1:9101/_fault      heals a crashed server, with --control --control-listen 127.0.0.1:9101
+A fault at a time:
+  evenkeel test-server --fault \\
+    '{ at = \"10s\", for = \"5s\", kind = { slow = { factor = 6 } } }'
+
+Requests can override the response:
+  curl -i 'http://127.0.0.1:9001/?bytes=100&delay=50ms&status=503'
+  curl 'http://127.0.0.1:9001/?chunked=1&trailers=1'    also sse=5
+  curl -H 'x-echo: 1' http://127.0.0.1:9001/     returns the request as JSON
+
+With --control, faults start and end by request; --control-listen adds an address that also works while the \
+server is crashed:
+  curl -d 'kind = { crash = {} }' http://127.0.0.1:9001/_fault
+  curl -X DELETE http://127.0.0.1:9101/_fault
 
 Service takes time but no CPU. HTTP/1.1 and HTTP/2 (prior knowledge, without TLS) on the same port.")]
 pub struct Args {
@@ -180,8 +188,8 @@ impl Args {
         let service = self.service.as_ref().map(|text| law_option("service", text, terminal)).transpose()?;
         let mut faults = Vec::new();
         for text in &self.fault {
-            let check = |request: FaultRequest| FaultKind::of(&request.kind).map(|_| request);
-            faults.push(option("fault", text, terminal, check)?.timed().map_err(Failure::Usage)?);
+            let check = |request: FaultRequest| request.faults().map(|_| request);
+            faults.extend(option("fault", text, terminal, check)?.faults().map_err(Failure::Usage)?);
         }
         let (discipline, unlimited) = match self.discipline {
             How::Fcfs => (Discipline::Fcfs, 1),

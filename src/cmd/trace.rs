@@ -1,4 +1,4 @@
-//! `evenkeel trace`: a stretch of a trace as a Chrome trace, which Perfetto opens.
+//! `evenkeel trace`: converts part of a trace to the Chrome trace format, which Perfetto opens.
 
 use std::path::PathBuf;
 
@@ -13,20 +13,20 @@ use evenkeel_core::units::Nanos;
 #[command(after_help = "\
 Examples:
   evenkeel run mine.toml --strategies p2c --replications 1 --trace
-  evenkeel trace results/mine/trace/base.p2c.0.csv.gz --request 4711 --output life.json
-  evenkeel trace results/mine/trace/base.p2c.0.csv.gz --from 20s --to 20.5s --output burst.json
+  evenkeel trace results/mine/trace/base.p2c.0.csv.gz --request 4711 -o t.json
+  evenkeel trace results/mine/trace/base.p2c.0.csv.gz --from 20s --to 21s
 
-Open the output at ui.perfetto.dev, or in a browser's chrome://tracing.")]
+Open the output at https://ui.perfetto.dev, or at chrome://tracing.")]
 pub struct Args {
-    /// A trace that `evenkeel run --trace` wrote
+    /// Trace file, written by `evenkeel run --trace`
     file: PathBuf,
-    /// One request, by its number
+    /// Convert one request, by its number
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["from", "to"], required_unless_present = "from")]
     request: Option<u64>,
-    /// From this simulated time on
+    /// Convert the requests from this simulated time on
     #[arg(long, value_name = "TIME", requires = "to")]
     from: Option<Nanos>,
-    /// Up to this simulated time
+    /// Convert the requests up to this simulated time
     #[arg(long, value_name = "TIME", requires = "from")]
     to: Option<Nanos>,
     /// Output file; `-` is standard output [default: standard output]

@@ -1,10 +1,9 @@
-//! `evenkeel twin`: a scenario in the simulator and on real sockets, side by side. Same seed, same requests, same work: what
-//! differs is chance in the strategies, and what sockets, timers and the scheduler of a real machine add.
+//! `evenkeel twin`: a scenario simulated and real, side by side. Seed, requests and work are the same; differences come from
+//! randomness in the strategies, and from sockets, timers and the scheduler of a real machine.
 //!
-//! What is accepted: the simulator runs the same requests [`LUCKS`] times, each with another random stream in the strategy, and a
-//! measure of the real run may lie [`DEVIATIONS`] standard deviations of these from their mean, and beyond that by what the
-//! wire costs ([`Allowance`]). Shares of a strategy that draws lots thus get their binomial error, and those of a hash
-//! next to nothing.
+//! The simulator runs the same requests [`STREAMS`] times, each with another random stream in the strategy. A metric of the real
+//! run agrees if it lies within [`DEVIATIONS`] standard deviations of the mean of these runs, plus an [`Allowance`] for the
+//! machine. A random strategy's shares thus get their binomial error, and those of a hash almost none.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,15 +28,17 @@ use evenkeel_testbed::load::{LoadSummary, Options, play};
 #[command(after_help = "\
 Examples:
   evenkeel twin mine.toml
-  evenkeel twin scenarios/hedging.toml --strategies p2c,random --duration 30s
-  evenkeel twin mine.toml --json | jq '.strategies[].metrics[] | select(.agrees | not)'
+  evenkeel twin hedging --strategies p2c,random --duration 30s
+  evenkeel twin mine.toml --json | jq '.strategies[].metrics[]'
 
-Not every scenario can be played on sockets (closed loops, DNS, several balancers, second tiers, …): it says which and why.
-The delays of [network] are left out in both. Two cores play some hundred requests per second well.
+The proxy has the scenario's pools with all their policies. A scenario that cannot run over sockets (closed loop, \
+DNS, several balancers, second tier, `sticky`, …) is refused, with the reason and the way out. The delays of \
+[network] are left out in both. Two cores can play some hundred requests per second.
 
-Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests in time.")]
+Exit codes: 0 both agree, 1 they do not, 2 usage, 3 no verdict: this machine was too busy to send requests \
+in time.")]
 pub struct Args {
-    /// Scenario file
+    /// Scenario file, or name of an embedded scenario
     scenario: PathBuf,
     /// Only these strategies, separated by commas (names from `evenkeel list`); oracles cannot run over sockets
     #[arg(long, value_name = "A,B")]
@@ -57,15 +58,15 @@ pub struct Args {
 }
 
 /// Number of simulated runs with different random streams.
-const LUCKS: u32 = 20;
-/// So many standard deviations are chance.
+const STREAMS: u32 = 20;
+/// Standard deviations of the simulated runs that count as randomness.
 const DEVIATIONS: f64 = 4.0;
-/// A run in which the generator was so late too often says nothing; it is made again, so many times in all.
+/// Attempts at a real run: one in which requests were sent too late gives no verdict.
 const TRIES: u32 = 3;
-/// Requests sent later than this, one in a hundred, are too many.
+/// Largest send delay, at the 99th percentile, of a run that gives a verdict.
 const TOO_LATE: Duration = Duration::from_millis(4);
 
-/// What a real machine may add to a measure: a share of it, and a constant.
+/// What a real machine may add to a metric: a share of it, and a constant.
 struct Allowance {
     share: f64,
     constant: f64,
@@ -74,13 +75,13 @@ struct Allowance {
 /// Two hops over loopback, their system calls and a timer. Measured on two cores, deterministic strategies: 0.4 ms
 /// where requests went out on time, 1.2 ms where one in a hundred was 3.8 ms late.
 const MIDDLE: Allowance = Allowance { share: 0.03, constant: 0.0015 };
-/// One request in a hundred meets a scheduler that was busy elsewhere: 0.3 ms and 5.2 ms in the same runs.
+/// One request in a hundred is delayed by the scheduler: 0.3 ms and 5.2 ms in the same runs.
 const TAIL: Allowance = Allowance { share: 0.05, constant: 0.006 };
-/// A pick sees counts that are a moment older.
+/// A pick uses counts that are slightly older.
 const SHARE: Allowance = Allowance { share: 0.0, constant: 0.01 };
-/// Two requests for one key that come at once may change places.
+/// Two requests for one key that arrive at the same time may change their order.
 const HITS: Allowance = Allowance { share: 0.0, constant: 0.02 };
-/// Health checks have other moments.
+/// Health checks happen at other times.
 const FAILED: Allowance = Allowance { share: 0.10, constant: 0.005 };
 
 /// A metric, simulated and real.
@@ -143,40 +144,20 @@ impl Pair {
 }
 
 pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    let (mut loaded, _) = inputs::load(std::slice::from_ref(&args.scenario), terminal)?;
-    let strategies = inputs::named(&args.strategies, &loaded)?;
-    let Some(loaded) = loaded.pop() else { return Err(Failure::Usage(String::new())) };
+    let loaded = inputs::load_single(&args.scenario, terminal)?;
+    let strategies = inputs::named(&args.strategies, std::slice::from_ref(&loaded))?;
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
-    scenario.contestants.retain(|contestant| !contestant.table.row().doc.oracle());
-    let mut foreign = unsupported_over_sockets(&scenario.model);
+    scenario.contestants.retain(|contestant| !contestant.table.oracle());
+    let mut foreign = unsupported_over_sockets(&scenario);
     if scenario.needs_pilot() {
-        foreign.push("a warm-up that a pilot finds: give it a time");
+        foreign.push("`warmup = \"auto\"`: give it a time".to_owned());
     }
     if !foreign.is_empty() {
         let name = &scenario.name;
-        return Err(Failure::Usage(format!("`{name}` cannot run on real sockets: {}", foreign.join("; "))));
+        return Err(Failure::Usage(format!("`{name}` cannot run over sockets:\n  {}", foreign.join("\n  "))));
     }
-    // Where servers report by themselves, at times of their own: test servers do with answers and checks.
-    let reports =
-        scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
-    scenario.contestants.retain(|contestant| {
-        let notices = contestant.table.signals().notices;
-        let foreign = notices || reports && contestant.table.row().doc.family == Family::Report;
-        if foreign {
-            let name = &contestant.label;
-            complain(format_args!(
-                "{name} is left out: test servers report with answers and checks, not by themselves"
-            ));
-        }
-        !foreign
-    });
-    if scenario.contestants.is_empty() {
-        return Err(Failure::Usage(
-            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
-                .to_owned(),
-        ));
-    }
+    leave_out_reports(&mut scenario)?;
     let delays = without_delays(&mut scenario.model);
     if let Some(lasts) = args.duration {
         scenario.model.duration = lasts;
@@ -215,6 +196,30 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
+/// Leaves out strategies that need reports which servers send by themselves: test servers report with responses and checks.
+fn leave_out_reports(scenario: &mut Scenario) -> Result<(), Failure> {
+    let reports =
+        scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
+    scenario.contestants.retain(|contestant| {
+        let notices = contestant.table.signals().notices;
+        let foreign = notices || reports && contestant.table.row().is_some_and(|row| row.doc.family == Family::Report);
+        if foreign {
+            let name = &contestant.label;
+            complain(format_args!(
+                "{name} is left out: test servers report with answers and checks, not by themselves"
+            ));
+        }
+        !foreign
+    });
+    if scenario.contestants.is_empty() {
+        return Err(Failure::Usage(
+            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 const LEGEND: &str = "\
 simulated  mean over 20 runs of the simulator with the same requests and a different random stream in the strategy
 allowed    4 standard deviations of these runs, plus an allowance for a real machine: mean and p50 3 % + 1.5 ms, p99 5 % + 6 ms,
@@ -230,7 +235,7 @@ fn in_both(
 ) -> Result<Pair, Failure> {
     let model = &scenario.model;
     let mut simulated = Vec::new();
-    for i in 0..LUCKS {
+    for i in 0..STREAMS {
         let stream_name = format!("{}twin {i}", contestant.stream_name);
         let setup = Setup { model, strategy: &contestant.table, seed, stream_name: &stream_name };
         let mut entry_counter = EntryCounter::new(model);
@@ -243,7 +248,7 @@ fn in_both(
     let mut best: Option<(LoadSummary, Vec<u64>)> = None;
     for _ in 0..TRIES {
         if !quiet {
-            complain(format_args!("{}: on real sockets, {}", contestant.label, model.warmup + model.duration));
+            complain(format_args!("{}: over sockets, {}", contestant.label, model.warmup + model.duration));
         }
         let run = over_sockets(scenario, contestant, source, seed)?;
         if best.as_ref().is_none_or(|best| late(&run.0) < late(&best.0)) {
@@ -282,10 +287,10 @@ fn over_sockets(
     Ok((report, counters.map(|c| c.requests - c.errors - c.rejected).collect()))
 }
 
-/// Counts who comes to which simulated server, as a test server counts.
+/// Counts the requests that enter each simulated server, as a test server counts.
 struct EntryCounter {
     entered: Vec<u64>,
-    /// The simulator goes on with requests until those that count have ended; the load ends here.
+    /// End of the load: the simulator sends requests until those that are measured have ended.
     end: Nanos,
     /// Of each job: whether the load sends it, too, and its server.
     jobs: Vec<(bool, u32)>,
@@ -342,7 +347,7 @@ fn of_sockets((report, entered): &(LoadSummary, Vec<u64>)) -> Vec<f64> {
     values
 }
 
-/// Of all requests that came to servers, warm-up and attempts that nobody waited for included.
+/// Each server's share of all requests that entered servers, with the warm-up and abandoned attempts.
 fn shares(entered: &[u64]) -> impl Iterator<Item = f64> {
     let sum = entered.iter().sum();
     entered.iter().map(move |&count| share(count, sum))
@@ -517,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_and_the_wire_are_allowed_for_and_nothing_more() {
+    fn randomness_and_the_machine_are_allowed_for_and_nothing_more() {
         // A standard deviation of 0.01, so 0.04, and a point besides.
         let spread = [0.24, 0.25, 0.26];
         assert!((measure("share", &spread, 0.25).allowed() - 0.05).abs() < 1e-12);

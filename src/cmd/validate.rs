@@ -15,14 +15,14 @@ use evenkeel_sim::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate,
 #[command(after_help = "\
 Examples:
   evenkeel validate                      all cases, in one or two minutes
-  evenkeel validate mm1 shortest         cases whose names begin with one of these
+  evenkeel validate mm1 shortest         cases whose names begin so
   evenkeel validate mm1-90 --replications 100
-  evenkeel validate --seed 7             different random numbers, the same conclusions
+  evenkeel validate --seed 7             other random numbers, same conclusions
   evenkeel validate --list               list the cases
   evenkeel validate --show mm1-80 > mm1.toml && evenkeel run mm1.toml
   evenkeel validate --json | jq 'select(.outcome != \"agrees\")'
 
-Exits with 1 when simulation and theory differ, or when a run is too short to tell.")]
+Exit codes: 0 all cases agree, 1 simulation and theory differ, or a run is too short to tell.")]
 pub struct Args {
     /// Only cases whose names begin with one of these
     names: Vec<String>,

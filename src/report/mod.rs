@@ -1,8 +1,11 @@
-//! What people read: terminal tables, CSV, charts, traces, the manifest. Reads results and never runs anything.
+//! Output: terminal tables, CSV, JSON, charts, traces, manifests. This module reads results and runs nothing.
 
 pub mod changes;
 pub mod charts;
+pub mod export;
 pub mod files;
+pub mod format;
+pub mod json;
 pub mod table;
 pub mod trace;
 
@@ -10,15 +13,15 @@ use evenkeel_sim::measure::Summary;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::overrides::SweepPoint;
 
-/// A scenario at one point and what came of it.
+/// The results of a scenario at one point of a sweep.
 pub struct Outcome<'a> {
-    /// The experiment.
+    /// The scenario with the values of this point.
     pub scenario: &'a Scenario,
     /// `base`, or the values that differ from the file's.
     pub point: &'a str,
     /// The same as data: for each axis its keys and their value; empty for `base`.
     pub place: &'a SweepPoint,
-    /// Runs per strategy.
+    /// Number of runs per strategy.
     pub replications: u32,
     /// One summary per variant, in the scenario's order.
     pub summaries: Vec<Summary>,

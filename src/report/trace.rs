@@ -22,29 +22,29 @@ pub struct Line {
     /// Attempts up to here, this one included. Where a pool has retries or hedges, a request has a line of its own with
     /// attempt 0 and without server, and each attempt has one, whose end is its return.
     pub attempt: u32,
-    /// Whether it counts in the results.
+    /// Whether it is in the measured span.
     pub measured: bool,
     /// Address of the client.
     pub client: String,
-    /// What it asked for.
+    /// Path of the request.
     pub path: String,
-    /// By what caches and hashes know it, 16 hexadecimal digits.
+    /// Hash key, 16 hexadecimal digits.
     pub key: String,
     /// The balancer, from 1.
     pub balancer: u32,
     /// The pool it was sent to; empty if to none.
     pub pool: String,
-    /// The server.
+    /// Name of the server; empty if it was sent to none.
     pub server: String,
-    /// Work at speed 1, nothing cached.
+    /// Service time on a server of speed 1 without cache, nanoseconds.
     pub demand_ns: u64,
     /// It was sent by the client, or the call was made.
     pub arrived_ns: u64,
-    /// The selector chose.
+    /// Time of the pick.
     pub picked_ns: Option<u64>,
     /// It came to the server.
     pub entered_ns: Option<u64>,
-    /// Service began.
+    /// Time when service began.
     pub started_ns: Option<u64>,
     /// It left the server.
     pub left_ns: Option<u64>,
@@ -54,13 +54,13 @@ pub struct Line {
     /// calls and for attempts, whose end is their return.
     pub ended_ns: Option<u64>,
     /// How it ended: `ok`, `error`, `rejected`, `no_healthy_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
-    /// of an attempt that nobody waited for any more, `abandoned`.
+    /// of an attempt whose result was no longer needed, `abandoned`.
     pub outcome: String,
     /// Whether the server's cache had the answer; empty where there is no cache or it was not asked.
     pub hit: Option<bool>,
 }
 
-/// The word for an end.
+/// The name of an outcome.
 fn outcome_name(end: RequestOutcome) -> &'static str {
     ENDS[end as usize].1
 }
@@ -70,7 +70,7 @@ pub struct Tracer<W: Write> {
     writer: csv::Writer<W>,
     /// (pool, server) by the numbering over all pools.
     servers: Vec<(String, String)>,
-    /// By the engine's place; `None` where nobody is.
+    /// By index of the job in the engine; `None` for a free index.
     lines: Vec<Option<Line>>,
     error: Option<csv::Error>,
     /// By the engine's place: whether it is an attempt of a request that has a line of its own.
@@ -153,7 +153,7 @@ impl<W: Write> Observer for Tracer<W> {
         let Some(line) = self.line(job) else { return };
         match names {
             Some((pool, server)) => (line.pool, line.server, line.picked_ns) = (pool, server, Some(now.0)),
-            // A caller hears of it at once, so this is the call's return; a client is told later.
+            // The caller of a second tier gets it at once, so this is the call's return; a client gets it later.
             None if inner => {
                 (line.returned_ns, line.outcome) = (Some(now.0), outcome_name(RequestOutcome::NoServer).to_owned());
             }
@@ -195,7 +195,7 @@ impl<W: Write> Observer for Tracer<W> {
     }
 }
 
-/// Reads a trace.
+/// Reads the lines of a trace.
 pub fn read(from: impl Read) -> csv::Result<impl Iterator<Item = csv::Result<Line>>> {
     let mut reader = csv::Reader::from_reader(from);
     // The iterator would keep an error in the header to itself: what is not packed would be an empty trace.

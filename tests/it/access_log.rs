@@ -3,7 +3,7 @@
 use evenkeel::proxy::access::{Entry, Format, Settings};
 use evenkeel::proxy::termination::Reason;
 use evenkeel::rng::{Rng, Source};
-use evenkeel::scenario::import::{Format as Lines, import};
+use evenkeel::scenario::import::import;
 use evenkeel::scenario::workload_file;
 use evenkeel::units::Nanos;
 
@@ -67,7 +67,7 @@ fn what_is_logged_is_imported() {
             // Every second one, so that also whole seconds keep their order.
             log.extend(settings.line(&entry(i as i64 * 1_000_250, clients[i % 4], path, i as u64)));
         }
-        let imported = import(&log, Lines::Auto, kept);
+        let imported = import(&log, None, kept);
         assert_eq!((imported.malformed, imported.blank), (0, 0), "{:?}", imported.examples);
         assert_eq!(imported.requests.len(), paths.len());
         for (i, (line, path)) in imported.lines().zip(&paths).enumerate() {

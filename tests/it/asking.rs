@@ -10,7 +10,7 @@ use std::time::Duration;
 use evenkeel::config::distribution::Sampler;
 use evenkeel::config::pool::CacheSpec;
 use evenkeel::measure::{Summary, summarise};
-use evenkeel::proxy::control::Options;
+use evenkeel::proxy::Options;
 use evenkeel::select::catalog::StrategyConfig;
 use evenkeel::select::{LoadReport, Outcome, ProbeReplies, ProbeReply, ReportSource, Request};
 use evenkeel::testbed::{Backend, Spec};

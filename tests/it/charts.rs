@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use evenkeel::report::charts::{CHARTS, Study};
 use evenkeel::select::catalog::CATALOGUE;
 use resvg::usvg::{self, Group, Node, Rect};
 
-use crate::support::{Folder, evenkeel, root};
+use crate::support::{Folder, evenkeel, numbers, root, rows};
 
 /// Two pools with caches, a fault, a sweep over two axes: something for every chart. Names are long.
 fn source(strategies: usize) -> String {
@@ -127,7 +128,7 @@ fn check_png(name: &str, png: &[u8]) {
 }
 
 fn done(arguments: &[&str], folder: &Path) {
-    evenkeel().args(arguments).args(["--quiet", "--out"]).arg(folder).assert().success();
+    evenkeel().args(arguments).args(["--quiet", "--png", "--out"]).arg(folder).assert().success();
 }
 
 fn charts_are_legible(strategies: usize) {
@@ -138,22 +139,13 @@ fn charts_are_legible(strategies: usize) {
     done(&["sweep", file], &out);
     done(&["sweep", file, "--sensitivity"], &out);
     let labels: Vec<&str> = CATALOGUE.iter().rev().take(strategies).map(|row| row.name).collect();
-    let expected = [
-        "every/latency",
-        "every/latency_cdf",
-        "every/pools",
-        "every/fairness",
-        "every/cache",
-        "every/cache_balance",
-        "every/timeseries",
-        "every.sweep/sweep_p99",
-        "every.sweep/sweep_mean",
-        "every.sweep/sweep_errors",
-        "every.sweep/sweep_cache",
-        "every.sweep/sweep_fairness",
-        "every.sensitivity/sensitivity",
-    ];
-    for name in expected {
+    // The scenario has something for every chart of the catalogue.
+    for chart in &CHARTS {
+        let name = &match chart.study {
+            Study::Run => format!("every/{}", chart.name),
+            Study::Sweep => format!("every.sweep/{}", chart.name),
+            Study::Sensitivity => format!("every.sensitivity/{}", chart.name),
+        };
         let svg = std::fs::read_to_string(out.join(format!("{name}.svg"))).unwrap_or_else(|e| panic!("{name}: {e}"));
         check(name, &svg, &labels);
         check_png(name, &std::fs::read(out.join(format!("{name}.png"))).unwrap());
@@ -266,11 +258,8 @@ fn pools_are_drawn_apart() {
     assert!(found.iter().any(|(text, _)| text == "12") && series.contains("servers (green, right)"), "{found:?}");
 
     // The data behind it: servers start at 3, stay between 2 and 12, and change; the fixed pool's do not.
-    let data = chart("timeseries_pools.csv");
-    let servers = |strategy: &str, pool: &str| -> Vec<f64> {
-        let rows = data.lines().filter(|line| line.starts_with(&format!("two,base,{strategy},{pool},")));
-        rows.map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect()
-    };
+    let data = rows(chart("timeseries_pools.csv").as_bytes());
+    let servers = |strategy: &str, pool: &str| numbers(&data, &[("strategy", strategy), ("pool", pool)], "servers");
     let fast = servers("random", "fast");
     assert_eq!(fast.len(), 100);
     assert!(
@@ -285,12 +274,12 @@ fn pools_are_drawn_apart() {
 fn bins_of_pools_add_up() {
     let chart = charts_of(TWO_POOLS, "two");
     let (whole, pools) = (chart("timeseries.csv"), chart("timeseries_pools.csv"));
-    let sum = |data: &str, column: usize, of: &str| -> f64 {
-        let rows = data.lines().filter(|line| line.contains(of));
-        rows.map(|line| line.split(',').nth(column).unwrap().parse::<f64>().unwrap()).sum()
+    let (whole, pools) = (rows(whole.as_bytes()), rows(pools.as_bytes()));
+    let of = |pool: &str| -> f64 {
+        numbers(&pools, &[("strategy", "random"), ("pool", pool)], "goodput_per_s").iter().sum()
     };
-    let all = sum(&whole, 4, ",base,random,");
-    let (fast, slow) = (sum(&pools, 5, ",random,fast,"), sum(&pools, 5, ",random,slow,"));
+    let all: f64 = numbers(&whole, &[("strategy", "random")], "goodput_per_s").iter().sum();
+    let (fast, slow) = (of("fast"), of("slow"));
     assert!(fast > 0.3 * all && slow > 0.3 * all, "{fast} and {slow} of {all}");
     assert!((fast + slow - all).abs() < 1e-3 * all, "{fast} and {slow} are not {all}");
 }

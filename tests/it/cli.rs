@@ -7,7 +7,7 @@ fn a_run_writes_everything_it_promises() {
     let folder = Folder::new();
     let file = folder.file("sound.toml", SOUND);
     let out = folder.path().join("out");
-    let output = evenkeel().arg("run").arg(&file).arg("--out").arg(&out).output().unwrap();
+    let output = evenkeel().arg("run").arg(&file).arg("--png").arg("--out").arg(&out).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("Lowest p99: p2c"), "{}", text(&output.stdout));
     let metrics = std::fs::read_to_string(out.join("sound/metrics.csv")).unwrap();
@@ -89,6 +89,12 @@ fn mistakes_are_explained_and_the_others_still_run() {
             "bad.toml:17:10",
             "did you mean `latency.p9",
         ),
+        (
+            "unlike units",
+            format!("{SOUND}[[expect]]\nassert = \"latency.p99[p2c] < 5%\"\nreason = \"x\"\n"),
+            "bad.toml:17:10",
+            "times are written as 50ms",
+        ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
             "expectation of nobody",
@@ -165,11 +171,11 @@ fn strategies_are_listed_and_explained() {
         let output = evenkeel().args(["explain", row.name]).output().unwrap();
         assert!(output.status.success());
         let explained = text(&output.stdout);
-        for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "evenkeel run scenarios/"] {
+        for section in ["Idea", "Rule", "Variant", "When it fails", "Source", "See it fail", "evenkeel run "] {
             assert!(explained.contains(section), "{}: no {section}", row.name);
         }
-        for (name, _) in row.doc.params {
-            assert!(explained.contains(name), "{}: {name}", row.name);
+        for name in row.parameters().into_iter().map(|parameter| parameter.name) {
+            assert!(explained.contains(&name), "{}: {name}", row.name);
         }
     }
 }
@@ -261,8 +267,8 @@ fn a_real_log_is_read() {
         eprintln!("skipped: {} is not here", log.display());
         return;
     }
-    use evenkeel::scenario::import::{Format, import};
-    let imported = import(&std::fs::read(&log).unwrap(), Format::Auto, false);
+    use evenkeel::scenario::import::import;
+    let imported = import(&std::fs::read(&log).unwrap(), None, false);
     assert_eq!(imported.requests.len() as u64 + imported.malformed + imported.blank, 7000);
     assert!(imported.malformed < 10, "{:?}", imported.examples);
     assert!(imported.requests.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));

@@ -7,7 +7,7 @@ use evenkeel::measure::comparison::{Basis, Changes, DEFAULT_METRICS, Question, T
 use evenkeel::measure::results::{Manifest, Results};
 use evenkeel::rng::Rng;
 
-use crate::support::evenkeel;
+use crate::support::{evenkeel, rows};
 
 const METRICS: [&str; 8] = [
     "latency.mean",
@@ -309,7 +309,8 @@ fn a_degraded_strategy_is_named_everywhere() {
     let slower = |label: &str, metric: &str| Some(if label == nasty && metric == "latency.p99" { 1.123 } else { 1.0 });
     Run { version: 1, ..run }.write(&case.new_side(), &slower);
     let exports = ["--export-json", "c.json", "--export-markdown", "c.md", "--export-junit", "c.xml"];
-    let (code, out, err) = case.run(&exports);
+    let more = ["--export-csv", "c.csv", "--export-table", "c.txt"];
+    let (code, out, err) = case.run(&[&exports[..], &more].concat());
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(out.contains("1 of 10 comparisons got worse") && out.contains("+12.") && out.contains("10 pairs"), "{out}");
     assert!(out.contains("note: version: 0.0.0 before, 0.1.0 after"), "{out}");
@@ -322,6 +323,16 @@ fn a_degraded_strategy_is_named_everywhere() {
     let relative = worse[0]["relative"]["difference"].as_f64().unwrap();
     assert!((relative - 0.123).abs() < 0.01, "{relative}");
     assert_eq!(json["passed"], false);
+
+    let csv = rows(case.file("c.csv").as_bytes());
+    assert_eq!(csv.len(), 10);
+    let worse: Vec<_> = csv.iter().filter(|row| row["verdict"] == "worse").collect();
+    assert_eq!(worse.len(), 1);
+    for (column, value) in [("strategy", nasty), ("metric", "latency.p99"), ("unit", "s"), ("better", "lower")] {
+        assert_eq!(worse[0][column], value, "{column}");
+    }
+    assert!(worse[0]["low"].parse::<f64>().unwrap() > 0.0);
+    assert_eq!(case.file("c.txt"), out, "the tables in a file are those of a pipe");
 
     let markdown = case.file("c.md");
     assert!(markdown.starts_with("### 1 of 10 comparisons got worse\n"), "{markdown}");

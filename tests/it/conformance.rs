@@ -1,174 +1,14 @@
-//! The abstract suite: what every strategy in the catalogue must keep, whatever it is.
+//! What strategies of the catalogue keep beside the rules for all of them, which are in `evenkeel_core::select::conformance`.
 
-use evenkeel::fleet::BackendId;
-use evenkeel::rng::{Rng, Source};
-use evenkeel::select::catalog::{CATALOGUE, Family};
-use evenkeel::select::{Command, LoadReport, Outcome, Pick, ProbeReplies, ProbeReply, ReportSource, Request};
+use evenkeel::select::catalog::CATALOGUE;
+use evenkeel::select::conformance::shares;
+use evenkeel::select::{LoadReport, Outcome, ReportSource, Request};
 use evenkeel::units::Nanos;
 
 use crate::support::{Bench, client};
 
 fn request<'a>(n: u64, key: &'a [u8; 8], excluded: &'a [u32]) -> Request<'a> {
     Request { client: client(n), path: "/", key, excluded, answers: None }
-}
-
-/// A report with anything in it, by any channel.
-fn any_report(dice: &mut Rng) -> LoadReport {
-    LoadReport {
-        window: dice.unit() * 3.0,
-        throughput: dice.unit() * 1000.0,
-        response_time: dice.unit(),
-        utilisation: dice.unit(),
-        errors: dice.unit(),
-        in_server: (dice.below(4) > 0).then(|| dice.below(10) as u32),
-        latency: dice.unit(),
-        by: [ReportSource::Answer, ReportSource::Clock, ReportSource::Check, ReportSource::Probe, ReportSource::Notice]
-            [dice.below(5) as usize],
-    }
-}
-
-/// Random operations in any order: inquire, pick, finish, fail, cancel, refuse, report, join, leave, up, down, weight, drain,
-/// wake. A pick is eligible and untried; `None` only when nothing is left. Whoever is asked could be picked.
-#[test]
-fn survives_any_order_of_events_and_never_picks_what_it_must_not() {
-    for row in CATALOGUE {
-        for seed in 0..6 {
-            let mut dice = Rng::stream(seed, "operations", 0);
-            let mut bench = Bench::new(row.name, "", &[1, 2, 3, 1, 5], seed);
-            let mut under_way = Vec::new();
-            // What was asked, and is answered by some of those asked when the pick comes: perhaps late, perhaps never.
-            let mut asked: Vec<Vec<BackendId>> = Vec::new();
-            let mut picks = 0;
-            for step in 0..4000_u64 {
-                bench.now += Nanos::from_millis(dice.below(20));
-                match dice.below(14) {
-                    12 => {
-                        let excluded: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
-                        let key = dice.below(50).to_le_bytes();
-                        let request = request(dice.below(40), &key, &excluded);
-                        let inquiry = bench.with(|selector, cx| selector.inquire(&request, cx));
-                        assert!(inquiry.is_none() || bench.selector.signals().inquires, "{}: unasked", row.name);
-                        if let Some(inquiry) = inquiry {
-                            let targets = inquiry.targets();
-                            let could =
-                                |id: &BackendId| bench.fleet.is_eligible(id.slot) && !excluded.contains(&id.slot);
-                            assert!(targets.iter().all(could), "{}: asked whom it must not", row.name);
-                            assert!((1..=targets.len()).contains(&inquiry.quorum), "{}: {inquiry:?}", row.name);
-                            let once = targets.iter().collect::<std::collections::BTreeSet<_>>().len();
-                            assert_eq!(once, targets.len(), "{}: asked twice", row.name);
-                            asked.push(targets.to_vec());
-                        }
-                    }
-                    13 if !under_way.is_empty() => {
-                        // Slow start does not follow a pick.
-                        let pick: Pick = under_way.swap_remove(dice.below(under_way.len() as u64) as usize);
-                        bench.fleet.ended(pick.backend);
-                        bench.with(|selector, cx| selector.on_refused(&pick, cx));
-                    }
-                    0..=3 => {
-                        let excluded: Vec<u32> = (0..dice.below(4)).map(|_| dice.below(6) as u32).collect();
-                        let key = dice.below(50).to_le_bytes();
-                        let left = bench.fleet.eligible().iter().filter(|slot| !excluded.contains(slot)).count();
-                        let targets = if asked.is_empty() { None } else { Some(asked.swap_remove(0)) };
-                        let answers = targets.map(|targets| ProbeReplies {
-                            part: 0,
-                            given: targets
-                                .into_iter()
-                                .filter(|_| dice.below(3) > 0)
-                                .map(|backend| ProbeReply {
-                                    backend,
-                                    load: any_report(&mut Rng::stream(step, "answer", 0)),
-                                })
-                                .collect(),
-                        });
-                        let request = Request { answers: answers.as_ref(), ..request(dice.below(40), &key, &excluded) };
-                        match bench.pick(&request) {
-                            Some(pick) => {
-                                let slot = pick.backend.slot;
-                                assert!(
-                                    bench.fleet.is_eligible(slot),
-                                    "{}: picked ineligible {slot} at step {step}",
-                                    row.name
-                                );
-                                assert!(!excluded.contains(&slot), "{}: picked tried {slot} at step {step}", row.name);
-                                assert!(bench.fleet.is_current(pick.backend), "{}: old generation", row.name);
-                                under_way.push(pick);
-                                picks += 1;
-                            }
-                            None => assert_eq!(left, 0, "{}: gave up with {left} left at step {step}", row.name),
-                        }
-                    }
-                    4..=6 if !under_way.is_empty() => {
-                        let pick = under_way.swap_remove(dice.below(under_way.len() as u64) as usize);
-                        let outcome = [Outcome::Ok, Outcome::Failed, Outcome::Cancelled][dice.below(3) as usize];
-                        bench.finish(pick, Nanos::from_millis(dice.below(500)), outcome);
-                    }
-                    7 => {
-                        // Also for slots whose tenant has changed since.
-                        let slot = dice.below(bench.fleet.slots() as u64) as u32;
-                        let mut backend = bench.fleet.id(slot);
-                        backend.generation = backend.generation.saturating_sub(dice.below(2) as u32);
-                        let load = any_report(&mut dice);
-                        bench.with(|selector, cx| selector.on_report(backend, &load, cx));
-                    }
-                    8 => {
-                        let slot = dice.below(bench.fleet.slots() as u64) as u32;
-                        let id = bench.fleet.id(slot);
-                        match dice.below(4) {
-                            0 => bench.fleet.set_healthy(id, dice.below(2) == 0),
-                            1 => bench.fleet.set_draining(id, dice.below(2) == 0),
-                            2 => bench.fleet.set_weight(id, dice.below(4) as u32),
-                            _ => bench.fleet.leave(id),
-                        }
-                        bench.tell();
-                    }
-                    9 if bench.fleet.members().count() < 6 => {
-                        bench.fleet.join(&format!("n{step}"), 1 + dice.below(4) as u32);
-                        bench.tell();
-                    }
-                    10 => while bench.with(|selector, cx| selector.poll_command(cx)).is_some() {},
-                    11 => bench.with(|selector, cx| selector.on_wake(cx)),
-                    _ => {}
-                }
-            }
-            assert!(picks > 500, "{}: the test hardly picked", row.name);
-        }
-    }
-}
-
-#[test]
-fn an_empty_fleet_gives_none_and_a_single_server_gets_all() {
-    let key = [7; 8];
-    for row in CATALOGUE {
-        let mut bench = Bench::new(row.name, "", &[], 1);
-        assert_eq!(bench.pick(&request(1, &key, &[])), None, "{}", row.name);
-        let mut bench = Bench::new(row.name, "", &[3], 1);
-        for n in 0..100 {
-            assert_eq!(bench.pick(&request(n, &key, &[])).map(|pick| pick.backend.slot), Some(0), "{}", row.name);
-            assert_eq!(bench.pick(&request(n, &key, &[0])), None, "{}", row.name);
-        }
-    }
-}
-
-#[test]
-fn the_same_seed_gives_the_same_picks() {
-    for row in CATALOGUE {
-        let run = |seed| {
-            let mut bench = Bench::new(row.name, "", &[1, 2, 3, 4], seed);
-            (0..500_u64)
-                .map(|n| {
-                    bench.now = Nanos::from_millis(n);
-                    let key = (n % 31).to_le_bytes();
-                    let pick = bench.pick(&request(n % 17, &key, &[])).unwrap();
-                    if n % 3 == 0 {
-                        bench.finish(pick, Nanos::from_millis(5 + n % 7), Outcome::Ok);
-                    }
-                    pick.backend.slot
-                })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(run(4), run(4), "{}", row.name);
-    }
 }
 
 /// Shares of 60,000 picks, each finished at once, against weights 1:2:3:4. A share p has a standard deviation of
@@ -178,16 +18,7 @@ fn the_same_seed_gives_the_same_picks() {
 fn weights_are_honoured_where_that_is_promised() {
     const PICKS: u64 = 60_000;
     for row in CATALOGUE.iter().filter(|row| !PACKS.contains(&row.name) && !BY_DELAY.contains(&row.name)) {
-        let mut bench = Bench::new(row.name, "", &[1, 2, 3, 4], 5);
-        let mut counts = [0.0; 4];
-        for n in 0..PICKS {
-            bench.now = Nanos(n * 1000);
-            let key = n.to_le_bytes();
-            let pick = bench.pick(&request(n, &key, &[])).unwrap();
-            counts[pick.backend.slot as usize] += 1.0;
-            bench.finish(pick, Nanos::from_millis(1), Outcome::Ok);
-        }
-        let shares: Vec<f64> = counts.iter().map(|count| count / PICKS as f64).collect();
+        let shares = shares(&(row.default)(), &[1, 2, 3, 4], PICKS);
         let fair: [f64; 4] = if row.doc.weighted { [0.1, 0.2, 0.3, 0.4] } else { [0.25; 4] };
         for (share, fair) in shares.iter().zip(fair) {
             let ring = if ["consistent_hash", "bounded_load"].contains(&row.name) { 4.0 * 0.07 * fair } else { 0.0 };
@@ -235,55 +66,6 @@ fn those_that_count_the_newcomer_honour_weights_under_load() {
     }
 }
 
-/// A pick that is not followed (slow start) leaves no trace: servers stand as before in the eyes of every strategy that has a
-/// number for them.
-#[test]
-fn a_refused_pick_leaves_no_trace_in_the_scores() {
-    let mut seen = 0;
-    for row in CATALOGUE {
-        // By requests alone: an answer that counts as used would show.
-        let parameters = if row.name == "prequal" { "q_rif = 0.0, remove = 0.0" } else { "" };
-        let mut bench = Bench::new(row.name, parameters, &[1, 2, 3, 1], 9);
-        let mut under_way = Vec::new();
-        for n in 0..400_u64 {
-            bench.now = Nanos::from_millis(10 * n + 1);
-            let key = n.to_le_bytes();
-            let request = request(n, &key, &[]);
-            let scores = |bench: &Bench| {
-                (0..4).map(|slot| bench.selector.score(slot, &bench.fleet, bench.now)).collect::<Vec<_>>()
-            };
-            let before = scores(&bench);
-            let refused = bench.with(|selector, cx| selector.pick(&request, cx)).unwrap();
-            bench.with(|selector, cx| selector.on_refused(&refused, cx));
-            let after = scores(&bench);
-            let same = |(a, b): (&Option<f64>, &Option<f64>)| match (a, b) {
-                (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs().max(b.abs()),
-                // Turns that a look at the state has begun.
-                (None, _) => true,
-                (Some(_), None) => false,
-            };
-            let by_turns = matches!(row.doc.family, Family::RoundRobin) || row.name == "weighted_least_request";
-            assert!(by_turns || before.iter().zip(&after).all(same), "{}: {before:?}, {after:?}", row.name);
-            seen += u32::from(before.iter().any(Option::is_some));
-            let pick = bench.pick(&request).unwrap();
-            under_way.push(pick);
-            while let Some(command) = bench.with(|selector, cx| selector.poll_command(cx)) {
-                if let Command::Probe(backend) = command {
-                    let in_server = Some(bench.fleet.in_flight()[backend.slot as usize]);
-                    let load =
-                        LoadReport { in_server, latency: 0.01, by: ReportSource::Probe, ..LoadReport::default() };
-                    bench.with(|selector, cx| selector.on_report(backend, &load, cx));
-                }
-            }
-            if n % 3 > 0 {
-                let pick = under_way.remove(0);
-                bench.finish(pick, Nanos::from_millis(15 + n % 7), Outcome::Ok);
-            }
-        }
-    }
-    assert!(seen > 3000, "scores were there to be compared: {seen}");
-}
-
 #[test]
 fn every_strategy_is_explained() {
     assert!(CATALOGUE.is_sorted_by_key(|row| row.doc.family), "rows stand by family");
@@ -301,13 +83,6 @@ fn every_strategy_is_explained() {
         ] {
             assert!(text.len() > 3, "{} has no {what}", row.name);
         }
-        let default = serde_json::to_value((row.default)()).unwrap();
-        let inner = default.as_object().unwrap().values().next().unwrap();
-        let mut named: Vec<&str> = doc.params.iter().map(|(name, _)| *name).collect();
-        let mut real: Vec<&str> = inner.as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
-        named.sort_unstable();
-        real.sort_unstable();
-        assert_eq!(named, real, "{}: documented parameters are not the real ones", row.name);
         (row.default)().check().unwrap();
         for (what, name) in [("shown", doc.scenario), ("seen to fail", doc.fails_in)] {
             let file = crate::support::root().join("scenarios").join(format!("{name}.toml"));

@@ -19,7 +19,7 @@ fn one_thread_and_eight_write_the_same_bytes() {
         let mut command = evenkeel();
         command.arg("run").args(names.map(|name| root().join(format!("scenarios/{name}.toml"))));
         command
-            .args(["--quick", "--replications", "2", "--quiet", "--jobs", jobs, "--out"])
+            .args(["--quick", "--replications", "2", "--png", "--quiet", "--jobs", jobs, "--out"])
             .arg(folder.path().join(jobs));
         command.assert().success();
     }

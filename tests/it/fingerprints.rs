@@ -77,8 +77,8 @@ fn a_change_is_explained_and_accepted() {
     assert!(out.contains("strategies updated"), "{out}");
     assert_eq!(check(&[], &file).0, Some(0));
 
-    // What was pinned is damaged: said, not taken for a change.
-    folder.file("fingerprints/two.picks.gz", "not gzip");
+    // A damaged file is an error, not a change of picks.
+    folder.file("fingerprints/p2c.csv", "scenario,label\n");
     let (code, _, output) = check(&[], &file);
     assert_eq!(code, Some(2));
     assert!(text(&output.stderr).contains("not a valid file of golden picks"), "{}", text(&output.stderr));

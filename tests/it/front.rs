@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use evenkeel::proxy::control::{Options, Proxy};
+use evenkeel::proxy::{Options, Proxy};
 use evenkeel::testbed::{Backend, Spec};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;

@@ -71,11 +71,12 @@ fn results() -> Folder {
 }
 
 /// Every command that writes a file which the user names, without the name.
-const WRITERS: [&[&str]; 5] = [
+const WRITERS: [&[&str]; 6] = [
     &["import", "in.log", "--output"],
     &["compare", "a", "b", "--export-json"],
     &["compare", "a", "b", "--export-markdown"],
     &["compare", "a", "b", "--export-junit"],
+    &["compare", "a", "b", "--export-csv"],
     &["trace", "trace.csv.gz", "--request", "1", "--output"],
 ];
 
@@ -397,4 +398,27 @@ fn a_recording_goes_where_its_name_leads() {
         assert!(recording.lines().all(|line| line.starts_with('[')), "{record}: {recording}");
     }
     assert!(folder.path().join("link").symlink_metadata().unwrap().is_symlink());
+}
+
+/// The question is there before the table, the answer after it, both filled to a pipe's 80 columns; `--json` has both.
+#[test]
+fn a_run_asks_before_its_table_and_answers_after_it() {
+    let folder = Folder::new();
+    let long = "Because two servers are compared, and the one with fewer requests in flight is taken, every time.";
+    folder.file(
+        "s.toml",
+        &SOUND.replace("weight = 1\n", "").replace("duration", &format!("answer = \"{long}\"\nduration")),
+    );
+    let run = |more: &[&str]| {
+        let arguments = [&["run", "s.toml", "--quiet", "--dry-run"], more].concat();
+        text(&evenkeel().current_dir(folder.path()).args(arguments).output().unwrap().stdout)
+    };
+    let printed = run(&[]);
+    let at = |what: &str| printed.find(what).unwrap_or_else(|| panic!("no {what}: {printed}"));
+    assert!(at("Is it?") < at("p2c") && at("p2c") < at("Answer\n") && at("Answer\n") < at("Because two"), "{printed}");
+    let answer = &printed[at("Because two")..].split("\n\n").next().unwrap();
+    assert!(answer.lines().count() == 2 && answer.lines().all(|line| line.len() <= 80), "{answer}");
+    assert_eq!(answer.replace('\n', " "), long);
+    let json: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    assert_eq!((&json["question"], &json["answer"]), (&"Is it?".into(), &long.into()));
 }

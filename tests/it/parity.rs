@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use evenkeel::config::fault::Errors;
 use evenkeel::policy::recording::{HostEvent, RecordingHeader};
-use evenkeel::proxy::control::Options;
+use evenkeel::proxy::Options;
 use evenkeel::select::catalog::{CATALOGUE, StrategyConfig};
-use evenkeel::sim::model::FaultKind;
 use evenkeel::sim::replay::{Difference, Replay};
 use evenkeel::testbed::Backend;
-use evenkeel::units::Nanos;
+use evenkeel::units::{Nanos, Ratio};
 
 use crate::front::{self, Client, Front, eventually};
 use crate::support::{Folder, evenkeel, text};
@@ -154,7 +154,7 @@ fn every_strategy_picks_again_as_it_did_over_real_sockets() {
         }
     };
     passes(500);
-    b.inject_fault(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
+    b.inject_fault(Errors { share: Ratio(0.3), latency: Nanos::ZERO, fails_checks: true }, None);
     passes(400);
     everywhere("c/drain");
     everywhere("d/weight?to=9");
@@ -246,7 +246,7 @@ fn narrowed_picks_are_made_again_as_they_were() {
         eventually("requests to pass", || done.load(Relaxed) >= until);
     };
     passes(500);
-    b.inject_fault(FaultKind::Errors { ratio: 0.3, latency: Nanos::ZERO, fails_checks: true }, None);
+    b.inject_fault(Errors { share: Ratio(0.3), latency: Nanos::ZERO, fails_checks: true }, None);
     passes(400);
     for pool in strategies() {
         assert_eq!(front.ask("POST", &format!("/servers/{pool}/c/drain")).status, 200);

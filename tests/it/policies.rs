@@ -1,4 +1,4 @@
-//! What stands around a pick, in the engine and in simulated time: each mechanism against a number that is derived.
+//! Policies in the simulator: each against a number that is derived by hand.
 
 use evenkeel::measure::{Summary, summarise};
 use evenkeel::scenario::Scenario;
@@ -156,7 +156,7 @@ fn an_attempt_that_takes_too_long_is_made_elsewhere() {
 #[test]
 fn a_hedge_answers_for_a_slow_server_and_the_loser_works_on() {
     // One of two needs 100 ms, the other 10. By lot half of the requests are hedged after 20 ms and take 30.
-    // The load: 2/s · 10 ms on the fast one, which serves all in the end; 1/s · 100 ms on the slow one, whose work nobody
+    // The load: 2/s · 10 ms on the fast one, which serves all in the end; 1/s · 100 ms on the slow one, whose work no client
     // waits for.
     let s = run(
         &head("random", "500s", "{ poisson = { rate = \"2/s\" } }", TEN),
@@ -184,7 +184,7 @@ fn a_hedging_budget_holds() {
 #[test]
 fn a_server_that_comes_back_gets_the_integral_of_its_factor() {
     // Out from 0 to 10 s, then warming for 40 s: max(0.1, t/40) integrates to 0.4 + (1600 − 16)/80 = 20.2 s of its share.
-    // Of 200/s by lot over five servers that is 40/s · 20.2 s = 808, of 10,000 requests; to 50 s the run lasts.
+    // Of 200/s, random over five servers that is 40/s · 20.2 s = 808, of 10,000 requests; to 50 s the run lasts.
     let source = head("random", "50s", "{ poisson = { rate = \"200/s\" } }", "{ constant = { value = \"1ms\" } }");
     let text = format!(
         "title = \"t\"\nquestion = \"q\"\n{source}[[faults]]\ntarget = \"web/web-3\"\nat = \"0s\"\nfor = \"10s\"\nkind = {{ drain = {{}} }}\n\
@@ -241,7 +241,7 @@ fn checks_have_jitter_and_servers_can_start_down() {
 }
 
 /// Everything at once, two tiers, deaths of servers and balancers: the books must balance, and what comes out is the
-/// same whoever looks. (A run proves its books at its end and panics where they do not.)
+/// same with any observer. (A run verifies its invariants at its end and panics where they do not hold.)
 #[test]
 fn with_everything_at_once_the_books_balance() {
     let everything = "outliers = { consecutive_failures = 3, base_ejection_time = \"1s\", interval = \"1s\", latency = {}, success_rate = {} }\n\

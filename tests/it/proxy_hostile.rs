@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::rig::{Rig, Script, eventually, verdict};
@@ -533,12 +535,15 @@ fn two_answers_for_one_request() {
         ("an error", "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno"),
     ] {
         for apart in [false, true] {
+            let said = Arc::new(AtomicUsize::new(0));
+            let counter = Arc::clone(&said);
             let script = Script::new(move |visit| {
                 while visit.request().is_some() {
                     if apart {
                         visit.say(first);
                         std::thread::sleep(Duration::from_millis(20));
                         visit.say(EVIL);
+                        counter.fetch_add(1, Ordering::SeqCst);
                     } else {
                         visit.say(format!("{first}{EVIL}"));
                     }
@@ -547,7 +552,7 @@ fn two_answers_for_one_request() {
             let rig = Rig::new("", "", &[script.server()]);
             for round in 0..3 {
                 let mut client = rig.client();
-                for _ in 0..3 {
+                for request in 1..=3 {
                     client.send(GET);
                     let answer = client.try_answer(false).unwrap();
                     assert!(
@@ -555,6 +560,10 @@ fn two_answers_for_one_request() {
                         "{name} {apart} {round}: {answer:?}"
                     );
                     if apart {
+                        // The second is out before the next request, and the proxy has had the time to see it.
+                        while said.load(Ordering::SeqCst) < 3 * round + request {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
                         std::thread::sleep(Duration::from_millis(40));
                     }
                 }

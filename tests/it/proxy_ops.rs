@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evenkeel::config::distribution::Sampler;
-use evenkeel::sim::model::FaultKind;
+use evenkeel::config::fault::{Crash, Errors};
 use evenkeel::testbed::{Backend, Spec};
-use evenkeel::units::Nanos;
+use evenkeel::units::{Nanos, Ratio};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -187,10 +187,10 @@ fn without_retries_exactly_those_fail_that_a_dead_server_had_or_was_given() {
     let own = ["connect_failed", "upstream_reset"];
     let named = tally.failed.iter().filter(|(reason, _)| own.contains(&reason.as_str()));
     for (reason, &count) in named.clone() {
-        let counted = metric(front.admin(), &format!("evenkeel_own_answers_total{{pool=\"web\",reason={reason:?}}}"));
+        let counted = metric(front.admin(), &format!("evenkeel_local_replies_total{{pool=\"web\",reason={reason:?}}}"));
         assert_eq!(counted, count as f64, "{reason}: {tally:?}");
     }
-    let counted = metric(front.admin(), "evenkeel_own_answers_total{pool=\"web\"");
+    let counted = metric(front.admin(), "evenkeel_local_replies_total{pool=\"web\"");
     assert_eq!(counted, named.map(|(_, &count)| count).sum::<u64>() as f64, "{tally:?}");
     drop(front.stop());
     let (reasons, all) = logged(&std::fs::read_to_string(&log).unwrap());
@@ -626,7 +626,7 @@ fn a_failing_server_is_ejected_and_returns() {
     let servers_ = backends(&["a", "b"]);
     let pool = "strategy = \"round_robin\"\noutliers = { consecutive_failures = 3, base_ejection_time = \"300ms\" }";
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
-    servers_[1].inject_fault(FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: false }, None);
+    servers_[1].inject_fault(Errors { share: Ratio(1.0), latency: Nanos::ZERO, fails_checks: false }, None);
     let statuses: Vec<u16> = (0..12).map(|_| request(front.address(), "GET", "/", &[]).status).collect();
     assert_eq!(statuses.iter().filter(|&&status| status == 500).count(), 3, "three and no more: {statuses:?}");
     assert_eq!(front.server("web", "b")["ejected"], true);
@@ -664,7 +664,7 @@ fn checks_take_a_server_out_after_so_many_and_back_after_so_many() {
     let front = Front::start(&config("shards = 1", pool, &servers(&servers_)));
     eventually("checks", || servers_[1].counters().checks > 2);
     assert_eq!(servers_[1].counters().requests, 0, "checks are no requests");
-    let sick = FaultKind::Errors { ratio: 1.0, latency: Nanos::ZERO, fails_checks: true };
+    let sick = Errors { share: Ratio(1.0), latency: Nanos::ZERO, fails_checks: true };
     let count = |up: bool| {
         let before = servers_[1].counters().checks;
         eventually("a verdict", || front.server("web", "b")["up"] == up);
@@ -680,7 +680,7 @@ fn checks_take_a_server_out_after_so_many_and_back_after_so_many() {
     // It listens but never answers: the check's own time-out.
     let quick = pool.replace("timeout = \"1s\"", "timeout = \"10ms\"");
     front.reload(&config("shards = 1", &quick, &servers(&servers_))).unwrap();
-    servers_[1].inject_fault(FaultKind::Crash { silent: true }, None);
+    servers_[1].inject_fault(Crash { silent: true }, None);
     eventually("b to be down", || front.server("web", "b")["up"] == false);
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::support::{Folder, evenkeel, text};
+use crate::support::{Folder, evenkeel, rows, text};
 
 struct Line {
     request: u64,
@@ -26,9 +26,8 @@ fn trace(source: &str) -> Vec<Line> {
     let path = std::fs::read_dir(out.join("queue/trace")).unwrap().next().unwrap().unwrap().path();
     let mut csv = Vec::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut csv).unwrap();
-    let rows = csv::Reader::from_reader(csv.as_slice()).into_deserialize::<BTreeMap<String, String>>();
-    let mut lines: Vec<Line> = rows
-        .map(Result::unwrap)
+    let mut lines: Vec<Line> = rows(csv.as_slice())
+        .into_iter()
         .filter(|row| !row["entered_ns"].is_empty())
         .map(|row| Line {
             request: row["request"].parse().unwrap(),

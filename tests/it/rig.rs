@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use evenkeel::config::proxy::ProxyConfig;
-use evenkeel::proxy::control::{Options, Proxy};
+use evenkeel::proxy::{Options, Proxy};
 use evenkeel::testbed::{Backend, Spec};
 
 /// Longer than anything in these tests takes.

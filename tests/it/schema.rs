@@ -319,7 +319,7 @@ fn mistakes_in_a_config_have_a_place_and_a_way_out() {
     let good = folder.file("proxy.toml", &source);
     let output = evenkeel().args(["proxy", "--check", "--config"]).arg(&good).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("1 listeners, 1 pools, 3 servers"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("1 listener, 1 pool, 3 servers"), "{}", text(&output.stdout));
     for (from, to, way_out) in cases {
         let bad = source.replacen(from, to, 1);
         assert_ne!(bad, source, "{from}");

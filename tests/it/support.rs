@@ -1,5 +1,7 @@
 //! What the tests share.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -119,6 +121,25 @@ impl Folder {
         std::fs::write(&path, text).unwrap();
         path
     }
+}
+
+/// A row of a CSV file, by column.
+pub type Row = BTreeMap<String, String>;
+
+/// The rows of a table.
+pub fn rows(csv: impl Read) -> Vec<Row> {
+    csv::Reader::from_reader(csv).deserialize().map(Result::unwrap).collect()
+}
+
+/// The rows of a CSV file.
+pub fn rows_at(path: &Path) -> Vec<Row> {
+    rows(std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+/// The numbers in a column of the rows that have these values.
+pub fn numbers(rows: &[Row], with: &[(&str, &str)], column: &str) -> Vec<f64> {
+    let rows = rows.iter().filter(|row| with.iter().all(|(key, value)| row[*key] == *value));
+    rows.map(|row| row[column].parse().unwrap()).collect()
 }
 
 /// As a string.

@@ -9,10 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use evenkeel::config::distribution::Sampler;
-use evenkeel::sim::model::{CacheSpec, Discipline, FaultKind, Model, Server};
+use evenkeel::config::fault::{Crash, Drain, Errors, Slow};
+use evenkeel::sim::model::{CacheSpec, Discipline, Model, Server};
 use evenkeel::testbed::load::{LoadSummary, Options, Target, play};
 use evenkeel::testbed::{Backend, Spec, TimedFault};
-use evenkeel::units::Nanos;
+use evenkeel::units::{Nanos, Ratio};
 
 use crate::support::{Folder, evenkeel, root, scenario, text};
 
@@ -214,7 +215,7 @@ fn a_silent_server_takes_connections_and_says_nothing() {
     let mut before = connect(server.address());
     before.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     assert!(before.read(&mut [0; 4096]).unwrap() > 0);
-    server.inject_fault(FaultKind::Crash { silent: true }, None);
+    server.inject_fault(Crash { silent: true }, None);
     for stream in [&mut before, &mut connect(server.address())] {
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -230,8 +231,8 @@ fn a_silent_server_takes_connections_and_says_nothing() {
 
 #[test]
 fn errors_slowness_and_deploys_are_as_in_a_scenario() {
-    let errors = |fails_checks| FaultKind::Errors { ratio: 1.0, latency: ms(1), fails_checks };
-    let soon = TimedFault { at: Nanos::ZERO, until: Some(ms(100)), kind: errors(true) };
+    let errors = |fails_checks| Errors { share: Ratio(1.0), latency: ms(1), fails_checks };
+    let soon = TimedFault { at: Nanos::ZERO, until: Some(ms(100)), kind: errors(true).into() };
     let spec = Spec { faults: vec![soon], ..Spec::new("a") }.service(constant(5));
     let server = Backend::start(spec).unwrap();
     let started = Instant::now();
@@ -246,12 +247,12 @@ fn errors_slowness_and_deploys_are_as_in_a_scenario() {
     server.inject_fault(errors(false), None);
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("200", "500"));
     server.heal();
-    server.inject_fault(FaultKind::Slow { factor: 20.0 }, None);
+    server.inject_fault(Slow { factor: 20.0 }, None);
     let started = Instant::now();
     assert_eq!(status(&get(&server, "/", "")), "200");
     assert!(started.elapsed() >= Duration::from_millis(100));
     server.heal();
-    server.inject_fault(FaultKind::Drain, None);
+    server.inject_fault(Drain {}, None);
     assert_eq!((status(&get(&server, "/health", "")), status(&get(&server, "/", ""))), ("503", "200"));
 }
 
@@ -372,7 +373,7 @@ fn http2_is_served_and_sent() {
 /// a closed loop of one asks only once in that time.
 #[test]
 fn a_stall_is_in_the_tail_of_an_open_loop() {
-    let stall = TimedFault { at: ms(400), until: Some(ms(700)), kind: FaultKind::Slow { factor: 1e6 } };
+    let stall = TimedFault { at: ms(400), until: Some(ms(700)), kind: Slow { factor: 1e6 }.into() };
     let start = || Backend::start(Spec { faults: vec![stall], ..Spec::new("a") }.service(constant(1))).unwrap();
     let options = Options { tell_demand: false, ..Options::default() };
     let server = start();
@@ -645,5 +646,5 @@ fn the_commands_explain_mistakes() {
     assert!(text(&output.stderr).contains("no response from"), "{}", text(&output.stderr));
     let taken = Backend::start(Spec::new("x")).unwrap();
     let output = evenkeel().args(["test-server", "--listen", &taken.address().to_string()]).output().unwrap();
-    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("is the port taken?"));
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("the port is in use"));
 }

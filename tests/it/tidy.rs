@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::support::root;
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -29,13 +31,14 @@ fn sources() -> Vec<PathBuf> {
 
 /// The modules of the crates that have several, each with the modules of its own crate that it may import. Which crate may
 /// import which is in their `Cargo.toml`.
-const MAY_IMPORT: [(&str, &str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &str, &[&str]); 12] = [
     ("crates/core/src", "units", &[]),
     ("crates/core/src", "math", &[]),
     ("crates/core/src", "rng", &[]),
     ("crates/core/src", "fleet", &["rng"]),
     ("crates/core/src", "select", &["units", "rng", "math", "fleet"]),
     ("crates/core/src", "policy", &["units", "rng", "math", "fleet", "select"]),
+    ("crates/core/src", "picker", &["units", "rng", "fleet", "select"]),
     ("crates/sim/src", "sim", &[]),
     ("crates/sim/src", "scenario", &["sim"]),
     ("crates/sim/src", "measure", &["sim", "scenario"]),
@@ -142,10 +145,11 @@ fn every_scenario_asks_expects_and_has_its_reference_results() {
         let text = std::fs::read_to_string(&file).unwrap();
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         assert!(text.contains("question = \"\"\"\n"), "{name}: no prose");
+        assert!(text.contains("?\n\"\"\"\n"), "{name}: a question ends with a question mark");
+        assert!(text.contains("answer = \"\"\"\n"), "{name}: no answer");
         assert!(text.contains("[[expect]]"), "{name}: nothing is expected");
         let results = root().join("results").join(&name);
-        for part in ["metrics.csv", "servers.csv", "timeseries.csv", "latency_cdf.csv", "manifest.json", "latency.png"]
-        {
+        for part in ["metrics.csv", "comparison.csv", "verdicts.csv", "manifest.json", "latency.svg"] {
             assert!(results.join(part).exists(), "{name}: the reference run has no {part}");
         }
     }
@@ -170,66 +174,118 @@ fn reference_results_are_of_these_scenarios() {
     }
 }
 
-/// A word in capitals with an underscore is a place that somebody meant to fill, unless it is the environment's.
+/// Every file in `results/` has the hash that its manifest gives. Of the tables, those that other tables sum up are not kept.
 #[test]
-fn the_readme_has_no_gaps() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for word in readme.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-        let shouted = word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-        assert!(!shouted || ["NO_COLOR", "FULL_SCAN"].contains(&word), "{word}");
+fn reference_results_are_those_of_their_manifests() {
+    let ignored = std::fs::read_to_string(root().join(".gitignore")).unwrap();
+    for folder in std::fs::read_dir(root().join("results")).unwrap().map(|entry| entry.unwrap().path()) {
+        // A run that was interrupted has none.
+        let Ok(manifest) = std::fs::read(folder.join("manifest.json")) else { continue };
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let written = manifest["files"].as_object().unwrap();
+        for (name, hash) in written {
+            let path = folder.join(name);
+            let kept = !ignored.lines().any(|line| line == format!("/results/*/{name}"));
+            assert!(path.exists() || !kept, "{} is missing", path.display());
+            if path.exists() {
+                let found = evenkeel::units::hex(&Sha256::digest(std::fs::read(&path).unwrap()));
+                assert_eq!(*hash, found, "{} is not the file that the manifest names", path.display());
+            }
+        }
+        for file in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+        {
+            let name = file.file_name().unwrap().to_string_lossy();
+            assert!(written.contains_key(&*name) || name == "manifest.json", "{}: {name}", folder.display());
+        }
     }
 }
 
+/// One small file per strategy: a new strategy changes its own file, and a change of all of them is not half a megabyte.
 #[test]
-fn the_readme_names_every_verb_scenario_and_strategy() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for verb in [
-        "run",
-        "sweep",
-        "check",
-        "validate",
-        "compare",
-        "list",
-        "explain",
-        "import",
-        "trace",
-        "merge",
-        "bench",
-        "proxy",
-        "replay",
-        "test-server",
-        "load",
-        "twin",
-    ] {
-        assert!(readme.contains(&format!("evenkeel {verb}")), "{verb}");
-    }
-    for row in evenkeel::select::catalog::CATALOGUE {
-        assert!(readme.contains(&format!("`{}`", row.name)), "{}", row.name);
-    }
-    for file in files(&root().join("scenarios"), "toml") {
+fn golden_picks_are_small_and_kept_per_strategy() {
+    let mut total = 0;
+    for file in files(&root().join("scenarios/fingerprints"), "csv") {
+        total += std::fs::metadata(&file).unwrap().len();
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        assert!(readme.contains(&name), "{name}");
+        assert!(name == "scenarios" || evenkeel::select::catalog::find(&name).is_some(), "{}", file.display());
     }
+    assert!(total < 500_000, "{total} bytes of golden picks");
+}
+
+/// The most lines of a file, and of a function, that one can live in.
+const FILE_LINES: usize = 600;
+const FUNCTION_LINES: usize = 70;
+
+/// Files and functions that are longer, each with its length. The list may only shrink: an entry that is not needed fails,
+/// and so does one that could be smaller.
+const LONG_FILES: [(&str, usize); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, usize); 0] = [];
+
+/// The functions of formatted source, with their lengths: a body ends where a bracket closes at the indentation of its `fn`.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let mut words = code
+            .split_whitespace()
+            .skip_while(|word| matches!(*word, "pub" | "const" | "async" | "unsafe") || word.starts_with("pub("));
+        if words.next() != Some("fn") || code.ends_with([';', '}']) {
+            continue;
+        }
+        let name = words.next().unwrap_or_default();
+        let name = name.split(['(', '<']).next().unwrap_or_default().to_owned();
+        let end = format!("{indent}}}");
+        // A declaration in a trait has no body; its arguments may stand on several lines.
+        let declared = format!("{indent})");
+        let last = lines[start..]
+            .iter()
+            .position(|line| **line == end || (line.starts_with(&declared) && line.ends_with(';')));
+        if let Some(length) = last.filter(|&length| lines[start + length] == end) {
+            found.push((name, length + 1));
+        }
+    }
+    found
 }
 
 #[test]
-fn the_readme_has_every_reason_and_every_metric_of_the_proxy() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for (reason, status, fault, word, text) in evenkeel::proxy::termination::REASONS {
-        let status = if reason.is_own_answer() { status.as_u16().to_string() } else { "the server's".to_owned() };
-        let row = format!("| `{word}` | {status} | {} | {text} |", fault.as_str());
-        assert!(readme.contains(&row), "{row}");
+fn files_and_functions_are_short() {
+    let (mut problems, mut long_files, mut long_functions) = (Vec::new(), Vec::new(), Vec::new());
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+        let lines = text.lines().count();
+        if lines > FILE_LINES {
+            long_files.push((name.clone(), lines));
+        }
+        for (function, lines) in functions(&text) {
+            if lines > FUNCTION_LINES {
+                long_functions.push((name.clone(), function, lines));
+            }
+        }
     }
-    let page = evenkeel::proxy::metrics::Metrics::new("0", "0").encode();
-    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE evenkeel_")) {
-        let (name, kind) = line.split_once(' ').unwrap();
-        let suffix = if kind == "counter" {
-            "_total"
-        } else if kind == "info" {
-            "_info"
-        } else {
-            ""
-        };
-        assert!(readme.contains(&format!("`{name}{suffix}`")), "{name}");
+    for (file, lines) in &long_files {
+        let known = LONG_FILES.iter().any(|(name, most)| name == file && most >= lines);
+        if !known {
+            problems.push(format!("{file} has {lines} lines; the most is {FILE_LINES}: divide it by what it owns"));
+        }
     }
+    for (file, function, lines) in &long_functions {
+        let known = LONG_FUNCTIONS.iter().any(|(at, name, most)| at == file && name == function && most >= lines);
+        if !known {
+            problems.push(format!("{file}: `{function}` has {lines} lines; the most is {FUNCTION_LINES}"));
+        }
+    }
+    for (file, most) in LONG_FILES {
+        if !long_files.iter().any(|(name, lines)| name == file && *lines == most) {
+            problems.push(format!("{file} no longer has {most} lines: shorten or remove its exception"));
+        }
+    }
+    for (file, function, most) in LONG_FUNCTIONS {
+        if !long_functions.iter().any(|(at, name, lines)| at == file && name == function && *lines == most) {
+            problems.push(format!("{file}: `{function}` no longer has {most} lines: shorten or remove its exception"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

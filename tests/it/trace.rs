@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Folder, evenkeel, text};
+use crate::support::{Folder, Row, evenkeel, rows, rows_at, text};
 
 /// Every measure that was computed again in some case, without the names of pools and paths before it. A new measure of
 /// the crate fails the test until it is in here, and so does one that is gone.
@@ -319,17 +319,6 @@ cache = { capacity = 40 }
     },
 ];
 
-type Row = BTreeMap<String, String>;
-
-/// A table by the names of its columns.
-fn table(csv: impl Read) -> Vec<Row> {
-    csv::Reader::from_reader(csv).deserialize().map(Result::unwrap).collect()
-}
-
-fn table_at(path: &Path) -> Vec<Row> {
-    table(std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
-}
-
 /// A line of a trace, as far as it is needed.
 struct Line {
     request: u64,
@@ -392,7 +381,7 @@ fn unpacked(path: &Path) -> Vec<u8> {
 }
 
 fn lines(trace: &Path) -> Vec<Line> {
-    table(unpacked(trace).as_slice()).iter().map(Line::of).collect()
+    rows(unpacked(trace).as_slice()).iter().map(Line::of).collect()
 }
 
 /// Runs a case; the folder of its results.
@@ -623,7 +612,7 @@ fn a_naive_second_program_computes_the_same_from_the_trace() {
     let (mut wrong, mut telling) = (Vec::new(), BTreeSet::new());
     for case in &CASES {
         let results = run(&folder, case);
-        let rows = table_at(&results.join("replications.csv"));
+        let rows = rows_at(&results.join("replications.csv"));
         assert!(!rows.is_empty(), "{}: no results", case.name);
         // By strategy, then by measure: the values of the runs, in order.
         let mut values: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
@@ -687,13 +676,13 @@ fn a_naive_second_program_computes_the_same_from_the_trace() {
 
 /// `metrics.csv`: mean and interval of the runs' values.
 fn check_summary(case: &Case, results: &Path, values: &BTreeMap<String, BTreeMap<String, Vec<f64>>>) {
-    let overloaded: BTreeSet<String> = table_at(&results.join("verdicts.csv"))
+    let overloaded: BTreeSet<String> = rows_at(&results.join("verdicts.csv"))
         .into_iter()
         .filter(|row| row["verdict"] == "overloaded")
         .map(|row| row["strategy"].clone())
         .collect();
     let mut rows = 0;
-    for row in table_at(&results.join("metrics.csv")) {
+    for row in rows_at(&results.join("metrics.csv")) {
         let (strategy, metric) = (&row["strategy"], &row["metric"]);
         let what = format!("{}, {strategy}, {metric}", case.name);
         rows += 1;
@@ -747,7 +736,7 @@ fn check_servers(case: &Case, results: &Path) -> Vec<String> {
         };
         runs.entry(strategy).or_default().push(did.iter().map(columns).collect());
     }
-    let rows = table_at(&results.join("servers.csv")).into_iter().filter(|row| row["pool"] != "balancer");
+    let rows = rows_at(&results.join("servers.csv")).into_iter().filter(|row| row["pool"] != "balancer");
     let rows: Vec<Row> = rows.collect();
     assert_eq!(rows.len(), runs.len() * case.servers.len(), "{}: a row for each server", case.name);
     let mut wrong = Vec::new();

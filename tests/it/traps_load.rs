@@ -1,8 +1,8 @@
 //! Traps that strategies by load, latency and reports fall into in the field, each with its number worked out beforehand:
 //! the variant that has the trap shows it, the one that avoids it does not.
 
-use evenkeel::select::client_side_weighted_round_robin as reports;
-use evenkeel::select::prequal;
+use evenkeel::select::strategies::client_side_weighted_round_robin as reports;
+use evenkeel::select::strategies::prequal;
 use evenkeel::select::{Command, LoadReport, Outcome, Pick, ReportSource, Request};
 use evenkeel::units::Nanos;
 

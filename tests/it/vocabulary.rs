@@ -1,4 +1,4 @@
-//! Every word of the scenario language is understood and does what it says.
+//! Keys of scenarios have the effect that their texts say.
 
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::record::RunRecord;
@@ -16,7 +16,7 @@ fn run(arrivals: &str, service: &str, more: &str, pool: &str) -> RunRecord {
     evenkeel::sim::run(&scenario.model, &table, scenario.replication_seed(0), &|| false).unwrap()
 }
 
-/// Mean latency in milliseconds; at low load with least request that is the mean of the law, for nobody waits.
+/// Mean latency in milliseconds; at low load with least request that is the mean of the distribution, as no request waits.
 fn mean(run: &RunRecord) -> f64 {
     run.measured.all.latency_sum as f64 / 1e6 / run.measured.all.latency.len() as f64
 }
@@ -25,7 +25,7 @@ const RATE: &str = "{ poisson = { rate = \"100/s\" } }";
 const LAW: &str = "{ exponential = { mean = \"10ms\" } }";
 
 #[test]
-fn every_law_of_service_has_its_mean() {
+fn every_distribution_of_service_has_its_mean() {
     for (law, expected, spread) in [
         ("{ constant = { value = \"10ms\" } }", 10.0, 0.0),
         ("{ uniform = { from = \"5ms\", to = \"15ms\" } }", 10.0, 2.9),
@@ -39,7 +39,7 @@ fn every_law_of_service_has_its_mean() {
         ("{ empirical = { file = \"measured.txt\", unit = \"1ms\" } }", 10.0, 4.1),
     ] {
         let got = mean(&run(RATE, law, "", ""));
-        // About 2,000 requests: four standard errors, and a percent for the few that wait.
+        // About 2,000 requests: four standard errors, and one percent for the few that wait.
         assert!((got - expected).abs() < 4.0 * spread / 44.0 + 0.01 * expected, "{law}: {got}");
     }
 }
@@ -80,7 +80,7 @@ fn cancelled_requests_cost_nothing() {
         run.measured.all.ok() as f64 / run.measured.all.requests() as f64
     };
     let (kept, cancelled) = (busy(false), busy(true));
-    // Twice the capacity, first come first served: without cancelling every answer is for nobody. With it the queue is as
+    // Twice the capacity, first come first served: without cancelling every response is too late. With it the queue is as
     // long as the patience of those in it, and only what is served in the last moment is in time.
     assert!(kept < 0.01 && cancelled > 0.05, "{kept} {cancelled}");
 }

@@ -145,6 +145,33 @@ pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<
     Ok(value)
 }
 
+/// Where a key inside a table stands, such as `tokens.ratio`: its value, or else the innermost part of it that is written.
+/// `table` is the place of the table's value.
+pub fn place_of_key(source: &str, table: Range<usize>, key: &str) -> Range<usize> {
+    fn find<'t>(value: &'t Spanned<DeValue<'t>>, at: &Range<usize>) -> Option<&'t Spanned<DeValue<'t>>> {
+        if value.span() == *at {
+            return Some(value);
+        }
+        match value.get_ref() {
+            DeValue::Table(table) => table.values().find_map(|inner| find(inner, at)),
+            DeValue::Array(array) => array.iter().find_map(|inner| find(inner, at)),
+            _ => None,
+        }
+    }
+    if key.is_empty() {
+        return table;
+    }
+    let Ok(whole) = DeTable::parse(source) else { return table };
+    let Some(mut found) = whole.get_ref().values().find_map(|value| find(value, &table)) else { return table };
+    for part in key.split('.') {
+        match found.get_ref().as_table().and_then(|table| table.get(part)) {
+            Some(inner) => found = inner,
+            None => break,
+        }
+    }
+    found.span()
+}
+
 /// The format that a text looks like, where that is not TOML: JSON, YAML or XML.
 pub fn foreign(source: &str) -> Option<&'static str> {
     let mut lines = source.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());

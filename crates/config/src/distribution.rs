@@ -1,4 +1,4 @@
-//! Laws of duration: how much work a request brings, how long a client thinks, how long a hop takes.
+//! Distributions of durations: the work of a request, the think time of a client, the delay of a hop.
 //!
 //! The samplers are ours because `rand_distr`'s values are not portable: they differ between platforms and even with what
 //! else is linked (`num-traits/std` by feature unification). These use integer arithmetic, IEEE basic operations and
@@ -13,46 +13,46 @@ use evenkeel_core::math;
 use evenkeel_core::rng::Source;
 use evenkeel_core::units::{Nanos, Ratio};
 
-/// A law as a scenario states it.
+/// A distribution as a scenario states it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Distribution {
-    /// Always the same.
+    /// Always the same value.
     Constant {
-        /// The duration.
+        /// The value.
         value: Nanos,
     },
-    /// Anything between two bounds alike.
+    /// Uniform between two bounds.
     Uniform {
-        /// Lower bound.
+        /// Lower bound, at most `to`.
         from: Nanos,
         /// Upper bound.
         to: Nanos,
     },
     /// Memoryless; standard deviation equals the mean.
     Exponential {
-        /// Mean.
+        /// Mean of the distribution.
         mean: Nanos,
     },
-    /// A sum of `stages` exponential parts: less variable than one.
+    /// A sum of `stages` exponential parts: less variable than exponential.
     Erlang {
         /// Mean of the sum.
         mean: Nanos,
         /// Number of parts, 1 to 100.
         stages: u32,
     },
-    /// Two exponential kinds with balanced means: more variable than one.
+    /// A mixture of two exponentials with balanced means: more variable than exponential.
     Hyperexponential {
-        /// Mean.
+        /// Mean of the mixture.
         mean: Nanos,
-        /// Squared coefficient of variation, above 1.
+        /// Squared coefficient of variation, above 1, at most 1,000,000.
         scv: f64,
     },
     /// Skewed with a moderately heavy tail, as most measured latencies.
     Lognormal {
         /// Mean (not the median).
         mean: Nanos,
-        /// Standard deviation of the logarithm; scv = e^(sigma²) - 1.
+        /// Standard deviation of the logarithm, above 0, at most 5; scv = e^(sigma²) - 1.
         sigma: f64,
     },
     /// Mostly short, sometimes long.
@@ -61,23 +61,23 @@ pub enum Distribution {
         short: Nanos,
         /// The long duration.
         long: Nanos,
-        /// Share of long ones.
+        /// Share of long ones, 0 to 1.
         long_share: Ratio,
     },
     /// Heavy tail, cut at both ends.
     BoundedPareto {
-        /// Tail exponent alpha; the smaller, the heavier.
+        /// Tail exponent alpha, 0.01 to 100; the smaller, the heavier the tail.
         shape: f64,
-        /// Smallest value.
+        /// Smallest value, above 0.
         low: Nanos,
-        /// Largest value.
+        /// Largest value, above `low`.
         high: Nanos,
     },
     /// Drawn from measured values, one number per line of a file.
     Empirical {
         /// The file, relative to the scenario.
         file: String,
-        /// What one unit in the file is.
+        /// Duration of one unit in the file, above 0.
         unit: Nanos,
     },
 }
@@ -91,7 +91,7 @@ impl Distribution {
                 Err(format!("`stages` is {stages}: it must be from 1 to 100"))
             }
             Distribution::Hyperexponential { scv, .. } if !(scv > 1.0 && scv <= 1e6) => {
-                Err(format!("`scv` is {scv}: a hyperexponential law has one above 1"))
+                Err(format!("`scv` is {scv}: that of a hyperexponential distribution is above 1"))
             }
             Distribution::Lognormal { sigma, .. } if !(sigma > 0.0 && sigma <= 5.0) => {
                 Err(format!("`sigma` is {sigma}: it must be above 0 and at most 5"))
@@ -109,7 +109,7 @@ impl Distribution {
         }
     }
 
-    /// Prepares for sampling; `read` gives the numbers of an empirical law's file.
+    /// Prepares for sampling; `read` gives the numbers of the file of an empirical distribution.
     pub fn sampler(&self, read: &mut dyn FnMut(&str) -> Result<Vec<f64>, String>) -> Result<Sampler, String> {
         self.check()?;
         let ns = |nanos: Nanos| nanos.0 as f64;
@@ -145,7 +145,7 @@ impl Distribution {
     }
 }
 
-/// The numbers of an empirical law's file, one per line.
+/// The numbers of the file of an empirical distribution, one per line.
 pub fn numbers(file: &str, text: &str) -> Result<Vec<f64>, String> {
     let number = |(i, line): (usize, &str)| match line.trim().parse::<f64>() {
         Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
@@ -154,7 +154,7 @@ pub fn numbers(file: &str, text: &str) -> Result<Vec<f64>, String> {
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(number).collect()
 }
 
-/// A law ready to draw from.
+/// A distribution ready to draw from.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Sampler {
@@ -228,7 +228,7 @@ impl Sampler {
         }
     }
 
-    /// The squared coefficient of variation: variance over squared mean; 0 for a law without a mean.
+    /// The squared coefficient of variation: variance over squared mean; 0 for a mean of zero.
     pub fn squared_variation(&self) -> f64 {
         let mean = self.mean();
         if mean == 0.0 {
@@ -323,7 +323,7 @@ pub fn normal(source: &mut impl Source) -> f64 {
     radius * math::cos(std::f64::consts::TAU * source.unit())
 }
 
-/// Draws from a fixed discrete law in O(1): Walker's alias method in Vose's form.
+/// Draws from a fixed discrete distribution in O(1): Walker's alias method in Vose's form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alias {
     /// For each item: keep it if the draw is below this, else take the alias.
@@ -353,7 +353,7 @@ impl Alias {
         Alias { cut: cut.into(), alias: alias.into() }
     }
 
-    /// Zipf's law over 0..n: item i with probability in proportion to 1 / (i+1)^exponent.
+    /// Zipf's distribution over 0..n: item i with probability in proportion to 1 / (i+1)^exponent.
     pub fn zipf(n: usize, exponent: f64) -> Alias {
         let weights: Vec<f64> = (1..=n).map(|rank| math::pow(rank as f64, -exponent)).collect();
         Alias::new(&weights)
@@ -381,7 +381,7 @@ mod tests {
 
     const N: usize = 100_000;
 
-    /// A law and its exact distribution function, in milliseconds.
+    /// A distribution and its exact distribution function, in milliseconds.
     type Case = (Distribution, Box<dyn Fn(f64) -> f64>);
 
     fn distributions() -> Vec<Case> {
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn samples_are_pinned() {
-        // Golden: the bits of every law, which every platform must give.
+        // Golden: the bits of every distribution, which every platform must give.
         let mut rng = Rng::stream(5, "golden", 0);
         let mut hash = 0;
         for (distribution, _) in distributions() {

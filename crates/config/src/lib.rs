@@ -1,5 +1,5 @@
-//! The vocabulary that scenarios and the proxy share: pools, servers, routes, checks, strategy tables; and diagnostics that
-//! point at line and column.
+//! What scenarios and the proxy's config have in common: pools, servers, routes, policies, strategies; and diagnostics with
+//! line and column.
 
 pub mod diagnostic;
 pub mod distribution;
@@ -7,7 +7,9 @@ pub mod fault;
 pub mod pool;
 pub mod proxy;
 pub mod schema;
+mod spanned;
 pub mod terminal;
 mod wording;
 
 pub use diagnostic::{Diagnostic, Problem, Problems};
+pub use spanned::Spanned;

@@ -1,6 +1,5 @@
-//! JSON schemas of the files that people write, made from the tables that read them: an editor completes keys and shows
-//! what they mean and what they are unless given. What depends on more than one key (does that pool exist?) is for
-//! `--check`.
+//! JSON schemas of scenarios and of the proxy's config, generated from the tables that read them: an editor completes keys and
+//! shows their meaning and default. Conditions on more than one key (does that pool exist?) are for `--check`.
 
 use std::any::TypeId;
 use std::cell::RefCell;
@@ -17,7 +16,7 @@ use evenkeel_core::select::catalog::CATALOGUE;
 /// The schema of the proxy's config.
 pub fn proxy() -> Value {
     let mut schema = of::<ProxyTable>("A config of evenkeel proxy");
-    // What needs truths that only the simulator has is not to be offered.
+    // Oracles need information that only the simulator has.
     let oracle = |form: &Value| {
         let mut names = CATALOGUE.iter().filter(|row| row.doc.oracle()).map(|row| row.name);
         names.any(|name| form["const"] == name || form["properties"].get(name).is_some())
@@ -44,7 +43,7 @@ pub fn cached<T: JsonSchema + 'static>() -> Rc<Value> {
     MADE.with_borrow_mut(|made| Rc::clone(made.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(of::<T>("")))))
 }
 
-/// TOML has no null, and formats such as `uint32` are nobody else's.
+/// Removes nulls, which TOML has not, and formats such as `uint32`, which no editor knows.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {

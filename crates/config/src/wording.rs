@@ -1,5 +1,5 @@
-//! What a file says where it should say something else, in the words of the one who wrote it: the schema of a table knows
-//! what each key takes, so messages name that, with an example, and no type of this program.
+//! Messages about values of a wrong kind, for a reader who knows only the file: the schema of a table knows what each key
+//! takes, so messages say that, with an example, and name no type of this program.
 
 use std::ops::Range;
 
@@ -374,42 +374,17 @@ impl<'a> Words<'a> {
             _ => problem,
         };
         let mut names = message.split('`').skip(1).step_by(2);
-        if let Some(rest) = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))
-        {
-            let wrong = names.next().unwrap_or_default();
-            let known: Vec<&str> = names.collect();
+        if message.starts_with("unknown field ") || message.starts_with("unknown variant ") {
             // A word that stands as a value, or a key that names the kind of a table.
             let word = place.as_ref().is_some_and(|place| matches!(place.value, Some(DeValue::String(_))));
             let what = if message.starts_with("unknown variant") && word { "value" } else { "key" };
-            let list = match known.is_empty() {
-                true if rest.contains("there are no") => ": none is known here".to_owned(),
-                true => String::new(),
-                false => format!(
-                    ", expected one of {}",
-                    known.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
-                ),
-            };
-            let list = if known.len() == 1 { list.replacen("one of ", "", 1) } else { list };
-            let unknown = problem(format!("unknown {what} `{wrong}`{list}"));
-            return match nearest(wrong, known.iter().copied(), 0.7) {
-                Some(near) => unknown.help(format!("did you mean `{near}`?")),
-                None => unknown,
-            };
+            return unknown(what, message, span);
         }
         if message.starts_with("missing field ") {
-            let missing = names.next().unwrap_or_default();
-            let outer = place.as_ref().map_or_else(|| self.forms(self.root), |place| place.forms.clone());
-            let inner = self.under(&outer, missing);
-            let inside = key.as_ref().map_or_else(String::new, |key| format!(" in `{key}`"));
-            let missing_key = problem(format!("`{missing}` is missing{inside}"));
-            return missing_key.help(match inner.is_empty() {
-                true => format!("add {missing} = …"),
-                false if self.is_list_of_tables(&inner) => format!("add [[{missing}]] and its keys below it"),
-                false => format!("add {missing} = {}", self.example(&inner, DEEP)),
-            });
+            return self.missing(names.next().unwrap_or_default(), place.as_ref(), key.as_deref(), span);
         }
         if message.starts_with("duplicate field ") {
-            return problem(format!("`{}` is there twice", names.next().unwrap_or_default()));
+            return problem(format!("`{}` is written twice", names.next().unwrap_or_default()));
         }
         if message.contains("exactly 1 e") {
             let keys = place.as_ref().map_or_else(Vec::new, |place| self.only_keys(&place.forms));
@@ -446,6 +421,19 @@ impl<'a> Words<'a> {
         problem(message.to_owned())
     }
 
+    /// A key that must be there and is not.
+    fn missing(self, name: &str, place: Option<&Place<'_>>, key: Option<&str>, span: Option<Range<usize>>) -> Problem {
+        let outer = place.map_or_else(|| self.forms(self.root), |place| place.forms.clone());
+        let inner = self.under(&outer, name);
+        let inside = key.map_or_else(String::new, |key| format!(" in `{key}`"));
+        let help = match inner.is_empty() {
+            true => format!("add {name} = …"),
+            false if self.is_list_of_tables(&inner) => format!("add [[{name}]] and its keys below it"),
+            false => format!("add {name} = {}", self.example(&inner, DEEP)),
+        };
+        Problem { span, message: format!("`{name}` is missing{inside}"), help: Some(help) }
+    }
+
     fn is_list_of_tables(self, forms: &Forms<'a>) -> bool {
         self.elements(forms).iter().any(|form| form.schema["properties"].is_object())
     }
@@ -458,6 +446,22 @@ impl<'a> Words<'a> {
         };
         forms.iter().filter_map(one).collect()
     }
+}
+
+/// A key or a value that is not known, of the library's list of those that are.
+fn unknown(what: &str, message: &str, span: Option<Range<usize>>) -> Problem {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let wrong = names.next().unwrap_or_default();
+    let known: Vec<&str> = names.collect();
+    let listed = || known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let list = match known.len() {
+        0 if message.contains("there are no") => ": none is known here".to_owned(),
+        0 => String::new(),
+        1 => format!(", expected {}", listed()),
+        _ => format!(", expected one of {}", listed()),
+    };
+    let help = nearest(wrong, known.iter().copied(), 0.7).map(|near| format!("did you mean `{near}`?"));
+    Problem { span, message: format!("unknown {what} `{wrong}`{list}"), help }
 }
 
 /// Expectations of the library that begin like ours.

@@ -1,33 +1,32 @@
-//! The backends as a selector sees them: slots with generations, their weights, eligibility and in-flight counts.
+//! The servers as a selector sees them: slots with generations, weights, eligibility and in-flight counts.
 //!
-//! Only the host (simulator or proxy) writes here; a selector reads. Slots stay where they are for the life of a backend,
-//! so a strategy keeps its own state in vectors indexed by slot. A slot that is used again gets a new generation, and a
-//! late completion for the old backend carries the old one and is recognised.
+//! Only the host (simulator or proxy) writes here; a selector reads. A server keeps its slot, so a strategy keeps its
+//! own state in vectors indexed by slot. A slot that is used again gets a new generation; a late completion for the
+//! former server carries the old generation and is recognised.
 //!
-//! Counts and weights lie in vectors of their own (structure of arrays): a full scan over 1,000 backends reads 4 KiB.
-
-use serde::{Deserialize, Serialize};
+//! Counts and weights are separate vectors (structure of arrays): a full scan over 1,000 servers reads 4 KiB.
 
 use crate::rng::{Rng, Source};
 
-/// A backend: the slot it lives in and which of that slot's successive tenants it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A server: its slot, and which of the successive servers of that slot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct BackendId {
-    /// Index into everything that is kept by slot.
+    /// Index into everything that is stored by slot.
     pub slot: u32,
-    /// Counts the tenants of this slot, from zero.
+    /// Number of servers that had this slot before, from 0.
     pub generation: u32,
 }
 
-/// What happened to the fleet since a selector last looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// A change of the fleet since a selector last looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Change {
-    /// A new backend; whatever a strategy kept for this slot is void.
+    /// A new server; state that a strategy kept for this slot is void.
     Joined(BackendId),
-    /// The backend is gone; completions may still come in for it.
+    /// The server left; completions may still come in for it.
     Left(BackendId),
-    /// It became eligible (healthy, not draining, weight above zero).
+    /// It became eligible: healthy, not draining, weight above zero.
     Up(BackendId),
     /// It is no longer eligible but has not left.
     Down(BackendId),
@@ -42,28 +41,28 @@ struct Slot {
     occupied: bool,
     healthy: bool,
     draining: bool,
-    /// Not for this balancer to use: it belongs to no part of a divided fleet.
+    /// This balancer does not use it: it belongs to no part of a divided fleet.
     unassigned: bool,
 }
 
-/// No part.
+/// Marks no part.
 const NO_PARTITION: u32 = u32::MAX;
 
-/// Some servers of a divided fleet, in the slots that they have in the whole: picks go to one part at a time, each with a
-/// selector of its own ([`crate::policy::eligible`]). A server's weight may be another in a part.
+/// Some servers of a divided fleet, in the same slots as in the whole. A pick is made in one part at a time, each
+/// with its own selector ([`crate::policy::partition`]). A server may have another weight in a part.
 #[derive(Clone, Debug)]
 pub struct Partition {
-    /// Its servers; only they are members.
+    /// Its servers; no others are members.
     pub fleet: Fleet,
-    /// Its priority level, 0 first.
+    /// Its priority level; 0 is used first.
     pub level: u32,
-    /// It holds the whole level, and not one zone of it.
+    /// Whether it is a whole priority level and not one zone of it.
     pub whole: bool,
-    /// Share of the picks that begin here, 0 to 1.
+    /// Share of the picks that start here, 0 to 1.
     pub share: f64,
 }
 
-/// The backends of one pool as one shard of a balancer knows them.
+/// The servers of one pool as one shard of a balancer knows them.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     slots: Vec<Slot>,
@@ -74,7 +73,7 @@ pub struct Fleet {
     /// Running sums of the weights of `eligible`.
     cumulative: Vec<u64>,
     uniform: bool,
-    /// Slots without a tenant.
+    /// Number of slots without a server.
     vacant: usize,
     changes: Vec<Change>,
     /// Empty where the fleet is not divided.
@@ -84,12 +83,12 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet without backends.
+    /// A fleet without servers.
     pub fn new() -> Fleet {
         Fleet { uniform: true, ..Fleet::default() }
     }
 
-    /// A healthy fleet of backends with these weights, named `s0`, `s1`, …; for tests and examples.
+    /// A healthy fleet of servers with these weights, named `s0`, `s1`, …; for tests and examples.
     pub fn of_weights(weights: &[u32]) -> Fleet {
         let mut fleet = Fleet::new();
         let names: Vec<String> = (0..weights.len()).map(|i| format!("s{i}")).collect();
@@ -112,40 +111,44 @@ impl Fleet {
         state.occupied && state.healthy && !state.draining && !state.unassigned && self.weights[slot as usize] > 0
     }
 
-    /// Whether this slot has a tenant that the host counts as healthy, draining and weightless ones included.
+    /// Whether this slot has a server that the host counts as healthy, including draining ones and those of weight
+    /// zero.
     #[inline]
     pub fn is_healthy(&self, slot: u32) -> bool {
         self.slots.get(slot as usize).is_some_and(|state| state.occupied && state.healthy)
     }
 
-    /// The slots that have a tenant, able or not, ascending.
+    /// The slots that have a server, eligible or not, ascending.
+    #[inline]
     pub fn members(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].occupied)
     }
 
     /// One more than the highest slot ever used: the length of a vector indexed by slot.
+    #[inline]
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// The present tenant of a slot.
+    /// The present server of a slot. Panics if the slot was never used.
     #[inline]
     pub fn id(&self, slot: u32) -> BackendId {
         BackendId { slot, generation: self.slots[slot as usize].generation }
     }
 
-    /// Whether this backend is still the tenant of its slot.
+    /// Whether this server still has its slot.
     #[inline]
     pub fn is_current(&self, id: BackendId) -> bool {
         self.slots.get(id.slot as usize).is_some_and(|s| s.occupied && s.generation == id.generation)
     }
 
-    /// Its name: stable across restarts of the balancer, so hash strategies place backends by it.
+    /// The server's name. Names are the same across restarts and balancers, so hash strategies place servers by them.
+    #[inline]
     pub fn name(&self, slot: u32) -> &str {
         &self.slots[slot as usize].name
     }
 
-    /// Its configured weight.
+    /// The configured weight; 0 means no new requests.
     #[inline]
     pub fn weight(&self, slot: u32) -> u32 {
         self.weights[slot as usize]
@@ -157,7 +160,7 @@ impl Fleet {
         &self.in_flight
     }
 
-    /// Whether all eligible backends have the same weight.
+    /// Whether all eligible servers have the same weight.
     #[inline]
     pub fn uniform(&self) -> bool {
         self.uniform
@@ -169,13 +172,14 @@ impl Fleet {
         self.eligible.len() == self.slots.len()
     }
 
-    /// The sum of the weights of the eligible backends.
+    /// The sum of the weights of the eligible servers.
     #[inline]
     pub fn total_weight(&self) -> u64 {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
-    /// An eligible slot, each with a probability in proportion to its weight. O(1) for equal weights, else O(log n).
+    /// An eligible slot, drawn with probability in proportion to weight; `None` if there is none. O(1) for equal
+    /// weights, else O(log n).
     #[inline]
     pub fn draw_weighted(&self, rng: &mut Rng) -> Option<u32> {
         if self.uniform {
@@ -189,7 +193,7 @@ impl Fleet {
         Some(self.eligible[self.cumulative.partition_point(|&sum| sum <= point)])
     }
 
-    /// An eligible slot, each with the same probability.
+    /// An eligible slot, drawn with equal probability; `None` if there is none.
     #[inline]
     pub fn draw_uniform(&self, rng: &mut Rng) -> Option<u32> {
         match self.eligible.len() {
@@ -204,25 +208,25 @@ impl Fleet {
         &self.partitions
     }
 
-    /// The parts that this slot's tenant belongs to.
+    /// The parts that this slot's server belongs to, at most two.
     #[inline]
     pub fn partitions_of(&self, slot: u32) -> impl Iterator<Item = usize> + use<> {
         let places = self.places.get(slot as usize).copied().unwrap_or([NO_PARTITION; 2]);
         places.into_iter().filter(|&part| part != NO_PARTITION).map(|part| part as usize)
     }
 
-    /// Whether this balancer has no use for the slot's tenant: it is in no part of a divided fleet.
+    /// Whether this balancer does not use the slot's server: it is in no part of a divided fleet.
     #[inline]
     pub fn is_unassigned(&self, slot: u32) -> bool {
         self.slots[slot as usize].unassigned
     }
 
-    /// A part, each with a probability of its share; the first where no share is above zero.
+    /// A part, drawn with probability equal to its share; the first if no share is above zero.
     #[inline]
     pub fn draw_partition(&self, rng: &mut Rng) -> usize {
         let mut used = self.partitions.iter().enumerate().filter(|(_, part)| part.share > 0.0);
         let first = used.next().map_or(0, |(at, _)| at);
-        // Where there is only one, luck is left alone.
+        // With a single part nothing is drawn.
         if used.next().is_none() {
             return first;
         }
@@ -240,13 +244,13 @@ impl Fleet {
 
     // ---- What only the host writes ----
 
-    /// Adds a part without servers; its number.
+    /// Adds a part without servers; returns its number.
     pub fn add_partition(&mut self, level: u32, whole: bool) -> u32 {
         self.partitions.push(Partition { fleet: Fleet::new(), level, whole, share: 0.0 });
         self.partitions.len() as u32 - 1
     }
 
-    /// Is whole again: every server can be picked by one selector.
+    /// Ends the division: one selector picks among all servers again.
     pub fn unite(&mut self) {
         self.partitions.clear();
         self.places.clear();
@@ -255,8 +259,8 @@ impl Fleet {
         }
     }
 
-    /// Puts servers into parts (at most two; none sets a server apart), in which they have this weight. A server that
-    /// changes parts counts as one that has just joined.
+    /// Puts servers into parts (at most two; none excludes a server from this balancer), in which they have this
+    /// weight. A server that changes parts counts as one that has just joined.
     pub fn assign<P: AsRef<[u32]>>(&mut self, servers: impl IntoIterator<Item = (BackendId, P, u32)>) {
         let mut touched = vec![false; self.partitions.len()];
         let mut moved: Vec<(BackendId, bool)> = Vec::new();
@@ -308,12 +312,13 @@ impl Fleet {
         self.changes.extend(weighed.into_iter().map(Change::Weight));
     }
 
-    /// Says which share of the picks begins in each part.
+    /// Sets the share of the picks that start in each part.
     pub fn set_shares(&mut self, shares: &[f64]) {
         self.partitions.iter_mut().zip(shares).for_each(|(part, &share)| part.share = share);
     }
 
-    /// Does to a server in its parts what was done to it in the whole.
+    /// Applies to a server in its parts what was done to it in the whole.
+    #[inline]
     fn mirror(&mut self, id: BackendId, deed: impl Fn(&mut Fleet)) {
         for part in self.partitions_of(id.slot) {
             let fleet = &mut self.partitions[part].fleet;
@@ -322,7 +327,7 @@ impl Fleet {
         }
     }
 
-    /// Takes in the tenant of this slot of the whole fleet, without a weight yet.
+    /// Takes in the server of this slot of the whole fleet, without a weight yet.
     fn settle_at(&mut self, id: BackendId, tenant: &Slot, in_flight: u32) {
         let slot = id.slot as usize;
         while self.slots.len() <= slot {
@@ -336,7 +341,7 @@ impl Fleet {
         (self.weights[slot], self.in_flight[slot]) = (0, in_flight);
     }
 
-    /// Lets a tenant go; what is derived is not yet worked out.
+    /// Frees the slot of a server; derived data is not refreshed yet.
     fn vacate(&mut self, id: BackendId) {
         if self.is_current(id) {
             self.slots[id.slot as usize].occupied = false;
@@ -345,14 +350,14 @@ impl Fleet {
         }
     }
 
-    /// Adds a backend, healthy, in the lowest free slot.
+    /// Adds a healthy server in the lowest free slot.
     pub fn join(&mut self, name: &str, weight: u32) -> BackendId {
         let id = self.settle_in(name, weight);
         self.refresh();
         id
     }
 
-    /// Adds many at once.
+    /// Adds many servers at once.
     pub fn join_all<'a>(&mut self, backends: impl IntoIterator<Item = (&'a str, u32)>) {
         for (name, weight) in backends {
             self.settle_in(name, weight);
@@ -385,7 +390,7 @@ impl Fleet {
         id
     }
 
-    /// Removes a backend. Its completions may still come in and are then ignored.
+    /// Removes a server. Completions that still come in for it are ignored.
     pub fn leave(&mut self, id: BackendId) {
         if self.is_current(id) {
             self.mirror(id, |fleet| fleet.leave(id));
@@ -398,13 +403,13 @@ impl Fleet {
         }
     }
 
-    /// Tells whether health checks find it up.
+    /// Sets whether the server is healthy.
     pub fn set_healthy(&mut self, id: BackendId, healthy: bool) {
         self.mirror(id, |fleet| fleet.set_healthy(id, healthy));
         self.alter(id, |slot| slot.healthy = healthy);
     }
 
-    /// Tells the health of many at once.
+    /// Sets the health of many servers at once.
     pub fn set_healthy_all(&mut self, verdicts: impl IntoIterator<Item = (BackendId, bool)>) {
         let mut changed = Vec::new();
         for (id, healthy) in verdicts {
@@ -421,13 +426,14 @@ impl Fleet {
         }
     }
 
-    /// A draining backend finishes what it has and gets nothing new.
+    /// Sets whether the server is draining: it finishes what it has and gets no new requests.
     pub fn set_draining(&mut self, id: BackendId, draining: bool) {
         self.mirror(id, |fleet| fleet.set_draining(id, draining));
         self.alter(id, |slot| slot.draining = draining);
     }
 
-    /// Changes the weight; zero means no new requests. In the parts of a divided fleet [`Fleet::assign`] does.
+    /// Sets the weight; zero means no new requests. For the weights in parts of a divided fleet see
+    /// [`Fleet::assign`].
     pub fn set_weight(&mut self, id: BackendId, weight: u32) {
         if self.is_current(id) && self.weights[id.slot as usize] != weight {
             let was = self.is_eligible(id.slot);
@@ -438,7 +444,7 @@ impl Fleet {
         }
     }
 
-    /// A request was sent there.
+    /// A request was sent to the server.
     #[inline]
     pub fn started(&mut self, id: BackendId) {
         if self.is_current(id) {
@@ -449,7 +455,7 @@ impl Fleet {
         }
     }
 
-    /// A request sent there is over, however it ended.
+    /// A request at the server ended, however it ended. Ignored for a server that has left.
     #[inline]
     pub fn ended(&mut self, id: BackendId) {
         if self.is_current(id) {
@@ -462,7 +468,13 @@ impl Fleet {
         }
     }
 
-    /// Takes what changed since the last call; the host hands it to [`crate::select::Selector::on_fleet`].
+    /// Whether anything changed since the last [`Fleet::take_changes`].
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Takes the changes since the last call; the host passes them to [`crate::select::Selector::on_fleet`].
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
@@ -484,7 +496,7 @@ impl Fleet {
         }
     }
 
-    /// Rebuilds what is derived. Membership changes are rare and picks are not.
+    /// Rebuilds derived data. Membership changes are rare compared with picks.
     fn refresh(&mut self) {
         let eligible = (0..self.slots.len() as u32).filter(|&slot| self.is_eligible(slot)).collect::<Vec<_>>();
         let mut sum = 0;
@@ -548,7 +560,7 @@ mod tests {
         fleet.started(ids[2]);
         fleet.take_changes();
         fleet.assign([(ids[0], vec![low], 1), (ids[1], vec![], 2), (ids[2], vec![high], 7), (ids[3], vec![high], 4)]);
-        assert_eq!(fleet.eligible(), [0, 2, 3], "1 is apart");
+        assert_eq!(fleet.eligible(), [0, 2, 3], "1 is unassigned");
         assert_eq!(fleet.take_changes().iter().filter(|change| matches!(change, Change::Down(_))).count(), 1);
         let part = |fleet: &Fleet, part: u32| fleet.partitions()[part as usize].fleet.clone();
         assert_eq!(part(&fleet, high).eligible(), [2, 3]);
@@ -567,7 +579,7 @@ mod tests {
         fleet.leave(ids[3]);
         assert_eq!(part(&fleet, low).eligible(), [0]);
         fleet.unite();
-        assert_eq!(fleet.eligible(), [0, 1], "2 is ill and 3 has left");
+        assert_eq!(fleet.eligible(), [0, 1], "2 is unhealthy and 3 has left");
     }
 
     #[test]

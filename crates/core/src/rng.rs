@@ -1,24 +1,27 @@
 //! Randomness as an argument: one named generator, and independent streams by name.
 //!
-//! Two kinds of stream serve two needs:
+//! Two kinds of stream serve two needs.
 //!
-//! * [`Rng`] is a sequence (xoshiro256++ of Blackman and Vigna, 2019). Every consumer whose draws may depend on what
-//!   happened before, above all each selector, owns one of its own.
-//! * [`Keyed`] is a function (SplitMix64 of Steele, Lea and Flood, 2014, read at a position): the draws of request
-//!   number 17 for the purpose "demand" are the same whatever was drawn before. All that a request carries comes from
-//!   these, so every strategy meets the same workload. This is *common random numbers* by construction.
+//! [`Rng`] is a sequence (xoshiro256++ of Blackman and Vigna, 2019). Every consumer whose draws may depend on earlier
+//! events, above all each selector, owns one.
 //!
-//! `rand`'s `StdRng` and `SmallRng` are documented as not portable and may change with its version; these two are fixed.
+//! [`Keyed`] is a function (SplitMix64 of Steele, Lea and Flood, 2014, read at a position): the draws of request
+//! number 17 for the purpose "demand" are the same whatever was drawn before. All that a request carries comes from
+//! these, so every strategy meets the same workload. This is *common random numbers* by construction.
+//!
+//! `rand`'s `StdRng` and `SmallRng` are documented as not portable and may change with its version; these two are
+//! fixed.
 
 use std::convert::Infallible;
 
-use rand::{SeedableRng, TryRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{self, SeedableRng, TryRng};
 
 /// Weyl constant of SplitMix64: 2⁶⁴ divided by the golden ratio, odd.
 pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finaliser of SplitMix64: a bijection on 64 bits in which every input bit moves every output bit.
+#[inline]
 pub const fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -37,22 +40,25 @@ const fn name_hash(name: &str) -> u64 {
     hash
 }
 
-/// What every source of random bits here can give.
+/// A source of uniform random bits.
 pub trait Source {
     /// The next 64 uniform bits.
     fn bits(&mut self) -> u64;
 
     /// Uniform in [0, 1), 53 bits.
+    #[inline]
     fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 
     /// Uniform in (0, 1], for logarithms.
+    #[inline]
     fn open_unit(&mut self) -> f64 {
         ((self.bits() >> 11) + 1) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 
-    /// Uniform in 0..n by Lemire's method (ACM TOMACS 2019), without bias. `n` must not be zero.
+    /// Uniform in 0..n without bias, by Lemire's method (ACM TOMACS 2019). `n` must be above zero.
+    #[inline]
     fn below(&mut self, n: u64) -> u64 {
         debug_assert!(n > 0);
         let mut product = u128::from(self.bits()) * u128::from(n);
@@ -66,12 +72,13 @@ pub trait Source {
     }
 }
 
-/// A sequence of random bits with a name. See the module's text.
+/// A random sequence with a name. See the module's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rng(Xoshiro256PlusPlus);
 
 impl Rng {
-    /// The stream for `purpose` and `index` (a shard, a server) of the run with this seed.
+    /// The stream for `purpose` and `index` (a shard, a server) of the run with this seed. Streams that differ in any
+    /// of the three are independent.
     pub fn stream(seed: u64, purpose: &str, index: u64) -> Rng {
         let key = mix(mix(seed.wrapping_add(GOLDEN)) ^ name_hash(purpose));
         Rng(Xoshiro256PlusPlus::seed_from_u64(mix(key ^ index.wrapping_mul(GOLDEN))))
@@ -81,16 +88,18 @@ impl Rng {
 impl Source for Rng {
     #[inline]
     fn bits(&mut self) -> u64 {
-        rand::Rng::next_u64(&mut self.0)
+        rand_core::Rng::next_u64(&mut self.0)
     }
 }
 
 /// Lets `rand` and `rand_distr` draw from the same generator; the tests hold our samplers against theirs.
 impl TryRng for Rng {
     type Error = Infallible;
+    #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
         self.0.try_next_u32()
     }
+    #[inline]
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
         self.0.try_next_u64()
     }

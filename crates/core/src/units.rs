@@ -4,14 +4,13 @@
 //! [`Nanos`] is a count of nanoseconds since the start of a run; it cannot read a clock, so whatever is written against
 //! it runs the same in the simulator and in the proxy.
 
-use std::borrow::Cow;
+use core::time::Duration;
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+#[cfg(feature = "config")]
+mod config;
 
 /// Nanoseconds, as an instant since the start of a run or as a span. 2⁶⁴ ns is 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,40 +19,47 @@ pub struct Nanos(pub u64);
 impl Nanos {
     /// The start of a run, and the empty span.
     pub const ZERO: Nanos = Nanos(0);
-    /// Later than anything that happens.
+    /// The latest time: used for "never".
     pub const MAX: Nanos = Nanos(u64::MAX);
 
     /// Whole seconds.
+    #[inline]
     pub const fn from_secs(secs: u64) -> Nanos {
         Nanos(secs * 1_000_000_000)
     }
 
     /// Whole milliseconds.
+    #[inline]
     pub const fn from_millis(millis: u64) -> Nanos {
         Nanos(millis * 1_000_000)
     }
 
     /// Seconds to the nearest nanosecond; negative numbers and NaN become zero, too large ones [`Nanos::MAX`].
+    #[inline]
     pub fn from_secs_f64(secs: f64) -> Nanos {
         Nanos::from_nanos_f64(secs * 1e9)
     }
 
     /// Nanoseconds given as a float, to the nearest whole one (a saturating cast: no panic, NaN is zero).
+    #[inline]
     pub fn from_nanos_f64(nanos: f64) -> Nanos {
         Nanos((nanos + 0.5) as u64)
     }
 
-    /// Seconds.
+    /// The same in seconds.
+    #[inline]
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e9
     }
 
-    /// `self - other`, or zero where `other` is later.
+    /// `self - other`, or zero if `other` is later.
+    #[inline]
     pub const fn saturating_sub(self, other: Nanos) -> Nanos {
         Nanos(self.0.saturating_sub(other.0))
     }
 
     /// `self + other`, or [`Nanos::MAX`].
+    #[inline]
     pub const fn saturating_add(self, other: Nanos) -> Nanos {
         Nanos(self.0.saturating_add(other.0))
     }
@@ -62,12 +68,14 @@ impl Nanos {
 impl Add for Nanos {
     type Output = Nanos;
     /// Saturating: a time beyond 584 years is [`Nanos::MAX`] and not one long ago.
+    #[inline]
     fn add(self, other: Nanos) -> Nanos {
         self.saturating_add(other)
     }
 }
 
 impl AddAssign for Nanos {
+    #[inline]
     fn add_assign(&mut self, other: Nanos) {
         *self = self.saturating_add(other);
     }
@@ -75,8 +83,24 @@ impl AddAssign for Nanos {
 
 impl Sub for Nanos {
     type Output = Nanos;
+    #[inline]
     fn sub(self, other: Nanos) -> Nanos {
         Nanos(self.0 - other.0)
+    }
+}
+
+impl From<Duration> for Nanos {
+    /// Durations beyond 584 years become [`Nanos::MAX`].
+    #[inline]
+    fn from(duration: Duration) -> Nanos {
+        Nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Nanos> for Duration {
+    #[inline]
+    fn from(span: Nanos) -> Duration {
+        Duration::from_nanos(span.0)
     }
 }
 
@@ -87,7 +111,8 @@ impl fmt::Display for Nanos {
     }
 }
 
-/// A span in seconds with three significant digits in the unit a person would choose.
+/// A span in seconds, with three significant digits in the unit that fits: `250 ns`, `1.50 ms`, `12.0 s`; a dash for
+/// infinity and NaN.
 pub fn human_seconds(secs: f64) -> String {
     if !secs.is_finite() {
         return "–".to_owned();
@@ -160,7 +185,7 @@ impl FromStr for Nanos {
     }
 }
 
-/// Events per second.
+/// Events per second. Read from texts such as `"900/s"`; 0 to 1e9.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
 
@@ -183,8 +208,8 @@ impl FromStr for Rate {
     }
 }
 
-/// A share or a multiple of something: `"80%"` and `0.8` are the same. Above 1 it must be a percentage (`"120%"`): a bare `65`
-/// is far more often 65 % than 65 times as much.
+/// A share or a factor: `"80%"` and `0.8` are the same. Above 1 it must be a percentage (`"120%"`): a bare `65` is
+/// far more often meant as 65 % than as a factor of 65.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Ratio(pub f64);
 
@@ -221,135 +246,13 @@ fn percent(ratio: f64) -> String {
     format!("{}%", exact.unwrap_or(near))
 }
 
-/// Reads a quantity from a string through its `FromStr`, or from a bare number where `NUMBERS` allows one.
-struct Quantity<T> {
-    expecting: &'static str,
-    number: Option<fn(f64) -> Result<T, String>>,
-}
-
-impl<T: FromStr<Err = String>> Visitor<'_> for Quantity<T> {
-    type Value = T;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expecting)
-    }
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
-    }
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
-        match self.number {
-            Some(_) if number < 0.0 => Err(E::custom(format!("`{number}` is negative: this must not be"))),
-            Some(_) if !number.is_finite() => Err(E::custom(format!("`{number}` is not a finite number"))),
-            Some(make) => make(number).map_err(E::custom),
-            None => Err(E::custom(format!("`{number}` has no unit: expected {}", self.expecting))),
-        }
-    }
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_f64(number as f64)
-    }
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_f64(number as f64)
-    }
-}
-
-impl<'de> Deserialize<'de> for Nanos {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Nanos, D::Error> {
-        from.deserialize_any(Quantity { expecting: "a duration such as \"5ms\" or \"1.5s\"", number: None })
-    }
-}
-
-impl<'de> Deserialize<'de> for Rate {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Rate, D::Error> {
-        from.deserialize_any(Quantity { expecting: "a rate such as \"900/s\"", number: None })
-    }
-}
-
-impl<'de> Deserialize<'de> for Ratio {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Ratio, D::Error> {
-        from.deserialize_any(Quantity { expecting: "a ratio such as \"80%\" or 0.8", number: Some(Ratio::bare) })
-    }
-}
-
-/// A number as people write it, for a schema's pattern.
-const NUMBER: &str = r"\+?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][+-]?[0-9]+)?";
-/// A unit of time, for a schema's pattern.
-const UNIT: &str = "(ns|us|µs|μs|ms|s|sec|m|min|h|d)";
-
-impl JsonSchema for Nanos {
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A number with a unit: ns, us, ms, s, m, h or d.",
-            "type": "string",
-            "pattern": format!(r"^\s*({NUMBER}\s*{UNIT}|\+?0+(\.0*)?)\s*$"),
-            "examples": ["250us", "5ms", "1.5s", "2m"],
-        })
-    }
-}
-
-impl JsonSchema for Rate {
-    fn schema_name() -> Cow<'static, str> {
-        "Rate".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A number per unit of time.",
-            "type": "string",
-            "pattern": format!(r"^\s*{NUMBER}\s*(/|per )\s*{UNIT}\s*$"),
-            "examples": ["900/s", "5/m"],
-        })
-    }
-}
-
-impl JsonSchema for Ratio {
-    fn schema_name() -> Cow<'static, str> {
-        "Ratio".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A percentage, or a number up to 1: \"80%\" and 0.8 are the same.",
-            "anyOf": [
-                { "type": "number", "minimum": 0, "maximum": 1 },
-                { "type": "string", "pattern": format!(r"^\s*({NUMBER}\s*%|\+?(0*(\.[0-9_]*)?|0*1(\.[0_]*)?))\s*$") },
-            ],
-            "examples": ["80%", 0.8, "120%"],
-        })
-    }
-}
-
-impl Serialize for Nanos {
-    /// The way a person would write it, exactly: `"5ms"`, `"90s"`.
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let (unit, size) = TIME_UNITS[..4]
-            .iter()
-            .rev()
-            .map(|&(unit, size)| (unit, size as u64))
-            .find(|&(_, size)| self.0.is_multiple_of(size))
-            .unwrap_or(("ns", 1));
-        to.serialize_str(&format!("{}{unit}", self.0 / size))
-    }
-}
-
-impl Serialize for Rate {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{}/s", self.0))
-    }
-}
-
-impl Serialize for Ratio {
-    /// Such that it is read as the same: a number up to 1, a percentage above.
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if self.0 > 1.0 { to.serialize_str(&percent(self.0)) } else { to.serialize_f64(self.0) }
-    }
-}
-
 /// Bytes as hexadecimal digits, two for each.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes whose [`hex`] it is, in small letters or capitals; `None` where it is nobody's.
+/// The bytes of hexadecimal digits in lower or upper case; `None` if they are not such digits, or an odd number of
+/// them.
 pub fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
@@ -390,19 +293,7 @@ mod tests {
         for bare in ["65", "1.01", "2e0"] {
             assert!(bare.parse::<Ratio>().unwrap_err().contains("has no unit: did you mean"), "{bare}");
         }
-        let error = toml::from_str::<std::collections::BTreeMap<String, Ratio>>("load = 65").unwrap_err();
-        assert!(error.message().contains("did you mean \"65%\"? (for 65 times as much write \"6500%\")"), "{error}");
         assert!("1e300d".parse::<Nanos>().unwrap_err().contains("too long"));
-    }
-
-    /// What was written, for instance a plan that another machine takes up, is read as the same number.
-    #[test]
-    fn ratios_come_back_as_they_were() {
-        let percents = (1001..60_000).map(|tenths| f64::from(tenths) / 10.0 / 100.0);
-        for value in [0.0, 0.1, 1.0 / 3.0, 1.0, 1e9].into_iter().chain(percents) {
-            let written = serde_json::to_string(&Ratio(value)).unwrap();
-            assert_eq!(serde_json::from_str::<Ratio>(&written).unwrap(), Ratio(value), "{written}");
-        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Bodies on their way through: requests that can be sent again as long as they are short, answers that tell when they are
+//! Bodies on their way through: requests that can be sent again as long as they are short, responses that tell when they are
 //! over. Both stream: a piece is handed on when it comes, and is asked for only when the other side takes it. The time-outs of
-//! answers are kept outside, in [`super::answer_timer`].
+//! responses are kept outside, in [`super::response_timer`].
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::answer_timer::{Side, Timed};
 use super::expect::Gate;
 use super::headers;
 use super::lazy_timeout::IdleTimer;
+use super::response_timer::{Side, Timed};
 
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
@@ -39,7 +39,7 @@ pub enum BodyFault {
 
 /// A client's body with its beginning kept.
 struct Source {
-    /// `None` when nobody wants the rest.
+    /// `None` when the rest is not wanted.
     inner: Option<Incoming>,
     /// Who waits for more.
     waiting: Option<Waker>,
@@ -145,7 +145,7 @@ impl RequestBody {
         self.0.as_ref().is_none_or(|source| source.borrow().ended || source.borrow().inner.is_none())
     }
 
-    /// Nobody wants the rest: the client need not send it, and a server that still waits for it is let go.
+    /// The rest is not wanted: the client need not send it, and a server that still waits for it is let go.
     pub fn abandon(&self) {
         let Some(source) = &self.0 else { return };
         let (rest, waiting) = {
@@ -314,7 +314,7 @@ impl Body for UpBody {
     }
 }
 
-/// Is told once how an answer's body ended.
+/// Is told once how a response's body ended.
 pub trait OnEnd {
     /// The end of the body.
     fn end(self: Box<Self>, end: End);
@@ -323,7 +323,7 @@ pub trait OnEnd {
     fn passed(&mut self, bytes: usize);
 }
 
-/// How an answer's body ended.
+/// How a response's body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// All of it went on.
@@ -336,18 +336,18 @@ pub enum End {
     ClientGone,
 }
 
-/// Why an answer's body broke off.
+/// Why a response's body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerFault {
-    /// The server closed, reset or wrote rubbish.
-    #[error("the server broke its answer off")]
+pub enum ResponseFault {
+    /// The server closed, reset, or wrote what is not valid HTTP.
+    #[error("the server broke off its response")]
     Broken,
     /// A time-out: the server sends nothing more, or the request has lasted too long.
     #[error("the answer does not go on")]
     TooSlow,
 }
 
-/// What is sent to a client as the body of an answer.
+/// What is sent to a client as the body of a response.
 pub struct DownBody {
     inner: Inner,
     /// What is left of a piece that is handed on in smaller ones.
@@ -356,7 +356,7 @@ pub struct DownBody {
     /// Its time-outs; `None` where it cannot wait.
     timed: Option<Timed>,
     /// On HTTP/2 large pieces are cut, so that a client that takes them slowly is seen to take them, and the last one is
-    /// timed until the library lets this body go.
+    /// timed until hyper lets this body go.
     cuts: bool,
 }
 
@@ -366,13 +366,13 @@ enum Inner {
 }
 
 impl DownBody {
-    /// An answer of the proxy's own.
+    /// A response of the proxy's own.
     pub fn own(text: Bytes, on_end: Option<Box<dyn OnEnd>>, timed: Option<Timed>) -> DownBody {
         let text = Some(text).filter(|text| !text.is_empty());
         DownBody { inner: Inner::Own(text), rest: Bytes::new(), on_end, cuts: timed.is_some(), timed }
     }
 
-    /// A server's answer. `timed` is called where it has a body.
+    /// A server's response. `timed` is called where it has a body.
     pub fn server(inner: Incoming, on_end: Box<dyn OnEnd>, http2: bool, timed: impl FnOnce() -> Timed) -> DownBody {
         let empty = inner.is_end_stream();
         let mut body = DownBody {
@@ -392,21 +392,21 @@ impl DownBody {
         if let Some(on_end) = self.on_end.take() {
             on_end.end(end);
         }
-        // On HTTP/2 the last piece waits for room in the client's window, inside the library.
+        // On HTTP/2 the last piece waits for room in the client's window, inside hyper.
         if !self.cuts {
             self.timed = None;
         }
     }
 
     /// The next frame, where there is one.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))));
         }
         let frame = match &mut self.inner {
             Inner::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Inner::Server(inner) => match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| AnswerFault::Broken)),
+                Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)),
                 Poll::Pending => {
                     if let Some(timed) = &self.timed {
                         timed.waits_for_server(cx.waker());
@@ -433,13 +433,13 @@ impl DownBody {
 
 impl Body for DownBody {
     type Data = Bytes;
-    type Error = AnswerFault;
+    type Error = ResponseFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
         let this = &mut *self;
         if let Some(side) = this.timed.as_ref().and_then(Timed::expired) {
             this.end(End::TimedOut(side));
-            return Poll::Ready(Some(Err(AnswerFault::TooSlow)));
+            return Poll::Ready(Some(Err(ResponseFault::TooSlow)));
         }
         let mut frame = ready!(this.next(cx));
         if let Some(timed) = &this.timed {

@@ -18,12 +18,13 @@ use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::orca;
-use super::upstream::{ANSWER_HEADERS, Connection, LocalExecutor, Upstream, UpstreamSettings, is_shortage};
+use super::upstream::{Connection, LocalExecutor, RESPONSE_HEADERS, Upstream, UpstreamSettings};
+use super::upstream_error::is_shortage;
 use evenkeel_config::pool::Check;
 use evenkeel_config::proxy::Protocol;
 use evenkeel_core::select::LoadReport;
 
-/// Bytes of a check's answer that are read: enough to keep a decent server from seeing a reset.
+/// Bytes of a check's response that are read: enough to keep a decent server from seeing a reset.
 const MOST_BODY: usize = 64 * 1024;
 
 /// How long a probe may take.
@@ -69,7 +70,7 @@ async fn ask_at_leisure(server: &Upstream, path: &str, key: Option<&HeaderValue>
     };
     let (mut head, body) = response.into_parts();
     let load = orca::take(&mut head.headers);
-    // A connection with more of an answer inside than is read is of no use to anybody.
+    // A connection with more of a response inside than is read is of no use to anybody.
     if Limited::new(body, MOST_BODY).collect().await.is_ok() {
         server.give_back(connection.pooled());
     }
@@ -95,7 +96,7 @@ fn question<B>(address: SocketAddr, path: &str, protocol: &Protocol, body: B) ->
 pub struct Checked {
     /// Why it failed, in words for an operator; `None` if it passed.
     pub failure: Option<Arc<str>>,
-    /// The load report that came with the answer.
+    /// The load report that came with the response.
     pub load: Option<LoadReport>,
 }
 
@@ -106,7 +107,7 @@ impl Checked {
     }
 }
 
-/// Why a check has no answer.
+/// Why a check has no response.
 enum NoAnswer {
     /// This machine is out of descriptors, ports or memory. That says nothing about the server.
     NotMade,
@@ -168,7 +169,7 @@ where
     let mut response = match protocol {
         Protocol::Http1 => {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            let builder = http1::Builder::new().max_headers(ANSWER_HEADERS).clone();
+            let builder = http1::Builder::new().max_headers(RESPONSE_HEADERS).clone();
             let (mut sender, connection) = builder.handshake(io).await.map_err(failed)?;
             tokio::task::spawn_local(async move {
                 let _ = connection.await;

@@ -1,11 +1,11 @@
 //! Names of servers to addresses, again and again, as long as their records say.
 //!
-//! hickory-resolver asks, with the system's servers and search domains. Around it stand four rules: what is in `/etc/hosts`
+//! hickory-resolver asks, with the system's servers and search domains. Four rules are added: what is in `/etc/hosts`
 //! is not asked for, not even the other family of addresses (the file is read when a [`Resolver`] is made, so a reload of the
 //! configuration takes it up); records are believed for no shorter than a floor and no longer than a ceiling; **the last good answer stays when a look-up fails**, as
 //! a name server's trouble is no reason to lose servers that work; and an address that is written as one never meets DNS.
 //!
-//! Nothing here runs by itself. A [`Watched`] name is refreshed by whoever owns it, and says how long its answer is good for.
+//! Nothing here runs by itself. A [`Watched`] name is refreshed by its owner, and says how long its addresses are valid.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -87,7 +87,7 @@ pub enum Error {
     /// The name does not exist or has no addresses.
     #[error("`{0}` has no addresses")]
     NoAddresses(String),
-    /// Nobody could be asked, or who was asked could not say.
+    /// No name server could be asked, or it gave no answer.
     #[error("`{0}` cannot be looked up: {1}")]
     Failed(String, #[source] NetError),
 }

@@ -5,7 +5,7 @@
 //!
 //! HAProxy passes the expectation on as well; nginx and (by default) Envoy invite at once and hide the expectation.
 //!
-//! The library invites by itself when the body is asked for, so all that is needed is not to ask before: see [`Gate`].
+//! hyper invites by itself when the body is asked for, so all that is needed is not to ask before: see [`Gate`].
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,31 +1,49 @@
 //! The reverse proxy: the selectors of the catalogue and the state machines of [`evenkeel_core::policy`] at work on real requests.
 //!
-//! `control` reads the config and runs the shards; a `shard` is a thread with its own listeners, selectors and connections;
-//! a `host` is a pool as one shard knows it; `forward` is a request's way through. HTTP itself is hyper's, TLS rustls'.
+//! [`Proxy`] is what a program starts. `control` reads the config and runs the shards; a `shard` is a thread with its own
+//! listeners, selectors and connections; `pool` is a pool as one shard knows it; `forward` is a request's way through. Imports
+//! go one way: `proxy`, `admin`, `control`, `shard`, `forward`, `state`, `pool`, `upstream`. HTTP itself is hyper's, TLS
+//! rustls'.
 
 pub mod access;
 pub mod admin;
-pub mod answer_timer;
-pub mod body;
-pub mod checks;
-pub mod client_io;
-pub mod clock;
-pub mod coalesced_write;
-pub mod control;
+mod body;
+mod checks;
+mod client_io;
+mod clock;
+mod coalesced_write;
+mod control;
 mod descriptors;
 pub mod dns;
-pub mod expect;
-pub mod forward;
+mod expect;
+mod forward;
 pub mod framing;
 pub mod headers;
 pub mod http2_pool;
-pub mod lazy_timeout;
+mod lazy_timeout;
 pub mod metrics;
 pub mod orca;
-pub mod pool;
-pub mod record;
-pub mod shard;
+mod pool;
+mod proxy;
+mod record;
+mod response_timer;
+mod shard;
+mod state;
 pub mod termination;
-pub mod tls;
-pub mod tunnel;
-pub mod upstream;
+mod tls;
+mod tunnel;
+mod upstream;
+mod upstream_error;
+
+pub use control::{Control, LastCheck, Options, ProxyError, check_files, read};
+pub use proxy::Proxy;
+
+/// A pool in a shard as the host of a balancer, without the sockets: for tests that hold it against the simulator's engine.
+pub mod host {
+    pub use crate::clock::Clock;
+    pub use crate::pool::{
+        Attempt, Exchange, InFlight, PoolSetup, RequestInfo, SelectorInit, ServerSnapshot, ShardPool,
+    };
+    pub use crate::record::{Recorder, Tape};
+    pub use crate::upstream::{Upstream, UpstreamSettings};
+}

@@ -1,5 +1,4 @@
-//! TLS on both sides: certificates for clients, by the name they ask for and reloaded while connections live; and what is
-//! asked of servers.
+//! TLS on both sides: certificates for clients, by the name they ask for; and what is asked of servers.
 //!
 //! rustls with ring. TLS 1.2 and 1.3 and rustls's own choice of ciphers: nothing older is in the program. A server's
 //! certificate is always checked; there is no switch for that, a private authority goes into a file (`ca`).
@@ -8,17 +7,17 @@
 //! lists files and no names. The first listed is for clients that ask for none of these names, or for none at all. Of
 //! several certificates for one name, say ECDSA and RSA, the first counts that the client can verify.
 //!
-//! [`Certificates`] lies behind an [`Arc`] in rustls's configuration and swaps what it holds: a reload changes what the next
-//! handshake is answered with and nothing else.
+//! A reload of the config reads the files again and makes new [`Certificates`] for the handshakes to come; connections stay as
+//! they are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
@@ -44,7 +43,7 @@ pub enum Error {
     #[error("cannot read `{file}`: {why}", file = .0.display(), why = .1)]
     Read(PathBuf, #[source] std::io::Error),
     /// Its PEM is broken.
-    #[error("`{file}` is not sound PEM: {why}", file = .0.display(), why = .1)]
+    #[error("`{file}` is not valid PEM: {why}", file = .0.display(), why = .1)]
     Pem(PathBuf, String),
     /// There is nothing of the kind in it.
     #[error("there is no certificate in `{file}`{hint}", file = .0.display(), hint = .1)]
@@ -61,10 +60,7 @@ pub enum Error {
     /// The two do not belong together.
     #[error("the key in `{key}` does not fit the certificate in `{file}`{hint}", file = .0.display(), key = .1.display(), hint = .2)]
     Mismatch(PathBuf, PathBuf, &'static str),
-    /// Not a name or address that a certificate could be for.
-    #[error("`{0}` is not a host name that a certificate could be for")]
-    Name(String),
-    /// What is left.
+    /// Anything else that rustls refuses.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
 }
@@ -132,7 +128,7 @@ fn read_pair(files: &Files) -> Result<CertifiedKey, Error> {
     }
 }
 
-/// What a handshake is answered from.
+/// What a handshake chooses from.
 #[derive(Debug, Default)]
 struct Table {
     /// By lower-case name; `*.example.org` is under `.example.org`.
@@ -190,27 +186,19 @@ fn out_of_date(file: &Path, certificate: &X509Certificate<'_>, now: Timestamp) -
 
 /// The certificates of a listener. See the module's text.
 #[derive(Debug)]
-pub struct Certificates(RwLock<Arc<Table>>);
+pub struct Certificates(Table);
 
 impl Certificates {
     /// Reads them; also gives warnings, for instance of those that have expired.
     pub fn load(files: &[Files], now: Timestamp) -> Result<(Arc<Certificates>, Vec<String>), Error> {
         let (table, warnings) = Table::load(files, now)?;
-        Ok((Arc::new(Certificates(RwLock::new(Arc::new(table)))), warnings))
-    }
-
-    /// Reads them anew, for the handshakes to come. On an error, those that were are kept.
-    pub fn reload(&self, files: &[Files], now: Timestamp) -> Result<Vec<String>, Error> {
-        let (table, warnings) = Table::load(files, now)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
-        Ok(warnings)
+        Ok((Arc::new(Certificates(table)), warnings))
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        table.find(hello.server_name(), hello.signature_schemes())
+        self.0.find(hello.server_name(), hello.signature_schemes())
     }
 }
 
@@ -221,7 +209,7 @@ fn protocols(http2: bool) -> Vec<Vec<u8>> {
     if http2 { vec![H2.to_vec(), HTTP_1_1.to_vec()] } else { vec![HTTP_1_1.to_vec()] }
 }
 
-/// What a listener speaks: HTTP/2 or HTTP/1.1, as the client likes best of what it offers in this order. Sessions are
+/// The TLS of a listener: HTTP/2 or HTTP/1.1, whichever comes first here that the client offers (ALPN, RFC 7301). Sessions are
 /// resumed by tickets, whose keys live and die with the process.
 pub fn server_config(certificates: Arc<Certificates>, http2: bool) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
@@ -231,14 +219,14 @@ pub fn server_config(certificates: Arc<Certificates>, http2: bool) -> Result<Arc
     Ok(Arc::new(config))
 }
 
-/// How servers are spoken to.
+/// The TLS of connections to the servers of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstream {
-    /// Authorities that may vouch for servers, in PEM; the web's (Mozilla's list) unless given.
+    /// Certificates of authorities that may vouch for servers, in PEM; `None` takes Mozilla's list.
     pub ca: Option<PathBuf>,
-    /// What we show to servers that want to know who asks.
+    /// The certificate that servers are shown if they ask for one (mutual TLS); `None` shows none.
     pub client: Option<Files>,
-    /// Offer HTTP/2 as well as HTTP/1.1.
+    /// Whether HTTP/2 is offered as well as HTTP/1.1.
     pub http2: bool,
 }
 
@@ -264,7 +252,7 @@ pub fn client_config(upstream: &Upstream) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config))
 }
 
-/// A version of TLS as logs have it: `TLSv1.3`.
+/// A version of TLS as the access log has it: `TLSv1.3`.
 pub fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
     match version {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -273,16 +261,12 @@ pub fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
     }
 }
 
-/// The name that a server's certificate must be for, and that is sent in SNI unless it is an address.
-pub fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(name.to_owned()).map_err(|_| Error::Name(name.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
 
     use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+    use rustls::pki_types::ServerName;
     use rustls::server::WebPkiClientVerifier;
     use rustls::{ClientConnection, ProtocolVersion, ServerConnection};
 
@@ -374,14 +358,14 @@ mod tests {
     }
 
     fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, name: &str) -> Result<Pair, rustls::Error> {
-        let client = ClientConnection::new(client.clone(), server_name(name).unwrap())?;
+        let client = ClientConnection::new(client.clone(), ServerName::try_from(name.to_owned()).unwrap())?;
         let mut pair = Pair(client, ServerConnection::new(server.clone())?);
         pair.pump()?;
         Ok(pair)
     }
 
     #[test]
-    fn certificates_are_chosen_by_name_and_reloaded_under_way() {
+    fn certificates_are_chosen_by_name_and_live_connections_keep_theirs() {
         let folder = Folder::new();
         let root = authority("root");
         let ca = folder.write("ca.crt", &root.pem());
@@ -392,7 +376,7 @@ mod tests {
         let files = [first.clone(), exact.clone(), wild.clone()];
         let (certificates, warnings) = Certificates::load(&files, now()).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
-        let server = server_config(certificates.clone(), true).unwrap();
+        let server = server_config(certificates, true).unwrap();
         let fresh = || client_config(&Upstream { ca: Some(ca.clone()), http2: true, client: None }).unwrap();
         let client = fresh();
         for (name, files) in [
@@ -415,15 +399,11 @@ mod tests {
 
         let mut alive = handshake(&client, &server, "a.example.org").unwrap();
         let renewed = folder.issue("exact", &root, &params(&["a.example.org"]), &key());
-        assert!(certificates.reload(&files, now()).unwrap().is_empty());
-        // A client that resumes a session still knows the old one: no certificate is sent.
-        assert_eq!(handshake(&fresh(), &server, "a.example.org").unwrap().shown(), der(&renewed));
+        let (certificates, _) = Certificates::load(&files, now()).unwrap();
+        let server = server_config(certificates, true).unwrap();
+        assert_eq!(handshake(&client, &server, "a.example.org").unwrap().shown(), der(&renewed));
         assert_eq!(alive.say("still here"), "still here");
-        // A bad reload changes nothing.
-        folder.write("wild.key", "rubbish");
-        assert!(certificates.reload(&files, now()).is_err());
-        assert_eq!(handshake(&fresh(), &server, "b.example.org").unwrap().shown(), der(&wild));
-        assert!(matches!(certificates.reload(&[], now()), Err(Error::None)));
+        assert!(matches!(Certificates::load(&[], now()), Err(Error::None)));
     }
 
     #[test]
@@ -466,7 +446,7 @@ mod tests {
             (with(&good.key, &good.certificate), "good.key", "swapped"),
             (with(&good.certificate, &empty), "empty", "there is no private key"),
             (with(&good.certificate, &folder.write("enc.key", encrypted)), "enc.key", "encrypted"),
-            (with(&broken, &good.key), "broken.crt", "not sound PEM"),
+            (with(&broken, &good.key), "broken.crt", "not valid PEM"),
             (with(&nonsense, &good.key), "nonsense.crt", "certificate 1"),
             (with(&good.certificate, &odd), "odd.key", "cannot be used"),
             (with(&good.certificate, &other), "other.key", "does not fit"),
@@ -477,8 +457,6 @@ mod tests {
         }
         assert!(client_config(&Upstream { ca: Some(empty), ..Upstream::default() }).is_err());
         assert!(client_config(&Upstream { ca: Some(nonsense), ..Upstream::default() }).is_err());
-        assert!(matches!(server_name("a b"), Err(Error::Name(_))));
-        assert!(server_name("::1").is_ok());
     }
 
     #[test]

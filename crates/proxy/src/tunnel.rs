@@ -13,10 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::sleep;
 
-use super::shard::Shard;
+use super::state::ShardState;
 
 /// Carries bytes between the two. Gives the bytes that went to the client and whether the tunnel was closed in good order.
-pub async fn run(client: OnUpgrade, server: OnUpgrade, idle: Duration, shard: &Shard) -> (u64, bool) {
+pub async fn run(client: OnUpgrade, server: OnUpgrade, idle: Duration, shard: &ShardState) -> (u64, bool) {
     let (client, server) = match tokio::try_join!(client, server) {
         Ok(both) => both,
         Err(_) => return (0, false),

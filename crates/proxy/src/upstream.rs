@@ -28,6 +28,7 @@ use super::coalesced_write;
 use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
 use super::metrics::ServerMetrics;
 use super::orca;
+use super::upstream_error::{ConnectError, SendError};
 use evenkeel_config::proxy::Protocol;
 
 /// A server's connections and what is known of how to reach it.
@@ -36,43 +37,43 @@ pub struct Upstream {
     pub name: String,
     /// What it is counted under.
     pub metrics: Arc<ServerMetrics>,
-    /// The load report of its last answer.
+    /// The load report of its last response.
     pub last_report: RefCell<orca::Last>,
     addresses: RefCell<Arc<[SocketAddr]>>,
     turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
     http2: Rc<Http2Pool>,
     settings: RefCell<UpstreamSettings>,
-    /// Its answers may have more fields than the library reads without being told, which is faster.
+    /// Its responses may have more fields than hyper reads without being told, which is faster.
     many_fields: Cell<bool>,
     /// Connections from before are not used again.
     age: Cell<u32>,
     open: Arc<AtomicU32>,
 }
 
-/// How a server is spoken to.
+/// How to connect to the servers of a pool.
 #[derive(Clone)]
 pub struct UpstreamSettings {
     /// HTTP/1.1 or HTTP/2.
     pub protocol: Protocol,
-    /// TLS and the name the server must prove, if any.
+    /// TLS and the name that the server's certificate must be for; `None` on plain text.
     pub tls: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
-    /// For TCP and TLS together.
+    /// Longest time to connect, TCP and TLS together: `timeouts.connect`.
     pub connect: Duration,
-    /// An idle connection older than this is not used any more.
+    /// An idle connection older than this is not used any more: `timeouts.upstream_keep_alive`.
     pub keep_alive: Duration,
-    /// Idle connections kept.
+    /// Idle connections kept for each server, by each shard: `limits.idle_connections`.
     pub most_idle: usize,
-    /// Bytes of an answer's head.
+    /// Most bytes of a response's head.
     pub header_bytes: usize,
-    /// Fields of an answer's head.
+    /// Most fields of a response's head, at least [`RESPONSE_HEADERS`].
     pub headers: usize,
 }
 
-/// Fields that an answer's head may have in any case, however few a request may have.
-pub const ANSWER_HEADERS: usize = 256;
+/// Fields that a response's head may have in any case, however few a request may have.
+pub const RESPONSE_HEADERS: usize = 256;
 
-/// So much of an answer is read at once. The library would read up to six times this, and many connections with long answers
+/// So much of a response is read at once. hyper would read up to six times this, and many connections with long responses
 /// keep as much in memory each, for no gain in speed.
 const READ_AHEAD: usize = 64 * 1024;
 
@@ -113,65 +114,10 @@ impl Drop for ConnectionTask {
     }
 }
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The name has no address (yet).
-    #[error("the server's name has no address")]
-    NoAddress,
-    /// Refused, unreachable, or TLS failed.
-    #[error("cannot connect: {0}")]
-    Failed(#[from] io::Error),
-    /// The other side does not speak HTTP.
-    #[error("cannot connect: {0}")]
-    Handshake(#[from] hyper::Error),
-    /// It took too long.
-    #[error("cannot connect in time")]
-    TimedOut,
-    /// All streams of all HTTP/2 connections are taken, and there may be no more connections.
-    #[error("every HTTP/2 stream of the server is taken")]
-    NoStream,
-}
-
-impl ConnectError {
-    /// Whether this machine lacks what a connection needs: descriptors, ports, memory. Says nothing about the server.
-    pub fn is_own(&self) -> bool {
-        matches!(self, ConnectError::Failed(error) if is_shortage(error))
-    }
-
-    /// For another request that waited for the same connection. The error's number, if any, and its text stay.
-    pub(super) fn copy(&self) -> ConnectError {
-        match self {
-            ConnectError::NoAddress => ConnectError::NoAddress,
-            ConnectError::TimedOut => ConnectError::TimedOut,
-            ConnectError::NoStream => ConnectError::NoStream,
-            ConnectError::Failed(error) => ConnectError::Failed(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::new(error.kind(), error.to_string()),
-            }),
-            ConnectError::Handshake(error) => ConnectError::Failed(io::Error::other(error.to_string())),
-        }
-    }
-}
-
-/// Whether this machine is out of descriptors, ports or memory.
-#[cfg(not(unix))]
-pub fn is_shortage(_: &io::Error) -> bool {
-    false
-}
-
-/// Whether this machine is out of descriptors, ports or memory.
-#[cfg(unix)]
-pub fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|code| own.iter().any(|errno| errno.raw_os_error() == code))
-}
-
 /// A connection on which one request can be sent. Dropping it ends the request: an HTTP/1.1 connection is closed, an HTTP/2
 /// stream is reset.
 pub enum Connection {
-    /// Nobody else uses it.
+    /// No other request uses it.
     Http1(Http1Connection),
     /// Shared.
     Http2 {
@@ -194,18 +140,9 @@ pub struct Http1Connection {
     age: u32,
 }
 
-/// A connection while its answer is read. Given back when the answer is complete; dropping it closes or resets as dropping a
+/// A connection while its response is read. Given back when the response is complete; dropping it closes or resets as dropping a
 /// [`Connection`] does.
 pub struct PooledConnection(Connection);
-
-/// Why no answer's head came.
-#[derive(Debug)]
-pub struct SendError {
-    /// What happened.
-    pub error: hyper::Error,
-    /// Nothing of the request can have been acted on: it did not go out, or the server said so.
-    pub unsent: bool,
-}
 
 impl Upstream {
     /// A server without connections.
@@ -216,7 +153,7 @@ impl Upstream {
         metrics: Arc<ServerMetrics>,
     ) -> Upstream {
         let http2 = Http2Pool::new(settings.keep_alive, settings.most_idle);
-        let many_fields = Cell::new(settings.headers > ANSWER_HEADERS);
+        let many_fields = Cell::new(settings.headers > RESPONSE_HEADERS);
         Upstream {
             name: name.to_owned(),
             metrics,
@@ -282,14 +219,14 @@ impl Upstream {
         self.open.load(Relaxed)
     }
 
-    /// An answer had more fields, or more bytes, than its connection reads. If that was the library's own limit of fields,
-    /// connections from now on read as many as the config allows; true if this is news.
+    /// A response had more fields, or more bytes, than its connection reads. If that was hyper's own limit of fields,
+    /// connections from now on read as many as the config allows; `true` if they did not before.
     pub fn expect_many_fields(&self) -> bool {
-        let news = !self.many_fields.replace(true);
-        if news {
+        let first = !self.many_fields.replace(true);
+        if first {
             self.forget();
         }
-        news
+        first
     }
 
     /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the others that are
@@ -408,7 +345,7 @@ impl Upstream {
         Err(last)
     }
 
-    /// Takes back a connection whose answer is complete.
+    /// Takes back a connection whose response is complete.
     pub fn give_back(&self, PooledConnection(connection): PooledConnection) {
         let Http1Connection { sender, task, upgrade, age, .. } = match connection {
             Connection::Http1(connection) => connection,
@@ -448,7 +385,7 @@ impl Drop for Upstream {
 }
 
 impl Connection {
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the response.
     pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
         match self {
             Connection::Http1(connection) => match connection.sender.try_send_request(request).await {
@@ -477,7 +414,7 @@ impl Connection {
         }
     }
 
-    /// What is to be given back when the answer is over.
+    /// What is to be given back when the response is over.
     pub fn pooled(self) -> PooledConnection {
         PooledConnection(self)
     }

@@ -1,10 +1,10 @@
-//! A closed loop that costs little: for benchmarks of proxies, where the load must not be what is measured.
+//! A closed-loop load generator that costs little, for benchmarks of proxies.
 //!
-//! Every connection sends a request as soon as it has the answer to the one before. Requests are bytes written once;
-//! of an answer the head is read by `httparse` and the body counted. Each answer must be a 200 with the length that was
-//! expected, or nothing is measured: a proxy that is fast at saying something else has won nothing.
+//! Every connection sends a request as soon as it has the answer to the one before. Requests are bytes prepared once;
+//! `httparse` reads the head of an answer, and the bytes of its body are counted. Every answer must be a 200 of the expected
+//! length, or the benchmark fails: fast errors are no result.
 //!
-//! How long a user would wait is for [`super::load`], whose loop is open: here a slow answer delays the next request.
+//! Latency as users see it is measured by [`super::load`], an open loop: here a slow answer delays the next request.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,46 +16,46 @@ use hdrhistogram::Histogram;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 
-/// Different paths, so that strategies that hash them have something to hash.
+/// Number of different paths, for strategies that hash them.
 const PATHS: u64 = 64;
-/// Different addresses of clients, for the same reason. All are this machine's on Linux.
+/// Number of different client addresses, for strategies that hash them. On Linux all of 127.0.0.0/8 is this machine.
 const CLIENTS: u64 = 64;
-/// After so long without an answer something is broken.
+/// Time without an answer after which the benchmark fails.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Read at once, as much as the longest body of the benchmark.
+/// Size of one read, as much as the longest body of the benchmark.
 const SCRATCH: usize = 64 * 1024;
-/// An answer's head may be so long.
+/// The longest head of an answer, bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// What to send, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct ClosedLoop {
-    /// Where to. IPv4 loopback: every connection comes from an address of its own choice in 127.0.0.0/8.
+    /// The target. With an IPv4 loopback address, connections come from different addresses of 127.0.0.0/8.
     pub target: SocketAddrV4,
     /// Connections, each with one request at a time.
     pub connections: u64,
-    /// Bytes that every answer's body must have.
+    /// Length of every answer's body, bytes.
     pub bytes: u64,
-    /// Not measured, at the beginning.
+    /// Time at the beginning that is not measured.
     pub warmup: Duration,
-    /// Measured.
+    /// Time that is measured after it.
     pub span: Duration,
 }
 
-/// What came of it.
+/// The result of a closed loop.
 #[derive(Clone, Debug)]
 pub struct LoadResult {
     /// Answers in the measured span.
     pub measured: u64,
-    /// Answers in all, each of them right.
+    /// All answers, warm-up included.
     pub answers: u64,
-    /// How long the span was.
+    /// Length of the measured span.
     pub span: Duration,
-    /// Nanoseconds from sending a request to the last byte of its answer.
+    /// Nanoseconds from sending a request to the last byte of its answer, in the measured span.
     pub latency: Histogram<u64>,
 }
 
-/// What the connections share.
+/// State that the connections share.
 struct Shared {
     closed_loop: ClosedLoop,
     requests: Vec<Vec<u8>>,
@@ -67,9 +67,11 @@ struct Shared {
     answers: Cell<u64>,
 }
 
-/// Sends as fast as answers come. `edge` is called on this thread at the beginning of the measured span and at its end;
-/// `stopped` ends everything early. Connections end only when their answer is complete, so that who counts at the other
-/// side counts the same. The error says what was wrong with an answer.
+/// Sends requests as fast as answers come. `edge` is called on this thread at the begin and at the end of the measured span;
+/// `stopped` ends everything early. Connections end only when their answer is complete, so that a server's counts agree.
+///
+/// # Errors
+/// What was wrong with an answer.
 pub fn closed_loop(
     closed_loop: ClosedLoop,
     mut edge: impl FnMut(),
@@ -148,7 +150,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads an answer; fails unless it is the right one.
+    /// Reads an answer; fails unless it is the expected one.
     async fn answer(&self, stream: &TcpStream, head: &mut Vec<u8>) -> io::Result<()> {
         head.clear();
         let mut left = None;
@@ -198,7 +200,7 @@ impl Shared {
         }
     }
 
-    /// The length of a head that is complete and right.
+    /// The length of the head, if it is complete and as expected.
     fn head(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut answer = httparse::Response::new(&mut fields);
@@ -246,7 +248,7 @@ mod tests {
     fn against(bytes: u64, expected: u64) -> (io::Result<LoadResult>, u64) {
         let server = Backend::start(Spec { bytes, ..Spec::new("a") }).unwrap();
         let SocketAddr::V4(target) = server.address() else { panic!("IPv4") };
-        let (warmup, span) = (Duration::from_millis(20), Duration::from_millis(50));
+        let (warmup, span) = (Duration::from_millis(20), Duration::from_millis(300));
         let mut edges = 0;
         let came =
             closed_loop(ClosedLoop { target, connections: 3, bytes: expected, warmup, span }, || edges += 1, || false);

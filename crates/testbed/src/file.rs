@@ -1,28 +1,23 @@
-//! Test servers from a file: a scenario, or a proxy's configuration, that says where its servers are. Only what test servers
-//! need is read; the rest is for others to check.
+//! Test servers from a file: a scenario, or a proxy's configuration, whose servers have addresses. Only what test servers need
+//! is read and checked.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
-use super::backend::{Spec, TimedFault};
+use super::spec::Spec;
 use evenkeel_config::diagnostic::{self, did_you_mean};
 use evenkeel_config::distribution::{self, Distribution, Sampler};
-use evenkeel_config::fault::{FaultTable, WhatTable};
-use evenkeel_config::pool::{PoolTable, ServerTable};
-use evenkeel_config::{Problem, Problems};
-use evenkeel_core::units::Nanos;
-use evenkeel_sim::sim::model::FaultKind;
+use evenkeel_config::fault::FaultTable;
+use evenkeel_config::pool::{ServerTable, servers_of};
+use evenkeel_config::{Problem, Problems, Spanned};
 
 #[derive(Deserialize, JsonSchema)]
 struct File {
-    #[schemars(with = "Option<Distribution>")]
     service: Option<Spanned<Distribution>>,
     #[serde(default)]
     paths: Vec<PathOnly>,
-    #[schemars(with = "Vec<PoolOnly>")]
     pools: Spanned<Vec<PoolOnly>>,
     #[serde(default)]
     faults: Vec<FaultTable>,
@@ -39,21 +34,21 @@ struct ClientsOnly {
 #[derive(Deserialize, JsonSchema)]
 struct PathOnly {
     path: String,
-    #[schemars(with = "Option<Distribution>")]
     service: Option<Spanned<Distribution>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 struct PoolOnly {
-    #[schemars(with = "String")]
     name: Spanned<String>,
-    #[schemars(with = "Vec<ServerTable>")]
     servers: Spanned<Vec<Spanned<ServerTable>>>,
 }
 
-/// A test server for every server that has an address; several alike (`count`) are on successive ports. `files` gives the
-/// text of a law's file. Faults strike as in a scenario, by the time since the start; those of balancers are not for here,
-/// and neither are calls to a second tier.
+/// A test server for every server that has an address; equal ones (`count`) are on successive ports. `files` gives the text of
+/// a distribution's file. Faults are as in a scenario, with times since the start; those of balancers are ignored, as are calls
+/// to a second tier.
+///
+/// # Errors
+/// What is wrong with the file, or that no server has an address.
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
@@ -74,7 +69,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
     // With the pool and the name by which faults know it.
     let mut specs: Vec<(String, String, Spec)> = Vec::new();
     for pool in file.pools.get_ref() {
-        let mut servers = PoolTable::servers_of(pool.name.get_ref(), &pool.servers, &mut problems).into_iter();
+        let mut servers = servers_of(pool.name.get_ref(), &pool.servers, &mut problems).into_iter();
         for table in pool.servers.get_ref() {
             let table = table.get_ref();
             let first = table.address.as_ref().and_then(|written| address(written, &mut problems));
@@ -102,34 +97,12 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
         problems.push(problem.help("write address = \"127.0.0.1:9001\" to each [[pools.servers]]"));
     }
     for fault in &file.faults {
-        strike(fault, &mut specs, &mut problems);
+        add_fault(fault, &mut specs, &mut problems);
     }
     if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
 }
 
-/// A fault of one test server: `{ at = "10s", for = "5s", kind = { slow = { factor = 4 } } }`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FaultRequest {
-    /// When; at once unless given.
-    #[serde(default)]
-    pub at: Nanos,
-    /// How long; for good unless given.
-    #[serde(rename = "for")]
-    pub lasts: Option<Nanos>,
-    /// What.
-    pub kind: WhatTable,
-}
-
-impl FaultRequest {
-    /// As the server takes it, or what is wrong with its numbers.
-    pub fn timed(&self) -> Result<TimedFault, String> {
-        let kind = FaultKind::of(&self.kind)?;
-        Ok(TimedFault { at: self.at, until: self.lasts.map(|lasts| self.at + lasts), kind })
-    }
-}
-
-/// The port of the server so many places after the first; any free one if the first takes any.
+/// The port `i` after the first; 0, which takes any free one, if the first is 0. `None` beyond 65535.
 pub fn port_after(first: u16, i: usize) -> Option<u16> {
     if first == 0 { Some(0) } else { first.checked_add(u16::try_from(i).ok()?) }
 }
@@ -146,11 +119,11 @@ fn address(written: &Spanned<String>, problems: &mut Problems) -> Option<SocketA
     }
 }
 
-fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
-    let kind = match FaultKind::of(fault.kind.get_ref()) {
-        Ok(kind) => kind,
-        Err(message) => return problems.push(Problem::at(fault.kind.span(), message)),
-    };
+/// Gives the servers that a fault names their part of it, as in a scenario.
+fn add_fault(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
+    if !fault.check(problems) {
+        return;
+    }
     let target = fault.target.get_ref();
     if target.starts_with("balancer/") {
         return;
@@ -158,14 +131,12 @@ fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &m
     let named = |(pool, server, _): &&mut (String, String, Spec)| {
         target.split_once('/').is_some_and(|(p, s)| p == pool && (s == "*" || s == server))
     };
-    let mut struck = 0;
+    let mut count = 0;
     for (.., spec) in specs.iter_mut().filter(named) {
-        let at = *fault.at.get_ref() + Nanos(fault.stagger.0.saturating_mul(struck));
-        let until = fault.lasts.as_ref().map(|lasts| at + *lasts.get_ref());
-        spec.faults.push(TimedFault { at, until, kind });
-        struck += 1;
+        spec.faults.extend(fault.faults_of(count).into_iter().map(|(fault, _)| fault));
+        count += 1;
     }
-    if struck == 0 && !specs.is_empty() {
+    if count == 0 && !specs.is_empty() {
         let names: Vec<String> = specs.iter().map(|(pool, server, _)| format!("{pool}/{server}")).collect();
         let help = did_you_mean(target, names.iter().map(String::as_str));
         problems.push(Problem::at(fault.target.span(), format!("no server `{target}` is started")).help(help));
@@ -175,6 +146,8 @@ fn strike(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use evenkeel_config::fault::{Slow, TimedFault};
+    use evenkeel_core::units::Nanos;
 
     const FILE: &str = r#"
         title = "not for here"
@@ -203,14 +176,14 @@ mod tests {
     "#;
 
     #[test]
-    fn whoever_has_an_address_is_started() {
+    fn servers_with_an_address_are_started() {
         let specs = specs(FILE, &|_| unreachable!()).unwrap();
         let told: Vec<(String, &str)> = specs.iter().map(|s| (s.listen.to_string(), s.server.name.as_str())).collect();
         assert_eq!(told, [("127.0.0.1:9001".to_owned(), "web-1"), ("127.0.0.1:9002".to_owned(), "web-2")]);
         assert_eq!(specs[0].paths[0].0, "/slow");
         assert_eq!(specs[1].server.speed, 2.0);
         let secs = Nanos::from_secs;
-        let slow = FaultKind::Slow { factor: 3.0 };
+        let slow = Slow { factor: 3.0 }.into();
         assert_eq!(specs[1].faults, [TimedFault { at: secs(6), until: Some(secs(8)), kind: slow }]);
     }
 

@@ -1,4 +1,4 @@
-//! What a test server answers, request by request.
+//! The answers of a test server.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,15 +16,15 @@ use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::backend::{Inner, State};
-use super::file::FaultRequest;
 use super::payload::Payload;
 use super::server_model::{Entry, JobOutcome, JobRef};
+use super::shared::{Shared, State};
+use evenkeel_config::fault::{Fault, FaultRequest, TimedFault};
 use evenkeel_config::{Diagnostic, diagnostic};
 use evenkeel_core::rng::{Source, mix};
 use evenkeel_core::select::LoadReport;
 use evenkeel_core::units::{Nanos, unhex};
-use evenkeel_sim::sim::model::FaultKind;
+use evenkeel_sim::sim::server::CHECK_WORK;
 
 const SERVER: HeaderName = HeaderName::from_static("x-server");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -32,27 +32,25 @@ const KEY: HeaderName = HeaderName::from_static("x-key");
 const DEMAND: HeaderName = HeaderName::from_static("x-demand");
 const ECHO: HeaderName = HeaderName::from_static("x-echo");
 const REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics");
-/// For the sake of a request with this key, in hexadecimal, a proxy wants to know how things are.
+/// A probe's request key, in hexadecimal: the load reported depends on whether it is cached.
 const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
 
-/// What answering a check costs a server that works at all, at speed 1: as in the simulator.
-const CHECK: Nanos = Nanos::from_millis(1);
-/// A server without work writes its report anew this often.
+/// Age at which the load report of a server without work is renewed.
 const STALE: Nanos = Nanos::from_millis(100);
 
 type Answer = Response<Payload>;
 
-/// Answers, however long it takes; never, if the server is dead.
-pub(super) async fn handle(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    match at_once(&inner, &request) {
+/// Answers a request, however long that takes; never, if the server is down.
+pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    match at_once(&shared, &request) {
         Some(answer) => Ok(answer),
-        None => Ok(Box::pin(in_full(inner, request)).await),
+        None => Ok(Box::pin(in_full(shared, request)).await),
     }
 }
 
-/// The short way, for benchmarks: no work, no cache, nothing wrong and nothing asked for.
-fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
-    let spec = &inner.spec;
+/// The fast path for benchmarks: no work, no cache, no fault, and no wish.
+fn at_once(shared: &Shared, request: &Request<Incoming>) -> Option<Answer> {
+    let spec = &shared.spec;
     let plain = spec.service.is_none() && spec.paths.is_empty() && spec.server.cache.is_none();
     let (headers, uri) = (request.headers(), request.uri());
     let asks = [&ECHO, &DEMAND, &header::UPGRADE].iter().any(|name| headers.contains_key(*name));
@@ -62,8 +60,8 @@ fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
     if uri.path() == "/health" || spec.control && uri.path() == "/_fault" {
         return None;
     }
-    let now = inner.now();
-    let mut state = inner.state();
+    let now = shared.now();
+    let mut state = shared.state();
     let condition = state.server_model.condition();
     if !condition.up || condition.error_ratio > 0.0 {
         return None;
@@ -72,12 +70,12 @@ fn at_once(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
     let report = report(&mut state, now, STALE, None);
     drop(state);
     let mut answer = Response::new(Payload::filling(spec.bytes));
-    answer.headers_mut().insert(SERVER, inner.name.clone());
+    answer.headers_mut().insert(SERVER, shared.name.clone());
     answer.headers_mut().insert(REPORT, report);
     Some(answer)
 }
 
-/// The load report, as a header; the one before if that is young enough.
+/// The load report as a header value; the last one if it is younger than `good_for`.
 fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> HeaderValue {
     if let Some((written, report)) = &state.report
         && now.saturating_sub(*written) < good_for
@@ -92,7 +90,7 @@ fn report(state: &mut State, now: Nanos, good_for: Nanos, key: Option<u64>) -> H
     report
 }
 
-/// A load report in ORCA's text form. What ORCA has no field for is a named metric.
+/// A load report in ORCA's text form. Values without a field of ORCA's are named metrics.
 fn orca(report: &LoadReport) -> String {
     let LoadReport { window, throughput, response_time, utilisation, errors, in_server, latency, by: _ } = *report;
     let in_flight = in_server.map_or_else(String::new, |number| format!("named_metrics.in_flight={number},"));
@@ -104,7 +102,7 @@ fn orca(report: &LoadReport) -> String {
     )
 }
 
-/// What a query asks of the answer.
+/// What a request's query asks of the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wishes {
     bytes: Option<u64>,
@@ -117,7 +115,7 @@ struct Wishes {
 }
 
 impl Wishes {
-    /// From a query; what it does not know is for others.
+    /// From a query; unknown parameters are ignored.
     fn of(query: &str) -> Result<Wishes, String> {
         let mut wishes = Wishes::default();
         for pair in query.split('&') {
@@ -141,39 +139,39 @@ impl Wishes {
     }
 }
 
-async fn in_full(inner: Arc<Inner>, mut request: Request<Incoming>) -> Answer {
+async fn in_full(shared: Arc<Shared>, mut request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if path == "/health" {
-        let mut answer = check(&inner).await;
+        let mut answer = check(&shared).await;
         if let Some(key) = request.headers().get(&PROBE_KEY).and_then(|text| unhex(text.as_bytes())) {
-            let report = report(&mut inner.state(), inner.now(), Nanos::ZERO, Some(key_of(&key)));
+            let report = report(&mut shared.state(), shared.now(), Nanos::ZERO, Some(key_of(&key)));
             answer.headers_mut().insert(REPORT, report);
         }
         return answer;
     }
-    if inner.spec.control && path == "/_fault" {
-        return control(&inner, request).await;
+    if shared.spec.control && path == "/_fault" {
+        return faults(&shared, request).await;
     }
     let wishes = match Wishes::of(request.uri().query().unwrap_or_default()) {
         Ok(wishes) => wishes,
-        Err(message) => return plain(&inner, StatusCode::BAD_REQUEST, message),
+        Err(message) => return plain(&shared, StatusCode::BAD_REQUEST, message),
     };
     if let Some(protocol) = tunnel_asked(&request) {
-        return tunnel(inner, request, protocol);
+        return tunnel(shared, request, protocol);
     }
     let echo = request.headers().contains_key(&ECHO);
     let Ok(body) = read(request.body_mut(), echo).await else {
         // The client broke off in the middle; nobody will read this.
-        return plain(&inner, StatusCode::BAD_REQUEST, "the body broke off".to_owned());
+        return plain(&shared, StatusCode::BAD_REQUEST, "the body broke off".to_owned());
     };
-    let hit = match turn(&inner, &request).await {
+    let hit = match serve(&shared, &request).await {
         Outcome::Served(hit) => hit,
-        Outcome::Failed(status) => return plain(&inner, status, format!("{status}\n")),
+        Outcome::Failed(status) => return plain(&shared, status, format!("{status}\n")),
     };
     if let Some(delay) = wishes.delay {
         tokio::time::sleep(Duration::from_nanos(delay.0)).await;
     }
-    let mut answer = Response::new(payload(&inner, &request, &wishes, echo, &body));
+    let mut answer = Response::new(payload(&shared, &request, &wishes, echo, &body));
     *answer.status_mut() = wishes.status.unwrap_or(StatusCode::OK);
     let headers = answer.headers_mut();
     if let Some(hit) = hit {
@@ -188,32 +186,32 @@ async fn in_full(inner: Arc<Inner>, mut request: Request<Incoming>) -> Answer {
     if wishes.trailers {
         headers.insert(header::TRAILER, HeaderValue::from_static("x-bytes"));
     }
-    sign(&inner, answer)
+    sign(&shared, answer)
 }
 
-/// Says who answered, and how it is.
-fn sign(inner: &Inner, mut answer: Answer) -> Answer {
-    let report = report(&mut inner.state(), inner.now(), Nanos::ZERO, None);
-    answer.headers_mut().insert(SERVER, inner.name.clone());
+/// Adds the server's name and its load report.
+fn sign(shared: &Shared, mut answer: Answer) -> Answer {
+    let report = report(&mut shared.state(), shared.now(), Nanos::ZERO, None);
+    answer.headers_mut().insert(SERVER, shared.name.clone());
     answer.headers_mut().insert(REPORT, report);
     answer
 }
 
-fn plain(inner: &Inner, status: StatusCode, text: String) -> Answer {
+fn plain(shared: &Shared, status: StatusCode, text: String) -> Answer {
     let mut answer = Response::new(Payload::text(text));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    sign(inner, answer)
+    sign(shared, answer)
 }
 
-fn payload(inner: &Inner, request: &Request<Incoming>, wishes: &Wishes, echo: bool, body: &Received) -> Payload {
+fn payload(shared: &Shared, request: &Request<Incoming>, wishes: &Wishes, echo: bool, body: &Received) -> Payload {
     if echo {
         return Payload::text(received(request, body));
     }
     if let Some(count) = wishes.events {
         return Payload::events(count, Duration::from_nanos(wishes.every.unwrap_or(Nanos::from_millis(10)).0));
     }
-    let bytes = wishes.bytes.unwrap_or(inner.spec.bytes);
+    let bytes = wishes.bytes.unwrap_or(shared.spec.bytes);
     if !wishes.chunked && !wishes.trailers {
         return Payload::filling(bytes);
     }
@@ -229,7 +227,7 @@ fn payload(inner: &Inner, request: &Request<Incoming>, wishes: &Wishes, echo: bo
     Payload::Pieces(frames)
 }
 
-/// What came of a body.
+/// A request's body as it was received.
 #[derive(Default)]
 struct Received {
     length: u64,
@@ -260,7 +258,7 @@ async fn read(body: &mut Incoming, hashed: bool) -> Result<Received, hyper::Erro
     Ok(received)
 }
 
-/// What was received, as JSON. Fields of one name stand together, else they are in the order in which they came.
+/// The request as it was received, as JSON. Header fields are in the order of arrival, with those of one name together.
 fn received(request: &Request<Incoming>, body: &Received) -> String {
     let pairs = |headers: &HeaderMap| {
         let pair = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -284,33 +282,33 @@ enum Outcome {
     Failed(StatusCode),
 }
 
-/// Tells the desk if the client leaves before the answer.
+/// Tells the server if the client leaves before the answer.
 struct Waits {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
     place: Option<JobRef>,
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.inner.state().server_model.gave_up(self.inner.now(), place);
+            self.shared.state().server_model.gave_up(self.shared.now(), place);
         }
     }
 }
 
-/// Waits for a request's turn, and for its work.
-async fn turn(inner: &Arc<Inner>, request: &Request<Incoming>) -> Outcome {
+/// Takes a request through the queue and its service.
+async fn serve(shared: &Arc<Shared>, request: &Request<Incoming>) -> Outcome {
     let entry = {
-        let mut state = inner.state();
-        let (key, work) = (key(request), work(inner, request, &mut state));
+        let mut state = shared.state();
+        let (key, work) = (key(request), work(shared, request, &mut state));
         let error_draw = state.rng.unit();
-        let entry = state.server_model.enter(inner.now(), key, work, error_draw);
-        inner.wake_driver(&state);
+        let entry = state.server_model.enter(shared.now(), key, work, error_draw);
+        shared.wake_driver(&state);
         entry
     };
     match entry {
         Entry::In(place, told) => {
-            let mut waits = Waits { inner: inner.clone(), place: Some(place) };
+            let mut waits = Waits { shared: shared.clone(), place: Some(place) };
             let told = told.await;
             waits.place = None;
             match told {
@@ -327,7 +325,7 @@ async fn turn(inner: &Arc<Inner>, request: &Request<Incoming>) -> Outcome {
     }
 }
 
-/// By what the cache knows a request: the key it brings, or its path.
+/// The cache key of a request: its header `x-key`, or else its path.
 fn key(request: &Request<Incoming>) -> u64 {
     key_of(request.headers().get(&KEY).map_or_else(|| request.uri().path().as_bytes(), HeaderValue::as_bytes))
 }
@@ -339,116 +337,109 @@ fn key_of(text: &[u8]) -> u64 {
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_else(hash)
 }
 
-/// The work that a request brings, or what its path's law draws.
-fn work(inner: &Inner, request: &Request<Incoming>, state: &mut State) -> Nanos {
+/// The work of a request: its header `x-demand`, or else a draw from the distribution of its path.
+fn work(shared: &Shared, request: &Request<Incoming>, state: &mut State) -> Nanos {
     if let Some(demand) = request.headers().get(&DEMAND)
         && let Some(nanos) = demand.to_str().ok().and_then(|text| text.parse().ok())
     {
         return Nanos(nanos);
     }
     let path = request.uri().path();
-    let own = inner.spec.paths.iter().find(|(other, _)| other == path).map(|(_, law)| law);
-    own.or(inner.spec.service.as_ref()).map_or(Nanos::ZERO, |law| law.sample(&mut state.rng))
+    let own = shared.spec.paths.iter().find(|(other, _)| other == path).map(|(_, law)| law);
+    own.or(shared.spec.service.as_ref()).map_or(Nanos::ZERO, |law| law.sample(&mut state.rng))
 }
 
-/// A health check: never waits in the queue, and costs a working server a little time.
-async fn check(inner: &Inner) -> Answer {
-    let (condition, draining, span) = {
-        let mut state = inner.state();
-        state.server_model.advance(inner.now());
+/// A health check. It does not wait in the queue and takes a little time on a server with work.
+async fn check(shared: &Shared) -> Answer {
+    let (condition, span) = {
+        let mut state = shared.state();
+        state.server_model.advance(shared.now());
         state.server_model.counters.checks += 1;
-        (state.server_model.condition(), state.server_model.is_draining(), state.server_model.span(CHECK))
+        (state.server_model.condition(), state.server_model.span(CHECK_WORK))
     };
     if !condition.up {
         return pending().await;
     }
-    if inner.spec.service.is_some() {
+    if shared.spec.service.is_some() {
         tokio::time::sleep(Duration::from_nanos(span.0)).await;
     }
-    match condition.fails_checks || draining {
-        true => plain(inner, StatusCode::SERVICE_UNAVAILABLE, "unwell\n".to_owned()),
-        false => plain(inner, StatusCode::OK, "well\n".to_owned()),
+    match condition.fails_checks || condition.draining {
+        true => plain(shared, StatusCode::SERVICE_UNAVAILABLE, "unwell\n".to_owned()),
+        false => plain(shared, StatusCode::OK, "well\n".to_owned()),
     }
 }
 
-/// Orders are small.
-const LARGEST_ORDER: usize = 4096;
+/// The largest fault request, bytes.
+const MAX_FAULT_REQUEST: usize = 4096;
 
-/// Answers at the server's control address: orders, and nothing else.
-pub(super) async fn order(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+/// Answers at the server's control address: fault requests, and nothing else.
+pub(super) async fn control(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     if request.uri().path() == "/_fault" {
-        return Ok(control(&inner, request).await);
+        return Ok(faults(&shared, request).await);
     }
-    Ok(plain(&inner, StatusCode::NOT_FOUND, "POST an order to /_fault, or DELETE it to heal\n".to_owned()))
+    Ok(plain(&shared, StatusCode::NOT_FOUND, "POST a fault to /_fault, or DELETE it to heal\n".to_owned()))
 }
 
-/// Takes the same words as `--fault`: `kind = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts
-/// from now.
-async fn control(inner: &Arc<Inner>, request: Request<Incoming>) -> Answer {
-    let done = |text: &str| plain(inner, StatusCode::OK, text.to_owned());
+/// Takes what `--fault` takes: `kind = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts from now.
+async fn faults(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let done = |text: &str| plain(shared, StatusCode::OK, text.to_owned());
     match *request.method() {
         Method::DELETE => {
-            inner.state().server_model.heal(inner.now());
-            inner.bell.notify_one();
+            shared.heal();
             done("healed\n")
         }
-        Method::POST => {
-            let body = http_body_util::Limited::new(request.into_body(), LARGEST_ORDER).collect().await;
-            let order = body.map_err(|error| error.to_string()).and_then(|body| {
-                let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-                let read = diagnostic::read::<FaultRequest>(&text).map_err(|problems| {
-                    let file = "order".to_owned();
-                    Diagnostic { file, source: text.clone(), problems }.render(false)
-                });
-                read?.timed()
-            });
-            match order {
-                Err(message) => plain(inner, StatusCode::BAD_REQUEST, format!("{message}\n")),
-                Ok(fault) => {
-                    let inner = inner.clone();
-                    let strike = move || {
-                        inner.state().server_model.inject_fault(inner.now(), fault);
-                        inner.bell.notify_one();
-                    };
-                    if let FaultKind::Crash { .. } = fault.kind {
-                        // It takes this very connection with it: the answer goes first.
-                        tokio::spawn(async move {
-                            tokio::time::sleep(Duration::from_millis(10)).await;
-                            strike();
-                        });
-                    } else {
-                        strike();
-                    }
-                    done("struck\n")
+        Method::POST => match fault_request(request).await {
+            Err(message) => plain(shared, StatusCode::BAD_REQUEST, format!("{message}\n")),
+            Ok(faults) => {
+                if faults.iter().any(|fault| fault.kind.loses_requests()) {
+                    // It takes this very connection with it: the answer goes first.
+                    let shared = shared.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        shared.inject_faults(faults);
+                    });
+                } else {
+                    shared.inject_faults(faults);
                 }
+                done("struck\n")
             }
-        }
-        _ => plain(inner, StatusCode::METHOD_NOT_ALLOWED, "POST an order, or DELETE to heal\n".to_owned()),
+        },
+        _ => plain(shared, StatusCode::METHOD_NOT_ALLOWED, "POST a fault, or DELETE to heal\n".to_owned()),
     }
 }
 
-/// The protocol that a client wants to change to. `h2c` is not one: who speaks HTTP/2 here does so from the start.
+/// The faults that a request's body asks for, or what is wrong with it.
+async fn fault_request(request: Request<Incoming>) -> Result<Vec<TimedFault>, String> {
+    let body = http_body_util::Limited::new(request.into_body(), MAX_FAULT_REQUEST).collect().await;
+    let source = String::from_utf8_lossy(&body.map_err(|error| error.to_string())?.to_bytes()).into_owned();
+    match diagnostic::read::<FaultRequest>(&source) {
+        Ok(request) => request.faults(),
+        Err(problems) => Err(Diagnostic { file: "fault".to_owned(), source, problems }.render(false)),
+    }
+}
+
+/// The protocol that a client wants to upgrade to. `h2c` does not count: HTTP/2 is by prior knowledge here.
 fn tunnel_asked(request: &Request<Incoming>) -> Option<HeaderValue> {
     let protocol = request.headers().get(header::UPGRADE)?;
     (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
 }
 
-/// From here on every byte comes back.
-fn tunnel(inner: Arc<Inner>, mut request: Request<Incoming>, protocol: HeaderValue) -> Answer {
+/// Upgrades the connection and echoes every byte.
+fn tunnel(shared: Arc<Shared>, mut request: Request<Incoming>, protocol: HeaderValue) -> Answer {
     let upgraded = hyper::upgrade::on(&mut request);
-    inner.state().server_model.passes(inner.now());
+    shared.state().server_model.passes(shared.now());
     let mut answer = Response::new(Payload::Once(None));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     answer.headers_mut().insert(header::UPGRADE, protocol);
-    answer.headers_mut().insert(SERVER, inner.name.clone());
+    answer.headers_mut().insert(SERVER, shared.name.clone());
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
-        let mut life = inner.watch();
+        let mut life = shared.watch();
         let born = life.borrow_and_update().deaths;
         let mut stream = TokioIo::new(upgraded);
         let mut buffer = vec![0; 16 * 1024];
-        let fate = inner.watch();
+        let fate = shared.watch();
         let echo = async {
             loop {
                 match stream.read(&mut buffer).await {

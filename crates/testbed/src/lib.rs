@@ -1,19 +1,22 @@
-//! Test servers and load over real sockets, by the simulator's own laws.
+//! Test servers and load generators over real sockets, with the simulator's own distributions, servers and faults.
 //!
-//! [`backend`] serves HTTP/1.1 and HTTP/2 as a simulated server would: requests wait their turn, take the time their work
-//! takes, hit or miss a cache, and are struck by faults. Work is virtual: it takes time and no processor. [`load`] plays a
-//! scenario's requests against anything that speaks HTTP, each at the moment it was meant for. Together they let a proxy
-//! meet on the wire what the simulator predicts for it. [`flood`] is for benchmarks of proxies: as much as they can take.
+//! [`backend`] serves HTTP/1.1 and HTTP/2 as a simulated server does: requests wait in a queue, take the time of their work,
+//! hit or miss a cache, and meet faults. Work is virtual: it takes time and no processor. [`load`] is an open-loop load
+//! generator: it sends a scenario's requests to any HTTP server, each at its intended time. Together they test a real proxy
+//! against what the simulator predicts. [`closed_loop`] is a closed-loop load generator for benchmarks of proxies.
 
-#![allow(clippy::disallowed_methods, reason = "what serves and measures on the wire reads the clock")]
+#![allow(clippy::disallowed_methods, reason = "servers and load generators over sockets read the clock")]
 
 pub mod backend;
 pub mod closed_loop;
+mod connection;
 pub mod file;
 mod handler;
 pub mod load;
 mod payload;
 mod precise_timer;
 mod server_model;
+mod shared;
+mod spec;
 
 pub use backend::{Backend, Counters, Spec, TimedFault};

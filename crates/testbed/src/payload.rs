@@ -1,4 +1,4 @@
-//! The bodies that a test server answers with.
+//! The bodies of a test server's answers.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-/// Long bodies are this block again and again.
+/// Long bodies repeat this block.
 const BLOCK: usize = 64 * 1024;
 
 fn block() -> &'static Bytes {
@@ -23,13 +23,13 @@ fn block() -> &'static Bytes {
 
 /// See the module's text.
 pub(super) enum Payload {
-    /// All at once.
+    /// The whole body in one frame.
     Once(Option<Bytes>),
-    /// So many bytes of filling.
+    /// This many bytes of filling.
     Filling(u64),
-    /// In pieces of unknown number, so chunked in HTTP/1.1.
+    /// Frames of unknown number, which are chunks in HTTP/1.1.
     Pieces(VecDeque<Frame<Bytes>>),
-    /// Server-sent events: how many, how many there were, from one to the next.
+    /// Server-sent events: their number, how many have been sent, and the time from one to the next.
     Events { count: u64, sent: u64, every: Duration, timer: Pin<Box<Sleep>> },
 }
 
@@ -48,7 +48,7 @@ impl Payload {
         Payload::Once(Some(Bytes::from(text.into())))
     }
 
-    /// Events at even distances, the first at once.
+    /// Server-sent events at equal distances, the first one at once.
     pub(super) fn events(count: u64, every: Duration) -> Payload {
         Payload::Events { count, sent: 0, every, timer: Box::pin(tokio::time::sleep(Duration::ZERO)) }
     }

@@ -1,11 +1,11 @@
-//! A timer that wakes within some tens of microseconds. Tokio's wheel turns once per millisecond and rounds up, which
-//! would add about a millisecond to every service time and to every gap between requests; Linux has timers that are file
-//! descriptors, and tokio can wait for those. Elsewhere tokio's own must do.
+//! A timer with an error of some tens of microseconds. Tokio's timers have a resolution of one millisecond and round up, which
+//! would add about a millisecond to every service time and to every gap between requests. On Linux this is a timerfd; on other
+//! systems it is tokio's timer.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-/// One sleeper's timer.
+/// A timer for one task.
 pub(super) struct PreciseTimer {
     #[cfg(target_os = "linux")]
     timer: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
@@ -13,7 +13,7 @@ pub(super) struct PreciseTimer {
 
 #[cfg(target_os = "linux")]
 impl PreciseTimer {
-    /// A timer of the runtime that this runs in.
+    /// A timer of the current tokio runtime.
     #[allow(
         deprecated,
         reason = "what replaces it is unsafe; an owned descriptor is what it asks for, and this is one"
@@ -24,7 +24,7 @@ impl PreciseTimer {
         Ok(PreciseTimer { timer: tokio::io::unix::AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)? })
     }
 
-    /// Waits until then. May be dropped and called anew.
+    /// Waits until this time. The future may be dropped and made anew.
     pub(super) async fn until(&mut self, at: Instant) {
         loop {
             let left = at.saturating_duration_since(Instant::now());
@@ -61,12 +61,12 @@ impl PreciseTimer {
 
 #[cfg(not(target_os = "linux"))]
 impl PreciseTimer {
-    /// A timer of the runtime that this runs in.
+    /// A timer of the current tokio runtime.
     pub(super) fn new() -> io::Result<PreciseTimer> {
         Ok(PreciseTimer {})
     }
 
-    /// Waits until then. May be dropped and called anew.
+    /// Waits until this time. The future may be dropped and made anew.
     pub(super) async fn until(&mut self, at: Instant) {
         tokio::time::sleep_until(at.into()).await;
     }

@@ -1,51 +1,41 @@
-//! What happens inside a test server: the queue, the slots or the shared processor, the cache and the faults, on the
-//! simulator's own server. Time is an argument, and every departure and fault happens at its own moment however late the
-//! caller looks: a timer that wakes late delays an answer, but no work and nobody else in the queue.
+//! A test server's requests, on the simulator's own [`ServerState`]. Time is an argument, and every departure and fault happens
+//! at its own moment however late the caller looks: a timer that wakes late delays an answer, but neither work nor the requests
+//! behind it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 use tokio::sync::oneshot;
 
+use evenkeel_config::fault::{Condition, Fault, TimedFault};
 use evenkeel_core::select::LoadReport;
 use evenkeel_core::units::Nanos;
-use evenkeel_sim::sim::model::{Discipline, FaultKind, Server};
-use evenkeel_sim::sim::server::{Condition, ServerState};
+use evenkeel_sim::sim::model::{Discipline, Server};
+use evenkeel_sim::sim::server::{Admission, Linked, Links, ServerState};
 
-/// A fault and its time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TimedFault {
-    /// From when on, since the server's start.
-    pub at: Nanos,
-    /// Until when; for good unless given.
-    pub until: Option<Nanos>,
-    /// What.
-    pub kind: FaultKind,
-}
-
-/// What became of a request that was let in.
+/// What became of a request that was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobOutcome {
-    /// Served; from the cache or not, or there is none.
+    /// Served; whether from the cache, `None` without one.
     Served(Option<bool>),
-    /// Its server died with it.
+    /// Its server died, or it left the queue because its client had left.
     Lost,
 }
 
-/// What a server does with a request that comes.
+/// What a server does with a request that arrives.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// Let in. The number is for [`ServerModel::gave_up`].
+    /// Admitted. The reference is for [`ServerModel::gave_up`].
     In(JobRef, oneshot::Receiver<JobOutcome>),
     /// An error, after this time.
     Error(Nanos),
     /// The queue is full.
     Rejected,
-    /// It is dead.
+    /// The server is down.
     Dead,
 }
 
-/// Where a request is.
+/// Names a request that was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JobRef {
     job: u32,
@@ -55,31 +45,31 @@ pub(super) struct JobRef {
 /// What a server has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Requests that came, without health checks.
+    /// Requests that arrived, without health checks.
     pub requests: u64,
-    /// Of these, answered as they should be.
+    /// Of these, requests that were served.
     pub ok: u64,
-    /// Answered with an error that a fault made.
+    /// Requests answered with an error because of a fault.
     pub errors: u64,
-    /// Turned away because the queue was full.
+    /// Requests rejected because the queue was full.
     pub rejected: u64,
-    /// Lost in a crash, or never heard because of one.
+    /// Requests that were in the server when it crashed, or that arrived while it was down.
     pub lost: u64,
-    /// Whose client left before the answer; also counted as what became of the work.
+    /// Requests whose client left before the answer; they also count as what became of their work.
     pub gave_up: u64,
-    /// Found in the cache.
+    /// Cache look-ups that hit.
     pub hits: u64,
-    /// Not found in it.
+    /// Cache look-ups that missed.
     pub misses: u64,
     /// Health checks.
     pub checks: u64,
-    /// Connections taken.
+    /// Connections accepted.
     pub connections: u64,
-    /// Here now, in service or waiting.
+    /// Requests in the server now, in service or waiting.
     pub in_flight: u32,
-    /// The most that were here at once.
+    /// The most requests in the server at once.
     pub most_in_flight: u32,
-    /// Sum of the times that served requests were here.
+    /// Sum of the times in the server of the requests that were served.
     pub time_here: Nanos,
 }
 
@@ -88,12 +78,21 @@ struct Job {
     key: u64,
     work: Nanos,
     entered: Nanos,
-    /// How many it found here.
+    /// Requests that were in the server before it.
     found: u32,
     hit: Option<bool>,
     serving: bool,
-    wanted: bool,
+    /// First come, first served: when service ends.
+    ends: Nanos,
+    links: Links,
+    /// `None` where the place is free.
     tell: Option<oneshot::Sender<JobOutcome>>,
+}
+
+impl Linked for Job {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
 }
 
 /// See the module's text.
@@ -103,14 +102,12 @@ pub(super) struct ServerModel {
     cancel: bool,
     jobs: Vec<Job>,
     free: Vec<u32>,
-    waiting: VecDeque<u32>,
-    /// First come, first served: when those in service are done.
+    /// First come, first served: ends of the requests in service.
     ends: BinaryHeap<Reverse<(Nanos, u32)>>,
     faults: Vec<TimedFault>,
-    /// Up to when everything has happened.
+    /// Everything up to this time has happened.
     at: Nanos,
     tenants: u64,
-    /// How often it has died.
     deaths: u64,
     pub counters: Counters,
 }
@@ -122,7 +119,6 @@ impl ServerModel {
             cancel,
             jobs: Vec::new(),
             free: Vec::new(),
-            waiting: VecDeque::new(),
             ends: BinaryHeap::new(),
             faults,
             at: Nanos::ZERO,
@@ -130,21 +126,17 @@ impl ServerModel {
             deaths: 0,
             counters: Counters::default(),
         };
-        server_model.feel(server_model.at);
+        server_model.update_condition(server_model.at);
         server_model
     }
 
     pub(super) fn condition(&self) -> Condition {
-        self.server.condition
+        *self.server.condition()
     }
 
+    /// How often it has crashed.
     pub(super) fn deaths(&self) -> u64 {
         self.deaths
-    }
-
-    /// Whether it asks to be sent nothing new.
-    pub(super) fn is_draining(&self) -> bool {
-        self.struck().any(|kind| kind == FaultKind::Drain)
     }
 
     /// How long this much work takes one slot at present.
@@ -158,9 +150,9 @@ impl ServerModel {
     }
 
     fn next_departure(&self) -> Option<Nanos> {
-        match self.server.discipline {
+        match self.server.discipline() {
             Discipline::Fcfs => self.ends.peek().map(|&Reverse((at, _))| at),
-            Discipline::Ps => self.server.shared.next_departure(self.server.rate()),
+            Discipline::Ps => self.server.next_shared(),
         }
     }
 
@@ -168,12 +160,6 @@ impl ServerModel {
     fn next_edge(&self) -> Option<Nanos> {
         let edges = self.faults.iter().flat_map(|fault| [Some(fault.at), fault.until]);
         edges.flatten().filter(|&edge| edge > self.at).min()
-    }
-
-    fn struck(&self) -> impl Iterator<Item = FaultKind> + use<'_> {
-        let now = self.at;
-        let strikes = move |fault: &&TimedFault| fault.at <= now && fault.until.is_none_or(|until| until > now);
-        self.faults.iter().filter(strikes).map(|fault| fault.kind)
     }
 
     /// Lets everything happen that is due.
@@ -187,60 +173,52 @@ impl ServerModel {
                     self.at = at.max(self.at);
                     self.depart();
                 }
-                (_, Some(edge)) if edge <= now => self.feel(edge),
+                (_, Some(edge)) if edge <= now => self.update_condition(edge),
                 _ => break,
             }
         }
         self.at = now;
     }
 
-    /// Something goes wrong; its time counts from now.
-    pub(super) fn inject_fault(&mut self, now: Nanos, fault: TimedFault) {
+    /// Adds faults whose times count from now.
+    pub(super) fn inject_faults(&mut self, now: Nanos, faults: impl IntoIterator<Item = TimedFault>) {
         self.advance(now);
         let now = self.at;
-        let until = fault.until.map(|until| now + until);
-        self.faults.push(TimedFault { at: now + fault.at, until, kind: fault.kind });
-        self.feel(now);
+        for TimedFault { at, until, kind } in faults {
+            self.faults.push(TimedFault { at: now + at, until: until.map(|until| now + until), kind });
+        }
+        self.update_condition(now);
     }
 
-    /// Ends what strikes it now; what is yet to come still comes.
+    /// Ends the faults that are active now; those that have not begun still come.
     pub(super) fn heal(&mut self, now: Nanos) {
         self.advance(now);
-        let at = self.at;
-        for fault in &mut self.faults {
-            if fault.at <= at && fault.until.is_none_or(|until| until > at) {
-                fault.until = Some(at);
-            }
+        let now = self.at;
+        for fault in self.faults.iter_mut().filter(|fault| fault.is_active(now)) {
+            fault.until = Some(now);
         }
-        self.feel(at);
+        self.update_condition(now);
     }
 
-    /// Works out its condition at an edge, and lets what is in it feel that.
-    fn feel(&mut self, edge: Nanos) {
+    /// Works out its condition when a fault begins or ends.
+    fn update_condition(&mut self, edge: Nanos) {
         self.at = edge.max(self.at);
         let now = self.at;
-        let begins = |f: &TimedFault| f.at == now && f.until != Some(now);
-        let dies = self.faults.iter().any(|f| begins(f) && matches!(f.kind, FaultKind::Crash { .. }));
-        let comes_back = self.faults.iter().any(|f| f.until == Some(now) && f.kind == FaultKind::Drain);
-        if dies {
+        let begins = |fault: &TimedFault| fault.at == now && fault.until != Some(now);
+        if self.faults.iter().any(|fault| begins(fault) && fault.kind.loses_requests()) {
             self.die();
         }
-        if let (true, Some(cache)) = (comes_back, &mut self.server.cache) {
-            cache.clear();
+        let active = self.faults.iter().filter(|fault| fault.is_active(now));
+        let condition = Condition::under(active.map(|fault| fault.kind));
+        if self.server.condition().draining && !condition.draining {
+            self.server.empty_cache();
         }
-        let old_rate = self.server.rate();
-        let condition = Condition::under(self.struck());
-        if self.server.discipline == Discipline::Ps {
-            self.server.shared.advance(now, old_rate);
-        }
-        self.server.condition = condition;
-        let rate = self.server.rate();
-        if rate != old_rate {
-            let scaled = |Reverse((end, job)): Reverse<(Nanos, u32)>| {
-                let left = (end - now).0 as f64 * old_rate / rate;
-                Reverse((now + Nanos::from_nanos_f64(left), job))
-            };
-            self.ends = std::mem::take(&mut self.ends).into_iter().map(scaled).collect();
+        if let Some(change) = self.server.set_condition(now, condition) {
+            for job in self.jobs.iter_mut().filter(|job| job.tell.is_some() && job.serving) {
+                job.ends = self.server.reschedule(now, job.ends, change);
+            }
+            let ends = |&Reverse((_, job)): &Reverse<(Nanos, u32)>| Reverse((self.jobs[job as usize].ends, job));
+            self.ends = self.ends.iter().map(ends).collect();
         }
         self.faults.retain(|fault| fault.until.is_none_or(|until| until > now));
     }
@@ -249,55 +227,68 @@ impl ServerModel {
     fn die(&mut self) {
         let now = self.at;
         self.deaths += 1;
-        self.server.touch(now);
-        (self.server.in_service, self.server.queued) = (0, 0);
-        self.server.shared.advance(now, self.server.rate());
-        self.server.shared.clear();
-        if let Some(cache) = &mut self.server.cache {
-            cache.clear();
-        }
-        self.waiting.clear();
+        self.server.crash(now);
         self.ends.clear();
-        for job in 0..self.jobs.len() {
-            if self.jobs[job].tell.is_some() {
-                self.server.left(now - self.jobs[job].entered);
-                self.server.failed();
+        for index in 0..self.jobs.len() {
+            let job = &self.jobs[index];
+            if job.tell.is_some() {
+                self.server.lost(now, job.entered, (!job.serving).then_some(job.work));
                 self.counters.lost += 1;
-                self.release(job as u32, JobOutcome::Lost);
+                self.release(index as u32, JobOutcome::Lost);
             }
         }
         self.counters.in_flight = 0;
     }
 
-    /// A request comes. `error_draw` is from 0 to 1 and decides whether a fault's errors strike it.
+    /// A request arrives. `error_draw`, uniform in [0, 1), decides whether a fault answers it with an error.
     pub(super) fn enter(&mut self, now: Nanos, key: u64, work: Nanos, error_draw: f64) -> Entry {
         self.advance(now);
-        self.counters.requests += 1;
-        let condition = self.server.condition;
-        if !condition.up {
-            self.counters.lost += 1;
-            return Entry::Dead;
-        }
-        if error_draw < condition.error_ratio {
-            self.server.failed();
-            self.counters.errors += 1;
-            return Entry::Error(condition.error_latency);
-        }
-        let busy = self.server.in_service >= self.server.concurrency;
-        if busy && self.server.queued >= self.server.queue_limit {
-            self.server.failed();
-            self.counters.rejected += 1;
-            return Entry::Rejected;
-        }
         let now = self.at;
-        self.server.touch(now);
-        let found = self.server.entered();
+        self.counters.requests += 1;
+        self.server.sent(work);
+        let (found, starts) = match self.server.arrive(now, work, error_draw) {
+            Admission::Admitted { found, starts } => (found, starts),
+            Admission::Rejected => {
+                self.counters.rejected += 1;
+                return Entry::Rejected;
+            }
+            Admission::Error { after } => {
+                self.counters.errors += 1;
+                return Entry::Error(after);
+            }
+            Admission::Down { .. } => {
+                self.counters.lost += 1;
+                return Entry::Dead;
+            }
+        };
         let (tell, told) = oneshot::channel();
         self.tenants += 1;
         let tenant = self.tenants;
-        let new =
-            Job { tenant, key, work, entered: now, found, hit: None, serving: false, wanted: true, tell: Some(tell) };
-        let job = match self.free.pop() {
+        let job = self.place(Job {
+            tenant,
+            key,
+            work,
+            entered: now,
+            found,
+            hit: None,
+            serving: false,
+            ends: Nanos::ZERO,
+            links: Links::NONE,
+            tell: Some(tell),
+        });
+        if starts {
+            self.serve(job);
+        } else {
+            self.server.enqueue(job, &mut self.jobs);
+        }
+        self.count_here();
+        // Work of no length is done by now.
+        self.advance(now);
+        Entry::In(JobRef { job, tenant }, told)
+    }
+
+    fn place(&mut self, new: Job) -> u32 {
+        match self.free.pop() {
             Some(job) => {
                 self.jobs[job as usize] = new;
                 job
@@ -306,124 +297,87 @@ impl ServerModel {
                 self.jobs.push(new);
                 (self.jobs.len() - 1) as u32
             }
-        };
-        if busy {
-            self.waiting.push_back(job);
-            self.server.queued += 1;
-        } else {
-            self.serve(job);
         }
-        self.count_here();
-        // Work of no length is done by now.
-        self.advance(now);
-        Entry::In(JobRef { job, tenant }, told)
     }
 
-    /// A request that takes no time at all came and went.
+    /// A request that needs no service arrived and was answered.
     pub(super) fn passes(&mut self, now: Nanos) {
         self.advance(now);
-        self.server.touch(self.at);
-        self.server.entered();
-        self.server.left(Nanos::ZERO);
-        self.server.answered();
+        self.server.pass_through(self.at);
         self.counters.requests += 1;
         self.counters.ok += 1;
     }
 
     fn count_here(&mut self) {
-        self.counters.in_flight = self.server.in_service + self.server.queued;
+        self.counters.in_flight = self.server.number();
         self.counters.most_in_flight = self.counters.most_in_flight.max(self.counters.in_flight);
     }
 
     /// Starts service; there is room.
     fn serve(&mut self, index: u32) {
-        let now = self.at;
         let job = &mut self.jobs[index as usize];
-        job.hit = self.server.look_up(job.key, now);
-        match job.hit {
-            Some(true) => {
-                self.counters.hits += 1;
-                job.work = Nanos::from_nanos_f64(job.work.0 as f64 * self.server.hit_cost);
-            }
-            Some(false) => self.counters.misses += 1,
-            None => {}
-        }
+        let started = self.server.start(self.at, index, job.key, job.work);
+        job.hit = started.hit;
         job.serving = true;
-        self.server.in_service += 1;
-        match self.server.discipline {
-            Discipline::Fcfs => self.ends.push(Reverse((now + self.server.span(job.work), index))),
-            Discipline::Ps => {
-                self.server.shared.advance(now, self.server.rate());
-                self.server.shared.add(index, job.work);
-            }
+        if let Some(hit) = started.hit {
+            self.counters.hits += u64::from(hit);
+            self.counters.misses += u64::from(!hit);
+        }
+        if let Some(ends) = started.ends {
+            job.ends = ends;
+            self.ends.push(Reverse((ends, index)));
         }
     }
 
     /// The next one is done, now.
     fn depart(&mut self) {
         let now = self.at;
-        let done = match self.server.discipline {
+        let done = match self.server.discipline() {
             Discipline::Fcfs => self.ends.pop().map(|Reverse((_, job))| job),
-            Discipline::Ps => {
-                self.server.shared.advance(now, self.server.rate());
-                self.server.shared.depart()
-            }
+            Discipline::Ps => self.server.finish_shared(now),
         };
         let Some(index) = done else { return };
-        let job = &self.jobs[index as usize];
-        if let (Some(false), Some(cache)) = (job.hit, &mut self.server.cache) {
-            cache.put(job.key, now);
-        }
-        let (here, found, hit) = (now - job.entered, job.found, job.hit);
-        self.server.touch(now);
-        self.server.in_service -= 1;
-        self.server.left(here);
-        self.server.answered();
-        self.server.note(now, here, found);
+        let &Job { key, hit, ends, entered, found, .. } = &self.jobs[index as usize];
+        self.server.complete(now, ends, key, hit != Some(true));
+        self.server.leave(now, entered, found, true);
         self.counters.ok += 1;
-        self.counters.time_here += here;
+        self.counters.time_here += now - entered;
         self.release(index, JobOutcome::Served(hit));
-        self.start_next();
+        while let Some(next) = self.server.next_waiting(&mut self.jobs) {
+            self.serve(next);
+        }
         self.count_here();
     }
 
-    fn start_next(&mut self) {
-        while self.server.in_service < self.server.concurrency
-            && let Some(next) = self.waiting.pop_front()
-        {
-            self.server.queued -= 1;
-            let job = &self.jobs[next as usize];
-            if self.cancel && !job.wanted {
-                self.server.left(self.at - job.entered);
-                self.release(next, JobOutcome::Lost);
-                continue;
-            }
-            self.serve(next);
-        }
-    }
-
-    /// Nobody may be listening any more.
-    fn release(&mut self, job: u32, told: JobOutcome) {
+    /// Frees a request's place and tells its client, which may have left.
+    fn release(&mut self, job: u32, outcome: JobOutcome) {
         if let Some(tell) = self.jobs[job as usize].tell.take() {
-            let _ = tell.send(told);
+            let _ = tell.send(outcome);
         }
         self.free.push(job);
     }
 
-    /// The client of a request is gone. Its work goes on, unless it waits and the server notices such things.
+    /// The client of a request has left. The request leaves the queue at once if the server notices such things; what is in
+    /// service goes on.
     pub(super) fn gave_up(&mut self, now: Nanos, place: JobRef) {
         self.advance(now);
-        let job = &mut self.jobs[place.job as usize];
-        if job.tenant == place.tenant && job.tell.is_some() {
-            job.wanted = false;
-            self.counters.gave_up += 1;
+        let job = &self.jobs[place.job as usize];
+        if job.tenant != place.tenant || job.tell.is_none() {
+            return;
+        }
+        self.counters.gave_up += 1;
+        if self.cancel && !job.serving {
+            let (entered, work) = (job.entered, job.work);
+            self.server.withdraw(self.at, place.job, entered, work, &mut self.jobs);
+            self.release(place.job, JobOutcome::Lost);
+            self.count_here();
         }
     }
 
-    /// What it tells of the last half second to second; to who asks for the sake of a request with this key.
+    /// Its load over the last half second to second; `key` names the request for whose sake a probe asks.
     pub(super) fn report(&mut self, now: Nanos, key: Option<u64>) -> LoadReport {
         self.advance(now);
-        self.server.fresh_report(self.at, key)
+        self.server.recent_report(self.at, key)
     }
 }
 
@@ -431,6 +385,7 @@ impl ServerModel {
 mod tests {
     use super::*;
     use evenkeel_config::distribution::Sampler;
+    use evenkeel_config::fault::{Crash, Slow};
     use evenkeel_core::rng::{Keyed, Rng, Source};
     use std::num::NonZeroUsize;
 
@@ -500,7 +455,7 @@ mod tests {
             hit_cost: 0.1,
             reported_load: 1.0,
         };
-        let crash = TimedFault { at: ms(50), until: Some(ms(60)), kind: FaultKind::Crash { silent: false } };
+        let crash = TimedFault { at: ms(50), until: Some(ms(60)), kind: Crash { silent: false }.into() };
         let mut server_model = ServerModel::new(&Server { cache: Some(cache), ..Server::new("a") }, vec![crash], false);
         let mut first = server_model.enter(ms(0), 7, ms(10), 1.0);
         let mut second = server_model.enter(ms(20), 7, ms(10), 1.0);
@@ -526,8 +481,8 @@ mod tests {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
             let mut server_model = ServerModel::new(&Server { discipline, ..Server::new("a") }, Vec::new(), false);
             server_model.enter(ms(0), 0, ms(10), 1.0);
-            let slow = FaultKind::Slow { factor: 4.0 };
-            server_model.inject_fault(ms(5), TimedFault { at: ms(0), until: Some(ms(100)), kind: slow });
+            let slow = Slow { factor: 4.0 }.into();
+            server_model.inject_faults(ms(5), [TimedFault { at: ms(0), until: Some(ms(100)), kind: slow }]);
             assert_eq!(server_model.next(), Some(ms(25)));
             server_model.heal(ms(9));
             assert_eq!(server_model.next(), Some(ms(13)));
@@ -542,6 +497,7 @@ mod tests {
             let _first = server_model.enter(ms(0), 0, ms(10), 1.0);
             let Entry::In(place, _) = server_model.enter(ms(1), 0, ms(10), 1.0) else { panic!("let in") };
             server_model.gave_up(ms(2), place);
+            assert_eq!(server_model.counters.in_flight, if cancel { 1 } else { 2 });
             server_model.advance(ms(100));
             assert_eq!(
                 (server_model.counters.ok, server_model.counters.gave_up, server_model.counters.in_flight),

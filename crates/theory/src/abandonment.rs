@@ -193,21 +193,21 @@ impl Abandonment {
     }
 }
 
-/// What clients with a deadline for their answers see.
+/// The answers to clients with a deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deadline {
-    /// Share of requests that have no answer in time.
+    /// Share of requests without an answer in time, 0 to 1.
     pub timed_out: f64,
     /// Mean time until the answer or the deadline.
     pub mean: f64,
 }
 
-/// A queue with room for so many, or a closed loop, that is left by customers of exponential patience.
+/// A queue with a limit, or a closed loop, with exponential patience, in equilibrium.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limited {
     /// Arrivals per unit of time.
     pub rate: f64,
-    /// Share of arrivals that find no room.
+    /// Share of arrivals that find the queue full, 0 to 1.
     pub blocked: f64,
     /// Share of arrivals that leave the queue unserved.
     pub abandoned: f64,
@@ -329,7 +329,7 @@ mod tests {
         close(small.mean, (0.4 + 2.0 * 0.2) / 0.8);
     }
 
-    /// The mean is the area under the tail, for either law; means of deadlines against a sum over quantiles would say the same.
+    /// The mean is the area under the tail, for either distribution; means of deadlines against a sum over quantiles would say the same.
     #[test]
     fn means_and_tails_agree() {
         for patience in [Patience::Constant(0.7), Patience::Exponential(0.7)] {

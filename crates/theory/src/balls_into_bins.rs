@@ -56,7 +56,7 @@ pub fn random_jain(requests: u64, servers: u32) -> f64 {
 }
 
 /// Coefficient of variation of a server's share of the key space on a ring with `points` random points per server: its share
-/// follows the Beta law with parameters k and k (n - 1).
+/// has the Beta distribution with parameters k and k (n - 1).
 pub fn ring_deviation(servers: u32, points: u32) -> f64 {
     let (n, k) = (f64::from(servers), f64::from(points));
     sqrt((n - 1.0) / (k * n + 1.0))

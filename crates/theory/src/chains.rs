@@ -22,7 +22,7 @@ const SPREAD_TWO: [u32; 3] = [60, 34, 20];
 /// The same for two unlike servers, of which the slow one can keep a long queue while the fast one runs empty.
 const UNEQUAL_SPREAD: u32 = 100;
 
-/// How an arrival chooses among equal servers; ties at random.
+/// How an arrival chooses among equal servers; ties are broken at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// The shortest queue of all.
@@ -36,9 +36,9 @@ pub enum Rule {
 /// What the shortest queue does with a tie between two unlike servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ties {
-    /// A fair coin.
+    /// Each of the two with probability 1/2.
     Random,
-    /// The server named first.
+    /// The first of the two servers.
     First,
 }
 
@@ -431,7 +431,7 @@ mod tests {
         assert!((done / lam - 1.0).abs() < 1e-11, "{done} of {lam}");
     }
 
-    /// Whatever looks at queues does worse than one queue for all, and better than round robin.
+    /// Every rule that looks at queues does worse than one queue for all, and better than round robin.
     #[test]
     fn between_the_central_queue_and_round_robin() {
         use crate::{dispatch::round_robin_mean, queues::mmc_mean};

@@ -68,7 +68,7 @@ impl ConstantService {
         self.wait
     }
 
-    /// Mean sojourn.
+    /// Mean sojourn, in the unit of the service times.
     pub fn mean(&self) -> f64 {
         self.wait + self.service
     }
@@ -91,7 +91,7 @@ impl ConstantService {
         later.iter().enumerate().map(|(j, p)| p * self.waiting[(places - j).min(last)]).sum()
     }
 
-    /// Quantile of the sojourn.
+    /// Quantile `q`, from 0 to 1, of the sojourn.
     pub fn quantile(&self, q: f64) -> f64 {
         assert!((0.0..1.0).contains(&q), "a quantile lies in [0, 1), not at {q}");
         if self.wait_within(0.0) >= q {

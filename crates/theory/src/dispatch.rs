@@ -141,12 +141,12 @@ impl MeanField {
         (0..k).fold(1.0, |share, _| self.load * pow(share, self.choices))
     }
 
-    /// Mean sojourn.
+    /// Mean sojourn, in the unit of the service times.
     pub fn mean(&self) -> f64 {
         self.joined.iter().rev().sum::<f64>() / self.mu
     }
 
-    /// Quantile of the sojourn.
+    /// Quantile `q`, from 0 to 1, of the sojourn.
     pub fn quantile(&self, q: f64) -> f64 {
         quantile(|t| erlang_mixture_tail(&self.joined, self.mu, t), q, self.mean())
     }

@@ -44,10 +44,10 @@ pub fn tandem_mean(lam: f64, rates: &[f64]) -> f64 {
     rates.iter().map(|&mu| mm1_mean(lam, mu)).sum()
 }
 
-/// What a caller that holds a slot during its call does to those who come.
+/// A server whose requests hold a slot during their calls, in equilibrium.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeldSlots {
-    /// Share of arrivals that find no slot.
+    /// Share of arrivals that find no free slot, 0 to 1.
     pub blocked: f64,
     /// Mean sojourn of the accepted: own work, wait for the second tier and its work.
     pub mean: f64,

@@ -1,4 +1,4 @@
-//! Small numerical tools of this room: roots, integrals, Poisson probabilities, mixtures of Erlang laws.
+//! Numerical tools of this crate: roots, integrals, Poisson probabilities, mixtures of Erlang distributions.
 
 use evenkeel_core::math::{exp, ln, ln_gamma};
 
@@ -19,8 +19,8 @@ pub fn root(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
     }
 }
 
-/// The time at which a falling `tail(t) = P(T > t)` reaches `1 - q`; `scale` is a guess of its order. Zero where the law has
-/// at least `q` of its mass at zero.
+/// The time at which a falling `tail(t) = P(T > t)` reaches `1 - q`; `scale` is a guess of its order. Zero where the distribution
+/// has at least `q` of its mass at zero.
 pub fn quantile(tail: impl Fn(f64) -> f64, q: f64, scale: f64) -> f64 {
     assert!((0.0..1.0).contains(&q), "a quantile lies in [0, 1), not at {q}");
     let beyond = |t: f64| tail(t) - (1.0 - q);
@@ -52,7 +52,7 @@ pub fn integral(f: impl Fn(f64) -> f64, from: f64, to: f64) -> f64 {
     half * (0..PANELS).map(panel).sum::<f64>()
 }
 
-/// The probabilities of 0, 1, ..., `top` under Poisson's law. They are worked out from the largest one to both sides, since
+/// The probabilities of 0, 1, ..., `top` of a Poisson distribution. They are worked out from the largest one to both sides, since
 /// e to the minus mean is zero as a float where the mean is some hundreds.
 pub fn poisson(mean: f64, top: usize) -> Vec<f64> {
     let mut terms = vec![0.0; top + 1];
@@ -72,7 +72,7 @@ pub fn poisson(mean: f64, top: usize) -> Vec<f64> {
 }
 
 /// `P(T > t)` where T is the sum of K + 1 exponential times of the given rate and `beyond[j] = P(K >= j)`: the sojourn under
-/// first come first served of someone who found K before him.
+/// first come first served of a request that found K others before it.
 pub fn erlang_mixture_tail(beyond: &[f64], rate: f64, t: f64) -> f64 {
     if beyond.is_empty() {
         return 0.0;
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// Nobody before him: exponential. K geometric: a geometric sum of exponentials is exponential.
+    /// No request before it: exponential. K geometric: a geometric sum of exponentials is exponential.
     #[test]
     fn erlang_mixtures() {
         assert!((erlang_mixture_tail(&[1.0], 2.0, 1.5) - exp(-3.0)).abs() < 1e-15);

@@ -25,7 +25,7 @@ pub fn mm1_wait_quantile(lam: f64, mu: f64, q: f64) -> f64 {
 /// States up to which a chain is climbed step by step; longer ones are summed in another way.
 const MOST_STEPS: u32 = 1 << 16;
 
-/// Erlang's loss formula: the share turned away by `servers` without a queue at `offered` erlangs. Any number of servers takes
+/// Erlang's loss formula: the share rejected by `servers` without a queue at `offered` erlangs. Any number of servers takes
 /// milliseconds.
 pub fn erlang_b(servers: u32, offered: f64) -> f64 {
     if servers <= MOST_STEPS {
@@ -102,12 +102,12 @@ fn difference(a: f64, b: f64, t: f64) -> f64 {
     t * exp(-slow * t) * shape
 }
 
-/// What a station with a limit does to those who come.
+/// A queue with a limit in equilibrium.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounded {
-    /// Share of arrivals that is turned away.
+    /// Share of arrivals that is rejected, 0 to 1.
     pub blocked: f64,
-    /// Accepted per unit of time.
+    /// Accepted arrivals per unit of time.
     pub throughput: f64,
     /// Mean sojourn of the accepted.
     pub mean: f64,
@@ -164,7 +164,7 @@ fn geometric_mean(log: f64, n: f64) -> f64 {
     }
 }
 
-/// What a closed loop settles to.
+/// A closed loop in equilibrium.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Closed {
     /// Answers per unit of time.
@@ -235,8 +235,8 @@ pub fn mg1_wait_deviation(lam: f64, moments: [f64; 3]) -> f64 {
     sqrt(mean * mean + lam * moments[2] / (3.0 * spare))
 }
 
-/// Mean sojourn of M/G/1 under processor sharing, for any law of service: it does not feel more than the mean. Someone whose
-/// work is x stays x / (1 - rho) on average.
+/// Mean sojourn of M/G/1 under processor sharing, for any distribution of service: it depends on the mean only. A
+/// request whose work is x stays x / (1 - rho) on average.
 pub fn ps_mean(lam: f64, mean: f64) -> f64 {
     if lam * mean < 1.0 { mean / (1.0 - lam * mean) } else { f64::INFINITY }
 }

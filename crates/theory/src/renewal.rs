@@ -47,7 +47,7 @@ pub fn bursty_quantile(lam: f64, mu: f64, scv: f64, q: f64) -> f64 {
 pub enum Service {
     /// Hyperexponential with balanced means.
     Hyperexponential {
-        /// Mean.
+        /// Mean of the service time.
         mean: f64,
         /// Squared coefficient of variation, above one.
         scv: f64,
@@ -98,12 +98,12 @@ impl RoundRobin {
         Some(Self { rates, weights: [weight(rates[0], rates[1]), weight(rates[1], rates[0])] })
     }
 
-    /// Mean sojourn.
+    /// Mean sojourn, in the unit of the service times.
     pub fn mean(&self) -> f64 {
         self.weights[0] / self.rates[0] + self.weights[1] / self.rates[1]
     }
 
-    /// Quantile of the sojourn.
+    /// Quantile `q`, from 0 to 1, of the sojourn.
     pub fn quantile(&self, q: f64) -> f64 {
         let tail = |t: f64| self.weights[0] * exp(-self.rates[0] * t) + self.weights[1] * exp(-self.rates[1] * t);
         quantile(tail, q, self.mean())

@@ -1,8 +1,8 @@
-//! The proxies of `evenkeel bench proxy`: their configs, their processes, what these cost.
+//! The proxies of `evenkeel bench proxy`: configs, processes, CPU and memory.
 //!
 //! All do the same work: HTTP/1.1 with connections kept open on both sides, round robin, `X-Forwarded-For`, `-Proto`,
-//! `-Host`, `Via` and `X-Request-Id` towards the origin, `Via` and `X-Request-Id` towards the client, time-outs for
-//! everything, another try when a server cannot be reached, counters, no access log, one thread. `bare` leaves the fields out.
+//! `-Host`, `Via` and `X-Request-Id` towards the origin, `Via` and `X-Request-Id` towards the client, timeouts for
+//! everything, a retry when a server cannot be reached, counters, no access log, one thread. `bare` leaves the headers out.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_core::select::catalog;
 
-/// Who runs.
+/// A program to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// HAProxy, found on PATH.
@@ -24,20 +24,20 @@ pub enum Kind {
     Evenkeel(&'static str),
 }
 
-/// A proxy that takes part.
+/// A proxy that is measured.
 #[derive(Clone, Debug)]
 pub struct Contender {
-    /// What it is called in tables and by `--only`.
+    /// Name in tables and for `--only`.
     pub name: String,
-    /// Who runs.
+    /// A program to measure.
     pub kind: Kind,
-    /// Without the fields of forwarding.
+    /// Without forwarding headers.
     pub bare: bool,
-    /// Servers it divides the work among.
+    /// Number of servers behind it.
     pub backends: usize,
-    /// Its program.
+    /// Path of the executable.
     pub program: PathBuf,
-    /// What it says of itself.
+    /// What it prints as its version.
     pub version: String,
 }
 
@@ -59,16 +59,16 @@ impl Kind {
         }
     }
 
-    /// What is set on it, and what of it stays as it comes.
+    /// What is configured, and what is left at its default.
     pub fn knobs(self) -> &'static str {
         match self {
             Kind::Haproxy => {
-                "nbthread 1, http-reuse always, forwardfor, unique-id, 1 retry; buffers of 16 KiB, no splicing, as it comes"
+                "nbthread 1, http-reuse always, forwardfor, unique-id, 1 retry; buffers of 16 KiB, no splicing (defaults)"
             }
             Kind::Nginx => {
                 "one process, keepalive 256, keepalive_requests without bound, buffers of 20 x 4 KiB, nothing to disk, 1 retry"
             }
-            Kind::Evenkeel(_) => "shards = 1, admin listener with metrics on, 1 retry; all else as it comes",
+            Kind::Evenkeel(_) => "shards = 1, admin listener with metrics on, 1 retry; all else at its defaults",
         }
     }
 }
@@ -102,14 +102,14 @@ impl Contender {
     }
 }
 
-/// A program on PATH. Debian keeps servers in a folder that users' PATH may lack.
+/// A program on PATH, or in /usr/sbin, which users' PATH may lack on Debian.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The first line of what a program says of its version, on whichever stream.
+/// The first line of `-v`, from whichever stream.
 pub fn version(program: &Path) -> String {
     let Ok(said) = Command::new(program).arg("-v").stdin(Stdio::null()).output() else { return String::new() };
     let text = [said.stdout, said.stderr].concat();
@@ -232,7 +232,7 @@ address = \"127.0.0.1:0\"
     text
 }
 
-/// A proxy at work. It is killed when this is dropped.
+/// A running proxy, killed on drop.
 pub struct Running {
     child: Child,
     folder: tempfile::TempDir,
@@ -248,17 +248,17 @@ impl Drop for Running {
     }
 }
 
-/// What a process has used of a processor, and uses of memory.
+/// CPU time and memory of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// Of all its threads, in user mode and in the kernel.
+    /// All threads, user and system time.
     pub cpu: Duration,
     /// Resident bytes.
     pub resident: u64,
 }
 
 impl Running {
-    /// Starts it in front of these servers and waits until it takes connections. It runs on `core` alone, if that is given.
+    /// Starts a proxy in front of these servers and waits until it accepts connections. With `cores` it runs on one core.
     pub fn start(contender: &Contender, servers: &[SocketAddr], cores: Option<Cores>) -> Result<Running, String> {
         let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", contender.name);
         let folder = tempfile::tempdir().map_err(|error| failed("no temporary folder", error))?;
@@ -291,25 +291,24 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The end of what it said.
+    /// The last lines of its output.
     pub fn said(&self) -> String {
         let mut text = String::new();
         if let Ok(mut file) = std::fs::File::open(self.folder.path().join("said")) {
-            // What is not text is not for people.
             let _ = file.read_to_string(&mut text);
         }
         let lines: Vec<&str> = text.lines().collect();
         let end = lines[lines.len().saturating_sub(5)..].join("\n  ");
-        if end.is_empty() { "it said nothing".to_owned() } else { format!("it said\n  {end}") }
+        if end.is_empty() { "no output".to_owned() } else { format!("its output:\n  {end}") }
     }
 
-    /// What it has used so far.
+    /// Usage so far.
     pub fn usage(&self) -> Usage {
         usage(&self.child.id().to_string())
     }
 }
 
-/// What a process has used, by its number or `self`; nothing where there is no `/proc`.
+/// Usage of a process, by its id or `self`; zero where there is no `/proc`.
 pub fn usage(process: &str) -> Usage {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
     // The name, in parentheses, may hold anything; what follows are the fields from the third on.
@@ -323,7 +322,7 @@ pub fn usage(process: &str) -> Usage {
     Usage { cpu, resident: kib * 1024 }
 }
 
-/// A port that nobody listens at now.
+/// A free port.
 fn free_port() -> std::io::Result<SocketAddrV4> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))

@@ -16,15 +16,15 @@ Examples:
   evenkeel bench coverage
   evenkeel bench coverage --repetitions 2000 --seed 7
 
-Exits with 1 when a share lies outside its bounds, as far as chance allows: when its 95 % interval does.")]
+Exit codes: 0 every share is within its bounds, 1 the 95 % interval of one lies outside.")]
 pub struct Args {
-    /// Repetitions of each experiment
+    /// Number of repetitions of each experiment
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
     repetitions: u32,
-    /// Requests in a replication, about
+    /// Approximate number of requests per replication
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
     requests: u32,
-    /// The seed from which all randomness comes
+    /// Seed of all randomness
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Print JSON, one object per line
@@ -32,7 +32,7 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     jobs: Jobs,
-    /// No progress
+    /// Show no progress bar
     #[arg(long, short)]
     quiet: bool,
 }

@@ -1,5 +1,5 @@
-//! `evenkeel bench engine`: how fast the engine is. Rounds are interleaved, so that a disturbed machine disturbs all alike; every
-//! run is checked for having done the work it was timed for.
+//! `evenkeel bench engine`: simulator throughput. Rounds are interleaved, so that a disturbance of the machine affects all
+//! cases alike; every run is checked for having done the work that it was timed for.
 
 use std::time::Instant;
 
@@ -14,25 +14,27 @@ use evenkeel_sim::scenario::Scenario;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  evenkeel bench --rounds 9
+Examples:
+  evenkeel bench engine --rounds 9
+  evenkeel bench engine --servers 10,100 --strategies core
 
-The model: servers with one slot each, first come first served, exponential work, Poisson arrivals at 90 % load, no
-network, no time-outs, no caches; latency histogram, time series and all checks of the books are on. One thread.")]
+The model: servers with one slot each, first come first served, exponential service times, Poisson arrivals \
+at 90 % load, no network, no timeouts, no caches. The latency histogram, the time series and all invariant \
+checks are on. One thread.")]
 pub struct Args {
-    /// Rounds; the median counts
+    /// Number of rounds; the median is reported
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Requests per run, about
+    /// Approximate number of requests per run
     #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(10_000..=1_000_000_000))]
     requests: u64,
-    /// Servers, separated by commas
+    /// Numbers of servers, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "10,1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     servers: Vec<u32>,
-    /// Strategies, separated by commas
+    /// Strategies, separated by commas; `core` and `all` are sets
     #[arg(long, default_value = "random,p2c,least_request")]
     strategies: Vec<String>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -42,7 +44,7 @@ struct Case {
     label: String,
     table: StrategyConfig,
     scenario: Scenario,
-    /// Million requests per second, one per round.
+    /// Million requests per second, by round.
     rates: Vec<f64>,
 }
 
@@ -72,8 +74,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         for case in &mut cases {
             let seed = case.scenario.replication_seed(round);
             let start = Instant::now();
-            let record =
-                evenkeel_sim::sim::run(&case.scenario.model, &case.table, seed, &|| false).expect("nobody interrupts");
+            let record = evenkeel_sim::sim::run(&case.scenario.model, &case.table, seed, &|| false)
+                .expect("it is not interrupted");
             let seconds = start.elapsed().as_secs_f64();
             verify(case, &record, args.requests)?;
             case.rates.push(record.requests as f64 / seconds / 1e6);
@@ -118,7 +120,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The bench's model, as anybody would write it.
+/// The model, as a scenario.
 fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
     // 0.9 · servers requests per millisecond.
     let duration = requests as f64 / (0.9 * f64::from(servers)) / 1e3;
@@ -142,8 +144,7 @@ fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
         .map_err(|problems| Failure::Broken(anyhow::anyhow!("the bench's own scenario is wrong: {problems:?}")))
 }
 
-/// The run did what it was timed for: about so many arrivals, and the servers worked as much as was offered. (Little's law
-/// and conservation are asserted by the engine itself.)
+/// Checks the number of arrivals and the utilisation. (Little's law and conservation are asserted by the simulator.)
 fn verify(case: &Case, record: &evenkeel_sim::sim::record::RunRecord, requests: u64) -> Result<(), Failure> {
     let servers = &record.measured.servers[0];
     let busy = servers.iter().map(|server| server.utilisation).sum::<f64>() / servers.len() as f64;

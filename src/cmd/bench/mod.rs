@@ -1,5 +1,4 @@
-//! `evenkeel bench`: what the tool itself is worth: how fast engine, picks and proxy are, and whether the intervals keep their
-//! promise.
+//! `evenkeel bench`: speed of the simulator, of picks and of the proxy, and coverage of the confidence intervals.
 
 mod contenders;
 mod coverage;
@@ -12,16 +11,18 @@ use super::{Failure, Terminal};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
-// The engine's are among these, and a group of the same name.
+// clap would make two groups of one name: the engine's arguments are among these.
 #[group(skip)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
-  evenkeel bench --rounds 9      requests simulated per second and core
-  evenkeel bench picks           nanoseconds per pick of every strategy, and how they grow with the servers
-  evenkeel bench coverage        how often a 95 % interval contains the exact value
-  evenkeel bench proxy           proxy overhead compared with HAProxy and nginx"
+  evenkeel bench                 requests simulated per second and core
+  evenkeel bench picks           nanoseconds per pick of every strategy
+  evenkeel bench coverage        how often intervals hold the exact value
+  evenkeel bench proxy           proxy overhead against HAProxy and nginx
+
+Without a subcommand: `bench engine`, with its options."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -32,13 +33,13 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Requests simulated per second and core (the default)
+    /// Measure requests simulated per second and core (the default)
     Engine(engine::Args),
-    /// Nanoseconds per pick of every strategy, and how they grow with the servers
+    /// Measure nanoseconds per pick of every strategy, by number of servers
     Picks(picks::Args),
-    /// How often intervals contain the exact value and identical strategies come out as tied
+    /// Measure how often intervals contain the exact value, and identical strategies tie
     Coverage(coverage::Args),
-    /// Proxy overhead compared with HAProxy and nginx, one core each
+    /// Measure proxy overhead against HAProxy and nginx, one core each
     Proxy(proxy::Args),
 }
 

@@ -11,6 +11,7 @@ use super::spread::Spread;
 use crate::report::table;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::select::catalog::{self, CATALOGUE, Row};
+use evenkeel_core::select::strategy_set::StrategySet;
 use evenkeel_core::select::{Context, Pick, Request, Selector};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
@@ -19,53 +20,54 @@ use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel bench picks                                    the whole catalogue, in about a minute
+  evenkeel bench picks                     all strategies, about a minute
   evenkeel bench picks --strategies p2c,maglev --servers 1000 --rounds 15
 
-What is timed is a whole turn of a balancer's work, by the code that simulator and proxy use:
-a request ends (its report and its end are told to the strategy, the books are kept), the next is
-picked and counted, and what the strategy asks for is done: probes, updates by the clock. Four
-requests are in flight for five servers and take 10 ms on average, a thousandth of them fails and
-another is cancelled; every fourth server has twice the weight; keys, clients and paths are drawn.
+One iteration is everything that a balancer does for a request, by the code that simulator and proxy share: \
+a request ends and is reported to the strategy, the next is picked and counted, and probes and timed updates \
+that the strategy asks for are made. Four requests are in flight for five servers and take 10 ms on average; \
+one in a thousand fails, and one is cancelled. Every fourth server has twice the weight. Keys, clients and \
+paths are random.
 
-Nothing is subtracted: the row `(host alone)` takes the next server that can be had, and is what
-the rest of a turn costs. Building tables when the fleet changes is not in it. One thread.")]
+Nothing is subtracted. The row `(host alone)` takes the next eligible server: what an iteration costs \
+without a strategy. Rebuilding tables after a change of the fleet is not included. One thread.")]
 pub struct Args {
-    /// Rounds; the median counts
+    /// Number of rounds; the median is reported
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Servers, separated by commas
+    /// Numbers of servers, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000", value_parser = clap::value_parser!(u32).range(3..=100_000))]
     servers: Vec<u32>,
-    /// Strategies, separated by commas; all when none is named, oracles too
+    /// Strategies, separated by commas; `core` and `all` are sets [default: all, oracles too]
     #[arg(long)]
     strategies: Vec<String>,
-    /// All servers of the same weight, for which some strategies have a shorter way
+    /// Give all servers the same weight; some strategies are faster then
     #[arg(long)]
     equal: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// How long a case is timed in a round, and at most warmed up before, about.
+/// How long a case is timed in a round, approximately.
 const TIMED: Duration = Duration::from_millis(15);
+/// How long a case is warmed up at most, approximately.
 const WARMED: Duration = Duration::from_millis(60);
-/// The fewest turns that warm a small fleet up.
+/// Iterations of the warm-up at least.
 const LEAST_WARM: u64 = 2000;
-/// Turns between two looks at the clock while a case is sized.
+/// Iterations between two readings of the clock while a case is sized.
 const STEP: u64 = 16;
 
-/// Who runs.
+/// What is timed.
 #[derive(Clone, Copy)]
 enum Candidate {
-    /// Nobody: the next that can be had.
+    /// The next eligible server, without a strategy.
     Host,
     /// A strategy with its defaults.
     Strategy(&'static Row),
 }
 
-/// Turns of a case in each round.
+/// Iterations of a case in each round.
 #[derive(Clone, Copy)]
 struct Size {
     warm: u64,
@@ -76,13 +78,13 @@ struct Case {
     candidate: Candidate,
     setting: Setting,
     size: Size,
-    /// What every round must have done.
+    /// What every round must have done: the picks are the same.
     tally: Tally,
-    /// Nanoseconds for a turn, one per round.
+    /// Nanoseconds per iteration, by round.
     costs: Vec<f64>,
 }
 
-/// Takes the next that can be had.
+/// Picks the next eligible server.
 struct Next(usize);
 
 impl Selector for Next {
@@ -125,7 +127,7 @@ impl Candidate {
 }
 
 impl Case {
-    /// Finds out how many turns fill the time. All rounds then make as many.
+    /// Finds how many iterations fill the time; all rounds make as many.
     fn new(candidate: Candidate, setting: Setting) -> Case {
         let mut bench = candidate.bench(&setting);
         // Until nearly all that was in flight at first is over, where that does not take too long.
@@ -154,7 +156,7 @@ impl Case {
         Ok(())
     }
 
-    /// Each turn picked a server that could be had, the same as in any other round, and the books balance.
+    /// Each iteration picked an eligible server, the same as in every other round, and in-flight counts are exact.
     fn verify(&self, bench: &PickBench) -> Result<(), Failure> {
         let (tally, turns) = (bench.tally(), self.size.warm + self.size.timed);
         let in_flight = bench.fleet().in_flight().iter().map(|&count| count as usize).sum::<usize>();
@@ -164,7 +166,7 @@ impl Case {
         }
         let (name, servers, first) = (self.candidate.name(), self.setting.weights.len(), self.tally);
         let what = format!(
-            "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} turns; {in_flight} in flight"
+            "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} iterations; {in_flight} in flight"
         );
         Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")))
     }
@@ -180,6 +182,10 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         candidates.extend(CATALOGUE.iter().map(Candidate::Strategy));
     }
     for name in args.strategies.iter().flat_map(|list| catalog::split(list)) {
+        if let Some(set) = StrategySet::find(name) {
+            candidates.extend(set.rows().map(Candidate::Strategy));
+            continue;
+        }
         inputs::remark(name);
         candidates.push(Candidate::Strategy(catalog::find(name).ok_or_else(|| inputs::unknown_strategy(name))?));
     }
@@ -192,7 +198,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
             }
             cases.push(Case::new(candidate, setting));
         }
-        complain(format_args!("{servers} servers: found how many picks fill the time"));
+        complain(format_args!("{servers} servers: sized"));
     }
     for round in 0..args.rounds {
         for turn in 0..cases.len() {
@@ -225,7 +231,7 @@ fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Termin
     let mut header = vec!["strategy".to_owned()];
     header.extend(args.servers.iter().map(|servers| format!("{servers} servers")));
     header.extend(growth.then(|| format!("{} / {}", args.servers[sizes - 1], args.servers[0])));
-    header.push("cost, as explained".to_owned());
+    header.push("cost (explain)".to_owned());
     let last = header.len() - 1;
     table.set_header(header);
     for (at, candidate) in candidates.iter().enumerate() {
@@ -258,7 +264,7 @@ fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Termin
     ));
 }
 
-/// Three digits, or all there are before the point.
+/// Three significant digits, or more before the point.
 fn nanos(nanos: f64) -> String {
     if nanos < 99.95 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
 }

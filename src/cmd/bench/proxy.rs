@@ -24,43 +24,45 @@ use evenkeel_testbed::{Backend, Spec};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel bench proxy                       needs haproxy and nginx on PATH; what is missing is left out
-  evenkeel bench proxy --quick               a first look, in half a minute
-  evenkeel bench proxy --only evenkeel --strategies      the cost of strategies relative to round_robin
-  evenkeel bench proxy --against /tmp/evenkeel-before    the effect of a change
+  evenkeel bench proxy                  what is not on PATH is left out
+  evenkeel bench proxy --quick          a first look, in half a minute
+  evenkeel bench proxy --only evenkeel --strategies
+  evenkeel bench proxy --against /tmp/evenkeel-before     effect of a change
 
-All run on loopback: every proxy as a process with one thread on one core, its load and its origin (three test servers, or
-eight with --strategies) on the others. A closed loop: each connection asks again as soon as it has its answer.
-Exits with 1 when a contender was refused because it answered wrongly.")]
+Everything runs on loopback: each proxy as a process with one thread on one core; the load and the origin \
+(three test servers, eight with --strategies) on the other cores. A closed loop: each connection sends its \
+next request when it has a response.
+
+Exit codes: 0 done, 1 a contender was refused because it answered wrongly.")]
 pub struct Args {
-    /// Rounds; medians count
+    /// Number of rounds; medians are reported
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Seconds measured of each contender in each round; a fifth more to warm up
+    /// Measured seconds per contender and round; the warm-up takes a fifth more
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Three short rounds
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// Contenders, separated by commas: haproxy, nginx, evenkeel, or a strategy's name with --strategies
+    /// Only these contenders, separated by commas: haproxy, nginx, evenkeel, or strategies with --strategies
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Also each strategy that is no oracle, in front of eight servers, as ratios to round_robin
+    /// Also measure every strategy but oracles, with eight servers, relative to round_robin
     #[arg(long)]
     strategies: bool,
-    /// Also another build of this program, called `against`: what did a change bring?
+    /// Also measure another build of this program, as `against`
     #[arg(long, value_name = "PROGRAM")]
     against: Option<std::path::PathBuf>,
-    /// Also each proxy without forwarding fields and request ids
+    /// Also measure each proxy without forwarding headers and request ids
     #[arg(long)]
     bare: bool,
-    /// Connections, separated by commas
+    /// Numbers of connections, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "32,128", value_parser = clap::value_parser!(u32).range(1..=4096))]
     connections: Vec<u32>,
-    /// Bytes of an answer, separated by commas
+    /// Response body sizes in bytes, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "200,65536", value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
     bytes: Vec<u32>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -68,21 +70,22 @@ pub struct Args {
 /// Servers of the origin, for the proxies and for the strategies.
 const FEW: usize = 3;
 const MANY: usize = 8;
-/// A proxy whose core was busy for less than this did not set the pace.
+/// Share of the time; a proxy whose core was busy for less was not the bottleneck.
 const BUSY: f64 = 0.9;
 
 /// One contender in one round.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     round: u32,
-    /// Answers per second.
+    /// Responses per second.
     rate: f64,
-    /// Seconds of processor per answer.
+    /// CPU seconds per response.
     cpu: f64,
     /// Resident bytes at the end.
     resident: f64,
-    /// Seconds.
+    /// Latency, seconds.
     p50: f64,
+    /// Latency, seconds.
     p99: f64,
     /// Share of the time that the proxy's core worked for it.
     busy: f64,
@@ -90,14 +93,14 @@ struct Sample {
     ours: f64,
 }
 
-/// A body's length and a number of connections, with what was measured of each contender.
+/// A body size and a number of connections, with the samples of each contender.
 struct Case {
     bytes: u32,
     connections: u32,
     samples: Vec<Vec<Sample>>,
 }
 
-/// Why a contender takes part no more.
+/// Why a contender is measured no more; `None` while it is.
 type Refusal = Option<String>;
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -120,25 +123,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for &bytes in &args.bytes {
         let origin = origin(bytes)?;
-        let addresses: Vec<SocketAddr> = origin.iter().map(Backend::address).collect();
-        let mut running: Vec<Option<Running>> = Vec::new();
-        for (i, contender) in contenders.iter().enumerate() {
-            if refused[i].is_some() {
-                running.push(None);
-                continue;
-            }
-            let started = Running::start(contender, &addresses[..contender.backends], cores);
-            if stopped() {
-                return Err(Failure::Stopped);
-            }
-            running.push(match started {
-                Ok(running) => Some(running),
-                Err(why) => {
-                    refuse(&mut refused[i], &contender.name, why);
-                    None
-                }
-            });
-        }
+        let mut running = start_all(&contenders, &origin, &mut refused, cores)?;
         for &connections in &args.connections {
             let mut samples = vec![Vec::new(); contenders.len()];
             for round in 0..rounds {
@@ -175,6 +160,29 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if results.refused.iter().any(Option::is_some) { Err(Failure::No) } else { Ok(()) }
 }
 
+/// Starts every contender that has not been refused, in front of the origin.
+fn start_all(
+    contenders: &[Contender],
+    origin: &[Backend],
+    refused: &mut [Refusal],
+    cores: Option<Cores>,
+) -> Result<Vec<Option<Running>>, Failure> {
+    let addresses: Vec<SocketAddr> = origin.iter().map(Backend::address).collect();
+    let mut running = Vec::new();
+    for (contender, refused) in contenders.iter().zip(refused) {
+        if refused.is_some() {
+            running.push(None);
+            continue;
+        }
+        let started = Running::start(contender, &addresses[..contender.backends], cores);
+        if stopped() {
+            return Err(Failure::Stopped);
+        }
+        running.push(started.map_err(|why| refuse(refused, &contender.name, why)).ok());
+    }
+    Ok(running)
+}
+
 fn refuse(refused: &mut Refusal, name: &str, why: String) {
     complain(format_args!("{name} is refused: {why}"));
     *refused = Some(why);
@@ -182,7 +190,7 @@ fn refuse(refused: &mut Refusal, name: &str, why: String) {
 
 type Missing = Vec<(&'static str, &'static str)>;
 
-/// Who takes part, and who would if it were there.
+/// The contenders, and the programs that are not on PATH.
 fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
     let mut wanted = Vec::new();
     for bare in [false, true] {
@@ -243,7 +251,7 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
         found.push(Contender { name, kind, bare: false, backends: FEW, program: program.clone(), version });
     }
     if found.is_empty() {
-        return Err(Failure::Usage("nobody is left to measure".to_owned()));
+        return Err(Failure::Usage("no contender is left to measure".to_owned()));
     }
     Ok((found, missing))
 }
@@ -252,13 +260,13 @@ fn is_strategy(name: &String) -> bool {
     CATALOGUE.iter().any(|row| row.name == name)
 }
 
-/// Test servers that answer at once, on one thread.
+/// Test servers that respond at once, on one thread.
 fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
     let specs = (1..=MANY).map(|i| Spec { bytes: bytes.into(), ..Spec::new(&format!("s{i}")) }).collect();
     Backend::start_all(specs).map_err(|error| Failure::Broken(anyhow::Error::new(error).context("no origin")))
 }
 
-/// One contender's turn. The error says why it is refused.
+/// Measures one contender for one round. The error says why it is refused.
 fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
     let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
     let before = answered();
@@ -268,12 +276,12 @@ fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, p
     if stopped() {
         return Err("interrupted".to_owned());
     }
-    // Who asks servers itself is counted there, too.
+    // Probes reach the origin, too.
     if reached < came.answers || reached > came.answers && !probes {
-        return Err(format!("{} answers came, but {reached} requests reached the origin", came.answers));
+        return Err(format!("{} responses came, but {reached} requests reached the origin", came.answers));
     }
     if came.measured == 0 {
-        return Err("no answer came in the time that was measured".to_owned());
+        return Err("no response came in the measured time".to_owned());
     }
     let [(theirs, own), (theirs_after, own_after)] = edges[..] else { return Err("not measured".to_owned()) };
     let (cpu, wall) = ((theirs_after.cpu - theirs.cpu).as_secs_f64(), came.span.as_secs_f64());
@@ -304,7 +312,7 @@ struct Results {
 /// One sample over another.
 type Ratio = fn(&Sample, &Sample) -> f64;
 
-/// What ratios are of. Above one is better for the first two, worse for the others.
+/// Ratios to the base contender. Above 1 is better for the first two, worse for the others.
 const RATIOS: [(&str, Ratio); 4] = [
     ("rate", |sample, base| sample.rate / base.rate),
     ("per_cpu_second", |sample, base| base.cpu / sample.cpu),
@@ -313,8 +321,7 @@ const RATIOS: [(&str, Ratio); 4] = [
 ];
 
 impl Results {
-    /// With whom a contender is compared: proxies with the first of them (HAProxy if it is there), strategies with round
-    /// robin in front of as many servers.
+    /// The contender that another is relative to: the first proxy (HAProxy if it is there), or round_robin for strategies.
     fn base(&self, of: usize) -> usize {
         let alike = |i: &usize| self.contenders[*i].backends == self.contenders[of].backends;
         let many = self.contenders[of].backends == MANY;

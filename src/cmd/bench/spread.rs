@@ -1,27 +1,27 @@
-//! A figure's spread over rounds, as every bench shows it.
+//! Median and quartiles over rounds, as every benchmark reports them.
 
 use serde_json::{Value, json};
 
-/// A figure's median with its spread over rounds.
+/// Five quantiles of a figure over rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
-    /// The least.
+    /// Minimum.
     pub min: f64,
-    /// A quarter is below this.
+    /// First quartile.
     pub low: f64,
-    /// Half is.
+    /// Median.
     pub median: f64,
-    /// Three quarters are.
+    /// Third quartile.
     pub high: f64,
-    /// The greatest.
+    /// Maximum.
     pub max: f64,
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` without values.
     pub fn of(mut values: Vec<f64>) -> Option<Spread> {
         values.sort_by(f64::total_cmp);
-        // Between the two that it falls between.
+        // Linear between the two nearest.
         let at = |share: f64| {
             let place = share * (values.len().checked_sub(1)?) as f64;
             let (below, above) = (values.get(place.floor() as usize)?, values.get(place.ceil() as usize)?);
@@ -30,7 +30,7 @@ impl Spread {
         Some(Spread { min: at(0.0)?, low: at(0.25)?, median: at(0.5)?, high: at(0.75)?, max: at(1.0)? })
     }
 
-    /// For machines.
+    /// As JSON.
     pub fn json(self) -> Value {
         let Spread { min, low, median, high, max } = self;
         json!({ "min": min, "q1": low, "median": median, "q3": high, "max": max })

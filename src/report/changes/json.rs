@@ -3,10 +3,28 @@
 use serde_json::{Value, json};
 
 use super::Compared;
-use evenkeel_sim::measure::comparison::{Basis, Change, Direction, Unit, Verdict};
+use crate::report::export::{Exporter, Layout};
+use evenkeel_sim::measure::comparison::{Basis, Change, Verdict};
+
+/// `compare` as one JSON object.
+pub struct Json;
+
+impl Exporter<Compared<'_>> for Json {
+    fn flag(&self) -> &'static str {
+        "export-json"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "the JSON object to a file"
+    }
+
+    fn render(&self, compared: &Compared<'_>, _layout: Layout) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(&render(compared))?)
+    }
+}
 
 /// The object: what was compared, how, and every comparison.
-pub fn render(compared: &Compared<'_>) -> Value {
+fn render(compared: &Compared<'_>) -> Value {
     let changes = compared.changes;
     let count = |verdict: Verdict| (name(verdict).to_owned(), Value::from(changes.count(verdict)));
     let counts: serde_json::Map<String, Value> = VERDICTS.into_iter().map(|(verdict, _)| count(verdict)).collect();
@@ -47,16 +65,8 @@ fn entry(compared: &Compared<'_>, change: &Change) -> Value {
         "strategy": change.strategy,
         "strategy_new": change.renamed.as_ref().unwrap_or(&change.strategy),
         "metric": change.metric,
-        "better": match change.direction {
-            Direction::Less => "less",
-            Direction::More => "more",
-            Direction::Neither => "neither",
-        },
-        "unit": match change.unit {
-            Unit::Seconds => "s",
-            Unit::Rate => "1/s",
-            Unit::Share | Unit::Index | Unit::Number => "1",
-        },
+        "better": change.direction.as_str(),
+        "unit": change.unit.as_str(),
         "basis": change.basis.map(|basis| match basis {
             Basis::SameRequests => "paired",
             Basis::SameSeeds => "paired by seed",
@@ -93,7 +103,7 @@ const VERDICTS: [(Verdict, &str); 9] = [
     (Verdict::Reported, "not_judged"),
 ];
 
-/// A verdict as machines know it.
+/// The name of a verdict in formats for machines.
 pub fn name(verdict: Verdict) -> &'static str {
     VERDICTS.iter().find(|(known, _)| *known == verdict).map_or("", |(_, name)| name)
 }

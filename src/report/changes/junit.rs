@@ -1,16 +1,35 @@
-//! Changes as JUnit's XML, which every build server draws: a suite per scenario, a case per strategy and measure. What is
-//! worse or missing is a failure; what could not be decided is skipped, so that it is not taken for a pass.
+//! Changes as JUnit XML, which CI servers show: a suite per scenario, a case per strategy and metric. What is worse or missing
+//! is a failure; what could not be decided is skipped, so that it does not count as a pass.
 
 use std::io;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
-use super::{Compared, difference, groups, place, strategy, value, words};
+use super::{Compared, difference, groups, place, strategy, words};
+use crate::report::export::{Exporter, Layout};
+use crate::report::format::value;
 use evenkeel_sim::measure::comparison::{Change, Verdict};
 
-/// The file.
-pub fn render(compared: &Compared<'_>) -> io::Result<Vec<u8>> {
+/// `compare` as JUnit XML.
+pub struct Junit;
+
+impl Exporter<Compared<'_>> for Junit {
+    fn flag(&self) -> &'static str {
+        "export-junit"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "JUnit XML to a file, for a CI server"
+    }
+
+    fn render(&self, compared: &Compared<'_>, _layout: Layout) -> anyhow::Result<String> {
+        Ok(String::from_utf8(render(compared)?)?)
+    }
+}
+
+/// The XML document.
+fn render(compared: &Compared<'_>) -> io::Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let all: Vec<&Change> = compared.changes.all.iter().collect();

@@ -1,13 +1,31 @@
-//! Changes as a comment on a pull request: the verdict, what is behind it, and the rest folded away.
+//! Changes as a comment on a pull request: the verdict, the changes that matter, and the others folded.
 
 use super::{Compared, Line, groups, lines, place};
+use crate::report::export::{Exporter, Layout};
 use evenkeel_sim::measure::comparison::{Change, Verdict};
 
 /// Forges refuse comments that are longer than 65 536 characters; tables end before that, and say so.
 const ROOM: usize = 60_000;
 
-/// The comment.
-pub fn render(compared: &Compared<'_>) -> String {
+/// `compare` as Markdown.
+pub struct Markdown;
+
+impl Exporter<Compared<'_>> for Markdown {
+    fn flag(&self) -> &'static str {
+        "export-markdown"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "Markdown to a file, for a comment on a pull request"
+    }
+
+    fn render(&self, compared: &Compared<'_>, _layout: Layout) -> anyhow::Result<String> {
+        Ok(render(compared))
+    }
+}
+
+/// The text of the comment.
+fn render(compared: &Compared<'_>) -> String {
     let mut text = format!("### {}\n\n{}.\n", compared.headline(), compared.counts());
     text += &format!("Before: {}. After: {}.\n", code(&compared.old), code(&compared.new));
     for note in compared.notes() {
@@ -20,7 +38,7 @@ pub fn render(compared: &Compared<'_>) -> String {
     let folded = rest.len();
     let rest: Vec<&Change> = rest.into_iter().filter(|change| change.verdict != Verdict::Identical).collect();
     let how = format!("\nHow to read this: {}\n", escape(&compared.reading().join(" ")));
-    // What must be said whatever the tables leave: the explanation, and the tags around what is folded.
+    // The explanation, and the tags around the folded part, always have room.
     let mut room = ROOM.saturating_sub(text.len() + how.len() + 1000);
     for changes in [&first, &better] {
         text += &table(changes, &mut room);
@@ -69,7 +87,7 @@ fn row(place: &str, line: &Line) -> String {
     format!("| {} | {verdict} | {} |\n", cells.join(" | "), escape(&line.runs))
 }
 
-/// What is identical, by scenario: strategies of which everything is, and the measures of which it is of the others.
+/// What is identical, by scenario: strategies that are identical in all metrics, and of the others the metrics that are.
 fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
     let mut text = String::new();
     for (key, changes) in groups(compared.changes.all.iter()) {

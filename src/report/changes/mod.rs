@@ -1,37 +1,47 @@
 //! What changed between two sets of results, for people and for machines: a terminal table, Markdown for a pull request,
-//! JUnit for a build server, JSON for everything else.
+//! JUnit for a CI server, CSV and JSON for everything else.
 
-pub mod json;
-pub mod junit;
-pub mod markdown;
-pub mod table;
+mod csv;
+mod json;
+mod junit;
+mod markdown;
+mod table;
 
-use crate::report::table::percent;
-use evenkeel_core::units::human_seconds;
+pub use json::Json;
+pub use table::Table;
+
+use crate::report::export::Exporter;
+
+use crate::report::format::{trimmed, value};
 use evenkeel_sim::measure::ENOUGH;
-use evenkeel_sim::measure::comparison::{Basis, Change, Changes, Unit, Verdict};
+use evenkeel_sim::measure::comparison::{Basis, Change, Changes, Verdict};
+use evenkeel_sim::measure::metrics::Unit;
 use evenkeel_sim::measure::results::Difference;
 
-/// A comparison and what a reader must know beside its numbers.
+/// Every format of `compare`. Each has a flag of its own that writes it to a file.
+pub const EXPORTERS: [&dyn for<'a> Exporter<Compared<'a>>; 5] =
+    [&Json, &markdown::Markdown, &junit::Junit, &csv::Csv, &Table];
+
+/// A comparison, with what a reader must know besides its numbers.
 pub struct Compared<'a> {
     /// The folder of the old results, as the user named it.
     pub old: String,
     /// The folder of the new ones.
     pub new: String,
-    /// What came of it.
+    /// All comparisons.
     pub changes: &'a Changes,
-    /// In what the two were made differently.
+    /// Differences in how the two were made.
     pub differences: &'a [Difference],
-    /// What else is to be said of the input.
+    /// Other remarks on the input.
     pub remarks: &'a [String],
-    /// Whether what is missing is no matter.
+    /// Whether missing strategies and metrics are accepted.
     pub allow_missing: bool,
     /// Whether an undecided comparison is accepted.
     pub allow_undecided: bool,
 }
 
 impl Compared<'_> {
-    /// Whether this one makes the answer "no".
+    /// Whether this change makes the comparison fail.
     pub fn fails(&self, change: &Change) -> bool {
         match change.verdict {
             Verdict::Worse => true,
@@ -40,7 +50,7 @@ impl Compared<'_> {
         }
     }
 
-    /// Whether anything does.
+    /// Whether any change does.
     pub fn failed(&self) -> bool {
         self.changes.all.iter().any(|change| self.fails(change))
     }
@@ -103,7 +113,7 @@ impl Compared<'_> {
         parts.filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Everything in which the two sides were made differently, a sentence each.
+    /// Differences in how the two sides were made, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.remarks.to_vec();
         let every = scenarios(self.changes.all.iter()).len();
@@ -129,7 +139,7 @@ impl Compared<'_> {
         notes
     }
 
-    /// How the numbers came about, a sentence each.
+    /// How to read the numbers, a sentence each.
     pub fn reading(&self) -> Vec<String> {
         let Changes { comparisons, level, tolerance, .. } = self.changes;
         let mut lines = vec![
@@ -286,18 +296,6 @@ fn runs(change: &Change) -> String {
     }
 }
 
-/// A mean in its unit.
-fn value(value: f64, unit: Unit) -> String {
-    match unit {
-        _ if !value.is_finite() => "–".to_owned(),
-        Unit::Seconds => human_seconds(value),
-        Unit::Rate => format!("{} /s", significant(value)),
-        Unit::Share => percent(value),
-        Unit::Index => format!("{value:.4}"),
-        Unit::Number => significant(value),
-    }
-}
-
 /// `+12.3 % [+10.1, +14.6]`: the difference and its interval, relative where there is something to relate it to.
 pub fn difference(change: &Change) -> String {
     if !change.difference.is_finite() {
@@ -333,28 +331,10 @@ pub fn difference(change: &Change) -> String {
     }
 }
 
-/// Three significant digits, without an exponent where people need none.
-fn significant(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        v if v >= 99.95 => format!("{value:.0}"),
-        v if v >= 9.995 => format!("{value:.1}"),
-        v if v >= 0.9995 => format!("{value:.2}"),
-        v if v >= 0.001 => format!("{value:.4}"),
-        _ => format!("{value:.2e}"),
-    }
-}
-
-/// A number without zeros at its end.
-fn trimmed(value: f64) -> String {
-    let text = format!("{value:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_sim::measure::comparison::Direction;
+    use evenkeel_sim::measure::metrics::Direction;
 
     fn change(unit: Unit, old: f64, difference: f64, half: f64) -> Change {
         Change {
@@ -363,7 +343,7 @@ mod tests {
             strategy: "p2c".into(),
             renamed: None,
             metric: "m".into(),
-            direction: Direction::Less,
+            direction: Direction::Lower,
             unit,
             basis: Some(Basis::SameRequests),
             runs: (10, 10),
@@ -390,15 +370,5 @@ mod tests {
         ] {
             assert_eq!(difference(&change(unit, old, diff, half)), text);
         }
-    }
-
-    #[test]
-    fn values_in_their_units() {
-        assert_eq!(value(0.0312, Unit::Seconds), "31.2 ms");
-        assert_eq!(value(0.0312, Unit::Share), "3.12 %");
-        assert_eq!(value(0.99876, Unit::Index), "0.9988");
-        assert_eq!(value(899.6, Unit::Rate), "900 /s");
-        assert_eq!(value(f64::NAN, Unit::Number), "–");
-        assert_eq!(trimmed(0.1), "0.1");
     }
 }

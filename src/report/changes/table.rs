@@ -3,14 +3,33 @@
 use comfy_table::{Attribute, Cell, CellAlignment, Color};
 
 use super::{Compared, Line, groups, lines, place};
+use crate::report::export::{Exporter, Layout};
 use crate::report::table::plain;
 use evenkeel_sim::measure::comparison::Verdict;
 
 /// Prose is not wider than this, however wide the terminal.
 const WIDTH: u16 = 110;
 
+/// `compare` as tables in a terminal.
+pub struct Table;
+
+impl Exporter<Compared<'_>> for Table {
+    fn flag(&self) -> &'static str {
+        "export-table"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "the tables to a file"
+    }
+
+    fn render(&self, compared: &Compared<'_>, layout: Layout) -> anyhow::Result<String> {
+        Ok(render(compared, layout))
+    }
+}
+
 /// Tables, a line that counts, and how to read them. Without `all`, only what is worse, better, missing or new is shown.
-pub fn render(compared: &Compared<'_>, all: bool, colour: bool, width: Option<u16>) -> String {
+fn render(compared: &Compared<'_>, layout: Layout) -> String {
+    let Layout { colour, width, all } = layout;
     let bold = |text: &str| if colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() };
     let mut text = format!("before: {}\nafter:  {}\n", compared.old, compared.new);
     for note in compared.notes() {

@@ -111,7 +111,7 @@ fn tidy(svg: &str, dashes: &[Dash]) -> String {
     tidied
 }
 
-/// A path without the points that nobody would miss: none is further from what is left than half a device pixel (Ramer,
+/// A path without redundant points: none is further from the path that is left than half a device pixel (Ramer,
 /// Douglas and Peucker).
 fn thinned(points: &[(i32, i32)]) -> Vec<(i32, i32)> {
     const SQUARE: f64 = 0.25;

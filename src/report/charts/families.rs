@@ -8,7 +8,7 @@ use super::{several_pools, shown_name};
 use crate::report::Outcome;
 use evenkeel_core::select::catalog::{CATALOGUE, Family, find};
 
-/// More strategies than this are not told apart in one panel.
+/// More strategies than this cannot be distinguished in one panel.
 pub const MANY: usize = 10;
 
 const MARGIN: f64 = 24.0;

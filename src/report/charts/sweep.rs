@@ -1,4 +1,4 @@
-//! Curves over the points of a sweep, and the ranking under nudged constants.
+//! Curves over the points of a sweep.
 
 use plotters::style::RGBColor;
 
@@ -6,8 +6,9 @@ use super::canvas::*;
 use super::families::{self, FAINT_NOTE, Frame, Group, MANY, Style, Swatch};
 use super::shown_name;
 use crate::report::Outcome;
-use crate::report::table::percent;
+use crate::report::format::percent;
 use evenkeel_sim::measure::interval::Estimate;
+use evenkeel_sim::measure::metrics::{self, Unit};
 use evenkeel_sim::scenario::overrides;
 
 const LEFT: f64 = 90.0;
@@ -17,24 +18,30 @@ const GAP: f64 = 76.0;
 /// A panel among many.
 const SMALL: f64 = 230.0;
 
-/// A measure's curves: file name, metric, what the axis says, whether its scale is logarithmic, how ticks are written.
-type Curve = (&'static str, &'static str, &'static str, bool, fn(f64) -> String);
+/// How a metric is drawn over the points of a sweep.
+#[derive(Clone, Copy)]
+struct Curve {
+    /// Name of the metric.
+    metric: &'static str,
+    /// Name of the vertical axis.
+    axis: &'static str,
+    /// Whether the vertical scale is logarithmic.
+    logarithmic: bool,
+    /// Formats a value of the vertical axis.
+    label: fn(f64) -> String,
+}
 
-const CURVES: [Curve; 5] = [
-    ("sweep_p99", "latency.p99", "p99 latency", true, duration_label),
-    ("sweep_mean", "latency.mean", "mean latency", true, duration_label),
-    ("sweep_errors", "errors.ratio", "error rate", false, percent),
-    ("sweep_cache", "cache.hit_ratio", "cache hit ratio", false, percent),
-    ("sweep_fairness", "fairness.jain", "fairness (Jain's index)", false, number_label),
-];
-
-/// Every chart of a study of several points.
-pub fn all(outcomes: &[Outcome<'_>]) -> Vec<(String, String)> {
-    if outcomes.first().is_none_or(|outcome| outcome.place.is_empty()) {
-        return sensitivity(outcomes).map(|svg| ("sensitivity".to_owned(), svg)).into_iter().collect();
+impl Curve {
+    /// By the catalogue of metrics; `None` for a name that is not in it.
+    fn of(metric: &'static str) -> Option<Curve> {
+        let row = metrics::find(metric)?;
+        let label = match row.unit {
+            Unit::Seconds => duration_label,
+            Unit::Share => percent,
+            Unit::Rate | Unit::Index | Unit::Number => number_label,
+        };
+        Some(Curve { metric, axis: row.label, logarithmic: row.unit == Unit::Seconds, label })
     }
-    let draw = |curve: &Curve| Some((curve.0.to_owned(), curves(outcomes, curve)?));
-    CURVES.iter().filter_map(draw).collect()
 }
 
 /// The points of one panel, which differ along the first axis alone.
@@ -62,7 +69,7 @@ fn panels<'a, 'b>(outcomes: &'a [Outcome<'b>]) -> Vec<Panel<'a, 'b>> {
     panels
 }
 
-/// What is to be drawn of a measure: its scales, and its values.
+/// What is to be drawn of a metric: its scales, and its values.
 struct Plot<'a> {
     curve: &'a Curve,
     across: (f64, f64),
@@ -73,7 +80,7 @@ impl Plot<'_> {
     /// What is overloaded has no steady state: there is no curve there.
     fn shown(&self, outcome: &Outcome<'_>, s: usize) -> Option<Estimate> {
         let summary = outcome.summaries.get(s)?;
-        Some(summary.estimate(self.curve.1)).filter(|e| summary.ranks() && e.value.is_finite())
+        Some(summary.estimate(self.curve.metric)).filter(|e| summary.ranks() && e.value.is_finite())
     }
 
     /// At the right end of a panel; infinite where there is nothing.
@@ -88,7 +95,7 @@ impl Plot<'_> {
             true => Scale::logarithmic(from * 0.94, to * 1.06, left, right),
             false => Scale::linear(from - 0.02 * (to - from), to + 0.02 * (to - from), left, right),
         };
-        let y = match self.curve.3 {
+        let y = match self.curve.logarithmic {
             true => Scale::logarithmic(low, high, bottom, top),
             false => Scale::linear(0.0, (high * 1.02).min(if high > 1.0 { f64::INFINITY } else { 1.0 }), bottom, top),
         };
@@ -108,7 +115,7 @@ impl Plot<'_> {
         for tick in y.ticks(10) {
             canvas.line(&[(left, y.at(tick)), (right, y.at(tick))], 1.0, GRID, SOLID);
             if outer {
-                canvas.text((left - 8.0, y.at(tick)), 12.0, Anchor::Right, SOFT, &(self.curve.4)(tick));
+                canvas.text((left - 8.0, y.at(tick)), 12.0, Anchor::Right, SOFT, &(self.curve.label)(tick));
             }
         }
         // The values themselves are the marks, as the author wrote them, as far as there is room.
@@ -125,8 +132,10 @@ impl Plot<'_> {
     }
 }
 
-fn curves(outcomes: &[Outcome<'_>], curve: &Curve) -> Option<String> {
-    let &(_, metric, axis, ..) = curve;
+/// One metric over the points of a sweep, a panel for each combination of the other axes.
+pub fn curves(outcomes: &[Outcome<'_>], metric: &'static str) -> Option<String> {
+    let curve = &Curve::of(metric)?;
+    let axis = curve.axis;
     let panels = panels(outcomes);
     let first = outcomes.first()?;
     let strategies = first.summaries.len();
@@ -190,7 +199,7 @@ fn many(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle
     let mut parts: Vec<(f64, Vec<Group>, Vec<Frame>)> = Vec::new();
     for panel in panels {
         let note = |s: usize| match plot.at_the_end(panel, s) {
-            value if value.is_finite() => (plot.curve.4)(value),
+            value if value.is_finite() => (plot.curve.label)(value),
             _ => "–".to_owned(),
         };
         let groups = families::groups(first, |s| -plot.at_the_end(panel, s), note);
@@ -256,114 +265,4 @@ fn line(canvas: &Canvas<'_>, pieces: &[Vec<(f64, Estimate)>], y: Scale, style: O
             line.iter().for_each(|&at| canvas.marker(style.shape, at, 3.4, style.colour, 1.0));
         }
     }
-}
-
-/// Each strategy's measure relative to the best there, by constant that was nudged, so that what changes is the order.
-struct Relative<'a, 'b> {
-    outcomes: &'a [Outcome<'b>],
-    metric: &'a str,
-    ranked: Vec<usize>,
-}
-
-impl Relative<'_, '_> {
-    fn value(&self, outcome: &Outcome<'_>, s: usize) -> Option<f64> {
-        let summary = &outcome.summaries[s];
-        Some(summary.value(self.metric)).filter(|v| summary.ranks() && v.is_finite() && *v > 0.0)
-    }
-
-    fn at(&self, outcome: &Outcome<'_>, s: usize) -> Option<f64> {
-        let best = self.ranked.iter().filter_map(|&s| self.value(outcome, s)).fold(f64::INFINITY, f64::min);
-        Some(self.value(outcome, s)? / best)
-    }
-
-    /// Grid, shaded rows and names.
-    fn rows(&self, canvas: &Canvas<'_>, x: Scale, (top, height): (f64, f64), (left, right): (f64, f64), most: usize) {
-        let bottom = top + height * self.outcomes.len() as f64;
-        for row in (0..self.outcomes.len()).step_by(2) {
-            let y = top + row as f64 * height;
-            canvas.rect((left, y), (right, y + height), ROW, 1.0);
-        }
-        for (tick, text) in labelled(&x, most, 12.0, |tick| format!("{}×", number_label(tick))) {
-            canvas.line(&[(x.at(tick), top), (x.at(tick), bottom)], 1.0, GRID, SOLID);
-            canvas.text((x.at(tick), bottom + 16.0), 12.0, Anchor::Middle, SOFT, &text);
-        }
-    }
-
-    fn marks(&self, canvas: &Canvas<'_>, x: Scale, (top, height): (f64, f64), s: usize, style: Option<&Style>) {
-        for (row, outcome) in self.outcomes.iter().enumerate() {
-            if let Some(relative) = self.at(outcome, s) {
-                let at = (x.at(relative), top + (row as f64 + 0.5) * height);
-                match style {
-                    Some(style) => canvas.marker(style.shape, at, 4.6, style.colour, 1.0),
-                    None => canvas.dot(at, 3.0, FAINT, 1.0),
-                }
-            }
-        }
-    }
-}
-
-/// A row per nudged constant: every strategy's measure relative to the best there, so that what changes is the order.
-fn sensitivity(outcomes: &[Outcome<'_>]) -> Option<String> {
-    const TALL: f64 = 30.0;
-    const LOW: f64 = 20.0;
-    let first = outcomes.first()?;
-    let metric = first.scenario.sensitivity.as_ref()?.metric.as_str();
-    let ranked: Vec<usize> = (0..first.summaries.len()).filter(|&s| !first.summaries[s].oracle).collect();
-    let relative = Relative { outcomes, metric, ranked };
-    let all = outcomes.iter().flat_map(|o| relative.ranked.iter().filter_map(|&s| relative.at(o, s)));
-    let most = all.fold(1.0, f64::max) * 1.05;
-    let rows: Vec<&str> = outcomes.iter().map(|o| if o.place.is_empty() { "as written" } else { o.point }).collect();
-    let names = 40.0 + widest(rows.iter().copied(), 12.0).min(400.0);
-    let row_names = |canvas: &Canvas<'_>, top: f64, height: f64| {
-        for (row, name) in rows.iter().enumerate() {
-            let at = (names - 16.0, top + (row as f64 + 0.5) * height);
-            canvas.text(at, 12.0, Anchor::Right, INK, &fit(name, 12.0, 400.0));
-        }
-    };
-    let subtitle =
-        format!("{metric} relative to the best in the row (logarithmic), with each constant decreased and increased.");
-    if first.summaries.len() > MANY {
-        let base = |s: usize| relative.at(first, s);
-        let note = |s: usize| base(s).map_or_else(|| "–".to_owned(), |times| format!("{times:.2}×"));
-        let mut groups = families::groups(first, |s| base(s).unwrap_or(f64::INFINITY), note);
-        groups.retain(|group| group.members.iter().any(|member| relative.ranked.contains(&member.which)));
-        let (frames, end) = families::frames(&groups, TOP + 20.0, names, LOW * outcomes.len() as f64);
-        return Some(draw(WIDTH, end, |canvas| {
-            canvas.title(&first.scenario.title, &subtitle);
-            let how = format!("A panel per family, with the factor as written behind the names. {FAINT_NOTE}");
-            canvas.text((24.0, 76.0), 13.0, Anchor::Left, SOFT, &how);
-            for (group, frame) in groups.iter().zip(&frames) {
-                let x = Scale::logarithmic(0.97, most, frame.left, frame.right);
-                families::heading(canvas, group, frame, Swatch::Marker);
-                relative.rows(canvas, x, (frame.top, LOW), (frame.left, frame.right), 6);
-                if frame.outer {
-                    row_names(canvas, frame.top, LOW);
-                }
-                for &s in relative.ranked.iter().filter(|&&s| group.members.iter().all(|member| member.which != s)) {
-                    relative.marks(canvas, x, (frame.top, LOW), s, None);
-                }
-                for member in group.members.iter().rev() {
-                    relative.marks(canvas, x, (frame.top, LOW), member.which, Some(&member.style));
-                }
-            }
-        }));
-    }
-    let labels: Vec<String> = first.summaries.iter().map(shown_name).collect();
-    let room = widest(labels.iter().map(String::as_str), 12.5).clamp(140.0, 300.0);
-    let right = WIDTH - 24.0 - 54.0 - room;
-    let x = Scale::logarithmic(0.97, most, names, right - 20.0);
-    let styles = families::styles(first);
-    let bottom = TOP + TALL * outcomes.len() as f64;
-    let legend_bottom = TOP + 26.0 + relative.ranked.len() as f64 * 25.0;
-    Some(draw(WIDTH, bottom.max(legend_bottom) + 64.0, |canvas| {
-        canvas.title(&first.scenario.title, &subtitle);
-        relative.rows(canvas, x, (TOP, TALL), (16.0, right), 10);
-        row_names(canvas, TOP, TALL);
-        for (row, &s) in relative.ranked.iter().enumerate() {
-            relative.marks(canvas, x, (TOP, TALL), s, Some(&styles[s]));
-            let at = TOP + 26.0 + row as f64 * 25.0;
-            canvas.marker(styles[s].shape, (right + 34.0, at), 5.0, styles[s].colour, 1.0);
-            canvas.text((right + 50.0, at), 12.5, Anchor::Left, INK, &fit(&labels[s], 12.5, room));
-        }
-    }))
 }

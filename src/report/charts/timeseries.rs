@@ -70,7 +70,7 @@ fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String
             }
         }
     }
-    // The same in several pools is told once.
+    // The same fault in several pools is named once.
     let mut told: Vec<Struck> = Vec::new();
     for one in struck {
         let same = |other: &&mut Struck| other.what == one.what && other.span == one.span;

@@ -1,41 +1,92 @@
-//! Admission control: when too few requests are answered well, a share of the new ones is turned away before any server
-//! sees them, so that those that are let in find servers that can answer (Envoy's admission control filter; the idea is
-//! the adaptive throttling of Site Reliability Engineering, chapter 21).
+//! Admission control: while too few requests succeed, a share of the new ones is rejected before any server sees them, so
+//! that the servers can answer those that are admitted (Envoy's admission control filter; adaptive throttling in Site
+//! Reliability Engineering, chapter 21).
 //!
-//! Over a sliding window, with `rq` requests ended and `ok` of them well, the probability of being turned away is
-//! max(0, (rq − ok / success_threshold) / (rq + 1)) ^ (1 / aggression), at most `max_rejection`.
-//! Rejected requests do not count: what is let in is tried, so the way back is open.
+//! Over a sliding window with `rq` completed requests, `ok` of them successful, the rejection probability is
+//! max(0, (rq − ok / success_threshold) / (rq + 1)) ^ (1 / aggression), at most `max_rejection`. Rejected requests do not
+//! count, so the success rate recovers as soon as the servers do.
 //!
-//! Nobody is to blame but the servers: where half of the requests fail because they are bad requests, half of the good ones
-//! are turned away. Only failures of servers count here (errors, resets, time-outs).
+//! Only server failures count (errors, resets, timeouts); client errors do not.
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy};
 use crate::math;
 use crate::rng::Source;
 use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::{Rate, Ratio};
 
-/// Who is turned away.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "admission control",
+    idea: "While too few requests succeed, rejects a share of the new ones before any server sees them, so that the servers can answer the rest.",
+    source: "Envoy's admission control filter; Site Reliability Engineering, chapter 21 (adaptive throttling)",
+    scenario: Some("overload"),
+};
+
+/// Which share of the requests is rejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Admission"))]
 pub struct Rules {
-    /// With a larger share of good answers nobody is.
+    /// Success rate above which every request is admitted: above 0, at most 1; default 0.95. Envoy's `sr_threshold`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub success_threshold: f64,
-    /// 1 is linear; more turns away more as soon as something fails.
+    /// Exponent of the rejection curve, above 0; default 1 (linear). Larger values reject more as soon as requests fail.
+    /// Envoy's `aggression`.
     pub aggression: f64,
-    /// How far one looks back.
+    /// Length of the sliding window of completed requests, at least 30 ms; default 30 s. Envoy's `sampling_window`.
     pub window: Nanos,
-    /// At most this share.
+    /// Largest share of requests that is rejected: above 0, at most 1; default 0.8. Envoy's `max_rejection_probability`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub max_rejection: f64,
-    /// Fewer requests per second say nothing, and nobody is turned away.
+    /// Request rate below which none is rejected; default 0/s. Envoy's `rps_threshold`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::rate"))]
+    #[cfg_attr(feature = "config", schemars(with = "Rate"))]
     pub min_request_rate: f64,
 }
 
-/// Parts of the window.
+impl Default for Rules {
+    /// Envoy's.
+    fn default() -> Rules {
+        Rules {
+            success_threshold: 0.95,
+            aggression: 1.0,
+            window: Nanos::from_secs(30),
+            max_rejection: 0.8,
+            min_request_rate: 0.0,
+        }
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        let share = |share: f64| share > 0.0 && share <= 1.0;
+        let message = "`success_threshold` must be above zero and at most 100 %";
+        issues.require(share(self.success_threshold), "success_threshold", message);
+        let message = "`max_rejection` must be above zero and at most 100 %";
+        issues.require(share(self.max_rejection), "max_rejection", message);
+        let sound = self.aggression > 0.0 && self.aggression.is_finite();
+        issues.require(sound, "aggression", "`aggression` must be above zero");
+        issues.require(self.window >= Nanos::from_millis(BUCKETS), "window", "`window` must be at least 30ms");
+    }
+}
+
+/// Buckets of the window.
 const BUCKETS: u64 = 30;
 
-/// What one shard knows of one pool.
+/// Success rate of one pool as one shard sees it.
 #[derive(Clone, Debug)]
 pub struct State {
     rules: Rules,
-    /// (ended, ended well) by part of the window.
+    /// (completed, successful) requests by part of the window.
     buckets: [(u64, u64); BUCKETS as usize],
     all: u64,
     good: u64,
@@ -44,7 +95,7 @@ pub struct State {
 }
 
 impl State {
-    /// Knows nothing yet.
+    /// An empty window.
     pub fn new(rules: Rules) -> State {
         State { rules, buckets: [(0, 0); BUCKETS as usize], all: 0, good: 0, part: 0 }
     }
@@ -59,7 +110,7 @@ impl State {
         self.part = self.part.max(part);
     }
 
-    /// A request ended, well or not.
+    /// A request ended; `good` if no server failed.
     pub fn ended(&mut self, good: bool, now: Nanos) {
         self.advance(now);
         let bucket = &mut self.buckets[(self.part % BUCKETS) as usize];
@@ -68,7 +119,7 @@ impl State {
         self.good += u64::from(good);
     }
 
-    /// The share of new requests that is turned away now.
+    /// Present rejection probability, 0 to `max_rejection`.
     pub fn rejection(&mut self, now: Nanos) -> f64 {
         self.advance(now);
         let Rules { success_threshold, aggression, window, max_rejection, min_request_rate } = self.rules;
@@ -81,7 +132,7 @@ impl State {
         share.min(max_rejection)
     }
 
-    /// Whether a new request is let in.
+    /// Whether a new request is admitted.
     pub fn admits(&mut self, now: Nanos, rng: &mut impl Source) -> bool {
         let rejection = self.rejection(now);
         rejection == 0.0 || rng.unit() >= rejection

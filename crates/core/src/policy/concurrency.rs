@@ -1,80 +1,144 @@
-//! Adaptive concurrency: how many requests may be in flight is found out from how long answers take, not configured. A limit
-//! that is too high is a queue in the servers, which shows as latency; one that is too low leaves them idle.
+//! Adaptive concurrency: a limit on requests in flight that is derived from latencies, not configured. A limit that is too
+//! high is a queue in the servers, which shows as latency; one that is too low leaves them idle.
 //!
-//! * `gradient` (Envoy's adaptive concurrency filter): now and then the limit goes down to `min_limit` until so many answers
-//!   have come; their quantile is the *minimum round trip*, what an answer takes without a queue. At the end of each
-//!   interval gradient = minimum round trip × (1 + buffer) / quantile of the interval, kept in 0.5 … 2, and the new limit
-//!   is gradient × limit + √(gradient × limit), the root being room for a queue to show in. A limit that stays at the
-//!   minimum for five intervals is a sign of a minimum round trip that is out of date: it is measured anew.
-//!   Ours differs in one thing: an answer that failed counts as one that took at least twice the buffered minimum, since a
-//!   server that refuses at once would look fast.
-//! * `aimd` (additive increase, multiplicative decrease, as in TCP and Netflix's concurrency-limits): each good answer
-//!   while the limit is in use (at least half of it) adds 1/limit, so one in a round trip; one that failed or took longer
-//!   than `latency_threshold` multiplies the limit by `backoff_ratio`, once for all requests that were sent before that:
-//!   they speak of the same queue.
+//! * `gradient` (Envoy's adaptive concurrency filter): at intervals the limit drops to `min_limit` until `min_rtt_samples`
+//!   responses have come; their quantile is the minimum latency (min RTT), that of a server without a queue. At the end of
+//!   each interval gradient = min RTT × (1 + buffer) / quantile of the interval, kept in 0.5 … 2, and the new limit is
+//!   gradient × limit + √(gradient × limit); the root leaves room for a queue to show in. A limit that stays at the minimum
+//!   for five intervals is a sign of a stale min RTT: it is measured again. One difference from Envoy: a failed response
+//!   counts as one that took at least twice the buffered min RTT, because a server that refuses at once would look fast.
+//! * `aimd` (additive increase, multiplicative decrease, as in TCP and Netflix's concurrency-limits): each successful
+//!   response while at least half of the limit is in use adds 1/limit, so one in a round trip; one that failed or was slower
+//!   than `latency_threshold` multiplies the limit by `backoff_ratio`, once for all requests that were sent before that, as
+//!   they report the same queue.
 //!
-//! The limit holds for a pool as one shard sees it, or for each of its servers: then it takes full servers out of the
-//! choice, as `max_in_flight` does, and a slow server is given less while the others go on.
+//! The limit holds for a pool as one shard sees it, or for each of its servers: then a full server is excluded from picks, as
+//! with `max_in_flight`, and a slow server is given fewer requests while the others go on.
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy};
 use crate::math;
 use crate::rng::{Rng, Source};
 use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
-/// How a limit is found.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "adaptive concurrency",
+    idea: "Limits requests in flight, and derives the limit from latencies: it falls when responses get slower, because a queue has formed.",
+    source: "Envoy's adaptive concurrency filter (gradient); Netflix's concurrency-limits (AIMD)",
+    scenario: Some("overload"),
+};
+
+/// How the limit on requests in flight is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Concurrency"))]
 pub struct Rules {
-    /// By what rule.
+    /// `"gradient"` (ratio of the minimum latency to the present one; the default) or `"aimd"` (additive increase,
+    /// multiplicative decrease).
     pub kind: Kind,
-    /// Whose limit it is.
+    /// `"pool"`: one limit for all servers, as each balancer or shard counts (the default); `"server"`: one for each.
     pub per: Per,
-    /// It is never below this; with `gradient` also the limit while the minimum round trip is measured.
+    /// Lowest limit, in requests, at least 1; default 3. `gradient` measures the minimum latency (min RTT) at this limit.
+    /// Envoy's `min_concurrency`.
     pub min_limit: u32,
-    /// It is never above this.
+    /// Highest limit, in requests; default 1000. Envoy's `max_concurrency_limit`.
     pub max_limit: u32,
+    /// `gradient`: time between updates of the limit, at least 1 ms; default 100 ms. Envoy's `concurrency_update_interval`.
+    pub interval: Nanos,
+    /// `gradient`: time between measurements of the minimum latency (min RTT), not below `interval`; default 60 s. Envoy's
+    /// `min_rtt_calc_params.interval`.
+    pub min_rtt_interval: Nanos,
+    /// `gradient`: random extra delay before each measurement, as a share of `min_rtt_interval`; default 15 %. Envoy's
+    /// `jitter`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
+    pub jitter: f64,
+    /// `gradient`: responses in a measurement of the minimum latency, at least 1; default 50. Envoy's `request_count`.
+    pub min_rtt_samples: u32,
+    /// `gradient`: quantile of the latencies that counts: above 0, at most 1; default 50 %. Envoy's
+    /// `sample_aggregate_percentile`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
+    pub quantile: f64,
+    /// `gradient`: share by which responses may be slower than the minimum before the limit falls; default 25 %. Envoy's
+    /// `buffer`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
+    pub buffer: f64,
+    /// `aimd`: a response slower than this lowers the limit, as a failure does. `None`: only failures lower it.
+    pub latency_threshold: Option<Nanos>,
+    /// `aimd`: factor on the limit when it is lowered, between 0 and 1; default 0.9. `backoffRatio` of concurrency-limits.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
+    pub backoff_ratio: f64,
 }
 
-/// Whose limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl Default for Rules {
+    /// Envoy's; `backoff_ratio` of Netflix's concurrency-limits.
+    fn default() -> Rules {
+        Rules {
+            kind: Kind::Gradient,
+            per: Per::Pool,
+            min_limit: 3,
+            max_limit: 1000,
+            interval: Nanos::from_millis(100),
+            min_rtt_interval: Nanos::from_secs(60),
+            jitter: 0.15,
+            min_rtt_samples: 50,
+            quantile: 0.5,
+            buffer: 0.25,
+            latency_threshold: None,
+            backoff_ratio: 0.9,
+        }
+    }
+}
+
+/// How a limit is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "ConcurrencyKind"))]
+pub enum Kind {
+    /// Ratio of the minimum latency to the present one (Envoy).
+    #[default]
+    Gradient,
+    /// Additive increase, multiplicative decrease.
+    Aimd,
+}
+
+/// What a limit holds for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "ConcurrencyPer"))]
 pub enum Per {
-    /// The whole pool's.
+    /// All servers of the pool together.
+    #[default]
     Pool,
-    /// Each server's.
+    /// Each server.
     Server,
 }
 
-/// The rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// By the ratio of what answers take at best to what they take.
-    Gradient(Gradient),
-    /// Up little by little, down at once.
-    Aimd(Aimd),
-}
-
-/// See the module's text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Gradient {
-    /// How often the limit is worked out.
-    pub interval: Nanos,
-    /// From one measurement of the minimum round trip to the next.
-    pub min_rtt_interval: Nanos,
-    /// Each such wait is longer by up to this share.
-    pub jitter: f64,
-    /// Answers that make a measurement.
-    pub min_rtt_samples: u32,
-    /// Which quantile of the answers counts, 0 to 1.
-    pub quantile: f64,
-    /// By which share answers may be slower than the minimum before the limit goes down.
-    pub buffer: f64,
-}
-
-/// See the module's text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Aimd {
-    /// An answer that takes longer is a sign of a queue; `None` goes by failures alone.
-    pub latency_threshold: Option<Nanos>,
-    /// What is left of the limit after such a sign, 0 to 1.
-    pub backoff_ratio: f64,
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        let sound = self.min_limit > 0 && self.min_limit <= self.max_limit;
+        issues.require(sound, "min_limit", "`min_limit` must be above zero and at most `max_limit`");
+        let sound = self.interval >= Nanos::from_millis(1) && self.interval <= self.min_rtt_interval;
+        issues.require(sound, "interval", "`interval` must be at least 1ms and at most `min_rtt_interval`");
+        issues.require(self.min_rtt_samples > 0, "min_rtt_samples", "`min_rtt_samples` must be above zero");
+        let sound = self.quantile > 0.0 && self.quantile <= 1.0;
+        issues.require(sound, "quantile", "`quantile` must be above zero and at most 100 %");
+        let sound = self.backoff_ratio > 0.0 && self.backoff_ratio < 1.0;
+        issues.require(sound, "backoff_ratio", "`backoff_ratio` must lie between 0 and 100 %");
+    }
 }
 
 /// Samples that are kept of an interval; of more the last.
@@ -105,9 +169,9 @@ impl Limiter {
     /// Knows nothing yet. `rng` decides about jitter.
     pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
         let (limit, measuring) = match rules.kind {
-            Kind::Gradient(_) => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
-            // TCP begins low as well, and doubles each round trip; this one begins where a small pool is not throttled.
-            Kind::Aimd(_) => (f64::from(rules.min_limit.max(20).min(rules.max_limit)), None),
+            Kind::Gradient => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
+            // TCP starts low as well, and doubles each round trip; this one starts where a small pool is not throttled.
+            Kind::Aimd => (f64::from(rules.min_limit.max(20).min(rules.max_limit)), None),
         };
         Limiter {
             rules,
@@ -139,17 +203,17 @@ impl Limiter {
     pub fn ended(&mut self, good: bool, latency: Nanos, in_flight: u32, now: Nanos) -> bool {
         let before = self.limit();
         match self.rules.kind {
-            Kind::Aimd(aimd) => {
-                if good && aimd.latency_threshold.is_none_or(|slow| latency <= slow) {
+            Kind::Aimd => {
+                if good && self.rules.latency_threshold.is_none_or(|slow| latency <= slow) {
                     if 2 * in_flight >= before {
                         self.set(self.limit + 1.0 / self.limit);
                     }
                 } else if now.saturating_sub(latency) >= self.cut_at {
-                    self.set(self.limit * aimd.backoff_ratio);
+                    self.set(self.limit * self.rules.backoff_ratio);
                     self.cut_at = now;
                 }
             }
-            Kind::Gradient(gradient) => self.sample(&gradient, good, latency, now),
+            Kind::Gradient => self.sample(good, latency, now),
         }
         self.limit() != before
     }
@@ -158,7 +222,8 @@ impl Limiter {
         self.limit = limit.clamp(f64::from(self.rules.min_limit), f64::from(self.rules.max_limit));
     }
 
-    fn sample(&mut self, rules: &Gradient, good: bool, latency: Nanos, now: Nanos) {
+    fn sample(&mut self, good: bool, latency: Nanos, now: Nanos) {
+        let rules = self.rules;
         if self.measuring.is_none() && now >= self.measure_at {
             self.begin_measuring(now);
         }
@@ -235,19 +300,11 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn gradient() -> Gradient {
-        Gradient {
-            interval: Nanos::from_millis(100),
-            min_rtt_interval: Nanos::from_secs(60),
-            jitter: 0.0,
-            min_rtt_samples: 50,
-            quantile: 0.5,
-            buffer: 0.25,
-        }
+    fn gradient() -> Rules {
+        Rules { jitter: 0.0, ..Rules::default() }
     }
 
-    fn limiter(kind: Kind) -> Limiter {
-        let rules = Rules { kind, per: Per::Pool, min_limit: 3, max_limit: 1000 };
+    fn limiter(rules: Rules) -> Limiter {
         Limiter::new(rules, Rng::stream(1, "test", 0), Nanos::ZERO)
     }
 
@@ -261,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_envoys() {
-        let mut l = limiter(Kind::Gradient(gradient()));
+        let mut l = limiter(gradient());
         assert_eq!(l.limit(), 3, "the minimum, while the round trip is measured");
         // 50 answers of 10 ms. Then each interval without a queue: the gradient is 1.25, and with L = 1.25 · limit the new
         // limit is ⌊L + √L⌋: 3 → 5 → 8 → 13 → 20.
@@ -286,7 +343,7 @@ mod tests {
         // A station that serves 100 at once in 10 ms, and in limit/100 · 10 ms where there are more: the limit L settles
         // where L = g·L + √(g·L), g = 12.5 ms / latency. With latency = L/10 ms: g·L = 125 for all L above 100, so at once
         // L = 125 + √125 = 136.2.
-        let mut l = limiter(Kind::Gradient(gradient()));
+        let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         let mut now = 60.0;
         for _ in 0..60 {
@@ -301,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_limit_stuck_at_the_minimum_is_measured_anew() {
-        let mut l = limiter(Kind::Gradient(gradient()));
+        let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         // The servers are three times slower for good. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
         // fifty answers make a new minimum.
@@ -312,7 +369,7 @@ mod tests {
 
     #[test]
     fn every_minute_the_limit_goes_down_for_fifty_answers() {
-        let mut l = limiter(Kind::Gradient(gradient()));
+        let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         assert!(answers(&mut l, 10, 50, 59_000) > 100);
         answers(&mut l, 10, 59_050, 1_020);
@@ -322,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_fails_at_once_is_not_fast() {
-        let mut l = limiter(Kind::Gradient(gradient()));
+        let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         answers(&mut l, 10, 50, 1000);
         let before = l.limit();
@@ -334,7 +391,7 @@ mod tests {
 
     #[test]
     fn one_up_in_a_round_trip_and_a_tenth_down() {
-        let mut l = limiter(Kind::Aimd(Aimd { latency_threshold: Some(Nanos(50 * MS)), backoff_ratio: 0.9 }));
+        let mut l = limiter(Rules { kind: Kind::Aimd, latency_threshold: Some(Nanos(50 * MS)), ..Rules::default() });
         assert_eq!(l.limit(), 20);
         // Twenty answers are a round trip of twenty in flight: Σ 1/limit is a little below one.
         for _ in 0..21 {
@@ -347,7 +404,7 @@ mod tests {
         assert_eq!(l.limit(), 18, "sent before the limit came down");
         l.ended(false, Nanos(MS), 20, Nanos(101 * MS));
         assert_eq!(l.limit(), 17, "0.9 · 18.9");
-        // A limit that nobody uses does not grow.
+        // An unused limit does not grow.
         for _ in 0..1000 {
             l.ended(true, Nanos(MS), 5, Nanos(MS));
         }

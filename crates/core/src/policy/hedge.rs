@@ -7,29 +7,123 @@
 //! the other copy off, which has then cost nothing but its place in a queue. That needs servers that take part; the
 //! simulator's do.
 
-use hdrhistogram::Histogram;
+#[cfg(feature = "config")]
+use std::borrow::Cow;
+#[cfg(feature = "config")]
+use std::fmt;
 
+use hdrhistogram::Histogram;
+#[cfg(feature = "config")]
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+#[cfg(feature = "config")]
+use serde::de::{self, Deserializer, Visitor};
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::catalog::{Doc, Host, Invalid, Issues, Policy};
 use super::retry::Budget;
 use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
+
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "hedging",
+    idea: "When a response takes longer than most do, sends the request to a second server as well and takes the first response.",
+    source: "Dean and Barroso, The tail at scale, CACM 2013; tower's hedge; gRPC A6",
+    scenario: Some("hedging"),
+};
 
 /// When there is a second attempt beside the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Hedge"))]
 pub struct Rules {
-    /// How long the first one is given.
+    /// Time after which the second attempt is sent: `"50ms"`, or `"p95"` (the default) for the 95th percentile of recent
+    /// latencies.
     pub after: After,
-    /// Hedges per request at most.
+    /// Hedges per request, over a sliding window of 10 s: at most 1; default 10 %.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub budget: f64,
-    /// A copy that begins calls the other off.
+    /// Whether requests are tied: the copy that begins service first cancels the other; default false. Servers must take part:
+    /// the simulator's do, the proxy refuses it.
     pub tied: bool,
 }
 
-/// How long the first attempt is given.
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { after: After::Percentile(0.95), budget: 0.1, tied: false }
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        issues.require(self.budget <= 1.0, "budget", "`budget` of hedges must be at most 100 %");
+    }
+
+    fn unsupported(&self, host: Host) -> Option<Invalid> {
+        let message = "tied requests need servers that cancel each other's copies";
+        let help =
+            "the simulator's do; leave `tied` out here, and the slower copy is cancelled when the other has responded";
+        (self.tied && host != Host::Simulator).then(|| Invalid::new("tied", message).help(help))
+    }
+}
+
+/// When the second attempt is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum After {
-    /// Always the same.
+    /// After this time.
     Fixed(Nanos),
-    /// As long as this share of the answers took lately, 0 to 1.
+    /// After this quantile of recent latencies, above 0 and below 1.
     Percentile(f64),
+}
+
+#[cfg(feature = "config")]
+impl JsonSchema for After {
+    fn schema_name() -> Cow<'static, str> {
+        "HedgeAfter".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let percentile = json_schema!({ "type": "string", "pattern": "^p[0-9]+(\\.[0-9]+)?$", "examples": ["p95"] });
+        let forms = [generator.subschema_for::<Nanos>(), percentile];
+        json_schema!({ "description": "A duration, or a percentile of recent latencies.", "anyOf": forms })
+    }
+}
+
+#[cfg(feature = "config")]
+impl Serialize for After {
+    /// As it is written in a file.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            After::Fixed(delay) => delay.serialize(to),
+            After::Percentile(share) => to.serialize_str(&format!("p{}", share * 100.0)),
+        }
+    }
+}
+
+#[cfg(feature = "config")]
+impl<'de> Deserialize<'de> for After {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<After, D::Error> {
+        struct Forms;
+        impl Visitor<'_> for Forms {
+            type Value = After;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"50ms\", or a percentile such as \"p95\" or \"p99.9\"")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<After, E> {
+                let Some(percent) = text.strip_prefix('p') else {
+                    return text.parse().map(After::Fixed).map_err(E::custom);
+                };
+                match percent.parse::<f64>() {
+                    Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(After::Percentile(percent / 100.0)),
+                    _ => Err(E::custom(format!("`{text}` is not a percentile: write \"p95\" or \"p99.9\""))),
+                }
+            }
+        }
+        from.deserialize_str(Forms)
+    }
 }
 
 /// A half of the histogram takes answers for this long.

@@ -1,87 +1,216 @@
-//! Outlier ejection: servers are judged by what requests meet at them, and taken out for a while. Active checks ask
-//! whether a server answers checks; this asks whether it answers.
+//! Outlier ejection: servers are taken out for a while because of the responses to requests, not to checks.
 //!
-//! Four judges: so many failures in a row; a success rate far below that of the others (Envoy's rule: below the mean by
-//! so many standard deviations over the servers); a share of failures above a bound, whatever the others do (Envoy's and
-//! gRPC's failure percentage); a mean latency far above that of the others (so many times the median). The last three judge at the end of each interval by what that interval brought.
+//! Four detectors: consecutive failures; a success rate below the mean of all servers by a number of standard deviations
+//! (Envoy's rule); a share of failures above a threshold (failure percentage of Envoy and gRPC); a mean latency above a
+//! multiple of the median of the servers. The last three are evaluated at the end of each interval, over that interval.
 //!
 //! An ejection lasts `base_ejection_time` × the server's number of ejections, at most `max_ejection_time`; each interval
-//! without one takes one off the number (Envoy's and gRPC's rule). At most the share `max_ejected` of the servers is out at a time, **but one always may
-//! be** where there are several: Envoy's default of 10 % ejects nobody from a fleet of nine.
+//! without an ejection lowers the number by one (Envoy's and gRPC's rule). At most the share `max_ejected` of the servers is
+//! ejected at a time, **but always at least one** where there are several: Envoy's default of 10 % ejects none of nine.
 //!
-//! The success rate's rule knows no scale: of n servers, k equally bad ones lie √((n−k)/k) deviations below the mean,
-//! however bad they are. At 1.9 deviations more than 21 % of bad servers are never seen, and a single one at 99.9 % among
-//! perfect ones is. The rule of latency has a scale and sees up to half of the servers.
+//! The success rate's rule has no scale: of n servers, k equally bad ones lie √((n−k)/k) deviations below the mean, however
+//! bad they are. At 1.9 deviations more than 21 % of bad servers are never detected, and a single one at 99.9 % among perfect
+//! ones is. The rule of latency has a scale and detects up to half of the servers.
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy};
 use crate::math;
 use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
-/// Who is taken out, for how long, and how many at most.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "outlier ejection",
+    idea: "Ejects servers for a while because of failed or slow responses to requests; active health checks only see how they answer checks.",
+    source: "Envoy's outlier detection; gRPC A50",
+    scenario: Some("outlier-ejection"),
+};
+
+/// Which servers are ejected, for how long, and how many at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Outliers"))]
 pub struct Rules {
-    /// Failures in a row after which a server is ejected; `None` for never.
+    /// Failures in a row after which a server is ejected; default 5. Written as 0 for `None`: never. Envoy's
+    /// `consecutive_5xx`.
+    #[cfg_attr(feature = "config", serde(with = "zero_is_none"))]
+    #[cfg_attr(feature = "config", schemars(with = "u32"))]
     pub consecutive_failures: Option<u32>,
-    /// A success rate far below the others'.
+    /// `success_rate = { deviations = 1.9, … }`: ejects for a low success rate. `None`: does not.
     pub success_rate: Option<SuccessRate>,
-    /// A share of failures that is too large by itself.
+    /// `failure_percentage = { threshold = "85%", … }`: ejects for a large share of failures. `None`: does not.
     pub failure_percentage: Option<FailurePercentage>,
-    /// A latency far above the others'.
+    /// `latency = { factor = 3, … }`: ejects for a high mean latency. `None`: does not.
     pub latency: Option<Latency>,
-    /// How often the last two are worked out.
+    /// Time over which `success_rate`, `failure_percentage` and `latency` are evaluated, at least 1 ms; default 10 s. Envoy's
+    /// `interval`.
     pub interval: Nanos,
-    /// Duration of a server's first ejection.
+    /// Duration of a server's first ejection, above 0; the second lasts twice as long, the third three times. Default 30 s.
+    /// Envoy's name.
     pub base_ejection_time: Nanos,
-    /// Longest ejection.
+    /// Longest ejection, not below `base_ejection_time`. Default 300 s. Envoy's name.
     pub max_ejection_time: Nanos,
-    /// Largest share of the servers that may be ejected at a time, 0 to 1.
+    /// Largest share of the servers that may be ejected at a time, 0 to 1; default 0.5. Envoy's `max_ejection_percent`, 10 %
+    /// by default there.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub max_ejected: f64,
-    /// How that share is read.
+    /// How `max_ejected` is rounded to a number of servers: `"one_always"` (down, but at least one; the default), `"envoy"`
+    /// (down: none of nine at 10 %) or `"grpc"` (another one while the share is not reached).
     pub max_ejected_rule: Cap,
+}
+
+impl Default for Rules {
+    /// Envoy's, except `max_ejected`, which is 10 % there.
+    fn default() -> Rules {
+        Rules {
+            consecutive_failures: Some(5),
+            success_rate: None,
+            failure_percentage: None,
+            latency: None,
+            interval: Nanos::from_secs(10),
+            base_ejection_time: Nanos::from_secs(30),
+            max_ejection_time: Nanos::from_secs(300),
+            max_ejected: 0.5,
+            max_ejected_rule: Cap::OneAlways,
+        }
+    }
+}
+
+/// `consecutive_failures` as a number, 0 for never.
+#[cfg(feature = "config")]
+mod zero_is_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(count: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
+        count.unwrap_or(0).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+        u32::deserialize(from).map(|count| (count > 0).then_some(count))
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        issues.require(self.interval >= Nanos::from_millis(1), "interval", "`interval` must be at least 1ms");
+        let base = self.base_ejection_time;
+        issues.require(base > Nanos::ZERO, "base_ejection_time", "`base_ejection_time` must be above zero");
+        let message = format!("`max_ejection_time` is shorter than `base_ejection_time`, {base}");
+        issues.require(self.max_ejection_time >= base, "max_ejection_time", message).help(
+            "an ejection lasts `base_ejection_time` times how often the server was ejected, up to `max_ejection_time`",
+        );
+        let message = "`max_ejected` is a share of the servers: at most 100 %";
+        issues.require(self.max_ejected <= 1.0, "max_ejected", message);
+        if let Some(SuccessRate { deviations, min_servers, .. }) = self.success_rate {
+            let sound = deviations > 0.0 && deviations.is_finite();
+            issues.require(sound, "success_rate.deviations", "`deviations` must be above zero");
+            issues
+                .require(min_servers > 1, "success_rate.min_servers", "`min_servers` must be at least 2")
+                .help("one server cannot be compared with others");
+        }
+        if let Some(FailurePercentage { threshold, .. }) = self.failure_percentage {
+            let sound = threshold > 0.0 && threshold <= 1.0;
+            let message = "`threshold` must be above zero and at most 100 %";
+            issues.require(sound, "failure_percentage.threshold", message);
+        }
+        if let Some(Latency { factor, .. }) = self.latency {
+            issues.require(factor > 1.0 && factor.is_finite(), "latency.factor", "`factor` must be above 1");
+        }
+        let any = self.consecutive_failures.is_some()
+            || self.success_rate.is_some()
+            || self.failure_percentage.is_some()
+            || self.latency.is_some();
+        issues.require(any, "", "nothing here would ever eject a server").help(
+            "give `consecutive_failures`, `success_rate`, `failure_percentage` or `latency`, or leave the table out",
+        );
+    }
 }
 
 /// How many servers the share `max_ejected` of them is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "MaxEjectedRule"))]
 pub enum Cap {
-    /// The share, rounded down, but one in any case where there are several.
+    /// The share, rounded down, but at least one where there are several.
     #[default]
     OneAlways,
-    /// Envoy's since 1.28: another one goes if the share holds with it as well. With 10 % nobody ever goes from fewer than
-    /// ten.
+    /// Envoy's since 1.28: another one is ejected if the share still holds with it. With 10 % none of fewer than ten is.
     Envoy,
-    /// gRPC's (A50), and Envoy's before: another one goes while the share is not reached. With 10 % one of three goes.
+    /// gRPC's (A50), and Envoy's before: another one is ejected while the share is not reached. With 10 % one of three is.
     Grpc,
 }
 
-/// Ejects who fails a share of its requests that is at least `threshold`.
+/// Ejects a server that fails at least this share of its requests, whatever the others do.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "OutlierFailurePercentage"))]
 pub struct FailurePercentage {
-    /// Share of failures, 0 to 1.
+    /// Share of failed requests: above 0, at most 1; default 0.85. Envoy's `failure_percentage_threshold`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub threshold: f64,
-    /// With fewer servers with enough requests nobody goes.
+    /// Servers with at least `min_requests` that the comparison needs; with fewer none is ejected. Default 5. Envoy's
+    /// `failure_percentage_minimum_hosts`.
     pub min_servers: u32,
-    /// Fewer requests in an interval say nothing of a server.
+    /// Requests in an interval below which a server is not judged. Default 50. Envoy's `failure_percentage_request_volume`.
     pub min_requests: u64,
 }
 
-/// Ejects whose success rate lies below mean − `deviations` × standard deviation of the servers' success rates.
+impl Default for FailurePercentage {
+    /// Envoy's.
+    fn default() -> FailurePercentage {
+        FailurePercentage { threshold: 0.85, min_servers: 5, min_requests: 50 }
+    }
+}
+
+/// Ejects a server whose success rate lies below mean − `deviations` × standard deviation of the servers' success rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "OutlierSuccessRate"))]
 pub struct SuccessRate {
-    /// How far below.
+    /// Number of standard deviations, above 0; default 1.9. Envoy's `success_rate_stdev_factor`, in thousandths there.
     pub deviations: f64,
-    /// Fewer servers with enough requests are not compared.
+    /// Servers with at least `min_requests` that the comparison needs, at least 2; with fewer none is ejected. Default 5.
+    /// Envoy's `success_rate_minimum_hosts`.
     pub min_servers: u32,
-    /// Fewer requests in an interval say nothing of a server.
+    /// Requests in an interval below which a server is not judged. Default 100. Envoy's `success_rate_request_volume`.
     pub min_requests: u64,
 }
 
-/// Ejects whose mean latency lies above `factor` × the median of the servers' mean latencies. Of an even number the
+impl Default for SuccessRate {
+    /// Envoy's.
+    fn default() -> SuccessRate {
+        SuccessRate { deviations: 1.9, min_servers: 5, min_requests: 100 }
+    }
+}
+
+/// Ejects a server whose mean latency lies above `factor` × the median of the servers' mean latencies. Of an even number the
 /// median is the lower of the two in the middle, so that two servers can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "OutlierLatency"))]
 pub struct Latency {
-    /// How far above.
+    /// Multiple of the median, above 1; default 3.
     pub factor: f64,
-    /// Fewer requests in an interval say nothing of a server.
+    /// Requests in an interval below which a server is not judged. Default 100.
     pub min_requests: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency { factor: 3.0, min_requests: 100 }
+    }
 }
 
 /// Why a server was ejected.
@@ -157,7 +286,7 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Knows nobody; the first interval begins at `now`.
+    /// A detector without servers; the first interval begins at `now`.
     pub fn new(rules: Rules, now: Nanos) -> Detector {
         let interval_ends = now.saturating_add(rules.interval);
         Detector { rules, records: Vec::new(), present: 0, out: 0, interval_ends }

@@ -40,7 +40,7 @@ pub fn build(table: &StrategyConfig, rules: &Rules, rng: &mut Rng) -> Box<dyn Se
 /// The same where it is known whether the fleet is divided.
 pub fn build_for(table: &StrategyConfig, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
     if narrows {
-        let limits = table.build(&mut rng.clone()).has_limits();
+        let limits = table.limits();
         Box::new(PartitionedSelector { table: table.clone(), limits, selectors: Vec::new(), places: Vec::new() })
     } else {
         table.build(rng)
@@ -287,7 +287,7 @@ mod tests {
 
     /// Two zones of two servers each; the parts are the level and its zones. This balancer stands in zone a.
     fn divided(strategy: &str) -> (ServerPool, PartitionedSelector, Rng) {
-        let zones = zone::Rules { prefer: zone::Prefer::Residual, min_servers: 1, traffic: Vec::new() };
+        let zones = zone::Rules { min_servers: Some(1), ..zone::Rules::default() };
         let rules = Rules { zones: Some(zones), ..Rules::default() };
         let shard_id = ShardId { zone: Some("a".into()), ..ShardId::default() };
         let mut server_pool = ServerPool::new(Arc::new(rules)).for_shard(shard_id);

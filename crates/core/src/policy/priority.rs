@@ -6,11 +6,50 @@
 //! `backup` servers of other balancers are a second level with `overprovisioning` so large that one healthy server of the
 //! first is enough.
 
-/// How levels stand in for each other.
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy, PoolFacts, ServerFacts};
+
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "priority levels",
+    idea: "Servers of level 0 get all requests while enough of them are healthy; the next level takes over as much as they cannot serve.",
+    source: "Envoy's priority levels and overprovisioning factor; backup servers of nginx and HAProxy",
+    scenario: Some("priorities"),
+};
+
+/// How levels take over from each other. A pool with a server of a level above 0 has these rules without being told.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Priorities"))]
 pub struct Rules {
-    /// What a level can do is this times its healthy share; 1.4 means that it is whole with 71.4 % of its servers.
+    /// Capacity of a level, as a multiple of its healthy share, at least 1; default 1.4: a level serves its whole load while
+    /// at least 71.4 % of its servers are healthy. Envoy's `overprovisioning_factor`.
     pub overprovisioning: f64,
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        let sound = self.overprovisioning >= 1.0 && self.overprovisioning.is_finite();
+        issues
+            .require(sound, "overprovisioning", "`overprovisioning` must be at least 1")
+            .help("1.4 is Envoy's; with a large number one healthy server serves the whole load of its level");
+    }
+
+    fn check_pool(&self, pool: &PoolFacts<'_>, issues: &mut Issues) {
+        let some = pool.servers.iter().any(|server| server.priority > 0);
+        issues
+            .require(some, "", "all servers have priority 0: there is no other level")
+            .help("give the servers that take over `priority = 1`");
+    }
+
+    fn implied(servers: &[ServerFacts<'_>]) -> Option<Rules> {
+        servers.iter().any(|server| server.priority > 0).then(Rules::default)
+    }
 }
 
 impl Default for Rules {
@@ -43,7 +82,7 @@ impl Rules {
         levels.iter().map(|&level| self.health(level)).sum::<f64>().min(1.0)
     }
 
-    /// Writes each level's share of the picks to `loads`; they add up to 1, or to 0 where nobody is healthy.
+    /// Writes each level's share of the picks to `loads`; they add up to 1, or to 0 where no server is healthy.
     pub fn loads(&self, levels: &[Level], loads: &mut Vec<f64>) {
         let total = self.total(levels);
         let mut left = 1.0;
@@ -93,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_nothing() {
+    fn without_healthy_servers_no_level_has_load() {
         let mut loads = vec![1.0];
         Rules::default().loads(&[Level { healthy: 0, all: 3 }, Level::default()], &mut loads);
         assert_eq!(loads, [0.0, 0.0]);
-        // A backup takes over only when nobody is left: overprovisioning without measure.
+        // A backup takes over only when no server of level 0 is healthy: overprovisioning is huge.
         let backup = Rules { overprovisioning: 1e9 };
         backup.loads(&[Level { healthy: 1, all: 100 }, Level { healthy: 5, all: 5 }], &mut loads);
         assert_eq!(loads, [1.0, 0.0]);

@@ -1,19 +1,56 @@
-//! The queue at the balancer: where requests wait while every server is at its limit. First come, first served; who has
-//! waited too long is told so, and nobody waits who would find too many before him. A queue here, before one place for
-//! all, wastes no server: the first that has room takes the first that waits. Queues at the servers fill while others
-//! are empty.
+//! The queue at the balancer: where requests wait while every server is at its limit. FIFO, bounded by `limit` and `timeout`.
+//! One queue for all servers wastes none: the first server with room takes the first request. Queues at the servers fill
+//! while other servers are idle.
 
 use std::collections::VecDeque;
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy, PoolFacts};
 use crate::units::Nanos;
 
-/// How requests wait.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "balancer queue",
+    idea: "Requests wait at the balancer while every server is at its `max_in_flight`; the first server with room takes the first request.",
+    source: "HAProxy (maxconn, maxqueue, timeout queue); nginx Plus (max_conns, queue)",
+    scenario: Some("limits-and-queue"),
+};
+
+/// How many requests wait at the balancer, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Queue"))]
 pub struct Rules {
-    /// How many may wait.
+    /// Most requests that wait, in each shard, at least 1; default 100. Further ones are rejected. HAProxy's `maxqueue`.
     pub limit: u32,
-    /// How long each may.
+    /// Longest wait, above 0; default 1 s. The request is rejected then. HAProxy's `timeout queue`.
     pub timeout: Nanos,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { limit: 100, timeout: Nanos::from_secs(1) }
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        let help = "without `queue`, requests are rejected at once";
+        issues.require(self.limit > 0, "limit", "`limit` of a queue must be above zero").help(help);
+        issues.require(self.timeout > Nanos::ZERO, "timeout", "`timeout` of a queue must be above zero").help(help);
+    }
+
+    fn check_pool(&self, pool: &PoolFacts<'_>, issues: &mut Issues) {
+        let limited = pool.rules.concurrency.is_some() || pool.servers.iter().all(|s| s.max_in_flight.is_some());
+        issues
+            .require(limited, "", "no request would ever wait: a server without `max_in_flight` always has room")
+            .help("give every server of the pool a `max_in_flight`");
+    }
 }
 
 impl Rules {

@@ -4,13 +4,12 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::fleet::Change;
 use crate::select::{LoadReport, Outcome, ProbeReplies};
 
 /// A selector begins its life.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct RecordingHeader<S> {
     /// Format of what follows: [`VERSION`].
     pub version: u32,
@@ -25,7 +24,7 @@ pub struct RecordingHeader<S> {
     /// Which stream of that seed.
     pub stream: u64,
     /// The fleet is divided, and each part of it has a selector ([`crate::policy::eligible`]).
-    #[serde(default)]
+    #[cfg_attr(feature = "config", serde(default))]
     pub narrows: bool,
 }
 
@@ -36,8 +35,8 @@ pub const VERSION: u32 = 4;
 pub const STREAM: &str = "select";
 
 /// Something that a host did to a fleet or told its selector. Times are nanoseconds of the host's clock.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HostEvent {
     /// A backend joined.
     Join {
@@ -128,7 +127,7 @@ pub enum HostEvent {
         /// Slots it might not have.
         tried: Vec<u32>,
         /// What had been answered to its inquiry.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "config", serde(default, skip_serializing_if = "Option::is_none"))]
         answers: Option<ProbeReplies>,
         /// In flight by slot, as the fleet stood: a check of the replay, which counts for itself.
         in_flight: Vec<u32>,

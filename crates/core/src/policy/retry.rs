@@ -5,21 +5,39 @@
 //! what succeeds, as gRPC's retry throttling does (A6): every failed attempt costs a token, every good answer brings part of
 //! one, and there are retries while more than half of the tokens are left.
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy};
 use crate::rng::Source;
 use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::{Rate, Ratio};
+
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "retries",
+    idea: "After a failed attempt, sends the request to another server, after a random pause; a budget keeps retries from making an overload worse.",
+    source: "Finagle and tower (budget), gRPC A6 (tokens), Brooker 2015 (full jitter), Envoy (pauses)",
+    scenario: Some("retry-storm"),
+};
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
 pub enum Failure {
     /// No connection: nothing was sent.
     Connect,
-    /// The connection broke before an answer began.
+    /// The connection broke before a response began.
     Reset,
-    /// The server answered with an error (5xx).
+    /// The server responded with an error (5xx).
     Error,
-    /// No answer within the time for one attempt.
+    /// No response within `per_try_timeout`.
     Timeout,
-    /// The server had no room and did nothing with it.
+    /// The server was full and did nothing with the request.
     Rejected,
 }
 
@@ -34,23 +52,92 @@ pub const FAILURES: [(Failure, &str); 5] = [
 
 /// When there is another attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Retries"))]
 pub struct Rules {
-    /// Attempts after the first one.
+    /// Attempts after the first one, 1 to 100; default 1. Envoy's `num_retries`.
     pub max_retries: u32,
-    /// Failures after which there is another, in the order of [`FAILURES`].
+    /// Failures after which there is another attempt: `"connect"`, `"reset"`, `"error"`, `"timeout"`, `"rejected"`; default
+    /// the first two.
+    #[cfg_attr(feature = "config", serde(with = "failures"))]
+    #[cfg_attr(feature = "config", schemars(with = "Vec<Failure>"))]
     pub on: [bool; FAILURES.len()],
-    /// Retries per request, over the window of the [`Budget`].
+    /// Retries per request, over a sliding window of 10 s; default 20 %. Finagle's `percentCanRetry`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub budget: f64,
-    /// Retries per second that are allowed in addition to `budget`.
+    /// Retries per second that are allowed in addition to `budget`; default 3/s. Finagle's `minRetriesPerSec`.
+    #[cfg_attr(feature = "config", serde(with = "super::serial::rate"))]
+    #[cfg_attr(feature = "config", schemars(with = "Rate"))]
     pub min_per_second: f64,
-    /// A token bucket instead of the budget.
+    /// `tokens = { max_tokens = 10, ratio = 0.1 }`: a token bucket in place of `budget` and `min_per_second`, as gRPC's.
+    /// `None`: the budget.
     pub tokens: Option<Tokens>,
-    /// Upper bound of the pause before the first retry; it doubles with each.
+    /// Longest pause before the first retry; the bound doubles with each retry. The pause is uniform from 0 to its bound.
+    /// Default 25 ms. Envoy's `base_interval`.
     pub backoff: Nanos,
-    /// Upper bound of the doubled pause.
+    /// Upper bound of the doubled pause, not below `backoff`; default 250 ms. Envoy's `max_interval`.
     pub max_backoff: Nanos,
-    /// An attempt without an answer for this long has failed.
+    /// An attempt without a response after this time has failed (cause `"timeout"`): above 0. `None`: attempts have no
+    /// timeout. Envoy's `per_try_timeout`.
     pub per_try_timeout: Option<Nanos>,
+}
+
+impl Default for Rules {
+    /// One retry, after what cannot have been done or begun to be answered; Finagle's budget, Envoy's pauses.
+    fn default() -> Rules {
+        Rules {
+            max_retries: 1,
+            on: [true, true, false, false, false],
+            budget: 0.2,
+            min_per_second: 3.0,
+            tokens: None,
+            backoff: Nanos::from_millis(25),
+            max_backoff: Nanos::from_millis(250),
+            per_try_timeout: None,
+        }
+    }
+}
+
+/// `on` as a list of names.
+#[cfg(feature = "config")]
+mod failures {
+    use super::{FAILURES, Failure};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(on: &[bool; FAILURES.len()], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(FAILURES.iter().zip(on).filter(|(_, on)| **on).map(|(failure, _)| failure.0))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[bool; FAILURES.len()], D::Error> {
+        let mut on = [false; FAILURES.len()];
+        Vec::<Failure>::deserialize(from)?.into_iter().for_each(|failure| on[failure as usize] = true);
+        Ok(on)
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        issues
+            .require((1..=100).contains(&self.max_retries), "max_retries", "`max_retries` must be from 1 to 100")
+            .help("they are attempts beyond the first; leave the table out for none");
+        let any = self.on.contains(&true);
+        issues.require(any, "on", "`on` is empty: no failure would lead to another attempt");
+        let message = format!("`max_backoff` is shorter than `backoff`, {}", self.backoff);
+        issues.require(self.max_backoff >= self.backoff, "max_backoff", message);
+        if let Some(timeout) = self.per_try_timeout {
+            issues.require(timeout > Nanos::ZERO, "per_try_timeout", "`per_try_timeout` must be above zero");
+            let used = self.on[Failure::Timeout as usize];
+            let message = "after `per_try_timeout` an attempt has failed, and `on` has no \"timeout\": it would only give up sooner";
+            issues.require(used, "per_try_timeout", message).help("add \"timeout\" to `on`");
+        }
+        if let Some(Tokens { max_tokens, ratio }) = self.tokens {
+            let sound = max_tokens > 0.0 && max_tokens <= 1e6 && ratio > 0.0 && ratio <= max_tokens;
+            let message = "`max_tokens` and `ratio` of the tokens must be above zero, `ratio` the smaller";
+            issues.require(sound, "tokens", message).help("gRPC's example is { max_tokens = 10, ratio = 0.1 }");
+        }
+    }
 }
 
 impl Rules {
@@ -77,13 +164,24 @@ impl Rules {
     }
 }
 
-/// gRPC's retry throttling (A6).
+/// gRPC's retry throttling (A6): every failed attempt costs a token, every successful response adds `ratio` of one; retries
+/// are allowed while more than half of the tokens are left.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "RetryTokens"))]
 pub struct Tokens {
-    /// Capacity of the bucket, which starts full.
+    /// Capacity of the bucket, which starts full: above 0, at most 1,000,000; default 10. gRPC's `maxTokens`.
     pub max_tokens: f64,
-    /// What a good answer brings.
+    /// Tokens that a successful response adds: above 0, at most `max_tokens`; default 0.1. gRPC's `tokenRatio`.
     pub ratio: f64,
+}
+
+impl Default for Tokens {
+    /// Those of gRPC's example.
+    fn default() -> Tokens {
+        Tokens { max_tokens: 10.0, ratio: 0.1 }
+    }
 }
 
 /// Tokens of one shard for one pool.

@@ -1,33 +1,125 @@
-//! Slow start: a server that comes, or comes back, has cold caches and cold code, and gets its share little by little.
+//! Slow start: a server that joins or recovers has cold caches and cold code, and gets its share of requests gradually.
 //!
 //! The factor is Envoy's: `max(min_share, (elapsed / window)^(1 / aggression))`; aggression 1 is a straight line, above 1 it
 //! starts more steeply. What it is applied to differs: Envoy, HAProxy and nginx scale weights, and so have slow start for
-//! some strategies only. Here a pick that lands on a warming server is kept with this probability and made again without
+//! some strategies only. Here a pick of a warming server is kept with this probability and made again without
 //! that server otherwise ([`super::pool::ServerPool::place`]): *thinning*, which is the same for every strategy, a hash or a
 //! moving average alike, and rebuilds no table.
 
+#[cfg(feature = "config")]
+use std::fmt;
+
+#[cfg(feature = "config")]
+use schemars::{JsonSchema, Schema, json_schema};
+#[cfg(feature = "config")]
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::catalog::{Doc, Issues, Policy};
 use crate::math;
 use crate::units::Nanos;
+#[cfg(feature = "config")]
+use crate::units::Ratio;
 
-/// How a server warms up.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "slow start",
+    idea: "A server that joins or recovers gets its share of requests gradually, so that its caches fill before its full load comes.",
+    source: "Envoy's slow_start_config; HAProxy's and nginx's slowstart",
+    scenario: Some("slow-start"),
+};
+
+/// How the share of a warming server grows. Written as `"30s"` (the window alone) or as a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, remote = "Self"))]
+#[cfg_attr(feature = "config", schemars(rename = "SlowStart", transform = window_alone))]
 pub struct Rules {
-    /// Until it has its full share.
+    /// Time until a server has its full share: above 0. Envoy's `slow_start_window`.
     pub window: Nanos,
-    /// Shape: 1 is linear, more is steeper at the start. Above zero.
+    /// Shape of the growth, above 0: 1 is linear, more is steeper at the start. Default 1. Envoy's `aggression`.
+    #[cfg_attr(feature = "config", serde(default = "linear"))]
     pub aggression: f64,
-    /// The share it has from the start, 0 to 1.
+    /// Share of its normal traffic that a server gets at the start: above 0, at most 1; default 0.1. Envoy's
+    /// `min_weight_percent`.
+    #[cfg_attr(feature = "config", serde(default = "tenth", with = "super::serial::ratio"))]
+    #[cfg_attr(feature = "config", schemars(with = "Ratio"))]
     pub min_share: f64,
 }
 
+#[cfg(feature = "config")]
+fn linear() -> f64 {
+    1.0
+}
+
+#[cfg(feature = "config")]
+fn tenth() -> f64 {
+    0.1
+}
+
+/// The schema of the table, and beside it that of the window alone.
+#[cfg(feature = "config")]
+fn window_alone(table: &mut Schema) {
+    let window = table.as_value()["properties"]["window"]["$ref"].clone();
+    *table =
+        json_schema!({ "description": "The window alone, or a table.", "anyOf": [{ "$ref": window }, table.clone()] });
+}
+
+#[cfg(feature = "config")]
+impl Serialize for Rules {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // The function that the derive makes.
+        Rules::serialize(self, to)
+    }
+}
+
+#[cfg(feature = "config")]
+impl<'de> Deserialize<'de> for Rules {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Rules, D::Error> {
+        struct Forms;
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Rules;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a duration such as \"30s\", or { window = \"30s\", aggression = 1.0, min_share = \"10%\" }",
+                )
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Rules, E> {
+                let window = text.parse().map_err(E::custom)?;
+                Ok(Rules { window, aggression: linear(), min_share: tenth() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rules, A::Error> {
+                // The function that the derive makes.
+                Rules::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        from.deserialize_any(Forms)
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        issues
+            .require(self.window > Nanos::ZERO, "window", "the window of a slow start must be above zero")
+            .help("leave `slow_start` out for none");
+        let sound = self.aggression > 0.0 && self.aggression.is_finite();
+        issues.require(sound, "aggression", "`aggression` must be above zero");
+        let share = self.min_share > 0.0 && self.min_share <= 1.0;
+        issues
+            .require(share, "min_share", "`min_share` must be above zero and at most 100 %")
+            .help("a server without any requests never warms up");
+    }
+}
+
 impl Rules {
-    /// The share of what it would get that a server gets `elapsed` after it came: from `min_share` to 1.
+    /// Share of its normal traffic that a server gets `elapsed` after it joined or recovered: `min_share` to 1.
     pub fn factor(&self, elapsed: Nanos) -> f64 {
         if elapsed >= self.window {
             return 1.0;
         }
         let part = elapsed.0 as f64 / self.window.0 as f64;
-        // The straight line without `pow`, whose last bit is nobody's business.
+        // The straight line needs no `pow`, whose last bit differs between platforms.
         let grown = if self.aggression == 1.0 { part } else { math::pow(part, 1.0 / self.aggression) };
         grown.max(self.min_share).min(1.0)
     }

@@ -1,24 +1,63 @@
-//! Cookie stickiness: a client comes back to the server that served it first, as long as that one is healthy. A draining
-//! server still serves its old sessions and gets no new ones.
+//! Session affinity by a cookie: a client returns to the server that served it first, as long as that server is healthy. A
+//! draining server still serves its old sessions and gets no new ones.
 //!
-//! The cookie does not tell the server's name but a truncated SHA-256 of a secret and the name: the same on every
-//! balancer and after every restart, nothing to be shared, and nobody outside who can choose a server (Caddy does
-//! likewise with an HMAC). The secret comes behind its length, so that no two pairs of secret and name give one text.
+//! The cookie's value is a truncated SHA-256 of a secret and the server's name: the same on every balancer and after every
+//! restart, without shared state, and clients cannot choose a server (Caddy uses an HMAC for this). The secret is hashed
+//! after its length, so that different pairs of secret and name never give the same input.
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::catalog::{Doc, Host, Invalid, Issues, Policy};
 use crate::fleet::{BackendId, Fleet};
 use crate::units::{Nanos, hex};
 
-/// How clients stay.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "sticky sessions",
+    idea: "A cookie keeps a client at the server that served it first, as long as that server is healthy; a draining server keeps its old sessions.",
+    source: "HAProxy (cookie), nginx (sticky cookie), Caddy (lb_policy cookie)",
+    scenario: Some("sticky-sessions"),
+};
+
+/// How a client is kept at its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Sticky"))]
 pub struct Rules {
-    /// Name of the cookie.
+    /// Name of the cookie: letters, digits, `-`, `_` and the other characters of a token; default `"evenkeel"`.
     pub cookie: String,
-    /// How long browsers keep it; for the session unless given.
+    /// How long browsers keep the cookie, at least 1 s. `None`: until the browser is closed.
     pub max_age: Option<Nanos>,
-    /// What makes values hard to guess.
+    /// Secret that makes the cookie's values hard to guess; the same on all balancers. `None`: no secret.
     pub secret: Option<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { cookie: "evenkeel".to_owned(), max_age: None, secret: None }
+    }
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        // RFC 6265: a cookie's name is a token.
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let sound = !self.cookie.is_empty() && self.cookie.bytes().all(token);
+        let message = format!("`{}` cannot name a cookie", self.cookie);
+        issues.require(sound, "cookie", message).help("use letters, digits, `-` and `_`");
+        let sound = self.max_age.is_none_or(|age| age >= Nanos::from_secs(1));
+        issues.require(sound, "max_age", "`max_age` must be at least 1s: cookies count in seconds");
+    }
+
+    fn unsupported(&self, host: Host) -> Option<Invalid> {
+        let cookies = "`sticky`: the load generator keeps no cookies";
+        (host == Host::Loopback).then(|| Invalid::new("", cookies).help("leave `sticky` out, or hash the client"))
+    }
 }
 
 impl Rules {

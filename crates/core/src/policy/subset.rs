@@ -1,6 +1,6 @@
-//! Subsetting: each balancer uses some of the servers only, so that n balancers in front of m servers do not keep n · m
-//! connections. Which ones is worked out by each for itself, without a word between them, and the question is how evenly
-//! the servers are used then.
+//! Subsetting: each balancer uses only some of the servers, so that n balancers in front of m servers do not keep n · m
+//! connections. Each balancer computes its subset by itself, without communication; kinds differ in how evenly the servers
+//! are used.
 //!
 //! * `random` (gRPC A68): the servers in the order of a hash of their name and the balancer's seed, the first `size` of
 //!   them. A server that comes or goes moves few; how many balancers use a server is by chance: binomial, with a variance
@@ -13,28 +13,57 @@
 //!   least `size` servers. So every point of the ring is covered equally often, and a server at the edge of an arc has the
 //!   weight of the part that lies in it: the servers are used evenly to the last, by strategies that honour weights.
 //!
-//! A subset does not change with health: if all of it is ill, nobody else is asked (as A68 has it).
+//! A subset does not change with health: if all its servers are unhealthy, no other is used (as in A68).
 
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy};
 use crate::rng::{Rng, Source, mix};
 
-/// Who uses whom.
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "subsetting",
+    idea: "Each balancer uses only some of the servers, so that many balancers before many servers do not keep a connection for each pair.",
+    source: "gRPC A68 (random); Site Reliability Engineering, chapter 20 (deterministic); Finagle (aperture)",
+    scenario: Some("subsets"),
+};
+
+/// Which servers a balancer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "config", schemars(rename = "Subset"))]
 pub struct Rules {
-    /// How many servers; all where there are fewer.
+    /// Servers that each balancer uses, at least 1; all where there are fewer.
     pub size: u32,
-    /// By what rule.
+    /// `"random"` (the default), `"deterministic"` (pieces of a shuffle that all balancers share) or `"aperture"` (an arc of
+    /// a ring).
+    #[cfg_attr(feature = "config", serde(default))]
     pub kind: Kind,
 }
 
-/// The rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a subset is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "SubsetKind"))]
 pub enum Kind {
-    /// By lot.
+    /// Random for each balancer (gRPC A68).
+    #[default]
     Random,
-    /// Pieces of shared shuffles.
+    /// Pieces of shuffles that all balancers share (Site Reliability Engineering).
     Deterministic,
-    /// Arcs of a ring.
+    /// Arcs of a ring, with weights at the edges (Finagle).
     Aperture,
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        issues.require(self.size > 0, "size", "`size` of a subset must be above zero");
+    }
 }
 
 /// A server's weight in a subset, in so many parts of its own.
@@ -124,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn by_lot_a_server_has_a_binomial_number_of_balancers() {
+    fn a_random_subset_gives_a_server_a_binomial_number_of_balancers() {
         // 300 balancers that use 20 of 100: mean 60, variance 300 · 0.2 · 0.8 = 48 over the servers (whose sum is fixed: a
         // factor 100/99). The estimate of a variance from 100 has a standard error of √(2/99) = 14 %.
         let used = used(Kind::Random, 20, 100, 300);
@@ -135,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn by_lot_few_move_when_one_goes() {
+    fn of_random_subsets_few_change_when_a_server_goes() {
         let all = names(100);
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let rules = Rules { size: 20, kind: Kind::Random };
@@ -146,7 +175,7 @@ mod tests {
             assert_eq!(
                 (gone, come),
                 (0, usize::from(before[99] > 0)),
-                "the one that went is replaced, nobody else moves"
+                "the one that went is replaced, and no other moves"
             );
         }
     }

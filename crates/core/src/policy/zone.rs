@@ -1,36 +1,92 @@
-//! Zones: which of them a pick goes to. A hop between zones costs time and, at most providers, money; but a zone that gets
-//! everything from its own balancers is overloaded where balancers are many and servers few.
+//! Zones: which zone a pick goes to. A hop between zones costs time and, at most providers, money; but a zone that gets all
+//! requests of its own balancers is overloaded where it has many balancers and few servers.
 //!
 //! * `residual` (Envoy's zone-aware routing): a balancer's zone brings some share of the traffic and holds some share of
 //!   the healthy servers. If its servers are at least as large a share, all stays in the zone. Else as much as they can
 //!   take stays (servers' share / traffic's share), and the rest goes to other zones in proportion to what their own
 //!   traffic leaves free there. So every server gets the same, and as little as possible crosses zones.
-//! * `local`: everything stays while somebody in the zone is healthy, whatever the load (Envoy's `force_local_zone`).
+//! * `local`: everything stays while any server of the zone is healthy, whatever the load (Envoy's `force_local_zone`).
 //! * `weights` (Envoy's locality-weighted): zones by given weights, each times min(1, `overprovisioning` × healthy share).
 //!
 //! Only the first priority level prefers its zone, as in Envoy; weights hold in all.
 
+use std::collections::BTreeMap;
+
+#[cfg(feature = "config")]
+use schemars::JsonSchema;
+#[cfg(feature = "config")]
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Doc, Issues, Policy, PoolFacts};
+use crate::units::Ratio;
+
+/// For `evenkeel explain`.
+pub const DOC: Doc = Doc {
+    title: "zone preference",
+    idea: "Prefers servers in the balancer's own zone, because a hop between zones costs time and money, without overloading that zone.",
+    source: "Envoy's zone-aware routing and locality weights; Kubernetes' topology-aware routing",
+    scenario: Some("zone-spill"),
+};
+
 /// Which zone a pick goes to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
+#[cfg_attr(feature = "config", schemars(rename = "Zones"))]
 pub struct Rules {
-    /// By what rule.
+    /// `"residual"` (the local zone, up to its fair share of capacity; the default), `"local"` (the local zone while any of
+    /// its servers is healthy) or `"weights"`.
     pub prefer: Prefer,
-    /// Fewer servers (`residual`: in the level; `local`: healthy in the zone) are not told apart by zone.
-    pub min_servers: u32,
-    /// Share of the traffic that comes to the balancers of each zone; where it is not said, the same for each zone that has
-    /// servers.
-    pub traffic: Vec<(String, f64)>,
+    /// Servers below which zones are ignored. `residual` counts the servers of the priority level (`None`: 6, Envoy's
+    /// `min_cluster_size`), `local` the healthy ones in the zone (`None`: 1).
+    pub min_servers: Option<u32>,
+    /// `weights = { a = 1, b = 2 }`: share of each zone, relative to the others, for `prefer = "weights"`: not negative; 1
+    /// where not given.
+    #[cfg_attr(feature = "config", serde(skip_serializing_if = "BTreeMap::is_empty"))]
+    pub weights: BTreeMap<String, f64>,
+    /// `traffic = { a = "50%", b = "50%" }`: share of the requests that comes to the balancers of each zone; they add up to
+    /// 100 %. Even unless given; a scenario knows where its balancers are.
+    #[cfg_attr(feature = "config", serde(skip_serializing_if = "BTreeMap::is_empty"))]
+    pub traffic: BTreeMap<String, Ratio>,
 }
 
-/// The rule.
-#[derive(Clone, Debug, PartialEq)]
+/// How zones are preferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "config", schemars(rename = "ZonePreference"))]
 pub enum Prefer {
-    /// The own zone as far as it can take it without being busier than the others.
+    /// The local zone, up to its fair share of capacity.
+    #[default]
     Residual,
-    /// The own zone.
+    /// The local zone.
     Local,
     /// By weights; a zone without one has 1.
-    Weights(Vec<(String, f64)>),
+    Weights,
+}
+
+impl Policy for Rules {
+    fn check(&self, issues: &mut Issues) {
+        let by_weights = self.prefer == Prefer::Weights;
+        let sound = self.weights.values().all(|&weight| weight >= 0.0 && weight.is_finite());
+        issues.require(sound, "weights", "`weights` must not be negative");
+        let message = "`weights` are for `prefer = \"weights\"`";
+        issues.require(by_weights || self.weights.is_empty(), "weights", message);
+        let message = "`prefer = \"weights\"` needs `weights`";
+        issues.require(!by_weights || !self.weights.is_empty(), "", message).help("weights = { a = 2, b = 1 }");
+        let sum: f64 = self.traffic.values().map(|share| share.0).sum();
+        let sound = self.traffic.is_empty() || (sum - 1.0).abs() < 0.01;
+        issues.require(sound, "traffic", "the shares of `traffic` must add up to 100 %");
+    }
+
+    fn check_pool(&self, pool: &PoolFacts<'_>, issues: &mut Issues) {
+        let any = pool.servers.iter().any(|server| server.zone.is_some());
+        issues.require(any, "", "no server of this pool has a `zone`").help("give the servers one: zone = \"a\"");
+        for name in self.weights.keys() {
+            let known = pool.servers.iter().any(|server| server.zone == Some(name));
+            issues.require(known, "weights", format!("no server is in zone `{name}`"));
+        }
+    }
 }
 
 /// A zone of a priority level, as a balancer sees it.
@@ -58,10 +114,10 @@ impl Rules {
         shares: &mut Vec<f64>,
     ) -> bool {
         shares.clear();
-        match &self.prefer {
-            Prefer::Weights(weights) => {
+        match self.prefer {
+            Prefer::Weights => {
                 let weight = |zone: &Zone<'_>| {
-                    let given = weights.iter().find(|(name, _)| name == zone.name).map_or(1.0, |(_, weight)| *weight);
+                    let given = self.weights.get(zone.name).copied().unwrap_or(1.0);
                     let available = whole * f64::from(zone.healthy) / f64::from(zone.all.max(1));
                     given * available.min(1.0)
                 };
@@ -69,14 +125,14 @@ impl Rules {
             }
             Prefer::Local => {
                 let Some(at) = self.here(zones, own).filter(|_| first_level) else { return false };
-                if zones[at].healthy < self.min_servers.max(1) {
+                if zones[at].healthy < self.min_servers.unwrap_or(1).max(1) {
                     return false;
                 }
                 shares.extend((0..zones.len()).map(|i| f64::from(u8::from(i == at))));
             }
             Prefer::Residual => {
                 let Some(at) = self.here(zones, own).filter(|_| first_level) else { return false };
-                if zones.iter().map(|zone| zone.all).sum::<u32>() < self.min_servers {
+                if zones.iter().map(|zone| zone.all).sum::<u32>() < self.min_servers.unwrap_or(6) {
                     return false;
                 }
                 self.residual(zones, at, shares);
@@ -98,8 +154,8 @@ impl Rules {
     fn residual(&self, zones: &[Zone<'_>], own: usize, shares: &mut Vec<f64>) {
         let sum = zones.iter().map(|zone| zone.weight).sum::<u64>().max(1) as f64;
         let servers = |zone: &Zone<'_>| zone.weight as f64 / sum;
-        let traffic = |zone: &Zone<'_>| match self.traffic.iter().find(|(name, _)| name == zone.name) {
-            Some((_, share)) => *share,
+        let traffic = |zone: &Zone<'_>| match self.traffic.get(zone.name) {
+            Some(share) => share.0,
             None if self.traffic.is_empty() => 1.0 / zones.len() as f64,
             None => 0.0,
         };
@@ -129,9 +185,11 @@ mod tests {
     }
 
     fn shares(prefer: Prefer, traffic: &[f64], counts: &[(u32, u32)], own: &str) -> Option<Vec<f64>> {
-        let traffic = traffic.iter().zip(["a", "b", "c"]).map(|(&share, name)| (name.to_owned(), share)).collect();
+        let traffic =
+            traffic.iter().zip(["a", "b", "c"]).map(|(&share, name)| (name.to_owned(), Ratio(share))).collect();
         let mut shares = Vec::new();
-        let rules = Rules { prefer, min_servers: 6, traffic };
+        let weights = [("a".to_owned(), 1.0), ("b".to_owned(), 2.0)].into();
+        let rules = Rules { prefer, min_servers: Some(6), weights, traffic };
         rules.shares(&zones(counts), Some(own), true, 1.4, &mut shares).then_some(shares)
     }
 
@@ -163,18 +221,17 @@ mod tests {
     #[test]
     fn locality_weights_are_envoys_documented_examples() {
         // Weights 1 and 2, zone b whole; healthy percent of zone a and what both get.
-        let weights = Prefer::Weights(vec![("a".to_owned(), 1.0), ("b".to_owned(), 2.0)]);
         for (healthy, a, b) in
             [(100, 33.0, 67.0), (70, 33.0, 67.0), (69, 32.0, 68.0), (50, 26.0, 74.0), (25, 15.0, 85.0), (0, 0.0, 100.0)]
         {
-            let got = shares(weights.clone(), &[], &[(healthy, 100), (100, 100)], "a").unwrap();
+            let got = shares(Prefer::Weights, &[], &[(healthy, 100), (100, 100)], "a").unwrap();
             assert!((100.0 * got[0] - a).abs() < 1.0 && (100.0 * got[1] - b).abs() < 1.0, "{healthy}: {got:?}");
         }
     }
 
     #[test]
-    fn a_zone_that_is_forced_takes_all_until_nobody_is_left() {
-        let rules = Rules { prefer: Prefer::Local, min_servers: 1, traffic: Vec::new() };
+    fn a_local_zone_takes_all_until_none_of_its_servers_is_healthy() {
+        let rules = Rules { prefer: Prefer::Local, min_servers: Some(1), ..Rules::default() };
         let mut shares = Vec::new();
         assert!(rules.shares(&zones(&[(1, 9), (9, 9)]), Some("a"), true, 1.4, &mut shares));
         assert_eq!(shares, [1.0, 0.0]);

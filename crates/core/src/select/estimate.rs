@@ -1,4 +1,4 @@
-//! Pieces that more than one strategy is made of.
+//! Building blocks of several strategies: smooth weighted round robin, a table of learned weights, averages over time.
 
 use super::{Context, Request, candidates};
 use crate::fleet::{Change, Fleet};
@@ -6,10 +6,10 @@ use crate::math;
 use crate::rng::Source;
 use crate::units::Nanos;
 
-/// Smooth weighted round robin, as nginx's `get_peer` without its failure penalty: spreads the turns of a heavy server
-/// between those of the light ones.
+/// Smooth weighted round robin, as nginx's `get_peer` without its failure penalty: interleaves the turns of a heavy server
+/// with those of light ones.
 ///
-/// For each candidate: current += weight; the largest current wins (the first on ties) and pays the total.
+/// For each candidate: current += weight; the largest current wins (the first on ties) and is reduced by the total.
 #[derive(Default)]
 pub(super) struct Smooth {
     current: Vec<i64>,
@@ -25,7 +25,7 @@ impl Smooth {
         }
     }
 
-    /// What a candidate lacks to its turn: the largest current value, weight added, has the least.
+    /// How far a candidate is from its turn: the negative of its current value with its weight added.
     pub(super) fn score(&self, slot: u32, fleet: &Fleet) -> Option<f64> {
         Some(-((self.current.get(slot as usize)? + i64::from(fleet.weight(slot))) as f64))
     }
@@ -34,7 +34,7 @@ impl Smooth {
         self.next_among(request, fleet, |_| true)
     }
 
-    /// The next of those candidates that are `in_turn`: how nginx and others break ties.
+    /// The next of the candidates for which `in_turn` holds: how nginx and others break ties.
     pub(super) fn next_among(
         &mut self,
         request: &Request<'_>,
@@ -59,7 +59,7 @@ impl Smooth {
     }
 }
 
-/// Learned weights by slot, and their running sums over the eligible slots, from which candidates are drawn.
+/// Learned weights by slot, and their running sums over the eligible slots, for weighted draws.
 #[derive(Default)]
 pub(super) struct WeightTable {
     weights: Vec<f64>,
@@ -68,7 +68,7 @@ pub(super) struct WeightTable {
 }
 
 impl WeightTable {
-    /// Works out the weights of the eligible slots anew; the others have none.
+    /// Computes the weights of the eligible slots; the others get zero.
     pub(super) fn rebuild(&mut self, fleet: &Fleet, mut weight: impl FnMut(u32) -> f64) {
         self.weights.clear();
         self.weights.resize(fleet.slots(), 0.0);
@@ -84,12 +84,12 @@ impl WeightTable {
         }
     }
 
-    /// A slot's weight, zero where it has none.
+    /// A slot's weight; zero for slots that were not eligible.
     pub(super) fn weight(&self, slot: u32) -> f64 {
         self.weights.get(slot as usize).copied().unwrap_or(0.0)
     }
 
-    /// One candidate in proportion to its weight, none of `taken`; the last one where all that are left have none.
+    /// One candidate in proportion to weight, none of `taken`; the last candidate if all weights are zero.
     pub(super) fn draw(&self, request: &Request<'_>, taken: &[u32], cx: &mut Context<'_>) -> Option<u32> {
         const TRIES: usize = 8;
         let total = *self.sums.last()?;
@@ -111,7 +111,7 @@ impl WeightTable {
     }
 }
 
-/// An exponentially weighted moving average over time: a sample's weight falls by e for each `decay` that passes.
+/// An exponentially weighted moving average over time: a sample's weight falls by the factor e in each `decay`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ewma {
     /// The estimate and when it was made; `None` before the first sample.
@@ -119,8 +119,8 @@ pub(super) struct Ewma {
 }
 
 impl Ewma {
-    /// Takes in `sample`. What is above `peak`, the estimate as it is read at present, is believed at once; the average comes
-    /// down slowly.
+    /// Takes in `sample`. A sample above `peak`, the estimate as it is read at present, replaces it at once; otherwise the
+    /// average falls slowly.
     pub(super) fn observe(&mut self, sample: f64, now: Nanos, decay: Nanos, peak: f64) {
         let value = match self.state {
             Some(_) if sample > peak => sample,
@@ -133,23 +133,23 @@ impl Ewma {
         self.state = Some((value, now));
     }
 
-    /// The estimate, untouched by the time since.
+    /// The estimate as of its last sample.
     pub(super) fn value(&self) -> Option<f64> {
         self.state.map(|(value, _)| value)
     }
 
-    /// The estimate, faded towards zero since it was made.
+    /// The estimate, decayed towards zero since its last sample.
     pub(super) fn faded(&self, now: Nanos, decay: Nanos) -> Option<f64> {
         self.state.map(|(value, at)| value * fading(now.saturating_sub(at), decay))
     }
 
-    /// The estimate, faded towards `usual` since it was made.
+    /// The estimate, decayed towards `usual` since its last sample.
     pub(super) fn fallen_back(&self, now: Nanos, decay: Nanos, usual: f64) -> Option<f64> {
         self.state.map(|(value, at)| usual + (value - usual) * fading(now.saturating_sub(at), decay))
     }
 }
 
-/// What is left of a weight of one after this long.
+/// `e^(-elapsed / decay)`: what is left of a weight of one.
 pub(super) fn fading(elapsed: Nanos, decay: Nanos) -> f64 {
     math::exp(-(elapsed.0 as f64) / (decay.0.max(1) as f64))
 }

@@ -1,19 +1,21 @@
-//! What every strategy that hashes shares: what of a request is hashed, and the one hash for it.
-//! xxHash64, as Envoy, gRPC and Caddy; nginx's own strategies keep nginx's CRC-32.
+//! Shared by hash strategies: the part of a request that is hashed, and the hash: xxHash64, as in Envoy, gRPC and Caddy.
+//! nginx's own strategies keep nginx's CRC-32.
 
 use std::net::IpAddr;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
 use super::{Request, candidates};
 use crate::fleet::Fleet;
 use crate::rng::{GOLDEN, mix};
 
-/// What of the request is hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+/// The part of a request that is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum On {
     /// The client's address, as bytes (nginx's `$binary_remote_addr`).
     Client,
@@ -23,31 +25,22 @@ pub enum On {
     Key,
 }
 
-/// What [`On`] means, for the docs of strategies.
-pub(super) const ON: (&str, &str) = (
-    "hash_on",
-    "what of the request is hashed: \"key\" (what caches are addressed by), \"client\" (the address) or \"path\"",
-);
-
-/// What becomes of the keys of a server that is down but has not left, where a hash counts servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+/// What happens to the keys of an unhealthy server that has not left, in hashes that number the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "config",
+    derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema),
+    serde(rename_all = "snake_case")
+)]
 pub enum Down {
-    /// It keeps its place, and keys that fall on it are hashed again: only they move.
+    /// It keeps its number, and its keys are hashed again: no other keys move.
     Rehash,
-    /// It is counted out as if it had left, and in again when it is back.
+    /// Servers are numbered without it, as if it had left, until it is healthy again.
     Remap,
 }
 
-/// What [`Down`] means, for the docs of strategies.
-pub(super) const DOWN: (&str, &str) = (
-    "on_unhealthy",
-    "what becomes of the keys of a server that is down: \"rehash\": they are hashed again and no others move; \"remap\": the servers \
-     are counted without it, as if it had left",
-);
-
 impl On {
-    /// Hands the bytes that count to `hash`.
+    /// Passes the bytes that are hashed to `hash`.
     #[inline]
     pub(super) fn of<T>(self, request: &Request<'_>, hash: impl FnOnce(&[u8]) -> T) -> T {
         match (self, request.client) {
@@ -71,13 +64,13 @@ pub(super) fn hash64(bytes: &[u8], seed: u64) -> u64 {
     XxHash64::oneshot(seed, bytes)
 }
 
-/// A key's hash together with a server's: 64 bits that are fair for the pair.
+/// A hash of a key's hash and a server's hash: 64 uniform bits for the pair.
 #[inline]
 pub(super) fn pair(key: u64, server: u64) -> u64 {
     mix(key ^ server)
 }
 
-/// The hash of each slot's name, by slot; zero where nobody lives.
+/// The hash of each slot's name, by slot; zero for a slot without a server.
 pub(super) fn names(fleet: &Fleet) -> Vec<u64> {
     let mut hashes = vec![0; fleet.slots()];
     for slot in fleet.members() {
@@ -86,8 +79,8 @@ pub(super) fn names(fleet: &Fleet) -> Vec<u64> {
     hashes
 }
 
-/// Where a key goes when a strategy's own way on has led to nobody often enough: every candidate by its pair with the key,
-/// weights ignored. O(n), and spread over all.
+/// Where a key goes when a strategy's own search has failed often enough: the candidate with the highest hash together with
+/// the key, weights ignored. O(n), and spread over all servers.
 #[cold]
 pub(super) fn last_resort(request: &Request<'_>, fleet: &Fleet, key: u64) -> Option<u32> {
     candidates(request, fleet).max_by_key(|&slot| (pair(key, u64::from(slot + 1).wrapping_mul(GOLDEN)), slot))

@@ -1,20 +1,20 @@
-//! The rule by which both forms of Prequal choose among answers, "hot-cold lexicographic": who has more requests than most
-//! answers lately told of is hot; the cold come first, by latency; the hot after them, by requests.
+//! The rule by which both forms of Prequal choose among answers, "hot-cold lexicographic": a server with more requests than a
+//! quantile of recent answers is hot. Cold servers come first, by latency; hot ones after them, by requests.
 
 use super::{Context, Finished, LoadReport, Outcome, renew};
 use crate::fleet::Change;
 use crate::units::Nanos;
 
-/// Answers whose requests make the quantile.
+/// Number of recent answers over which the quantile is taken.
 const RECENT: usize = 128;
 
-/// The latest numbers of requests that servers told, their quantile, and who is shunned.
+/// Recent numbers of requests in answers, their quantile, and the shunned servers.
 pub(super) struct HotCold {
     quantile: f64,
     shun: Nanos,
-    /// In the order in which they came, round and round.
+    /// A ring buffer, in order of arrival.
     recent: [u32; RECENT],
-    /// The same, ascending: a select among them all for each answer was most of what a pick cost.
+    /// The same, ascending. Selecting the quantile anew for each answer was most of the cost of a pick.
     sorted: [u32; RECENT],
     len: usize,
     next: usize,
@@ -23,7 +23,7 @@ pub(super) struct HotCold {
     shunned_until: Vec<Nanos>,
 }
 
-/// How good an answer is: less is better.
+/// The rank of an answer: lower is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rank {
     hot: bool,
@@ -41,7 +41,7 @@ impl Rank {
     }
 }
 
-/// The latency that a report tells of, seconds.
+/// The latency in a report, seconds.
 pub(super) fn latency(load: &LoadReport) -> f64 {
     if load.latency > 0.0 { load.latency } else { load.response_time }
 }
@@ -60,7 +60,7 @@ impl HotCold {
         }
     }
 
-    /// A server has told how many requests it has.
+    /// Takes in the number of requests in an answer.
     pub(super) fn note(&mut self, rif: u32) {
         let oldest = std::mem::replace(&mut self.recent[self.next], rif);
         self.next = (self.next + 1) % RECENT;
@@ -85,14 +85,14 @@ impl HotCold {
         }
     }
 
-    /// Who fails is shunned for a while.
+    /// A server that fails is shunned for a while.
     pub(super) fn finished(&mut self, finished: &Finished, cx: &Context<'_>) {
         if finished.outcome == Outcome::Failed && cx.fleet.is_current(finished.backend) {
             self.shunned_until[finished.backend.slot as usize] = cx.now.saturating_add(self.shun);
         }
     }
 
-    /// A newcomer is shunned for nothing that its predecessor did.
+    /// A new server does not inherit the shunning of the slot's former server.
     pub(super) fn fleet(&mut self, changes: &[Change], cx: &Context<'_>) {
         renew(&mut self.shunned_until, changes, cx.fleet);
     }
@@ -122,6 +122,6 @@ mod tests {
         }
         let mut latency_alone = HotCold::new(1.0, Nanos::ZERO);
         latency_alone.note(7);
-        assert_eq!(latency_alone.threshold, u32::MAX, "nobody is hot");
+        assert_eq!(latency_alone.threshold, u32::MAX, "no server is hot");
     }
 }

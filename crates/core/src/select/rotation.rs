@@ -1,9 +1,9 @@
-//! Pieces of strategies that lay the units of weight in a row and count along it: a server is a run of as many places
-//! as it has weight.
+//! The expanded list of weighted round robin and modulo hashes, stored as running sums: a server has as many consecutive
+//! places as its weight.
 
 use crate::fleet::Fleet;
 
-/// Slots in a row, each as long as its weight. The list that others write out, without its memory.
+/// Slots in order, each with as many places as its weight. Products store the list itself; this stores sums.
 #[derive(Default)]
 pub(super) struct Runs {
     slots: Vec<u32>,
@@ -12,7 +12,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Lays out those of `slots` that have a weight.
+    /// Builds the list of those `slots` that have a weight above zero.
     pub(super) fn lay(&mut self, slots: impl Iterator<Item = u32>, fleet: &Fleet) {
         self.slots.clear();
         self.slots.extend(slots.filter(|&slot| fleet.weight(slot) > 0));

@@ -6,34 +6,34 @@ use std::rc::Rc;
 use http::HeaderValue;
 use tokio::task::AbortHandle;
 
-use crate::answer_timer::StreamTask;
 use crate::headers::Peer;
 use crate::lazy_timeout::ReusableTimer;
+use crate::response_timer::StreamTask;
 
 /// A client's connection, as its requests share it.
 pub struct ClientConnection {
     /// Who is at its other end.
     pub peer: Peer,
-    /// The timer that bounds the wait for an answer.
-    pub(super) reusable: ReusableTimer,
-    /// The request that the library is about to make a task for: HTTP/2 only.
-    pub(super) next_stream: RefCell<Option<StreamTask>>,
-    /// The authority that its last request named, found sound. The next one will name the same.
-    pub(super) named: RefCell<Rc<str>>,
+    /// Bounds the wait for a response's head.
+    pub(super) response_timer: ReusableTimer,
+    /// The request that hyper is about to make a task for: HTTP/2 only.
+    next_stream: RefCell<Option<StreamTask>>,
+    /// The authority that the last request named, found valid. The next request will name the same.
+    authority: RefCell<Rc<str>>,
 }
 
 impl ClientConnection {
-    /// A new connection of this peer's.
+    /// A new connection of this peer.
     pub fn new(peer: Peer) -> ClientConnection {
         ClientConnection {
             peer,
-            reusable: ReusableTimer::default(),
+            response_timer: ReusableTimer::default(),
             next_stream: RefCell::new(None),
-            named: RefCell::new(Rc::from("")),
+            authority: RefCell::new(Rc::from("")),
         }
     }
 
-    /// A request of HTTP/2 has come: the next task that is made is the one that answers it.
+    /// A request of HTTP/2 has come: the next task that is made is the one that responses it.
     pub fn expect_stream(&self) -> StreamTask {
         let stream = StreamTask::default();
         *self.next_stream.borrow_mut() = Some(Rc::clone(&stream));
@@ -47,9 +47,16 @@ impl ClientConnection {
         }
     }
 
-    /// The authority, if it is the one of the last request.
-    pub(super) fn known(&self, host: &HeaderValue) -> Option<Rc<str>> {
-        let named = self.named.borrow();
-        (!named.is_empty() && named.as_bytes() == host.as_bytes()).then(|| Rc::clone(&named))
+    /// The authority in `host`, if it is the one of the last request.
+    pub(super) fn known_authority(&self, host: &HeaderValue) -> Option<Rc<str>> {
+        let authority = self.authority.borrow();
+        (!authority.is_empty() && authority.as_bytes() == host.as_bytes()).then(|| Rc::clone(&authority))
+    }
+
+    /// Keeps a valid authority for the next request.
+    pub(super) fn remember_authority(&self, authority: &str) -> Rc<str> {
+        let authority: Rc<str> = Rc::from(authority);
+        *self.authority.borrow_mut() = Rc::clone(&authority);
+        authority
     }
 }

@@ -5,56 +5,68 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::access::Entry;
-use crate::body::RequestBody;
+use crate::body::{BodyBounds, RequestBody};
 use crate::client_io::ClientIoState;
+use crate::clock::duration;
 use crate::headers::Peer;
-use crate::pool::ShardPool;
-use crate::shard::{ActiveConfig, Shard};
+use crate::pool::{InFlight, ShardPool};
+use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
 use crate::upstream::Upstream;
 use evenkeel_core::units::Nanos;
 
-/// What is kept of a request until its answer is over, and then counted and logged.
+/// What is kept of a request until its response is over. Counts and logs it when dropped.
 pub(super) struct RequestContext {
-    pub(super) shard: Rc<Shard>,
+    pub(super) shard: Rc<ShardState>,
     pub(super) active_config: Rc<ActiveConfig>,
     pub(super) client_io: Arc<ClientIoState>,
+    /// When its head was read.
     pub(super) started: Instant,
+    /// `None` until it is routed.
     pub(super) pool: Option<Rc<ShardPool>>,
+    /// Whose response the client gets; `None` if the proxy replies by itself.
     pub(super) server: Option<Rc<Upstream>>,
+    /// What the client is told.
     pub(super) status: StatusCode,
+    /// How it ended. [`Reason::ClientGone`] until it is known better: hyper drops what a client no longer waits for.
     pub(super) reason: Reason,
+    /// `None` without an access log.
     pub(super) log_fields: Option<Box<LogFields>>,
     pub(super) body: RequestBody,
+    /// Bytes of the response's body that were given to the client's connection.
     pub(super) sent: u64,
+    /// How many times it was sent to a server, hedges among them.
     pub(super) attempts: u32,
 }
 
-/// What the access log wants to know of a request, while it is under way.
+/// What the access log gets of a request, while it is under way.
 pub(super) struct LogFields {
-    pub(super) time: Timestamp,
-    pub(super) method: Method,
-    pub(super) uri: Uri,
+    time: Timestamp,
+    method: Method,
+    uri: Uri,
     pub(super) host: Bytes,
-    pub(super) version: Version,
-    pub(super) user_agent: Option<HeaderValue>,
-    pub(super) referer: Option<HeaderValue>,
+    version: Version,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
     pub(super) request_id: Option<HeaderValue>,
     pub(super) client: IpAddr,
-    pub(super) tls: Option<&'static str>,
-    pub(super) upstream: Option<SocketAddr>,
-    pub(super) connect: Option<Nanos>,
-    pub(super) first_byte: Option<Nanos>,
-    pub(super) answered: Option<Instant>,
+    tls: Option<&'static str>,
+    upstream: Option<SocketAddr>,
+    connect: Option<Nanos>,
+    first_byte: Option<Nanos>,
+    /// When the response's head was there.
+    answered: Option<Instant>,
 }
 
 impl LogFields {
-    pub(super) fn new(parts: &http::request::Parts, peer: &Peer) -> LogFields {
+    fn new(parts: &Parts, peer: &Peer) -> LogFields {
         LogFields {
             time: Timestamp::now(),
             method: parts.method.clone(),
@@ -74,29 +86,57 @@ impl LogFields {
     }
 }
 
-impl Drop for RequestContext {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        self.client_io.finish(now);
-        self.shard.ended();
-        let took = now - self.started;
-        if let Some(server) = self.server.as_ref().filter(|_| !self.reason.is_own_answer()) {
-            server.metrics.request(self.status, took, self.body.received(), self.sent);
-        } else if let Some(pool) = &self.pool {
-            pool.metrics.own_answer(self.reason);
-        } else {
-            self.shard.metrics().own_answer(self.reason);
-        }
-        if let Some(log_fields) = self.log_fields.take() {
-            self.log(&log_fields, now);
+impl RequestContext {
+    /// A request that begins now.
+    pub(super) fn new(
+        shard: Rc<ShardState>,
+        client_io: Arc<ClientIoState>,
+        started: Instant,
+        parts: &Parts,
+        body: Incoming,
+        peer: &Peer,
+    ) -> RequestContext {
+        shard.began();
+        let active_config = shard.active_config();
+        let config = &active_config.config;
+        let bounds = BodyBounds {
+            kept: config.limits.replay_bytes as usize,
+            most: config.limits.body_bytes,
+            timeout: duration(config.timeouts.body),
+        };
+        let log_fields = active_config.logs().then(|| Box::new(LogFields::new(parts, peer)));
+        RequestContext {
+            body: RequestBody::new(body, bounds),
+            shard,
+            active_config,
+            client_io,
+            started,
+            pool: None,
+            server: None,
+            status: StatusCode::OK,
+            reason: Reason::ClientGone,
+            log_fields,
+            sent: 0,
+            attempts: 0,
         }
     }
-}
 
-impl RequestContext {
-    /// Ends the client's connection behind the answer: what comes next on it is the rest of a body that nobody wants.
+    /// A server's response is to be passed on.
+    pub(super) fn begin_response(&mut self, in_flight: &InFlight, status: StatusCode) {
+        self.server = Some(Rc::clone(&in_flight.server));
+        self.status = status;
+        self.reason = Reason::Ok;
+        if let Some(log_fields) = &mut self.log_fields {
+            log_fields.connect = in_flight.connect_time();
+            log_fields.first_byte = in_flight.time_to_first_byte();
+            log_fields.answered = Some(Instant::now());
+            log_fields.upstream = in_flight.server.address();
+        }
+    }
+
+    /// Ends the client's connection behind the response: what comes next on it is the rest of a body that nobody reads.
     /// HTTP/2 ends the stream alone, by itself.
-    pub(super) fn hang_up(&self) {
+    pub(super) fn close_connection(&self) {
         self.body.abandon();
         if !self.client_io.is_http2() {
             self.client_io.linger();
@@ -116,7 +156,7 @@ impl RequestContext {
             path: log_fields.uri.path(),
             query: log_fields.uri.query(),
             protocol: log_fields.version,
-            status: (self.reason.is_own_answer() || self.server.is_some()).then(|| self.status.as_u16()),
+            status: (self.reason.is_local_reply() || self.server.is_some()).then(|| self.status.as_u16()),
             bytes_in: self.body.received(),
             bytes_out: self.sent,
             duration: since(self.started),
@@ -133,5 +173,24 @@ impl RequestContext {
             referer: log_fields.referer.as_ref().map(HeaderValue::as_bytes),
             tls: log_fields.tls,
         });
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.client_io.finish(now);
+        self.shard.ended();
+        let took = now - self.started;
+        if let Some(server) = self.server.as_ref().filter(|_| !self.reason.is_local_reply()) {
+            server.metrics.request(self.status, took, self.body.received(), self.sent);
+        } else if let Some(pool) = &self.pool {
+            pool.metrics.local_reply(self.reason);
+        } else {
+            self.shard.metrics().local_reply(self.reason);
+        }
+        if let Some(log_fields) = self.log_fields.take() {
+            self.log(&log_fields, now);
+        }
     }
 }

@@ -1,67 +1,68 @@
-//! Responses of the proxy's own: failures, and the last recipient of `Max-Forwards`.
+//! Responses of the proxy's own: to what is refused or has failed, and as the last recipient of `Max-Forwards`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, header};
 use hyper::Response;
 
 use super::context::RequestContext;
 use super::response::ResponseGuard;
-use crate::answer_timer::{self, StreamTask};
 use crate::body::DownBody;
 use crate::clock::duration;
+use crate::response_timer::{self, StreamTask};
 use crate::termination::Reason;
-use evenkeel_core::select::Outcome;
 
-/// An answer of the proxy's own.
-pub(super) fn own(
-    context: RequestContext,
-    stream: Option<StreamTask>,
+/// Why a request is not forwarded, or has failed.
+pub(super) struct Refusal {
     reason: Reason,
+    /// Whether the client's connection must end behind the response.
     close: bool,
-) -> Response<DownBody> {
-    own_answer(context, stream, reason, close, reason.answer())
+    /// Where it is not the reason's own.
+    response: Option<Box<Response<Bytes>>>,
 }
 
-pub(super) fn own_answer(
-    mut context: RequestContext,
-    stream: Option<StreamTask>,
-    reason: Reason,
-    close: bool,
-    answer: Response<Bytes>,
-) -> Response<DownBody> {
-    context.reason = reason;
-    context.status = reason.status();
-    let unread = !context.body.is_complete();
-    let close = close || unread || context.client_io.is_closing() || context.shard.is_draining();
-    context.client_io.begin_answer();
-    let (mut parts, text) = answer.into_parts();
-    if close && !context.client_io.is_http2() {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+impl Refusal {
+    pub(super) fn new(reason: Reason, close: bool) -> Refusal {
+        Refusal { reason, close, response: None }
     }
-    if close {
-        context.hang_up();
+
+    /// The response, which ends the request.
+    pub(super) fn reply(self, mut context: RequestContext, stream: Option<StreamTask>) -> Response<DownBody> {
+        context.reason = self.reason;
+        context.status = self.reason.status();
+        let unread = !context.body.is_complete();
+        let close = self.close || unread || context.client_io.is_closing() || context.shard.is_draining();
+        context.client_io.begin_response();
+        let (mut head, text) = self.response.map_or_else(|| self.reason.response(), |response| *response).into_parts();
+        if close && !context.client_io.is_http2() {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if close {
+            context.close_connection();
+        }
+        context.sent = text.len() as u64;
+        // On HTTP/1.1 the text is written with its head; on HTTP/2 it waits for room in the client's window.
+        let timed = stream.map(|stream| {
+            let idle = duration(context.active_config.config.timeouts.idle);
+            let limits = response_timer::Limits { idle, until: None };
+            context.shard.response_timers().enter(
+                limits,
+                Arc::clone(&context.client_io),
+                Some(stream),
+                context.body.clone(),
+            )
+        });
+        let guard = ResponseGuard::local(context);
+        Response::from_parts(head, DownBody::own(text, Some(Box::new(guard)), timed))
     }
-    context.sent = text.len() as u64;
-    // On HTTP/1.1 the answer is written with its head; on HTTP/2 it waits for room in the client's window.
-    let timed = stream.map(|stream| {
-        let idle = duration(context.active_config.config.timeouts.idle);
-        let limits = answer_timer::Limits { idle, until: None };
-        context.shard.answers().enter(limits, Arc::clone(&context.client_io), Some(stream), context.body.clone())
-    });
-    let guard = ResponseGuard { context, in_flight: None, connection: None, outcome: Outcome::Ok };
-    Response::from_parts(parts, DownBody::own(text, Some(Box::new(guard)), timed))
 }
 
-/// The answer of the last recipient: what OPTIONS may ask for, or the head of a TRACE as it came, without what is secret (RFC
-/// 9110, 9.3.7 and 9.3.8).
-pub(super) fn last_recipient(
-    context: RequestContext,
-    stream: Option<StreamTask>,
-    parts: &http::request::Parts,
-) -> Response<DownBody> {
-    let mut answer = Reason::MaxForwards.answer();
+/// The response of the last recipient: what OPTIONS may ask for, or the head of a TRACE as it came, without credentials
+/// (RFC 9110, 9.3.7 and 9.3.8).
+pub(super) fn last_recipient(parts: &Parts) -> Refusal {
+    let mut response = Reason::MaxForwards.response();
     if parts.method == Method::TRACE {
         let mut text = format!("TRACE {} {:?}\r\n", parts.uri, parts.version).into_bytes();
         for (name, value) in &parts.headers {
@@ -73,8 +74,8 @@ pub(super) fn last_recipient(
             }
         }
         text.extend_from_slice(b"\r\n");
-        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("message/http"));
-        *answer.body_mut() = Bytes::from(text);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("message/http"));
+        *response.body_mut() = Bytes::from(text);
     }
-    own_answer(context, stream, Reason::MaxForwards, false, answer)
+    Refusal { reason: Reason::MaxForwards, close: false, response: Some(Box::new(response)) }
 }

@@ -1,26 +1,204 @@
-//! Reading a request: what is refused, its authority.
+//! Reading a request: what is refused, where it leads, and the head that a server is sent.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
+use hyper::upgrade::OnUpgrade;
 
 use super::client::ClientConnection;
+use super::context::RequestContext;
+use super::local_reply::{Refusal, last_recipient};
+use crate::expect;
+use crate::headers;
+use crate::pool::{RequestInfo, ShardPool};
+use crate::state::ActiveConfig;
 use crate::termination::Reason;
-use evenkeel_config::proxy::LimitsTable;
+use evenkeel_config::proxy::{KeyTable, LimitsTable, Protocol};
 
-/// Counts `Max-Forwards` of OPTIONS and TRACE down by one; false if it was used up (RFC 9110, 7.6.2).
-pub(super) fn take_forward(parts: &mut http::request::Parts) -> Result<bool, Reason> {
+/// A request that names this proxy in `Via` so many times is refused as a loop. Fewer are taken for a chain that was
+/// built on purpose.
+const MAX_TIMES_THROUGH: usize = 5;
+
+/// A request that has been read, found valid and routed.
+pub(super) struct Inbound {
+    /// Where its route leads.
+    pub(super) pool: Rc<ShardPool>,
+    pub(super) method: Method,
+    /// As the client sent it.
+    pub(super) uri: Uri,
+    /// As the client speaks it.
+    pub(super) version: Version,
+    /// As the server is sent them, but for what depends on the connection to it.
+    pub(super) headers: HeaderMap,
+    /// Host and perhaps port; empty if a client of HTTP/1.0 has named none.
+    pub(super) authority: Rc<str>,
+    /// The client as trusted proxies name it, else the peer.
+    pub(super) client: IpAddr,
+    /// The request's id; `None` if `headers.request_id` is off.
+    pub(super) id: Option<HeaderValue>,
+    /// The affinity cookie that the client sent.
+    pub(super) cookie: Option<String>,
+    /// What is hashed, where that is a header or a cookie and the request has it.
+    hash_value: Option<Bytes>,
+    /// The client's side of the tunnel that the connection may become; `None` if the request asks for none.
+    pub(super) tunnel: Option<OnUpgrade>,
+    /// Whether the request asks for a tunnel.
+    pub(super) upgrade: bool,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub(super) expects: bool,
+}
+
+impl Inbound {
+    /// Reads a request's head. Notes the pool, the client and the request's id in the context as soon as they are known.
+    pub(super) fn read(
+        mut parts: Parts,
+        context: &mut RequestContext,
+        client_connection: &ClientConnection,
+    ) -> Result<Inbound, Refusal> {
+        let active_config = &*context.active_config;
+        let config = &*active_config.config;
+        let peer = &client_connection.peer;
+        let version = parts.version;
+        let authority = check(&mut parts, &config.limits, client_connection).map_err(|reason| {
+            // Behind CONNECT comes what was meant for the tunnel.
+            Refusal::new(reason, reason.status() == StatusCode::BAD_REQUEST || reason == Reason::MethodRefused)
+        })?;
+        if !decrement_max_forwards(&mut parts).map_err(|reason| Refusal::new(reason, true))? {
+            return Err(last_recipient(&parts));
+        }
+        let Some(pool) = route(active_config, &authority, &parts.uri) else {
+            return Err(Refusal::new(Reason::NoRoute, false));
+        };
+        context.pool = Some(Rc::clone(&pool));
+        // HTTP/1.0 has no upgrades, and a server that speaks HTTP/2 cannot be asked for one: there the field is ignored, as
+        // RFC 9110, 7.8 allows.
+        let upgrade = version == Version::HTTP_11
+            && headers::wants_upgrade(&parts.headers)
+            && pool.config().protocol == Protocol::Http1;
+        let tunnel = if upgrade { parts.extensions.remove::<OnUpgrade>() } else { None };
+        headers::strip_hop_by_hop(&mut parts.headers, upgrade);
+        // HTTP/1.0 knows no expectations, and on HTTP/2 hyper cannot pass an invitation on.
+        let expects = version == Version::HTTP_11 && !context.body.is_empty() && expect::is_expected(&parts.headers);
+        parts.headers.remove(header::EXPECT);
+        if config.headers.via && headers::times_through(&parts.headers) >= MAX_TIMES_THROUGH {
+            return Err(Refusal::new(Reason::Loop, false));
+        }
+        let client = if config.headers.x_forwarded {
+            headers::forward_claims(&mut parts.headers, peer, &active_config.trust, config.headers.forwarded)
+        } else {
+            headers::client_ip(&parts.headers, peer.address(), &active_config.trust)
+        };
+        if config.headers.via {
+            headers::append_via(&mut parts.headers, version);
+        }
+        let id = config.headers.request_id.then(|| {
+            let trusted = active_config.trust.trusts(peer.address());
+            context.shard.with_rng(|rng| headers::request_id(&mut parts.headers, trusted, rng))
+        });
+        if version == Version::HTTP_2 && parts.headers.get_all(header::COOKIE).iter().count() > 1 {
+            join_cookies(&mut parts.headers);
+        }
+        let sticky = pool.config();
+        let sticky = sticky.rules.sticky.as_ref();
+        let cookie = sticky.and_then(|sticky| headers::cookie(&parts.headers, &sticky.cookie)).map(str::to_owned);
+        let hash_value = hash_value(&config.key, &parts.headers);
+        if let Some(log_fields) = &mut context.log_fields {
+            log_fields.client = client;
+            log_fields.request_id.clone_from(&id);
+            log_fields.host = Bytes::copy_from_slice(authority.as_bytes());
+        }
+        let Parts { method, uri, headers, .. } = parts;
+        Ok(Inbound {
+            pool,
+            method,
+            uri,
+            version,
+            headers,
+            authority,
+            client,
+            id,
+            cookie,
+            hash_value,
+            tunnel,
+            upgrade,
+            expects,
+        })
+    }
+
+    /// What a strategy chooses by.
+    pub(super) fn info<'a>(&'a self, key: &KeyTable) -> RequestInfo<'a> {
+        let path = path_of(&self.uri);
+        let key = match (key, &self.hash_value) {
+            (KeyTable::Uri, _) => target_of(&self.uri).as_bytes(),
+            (_, Some(value)) => value,
+            _ => path.as_bytes(),
+        };
+        RequestInfo { client: self.client, path, key }
+    }
+
+    /// The target that the server is sent: path and query, or `*`.
+    pub(super) fn target(&self, asterisk: bool) -> Uri {
+        let target = target_of(&self.uri);
+        // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); hyper has made `/` of it.
+        if asterisk {
+            Uri::from_static("*")
+        } else if self.uri.scheme().is_none() && self.uri.authority().is_none() && target.starts_with('/') {
+            self.uri.clone()
+        } else if target.starts_with('/') || target == "*" {
+            target.parse().unwrap_or_default()
+        } else {
+            format!("/{target}").parse().unwrap_or_default()
+        }
+    }
+}
+
+fn path_of(uri: &Uri) -> &str {
+    if uri.path().is_empty() || uri.path() == "*" { "/" } else { uri.path() }
+}
+
+fn target_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
+/// The pool that a route leads to.
+fn route(active_config: &ActiveConfig, authority: &str, uri: &Uri) -> Option<Rc<ShardPool>> {
+    let host_name = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let pool = active_config.config.routes.find(Some(host_name), path_of(uri))?;
+    Some(Rc::clone(&active_config.pools[pool]))
+}
+
+/// What is hashed of a request, where that is not in its URI.
+fn hash_value(key: &KeyTable, headers: &HeaderMap) -> Option<Bytes> {
+    match key {
+        KeyTable::Path | KeyTable::Uri => None,
+        KeyTable::Header(name) => headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Bits(name) => {
+            let digits = headers.get(name).and_then(|value| value.to_str().ok());
+            let bits = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            bits.map(|bits| Bytes::copy_from_slice(&bits.to_le_bytes()))
+        }
+        KeyTable::Cookie(name) => headers::cookie(headers, name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+    }
+}
+
+/// Counts `Max-Forwards` of OPTIONS and TRACE down by one; `false` if it was used up (RFC 9110, 7.6.2).
+fn decrement_max_forwards(parts: &mut Parts) -> Result<bool, Reason> {
     if !matches!(parts.method, Method::OPTIONS | Method::TRACE) {
         return Ok(true);
     }
     let mut values = parts.headers.get_all(header::MAX_FORWARDS).iter();
     let Some(value) = values.next() else { return Ok(true) };
-    let digits = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    if values.next().is_some() || !digits {
+    if values.next().is_some() || !is_number(value) {
         return Err(Reason::BadRequest);
     }
-    // Beyond numbers is still a number, and farther than anything goes.
+    // A number that does not fit is farther than any request goes.
     let left = value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(u64::MAX);
     if left == 0 {
         return Ok(false);
@@ -29,12 +207,8 @@ pub(super) fn take_forward(parts: &mut http::request::Parts) -> Result<bool, Rea
     Ok(true)
 }
 
-/// Refuses what is no request to forward; gives its authority, which stands in `Host` when this returns.
-pub(super) fn check(
-    parts: &mut http::request::Parts,
-    limits: &LimitsTable,
-    client_connection: &ClientConnection,
-) -> Result<Rc<str>, Reason> {
+/// Refuses what is no request to forward. Gives its authority, which is in `Host` when this returns.
+fn check(parts: &mut Parts, limits: &LimitsTable, client_connection: &ClientConnection) -> Result<Rc<str>, Reason> {
     if parts.method == Method::CONNECT {
         return Err(Reason::MethodRefused);
     }
@@ -45,42 +219,45 @@ pub(super) fn check(
     if let Some(coding) = codings.next()
         && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
-        // The library is content if the last one is `chunked`; what is below it would reach the server unnamed.
+        // hyper asks only that the last coding is `chunked`; the others would reach the server unnamed.
         return Err(Reason::AmbiguousLength);
     }
-    let http2 = parts.version == Version::HTTP_2;
-    if http2 {
-        // What HTTP/1.1's reader has seen to, and what it would take off (RFC 9113, 8.2.1).
-        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        let padded = |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
-        if parts.headers.values().any(padded) {
-            return Err(Reason::BadRequest);
-        }
-        let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
-        if let Some(length) = lengths.next() {
-            if lengths.next().is_some() {
-                return Err(Reason::AmbiguousLength);
-            }
-            if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) {
-                return Err(Reason::BadRequest);
-            }
-        }
+    if parts.version == Version::HTTP_2 {
+        check_http2_fields(&parts.headers)?;
     }
     let path = parts.uri.path();
-    let whole = path == "*" && parts.method == Method::OPTIONS;
+    let asterisk = path == "*" && parts.method == Method::OPTIONS;
     let rooted = path.starts_with('/') || path.is_empty() && parts.uri.scheme().is_some();
-    if !rooted && !whole {
-        return Err(Reason::BadRequest);
-    }
-    if climbs(path) {
+    if !rooted && !asterisk || has_dot_segment(path) {
         return Err(Reason::BadRequest);
     }
     let length = parts.headers.get(header::CONTENT_LENGTH);
-    if let (Some(length), Some(most)) = (length, limits.body_bytes)
-        && length.to_str().ok().and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > most)
+    if let (Some(length), Some(max)) = (length, limits.body_bytes)
+        && length.to_str().ok().and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > max)
     {
         return Err(Reason::BodyTooLarge);
     }
+    settle_authority(parts, client_connection)
+}
+
+/// Checks of HTTP/2 what the reader of HTTP/1.1 has checked, or would have trimmed (RFC 9113, 8.1.1 and 8.2.1).
+fn check_http2_fields(headers: &HeaderMap) -> Result<(), Reason> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
+    if headers.values().any(padded) {
+        return Err(Reason::BadRequest);
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(_), Some(_)) => Err(Reason::AmbiguousLength),
+        (Some(length), None) if is_number(length) => Ok(()),
+        (Some(_), None) => Err(Reason::BadRequest),
+    }
+}
+
+/// The authority that a request names, in its target or in `Host`, and the same in `Host` from here on.
+fn settle_authority(parts: &mut Parts, client_connection: &ClientConnection) -> Result<Rc<str>, Reason> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let (named, more) = (hosts.next(), hosts.next());
     if more.is_some() {
@@ -89,34 +266,33 @@ pub(super) fn check(
     // A client that names the authority in the target means that one (RFC 9112, 3.2.2).
     let authority = match (parts.uri.authority(), named) {
         (Some(authority), Some(named))
-            if http2 && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+            if parts.version == Version::HTTP_2
+                && !named.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => match client_connection.known(host) {
+        (None, Some(host)) => match client_connection.known_authority(host) {
             Some(known) => return Ok(known),
             None => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
         },
-        // HTTP/1.0 need not say.
+        // HTTP/1.0 need not name one.
         (None, None) if parts.version == Version::HTTP_10 => return Ok(Rc::from("")),
         (None, None) => return Err(Reason::MissingHost),
     };
-    if !is_sound(&authority) {
+    if !is_valid(&authority) {
         return Err(Reason::MissingHost);
     }
     if named.is_none_or(|named| named.as_bytes() != authority.as_str().as_bytes()) {
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reason::MissingHost)?;
         parts.headers.insert(header::HOST, value);
     }
-    let authority: Rc<str> = Rc::from(authority.as_str());
-    *client_connection.named.borrow_mut() = Rc::clone(&authority);
-    Ok(authority)
+    Ok(client_connection.remember_authority(authority.as_str()))
 }
 
-/// Whether it is a host and perhaps a port: a name, an address, no user. What else a URI may have there has no use but to
-/// be read in another way by the next one.
-pub(super) fn is_sound(authority: &Authority) -> bool {
+/// Whether an authority is a host and perhaps a port: a name or an address, no user. Whatever else a URI may have there
+/// serves only to be read in another way by the next recipient.
+fn is_valid(authority: &Authority) -> bool {
     let text = authority.as_str();
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -132,7 +308,7 @@ pub(super) fn is_sound(authority: &Authority) -> bool {
 
 /// Whether a path has segments `.` or `..`, encoded or not: the server might resolve them and serve another path than the
 /// one that was routed. Slashes count in every spelling that some server takes for one.
-pub(super) fn climbs(path: &str) -> bool {
+fn has_dot_segment(path: &str) -> bool {
     if !path.contains('.') && !path.contains("%2") {
         return false;
     }
@@ -141,8 +317,8 @@ pub(super) fn climbs(path: &str) -> bool {
     plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
-/// HTTP/2 may send a cookie in pieces; HTTP/1.1 has one line (RFC 9113, 8.2.3).
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
+/// Joins cookies that HTTP/2 has sent in several lines; HTTP/1.1 has one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
     let mut joined = Vec::new();
     for line in headers.get_all(header::COOKIE) {
         if !joined.is_empty() {
@@ -153,4 +329,9 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_bytes(&joined) {
         headers.insert(header::COOKIE, value);
     }
+}
+
+/// Whether a value is digits and nothing else.
+pub(super) fn is_number(value: &HeaderValue) -> bool {
+    !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit)
 }

@@ -1,154 +1,105 @@
 //! What changed between two sets of results: differences with intervals, and a verdict on each against a tolerance.
 //!
 //! Everything compared at once is one question ("did anything get worse?"), so the intervals hold together: each is at the
-//! level that Bonferroni's correction gives for the number of comparisons, and whatever the code under test does, the
-//! chance that any verdict is wrong is at most 5 %. The intervals that are shown are those that judge.
+//! level that Bonferroni's correction gives for the number of comparisons, and the probability that any verdict is wrong is at
+//! most 5 %. The intervals shown are those that decide.
 //!
-//! Runs are paired by their seeds, never by what came of them. In an open loop the same seed means the same requests, and
-//! the hash of the workload proves it. In a closed loop, or when the scenario has changed as well, the requests may differ;
-//! the pairs still are independent of each other, which is all that a paired interval needs, and still share much of their
-//! luck. (To keep only pairs with equal hashes would keep those runs of a closed loop in which nothing changed.)
+//! Runs are paired by their seeds, never by their results. In an open loop the same seed means the same requests, and the hash
+//! of the workload proves it. In a closed loop, or when the scenario has changed as well, the requests may differ;
+//! the pairs still are independent of each other, which is all that a paired interval needs, and still share most random
+//! streams. (To keep only pairs with equal hashes would keep those runs of a closed loop in which nothing changed.)
 
 use std::collections::BTreeSet;
 
 use super::interval::{self, LEVEL};
+use super::metrics::{Direction, FAILED, Unit, nature};
 use super::ranking::ENOUGH;
-use super::results::{FAILED, Results, Row};
+use super::results::{Results, Row};
 use crate::scenario::Contestant;
 use evenkeel_core::select::catalog;
 
 /// What is compared unless something else is asked for.
 pub const DEFAULT_METRICS: [&str; 5] = ["latency.mean", "latency.p99", FAILED, "fairness.jain", "cache.hit_ratio"];
 
-/// Which way of a measure is the better one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Less is better.
-    Less,
-    /// More is better.
-    More,
-    /// It depends: reported, never a verdict.
-    Neither,
-}
-
-/// In what a measure is told, and so what tolerance it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds.
-    Seconds,
-    /// Events per second.
-    Rate,
-    /// Part of a whole, shown as a percentage; its tolerance is absolute.
-    Share,
-    /// An index from 0 to 1, shown as it is; its tolerance is absolute.
-    Index,
-    /// Any other number.
-    Number,
-}
-
-impl Unit {
-    /// Whether a change is given relative to the old value.
-    pub fn relative(self) -> bool {
-        !matches!(self, Unit::Share | Unit::Index)
-    }
-}
-
-/// What is known of a measure by its name, whatever pool or path stands before it.
-pub fn nature(metric: &str) -> (Direction, Unit) {
-    let mut parts = metric.rsplit('.');
-    let last = parts.next().unwrap_or_default();
-    match (parts.next().unwrap_or_default(), last) {
-        ("latency", _) => (Direction::Less, Unit::Seconds),
-        ("errors", _) | ("unfinished", "ratio") | (_, FAILED) => (Direction::Less, Unit::Share),
-        ("fairness", "max_over_mean") => (Direction::Less, Unit::Number),
-        ("in_server" | "regret", _) => (Direction::Less, Unit::Number),
-        ("fairness", "jain") => (Direction::More, Unit::Index),
-        ("cache", "hit_ratio") => (Direction::More, Unit::Share),
-        (_, "goodput" | "throughput") => (Direction::More, Unit::Rate),
-        ("utilisation", _) => (Direction::Neither, Unit::Share),
-        _ => (Direction::Neither, Unit::Number),
-    }
-}
-
-/// How much worse is no matter.
+/// The regression that is tolerated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Of what has a scale, relative to what was: 0.01 is one per cent.
+    /// Of metrics with a scale, relative to the old value: 0.01 is one per cent.
     pub relative: f64,
-    /// Of shares and indices, absolute: 0.001 is a tenth of a percentage point.
+    /// Of shares and indices, absolute: 0.001 is 0.1 percentage points.
     pub share: f64,
 }
 
-/// How the runs of both sides belong together.
+/// How the runs of both sides are matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// In pairs that met the same requests: Student's interval of the differences.
+    /// In pairs of runs on the same requests: Student's interval of the differences.
     SameRequests,
-    /// In pairs of one seed that did not meet the same requests: the same interval, mostly a wider one.
+    /// In pairs of runs with the same seed and different requests: the same interval, mostly wider.
     SameSeeds,
-    /// Not at all: Welch's interval.
+    /// Not matched: Welch's interval.
     Unpaired,
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Shown to be worse by more than is tolerated.
+    /// The whole interval is worse than the tolerance.
     Worse,
-    /// There was a value and there is none.
+    /// The old results have a value and the new ones have none.
     Missing,
-    /// Shown to be better by more than is tolerated.
+    /// The whole interval is better than the tolerance.
     Better,
-    /// There was no value and there is one.
+    /// The new results have a value and the old ones have none.
     New,
-    /// The interval spans a border of the tolerance.
+    /// The interval includes a limit of the tolerance.
     Unclear,
-    /// Too few runs to say anything.
+    /// Fewer than [`ENOUGH`] runs.
     TooFew,
-    /// Shown to be within the tolerance.
+    /// The whole interval is within the tolerance.
     Same,
     /// Every value is equal.
     Identical,
-    /// A measure that is neither good nor bad.
+    /// A metric without a better direction.
     Reported,
 }
 
-/// One measure of one strategy, then and now.
+/// One metric of one strategy in the old and the new results.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The scenario's name.
+    /// Name of the scenario.
     pub scenario: String,
     /// `base`, or the point of a sweep.
     pub point: String,
-    /// The strategy's label in the old results (in the new ones, for what is new).
+    /// Label of the strategy in the old results; of a new strategy, in the new ones.
     pub strategy: String,
-    /// Its label in the new results, where it is another.
+    /// Label in the new results; `None` if it is the same.
     pub renamed: Option<String>,
-    /// The measure.
+    /// Name of the metric.
     pub metric: String,
     /// Which way is better.
     pub direction: Direction,
-    /// In what it is told.
+    /// Unit of the metric.
     pub unit: Unit,
-    /// How the runs were compared; `None` where one side has no value.
+    /// How the runs were matched; `None` where one side has no value.
     pub basis: Option<Basis>,
-    /// Runs that counted, then and now.
+    /// Number of runs with a value, old and new.
     pub runs: (usize, usize),
-    /// Mean of those runs, then; NaN where there is none.
+    /// Mean of the old runs; NaN without a value.
     pub old: f64,
-    /// And now.
+    /// Mean of the new runs; NaN without a value.
     pub new: f64,
-    /// Now minus then.
+    /// New minus old.
     pub difference: f64,
-    /// Lower end of the interval of the difference; NaN where there are too few runs for one.
+    /// Lower end of the interval of the difference; NaN with too few runs.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval; NaN with too few runs.
     pub high: f64,
-    /// What is tolerated, in the measure's own unit.
+    /// The tolerance in the unit of the metric.
     pub tolerance: f64,
-    /// What it came to.
+    /// The verdict.
     pub verdict: Verdict,
-    /// A latency that is better while more requests fail: it is that of the requests that succeeded.
+    /// Whether it is a latency that is better while more requests fail: it is biased towards requests that succeeded.
     pub flattered: bool,
 }
 
@@ -159,49 +110,49 @@ pub struct Pairing {
     pub old: String,
     /// Label in the new ones.
     pub new: String,
-    /// Asked for; else both were the only ones of their name without a partner.
+    /// Whether `--pair` asks for it; otherwise both are the only ones of their name without a partner.
     pub asked: bool,
 }
 
 /// What to compare and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The measures, in the order of the report.
+    /// Names of the metrics, in the order of the report.
     pub metrics: &'a [String],
-    /// How much worse is no matter.
+    /// The regression that is tolerated.
     pub tolerance: Tolerance,
-    /// Labels that belong together though they differ.
+    /// Pairs of labels to compare, old and new.
     pub pairs: &'a [(String, String)],
 }
 
-/// Everything that was compared.
+/// All comparisons.
 #[derive(Clone, Debug)]
 pub struct Changes {
     /// In the order of the old results; what is new comes last in its scenario.
     pub all: Vec<Change>,
     /// Strategies whose labels differ.
     pub pairings: Vec<Pairing>,
-    /// Comparisons that share the chance of a false alarm.
+    /// Number of comparisons that share the probability of a false alarm.
     pub comparisons: usize,
-    /// The level of each interval.
+    /// Confidence level of each interval, for example 0.9989.
     pub level: f64,
-    /// As asked.
+    /// The tolerance asked for.
     pub tolerance: Tolerance,
 }
 
 impl Changes {
-    /// How many came to this.
+    /// The number of comparisons with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.all.iter().filter(|change| change.verdict == verdict).count()
     }
 }
 
-/// Both sides' values of one measure, and whether the runs were the same in every measure.
+/// The values of one metric on both sides, and whether the runs are equal in every metric.
 struct Cell {
     change: Change,
     old: Vec<f64>,
     new: Vec<f64>,
-    /// Nothing at all differs in this strategy's runs, so that chance has no part in it.
+    /// Whether all runs of this strategy are equal, so that there is nothing random about the comparison.
     repeated: bool,
 }
 
@@ -210,7 +161,7 @@ impl Cell {
         self.change.old.is_nan() && self.change.new.is_nan()
     }
 
-    /// Whether it can raise a false alarm.
+    /// Whether it can be a false alarm.
     fn is_compared(&self) -> bool {
         let (old, new) = self.change.runs;
         let judged = self.change.basis.is_some() && self.change.direction != Direction::Neither;
@@ -273,8 +224,8 @@ fn scenario(
     }
 }
 
-/// Which label of the new results stands beside which of the old: the one asked for, the same one, or the only one left of
-/// the same name. A label without a partner stands alone.
+/// Matches labels of the old and the new results: the one asked for, the same one, or the only one left of the same name. A
+/// label without a partner is alone.
 fn partners(
     old: &[String],
     new: &[String],
@@ -309,7 +260,7 @@ fn partners(
     old.iter().cloned().map(Some).zip(found).chain(extra).collect()
 }
 
-/// The runs of a strategy on both sides, set beside each other.
+/// The runs of a strategy on both sides.
 struct Runs<'a> {
     old: (&'a Results, Vec<&'a Row>),
     new: (&'a Results, Vec<&'a Row>),
@@ -337,7 +288,7 @@ impl<'a> Runs<'a> {
         Runs { old: (before, old), new: (after, new), basis, repeated }
     }
 
-    /// The values of a measure; [`Verdict::Reported`] stands for what is still to be judged.
+    /// The values of a metric; its verdict is still open, and [`Verdict::Reported`] until then.
     fn cell(&self, metric: &str) -> Cell {
         let values = |(results, rows): &(&Results, Vec<&Row>)| -> Vec<f64> {
             let column = results.column(metric);
@@ -430,7 +381,7 @@ fn judge(cell: Cell, level: f64, tolerance: Tolerance) -> Change {
 
 /// The verdict on an interval of a difference.
 fn against(low: f64, high: f64, tolerance: f64, direction: Direction) -> Verdict {
-    let (low, high) = if direction == Direction::More { (-high, -low) } else { (low, high) };
+    let (low, high) = if direction == Direction::Higher { (-high, -low) } else { (low, high) };
     if low > tolerance {
         Verdict::Worse
     } else if high < -tolerance {
@@ -445,7 +396,7 @@ fn against(low: f64, high: f64, tolerance: f64, direction: Direction) -> Verdict
 /// Marks latencies that are better where more requests fail.
 fn mark_flattered(all: &mut [Change]) {
     let row = |change: &Change| (change.scenario.clone(), change.point.clone(), change.strategy.clone());
-    let fails = |change: &&Change| nature(&change.metric).1 == Unit::Share && change.direction == Direction::Less;
+    let fails = |change: &&Change| nature(&change.metric).1 == Unit::Share && change.direction == Direction::Lower;
     let worse = all.iter().filter(fails).filter(|change| change.verdict == Verdict::Worse);
     let failing: BTreeSet<_> = worse.map(row).collect();
     for change in all.iter_mut().filter(|change| change.verdict == Verdict::Better && change.unit == Unit::Seconds) {
@@ -491,29 +442,8 @@ mod tests {
             (-3.0, -1.1, Verdict::Better),
             (-3.0, 3.0, Verdict::Unclear),
         ] {
-            assert_eq!(against(low, high, 1.0, Direction::Less), less, "{low} {high}");
-            assert_eq!(against(-high, -low, 1.0, Direction::More), less, "{low} {high} mirrored");
-        }
-    }
-
-    #[test]
-    fn the_name_tells_the_nature() {
-        for (metric, direction, unit) in [
-            ("latency.p99", Direction::Less, Unit::Seconds),
-            ("payments.latency.p99", Direction::Less, Unit::Seconds),
-            ("path.pay.errors.timed_out", Direction::Less, Unit::Share),
-            ("failed", Direction::Less, Unit::Share),
-            ("payments.failed", Direction::Less, Unit::Share),
-            ("fairness.max_over_mean", Direction::Less, Unit::Number),
-            ("fairness.jain", Direction::More, Unit::Index),
-            ("web.cache.hit_ratio", Direction::More, Unit::Share),
-            ("path.pay.goodput", Direction::More, Unit::Rate),
-            ("utilisation.max", Direction::Neither, Unit::Share),
-            ("regret.mean", Direction::Less, Unit::Number),
-            ("db.in_server.mean", Direction::Less, Unit::Number),
-            ("something.else", Direction::Neither, Unit::Number),
-        ] {
-            assert_eq!(nature(metric), (direction, unit), "{metric}");
+            assert_eq!(against(low, high, 1.0, Direction::Lower), less, "{low} {high}");
+            assert_eq!(against(-high, -low, 1.0, Direction::Higher), less, "{low} {high} mirrored");
         }
     }
 

@@ -11,13 +11,13 @@ use evenkeel_theory::queues;
 
 /// An experiment that is repeated.
 pub struct Trial {
-    /// By what it is known.
+    /// Name on the command line.
     pub name: &'static str,
-    /// In one line.
+    /// What it is, one line.
     pub about: String,
-    /// What is repeated.
+    /// The scenario that is repeated.
     scenario: Scenario,
-    /// What is counted.
+    /// What is counted in each repetition.
     counted: Counted,
 }
 
@@ -34,9 +34,9 @@ pub type Count = (&'static str, bool);
 /// How often something happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
-    /// Times it happened.
+    /// Repetitions in which it happened.
     pub happened: u32,
-    /// Repetitions.
+    /// Number of repetitions.
     pub of: u32,
     /// Wilson's interval of the share at 95 %.
     pub interval: (f64, f64),
@@ -52,7 +52,7 @@ impl Share {
         Share { happened, of, interval: (middle - half, middle + half) }
     }
 
-    /// The share itself.
+    /// The share, 0 to 1.
     pub fn value(&self) -> f64 {
         f64::from(self.happened) / f64::from(self.of)
     }

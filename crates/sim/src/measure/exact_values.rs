@@ -10,16 +10,16 @@ use evenkeel_core::units::Nanos;
 use evenkeel_theory::chains::{self, Rule, Ties};
 use evenkeel_theory::{ConstantService, dispatch, queues};
 
-/// An exact value.
+/// The exact latency of a scenario to which a theorem applies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exact {
     /// Mean latency, seconds.
     pub mean: f64,
-    /// 99th percentile, where known.
+    /// 99th percentile of the latency, seconds; `None` where theory has none.
     pub p99: Option<f64>,
-    /// Its name.
+    /// Name of the theorem, for example `M/M/1`.
     pub theorem: String,
-    /// Queues that are fed apart from each other: 1 where all servers act as one.
+    /// Number of queues with arrivals of their own: 1 where all servers share one queue.
     pub queues: f64,
 }
 

@@ -1,13 +1,14 @@
-//! Fingerprints: golden picks of a strategy in a scenario, stored so that a change of behaviour is seen at once and explained
-//! by the first decision that differs.
+//! Golden picks: what a strategy picked in the first run of a scenario, stored so that a change of behaviour is noticed and
+//! located.
 //!
-//! Stored are a hash over all picks, the first [`KEPT`] picks themselves, and a hash for each further block of [`BLOCK`].
-//! Whatever came before the first difference was the same on both sides, so the fleet that the selector saw there was the
-//! same for both, too: one view explains both picks.
+//! A [`Fingerprint`] holds a hash over all picks, the first [`VERBATIM`] picks themselves, and a hash for each block of later
+//! picks. Blocks grow with their distance from the start, so that a fingerprint has about 600 bytes however long the run is,
+//! and a difference is located to within an eighth of its position. Everything before the first difference is the same on
+//! both sides, including the fleet as the selector saw it: one view explains both picks.
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::scenario::Scenario;
 use crate::sim::model::Model;
@@ -18,35 +19,64 @@ use evenkeel_core::select::Selector;
 use evenkeel_core::units::Nanos;
 
 /// Number of picks that are stored one by one.
-pub const KEPT: usize = 16_384;
-/// Number of picks in a block that is stored as a hash.
-pub const BLOCK: usize = 1024;
-/// A pick of nobody: the selector found no server.
+pub const VERBATIM: usize = 128;
+/// A block has as many picks as there are before it, divided by this.
+const GROWTH: usize = 8;
+/// Stands for "no server": the selector found none.
 pub const NOBODY: u32 = u32::MAX;
 
-/// The picks of one strategy in the scenario's first replication.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The picks of one strategy in the first run of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The label of the variant.
+    /// Label of the strategy or variant.
     pub label: String,
-    /// Decisions in all.
+    /// Number of decisions in the run.
     pub decisions: u64,
-    /// Hash over all of them.
+    /// Hash over all picks.
     pub hash: u64,
-    /// The first picks: servers as numbered over all pools, [`NOBODY`] for none.
+    /// The first [`VERBATIM`] picks: servers as numbered over all pools, [`NOBODY`] for none.
     pub first: Vec<u32>,
-    /// Hashes of the blocks behind them.
-    pub blocks: Vec<u32>,
+    /// A hash for each block of later picks, in order; the last block ends with the run. Two different blocks have the same
+    /// hash in one case of 65,536; the hash over all picks notices the difference then.
+    pub blocks: Vec<u16>,
 }
 
-/// Where two fingerprints part.
+impl Fingerprint {
+    /// Summarises a run's picks; `hash` is the hash over all of them.
+    pub fn of(label: &str, picks: &[u32], hash: u64) -> Fingerprint {
+        let block = |range: Range<u64>| {
+            let picks = &picks[range.start as usize..range.end as usize];
+            picks.iter().fold(0, |hash, &pick| mix(hash ^ u64::from(pick))) as u16
+        };
+        Fingerprint {
+            label: label.to_owned(),
+            decisions: picks.len() as u64,
+            hash,
+            first: picks[..picks.len().min(VERBATIM)].to_vec(),
+            blocks: blocks(picks.len() as u64).map(block).collect(),
+        }
+    }
+}
+
+/// The blocks of a run of so many decisions.
+pub fn blocks(decisions: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut start = VERBATIM as u64;
+    std::iter::from_fn(move || {
+        let end = (start + start / GROWTH as u64).min(decisions);
+        let block = (start < end).then_some(start..end);
+        start = end;
+        block
+    })
+}
+
+/// Where two fingerprints differ first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// At this decision (from 0), with the golden pick.
     At(u64, u32),
     /// Somewhere in this block of decisions, of which only a hash is stored.
     Within(Range<u64>),
-    /// Nowhere in what both made: one made more decisions.
+    /// Nowhere in the decisions that both made: one run made more of them.
     Length,
 }
 
@@ -64,86 +94,76 @@ impl Observer for Picks {
 pub fn take(scenario: &Scenario, contestant: usize, interrupted: &dyn Fn() -> bool) -> Result<Fingerprint, Stopped> {
     let mut picks = Picks::default();
     let record = observe(&scenario.setup(contestant, 0), interrupted, &mut picks)?;
-    let (first, rest) = picks.0.split_at(picks.0.len().min(KEPT));
-    Ok(Fingerprint {
-        label: scenario.contestants[contestant].label.clone(),
-        decisions: picks.0.len() as u64,
-        hash: record.pick_hash,
-        first: first.to_vec(),
-        blocks: rest
-            .chunks(BLOCK)
-            .map(|block| block.iter().fold(0, |hash, &pick| mix(hash ^ u64::from(pick))) as u32)
-            .collect(),
-    })
+    Ok(Fingerprint::of(&scenario.contestants[contestant].label, &picks.0, record.pick_hash))
 }
 
 /// The first difference between `now` and the golden picks; `None` if they are the same.
-pub fn difference(pinned: &Fingerprint, now: &Fingerprint) -> Option<Difference> {
-    if (pinned.hash, pinned.decisions) == (now.hash, now.decisions) {
+pub fn difference(golden: &Fingerprint, now: &Fingerprint) -> Option<Difference> {
+    if (golden.hash, golden.decisions) == (now.hash, now.decisions) {
         return None;
     }
-    let both = pinned.first.iter().zip(&now.first);
-    if let Some((at, (old, _))) = both.enumerate().find(|(_, (old, new))| old != new) {
+    let mut both = golden.first.iter().zip(&now.first).enumerate();
+    if let Some((at, (old, _))) = both.find(|(_, (old, new))| old != new) {
         return Some(Difference::At(at as u64, *old));
     }
-    // A last block that is longer on one side says nothing.
-    let whole = (pinned.decisions.min(now.decisions) as usize).saturating_sub(KEPT) / BLOCK;
-    let blocks = if pinned.decisions == now.decisions { pinned.blocks.len() } else { whole };
-    let block = pinned.blocks.iter().zip(&now.blocks).take(blocks).position(|(old, new)| old != new);
-    Some(match block {
-        Some(block) => {
-            let from = (KEPT + block * BLOCK) as u64;
-            Difference::Within(from..(from + BLOCK as u64).min(pinned.decisions.min(now.decisions)))
-        }
+    let decisions = golden.decisions.min(now.decisions);
+    let same_length = golden.decisions == now.decisions;
+    // Where the runs differ in length, the block in which the shorter one ends says nothing.
+    let whole = |end: u64| same_length || end < decisions;
+    let mut hashes = blocks(decisions).zip(golden.blocks.iter().zip(&now.blocks));
+    let differs = hashes.find(|(block, (old, new))| whole(block.end) && old != new);
+    Some(match differs {
+        Some((block, _)) => Difference::Within(block),
+        None if same_length => Difference::Within(VERBATIM as u64..decisions),
         None => Difference::Length,
     })
 }
 
-/// A decision under the glass.
+/// One decision with everything the selector saw.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Seen {
     /// Its number, from 0.
     pub decision: u64,
-    /// When, seconds of the run.
+    /// Time since the start of the run, seconds.
     pub time_s: f64,
     /// Number of the request.
     pub request: u64,
-    /// Who asked.
+    /// Address of the client.
     pub client: String,
-    /// For what.
+    /// Path of the request.
     pub path: String,
-    /// By what key, 16 hexadecimal digits.
+    /// Hash key of the request, 16 hexadecimal digits.
     pub key: String,
-    /// The selector's number among all.
+    /// Index of the balancer's selector, from 0.
     pub selector: u32,
-    /// The pool.
+    /// Name of the pool.
     pub pool: String,
     /// Every backend as the selector's host counted it.
     pub backends: Vec<SeenBackend>,
-    /// The pick; `None` for nobody.
+    /// Name of the picked server; `None` if the selector found none.
     pub pick: Option<String>,
 }
 
 /// A backend as a selector saw it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeenBackend {
-    /// Its name.
+    /// Name of the server.
     pub server: String,
     /// Its number over all pools.
     #[serde(skip)]
     pub number: u32,
-    /// Its weight.
+    /// Weight of the server.
     pub weight: u32,
     /// Whether it could be chosen.
     pub eligible: bool,
-    /// Requests under way to it, as this selector's host counts them.
+    /// Requests in flight to it, as this selector's host counts them.
     pub in_flight: u32,
-    /// What the strategy thought of it, less is better, where it has a number for that.
+    /// The strategy's score, lower is better; `None` if the strategy has no such number.
     pub score: Option<f64>,
 }
 
-/// Waits for one decision and writes down what was seen.
-struct Glass<'a> {
+/// Records what the selector sees at one decision.
+struct DecisionProbe<'a> {
     model: &'a Model,
     wanted: u64,
     next: u64,
@@ -151,7 +171,7 @@ struct Glass<'a> {
     chosen: bool,
 }
 
-impl Observer for Glass<'_> {
+impl Observer for DecisionProbe<'_> {
     fn deciding(&mut self, decision: &Decision<'_>) {
         if self.next == self.wanted {
             self.seen = Some(see(self.model, self.wanted, decision));
@@ -193,16 +213,17 @@ fn see(model: &Model, number: u64, decision: &Decision<'_>) -> Seen {
     }
 }
 
-/// Runs the first replication of a variant again and looks at one decision.
+/// Repeats the first replication of a variant and returns what the selector saw at one decision; `None` if the run has
+/// fewer decisions.
 pub fn look(
     scenario: &Scenario,
     contestant: usize,
     decision: u64,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Option<Seen>, Stopped> {
-    let mut glass = Glass { model: &scenario.model, wanted: decision, next: 0, seen: None, chosen: false };
-    observe(&scenario.setup(contestant, 0), interrupted, &mut glass)?;
-    Ok(glass.seen)
+    let mut probe = DecisionProbe { model: &scenario.model, wanted: decision, next: 0, seen: None, chosen: false };
+    observe(&scenario.setup(contestant, 0), interrupted, &mut probe)?;
+    Ok(probe.seen)
 }
 
 #[cfg(test)]
@@ -210,31 +231,46 @@ mod tests {
     use super::*;
 
     fn fingerprint(picks: &[u32]) -> Fingerprint {
-        let (first, rest) = picks.split_at(picks.len().min(KEPT));
-        let hash = |picks: &[u32]| picks.iter().fold(0, |hash, &pick| mix(hash ^ u64::from(pick)));
-        Fingerprint {
-            label: "x".to_owned(),
-            decisions: picks.len() as u64,
-            hash: hash(picks),
-            first: first.to_vec(),
-            blocks: rest.chunks(BLOCK).map(|block| hash(block) as u32).collect(),
+        Fingerprint::of("x", picks, picks.iter().fold(0, |hash, &pick| mix(hash ^ u64::from(pick))))
+    }
+
+    #[test]
+    fn blocks_cover_the_rest_of_the_run() {
+        for decisions in [0, 1, 128, 129, 144, 145, 20_000, 1_000_000] {
+            let all: Vec<_> = blocks(decisions).collect();
+            let mut next = VERBATIM as u64;
+            for block in &all {
+                assert!(block.start == next && block.end > block.start);
+                assert!(block.end - block.start <= block.start / 8);
+                next = block.end;
+            }
+            assert!(next == decisions || (all.is_empty() && decisions <= 128), "{decisions}: {all:?}");
+            assert!(all.len() < 80, "{decisions}: {}", all.len());
         }
     }
 
     #[test]
     fn the_first_difference_is_found() {
         let picks: Vec<u32> = (0..20_000).map(|i| i % 7).collect();
-        let pinned = fingerprint(&picks);
-        assert_eq!(difference(&pinned, &pinned), None);
+        let golden = fingerprint(&picks);
+        assert_eq!(difference(&golden, &golden), None);
         let changed = |at: usize| {
             let mut other = picks.clone();
             other[at] = 99;
-            fingerprint(&other)
+            difference(&golden, &fingerprint(&other))
         };
-        assert_eq!(difference(&pinned, &changed(17)), Some(Difference::At(17, 3)));
-        assert_eq!(difference(&pinned, &changed(18_000)), Some(Difference::Within(17_408..18_432)));
-        assert_eq!(difference(&pinned, &changed(19_900)), Some(Difference::Within(19_456..20_000)));
-        assert_eq!(difference(&pinned, &fingerprint(&picks[..100])), Some(Difference::Length));
-        assert_eq!(difference(&pinned, &fingerprint(&picks[..19_990])), Some(Difference::Length));
+        assert_eq!(changed(17), Some(Difference::At(17, 3)));
+        for at in [128, 18_000, 19_999] {
+            let Some(Difference::Within(block)) = changed(at) else { panic!("not found: {at}") };
+            assert!(block.contains(&(at as u64)) && block.end - block.start <= at as u64 / 8, "{at}: {block:?}");
+        }
+        let shorter = |length: usize| difference(&golden, &fingerprint(&picks[..length]));
+        assert_eq!(shorter(100), Some(Difference::Length));
+        assert_eq!(shorter(19_990), Some(Difference::Length));
+        // Shorter, and different before that.
+        let mut other = picks[..19_000].to_vec();
+        other[1000] = 99;
+        let Some(Difference::Within(block)) = difference(&golden, &fingerprint(&other)) else { panic!("not found") };
+        assert!(block.contains(&1000), "{block:?}");
     }
 }

@@ -14,14 +14,14 @@ pub struct Estimate {
     pub value: f64,
     /// Lower end of the interval; NaN with fewer than two replications.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval; NaN with fewer than two replications.
     pub high: f64,
     /// Replications that have a value.
     pub replications: usize,
 }
 
 impl Estimate {
-    /// Of nothing.
+    /// The estimate from no values.
     pub const NONE: Estimate = Estimate { value: f64::NAN, low: f64::NAN, high: f64::NAN, replications: 0 };
 
     /// Half the width of the interval, relative to the mean; not a number where there is no interval.
@@ -69,7 +69,7 @@ pub fn welch_at(old: &[f64], new: &[f64], level: f64) -> Estimate {
 /// The values that are numbers, summed up.
 struct Sample {
     count: usize,
-    /// NaN without values.
+    /// The mean; NaN without values.
     mean: f64,
     /// Unbiased; NaN with fewer than two values.
     variance: f64,

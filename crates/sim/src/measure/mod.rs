@@ -7,9 +7,10 @@ pub mod coverage;
 pub mod exact_values;
 pub mod fingerprint;
 pub mod interval;
-mod metrics;
+pub mod metrics;
 mod ranking;
 pub mod results;
+mod run_all;
 pub mod sensitivity;
 mod stability;
 mod summary;
@@ -18,5 +19,6 @@ pub mod warmup;
 
 pub use metrics::{Metric, metric_names};
 pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};
+pub use run_all::run_all;
 pub use stability::{Stability, Verdict};
 pub use summary::{PoolSummary, SeriesPoint, ServerRow, Summary, Tally, summarise};

@@ -37,7 +37,7 @@ pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
     compare_in(summaries, "", metric)
 }
 
-/// The same among the requests of one pool: `prefix` is its name and a dot (`"payments."`), `metric` a measure without it.
+/// The same among the requests of one pool: `prefix` is its name and a dot (`"payments."`), `metric` a metric without it.
 /// Where pools answer different requests, or are variants of one fleet, a ranking over their mixture answers no question.
 pub fn compare_in(summaries: &[Summary], prefix: &str, metric: &str) -> Vec<Option<Comparison>> {
     let metric = &*format!("{prefix}{metric}");
@@ -78,15 +78,15 @@ pub fn compare_in(summaries: &[Summary], prefix: &str, metric: &str) -> Vec<Opti
     summaries.iter().map(stands).collect()
 }
 
-/// Interval of the paired difference of a measure, `of` minus `from`: they met the same requests in each replication.
-/// `None` where one of them does not have the measure.
+/// Interval of the paired difference of a metric, `of` minus `from`: they met the same requests in each replication.
+/// `None` where one of them does not have the metric.
 pub fn difference(of: &Summary, from: &Summary, metric: &str, level: f64) -> Option<Estimate> {
     let (of, from) = (of.metric(metric)?, from.metric(metric)?);
     let differences: Vec<f64> = of.values.iter().zip(&from.values).map(|(a, b)| a - b).collect();
     Some(estimate_at(&differences, level))
 }
 
-/// How far a strategy is from the oracle on the same workload, by a measure of which less is better: the paired difference
+/// How far a strategy is from the oracle on the same workload, by a metric for which lower is better: the paired difference
 /// at 95 %. `None` where no oracle ran, for the oracle itself, and where latencies say nothing (overloaded).
 pub fn regret(summaries: &[Summary], of: &Summary, metric: &str) -> Option<Estimate> {
     let oracle = summaries.iter().find(|summary| summary.oracle)?;
@@ -103,10 +103,10 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::metrics::Metric;
+    use crate::measure::metrics::{Metric, Unit};
 
     fn summary(label: &str, values: &[f64]) -> Summary {
-        let metrics = vec![Metric { name: "m".to_owned(), unit: "s", values: values.to_vec() }];
+        let metrics = vec![Metric { name: "m".to_owned(), unit: Unit::Seconds, values: values.to_vec() }];
         Summary { label: label.to_owned(), metrics, ..Summary::default() }
     }
 

@@ -1,33 +1,31 @@
-//! What a run left behind, read back: `manifest.json` and `replications.csv` of a scenario. Only text comes in here; finding
-//! the files is for the command line.
+//! Reads the results of a run: `manifest.json` and `replications.csv` of a scenario. Finding the files is for the command line.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-/// The columns of `replications.csv` that are no measures.
+use super::metrics::FAILED;
+
+/// The columns of `replications.csv` that are not metrics.
 const KEYS: [&str; 6] = ["scenario", "point", "strategy", "replication", "seed", "workload"];
 
-/// The measure that no column holds: requests without a good answer, failed or not finished when the run ended.
-pub const FAILED: &str = "failed";
-
-/// What a manifest says of how its results were made, as far as a comparison cares.
+/// How results were made, as far as a comparison needs it: a part of `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Manifest {
     /// Name of the scenario.
     pub scenario: String,
-    /// One line about it.
+    /// Title of the scenario.
     pub title: String,
     /// Hash of the scenario's text and of the files it reads.
     pub scenario_sha256: String,
     /// The seed from which all randomness came.
     pub seed: u64,
-    /// Runs per strategy.
+    /// Number of runs per strategy.
     pub replications: u32,
-    /// What was not measured, seconds.
+    /// Warm-up before the measured span, seconds.
     pub warmup_s: f64,
-    /// What was, seconds.
+    /// Measured span, seconds.
     pub duration_s: f64,
     /// Version of the simulator.
     pub version: String,
@@ -40,45 +38,45 @@ pub struct Manifest {
 pub struct Row {
     /// `base`, or the point of a sweep.
     pub point: String,
-    /// The variant's label.
+    /// Label of the strategy or variant.
     pub strategy: String,
     /// Number of the replication.
     pub replication: u32,
-    /// Its seed.
+    /// Seed of the run.
     pub seed: u64,
-    /// Hash of the requests it met.
+    /// Hash of the requests of the run, 16 hexadecimal digits.
     pub workload: String,
     /// In order of [`Results::metrics`]; NaN where there is no value.
     pub values: Vec<f64>,
 }
 
-/// Everything that is known of a scenario's runs.
+/// The runs of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     /// How they were made.
     pub manifest: Manifest,
-    /// Names of the measures.
+    /// Names of the metrics, in the order of [`Row::values`].
     pub metrics: Vec<String>,
     /// Every run, in order of the file.
     pub rows: Vec<Row>,
 }
 
-/// What is wrong with a file of results, and in which line.
+/// A mistake in a file of results.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}: {message}")]
 pub struct Unreadable {
-    /// The first is 1.
+    /// Line, from 1.
     pub line: u64,
-    /// What is wrong.
+    /// The mistake, in one sentence.
     pub message: String,
 }
 
-/// Where a measure is found in a row.
+/// Where a metric is in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// In a column of its own.
+    /// The value of a column.
     One(usize),
-    /// As the sum of two.
+    /// The sum of two columns.
     Sum(usize, usize),
 }
 
@@ -125,7 +123,7 @@ impl Results {
         Ok(Results { manifest, metrics, rows })
     }
 
-    /// Where a measure is found. `failed`, also behind a prefix such as `payments.`, is the sum of two columns.
+    /// Where a metric is. `failed`, also behind a prefix such as `payments.`, is the sum of two columns.
     pub fn column(&self, metric: &str) -> Option<Column> {
         let find = |name: &str| self.metrics.iter().position(|metric| metric == name);
         let sum = || {
@@ -136,7 +134,7 @@ impl Results {
         find(metric).map(Column::One).or_else(sum)
     }
 
-    /// Every measure that [`Results::column`] finds.
+    /// Every metric that [`Results::column`] finds.
     pub fn known(&self) -> impl Iterator<Item = String> {
         let failed = self.metrics.iter().filter_map(|metric| metric.strip_suffix("errors.ratio"));
         let failed = failed.map(|prefix| format!("{prefix}{FAILED}")).filter(|name| self.column(name).is_some());
@@ -188,20 +186,20 @@ fn unreadable(error: &csv::Error) -> Unreadable {
     Unreadable { line, message }
 }
 
-/// One thing in which two sets of results were made differently.
+/// A difference in how two sets of results were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// `seed`, `version`, …
     pub what: &'static str,
-    /// In the old results.
+    /// Its value in the old results.
     pub old: String,
-    /// In the new ones.
+    /// Its value in the new results.
     pub new: String,
-    /// Where.
+    /// Names of the scenarios that have it.
     pub scenarios: Vec<String>,
 }
 
-/// In what the manifests of each pair differ; equal differences of several scenarios are one.
+/// The differences between the manifests of each pair; the same difference of several scenarios is given once.
 pub fn differences(pairs: &[(&Results, &Results)]) -> Vec<Difference> {
     type Says = fn(&Manifest) -> String;
     let short = |text: &str| text.chars().take(12).collect::<String>();

@@ -29,7 +29,7 @@ pub struct Survival {
     pub reversed: Vec<Reversal>,
 }
 
-/// Compares the order of all pairs by a measure of which less is better. Strategies that cannot be ranked, here or in the
+/// Compares the order of all pairs by a metric for which lower is better. Strategies that cannot be ranked, here or in the
 /// base, take part in no pair. Both orders are beyond chance at a level corrected for the number of pairs.
 pub fn survival(base: &[Summary], here: &[Summary], metric: &str) -> Survival {
     let ranked: Vec<(&Summary, &Summary)> = base
@@ -68,12 +68,12 @@ pub fn survival(base: &[Summary], here: &[Summary], metric: &str) -> Survival {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::metrics::Metric;
+    use crate::measure::metrics::{Metric, Unit};
 
     fn field(values: [[f64; 5]; 3]) -> Vec<Summary> {
         let summary = |(label, values): (&str, [f64; 5])| Summary {
             label: label.to_owned(),
-            metrics: vec![Metric { name: "m".to_owned(), unit: "s", values: values.to_vec() }],
+            metrics: vec![Metric { name: "m".to_owned(), unit: Unit::Seconds, values: values.to_vec() }],
             ..Summary::default()
         };
         ["a", "b", "c"].into_iter().zip(values).map(summary).collect()

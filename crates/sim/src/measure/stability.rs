@@ -29,7 +29,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As in files.
+    /// Name in files: `stable`, `overloaded`, …
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Stable => "stable",
@@ -40,7 +40,7 @@ impl Verdict {
         }
     }
 
-    /// As in tables.
+    /// Name in tables.
     pub fn text(self) -> &'static str {
         match self {
             Verdict::TooShort => "run too short",
@@ -50,12 +50,12 @@ impl Verdict {
     }
 }
 
-/// A verdict and what it rests on.
+/// A verdict with its evidence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stability {
-    /// The verdict.
+    /// Whether there is a steady state, and if not, why.
     pub verdict: Verdict,
-    /// One sentence with the numbers; empty if all is well.
+    /// One sentence with the numbers; empty if it is stable.
     pub reason: String,
     /// Mean number in the system, late minus early, over replications.
     pub growth: Estimate,
@@ -140,7 +140,7 @@ fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
     leaves.into_iter().chain([limits]).flatten().reduce(f64::min)
 }
 
-/// Judges a strategy.
+/// The verdict on a strategy.
 pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Stability {
     // A steady run is compared by halves; a course of events by its first and last tenth: is it over when it ends?
     let steady = scenario.kind == Kind::Steady;

@@ -9,34 +9,34 @@ use super::interval::lag_one;
 use super::metrics::{Metric, at_quantile, definitions, loads, mean, ratio, utilisation, values};
 use super::stability::{Evidence, Stability, Verdict, judge};
 use super::warmup::{Clock, Settling, settling};
-use super::{exact_values, interval::Estimate};
+use super::{exact_values, interval::Estimate, metrics};
 use crate::scenario::{Kind, Scenario};
 use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, RequestOutcome, RunRecord, bin_width, histogram};
 
-/// A server, means over replications.
+/// A server under one strategy; means over replications.
 #[derive(Clone, Debug)]
 pub struct ServerRow {
     /// Name of the pool, or `balancer`.
     pub pool: String,
     /// Name of the server.
     pub server: String,
-    /// Configured weight.
+    /// Weight in the scenario.
     pub weight: u32,
-    /// Work per unit of time.
+    /// Work that it does per unit of time, in servers of speed 1.
     pub capacity: f64,
-    /// Measured requests.
+    /// Requests sent to it in the measured span.
     pub requests: f64,
     /// Share of the pool's requests.
     pub share: f64,
     /// Share of requests over share of capacity: 1 is fair.
     pub load: f64,
-    /// Busy share.
+    /// Busy share of the measured span, 0 to 1.
     pub utilisation: f64,
-    /// Mean number of requests in it.
+    /// Mean number of requests in it, in service included.
     pub number: f64,
-    /// Mean time in it, seconds.
+    /// Mean time of a request in it, seconds.
     pub residence: f64,
-    /// Requests it failed.
+    /// Requests that it rejected or failed.
     pub errors: f64,
     /// Hits over look-ups; NaN without a cache.
     pub hit_ratio: f64,
@@ -61,10 +61,10 @@ pub struct SeriesPoint {
     pub servers: f64,
 }
 
-/// What is kept of a pool that requests come to.
+/// The results of a pool that routes lead to.
 #[derive(Clone, Debug)]
 pub struct PoolSummary {
-    /// Its name.
+    /// Name of the pool.
     pub name: String,
     /// As [`Summary::cdf`], of its requests; empty where there is one such pool.
     pub cdf: Vec<(f64, f64)>,
@@ -75,22 +75,22 @@ pub struct PoolSummary {
 /// One strategy in one scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The variant's label.
+    /// Label of the strategy or variant.
     pub label: String,
-    /// Its name in the catalogue.
+    /// Name of the strategy in the catalogue.
     pub strategy: &'static str,
     /// Whether it is a baseline that sees what no balancer can.
     pub oracle: bool,
     /// Whether a steady state is claimed.
     pub steady: bool,
-    /// Measures, always in the same order.
+    /// Metrics in the order of the catalogue: first of all requests, then by path, then by pool.
     pub metrics: Vec<Metric>,
     /// Whether values are those of batches of one long run and not of replications.
     pub batches: bool,
     /// Correlation of each batch's mean latency with the next one's, where there are batches: near zero, or the intervals
     /// are too narrow.
     pub batch_correlation: f64,
-    /// Is it a steady state?
+    /// Whether there is a steady state.
     pub stability: Stability,
     /// How latency and, where there are caches, the hit ratio settled. Empty for a course of events.
     pub settling: Vec<Settling>,
@@ -98,9 +98,9 @@ pub struct Summary {
     pub theory: Option<exact_values::Exact>,
     /// (share of requests, latency in seconds): the share that is at most so slow; histograms merged.
     pub cdf: Vec<(f64, f64)>,
-    /// Every server.
+    /// Every server, pool by pool; then the balancers, where there are several.
     pub servers: Vec<ServerRow>,
-    /// The course of events.
+    /// The time series.
     pub series: Vec<SeriesPoint>,
     /// Pools that requests come to, where there are several or where servers come and go; empty otherwise.
     pub pools: Vec<PoolSummary>,
@@ -115,26 +115,26 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// A measure by name.
+    /// A metric by name.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|metric| metric.name == name)
     }
 
-    /// The mean of a measure; NaN where there is none.
+    /// The mean of a metric; NaN where there is none.
     pub fn value(&self, name: &str) -> f64 {
         self.metric(name).map_or(f64::NAN, |metric| mean(metric.values.iter().copied().filter(|v| v.is_finite())))
     }
 
-    /// Mean and interval of a measure; no number where there is none. Latencies of an overloaded steady state have no
+    /// Mean and interval of a metric; no number where there is none. Latencies of an overloaded steady state have no
     /// interval: there is nothing that they estimate.
     pub fn estimate(&self, name: &str) -> Estimate {
         let Some(metric) = self.metric(name) else { return Estimate::NONE };
         let estimate = metric.estimate();
-        let meaningless = !self.ranks() && (name.contains("latency.") || name.contains("in_server."));
+        let meaningless = !self.ranks() && metrics::find(name).is_some_and(|row| row.needs_steady_state);
         if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
     }
 
-    /// Busy share of the servers of the busiest pool, mean over replications: what became of the offered load.
+    /// Busy share of the servers of the busiest pool, mean over replications: the offered load as it was served.
     pub fn utilisation(&self, scenario: &Scenario) -> f64 {
         match &scenario.model.pools[..] {
             [_] => self.value("utilisation.mean"),
@@ -148,7 +148,7 @@ impl Summary {
         self.value(&format!("{prefix}errors.ratio")) + self.value(&format!("{prefix}unfinished.ratio"))
     }
 
-    /// What of the start is still felt in the measured span, by a clock; `None` where it settled in time.
+    /// How far the start still shows in the measured span; `None` if the metric settled within the warm-up.
     pub fn unsettled(&self, clock: Clock) -> Option<Settling> {
         let metric = match clock {
             Clock::Latency => "latency.mean",
@@ -188,7 +188,7 @@ struct Kept {
     turned_away: u64,
     unfinished: u64,
     busiest: f64,
-    /// By pool.
+    /// Utilisation by pool.
     utilisation: Vec<f64>,
 }
 
@@ -286,7 +286,7 @@ impl Tally {
         debug_assert!(before.is_none(), "a replication came in twice");
     }
 
-    /// Replications so far.
+    /// Number of replications taken in so far.
     pub fn replications(&self) -> u32 {
         self.runs.len() as u32
     }
@@ -294,7 +294,6 @@ impl Tally {
     /// What has come in, summed up.
     pub fn summary(&self, scenario: &Scenario) -> Summary {
         let contestant = &scenario.contestants[self.contestant];
-        let row = contestant.table.row();
         let model = &scenario.model;
         let runs = || self.runs.values();
         let metrics: Vec<Metric> = definitions(scenario)
@@ -329,8 +328,8 @@ impl Tally {
         let means = metrics.iter().find(|metric| metric.name == "latency.mean");
         Summary {
             label: contestant.label.clone(),
-            strategy: row.name,
-            oracle: row.doc.oracle(),
+            strategy: contestant.table.name(),
+            oracle: contestant.table.oracle(),
             steady: scenario.kind == Kind::Steady,
             batches,
             batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },
@@ -362,7 +361,7 @@ impl Tally {
             .collect()
     }
 
-    /// Means over replications.
+    /// The servers, with means over replications.
     fn servers(&self) -> Vec<ServerRow> {
         let rows = self.runs.values().next().map_or(0, |run| run.servers.len());
         (0..rows)

@@ -57,20 +57,20 @@ pub fn mser5(series: &[f64]) -> Truncation {
 /// What warms up, each by its own clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// Mean latency.
+    /// The mean latency; its warm-up is `warmup`.
     Latency,
-    /// Cache hit ratio.
+    /// The cache hit ratio; its warm-up is `cache_warmup`.
     Cache,
 }
 
-/// How a measure settled.
+/// How a metric settled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settling {
-    /// What.
+    /// The metric.
     pub clock: Clock,
     /// When it had settled, seconds from the start, by MSER-5; `None` if it had not in the first half of the run.
     pub after: Option<f64>,
-    /// From when on it was measured, seconds from the start.
+    /// End of the warm-up, seconds from the start.
     pub from: f64,
     /// Mean over the measured span.
     pub measured: f64,

@@ -1,7 +1,7 @@
-//! What must hold: `latency.p99[p2c] < 0.5 * latency.p99[random]`, `latency.mean[random] ~ 50ms within 3%`.
+//! Expectations: `latency.p99[p2c] < 0.5 * latency.p99[random]`, `latency.mean[random] ~ 50ms within 3%`.
 //!
-//! A side is a metric of a strategy, with a factor before it if need be, or a plain quantity. `evenkeel check` evaluates
-//! both sides on the means over replications and prints them whether they hold or not.
+//! A side is a metric of a strategy, with an optional factor before it, or a quantity. `evenkeel check` evaluates both sides
+//! on the means over replications and prints them, whether the expectation holds or not.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,9 +19,9 @@ pub struct Expect {
     pub left: Side,
     /// The comparison.
     pub relation: Relation,
-    /// Right of it.
+    /// Right of the comparison.
     pub right: Side,
-    /// Where it stands in the file.
+    /// Its place in the file, bytes.
     pub span: Range<usize>,
 }
 
@@ -30,15 +30,33 @@ pub struct Expect {
 pub enum Side {
     /// `factor * metric[strategy]`.
     Metric {
-        /// Before it.
+        /// The factor before it; 1 if none is written.
         factor: f64,
-        /// As in `metrics.csv`.
+        /// Name as in `metrics.csv`.
         metric: String,
-        /// A contestant's label.
+        /// Label of the strategy or variant.
         strategy: String,
     },
-    /// Seconds, per second, or a plain number.
-    Number(f64),
+    /// A quantity.
+    Number {
+        /// In seconds, per second, or as a plain number (1 % is 0.01).
+        value: f64,
+        /// How it is written.
+        notation: Notation,
+    },
+}
+
+/// How a quantity is written, and so which metrics it can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notation {
+    /// `0.5`: of any unit.
+    Plain,
+    /// `50%`.
+    Percent,
+    /// `50ms`.
+    Time,
+    /// `100/s`.
+    Rate,
 }
 
 /// How two sides are compared.
@@ -85,7 +103,7 @@ impl Side {
     /// Its value, given the value of a metric of a strategy. `Err` names what is missing.
     pub fn value(&self, lookup: &dyn Fn(&str, &str) -> Option<f64>) -> Result<f64, String> {
         match self {
-            Side::Number(number) => Ok(*number),
+            Side::Number { value, .. } => Ok(*value),
             Side::Metric { factor, metric, strategy } => match lookup(metric, strategy) {
                 Some(value) => Ok(factor * value),
                 None => Err(format!("there is no `{metric}` of `{strategy}` in the results")),
@@ -136,11 +154,13 @@ fn side(text: &str) -> Option<Side> {
         return sound.then(|| Side::Metric { factor, metric: metric.to_owned(), strategy: strategy.trim().to_owned() });
     }
     if let Ok(number) = text.replace('_', "").parse::<f64>() {
-        return number.is_finite().then_some(Side::Number(number));
+        return number.is_finite().then_some(Side::Number { value: number, notation: Notation::Plain });
     }
-    let seconds = text.parse::<Nanos>().map(Nanos::as_secs_f64);
-    let number = text.parse::<Ratio>().map(|r| r.0).or(seconds).or_else(|_| text.parse::<Rate>().map(|r| r.0));
-    number.ok().map(Side::Number)
+    let percent = || text.parse::<Ratio>().ok().map(|ratio| (ratio.0, Notation::Percent));
+    let time = || text.parse::<Nanos>().ok().map(|time| (time.as_secs_f64(), Notation::Time));
+    let rate = || text.parse::<Rate>().ok().map(|rate| (rate.0, Notation::Rate));
+    let (value, notation) = percent().or_else(time).or_else(rate)?;
+    Some(Side::Number { value, notation })
 }
 
 #[cfg(test)]

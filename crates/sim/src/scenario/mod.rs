@@ -8,6 +8,7 @@ mod build;
 pub mod expect;
 pub mod import;
 pub mod overrides;
+mod strategy_list;
 mod table;
 pub mod workload_file;
 
@@ -18,6 +19,8 @@ use sha2::{Digest, Sha256};
 use crate::sim::Setup;
 use crate::sim::model::{Arrivals, Model};
 use evenkeel_config::Problems;
+use evenkeel_config::pool::PoolTable;
+use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::rng::{Keyed, Source};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::{Nanos, hex};
@@ -39,8 +42,7 @@ pub struct Contestant {
 impl Contestant {
     /// Labels a strategy.
     pub fn new(table: StrategyConfig) -> Contestant {
-        let default = (table.row().default)();
-        let difference = differences(&table, &default);
+        let difference = table.row().map_or_else(Vec::new, |row| differences(&table, &(row.default)()));
         let name = table.name();
         let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
         Contestant { label, table, stream_name: String::new() }
@@ -82,8 +84,10 @@ pub struct Scenario {
     pub name: String,
     /// One line.
     pub title: String,
-    /// What it asks and what it shows, in prose.
+    /// What it asks, in prose; does not tell the answer.
     pub question: String,
+    /// What its results show, in prose; `None` where the file has none.
+    pub answer: Option<String>,
     /// Long run or course of events.
     pub kind: Kind,
     /// The experiment.
@@ -118,6 +122,10 @@ pub struct Scenario {
     pub refusals: Problems,
     /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
     pub offered_load: Option<f64>,
+    /// The pool tables as they are written, in the order of the model's pools.
+    pub pools: Vec<PoolTable>,
+    /// Which paths go to which pool, by its index.
+    pub routes: Routes,
 }
 
 /// What comes to a pool, nothing cached.
@@ -156,6 +164,13 @@ impl Scenario {
         let mut scenario = build::build(name, source, table, &read)?;
         scenario.hash = hex(&hasher.into_inner().finalize());
         Ok(scenario)
+    }
+
+    /// Adds a strategy to the comparison, of the catalogue or one's own ([`evenkeel_core::select::CustomStrategy`]); gives
+    /// its place among the contestants.
+    pub fn add_strategy(&mut self, strategy: impl Into<StrategyConfig>) -> usize {
+        self.contestants.push(Contestant::new(strategy.into()));
+        self.contestants.len() - 1
     }
 
     /// What is run for a contestant and a replication.

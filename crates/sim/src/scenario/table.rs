@@ -1,6 +1,6 @@
-//! The tables of a scenario file, as written. Unknown keys are refused everywhere; what needs a place in an error message
-//! keeps its span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at the
-//! value it is about.
+//! The tables of a scenario file, as they are written. Unknown keys are refused everywhere; values that an error message may
+//! be about keep their span. Enums are tagged by their key (`arrivals = { poisson = { … } }`), so that every error points at
+//! the value it is about.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,78 +8,95 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
-use toml::Spanned;
 
 use super::Kind;
+use super::strategy_list::StrategyList;
+use evenkeel_config::Spanned;
 use evenkeel_config::distribution::Distribution;
 use evenkeel_config::fault::FaultTable;
 use evenkeel_config::pool::{PoolTable, RouteTable};
 use evenkeel_core::select::catalog::Strategy;
 use evenkeel_core::units::{Nanos, Rate, Ratio};
 
-/// The whole file.
+/// A scenario file: a question, an experiment, and what must hold.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioTable {
-    #[schemars(with = "String")]
+    /// One line, printed above results and charts. Not empty.
     pub title: Spanned<String>,
-    #[schemars(with = "String")]
+    /// What the scenario asks, in prose: printed before the results, so it does not tell the answer.
     pub question: Spanned<String>,
+    /// What the results show, in prose: printed after them.
+    pub answer: Option<Spanned<String>>,
+    /// Whether the numbers describe a long run or one course of events; default `"steady"`.
     #[serde(default)]
     pub kind: Kind,
+    /// Seed of all randomness; default 1. The seeds of the replications are derived from it.
     pub seed: Option<u64>,
-    #[schemars(with = "Option<u32>")]
+    /// Runs per strategy, each with a seed of its own: 1 to 10000, default 10. Intervals need at least five.
     pub replications: Option<Spanned<u32>>,
-    #[schemars(with = "Nanos")]
+    /// Simulated time that is measured, after the warm-up. Above zero.
     pub duration: Spanned<Nanos>,
-    #[schemars(with = "Option<Warmup>")]
+    /// Simulated time before measuring begins: a duration, or `"auto"`, which finds it by a pilot run and MSER-5. Default a tenth of
+    /// `duration`. A terminating scenario has none.
     pub warmup: Option<Spanned<Warmup>>,
-    #[schemars(with = "Option<Warmup>")]
+    /// Warm-up of the cache hit ratio, at least `warmup`; default as `warmup`.
     pub cache_warmup: Option<Spanned<Warmup>>,
+    /// How long a run goes on after the measured time for requests that arrived in it; default as `duration`. What has not ended
+    /// by then counts at its age.
     pub drain: Option<Nanos>,
-    #[schemars(with = "Option<u32>")]
+    /// Time bins of `timeseries.csv` and its chart: up to 10000, default 100.
     pub bins: Option<Spanned<u32>>,
+    /// Whether the scenario may offer more work than the servers can do; default false: such a scenario is refused.
     #[serde(default)]
     pub allow_overload: bool,
     /// A run stops with an error where it holds more requests than this, attempts and calls to a second tier among them; four
     /// scheduled events (time-outs of requests that have ended, too) or two cache entries weigh as much as a request. From 1
     /// to 100000000; 4000000 unless given, which takes about 1.2 GB for each run at the same time.
-    #[schemars(with = "Option<u32>")]
     pub max_in_system: Option<Spanned<u32>>,
-    #[schemars(with = "Option<u32>")]
+    /// Instead of replications: one long run per strategy, cut into this many batches, 10 to 1000. Default: replications.
     pub batches: Option<Spanned<u32>>,
-    #[schemars(with = "Option<Vec<Strategy>>")]
-    pub strategies: Option<Spanned<Vec<Spanned<Strategy>>>>,
+    /// What is compared: `"core"` (a dozen that matter), `"all"`, or a list of names and of tables with parameters. Default: all.
+    pub strategies: Option<Spanned<StrategyList>>,
+    /// Instead of `strategies`: strategies under names of your own, each with its own random stream.
     #[serde(default)]
     pub variants: Vec<VariantTable>,
-    #[schemars(with = "ArrivalsTable")]
+    /// When requests arrive.
     pub arrivals: Spanned<ArrivalsTable>,
-    #[schemars(with = "Option<Distribution>")]
+    /// Distribution of the work of a request: its service time at a server of `speed` 1. Required unless each path has its own.
     pub service: Option<Spanned<Distribution>>,
+    /// Additional work for each byte of the answer, in replays; default 0.
     pub per_byte: Option<Nanos>,
-    #[schemars(with = "Option<KeysTable>")]
+    /// Keys of requests, for caches and hashing. Default: the path is the key.
     pub keys: Option<Spanned<KeysTable>>,
-    #[schemars(with = "Option<Vec<PathTable>>")]
+    /// Kinds of requests, by path. Default: one kind, `/`.
     pub paths: Option<Spanned<Vec<Spanned<PathTable>>>>,
+    /// Clients and how long they wait.
     #[serde(default)]
     pub clients: ClientsTable,
+    /// Delays between clients, balancers and servers.
     #[serde(default)]
     pub network: NetworkTable,
-    #[schemars(with = "Option<DnsTable>")]
+    /// DNS round robin over several balancers. Default: each request goes to a random balancer.
     pub dns: Option<Spanned<DnsTable>>,
+    /// Balancers, each with selectors of its own.
     #[serde(default)]
     pub balancers: BalancersTable,
-    #[schemars(with = "Vec<PoolTable>")]
+    /// Pools of servers, at least one.
     pub pools: Spanned<Vec<Spanned<PoolTable>>>,
+    /// Which path prefixes and hosts go to which pool; the longest wins. Default: all to the only pool that is no
+    /// second tier.
     pub routes: Option<Vec<RouteTable>>,
+    /// What goes wrong, and when.
     #[serde(default)]
-    #[schemars(with = "Vec<FaultTable>")]
     pub faults: Vec<Spanned<FaultTable>>,
+    /// Axes of `evenkeel sweep`; several make a grid.
     #[serde(default)]
     pub sweep: Vec<SweepTable>,
+    /// Settings of `evenkeel sweep --sensitivity`.
     pub sensitivity: Option<SensitivityTable>,
+    /// What must hold; `evenkeel check` verifies it.
     #[serde(default)]
-    #[schemars(with = "Vec<ExpectTable>")]
     pub expect: Vec<Spanned<ExpectTable>>,
 }
 
@@ -120,9 +137,9 @@ impl<'de> Deserialize<'de> for Warmup {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantTable {
-    #[schemars(with = "String")]
+    /// Name in tables and results.
     pub name: Spanned<String>,
-    #[schemars(with = "Strategy")]
+    /// The strategy, with parameters if needed.
     pub strategy: Spanned<Strategy>,
 }
 
@@ -130,11 +147,12 @@ pub struct VariantTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTable {
-    #[schemars(with = "Option<String>")]
+    /// Path of the value to vary; elements of arrays go by their name: `pools.web.servers.web.count`.
     pub key: Option<Spanned<String>>,
+    /// Paths of several values that vary together.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
     pub keys: Vec<Spanned<String>>,
+    /// The values, as they would stand in the file.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub values: Spanned<Vec<Spanned<toml::Value>>>,
 }
@@ -143,69 +161,67 @@ pub struct SweepTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivityTable {
-    #[schemars(with = "Option<Ratio>")]
+    /// How much each constant is decreased and increased: above 0, below 100 %; default 30 %.
     pub by: Option<Spanned<Ratio>>,
-    #[schemars(with = "Option<Vec<String>>")]
+    /// Paths of the constants; default: every number of the model.
     pub keys: Option<Vec<Spanned<String>>>,
-    #[schemars(with = "Option<String>")]
+    /// Metric that ranks the strategies; default `latency.p99`.
     pub metric: Option<Spanned<String>>,
 }
 
-/// `arrivals = { … }`
+/// When requests arrive: one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsTable {
-    /// Independent of each other, at a mean rate.
+    /// Independent arrivals at a mean rate.
     Poisson(Amount),
-    /// At equal distances.
+    /// Arrivals at equal intervals.
     Constant(Amount),
     /// Independent gaps of any distribution.
     Renewal {
-        /// The time from one arrival to the next.
-        #[schemars(with = "Distribution")]
+        /// Distribution of the time between arrivals, with a mean of at least 1 ns.
         interarrival: Spanned<Distribution>,
-        /// How much comes: gaps are scaled to it. With neither `rate` nor `load` they are as given.
-        #[schemars(with = "Option<Rate>")]
+        /// Mean rate, to which gaps are scaled. `None`, without `load`: gaps are as given.
         rate: Option<Spanned<Rate>>,
-        #[schemars(with = "Option<Ratio>")]
+        /// Instead of `rate`: share of what the servers can do.
         load: Option<Spanned<Ratio>>,
         /// Requests come in batches, as under `poisson`.
-        #[schemars(with = "Option<BatchTable>")]
         batch: Option<Spanned<BatchTable>>,
     },
     /// Poisson at `base`, and every so often at `peak` for a while.
     Bursts {
-        #[schemars(with = "Rate")]
+        /// Rate between bursts.
         base: Spanned<Rate>,
-        #[schemars(with = "Rate")]
+        /// Rate in a burst.
         peak: Spanned<Rate>,
-        #[schemars(with = "Nanos")]
+        /// Time from the start of one burst to the start of the next.
         every: Spanned<Nanos>,
-        #[schemars(with = "Nanos")]
+        /// Duration of a burst.
         length: Spanned<Nanos>,
     },
     /// Poisson at a rate that rises or falls evenly from `from` to `to` over `over`, and then stays.
     Ramp {
-        #[schemars(with = "Rate")]
+        /// Rate at the start.
         from: Spanned<Rate>,
-        #[schemars(with = "Rate")]
+        /// Rate at the end of the ramp, and after it.
         to: Spanned<Rate>,
-        #[schemars(with = "Option<Nanos>")]
+        /// Duration of the ramp, above zero; default: warm-up and `duration`.
         over: Option<Spanned<Nanos>>,
     },
     /// Each client sends, waits for the answer, thinks and sends again: at once where `think` is zero. A client pauses for
     /// 10 µs after a failure that took no time at all, and after 1,000 good answers in a row that took none.
     Closed {
-        #[schemars(with = "Distribution")]
+        /// Time from an answer to the client's next request.
         think: Spanned<Distribution>,
     },
     /// As recorded in a workload file (`evenkeel import`).
     Replay {
-        #[schemars(with = "String")]
+        /// Workload file, relative to the scenario.
         file: Spanned<String>,
+        /// How many times as fast as recorded; above zero, default 1.
         #[serde(default = "plain_speed")]
-        #[schemars(with = "f64")]
         speed: Spanned<f64>,
+        /// Whether the recording starts again when it is over; default false.
         #[serde(default, rename = "loop")]
         repeat: bool,
     },
@@ -215,48 +231,48 @@ fn plain_speed() -> Spanned<f64> {
     Spanned::new(0..0, 1.0)
 }
 
-/// How much comes: `rate`, or `load` as a share of what the servers can do.
+/// How many requests come: `rate`, or `load` as a share of the capacity of the servers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
-    #[schemars(with = "Option<Rate>")]
+    /// Requests per second. Exactly one of `rate` and `load` is given.
     pub rate: Option<Spanned<Rate>>,
-    #[schemars(with = "Option<Ratio>")]
+    /// Requests as a share of what the servers can do, nothing cached: the rate follows from work and servers.
     pub load: Option<Spanned<Ratio>>,
-    /// Requests come in batches: so many at the same moment. `rate` and `load` count requests, not batches.
-    #[schemars(with = "Option<BatchTable>")]
+    /// Batches: several requests arrive at the same moment. `rate` and `load` count requests, not batches.
     pub batch: Option<Spanned<BatchTable>>,
 }
 
-/// How many requests come at the same moment.
+/// Number of requests that arrive at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BatchTable {
-    /// Always as many.
+    /// Always the same number.
     Constant {
-        /// 1 to 1,000,000.
+        /// Requests of a batch, 1 to 1,000,000.
         size: u32,
     },
     /// One or more; each further one with the same probability.
     Geometric {
-        /// Mean, from 1 to 1,000,000.
+        /// Mean number of requests, 1 to 1,000,000.
         mean: f64,
     },
 }
 
-/// `[[paths]]`
+/// `[[paths]]`: a kind of request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathTable {
-    #[schemars(with = "String")]
+    /// The path.
     pub path: Spanned<String>,
+    /// Its part of the requests, relative to the other paths' shares; default 1.
     #[serde(default = "one")]
-    #[schemars(with = "f64")]
     pub share: Spanned<f64>,
-    #[schemars(with = "Option<Distribution>")]
+    /// Distribution of its requests' work; default: the scenario's.
     pub service: Option<Spanned<Distribution>>,
+    /// Additional work for each byte of its answers; default: the scenario's.
     pub per_byte: Option<Nanos>,
-    #[schemars(with = "Option<KeysTable>")]
+    /// Its keys; default: the scenario's.
     pub keys: Option<Spanned<KeysTable>>,
 }
 
@@ -264,43 +280,40 @@ fn one() -> Spanned<f64> {
     Spanned::new(0..0, 1.0)
 }
 
-/// `keys = { count = 10000, exponent = 0.9 }`
+/// `keys = { count = 10000, exponent = 0.9 }`: the items that requests are for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeysTable {
-    /// Different items.
+    /// Number of items, 1 to 10,000,000.
     pub count: u32,
-    /// Zipf's exponent of their popularity; 0 is all alike.
+    /// Zipf exponent of their popularity, 0 to 10; default 0: all equally popular.
     #[serde(default)]
     pub exponent: f64,
-    /// Whether every client has items of its own.
+    /// Whether every client has items of its own; default false.
     #[serde(default)]
     pub per_client: bool,
 }
 
-/// `[clients]`
+/// `[clients]`: how many there are and how long they wait.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsTable {
-    #[schemars(with = "u32")]
+    /// Clients, each with an address of its own: 1 to 1000000, default 1000.
     pub count: Spanned<u32>,
-    /// Zipf's exponent of how much each sends; 0 is all alike.
-    #[schemars(with = "f64")]
+    /// Zipf exponent of the share that each sends, 0 to 10; default 0: all alike.
     pub skew: Spanned<f64>,
-    /// One more address that sends this share of all requests.
-    #[schemars(with = "Option<Ratio>")]
+    /// Share of all requests that one further client sends, below 1. `None`: there is none.
     pub hot_share: Option<Spanned<Ratio>>,
-    /// A client without an answer for so long after its request gives up, in service or not: a duration for all, or a
-    /// distribution from which each request draws. Never unless given.
-    #[schemars(with = "Option<Delay>")]
+    /// Time after which a client without a response gives up, whether its request is in service or not: a duration, or a
+    /// distribution from which each request draws. `None`: never.
     pub timeout: Option<Spanned<Delay>>,
-    /// A client whose request has not begun service for so long abandons it (reneging, as in Erlang A); once service has begun,
-    /// it waits for the answer. A duration or a distribution; never unless given.
-    #[schemars(with = "Option<Delay>")]
+    /// Time after which a client abandons a request that has not begun service (reneging, as in Erlang A); once service has
+    /// begun, it waits for the response. A duration or a distribution. `None`: never.
     pub patience: Option<Spanned<Delay>>,
     /// Whether servers notice that a client has given up; default false. If so, its request leaves the server's queue at that
     /// moment. A request in service is finished.
     pub servers_see_cancel: bool,
+    /// How long a client waits for an address that does not answer; default 1 s. Then it tries another, or fails.
     pub connect_timeout: Nanos,
 }
 
@@ -318,19 +331,19 @@ impl Default for ClientsTable {
     }
 }
 
-/// `[network]`: one way, each leg.
+/// `[network]`: one-way delays.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkTable {
-    #[schemars(with = "Option<Delay>")]
+    /// One-way delay between client and balancer: a duration or a distribution; default 0.
     pub client: Option<Spanned<Delay>>,
-    #[schemars(with = "Option<Delay>")]
+    /// One-way delay between balancer and server: a duration or a distribution; default 0.
     pub server: Option<Spanned<Delay>>,
-    /// Added to the hop between a balancer and a server of another zone.
+    /// Further delay between a balancer and a server of another zone, one way. `None`: 0.
     pub cross_zone: Option<Nanos>,
 }
 
-/// A constant such as `"1ms"`, or a law.
+/// A constant such as `"1ms"`, or a distribution.
 #[derive(Clone, Debug)]
 pub struct Delay(pub Distribution);
 
@@ -340,7 +353,7 @@ impl JsonSchema for Delay {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let forms = [generator.subschema_for::<Nanos>(), generator.subschema_for::<Distribution>()];
-        json_schema!({ "description": "A duration, or a law.", "anyOf": forms })
+        json_schema!({ "description": "A duration, or a distribution.", "anyOf": forms })
     }
 }
 
@@ -350,7 +363,9 @@ impl<'de> Deserialize<'de> for Delay {
         impl<'de> Visitor<'de> for DelayVisitor {
             type Value = Delay;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration such as \"1ms\", or a law such as { exponential = { mean = \"1ms\" } }")
+                f.write_str(
+                    "a duration such as \"1ms\", or a distribution such as { exponential = { mean = \"1ms\" } }",
+                )
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
                 Ok(Delay(Distribution::Constant { value: text.parse().map_err(E::custom)? }))
@@ -363,28 +378,31 @@ impl<'de> Deserialize<'de> for Delay {
     }
 }
 
-/// `[dns]`
+/// `[dns]`: DNS round robin over the balancers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTable {
+    /// How long a resolver uses an answer.
     pub ttl: Nanos,
+    /// Resolvers, each with its share of the clients: 1 to 1000000, default 50.
     #[serde(default = "fifty")]
     pub resolvers: u32,
-    /// Zipf's exponent of how many clients each resolver serves; 0 is all alike.
+    /// Zipf exponent of the share of clients that each resolver serves, 0 to 10; default 0: all alike.
     #[serde(default)]
     pub resolver_skew: f64,
+    /// When the address of a dead balancer is removed from answers, after its death; default: never.
     pub withdraw_after: Option<Nanos>,
-    /// What a client does with an answer of several addresses: it uses the `"first"`, or `"all"`, one by lot for each
-    /// request and another when it cannot be reached.
+    /// Which of several addresses in an answer a client uses: the `"first"` (the default), or `"all"`: a random one for each
+    /// request, and another when it cannot be reached.
     #[serde(default)]
     pub clients_use: AddressesTable,
 }
 
-/// What a client does with several addresses.
+/// Which of several addresses a client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddressesTable {
-    /// The first, until the answer has run out.
+    /// The first, until the answer expires.
     #[default]
     First,
     /// Any of them, and the others after it.
@@ -395,17 +413,17 @@ fn fifty() -> u32 {
     50
 }
 
-/// `[balancers]`
+/// `[balancers]`: how many there are, and where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalancersTable {
-    #[schemars(with = "u32")]
+    /// Balancers, 1 to 1000; default 1.
     pub count: Spanned<u32>,
-    #[schemars(with = "u32")]
+    /// Independent selectors in each balancer, such as threads: 1 to 1000; default 1.
     pub shards: Spanned<u32>,
+    /// Whether the shards of a balancer share their in-flight counts; default false.
     pub shared_in_flight: bool,
-    /// Where they stand, in turn: with two names balancers 1, 3, 5, … are in the first.
-    #[schemars(with = "Vec<String>")]
+    /// Zones of the balancers, in turn: with two names balancers 1, 3, 5, … are in the first. Default none.
     pub zones: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -420,12 +438,11 @@ impl Default for BalancersTable {
     }
 }
 
-/// `[[expect]]`
+/// `[[expect]]`: an assertion that `evenkeel check` verifies.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectTable {
     /// A comparison of two metrics, or of a metric and a value: `latency.p99[p2c] < 0.5 * latency.p99[random]`.
-    #[schemars(with = "String")]
     pub assert: Spanned<String>,
     /// Why it must hold; printed by `evenkeel check` when it does not.
     pub reason: String,

@@ -1,4 +1,4 @@
-//! A server's cache: least recently used goes first, entries older than the time to live do not count.
+//! A server's cache: least recently used eviction, and a time to live after which entries are misses.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use lru::LruCache;
 use evenkeel_core::rng::mix;
 use evenkeel_core::units::Nanos;
 
-/// Mixes the 64-bit key; always the same, so no run depends on a random table order.
+/// Hashes a 64-bit key without a random seed, so that no run depends on one.
 #[derive(Default)]
 pub struct KeyHasher(u64);
 
@@ -26,7 +26,7 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// See the module's text.
+/// A cache of keys; it holds no answers.
 pub struct Cache {
     /// Unbounded, because a bounded one takes the memory of all its entries at once.
     entries: LruCache<u64, Nanos, BuildHasherDefault<KeyHasher>>,
@@ -39,23 +39,23 @@ fn is_fresh(ttl: Option<Nanos>, stored: Nanos, now: Nanos) -> bool {
 }
 
 impl Cache {
-    /// An empty cache for `capacity` entries.
+    /// An empty cache for `capacity` entries that are fresh for `ttl` after they were stored; `None` for ever.
     pub fn new(capacity: NonZeroUsize, ttl: Option<Nanos>) -> Cache {
         Cache { entries: LruCache::unbounded_with_hasher(BuildHasherDefault::default()), capacity, ttl }
     }
 
-    /// Whether the key is there and fresh; if so it becomes the most recently used.
+    /// Whether the key is cached and fresh. A hit becomes the most recently used entry and is not refreshed.
     pub fn get(&mut self, key: u64, now: Nanos) -> bool {
         let ttl = self.ttl;
         self.entries.get(&key).is_some_and(|&stored| is_fresh(ttl, stored, now))
     }
 
-    /// Whether the key is there and fresh; nothing becomes of it.
+    /// Whether the key is cached and fresh, without an effect on the order of eviction.
     pub fn has(&self, key: u64, now: Nanos) -> bool {
         self.entries.peek(&key).is_some_and(|&stored| is_fresh(self.ttl, stored, now))
     }
 
-    /// Stores the key, and drops the least recently used one where there is no room.
+    /// Stores the key, and evicts the least recently used one if the cache is full.
     pub fn put(&mut self, key: u64, now: Nanos) {
         self.entries.put(key, now);
         if self.entries.len() > self.capacity.get() {
@@ -63,12 +63,12 @@ impl Cache {
         }
     }
 
-    /// Entries, fresh or not.
+    /// Number of entries, fresh or not.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Forgets everything.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use evenkeel_core::rng::{Rng, Source};
 
-    /// The slow obvious version: a list in order of use.
+    /// Compares with a list in order of use.
     #[test]
     fn agrees_with_a_list_in_order_of_use() {
         let (capacity, ttl) = (8, Nanos(50));

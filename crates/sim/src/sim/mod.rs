@@ -12,7 +12,6 @@ pub mod pick_bench;
 mod queue;
 pub mod record;
 pub mod replay;
-#[doc(hidden)]
 pub mod server;
 pub mod workload;
 

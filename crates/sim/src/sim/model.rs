@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use evenkeel_config::distribution::{Alias, Sampler};
-use evenkeel_config::fault::WhatTable;
+pub use evenkeel_config::fault::FaultKind;
+use evenkeel_config::fault::TimedFault;
 pub use evenkeel_config::pool::{CacheSpec, Discipline, IdleNotice, Server};
 use evenkeel_core::math;
 use evenkeel_core::policy::Rules;
@@ -359,22 +360,34 @@ pub struct Backend {
     pub service: Sampler,
 }
 
-/// Something goes wrong.
+/// A fault of a server or a balancer.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// When.
+    /// When it begins, since the start of the run.
     pub at: Nanos,
-    /// When it ends; `None` stays.
+    /// When it ends; `None` for never.
     pub until: Option<Nanos>,
-    /// To whom.
+    /// What has it.
     pub target: Target,
-    /// What.
+    /// A simple fault: what it does.
     pub kind: FaultKind,
-    /// What a chart writes beside the mark.
+    /// Its name in charts and timelines: the target, a colon and the kind.
     pub label: String,
 }
 
-/// Whom a fault strikes.
+impl Fault {
+    /// The fault without its target.
+    pub fn timed(&self) -> TimedFault {
+        TimedFault { at: self.at, until: self.until, kind: self.kind }
+    }
+
+    /// Whether it is active at this moment.
+    pub fn is_active(&self, now: Nanos) -> bool {
+        self.timed().is_active(now)
+    }
+}
+
+/// What has a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A server: pool and index.
@@ -386,56 +399,6 @@ pub enum Target {
     },
     /// A balancer.
     Balancer(u32),
-}
-
-/// A server can be so many times slower, or faster, all faults together: far enough, and no work is lost to rounding.
-pub const MOST_SLOWDOWN: f64 = 1e6;
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FaultKind {
-    /// Dead: what is in it is lost, its cache is empty when it comes back.
-    Crash {
-        /// New requests get no answer at all instead of a refusal.
-        silent: bool,
-    },
-    /// Works, but slower by this factor.
-    Slow {
-        /// How many times slower.
-        factor: f64,
-    },
-    /// Answers this share of requests with an error, at once.
-    Errors {
-        /// Share of requests.
-        ratio: f64,
-        /// Time to fail.
-        latency: Nanos,
-        /// Whether health checks see it.
-        fails_checks: bool,
-    },
-    /// Taken out in good order: finishes what it has, gets nothing new, comes back with an empty cache.
-    Drain,
-}
-
-impl FaultKind {
-    /// From the words of a file, or what is wrong with its numbers.
-    pub fn of(what: &WhatTable) -> Result<FaultKind, String> {
-        match *what {
-            WhatTable::Crash { silent } => Ok(FaultKind::Crash { silent }),
-            WhatTable::Slow { factor } if !(1.0 / MOST_SLOWDOWN..=MOST_SLOWDOWN).contains(&factor) => {
-                Err(format!("`factor` must be from {} to {MOST_SLOWDOWN}", 1.0 / MOST_SLOWDOWN))
-            }
-            WhatTable::Slow { factor } => Ok(FaultKind::Slow { factor }),
-            WhatTable::Errors { share, .. } if share.0 > 1.0 => {
-                Err("`share` is a share of the requests: at most 100 %".to_owned())
-            }
-            WhatTable::Errors { share, latency, fails_checks } => {
-                Ok(FaultKind::Errors { ratio: share.0, latency, fails_checks })
-            }
-            WhatTable::Drain {} => Ok(FaultKind::Drain),
-            WhatTable::Deploy { .. } => Err("a deploy is a drain and a crash: only scenarios know it".to_owned()),
-        }
-    }
 }
 
 /// The address of client number `i` when the scenario gives none: distinct, spread over 10.0.0.0/8.

@@ -1,5 +1,5 @@
-//! Looking on while a run goes on: a trace, a record of picks, a decision put under the glass. An observer is told and
-//! changes nothing; nobody looking on costs nothing, since the engine is compiled for its observer.
+//! Implement [`Observer`] to watch a run, for a trace or a record of picks. An observer changes nothing; the engine is compiled
+//! for its observer, so the no-op observer `()` costs nothing.
 
 use std::net::IpAddr;
 
@@ -9,19 +9,19 @@ use evenkeel_core::policy::recording::HostEvent;
 use evenkeel_core::select::{LoadReport, Request, Selector};
 use evenkeel_core::units::Nanos;
 
-/// Is told what happens. `job` is the engine's place for a request or a call; places are used again after
+/// Called as a run proceeds. `job` identifies a request, an attempt or a call; identifiers are used again after
 /// [`Step::Released`].
 pub trait Observer {
-    /// A request came in, or a server calls its second tier.
+    /// A request arrived, an attempt was made for it, or a server calls its second tier.
     fn arrived(&mut self, _job: u32, _arrival: &Arrival<'_>) {}
 
     /// A selector is about to choose.
     fn deciding(&mut self, _decision: &Decision<'_>) {}
 
-    /// It has chosen this server (numbered over all pools), or none.
+    /// The selector has chosen this server, numbered over all pools; `None` where there is no eligible one.
     fn decided(&mut self, _job: u32, _server: Option<u32>, _now: Nanos) {}
 
-    /// A job has come a step further.
+    /// A job has reached this step.
     fn step(&mut self, _job: u32, _step: Step, _now: Nanos) {}
 
     /// The result of an active check is at a balancer: its pool's number, the server's slot, whether it passed, and the load
@@ -44,56 +44,56 @@ pub trait Observer {
     /// shard.
     fn recorded(&mut self, _pool: u32, _events: Vec<HostEvent>) {}
 
-    /// The run is over; jobs that were not released are where they are.
+    /// The run is over. Jobs that were not released stay where they are.
     fn closed(&mut self, _now: Nanos) {}
 }
 
-/// Nobody looks on.
+/// The no-op observer.
 impl Observer for () {}
 
-/// A request when it comes in.
+/// A request at its arrival.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// Number of the request; a call to a second tier has that of the request it serves.
+    /// Number of the request, from 0 in the order of arrival; a call to a second tier has that of the request it serves.
     pub id: u64,
-    /// Who asks.
+    /// The client's address.
     pub client: IpAddr,
-    /// For what.
+    /// The path, as in a URL.
     pub path: &'a str,
-    /// By what caches know it.
+    /// The key by which caches and hashing strategies know the request.
     pub key: u64,
-    /// The balancer it was sent to, from 0.
+    /// The balancer that it was sent to, from 0.
     pub balancer: u32,
-    /// For a call to a second tier: the job that calls.
+    /// For a call to a second tier, the job that calls; else `None`.
     pub parent: Option<u32>,
-    /// For an attempt of a request that may make several: the request's job, and which attempt it is, from 1. Such a
-    /// request has had an arrival of its own, and no server.
+    /// For an attempt in a pool with retries or hedging, the request's job and the number of the attempt, from 1; else `None`.
+    /// Such a request has had an arrival of its own, without a server.
     pub attempt: Option<(u32, u32)>,
-    /// When it came.
+    /// Time of arrival, since the start of the run.
     pub at: Nanos,
-    /// Work at speed 1, nothing cached.
+    /// Work at speed 1 when nothing is cached.
     pub demand: Nanos,
-    /// Whether it counts.
+    /// Whether it arrived in the measured span.
     pub measured: bool,
 }
 
-/// A choice about to be made.
+/// A choice that a selector is about to make.
 pub struct Decision<'a> {
-    /// For which job.
+    /// The job that is to be placed.
     pub job: u32,
-    /// Number of the request.
+    /// Number of the request, from 0 in the order of arrival.
     pub id: u64,
-    /// When.
+    /// The present time, since the start of the run.
     pub now: Nanos,
-    /// What the selector is told of the request.
+    /// The request as the selector sees it.
     pub request: Request<'a>,
-    /// The selector's number among all.
+    /// The selector's number among all selectors of the run.
     pub dispatcher: u32,
-    /// The pool it chooses in.
+    /// Index of the pool that it chooses from.
     pub pool: u32,
     /// The pool's first server in the numbering over all pools.
     pub base: u32,
-    /// The backends as the selector's host counts them.
+    /// The servers as the selector sees them: in-flight counts, weights, who is eligible.
     pub fleet: &'a Fleet,
     /// The selector, before it chooses.
     pub selector: &'a dyn Selector,
@@ -110,21 +110,21 @@ pub enum ServerChange {
     Draining(bool),
 }
 
-/// How far a job has come.
+/// A step in the life of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is in its server.
+    /// Its server has admitted it.
     Entered,
-    /// Service began; whether the cache had the answer, where there is one.
+    /// Service began; whether the cache had the answer, `None` without a cache.
     Started(Option<bool>),
     /// It left its server, answered or not.
     Left,
-    /// Its end for the client.
+    /// The request has ended for its client.
     Ended(RequestOutcome),
-    /// The answer, good or bad, is back at the balancer or the caller.
+    /// The answer, an error included, is back at the balancer or the caller.
     Returned(RequestOutcome),
-    /// Nobody waits for this attempt any more: its time was up, another was faster, or the client gave up.
+    /// The attempt is no longer wanted: it timed out, another was faster, or the client gave up.
     Abandoned,
-    /// Nothing of it is left anywhere.
+    /// Nothing of it is left; its identifier may be used again.
     Released,
 }

@@ -118,7 +118,7 @@ impl PickBench {
     pub fn new(strategy: &StrategyConfig, setting: &Setting) -> PickBench {
         let mut rng = Rng::stream(setting.seed, "mill selector", 0);
         let selector = strategy.build(&mut rng);
-        PickBench::around(selector, rng, strategy.row().doc.oracle(), setting)
+        PickBench::around(selector, rng, strategy.oracle(), setting)
     }
 
     /// For any selector, with its own stream; an oracle is told the truth. What is in flight at first was placed by lot, as

@@ -1,4 +1,4 @@
-//! What a run leaves behind. Memory does not grow with the number of requests: histograms and sums, no samples.
+//! The result of a run: histograms and sums, no samples, so that memory does not grow with the number of requests.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -8,24 +8,24 @@ use evenkeel_core::units::Nanos;
 /// How a request ended for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestOutcome {
-    /// Answered in good order.
+    /// Answered without an error.
     Ok,
     /// The server answered with an error.
     Error,
-    /// There was no room: the server's queue was full, or every server was at its limit and the balancer's queue was full
-    /// or took too long.
+    /// The server's queue was full; or every server was at its limit and the balancer's queue was full or its time-out
+    /// passed.
     Rejected,
-    /// The balancer had no server left to try.
+    /// The balancer had no eligible server.
     NoServer,
-    /// The connection was refused, or reset when the server died.
+    /// The server refused the connection, or reset it when it crashed.
     Reset,
-    /// The client gave up, or the balancer did on its behalf: no attempt was answered in its time.
+    /// No answer within the client's time-out, or no attempt was answered within its own.
     TimedOut,
     /// The balancer's address did not answer.
     Unreachable,
 }
 
-/// Every way to end, in the order of [`ClassRecord::ends`].
+/// Every outcome and its name in result files, in the order of [`ClassRecord::ends`].
 pub const ENDS: [(RequestOutcome, &str); 7] = [
     (RequestOutcome::Ok, "ok"),
     (RequestOutcome::Error, "error"),
@@ -36,7 +36,7 @@ pub const ENDS: [(RequestOutcome, &str); 7] = [
     (RequestOutcome::Unreachable, "unreachable"),
 ];
 
-/// Values in nanoseconds, three significant digits: the histogram of a whole run.
+/// A histogram of nanoseconds with three significant digits, for a whole run.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
@@ -48,7 +48,7 @@ fn record(histogram: &mut Histogram<u64>, latency: Nanos) {
     histogram.record(latency.0.clamp(1, 1 << 60)).expect("a histogram that resizes takes any value");
 }
 
-/// Histograms on disk and on the wire: (highest value of the bucket, count), ascending, empty buckets left out.
+/// Histograms in files: (highest value of the bucket, count), ascending, empty buckets left out.
 mod sparse {
     use super::{Histogram, histogram};
     use serde::{Deserialize, Deserializer, Serializer};
@@ -74,14 +74,14 @@ fn buckets(histogram: &Histogram<u64>) -> impl Iterator<Item = (u64, u64)> + '_ 
 /// A class of measured requests: all of them, or those of one pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClassRecord {
-    /// Latency in nanoseconds, intended arrival to end, of requests that were answered in good order, ran out of time, or
-    /// failed only after they had been held longer than the mean work of their path; unfinished ones are in at their age.
-    /// Requests that were refused, or failed sooner, are not: they would flatter.
+    /// Latency in nanoseconds, from intended arrival to end, of requests that were answered, timed out, or failed after they
+    /// had been held for longer than the mean work of their path; unfinished requests count at their age. Requests that were
+    /// refused or failed sooner are left out, because fast failures would lower the latency.
     #[serde(with = "sparse")]
     pub latency: Histogram<u64>,
     /// The exact sum of those latencies.
     pub latency_sum: u128,
-    /// Requests by how they ended, in the order of [`ENDS`].
+    /// Number of requests by outcome, in the order of [`ENDS`].
     pub ends: [u64; ENDS.len()],
     /// Requests that had not ended when the run did.
     pub unfinished: u64,
@@ -113,7 +113,7 @@ impl ClassRecord {
         self.latency(age);
     }
 
-    /// Takes in the requests of another span.
+    /// Adds the requests of another span.
     fn add(&mut self, other: &ClassRecord) {
         self.latency.add(&other.latency).expect("histograms of one kind");
         self.latency_sum += other.latency_sum;
@@ -129,12 +129,12 @@ impl ClassRecord {
         record(&mut self.latency, latency);
     }
 
-    /// Measured requests.
+    /// All measured requests of the class.
     pub fn requests(&self) -> u64 {
         self.ends.iter().sum::<u64>() + self.unfinished
     }
 
-    /// Of the measured requests, those that were answered in good order.
+    /// Measured requests that were answered without an error.
     pub fn ok(&self) -> u64 {
         self.ends[RequestOutcome::Ok as usize]
     }
@@ -146,7 +146,7 @@ impl ClassRecord {
 pub struct Measured {
     /// All measured requests.
     pub all: ClassRecord,
-    /// By pool; empty records for pools that are only second tiers. Left out where there is but one entry pool.
+    /// By pool, with empty records for second tiers; empty where there is only one entry pool.
     pub pools: Vec<ClassRecord>,
     /// By path, where there are from 2 to 16 of them and nothing is replayed.
     pub paths: Vec<ClassRecord>,
@@ -154,7 +154,7 @@ pub struct Measured {
     pub servers: Vec<Vec<ServerRecord>>,
     /// Measured requests that came to each balancer.
     pub balancers: Vec<u64>,
-    /// Server-nanoseconds that each pool had, where servers come and go.
+    /// Server-nanoseconds of each pool with autoscaling, servers that boot included; else empty.
     #[serde(default)]
     pub server_time: Vec<u128>,
     /// What balancers did for measured requests beyond picking a server once.
@@ -173,11 +173,11 @@ pub struct AttemptStats {
     pub hedges: u64,
     /// Hedges that answered first.
     pub hedges_won: u64,
-    /// Jobs that waited in a balancer's queue and were sent on.
+    /// Requests that waited in a balancer's queue and were then sent to a server.
     pub waited: u64,
-    /// How long they did, all together, nanoseconds.
+    /// Sum of their waiting times, nanoseconds.
     pub wait_sum: u128,
-    /// Ejections of servers during the span; each balancer's count.
+    /// Ejections of servers during the span, summed over balancers.
     pub ejections: u64,
     /// Servers asked for their load by a selector during the span.
     pub probes: u64,
@@ -206,7 +206,7 @@ impl Measured {
         [Some(&mut self.all), self.pools.get_mut(pool), self.paths.get_mut(path)].into_iter().flatten()
     }
 
-    /// Takes in the requests of a later span; servers are not added up, since their shares and means do not add.
+    /// Adds the requests of a later span. Servers are left out: shares and means cannot be added.
     pub(super) fn add_requests(&mut self, later: &Measured) {
         let pairs = std::iter::once((&mut self.all, &later.all))
             .chain(self.pools.iter_mut().zip(&later.pools))
@@ -218,8 +218,8 @@ impl Measured {
     }
 }
 
-/// A bin of the settling series: the requests that arrived in it, from the very start of the run on. From these warm-up is
-/// judged (`measure::warmup`).
+/// The requests that arrived in one of [`ARRIVAL_BINS`] bins from the start of the run on. `measure::warmup` finds the end of
+/// the warm-up from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArrivalBin {
     /// Requests whose latency counts: see `ClassRecord::latency`.
@@ -232,7 +232,7 @@ pub struct ArrivalBin {
     pub lookups: u64,
 }
 
-/// Bins of the settling series over warm-up and measured span.
+/// Number of [`ArrivalBin`]s over warm-up and measured span.
 pub const ARRIVAL_BINS: usize = 1000;
 
 /// A server over the measured span.
@@ -240,9 +240,9 @@ pub const ARRIVAL_BINS: usize = 1000;
 pub struct ServerRecord {
     /// Measured requests that were sent to it.
     pub picks: u64,
-    /// Requests of any kind that it turned away or failed.
+    /// Requests, measured or not, that it rejected or failed.
     pub errors: u64,
-    /// Busy share, 0 to 1.
+    /// Mean share of busy slots, 0 to 1; for processor sharing, share of the time with any request in service.
     pub utilisation: f64,
     /// Mean number of requests in it, in service or waiting.
     pub number: f64,
@@ -257,33 +257,33 @@ pub struct ServerRecord {
 /// A bin of the time series, by time of completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
-    /// Requests that ended well.
+    /// Requests answered without an error.
     pub ok: u64,
     /// Requests that ended otherwise.
     pub bad: u64,
-    /// Sum of the latencies of `latency`.
+    /// Sum of the latencies of `latency`, nanoseconds.
     pub latency_sum: u128,
-    /// (value in nanoseconds, count), ascending; as in the whole run's but with two digits.
+    /// Latencies as (nanoseconds, count), ascending, with two significant digits.
     pub latency: Vec<(u64, u64)>,
     /// Integral of the number of requests in the system over the bin, request-nanoseconds.
     pub in_system_area: u128,
-    /// The same by pool (without `in_system`), where several are asked or servers come and go; empty otherwise.
+    /// The same by pool, where there are several entry pools or autoscaling; else empty.
     #[serde(default)]
     pub pools: Vec<PoolBin>,
 }
 
-/// What of a bin is a pool's.
+/// A pool's part of a [`Bin`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolBin {
-    /// Requests that ended well.
+    /// Requests answered without an error.
     pub ok: u64,
     /// Requests that ended otherwise.
     pub bad: u64,
-    /// Sum of the latencies of `latency`.
+    /// Sum of the latencies of `latency`, nanoseconds.
     pub latency_sum: u128,
-    /// (value in nanoseconds, count), ascending, with two digits.
+    /// Latencies as (nanoseconds, count), ascending, with two significant digits.
     pub latency: Vec<(u64, u64)>,
-    /// Servers that were there at the end of the bin, draining ones among them.
+    /// Servers at the end of the bin, draining ones included.
     pub servers: u32,
 }
 
@@ -300,8 +300,8 @@ pub struct Little {
     pub time: f64,
 }
 
-/// Everything that one run (strategy and seed) measured. It can be written to disk and read back without loss, so that
-/// what is finished survives a kill and runs of several machines can be put together.
+/// Everything that one run (strategy and seed) measured. It can be written to a file and read back without loss, so that
+/// finished runs survive an interruption and runs of several machines can be merged.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The measured span as a whole.
@@ -312,22 +312,21 @@ pub struct RunRecord {
     pub series: Vec<Bin>,
     /// [`ARRIVAL_BINS`] bins over warm-up and measured span, by time of arrival.
     pub settling: Vec<ArrivalBin>,
-    /// Mean number of requests in the system in each tenth of the measured span: does it grow?
+    /// Mean number of requests in the system in each tenth of the measured span. If it grows, the run is not stable.
     pub tenths: Vec<f64>,
     /// Little's law over the whole run.
     pub little: Little,
-    /// Hash of the measured part of the workload.
+    /// Hash of the workload: equal for every strategy of an open-loop experiment with this seed.
     pub workload_hash: u64,
-    /// Hash of all picks in order.
+    /// Hash of all picks in order: a fingerprint of the strategy's behaviour.
     pub pick_hash: u64,
     /// Requests simulated, measured or not.
     pub requests: u64,
-    /// Events handled.
+    /// Events that the engine handled.
     pub events: u64,
 }
 
-/// Width of each of so many bins of the time series over a span. Whole nanoseconds: what a division leaves over, less than a
-/// nanosecond per bin, is in no bin.
+/// Width of each of `bins` bins over a span, in whole nanoseconds, at least one. The remainder of the division is in no bin.
 pub fn bin_width(span: Nanos, bins: u32) -> Nanos {
     Nanos((span.0 / u64::from(bins.max(1))).max(1))
 }
@@ -346,14 +345,14 @@ pub(super) struct SeriesRecorder {
     wanted: usize,
     current: Bin,
     latency: Histogram<u64>,
-    /// Of each pool, where they are told apart.
+    /// By pool, where pools have a series each.
     pools: Vec<Histogram<u64>>,
-    /// Servers that each of these pools has.
+    /// Servers of each of these pools.
     servers: Vec<u32>,
 }
 
 impl SeriesRecorder {
-    /// `servers`: how many each pool has at first; empty where pools are not told apart.
+    /// `servers`: initial number of servers of each pool; empty where pools have no series of their own.
     pub(super) fn new(span: Nanos, bins: u32, servers: Vec<u32>) -> SeriesRecorder {
         let width = bin_width(span, bins).0;
         SeriesRecorder {

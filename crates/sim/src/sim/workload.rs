@@ -1,5 +1,5 @@
-//! What requests bring: when they come, from whom, for what and with how much work. Everything is drawn per request from
-//! streams keyed by (seed, purpose, request number), so every strategy meets the same workload whatever it does.
+//! The workload: arrival time, client, path, key and work of each request. Everything is drawn per request from random streams
+//! keyed by (seed, purpose, request number), so every strategy gets the same workload (common random numbers).
 
 use std::net::IpAddr;
 
@@ -9,26 +9,26 @@ use evenkeel_core::math;
 use evenkeel_core::rng::{GOLDEN, Keyed, mix};
 use evenkeel_core::units::Nanos;
 
-/// A request before anything has happened to it.
+/// A request as it is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// Its number: the position of its draws in every stream.
+    /// Its number, which is the position of its draws in every stream.
     pub id: u64,
     /// Index into the clients.
     pub client: u32,
     /// Index into the paths.
     pub path: u32,
-    /// By what caches and hashes know it.
+    /// The key by which caches and hashing strategies know it.
     pub key: u64,
     /// Work at speed 1 when nothing is cached.
     pub demand: Nanos,
-    /// How long after its arrival its client gives up without an answer.
+    /// Time after arrival at which its client gives up without an answer; `None` for never.
     pub timeout: Option<Nanos>,
-    /// How long after its arrival its client gives up where service has not begun.
+    /// Time after arrival at which its client gives up if service has not begun; `None` for never.
     pub patience: Option<Nanos>,
 }
 
-/// The streams of one run.
+/// The generator of the requests of one run.
 pub struct Workload<'a> {
     model: &'a Model,
     clients: Keyed,
@@ -40,22 +40,22 @@ pub struct Workload<'a> {
     path_keys: Vec<u64>,
     clock: Clock<'a>,
     batches: Option<Batches>,
-    /// Hash over every request made so far: equal for every strategy of an open-loop run.
+    /// Hash over every request generated so far: equal for every strategy of an open-loop run with this seed.
     pub hash: u64,
 }
 
-/// Batches in the making.
+/// Batch arrivals: the batch that is being generated.
 struct Batches {
     size: BatchSize,
     sizes: Keyed,
-    /// Requests that are still to come at this moment.
+    /// Requests of this batch that are not generated yet.
     left: u32,
     at: Nanos,
     /// Number of the next request.
     next: u64,
 }
 
-/// Open-loop arrival times: of requests, or of batches, `size` requests each on average.
+/// Generator of open-loop arrival times: of requests, or of batches of `size` requests on average.
 enum Clock<'a> {
     Poisson {
         curve: &'a RateCurve,
@@ -80,18 +80,18 @@ enum Clock<'a> {
         replay: &'a Replay,
         next: u64,
     },
-    /// Closed loop: completions make arrivals.
+    /// Closed loop: completions cause arrivals.
     None,
 }
 
-/// Which client an arrival comes from, where the arrival process decides that.
+/// What an arrival process says of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Drawn from the population.
+    /// To be drawn from the population; the request's number.
     Any(u64),
-    /// A recorded request: number and entry.
+    /// As recorded: the request's number, and the index of its entry.
     Recorded(u64, usize),
-    /// A client of a closed loop and how many it has sent.
+    /// A client of a closed loop, and how many requests it has sent before.
     Client(u32, u64),
 }
 
@@ -131,7 +131,7 @@ impl<'a> Workload<'a> {
         }
     }
 
-    /// When the next open-loop request comes and from where; `None` after the last.
+    /// Time and origin of the next open-loop request; `None` after the last, and in a closed loop.
     #[inline]
     pub fn next_arrival(&mut self) -> Option<(Nanos, Origin)> {
         if self.batches.is_some() { self.next_of_a_batch() } else { self.tick() }
@@ -149,7 +149,7 @@ impl<'a> Workload<'a> {
         Some((batches.at, Origin::Any(batches.next - 1)))
     }
 
-    /// When the clock of the arrivals strikes next.
+    /// The next arrival of a request or batch.
     #[inline]
     fn tick(&mut self) -> Option<(Nanos, Origin)> {
         match &mut self.clock {
@@ -183,7 +183,7 @@ impl<'a> Workload<'a> {
         }
     }
 
-    /// What the request at `origin` brings.
+    /// Generates the request of this arrival.
     #[inline]
     pub fn draft(&mut self, origin: Origin, at: Nanos) -> Draft {
         let model = self.model;
@@ -221,7 +221,7 @@ impl<'a> Workload<'a> {
         Draft { id, client, path, key, demand, timeout, patience }
     }
 
-    /// How long a client waits for its request; in the hash where it is drawn.
+    /// A client's time-out or patience for a request; part of the hash where it is drawn.
     #[inline]
     fn limit(&mut self, distribution: &Option<Sampler>, stream: Keyed, id: u64) -> Option<Nanos> {
         match distribution {

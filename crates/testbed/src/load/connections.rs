@@ -1,5 +1,5 @@
-//! The connections of a load generator. HTTP/1.1 takes an idle one, or opens one, or waits where there may be no more;
-//! HTTP/2 shares a few between all requests.
+//! The connections of a load generator. HTTP/1.1 takes an idle one, opens one, or waits at the limit; HTTP/2 shares a few
+//! between all requests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,32 +18,32 @@ use tokio::sync::Semaphore;
 
 use crate::payload::Payload;
 
-/// What an answer says.
+/// An answer.
 pub(super) struct Answer {
     pub status: u16,
     pub server: Option<HeaderValue>,
     pub hit: Option<bool>,
-    /// Of the body.
+    /// Bytes of the body.
     pub bytes: u64,
 }
 
-/// Why there is none.
+/// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused(io::Error),
-    /// It cannot be reached otherwise.
+    /// The target cannot be reached for another reason.
     Unreachable(io::Error),
-    /// The connection ended before the answer did.
+    /// The connection ended before the answer.
     Reset(hyper::Error),
-    /// What came was not HTTP.
+    /// The answer was not HTTP.
     Protocol(hyper::Error),
-    /// It took too long.
+    /// The request timed out.
     TimedOut,
 }
 
 impl Trouble {
-    /// A word for it, as the simulator has.
+    /// Its name, as the simulator's outcomes have.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Trouble::Refused(_) => "refused",
@@ -54,7 +54,7 @@ impl Trouble {
         }
     }
 
-    /// In full.
+    /// The message in full.
     pub(super) fn describe(&self) -> String {
         use std::error::Error;
         match self {
@@ -84,10 +84,10 @@ type Many = http2::SendRequest<Payload>;
 
 pub(super) struct Connections {
     addresses: Vec<SocketAddr>,
-    /// HTTP/1.1: those that nobody uses at the moment, and how many may be used.
+    /// HTTP/1.1: the idle connections, and the limit of those in use.
     idle: Mutex<Vec<One>>,
     permits: Semaphore,
-    /// HTTP/2: all of them, and whose turn it is. Empty for HTTP/1.1.
+    /// HTTP/2: all connections, used in turn. Empty for HTTP/1.1.
     shared: Vec<tokio::sync::Mutex<Option<Many>>>,
     turn: AtomicUsize,
     opened: AtomicU64,
@@ -106,13 +106,13 @@ impl Connections {
         }
     }
 
-    /// How many have been opened.
+    /// Connections opened so far.
     pub(super) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Sends a request and reads the whole answer; `got_connection` is when it had a connection. A request that met an idle
-    /// connection just as the other side closed it is sent again on another: it never was on the wire.
+    /// Sends a request and reads the whole answer; `got_connection` is called when it has a connection. A request on an idle
+    /// connection that the server closes at the same moment is sent again on another one: it was not sent at all.
     pub(super) async fn exchange(
         &self,
         request: Request<Payload>,
@@ -197,7 +197,7 @@ impl Connections {
     }
 }
 
-/// The request, if it comes back unsent from a connection that had been used before.
+/// The request, if it returns unsent from a connection that had been used before.
 fn again(mut error: TrySendError<Request<Payload>>, is_new: bool) -> Result<Request<Payload>, Trouble> {
     match error.take_message().filter(|_| !is_new) {
         Some(request) => Ok(request),

@@ -1,9 +1,9 @@
-//! Load: a model's requests, sent to something real.
+//! A load generator: a model's requests, sent to a real server.
 //!
-//! [`play`] walks the same [`Workload`] as the simulator: the same arrivals, clients, paths, keys and work, from the same
-//! seed. It is an open loop unless the model is a closed one: requests are sent when they are meant to be, whatever became
-//! of those before, and latency counts from that moment. A generator that waits for answers before it sends the next
-//! request would leave out just the requests that a stall makes wait (coordinated omission, as Gil Tene named it).
+//! [`play`] sends the same [`Workload`] as the simulator: the same arrivals, clients, paths, keys and work, from the same
+//! seed. It is an open loop unless the model is a closed one: each request is sent at its intended time, whether earlier ones
+//! have ended or not, and latency counts from that time. A generator that waits for answers before it sends the next
+//! request leaves out exactly the requests that a stall delays (coordinated omission, a term of Gil Tene).
 //!
 //! ```
 //! use evenkeel_testbed::load::{Options, Target, play};
@@ -50,12 +50,12 @@ use evenkeel_sim::sim::model::{Arrivals, Model};
 use evenkeel_sim::sim::workload::{Draft, Origin, Workload};
 pub use report::{LoadSummary, PERCENTILES};
 
-/// Where requests go: `http://host:port`, and a path if all go to the same.
+/// Where requests go: `http://host:port`, and a path if all requests have the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Host and port.
     pub authority: String,
-    /// Path and query of every request; `None` takes each request's own path.
+    /// Path and query of every request; `None` takes the path of each request in the model.
     pub path: Option<String>,
 }
 
@@ -97,30 +97,30 @@ impl Target {
 /// How requests are sent.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Of every request.
+    /// Method of every request; default GET.
     pub method: Method,
-    /// Further fields of every request.
+    /// Further header fields of every request; default none.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Bytes of every request's body.
+    /// Bytes of every request's body; default 0.
     pub body_bytes: u64,
-    /// HTTP/2 from the start, without TLS.
+    /// HTTP/2 with prior knowledge, without TLS; default false.
     pub http2: bool,
     /// The most connections at once; HTTP/1.1 opens as many as it needs unless given, HTTP/2 one.
     pub connections: Option<usize>,
-    /// After this long without an answer a request has failed; the model's unless given.
+    /// Time-out of a request, from its intended time; `None` takes the model's.
     pub timeout: Option<Duration>,
-    /// The most requests.
+    /// The most requests to send; `None` for no limit but the model's duration.
     pub requests: Option<u64>,
-    /// Whether a request says from which client it is (`x-forwarded-for`).
+    /// Whether requests carry their client's address (`x-forwarded-for`).
     pub tell_client: bool,
-    /// Whether it says by what caches and hashes know it (`x-key`, 16 hexadecimal digits).
+    /// Whether requests carry their key for caches and hashing (`x-key`, 16 hexadecimal digits).
     pub tell_key: bool,
-    /// Whether it says how much work it brings (`x-demand`, nanoseconds), which a test server then takes for its own.
+    /// Whether requests carry their work (`x-demand`, nanoseconds), which a test server uses instead of its own distribution.
     pub tell_demand: bool,
 }
 
 impl Default for Options {
-    /// Everything a test server needs to do what a simulated one would.
+    /// Everything that a test server needs to behave as the simulated one.
     fn default() -> Options {
         Options {
             method: Method::GET,
@@ -137,16 +137,16 @@ impl Default for Options {
     }
 }
 
-/// How far it has come.
+/// Progress of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Requests sent, and those before the warm-up was over.
+    /// Requests sent, those of the warm-up included.
     pub sent: u64,
-    /// Requests that have ended well.
+    /// Requests answered without an error.
     pub ok: u64,
-    /// Requests that have ended otherwise.
+    /// Requests that ended otherwise.
     pub failed: u64,
-    /// Share of the time, or of the requests where these are limited, that is behind us.
+    /// Share that is done, 0 to 1: of the time, or of the requests where these are limited.
     pub share: f64,
 }
 
@@ -154,9 +154,11 @@ const CLIENT: HeaderName = HeaderName::from_static("x-forwarded-for");
 const KEY: HeaderName = HeaderName::from_static("x-key");
 const DEMAND: HeaderName = HeaderName::from_static("x-demand");
 
-/// Sends the model's requests until they end, and waits for the last answers as long as the model's `drain` says. `watch`
-/// is told of progress every tenth of a second, and ends everything by returning false. The calling thread is busy with it
-/// until then. Fails only where nothing could be sent: a host without an address, no resources.
+/// Sends the model's requests, and waits for the last answers for at most the model's `drain`. `watch` is called with the
+/// progress every 100 ms and ends the load by returning false. Blocks the calling thread.
+///
+/// # Errors
+/// Only where nothing could be sent: a host without an address, or no resources.
 pub fn play(
     model: &Model,
     seed: u64,
@@ -167,7 +169,7 @@ pub fn play(
     play_watched(model, seed, target, options, |progress, _| watch(progress))
 }
 
-/// The same for who wants to see the report as it grows.
+/// The same, with access to the summary as it grows.
 pub fn play_watched(
     model: &Model,
     seed: u64,
@@ -206,16 +208,16 @@ fn nanos(span: Nanos) -> Duration {
     Duration::from_nanos(span.0)
 }
 
-/// What the tasks of a run share.
+/// State that the tasks of a load share.
 struct Player {
     connections: Connections,
     options: Options,
     authority: String,
     path: Option<String>,
-    /// Fields that all requests have.
+    /// Header fields that all requests have.
     headers: HeaderMap,
     start: Instant,
-    /// No request is sent from then on.
+    /// No request is sent from this time on.
     end: Instant,
     span: Duration,
     warmup: Nanos,
@@ -224,18 +226,18 @@ struct Player {
     timeout: Option<Duration>,
     sent: AtomicU64,
     ended: AtomicU64,
-    /// Rung when a request ends.
+    /// Notified when a request ends.
     bell: Notify,
     report: Mutex<LoadSummary>,
 }
 
-/// One request's moments.
+/// The times of one request.
 #[derive(Clone, Copy)]
 struct Moment {
-    /// When it was meant to be sent, since the start.
+    /// Its intended time, since the start.
     at: Nanos,
     intended: Instant,
-    /// The answer is awaited for so long after it was meant to be sent.
+    /// Time-out, from its intended time.
     timeout: Option<Duration>,
 }
 
@@ -289,7 +291,7 @@ impl Player {
         Progress { sent, ok: report.ok, failed: report.failed(), share: by_time.max(by_count).min(1.0) }
     }
 
-    /// Whether one more may be sent; if so it counts.
+    /// Whether one more request may be sent; if so, it is counted.
     fn may_send(&self) -> bool {
         let sent = self.sent.fetch_add(1, Ordering::Relaxed);
         let may = self.options.requests.is_none_or(|most| sent < most);
@@ -313,7 +315,7 @@ impl Player {
         }
     }
 
-    /// Every request at its time.
+    /// An open loop: every request at its intended time.
     async fn open(self: &Arc<Player>, model: &Model, seed: u64, mut timer: PreciseTimer) {
         let mut workload = Workload::new(model, seed);
         while let Some((at, origin)) = workload.next_arrival() {
@@ -336,7 +338,7 @@ impl Player {
         self.report().workload_hash = workload.hash;
     }
 
-    /// Every client by itself: sends, waits for the answer, thinks, sends again.
+    /// A closed loop: every client sends, waits for the answer, thinks, and sends again.
     async fn closed(self: &Arc<Player>, model: &Model, seed: u64) {
         let model = Arc::new(model.clone());
         let clients: Vec<_> = (0..model.clients.addresses.len() as u32)
@@ -400,7 +402,7 @@ impl Player {
         request
     }
 
-    /// Sends a request and sees what comes of it.
+    /// Sends a request and records its outcome.
     async fn send(&self, request: Request<Payload>, moment: Moment) {
         let begun = Instant::now();
         let measured = moment.at >= self.warmup;

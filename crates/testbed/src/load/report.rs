@@ -1,4 +1,4 @@
-//! What came of a load.
+//! The result of a load.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,46 +8,46 @@ use hdrhistogram::Histogram;
 use super::connections::{Answer, Trouble};
 use evenkeel_core::units::human_seconds;
 
-/// What is told of a distribution: name and quantile.
+/// The quantiles of a latency distribution that are reported, by name.
 pub const PERCENTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
-/// See the module's text. Requests that were sent before the warm-up was over are in none of it.
+/// The result of a load. Requests of the warm-up are not part of it.
 #[derive(Clone, Debug)]
 pub struct LoadSummary {
-    /// Requests that were to be sent.
+    /// Requests whose intended time was in the measured span.
     pub requests: u64,
-    /// Answered with a status below 400.
+    /// Requests answered with a status below 400.
     pub ok: u64,
-    /// The rest by what was wrong: `refused`, `unreachable`, `reset`, `protocol`, `timed_out`, or a status as `503`.
+    /// Other requests by cause: `refused`, `unreachable`, `reset`, `protocol`, `timed_out`, or a status such as `503`.
     pub errors: BTreeMap<String, u64>,
-    /// One of these in full.
+    /// The message of one of these in full; `None` without any.
     pub example: Option<String>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests that had no end when there was no more waiting.
+    /// Requests that had not ended when the load did.
     pub unfinished: u64,
-    /// Nanoseconds from the moment a request was meant to be sent to its end: of those that were answered in good order,
-    /// and of those that timed out, at their time-out. As in the simulator, those that failed at once are not in it.
+    /// Nanoseconds from a request's intended time to its end, for requests that were answered without an error and for those
+    /// that timed out (at their time-out). As in the simulator, requests that failed at once are left out.
     pub latency: Histogram<u64>,
-    /// Nanoseconds by which the generator was late to begin with a request: its own fault.
+    /// Nanoseconds from a request's intended time to the moment at which the generator began with it: the generator's error.
     pub late: Histogram<u64>,
     /// Nanoseconds that a request then waited for a connection.
     pub waited: Histogram<u64>,
     /// Answers by the server that gave them (`x-server`).
     pub servers: BTreeMap<String, u64>,
-    /// Found in a cache (`x-cache`).
+    /// Answers from a test server's cache (`x-cache: hit`).
     pub hits: u64,
-    /// Not found in it.
+    /// Answers that were not (`x-cache: miss`).
     pub misses: u64,
     /// Bytes of bodies received.
     pub bytes: u64,
     /// Connections opened.
     pub connections: u64,
-    /// From the first measured moment to the last end.
+    /// Time from the begin of the measured span to the end of the last request.
     pub span: Duration,
-    /// The workload's hash: as the simulator's, if both met the same requests.
+    /// The workload's hash; equal to the simulator's if both had the same requests.
     pub workload_hash: u64,
-    /// Whether clients waited for answers before they sent again.
+    /// Whether the loop was closed: clients waited for answers before they sent again.
     pub closed: bool,
     last: Option<Instant>,
 }
@@ -137,24 +137,24 @@ impl LoadSummary {
         self.span = self.last.map_or(Duration::ZERO, |last| last.saturating_duration_since(measured_from));
     }
 
-    /// Requests that ended badly.
+    /// Requests that ended otherwise than with a status below 400.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
 
-    /// Good answers per second.
+    /// Answers with a status below 400 per second.
     pub fn throughput(&self) -> f64 {
         let seconds = self.span.as_secs_f64();
         if seconds > 0.0 { self.ok as f64 / seconds } else { 0.0 }
     }
 
-    /// Share of look-ups that hit, where any server told of look-ups.
+    /// Share of cache look-ups that hit, 0 to 1; `None` where no server has a cache.
     pub fn hit_ratio(&self) -> Option<f64> {
         let lookups = self.hits + self.misses;
         (lookups > 0).then(|| self.hits as f64 / lookups as f64)
     }
 
-    /// What a reader must know before believing the numbers.
+    /// Warnings that make the numbers doubtful, such as a late generator.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         // A delay matters where it is a good part of what is told of latency, in the middle or in the tail.
@@ -180,7 +180,7 @@ impl LoadSummary {
         warnings
     }
 
-    /// For machines; times in seconds.
+    /// As JSON; times in seconds.
     pub fn to_json(&self) -> serde_json::Value {
         let times = |of: &Histogram<u64>| {
             let mut map: serde_json::Map<String, serde_json::Value> = PERCENTILES

@@ -2,7 +2,7 @@
 
 use super::{Member, ServerPool};
 use crate::fleet::BackendId;
-use crate::policy::{priority, subset, zone};
+use crate::policy::{panic, priority, subset, zone};
 
 impl ServerPool {
     pub(super) fn zone(&mut self, name: &str) -> u32 {
@@ -71,7 +71,9 @@ impl ServerPool {
         // As long as all levels together can do everything, each is believed.
         let enough = by_level && rules.total(&levels) >= 1.0 - 1e-9;
         let panics = |level: &priority::Level| {
-            self.rules.panic.is_some_and(|share| !enough && f64::from(level.healthy) < share * f64::from(level.all))
+            self.rules
+                .panic
+                .is_some_and(|panic::Rules(share)| !enough && f64::from(level.healthy) < share * f64::from(level.all))
         };
         let panics: Vec<bool> = levels.iter().map(panics).collect();
         let panic_at = |slot: u32| panics.get(level_of(slot)).copied().unwrap_or(false);

@@ -3,18 +3,21 @@
 use super::{Event, ServerPool, ServerStatus, UNLIMITED};
 use crate::fleet::BackendId;
 use crate::policy::outlier::{Detector, Finding};
+use crate::policy::panic;
 use crate::rng::Rng;
 use crate::select::Outcome;
 use crate::units::Nanos;
+use std::sync::Arc;
 
 impl ServerPool {
     /// An active check's result; `Some(up)` when the verdict changes.
     pub fn checked(&mut self, id: BackendId, passed: bool, now: Nanos) -> Option<bool> {
-        let rules = self.rules.health?;
+        let rules = Arc::clone(&self.rules);
+        let rules = rules.health.as_ref()?;
         if !self.fleet.is_current(id) {
             return None;
         }
-        let up = self.members[id.slot as usize].health.observe(passed, &rules)?;
+        let up = self.members[id.slot as usize].health.observe(passed, rules)?;
         if up && self.healthy(id.slot) {
             self.warm_up(id.slot, now);
         }
@@ -159,7 +162,7 @@ impl ServerPool {
         if self.rules.narrows() {
             return self.judge_parts();
         }
-        let panic = self.rules.panic.is_some_and(|share| {
+        let panic = self.rules.panic.is_some_and(|panic::Rules(share)| {
             let candidates = self.fleet.members().filter(|&slot| self.counts(slot));
             let (healthy, all) =
                 candidates.fold((0, 0), |(healthy, all), slot| (healthy + u32::from(self.healthy(slot)), all + 1));

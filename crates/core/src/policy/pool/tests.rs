@@ -1,7 +1,7 @@
 use super::*;
 use crate::fleet::Change;
 use crate::policy::outlier::Reason;
-use crate::policy::{concurrency, priority, subset, zone};
+use crate::policy::{concurrency, panic, priority, subset, zone};
 use crate::policy::{outlier, slow_start};
 use crate::rng::Rng;
 use crate::select::catalog;
@@ -12,7 +12,8 @@ const fn secs(secs: u64) -> Nanos {
 }
 
 fn health(initial_up: bool) -> health::Rules {
-    health::Rules { interval: secs(2), timeout: secs(1), rise: 1, fall: 1, jitter: 0.0, initial_up }
+    let initial = if initial_up { health::Initial::Up } else { health::Initial::Down };
+    health::Rules { rise: 1, fall: 1, initial, ..health::Rules::default() }
 }
 
 fn outliers(most: f64) -> outlier::Rules {
@@ -128,7 +129,7 @@ fn levels_spill_and_panic_as_envoys() {
     let rules = Rules {
         priorities: Some(priority::Rules::default()),
         health: Some(health(true)),
-        panic: Some(0.5),
+        panic: Some(panic::Rules(0.5)),
         ..Rules::default()
     };
     let servers: Vec<(u32, &str)> = (0..20).map(|i| (i / 10, "a")).collect();
@@ -164,11 +165,8 @@ fn levels_spill_and_panic_as_envoys() {
 
 #[test]
 fn zones_and_levels_divide_together() {
-    let zones = zone::Rules {
-        prefer: zone::Prefer::Residual,
-        min_servers: 6,
-        traffic: vec![("a".into(), 0.5), ("b".into(), 0.5)],
-    };
+    let half = |zone: &str| (zone.to_owned(), crate::units::Ratio(0.5));
+    let zones = zone::Rules { traffic: [half("a"), half("b")].into(), ..zone::Rules::default() };
     let rules = Rules {
         priorities: Some(priority::Rules::default()),
         zones: Some(zones),
@@ -244,9 +242,15 @@ fn at_the_edges_of_an_aperture_a_server_gets_its_part() {
 
 #[test]
 fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
-    let aimd = concurrency::Kind::Aimd(concurrency::Aimd { latency_threshold: None, backoff_ratio: 0.5 });
     let rules = |per| Rules {
-        concurrency: Some(concurrency::Rules { kind: aimd, per, min_limit: 1, max_limit: 100 }),
+        concurrency: Some(concurrency::Rules {
+            kind: concurrency::Kind::Aimd,
+            per,
+            min_limit: 1,
+            max_limit: 100,
+            backoff_ratio: 0.5,
+            ..concurrency::Rules::default()
+        }),
         ..Rules::default()
     };
     let mut host =
@@ -346,8 +350,12 @@ fn a_strategy_s_limit_counts_like_a_server_s_and_the_smaller_holds() {
 
 #[test]
 fn health_is_checks_and_ejections_and_panic_ignores_both() {
-    let rules =
-        Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), panic: Some(0.5), ..Rules::default() };
+    let rules = Rules {
+        health: Some(health(true)),
+        outliers: Some(outliers(1.0)),
+        panic: Some(panic::Rules(0.5)),
+        ..Rules::default()
+    };
     let mut server_pool = server_pool(rules, &[None; 4]);
     let id = |slot| BackendId { slot, generation: 0 };
     assert_eq!(server_pool.checked(id(0), false, secs(1)), Some(false));

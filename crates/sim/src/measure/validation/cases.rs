@@ -11,7 +11,7 @@ pub(super) const UNIT: f64 = 1e-3;
 /// Percentiles come from a histogram of three digits.
 pub(super) const RESOLUTION: f64 = 0.001;
 
-/// Every set-up, in the order in which it is told.
+/// All set-ups, in output order.
 pub fn gates() -> Vec<Gate> {
     let mut all = Vec::new();
     stations(&mut all);
@@ -221,7 +221,7 @@ fn limits(all: &mut Vec<Gate>) {
             asked,
         );
     }
-    // Erlang's loss feels the mean of the service and nothing else.
+    // Erlang's loss formula depends on the mean service time only.
     for (name, service) in [
         ("erlang-loss-constant", CONSTANT),
         ("erlang-loss-hyperexponential", HYPEREXPONENTIAL),

@@ -44,17 +44,17 @@ pub enum Certainty {
 /// A quantity of a set-up.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// A measure as in `metrics.csv`, or a name that the set-up explains.
+    /// A metric as in `metrics.csv`, or a name that the set-up explains.
     pub quantity: String,
     /// What theory says. Latencies are in seconds.
     pub theory: f64,
-    /// How sure that is.
+    /// How well theory knows the value.
     pub certainty: Certainty,
-    /// Part of the value that theory and simulation may lie apart on top of chance.
+    /// Share of the value by which theory and simulation may differ in addition to random error.
     pub slack: f64,
 }
 
-/// What is run.
+/// What a set-up runs.
 pub enum Subject {
     /// A scenario with one strategy.
     Scenario(Box<Scenario>),
@@ -66,29 +66,29 @@ pub enum Subject {
 
 /// A set-up whose answer is known.
 pub struct Gate {
-    /// By what it is chosen on the command line.
+    /// Name on the command line.
     pub name: &'static str,
     /// The set-up and what theory says of it, in one line.
     pub about: String,
     /// The scenario's text, to run it by itself; empty for a selector alone.
     pub source: String,
-    /// What is run.
+    /// What it runs.
     pub subject: Subject,
-    /// What is known of it.
+    /// Its quantities with known values.
     pub asked: Vec<Asked>,
-    /// Replications.
+    /// Number of replications.
     pub replications: u32,
-    /// From which the seeds of the replications come.
+    /// Seed from which the seeds of the replications come.
     seed: u64,
 }
 
-/// How a quantity came out.
+/// The result for a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Theory and simulation agree as far as the run can tell, and it can tell enough.
     Agrees,
-    /// They lie apart.
+    /// Theory and simulation differ by more than [`ERRORS`] standard errors and the slack.
     Differs,
     /// The run is too short to tell.
     TooVague,
@@ -97,13 +97,13 @@ pub enum Outcome {
 /// A quantity, in theory and simulated.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What was asked.
+    /// The quantity.
     pub asked: Asked,
     /// Mean over replications with its 95 % interval.
     pub simulated: Estimate,
-    /// How far apart, in standard errors.
+    /// Distance of theory and simulation, in standard errors.
     pub errors: f64,
-    /// Whether that is near enough.
+    /// Whether that is close enough.
     pub outcome: Outcome,
 }
 

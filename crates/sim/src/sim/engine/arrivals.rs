@@ -4,7 +4,7 @@ use super::{Engine, Job, JobState, LinkDelay};
 use crate::sim::event::Event;
 use crate::sim::observer::{Arrival, Observer};
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::NONE;
+use crate::sim::server::{Links, NONE};
 use crate::sim::workload::Origin;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::units::Nanos;
@@ -44,8 +44,7 @@ impl<O: Observer> Engine<'_, O> {
             parent: NONE,
             of: NONE,
             attempt: 1,
-            next: NONE,
-            before: NONE,
+            links: Links::NONE,
             found: 0,
             generation: 0,
             version: 0,

@@ -135,9 +135,7 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         self.count_servers(pool, members);
         let number = self.bases[pool] + slot;
-        if let Some(cache) = &mut self.servers[number as usize].cache {
-            cache.clear();
-        }
+        self.servers[number as usize].empty_cache();
         // What it did before it came, as an earlier tenant, is not its load.
         let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
         self.servers[number as usize].report(now, totals);

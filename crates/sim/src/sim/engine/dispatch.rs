@@ -90,8 +90,7 @@ impl TrueState for Peek<'_> {
         self.servers[slot as usize].remaining_work(self.now)
     }
     fn number(&self, slot: u32) -> u32 {
-        let server = &self.servers[slot as usize];
-        server.in_service + server.queued + server.coming
+        self.servers[slot as usize].number_with_coming()
     }
 }
 
@@ -158,7 +157,7 @@ impl<O: Observer> Engine<'_, O> {
                     Coming::Asked(affinity) | Coming::Dequeued(affinity) => affinity,
                 };
             } else if let Some(tie) = tie {
-                let condition = &self.servers[(base + tie.backend.slot) as usize].condition;
+                let condition = self.servers[(base + tie.backend.slot) as usize].condition();
                 let open = condition.up || condition.silent;
                 let current = balancer.pool().fleet.is_current(tie.backend);
                 if tie.left > 0 && self.now < tie.until && open && current {
@@ -228,9 +227,8 @@ impl<O: Observer> Engine<'_, O> {
         j.picked = self.now;
         j.counted = true;
         let server = &mut self.servers[j.server as usize];
-        server.picks += u64::from(j.measured);
-        server.coming_work += u128::from(j.work.0);
-        server.coming += 1;
+        server.picked(j.measured);
+        server.sent(j.work);
         if j.of != NONE {
             self.attempt_sent(job);
         }

@@ -4,7 +4,8 @@ use super::{Affinity, Engine};
 use crate::sim::event::Event;
 use crate::sim::observer::Observer;
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::{Condition, NONE};
+use crate::sim::server::{CHECK_WORK, NONE};
+use evenkeel_config::fault::Condition;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool;
 use evenkeel_core::rng::Source;
@@ -35,19 +36,17 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn check(&mut self, fleet: u32, slot: u32) {
-        /// What answering a check costs a healthy server at speed 1: a shallow check, as most are.
-        const WORK: Nanos = Nanos::from_millis(1);
         let view = &self.views[fleet as usize];
         let (pool, owner) = (view.pool as usize, view.owner);
-        let Some(rules) = self.model.pools[pool].policy.health else { return };
+        let Some(rules) = &self.model.pools[pool].policy.health else { return };
         let next = self.now.saturating_add(rules.wait(&mut self.jitter));
         self.queue.push(next, Event::Check(fleet, slot));
         if owner != u32::MAX && !self.names.balancers_up[owner as usize] {
             return;
         }
         let server = &self.servers[(self.bases[pool] + slot) as usize];
-        let condition = server.condition;
-        let took = self.round_trip() + server.span(WORK);
+        let condition = *server.condition();
+        let took = self.round_trip() + server.span(CHECK_WORK);
         let (passed, after) = match condition {
             Condition { up: false, silent: true, .. } => (false, rules.timeout),
             Condition { up: false, .. } => (false, self.round_trip()),
@@ -67,7 +66,7 @@ impl<O: Observer> Engine<'_, O> {
         let Some(reports) = self.model.pools[pool].reports else { return };
         let Some(interval) = reports.interval else { return };
         self.queue.push(self.now.saturating_add(interval), Event::Report(server));
-        if !self.servers[server as usize].condition.up {
+        if !self.servers[server as usize].condition().up {
             return;
         }
         let leg = Nanos::from_nanos_f64(self.model.server_leg.mean());
@@ -113,8 +112,8 @@ impl<O: Observer> Engine<'_, O> {
             (j.generation == generation).then_some(j.key)
         });
         let server = &mut self.servers[(self.bases[pool] + slot) as usize];
-        if !server.condition.up {
-            if server.condition.silent {
+        if !server.condition().up {
+            if server.condition().silent {
                 self.free_messages.push(message);
             } else {
                 self.queue.push(self.now.saturating_add(self.leg()), Event::Delivered(message));
@@ -122,14 +121,9 @@ impl<O: Observer> Engine<'_, O> {
             return;
         }
         let work = self.model.pools[pool].probes.unwrap_or(Nanos::ZERO);
-        // The question goes before whatever waits, and what it takes is taken from the next request that is started. Where
-        // nothing is going on it takes nothing from anybody.
-        if server.in_service > 0 {
-            server.owed += work;
-        }
-        let took = server.span(work);
+        let took = server.probe(work);
         self.messages[message as usize].load =
-            Some(LoadReport { by: ReportSource::Probe, ..server.fresh_report(self.now, key) });
+            Some(LoadReport { by: ReportSource::Probe, ..server.recent_report(self.now, key) });
         let at = self.now.saturating_add(took).saturating_add(self.leg());
         self.queue.push(at, Event::Delivered(message));
     }
@@ -140,7 +134,7 @@ impl<O: Observer> Engine<'_, O> {
         let j = &self.jobs[job as usize];
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
         let has = j.fate != RequestOutcome::Reset && self.signals[pool].with_answers;
-        let load = has.then(|| self.servers[j.server as usize].fresh_report(self.now, None));
+        let load = has.then(|| self.servers[j.server as usize].recent_report(self.now, None));
         if self.carried.len() <= job as usize {
             self.carried.resize(job as usize + 1, None);
         }
@@ -160,7 +154,7 @@ impl<O: Observer> Engine<'_, O> {
     /// A request has left this server. If it was the last and the pool's idle servers say so, one balancer hears of it.
     pub(super) fn notify_idle(&mut self, server: u32) {
         let state = &self.servers[server as usize];
-        if state.in_service > 0 || !self.idle_notices {
+        if state.in_service() > 0 || !self.idle_notices {
             return;
         }
         let pool = self.bases.partition_point(|&base| base <= server) - 1;
@@ -172,7 +166,7 @@ impl<O: Observer> Engine<'_, O> {
         let last = self.first_dispatcher.get(pool + 1).map_or(self.dispatchers.len() as u32, |&next| next);
         let to = first + self.idle_rng.below(u64::from(last - first)) as u32;
         let load =
-            LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].fresh_report(self.now, None) };
+            LoadReport { by: ReportSource::Notice, ..self.servers[server as usize].recent_report(self.now, None) };
         let at = self.now.saturating_add(delay).saturating_add(self.leg());
         let (fleet, slot) = (self.dispatchers[to as usize].fleet, server - self.bases[pool]);
         self.post(at, Message { fleet, slot, to, passed: None, load: Some(load), asker: None });

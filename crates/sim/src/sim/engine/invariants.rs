@@ -112,7 +112,7 @@ impl<O: Observer> Engine<'_, O> {
             }
         }
         for (server, (count, ages)) in self.servers.iter_mut().zip(inside) {
-            server.check_books(now, count, ages);
+            server.check_invariants(now, count, ages);
         }
         for (view, expected) in self.views.iter().zip(in_flight) {
             assert_eq!(view.balancer.pool().fleet.in_flight(), expected, "in-flight counts are off");

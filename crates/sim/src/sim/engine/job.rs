@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::NONE;
+use crate::sim::server::{Linked, Links, NONE};
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::units::Nanos;
 
@@ -56,10 +56,8 @@ pub(super) struct Job {
     pub(super) of: u32,
     /// Which attempt it is, from 1.
     pub(super) attempt: u32,
-    /// Next in the server's queue.
-    pub(super) next: u32,
-    /// The one before it in the server's queue; means nothing at the head.
-    pub(super) before: u32,
+    /// Its neighbours in the server's queue.
+    pub(super) links: Links,
     /// How many were in the server when it came.
     pub(super) found: u32,
     /// Counts the tenants of this place, so that old time-outs are recognised.
@@ -86,6 +84,13 @@ pub(super) struct Job {
     pub(super) held: bool,
     /// Addresses at which nobody was reached.
     pub(super) turned: u8,
+}
+
+impl Linked for Job {
+    #[inline]
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
 }
 
 impl<O: Observer> Engine<'_, O> {

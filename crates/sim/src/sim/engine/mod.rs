@@ -183,8 +183,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// model, strategy and seed, so the answer is the same everywhere.
     fn check_size(&self) -> Result<(), Stopped> {
         let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
-        let cached: u64 =
-            self.servers.iter().filter_map(|server| server.cache.as_ref()).map(|cache| cache.len() as u64).sum();
+        let cached: u64 = self.servers.iter().map(|server| server.cached() as u64).sum();
         let held = jobs + events / EVENTS_PER_JOB + cached / ENTRIES_PER_JOB;
         if held <= u64::from(self.model.max_in_system) {
             return Ok(());

@@ -2,10 +2,10 @@
 
 use super::{Engine, INSTANT_PAUSE, Job, JobState, MOST_INSTANT};
 use crate::sim::event::Event;
-use crate::sim::model::{Arrivals, Discipline};
+use crate::sim::model::Arrivals;
 use crate::sim::observer::{Observer, Step};
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::NONE;
+use crate::sim::server::{Admission, NONE};
 use evenkeel_config::distribution::Sampler;
 use evenkeel_core::policy::balancer::AttemptEnd;
 use evenkeel_core::rng::Source;
@@ -17,77 +17,74 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         let j = &self.jobs[job as usize];
         let server = &mut self.servers[j.server as usize];
-        server.coming -= 1;
-        let condition = &server.condition;
         if !j.wanted && (j.called_off || j.parent == NONE && self.model.clients.servers_see_cancel) {
-            server.coming_work -= u128::from(j.work.0);
+            server.dropped(j.work);
             return self.release(job);
         }
-        if !condition.up {
-            server.coming_work -= u128::from(j.work.0);
-            server.unheard += 1;
-            if server.condition.silent {
-                return self.lose(job);
-            }
-            self.jobs[job as usize].refused = true;
-            return self.fail(job, RequestOutcome::Reset);
-        }
-        if condition.error_ratio > 0.0 {
-            let (ratio, latency) = (condition.error_ratio, condition.error_latency);
-            let (j, number) = (*j, j.server);
-            let draws = match j.attempt {
-                2.. => self.draws_again("luck", &j),
-                _ if j.parent == NONE => self.draws,
-                _ => self.inner_draws,
-            };
-            if draws.at(j.id << 2 | 2).unit() < ratio {
-                let server = &mut self.servers[number as usize];
-                server.coming_work -= u128::from(j.work.0);
-                server.failed();
-                let j = &mut self.jobs[job as usize];
-                (j.fate, j.held) = (RequestOutcome::Error, latency > Nanos::ZERO);
-                self.queue.push(now.saturating_add(latency), Event::Erred(job));
-                return;
-            }
-        }
+        let error_draw = if server.draws_errors() { self.error_draw(job) } else { 1.0 };
         let j = &mut self.jobs[job as usize];
         let server = &mut self.servers[j.server as usize];
-        let busy = server.in_service >= server.concurrency;
-        if busy && server.queued >= server.queue_limit {
-            server.coming_work -= u128::from(j.work.0);
-            server.failed();
-            return self.fail(job, RequestOutcome::Rejected);
-        }
-        server.touch(now);
-        j.found = server.entered();
-        (j.entered, j.held) = (now, true);
-        self.observer.step(job, Step::Entered, now);
-        if busy {
-            let tail = std::mem::replace(&mut server.tail, job);
-            if tail == NONE {
-                server.head = job;
+        match server.arrive(now, j.work, error_draw) {
+            Admission::Admitted { found, starts } => {
+                (j.found, j.entered, j.held) = (found, now, true);
+                self.observer.step(job, Step::Entered, now);
+                if starts {
+                    self.serve(job);
+                } else {
+                    j.state = JobState::Queued;
+                    server.enqueue(job, &mut self.jobs);
+                }
             }
-            server.queued += 1;
-            let j = &mut self.jobs[job as usize];
-            (j.state, j.next, j.before) = (JobState::Queued, NONE, tail);
-            if tail != NONE {
-                self.jobs[tail as usize].next = job;
+            Admission::Rejected => self.fail(job, RequestOutcome::Rejected),
+            Admission::Error { after } => {
+                (j.fate, j.held) = (RequestOutcome::Error, after > Nanos::ZERO);
+                self.queue.push(now.saturating_add(after), Event::Erred(job));
             }
-        } else {
-            self.serve(job);
+            Admission::Down { silent: true } => self.lose(job),
+            Admission::Down { silent: false } => {
+                j.refused = true;
+                self.fail(job, RequestOutcome::Reset);
+            }
         }
     }
 
-    /// Starts service; the server has been touched and has room.
+    /// Decides whether a fault answers this attempt with an error; uniform in [0, 1).
+    #[cold]
+    fn error_draw(&self, job: u32) -> f64 {
+        let j = &self.jobs[job as usize];
+        let draws = match j.attempt {
+            2.. => self.draws_again("luck", j),
+            _ if j.parent == NONE => self.draws,
+            _ => self.inner_draws,
+        };
+        draws.at(j.id << 2 | 2).unit()
+    }
+
+    /// Starts service; the job is admitted and has a slot.
     #[inline]
     pub(super) fn serve(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
         let server = &mut self.servers[j.server as usize];
-        server.coming_work -= u128::from(j.work.0);
-        let hit = server.look_up(j.key, now);
-        self.observer.step(job, Step::Started(hit), now);
-        if let (Some(hit), true) = (hit, j.parent == NONE) {
+        let started = server.start(now, job, j.key, j.work);
+        j.missed = started.missed();
+        j.work = started.work;
+        j.state = JobState::Serving;
+        j.begun = true;
+        match started.ends {
+            Some(end) => {
+                j.end = end;
+                j.version = j.version.wrapping_add(1);
+                self.queue.push(j.end, Event::Depart(job, j.version));
+            }
+            None => {
+                let server = j.server;
+                self.schedule_shared(server);
+            }
+        }
+        self.observer.step(job, Step::Started(started.hit), now);
+        let j = &self.jobs[job as usize];
+        if let (Some(hit), true) = (started.hit, j.parent == NONE) {
             let (path, arrived, counts) = (j.path, j.arrived, j.measured && j.arrived >= self.model.cache_warmup);
             if let Some(bin) = self.arrival_bin_of(arrived) {
                 bin.hits += u64::from(hit);
@@ -100,34 +97,8 @@ impl<O: Observer> Engine<'_, O> {
                 }
             }
         }
-        let j = &mut self.jobs[job as usize];
-        let server = &mut self.servers[j.server as usize];
-        j.missed = hit != Some(true);
-        if !j.missed {
-            j.work = Nanos::from_nanos_f64(j.work.0 as f64 * server.hit_cost);
-        }
-        j.work += std::mem::take(&mut server.owed);
-        j.state = JobState::Serving;
-        j.begun = true;
-        server.in_service += 1;
-        let attempt = j.of != NONE;
-        match server.discipline {
-            Discipline::Fcfs => {
-                j.end = now.saturating_add(server.span(j.work));
-                j.version = j.version.wrapping_add(1);
-                server.sum_of_ends += u128::from(j.end.0);
-                self.queue.push(j.end, Event::Depart(job, j.version));
-            }
-            Discipline::Ps => {
-                let rate = server.rate();
-                server.shared.advance(now, rate);
-                server.shared.add(job, j.work);
-                let server = j.server;
-                self.schedule_shared(server);
-            }
-        }
-        if attempt {
-            let request = self.jobs[job as usize].of;
+        let request = self.jobs[job as usize].of;
+        if request != NONE {
             self.jobs[request as usize].begun = true;
             self.call_off_twin(job);
         }
@@ -135,21 +106,18 @@ impl<O: Observer> Engine<'_, O> {
 
     pub(super) fn schedule_shared(&mut self, server: u32) {
         let state = &mut self.servers[server as usize];
-        state.shared.version = state.shared.version.wrapping_add(1);
-        if let Some(at) = state.shared.next_departure(state.rate()) {
-            let version = state.shared.version;
+        let version = state.new_shared_version();
+        if let Some(at) = state.next_shared() {
             self.queue.push(at.max(self.now), Event::SharedDepart(server, version));
         }
     }
 
     pub(super) fn shared_depart(&mut self, server: u32, version: u32) {
         let state = &mut self.servers[server as usize];
-        if state.shared.version != version {
+        if state.shared_version() != version {
             return;
         }
-        let rate = state.rate();
-        state.shared.advance(self.now, rate);
-        if let Some(job) = state.shared.depart() {
+        if let Some(job) = state.finish_shared(self.now) {
             self.served(job);
             self.schedule_shared(server);
         }
@@ -158,15 +126,7 @@ impl<O: Observer> Engine<'_, O> {
     /// The server's own part is done: fill the cache, call the second tier or answer.
     pub(super) fn served(&mut self, job: u32) {
         let j = self.jobs[job as usize];
-        let server = &mut self.servers[j.server as usize];
-        if server.discipline == Discipline::Fcfs {
-            server.sum_of_ends -= u128::from(j.end.0);
-        }
-        if j.missed
-            && let Some(cache) = &mut server.cache
-        {
-            cache.put(j.key, self.now);
-        }
+        self.servers[j.server as usize].complete(self.now, j.end, j.key, j.missed);
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
         match &self.model.pools[pool].backend {
             Some(backend) if j.missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
@@ -179,9 +139,7 @@ impl<O: Observer> Engine<'_, O> {
         let j = &mut self.jobs[job as usize];
         j.state = JobState::Calling;
         let caller = *j;
-        let server = &mut self.servers[caller.server as usize];
-        // While it waits the slot is held; nobody knows for how long, so oracles count nothing for it.
-        server.sum_of_ends += u128::from(self.now.0);
+        self.servers[caller.server as usize].hold(self.now);
         self.jobs[job as usize].end = self.now;
         let child = self.place(Job {
             work: service.sample(&mut self.inner_work[pool].at(caller.id)),
@@ -210,67 +168,34 @@ impl<O: Observer> Engine<'_, O> {
         let j = &mut self.jobs[job as usize];
         j.state = JobState::Moving;
         let (number, entered, found, ok) = (j.server, j.entered, j.found, j.fate == RequestOutcome::Ok);
-        let server = &mut self.servers[number as usize];
-        server.touch(now);
-        server.in_service -= 1;
-        server.left(now - entered);
+        self.servers[number as usize].leave(now, entered, found, ok);
         self.observer.step(job, Step::Left, now);
-        if ok {
-            server.answered();
-            server.note(now, now - entered, found);
-        } else {
-            server.failed();
-        }
         self.start_next(number);
         self.notify_idle(number);
         self.answer_from_server(job);
     }
 
     pub(super) fn start_next(&mut self, number: u32) {
-        loop {
-            let server = &mut self.servers[number as usize];
-            let next = server.head;
-            if next == NONE || server.in_service >= server.concurrency {
-                return;
-            }
-            let waiting = &self.jobs[next as usize];
-            server.head = waiting.next;
-            if server.head == NONE {
-                server.tail = NONE;
-            }
-            server.queued -= 1;
+        while let Some(next) = self.servers[number as usize].next_waiting(&mut self.jobs) {
             self.serve(next);
         }
     }
 
     /// A job that is no longer wanted leaves its server's queue at once, if the server hears of it: the client's time-out
-    /// where servers see that (`clients.servers_see_cancel`), or a tied copy that has begun elsewhere. Gives its place free.
+    /// where servers see that (`clients.servers_see_cancel`), or a tied copy that has begun elsewhere. Frees its place.
     pub(super) fn cancel_queued(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let heard = j.called_off || self.model.clients.servers_see_cancel && j.parent == NONE;
         if j.state != JobState::Queued || !heard {
             return;
         }
-        let (number, next, before, entered, work) = (j.server, j.next, j.before, j.entered, j.work);
-        let server = &mut self.servers[number as usize];
-        server.touch(self.now);
-        let before = if server.head == job { NONE } else { before };
-        match before {
-            NONE => server.head = next,
-            before => self.jobs[before as usize].next = next,
-        }
-        match next {
-            NONE => server.tail = before,
-            next => self.jobs[next as usize].before = before,
-        }
-        server.queued -= 1;
-        server.coming_work -= u128::from(work.0);
-        server.left(self.now - entered);
+        let (number, entered, work) = (j.server, j.entered, j.work);
+        self.servers[number as usize].withdraw(self.now, job, entered, work, &mut self.jobs);
         self.observer.step(job, Step::Left, self.now);
         self.release(job);
     }
 
-    /// Refused on the server's doorstep.
+    /// The server refuses it, or it is lost with its server.
     pub(super) fn fail(&mut self, job: u32, fate: RequestOutcome) {
         self.jobs[job as usize].fate = fate;
         self.answer_from_server(job);
@@ -346,7 +271,7 @@ impl<O: Observer> Engine<'_, O> {
                 self.jobs[caller as usize].fate = j.fate;
                 let state = &self.jobs[caller as usize];
                 let (server, end) = (state.server, state.end);
-                self.servers[server as usize].sum_of_ends -= u128::from(end.0);
+                self.servers[server as usize].release(end);
                 self.leave(caller);
             }
             return;

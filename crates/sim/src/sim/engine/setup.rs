@@ -210,7 +210,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 self.views[fleet as usize].dispatchers.push(number);
                 let mut rng = Rng::stream(seed, &stream, u64::from(number));
                 let selector = partition::build(table, &pool.policy, &mut rng);
-                let oracle = table.row().doc.oracle();
+                let oracle = table.oracle();
                 if i == 0 {
                     let reports = pool.reports.unwrap_or_default();
                     let signals = Signals {

@@ -1,0 +1,32 @@
+//! A whole scenario on one thread, for use from Rust.
+
+use super::summary::{Summary, Tally};
+use crate::scenario::Scenario;
+use crate::scenario::expect::Expect;
+use crate::sim::{Stopped, observe};
+
+/// Runs all replications of all strategies of a scenario, one after the other, and gives a summary of each strategy in
+/// their order. A warm-up that is to be found by a pilot run must have been settled before ([`Scenario::settle`]).
+pub fn run_all(scenario: &Scenario, interrupted: &dyn Fn() -> bool) -> Result<Vec<Summary>, Stopped> {
+    let summarise = |contestant| {
+        let mut tally = Tally::new(scenario, contestant);
+        for replication in 0..scenario.replications {
+            let record = observe(&scenario.setup(contestant, replication), interrupted, &mut ())?;
+            tally.take_in(scenario, replication, &record);
+        }
+        Ok(tally.summary(scenario))
+    };
+    (0..scenario.contestants.len()).map(summarise).collect()
+}
+
+impl Expect {
+    /// Whether the expectation holds for these summaries, by means over replications. The error names a metric or a strategy
+    /// that is missing.
+    pub fn holds_in(&self, summaries: &[Summary]) -> Result<bool, String> {
+        let lookup = |metric: &str, strategy: &str| {
+            let summary = summaries.iter().find(|summary| summary.label == strategy)?;
+            summary.metric(metric).map(|_| summary.value(metric))
+        };
+        Ok(self.relation.holds(self.left.value(&lookup)?, self.right.value(&lookup)?))
+    }
+}

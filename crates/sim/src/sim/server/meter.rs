@@ -1,0 +1,194 @@
+//! What a server counts: integrals for utilisation and Little's law, and the windows of its load reports.
+
+use super::latencies::Latencies;
+use crate::sim::record::ServerRecord;
+use evenkeel_core::select::{LoadReport, ReportSource};
+use evenkeel_core::units::Nanos;
+
+/// Running totals of a server. The difference of two of them describes a window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    at: Nanos,
+    /// Integral of the busy slots, slot-nanoseconds; for processor sharing, nanoseconds with any request in service.
+    busy: u128,
+    /// Integral of the requests in the server, in service or waiting.
+    number: u128,
+    entered: u64,
+    left: u64,
+    /// Sum of the times in the server of the requests that left.
+    residence: u128,
+    answers: u64,
+    errors: u64,
+    hits: u64,
+    misses: u64,
+}
+
+/// A server's totals at a moment, with those of its requests that it does not see itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    totals: Totals,
+    picks: u64,
+    unheard: u64,
+}
+
+impl Snapshot {
+    /// Whether this one was taken later.
+    pub fn is_later_than(&self, other: &Snapshot) -> bool {
+        self.totals.at > other.totals.at
+    }
+}
+
+/// How a server stands when it reports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    /// Requests in it, in service or waiting.
+    pub number: u32,
+    /// Slots that are busy; 1 for a shared processor with any request in service.
+    pub busy: u32,
+    /// Slots; 1 for a shared processor.
+    pub slots: u32,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    totals: Totals,
+    /// Begin of the window of the next unsolicited report, and of the one after it.
+    older: Totals,
+    newer: Totals,
+    /// Made when the first report of this kind is asked for.
+    latencies: Option<Box<Latencies>>,
+    /// Measured requests that were sent here.
+    picks: u64,
+    /// Requests that found the server down. It does not see them, so its reports do not count them.
+    unheard: u64,
+}
+
+impl Meter {
+    /// Brings the integrals up to now; call it before any change of the level.
+    #[inline]
+    pub(super) fn touch(&mut self, now: Nanos, level: Level) {
+        let span = u128::from(now.0 - self.totals.at.0);
+        self.totals.busy += u128::from(level.busy) * span;
+        self.totals.number += u128::from(level.number) * span;
+        self.totals.at = now;
+    }
+
+    #[inline]
+    pub(super) fn entered(&mut self) {
+        self.totals.entered += 1;
+    }
+
+    #[inline]
+    pub(super) fn left(&mut self, after: Nanos) {
+        self.totals.left += 1;
+        self.totals.residence += u128::from(after.0);
+    }
+
+    /// A good answer after `took` in the server, to a request that had found `found` others.
+    #[inline]
+    pub(super) fn answered(&mut self, now: Nanos, took: Nanos, found: u32) {
+        self.totals.answers += 1;
+        if let Some(latencies) = &mut self.latencies {
+            latencies.note(now, took, found);
+        }
+    }
+
+    /// A good answer whose time says nothing of the load.
+    pub(super) fn answered_at_once(&mut self) {
+        self.totals.answers += 1;
+    }
+
+    #[inline]
+    pub(super) fn failed(&mut self) {
+        self.totals.answers += 1;
+        self.totals.errors += 1;
+    }
+
+    #[inline]
+    pub(super) fn looked_up(&mut self, hit: bool) {
+        if hit {
+            self.totals.hits += 1;
+        } else {
+            self.totals.misses += 1;
+        }
+    }
+
+    #[inline]
+    pub(super) fn picked(&mut self, measured: bool) {
+        self.picks += u64::from(measured);
+    }
+
+    pub(super) fn unheard(&mut self) {
+        self.unheard += 1;
+    }
+
+    /// The window from `since` to now; `since` is moved up to now. The integrals are up to date.
+    pub(super) fn report(&self, now: Nanos, since: &mut Totals, level: Level) -> LoadReport {
+        let latency = self.latencies.as_ref().map_or(0.0, |all| all.at(now, level.number));
+        let old = std::mem::replace(since, self.totals);
+        let seconds = (now - old.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return LoadReport { in_server: Some(level.number), latency, ..LoadReport::default() };
+        }
+        let answers = self.totals.answers - old.answers;
+        let left = self.totals.left - old.left;
+        LoadReport {
+            window: seconds,
+            throughput: answers as f64 / seconds,
+            response_time: per(self.totals.residence - old.residence, left) / 1e9,
+            utilisation: (self.totals.busy - old.busy) as f64 / 1e9 / seconds / f64::from(level.slots),
+            errors: per((self.totals.errors - old.errors).into(), answers),
+            in_server: Some(level.number),
+            latency,
+            by: ReportSource::Answer,
+        }
+    }
+
+    /// A report of the last half second to second.
+    pub(super) fn recent_report(&mut self, now: Nanos, level: Level) -> LoadReport {
+        /// Reports look back at least this far, once the server has run for so long, and at most twice as far.
+        const WINDOW: Nanos = Nanos::from_millis(500);
+        self.latencies.get_or_insert_default();
+        let mut totals = self.older;
+        let report = self.report(now, &mut totals, level);
+        if now - self.newer.at >= WINDOW {
+            self.older = self.newer;
+            self.newer = totals;
+        }
+        report
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot { totals: self.totals, picks: self.picks, unheard: self.unheard }
+    }
+
+    /// The window from one snapshot to now; cache look-ups since another one, because caches warm up more slowly.
+    pub(super) fn measured(&self, now: Nanos, from: Snapshot, cache_from: Snapshot, level: Level) -> ServerRecord {
+        let mut since = from.totals;
+        let errors = self.totals.errors - since.errors;
+        let (hits, misses) = (self.totals.hits - cache_from.totals.hits, self.totals.misses - cache_from.totals.misses);
+        let (number, span) = (since.number, since.at);
+        let report = self.report(now, &mut since, level);
+        ServerRecord {
+            picks: self.picks - from.picks,
+            errors: errors + self.unheard - from.unheard,
+            utilisation: report.utilisation,
+            number: per(self.totals.number - number, (now - span).0),
+            residence: report.response_time,
+            hits,
+            misses,
+        }
+    }
+
+    /// Little's law for this server alone, exact: the integral of the number in it is the sum of the times spent in it.
+    /// `count` requests are in it now, and `ages` is the sum of the times that they have been.
+    pub(super) fn check_invariants(&self, count: u64, ages: u128) {
+        assert_eq!(self.totals.entered, self.totals.left + count, "a server lost or invented a request");
+        assert_eq!(self.totals.number, self.totals.residence + ages, "Little's law fails for a server");
+    }
+}
+
+fn per(sum: u128, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { sum as f64 / count as f64 }
+}

@@ -1,0 +1,147 @@
+//! `manifest.json`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::number;
+use crate::report::{Outcome, Reached};
+use evenkeel_sim::measure::Verdict;
+use evenkeel_sim::measure::interval::LEVEL;
+
+/// How and on which machine a run was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
+    /// Version of evenkeel.
+    pub version: String,
+    /// The commit it was built from, where known.
+    pub commit: Option<String>,
+    /// A command line that makes the same results again.
+    pub command: String,
+    /// The machine that ran it.
+    pub machine: Machine,
+}
+
+/// A machine. Results do not depend on it, the time that they take does.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// Operating system, for example `linux`.
+    pub os: String,
+    /// Architecture, for example `x86_64`.
+    pub arch: String,
+    /// Number of processors.
+    pub cpus: usize,
+}
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    schema_version: u32,
+    scenario: &'a str,
+    title: &'a str,
+    scenario_sha256: &'a str,
+    seed: u64,
+    interval_level: f64,
+    /// Where the intervals come from.
+    method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<&'a Reached>,
+    #[serde(flatten)]
+    first: PointEntry<'a>,
+    /// The other points of a sweep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    points: Vec<PointEntry<'a>>,
+    /// Points that could not be built, and why.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [(String, String)],
+    /// Names all the runs that are in here.
+    runs: &'a str,
+    #[serde(flatten)]
+    provenance: &'a Provenance,
+    /// SHA-256 of every other file of the run, by name.
+    files: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct PointEntry<'a> {
+    point: &'a str,
+    replications: u32,
+    warmup_s: f64,
+    cache_warmup_s: f64,
+    duration_s: f64,
+    offered_load: Option<f64>,
+    /// By replication; the same for every strategy unless clients wait for answers (closed loop).
+    workload_hashes: Vec<String>,
+    workload_same_for_all: bool,
+    strategies: Vec<StrategyEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct StrategyEntry<'a> {
+    label: &'a str,
+    parameters: &'a evenkeel_core::select::catalog::StrategyConfig,
+    verdict: Verdict,
+    /// Busy share of the busiest pool's servers.
+    utilisation: Option<f64>,
+    requests_simulated: u64,
+    pick_hashes: Vec<String>,
+}
+
+/// `manifest.json`: what is needed to make the same results again. `runs` identifies all runs; `files` has the SHA-256 of
+/// every other file of the run by name, in hexadecimal digits.
+pub fn manifest(
+    outcomes: &[Outcome<'_>],
+    skipped: &[(String, String)],
+    runs: &str,
+    provenance: &Provenance,
+    files: &BTreeMap<String, String>,
+) -> serde_json::Result<Vec<u8>> {
+    let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
+    let scenario = first.scenario;
+    let manifest = Manifest {
+        schema_version: 3,
+        scenario: &scenario.name,
+        title: &scenario.title,
+        scenario_sha256: &scenario.hash,
+        seed: scenario.seed,
+        interval_level: LEVEL,
+        method: if scenario.model.batches > 1 { "batch means" } else { "replications" },
+        precision: first.precision.as_ref(),
+        first: point(first),
+        points: outcomes[1..].iter().map(point).collect(),
+        skipped,
+        runs,
+        provenance,
+        files,
+    };
+    let mut text = serde_json::to_vec_pretty(&manifest)?;
+    let _ = text.write_all(b"\n");
+    Ok(text)
+}
+
+fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
+    let model = &outcome.scenario.model;
+    let hex = |hashes: &[u64]| hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>();
+    let workload = outcome.summaries.first().map(|summary| summary.workload_hashes.clone()).unwrap_or_default();
+    let strategies = outcome.summaries.iter().zip(&outcome.scenario.contestants);
+    PointEntry {
+        point: outcome.point,
+        replications: outcome.replications,
+        warmup_s: model.warmup.as_secs_f64(),
+        cache_warmup_s: model.cache_warmup.as_secs_f64(),
+        duration_s: model.duration.as_secs_f64(),
+        offered_load: outcome.scenario.offered_load,
+        workload_hashes: hex(&workload),
+        workload_same_for_all: outcome.summaries.iter().all(|summary| summary.workload_hashes == workload),
+        strategies: strategies
+            .map(|(summary, contestant)| StrategyEntry {
+                label: &summary.label,
+                parameters: &contestant.table,
+                verdict: summary.stability.verdict,
+                utilisation: number(summary.utilisation(outcome.scenario)).parse().ok(),
+                requests_simulated: summary.requests,
+                pick_hashes: hex(&summary.pick_hashes),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,42 @@
+//! `timeseries.csv`, `timeseries_pools.csv` and `latency_cdf.csv`.
+
+use super::{number, rows, short};
+use crate::report::Outcome;
+use evenkeel_sim::measure::SeriesPoint;
+
+/// `timeseries.csv`: the course of events, by time of completion, all replications together. `time_s` is the middle of a bin,
+/// `in_system` the mean number of requests in the system over its time.
+pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    let header = ["time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "in_system"];
+    rows(outcomes, &header, |_, summary| {
+        let row = |p: &SeriesPoint| {
+            let numbers = [p.goodput, p.errors, p.mean, p.p99, p.in_system].map(short);
+            std::iter::once(number(p.time)).chain(numbers).collect()
+        };
+        summary.series.iter().map(row).collect()
+    })
+}
+
+/// `timeseries_pools.csv`: the same by pool, where several are asked or servers come and go; `None` elsewhere. `servers` are
+/// those that are there at the end of a bin, draining ones among them, as a mean over replications.
+pub fn timeseries_pools(outcomes: &[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>> {
+    if outcomes.iter().flat_map(|outcome| &outcome.summaries).all(|summary| summary.pools.is_empty()) {
+        return Ok(None);
+    }
+    let header = ["pool", "time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "servers"];
+    let table = rows(outcomes, &header, |_, summary| {
+        let row = |pool: &str, p: &SeriesPoint| {
+            let numbers = [p.goodput, p.errors, p.mean, p.p99, p.servers].map(short);
+            [pool.to_owned(), number(p.time)].into_iter().chain(numbers).collect()
+        };
+        summary.pools.iter().flat_map(|pool| pool.series.iter().map(|p| row(&pool.name, p))).collect()
+    });
+    table.map(Some)
+}
+
+/// `latency_cdf.csv`: the share of requests that are at most so slow; histograms of all replications merged.
+pub fn latency_cdf(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
+    rows(outcomes, &["quantile", "latency_s"], |_, summary| {
+        summary.cdf.iter().map(|&(share, latency)| vec![number(share), short(latency)]).collect()
+    })
+}
