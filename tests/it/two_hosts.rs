@@ -23,11 +23,11 @@ use evenkeel::config::proxy::{PoolConfig, ProxyConfig};
 use evenkeel::policy::pool::ShardId;
 use evenkeel::policy::recording::HostEvent;
 use evenkeel::policy::retry::Failure;
-use evenkeel::proxy::metrics::Metrics;
-use evenkeel::proxy::termination::Reason;
-use evenkeel::proxy::testing::{
+use evenkeel::proxy::host::{
     Attempt, Clock, Exchange, InFlight, PoolSetup, RequestInfo, SelectorInit, ShardPool, Tape, UpstreamSettings,
 };
+use evenkeel::proxy::metrics::Metrics;
+use evenkeel::proxy::termination::Reason;
 use evenkeel::rng::{Rng, Source};
 use evenkeel::scenario::Scenario;
 use evenkeel::select::catalog::{self, CATALOGUE};

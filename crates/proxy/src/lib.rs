@@ -38,11 +38,12 @@ mod upstream_error;
 pub use control::{Control, LastCheck, Options, ProxyError, check_files, read};
 pub use proxy::Proxy;
 
-/// For the test that compares this host of the balancer with the simulator. Not a stable interface.
-#[doc(hidden)]
-pub mod testing {
+/// A pool in a shard as the host of a balancer, without the sockets: for tests that hold it against the simulator's engine.
+pub mod host {
     pub use crate::clock::Clock;
-    pub use crate::pool::{Attempt, Exchange, InFlight, PoolSetup, RequestInfo, SelectorInit, ShardPool};
-    pub use crate::record::Tape;
-    pub use crate::upstream::UpstreamSettings;
+    pub use crate::pool::{
+        Attempt, Exchange, InFlight, PoolSetup, RequestInfo, SelectorInit, ServerSnapshot, ShardPool,
+    };
+    pub use crate::record::{Recorder, Tape};
+    pub use crate::upstream::{Upstream, UpstreamSettings};
 }

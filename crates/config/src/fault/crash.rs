@@ -1,3 +1,5 @@
+//! A crash: the server is down, and its requests and cache are lost.
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 

@@ -1,3 +1,5 @@
+//! A deploy: the server drains and is then down while it restarts.
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 

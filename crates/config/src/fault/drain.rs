@@ -1,3 +1,5 @@
+//! A drain: the server asks for no new requests and finishes those that it has.
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 

@@ -1,3 +1,5 @@
+//! Errors: the server answers a share of its requests with an error, fast.
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 

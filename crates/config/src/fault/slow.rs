@@ -1,3 +1,5 @@
+//! A slowdown: service takes several times as long.
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 

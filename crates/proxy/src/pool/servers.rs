@@ -1,12 +1,10 @@
 //! The servers of a pool: what checks and reports say of them, what an administrator does, how they stand.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::ShardPool;
 use super::requests::SHARD;
-use crate::upstream::Upstream;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool::ServerStatus;
 use evenkeel_core::select::LoadReport;
@@ -134,10 +132,5 @@ impl ShardPool {
             score: state.balancer.selector(SHARD).score(slot, fleet, now),
         };
         fleet.members().map(of).collect()
-    }
-
-    /// The servers' connections.
-    pub fn upstreams(&self) -> Vec<Rc<Upstream>> {
-        self.state.borrow().servers.iter().flatten().cloned().collect()
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of the balancer: the decided details of budgets, retries, hedges and the queue.
+
 use std::sync::Arc;
 
 use super::*;

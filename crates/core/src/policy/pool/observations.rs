@@ -7,11 +7,12 @@ use crate::policy::panic;
 use crate::rng::Rng;
 use crate::select::Outcome;
 use crate::units::Nanos;
+use std::sync::Arc;
 
 impl ServerPool {
     /// An active check's result; `Some(up)` when the verdict changes.
     pub fn checked(&mut self, id: BackendId, passed: bool, now: Nanos) -> Option<bool> {
-        let rules = std::sync::Arc::clone(&self.rules);
+        let rules = Arc::clone(&self.rules);
         let rules = rules.health.as_ref()?;
         if !self.fleet.is_current(id) {
             return None;

@@ -1,3 +1,5 @@
+//! Tests of the pool: health, panic, limits, partitions, slow start, affinity.
+
 use super::*;
 use crate::fleet::Change;
 use crate::policy::outlier::Reason;
