@@ -224,7 +224,7 @@ fn keep_what_is_named(scenario: &mut Scenario) {
             Side::Number { .. } => None,
         })
         .collect();
-    scenario.contestants.retain(|contestant| named.contains(&contestant.label.as_str()));
+    scenario.variants.retain(|variant| named.contains(&variant.label.as_str()));
 }
 
 fn verify(expect: &Expect, outcome: &Outcome<'_>) -> Verdict {

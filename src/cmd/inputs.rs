@@ -16,7 +16,7 @@ use evenkeel_core::select::strategy_set::StrategySet;
 use evenkeel_sim::measure::metric_names;
 use evenkeel_sim::measure::metrics::{self, Direction, Unit, nature};
 use evenkeel_sim::scenario::expect::{Expect, Notation, Side};
-use evenkeel_sim::scenario::{Contestant, Scenario, overrides};
+use evenkeel_sim::scenario::{Scenario, Variant, overrides};
 
 /// Where a scenario comes from.
 enum Input {
@@ -371,14 +371,14 @@ pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Fail
             labels.extend(set.rows().map(|row| row.name.to_owned()));
             continue;
         }
-        let known = |loaded: &Loaded| loaded.scenario.contestants.iter().any(|contestant| contestant.label == name);
+        let known = |loaded: &Loaded| loaded.scenario.variants.iter().any(|variant| variant.label == name);
         if scenarios.iter().any(known) {
             labels.push(name.to_owned());
             continue;
         }
         let table = catalog::parse(name).map_err(Failure::Usage)?;
         remark(name);
-        labels.push(Contestant::new(table).label);
+        labels.push(Variant::new(table).label);
     }
     // `core,p2c` names p2c twice.
     let mut seen = BTreeSet::new();
@@ -400,16 +400,16 @@ pub fn choose(scenario: &mut Scenario, labels: &[String]) {
     }
     let mut chosen = Vec::new();
     for label in labels {
-        let matches = |c: &&Contestant| c.label == *label || (c.stream_name.is_empty() && c.table.name() == label);
-        let matching: Vec<Contestant> = scenario.contestants.iter().filter(matches).cloned().collect();
+        let matches = |c: &&Variant| c.label == *label || (c.stream_name.is_empty() && c.table.name() == label);
+        let matching: Vec<Variant> = scenario.variants.iter().filter(matches).cloned().collect();
         match (matching.is_empty(), catalog::parse(label)) {
-            (true, Ok(table)) => chosen.push(Contestant::new(table)),
+            (true, Ok(table)) => chosen.push(Variant::new(table)),
             _ => chosen.extend(matching),
         }
     }
     let mut seen = std::collections::BTreeSet::new();
-    chosen.retain(|contestant| seen.insert(contestant.label.clone()));
-    scenario.contestants = chosen;
+    chosen.retain(|variant| seen.insert(variant.label.clone()));
+    scenario.variants = chosen;
 }
 
 /// The message for a strategy that does not exist.

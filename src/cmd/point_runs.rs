@@ -45,7 +45,7 @@ pub enum Step {
 
 impl PointRuns {
     pub fn new(scenario: &Scenario) -> PointRuns {
-        let columns = scenario.contestants.iter().map(|_| Column::Empty).collect();
+        let columns = scenario.variants.iter().map(|_| Column::Empty).collect();
         PointRuns { columns, wanted: scenario.replications }
     }
 

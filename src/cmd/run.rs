@@ -249,7 +249,7 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     say(format_args!("\n{}\n", prose(&scenario.question, terminal)));
     say(describe(outcome));
     let hashes = |label: &str| label.starts_with("consistent_hash") && !label.contains("on=");
-    if scenario.contestants.iter().any(|contestant| hashes(&contestant.label)) {
+    if scenario.variants.iter().any(|variant| hashes(&variant.label)) {
         scenario.notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
     scenario.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));

@@ -7,17 +7,17 @@ use evenkeel_core::units::hex;
 use evenkeel_sim::scenario::Scenario;
 
 /// The name of a run: 24 hexadecimal digits.
-pub fn of_run(scenario: &Scenario, contestant: usize, replication: u32) -> String {
+pub fn of_run(scenario: &Scenario, variant: usize, replication: u32) -> String {
     let model = &scenario.model;
-    let contestant = &scenario.contestants[contestant];
+    let variant = &scenario.variants[variant];
     // What the file says is in its hash; the rest is what settings may have changed, and the program itself.
     let parts = serde_json::json!([
         evenkeel_sim::SOURCE_HASH,
         scenario.hash,
         [model.warmup.0, model.cache_warmup.0, model.duration.0, model.drain.0],
         [model.bins, model.batches],
-        contestant.table,
-        contestant.stream_name,
+        variant.table,
+        variant.stream_name,
         scenario.replication_seed(replication),
     ]);
     hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()
@@ -28,8 +28,8 @@ pub fn of_experiment(experiment: &Experiment) -> String {
     let mut hasher = Sha256::new();
     for point in &experiment.points {
         hasher.update(point.name.as_bytes());
-        for c in 0..point.scenario.contestants.len() {
-            hasher.update(point.scenario.contestants[c].label.as_bytes());
+        for c in 0..point.scenario.variants.len() {
+            hasher.update(point.scenario.variants[c].label.as_bytes());
             (0..point.scenario.replications).for_each(|r| hasher.update(of_run(&point.scenario, c, r).as_bytes()));
         }
     }

@@ -156,7 +156,7 @@ fn all_runs(experiments: &[Experiment]) -> Vec<Run> {
     let mut runs = Vec::new();
     for (experiment, e) in experiments.iter().enumerate() {
         for (point, p) in e.points.iter().enumerate() {
-            for variant in 0..p.scenario.contestants.len() {
+            for variant in 0..p.scenario.variants.len() {
                 let run = |replication| Run { experiment, point, variant, replication };
                 runs.extend((0..p.scenario.replications).map(run));
             }
@@ -187,7 +187,7 @@ fn simulate(experiment: &Experiment, run: Run, options: &Options) -> Report {
     if options.stored_only {
         return Report::Missing;
     }
-    let label = &scenario.contestants[run.variant].label;
+    let label = &scenario.variants[run.variant].label;
     let setup = scenario.setup(run.variant, run.replication);
     let record = match &options.trace {
         Some(folder) => {
@@ -359,7 +359,7 @@ impl<'a, 'b> Collector<'a, 'b> {
             Step::Wait => {}
             Step::Complete(complete) => *result = Some(complete),
             Step::More(replications) => {
-                let variants = scenario.contestants.len();
+                let variants = scenario.variants.len();
                 self.bar.inc_length(replications.len() as u64 * variants as u64);
                 // In front of all others, in their order.
                 for variant in (0..variants).rev() {

@@ -16,7 +16,7 @@ use super::{Failure, Terminal, complain, inputs, say_on as say, scheduler};
 use crate::report::table;
 use evenkeel_core::select::catalog::Family;
 use evenkeel_core::units::{Nanos, human_seconds};
-use evenkeel_sim::scenario::{Contestant, Scenario};
+use evenkeel_sim::scenario::{Scenario, Variant};
 use evenkeel_sim::sim::model::Model;
 use evenkeel_sim::sim::observer::{Arrival, Observer, Step};
 use evenkeel_sim::sim::record::{RequestOutcome, RunRecord};
@@ -148,7 +148,7 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let strategies = inputs::named(&args.strategies, std::slice::from_ref(&loaded))?;
     let (mut scenario, source) = (loaded.scenario, loaded.source);
     inputs::choose(&mut scenario, &strategies);
-    scenario.contestants.retain(|contestant| !contestant.table.oracle());
+    scenario.variants.retain(|variant| !variant.table.oracle());
     let mut foreign = unsupported_over_sockets(&scenario);
     if scenario.needs_pilot() {
         foreign.push("`warmup = \"auto\"`: give it a time".to_owned());
@@ -166,8 +166,8 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let seed = args.seed.unwrap_or_else(|| scenario.replication_seed(0));
     scheduler::watch_for_interrupt();
     let mut pairs = Vec::new();
-    for contestant in &scenario.contestants {
-        let pair = in_both(&scenario, contestant, &source, seed, args.quiet || args.json)?;
+    for variant in &scenario.variants {
+        let pair = in_both(&scenario, variant, &source, seed, args.quiet || args.json)?;
         if !args.json {
             print(&pair, pairs.is_empty().then_some((&scenario, delays)), terminal);
         }
@@ -200,18 +200,18 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 fn leave_out_reports(scenario: &mut Scenario) -> Result<(), Failure> {
     let reports =
         scenario.model.pools.iter().any(|pool| pool.reports.is_some_and(|reports| reports.interval.is_some()));
-    scenario.contestants.retain(|contestant| {
-        let notices = contestant.table.signals().notices;
-        let foreign = notices || reports && contestant.table.row().is_some_and(|row| row.doc.family == Family::Report);
+    scenario.variants.retain(|variant| {
+        let notices = variant.table.signals().notices;
+        let foreign = notices || reports && variant.table.row().is_some_and(|row| row.doc.family == Family::Report);
         if foreign {
-            let name = &contestant.label;
+            let name = &variant.label;
             complain(format_args!(
                 "{name} is left out: test servers report with answers and checks, not by themselves"
             ));
         }
         !foreign
     });
-    if scenario.contestants.is_empty() {
+    if scenario.variants.is_empty() {
         return Err(Failure::Usage(
             "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
                 .to_owned(),
@@ -226,18 +226,12 @@ allowed    4 standard deviations of these runs, plus an allowance for a real mac
            shares 1 pp, hit ratio 2 pp, errors 10 % + 0.5 pp
 order      compared for pairs whose simulated difference exceeds the allowed one";
 
-fn in_both(
-    scenario: &Scenario,
-    contestant: &Contestant,
-    source: &str,
-    seed: u64,
-    quiet: bool,
-) -> Result<Pair, Failure> {
+fn in_both(scenario: &Scenario, variant: &Variant, source: &str, seed: u64, quiet: bool) -> Result<Pair, Failure> {
     let model = &scenario.model;
     let mut simulated = Vec::new();
     for i in 0..STREAMS {
-        let stream_name = format!("{}twin {i}", contestant.stream_name);
-        let setup = Setup { model, strategy: &contestant.table, seed, stream_name: &stream_name };
+        let stream_name = format!("{}twin {i}", variant.stream_name);
+        let setup = Setup { model, strategy: &variant.table, seed, stream_name: &stream_name };
         let mut entry_counter = EntryCounter::new(model);
         let record = sim::observe(&setup, &scheduler::stopped, &mut entry_counter).map_err(|why| match why {
             sim::Stopped::Interrupted => Failure::Stopped,
@@ -248,9 +242,9 @@ fn in_both(
     let mut best: Option<(LoadSummary, Vec<u64>)> = None;
     for _ in 0..TRIES {
         if !quiet {
-            complain(format_args!("{}: over sockets, {}", contestant.label, model.warmup + model.duration));
+            complain(format_args!("{}: over sockets, {}", variant.label, model.warmup + model.duration));
         }
-        let run = over_sockets(scenario, contestant, source, seed)?;
+        let run = over_sockets(scenario, variant, source, seed)?;
         if best.as_ref().is_none_or(|best| late(&run.0) < late(&best.0)) {
             best = Some(run);
         }
@@ -258,11 +252,11 @@ fn in_both(
             break;
         }
         if !quiet {
-            complain(format_args!("{}: this machine was too busy; retrying", contestant.label));
+            complain(format_args!("{}: this machine was too busy; retrying", variant.label));
         }
     }
     let Some(real) = best else { return Err(Failure::Stopped) };
-    Ok(pair(model, contestant, &simulated, &real))
+    Ok(pair(model, variant, &simulated, &real))
 }
 
 fn late(report: &LoadSummary) -> Duration {
@@ -271,11 +265,11 @@ fn late(report: &LoadSummary) -> Duration {
 
 fn over_sockets(
     scenario: &Scenario,
-    contestant: &Contestant,
+    variant: &Variant,
     source: &str,
     seed: u64,
 ) -> Result<(LoadSummary, Vec<u64>), Failure> {
-    let loopback = Loopback::start(scenario, source, &contestant.table, seed)?;
+    let loopback = Loopback::start(scenario, source, &variant.table, seed)?;
     let target = format!("http://{}", loopback.address()).parse().map_err(Failure::Usage)?;
     loopback.begin();
     let report = play(&scenario.model, seed, &target, &Options::default(), |_| !scheduler::stopped());
@@ -357,12 +351,7 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn pair(
-    model: &Model,
-    contestant: &Contestant,
-    simulated: &[(RunRecord, Vec<u64>)],
-    real: &(LoadSummary, Vec<u64>),
-) -> Pair {
+fn pair(model: &Model, variant: &Variant, simulated: &[(RunRecord, Vec<u64>)], real: &(LoadSummary, Vec<u64>)) -> Pair {
     let servers: Vec<&str> =
         model.pools.iter().flat_map(|pool| &pool.servers).map(|server| server.name.as_str()).collect();
     let runs: Vec<Vec<f64>> = simulated.iter().map(of_simulator).collect();
@@ -383,7 +372,7 @@ fn pair(
         })
         .collect();
     Pair {
-        label: contestant.label.clone(),
+        label: variant.label.clone(),
         measures,
         same_requests: simulated.iter().all(|(record, _)| record.workload_hash == real.0.workload_hash),
         requests: real.0.requests,

@@ -22,10 +22,10 @@ pub fn find(experiments: &mut [Experiment], jobs: usize, quiet: bool) -> Result<
     }
     let pilots: Vec<Scenario> = waiting.iter().map(|scenario| scenario.pilot()).collect();
     let variants: Vec<(usize, usize)> =
-        pilots.iter().enumerate().flat_map(|(p, pilot)| (0..pilot.contestants.len()).map(move |c| (p, c))).collect();
-    let mut cuts = each(&variants, jobs, quiet, |&(p, contestant)| cut(&pilots[p], contestant))?.into_iter();
+        pilots.iter().enumerate().flat_map(|(p, pilot)| (0..pilot.variants.len()).map(move |c| (p, c))).collect();
+    let mut cuts = each(&variants, jobs, quiet, |&(p, variant)| cut(&pilots[p], variant))?.into_iter();
     for (scenario, pilot) in waiting.iter_mut().zip(&pilots) {
-        let cuts: Vec<(f64, f64)> = cuts.by_ref().take(pilot.contestants.len()).collect();
+        let cuts: Vec<(f64, f64)> = cuts.by_ref().take(pilot.variants.len()).collect();
         let latest = |of: fn(&(f64, f64)) -> f64| cuts.iter().map(of).fold(0.0, f64::max);
         scenario.settle(Nanos::from_secs_f64(latest(|c| c.0)), Nanos::from_secs_f64(latest(|c| c.1)));
     }
@@ -33,10 +33,10 @@ pub fn find(experiments: &mut [Experiment], jobs: usize, quiet: bool) -> Result<
 }
 
 /// When latency and hit ratio of a variant settle, seconds; half of the run where they do not.
-fn cut(pilot: &Scenario, contestant: usize) -> Result<(f64, f64), Stopped> {
-    let mut tally = Tally::new(pilot, contestant);
+fn cut(pilot: &Scenario, variant: usize) -> Result<(f64, f64), Stopped> {
+    let mut tally = Tally::new(pilot, variant);
     for replication in 0..pilot.replications {
-        let record = evenkeel_sim::sim::observe(&pilot.setup(contestant, replication), &stopped, &mut ())?;
+        let record = evenkeel_sim::sim::observe(&pilot.setup(variant, replication), &stopped, &mut ())?;
         tally.take_in(pilot, replication, &record);
     }
     let half = pilot.model.duration.as_secs_f64() / 2.0;

@@ -182,8 +182,8 @@ fn patience_has_a_stream_of_its_own() {
     let two = overloaded("patience = { exponential = { mean = \"5ms\" } }", "", "")
         .replace("[\"random\"]", "[\"random\", \"least_request\"]");
     let two = scenario(&two);
-    let hash = |contestant| {
-        let record = evenkeel::sim::observe(&two.setup(contestant, 0), &|| false, &mut ()).unwrap();
+    let hash = |variant| {
+        let record = evenkeel::sim::observe(&two.setup(variant, 0), &|| false, &mut ()).unwrap();
         (record.workload_hash, record.pick_hash)
     };
     assert_eq!(hash(0).0, hash(1).0);

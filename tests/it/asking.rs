@@ -85,9 +85,9 @@ fn who_has_to_wait_for_room_asks_nobody() {
          [[pools]]\nname = \"web\"\nprobes = { work = \"0s\" }\nqueue = { limit = 100, timeout = \"5s\" }\n\
          [[pools.servers]]\nname = \"web\"\ncount = 3\nmax_in_flight = 1\n",
     );
-    let run = |contestant| {
-        let record = evenkeel::sim::observe(&scenario.setup(contestant, 0), &|| false, &mut ()).unwrap();
-        (record.measured.all.ok(), summarise(&scenario, contestant, &[record]))
+    let run = |variant| {
+        let record = evenkeel::sim::observe(&scenario.setup(variant, 0), &|| false, &mut ()).unwrap();
+        (record.measured.all.ok(), summarise(&scenario, variant, &[record]))
     };
     let ((asking, summary), (random, _)) = (run(0), run(1));
     // Nine always wait: after the first three nobody asks, and no more is lost by asking than that.

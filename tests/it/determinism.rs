@@ -51,13 +51,13 @@ fn every_strategy_meets_the_same_workload() {
             continue;
         }
         let hash = |c: usize| {
-            let table = &scenario.contestants[c].table;
+            let table = &scenario.variants[c].table;
             let run = evenkeel::sim::run(&scenario.model, table, scenario.replication_seed(0), &|| false).unwrap();
             (run.workload_hash, run.measured.all.requests())
         };
         let first = hash(0);
-        for c in 1..scenario.contestants.len() {
-            assert_eq!(hash(c), first, "{}: {}", path.display(), scenario.contestants[c].label);
+        for c in 1..scenario.variants.len() {
+            assert_eq!(hash(c), first, "{}: {}", path.display(), scenario.variants[c].label);
         }
         scenarios += 1;
     }
@@ -70,7 +70,7 @@ fn seeds_matter() {
     let source = std::fs::read_to_string(root().join("scenarios/even-load.toml")).unwrap();
     let mut scenario = Scenario::parse("s", &source, &|_| Err(String::new())).unwrap();
     scenario.quick();
-    let table = &scenario.contestants[0].table;
+    let table = &scenario.variants[0].table;
     let run = |seed| evenkeel::sim::run(&scenario.model, table, seed, &|| false).unwrap();
     let (a, b, c) = (run(1), run(2), run(1));
     assert_ne!((a.workload_hash, a.pick_hash), (b.workload_hash, b.pick_hash));
@@ -85,6 +85,6 @@ fn seeds_matter() {
 fn a_run_can_be_interrupted() {
     let source = std::fs::read_to_string(root().join("scenarios/even-load.toml")).unwrap();
     let scenario = Scenario::parse("s", &source, &|_| Err(String::new())).unwrap();
-    let table = &scenario.contestants[0].table;
+    let table = &scenario.variants[0].table;
     assert!(evenkeel::sim::run(&scenario.model, table, 1, &|| true).is_err());
 }

@@ -20,11 +20,11 @@ fn the_shipped_scenarios_hold() {
 
 /// Two strategies of which one will be edited.
 fn two_under_test(choices: u32) -> String {
-    let contestants = format!(
+    let variants = format!(
         "[[variants]]\nname = \"steady\"\nstrategy = \"round_robin\"\n\
          [[variants]]\nname = \"edited\"\nstrategy = {{ p2c = {{ choices = {choices} }} }}\n"
     );
-    SOUND.replace("strategies = [\"random\", \"p2c\"]\n", "") + &contestants
+    SOUND.replace("strategies = [\"random\", \"p2c\"]\n", "") + &variants
 }
 
 fn check(arguments: &[&str], file: &std::path::Path) -> (Option<i32>, String, Output) {

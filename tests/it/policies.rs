@@ -4,7 +4,7 @@ use evenkeel::measure::{Summary, summarise};
 use evenkeel::scenario::Scenario;
 use evenkeel::select::catalog::CATALOGUE;
 
-/// Runs a scenario's first contestant; `head` is whatever stands before the pools.
+/// Runs a scenario's first variant; `head` is whatever stands before the pools.
 fn run(head: &str, pools: &str) -> Summary {
     let source = format!("title = \"t\"\nquestion = \"q\"\n{head}\n{pools}");
     let scenario = Scenario::parse("t", &source, &|file| Err(format!("no file {file}")))
@@ -272,11 +272,11 @@ fn with_everything_at_once_the_books_balance() {
                 names.join(", ")
             );
             let scenario = Scenario::parse("t", &source, &|_| Err(String::new())).unwrap_or_else(|p| panic!("{p:?}"));
-            for contestant in 0..scenario.contestants.len() {
-                let setup = scenario.setup(contestant, replication);
+            for variant in 0..scenario.variants.len() {
+                let setup = scenario.setup(variant, replication);
                 let record = evenkeel::sim::observe(&setup, &|| false, &mut ()).unwrap();
                 let efforts = record.measured.efforts;
-                let label = &scenario.contestants[contestant].label;
+                let label = &scenario.variants[variant].label;
                 assert!(efforts.retries > 0 && efforts.hedges > 0 && efforts.ejections > 0, "{label}: {efforts:?}");
                 assert!(efforts.waited > 0 && efforts.attempts > record.measured.all.ok() / 2, "{label}: {efforts:?}");
             }

@@ -317,7 +317,7 @@ fn theory_is_asked_for_at_any_size() {
     let exact = |load: &str, law: &str, server: &str| {
         let before = format!("duration = \"1s\"\narrivals = {{ poisson = {{ {load} }} }}\nservice = {law}");
         let scenario = of(&before, "", server);
-        evenkeel::measure::exact_values::exact(&scenario, &scenario.contestants[0].table)
+        evenkeel::measure::exact_values::exact(&scenario, &scenario.variants[0].table)
     };
     let (exponential, constant) = ("{ exponential = { mean = \"5ms\" } }", "{ constant = { value = \"5ms\" } }");
     let rate = "rate = \"100/s\"";

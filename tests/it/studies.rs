@@ -526,12 +526,12 @@ fn an_overloaded_bench_is_called_so_and_not_ranked() {
     assert_eq!(compare(&summaries, "latency.p99"), [Some(Comparison::Best), Some(Comparison::Overloaded)]);
 }
 
-/// Every contestant of a scenario over all replications, through the library alone.
+/// Every variant of a scenario over all replications, through the library alone.
 fn summaries(source: &str) -> Vec<Summary> {
     let scenario = scenario(source);
     let run = |c: usize, r: u32| evenkeel::sim::observe(&scenario.setup(c, r), &|| false, &mut ()).unwrap();
     let of = |c: usize| summarise(&scenario, c, &(0..scenario.replications).map(|r| run(c, r)).collect::<Vec<_>>());
-    (0..scenario.contestants.len()).map(of).collect()
+    (0..scenario.variants.len()).map(of).collect()
 }
 
 /// One strategy under four names, with luck of their own on the same requests: any difference that is found is a false

@@ -114,7 +114,7 @@ fn reports_quote_the_same_theory() {
             continue;
         }
         let scenario = Scenario::parse(gate.name, &gate.source, &|_| Err("no files".to_owned())).unwrap();
-        let Some(exact) = exact_values::exact(&scenario, &scenario.contestants[0].table) else { continue };
+        let Some(exact) = exact_values::exact(&scenario, &scenario.variants[0].table) else { continue };
         let asked = |quantity: &str| gate.asked.iter().find(|asked| asked.quantity == quantity);
         let near = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{}: {a} {b}", gate.name);
         if let Some(asked) = asked("latency.mean") {
@@ -139,8 +139,8 @@ fn theorems_are_quoted_only_where_they_hold() {
     };
     let quoted = |name: &str| {
         let scenario = read(name);
-        let of = |c: &evenkeel::scenario::Contestant| exact_values::exact(&scenario, &c.table).map(|_| c.table.name());
-        scenario.contestants.iter().filter_map(of).collect::<Vec<_>>()
+        let of = |c: &evenkeel::scenario::Variant| exact_values::exact(&scenario, &c.table).map(|_| c.table.name());
+        scenario.variants.iter().filter_map(of).collect::<Vec<_>>()
     };
     let even = quoted("even-load");
     for strategy in ["random", "round_robin", "weighted_round_robin", "oracle_least_work"] {
@@ -151,10 +151,10 @@ fn theorems_are_quoted_only_where_they_hold() {
     let source = SOUND.replace("strategies = [\"random\", \"p2c\"]", strategies);
     let idle = format!("{source}[[pools.servers]]\nname = \"idle\"\nweight = 0\nspeed = 3.0\n");
     let (plain, with_idle) = (scenario(&source), scenario(&idle));
-    for contestant in &plain.contestants {
-        let exact = exact_values::exact(&plain, &contestant.table);
-        assert!(exact.is_some(), "{}", contestant.label);
-        assert_eq!(exact, exact_values::exact(&with_idle, &contestant.table), "{}", contestant.label);
+    for variant in &plain.variants {
+        let exact = exact_values::exact(&plain, &variant.table);
+        assert!(exact.is_some(), "{}", variant.label);
+        assert_eq!(exact, exact_values::exact(&with_idle, &variant.table), "{}", variant.label);
     }
     // Faults, caches, time-outs, a closed loop, paths of several pools, bursts.
     for name in ["crash", "slow-server", "cache-affinity", "closed-loop", "path-isolation", "rush-hour", "replayed-log"]

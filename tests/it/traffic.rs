@@ -6,7 +6,7 @@ use evenkeel::sim::record::RunRecord;
 
 use crate::support::scenario;
 
-/// A scenario's first contestant: what is measured, and the runs.
+/// A scenario's first variant: what is measured, and the runs.
 pub fn runs(source: &str) -> (Summary, Vec<RunRecord>) {
     let scenario = scenario(&format!("title = \"t\"\nquestion = \"q\"\n{source}"));
     let runs: Vec<_> = (0..scenario.replications)
@@ -314,8 +314,8 @@ fn with_everything_at_once_the_books_balance() {
             names.join(", ")
         );
         let scenario = scenario(&format!("title = \"t\"\nquestion = \"q\"\n{source}"));
-        for (contestant, name) in names.iter().enumerate() {
-            let setup = scenario.setup(contestant, 0);
+        for (variant, name) in names.iter().enumerate() {
+            let setup = scenario.setup(variant, 0);
             let once = evenkeel::sim::observe(&setup, &|| false, &mut ()).unwrap();
             let again = evenkeel::sim::observe(&setup, &|| false, &mut ()).unwrap();
             assert_eq!((once.pick_hash, once.events), (again.pick_hash, again.events));

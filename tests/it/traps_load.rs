@@ -409,11 +409,10 @@ fn the_least_loaded_on_a_stale_board_is_worse_than_random() {
         count = 100
     "#;
     let scenario = scenario(source);
-    let means: Vec<f64> = (scenario.contestants.iter())
-        .map(|contestant| {
+    let means: Vec<f64> = (scenario.variants.iter())
+        .map(|variant| {
             let record =
-                evenkeel::sim::run(&scenario.model, &contestant.table, scenario.replication_seed(0), &|| false)
-                    .unwrap();
+                evenkeel::sim::run(&scenario.model, &variant.table, scenario.replication_seed(0), &|| false).unwrap();
             record.measured.all.latency_sum as f64 / 1e9 / record.measured.all.latency.len() as f64
         })
         .collect();

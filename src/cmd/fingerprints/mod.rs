@@ -64,13 +64,13 @@ pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Findi
     let units: Vec<(usize, usize)> = loaded
         .iter()
         .enumerate()
-        .flat_map(|(s, loaded)| (0..loaded.scenario.contestants.len()).map(move |c| (s, c)))
+        .flat_map(|(s, loaded)| (0..loaded.scenario.variants.len()).map(move |c| (s, c)))
         .collect();
     let take = |&(s, c): &(usize, usize)| fingerprint::take(&loaded[s].scenario, c, &stopped);
     let mut taken = each(&units, jobs, quiet, take)?.into_iter();
     let mut found = Vec::new();
     for loaded in loaded {
-        let now: Vec<Fingerprint> = taken.by_ref().take(loaded.scenario.contestants.len()).collect();
+        let now: Vec<Fingerprint> = taken.by_ref().take(loaded.scenario.variants.len()).collect();
         let golden = loaded.path.as_ref().map(|path| &folders[&GoldenFolder::path_for(path)]);
         found.push(compare(loaded, now, golden)?);
     }
@@ -105,7 +105,7 @@ fn compare(loaded: &Loaded, now: Vec<Fingerprint>, golden: Option<&GoldenFolder>
     };
     let Some(golden) = golden.filter(|_| !finding.missing) else { return Ok(finding) };
     for (c, now) in finding.now.iter().enumerate() {
-        let old = golden.get(&name, scenario.contestants[c].table.name(), &now.label);
+        let old = golden.get(&name, scenario.variants[c].table.name(), &now.label);
         match old.map(|old| (old, fingerprint::difference(old, now))) {
             Some((_, None)) => finding.same += 1,
             Some((old, Some(difference))) => finding.changes.push(explain(scenario, c, old, now, difference)?),
@@ -124,7 +124,7 @@ pub fn update(findings: &[Finding], loaded: &[Loaded]) -> Result<(), Failure> {
     let mut folders = folders(loaded)?;
     for (finding, loaded) in findings.iter().zip(loaded) {
         let Some(path) = &loaded.path else { continue };
-        let strategies = loaded.scenario.contestants.iter().map(|contestant| contestant.table.name());
+        let strategies = loaded.scenario.variants.iter().map(|variant| variant.table.name());
         if let Some(folder) = folders.get_mut(&GoldenFolder::path_for(path)) {
             folder.replace(&name_of(path), &loaded.scenario.hash, strategies.zip(&finding.now));
         }
@@ -135,7 +135,7 @@ pub fn update(findings: &[Finding], loaded: &[Loaded]) -> Result<(), Failure> {
 /// Looks at the first decision that differs.
 fn explain(
     scenario: &Scenario,
-    contestant: usize,
+    variant: usize,
     old: &Fingerprint,
     now: &Fingerprint,
     difference: Difference,
@@ -151,7 +151,7 @@ fn explain(
     let of = format!("{} golden, {} now", old.decisions, now.decisions);
     Ok(match difference {
         Difference::At(decision, pick) => {
-            let seen = fingerprint::look(scenario, contestant, decision, &stopped)?;
+            let seen = fingerprint::look(scenario, variant, decision, &stopped)?;
             let first = seen.map(|seen| Shown {
                 golden: name(pick),
                 now: seen.pick.clone().unwrap_or_else(|| "nobody".to_owned()),

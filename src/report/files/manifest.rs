@@ -123,7 +123,7 @@ fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
     let model = &outcome.scenario.model;
     let hex = |hashes: &[u64]| hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>();
     let workload = outcome.summaries.first().map(|summary| summary.workload_hashes.clone()).unwrap_or_default();
-    let strategies = outcome.summaries.iter().zip(&outcome.scenario.contestants);
+    let strategies = outcome.summaries.iter().zip(&outcome.scenario.variants);
     PointEntry {
         point: outcome.point,
         replications: outcome.replications,
@@ -134,9 +134,9 @@ fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
         workload_hashes: hex(&workload),
         workload_same_for_all: outcome.summaries.iter().all(|summary| summary.workload_hashes == workload),
         strategies: strategies
-            .map(|(summary, contestant)| StrategyEntry {
+            .map(|(summary, variant)| StrategyEntry {
                 label: &summary.label,
-                parameters: &contestant.table,
+                parameters: &variant.table,
                 verdict: summary.stability.verdict,
                 utilisation: number(summary.utilisation(outcome.scenario)).parse().ok(),
                 requests_simulated: summary.requests,

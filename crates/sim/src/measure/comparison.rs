@@ -15,7 +15,7 @@ use super::interval::{self, LEVEL};
 use super::metrics::{Direction, FAILED, Unit, nature};
 use super::ranking::ENOUGH;
 use super::results::{Results, Row};
-use crate::scenario::Contestant;
+use crate::scenario::Variant;
 use evenkeel_core::select::catalog;
 
 /// What is compared unless something else is asked for.
@@ -410,7 +410,7 @@ pub fn split_pair(text: &str, old: &BTreeSet<&str>, new: &BTreeSet<&str>) -> Res
     let label = |text: &str, known: &BTreeSet<&str>| match known.contains(text) {
         true => Some(text.to_owned()),
         false => {
-            let named = catalog::parse(text).ok().map(|table| Contestant::new(table).label);
+            let named = catalog::parse(text).ok().map(|table| Variant::new(table).label);
             named.filter(|label| known.contains(label.as_str()))
         }
     };

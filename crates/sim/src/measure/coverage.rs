@@ -104,10 +104,10 @@ impl Trial {
         let mut scenario = self.scenario.clone();
         scenario.seed = seed;
         let mut summaries = Vec::new();
-        for contestant in 0..scenario.contestants.len() {
-            let mut tally = Tally::new(&scenario, contestant);
+        for variant in 0..scenario.variants.len() {
+            let mut tally = Tally::new(&scenario, variant);
             for replication in 0..scenario.replications {
-                let record = observe(&scenario.setup(contestant, replication), interrupted, &mut ())?;
+                let record = observe(&scenario.setup(variant, replication), interrupted, &mut ())?;
                 tally.take_in(&scenario, replication, &record);
             }
             summaries.push(tally.summary(&scenario));

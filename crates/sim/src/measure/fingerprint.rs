@@ -91,10 +91,10 @@ impl Observer for Picks {
 }
 
 /// Runs the first replication of a variant and takes its fingerprint.
-pub fn take(scenario: &Scenario, contestant: usize, interrupted: &dyn Fn() -> bool) -> Result<Fingerprint, Stopped> {
+pub fn take(scenario: &Scenario, variant: usize, interrupted: &dyn Fn() -> bool) -> Result<Fingerprint, Stopped> {
     let mut picks = Picks::default();
-    let record = observe(&scenario.setup(contestant, 0), interrupted, &mut picks)?;
-    Ok(Fingerprint::of(&scenario.contestants[contestant].label, &picks.0, record.pick_hash))
+    let record = observe(&scenario.setup(variant, 0), interrupted, &mut picks)?;
+    Ok(Fingerprint::of(&scenario.variants[variant].label, &picks.0, record.pick_hash))
 }
 
 /// The first difference between `now` and the golden picks; `None` if they are the same.
@@ -217,12 +217,12 @@ fn see(model: &Model, number: u64, decision: &Decision<'_>) -> Seen {
 /// fewer decisions.
 pub fn look(
     scenario: &Scenario,
-    contestant: usize,
+    variant: usize,
     decision: u64,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Option<Seen>, Stopped> {
     let mut probe = DecisionProbe { model: &scenario.model, wanted: decision, next: 0, seen: None, chosen: false };
-    observe(&scenario.setup(contestant, 0), interrupted, &mut probe)?;
+    observe(&scenario.setup(variant, 0), interrupted, &mut probe)?;
     Ok(probe.seen)
 }
 

@@ -8,15 +8,15 @@ use crate::sim::{Stopped, observe};
 /// Runs all replications of all strategies of a scenario, one after the other, and gives a summary of each strategy in
 /// their order. A warm-up that is to be found by a pilot run must have been settled before ([`Scenario::settle`]).
 pub fn run_all(scenario: &Scenario, interrupted: &dyn Fn() -> bool) -> Result<Vec<Summary>, Stopped> {
-    let summarise = |contestant| {
-        let mut tally = Tally::new(scenario, contestant);
+    let summarise = |variant| {
+        let mut tally = Tally::new(scenario, variant);
         for replication in 0..scenario.replications {
-            let record = observe(&scenario.setup(contestant, replication), interrupted, &mut ())?;
+            let record = observe(&scenario.setup(variant, replication), interrupted, &mut ())?;
             tally.take_in(scenario, replication, &record);
         }
         Ok(tally.summary(scenario))
     };
-    (0..scenario.contestants.len()).map(summarise).collect()
+    (0..scenario.variants.len()).map(summarise).collect()
 }
 
 impl Expect {

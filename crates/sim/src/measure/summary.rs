@@ -169,8 +169,8 @@ impl Default for Stability {
 }
 
 /// Sums up the runs of one variant, one per replication and in their order.
-pub fn summarise(scenario: &Scenario, contestant: usize, runs: &[RunRecord]) -> Summary {
-    let mut tally = Tally::new(scenario, contestant);
+pub fn summarise(scenario: &Scenario, variant: usize, runs: &[RunRecord]) -> Summary {
+    let mut tally = Tally::new(scenario, variant);
     runs.iter().enumerate().for_each(|(r, run)| tally.take_in(scenario, r as u32, run));
     tally.summary(scenario)
 }
@@ -194,7 +194,7 @@ struct Kept {
 
 /// A variant's runs as they come in, in any order.
 pub struct Tally {
-    contestant: usize,
+    variant: usize,
     runs: BTreeMap<u32, Kept>,
     latency: Histogram<u64>,
     series: Vec<MergedBin>,
@@ -216,9 +216,9 @@ struct MergedBin {
 
 impl Tally {
     /// An empty tally of this variant.
-    pub fn new(scenario: &Scenario, contestant: usize) -> Tally {
+    pub fn new(scenario: &Scenario, variant: usize) -> Tally {
         Tally {
-            contestant,
+            variant,
             runs: BTreeMap::new(),
             latency: histogram(),
             series: vec![MergedBin::default(); scenario.model.bins as usize],
@@ -293,7 +293,7 @@ impl Tally {
 
     /// What has come in, summed up.
     pub fn summary(&self, scenario: &Scenario) -> Summary {
-        let contestant = &scenario.contestants[self.contestant];
+        let variant = &scenario.variants[self.variant];
         let model = &scenario.model;
         let runs = || self.runs.values();
         let metrics: Vec<Metric> = definitions(scenario)
@@ -308,7 +308,7 @@ impl Tally {
         let total = |of: fn(&Kept) -> u64| runs().map(of).sum::<u64>();
         let tenths: Vec<Vec<f64>> = runs().map(|run| run.tenths.clone()).collect();
         let measured = total(|run| run.measured);
-        let theory = exact_values::exact(scenario, &contestant.table);
+        let theory = exact_values::exact(scenario, &variant.table);
         let per_run = measured as f64 / self.runs.len().max(1) as f64;
         let pools = 0..model.pools.len();
         let stability = judge(
@@ -327,9 +327,9 @@ impl Tally {
         let batches = model.batches > 1;
         let means = metrics.iter().find(|metric| metric.name == "latency.mean");
         Summary {
-            label: contestant.label.clone(),
-            strategy: contestant.table.name(),
-            oracle: contestant.table.oracle(),
+            label: variant.label.clone(),
+            strategy: variant.table.name(),
+            oracle: variant.table.oracle(),
             steady: scenario.kind == Kind::Steady,
             batches,
             batch_correlation: if batches { means.map_or(f64::NAN, |m| lag_one(&m.values)) } else { f64::NAN },

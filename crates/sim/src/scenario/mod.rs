@@ -28,29 +28,29 @@ use expect::Expect;
 
 /// A strategy in a scenario's comparison.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Contestant {
+pub struct Variant {
     /// Its name in tables, charts and expectations: the catalogue's, with the parameters that differ from the defaults, or
     /// the one that the scenario gave it.
     pub label: String,
     /// It.
     pub table: StrategyConfig,
-    /// Names its luck: empty, or its own name where the scenario gave it one. Two contestants with the same strategy and
+    /// Names its luck: empty, or its own name where the scenario gave it one. Two variants with the same strategy and
     /// names of their own meet the same requests with luck of their own.
     pub stream_name: String,
 }
 
-impl Contestant {
+impl Variant {
     /// Labels a strategy.
-    pub fn new(table: StrategyConfig) -> Contestant {
+    pub fn new(table: StrategyConfig) -> Variant {
         let difference = table.row().map_or_else(Vec::new, |row| differences(&table, &(row.default)()));
         let name = table.name();
         let label = if difference.is_empty() { name.to_owned() } else { format!("{name}({})", difference.join(",")) };
-        Contestant { label, table, stream_name: String::new() }
+        Variant { label, table, stream_name: String::new() }
     }
 
     /// A strategy under a name of its own.
-    pub fn named(name: &str, table: StrategyConfig) -> Contestant {
-        Contestant { label: name.to_owned(), table, stream_name: name.to_owned() }
+    pub fn named(name: &str, table: StrategyConfig) -> Variant {
+        Variant { label: name.to_owned(), table, stream_name: name.to_owned() }
     }
 }
 
@@ -97,7 +97,7 @@ pub struct Scenario {
     /// The same of the caches' clock.
     pub auto_cache_warmup: bool,
     /// What is compared.
-    pub contestants: Vec<Contestant>,
+    pub variants: Vec<Variant>,
     /// Runs per strategy, each with a seed of its own.
     pub replications: u32,
     /// From which the seeds of the replications come.
@@ -167,15 +167,15 @@ impl Scenario {
     }
 
     /// Adds a strategy to the comparison, of the catalogue or one's own ([`evenkeel_core::select::CustomStrategy`]); gives
-    /// its place among the contestants.
+    /// its place among the variants.
     pub fn add_strategy(&mut self, strategy: impl Into<StrategyConfig>) -> usize {
-        self.contestants.push(Contestant::new(strategy.into()));
-        self.contestants.len() - 1
+        self.variants.push(Variant::new(strategy.into()));
+        self.variants.len() - 1
     }
 
-    /// What is run for a contestant and a replication.
-    pub fn setup(&self, contestant: usize, replication: u32) -> Setup<'_> {
-        let Contestant { table, stream_name, .. } = &self.contestants[contestant];
+    /// What is run for a variant and a replication.
+    pub fn setup(&self, variant: usize, replication: u32) -> Setup<'_> {
+        let Variant { table, stream_name, .. } = &self.variants[variant];
         Setup { model: &self.model, strategy: table, seed: self.replication_seed(replication), stream_name }
     }
 

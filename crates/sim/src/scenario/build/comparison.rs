@@ -4,29 +4,29 @@ use std::ops::Range;
 
 use super::super::strategy_list::StrategyList;
 use super::super::table::*;
-use super::super::{Contestant, expect, overrides};
+use super::super::{Variant, expect, overrides};
 use super::Builder;
 use evenkeel_config::Spanned;
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_core::select::catalog::{self, CATALOGUE};
 
 impl Builder<'_> {
-    pub(super) fn contestants(&mut self, table: &ScenarioTable) -> Vec<Contestant> {
+    pub(super) fn variants(&mut self, table: &ScenarioTable) -> Vec<Variant> {
         let named = table.variants.iter().map(|t| (t.name.span(), t));
-        let mut contestants: Vec<Contestant> = Vec::new();
+        let mut variants: Vec<Variant> = Vec::new();
         let mut spans: Vec<Range<usize>> = Vec::new();
         match &table.strategies {
             None if !table.variants.is_empty() => {}
-            None => contestants.extend(CATALOGUE.iter().map(|row| Contestant::new((row.default)()))),
+            None => variants.extend(CATALOGUE.iter().map(|row| Variant::new((row.default)()))),
             Some(strategies) => {
                 if let StrategyList::Set(set) = strategies.get_ref() {
-                    contestants.extend(set.rows().map(|row| Contestant::new((row.default)())));
+                    variants.extend(set.rows().map(|row| Variant::new((row.default)())));
                 } else if strategies.get_ref().listed().is_empty() && table.variants.is_empty() {
                     self.problem(strategies.span(), "no strategies are listed").help =
                         Some("leave `strategies` out to compare all of them".to_owned());
                 }
                 for strategy in strategies.get_ref().listed() {
-                    contestants.push(Contestant::new(strategy.get_ref().0.clone()));
+                    variants.push(Variant::new(strategy.get_ref().0.clone()));
                     spans.push(strategy.span());
                 }
             }
@@ -37,21 +37,21 @@ impl Builder<'_> {
                 let message = "the `name` in `variants` is made of letters, digits, blanks and `_-.`";
                 self.problem(t.name.span(), message);
             }
-            contestants.push(Contestant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
+            variants.push(Variant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
             spans.push(span);
         }
         // Those of a set have no place of their own, and stand first.
-        let first = contestants.len() - spans.len();
+        let first = variants.len() - spans.len();
         for (i, span) in (first..).zip(spans) {
-            if contestants[..i].iter().any(|c| c.label == contestants[i].label) {
-                self.problem(span, format!("`{}` is listed twice", contestants[i].label)).help =
+            if variants[..i].iter().any(|c| c.label == variants[i].label) {
+                self.problem(span, format!("`{}` is listed twice", variants[i].label)).help =
                     Some("give the second a name of its own: [[variants]] with `name` and `strategy`".to_owned());
             }
         }
-        contestants
+        variants
     }
 
-    pub(super) fn expects(&mut self, table: &ScenarioTable, contestants: &[Contestant]) -> Vec<expect::Expect> {
+    pub(super) fn expects(&mut self, table: &ScenarioTable, variants: &[Variant]) -> Vec<expect::Expect> {
         let mut expects = Vec::new();
         for expect in &table.expect {
             let t = expect.get_ref();
@@ -62,13 +62,13 @@ impl Builder<'_> {
                 Ok(mut expect) => {
                     for side in [&mut expect.left, &mut expect.right] {
                         let expect::Side::Metric { strategy, .. } = side else { continue };
-                        let known = |label: &str| contestants.iter().any(|c| c.label == label);
-                        // By any of its names, unless it is that of a contestant.
+                        let known = |label: &str| variants.iter().any(|c| c.label == label);
+                        // By any of its names, unless it is that of a variant.
                         if let (false, Ok(table)) = (known(strategy), catalog::parse(strategy)) {
-                            *strategy = Contestant::new(table).label;
+                            *strategy = Variant::new(table).label;
                         }
                         if !known(strategy) {
-                            let help = did_you_mean(strategy, contestants.iter().map(|c| c.label.as_str()));
+                            let help = did_you_mean(strategy, variants.iter().map(|c| c.label.as_str()));
                             let message = format!("strategy `{strategy}` is not in this scenario's comparison");
                             self.problem(t.assert.span(), message).help = Some(help);
                         }

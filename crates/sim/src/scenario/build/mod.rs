@@ -82,8 +82,8 @@ impl Builder<'_> {
         let clients = self.clients(&table, &arrivals);
         let faults = self.faults(&table, &pools, warmup + duration);
         let (balancers, dns) = (self.balancers(&table), self.dns(&table));
-        let contestants = self.contestants(&table);
-        let expects = self.expects(&table, &contestants);
+        let variants = self.variants(&table);
+        let expects = self.expects(&table, &variants);
         let client_leg = self.delay(table.network.client.as_ref());
         let server_leg = self.delay(table.network.server.as_ref());
         let Counts { replications, bins, batches, max_in_system } = self.counts(&table);
@@ -126,7 +126,7 @@ impl Builder<'_> {
             model,
             auto_warmup,
             auto_cache_warmup,
-            contestants,
+            variants,
             replications,
             seed: table.seed.unwrap_or(1),
             expects,

@@ -131,7 +131,7 @@ pub struct Setup<'a> {
     pub strategy: &'a StrategyConfig,
     /// All randomness comes from it.
     pub seed: u64,
-    /// Names the selectors' own streams. Two contestants with one strategy and two names meet the same requests and have
+    /// Names the selectors' own streams. Two variants with one strategy and two names meet the same requests and have
     /// luck of their own; empty for the strategy's usual stream.
     pub stream_name: &'a str,
 }
