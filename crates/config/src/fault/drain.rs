@@ -12,8 +12,7 @@ use super::{Condition, Fault};
 #[schemars(inline)]
 pub struct Drain {}
 
-pub(super) const NEEDS_ADMIN: &str =
-    "faults that drain or deploy: who deploys tells the proxy, by its admin listener";
+pub(super) const NEEDS_ADMIN: &str = "faults that drain or deploy: who deploys tells the proxy, by its admin listener";
 
 impl Fault for Drain {
     fn apply(&self, condition: &mut Condition) {

@@ -71,8 +71,7 @@ impl Importer for Combined {
     fn parse<'a>(&self, line: &'a str, options: &Options) -> Result<Entry, Refused<'a>> {
         let (before, second, request) = stamp(line)?;
         let client = client(before, options.client)?;
-        let (request, rest) =
-            quoted(request).ok_or(Refused::new(request, "the request's quote is not closed"))?;
+        let (request, rest) = quoted(request).ok_or(Refused::new(request, "the request's quote is not closed"))?;
         let path = path_of(request)?;
         let (status, rest) = field(rest);
         if status.len() != 3 || !is_number(status) {
