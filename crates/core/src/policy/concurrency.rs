@@ -101,7 +101,7 @@ impl Default for Rules {
     }
 }
 
-/// How a limit is found.
+/// Algorithm that finds a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
@@ -114,7 +114,7 @@ pub enum Kind {
     Aimd,
 }
 
-/// What a limit holds for.
+/// Scope of a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
@@ -141,12 +141,12 @@ impl Policy for Rules {
     }
 }
 
-/// Samples that are kept of an interval; of more the last.
+/// Largest number of latencies kept per interval; the latest are kept.
 const MOST_SAMPLES: usize = 1000;
-/// Intervals at the minimum after which the minimum round trip is measured anew.
+/// Intervals at the minimum after which the minimum round trip is measured again.
 const STUCK: u32 = 5;
 
-/// What is known of one pool or server.
+/// Limiter of one pool or server.
 #[derive(Clone, Debug)]
 pub struct Limiter {
     rules: Rules,
@@ -156,17 +156,17 @@ pub struct Limiter {
     samples: Vec<u64>,
     seen: u64,
     minimum_round_trip: Option<Nanos>,
-    /// While the minimum round trip is measured: since when, and the limit before.
+    /// Measurement of the minimum round trip in progress: its start, and the limit before.
     measuring: Option<(Nanos, f64)>,
     interval_ends: Nanos,
     measure_at: Nanos,
     at_minimum: u32,
-    /// When the limit was last taken down for a sign of a queue.
+    /// Time at which the limit was last lowered because of a queue.
     cut_at: Nanos,
 }
 
 impl Limiter {
-    /// Knows nothing yet. `rng` decides about jitter.
+    /// A limiter without measurements. `rng` draws the jitter.
     pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
         let (limit, measuring) = match rules.kind {
             Kind::Gradient => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
@@ -188,18 +188,19 @@ impl Limiter {
         }
     }
 
-    /// Requests that may be in flight at present.
+    /// Limit on requests in flight at present.
     #[inline]
     pub fn limit(&self) -> u32 {
         self.limit as u32
     }
 
-    /// What an answer takes at best, as last measured.
+    /// Minimum latency, as last measured.
     pub fn minimum_round_trip(&self) -> Option<Nanos> {
         self.minimum_round_trip
     }
 
-    /// An answer came, well or not, after `latency`, with so many in flight before it. Whether the limit changed.
+    /// Records a response, successful or not, its latency, and the requests in flight before it. Returns whether the limit
+    /// changed.
     pub fn ended(&mut self, good: bool, latency: Nanos, in_flight: u32, now: Nanos) -> bool {
         let before = self.limit();
         match self.rules.kind {
@@ -281,7 +282,7 @@ impl Limiter {
         self.seen = 0;
     }
 
-    /// Of what was kept, which is forgotten.
+    /// The quantile of the kept latencies, which are then cleared.
     fn quantile(&mut self, quantile: f64) -> Option<Nanos> {
         let n = self.samples.len();
         if n == 0 {
@@ -308,7 +309,7 @@ mod tests {
         Limiter::new(rules, Rng::stream(1, "test", 0), Nanos::ZERO)
     }
 
-    /// Answers of this latency, one each millisecond for so long; the limit at the end.
+    /// Sends responses of this latency, one each millisecond for this time; returns the limit at the end.
     fn answers(limiter: &mut Limiter, latency: u64, from: u64, millis: u64) -> u32 {
         for at in from..from + millis {
             limiter.ended(true, Nanos(latency * MS), 1000, Nanos((at + latency) * MS));

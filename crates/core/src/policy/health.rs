@@ -188,7 +188,7 @@ impl Rules {
         }
     }
 
-    /// Time to the next check: uniform in interval × (1 ± jitter). Draws nothing where there is no jitter.
+    /// Time to the next check: uniform in interval × (1 ± jitter). Without jitter no random number is drawn.
     pub fn wait(&self, rng: &mut impl Source) -> Nanos {
         if self.jitter <= 0.0 {
             return self.interval;
@@ -198,7 +198,7 @@ impl Rules {
     }
 }
 
-/// Health of one server as checks see it.
+/// Health of one server according to its checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     up: bool,
@@ -207,7 +207,7 @@ pub struct State {
 }
 
 impl Default for State {
-    /// Up: without checks every server is.
+    /// Up: the state of every server without checks.
     fn default() -> State {
         State { up: true, against: 0 }
     }

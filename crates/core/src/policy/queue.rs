@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(queue.pop(Nanos(3)), Some('a'));
         assert!(queue.push(Nanos(4), 'd').is_ok());
         assert_eq!((queue.pop(Nanos(5)), queue.pop(Nanos(5)), queue.pop(Nanos(5))), (Some('b'), Some('d'), None));
-        assert_eq!(super::tests::queue(0).push(Nanos(0), 'x'), Err('x'), "nobody may wait");
+        assert_eq!(super::tests::queue(0).push(Nanos(0), 'x'), Err('x'), "no request may wait");
     }
 
     #[test]

@@ -100,9 +100,9 @@ fn other_rules_leave_what_is_known_of_the_servers() {
     let other = Rules { health: Some(health(false)), slow_start: None, ..Rules::default() };
     server_pool.set_rules(Arc::new(other), secs(3));
     assert!(server_pool.is_full(0) && server_pool.fleet.in_flight() == [1, 0, 0, 0]);
-    assert_eq!(server_pool.fleet.eligible(), [0, 3], "1 drains, 2 is down, and nobody ejects any more");
+    assert_eq!(server_pool.fleet.eligible(), [0, 3], "1 drains, 2 is down, and outlier ejection is off");
     server_pool.set_rules(Arc::new(Rules::default()), secs(4));
-    assert_eq!(server_pool.fleet.eligible(), [0, 2, 3], "nobody checks any more");
+    assert_eq!(server_pool.fleet.eligible(), [0, 2, 3], "health checks are off");
     let sticky = sticky::Rules { cookie: "c".into(), max_age: None, secret: None };
     server_pool.set_rules(Arc::new(Rules { sticky: Some(sticky), ..Rules::default() }), secs(5));
     let value = server_pool.cookie_value(1).unwrap().to_owned();
@@ -110,7 +110,7 @@ fn other_rules_leave_what_is_known_of_the_servers() {
     assert!(server_pool.status(1, secs(5)).draining);
 }
 
-/// Watches servers of these (level, zone), divided as the rules say.
+/// A pool with servers of these (level, zone), divided as the rules say.
 fn divided(rules: Rules, shard_id: ShardId, servers: &[(u32, &'static str)]) -> ServerPool {
     let names: Vec<String> = (0..servers.len()).map(|i| format!("s{i}")).collect();
     let mut server_pool = ServerPool::new(Arc::new(rules)).for_shard(shard_id);
@@ -144,7 +144,7 @@ fn levels_spill_and_panic_as_envoys() {
             server_pool.checked(id, up, secs(1));
         }
     };
-    // Half of level 0: 1.4 · 0.5 of the load stays; nobody panics as long as level 1 can do the rest.
+    // Half of level 0: 1.4 · 0.5 of the load stays; no level panics as long as level 1 can serve the rest.
     set(&mut server_pool, 5, 10);
     assert_eq!((shares(&server_pool), server_pool.in_panic()), (vec![0.7, 0.3], false));
     set(&mut server_pool, 1, 10);
@@ -153,13 +153,13 @@ fn levels_spill_and_panic_as_envoys() {
         (vec![0.14, 0.86], false),
         "no panic, though only a tenth is well"
     );
-    // 0.14 + 0.84 < 1: level 0 is below half and not believed, level 1 is.
+    // 0.14 + 0.84 < 1: level 0 is below half and its health is ignored, that of level 1 is not.
     set(&mut server_pool, 1, 6);
     let low = 0.14 / 0.98;
     assert!((shares(&server_pool)[0] - low).abs() < 1e-5);
     assert!(server_pool.in_panic());
     assert_eq!(server_pool.fleet.eligible().len(), 10 + 6);
-    // Nobody: everything to level 0, whatever its checks say.
+    // No server is healthy: everything to level 0, whatever its checks say.
     set(&mut server_pool, 0, 0);
     assert_eq!(shares(&server_pool), [1.0, 0.0]);
     assert_eq!(server_pool.fleet.eligible().len(), 20);
@@ -202,7 +202,7 @@ fn zones_and_levels_divide_together() {
     let b: i32 = [1, 3, 5, 7].iter().map(|&slot| picks[slot]).sum();
     assert!((b - 7000).abs() < 183, "{picks:?}");
     assert!([1, 3, 5, 7].iter().all(|&slot| (picks[slot] - b / 4).abs() <= 1), "in turn within a part: {picks:?}");
-    // Who has tried all of a part gets another one's; `None` only when nobody is left.
+    // A request that has tried all servers of a part gets one of another part; `None` only when no server is left.
     assert!(host.pick(&[1, 3, 5, 7], secs(3)).unwrap() >= 8);
     assert_eq!(host.pick(&[1, 3, 5, 7, 8, 9, 10, 11], secs(3)), None);
 }
@@ -277,7 +277,7 @@ fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
     assert_eq!(host.pick(&[], secs(2)), None, "ten are in flight and ten may be");
     host.server_pool.ended(host.server_pool.fleet.id(1), Outcome::Cancelled, secs(1), secs(2));
     assert!(host.pick(&[], secs(2)).is_some());
-    // Each server for itself: the one that fails gets less, the others go on.
+    // Each server has its own limit: the one that fails gets less, the others are not affected.
     let mut host = Host::new(
         "round_robin",
         server_pool(rules(concurrency::Per::Server), &[None; 3]).for_shard(ShardId::default()),
