@@ -413,7 +413,7 @@ mod tests {
 
     /// Kolmogorov's distance to the exact distribution function; 1.95/√n is the 99.9 % point, and the streams are fixed.
     #[test]
-    fn every_law_has_the_distribution_it_claims() {
+    fn samples_follow_their_distribution() {
         for (distribution, cdf) in distributions() {
             let sampler = distribution.sampler(&mut |_| unreachable!()).unwrap();
             let mut rng = Rng::stream(11, "test", 0);
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pinned() {
+    fn samples_have_golden_values() {
         // Golden: the bits of every distribution, which every platform must give.
         let mut rng = Rng::stream(5, "golden", 0);
         let mut hash = 0;

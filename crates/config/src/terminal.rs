@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_acts_on_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\u{1b}]0;x\u{7}b\n\tc\r"), "a\\u001b]0;x\\u0007b\n\tc\\u000d");
         assert_eq!(printable("\u{9b}2J \u{202e}x \u{7f}"), "\\u009b2J \\u202ex \\u007f");
         assert_eq!(one_line("a\nb\tc"), "a\\u000ab\\u0009c");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn only_colours_and_weights_stay_where_they_are_ours() {
+    fn only_own_colours_and_weights_are_kept() {
         let text = "\u{1b}[1;31merror\u{1b}[0m \u{1b}[2J\u{1b}[m\u{1b}[31";
         assert_eq!(printable_styled(text), "\u{1b}[1;31merror\u{1b}[0m \\u001b[2J\u{1b}[m\\u001b[31");
         assert!(!printable(text).contains('\u{1b}'));

@@ -515,7 +515,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_completions_of_a_former_tenant_are_ignored() {
+    fn late_completions_of_a_former_generation_are_ignored() {
         let mut fleet = Fleet::of_weights(&[1, 1]);
         let old = fleet.id(0);
         fleet.started(old);
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_tell_what_happened_once() {
+    fn changes_are_reported_once() {
         let mut fleet = Fleet::of_weights(&[1, 3]);
         fleet.take_changes();
         let id = fleet.id(1);
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_count_with_the_whole_and_know_only_their_own() {
+    fn parts_share_counts_and_see_only_their_servers() {
         let mut fleet = Fleet::of_weights(&[1, 2, 3, 4]);
         let id = |fleet: &Fleet, slot| fleet.id(slot);
         let (low, high) = (fleet.add_partition(0, true), fleet.add_partition(1, true));

@@ -442,7 +442,7 @@ mod tests {
 
     /// Latencies and outcomes as the strategy hears them, by hand.
     #[test]
-    fn the_strategy_hears_each_end_once() {
+    fn the_strategy_receives_each_end_once() {
         type Heard = Arc<Mutex<Vec<(u32, u64, Outcome, u64)>>>;
         struct Spy(Heard, u64);
         impl Selector for Spy {
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn guards_and_pickers_may_go_to_other_threads() {
+    fn guards_and_pickers_are_send() {
         fn sendable<T: Send>() {}
         sendable::<Picker>();
         sendable::<PickGuard>();
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
+    fn invalid_inputs_are_rejected() {
         let refusal = |strategy: StrategyConfig| Picker::new(strategy, 1).unwrap_err().to_string();
         assert!(refusal(p2c::Params { choices: 99, ..Default::default() }.into()).starts_with("p2c: `choices` is 99"));
         assert!(refusal("oracle_least_work".parse().unwrap()).contains("only a simulator"));
@@ -553,7 +553,7 @@ mod tests {
     /// Every strategy, with everything that a careless host can do: time that runs backwards, guards dropped late or never,
     /// unsorted exclusions, reports of servers that have gone.
     #[test]
-    fn nothing_that_is_forgotten_panics() {
+    fn forgotten_values_do_not_panic() {
         for row in CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             let mut dice = Rng::stream(7, "test", 0);
             let mut picker = Picker::new((row.default)(), 7).unwrap();

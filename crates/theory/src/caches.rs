@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zipf_is_a_law() {
+    fn zipf_is_a_distribution() {
         let law = zipf(1000, 0.9);
         assert!((law.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!((law[0] / law[9] - pow(10.0, 0.9)).abs() < 1e-12);

@@ -166,7 +166,7 @@ mod tests {
 
     /// The unit of time does not matter, and who does not wait stays for the service alone.
     #[test]
-    fn units_and_the_idle_end() {
+    fn units_and_zero_load() {
         let queue = ConstantService::solve(8.0, 1.0, 10).unwrap();
         let slower = ConstantService::solve(0.8, 10.0, 10).unwrap();
         assert!((slower.mean() - 10.0 * queue.mean()).abs() < 1e-11);
@@ -179,7 +179,7 @@ mod tests {
 
     /// Far more servers than work: no request waits. A load so near to one that the matrix would fill the memory has no solution.
     #[test]
-    fn what_would_take_long_is_known_or_refused_at_once() {
+    fn expensive_cases_are_approximated_or_refused() {
         for servers in [2_000, 1_000_000, u32::MAX] {
             let queue = ConstantService::solve(100.0, 1.0, servers).unwrap();
             assert_eq!((queue.mean(), queue.quantile(0.999), queue.waiting_share()), (1.0, 1.0, 0.0));

@@ -53,11 +53,11 @@ fn it_is_between_random_and_p2c_or_better() {
 /// Golden picks: a hash over every decision of a run. A change of the strategy's behaviour changes it; then look whether the
 /// change is meant, and write the new value here.
 #[test]
-fn its_picks_are_pinned() {
+fn picks_have_golden_values() {
     let mut scenario = scenario();
     let own = scenario.add_strategy(memory());
     let now = fingerprint::take(&scenario, own, &|| false).unwrap();
-    assert_eq!((now.decisions, now.hash), PINNED, "first picks: {:?}", &now.first[..8]);
+    assert_eq!((now.decisions, now.hash), GOLDEN, "first picks: {:?}", &now.first[..8]);
 }
 
-const PINNED: (u64, u64) = (28_278, 11_074_502_112_259_444_310);
+const GOLDEN: (u64, u64) = (28_278, 11_074_502_112_259_444_310);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deploy_is_a_drain_and_a_restart_group_after_group() {
+    fn a_deploy_drains_and_restarts_each_group() {
         let deploy =
             "target = \"web/*\"\nat = \"1s\"\nbatch_size = 2\nkind = { deploy = { drain = \"2s\", restart = \"3s\" } }";
         let faults = table(deploy).faults_of(3);

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_the_window_is_forgotten() {
+    fn requests_older_than_the_window_do_not_count() {
         let mut state = after(RULES, 1000, 0);
         assert_eq!(state.rejection(Nanos::from_secs(30)), 0.8);
         assert_eq!(state.rejection(Nanos::from_secs(31)), 0.0);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn that_share_is_turned_away() {
+    fn the_computed_share_is_rejected() {
         let mut state = after(RULES, 1000, 500);
         let mut rng = Rng::stream(1, "test", 0);
         let away = (0..10_000).filter(|_| !state.admits(Nanos::from_secs(1), &mut rng)).count();

@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_says_what_it_is() {
+    fn every_row_has_documentation() {
         for row in CATALOGUE {
             let texts = [row.summary, row.doc.title, row.doc.idea, row.doc.source];
             assert!(texts.iter().all(|text| !text.trim().is_empty()), "{}", row.key);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_named() {
+    fn changed_policies_are_listed() {
         let before = Rules { panic: Some(super::super::panic::Rules(0.5)), ..Rules::default() };
         let after = Rules { priorities: Some(Default::default()), ..Rules::default() };
         assert_eq!(before.changed(&after), ["panic", "priorities"]);

@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fixed_point_is_where_the_buffer_is_used_up() {
+    fn the_fixed_point_uses_up_the_buffer() {
         // A station that serves 100 at once in 10 ms, and in limit/100 · 10 ms where there are more: the limit L settles
         // where L = g·L + √(g·L), g = 12.5 ms / latency. With latency = L/10 ms: g·L = 125 for all L above 100, so at once
         // L = 125 + √125 = 136.2.
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_stuck_at_the_minimum_is_measured_anew() {
+    fn a_limit_at_the_minimum_triggers_a_new_measurement() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         // The servers are three times slower for good. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_minute_the_limit_goes_down_for_fifty_answers() {
+    fn each_measurement_lowers_the_limit_for_fifty_responses() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         assert!(answers(&mut l, 10, 50, 59_000) > 100);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_at_once_is_not_fast() {
+    fn fast_failures_do_not_count_as_fast_responses() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         answers(&mut l, 10, 50, 1000);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn one_up_in_a_round_trip_and_a_tenth_down() {
+    fn aimd_adds_one_per_round_trip_and_subtracts_a_tenth() {
         let mut l = limiter(Rules { kind: Kind::Aimd, latency_threshold: Some(Nanos(50 * MS)), ..Rules::default() });
         assert_eq!(l.limit(), 20);
         // Twenty answers are a round trip of twenty in flight: Σ 1/limit is a little below one.

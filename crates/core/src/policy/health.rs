@@ -245,7 +245,7 @@ mod tests {
     use crate::rng::Rng;
 
     #[test]
-    fn falls_after_three_in_a_row_and_rises_after_two() {
+    fn down_after_three_failures_and_up_after_two_passes() {
         let mut state = State::new(&Rules::default());
         let results = [false, false, true, false, false, false, true, false, true, true];
         let changes: Vec<_> = results.iter().map(|&ok| state.observe(ok, &Rules::default())).collect();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_starts_down_must_rise_first() {
+    fn a_server_that_starts_down_must_pass_checks_first() {
         let rules = Rules { initial: Initial::Down, ..Rules::default() };
         let mut state = State::new(&rules);
         assert!(!state.is_up());
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_spreads_evenly_around_the_interval_and_none_draws_nothing() {
+    fn jitter_is_uniform_and_without_it_nothing_is_drawn() {
         let mut rng = Rng::stream(1, "test", 0);
         let before = rng.clone();
         assert_eq!(Rules::default().wait(&mut rng), Nanos::from_secs(2));

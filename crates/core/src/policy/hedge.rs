@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_delay_is_there_at_once() {
+    fn a_fixed_delay_applies_at_once() {
         let delay = Nanos::from_millis(50);
         assert_eq!(
             State::new(Rules { after: After::Fixed(delay), budget: 0.1, tied: false }).delay(Nanos::ZERO),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_silent_until_a_hundred_answers_and_then_right() {
+    fn a_percentile_needs_a_hundred_latencies() {
         let mut state = p95();
         for millis in 1..=99 {
             state.record(Nanos::from_millis(millis), Nanos::from_secs(1));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_two_halves_is_forgotten() {
+    fn latencies_older_than_both_halves_are_dropped() {
         let mut state = p95();
         (0..200).for_each(|_| state.record(Nanos::from_millis(10), Nanos::from_secs(1)));
         let millis = |delay: Option<Nanos>| delay.map(|d| (d.as_secs_f64() * 1e3).round());

@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_and_no_fewer() {
+    fn five_consecutive_failures_eject_and_four_do_not() {
         let mut d = detector(RULES, 4);
         let fail = |d: &mut Detector, at| d.ended(2, false, Nanos(1), at);
         (0..4).for_each(|_| assert_eq!(fail(&mut d, secs(1)), None));
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn ejections_grow_with_their_number_up_to_the_longest_and_clean_intervals_forgive() {
+    fn ejections_grow_up_to_the_maximum_and_shrink_after_clean_intervals() {
         let mut d = detector(RULES, 4);
         let eject = |d: &mut Detector, now: Nanos| {
             let found = (0..5).filter_map(|_| d.ended(1, false, Nanos(1), now)).next();
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_holds_and_one_may_always_go() {
+    fn max_ejected_holds_and_one_server_can_always_be_ejected() {
         let eject_all = |most, servers| {
             let mut d = detector(Rules { consecutive_failures: Some(1), max_ejected: most, ..RULES }, servers);
             (0..servers).filter(|&slot| d.ended(slot, false, Nanos(1), secs(1)).is_some()).count()
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_above_so_many_medians_is_ejected_the_worst_first() {
+    fn latencies_above_a_multiple_of_the_median_are_ejected_worst_first() {
         let rules = Rules {
             consecutive_failures: None,
             latency: Some(Latency { factor: 3.0, min_requests: 10 }),
@@ -597,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_while_out_makes_room() {
+    fn a_removed_ejected_server_no_longer_counts_as_ejected() {
         let mut d = detector(Rules { consecutive_failures: Some(1), ..RULES }, 2);
         assert!(d.ended(0, false, Nanos(1), secs(1)).is_some());
         assert_eq!(d.ended(1, false, Nanos(1), secs(1)), None);

@@ -312,7 +312,7 @@ mod tests {
 
     /// A server is in two parts, each with its own selector and tags: a part that did not make the pick gets no tag.
     #[test]
-    fn only_the_part_that_picked_hears_its_tag_and_its_refusals() {
+    fn only_the_picking_part_gets_its_tag_and_its_refusals() {
         let (server_pool, mut partitioned, mut rng) = divided("random");
         let heard = Arc::new(Mutex::new(Vec::new()));
         for (part, state) in partitioned.selectors.iter_mut().enumerate() {
@@ -347,7 +347,7 @@ mod tests {
 
     /// The part that sent the probes makes the pick.
     #[test]
-    fn answers_are_chosen_among_by_the_part_that_asked() {
+    fn probe_replies_go_to_the_part_that_probed() {
         let (server_pool, mut partitioned, mut rng) = divided("prequal_synchronous");
         assert!(partitioned.signals().inquires);
         let mut cx = Context { now: Nanos(1), fleet: &server_pool.fleet, rng: &mut rng, truth: None };

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_too_long_is_passed_over_and_told() {
+    fn timed_out_requests_are_skipped_and_expire() {
         let mut queue = queue(9);
         for (at, who) in [(0, 'a'), (50, 'b'), (120, 'c')] {
             queue.push(Nanos(at), who).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_fit_lets_others_pass_and_keeps_his_place() {
+    fn a_request_that_does_not_fit_keeps_its_place_while_others_pass() {
         let mut queue = queue(3);
         for (at, who) in [(0, 'a'), (1, 'b'), (2, 'c')] {
             queue.push(Nanos(at), who).unwrap();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn shorter_patience_holds_for_those_who_wait() {
+    fn a_shorter_timeout_applies_to_queued_requests() {
         let mut queue = queue(3);
         queue.push(Nanos(0), 'a').unwrap();
         queue.push(Nanos(60), 'b').unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_gone() {
+    fn a_removed_request_is_not_returned() {
         let mut queue = queue(3);
         let a = queue.push(Nanos(0), 'a').unwrap();
         let b = queue.push(Nanos(1), 'b').unwrap();

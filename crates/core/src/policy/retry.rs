@@ -308,7 +308,7 @@ mod tests {
     };
 
     #[test]
-    fn what_may_be_tried_again() {
+    fn which_failures_are_retried() {
         assert!(RULES.allows(Failure::Connect, 0, false, false));
         assert!(RULES.allows(Failure::Reset, 1, true, true));
         assert!(!RULES.allows(Failure::Reset, 2, true, true), "two more than the first, and no more");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_are_anywhere_below() {
+    fn pauses_double_up_to_the_maximum_and_are_uniform_below_it() {
         let mut rng = Rng::stream(1, "test", 0);
         for (retry, bound) in [(1, 25.0), (2, 40.0), (3, 40.0), (200, 40.0)] {
             let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut rng).as_secs_f64() * 1e3).collect();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_a_share_of_what_came_and_a_floor() {
+    fn the_budget_is_a_share_of_requests_plus_a_minimum_rate() {
         let mut budget = Budget::new(RULES.budget, RULES.min_per_second);
         let second = Nanos::from_secs;
         // No requests: 3 per second over ten seconds.

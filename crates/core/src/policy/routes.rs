@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_telling_host_wins_and_then_the_prefix() {
+    fn the_most_specific_host_wins_and_then_the_longest_prefix() {
         let route = |host: &str, prefix: &str, pool| (Some(host.to_owned()), prefix.to_owned(), pool);
         let routes = Routes::new([
             (None, "/".to_owned(), 0),

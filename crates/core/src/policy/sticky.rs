@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_server_keeps_its_sessions_and_a_dead_one_does_not() {
+    fn a_draining_server_keeps_its_sessions_and_an_unhealthy_one_does_not() {
         let rules = Rules { cookie: "evenkeel".into(), max_age: None, secret: Some("s".into()) };
         let mut fleet = Fleet::of_weights(&[1, 1]);
         let mut values = Values::default();

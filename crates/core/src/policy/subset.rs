@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn of_random_subsets_few_change_when_a_server_goes() {
+    fn random_subsets_change_little_when_a_server_leaves() {
         let all = names(100);
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let rules = Rules { size: 20, kind: Kind::Random };
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn arcs_cover_every_server_equally_to_the_last() {
+    fn arcs_cover_every_server_equally() {
         // 10 balancers, 12 servers, at least 4 of them: arcs of ⌈4/12 / (1/10)⌉ = 4 tenths, 4.8 servers, and each server is
         // covered by four balancers.
         let mut sums = vec![0.0; 12];

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_server_gets_the_same_and_as_little_as_possible_crosses() {
+    fn servers_get_equal_shares_with_minimal_cross_zone_traffic() {
         // Half of the traffic arrives in zone a, which has 4 of 12 servers: two thirds stay. b and c bring a quarter each
         // and have a third of the servers each: a twelfth is free in both, so each gets a sixth of the traffic of a.
         let traffic = [0.5, 0.25, 0.25];
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn few_servers_are_not_told_apart() {
+    fn with_few_servers_zones_are_ignored() {
         assert_eq!(shares(Prefer::Residual, &[], &[(2, 2), (3, 3)], "a"), None, "five are fewer than six");
         assert!(shares(Prefer::Residual, &[], &[(2, 3), (3, 3)], "a").is_some());
     }

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_average_fades_by_e_per_decay_and_peaks_at_once() {
+    fn an_average_falls_by_e_per_decay_and_rises_at_once() {
         let decay = Nanos::from_secs(10);
         let mut ewma = Ewma::default();
         ewma.observe(1.0, Nanos::ZERO, decay, f64::INFINITY);

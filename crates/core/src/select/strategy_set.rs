@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_hold_what_their_names_say() {
+    fn sets_contain_the_named_strategies() {
         let core: Vec<&str> = StrategySet::Core.rows().map(|row| row.name).collect();
         assert_eq!(core.len(), CORE.len(), "{core:?} lacks one of {CORE:?}");
         assert_eq!(StrategySet::All.rows().count(), CATALOGUE.len());

@@ -145,7 +145,7 @@ mod tests {
 
     /// What was written, for instance a plan that another machine takes up, is read as the same number.
     #[test]
-    fn ratios_come_back_as_they_were() {
+    fn ratios_round_trip() {
         let percents = (1001..60_000).map(|tenths| f64::from(tenths) / 10.0 / 100.0);
         for value in [0.0, 0.1, 1.0 / 3.0, 1.0, 1e9].into_iter().chain(percents) {
             let written = serde_json::to_string(&Ratio(value)).unwrap();

@@ -67,7 +67,7 @@ fn id(slot: u32) -> BackendId {
 }
 
 #[test]
-fn budgets_get_their_share_from_admitted_requests_only() {
+fn only_admitted_requests_add_to_budgets() {
     let admission = admission::Rules {
         success_threshold: 0.95,
         aggression: 1.0,
@@ -138,7 +138,7 @@ fn back_off_and_the_number_of_retries_count_retries_and_not_hedges() {
 }
 
 #[test]
-fn what_may_not_be_sent_again_is_not() {
+fn requests_that_cannot_be_replayed_are_not_retried() {
     let mut balancer = balancer(Rules { retries: Some(retries(3)), ..Rules::default() }, "random", &[None; 2]);
     (0..10).for_each(|_| assert!(balancer.admit(0, ms(1))));
     let mut next = |excluded: &[u32], resend| {
@@ -160,7 +160,7 @@ fn what_may_not_be_sent_again_is_not() {
 }
 
 #[test]
-fn the_hedging_delay_is_a_percentile_of_attempts_and_knows_those_that_were_superseded() {
+fn the_hedging_percentile_includes_superseded_attempts() {
     let rules = Rules { hedge: Some(hedging(hedge::After::Percentile(0.5))), ..Rules::default() };
     let delay = |ends: &[(AttemptEnd, u64)]| {
         let mut balancer = balancer(rules.clone(), "random", &[None; 2]);
@@ -188,7 +188,7 @@ fn the_hedging_delay_is_a_percentile_of_attempts_and_knows_those_that_were_super
 }
 
 #[test]
-fn a_waiter_that_fits_nowhere_keeps_its_place_and_its_time_out() {
+fn a_queued_request_without_a_server_keeps_its_place_and_timeout() {
     let queue = queue::Rules { limit: 10, timeout: ms(100) };
     let mut balancer = balancer(Rules { queue: Some(queue), ..Rules::default() }, "random", &[Some(1), Some(1)]);
     for _ in 0..2 {
@@ -221,7 +221,7 @@ fn a_waiter_that_fits_nowhere_keeps_its_place_and_its_time_out() {
 }
 
 #[test]
-fn only_affinity_passes_those_who_wait() {
+fn only_requests_with_affinity_overtake_the_queue() {
     let rules = Rules {
         queue: Some(queue::Rules { limit: 1, timeout: ms(100) }),
         sticky: Some(sticky::Rules { cookie: "c".to_owned(), max_age: None, secret: None }),
@@ -255,7 +255,7 @@ fn only_affinity_passes_those_who_wait() {
 }
 
 #[test]
-fn of_tied_copies_the_second_is_not_sent_where_the_first_has_begun() {
+fn no_tied_copy_is_sent_once_the_first_is_in_service() {
     let rules = hedge::Rules { tied: true, ..hedging(hedge::After::Fixed(ms(1))) };
     let mut balancer = balancer(Rules { hedge: Some(rules), ..Rules::default() }, "random", &[None; 3]);
     assert!(balancer.admit(0, ms(0)));
@@ -267,7 +267,7 @@ fn of_tied_copies_the_second_is_not_sent_where_the_first_has_begun() {
 }
 
 #[test]
-fn an_ejection_is_an_effect_and_selectors_know_of_it_before() {
+fn an_ejection_is_an_effect_after_selectors_were_informed() {
     let outliers = outlier::Rules {
         consecutive_failures: Some(1),
         success_rate: None,

@@ -88,7 +88,7 @@ impl Host {
 }
 
 #[test]
-fn other_rules_leave_what_is_known_of_the_servers() {
+fn new_rules_keep_server_state() {
     let before = Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), ..Rules::default() };
     let mut server_pool = server_pool(before, &[Some(1), None, None, None]);
     let ids: Vec<BackendId> = (0..4).map(|slot| server_pool.fleet.id(slot)).collect();
@@ -208,7 +208,7 @@ fn zones_and_levels_divide_together() {
 }
 
 #[test]
-fn a_subset_is_all_that_a_strategy_knows() {
+fn a_strategy_sees_only_its_subset() {
     for kind in [subset::Kind::Random, subset::Kind::Deterministic, subset::Kind::Aperture] {
         for row in catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             let rules = Rules { subset: Some(subset::Rules { size: 3, kind }), ..Rules::default() };
@@ -227,7 +227,7 @@ fn a_subset_is_all_that_a_strategy_knows() {
 }
 
 #[test]
-fn at_the_edges_of_an_aperture_a_server_gets_its_part() {
+fn servers_at_the_edge_of_an_aperture_get_a_fraction() {
     // Four balancers, six servers, at least two of them: arcs of two quarters, three servers. Number 1 has
     // 1/4 … 3/4: half of server 1 on the ring, all of 2 and 3, half of 4.
     let rules = Rules { subset: Some(subset::Rules { size: 2, kind: subset::Kind::Aperture }), ..Rules::default() };
@@ -243,7 +243,7 @@ fn at_the_edges_of_an_aperture_a_server_gets_its_part() {
 }
 
 #[test]
-fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
+fn a_pool_at_its_adaptive_limit_accepts_no_request() {
     let rules = |per| Rules {
         concurrency: Some(concurrency::Rules {
             kind: concurrency::Kind::Aimd,
@@ -295,7 +295,7 @@ fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
 }
 
 #[test]
-fn full_servers_are_left_out_until_one_request_ends() {
+fn full_servers_are_excluded_until_a_request_ends() {
     let mut host = Host::new("round_robin", server_pool(Rules::default(), &[Some(1), Some(2), Some(1)]));
     for _ in 0..4 {
         let slot = host.pick(&[], secs(1)).unwrap();
@@ -385,7 +385,7 @@ fn health_is_checks_and_ejections_and_panic_ignores_both() {
 }
 
 #[test]
-fn cancelled_and_late_ends_say_nothing_of_a_server() {
+fn cancelled_and_late_ends_do_not_affect_health() {
     let mut server_pool = server_pool(Rules { outliers: Some(outliers(0.5)), ..Rules::default() }, &[None, None]);
     let old = server_pool.fleet.id(0);
     server_pool.started(old);
@@ -402,7 +402,7 @@ fn cancelled_and_late_ends_say_nothing_of_a_server() {
 }
 
 #[test]
-fn servers_that_must_rise_first_do() {
+fn servers_that_start_down_must_pass_checks_first() {
     let mut server_pool = server_pool(Rules { health: Some(health(false)), ..Rules::default() }, &[None, None]);
     assert!(server_pool.fleet.eligible().is_empty());
     server_pool.checked(server_pool.fleet.id(1), true, secs(1));
@@ -441,7 +441,7 @@ fn a_warming_server_gets_its_factor_of_its_share_whatever_the_strategy() {
 }
 
 #[test]
-fn who_is_alone_serves_though_he_is_cold_and_nobody_starts_cold() {
+fn a_single_warming_server_serves_and_initial_servers_are_warm() {
     let mut host = Host::new("random", server_pool(slow(20), &[None; 2]));
     assert_eq!(host.server_pool.status(0, Nanos::ZERO).ramp_factor, 1.0, "those of the beginning are warm");
     let (a, b) = (host.server_pool.fleet.id(0), host.server_pool.fleet.id(1));
@@ -455,7 +455,7 @@ fn who_is_alone_serves_though_he_is_cold_and_nobody_starts_cold() {
 }
 
 #[test]
-fn a_cookie_leads_back_while_the_server_may_serve() {
+fn a_cookie_applies_while_its_server_can_serve() {
     let rules = sticky::Rules { cookie: "c".to_owned(), max_age: None, secret: None };
     let mut server_pool = server_pool(Rules { sticky: Some(rules), ..Rules::default() }, &[Some(1), None]);
     let value = server_pool.cookie_value(0).unwrap().to_owned();

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_field_are_understood() {
+    fn names_of_other_products_are_accepted() {
         for (field, names) in [
             ("nginx", "least_conn=least_request ip_hash=ip_hash hash=modulo_hash random_two=p2c least_time=least_time"),
             (
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_close_is_remarked() {
+    fn names_of_similar_algorithms_get_a_remark() {
         assert!(remark("source").unwrap().contains("HAProxy"));
         assert!(remark("LEAST_REQUEST").unwrap().contains("`p2c`"));
         assert!(remark("pick-first").unwrap().starts_with("`first_fit` is the closest to `pick_first`"));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_offered_no_oracle() {
+    fn oracles_are_not_suggested_to_a_proxy() {
         assert_eq!(suggestion("oracle_least_wrk", true), "did you mean `oracle_least_work`?");
         assert!(!suggestion("oracle_least_wrk", false).contains("`oracle"));
         assert!(!suggestion("qqqq", false).contains("oracle"));

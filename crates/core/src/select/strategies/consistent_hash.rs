@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_apart_as_nginx_does() {
+    fn names_are_split_as_in_nginx() {
         for (name, host, port) in [
             ("10.0.0.1:80", "10.0.0.1", "80"),
             ("web-1", "web-1", ""),

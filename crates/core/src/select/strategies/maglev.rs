@@ -183,7 +183,7 @@ mod tests {
 
     /// Turns are taken one after the other, so no server can have two entries more than another.
     #[test]
-    fn equal_servers_have_equally_many_places_but_for_one() {
+    fn equal_servers_differ_by_at_most_one_entry() {
         for n in [1, 2, 3, 10, 100] {
             let counts = counts(&vec![1; n], TABLE_SIZE);
             assert_eq!(counts.iter().sum::<usize>(), TABLE_SIZE as usize);
@@ -203,7 +203,7 @@ mod tests {
     /// Against the paper's listing written out: whole lists of wishes, the first free one looked for from the start of the list each
     /// time, and weights as the shares of one that Envoy works with.
     #[test]
-    fn the_table_is_that_of_the_slow_obvious_way() {
+    fn the_table_equals_a_naive_construction() {
         use crate::rng::Source;
         const SIZE: u64 = 251;
         let mut dice = Rng::stream(1, "test", 0);

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn water_finds_its_level() {
+    fn queues_fill_to_a_common_level() {
         // Queues 0, 2, 7 of weight 1: 4 more fill the first two to 3 each.
         let queues = [(0.0, 1.0), (2.0, 1.0), (7.0, 1.0)];
         assert_eq!(level(&queues, 4.0), 3.0);
