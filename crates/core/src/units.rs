@@ -1,8 +1,8 @@
-//! Quantities with their units, as people write them in a scenario or a proxy's config: [`Nanos`] (`"5ms"`),
-//! [`Rate`] (`"900/s"`), [`Ratio`] (`"80%"`).
+//! Quantities with their units, as written in a scenario or a proxy's config: [`Nanos`] (`"5ms"`), [`Rate`] (`"900/s"`),
+//! [`Ratio`] (`"80%"`).
 //!
-//! [`Nanos`] is a count of nanoseconds since the start of a run; it cannot read a clock, so whatever is written against
-//! it runs the same in the simulator and in the proxy.
+//! [`Nanos`] is a count of nanoseconds since the start of a run. It cannot read a clock, so code that uses it runs the same
+//! in the simulator and in the proxy.
 
 use core::time::Duration;
 use std::fmt;
@@ -105,7 +105,7 @@ impl From<Nanos> for Duration {
 }
 
 impl fmt::Display for Nanos {
-    /// Three significant digits in the unit a person would choose: `250 ns`, `1.50 ms`, `12.0 s`.
+    /// Three significant digits in the unit that fits: `250 ns`, `1.50 ms`, `12.0 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&human_seconds(self.as_secs_f64()))
     }

@@ -603,7 +603,7 @@ mod tests {
         assert_eq!(d.ended(1, false, Nanos(1), secs(1)), None);
         d.left(0);
         d.joined(0);
-        assert_eq!(d.ejected_until(0), None, "a new tenant has a clean record");
+        assert_eq!(d.ejected_until(0), None, "a new server in the slot has no ejection");
         assert!(d.ended(1, false, Nanos(1), secs(1)).is_some());
     }
 }

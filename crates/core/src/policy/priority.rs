@@ -21,7 +21,7 @@ pub const DOC: Doc = Doc {
     scenario: Some("priorities"),
 };
 
-/// How levels take over from each other. A pool with a server of a level above 0 has these rules without being told.
+/// How levels take over from each other. A pool with a server of a level above 0 has these rules by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]

@@ -12,7 +12,7 @@ use crate::units::Nanos;
 /// Builds a selector; called once for each balancer, shard and part of a divided fleet.
 type Factory = dyn Fn(&mut Rng) -> Box<dyn Selector> + Send + Sync;
 
-/// A strategy of one's own. Wherever the simulator or a balancer takes a [`StrategyConfig`], it can be this one, so it is
+/// A strategy of one's own. The simulator and balancers accept it wherever they take a [`StrategyConfig`], so it is
 /// measured, checked and compared as those of the catalogue are.
 ///
 /// ```
@@ -97,7 +97,7 @@ impl CustomStrategy {
     }
 }
 
-/// A selector with what its strategy declares, for hosts that see the selector alone.
+/// A selector with the properties that its strategy declares, for hosts that have only the selector.
 struct Declared {
     selector: Box<dyn Selector>,
     signals: Signals,

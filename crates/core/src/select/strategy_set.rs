@@ -2,10 +2,10 @@
 
 use super::catalog::{CATALOGUE, Row};
 
-/// A set of strategies that goes by a name.
+/// A named set of strategies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrategySet {
-    /// [`CORE`]: what most people choose between.
+    /// [`CORE`]: the strategies that most users choose between.
     Core,
     /// The whole catalogue.
     All,

@@ -172,7 +172,7 @@ impl Balancer {
     pub fn hedge(&mut self, shard: u32, attempts: &mut Attempts, begun: bool, now: Nanos) -> Option<u32> {
         let tied = self.rules().hedge.is_some_and(|rules| rules.tied);
         let useful = attempts.live == 1 && !attempts.excluded.is_empty() && !(tied && begun);
-        if !useful || self.somebody_waits() || !self.pool().has_room(&attempts.excluded) {
+        if !useful || self.has_queued() || !self.pool().has_room(&attempts.excluded) {
             return None;
         }
         // The budget comes last, since the check spends it.

@@ -217,7 +217,7 @@ impl Balancer {
     }
 
     #[inline]
-    fn somebody_waits(&self) -> bool {
+    fn has_queued(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| !queue.is_empty())
     }
 
@@ -238,7 +238,7 @@ impl Balancer {
     /// Emits [`Effect::Room`] if requests are queued.
     #[inline]
     fn offer_room(&mut self) {
-        if self.somebody_waits() {
+        if self.has_queued() {
             self.effects.push_back(Effect::Room);
         }
     }

@@ -98,7 +98,7 @@ impl Balancer {
         if let Some(id) = ask.affinity.filter(|&id| request.excluded.is_empty() && self.pool.keeps_affinity(id)) {
             return Step::Affinity(id);
         }
-        let behind = !ask.dequeued && self.somebody_waits();
+        let behind = !ask.dequeued && self.has_queued();
         if behind || self.pool.is_crowded() {
             let waits = if behind && !ask.hedge {
                 self.pool.has_candidate(request.excluded)

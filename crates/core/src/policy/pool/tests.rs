@@ -398,7 +398,7 @@ fn cancelled_and_late_ends_do_not_affect_health() {
     assert_eq!(server_pool.fleet.eligible(), [0, 1]);
     server_pool.started(new);
     server_pool.ended(old, Outcome::Ok, Nanos(1), secs(1));
-    assert!(server_pool.is_full(0), "the end of a former tenant's request makes no room");
+    assert!(server_pool.is_full(0), "the end of a former server's request makes no room");
 }
 
 #[test]

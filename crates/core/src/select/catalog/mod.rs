@@ -1,4 +1,4 @@
-//! The catalogue: what is known of each strategy beside its code, and how strategies are found by name.
+//! The catalogue: the description of each strategy, and how strategies are found by name.
 //!
 //! The list itself is in [`super::strategies`]; a new strategy is a file and a row there.
 

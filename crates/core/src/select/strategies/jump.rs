@@ -88,7 +88,7 @@ struct Jump {
     buckets: Vec<u32>,
 }
 
-/// Hashes of a key before the search is given up: one, and more past servers that cannot be picked.
+/// Largest number of hashes per key: one, and more past servers that cannot be picked.
 const ATTEMPTS: u64 = 16;
 
 impl Selector for Jump {
