@@ -73,19 +73,19 @@ mod tests {
 
     #[test]
     fn zipf_is_a_distribution() {
-        let law = zipf(1000, 0.9);
-        assert!((law.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!((law[0] / law[9] - pow(10.0, 0.9)).abs() < 1e-12);
+        let probabilities = zipf(1000, 0.9);
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!((probabilities[0] / probabilities[9] - pow(10.0, 0.9)).abs() < 1e-12);
     }
 
     /// Equal popularities: any cache hits as much as it holds.
     #[test]
     fn equal_items() {
-        let law = zipf(50, 0.0);
-        assert!((che_hit_ratio(&law, 20) - 0.4).abs() < 1e-12);
-        assert!((static_hit_ratio(&law, 20) - 0.4).abs() < 1e-12);
-        assert_eq!(che_hit_ratio(&law, 50), 1.0);
-        assert_eq!(che_hit_ratio(&law, 0), 0.0);
+        let probabilities = zipf(50, 0.0);
+        assert!((che_hit_ratio(&probabilities, 20) - 0.4).abs() < 1e-12);
+        assert!((static_hit_ratio(&probabilities, 20) - 0.4).abs() < 1e-12);
+        assert_eq!(che_hit_ratio(&probabilities, 50), 1.0);
+        assert_eq!(che_hit_ratio(&probabilities, 0), 0.0);
     }
 
     /// One item, one look-up per time to live on average: every other one hits.
@@ -100,16 +100,16 @@ mod tests {
     /// hold): the approximation is within 2 %.
     #[test]
     fn near_the_exact_value() {
-        let law = zipf(3, 1.0);
+        let probabilities = zipf(3, 1.0);
         let mut exact = 0.0;
-        for (i, p) in law.iter().enumerate() {
-            for (j, q) in law.iter().enumerate() {
+        for (i, p) in probabilities.iter().enumerate() {
+            for (j, q) in probabilities.iter().enumerate() {
                 if i != j {
                     exact += p * q / (1.0 - p) * (p + q);
                 }
             }
         }
-        let approximate = che_hit_ratio(&law, 2);
+        let approximate = che_hit_ratio(&probabilities, 2);
         assert!((approximate / exact - 1.0).abs() < 0.02, "{approximate} {exact}");
     }
 

@@ -38,7 +38,7 @@ impl ConstantService {
             return None;
         }
         // Chernoff's bound on P(Poisson(offered) >= c): where floats cannot hold it, no request waits.
-        let law = if offered <= 0.0 || c - offered + c * ln(offered / c) < -700.0 {
+        let probabilities = if offered <= 0.0 || c - offered + c * ln(offered / c) < -700.0 {
             vec![1.0]
         } else {
             let size = walk_size(offered, c);
@@ -47,8 +47,8 @@ impl ConstantService {
             }
             walk(offered, servers as usize, size as usize)
         };
-        let number: f64 = law.iter().enumerate().map(|(j, p)| j as f64 * p).sum();
-        let waiting = law
+        let number: f64 = probabilities.iter().enumerate().map(|(j, p)| j as f64 * p).sum();
+        let waiting = probabilities
             .iter()
             .scan(0.0, |sum, p| {
                 *sum += p;
@@ -130,12 +130,12 @@ fn walk(offered: f64, c: usize, size: usize) -> Vec<f64> {
             }
         }
     }
-    let mut law = vec![1.0];
+    let mut probabilities = vec![1.0];
     for n in 1..size {
-        law.push(law.iter().zip(&rows).map(|(p, row)| p * row[n]).sum());
+        probabilities.push(probabilities.iter().zip(&rows).map(|(p, row)| p * row[n]).sum());
     }
-    let total: f64 = law.iter().sum();
-    law.iter().map(|p| p / total).collect()
+    let total: f64 = probabilities.iter().sum();
+    probabilities.iter().map(|p| p / total).collect()
 }
 
 /// The number of states to keep: the tail falls as z^-n with the z > 1 that solves offered (z - 1) = c ln z.

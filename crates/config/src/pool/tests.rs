@@ -1,4 +1,4 @@
-//! Keys of pools arrive where they are meant, and what is wrong has its place.
+//! Every key of a pool sets its field, and errors have a position.
 
 use super::*;
 use crate::diagnostic::{Diagnostic, read};

@@ -215,7 +215,11 @@ mod tests {
         assert!(queue.expire(Nanos(99)).is_empty());
         assert_eq!(queue.expire(Nanos(100)), ['a'], "at its deadline it is too late");
         assert_eq!(queue.pop(Nanos(160)), Some('c'), "b is too late");
-        assert_eq!((queue.len(), queue.next_expiry()), (0, Some(Nanos::ZERO)), "b has timed out and is not yet returned");
+        assert_eq!(
+            (queue.len(), queue.next_expiry()),
+            (0, Some(Nanos::ZERO)),
+            "b has timed out and is not yet returned"
+        );
         assert_eq!(queue.expire(Nanos(160)), ['b']);
         assert_eq!(queue.next_expiry(), None);
     }
