@@ -1,7 +1,7 @@
 //! [`Picker`]: a strategy together with the state that it needs, for use in any balancer.
 //!
-//! A [`Selector`] wants its host to count requests in flight, to announce changes of the fleet, to report every end and to
-//! wake it in time. A picker does these for one strategy. It has no policies (health checks, retries, queues); for those
+//! A [`Selector`] requires a host that counts requests in flight, announces changes of the fleet, reports every end and
+//! runs its timer. A picker does these for one strategy. It has no policies (health checks, retries, queues); for those
 //! see [`crate::policy`].
 
 use std::fmt;

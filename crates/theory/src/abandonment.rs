@@ -221,8 +221,8 @@ pub fn limited(lam: f64, mu: f64, servers: u32, room: u32, patience: f64) -> Lim
     birth_death(room, |_| lam, mu, servers, patience)
 }
 
-/// A closed loop of `clients` clients who think for an exponential time of mean `think`, then ask, and think again when they are
-/// served or have abandoned the queue.
+/// A closed loop of `clients` clients who think for an exponential time of mean `think`, then send a request, and
+/// think again when they are served or have abandoned the queue.
 pub fn closed(clients: u32, think: f64, mu: f64, servers: u32, patience: f64) -> Limited {
     birth_death(clients, |k| f64::from(clients - k) / think, mu, servers, patience)
 }
@@ -303,7 +303,7 @@ mod tests {
         close(queue.abandoned(), 0.2);
         close(queue.waiting_share(), 0.8);
         close(queue.mean_wait(), (4.5 + 3.0) / 5.0);
-        // Answered within 3: 1 - e^-3 of who finds it free, and the integral of 1 - e^-(3 - x), which is 3 - (1 - e^-3).
+        // Served within 3: 1 - e^-3 of those who find it free, and the integral of 1 - e^-(3 - x), which is 3 - (1 - e^-3).
         close(queue.deadline().timed_out, 1.0 - 3.0 / 5.0);
         // The tail beyond the patience: only services that began in time.
         let t = 4.0;

@@ -8,7 +8,7 @@ use evenkeel_core::math::{exp, exp_m1, ln_1p, pow, sqrt};
 /// The rate of the (exponential) sojourn at a server whose arrivals are renewals: mu times the root in (0, 1) of
 /// 1 - delta = A(mu delta), where `absent(s) = 1 - A(s)` and A is the transform of the time between arrivals.
 ///
-/// `absent` is asked rather than A, since delta is small where the load is high and would drown in 1 - A.
+/// The argument is `absent` rather than A, since delta is small at high load and 1 - A would lose its digits.
 pub(super) fn renewal_rate(mu: f64, absent: impl Fn(f64) -> f64) -> f64 {
     // 1 - A(mu delta) - delta rises from zero and falls below it once.
     let excess = |delta: f64| absent(mu * delta) - delta;

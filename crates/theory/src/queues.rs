@@ -173,8 +173,8 @@ pub struct Closed {
     pub mean: f64,
 }
 
-/// The machine repairman: `clients` who each think for an exponential time with mean `think`, then ask `servers` servers that
-/// have one queue. (With one server the mean is the same under processor sharing.)
+/// The machine repairman: `clients` who each think for an exponential time with mean `think`, then send a request
+/// to `servers` servers that have one queue. (With one server the mean is the same under processor sharing.)
 pub fn repairman(clients: u32, think: f64, mu: f64, servers: u32) -> Closed {
     let birth = |k: u32| f64::from(clients - k) / think;
     let death = |k: u32| mu * f64::from(k.min(servers));

@@ -13,7 +13,7 @@ use super::{Condition, Fault};
 pub struct Drain {}
 
 pub(super) const NEEDS_ADMIN: &str =
-    "faults that drain or deploy: who deploys tells the proxy, by its admin listener";
+    "faults that drain or deploy: request a drain at the proxy's admin listener instead";
 
 impl Fault for Drain {
     fn apply(&self, condition: &mut Condition) {

@@ -51,7 +51,7 @@ pub struct ServerTable {
     /// Name of the zone that the server is in. `None`: in no zone.
     pub zone: Option<Spanned<String>>,
     /// Priority level, 0 to 127; default 0. Level 1 takes over when too few servers of level 0 are healthy, and so on.
-    #[serde(default = "nought")]
+    #[serde(default = "zero")]
     pub priority: Spanned<u32>,
     /// Address at which the proxy finds it: `"127.0.0.1:9001"`, `"app.internal:8080"`. Scenarios need none.
     pub address: Option<Spanned<String>>,
@@ -59,7 +59,7 @@ pub struct ServerTable {
     pub cache: Option<Spanned<CacheTable>>,
 }
 
-fn nought() -> Spanned<u32> {
+fn zero() -> Spanned<u32> {
     Spanned::new(0..0, 0)
 }
 

@@ -1,5 +1,5 @@
 //! The proxy's config: listeners, limits, timeouts, logs, and the pools, servers, routes and strategies of a scenario.
-//! Keys that only the simulator uses (`speed`, `cache`, `service`, …) may stand in the file too: `evenkeel test-server` starts
+//! Keys that only the simulator uses (`speed`, `cache`, `service`, …) may be in the file too: `evenkeel test-server` starts
 //! test servers from the same file.
 //!
 //! Defaults are those of careful deployments: every wait and every buffer is bounded, the admin listener is on loopback.

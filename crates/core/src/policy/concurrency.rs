@@ -361,7 +361,7 @@ mod tests {
     fn a_limit_at_the_minimum_triggers_a_new_measurement() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
-        // The servers are three times slower for good. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
+        // The servers are three times slower permanently. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
         // fifty answers make a new minimum.
         answers(&mut l, 30, 50, 700);
         assert_eq!(l.minimum_round_trip(), Some(Nanos(30 * MS)));

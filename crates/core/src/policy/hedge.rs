@@ -148,7 +148,7 @@ impl State {
     /// Without latencies.
     pub fn new(rules: Rules) -> State {
         // From a microsecond to an hour, two significant digits; values outside count as the bound.
-        let half = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2).expect("these bounds are sound");
+        let half = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2).expect("the bounds are valid");
         State {
             rules,
             budget: Budget::new(rules.budget, 0.0),

@@ -498,7 +498,7 @@ mod tests {
         (0..4).for_each(|_| assert_eq!(fail(&mut d, secs(2)), None));
         assert_eq!(fail(&mut d, secs(2)), Some(Finding::Ejected(2, Reason::Consecutive, secs(32))));
         assert_eq!(d.ejected_until(2), Some(secs(32)));
-        assert_eq!(fail(&mut d, secs(3)), None, "what comes back late is known");
+        assert_eq!(fail(&mut d, secs(3)), None, "late responses of an ejected server do not count");
     }
 
     #[test]
@@ -526,8 +526,8 @@ mod tests {
         assert_eq!(back_at(&mut d), secs(95));
         assert_eq!(eject(&mut d, secs(95)), secs(70), "three times 30 s, but 70 s are the longest");
         assert_eq!(back_at(&mut d), secs(165));
-        // Intervals end at every ten seconds. That to 170 s held a part of the ejection; those to 180, 190 and 200 are
-        // clean and take the count from 3 to 0; the next ejection counts as the first.
+        // Intervals end at every ten seconds. The one to 170 s contained a part of the ejection; those to 180, 190 and 200
+        // are clean and take the count from 3 to 0; the next ejection counts as the first.
         while d.next_tick() <= secs(200) {
             let at = d.next_tick();
             assert_eq!(d.tick(at), []);

@@ -313,7 +313,7 @@ mod tests {
         assert!(RULES.allows(Failure::Reset, 1, true, true));
         assert!(!RULES.allows(Failure::Reset, 2, true, true), "two more than the first, and no more");
         assert!(!RULES.allows(Failure::Reset, 0, false, true), "it may have been done");
-        assert!(!RULES.allows(Failure::Error, 0, true, true), "not asked for");
+        assert!(!RULES.allows(Failure::Error, 0, true, true), "not in `on`");
         for (i, (failure, _)) in FAILURES.into_iter().enumerate() {
             assert_eq!(failure as usize, i);
         }

@@ -8,7 +8,7 @@
 //! * `local`: everything stays while any server of the zone is healthy, whatever the load (Envoy's `force_local_zone`).
 //! * `weights` (Envoy's locality-weighted): zones by given weights, each times min(1, `overprovisioning` × healthy share).
 //!
-//! Only the first priority level prefers its zone, as in Envoy; weights hold in all.
+//! Only the first priority level prefers its zone, as in Envoy; weights apply in all.
 
 use std::collections::BTreeMap;
 

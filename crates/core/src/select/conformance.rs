@@ -236,13 +236,13 @@ impl Storm {
         }
         let could = |id: &BackendId| self.driver.fleet.is_eligible(id.slot) && !excluded.contains(&id.slot);
         if !targets.iter().all(could) {
-            return Err(format!("asked a server that could not be picked: {targets:?}"));
+            return Err(format!("probed a server that could not be picked: {targets:?}"));
         }
         if !(1..=targets.len()).contains(&inquiry.quorum) {
             return Err(format!("waits for {} answers of {}", inquiry.quorum, targets.len()));
         }
         if targets.iter().collect::<BTreeSet<_>>().len() != targets.len() {
-            return Err(format!("asked a server twice: {targets:?}"));
+            return Err(format!("probed a server twice: {targets:?}"));
         }
         self.asked.push(targets.to_vec());
         Ok(())

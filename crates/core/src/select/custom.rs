@@ -42,7 +42,7 @@ pub struct CustomStrategy {
 }
 
 impl CustomStrategy {
-    /// A strategy that `factory` builds selectors for. `name` stands in tables and charts; it should not be one of the
+    /// A strategy that `factory` builds selectors for. `name` is used in tables and charts; it should not be one of the
     /// catalogue's. The `Rng` is the selector's own stream: the same seed gives the same draws.
     pub fn new(
         name: &'static str,
@@ -56,7 +56,7 @@ impl CustomStrategy {
         CustomStrategy { signals, ..self }
     }
 
-    /// Says that [`Selector::limit`] returns `Some` for some server. Without it the host does not ask.
+    /// Says that [`Selector::limit`] returns `Some` for some server. Without it the host does not call it.
     pub fn with_limits(self) -> CustomStrategy {
         CustomStrategy { limits: true, ..self }
     }

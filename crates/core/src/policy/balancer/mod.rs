@@ -12,7 +12,7 @@
 //! | it ends | [`Balancer::finished`], and with retries or hedging [`Balancer::attempt_ended`] |
 //! | there is room ([`Effect::Room`]) | [`Balancer::dequeue`] until `None`; the host places each request it returns |
 //! | a report, a check's result comes | [`Balancer::report`], [`Balancer::checked`] |
-//! | time passes | [`Balancer::tick`] at [`Balancer::next_tick`], [`Balancer::wake`] as asked |
+//! | time passes | [`Balancer::tick`] at [`Balancer::next_tick`], [`Balancer::wake`] at the time of [`Effect::WakeAt`] |
 //! | servers or rules change | [`Balancer::join`] and the like, then [`Balancer::announce`] |
 //!
 //! Nearly always a balancer has one shard. It has several where shards share the counts of the servers (Envoy's worker

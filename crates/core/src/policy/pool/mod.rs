@@ -384,7 +384,7 @@ fn must_track_requests(rules: &Rules) -> bool {
     rules.outliers.is_some() || rules.concurrency.is_some() || rules.admission.is_some()
 }
 
-/// A limit of zero would exclude the server for good; a weight of zero does that.
+/// A limit of zero would exclude the server permanently; a weight of zero does that.
 fn limit_of(limit: Option<u32>) -> u32 {
     limit.map_or(UNLIMITED, |limit| limit.clamp(1, UNLIMITED - 1))
 }

@@ -180,14 +180,14 @@ fn zones_and_levels_divide_together() {
     let mut server_pool = divided(rules, shard_id, &servers);
     // Parts in the order of their first servers: level 0, its a, its b, level 1, its a, its b.
     assert_eq!(shares(&server_pool), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
-    // Of a's four two die: 2 of 6 healthy servers for half of the traffic: 2/3 stays. b has 2/3 and brings 1/2.
+    // Two of a's four servers fail: 2 of 6 healthy servers for half of the traffic: 2/3 stays. b has 2/3 and brings 1/2.
     // 6 of 8 healthy: the level is whole, 1.4 · 0.75 > 1.
     for slot in [0, 2] {
         let id = server_pool.fleet.id(slot);
         server_pool.checked(id, false, secs(1));
     }
     assert_eq!(shares(&server_pool), [0.0, 0.666667, 0.333333, 0.0, 0.0, 0.0]);
-    // All of a dies: 4 of 8, so 30 % go to level 1, which knows no zones; b gets what stays.
+    // All servers of a fail: 4 of 8 are healthy, so 30 % go to level 1, where zones do not apply; b gets the rest.
     for slot in [4, 6] {
         let id = server_pool.fleet.id(slot);
         server_pool.checked(id, false, secs(2));
@@ -305,7 +305,7 @@ fn full_servers_are_excluded_until_a_request_ends() {
     assert!(!host.server_pool.has_room(&[]));
     let calls = host.calls.len();
     assert_eq!(host.pick(&[], secs(1)), None);
-    assert_eq!(host.calls.len(), calls, "a selector is not asked for what cannot be");
+    assert_eq!(host.calls.len(), calls, "a selector is not called when no server has room");
     let id = host.server_pool.fleet.id(1);
     host.server_pool.ended(id, Outcome::Ok, Nanos(1), secs(1));
     assert_eq!(host.pick(&[], secs(1)), Some(1));
@@ -443,7 +443,7 @@ fn a_warming_server_gets_its_factor_of_its_share_whatever_the_strategy() {
 #[test]
 fn a_single_warming_server_serves_and_initial_servers_are_warm() {
     let mut host = Host::new("random", server_pool(slow(20), &[None; 2]));
-    assert_eq!(host.server_pool.status(0, Nanos::ZERO).ramp_factor, 1.0, "those of the beginning are warm");
+    assert_eq!(host.server_pool.status(0, Nanos::ZERO).ramp_factor, 1.0, "initial servers are warm");
     let (a, b) = (host.server_pool.fleet.id(0), host.server_pool.fleet.id(1));
     host.server_pool.leave(a, secs(1));
     host.server_pool.leave(b, secs(1));
