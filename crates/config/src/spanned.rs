@@ -25,7 +25,7 @@ impl<T> Spanned<T> {
         self.start..self.end
     }
 
-    /// The value.
+    /// The value, by reference.
     pub fn get_ref(&self) -> &T {
         &self.value
     }

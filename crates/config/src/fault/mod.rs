@@ -95,7 +95,7 @@ pub trait Fault {
 pub struct Step {
     /// Start, counted from the start of the compound fault.
     pub after: Nanos,
-    /// Duration.
+    /// Duration of the part.
     pub lasts: Nanos,
     /// A simple fault.
     pub kind: FaultKind,

@@ -165,7 +165,7 @@ impl Server {
 /// A cache, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheSpec {
-    /// Entries.
+    /// Capacity in entries, at least 1.
     pub capacity: NonZeroUsize,
     /// Age at which an entry expires. `None`: never.
     pub ttl: Option<Nanos>,

@@ -42,7 +42,7 @@ pub struct ProxyConfig {
     pub headers: HeadersTable,
     /// The admin listener. `None`: there is none.
     pub admin: Option<Admin>,
-    /// Logs.
+    /// Access log and the proxy's own messages.
     pub log: LogTable,
     /// Bounds on every wait.
     pub timeouts: TimeoutsTable,

@@ -154,7 +154,7 @@ impl Noted<'_> {
 pub struct ServerFacts<'a> {
     /// Most requests in flight; `None`: unlimited.
     pub max_in_flight: Option<u32>,
-    /// Its zone.
+    /// Zone of the server; `None`: in no zone.
     pub zone: Option<&'a str>,
     /// Its priority level, 0 first.
     pub priority: u32,

@@ -145,7 +145,7 @@ pub struct State {
 }
 
 impl State {
-    /// Without latencies.
+    /// A state without latencies and with an empty budget.
     pub fn new(rules: Rules) -> State {
         // From a microsecond to an hour, two significant digits; values outside count as the bound.
         let half = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2).expect("the bounds are valid");

@@ -85,7 +85,7 @@ pub struct Rules {
 }
 
 impl Default for Rules {
-    /// One retry, after failures in which the server cannot have executed the request; Finagle's budget, Envoy's backoff.
+    /// One retry, after a failed connection or a reset; Finagle's budget, Envoy's backoff.
     fn default() -> Rules {
         Rules {
             max_retries: 1,

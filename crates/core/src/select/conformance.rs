@@ -52,7 +52,7 @@ pub fn check(strategy: &StrategyConfig) -> Result<(), Violation> {
 
 /// A selector and its fleet, driven by explicit calls: a host for tests.
 pub struct Driver {
-    /// The selector.
+    /// The selector under test.
     pub selector: Box<dyn Selector>,
     /// Its servers. Call [`Driver::announce`] after a change.
     pub fleet: Fleet,

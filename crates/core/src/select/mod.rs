@@ -234,9 +234,9 @@ pub struct ProbeReplies {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProbeReply {
-    /// The server.
+    /// The server that replied.
     pub backend: BackendId,
-    /// Its load.
+    /// Its load report at the time of the reply.
     pub load: LoadReport,
 }
 

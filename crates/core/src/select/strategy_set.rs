@@ -29,7 +29,7 @@ pub const CORE: [&str; 12] = [
 ];
 
 impl StrategySet {
-    /// Every set.
+    /// All sets: `core` and `all`.
     pub const ALL: [StrategySet; 2] = [StrategySet::Core, StrategySet::All];
 
     /// The set of this name.

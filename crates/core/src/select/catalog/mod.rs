@@ -122,7 +122,7 @@ pub trait Params: Default {
 pub struct Row {
     /// The name by which files and the command line know it. It is also the name of its module.
     pub name: &'static str,
-    /// Its description.
+    /// Its description for `evenkeel explain` and the reference documentation.
     pub doc: &'static Doc,
     /// What it needs servers to send or answer ([`Params::SIGNALS`]).
     pub signals: Signals,
