@@ -156,9 +156,9 @@ mod tests {
         let mut a = Rng::stream(1, "select", 0);
         let mut b = Keyed::new(1, "demand").at(17);
         let got = [a.bits(), a.bits(), b.bits(), b.bits()];
-        assert_eq!(got, GOLDEN, "{got:?}");
+        assert_eq!(got, GOLDEN_VALUES, "{got:?}");
     }
-    const GOLDEN: [u64; 4] =
+    const GOLDEN_VALUES: [u64; 4] =
         [16_191_638_674_240_679_216, 16_588_603_157_044_936_699, 7_714_213_732_736_729_866, 8_490_089_859_483_077_108];
 
     #[test]

@@ -29,7 +29,7 @@ pub struct ConstantService {
 
 impl ConstantService {
     /// Solves the queue; `None` where the load is one or more, or where the computation would take too long because the load
-    /// is too near to one or the servers are too many: the work grows as the square of 1 / (1 - load), milliseconds at 0.95
+    /// is too near to one or the servers are too many: the work grows as the square of 1 / (1 - load), negligible at 0.95
     /// and about half a second at 0.995.
     pub fn solve(lam: f64, service: f64, servers: u32) -> Option<Self> {
         let offered = lam * service;

@@ -259,7 +259,7 @@ mod tests {
     use crate::policy::zone;
     use crate::select::{MOST_CHOICES, Outcome, ProbeReplies, catalog};
 
-    /// Received events: the part, the tag.
+    /// A received event: its kind, the part, the tag.
     type Heard = (&'static str, usize, u64);
 
     /// Records the calls it receives, picks the first allowed server, and numbers its picks.

@@ -81,7 +81,7 @@ impl catalog::Params for Params {
             return Err(format!("`wait_for` is {}: it must be from 1 to `probes`, {}", self.wait_for, self.probes));
         }
         if self.timeout == Nanos::ZERO || self.timeout > LONGEST {
-            return Err(format!("`timeout` is {}: it must be longer than nothing and at most {LONGEST}", self.timeout));
+            return Err(format!("`timeout` is {}: it must be above zero and at most {LONGEST}", self.timeout));
         }
         if !(0.0..=1.0).contains(&self.q_rif) {
             return Err(format!("`q_rif` is {}: it must be from 0 to 1", self.q_rif));
