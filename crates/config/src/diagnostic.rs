@@ -1,4 +1,4 @@
-//! What is wrong with a file, where, and what to do about it; drawn the way the compiler draws its errors.
+//! Problems in a file, with position and help text; displayed like the compiler's errors.
 
 use std::ops::Range;
 
@@ -13,56 +13,57 @@ use super::terminal::{one_line, printable, printable_styled};
 use super::wording::Words;
 use evenkeel_core::select::catalog;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Bytes of the text it is about; `None` for the file as a whole.
+    /// Byte range that the problem is about; `None` for the file as a whole.
     pub span: Option<Range<usize>>,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// A way out.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
 impl Problem {
-    /// Something wrong at a place.
+    /// A problem at a position.
     pub fn at(span: Range<usize>, message: impl Into<String>) -> Problem {
         Problem { span: Some(span), message: message.into(), help: None }
     }
 
-    /// Something wrong with the file.
+    /// A problem of the file as a whole.
     pub fn of_file(message: impl Into<String>) -> Problem {
         Problem { span: None, message: message.into(), help: None }
     }
 
-    /// With a way out.
+    /// Adds how to fix it.
     pub fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
         self
     }
 }
 
-/// Everything found wrong with one file.
+/// All problems of one file.
 pub type Problems = Vec<Problem>;
 
-/// A file and what is wrong with it.
+/// A file and its problems.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// As the user named it.
+    /// Path of the file, as the user wrote it.
     pub file: String,
-    /// Its text.
+    /// Text of the file.
     pub source: String,
     /// At least one.
     pub problems: Problems,
 }
 
 impl Diagnostic {
-    /// The file, its lines and carets under what is meant. Nothing in it moves a terminal's cursor, whatever the file holds.
+    /// The file, its lines, and carets under the part in question. Control characters are escaped, so that nothing in the
+    /// file moves a terminal's cursor.
     pub fn render(&self, colour: bool) -> String {
         self.render_as(Level::ERROR, colour)
     }
 
-    /// The same as warnings: the file can be used.
+    /// The same problems as warnings: the file can be used.
     pub fn render_warnings(&self, colour: bool) -> String {
         self.render_as(Level::WARNING, colour)
     }
@@ -106,9 +107,9 @@ impl Diagnostic {
     }
 }
 
-/// Reads TOML into `T`. Problems have their places, say what `T`'s schema takes there, with an example, and which name a
-/// misspelt one was most likely meant to be. Values of a wrong kind are all found; of the rest the first. A file in another
-/// format is named as what it looks like, and text with control characters is refused: names are printed.
+/// Reads TOML into `T`. Problems have positions, say what `T`'s schema accepts there, with an example, and suggest the most
+/// similar name for a misspelt one. All values of a wrong type are found; of other problems only the first. A file in
+/// another format is reported as that format, and text with control characters is rejected because names are printed.
 pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<T, Problems> {
     let schema = schema::cached::<T>();
     let words = Words::new(&schema);
@@ -135,7 +136,7 @@ pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<
         return Err(problems);
     }
     let value = toml::from_str(source).map_err(broken)?;
-    // Without a backslash TOML cannot hold a control character.
+    // Without a backslash TOML cannot contain a control character.
     if source.contains('\\') {
         control_characters_of(table.get_ref(), &mut problems);
         if !problems.is_empty() {
@@ -145,8 +146,8 @@ pub fn read<T: DeserializeOwned + JsonSchema + 'static>(source: &str) -> Result<
     Ok(value)
 }
 
-/// Where a key inside a table stands, such as `tokens.ratio`: its value, or else the innermost part of it that is written.
-/// `table` is the place of the table's value.
+/// Position of a key inside a table, such as `tokens.ratio`: that of its value, or else of the innermost part that is
+/// written. `table` is the position of the table's value.
 pub fn place_of_key(source: &str, table: Range<usize>, key: &str) -> Range<usize> {
     fn find<'t>(value: &'t Spanned<DeValue<'t>>, at: &Range<usize>) -> Option<&'t Spanned<DeValue<'t>>> {
         if value.span() == *at {
@@ -172,7 +173,7 @@ pub fn place_of_key(source: &str, table: Range<usize>, key: &str) -> Range<usize
     found.span()
 }
 
-/// The format that a text looks like, where that is not TOML: JSON, YAML or XML.
+/// The format that a text appears to have, if it is not TOML: JSON, YAML or XML.
 pub fn foreign(source: &str) -> Option<&'static str> {
     let mut lines = source.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.find(|line| !line.starts_with('#') || line.starts_with("#!"))?;
@@ -191,7 +192,7 @@ pub fn foreign(source: &str) -> Option<&'static str> {
     }
 }
 
-/// Strings and keys that hold what a terminal would act on. Line ends and tabs are text.
+/// Strings and keys with characters that a terminal interprets. Line ends and tabs are allowed.
 fn control_characters_of(table: &DeTable<'_>, problems: &mut Problems) {
     fn text(text: &str, span: Range<usize>, problems: &mut Problems) {
         let plain = text.replace("\r\n", "\n");
@@ -210,14 +211,14 @@ fn control_characters_of(table: &DeTable<'_>, problems: &mut Problems) {
     }
     for (key, found) in table {
         text(key.get_ref(), key.span(), problems);
-        // Files are called what they are called.
+        // File names may contain any character.
         if key.get_ref() != "file" {
             value(found, problems);
         }
     }
 }
 
-/// The name in `known` most like `wrong`, if any is as like as this (Jaro and Winkler's measure).
+/// The name in `known` most similar to `wrong`, if the similarity reaches this bound (Jaro-Winkler).
 pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
     let wrong = wrong.to_lowercase().replace('-', "_");
     known
@@ -227,7 +228,7 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>, lea
         .map(|(_, name)| name)
 }
 
-/// The name in `known` most like `wrong`, as a help text; else the list of them.
+/// A help text with the name in `known` most similar to `wrong`; else with the list of all.
 pub fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let nearest = known
         .clone()
@@ -299,7 +300,7 @@ mod tests {
         assert!(read::<Anything>(sound).is_ok());
     }
 
-    /// Whatever a file holds, what is shown of it moves no cursor.
+    /// Whatever a file contains, its diagnostics move no cursor.
     #[test]
     fn a_diagnostic_holds_no_escape_sequences() {
         let source = "title = \"\u{1b}[2J\u{9b}1m\u{7}\" \u{1b}]0;x\u{7}\n";

@@ -1,8 +1,8 @@
 //! Distributions of durations: the work of a request, the think time of a client, the delay of a hop.
 //!
-//! The samplers are ours because `rand_distr`'s values are not portable: they differ between platforms and even with what
-//! else is linked (`num-traits/std` by feature unification). These use integer arithmetic, IEEE basic operations and
-//! `libm` only, and give the same bits everywhere. `rand_distr` and `statrs` are their oracles in the tests.
+//! The samplers are our own because `rand_distr`'s values are not portable: they differ between platforms and depend on
+//! other crates in the build (`num-traits/std` by feature unification). These use integer arithmetic, IEEE basic operations
+//! and `libm` only, and give the same bits everywhere. The tests compare them with `rand_distr` and `statrs`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -83,7 +83,7 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// Refuses parameters that make no sense.
+    /// Checks the parameters.
     pub fn check(&self) -> Result<(), String> {
         match *self {
             Distribution::Uniform { from, to } if from > to => Err(format!("`from` ({from}) is above `to` ({to})")),
@@ -109,7 +109,7 @@ impl Distribution {
         }
     }
 
-    /// Prepares for sampling; `read` gives the numbers of the file of an empirical distribution.
+    /// Prepares for sampling; `read` returns the numbers of the file of an empirical distribution.
     pub fn sampler(&self, read: &mut dyn FnMut(&str) -> Result<Vec<f64>, String>) -> Result<Sampler, String> {
         self.check()?;
         let ns = |nanos: Nanos| nanos.0 as f64;
@@ -170,10 +170,10 @@ pub enum Sampler {
 }
 
 impl Sampler {
-    /// No time at all.
+    /// The constant zero.
     pub const ZERO: Sampler = Sampler::Constant(Nanos::ZERO);
 
-    /// One duration.
+    /// Draws one duration.
     #[inline]
     pub fn sample(&self, source: &mut impl Source) -> Nanos {
         match self {
@@ -234,7 +234,7 @@ impl Sampler {
         if mean == 0.0 {
             return 0.0;
         }
-        // Of the square, over the squared mean, less one.
+        // Mean square over the squared mean, minus one.
         let relative = |square: f64| square / (mean * mean) - 1.0;
         match self {
             Sampler::Constant(_) => 0.0,
@@ -317,7 +317,7 @@ pub fn exponential(source: &mut impl Source) -> f64 {
     }
 }
 
-/// A standard normal, by Box and Muller: always two draws, so streams stay in step.
+/// A standard normal variate, by Box and Muller: always two draws, so streams stay aligned.
 pub fn normal(source: &mut impl Source) -> f64 {
     let radius = math::sqrt(-2.0 * math::ln(source.open_unit()));
     radius * math::cos(std::f64::consts::TAU * source.unit())
@@ -359,11 +359,10 @@ impl Alias {
         Alias::new(&weights)
     }
 
-    /// One item.
+    /// Draws one item.
     #[inline]
     pub fn sample(&self, source: &mut impl Source) -> u32 {
-        // One draw for both: the item is the whole part of u·n, the coin its fraction. What 64 bits cannot divide evenly is a
-        // bias of n / 2^64.
+        // One draw for both: the item is the integer part of u·n, the coin its fraction. The bias is n / 2^64.
         let product = u128::from(source.bits()) * self.cut.len() as u128;
         let (i, fraction) = ((product >> 64) as usize, product as u64);
         let coin = (fraction >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0);
@@ -413,7 +412,7 @@ mod tests {
 
     /// Kolmogorov's distance to the exact distribution function; 1.95/√n is the 99.9 % point, and the streams are fixed.
     #[test]
-    fn every_law_has_the_distribution_it_claims() {
+    fn samples_follow_their_distribution() {
         for (distribution, cdf) in distributions() {
             let sampler = distribution.sampler(&mut |_| unreachable!()).unwrap();
             let mut rng = Rng::stream(11, "test", 0);
@@ -472,8 +471,8 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_pinned() {
-        // Golden: the bits of every distribution, which every platform must give.
+    fn samples_have_golden_values() {
+        // Golden bits of every distribution: the same on every platform.
         let mut rng = Rng::stream(5, "golden", 0);
         let mut hash = 0;
         for (distribution, _) in distributions() {

@@ -1,4 +1,4 @@
-//! What scenarios and the proxy's config have in common: pools, servers, routes, policies, strategies; and diagnostics with
+//! The parts that scenarios and the proxy's config share: pools, servers, routes, policies, strategies; and diagnostics with
 //! line and column.
 
 pub mod diagnostic;

@@ -27,7 +27,7 @@ pub fn proxy() -> Value {
     schema
 }
 
-/// The schema of a table, in the draft that editors of TOML know.
+/// The schema of a table, in the draft that TOML editors support.
 pub fn of<T: JsonSchema>(title: &str) -> Value {
     let mut schema = Value::from(SchemaSettings::draft07().into_generator().into_root_schema_for::<T>());
     tidy(&mut schema);
@@ -35,7 +35,7 @@ pub fn of<T: JsonSchema>(title: &str) -> Value {
     schema
 }
 
-/// [`of`] a type, made once in each thread: files are read by the thousand.
+/// [`of`] a type, cached in each thread: files may be read by the thousand.
 pub fn cached<T: JsonSchema + 'static>() -> Rc<Value> {
     thread_local! {
         static MADE: RefCell<BTreeMap<TypeId, Rc<Value>>> = const { RefCell::new(BTreeMap::new()) };
@@ -43,7 +43,7 @@ pub fn cached<T: JsonSchema + 'static>() -> Rc<Value> {
     MADE.with_borrow_mut(|made| Rc::clone(made.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(of::<T>("")))))
 }
 
-/// Removes nulls, which TOML has not, and formats such as `uint32`, which no editor knows.
+/// Removes nulls, which TOML does not have, and formats such as `uint32`, which no editor supports.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -62,7 +62,7 @@ fn tidy(value: &mut Value) {
             if let Some(Value::Array(forms)) = object.get_mut("anyOf") {
                 forms.retain(|form| form.get("type").is_none_or(|of| of != "null"));
                 if let [only] = forms.as_slice() {
-                    // Not in place of the rest: what stands beside a reference does not count in this draft.
+                    // Keep the rest: keys beside a reference are ignored in this draft.
                     let only = only.clone();
                     object.remove("anyOf");
                     object.insert("allOf".to_owned(), Value::Array(vec![only]));

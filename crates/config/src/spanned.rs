@@ -1,4 +1,4 @@
-//! A value with its place in the file.
+//! A value with its position in the file.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value and the bytes of the file at which it stands: [`toml::Spanned`] with the schema of the value.
+/// A value and its byte range in the file: [`toml::Spanned`] with the schema of the value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spanned<T> {
     value: T,
@@ -15,22 +15,22 @@ pub struct Spanned<T> {
 }
 
 impl<T> Spanned<T> {
-    /// A value at a place; `0..0` for a default that is not written.
+    /// A value at a position; `0..0` for a default that is not written.
     pub fn new(span: Range<usize>, value: T) -> Spanned<T> {
         Spanned { value, start: span.start, end: span.end }
     }
 
-    /// Its bytes in the file; `0..0` for a default that is not written.
+    /// Byte range in the file; `0..0` for a default that is not written.
     pub fn span(&self) -> Range<usize> {
         self.start..self.end
     }
 
-    /// The value.
+    /// The value, by reference.
     pub fn get_ref(&self) -> &T {
         &self.value
     }
 
-    /// The value, by itself.
+    /// The value without its position.
     pub fn into_inner(self) -> T {
         self.value
     }

@@ -1,5 +1,5 @@
-//! Messages about values of a wrong kind, for a reader who knows only the file: the schema of a table knows what each key
-//! takes, so messages say that, with an example, and name no type of this program.
+//! Messages about values of a wrong type, for a reader who knows only the file: the schema of a table lists the values of
+//! each key, so messages name these, with an example, and no type of this program.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Problem, Problems, nearest};
 
-/// A schema whose references can be followed.
+/// A schema with resolved references.
 #[derive(Clone, Copy)]
 pub struct Words<'a> {
     root: &'a Value,
 }
 
-/// What may stand at a place: the forms of its schema, each without references and alternatives.
+/// The values accepted at a position: the forms of its schema, each without references and alternatives.
 type Forms<'a> = Vec<Form<'a>>;
 
 #[derive(Clone, Copy)]
@@ -25,17 +25,17 @@ struct Form<'a> {
     schema: &'a Value,
 }
 
-/// Where something stands in a file.
+/// A position in a file.
 struct Place<'a> {
-    /// Keys from the top of the file, without numbers of elements.
+    /// Keys from the top of the file, without indices of elements.
     path: Vec<String>,
-    /// What may stand there.
+    /// The accepted values.
     forms: Forms<'a>,
-    /// What does; `None` for a key.
+    /// The actual value; `None` for a key.
     value: Option<&'a DeValue<'a>>,
 }
 
-/// Quantities and strategies, whose schemas are long.
+/// Quantities and strategies, which have long schemas.
 const NAMED: [(&str, &str, &str); 5] = [
     ("Duration", "a duration such as \"5ms\" or \"1.5s\"", "\"5ms\""),
     ("Rate", "a rate such as \"900/s\"", "\"900/s\""),
@@ -44,11 +44,11 @@ const NAMED: [(&str, &str, &str); 5] = [
     ("HedgeAfter", "a duration such as \"50ms\", or a percentile such as \"p95\"", "\"p95\""),
 ];
 
-/// How deep an example goes into tables.
+/// Depth of nested tables in an example.
 const DEEP: usize = 3;
 
 impl<'a> Words<'a> {
-    /// Of a whole file.
+    /// The root of a file.
     pub fn new(root: &'a Value) -> Words<'a> {
         Words { root }
     }
@@ -76,7 +76,7 @@ impl<'a> Words<'a> {
         forms.push(Form { name, schema });
     }
 
-    /// The kinds of values that a form takes, in JSON's words; `None` for any.
+    /// The types of values that a form accepts, by their JSON names; `None` for any.
     fn kinds(self, form: Form<'a>) -> Option<Vec<&'a str>> {
         let name = form.name.filter(|name| NAMED.iter().any(|(known, ..)| known == name));
         if name.is_some() {
@@ -100,7 +100,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// What may stand under a key of a table.
+    /// The values accepted under a key of a table.
     fn under(self, forms: &Forms<'a>, key: &str) -> Forms<'a> {
         let mut found = Vec::new();
         for form in forms {
@@ -120,7 +120,7 @@ impl<'a> Words<'a> {
         found
     }
 
-    /// What may stand in a list.
+    /// The values accepted in a list.
     fn elements(self, forms: &Forms<'a>) -> Forms<'a> {
         let mut found = Vec::new();
         forms.iter().filter(|form| !form.schema["items"].is_null()).for_each(|form| {
@@ -129,7 +129,7 @@ impl<'a> Words<'a> {
         found
     }
 
-    /// Every value of a kind that its key does not take.
+    /// All values of a type that their key does not accept.
     pub fn wrong_kinds(self, source: &str, table: &DeTable<'_>, problems: &mut Problems) {
         self.table_kinds(source, table, &self.forms(self.root), &mut Vec::new(), problems);
     }
@@ -158,7 +158,7 @@ impl<'a> Words<'a> {
         path: &mut Vec<String>,
         problems: &mut Problems,
     ) {
-        // Of an unknown key nothing is known.
+        // An unknown key has no schema.
         if forms.is_empty() {
             return;
         }
@@ -201,7 +201,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// What a place takes: "a duration such as "5ms"", "a whole number", ""fcfs" or "ps"".
+    /// Description of the accepted values: "a duration such as "5ms"", "a whole number", ""fcfs" or "ps"".
     fn takes(self, forms: &Forms<'a>) -> String {
         let mut parts: Vec<String> = Vec::new();
         let mut tables = Vec::new();
@@ -229,7 +229,7 @@ impl<'a> Words<'a> {
                         parts.push(if plain { "a list of strategies" } else { "a list" }.to_owned());
                     }
                     "object" => match form.schema["required"].as_array().map(Vec::as_slice) {
-                        // One key of several names the kind of thing.
+                        // One key of several names the kind.
                         Some([only]) if form.schema["properties"].as_object().is_some_and(|keys| keys.len() == 1) => {
                             tables.extend(only.as_str().map(|key| format!("`{key}`")));
                         }
@@ -258,7 +258,7 @@ impl<'a> Words<'a> {
         format!("{key} = {}", self.example(forms, DEEP))
     }
 
-    /// A value that may stand there, as TOML.
+    /// A valid value, as TOML.
     fn example(self, forms: &Forms<'a>, deep: usize) -> String {
         let Some(form) = forms.first() else { return "…".to_owned() };
         if let Some((.., example)) = NAMED.iter().find(|(name, ..)| form.name == Some(name)) {
@@ -285,7 +285,7 @@ impl<'a> Words<'a> {
                 let keys = if required.is_empty() { first.map(String::as_str).into_iter().collect() } else { required };
                 let pair = |key: &str| {
                     let inner = self.under(&vec![*form], key);
-                    // The default of a key is written beside the reference to what it is.
+                    // A key's default is written beside the reference to its schema.
                     let own = schema["properties"][key].get("default").and_then(plain_toml);
                     format!("{key} = {}", own.unwrap_or_else(|| self.example(&inner, deep - 1)))
                 };
@@ -298,7 +298,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// What stands at these bytes: a value, a key, or else the smallest value that they are in.
+    /// The element at these bytes: a value, a key, or else the smallest value that contains them.
     fn place<'t>(self, table: &'t DeTable<'t>, span: &Range<usize>) -> Option<Place<'t>>
     where
         'a: 't,
@@ -360,7 +360,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// A message of the reader's library, said so that one who knows only the file understands it.
+    /// Rewrites a message of the parser library for a reader who knows only the file.
     pub fn said(self, source: &str, message: &str, span: Option<Range<usize>>) -> Problem {
         let table = DeTable::parse(source).ok();
         let place = table.as_ref().zip(span.as_ref()).and_then(|(table, span)| self.place(table.get_ref(), span));
@@ -375,7 +375,7 @@ impl<'a> Words<'a> {
         };
         let mut names = message.split('`').skip(1).step_by(2);
         if message.starts_with("unknown field ") || message.starts_with("unknown variant ") {
-            // A word that stands as a value, or a key that names the kind of a table.
+            // A string as a value, or a key that names the kind of a table.
             let word = place.as_ref().is_some_and(|place| matches!(place.value, Some(DeValue::String(_))));
             let what = if message.starts_with("unknown variant") && word { "value" } else { "key" };
             return unknown(what, message, span);
@@ -396,7 +396,7 @@ impl<'a> Words<'a> {
         }
         let kind = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
         if let Some((found, expected)) = kind.and_then(|rest| rest.rsplit_once(", expected ")) {
-            // What this program's own readers expect is in words already.
+            // Expectations of this program's own parsers are plain text already.
             let own = expected.starts_with("a ") && !LIBRARYS.contains(&expected);
             let takes = match number_range(expected) {
                 Some(range) => range,
@@ -421,7 +421,7 @@ impl<'a> Words<'a> {
         problem(message.to_owned())
     }
 
-    /// A key that must be there and is not.
+    /// A required key that is missing.
     fn missing(self, name: &str, place: Option<&Place<'_>>, key: Option<&str>, span: Option<Range<usize>>) -> Problem {
         let outer = place.map_or_else(|| self.forms(self.root), |place| place.forms.clone());
         let inner = self.under(&outer, name);
@@ -438,7 +438,7 @@ impl<'a> Words<'a> {
         self.elements(forms).iter().any(|form| form.schema["properties"].is_object())
     }
 
-    /// The keys of which a table takes one.
+    /// The keys of a table that accepts exactly one of them.
     fn only_keys(self, forms: &Forms<'a>) -> Vec<String> {
         let one = |form: &Form<'a>| {
             let keys = form.schema["properties"].as_object()?;
@@ -448,7 +448,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// A key or a value that is not known, of the library's list of those that are.
+/// An unknown key or value, from the library's list of known ones.
 fn unknown(what: &str, message: &str, span: Option<Range<usize>>) -> Problem {
     let mut names = message.split('`').skip(1).step_by(2);
     let wrong = names.next().unwrap_or_default();
@@ -464,10 +464,10 @@ fn unknown(what: &str, message: &str, span: Option<Range<usize>>) -> Problem {
     Problem { span, message: format!("unknown {what} `{wrong}`{list}"), help }
 }
 
-/// Expectations of the library that begin like ours.
+/// Expectations of the library that start like ours.
 const LIBRARYS: [&str; 5] = ["a map", "a sequence", "a string", "a boolean", "a borrowed string"];
 
-/// The words that a form consists of.
+/// The string values of a form.
 fn words_of(schema: &Value) -> Vec<&str> {
     match (schema["const"].as_str(), schema["enum"].as_array()) {
         (Some(word), _) => vec![word],
@@ -476,7 +476,7 @@ fn words_of(schema: &Value) -> Vec<&str> {
     }
 }
 
-/// Whether a value is of a kind, in JSON's words.
+/// Whether a value has a type, by its JSON name.
 fn is(value: &DeValue<'_>, kind: &str) -> bool {
     match value {
         DeValue::String(_) => kind == "string",
@@ -489,7 +489,7 @@ fn is(value: &DeValue<'_>, kind: &str) -> bool {
     }
 }
 
-/// A value as it stands in the file, or what it is where that is long.
+/// A value as written in the file, or its type where it is long.
 fn written(source: &str, value: &DeValue<'_>, span: &Range<usize>) -> String {
     match value {
         DeValue::Array(_) => "a list".to_owned(),
@@ -502,7 +502,7 @@ fn written(source: &str, value: &DeValue<'_>, span: &Range<usize>) -> String {
     }
 }
 
-/// A value of a schema as TOML, where it is short.
+/// A default or example value of a schema as TOML, if it is short.
 fn plain_toml(value: &Value) -> Option<String> {
     match value {
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
@@ -519,7 +519,7 @@ fn whole_number(schema: &Value) -> String {
     }
 }
 
-/// A range of whole numbers, of the library's name for it.
+/// A range of whole numbers, from the library's name for the type.
 fn number_range(expected: &str) -> Option<String> {
     let most = match expected {
         "u8" => u64::from(u8::MAX),
@@ -544,7 +544,7 @@ fn plain_expectation(expected: &str) -> &str {
     }
 }
 
-/// What was found, of the library's way to say it: "integer `3`", "string \"x\"", "map".
+/// The actual value, from the library's description: "integer `3`", "string \"x\"", "map".
 fn plain_found(found: &str) -> String {
     let inside = |found: &str| found.split('`').nth(1).map(str::to_owned);
     match found {

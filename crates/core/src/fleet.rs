@@ -41,11 +41,11 @@ struct Slot {
     occupied: bool,
     healthy: bool,
     draining: bool,
-    /// This balancer does not use it: it belongs to no part of a divided fleet.
+    /// This balancer does not use the server: it belongs to no part of a divided fleet.
     unassigned: bool,
 }
 
-/// Marks no part.
+/// Stands for no part.
 const NO_PARTITION: u32 = u32::MAX;
 
 /// Some servers of a divided fleet, in the same slots as in the whole. A pick is made in one part at a time, each
@@ -62,7 +62,7 @@ pub struct Partition {
     pub share: f64,
 }
 
-/// The servers of one pool as one shard of a balancer knows them.
+/// The servers of one pool as one shard of a balancer counts them.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     slots: Vec<Slot>,
@@ -166,7 +166,7 @@ impl Fleet {
         self.uniform
     }
 
-    /// Whether every slot is eligible: then `in_flight()` can be scanned as it lies.
+    /// Whether every slot is eligible: then `in_flight()` can be scanned as one contiguous slice.
     #[inline]
     pub fn all_eligible(&self) -> bool {
         self.eligible.len() == self.slots.len()
@@ -317,7 +317,7 @@ impl Fleet {
         self.partitions.iter_mut().zip(shares).for_each(|(part, &share)| part.share = share);
     }
 
-    /// Applies to a server in its parts what was done to it in the whole.
+    /// Applies a change of a server to its entries in the parts.
     #[inline]
     fn mirror(&mut self, id: BackendId, deed: impl Fn(&mut Fleet)) {
         for part in self.partitions_of(id.slot) {
@@ -327,7 +327,7 @@ impl Fleet {
         }
     }
 
-    /// Takes in the server of this slot of the whole fleet, without a weight yet.
+    /// Adds the server of this slot of the whole fleet, without a weight yet.
     fn settle_at(&mut self, id: BackendId, tenant: &Slot, in_flight: u32) {
         let slot = id.slot as usize;
         while self.slots.len() <= slot {
@@ -515,7 +515,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn late_completions_of_a_former_tenant_are_ignored() {
+    fn late_completions_of_a_former_generation_are_ignored() {
         let mut fleet = Fleet::of_weights(&[1, 1]);
         let old = fleet.id(0);
         fleet.started(old);
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_tell_what_happened_once() {
+    fn changes_are_reported_once() {
         let mut fleet = Fleet::of_weights(&[1, 3]);
         fleet.take_changes();
         let id = fleet.id(1);
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_count_with_the_whole_and_know_only_their_own() {
+    fn parts_share_counts_and_see_only_their_servers() {
         let mut fleet = Fleet::of_weights(&[1, 2, 3, 4]);
         let id = |fleet: &Fleet, slot| fleet.id(slot);
         let (low, high) = (fleet.add_partition(0, true), fleet.add_partition(1, true));

@@ -1,7 +1,7 @@
-//! [`Picker`]: a strategy with everything it needs around it, for one's own balancer.
+//! [`Picker`]: a strategy together with the state that it needs, for use in any balancer.
 //!
-//! A [`Selector`] wants its host to count requests in flight, to announce changes of the fleet, to report every end and to
-//! wake it in time. A picker does these for one strategy. It has no policies (health checks, retries, queues); for those
+//! A [`Selector`] requires a host that counts requests in flight, announces changes of the fleet, reports every end and
+//! runs its timer. A picker does these for one strategy. It has no policies (health checks, retries, queues); for those
 //! see [`crate::policy`].
 
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::select::{
 };
 use crate::units::Nanos;
 
-/// Chooses a server for each request by one strategy, and keeps what the strategy needs to know.
+/// Picks a server for each request by one strategy, and keeps the strategy's state.
 ///
-/// A picker has no clock: times are arguments, counted from any fixed instant. A time earlier than the latest one it has
-/// seen counts as that one. Nothing that is forgotten makes it panic: a guard that is dropped ends its request as cancelled,
-/// and the ends of requests at servers that have left are ignored.
+/// A picker has no clock: times are arguments, counted from any fixed instant. A time earlier than the latest one it was
+/// given counts as that one. It never panics on a forgotten call: a guard that is dropped ends its request as cancelled, and
+/// the ends of requests at servers that have left are ignored.
 ///
 /// ```
 /// use evenkeel_core::select::Request;
@@ -43,9 +43,9 @@ use crate::units::Nanos;
 /// The strategy can also be given by name, `"p2c".parse::<StrategyConfig>()?`, or be one's own
 /// ([`crate::select::CustomStrategy`]).
 ///
-/// A guard does not borrow the picker and may end in another thread; a picker that threads share stands in a
-/// [`std::sync::Mutex`], which is locked for a pick only. Sharing is not needed where every thread has a picker of its own,
-/// as the worker processes of most proxies do.
+/// A guard does not borrow the picker and may end in another thread. To share a picker between threads, put it in a
+/// [`std::sync::Mutex`], which is locked for a pick only. Sharing is not needed where every thread has its own picker, as
+/// the worker processes of most proxies do.
 pub struct Picker {
     fleet: Fleet,
     selector: Box<dyn Selector>,
@@ -56,15 +56,15 @@ pub struct Picker {
     /// By slot, for guards.
     names: Vec<Arc<str>>,
     ends: Arc<Ends>,
-    /// Ends as they are taken over; kept for its memory.
+    /// Ended requests that are being processed; a reused buffer.
     taken: Vec<End>,
     wakes: Vec<Nanos>,
     probes: Vec<BackendId>,
-    /// Kept for its memory.
+    /// A reused buffer.
     excluded: Vec<u32>,
 }
 
-/// How requests ended since the picker last looked. Guards write here; the lock is held for a push or a swap.
+/// Ends of requests since the picker's last call. Guards write here; the lock is held for a push or a swap.
 type Ends = Mutex<Vec<End>>;
 
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,7 @@ pub enum NoServer {
     NoneEligible,
     /// All eligible servers are in [`Request::excluded`].
     AllExcluded,
-    /// Those that are left are at the limit that the strategy sets ([`Selector::limit`]). Try again when a request ends.
+    /// The remaining servers are at the limit that the strategy sets ([`Selector::limit`]). Try again when a request ends.
     AllFull,
 }
 
@@ -169,7 +169,7 @@ impl Picker {
         }
     }
 
-    /// Removes a server. Requests in flight there may end later; that changes nothing any more.
+    /// Removes a server. Requests in flight there may still end, without any effect.
     pub fn remove(&mut self, server: BackendId) {
         self.fleet.leave(server);
     }
@@ -212,7 +212,7 @@ impl Picker {
     pub fn pick(&mut self, request: &Request<'_>, now: Nanos) -> Result<PickGuard, NoServer> {
         self.catch_up(now);
         let mut excluded = std::mem::take(&mut self.excluded);
-        // Long lists are searched by halves and must be sorted.
+        // Long lists are searched by bisection and must be sorted.
         let unsorted = request.excluded.len() > LINEAR_SCAN_MAX && !request.excluded.is_sorted();
         let pick = if self.limits || unsorted {
             excluded.clear();
@@ -259,10 +259,10 @@ impl Picker {
         }
     }
 
-    // ---- What some strategies need beside that ----
+    // ---- Calls that only some strategies need ----
 
-    /// What the strategy needs servers to send or answer: load reports with responses, notices of idleness, probes. A
-    /// strategy that does not get it works, but knows less.
+    /// Signals that the strategy needs from servers: load reports with responses, idle notifications, probes. A strategy
+    /// that does not get them works with less information.
     pub fn signals(&self) -> Signals {
         self.signals
     }
@@ -280,9 +280,9 @@ impl Picker {
         std::mem::take(&mut self.probes)
     }
 
-    /// Which servers the strategy wants to ask before this request is picked for; `None` to pick at once, as nearly all
-    /// strategies do ([`Signals::inquires`]). The answers go into [`Request::answers`] of the pick. Without them the
-    /// strategy picks as if no server had answered.
+    /// Which servers to probe before the pick for this request; `None` to pick at once, as nearly all strategies do
+    /// ([`Signals::inquires`]). The replies go into [`Request::answers`] of the pick. Without them the strategy picks as if
+    /// no server had replied.
     pub fn inquire(&mut self, request: &Request<'_>, now: Nanos) -> Option<ProbeRequest> {
         self.catch_up(now);
         let inquiry = self.with(|selector, cx| selector.inquire(request, cx));
@@ -290,13 +290,13 @@ impl Picker {
         inquiry
     }
 
-    /// Lets the strategy do what is due, such as working out weights anew. Each other call does this as well; a balancer
-    /// that may be idle for long calls it at [`Picker::next_wake`].
+    /// Runs the strategy's timer if it is due, for instance to recompute weights. Each other call does this as well; a
+    /// balancer that may be idle for long calls it at [`Picker::next_wake`].
     pub fn tick(&mut self, now: Nanos) {
         self.catch_up(now);
     }
 
-    /// When [`Picker::tick`] should be called at the latest; `None` if the strategy waits for nothing.
+    /// When [`Picker::tick`] should be called at the latest; `None` if the strategy has no timer.
     pub fn next_wake(&self) -> Option<Nanos> {
         self.wakes.iter().copied().min()
     }
@@ -309,7 +309,7 @@ impl Picker {
         call(self.selector.as_mut(), &mut cx)
     }
 
-    /// Tells the selector everything that has happened up to `now`.
+    /// Passes everything that has happened up to `now` to the selector.
     fn catch_up(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         if self.fleet.has_changes() {
@@ -338,7 +338,7 @@ impl Picker {
         while let Some(command) = self.with(|selector, cx| selector.poll_command(cx)) {
             match command {
                 Command::WakeAt(at) => self.wakes.push(at),
-                // Where no one takes them, the oldest are of no use.
+                // If the host does not take them, the oldest are useless.
                 Command::Probe(_) if self.probes.len() >= MAX_PROBES => {}
                 Command::Probe(server) => self.probes.push(server),
             }
@@ -380,7 +380,7 @@ impl PickGuard {
         &self.name
     }
 
-    /// The response came, and it is no error of the server's.
+    /// A response came, and it is not a server error.
     pub fn ok(self, now: Nanos) {
         self.finish(Outcome::Ok, now);
     }
@@ -390,7 +390,7 @@ impl PickGuard {
         self.finish(Outcome::Failed, now);
     }
 
-    /// The client went away, or the response is no longer wanted. Says nothing against the server.
+    /// The client disconnected, or the response is no longer needed. Does not count against the server.
     pub fn cancelled(self, now: Nanos) {
         self.finish(Outcome::Cancelled, now);
     }
@@ -440,9 +440,9 @@ mod tests {
         assert_eq!((picker.in_flight(a), picker.in_flight(b)), (0, 0));
     }
 
-    /// Latencies and outcomes as the strategy hears them, by hand.
+    /// Checks the latencies and outcomes that the strategy receives.
     #[test]
-    fn the_strategy_hears_each_end_once() {
+    fn the_strategy_receives_each_end_once() {
         type Heard = Arc<Mutex<Vec<(u32, u64, Outcome, u64)>>>;
         struct Spy(Heard, u64);
         impl Selector for Spy {
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn guards_and_pickers_may_go_to_other_threads() {
+    fn guards_and_pickers_are_send() {
         fn sendable<T: Send>() {}
         sendable::<Picker>();
         sendable::<PickGuard>();
@@ -544,16 +544,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
+    fn invalid_inputs_are_rejected() {
         let refusal = |strategy: StrategyConfig| Picker::new(strategy, 1).unwrap_err().to_string();
         assert!(refusal(p2c::Params { choices: 99, ..Default::default() }.into()).starts_with("p2c: `choices` is 99"));
         assert!(refusal("oracle_least_work".parse().unwrap()).contains("only a simulator"));
     }
 
-    /// Every strategy, with everything that a careless host can do: time that runs backwards, guards dropped late or never,
-    /// unsorted exclusions, reports of servers that have gone.
+    /// Every strategy, with a host that makes mistakes: time that runs backwards, guards dropped late or never, unsorted
+    /// exclusions, reports of servers that have left.
     #[test]
-    fn nothing_that_is_forgotten_panics() {
+    fn forgotten_values_do_not_panic() {
         for row in CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             let mut dice = Rng::stream(7, "test", 0);
             let mut picker = Picker::new((row.default)(), 7).unwrap();

@@ -5,9 +5,9 @@
 //! [`Rng`] is a sequence (xoshiro256++ of Blackman and Vigna, 2019). Every consumer whose draws may depend on earlier
 //! events, above all each selector, owns one.
 //!
-//! [`Keyed`] is a function (SplitMix64 of Steele, Lea and Flood, 2014, read at a position): the draws of request
-//! number 17 for the purpose "demand" are the same whatever was drawn before. All that a request carries comes from
-//! these, so every strategy meets the same workload. This is *common random numbers* by construction.
+//! [`Keyed`] is a function (SplitMix64 of Steele, Lea and Flood, 2014, read at a position): the draws of request number 17
+//! for the purpose "demand" are the same whatever was drawn before. All properties of a request come from these, so every
+//! strategy gets the same workload. This is *common random numbers* by construction.
 //!
 //! `rand`'s `StdRng` and `SmallRng` are documented as not portable and may change with its version; these two are
 //! fixed.
@@ -28,7 +28,7 @@ pub const fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a of a purpose's name, so that streams are named by words and adding one moves no other.
+/// FNV-1a of a purpose's name: streams are named by words, and a new stream does not change the others.
 const fn name_hash(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -72,7 +72,7 @@ pub trait Source {
     }
 }
 
-/// A random sequence with a name. See the module's text.
+/// A named random sequence; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rng(Xoshiro256PlusPlus);
 
@@ -92,7 +92,7 @@ impl Source for Rng {
     }
 }
 
-/// Lets `rand` and `rand_distr` draw from the same generator; the tests hold our samplers against theirs.
+/// Lets `rand` and `rand_distr` draw from the same generator; the tests compare our samplers with theirs.
 impl TryRng for Rng {
     type Error = Infallible;
     #[inline]
@@ -108,7 +108,7 @@ impl TryRng for Rng {
     }
 }
 
-/// A named family of draws, addressed by number. See the module's text.
+/// A named family of draws, addressed by index; see the module's documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct Keyed(u64);
 
@@ -118,15 +118,15 @@ impl Keyed {
         Keyed(mix(mix(seed.wrapping_add(GOLDEN)) ^ name_hash(purpose)))
     }
 
-    /// The draws of number `index`: SplitMix64 from position 1024 · `index` on, so neighbours do not overlap until one of
-    /// them has drawn 1024 times. Indices must stay below 2⁵⁴.
+    /// The draws of `index`: SplitMix64 from position 1024 · `index` on, so neighbours do not overlap before one of them has
+    /// drawn 1024 times. Indices must be below 2⁵⁴.
     #[inline]
     pub fn at(self, index: u64) -> Draws {
         Draws(self.0.wrapping_add(index.wrapping_mul(GOLDEN << 10)))
     }
 }
 
-/// The draws at one position of a [`Keyed`] family: SplitMix64 from there on.
+/// The draws at one position of a [`Keyed`] family.
 #[derive(Clone, Copy, Debug)]
 pub struct Draws(u64);
 
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_pinned() {
+    fn streams_have_golden_values() {
         // Golden: a change here changes every result ever published with this tool.
         let mut a = Rng::stream(1, "select", 0);
         let mut b = Keyed::new(1, "demand").at(17);
         let got = [a.bits(), a.bits(), b.bits(), b.bits()];
-        assert_eq!(got, PINNED, "{got:?}");
+        assert_eq!(got, GOLDEN_VALUES, "{got:?}");
     }
-    const PINNED: [u64; 4] =
+    const GOLDEN_VALUES: [u64; 4] =
         [16_191_638_674_240_679_216, 16_588_603_157_044_936_699, 7_714_213_732_736_729_866, 8_490_089_859_483_077_108];
 
     #[test]

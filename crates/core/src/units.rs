@@ -1,8 +1,8 @@
-//! Quantities with their units, as people write them in a scenario or a proxy's config: [`Nanos`] (`"5ms"`),
-//! [`Rate`] (`"900/s"`), [`Ratio`] (`"80%"`).
+//! Quantities with their units, as written in a scenario or a proxy's config: [`Nanos`] (`"5ms"`), [`Rate`] (`"900/s"`),
+//! [`Ratio`] (`"80%"`).
 //!
-//! [`Nanos`] is a count of nanoseconds since the start of a run; it cannot read a clock, so whatever is written against
-//! it runs the same in the simulator and in the proxy.
+//! [`Nanos`] is a count of nanoseconds since the start of a run. It cannot read a clock, so code that uses it runs the same
+//! in the simulator and in the proxy.
 
 use core::time::Duration;
 use std::fmt;
@@ -105,7 +105,7 @@ impl From<Nanos> for Duration {
 }
 
 impl fmt::Display for Nanos {
-    /// Three significant digits in the unit a person would choose: `250 ns`, `1.50 ms`, `12.0 s`.
+    /// Three significant digits in the unit that fits: `250 ns`, `1.50 ms`, `12.0 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&human_seconds(self.as_secs_f64()))
     }
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_rates_and_ratios_as_people_write_them() {
+    fn durations_rates_and_ratios_parse_from_text() {
         for (text, nanos) in [("5ms", 5_000_000), ("1.5 s", 1_500_000_000), ("250us", 250_000), ("2m", 120_000_000_000)]
         {
             assert_eq!(text.parse(), Ok(Nanos(nanos)), "{text}");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_quantities_say_why() {
+    fn invalid_quantities_have_a_reason() {
         for (text, why) in
             [("5", "no unit"), ("-5ms", "negative"), ("5 parsecs", "not a unit"), ("fast", "not a duration")]
         {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_three_digits() {
+    fn display_has_three_digits() {
         for (nanos, text) in [
             (0, "0 s"),
             (250, "250 ns"),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn hexadecimal_digits_come_back_as_the_bytes_they_were() {
+    fn hexadecimal_round_trips() {
         let bytes: Vec<u8> = (0..=255).collect();
         assert_eq!(unhex(hex(&bytes).as_bytes()), Some(bytes));
         assert_eq!((hex(&[0, 0xab]), unhex(b"")), ("00ab".to_owned(), Some(Vec::new())));

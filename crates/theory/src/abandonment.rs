@@ -6,7 +6,7 @@
 //! a customer of infinite patience would wait (F. Baccelli and G. Hebuterne, "On queues with impatient customers",
 //! Performance '81): v(x) = v(0) exp(lam * integral of P(patience > u) du over 0..x - servers * mu * x).
 //!
-//! Any load has an equilibrium here, since queues that grow are left.
+//! Any load has an equilibrium here, since customers leave long queues.
 
 use super::numeric::{integral, quantile, root};
 use super::queues::{climb, erlang_b};
@@ -144,7 +144,7 @@ impl Abandonment {
         self.mean_wait() + (1.0 - self.abandoned()) / self.mu
     }
 
-    /// Mean number in the system, by Little's law.
+    /// Mean number in the system (Little's law).
     pub fn number(&self) -> f64 {
         self.lam * self.mean()
     }
@@ -156,7 +156,7 @@ impl Abandonment {
 
     /// P(time in the system > t).
     fn tail(&self, t: f64) -> f64 {
-        // Who is served at once, who is served after a wait of up to t, who still waits at t.
+        // Served at once, served after a wait of up to t, still waiting at t.
         let (begin, end) = (self.span.0.min(t), self.span.1.min(t));
         let served = integral(|x| self.density(x) * self.stays(x) * exp(-self.mu * (t - x)), begin, end);
         let waits = self.stays(t) * self.offered_beyond(t);
@@ -169,8 +169,9 @@ impl Abandonment {
         quantile(|t| self.tail(t), q, self.mean())
     }
 
-    /// The same queue with a *deadline for the answer* in place of patience: a client that has no answer when its patience is over
-    /// gives up, also in service, and the service goes on to its end. The queue is the same; only what clients see is not.
+    /// The same queue with a *deadline for the response* in place of patience: a client that has no response when its
+    /// patience is over gives up, also in service, and the service continues to its end. The queue is the same; only the
+    /// clients' view differs.
     pub fn deadline(&self) -> Deadline {
         let Self { mu, .. } = *self;
         match self.patience {
@@ -184,7 +185,7 @@ impl Abandonment {
                 }
             }
             Patience::Exponential(mean) => {
-                // Patience is memoryless: who begins service is served in time with probability mu / (mu + 1 / mean).
+                // Patience is memoryless: a request in service is served in time with probability mu / (mu + 1 / mean).
                 let timed_out = 1.0 - (1.0 - self.abandoned()) * mu / (mu + 1.0 / mean);
                 // The mean of the lesser of an exponential time and another is its own mean times the probability to be the lesser.
                 Deadline { timed_out, mean: mean * timed_out }
@@ -193,7 +194,7 @@ impl Abandonment {
     }
 }
 
-/// The answers to clients with a deadline.
+/// Responses to clients with a deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deadline {
     /// Share of requests without an answer in time, 0 to 1.
@@ -220,8 +221,8 @@ pub fn limited(lam: f64, mu: f64, servers: u32, room: u32, patience: f64) -> Lim
     birth_death(room, |_| lam, mu, servers, patience)
 }
 
-/// A closed loop of `clients` clients who think for an exponential time of mean `think`, then ask, and think again when they are
-/// served or have abandoned the queue.
+/// A closed loop of `clients` clients who think for an exponential time of mean `think`, then send a request, and
+/// think again when they are served or have abandoned the queue.
 pub fn closed(clients: u32, think: f64, mu: f64, servers: u32, patience: f64) -> Limited {
     birth_death(clients, |k| f64::from(clients - k) / think, mu, servers, patience)
 }
@@ -244,7 +245,8 @@ mod tests {
         assert!((value - expected).abs() <= 1e-9 * expected.abs().max(1e-3), "{value} is not {expected}");
     }
 
-    /// Erlang A by another way: its birth-death chain, cut where nothing is left. Shares abandoned and waiting, mean number.
+    /// Erlang A by another method: its birth-death chain, cut where the probability is negligible. Shares abandoned and
+    /// waiting, mean number.
     fn chain(lam: f64, mu: f64, servers: u32, mean: f64) -> [f64; 3] {
         let mut weights = vec![1.0];
         for k in 1..4000u32 {
@@ -301,7 +303,7 @@ mod tests {
         close(queue.abandoned(), 0.2);
         close(queue.waiting_share(), 0.8);
         close(queue.mean_wait(), (4.5 + 3.0) / 5.0);
-        // Answered within 3: 1 - e^-3 of who finds it free, and the integral of 1 - e^-(3 - x), which is 3 - (1 - e^-3).
+        // Served within 3: 1 - e^-3 of those who find it free, and the integral of 1 - e^-(3 - x), which is 3 - (1 - e^-3).
         close(queue.deadline().timed_out, 1.0 - 3.0 / 5.0);
         // The tail beyond the patience: only services that began in time.
         let t = 4.0;
@@ -336,7 +338,7 @@ mod tests {
             let queue = Abandonment::solve(4.5, 1.0, 4, patience);
             let area = integral(|t| queue.tail(t), 0.0, 0.7) + integral(|t| queue.tail(t), 0.7, 45.0);
             assert!((area - queue.mean()).abs() < 1e-8, "{patience:?}: {area} {}", queue.mean());
-            // All who enter are served or abandon: the servers do what is left.
+            // Every customer that enters is served or abandons: the servers serve the rest.
             close(queue.utilisation() * 4.0, 4.5 * (1.0 - queue.abandoned()));
             assert!(queue.deadline().timed_out > queue.abandoned());
             assert!(queue.deadline().mean < queue.mean());

@@ -17,7 +17,7 @@ pub fn random_share(balls_per_bin: f64, k: usize) -> f64 {
 /// with replacement; as long as they are above 1e-300. The steps are fine enough for ten digits of all of them.
 ///
 /// **A limit**, the fluid one, for many bins (M. Mitzenmacher, "Studying balanced allocations with differential equations",
-/// 1999): ds_k/dt = s_{k-1}^d - s_k^d up to t = `balls_per_bin`. For one choice ask [`random_share`].
+/// 1999): ds_k/dt = s_{k-1}^d - s_k^d up to t = `balls_per_bin`. For one choice use [`random_share`].
 pub fn greedy_shares(balls_per_bin: f64, choices: u32) -> Vec<f64> {
     assert!(choices >= 2, "with one choice the shares are Poisson's");
     // Far above the mean a share is the square (or more) of the one below: a dozen levels reach beyond what floats hold.

@@ -2,7 +2,8 @@
 
 use evenkeel_core::math::{exp_m1, pow, sqrt};
 
-/// Zipf's law over `items`: the probability of the i-th is as i to the minus `exponent`. Most popular first.
+/// Zipf's distribution over `items`: the probability of the i-th is proportional to i to the power of minus `exponent`. Most
+/// popular first.
 pub fn zipf(items: usize, exponent: f64) -> Vec<f64> {
     let weights: Vec<f64> = (1..=items).map(|i| pow(i as f64, -exponent)).collect();
     // From the small end: a million small terms count only if they meet before the large ones.
@@ -10,11 +11,11 @@ pub fn zipf(items: usize, exponent: f64) -> Vec<f64> {
     weights.iter().map(|w| w / total).collect()
 }
 
-/// Hit ratio of a least-recently-used cache with room for `capacity` items.
+/// Hit ratio of a least-recently-used cache of `capacity` items.
 ///
 /// **An approximation** (H. Che, Y. Tung and Z. Wang, "Hierarchical Web caching systems", IEEE JSAC 20, 2002): every item is
-/// taken to stay for the same time after its last use. The error is about 1 to 2 % of the ratio for a room of two or three
-/// items, and vanishes as the room grows (C. Fricker, P. Robert and J. Roberts, 2012).
+/// assumed to stay for the same time after its last use. The error is about 1 to 2 % of the ratio for a capacity of two or
+/// three items, and vanishes as the capacity grows (C. Fricker, P. Robert and J. Roberts, 2012).
 pub fn che_hit_ratio(popularities: &[f64], capacity: usize) -> f64 {
     if capacity >= popularities.len() {
         return 1.0;
@@ -42,7 +43,8 @@ fn characteristic_time(popularities: &[f64], capacity: f64) -> f64 {
     }
 }
 
-/// Hit ratio of a cache that keeps each item for a time `ttl` after it was stored, hits do not prolong it, and room for all of them.
+/// Hit ratio of a cache of unlimited capacity that keeps each item for a time `ttl` after it was stored; hits do not prolong
+/// it.
 /// Look-ups are Poisson, `rate` per unit of time in all. Exact where a miss is stored at once: a miss is followed by
 /// rate * p * ttl hits on average.
 pub fn ttl_hit_ratio(popularities: &[f64], rate: f64, ttl: f64) -> f64 {
@@ -70,20 +72,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zipf_is_a_law() {
-        let law = zipf(1000, 0.9);
-        assert!((law.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!((law[0] / law[9] - pow(10.0, 0.9)).abs() < 1e-12);
+    fn zipf_is_a_distribution() {
+        let probabilities = zipf(1000, 0.9);
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!((probabilities[0] / probabilities[9] - pow(10.0, 0.9)).abs() < 1e-12);
     }
 
     /// Equal popularities: any cache hits as much as it holds.
     #[test]
     fn equal_items() {
-        let law = zipf(50, 0.0);
-        assert!((che_hit_ratio(&law, 20) - 0.4).abs() < 1e-12);
-        assert!((static_hit_ratio(&law, 20) - 0.4).abs() < 1e-12);
-        assert_eq!(che_hit_ratio(&law, 50), 1.0);
-        assert_eq!(che_hit_ratio(&law, 0), 0.0);
+        let probabilities = zipf(50, 0.0);
+        assert!((che_hit_ratio(&probabilities, 20) - 0.4).abs() < 1e-12);
+        assert!((static_hit_ratio(&probabilities, 20) - 0.4).abs() < 1e-12);
+        assert_eq!(che_hit_ratio(&probabilities, 50), 1.0);
+        assert_eq!(che_hit_ratio(&probabilities, 0), 0.0);
     }
 
     /// One item, one look-up per time to live on average: every other one hits.
@@ -98,16 +100,16 @@ mod tests {
     /// hold): the approximation is within 2 %.
     #[test]
     fn near_the_exact_value() {
-        let law = zipf(3, 1.0);
+        let probabilities = zipf(3, 1.0);
         let mut exact = 0.0;
-        for (i, p) in law.iter().enumerate() {
-            for (j, q) in law.iter().enumerate() {
+        for (i, p) in probabilities.iter().enumerate() {
+            for (j, q) in probabilities.iter().enumerate() {
                 if i != j {
                     exact += p * q / (1.0 - p) * (p + q);
                 }
             }
         }
-        let approximate = che_hit_ratio(&law, 2);
+        let approximate = che_hit_ratio(&probabilities, 2);
         assert!((approximate / exact - 1.0).abs() < 0.02, "{approximate} {exact}");
     }
 

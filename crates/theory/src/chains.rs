@@ -42,27 +42,28 @@ pub enum Ties {
     First,
 }
 
-/// A chain in equilibrium.
+/// A Markov chain in equilibrium.
 #[derive(Clone, Debug)]
 pub struct Solved {
-    /// Mean sojourn, by Little's law on the mean number in the system.
+    /// Mean sojourn, from the mean number in the system (Little's law).
     pub mean: f64,
     /// Per kind of server (equal servers are one kind): probability that one of them is busy.
     pub busy: Vec<f64>,
-    /// Per kind of server: probability that an arrival joins one of them and finds k there, by k.
+    /// Per kind of server: probability that an arrival joins one of them and finds k requests there, by k.
     pub joined: Vec<Vec<f64>>,
-    /// Probability of the states at the bound: the order of what the cut may have changed.
+    /// Probability of the states at the bound: the order of the truncation error.
     pub edge: f64,
     rates: Vec<f64>,
 }
 
 impl Solved {
-    /// Probability that an arrival joins a server that is busy. (Poisson arrivals see the equilibrium.)
+    /// Probability that an arrival joins a busy server. (Poisson arrivals see the equilibrium.)
     pub fn joins_busy(&self) -> f64 {
         1.0 - self.joined.iter().map(|kind| kind[0]).sum::<f64>()
     }
 
-    /// Quantile of the sojourn under first come first served: who finds k there stays for k + 1 exponential times.
+    /// Quantile of the sojourn under first come first served: an arrival that finds k requests stays for k + 1 exponential
+    /// times.
     pub fn quantile(&self, q: f64) -> f64 {
         let kinds: Vec<(Vec<f64>, f64)> =
             self.joined.iter().map(|k| beyond(k)).zip(self.rates.iter().copied()).collect();
@@ -329,7 +330,7 @@ struct Ladder {
 impl Ladder {
     fn climb(chain: &Chain) -> Self {
         let period = chain.servers;
-        // From here on nobody can be idle, so nothing but the number changes.
+        // From here on no server can be idle, so only the number changes.
         let first = (period - 1) * chain.spread as usize + 1;
         let levels: Vec<Level> = (0..first + period).map(|m| chain.level(m as u32)).collect();
         let mut rises: Vec<Option<Matrix>> = levels.iter().map(|_| None).collect();
@@ -419,8 +420,8 @@ fn collect(chain: &Chain, level: &Level, longer: u32, equilibrium: &[f64], sums:
 mod tests {
     use super::*;
 
-    /// The mean by Little's law and the mean of who joins what agree only if equilibrium and cut are right; and work that
-    /// comes is work that is done. `each` is how many servers a kind has.
+    /// The mean from the number in the system and the mean over arrivals agree only if equilibrium and truncation are right;
+    /// and arriving work equals completed work. `each` is the number of servers of a kind.
     fn consistent(solved: &Solved, each: f64, lam: f64, within: f64) {
         let mut mean = 0.0;
         for (kind, mu) in solved.joined.iter().zip(&solved.rates) {
@@ -460,7 +461,7 @@ mod tests {
         assert!((apart.busy[0] - 0.8).abs() < 1e-10 && (apart.busy[1] - 0.8).abs() < 1e-10);
     }
 
-    /// A twice faster world with twice the arrivals halves every time.
+    /// Doubling all rates halves every time.
     #[test]
     fn the_unit_of_time_does_not_matter() {
         let slow = unequal(Ties::First, 0.8, [0.75, 0.25]).unwrap();

@@ -3,7 +3,8 @@
 use super::numeric::{integral, quantile};
 use evenkeel_core::math::{exp, ln, pow};
 
-/// P(T > t) of a hedged request: a second copy is sent when the first has had no answer for `delay`, and the first answer counts.
+/// P(T > t) of a hedged request: a second copy is sent when the first has no response after `delay`, and the first response
+/// is used.
 /// `survival(t)` is the same of one copy; copies are independent (there is no queue in which they meet).
 pub fn hedged_tail(survival: impl Fn(f64) -> f64, delay: f64, t: f64) -> f64 {
     survival(t) * if t > delay { survival(t - delay) } else { 1.0 }
@@ -22,8 +23,8 @@ pub fn hedged_mean(survival: impl Fn(f64) -> f64, delay: f64, end: f64) -> f64 {
 }
 
 /// Mean sojourn of tied requests: each goes to `copies` servers (at least two) drawn from infinitely many exponential ones of rate
-/// one and load `lam`, first come first served, and the copy that begins first takes the others out of their queues at once. That is
-/// to join the queue with the least work.
+/// one and load `lam`, first come first served, and the copy that begins first removes the others from their queues at once.
+/// That is equivalent to joining the queue with the least work.
 ///
 /// **An approximation** of a fleet of n, with an error of the order of 1/n (T. Hellemans and B. Van Houdt, "On the power-of-d-choices
 /// with least loaded server selection", SIGMETRICS 2018). Two copies over two servers are M/M/2, exactly.

@@ -1,19 +1,19 @@
 //! M/D/c: Poisson arrivals, constant service, `c` servers with one queue, first come first served. Round robin of constant
-//! work over c servers is the same thing, path by path: who came c places earlier leaves first.
+//! work over c servers is the same system: the request c places earlier leaves first.
 //!
-//! The number waiting, looked at once per service time, is a random walk that does not go below zero: c leave, a Poisson
-//! number comes (C. Crommelin, 1932). Its law is found by the elimination of Grassmann, Taksar and Heyman (1985), which
-//! neither subtracts nor divides by small numbers; quantiles follow from it by the formula of G. Franx, "A simple solution
-//! for the M/D/c waiting time distribution", Oper. Res. Letters 29 (2001), whose terms are all positive.
+//! The number waiting, observed once per service time, is a random walk that does not go below zero: c requests leave, a
+//! Poisson number arrives (C. Crommelin, 1932). Its distribution is found by the elimination of Grassmann, Taksar and Heyman
+//! (1985), which neither subtracts nor divides by small numbers; quantiles follow from it by the formula of G. Franx, "A
+//! simple solution for the M/D/c waiting time distribution", Oper. Res. Letters 29 (2001), whose terms are all positive.
 
 use super::numeric::{poisson, root};
 use evenkeel_core::math::ln;
 
-/// States of the walk at most: they are a matrix.
+/// Largest number of states of the walk: they are a matrix.
 const MOST_STATES: f64 = 4096.0;
-/// Servers at most whose steps are tabled.
+/// Largest number of servers whose steps are tabled.
 const MOST_SERVERS: f64 = 1e5;
-/// Products and sums of the elimination at most.
+/// Largest number of products and sums in the elimination.
 const MOST_WORK: f64 = 1e9;
 
 /// M/D/c in equilibrium.
@@ -28,8 +28,9 @@ pub struct ConstantService {
 }
 
 impl ConstantService {
-    /// Solves the queue; `None` where the load is one or more, or so near to one, or the servers so many, that it would take
-    /// long: the work grows as the square of 1 / (1 - load), a blink at 0.95 and half a second or so at 0.995.
+    /// Solves the queue; `None` where the load is one or more, or where the computation would take too long because the load
+    /// is too near to one or the servers are too many: the work grows as the square of 1 / (1 - load), negligible at 0.95
+    /// and about half a second at 0.995.
     pub fn solve(lam: f64, service: f64, servers: u32) -> Option<Self> {
         let offered = lam * service;
         let c = f64::from(servers);
@@ -37,7 +38,7 @@ impl ConstantService {
             return None;
         }
         // Chernoff's bound on P(Poisson(offered) >= c): where floats cannot hold it, no request waits.
-        let law = if offered <= 0.0 || c - offered + c * ln(offered / c) < -700.0 {
+        let probabilities = if offered <= 0.0 || c - offered + c * ln(offered / c) < -700.0 {
             vec![1.0]
         } else {
             let size = walk_size(offered, c);
@@ -46,8 +47,8 @@ impl ConstantService {
             }
             walk(offered, servers as usize, size as usize)
         };
-        let number: f64 = law.iter().enumerate().map(|(j, p)| j as f64 * p).sum();
-        let waiting = law
+        let number: f64 = probabilities.iter().enumerate().map(|(j, p)| j as f64 * p).sum();
+        let waiting = probabilities
             .iter()
             .scan(0.0, |sum, p| {
                 *sum += p;
@@ -63,7 +64,7 @@ impl ConstantService {
         })
     }
 
-    /// Mean waiting time (Little's law on the number waiting).
+    /// Mean waiting time, from the mean number waiting (Little's law).
     pub fn mean_wait(&self) -> f64 {
         self.wait
     }
@@ -73,13 +74,13 @@ impl ConstantService {
         self.wait + self.service
     }
 
-    /// Probability to wait at all.
+    /// Probability that a request waits.
     pub fn waiting_share(&self) -> f64 {
         1.0 - self.wait_within(0.0)
     }
 
-    /// P(wait <= t). With t between (k - 1) and k service times: whoever comes has begun by t if those waiting k service
-    /// times before that, and those who came since, fill fewer than k rounds of the servers.
+    /// P(wait <= t). With t between (k - 1) and k service times: an arrival has started service by t if the requests waiting
+    /// k service times before that, and those that arrived since, fill fewer than k rounds of the servers.
     pub fn wait_within(&self, t: f64) -> f64 {
         if self.waiting.len() == 1 {
             return 1.0;
@@ -105,7 +106,7 @@ impl ConstantService {
     }
 }
 
-/// The law of the walk N' = max(0, N + Poisson(offered) - c), cut where its tail is below the rounding of floats.
+/// The distribution of the walk N' = max(0, N + Poisson(offered) - c), cut where its tail is below the rounding of floats.
 fn walk(offered: f64, c: usize, size: usize) -> Vec<f64> {
     let steps = poisson(offered, size + c);
     // rows[j][n] with n >= j - c: from j to n without visiting anything above the states that are still there.
@@ -129,15 +130,15 @@ fn walk(offered: f64, c: usize, size: usize) -> Vec<f64> {
             }
         }
     }
-    let mut law = vec![1.0];
+    let mut probabilities = vec![1.0];
     for n in 1..size {
-        law.push(law.iter().zip(&rows).map(|(p, row)| p * row[n]).sum());
+        probabilities.push(probabilities.iter().zip(&rows).map(|(p, row)| p * row[n]).sum());
     }
-    let total: f64 = law.iter().sum();
-    law.iter().map(|p| p / total).collect()
+    let total: f64 = probabilities.iter().sum();
+    probabilities.iter().map(|p| p / total).collect()
 }
 
-/// How many states are worth keeping: the tail falls as z^-n with the z > 1 that solves offered (z - 1) = c ln z.
+/// The number of states to keep: the tail falls as z^-n with the z > 1 that solves offered (z - 1) = c ln z.
 fn walk_size(offered: f64, c: f64) -> f64 {
     let offered = offered.max(1e-3);
     let pull = |z: f64| offered * (z - 1.0) - c * ln(z);
@@ -164,9 +165,9 @@ mod tests {
         assert!((queue.wait_within(0.5) - 0.2 * exp(0.4)).abs() < 1e-12);
     }
 
-    /// The unit of time does not matter, and who does not wait stays for the service alone.
+    /// The unit of time does not matter, and a request that does not wait stays for the service time alone.
     #[test]
-    fn units_and_the_idle_end() {
+    fn units_and_zero_load() {
         let queue = ConstantService::solve(8.0, 1.0, 10).unwrap();
         let slower = ConstantService::solve(0.8, 10.0, 10).unwrap();
         assert!((slower.mean() - 10.0 * queue.mean()).abs() < 1e-11);
@@ -179,7 +180,7 @@ mod tests {
 
     /// Far more servers than work: no request waits. A load so near to one that the matrix would fill the memory has no solution.
     #[test]
-    fn what_would_take_long_is_known_or_refused_at_once() {
+    fn expensive_cases_have_a_closed_form_or_none() {
         for servers in [2_000, 1_000_000, u32::MAX] {
             let queue = ConstantService::solve(100.0, 1.0, servers).unwrap();
             assert_eq!((queue.mean(), queue.quantile(0.999), queue.waiting_share()), (1.0, 1.0, 0.0));
@@ -190,7 +191,8 @@ mod tests {
         }
     }
 
-    /// By Spitzer's identity the mean number waiting is the sum over i of E[max(0, Poisson(i a) - i c)] / i: another road.
+    /// By Spitzer's identity the mean number waiting is the sum over i of E[max(0, Poisson(i a) - i c)] / i: an independent
+    /// method.
     #[test]
     fn agrees_with_spitzer() {
         let queue = ConstantService::solve(2.4, 1.0, 3).unwrap();

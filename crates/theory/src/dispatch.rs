@@ -8,7 +8,7 @@ use evenkeel_core::math::{exp, exp_m1, ln_1p, pow, sqrt};
 /// The rate of the (exponential) sojourn at a server whose arrivals are renewals: mu times the root in (0, 1) of
 /// 1 - delta = A(mu delta), where `absent(s) = 1 - A(s)` and A is the transform of the time between arrivals.
 ///
-/// `absent` is asked rather than A, since delta is small where the load is high and would drown in 1 - A.
+/// The argument is `absent` rather than A, since delta is small at high load and 1 - A would lose its digits.
 pub(super) fn renewal_rate(mu: f64, absent: impl Fn(f64) -> f64) -> f64 {
     // 1 - A(mu delta) - delta rises from zero and falls below it once.
     let excess = |delta: f64| absent(mu * delta) - delta;
@@ -42,8 +42,8 @@ pub fn round_robin_quantile(lam: f64, mu: f64, servers: u32, q: f64) -> f64 {
     -ln_1p(-q) / round_robin_rate(lam, mu, servers)
 }
 
-/// Mean sojourn of D/M/1, arrivals like clockwork at rate `lam`: what round robin tends to with more and more servers (then
-/// `lam` is the rate at each).
+/// Mean sojourn of D/M/1, deterministic arrivals at rate `lam`: the limit of round robin for many servers (then `lam` is the
+/// rate at each).
 pub fn regular_mean(lam: f64, mu: f64) -> f64 {
     if lam < mu { 1.0 / renewal_rate(mu, |s| -exp_m1(-s / lam)) } else { f64::INFINITY }
 }
@@ -85,13 +85,13 @@ pub fn best_split(lam: f64, rates: &[f64]) -> Vec<Branch> {
 }
 
 /// Mean sojourn where a Poisson stream of rate `lam` is split at random over exponential servers; infinite where one of them
-/// gets more than it can do.
+/// is overloaded.
 pub fn split_mean(lam: f64, branches: &[Branch]) -> f64 {
     let used = branches.iter().filter(|b| b.share > 0.0);
     used.map(|b| b.share * mm1_mean(lam * b.share, b.mu)).sum()
 }
 
-/// Quantile of the sojourn of the same: a mixture of exponential laws.
+/// Quantile of the same sojourn: a mixture of exponential distributions.
 pub fn split_quantile(lam: f64, branches: &[Branch], q: f64) -> f64 {
     let mean = split_mean(lam, branches);
     if mean.is_infinite() {
@@ -100,8 +100,8 @@ pub fn split_quantile(lam: f64, branches: &[Branch], q: f64) -> f64 {
     quantile(|t| branches.iter().map(|b| b.share * exp(-(b.mu - lam * b.share) * t)).sum(), q, mean)
 }
 
-/// Mean sojourn of a random split over servers with any law of service: `(share, mean, squared coefficient of variation)` of
-/// each.
+/// Mean sojourn of a random split over servers with any distribution of service: `(share, mean, squared coefficient of
+/// variation)` of each.
 pub fn split_mean_general(lam: f64, branches: &[(f64, f64, f64)]) -> f64 {
     let used = branches.iter().filter(|b| b.0 > 0.0);
     used.map(|&(share, mean, scv)| share * mg1_mean(lam * share, mean, scv)).sum()
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(round_robin_mean(2.0, 1.0, 2), f64::INFINITY);
     }
 
-    /// With shares by speed the mean is n / (sum of rates - lam), whatever the rates; a lone server gets all.
+    /// With shares by speed the mean is n / (sum of rates - lam), whatever the rates; a single server gets all.
     #[test]
     fn random_splits() {
         let rates = [1.5, 0.5];
@@ -181,7 +181,7 @@ mod tests {
         close(split_mean_general(1.6, &[(0.5, 1.0, 0.0), (0.5, 1.0, 4.0)]), 0.5 * 3.0 + 0.5 * 11.0);
     }
 
-    /// No share nearby does better, and a server that is too slow to help gets nothing.
+    /// No neighbouring split is better, and a server that is too slow to help gets nothing.
     #[test]
     fn the_best_split_is_the_best() {
         let best = best_split(1.6, &[1.5, 0.5]);

@@ -1,8 +1,8 @@
-//! What queueing theory says: reference values for the simulator and for whoever reads its results. Everything is computed
-//! when it is asked for; there are no tables of results here. Time is in any unit, as long as rates are per that unit.
+//! Results of queueing theory: reference values for the simulator and for readers of its results. Everything is computed on
+//! request; there are no tables of results here. Time is in any unit, as long as rates are per that unit.
 //!
-//! The room imports nothing of the crate but [`evenkeel_core::math`], so it cannot agree with the simulator by sharing a mistake with
-//! it, and gives the same bits on every platform.
+//! The crate depends on no other part of evenkeel but [`evenkeel_core::math`], so it cannot agree with the simulator by
+//! sharing a mistake with it, and gives the same bits on every platform.
 //!
 //! **Exact** (up to the rounding of floats):
 //!
@@ -11,7 +11,7 @@
 //! | [`queues::mm1_mean`] and its kin | one exponential server, first come first served |
 //! | [`queues::erlang_b`], [`queues::erlang_c`], [`queues::mmc_mean`], [`queues::mmc_quantile`] | several servers, one queue |
 //! | [`queues::bounded`], [`queues::repairman`] | a queue with a limit; a closed loop of clients that think |
-//! | [`queues::mg1_mean`], [`queues::mg1_wait_deviation`] | one server, any law of service |
+//! | [`queues::mg1_mean`], [`queues::mg1_wait_deviation`] | one server, any distribution of service |
 //! | [`queues::ps_mean`], [`queues::ps_deviation`], [`queues::ps_quantile`] | processor sharing |
 //! | [`deterministic::ConstantService`] | M/D/c: constant service; also round robin of constant work over c servers |
 //! | [`dispatch::round_robin_mean`], [`dispatch::round_robin_quantile`] | round robin of exponential work: E_n/M/1 at each server |
@@ -26,7 +26,7 @@
 //! **Numerically exact**: [`chains`] solves Markov chains of two to four servers (shortest queue, two choices) that are cut
 //! only where the probability is negligible, and say how much they cut.
 //!
-//! **Approximations**, marked so where they are: [`dispatch::MeanField`] (two choices among infinitely many servers; the
+//! **Approximations**, documented as such: [`dispatch::MeanField`] (two choices among infinitely many servers; the
 //! error at n servers is of the order of 1/n), [`copies::tied_mean`] (likewise), [`caches::che_hit_ratio`] (Che; error about 1 % for tiny caches, far less for
 //! large ones), [`balls_into_bins::greedy_shares`] and [`balls_into_bins::random_share`] (the fluid limit of balls into bins),
 //! [`balls_into_bins::random_jain`] and [`balls_into_bins::ring_jain`] (the index at the mean square, not the mean of the index).

@@ -29,7 +29,8 @@ impl Cycle {
 pub fn mva(demands: &[f64], think: f64, clients: u32) -> Cycle {
     let mut found = Cycle { throughput: 0.0, times: vec![0.0; demands.len()] };
     for n in 1..=clients {
-        // An arrival finds the network as it is with one client less; the mean number at a station is by Little's law.
+        // An arrival sees the network with one client less; the mean number at a station follows from its throughput
+        // (Little's law).
         for (time, demand) in found.times.iter_mut().zip(demands) {
             *time = demand * (1.0 + found.throughput * *time);
         }
@@ -72,7 +73,8 @@ mod tests {
         assert!((value - expected).abs() <= 1e-10 * expected.abs().max(1e-3), "{value} is not {expected}");
     }
 
-    /// The same by another way: the normalising constants of the product form (J. Buzen, "Computational algorithms for closed
+    /// The same by another method: the normalising constants of the product form (J. Buzen, "Computational algorithms for
+    /// closed
     /// queueing networks with exponential servers", CACM 16, 1973). Throughput is the ratio of two of them.
     fn buzen(demands: &[f64], think: f64, clients: usize) -> f64 {
         let mut constants = vec![1.0];

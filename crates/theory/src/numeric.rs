@@ -52,8 +52,8 @@ pub fn integral(f: impl Fn(f64) -> f64, from: f64, to: f64) -> f64 {
     half * (0..PANELS).map(panel).sum::<f64>()
 }
 
-/// The probabilities of 0, 1, ..., `top` of a Poisson distribution. They are worked out from the largest one to both sides, since
-/// e to the minus mean is zero as a float where the mean is some hundreds.
+/// The probabilities of 0, 1, ..., `top` of a Poisson distribution. They are computed from the largest one to both sides,
+/// since e to the power of minus mean underflows where the mean is some hundreds.
 pub fn poisson(mean: f64, top: usize) -> Vec<f64> {
     let mut terms = vec![0.0; top + 1];
     if mean <= 0.0 {

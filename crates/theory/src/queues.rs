@@ -89,7 +89,7 @@ pub fn mmc_quantile(lam: f64, mu: f64, servers: u32, q: f64) -> f64 {
         return f64::INFINITY;
     }
     let waiting = erlang_c(servers, lam / mu);
-    // Service, and for those who wait what the sum of two exponential times lasts longer.
+    // Service time, plus for requests that wait the excess of the sum of two exponential times.
     let tail = |t: f64| exp(-mu * t) + waiting * mu * difference(mu, spare, t);
     quantile(tail, q, mmc_mean(lam, mu, servers))
 }
@@ -173,8 +173,8 @@ pub struct Closed {
     pub mean: f64,
 }
 
-/// The machine repairman: `clients` who each think for an exponential time with mean `think`, then ask `servers` servers that
-/// have one queue. (With one server the mean is the same under processor sharing.)
+/// The machine repairman: `clients` who each think for an exponential time with mean `think`, then send a request
+/// to `servers` servers that have one queue. (With one server the mean is the same under processor sharing.)
 pub fn repairman(clients: u32, think: f64, mu: f64, servers: u32) -> Closed {
     let birth = |k: u32| f64::from(clients - k) / think;
     let death = |k: u32| mu * f64::from(k.min(servers));
@@ -199,9 +199,9 @@ pub(super) fn climb(
     (last, mean)
 }
 
-/// The relaxation time of a queue that serves `rate` per unit of time at a load below one: within a few of these it forgets how
-/// it began. `variability` is half the sum of the squared coefficients of variation of the times between arrivals and of
-/// service; `room` is how many it holds at most.
+/// The relaxation time of a queue that serves `rate` per unit of time at a load below one: after a few of these its initial
+/// state no longer matters. `variability` is half the sum of the squared coefficients of variation of the times between
+/// arrivals and of service; `room` is the largest number of requests that it holds.
 ///
 /// Exact for M/M/1 and M/M/1/K, whose slowest mode falls at the rate mu ((1 - sqrt rho)² + 2 sqrt rho (1 - cos(pi / (K + 1))))
 /// (P. Morse, 1955); scaled by the variability, as in heavy traffic, **an approximation** for all others. Several servers with
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Every number that a file can hold has its answer at once; step by step these would take minutes each.
+    /// Every number that a file can hold gives a result at once; step by step these would take minutes each.
     #[test]
     fn the_largest_numbers_have_answers() {
         for offered in [0.5, 1e3, 1e6, 1e9, 4_294_967_295.0, 4.3e9, 1e12] {
@@ -414,7 +414,7 @@ mod tests {
         close(ps_mean(0.8, 1.0), 5.0);
         close(ps_deviation(0.0, 1.0), 1.0);
         close(ps_quantile(1e-12, 1.0, 0.5), std::f64::consts::LN_2);
-        // The mean is the area under the tail, that is the sum over quantiles: a coarse check of the law as a whole.
+        // The mean is the area under the tail, that is the sum over quantiles: a coarse check of the whole distribution.
         let mean = (0..500).map(|i| ps_quantile(0.5, 1.0, (f64::from(i) + 0.5) / 500.0)).sum::<f64>() / 500.0;
         assert!((mean - 2.0).abs() < 0.01, "{mean}");
     }

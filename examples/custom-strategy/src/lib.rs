@@ -1,5 +1,5 @@
-//! A strategy that is not in evenkeel's catalogue: two choices with memory. Of two servers one is drawn anew for each
-//! request, and the other is the better one of the last two. Source: Mitzenmacher, Prabhakar, Shah, "Load balancing with
+//! A strategy that is not in evenkeel's catalogue: two choices with memory. One of the two servers is drawn at random
+//! for each request; the other is the better one of the previous two. Source: Mitzenmacher, Prabhakar, Shah, "Load balancing with
 //! memory", FOCS 2002.
 
 use evenkeel_core::fleet::{BackendId, Change};

@@ -1,4 +1,4 @@
-//! What the author of a strategy can hold it to.
+//! Tests for the author of a strategy: conformance, a property of its own, a comparison, golden picks.
 
 use custom_strategy::{SCENARIO, memory};
 use evenkeel_core::select::Request;
@@ -42,7 +42,7 @@ fn it_is_between_random_and_p2c_or_better() {
     scenario.quick();
     let own = scenario.add_strategy(memory());
     let summaries = run_all(&scenario, &|| false).unwrap();
-    assert_eq!(summaries[own].workload_hashes, summaries[0].workload_hashes, "all met the same requests");
+    assert_eq!(summaries[own].workload_hashes, summaries[0].workload_hashes, "all strategies get the same requests");
     let expect =
         expect::parse("latency.p99[memory] < 0.5 * latency.p99[random]", "two choices beat one", 0..0).unwrap();
     assert_eq!(expect.holds_in(&summaries), Ok(true));
@@ -50,14 +50,14 @@ fn it_is_between_random_and_p2c_or_better() {
     assert!(matches!(ranks[0], Some(Comparison::Worse(times)) if times > 1.5), "random: {ranks:?}");
 }
 
-/// Golden picks: a hash over every decision of a run. A change of the strategy's behaviour changes it; then look whether the
-/// change is meant, and write the new value here.
+/// Golden picks: a hash over every decision of a run. A change of the strategy's behaviour changes it. If the
+/// change is intended, write the new value here.
 #[test]
-fn its_picks_are_pinned() {
+fn picks_have_golden_values() {
     let mut scenario = scenario();
     let own = scenario.add_strategy(memory());
     let now = fingerprint::take(&scenario, own, &|| false).unwrap();
-    assert_eq!((now.decisions, now.hash), PINNED, "first picks: {:?}", &now.first[..8]);
+    assert_eq!((now.decisions, now.hash), GOLDEN, "first picks: {:?}", &now.first[..8]);
 }
 
-const PINNED: (u64, u64) = (28_278, 11_074_502_112_259_444_310);
+const GOLDEN: (u64, u64) = (28_278, 11_074_502_112_259_444_310);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_spread_and_a_dead_server_is_passed_over() {
+    fn connections_are_spread_and_a_dead_server_is_skipped() {
         let servers = [server(), server()];
         // A port that no one listens on any more.
         let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told() {
+    fn invalid_arguments_are_reported() {
         let message = |strategy: &str| Balancer::new(strategy, &[]).err().unwrap().to_string();
         assert!(message("p3c").contains("p3c") && message("oracle_least_work").contains("simulator"));
     }

@@ -12,7 +12,8 @@ use super::{Condition, Fault};
 #[schemars(inline)]
 pub struct Drain {}
 
-pub(super) const NEEDS_ADMIN: &str = "faults that drain or deploy: who deploys tells the proxy, by its admin listener";
+pub(super) const NEEDS_ADMIN: &str =
+    "faults that drain or deploy: request a drain at the proxy's admin listener instead";
 
 impl Fault for Drain {
     fn apply(&self, condition: &mut Condition) {

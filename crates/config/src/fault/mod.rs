@@ -41,7 +41,8 @@ impl Condition {
         draining: false,
     };
 
-    /// Under all of these faults at once. Slowdowns multiply; of several faults that set the same value, the last one counts.
+    /// Applies all of these faults at once. Slowdowns multiply; of several faults that set the same value, the last one
+    /// counts.
     pub fn under(faults: impl Iterator<Item = FaultKind>) -> Condition {
         let mut condition = Condition::GOOD;
         for fault in faults {
@@ -51,12 +52,12 @@ impl Condition {
     }
 }
 
-/// What a kind of fault is and does.
+/// A kind of fault: its checks, its name and its effect on a server.
 pub trait Fault {
     /// Checks the values of its keys.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The problem with the values.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
@@ -68,17 +69,17 @@ pub trait Fault {
     /// Its name in charts and timelines, such as `4× slower`.
     fn label(&self) -> String;
 
-    /// Whether the requests in the server, and its cache, are lost at the moment at which the fault begins.
+    /// Whether the requests in the server, and its cache, are lost when the fault begins.
     fn loses_requests(&self) -> bool {
         false
     }
 
-    /// Whether a balancer can have it. Most are of servers only.
+    /// Whether a balancer can have this fault. Most kinds apply to servers only.
     fn strikes_balancers(&self) -> bool {
         false
     }
 
-    /// Why `twin` and `proxy --demo` cannot play it over sockets; `None` where they can.
+    /// Why `twin` and `proxy --demo` cannot inject it over sockets; `None` where they can.
     fn unsupported_over_sockets(&self) -> Option<&'static str> {
         None
     }
@@ -92,9 +93,9 @@ pub trait Fault {
 /// A part of a compound fault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// From the begin of the compound fault.
+    /// Start, counted from the start of the compound fault.
     pub after: Nanos,
-    /// How long it lasts.
+    /// Duration of the part.
     pub lasts: Nanos,
     /// A simple fault.
     pub kind: FaultKind,
@@ -105,11 +106,11 @@ pub struct Step {
 /// A simple fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimedFault {
-    /// When it begins, since the start of the run or of the test server.
+    /// Start, counted from the start of the run or of the test server.
     pub at: Nanos,
-    /// When it ends; `None` for never.
+    /// End; `None` for never.
     pub until: Option<Nanos>,
-    /// What happens; never a compound fault.
+    /// The fault itself; never a compound one.
     pub kind: FaultKind,
 }
 
@@ -142,7 +143,7 @@ pub struct FaultTable {
 }
 
 impl FaultTable {
-    /// Checks what can be checked without the rest of the file. Whether the kind itself is sound.
+    /// Checks the table and the values of its kind, as far as that needs no other part of the file.
     pub fn check(&self, problems: &mut Problems) -> bool {
         let checked = self.kind.get_ref().check();
         let sound = checked.is_ok();
@@ -197,7 +198,7 @@ impl FaultRequest {
     /// The simple faults that it consists of.
     ///
     /// # Errors
-    /// What is wrong with its numbers.
+    /// The problem with the numbers.
     pub fn faults(&self) -> Result<Vec<TimedFault>, String> {
         self.kind.check()?;
         if self.lasts.is_some() && self.kind.steps().is_some() {
@@ -207,7 +208,7 @@ impl FaultRequest {
     }
 }
 
-/// What is wrong with a compound fault that has a duration of its own.
+/// Error for a compound fault that has a duration of its own.
 const NO_FOR: &str = "a deploy lasts `drain` and `restart`, and has no `for`";
 
 /// The simple faults of this kind from `at` on, each with its name. `lasts` is for simple kinds.
@@ -293,7 +294,7 @@ impl Fault for FaultKind {
 }
 
 impl FaultKind {
-    /// What this fault alone makes of a server.
+    /// The state of a server under this fault alone.
     pub fn condition(&self) -> Condition {
         Condition::under(std::iter::once(*self))
     }
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deploy_is_a_drain_and_a_restart_group_after_group() {
+    fn a_deploy_drains_and_restarts_each_group() {
         let deploy =
             "target = \"web/*\"\nat = \"1s\"\nbatch_size = 2\nkind = { deploy = { drain = \"2s\", restart = \"3s\" } }";
         let faults = table(deploy).faults_of(3);

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Condition, Fault};
 
-/// The most times that a server can be slower, or faster, all faults together. Within this bound no work is lost to rounding.
+/// The largest slowdown or speed-up of a server, all faults together. Within this bound no work is lost to rounding.
 pub const MAX_SLOWDOWN: f64 = 1e6;
 
 /// Service takes longer by a factor. Requests in service at the begin or end of the fault change speed at that moment.

@@ -109,7 +109,7 @@ impl PoolTable {
         Problem { span, message, help: help.map(str::to_owned) }
     }
 
-    /// Warns of what is sound and has no effect: retries and hedges where there is no second server for them.
+    /// Warns of valid keys without effect: retries and hedges where there is no second server.
     pub fn warn(&self, weights: impl Iterator<Item = u32>, rules: &policy::Rules, warnings: &mut Problems) {
         let Some(message) = lonely(self.name.get_ref(), weights, rules) else { return };
         let span = self.span_of("retries").or_else(|| self.span_of("hedge"));
@@ -117,11 +117,11 @@ impl PoolTable {
     }
 }
 
-/// A problem just noted, if there was one.
+/// The problem just recorded, if there was one.
 struct Noted<'a>(Option<&'a mut Problem>);
 
 impl Noted<'_> {
-    /// Adds a way out.
+    /// Adds how to fix it.
     fn help(self, help: &str) {
         if let Some(problem) = self.0 {
             problem.help = Some(help.to_owned());
@@ -129,7 +129,7 @@ impl Noted<'_> {
     }
 }
 
-/// Notes a problem unless `sound`.
+/// Records a problem unless `sound`.
 fn require(sound: bool, span: Range<usize>, message: impl Into<String>, problems: &mut Problems) -> Noted<'_> {
     if sound {
         return Noted(None);

@@ -51,7 +51,7 @@ pub struct ServerTable {
     /// Name of the zone that the server is in. `None`: in no zone.
     pub zone: Option<Spanned<String>>,
     /// Priority level, 0 to 127; default 0. Level 1 takes over when too few servers of level 0 are healthy, and so on.
-    #[serde(default = "nought")]
+    #[serde(default = "zero")]
     pub priority: Spanned<u32>,
     /// Address at which the proxy finds it: `"127.0.0.1:9001"`, `"app.internal:8080"`. Scenarios need none.
     pub address: Option<Spanned<String>>,
@@ -59,7 +59,7 @@ pub struct ServerTable {
     pub cache: Option<Spanned<CacheTable>>,
 }
 
-fn nought() -> Spanned<u32> {
+fn zero() -> Spanned<u32> {
     Spanned::new(0..0, 0)
 }
 
@@ -153,7 +153,7 @@ impl Server {
         }
     }
 
-    /// Work it can do per unit of time.
+    /// Capacity: work per unit of time.
     pub fn capacity(&self) -> f64 {
         match self.discipline {
             Discipline::Fcfs => self.speed * f64::from(self.concurrency),
@@ -165,7 +165,7 @@ impl Server {
 /// A cache, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheSpec {
-    /// Entries.
+    /// Capacity in entries, at least 1.
     pub capacity: NonZeroUsize,
     /// Age at which an entry expires. `None`: never.
     pub ttl: Option<Nanos>,
@@ -175,7 +175,7 @@ pub struct CacheSpec {
     pub reported_load: f64,
 }
 
-/// Refuses names of pools, servers and zones that could not be part of a file name, a column and an expression.
+/// Checks names of pools, servers and zones: they must be usable as a file name, a column and an expression.
 pub fn check_name(name: &Spanned<String>, what: &str, problems: &mut Problems) {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':');
     let colon = name.get_ref().starts_with(':') || name.get_ref().ends_with(':');
@@ -187,7 +187,7 @@ pub fn check_name(name: &Spanned<String>, what: &str, problems: &mut Problems) {
 }
 
 impl ServerTable {
-    /// What policies may know of it.
+    /// The properties that policies can read.
     pub fn facts(&self) -> ServerFacts<'_> {
         ServerFacts {
             max_in_flight: self.max_in_flight.as_ref().map(|limit| *limit.get_ref()),
@@ -196,7 +196,7 @@ impl ServerTable {
         }
     }
 
-    /// Refuses values that make no sense.
+    /// Checks the values.
     fn check(&self, problems: &mut Problems) {
         check_name(&self.name, "server", problems);
         if let Some(zone) = &self.zone {
@@ -228,7 +228,7 @@ impl ServerTable {
         Some(CacheSpec { capacity, ttl: *ttl, hit_cost: hit_cost.0, reported_load: reported_load.0 })
     }
 
-    /// A server of this table by this name.
+    /// A server of this table with this name.
     fn server(&self, name: String) -> Server {
         let unlimited = if self.discipline == Discipline::Ps { u32::MAX } else { 1 };
         Server {

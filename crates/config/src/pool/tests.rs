@@ -1,4 +1,4 @@
-//! Keys of pools arrive where they are meant, and what is wrong has its place.
+//! Every key of a pool sets its field, and errors have a position.
 
 use super::*;
 use crate::diagnostic::{Diagnostic, read};
@@ -24,13 +24,13 @@ fn pool(keys: &str) -> (policy::Rules, Check, String) {
 }
 
 #[test]
-fn nothing_written_is_nothing_done() {
+fn absent_policies_are_not_applied() {
     let (rules, check, problems) = pool("");
     assert_eq!((rules, check, problems.as_str()), (policy::Rules::default(), Check::Tcp, ""));
 }
 
 #[test]
-fn every_table_has_defaults_that_are_sound() {
+fn every_table_has_valid_defaults() {
     let (rules, check, problems) = pool(
         "health = {}\noutliers = {}\nslow_start = \"30s\"\npanic = \"50%\"\nqueue = {}\nretries = {}\nhedge = {}\nsticky = {}",
     );
@@ -56,7 +56,7 @@ fn every_table_has_defaults_that_are_sound() {
 }
 
 #[test]
-fn every_key_arrives_where_it_is_meant() {
+fn every_key_sets_its_field() {
     let (rules, check, problems) = pool(
         "health = { jitter = \"10%\", initial = \"down\", path = \"/up\", status = \"200, 300-399\" }\n\
          outliers = { consecutive_failures = 0, latency = { factor = 2 }, success_rate = { deviations = 1 }, max_ejected = 0.3 }\n\
@@ -80,7 +80,7 @@ fn every_key_arrives_where_it_is_meant() {
 }
 
 #[test]
-fn what_narrows_picks_arrives_where_it_is_meant() {
+fn partition_keys_set_their_fields() {
     let read = |source: &str| {
         let table: PoolTable = read(source).unwrap();
         let mut problems = Vec::new();
@@ -109,7 +109,7 @@ fn what_narrows_picks_arrives_where_it_is_meant() {
 }
 
 #[test]
-fn attempts_that_need_another_server_are_warned_of() {
+fn retries_without_a_second_server_are_warned_of() {
     let rules = policy::Rules {
         hedge: Some(hedge::Rules { after: hedge::After::Percentile(0.95), budget: 0.1, tied: false }),
         ..policy::Rules::default()
@@ -124,7 +124,7 @@ fn attempts_that_need_another_server_are_warned_of() {
 }
 
 #[test]
-fn what_is_wrong_has_its_place() {
+fn errors_have_a_position() {
     for (keys, expected) in [
         ("panic = \"120%\"", "x:2:9: `panic`"),
         ("panic = 0", "x:2:9: `panic`"),

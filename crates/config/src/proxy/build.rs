@@ -1,4 +1,4 @@
-//! From the tables to a config: every name looked up, every number checked, all problems collected.
+//! Converts the tables to a config: resolves every name, checks every number, collects all problems.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -166,7 +166,7 @@ impl Builder<'_> {
         Some(Admin { address, token })
     }
 
-    /// A secret: as it stands, or `${NAME}` from the environment.
+    /// A secret: the literal text, or `${NAME}` from the environment.
     fn substituted(&mut self, text: &Spanned<String>) -> Option<String> {
         let Some(name) = text.get_ref().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
             return Some(text.get_ref().clone());
@@ -218,7 +218,7 @@ impl Builder<'_> {
         chosen
     }
 
-    /// Refuses keys that only the simulator applies.
+    /// Rejects keys that only the simulator applies.
     fn simulators(&mut self, t: &PoolTable) {
         for (span, key) in [
             (t.connections.as_ref().map(Spanned::span), "connections"),

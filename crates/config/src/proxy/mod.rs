@@ -1,5 +1,5 @@
 //! The proxy's config: listeners, limits, timeouts, logs, and the pools, servers, routes and strategies of a scenario.
-//! Keys that only the simulator uses (`speed`, `cache`, `service`, …) may stand in the file too: `evenkeel test-server` starts
+//! Keys that only the simulator uses (`speed`, `cache`, `service`, …) may be in the file too: `evenkeel test-server` starts
 //! test servers from the same file.
 //!
 //! Defaults are those of careful deployments: every wait and every buffer is bounded, the admin listener is on loopback.
@@ -26,15 +26,15 @@ pub const EXAMPLE: &str = include_str!("../example.toml");
 /// A config with every name resolved and every number checked.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
-    /// Where clients connect.
+    /// Listeners for clients.
     pub listeners: Vec<Listener>,
-    /// Threads. `None`: one per core.
+    /// Number of threads. `None`: one per core.
     pub shards: Option<u32>,
     /// The proxy's zone. `None`: in no zone.
     pub zone: Option<String>,
-    /// Which of several proxies it is.
+    /// Index of this proxy and number of proxies.
     pub instance: InstanceTable,
-    /// What hash strategies hash.
+    /// The part of a request that hash strategies hash.
     pub key: KeyTable,
     /// Networks whose statements about the client are trusted.
     pub trusted_proxies: Vec<Network>,
@@ -42,7 +42,7 @@ pub struct ProxyConfig {
     pub headers: HeadersTable,
     /// The admin listener. `None`: there is none.
     pub admin: Option<Admin>,
-    /// Logs.
+    /// Access log and the proxy's own messages.
     pub log: LogTable,
     /// Bounds on every wait.
     pub timeouts: TimeoutsTable,
@@ -58,19 +58,19 @@ pub struct ProxyConfig {
     pub remarks: Vec<String>,
 }
 
-/// A network: an address and the number of its leading bits that count.
+/// A network: an address and its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Any address of it.
+    /// Any address of the network.
     pub address: IpAddr,
-    /// Leading bits that count: at most 32 (IPv4) or 128 (IPv6).
+    /// Prefix length in bits: at most 32 (IPv4) or 128 (IPv6).
     pub bits: u8,
 }
 
-/// Where clients connect.
+/// A listener for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Port 0 takes any that is free.
+    /// Address and port; port 0 takes any free port.
     pub address: SocketAddr,
     /// Certificates. `None`: plain text.
     pub tls: Option<Vec<CertificateTable>>,
@@ -81,7 +81,7 @@ pub struct Listener {
 /// The admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Its address.
+    /// Address and port.
     pub address: SocketAddr,
     /// Token that requests which change anything need. `None`: no token.
     pub token: Option<String>,
@@ -90,19 +90,19 @@ pub struct Admin {
 /// A pool.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
-    /// Unique.
+    /// Name, unique in the config.
     pub name: String,
-    /// Its strategy with parameters.
+    /// Strategy with its parameters.
     pub strategy: StrategyConfig,
-    /// Its policies.
+    /// Policies of the pool.
     pub rules: Arc<Rules>,
-    /// How servers are checked, where `rules` has checks.
+    /// How servers are checked; used only if `rules` has checks.
     pub check: Check,
     /// Protocol to the servers.
     pub protocol: Protocol,
     /// TLS to the servers. `None`: without.
     pub tls: Option<UpstreamTlsTable>,
-    /// Its servers.
+    /// Servers of the pool.
     pub servers: Vec<ServerConfig>,
 }
 
@@ -118,15 +118,15 @@ impl PoolConfig {
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Unique in its pool. State is kept over a reload by it, and hashes place the server by it.
+    /// Name, unique in its pool. It identifies the server across reloads, and hash strategies place the server by it.
     pub name: String,
     /// A literal address or a name.
     pub host: String,
-    /// Its port.
+    /// Port of the server.
     pub port: u16,
-    /// Its weight; 0 drains it.
+    /// Weight; 0 drains the server.
     pub weight: u32,
-    /// Most requests in flight, in each shard's count. `None`: unlimited.
+    /// Limit on requests in flight, in each shard's count. `None`: unlimited.
     pub limit: Option<u32>,
     /// Its zone. `None`: in no zone.
     pub zone: Option<String>,
@@ -135,7 +135,7 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// A server of a pool at this address.
+    /// A server at this address with every other property at its default.
     pub fn new(server: &Server, host: String, port: u16) -> ServerConfig {
         ServerConfig {
             name: server.name.clone(),

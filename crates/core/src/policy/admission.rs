@@ -82,15 +82,15 @@ impl Policy for Rules {
 /// Buckets of the window.
 const BUCKETS: u64 = 30;
 
-/// Success rate of one pool as one shard sees it.
+/// Success rate of one pool as one shard counts it.
 #[derive(Clone, Debug)]
 pub struct State {
     rules: Rules,
-    /// (completed, successful) requests by part of the window.
+    /// (completed, successful) requests by bucket of the window.
     buckets: [(u64, u64); BUCKETS as usize],
     all: u64,
     good: u64,
-    /// Number of the part that the newest bucket stands for.
+    /// Index of the newest bucket.
     part: u64,
 }
 
@@ -110,7 +110,7 @@ impl State {
         self.part = self.part.max(part);
     }
 
-    /// A request ended; `good` if no server failed.
+    /// Records the end of a request; `good` if no server failed.
     pub fn ended(&mut self, good: bool, now: Nanos) {
         self.advance(now);
         let bucket = &mut self.buckets[(self.part % BUCKETS) as usize];
@@ -175,12 +175,12 @@ mod tests {
         // Aggression 2 is the root.
         let got = after(Rules { aggression: 2.0, ..RULES }, 1000, 800).rejection(now);
         assert!((got - 0.157_737_f64.sqrt()).abs() < 1e-5, "{got}");
-        // Under 40 a second it looks away: 1000 in 30 s are 33.
+        // Below 40 requests per second none is rejected: 1000 in 30 s are 33 per second.
         assert_eq!(after(Rules { min_request_rate: 40.0, ..RULES }, 1000, 0).rejection(now), 0.0);
     }
 
     #[test]
-    fn what_is_older_than_the_window_is_forgotten() {
+    fn requests_older_than_the_window_do_not_count() {
         let mut state = after(RULES, 1000, 0);
         assert_eq!(state.rejection(Nanos::from_secs(30)), 0.8);
         assert_eq!(state.rejection(Nanos::from_secs(31)), 0.0);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn that_share_is_turned_away() {
+    fn the_computed_share_is_rejected() {
         let mut state = after(RULES, 1000, 500);
         let mut rng = Rng::stream(1, "test", 0);
         let away = (0..10_000).filter(|_| !state.admits(Nanos::from_secs(1), &mut rng)).count();

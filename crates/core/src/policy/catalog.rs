@@ -1,6 +1,7 @@
-//! The catalogue of policies: one row per policy, from which the pool's rules, the keys of a `[[pools]]` table, the checks,
-//! the comparison at a reload, `explain` and the documentation take what they know. A new policy is a file beside this one
-//! (its `Rules` implement [`Policy`]; its `DOC` describes it) and a row in [`for_each_policy`](crate::for_each_policy).
+//! The catalogue of policies: one row per policy. The pool's rules, the keys of a `[[pools]]` table, the checks, the
+//! comparison at a reload, `explain` and the documentation are all generated from the rows. To add a policy, add a file
+//! beside this one (its `Rules` implement [`Policy`]; its `DOC` describes it) and a row in
+//! [`for_each_policy`](crate::for_each_policy).
 
 #[cfg(feature = "config")]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -45,16 +46,16 @@ macro_rules! for_each_policy {
     };
 }
 
-/// What a reader must know of a policy beside its keys. The text of `evenkeel explain`.
+/// Description of a policy beyond its keys. The text of `evenkeel explain`.
 #[derive(Debug)]
 pub struct Doc {
     /// The field's name for it.
     pub title: &'static str,
-    /// What it does and why, for a reader who meets it for the first time.
+    /// What it does and why, for a reader who does not know it.
     pub idea: &'static str,
-    /// Where it comes from: paper or system.
+    /// Source: paper or system.
     pub source: &'static str,
-    /// The file in `scenarios/` that shows it best; `None` where none does.
+    /// The file in `scenarios/` that demonstrates it best; `None` if there is none.
     pub scenario: Option<&'static str>,
 }
 
@@ -67,7 +68,7 @@ pub struct Row {
     pub summary: &'static str,
     /// What it is.
     pub doc: &'static Doc,
-    /// The schema of what stands under its key.
+    /// JSON schema of the key's value.
     #[cfg(feature = "config")]
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
@@ -86,7 +87,7 @@ impl Row {
     }
 }
 
-/// Where pools are run.
+/// Host that runs a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
     /// The simulator.
@@ -97,14 +98,14 @@ pub enum Host {
     Loopback,
 }
 
-/// What is wrong with a policy.
+/// A problem with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// The key in question inside the policy's table, such as `tokens.ratio`; empty for the table as a whole.
     pub key: &'static str,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// A way out.
+    /// How to fix it.
     pub help: Option<&'static str>,
 }
 
@@ -114,18 +115,18 @@ impl Invalid {
         Invalid { key, message: message.into(), help: None }
     }
 
-    /// With a way out.
+    /// Adds how to fix it.
     pub fn help(self, help: &'static str) -> Invalid {
         Invalid { help: Some(help), ..self }
     }
 }
 
-/// Collects what is wrong.
+/// Collects problems.
 #[derive(Debug, Default)]
 pub struct Issues(Vec<Invalid>);
 
 impl Issues {
-    /// Notes a problem with a key unless `sound`.
+    /// Records a problem with a key unless `sound`.
     pub fn require(&mut self, sound: bool, key: &'static str, message: impl Into<String>) -> Noted<'_> {
         if sound {
             return Noted(None);
@@ -135,12 +136,12 @@ impl Issues {
     }
 }
 
-/// A problem just noted, if there was one.
+/// The problem just recorded, if there was one.
 #[derive(Debug)]
 pub struct Noted<'a>(Option<&'a mut Invalid>);
 
 impl Noted<'_> {
-    /// Adds a way out.
+    /// Adds how to fix it.
     pub fn help(self, help: &'static str) {
         if let Some(invalid) = self.0 {
             invalid.help = Some(help);
@@ -148,18 +149,18 @@ impl Noted<'_> {
     }
 }
 
-/// What a policy may know of a server of its pool.
+/// Properties of a server that a policy check can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerFacts<'a> {
     /// Most requests in flight; `None`: unlimited.
     pub max_in_flight: Option<u32>,
-    /// Its zone.
+    /// Zone of the server; `None`: in no zone.
     pub zone: Option<&'a str>,
     /// Its priority level, 0 first.
     pub priority: u32,
 }
 
-/// What a policy may know of its pool when it is checked.
+/// Properties of a pool that a policy check can read.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolFacts<'a> {
     /// The servers; one entry may stand for several that are alike.
@@ -182,21 +183,21 @@ impl<T> Written for T {}
 
 /// The rules of one policy, as they are written in a file.
 pub trait Policy: Clone + PartialEq + Written {
-    /// Refuses values that make no sense.
+    /// Checks the values; reports invalid ones.
     fn check(&self, issues: &mut Issues);
 
-    /// Refuses what makes no sense for this pool.
+    /// Checks the rules against this pool.
     fn check_pool(&self, pool: &PoolFacts<'_>, issues: &mut Issues) {
         let _ = (pool, issues);
     }
 
-    /// What holds where the pool has no such table.
+    /// The rules of a pool without such a table; `None` where the policy does not apply.
     fn implied(servers: &[ServerFacts<'_>]) -> Option<Self> {
         let _ = servers;
         None
     }
 
-    /// Why this host cannot apply it, with the way out; `None` where it can.
+    /// Why this host cannot apply the policy, and how to fix it; `None` where it can.
     fn unsupported(&self, host: Host) -> Option<Invalid> {
         let _ = host;
         None
@@ -205,13 +206,13 @@ pub trait Policy: Clone + PartialEq + Written {
 
 macro_rules! catalogue {
     ($( $(#[doc = $doc:literal])+ $key:ident $module:ident, )*) => {
-        /// The policies of one pool. What is `None` does not happen.
+        /// The policies of one pool. A policy that is `None` is not applied.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Rules {
             $( $(#[doc = $doc])+ pub $key: Option<super::$module::Rules>, )*
         }
 
-        /// Every policy there is.
+        /// All policies.
         pub const CATALOGUE: &[Row] = &[
             $( Row {
                 key: stringify!($key),
@@ -223,14 +224,14 @@ macro_rules! catalogue {
         ];
 
         impl Rules {
-            /// Adds what holds without being written, such as `priorities` where a server has a level.
+            /// Adds policies that apply without being written, such as `priorities` where a server has a level.
             pub fn imply(&mut self, servers: &[ServerFacts<'_>]) {
                 $( if self.$key.is_none() {
                     self.$key = Policy::implied(servers);
                 } )*
             }
 
-            /// Everything that makes no sense, by itself or for a pool with these servers: the policy's key, and what.
+            /// All problems, of a policy by itself or for a pool with these servers: the policy's key, and the problem.
             pub fn check(&self, servers: &[ServerFacts<'_>]) -> Vec<(&'static str, Invalid)> {
                 let pool = PoolFacts { servers, rules: self };
                 let mut found = Vec::new();
@@ -243,7 +244,7 @@ macro_rules! catalogue {
                 found
             }
 
-            /// The policies that this host cannot apply: the policy's key, and why.
+            /// The policies that this host cannot apply: the policy's key, and the reason.
             pub fn unsupported(&self, host: Host) -> Vec<(&'static str, Invalid)> {
                 let mut found = Vec::new();
                 $( found.extend(
@@ -261,7 +262,7 @@ macro_rules! catalogue {
                 keys
             }
 
-            /// The keys of the policies that are there.
+            /// The keys of the policies that are set.
             pub fn present(&self) -> Vec<&'static str> {
                 self.changed(&Rules::default())
             }
@@ -281,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_says_what_it_is() {
+    fn every_row_has_documentation() {
         for row in CATALOGUE {
             let texts = [row.summary, row.doc.title, row.doc.idea, row.doc.source];
             assert!(texts.iter().all(|text| !text.trim().is_empty()), "{}", row.key);
@@ -289,7 +290,7 @@ mod tests {
         }
     }
 
-    /// Defaults are sound, and every key of a policy has a text of its own.
+    /// Defaults are valid, and every key of a policy has a text of its own.
     #[test]
     fn every_key_has_a_text() {
         for row in CATALOGUE {
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_named() {
+    fn changed_policies_are_listed() {
         let before = Rules { panic: Some(super::super::panic::Rules(0.5)), ..Rules::default() };
         let after = Rules { priorities: Some(Default::default()), ..Rules::default() };
         assert_eq!(before.changed(&after), ["panic", "priorities"]);

@@ -101,7 +101,7 @@ impl Default for Rules {
     }
 }
 
-/// How a limit is found.
+/// Algorithm that finds a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
@@ -114,7 +114,7 @@ pub enum Kind {
     Aimd,
 }
 
-/// What a limit holds for.
+/// Scope of a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
@@ -141,12 +141,12 @@ impl Policy for Rules {
     }
 }
 
-/// Samples that are kept of an interval; of more the last.
+/// Largest number of latencies kept per interval; the latest are kept.
 const MOST_SAMPLES: usize = 1000;
-/// Intervals at the minimum after which the minimum round trip is measured anew.
+/// Intervals at the minimum after which the minimum round trip is measured again.
 const STUCK: u32 = 5;
 
-/// What is known of one pool or server.
+/// Limiter of one pool or server.
 #[derive(Clone, Debug)]
 pub struct Limiter {
     rules: Rules,
@@ -156,17 +156,17 @@ pub struct Limiter {
     samples: Vec<u64>,
     seen: u64,
     minimum_round_trip: Option<Nanos>,
-    /// While the minimum round trip is measured: since when, and the limit before.
+    /// Measurement of the minimum round trip in progress: its start, and the limit before.
     measuring: Option<(Nanos, f64)>,
     interval_ends: Nanos,
     measure_at: Nanos,
     at_minimum: u32,
-    /// When the limit was last taken down for a sign of a queue.
+    /// Time at which the limit was last lowered because of a queue.
     cut_at: Nanos,
 }
 
 impl Limiter {
-    /// Knows nothing yet. `rng` decides about jitter.
+    /// A limiter without measurements. `rng` draws the jitter.
     pub fn new(rules: Rules, rng: Rng, now: Nanos) -> Limiter {
         let (limit, measuring) = match rules.kind {
             Kind::Gradient => (f64::from(rules.min_limit), Some((now, f64::from(rules.min_limit)))),
@@ -188,18 +188,19 @@ impl Limiter {
         }
     }
 
-    /// Requests that may be in flight at present.
+    /// Limit on requests in flight at present.
     #[inline]
     pub fn limit(&self) -> u32 {
         self.limit as u32
     }
 
-    /// What an answer takes at best, as last measured.
+    /// Minimum latency, as last measured.
     pub fn minimum_round_trip(&self) -> Option<Nanos> {
         self.minimum_round_trip
     }
 
-    /// An answer came, well or not, after `latency`, with so many in flight before it. Whether the limit changed.
+    /// Records a response, successful or not, its latency, and the requests in flight before it. Returns whether the limit
+    /// changed.
     pub fn ended(&mut self, good: bool, latency: Nanos, in_flight: u32, now: Nanos) -> bool {
         let before = self.limit();
         match self.rules.kind {
@@ -281,7 +282,7 @@ impl Limiter {
         self.seen = 0;
     }
 
-    /// Of what was kept, which is forgotten.
+    /// The quantile of the kept latencies, which are then cleared.
     fn quantile(&mut self, quantile: f64) -> Option<Nanos> {
         let n = self.samples.len();
         if n == 0 {
@@ -308,7 +309,7 @@ mod tests {
         Limiter::new(rules, Rng::stream(1, "test", 0), Nanos::ZERO)
     }
 
-    /// Answers of this latency, one each millisecond for so long; the limit at the end.
+    /// Sends responses of this latency, one each millisecond for this time; returns the limit at the end.
     fn answers(limiter: &mut Limiter, latency: u64, from: u64, millis: u64) -> u32 {
         for at in from..from + millis {
             limiter.ended(true, Nanos(latency * MS), 1000, Nanos((at + latency) * MS));
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fixed_point_is_where_the_buffer_is_used_up() {
+    fn the_fixed_point_uses_up_the_buffer() {
         // A station that serves 100 at once in 10 ms, and in limit/100 · 10 ms where there are more: the limit L settles
         // where L = g·L + √(g·L), g = 12.5 ms / latency. With latency = L/10 ms: g·L = 125 for all L above 100, so at once
         // L = 125 + √125 = 136.2.
@@ -357,10 +358,10 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_stuck_at_the_minimum_is_measured_anew() {
+    fn a_limit_at_the_minimum_triggers_a_new_measurement() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
-        // The servers are three times slower for good. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
+        // The servers are three times slower permanently. Gradient ½: 3 → ⌊1.5 + 1.2⌋ = 2, so 3; five times over, and then
         // fifty answers make a new minimum.
         answers(&mut l, 30, 50, 700);
         assert_eq!(l.minimum_round_trip(), Some(Nanos(30 * MS)));
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_minute_the_limit_goes_down_for_fifty_answers() {
+    fn each_measurement_lowers_the_limit_for_fifty_responses() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         assert!(answers(&mut l, 10, 50, 59_000) > 100);
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_at_once_is_not_fast() {
+    fn fast_failures_do_not_count_as_fast_responses() {
         let mut l = limiter(gradient());
         answers(&mut l, 10, 0, 50);
         answers(&mut l, 10, 50, 1000);
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn one_up_in_a_round_trip_and_a_tenth_down() {
+    fn aimd_adds_one_per_round_trip_and_subtracts_a_tenth() {
         let mut l = limiter(Rules { kind: Kind::Aimd, latency_threshold: Some(Nanos(50 * MS)), ..Rules::default() });
         assert_eq!(l.limit(), 20);
         // Twenty answers are a round trip of twenty in flight: Σ 1/limit is a little below one.

@@ -188,7 +188,7 @@ impl Rules {
         }
     }
 
-    /// Time to the next check: uniform in interval × (1 ± jitter). Draws nothing where there is no jitter.
+    /// Time to the next check: uniform in interval × (1 ± jitter). Without jitter no random number is drawn.
     pub fn wait(&self, rng: &mut impl Source) -> Nanos {
         if self.jitter <= 0.0 {
             return self.interval;
@@ -198,7 +198,7 @@ impl Rules {
     }
 }
 
-/// Health of one server as checks see it.
+/// Health of one server according to its checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     up: bool,
@@ -207,7 +207,7 @@ pub struct State {
 }
 
 impl Default for State {
-    /// Up: without checks every server is.
+    /// Up: the state of every server without checks.
     fn default() -> State {
         State { up: true, against: 0 }
     }
@@ -245,7 +245,7 @@ mod tests {
     use crate::rng::Rng;
 
     #[test]
-    fn falls_after_three_in_a_row_and_rises_after_two() {
+    fn down_after_three_failures_and_up_after_two_passes() {
         let mut state = State::new(&Rules::default());
         let results = [false, false, true, false, false, false, true, false, true, true];
         let changes: Vec<_> = results.iter().map(|&ok| state.observe(ok, &Rules::default())).collect();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_starts_down_must_rise_first() {
+    fn a_server_that_starts_down_must_pass_checks_first() {
         let rules = Rules { initial: Initial::Down, ..Rules::default() };
         let mut state = State::new(&rules);
         assert!(!state.is_up());
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_spreads_evenly_around_the_interval_and_none_draws_nothing() {
+    fn jitter_is_uniform_and_without_it_nothing_is_drawn() {
         let mut rng = Rng::stream(1, "test", 0);
         let before = rng.clone();
         assert_eq!(Rules::default().wait(&mut rng), Nanos::from_secs(2));

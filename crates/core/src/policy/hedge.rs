@@ -1,11 +1,10 @@
-//! Hedging: when an answer takes longer than most do, the same is asked of a second server, and the first answer counts
-//! (Dean and Barroso, "The tail at scale", CACM 2013). The delay is fixed, or a percentile of what answers took lately:
-//! a histogram in two halves that are swapped every ten seconds, as in tower's `hedge`. Under overload everything is slow
-//! and everything would be asked twice: a budget of its own keeps hedges a share of the requests.
+//! Hedging: when a response takes longer than most, the request is sent to a second server as well, and the first response
+//! is used (Dean and Barroso, "The tail at scale", CACM 2013). The delay is fixed, or a percentile of recent latencies: a
+//! histogram in two halves that are swapped every ten seconds, as in tower's `hedge`. Under overload every response is slow
+//! and every request would be sent twice: a budget of its own limits hedges to a share of the requests.
 //!
-//! *Tied* requests (the same article) go further: both servers are told of each other, and the one that begins first calls
-//! the other copy off, which has then cost nothing but its place in a queue. That needs servers that take part; the
-//! simulator's do.
+//! *Tied* requests (the same article): each server knows of the other copy, and the one that begins service first cancels
+//! the other copy, which has then cost only its place in a queue. Servers must support it; those of the simulator do.
 
 #[cfg(feature = "config")]
 use std::borrow::Cow;
@@ -34,7 +33,7 @@ pub const DOC: Doc = Doc {
     scenario: Some("hedging"),
 };
 
-/// When there is a second attempt beside the first.
+/// When a second attempt is sent beside the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
@@ -94,7 +93,7 @@ impl JsonSchema for After {
 
 #[cfg(feature = "config")]
 impl Serialize for After {
-    /// As it is written in a file.
+    /// The delay as it is written in a file.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             After::Fixed(delay) => delay.serialize(to),
@@ -126,30 +125,30 @@ impl<'de> Deserialize<'de> for After {
     }
 }
 
-/// A half of the histogram takes answers for this long.
+/// Time for which a half of the histogram records latencies.
 const HALF: Nanos = Nanos::from_secs(10);
-/// From so few answers no percentile is taken.
+/// Number of latencies below which no percentile is taken.
 pub const LEAST_SAMPLES: u64 = 100;
 
-/// What one shard knows of one pool's answers.
+/// Latencies and hedging budget of one shard for one pool.
 #[derive(Clone, Debug)]
 pub struct State {
     rules: Rules,
     budget: Budget,
-    /// The half that is filled and the one before.
+    /// The half that is filled, and the previous one.
     halves: [Histogram<u64>; 2],
-    /// When the half that is filled was begun.
+    /// Start of the half that is filled.
     since: Nanos,
-    /// The delay as last worked out, and the answers after which it is worked out anew.
+    /// The delay as last computed, and the number of latencies after which it is computed again.
     delay: Option<Nanos>,
     fresh: u64,
 }
 
 impl State {
-    /// Knows nothing yet.
+    /// A state without latencies and with an empty budget.
     pub fn new(rules: Rules) -> State {
-        // A microsecond to an hour, two digits: what is outside counts as the bound.
-        let half = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2).expect("these bounds are sound");
+        // From a microsecond to an hour, two significant digits; values outside count as the bound.
+        let half = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2).expect("the bounds are valid");
         State {
             rules,
             budget: Budget::new(rules.budget, 0.0),
@@ -160,24 +159,24 @@ impl State {
         }
     }
 
-    /// A request came: its share goes into the budget.
+    /// Records a request: adds to the budget.
     pub fn arrived(&mut self, now: Nanos) {
         self.budget.deposit(now);
     }
 
-    /// An attempt ended this long after it was placed. Which ends count is said in [`super::balancer`].
+    /// Records the latency of an attempt, from its placement. [`super::balancer`] says which attempts count.
     pub fn record(&mut self, latency: Nanos, now: Nanos) {
         let After::Percentile(share) = self.rules.after else { return };
         self.turn(now);
         self.halves[0].saturating_record(latency.0.max(1));
         self.fresh += 1;
-        // Every hundredth answer: the percentile of both halves costs a walk over their buckets.
+        // Only at every hundredth latency: the percentile iterates over the buckets of both halves.
         if self.fresh >= LEAST_SAMPLES {
             self.work_out(share);
         }
     }
 
-    /// How long to wait for the first answer before the second attempt; `None` as long as too little is known.
+    /// Time to wait for the first response before the second attempt; `None` while too few latencies are known.
     pub fn delay(&mut self, now: Nanos) -> Option<Nanos> {
         match self.rules.after {
             After::Fixed(delay) => Some(delay),
@@ -188,12 +187,12 @@ impl State {
         }
     }
 
-    /// Takes a hedge out of the budget, if it is there.
+    /// Takes a hedge out of the budget; returns whether it was allowed.
     pub fn withdraw(&mut self, now: Nanos) -> bool {
         self.budget.withdraw(now)
     }
 
-    /// Swaps the halves where it is time.
+    /// Swaps the halves when due.
     fn turn(&mut self, now: Nanos) {
         let age = now.saturating_sub(self.since);
         if age < HALF {
@@ -204,7 +203,7 @@ impl State {
         if age.0 >= 2 * HALF.0 {
             self.halves[1].reset();
         }
-        // Halves begin at multiples of their length: when turned does not depend on when one looks.
+        // Halves start at multiples of their length, so that swaps do not depend on the times of the calls.
         self.since = Nanos(now.0 - now.0 % HALF.0);
         if let After::Percentile(share) = self.rules.after {
             self.work_out(share);
@@ -214,7 +213,7 @@ impl State {
     fn work_out(&mut self, share: f64) {
         self.fresh = 0;
         let mut both = self.halves[0].clone();
-        // Of the same bounds, so it cannot fail; if it did, the newer half would do.
+        // The bounds are equal, so this cannot fail; if it did, the newer half would do.
         let _ = both.add(&self.halves[1]);
         self.delay = (both.len() >= LEAST_SAMPLES).then(|| Nanos(both.value_at_quantile(share)));
     }
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_delay_is_there_at_once() {
+    fn a_fixed_delay_applies_at_once() {
         let delay = Nanos::from_millis(50);
         assert_eq!(
             State::new(Rules { after: After::Fixed(delay), budget: 0.1, tied: false }).delay(Nanos::ZERO),
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_silent_until_a_hundred_answers_and_then_right() {
+    fn a_percentile_needs_a_hundred_latencies() {
         let mut state = p95();
         for millis in 1..=99 {
             state.record(Nanos::from_millis(millis), Nanos::from_secs(1));
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_two_halves_is_forgotten() {
+    fn latencies_older_than_both_halves_are_dropped() {
         let mut state = p95();
         (0..200).for_each(|_| state.record(Nanos::from_millis(10), Nanos::from_secs(1)));
         let millis = |delay: Option<Nanos>| delay.map(|d| (d.as_secs_f64() * 1e3).round());

@@ -1,11 +1,11 @@
-//! What surrounds a pick and is the same in the simulator and in the proxy: pure state machines with the discipline of the
-//! selectors. Time and randomness are arguments.
+//! Everything around a pick that the simulator and the proxy share: pure state machines, like the selectors. Time and
+//! randomness are arguments.
 //!
 //! Each policy is a file with its rules as they are written in a config, and a row of the [`catalog`]. [`pool::ServerPool`]
 //! holds the servers of a pool and their state. [`health`] (active checks), [`outlier`] (ejection), [`slow_start`] and
 //! [`panic`] decide which servers are eligible; [`subset`], [`priority`] and [`zone`] limit a pick to a part of them, which
 //! [`partition`] applies before any strategy; [`concurrency`] and [`admission`] limit how much is admitted; [`queue`],
-//! [`retry`], [`hedge`] and [`sticky`] shape the life of a request. [`balancer`] puts them together; [`routes`] choose the pool.
+//! [`retry`], [`hedge`] and [`sticky`] apply to a single request. [`balancer`] combines them; [`routes`] choose the pool.
 
 pub mod admission;
 pub mod balancer;

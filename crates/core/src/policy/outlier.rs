@@ -133,7 +133,7 @@ impl Policy for Rules {
     }
 }
 
-/// How many servers the share `max_ejected` of them is.
+/// How `max_ejected` is rounded to a number of servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
@@ -230,7 +230,7 @@ impl Reason {
     /// All of them, in the order of their numbers (`as usize`).
     pub const ALL: &[Reason] = &[Reason::Consecutive, Reason::SuccessRate, Reason::FailurePercentage, Reason::Latency];
 
-    /// The word for logs and counters.
+    /// Name in logs and counters.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Consecutive => "consecutive",
@@ -241,16 +241,16 @@ impl Reason {
     }
 }
 
-/// What the detector found.
+/// A change that the detector found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// This slot's server is out until then.
+    /// The server of this slot is ejected until this time.
     Ejected(u32, Reason, Nanos),
-    /// It is back.
+    /// The ejection of this slot's server has ended.
     Returned(u32),
 }
 
-/// What is known of one server.
+/// State of one server.
 #[derive(Clone, Debug, Default)]
 struct Record {
     present: bool,
@@ -258,10 +258,10 @@ struct Record {
     good: u64,
     all: u64,
     latencies: u128,
-    /// Ejections that still count.
+    /// Number of ejections that still count.
     times: u32,
     ejected_until: Option<Nanos>,
-    /// It was out at some time in this interval.
+    /// Whether it was ejected at some time in this interval.
     was_out: bool,
 }
 
@@ -275,7 +275,7 @@ impl Record {
     }
 }
 
-/// Watches the servers of a fleet, by slot.
+/// Detects outliers among the servers of a fleet, by slot.
 #[derive(Clone, Debug)]
 pub struct Detector {
     rules: Rules,
@@ -292,7 +292,7 @@ impl Detector {
         Detector { rules, records: Vec::new(), present: 0, out: 0, interval_ends }
     }
 
-    /// A server came into this slot.
+    /// Adds the server of this slot.
     pub fn joined(&mut self, slot: u32) {
         self.left(slot);
         let slot = slot as usize;
@@ -303,7 +303,7 @@ impl Detector {
         self.present += 1;
     }
 
-    /// The server in this slot is gone.
+    /// Removes the server of this slot.
     pub fn left(&mut self, slot: u32) {
         if let Some(record) = self.records.get_mut(slot as usize).filter(|record| record.present) {
             self.out -= usize::from(record.ejected_until.is_some());
@@ -312,14 +312,14 @@ impl Detector {
         }
     }
 
-    /// Until when this slot's server is out, if it is.
+    /// End of the ejection of this slot's server; `None` if it is not ejected.
     pub fn ejected_until(&self, slot: u32) -> Option<Nanos> {
         self.records.get(slot as usize)?.ejected_until
     }
 
-    /// A request ended at this slot's server, well or not, so long after it was sent there.
+    /// Records the end of a request at this slot's server, successful or not, and its latency.
     pub fn ended(&mut self, slot: u32, good: bool, latency: Nanos, now: Nanos) -> Option<Finding> {
-        // What comes back late from a server that is out was known when it went.
+        // A late response of an ejected server adds nothing: the requests were sent before the ejection.
         let record = self.records.get_mut(slot as usize).filter(|record| record.is_in())?;
         record.all += 1;
         record.latencies += u128::from(latency.0);
@@ -336,7 +336,7 @@ impl Detector {
         self.eject(slot, Reason::Consecutive, now)
     }
 
-    /// What time brings: servers come back, and at the end of an interval others go.
+    /// Handles the timers that are due: ejections end, and at the end of an interval servers are ejected.
     pub fn tick(&mut self, now: Nanos) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (slot, record) in self.records.iter_mut().enumerate() {
@@ -354,15 +354,15 @@ impl Detector {
         findings
     }
 
-    /// When [`Detector::tick`] next has something to do.
+    /// When [`Detector::tick`] is next due.
     pub fn next_tick(&self) -> Nanos {
         let returns = self.records.iter().filter_map(|record| record.ejected_until);
         returns.fold(self.interval_ends, Nanos::min)
     }
 
-    /// The end of an interval.
+    /// Evaluates an interval at its end.
     fn judge(&mut self, now: Nanos, findings: &mut Vec<Finding>) {
-        // Worst first: where not all may go, the worst do.
+        // Worst first: where not all may be ejected, the worst are.
         let mut suspects = self.slow_to_succeed();
         suspects.extend(self.failing());
         suspects.extend(self.slow_to_answer());
@@ -381,7 +381,7 @@ impl Detector {
         }
     }
 
-    /// Servers that are in and of which enough was seen, each with its number.
+    /// Servers that are not ejected and have enough requests, each with its value.
     fn measured(&self, least: u64, number: impl Fn(&Record) -> f64) -> Vec<(f64, u32)> {
         let seen = self.records.iter().enumerate().filter(|(_, record)| record.is_in() && record.all >= least.max(1));
         seen.map(|(slot, record)| (number(record), slot as u32)).collect()
@@ -426,9 +426,9 @@ impl Detector {
         above.map(|(_, slot)| (slot, Reason::Latency)).collect()
     }
 
-    /// Whether another one may go.
+    /// Whether another server may be ejected.
     fn has_room(&self) -> bool {
-        // A billionth of forgiveness: 30 % of ten are three.
+        // A tolerance of 1e-9 for rounding: 30 % of ten are three.
         let share = self.rules.max_ejected * self.present as f64;
         let whole = (share + 1e-9) as usize;
         match self.rules.max_ejected_rule {
@@ -481,7 +481,7 @@ mod tests {
         Nanos::from_secs(secs)
     }
 
-    /// Ends `all` requests at a slot, `good` of them well, the failures spread so that they are not in a row.
+    /// Ends `all` requests at a slot, `good` of them successfully; the failures are spread so that they are not consecutive.
     fn end(detector: &mut Detector, slot: u32, all: u64, good: u64, latency: Nanos) {
         for i in 0..all {
             let ok = (i + 1) * good / all > i * good / all;
@@ -490,19 +490,19 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_and_no_fewer() {
+    fn five_consecutive_failures_eject_and_four_do_not() {
         let mut d = detector(RULES, 4);
         let fail = |d: &mut Detector, at| d.ended(2, false, Nanos(1), at);
         (0..4).for_each(|_| assert_eq!(fail(&mut d, secs(1)), None));
-        assert_eq!(d.ended(2, true, Nanos(1), secs(1)), None, "a success starts the count anew");
+        assert_eq!(d.ended(2, true, Nanos(1), secs(1)), None, "a success resets the count");
         (0..4).for_each(|_| assert_eq!(fail(&mut d, secs(2)), None));
         assert_eq!(fail(&mut d, secs(2)), Some(Finding::Ejected(2, Reason::Consecutive, secs(32))));
         assert_eq!(d.ejected_until(2), Some(secs(32)));
-        assert_eq!(fail(&mut d, secs(3)), None, "what comes back late is known");
+        assert_eq!(fail(&mut d, secs(3)), None, "late responses of an ejected server do not count");
     }
 
     #[test]
-    fn ejections_grow_with_their_number_up_to_the_longest_and_clean_intervals_forgive() {
+    fn ejections_grow_up_to_the_maximum_and_shrink_after_clean_intervals() {
         let mut d = detector(RULES, 4);
         let eject = |d: &mut Detector, now: Nanos| {
             let found = (0..5).filter_map(|_| d.ended(1, false, Nanos(1), now)).next();
@@ -526,8 +526,8 @@ mod tests {
         assert_eq!(back_at(&mut d), secs(95));
         assert_eq!(eject(&mut d, secs(95)), secs(70), "three times 30 s, but 70 s are the longest");
         assert_eq!(back_at(&mut d), secs(165));
-        // Intervals end at every ten seconds. That to 170 s held a part of the ejection; those to 180, 190 and 200 are
-        // clean and take the count from 3 to 0; the next ejection counts as the first.
+        // Intervals end at every ten seconds. The one to 170 s contained a part of the ejection; those to 180, 190 and 200
+        // are clean and take the count from 3 to 0; the next ejection counts as the first.
         while d.next_tick() <= secs(200) {
             let at = d.next_tick();
             assert_eq!(d.tick(at), []);
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_holds_and_one_may_always_go() {
+    fn max_ejected_holds_and_one_server_can_always_be_ejected() {
         let eject_all = |most, servers| {
             let mut d = detector(Rules { consecutive_failures: Some(1), max_ejected: most, ..RULES }, servers);
             (0..servers).filter(|&slot| d.ended(slot, false, Nanos(1), secs(1)).is_some()).count()
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_above_so_many_medians_is_ejected_the_worst_first() {
+    fn latencies_above_a_multiple_of_the_median_are_ejected_worst_first() {
         let rules = Rules {
             consecutive_failures: None,
             latency: Some(Latency { factor: 3.0, min_requests: 10 }),
@@ -583,9 +583,9 @@ mod tests {
         for (slot, latency) in [(0, 10), (1, 31), (2, 40), (3, 10)] {
             end(&mut d, slot, 10, 10, millis(latency));
         }
-        // The lower median of 10, 10, 31, 40 is 10; the bound 30; of the two above it one may go, the slower.
+        // The lower median of 10, 10, 31, 40 is 10; the bound 30; of the two above it one may be ejected, the slower.
         assert_eq!(d.tick(secs(10)), [Finding::Ejected(2, Reason::Latency, secs(40))]);
-        // At the bound is not above it; the window is a new one.
+        // A value at the bound is not above it; this is a new window.
         for (slot, latency) in [(0, 10), (1, 30), (3, 10)] {
             end(&mut d, slot, 10, 10, millis(latency));
         }
@@ -597,13 +597,13 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_while_out_makes_room() {
+    fn a_removed_ejected_server_no_longer_counts_as_ejected() {
         let mut d = detector(Rules { consecutive_failures: Some(1), ..RULES }, 2);
         assert!(d.ended(0, false, Nanos(1), secs(1)).is_some());
         assert_eq!(d.ended(1, false, Nanos(1), secs(1)), None);
         d.left(0);
         d.joined(0);
-        assert_eq!(d.ejected_until(0), None, "a new tenant has a clean record");
+        assert_eq!(d.ejected_until(0), None, "a new server in the slot has no ejection");
         assert!(d.ended(1, false, Nanos(1), secs(1)).is_some());
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! A fleet is divided into *parts* ([`crate::fleet::Partition`]): one for each priority level and, where zones matter, one for
 //! each zone of each level; servers outside the balancer's subset are in none. Each part has a selector of its own, which
-//! knows no others: a hash's ring holds only the part's servers, a round robin goes round them, an average is kept for them.
-//! That costs a selector for each part and nothing per pick but one draw, and no strategy has to know of it. The other way,
-//! to hand a strategy the servers that it may not have, would cost a look at each of those for each candidate, and a hash
-//! would pour a whole zone's keys on the neighbours of those left out.
+//! knows only that part's servers: a hash ring, a rotation or a moving average covers that part alone. This costs one
+//! selector per part and one random draw per pick, and no strategy has to support it. The alternative, to pass a strategy
+//! the servers to exclude, costs a check of the exclusions for each candidate, and a hash would move all keys of an excluded
+//! zone to the neighbours of its servers.
 //!
-//! A pick begins in a part that is drawn by the parts' shares, which [`super::pool::ServerPool`] works out when health or
-//! membership changes. Where that part has nobody for the request (all tried or full), its level is asked as a whole, and
-//! then the levels in order: `None` still means that nobody is left.
+//! A pick starts in a part drawn at random by the parts' shares, which [`super::pool::ServerPool`] updates when health or
+//! membership changes. Where that part has no server for the request (all tried or full), its whole level is tried, and then
+//! the levels in order: `None` still means that no server is left.
 //!
-//! A server in two parts (its level and its zone) is counted in both, and both selectors hear what becomes of its requests.
+//! A server in two parts (its level and its zone) is counted in both, and both selectors receive the results of its
+//! requests.
 
 use super::Rules;
 use crate::fleet::{BackendId, Change, Fleet};
@@ -21,23 +22,23 @@ use crate::select::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, 
 use crate::units::Nanos;
 
 impl Rules {
-    /// Whether picks are narrowed, so that the fleet is divided.
+    /// Whether the rules restrict picks, so that the fleet is divided.
     pub fn narrows(&self) -> bool {
         self.subset.is_some() || self.priorities.is_some() || self.zones.is_some()
     }
 
-    /// What decides how the fleet is divided: with another one its selectors begin anew.
+    /// The rules that determine how the fleet is divided. When they change, new selectors are built.
     pub fn division(&self) -> impl PartialEq + use<> {
         (self.subset, self.priorities.is_some(), self.zones.is_some())
     }
 }
 
-/// A selector of this strategy for a pool with these rules: itself, or one for each part of the fleet.
+/// A selector of this strategy for a pool with these rules: the strategy itself, or one selector per part of the fleet.
 pub fn build(table: &StrategyConfig, rules: &Rules, rng: &mut Rng) -> Box<dyn Selector> {
     build_for(table, rules.narrows(), rng)
 }
 
-/// The same where it is known whether the fleet is divided.
+/// The same as [`build`], where the caller knows whether the fleet is divided.
 pub fn build_for(table: &StrategyConfig, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
     if narrows {
         let limits = table.limits();
@@ -50,20 +51,20 @@ pub fn build_for(table: &StrategyConfig, narrows: bool, rng: &mut Rng) -> Box<dy
 /// A selector for each part of a divided fleet.
 struct PartitionedSelector {
     table: StrategyConfig,
-    /// The strategy limits what is at a server at once.
+    /// Whether the strategy limits requests in flight per server.
     limits: bool,
     selectors: Vec<SelectorState>,
-    /// By slot: the parts whose selectors know its tenant.
+    /// By slot: the parts whose selectors know the slot's current backend.
     places: Vec<[Option<usize>; 2]>,
 }
 
 struct SelectorState {
     selector: Box<dyn Selector>,
-    /// When it wants to be woken.
+    /// When the selector's timer is due.
     wakes: Vec<Nanos>,
 }
 
-/// What a part's selector is lent.
+/// What a part's selector borrows for a call.
 fn lent<'a>(cx: &'a mut Context<'_>, part: usize) -> Context<'a> {
     Context { now: cx.now, fleet: &cx.fleet.partitions()[part].fleet, rng: &mut *cx.rng, truth: cx.truth }
 }
@@ -78,7 +79,7 @@ impl PartitionedSelector {
             return None;
         }
         let pick = self.selectors.get_mut(part)?.selector.pick(request, &mut lent(cx, part))?;
-        // Which of the slot's parts it was: only that one hears its tag again.
+        // Which of the slot's parts made the pick: only that one gets its tag back.
         let second = self.places_of(pick.backend.slot)[1] == Some(part);
         Some(Pick { tag: pick.tag << 1 | u64::from(second), ..pick })
     }
@@ -113,13 +114,13 @@ impl Selector for PartitionedSelector {
         if parts.is_empty() {
             return None;
         }
-        // Whose servers were asked chooses among their answers.
+        // Replies to probes go to the part that sent the probes.
         let asked = request.answers.map(|answers| answers.part as usize).filter(|&part| part < parts.len());
         let first = asked.unwrap_or_else(|| cx.fleet.draw_partition(cx.rng));
         if let Some(pick) = self.ask(first, request, cx) {
             return Some(pick);
         }
-        // Rare: its level as a whole, then the levels in order. Parts stand in the order in which their first server came.
+        // Rare: the whole level, then the levels in order. Parts are in the order in which their first server joined.
         let level = parts[first].level;
         let highest = parts.iter().map(|part| part.level).max().unwrap_or(0);
         for level in std::iter::once(level).chain((0..=highest).filter(|&other| other != level)) {
@@ -188,7 +189,7 @@ impl Selector for PartitionedSelector {
             }
             let before = self.places[slot];
             match change {
-                // It joined, or it changed parts.
+                // The server joined, or it changed parts.
                 Change::Joined(_) => {
                     let mut now = [None; 2];
                     if cx.fleet.is_current(id) {
@@ -258,10 +259,10 @@ mod tests {
     use crate::policy::zone;
     use crate::select::{MOST_CHOICES, Outcome, ProbeReplies, catalog};
 
-    /// What was heard, by which part, with which tag.
+    /// A received event: its kind, the part, the tag.
     type Heard = (&'static str, usize, u64);
 
-    /// Writes down what it is told, picks the first that it may, and gives picks numbers.
+    /// Records the calls it receives, picks the first allowed server, and numbers its picks.
     struct Spy {
         part: usize,
         picks: u64,
@@ -285,7 +286,7 @@ mod tests {
         }
     }
 
-    /// Two zones of two servers each; the parts are the level and its zones. This balancer stands in zone a.
+    /// Two zones of two servers each; the parts are the level and its zones. This balancer is in zone a.
     fn divided(strategy: &str) -> (ServerPool, PartitionedSelector, Rng) {
         let zones = zone::Rules { min_servers: Some(1), ..zone::Rules::default() };
         let rules = Rules { zones: Some(zones), ..Rules::default() };
@@ -309,9 +310,9 @@ mod tests {
         Request { client: [10, 0, 0, 1].into(), path: "/", key: b"key", excluded, answers: None }
     }
 
-    /// A server stands in two parts, and each has a selector with words of its own: who did not pick hears no word of it.
+    /// A server is in two parts, each with its own selector and tags: a part that did not make the pick gets no tag.
     #[test]
-    fn only_the_part_that_picked_hears_its_tag_and_its_refusals() {
+    fn only_the_picking_part_gets_its_tag_and_its_refusals() {
         let (server_pool, mut partitioned, mut rng) = divided("random");
         let heard = Arc::new(Mutex::new(Vec::new()));
         for (part, state) in partitioned.selectors.iter_mut().enumerate() {
@@ -337,16 +338,16 @@ mod tests {
             let mut expected = [("end", part, tag), ("end", others[0], 0)];
             expected.sort_unstable();
             assert_eq!(ends, expected);
-            // A cookie has placed this one: nobody has a word about it.
+            // Session affinity placed this request: there is no tag.
             partitioned.on_finish(&Finished { tag: 0, ..finished }, &mut cx);
             assert!(told().iter().all(|&(what, _, tag)| (what, tag) == ("end", 0)));
         }
         assert_eq!((whole, zones), (1, 1), "one by the zone, and where that is used up one by its level");
     }
 
-    /// The part that asked is the part that chooses.
+    /// The part that sent the probes makes the pick.
     #[test]
-    fn answers_are_chosen_among_by_the_part_that_asked() {
+    fn probe_replies_go_to_the_part_that_probed() {
         let (server_pool, mut partitioned, mut rng) = divided("prequal_synchronous");
         assert!(partitioned.signals().inquires);
         let mut cx = Context { now: Nanos(1), fleet: &server_pool.fleet, rng: &mut rng, truth: None };
@@ -364,7 +365,7 @@ mod tests {
             let pick = partitioned.pick(&Request { answers: Some(&answers), ..request(&[]) }, &mut cx).unwrap();
             assert_eq!(pick.backend.slot, best);
         }
-        // Of a part that is no more: any will do.
+        // The part no longer exists: any other part will do.
         let answers = ProbeReplies { part: 99, given: Vec::new() };
         assert!(partitioned.pick(&Request { answers: Some(&answers), ..request(&[]) }, &mut cx).is_some());
     }

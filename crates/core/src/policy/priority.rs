@@ -21,7 +21,7 @@ pub const DOC: Doc = Doc {
     scenario: Some("priorities"),
 };
 
-/// How levels take over from each other. A pool with a server of a level above 0 has these rules without being told.
+/// How levels take over from each other. A pool with a server of a level above 0 has these rules by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(Serialize, Deserialize, JsonSchema))]
 #[cfg_attr(feature = "config", serde(deny_unknown_fields, default))]
@@ -62,14 +62,14 @@ impl Default for Rules {
 /// The servers of a level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Level {
-    /// That are healthy.
+    /// Number of healthy servers.
     pub healthy: u32,
-    /// That there are.
+    /// Number of servers.
     pub all: u32,
 }
 
 impl Rules {
-    /// What a level can do of the whole load, 0 to 1.
+    /// Share of the whole load that the level can serve, 0 to 1.
     pub fn health(&self, level: Level) -> f64 {
         if level.all == 0 {
             return 0.0;
@@ -77,7 +77,8 @@ impl Rules {
         (self.overprovisioning * f64::from(level.healthy) / f64::from(level.all)).min(1.0)
     }
 
-    /// What all levels together can do, at most 1: Envoy's normalised total health. Below 1 there may be panic.
+    /// Share of the whole load that all levels together can serve, at most 1: Envoy's normalised total health. Below 1 there
+    /// may be panic.
     pub fn total(&self, levels: &[Level]) -> f64 {
         levels.iter().map(|&level| self.health(level)).sum::<f64>().min(1.0)
     }
@@ -90,7 +91,7 @@ impl Rules {
         loads.extend(levels.iter().map(|&level| {
             let load = if total > 0.0 { (self.health(level) / total).min(left) } else { 0.0 };
             left -= load;
-            // A last crumb is rounding and no load.
+            // A remainder this small is a rounding error.
             if load < 1e-9 { 0.0 } else { load }
         }));
     }
@@ -100,8 +101,8 @@ impl Rules {
 mod tests {
     use super::*;
 
-    /// The examples of Envoy's documentation ("Priority levels"): healthy percent of each level and what each gets. It
-    /// reckons in whole percents.
+    /// The examples of Envoy's documentation ("Priority levels"): healthy percent of each level and the resulting shares.
+    /// Envoy calculates in whole percents.
     #[test]
     fn the_documented_examples_hold() {
         for (healthy, expected) in [

@@ -54,9 +54,9 @@ impl Policy for Rules {
 }
 
 impl Rules {
-    /// How requests wait where a strategy has limits of its own ([`crate::select::Selector::limit`]) and the pool says
-    /// nothing of a queue: in any number, since waiting at the balancer is what such a strategy is about, and for as long as
-    /// most balancers give an idle request. Clients go away by themselves before that.
+    /// How requests wait where a strategy has limits of its own ([`crate::select::Selector::limit`]) and the pool configures
+    /// no queue. The length is unlimited, since such a strategy relies on queueing at the balancer; the timeout is a usual
+    /// idle timeout. Clients give up before that.
     pub const OF_STRATEGIES: Rules = Rules { limit: u32::MAX, timeout: Nanos::from_secs(60) };
 }
 
@@ -68,45 +68,45 @@ pub struct Ticket(u64);
 struct Place<T> {
     ticket: u64,
     deadline: Nanos,
-    /// `None` where somebody left.
+    /// `None` where the request has left the queue.
     who: Option<T>,
 }
 
-/// Those who wait.
+/// The waiting requests.
 #[derive(Clone, Debug)]
 pub struct Waiting<T> {
     rules: Rules,
-    /// In order of arrival, and so of deadline: all may wait for the same time.
+    /// In order of arrival, and so of deadline: all have the same timeout.
     places: VecDeque<Place<T>>,
-    /// Passed over by `pop` as too late; `expire` hands them out.
+    /// Requests that `pop` skipped because they timed out; `expire` returns them.
     late: Vec<T>,
     waiting: u32,
     next: u64,
 }
 
 impl<T> Waiting<T> {
-    /// Nobody waits.
+    /// An empty queue.
     pub fn new(rules: Rules) -> Waiting<T> {
         Waiting { rules, places: VecDeque::new(), late: Vec::new(), waiting: 0, next: 0 }
     }
 
-    /// How they wait.
+    /// The rules of the queue.
     pub fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// How many wait.
+    /// Number of waiting requests.
     pub fn len(&self) -> usize {
         self.waiting as usize
     }
 
-    /// Whether nobody waits.
+    /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
-    /// Somebody begins to wait; handed back where too many do. Those whose time is up still count until
-    /// [`Waiting::expire`] or [`Waiting::pop`] has passed them.
+    /// Adds a request; returns it as the error when the queue is full. Requests that timed out still count until
+    /// [`Waiting::expire`] or [`Waiting::pop`] has skipped them.
     pub fn push(&mut self, now: Nanos, who: T) -> Result<Ticket, T> {
         if self.waiting >= self.rules.limit {
             return Err(who);
@@ -118,7 +118,7 @@ impl<T> Waiting<T> {
         Ok(Ticket(ticket))
     }
 
-    /// The first whose time is not up. Those before are kept for [`Waiting::expire`].
+    /// The first request that has not timed out. Those that have are kept for [`Waiting::expire`].
     pub fn pop(&mut self, now: Nanos) -> Option<T> {
         while let Some(Place { deadline, who, .. }) = self.places.pop_front() {
             let Some(who) = who else { continue };
@@ -131,7 +131,7 @@ impl<T> Waiting<T> {
         None
     }
 
-    /// The first who `fits` and whose time is not up; the others keep their places.
+    /// The first request that `fits` and has not timed out; the others keep their positions.
     pub fn pop_fitting(&mut self, now: Nanos, mut fits: impl FnMut(&T) -> bool) -> Option<T> {
         let fitting = |place: &Place<T>| place.deadline > now && place.who.as_ref().is_some_and(&mut fits);
         let at = self.places.iter().position(fitting)?;
@@ -141,7 +141,7 @@ impl<T> Waiting<T> {
         Some(who)
     }
 
-    /// Works by other rules from now on. Nobody who waits is sent away at once, but nobody waits longer than they allow.
+    /// Replaces the rules. No waiting request is removed at once, but none waits longer than the new timeout.
     pub fn set_rules(&mut self, now: Nanos, rules: Rules) {
         self.rules = rules;
         let latest = now.saturating_add(rules.timeout);
@@ -154,7 +154,7 @@ impl<T> Waiting<T> {
         }
     }
 
-    /// Those whose time is up, in order.
+    /// Requests that timed out, in order.
     pub fn expire(&mut self, now: Nanos) -> Vec<T> {
         while let Some(place) = self.places.front() {
             if place.who.is_some() && place.deadline > now {
@@ -168,7 +168,7 @@ impl<T> Waiting<T> {
         std::mem::take(&mut self.late)
     }
 
-    /// When the time of the next one is up.
+    /// Deadline of the request that times out next.
     pub fn next_expiry(&self) -> Option<Nanos> {
         if !self.late.is_empty() {
             return Some(Nanos::ZERO);
@@ -176,7 +176,7 @@ impl<T> Waiting<T> {
         self.places.iter().find(|place| place.who.is_some()).map(|place| place.deadline)
     }
 
-    /// Somebody leaves; `None` if he is no longer there.
+    /// Removes a request; `None` if it is no longer in the queue.
     pub fn cancel(&mut self, Ticket(ticket): Ticket) -> Option<T> {
         let at = self.places.binary_search_by_key(&ticket, |place| place.ticket).ok()?;
         let who = self.places[at].who.take()?;
@@ -202,11 +202,11 @@ mod tests {
         assert_eq!(queue.pop(Nanos(3)), Some('a'));
         assert!(queue.push(Nanos(4), 'd').is_ok());
         assert_eq!((queue.pop(Nanos(5)), queue.pop(Nanos(5)), queue.pop(Nanos(5))), (Some('b'), Some('d'), None));
-        assert_eq!(super::tests::queue(0).push(Nanos(0), 'x'), Err('x'), "nobody may wait");
+        assert_eq!(super::tests::queue(0).push(Nanos(0), 'x'), Err('x'), "no request may wait");
     }
 
     #[test]
-    fn who_waited_too_long_is_passed_over_and_told() {
+    fn timed_out_requests_are_skipped_and_expire() {
         let mut queue = queue(9);
         for (at, who) in [(0, 'a'), (50, 'b'), (120, 'c')] {
             queue.push(Nanos(at), who).unwrap();
@@ -215,13 +215,17 @@ mod tests {
         assert!(queue.expire(Nanos(99)).is_empty());
         assert_eq!(queue.expire(Nanos(100)), ['a'], "at its deadline it is too late");
         assert_eq!(queue.pop(Nanos(160)), Some('c'), "b is too late");
-        assert_eq!((queue.len(), queue.next_expiry()), (0, Some(Nanos::ZERO)), "b waits to be told");
+        assert_eq!(
+            (queue.len(), queue.next_expiry()),
+            (0, Some(Nanos::ZERO)),
+            "b has timed out and is not yet returned"
+        );
         assert_eq!(queue.expire(Nanos(160)), ['b']);
         assert_eq!(queue.next_expiry(), None);
     }
 
     #[test]
-    fn who_does_not_fit_lets_others_pass_and_keeps_his_place() {
+    fn a_request_that_does_not_fit_keeps_its_place_while_others_pass() {
         let mut queue = queue(3);
         for (at, who) in [(0, 'a'), (1, 'b'), (2, 'c')] {
             queue.push(Nanos(at), who).unwrap();
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn shorter_patience_holds_for_those_who_wait() {
+    fn a_shorter_timeout_applies_to_queued_requests() {
         let mut queue = queue(3);
         queue.push(Nanos(0), 'a').unwrap();
         queue.push(Nanos(60), 'b').unwrap();
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_gone() {
+    fn a_removed_request_is_not_returned() {
         let mut queue = queue(3);
         let a = queue.push(Nanos(0), 'a').unwrap();
         let b = queue.push(Nanos(1), 'b').unwrap();

@@ -1,189 +1,189 @@
-//! Everything that a host told a selector, in order: with it the same selector can be driven again, anywhere, and must
-//! choose the same. A selector is pure, so a difference is a bug: in the selector (it keeps a clock or a map's order) or in
-//! a host (it told it something that it did not write down).
+//! Recording of every call that a host made to a selector, in order. A replay of the recording must produce the same picks.
+//! A selector is deterministic, so a difference is a bug: in the selector (it reads a clock or depends on a map's order) or
+//! in the host (it made a call that it did not record).
 
 use std::net::IpAddr;
 
 use crate::fleet::Change;
 use crate::select::{LoadReport, Outcome, ProbeReplies};
 
-/// A selector begins its life.
+/// Header of a recording: what a replay needs to build the selector.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct RecordingHeader<S> {
-    /// Format of what follows: [`VERSION`].
+    /// Format version of the events that follow: [`VERSION`].
     pub version: u32,
-    /// Number of the selector among those of the recording.
+    /// Index of the selector among those of the recording, from 0.
     pub desk: u32,
-    /// The pool it chooses in.
+    /// Name of the pool.
     pub pool: String,
     /// The strategy with its parameters.
     pub strategy: S,
-    /// Seed of its random stream.
+    /// Seed of the selector's random stream.
     pub seed: u64,
-    /// Which stream of that seed.
+    /// Index of the stream of that seed.
     pub stream: u64,
-    /// The fleet is divided, and each part of it has a selector ([`crate::policy::eligible`]).
+    /// Whether the fleet is divided into partitions, each with its own selector ([`crate::policy::partition`]).
     #[cfg_attr(feature = "config", serde(default))]
     pub narrows: bool,
 }
 
-/// Format of recordings.
+/// Format version of recordings.
 pub const VERSION: u32 = 4;
 
-/// Name of the stream that recorded selectors draw from.
+/// Name of the random stream that recorded selectors draw from.
 pub const STREAM: &str = "select";
 
-/// Something that a host did to a fleet or told its selector. Times are nanoseconds of the host's clock.
+/// A change that a host made to a fleet, or a call that it made to the selector. Times are nanoseconds of the host's clock.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HostEvent {
     /// A backend joined.
     Join {
-        /// Its name.
+        /// Name of the backend.
         name: String,
-        /// Its weight.
+        /// Weight of the backend.
         weight: u32,
     },
     /// A backend left.
     Leave {
-        /// Its slot.
+        /// Slot of the backend.
         slot: u32,
     },
-    /// Health, effective: what the fleet was told.
+    /// The effective health of a backend changed.
     Healthy {
-        /// Whose.
+        /// Slot of the backend.
         slot: u32,
         /// Whether it may be picked.
         healthy: bool,
     },
-    /// Drain or undrain.
+    /// A backend was drained or undrained.
     Draining {
-        /// Whose.
+        /// Slot of the backend.
         slot: u32,
-        /// Whether it gets nothing new.
+        /// Whether the backend drains: it gets no new requests.
         draining: bool,
     },
-    /// A weight.
+    /// The weight of a backend changed.
     Weight {
-        /// Whose.
+        /// Slot of the backend.
         slot: u32,
-        /// What it is now.
+        /// New weight.
         weight: u32,
     },
-    /// A divided fleet got another part.
+    /// A partition was added to a divided fleet.
     Part {
-        /// Its priority level.
+        /// Priority level of the partition, from 0.
         level: u32,
-        /// Whether it is the whole level, not a zone of it.
+        /// Whether the partition is the whole level rather than one zone of it.
         whole: bool,
     },
-    /// A backend was put into parts of a divided fleet.
+    /// A backend was assigned to partitions of a divided fleet.
     Assign {
-        /// Whose.
+        /// Slot of the backend.
         slot: u32,
-        /// Numbers of the parts.
+        /// Indices of the partitions.
         parts: Vec<u32>,
-        /// Its weight there.
+        /// Weight of the backend in those partitions.
         weight: u32,
     },
-    /// Which share of the picks begins in each part.
+    /// The shares of the picks that start in each partition changed.
     Shares {
-        /// By part.
+        /// Share by partition index.
         shares: Vec<f64>,
     },
-    /// The selector was told of changes.
+    /// The selector received changes of the fleet.
     Fleet {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
-        /// As told: their order is the host's, and what went and came back in between is among them.
+        /// Changes in the order in which the host delivered them; includes changes that a later one reverts.
         changes: Vec<Change>,
     },
-    /// The selector was asked whom to ask for a request.
+    /// The selector was asked which servers to probe for a request.
     Inquire {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
-        /// The client.
+        /// Client of the request.
         client: IpAddr,
-        /// The path.
+        /// Path of the request.
         path: String,
-        /// The key, hexadecimal.
+        /// Hash key of the request, hexadecimal.
         key: String,
-        /// Slots it might not ask.
+        /// Excluded slots: those that must not be probed.
         tried: Vec<u32>,
-        /// Slots it wanted asked; none where the request was to be placed at once.
+        /// Slots to probe; empty where the request is to be placed without probes.
         whom: Vec<u32>,
     },
-    /// The selector was asked.
+    /// The selector was asked for a pick.
     Pick {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
-        /// The client.
+        /// Client of the request.
         client: IpAddr,
-        /// The path.
+        /// Path of the request.
         path: String,
-        /// The key, hexadecimal.
+        /// Hash key of the request, hexadecimal.
         key: String,
-        /// Slots it might not have.
+        /// Excluded slots: those that must not be picked.
         tried: Vec<u32>,
-        /// What had been answered to its inquiry.
+        /// Replies to the probes that the selector asked for.
         #[cfg_attr(feature = "config", serde(default, skip_serializing_if = "Option::is_none"))]
         answers: Option<ProbeReplies>,
-        /// In flight by slot, as the fleet stood: a check of the replay, which counts for itself.
+        /// Requests in flight by slot. The replay counts them itself and compares.
         in_flight: Vec<u32>,
-        /// What it chose.
+        /// Slot that the selector picked.
         pick: Option<u32>,
-        /// The tag of its choice.
+        /// Tag of the pick.
         tag: u64,
     },
-    /// A pick was not followed and the selector was told.
+    /// The selector was informed that a pick was not used.
     Refused {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
-        /// What it had chosen.
+        /// Slot of the pick.
         slot: u32,
-        /// The tag of that choice.
+        /// Tag of the pick.
         tag: u64,
     },
-    /// A request was sent, to where the last pick said.
+    /// A request was sent to the slot of the last pick.
     Started {
-        /// Where.
+        /// Slot that the request was sent to.
         slot: u32,
     },
-    /// A request ended and the selector was told.
+    /// A request ended and the selector was informed.
     Finish {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
-        /// Where it was.
+        /// Slot that the request was sent to.
         slot: u32,
-        /// Which tenant of the slot.
+        /// Generation of the slot at that time: which backend held it.
         generation: u32,
-        /// As told.
+        /// As passed to the selector.
         latency: u64,
-        /// As told.
+        /// As passed to the selector.
         outcome: Outcome,
-        /// As told.
+        /// As passed to the selector.
         tag: u64,
     },
-    /// A load report came.
+    /// A load report arrived.
     Report {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
-        /// Whose.
+        /// Slot of the backend that sent the report.
         slot: u32,
-        /// Which tenant of the slot: a report may come when its server has left.
+        /// Generation of the slot: a report may arrive after its backend left.
         generation: u32,
-        /// What it said.
+        /// Content of the report.
         load: LoadReport,
     },
-    /// The selector was woken.
+    /// The selector's timer fired.
     Wake {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
     },
-    /// The selector was asked for commands until it had none.
+    /// The selector was polled for commands until it had none.
     Commands {
-        /// When.
+        /// Time of the call, nanoseconds.
         now: u64,
     },
 }

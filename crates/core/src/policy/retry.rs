@@ -1,9 +1,9 @@
-//! Retries: another attempt, at another server, after one that failed; and the budget that keeps them from making an
-//! overload worse. Failures cause retries, retries cause load, load causes failures: with n attempts a system that fails
-//! stays at n times its load after the cause is gone. A budget ties retries to the requests that come, as Finagle's and
-//! tower's do: 20 % of them and a few per second besides, over a sliding window of ten seconds. A token bucket ties them to
-//! what succeeds, as gRPC's retry throttling does (A6): every failed attempt costs a token, every good answer brings part of
-//! one, and there are retries while more than half of the tokens are left.
+//! Retries: another attempt, at another server, after a failed one; and the budget that keeps retries from making an
+//! overload worse. Failures cause retries, retries cause load, load causes failures: with n attempts a failing system stays
+//! at n times its load after the cause is gone. A budget ties retries to the arriving requests, as in Finagle and tower: 20
+//! % of them plus a few per second, over a sliding window of ten seconds. A token bucket ties them to successes, as in
+//! gRPC's retry throttling (A6): every failed attempt costs a token, every successful response adds part of one, and retries
+//! are allowed while more than half of the tokens are left.
 
 #[cfg(feature = "config")]
 use schemars::JsonSchema;
@@ -37,11 +37,11 @@ pub enum Failure {
     Error,
     /// No response within `per_try_timeout`.
     Timeout,
-    /// The server was full and did nothing with the request.
+    /// The server was full and did not process the request.
     Rejected,
 }
 
-/// Every failure, with the name by which `on` calls it.
+/// Every failure with its name in `on`.
 pub const FAILURES: [(Failure, &str); 5] = [
     (Failure::Connect, "connect"),
     (Failure::Reset, "reset"),
@@ -85,7 +85,7 @@ pub struct Rules {
 }
 
 impl Default for Rules {
-    /// One retry, after what cannot have been done or begun to be answered; Finagle's budget, Envoy's pauses.
+    /// One retry, after a failed connection or a reset; Finagle's budget, Envoy's backoff.
     fn default() -> Rules {
         Rules {
             max_retries: 1,
@@ -141,21 +141,21 @@ impl Policy for Rules {
 }
 
 impl Rules {
-    /// Whether the rules (not yet the budget) allow another attempt after one that failed so, when `retries` were made
-    /// before. What has been sent may have been done: only what may be done twice (`idempotent`) is then sent again.
+    /// Whether the rules (not yet the budget) allow another attempt after this failure, when `retries` were made before. The
+    /// server may have executed a request that was sent: it is sent again only if it is `idempotent`.
     pub fn allows(&self, failure: Failure, retries: u32, idempotent: bool, sent: bool) -> bool {
         retries < self.max_retries && self.on[failure as usize] && (idempotent || !sent)
     }
 
     /// The pause before retry number `retry` (from 1): uniform in 0 … min(longest, backoff · 2^(retry − 1)), "full jitter"
-    /// (Brooker, AWS Architecture Blog, 2015): who failed together does not come back together.
+    /// (Brooker, AWS Architecture Blog, 2015): requests that failed together are not retried together.
     pub fn pause(&self, retry: u32, rng: &mut impl Source) -> Nanos {
         let doublings = retry.saturating_sub(1).min(63);
         let bound = self.backoff.0.saturating_mul(1 << doublings).min(self.max_backoff.0);
         if bound == 0 { Nanos::ZERO } else { Nanos(rng.below(bound)) }
     }
 
-    /// What holds retries back, by these rules.
+    /// The limiter of retries under these rules.
     pub fn new_throttle(&self) -> Throttle {
         match self.tokens {
             Some(rules) => Throttle::Tokens(Bucket { rules, tokens: rules.max_tokens }),
@@ -178,44 +178,44 @@ pub struct Tokens {
 }
 
 impl Default for Tokens {
-    /// Those of gRPC's example.
+    /// The values of gRPC's example.
     fn default() -> Tokens {
         Tokens { max_tokens: 10.0, ratio: 0.1 }
     }
 }
 
-/// Tokens of one shard for one pool.
+/// Token bucket of one shard for one pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bucket {
     rules: Tokens,
     tokens: f64,
 }
 
-/// What holds retries back.
+/// Limiter of retries: a budget or a token bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Throttle {
-    /// A share of the requests.
+    /// Retries as a share of the requests.
     Budget(Budget),
-    /// Tokens that failures cost and successes bring.
+    /// Tokens: failures cost them, successes add to them.
     Tokens(Bucket),
 }
 
 impl Throttle {
-    /// A request came (not a retry).
+    /// Records a request (not a retry).
     pub fn deposit(&mut self, now: Nanos) {
         if let Throttle::Budget(budget) = self {
             budget.deposit(now);
         }
     }
 
-    /// An attempt ended, well or not; not one that was called off.
+    /// Records the end of an attempt, successful or not; cancelled attempts are not recorded.
     pub fn ended(&mut self, good: bool) {
         if let Throttle::Tokens(Bucket { rules, tokens }) = self {
             *tokens = (*tokens + if good { rules.ratio } else { -1.0 }).clamp(0.0, rules.max_tokens);
         }
     }
 
-    /// Takes one retry out, if there may be one.
+    /// Takes one retry; returns whether it was allowed.
     pub fn withdraw(&mut self, now: Nanos) -> bool {
         match self {
             Throttle::Budget(budget) => budget.withdraw(now),
@@ -226,10 +226,10 @@ impl Throttle {
 
 /// Buckets of a budget's window.
 const BUCKETS: usize = 10;
-/// Length of one.
+/// Length of a bucket.
 const BUCKET: u64 = 1_000_000_000;
 
-/// How many extra attempts there may be: over the last ten seconds, `ratio` for each request and `floor` for each second.
+/// Budget of extra attempts: over the last ten seconds, `ratio` for each request plus `floor` for each second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     ratio: f64,
@@ -238,7 +238,7 @@ pub struct Budget {
     buckets: [(u64, u64); BUCKETS],
     deposits: u64,
     withdrawals: u64,
-    /// The second that the newest bucket stands for.
+    /// Second that the newest bucket covers.
     second: u64,
 }
 
@@ -248,7 +248,7 @@ impl Budget {
         Budget { ratio, floor, buckets: [(0, 0); BUCKETS], deposits: 0, withdrawals: 0, second: 0 }
     }
 
-    /// Forgets what is older than the window.
+    /// Removes buckets older than the window.
     fn advance(&mut self, now: Nanos) {
         let second = now.0 / BUCKET;
         if second <= self.second {
@@ -266,22 +266,22 @@ impl Budget {
         &mut self.buckets[(self.second % BUCKETS as u64) as usize]
     }
 
-    /// A request came (not a retry).
+    /// Records a request (not a retry).
     pub fn deposit(&mut self, now: Nanos) {
         self.advance(now);
         self.bucket().0 += 1;
         self.deposits += 1;
     }
 
-    /// Extra attempts that could be made now.
+    /// Extra attempts that the budget allows now.
     pub fn balance(&mut self, now: Nanos) -> f64 {
         self.advance(now);
         self.deposits as f64 * self.ratio + self.floor * BUCKETS as f64 - self.withdrawals as f64
     }
 
-    /// Takes one extra attempt out of the budget, if it is there.
+    /// Takes one extra attempt out of the budget; returns whether it was allowed.
     pub fn withdraw(&mut self, now: Nanos) -> bool {
-        // A billionth of forgiveness: ten tenths are one.
+        // A tolerance of 1e-9 for rounding: ten tenths are one.
         let there = self.balance(now) >= 1.0 - 1e-9;
         if there {
             self.bucket().1 += 1;
@@ -308,19 +308,19 @@ mod tests {
     };
 
     #[test]
-    fn what_may_be_tried_again() {
+    fn which_failures_are_retried() {
         assert!(RULES.allows(Failure::Connect, 0, false, false));
         assert!(RULES.allows(Failure::Reset, 1, true, true));
         assert!(!RULES.allows(Failure::Reset, 2, true, true), "two more than the first, and no more");
         assert!(!RULES.allows(Failure::Reset, 0, false, true), "it may have been done");
-        assert!(!RULES.allows(Failure::Error, 0, true, true), "not asked for");
+        assert!(!RULES.allows(Failure::Error, 0, true, true), "not in `on`");
         for (i, (failure, _)) in FAILURES.into_iter().enumerate() {
             assert_eq!(failure as usize, i);
         }
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_are_anywhere_below() {
+    fn pauses_double_up_to_the_maximum_and_are_uniform_below_it() {
         let mut rng = Rng::stream(1, "test", 0);
         for (retry, bound) in [(1, 25.0), (2, 40.0), (3, 40.0), (200, 40.0)] {
             let pauses: Vec<f64> = (0..10_000).map(|_| RULES.pause(retry, &mut rng).as_secs_f64() * 1e3).collect();
@@ -333,16 +333,16 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_a_share_of_what_came_and_a_floor() {
+    fn the_budget_is_a_share_of_requests_plus_a_minimum_rate() {
         let mut budget = Budget::new(RULES.budget, RULES.min_per_second);
         let second = Nanos::from_secs;
-        // Nothing came: 3 per second over ten seconds.
+        // No requests: 3 per second over ten seconds.
         let free = (0..100).filter(|_| budget.withdraw(second(0))).count();
         assert_eq!(free, 30);
         // 100 requests allow 20 more.
         (0..100).for_each(|_| budget.deposit(second(5)));
         assert_eq!((0..100).filter(|_| budget.withdraw(second(5))).count(), 20);
-        // At 10 s the first thirty are forgotten, at 15 s everything is.
+        // At 10 s the first thirty have left the window, at 15 s everything has.
         assert_eq!(budget.balance(second(10)), 30.0);
         assert_eq!(budget.balance(second(14)), 30.0);
         (0..10).for_each(|_| assert!(budget.withdraw(second(14))));
@@ -354,7 +354,7 @@ mod tests {
     fn tokens_are_grpcs() {
         let rules = Rules { tokens: Some(Tokens { max_tokens: 10.0, ratio: 0.1 }), ..RULES };
         let mut throttle = rules.new_throttle();
-        // Ten tokens and retries above five: after five failures there are none.
+        // Ten tokens and retries above five: after five failures no retry is allowed.
         for left in (5..=9).rev() {
             assert!(throttle.withdraw(Nanos::ZERO));
             throttle.ended(false);
@@ -365,7 +365,7 @@ mod tests {
         assert!(throttle.withdraw(Nanos::ZERO), "5.1 is more than half");
         (0..1000).for_each(|_| throttle.ended(true));
         assert_eq!(throttle, rules.new_throttle(), "never more than there are at first");
-        // A tenth of a token for a success: with 10 % failures or more the bucket runs dry, whatever is done about them.
+        // A tenth of a token for a success: with 10 % failures or more the bucket becomes empty and stays empty.
         (0..1000).for_each(|i| throttle.ended(i % 9 != 0));
         assert!(!throttle.withdraw(Nanos::ZERO));
     }

@@ -1,21 +1,21 @@
-//! Selection by host and path: routes send them to pools. The most telling host wins, then the longest prefix, and a
+//! Selection by host and path: routes map requests to pools. The most specific host wins, then the longest prefix, and a
 //! prefix ends at a `/` or at the end of the path (`/pay` takes `/pay` and `/pay/now` but not `/payments`).
 //!
-//! A host is exact (`example.org`) or everything below a domain (`*.example.org`, which is not `example.org` itself);
-//! exact comes before any domain, a longer domain before a shorter one, and a route without host last. A route whose host
-//! fits and whose prefix does not takes nothing away from those behind it.
+//! A host is exact (`example.org`) or everything below a domain (`*.example.org`, which is not `example.org` itself); exact
+//! comes before any domain, a longer domain before a shorter one, and a route without host last. If the host of a route
+//! matches but its prefix does not, later routes are tried.
 //!
-//! Paths that mean the same lead to the same pool: prefixes and paths are compared with unreserved characters decoded
+//! Equivalent paths lead to the same pool: prefixes and paths are compared with unreserved characters decoded
 //! (`/%61dmin` is `/admin`, RFC 3986 section 6.2.2), other escapes in capitals, and runs of slashes as one (`//admin` is
 //! `/admin`, as most servers have it). Nothing else is decoded: `%2F` is no slash, and nothing is decoded twice.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-/// Hosts and prefixes, and what they lead to.
+/// Hosts and prefixes, and the pool of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
-    /// Most telling host first, then longest prefix.
+    /// Most specific host first, then longest prefix.
     routes: Vec<(Host, String, usize)>,
 }
 
@@ -28,7 +28,7 @@ enum Host {
 }
 
 impl Host {
-    /// How much a match says.
+    /// Specificity of a match.
     fn rank(&self) -> (u8, usize) {
         match self {
             Host::Any => (0, 0),
@@ -62,7 +62,7 @@ fn bare(host: &str) -> &str {
     host[..end].trim_end_matches('.')
 }
 
-/// A path as it is compared: see the module's text. Borrowed where nothing is to be done.
+/// A path in the normalised form for comparison (see the module's documentation). Borrowed where it is normalised already.
 pub fn plain(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
     if !bytes.contains(&b'%') && !bytes.windows(2).any(|two| two == b"//") {
@@ -107,12 +107,12 @@ impl Routes {
         Routes { routes }
     }
 
-    /// Routes of paths alone.
+    /// Routes with paths only.
     pub fn of_prefixes(routes: impl IntoIterator<Item = (String, usize)>) -> Routes {
         Routes::new(routes.into_iter().map(|(prefix, pool)| (None, prefix, pool)))
     }
 
-    /// Where a request for this host (as in its header, with or without port) and path leads, if anywhere.
+    /// The pool for this host (as in its header, with or without port) and path; `None` if no route matches.
     pub fn find(&self, host: Option<&str>, path: &str) -> Option<usize> {
         let path = &*plain(path.split(['?', '#']).next().unwrap_or(path));
         let host = host.map(bare);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_telling_host_wins_and_then_the_prefix() {
+    fn the_most_specific_host_wins_and_then_the_longest_prefix() {
         let route = |host: &str, prefix: &str, pool| (Some(host.to_owned()), prefix.to_owned(), pool);
         let routes = Routes::new([
             (None, "/".to_owned(), 0),

@@ -1,4 +1,4 @@
-//! How rules that hold plain numbers are written in a file: shares as `"80%"` or `0.8`, rates as `"900/s"`. For
+//! How rules that hold plain numbers are written in a file: shares as `"80%"` or `0.8`, rates as `"900/s"`. For use with
 //! `#[serde(with = "…")]`.
 
 /// A share, read and written as [`crate::units::Ratio`].

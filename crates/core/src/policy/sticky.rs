@@ -72,12 +72,12 @@ impl Rules {
     }
 }
 
-/// The values of a fleet's servers, by slot.
+/// Cookie values of a fleet's servers, by slot.
 #[derive(Clone, Debug, Default)]
 pub struct Values(Vec<String>);
 
 impl Values {
-    /// A server has come into this slot.
+    /// Adds the server of this slot.
     pub fn joined(&mut self, slot: u32, value: String) {
         let slot = slot as usize;
         if self.0.len() <= slot {
@@ -91,15 +91,15 @@ impl Values {
         self.0.get(slot as usize).map(String::as_str)
     }
 
-    /// The member that a cookie of this value names, healthy or not; `None` for a value that no member has. Whether it may
-    /// be used is for [`keeps_affinity`] to say.
+    /// The member that a cookie of this value names, healthy or not; `None` for a value that no member has.
+    /// [`keeps_affinity`] says whether it may be used.
     pub fn find(&self, value: &str, fleet: &Fleet) -> Option<BackendId> {
         let slot = self.0.iter().position(|known| known == value && !known.is_empty())? as u32;
         Some(fleet.id(slot)).filter(|&id| fleet.is_current(id))
     }
 }
 
-/// Whether a server keeps its old sessions: it is there and healthy, draining or not.
+/// Whether a server serves its existing sessions: it is a member and healthy, draining or not.
 pub fn keeps_affinity(fleet: &Fleet, slot: u32) -> bool {
     fleet.is_healthy(slot)
 }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_server_keeps_its_sessions_and_a_dead_one_does_not() {
+    fn a_draining_server_keeps_its_sessions_and_an_unhealthy_one_does_not() {
         let rules = Rules { cookie: "evenkeel".into(), max_age: None, secret: Some("s".into()) };
         let mut fleet = Fleet::of_weights(&[1, 1]);
         let mut values = Values::default();

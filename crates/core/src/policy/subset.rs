@@ -105,7 +105,7 @@ impl Rules {
     }
 }
 
-/// The servers in an order that looks like chance and that everyone with this seed finds.
+/// The servers in a pseudorandom order that every balancer with this seed computes.
 fn ordered(names: &[&str], seed: u64) -> Vec<usize> {
     let score = |name: &str| name.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)));
     let mut order: Vec<(u64, &str, usize)> =
@@ -114,17 +114,17 @@ fn ordered(names: &[&str], seed: u64) -> Vec<usize> {
     order.into_iter().map(|(.., at)| at).collect()
 }
 
-/// How much of each of `n` equal arcs of a ring lies in the arc of balancer `number` of `of`: it begins at number/of and is
-/// the least multiple of 1/of that spans `size` of the n arcs, at most the whole ring.
+/// The overlap of each of `n` equal arcs of a ring with the arc of balancer `number` of `of`, which starts at number/of; its
+/// length is the smallest multiple of 1/of that spans `size` of the n arcs, at most the whole ring.
 fn arc(number: u32, of: u32, n: usize, size: usize) -> Vec<f64> {
     let (of, n) = (u64::from(of.max(1)), n as u64);
-    // Everything in units of 1/(of · n), so that nothing is rounded.
+    // All values in units of 1/(of · n), so that nothing is rounded.
     let units = (size as u64 * of).div_ceil(n).min(of);
     let (begin, width, all) = (u64::from(number) % of * n, units * n, of * n);
     let overlap = |a: (u64, u64), b: (u64, u64)| a.1.min(b.1).saturating_sub(a.0.max(b.0));
     let of_server = |i: u64| {
         let server = (i * of, (i + 1) * of);
-        // The arc may run past the end of the ring and begin again.
+        // The arc may pass the end of the ring and continue at its start.
         let here = overlap(server, (begin, (begin + width).min(all)));
         let wrapped = overlap(server, (0, (begin + width).saturating_sub(all)));
         (here + wrapped) as f64 / of as f64
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn of_random_subsets_few_change_when_a_server_goes() {
+    fn random_subsets_change_little_when_a_server_leaves() {
         let all = names(100);
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let rules = Rules { size: 20, kind: Kind::Random };
@@ -184,7 +184,7 @@ mod tests {
     fn whole_rounds_use_every_server_equally_often() {
         // 12 servers in pieces of 3: a round is 4 balancers. After 5 rounds each server was used 5 times.
         assert_eq!(used(Kind::Deterministic, 3, 12, 20), [5 * WHOLE; 12]);
-        // The book's own example of remainders: 12 servers, size 10, so one balancer a round and two left over in each.
+        // The chapter's own example of remainders: 12 servers, size 10, so one balancer a round and two left over in each.
         let used = used(Kind::Deterministic, 10, 12, 300);
         assert_eq!(used.iter().sum::<u32>(), 300 * 10 * WHOLE);
         // Each is left out of a round with 1/6: 250 ± 4 · √(300 · 5/36) = ± 26.
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn arcs_cover_every_server_equally_to_the_last() {
+    fn arcs_cover_every_server_equally() {
         // 10 balancers, 12 servers, at least 4 of them: arcs of ⌈4/12 / (1/10)⌉ = 4 tenths, 4.8 servers, and each server is
         // covered by four balancers.
         let mut sums = vec![0.0; 12];

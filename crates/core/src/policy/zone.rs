@@ -8,7 +8,7 @@
 //! * `local`: everything stays while any server of the zone is healthy, whatever the load (Envoy's `force_local_zone`).
 //! * `weights` (Envoy's locality-weighted): zones by given weights, each times min(1, `overprovisioning` × healthy share).
 //!
-//! Only the first priority level prefers its zone, as in Envoy; weights hold in all.
+//! Only the first priority level prefers its zone, as in Envoy; weights apply in all.
 
 use std::collections::BTreeMap;
 
@@ -89,22 +89,22 @@ impl Policy for Rules {
     }
 }
 
-/// A zone of a priority level, as a balancer sees it.
+/// A zone of a priority level, as one balancer counts it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone<'a> {
-    /// Its name.
+    /// Name of the zone.
     pub name: &'a str,
-    /// Servers in it.
+    /// Number of servers in the zone.
     pub all: u32,
-    /// Healthy ones.
+    /// Number of healthy servers in the zone.
     pub healthy: u32,
-    /// Their weights' sum.
+    /// Sum of the weights of the servers.
     pub weight: u64,
 }
 
 impl Rules {
-    /// Each zone's share of the picks of a balancer that stands in `own`, into `shares`; `false` where zones are not told
-    /// apart. `whole` is what servers of a zone can do over their healthy share.
+    /// Writes each zone's share of the picks of a balancer in zone `own` to `shares`; returns `false` where zones are
+    /// ignored. `whole` is the capacity of a zone's servers as a multiple of their healthy share.
     pub fn shares(
         &self,
         zones: &[Zone<'_>],
@@ -168,7 +168,7 @@ impl Rules {
         shares.extend((0..zones.len()).map(|i| match (i == own, total > 1e-12) {
             (true, _) => stays,
             (false, true) => rest * free(i) / total,
-            // Nobody has room to spare: the rest goes where the servers are.
+            // No zone has spare capacity: the rest is split by the number of servers.
             (false, false) => rest * servers(&zones[i]),
         }));
     }
@@ -194,9 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn every_server_gets_the_same_and_as_little_as_possible_crosses() {
-        // Half of the traffic comes to zone a, which has 4 of 12 servers: two thirds stay. b and c bring a quarter each and
-        // have a third of the servers each: twelfths are free in both, and they get a sixth each of what a has.
+    fn servers_get_equal_shares_with_minimal_cross_zone_traffic() {
+        // Half of the traffic arrives in zone a, which has 4 of 12 servers: two thirds stay. b and c bring a quarter each
+        // and have a third of the servers each: a twelfth is free in both, so each gets a sixth of the traffic of a.
         let traffic = [0.5, 0.25, 0.25];
         let even = [(4, 4), (4, 4), (4, 4)];
         let of_a = shares(Prefer::Residual, &traffic, &even, "a").unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn few_servers_are_not_told_apart() {
+    fn with_few_servers_zones_are_ignored() {
         assert_eq!(shares(Prefer::Residual, &[], &[(2, 2), (3, 3)], "a"), None, "five are fewer than six");
         assert!(shares(Prefer::Residual, &[], &[(2, 3), (3, 3)], "a").is_some());
     }

@@ -1,4 +1,4 @@
-//! What every strategy must keep, as checks that can be run on a strategy of one's own.
+//! Rules that every strategy must keep, as checks that can also be run on a custom strategy.
 //!
 //! The crate runs them on its catalogue. [`check`] runs all; each check is a function of its own as well, with the name of
 //! the rule. They are deterministic and take well under a second.
@@ -23,7 +23,7 @@ use crate::fleet::{BackendId, Fleet};
 use crate::rng::{Rng, Source, mix};
 use crate::units::Nanos;
 
-/// A rule that a strategy does not keep.
+/// A rule that a strategy violates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The strategy's name.
@@ -50,9 +50,9 @@ pub fn check(strategy: &StrategyConfig) -> Result<(), Violation> {
     refused_picks_leave_no_trace(strategy)
 }
 
-/// A selector with a fleet around it, driven by hand: a host for tests.
+/// A selector and its fleet, driven by explicit calls: a host for tests.
 pub struct Driver {
-    /// The selector.
+    /// The selector under test.
     pub selector: Box<dyn Selector>,
     /// Its servers. Call [`Driver::announce`] after a change.
     pub fleet: Fleet,
@@ -72,7 +72,7 @@ impl Driver {
         driver
     }
 
-    /// Tells the selector what changed in the fleet.
+    /// Passes pending changes of the fleet to the selector.
     pub fn announce(&mut self) {
         let changes = self.fleet.take_changes();
         self.with(|selector, cx| selector.on_fleet(&changes, cx));
@@ -99,7 +99,7 @@ impl Driver {
     }
 }
 
-/// A client address for a number: the same for the same number, in 10.0.0.0/8.
+/// A client address in 10.0.0.0/8, determined by the number.
 pub fn client(n: u64) -> IpAddr {
     IpAddr::from((0x0a00_0000 | (mix(n) as u32 & 0x00ff_ffff)).to_be_bytes())
 }
@@ -108,7 +108,7 @@ fn request<'a>(n: u64, key: &'a [u8; 8], excluded: &'a [u32]) -> Request<'a> {
     Request { client: client(n), path: "/", key, excluded, answers: None }
 }
 
-/// A report with any content, by any way.
+/// A report with random content from a random source.
 fn any_report(dice: &mut Rng) -> LoadReport {
     const BY: [ReportSource; 5] =
         [ReportSource::Answer, ReportSource::Clock, ReportSource::Check, ReportSource::Probe, ReportSource::Notice];
@@ -124,12 +124,12 @@ fn any_report(dice: &mut Rng) -> LoadReport {
     }
 }
 
-/// Random operations in any order.
+/// Random operations in random order.
 struct Storm {
     driver: Driver,
     dice: Rng,
     in_flight: Vec<Pick>,
-    /// Servers that were asked before a pick.
+    /// Servers that were probed before a pick.
     asked: Vec<Vec<BackendId>>,
     inquires: bool,
     picks: u32,
@@ -179,7 +179,7 @@ impl Storm {
             11 => self.driver.with(|selector, cx| selector.on_wake(cx)),
             12 => self.inquire()?,
             13 if !self.in_flight.is_empty() => {
-                // As slow start does.
+                // As in slow start.
                 let pick = self.in_flight.swap_remove(self.dice.below(self.in_flight.len() as u64) as usize);
                 self.driver.fleet.ended(pick.backend);
                 self.driver.with(|selector, cx| selector.on_refused(&pick, cx));
@@ -194,7 +194,7 @@ impl Storm {
         let key = self.dice.below(50).to_le_bytes();
         let left = self.driver.fleet.eligible().iter().filter(|slot| !excluded.contains(slot)).count();
         let targets = if self.asked.is_empty() { None } else { Some(self.asked.swap_remove(0)) };
-        // Some answer in time, some late or never.
+        // Some replies come in time, some late or never.
         let answers = targets.map(|targets| ProbeReplies {
             part: 0,
             given: targets
@@ -236,21 +236,21 @@ impl Storm {
         }
         let could = |id: &BackendId| self.driver.fleet.is_eligible(id.slot) && !excluded.contains(&id.slot);
         if !targets.iter().all(could) {
-            return Err(format!("asked a server that could not be picked: {targets:?}"));
+            return Err(format!("probed a server that could not be picked: {targets:?}"));
         }
         if !(1..=targets.len()).contains(&inquiry.quorum) {
             return Err(format!("waits for {} answers of {}", inquiry.quorum, targets.len()));
         }
         if targets.iter().collect::<BTreeSet<_>>().len() != targets.len() {
-            return Err(format!("asked a server twice: {targets:?}"));
+            return Err(format!("probed a server twice: {targets:?}"));
         }
         self.asked.push(targets.to_vec());
         Ok(())
     }
 }
 
-/// Picks, ends, refusals, reports, wakes, probes and changes of the fleet come in any order. A pick is always an eligible
-/// server that is not excluded; there is none only when no such server is left. Servers asked before a pick could be picked.
+/// Picks, ends, refusals, reports, wakes, probes and changes of the fleet come in random order. A pick is always an eligible
+/// server that is not excluded; there is none only when no such server is left. Probed servers could be picked.
 pub fn any_order_of_events(strategy: &StrategyConfig) -> Result<(), Violation> {
     for seed in 0..6 {
         let mut storm = Storm {
@@ -319,7 +319,7 @@ pub fn same_seed_same_picks(strategy: &StrategyConfig) -> Result<(), Violation> 
     }
 }
 
-/// A pick that the host does not follow ([`Selector::on_refused`], slow start) leaves the scores of all servers as they were.
+/// A pick that the host does not use ([`Selector::on_refused`], slow start) leaves the scores of all servers unchanged.
 /// Rotations are excepted: a refused server may lose its turn.
 pub fn refused_picks_leave_no_trace(strategy: &StrategyConfig) -> Result<(), Violation> {
     let rotates = strategy.row().is_some_and(|row| row.doc.family == super::catalog::Family::RoundRobin)
@@ -401,17 +401,17 @@ mod tests {
             empty_and_single_server(&strategy).unwrap();
             same_seed_same_picks(&strategy).unwrap();
             if row.name == "prequal" {
-                // By requests alone: an answer that counts as used would show.
+                // Compares by requests only: a reply that counts as used would show.
                 strategy = prequal::Params { q_rif: 0.0, remove: 0.0, ..Default::default() }.into();
             }
             refused_picks_leave_no_trace(&strategy).unwrap();
         }
     }
 
-    /// Each rule is broken by a strategy that does nothing else wrong.
+    /// Each rule is violated by a strategy that keeps all other rules.
     #[test]
     fn violations_are_found() {
-        /// Breaks the rule of this number.
+        /// Index of the rule to violate.
         struct Wrong(u32, u64);
         impl Selector for Wrong {
             fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {

@@ -12,7 +12,7 @@ use crate::units::Nanos;
 /// Builds a selector; called once for each balancer, shard and part of a divided fleet.
 type Factory = dyn Fn(&mut Rng) -> Box<dyn Selector> + Send + Sync;
 
-/// A strategy of one's own. Wherever the simulator or a balancer takes a [`StrategyConfig`], it can be this one, so it is
+/// A strategy of one's own. The simulator and balancers accept it wherever they take a [`StrategyConfig`], so it is
 /// measured, checked and compared as those of the catalogue are.
 ///
 /// ```
@@ -42,7 +42,7 @@ pub struct CustomStrategy {
 }
 
 impl CustomStrategy {
-    /// A strategy that `factory` builds selectors for. `name` stands in tables and charts; it should not be one of the
+    /// A strategy that `factory` builds selectors for. `name` is used in tables and charts; it should not be one of the
     /// catalogue's. The `Rng` is the selector's own stream: the same seed gives the same draws.
     pub fn new(
         name: &'static str,
@@ -56,7 +56,7 @@ impl CustomStrategy {
         CustomStrategy { signals, ..self }
     }
 
-    /// Says that [`Selector::limit`] returns `Some` for some server. Without it the host does not ask.
+    /// Says that [`Selector::limit`] returns `Some` for some server. Without it the host does not call it.
     pub fn with_limits(self) -> CustomStrategy {
         CustomStrategy { limits: true, ..self }
     }
@@ -97,7 +97,7 @@ impl CustomStrategy {
     }
 }
 
-/// A selector with what its strategy declares, for hosts that see the selector alone.
+/// A selector with the properties that its strategy declares, for hosts that have only the selector.
 struct Declared {
     selector: Box<dyn Selector>,
     signals: Signals,

@@ -119,8 +119,8 @@ pub(super) struct Ewma {
 }
 
 impl Ewma {
-    /// Takes in `sample`. A sample above `peak`, the estimate as it is read at present, replaces it at once; otherwise the
-    /// average falls slowly.
+    /// Adds `sample`. A sample above `peak`, the present value of the estimate, replaces it at once; otherwise the average
+    /// falls slowly.
     pub(super) fn observe(&mut self, sample: f64, now: Nanos, decay: Nanos, peak: f64) {
         let value = match self.state {
             Some(_) if sample > peak => sample,
@@ -149,7 +149,7 @@ impl Ewma {
     }
 }
 
-/// `e^(-elapsed / decay)`: what is left of a weight of one.
+/// `e^(-elapsed / decay)`: the remaining weight of a sample.
 pub(super) fn fading(elapsed: Nanos, decay: Nanos) -> f64 {
     math::exp(-(elapsed.0 as f64) / (decay.0.max(1) as f64))
 }
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_average_fades_by_e_per_decay_and_peaks_at_once() {
+    fn an_average_falls_by_e_per_decay_and_rises_at_once() {
         let decay = Nanos::from_secs(10);
         let mut ewma = Ewma::default();
         ewma.observe(1.0, Nanos::ZERO, decay, f64::INFINITY);
@@ -172,7 +172,7 @@ mod tests {
         ewma.observe(1.0, at, decay, read(&ewma, at));
         // 3/e + 1(1 - 1/e)
         assert!((ewma.value().unwrap() - 1.735_759).abs() < 1e-6);
-        // A penalty of 5 s that has faded to 34 ms in 50 s: 40 ms are a peak again, and nothing of the penalty is left.
+        // A penalty of 5 s that has decayed to 34 ms in 50 s: 40 ms are a peak again and replace the penalty.
         let mut ewma = Ewma::default();
         ewma.observe(5.0, Nanos::ZERO, decay, f64::INFINITY);
         let at = Nanos::from_secs(50);

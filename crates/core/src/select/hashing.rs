@@ -79,8 +79,8 @@ pub(super) fn names(fleet: &Fleet) -> Vec<u64> {
     hashes
 }
 
-/// Where a key goes when a strategy's own search has failed often enough: the candidate with the highest hash together with
-/// the key, weights ignored. O(n), and spread over all servers.
+/// The server of a key after too many failed attempts of the strategy's own search: the candidate with the highest combined
+/// hash with the key, weights ignored. O(n), and spread over all servers.
 #[cold]
 pub(super) fn last_resort(request: &Request<'_>, fleet: &Fleet, key: u64) -> Option<u32> {
     candidates(request, fleet).max_by_key(|&slot| (pair(key, u64::from(slot + 1).wrapping_mul(GOLDEN)), slot))

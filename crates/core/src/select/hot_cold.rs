@@ -8,13 +8,13 @@ use crate::units::Nanos;
 /// Number of recent answers over which the quantile is taken.
 const RECENT: usize = 128;
 
-/// Recent numbers of requests in answers, their quantile, and the shunned servers.
+/// Recent loads in probe replies, their quantile, and the servers that failed recently.
 pub(super) struct HotCold {
     quantile: f64,
     shun: Nanos,
     /// A ring buffer, in order of arrival.
     recent: [u32; RECENT],
-    /// The same, ascending. Selecting the quantile anew for each answer was most of the cost of a pick.
+    /// The same values, ascending. Computing the quantile for each reply was most of the cost of a pick.
     sorted: [u32; RECENT],
     len: usize,
     next: usize,
@@ -60,7 +60,7 @@ impl HotCold {
         }
     }
 
-    /// Takes in the number of requests in an answer.
+    /// Adds the load of a reply.
     pub(super) fn note(&mut self, rif: u32) {
         let oldest = std::mem::replace(&mut self.recent[self.next], rif);
         self.next = (self.next + 1) % RECENT;
@@ -85,14 +85,14 @@ impl HotCold {
         }
     }
 
-    /// A server that fails is shunned for a while.
+    /// Marks a server that failed, for a while.
     pub(super) fn finished(&mut self, finished: &Finished, cx: &Context<'_>) {
         if finished.outcome == Outcome::Failed && cx.fleet.is_current(finished.backend) {
             self.shunned_until[finished.backend.slot as usize] = cx.now.saturating_add(self.shun);
         }
     }
 
-    /// A new server does not inherit the shunning of the slot's former server.
+    /// A new server does not inherit the mark of the slot's former server.
     pub(super) fn fleet(&mut self, changes: &[Change], cx: &Context<'_>) {
         renew(&mut self.shunned_until, changes, cx.fleet);
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::rng::{Rng, Source};
 
-    /// The slow obvious version: sort the last answers each time.
+    /// A slow reference implementation: sorts the last replies each time.
     #[test]
     fn the_threshold_is_the_quantile_of_the_last_answers() {
         let mut rng = Rng::stream(1, "test", 0);

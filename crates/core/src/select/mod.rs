@@ -1,4 +1,4 @@
-//! The selector contract: what a strategy is asked and told, the same in the simulator, in the proxy and in a
+//! The selector contract: the calls between a host and a strategy, the same in the simulator, in the proxy and in a
 //! [`crate::Picker`].
 //!
 //! A selector is pure: no clock, no entropy, no I/O, no threads. Time, randomness and the fleet come as arguments, so
@@ -27,8 +27,8 @@ pub mod strategy_set;
 
 pub use custom::CustomStrategy;
 
-/// What a balancer knows of a request when it must choose. [`Request::default`] is a request of which nothing is
-/// known.
+/// Properties of a request that a balancer knows when it picks a server. [`Request::default`] is a request without any known
+/// property.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Address of the client, as far as it can be trusted. Hash strategies with `hash_on = "client"` use it.
@@ -45,7 +45,7 @@ pub struct Request<'a> {
 }
 
 impl Default for Request<'_> {
-    /// A request of which nothing is known: client `0.0.0.0`, path `/`, an empty key, no server excluded.
+    /// A request without known properties: client `0.0.0.0`, path `/`, an empty key, no server excluded.
     fn default() -> Self {
         let client = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
         Request { client, path: "/", key: &[], excluded: &[], answers: None }
@@ -74,7 +74,7 @@ pub fn insert_sorted(excluded: &mut Vec<u32>, slot: u32) {
     }
 }
 
-/// What the host lends for the length of a call.
+/// Arguments that the host lends for the duration of a call.
 pub struct Context<'a> {
     /// The present time. Never earlier than in the call before.
     pub now: Nanos,
@@ -95,7 +95,7 @@ pub trait TrueState {
     fn number(&self, slot: u32) -> u32;
 }
 
-/// The choice.
+/// The result of a pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pick {
     /// The server that gets the request.
@@ -113,8 +113,8 @@ pub enum Outcome {
     Ok,
     /// Refused, reset, answered with a server error, or timed out.
     Failed,
-    /// The client went away or the response is no longer wanted. Says nothing of the server except that it took at
-    /// least this long.
+    /// The client disconnected or the response is no longer needed. Says nothing about the server except that the request
+    /// took at least this long.
     Cancelled,
 }
 
@@ -156,7 +156,7 @@ pub struct LoadReport {
     pub by: ReportSource,
 }
 
-/// How a report came. Protocols differ in which of these a strategy uses.
+/// The source of a report. Strategies differ in which of these they use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ReportSource {
@@ -234,9 +234,9 @@ pub struct ProbeReplies {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProbeReply {
-    /// The server.
+    /// The server that replied.
     pub backend: BackendId,
-    /// Its load.
+    /// Its load report at the time of the reply.
     pub load: LoadReport,
 }
 
@@ -250,7 +250,7 @@ pub enum Command {
     WakeAt(Nanos),
 }
 
-/// A strategy at work.
+/// A strategy with its state.
 ///
 /// The host calls [`Selector::on_fleet`] first and after every change of the fleet, [`Selector::pick`] for each
 /// request, and [`Selector::on_finish`] when a request ends. After each call it takes commands with
@@ -274,8 +274,8 @@ pub trait Selector: Send {
     /// A request that this selector placed has ended.
     fn on_finish(&mut self, _finished: &Finished, _cx: &mut Context<'_>) {}
 
-    /// The host does not follow a pick: the server is in slow start and does not get this request. A pick that
-    /// excludes this server comes next. A strategy that counts at its pick takes that back.
+    /// The host does not use a pick: the server is in slow start and does not get this request. A pick that excludes this
+    /// server comes next. A strategy that counts at its pick reverts that count.
     fn on_refused(&mut self, _pick: &Pick, _cx: &mut Context<'_>) {}
 
     /// A load report of a server came in. The server may have left since.
@@ -319,7 +319,7 @@ pub trait Selector: Send {
     }
 }
 
-/// Makes room for the state of each slot, and resets that of new servers.
+/// Extends the state to every slot, and resets that of new servers.
 fn renew<T: Clone + Default>(kept: &mut Vec<T>, changes: &[Change], fleet: &Fleet) {
     kept.resize(fleet.slots(), T::default());
     for change in changes {
@@ -353,7 +353,7 @@ pub fn candidates<'a>(request: &'a Request<'_>, fleet: &'a Fleet) -> impl Iterat
     fleet.eligible().iter().copied().filter(|&slot| !request.excludes(slot))
 }
 
-/// The candidate of least cost, in one scan; ties are broken at random with equal probability.
+/// The candidate with the smallest cost, in one scan; ties are broken at random with equal probability.
 #[inline]
 fn least_cost(request: &Request<'_>, cx: &mut Context<'_>, cost: impl Fn(u32) -> f64) -> Option<u32> {
     let (mut best, mut ties): (Option<(u32, f64)>, u64) = (None, 0);

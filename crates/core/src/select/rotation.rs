@@ -34,7 +34,7 @@ impl Runs {
         &self.slots
     }
 
-    /// Which of [`Runs::slots`] has this place. `place` must be below the total.
+    /// The index in [`Runs::slots`] of this place. `place` must be below the total.
     pub(super) fn index(&self, place: u64) -> usize {
         self.sums.partition_point(|&sum| sum <= place)
     }

@@ -2,10 +2,10 @@
 
 use super::catalog::{CATALOGUE, Row};
 
-/// A set of strategies that goes by a name.
+/// A named set of strategies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrategySet {
-    /// [`CORE`]: what most people choose between.
+    /// [`CORE`]: the strategies that most users choose between.
     Core,
     /// The whole catalogue.
     All,
@@ -29,7 +29,7 @@ pub const CORE: [&str; 12] = [
 ];
 
 impl StrategySet {
-    /// Every set.
+    /// All sets: `core` and `all`.
     pub const ALL: [StrategySet; 2] = [StrategySet::Core, StrategySet::All];
 
     /// The set of this name.
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_hold_what_their_names_say() {
+    fn sets_contain_the_named_strategies() {
         let core: Vec<&str> = StrategySet::Core.rows().map(|row| row.name).collect();
         assert_eq!(core.len(), CORE.len(), "{core:?} lacks one of {CORE:?}");
         assert_eq!(StrategySet::All.rows().count(), CATALOGUE.len());

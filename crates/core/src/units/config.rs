@@ -58,9 +58,9 @@ impl<'de> Deserialize<'de> for Ratio {
     }
 }
 
-/// A number as people write it, for a schema's pattern.
+/// Pattern of a number, for schemas.
 const NUMBER: &str = r"\+?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][+-]?[0-9]+)?";
-/// A unit of time, for a schema's pattern.
+/// Pattern of a unit of time, for schemas.
 const UNIT: &str = "(ns|us|µs|μs|ms|s|sec|m|min|h|d)";
 
 impl JsonSchema for Nanos {
@@ -108,7 +108,7 @@ impl JsonSchema for Ratio {
 }
 
 impl Serialize for Nanos {
-    /// The way a person would write it, exactly: `"5ms"`, `"90s"`.
+    /// The shortest exact text with a unit: `"5ms"`, `"90s"`.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (unit, size) = TIME_UNITS[..4]
             .iter()
@@ -127,7 +127,7 @@ impl Serialize for Rate {
 }
 
 impl Serialize for Ratio {
-    /// Such that it is read as the same: a number up to 1, a percentage above.
+    /// A text that is read as the same ratio: a number up to 1, a percentage above.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if self.0 > 1.0 { to.serialize_str(&percent(self.0)) } else { to.serialize_f64(self.0) }
     }
@@ -143,9 +143,9 @@ mod tests {
         assert!(error.message().contains("did you mean \"65%\"? (for 65 times as much write \"6500%\")"), "{error}");
     }
 
-    /// What was written, for instance a plan that another machine takes up, is read as the same number.
+    /// A written ratio, for instance in a plan for another machine, is read as the same number.
     #[test]
-    fn ratios_come_back_as_they_were() {
+    fn ratios_round_trip() {
         let percents = (1001..60_000).map(|tenths| f64::from(tenths) / 10.0 / 100.0);
         for value in [0.0, 0.1, 1.0 / 3.0, 1.0, 1e9].into_iter().chain(percents) {
             let written = serde_json::to_string(&Ratio(value)).unwrap();

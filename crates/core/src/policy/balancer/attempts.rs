@@ -1,6 +1,6 @@
-//! The attempts of one request: when another is sent, and what each teaches the budgets and the hedging delay.
+//! The attempts of one request: when another one is sent, and how each affects the budgets and the hedging delay.
 //!
-//! The host keeps an [`Attempts`] for each request of a pool with retries or hedging and asks the balancer at each turn:
+//! The host keeps an [`Attempts`] for each request of a pool with retries or hedging and calls the balancer at each step:
 //!
 //! ```text
 //! admit ─ begin ─ start ─ placed ──────────────── ended(Success) ───────────────── answer
@@ -9,52 +9,52 @@
 //!           └───────────────────────────────────────────────────── nothing allowed ──┘
 //! ```
 //!
-//! The details, each decided by what the field does:
+//! The details, with the source of each:
 //!
-//! * **Budgets get their share when a request is admitted**, and once, whatever its number of attempts. Finagle deposits
-//!   per request in front of its retries (`RetryFilter`, `BackupRequestFilter.apply`); Envoy's retry budget is a share of
-//!   the requests that are active, which those that admission control rejects never are.
+//! * **Budgets are credited when a request is admitted**, once per request, whatever its number of attempts. Finagle
+//!   deposits per request in front of its retries (`RetryFilter`, `BackupRequestFilter.apply`); Envoy's retry budget is a
+//!   share of the active requests, which excludes those that admission control rejects.
 //! * **The back-off and `max_retries` count retries, not attempts.** The n-th retry waits up to
 //!   `backoff · 2^(n − 1)` (gRPC A6, "Exponential Backoff"; Envoy's `JitteredBackOffStrategy` takes one step for each
 //!   retry). A hedge is no retry: Finagle places backup requests below its retries (`MethodBuilder.filters`), so a
 //!   request that was hedged twice has not used up a retry.
-//! * **Each attempt can be hedged once, retries as well**, as in Finagle, where each retry passes the backup filter anew,
-//!   and in Envoy, where `hedge_on_per_try_timeout` holds for each try. A hedge is not hedged: at most two attempts are
-//!   under way.
+//! * **Each attempt can be hedged once, retries as well**, as in Finagle, where each retry passes the backup filter again,
+//!   and in Envoy, where `hedge_on_per_try_timeout` holds for each try. A hedge is not hedged: at most two attempts are in
+//!   flight.
 //! * **The hedging clock starts when the attempt is placed**, not while the request waits in the balancer's queue: a
 //!   second copy cannot help before the first has a server. Envoy arms the per-try timer when the connection pool is
 //!   ready (`UpstreamRequest::setupPerTryTimeout`); Dean and Barroso ("The tail at scale", CACM 2013) hedge what has been
 //!   *outstanding* for longer than the percentile.
 //! * **The hedging percentile is one of attempts**, each measured from its own placement: tower's `Latency` and Finagle's
-//!   `BackupRequestFilter.record` wrap each of the two calls. Recorded are successes, attempts that ran into their own
-//!   time-out, and those that a faster copy superseded, for as long as they took until then (Finagle's `shouldRecord`):
-//!   without the last two only fast attempts would count and the delay would shrink with each hedge that wins. Other
-//!   failures are quick and say nothing.
-//! * **A hedge neither waits in the queue nor overtakes those who do**: it is extra work, and only worth it at once.
-//! * **A failed attempt beside one that is under way changes nothing**; when the last one fails, its failure decides.
+//!   `BackupRequestFilter.record` wrap each of the two calls. Recorded are successes, attempts that reached their own
+//!   timeout, and attempts that a faster copy superseded, with the time until then (Finagle's `shouldRecord`): without the
+//!   last two only fast attempts would count and the delay would shrink with each hedge that wins. Other failures are fast
+//!   and say nothing about latency.
+//! * **A hedge neither waits in the queue nor overtakes queued requests**: it is extra work, useful only at once.
+//! * **A failed attempt beside one in flight changes nothing**; when the last one fails, its failure decides.
 
 use super::Balancer;
 use crate::policy::retry::Failure;
 use crate::select::{self, Outcome};
 use crate::units::Nanos;
 
-/// What is known of a request's attempts. The host keeps it; only the balancer changes it.
+/// State of a request's attempts. The host keeps it; only the balancer changes it.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
     /// Slots that attempts were sent to, sorted when longer than [`select::LINEAR_SCAN_MAX`].
     excluded: Vec<u32>,
     /// Attempts made so far, hedges included.
     made: u32,
-    /// Attempts that are under way or wait for a place.
+    /// Attempts that are in flight or queued.
     live: u32,
     /// Retries made so far.
     retries: u32,
-    /// Number of the last attempt that was a hedge; 0 where there was none.
+    /// Number of the last attempt that was a hedge; 0 if there was none.
     hedge: u32,
 }
 
 impl Attempts {
-    /// Slots that the next attempt may not have: all that earlier ones were sent to.
+    /// Excluded slots of the next attempt: all that earlier ones were sent to.
     #[inline]
     pub fn excluded(&self) -> &[u32] {
         &self.excluded
@@ -65,7 +65,7 @@ impl Attempts {
         self.made
     }
 
-    /// Attempts that are under way or wait for a place, at most 2.
+    /// Attempts that are in flight or queued, at most 2.
     pub fn live(&self) -> u32 {
         self.live
     }
@@ -80,13 +80,13 @@ impl Attempts {
         number != 0 && self.hedge == number
     }
 
-    /// Begins with a new request; keeps only memory.
+    /// Resets the state for a new request; keeps the allocated memory.
     pub fn begin(&mut self) {
         self.excluded.clear();
         (self.made, self.live, self.retries, self.hedge) = (0, 0, 0, 0);
     }
 
-    /// Counts a new attempt, which is now to be placed; gives its number, from 1.
+    /// Counts a new attempt, which is now to be placed; returns its number, from 1.
     pub fn start(&mut self) -> u32 {
         self.made += 1;
         self.live += 1;
@@ -94,40 +94,40 @@ impl Attempts {
     }
 }
 
-/// What the host is to time for an attempt that was placed. Lengths from now; `None` where there is nothing to time.
+/// Timers that the host starts for an attempt that was placed. Durations from now; `None` for no timer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timers {
-    /// After this, if the attempt is still under way, call [`Balancer::hedge`].
+    /// After this time, if the attempt is still in flight, call [`Balancer::hedge`].
     pub hedge: Option<Nanos>,
-    /// After this, an attempt without an answer has failed with [`Failure::Timeout`].
+    /// After this time an attempt without a response has failed with [`Failure::Timeout`].
     pub per_try: Option<Nanos>,
 }
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// Answered well.
+    /// A successful response.
     Success,
-    /// It failed so.
+    /// A failure of this kind.
     Failed(Failure),
-    /// No server could take it: none is left, or the queue was full or took too long.
+    /// No server could take it: none is left, or the queue was full or timed out.
     Unplaced,
-    /// Another attempt of the same request was answered first.
+    /// Superseded: another attempt of the same request got a response first.
     Superseded,
-    /// A tied copy began elsewhere and called this one off.
+    /// Cancelled by a tied copy that began service at another server.
     CalledOff,
-    /// The client went away; `Failed` where the host blames the server for that, else `Cancelled`.
+    /// The client disconnected; `Failed` where the host attributes that to the server, else `Cancelled`.
     Abandoned(Outcome),
 }
 
-/// What may be sent again, of what the balancer cannot know.
+/// Whether the request may be sent again, as far as only the host knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resend {
-    /// The request may be done twice.
+    /// Whether the request is idempotent.
     pub idempotent: bool,
-    /// Something of it reached the server, so that it may have been done.
+    /// Whether a part of it reached the server, so that the server may have executed it.
     pub sent: bool,
-    /// The host can send it again: it is still there itself, and the body can be replayed.
+    /// Whether the host can send it again: the client is connected, and the body can be replayed.
     pub possible: bool,
 }
 
@@ -136,20 +136,20 @@ impl Resend {
     pub const FREELY: Resend = Resend { idempotent: true, sent: true, possible: true };
 }
 
-/// What follows from the end of an attempt.
+/// What the host does after the end of an attempt.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The client gets this attempt's answer or failure. All other attempts are superseded.
+    /// Send this attempt's response or failure to the client. All other attempts are superseded.
     Answer,
-    /// Another attempt is under way: wait for it.
+    /// Wait: another attempt is in flight.
     Await,
     /// Start another attempt after this pause.
     Retry(Nanos),
 }
 
 impl Balancer {
-    /// An attempt was placed in this slot. `hedgeable` says whether the request may be done twice.
+    /// An attempt was sent to this slot. `hedgeable` says whether the request is idempotent.
     pub fn placed(
         &mut self,
         shard: u32,
@@ -166,16 +166,16 @@ impl Balancer {
         Timers { hedge, per_try }
     }
 
-    /// The hedging delay of the only attempt under way is over: the number of a second one, if there is to be one. It
-    /// is to be placed with [`super::Ask::hedge`]. `begun` says that the first is known to be served already, which
-    /// forbids a second copy where copies are tied.
+    /// The hedging delay of the only attempt in flight is over: the number of a second one, if one is to be sent. The host
+    /// places it with [`super::Ask::hedge`]. `begun` says that the first is known to be in service, which forbids a second
+    /// copy where copies are tied.
     pub fn hedge(&mut self, shard: u32, attempts: &mut Attempts, begun: bool, now: Nanos) -> Option<u32> {
         let tied = self.rules().hedge.is_some_and(|rules| rules.tied);
         let useful = attempts.live == 1 && !attempts.excluded.is_empty() && !(tied && begun);
-        if !useful || self.somebody_waits() || !self.pool().has_room(&attempts.excluded) {
+        if !useful || self.has_queued() || !self.pool().has_room(&attempts.excluded) {
             return None;
         }
-        // The budget is asked last, for asking spends it.
+        // The budget comes last, since the check spends it.
         if !self.shards[shard as usize].hedge.as_mut().is_some_and(|hedge| hedge.withdraw(now)) {
             return None;
         }
@@ -183,7 +183,7 @@ impl Balancer {
         Some(attempts.hedge)
     }
 
-    /// An attempt ended after `latency` from its placement (zero where it was never placed).
+    /// An attempt ended after `latency` from its placement (zero if it was never placed).
     pub fn attempt_ended(
         &mut self,
         shard: u32,
@@ -200,7 +200,7 @@ impl Balancer {
             AttemptEnd::Failed(_) | AttemptEnd::Abandoned(Outcome::Failed) => Some(false),
             AttemptEnd::Abandoned(_) | AttemptEnd::Unplaced | AttemptEnd::Superseded | AttemptEnd::CalledOff => None,
         };
-        // gRPC A6: a failure costs its token before the threshold is looked at.
+        // gRPC A6: a failure costs its token before the threshold is checked.
         if let (Some(throttle), Some(good)) = (&mut state.retries, good) {
             throttle.ended(good);
         }
@@ -217,7 +217,7 @@ impl Balancer {
         }
     }
 
-    /// The last attempt under way has failed: is there another?
+    /// The last attempt in flight has failed: decides whether there is another.
     fn retry(&mut self, shard: u32, attempts: &mut Attempts, failure: Failure, resend: Resend, now: Nanos) -> Next {
         let Resend { idempotent, sent, possible } = resend;
         let rules = self.rules().retries;

@@ -1,25 +1,25 @@
 //! One balancer of one pool, without I/O: everything around a pick, the same in the simulator and in the proxy.
 //!
-//! A [`Balancer`] owns the pool's servers with what is known of them ([`ServerPool`]), the queue, and for each of its shards
-//! the selector with its random streams, the retry budget and the hedging delay. A host owns time, messages and requests:
-//! it calls the balancer when something happens, with the time as an argument, and does what it is given back: a value
-//! for the request at hand, [`Effect`]s for the rest ([`Balancer::poll_effect`]).
+//! A [`Balancer`] owns the pool's servers and their state ([`ServerPool`]), the queue, and for each of its shards the
+//! selector with its random streams, the retry budget and the hedging delay. A host owns time, messages and requests: it
+//! calls the balancer when an event happens, with the time as an argument, and acts on the result: a return value for the
+//! present request, [`Effect`]s for the rest ([`Balancer::poll_effect`]).
 //!
 //! | when | the host calls |
 //! |---|---|
-//! | a request comes | [`Balancer::admit`], then for each attempt [`Balancer::step`] and what it says |
+//! | a request comes | [`Balancer::admit`], then for each attempt [`Balancer::step`] and the call that it returns |
 //! | it is sent | [`Balancer::started`], and with retries or hedging [`Balancer::placed`] |
 //! | it ends | [`Balancer::finished`], and with retries or hedging [`Balancer::attempt_ended`] |
-//! | there is room ([`Effect::Room`]) | [`Balancer::dequeue`] until `None`, and places each that it gives |
+//! | there is room ([`Effect::Room`]) | [`Balancer::dequeue`] until `None`; the host places each request it returns |
 //! | a report, a check's result comes | [`Balancer::report`], [`Balancer::checked`] |
-//! | time passes | [`Balancer::tick`] at [`Balancer::next_tick`], [`Balancer::wake`] as asked |
+//! | time passes | [`Balancer::tick`] at [`Balancer::next_tick`], [`Balancer::wake`] at the time of [`Effect::WakeAt`] |
 //! | servers or rules change | [`Balancer::join`] and the like, then [`Balancer::announce`] |
 //!
-//! Nearly always a balancer has one shard. It has several where shards share one view of the servers (Envoy's worker
-//! threads share each host's count of active requests): each chooses and budgets for itself over the same counts.
+//! Nearly always a balancer has one shard. It has several where shards share the counts of the servers (Envoy's worker
+//! threads share each host's count of active requests): each shard has its own selector and budgets over the same counts.
 //!
-//! All randomness of the policies (admission, slow start, back-off) comes from one stream of the shard's own, beside the
-//! selector's: what a policy draws moves no pick, and a shard needs one seed.
+//! All randomness of the policies (admission, slow start, back-off) comes from one stream per shard, separate from the
+//! selector's: draws of a policy change no pick, and a shard needs one seed.
 
 mod attempts;
 mod effect;
@@ -46,10 +46,10 @@ use crate::rng::Rng;
 use crate::select::{Command, Context, Selector, TrueState};
 use crate::units::Nanos;
 
-/// When a call happens, and what only a simulator can know at that time.
+/// Time of a call, and the information that only a simulator has at that time.
 #[derive(Clone, Copy)]
 pub struct Moment<'a> {
-    /// The present, nanoseconds of the host's clock.
+    /// Time of the call, nanoseconds of the host's clock.
     pub now: Nanos,
     /// True states of the servers, for oracles; `None` for other strategies and outside the simulator.
     pub truth: Option<&'a dyn TrueState>,
@@ -61,63 +61,63 @@ impl From<Nanos> for Moment<'_> {
     }
 }
 
-/// A request that waits: what the balancer must know of it to see whether it fits.
+/// A queued request: what the balancer needs to find a server for it.
 #[derive(Clone, Debug)]
 struct Waiter {
     token: u64,
     shard: u32,
-    /// Since when.
+    /// Time of its arrival in the queue.
     since: Nanos,
-    /// Slots that it may not have.
+    /// Excluded slots.
     excluded: Vec<u32>,
 }
 
-/// What each shard has for itself.
+/// State of one shard.
 struct Shard {
     selector: Box<dyn Selector>,
-    /// The selector's own stream.
+    /// The selector's random stream.
     rng: Rng,
-    /// All that policies draw.
+    /// Random stream of the policies.
     policy_rng: Rng,
-    /// The strategy limits what is at a server at once.
+    /// Whether the strategy limits requests in flight per server.
     limits: bool,
-    /// The strategy asks servers before it places a request.
+    /// Whether the strategy probes servers before a pick.
     inquires: bool,
-    /// Selectors it has had before: what a former one noted of its picks means nothing to this one.
+    /// Number of former selectors: tags of their picks mean nothing to the present one.
     epoch: u32,
     retries: Option<Throttle>,
     hedge: Option<hedge::State>,
 }
 
-/// What a shard's selector is made of.
+/// What a shard starts with.
 pub struct ShardSetup {
-    /// The strategy at work, one for each part of a divided fleet ([`super::partition::build`]).
+    /// The strategy, one selector per part of a divided fleet ([`super::partition::build`]).
     pub selector: Box<dyn Selector>,
-    /// Its own random stream.
+    /// Random stream of the selector.
     pub rng: Rng,
-    /// The stream of the policies.
+    /// Random stream of the policies.
     pub policy_rng: Rng,
 }
 
-/// See the module's text.
+/// One balancer of one pool: servers, queue and shards, without I/O.
 pub struct Balancer {
     pool: ServerPool,
     shards: Vec<Shard>,
-    /// Requests that wait; `None` where none may.
+    /// Queued requests; `None` where there is no queue.
     queue: Option<Waiting<Waiter>>,
     effects: VecDeque<Effect>,
     recording: Option<Box<Recording>>,
 }
 
 impl Balancer {
-    /// A balancer of a pool with these rules, without servers and shards. `shard_id` says which of all balancers it is.
+    /// A balancer of a pool with these rules, without servers and shards. `shard_id` is its index among all balancers.
     pub fn new(rules: Arc<Rules>, shard_id: ShardId) -> Balancer {
         let queue = rules.queue.map(Waiting::new);
         let pool = ServerPool::new(rules).for_shard(shard_id);
         Balancer { pool, shards: Vec::new(), queue, effects: VecDeque::new(), recording: None }
     }
 
-    /// Adds a shard; gives its number. Call [`Balancer::announce`] when all shards and the first servers are there.
+    /// Adds a shard; returns its index. Call [`Balancer::announce`] once all shards and the first servers are added.
     pub fn add_shard(&mut self, setup: ShardSetup) -> u32 {
         let rules = self.pool.rules();
         let (retries, hedge) = (rules.retries.map(|rules| rules.new_throttle()), rules.hedge.map(hedge::State::new));
@@ -130,8 +130,8 @@ impl Balancer {
         self.shards.len() as u32 - 1
     }
 
-    /// Gives a shard another strategy: it begins anew, in front of the same servers with the same requests in flight.
-    /// A recording is one selector's: the host ends it before and, with [`Balancer::record`], begins another.
+    /// Replaces a shard's strategy. The new one starts with no history, with the same servers and requests in flight. A
+    /// recording covers one selector: the host ends it before and starts another with [`Balancer::record`].
     pub fn set_selector(&mut self, shard: u32, selector: Box<dyn Selector>, rng: Rng, at: Moment<'_>) {
         let state = &mut self.shards[shard as usize];
         (state.limits, state.inquires) = (selector.has_limits(), selector.signals().inquires);
@@ -142,7 +142,7 @@ impl Balancer {
         self.introduce(shard, at);
     }
 
-    /// Keeps other rules from now on. What is known of the servers, and budgets and clocks whose rules are the same, go on.
+    /// Replaces the rules. Server state is kept, and so are budgets and timers whose rules did not change.
     pub fn set_rules(&mut self, rules: Arc<Rules>, now: Nanos) {
         let old = self.pool.rules().clone();
         self.pool.set_rules(rules, now);
@@ -161,13 +161,13 @@ impl Balancer {
         self.offer_room();
     }
 
-    /// The queue that the rules, or a strategy with limits, ask for.
+    /// The queue of the rules, or the default queue of a strategy with limits.
     fn reopen_queue(&mut self, now: Nanos) {
         let limits = self.shards.iter().any(|shard| shard.limits);
         let rules = self.pool.rules().queue.or(limits.then_some(queue::Rules::OF_STRATEGIES));
         match (&mut self.queue, rules) {
             (Some(queue), Some(rules)) => queue.set_rules(now, rules),
-            // Those who wait may do so to the end.
+            // Requests already queued may wait until their deadline.
             (Some(queue), None) => {
                 let timeout = queue.rules().timeout;
                 queue.set_rules(now, queue::Rules { limit: 0, timeout });
@@ -176,77 +176,76 @@ impl Balancer {
         }
     }
 
-    // ---- What a host may look at ----
+    // ---- Inspection ----
 
-    /// The pool's servers and what is known of them.
+    /// The pool's servers and their state.
     #[inline]
     pub fn pool(&self) -> &ServerPool {
         &self.pool
     }
 
-    /// The rules it keeps.
+    /// The rules of the pool.
     pub fn rules(&self) -> &Rules {
         self.pool.rules()
     }
 
-    /// How many shards it has.
+    /// Number of shards.
     pub fn shards(&self) -> u32 {
         self.shards.len() as u32
     }
 
-    /// A shard's selector, for explanations.
+    /// A shard's selector, for explanations of picks.
     #[inline]
     pub fn selector(&self, shard: u32) -> &dyn Selector {
         self.shards[shard as usize].selector.as_ref()
     }
 
-    /// Whether the shard's strategy asks servers before it places a request.
+    /// Whether the shard's strategy probes servers before a pick.
     #[inline]
     pub fn inquires(&self, shard: u32) -> bool {
         self.shards[shard as usize].inquires
     }
 
-    /// Counts the strategies that the shard has had before. A pick of a former one ends with tag 0.
+    /// Number of former strategies of the shard. A pick of a former one ends with tag 0.
     pub fn epoch(&self, shard: u32) -> u32 {
         self.shards[shard as usize].epoch
     }
 
-    /// How many requests wait.
+    /// Number of queued requests.
     pub fn waiting(&self) -> usize {
         self.queue.as_ref().map_or(0, Waiting::len)
     }
 
     #[inline]
-    fn somebody_waits(&self) -> bool {
+    fn has_queued(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| !queue.is_empty())
     }
 
     // ---- Effects ----
 
-    /// Whether there is something to do for the host.
+    /// Whether there is an effect for the host.
     #[inline]
     pub fn has_effects(&self) -> bool {
         !self.effects.is_empty()
     }
 
-    /// The next thing that the host is to do; `None` when all is done. To be called after each call that is not merely a
-    /// question, until it gives `None`.
+    /// The next effect; `None` when there is none. Call it until it returns `None`, after each call that changes state.
     #[inline]
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Says that there may be room, if somebody waits for it.
+    /// Emits [`Effect::Room`] if requests are queued.
     #[inline]
     fn offer_room(&mut self) {
-        if self.somebody_waits() {
+        if self.has_queued() {
             self.effects.push_back(Effect::Room);
         }
     }
 
     // ---- Selectors ----
 
-    /// Calls a shard's selector, and takes note of what it then wants.
+    /// Calls a shard's selector, and collects its commands.
     #[inline(always)]
     fn with_selector<T>(
         &mut self,
@@ -280,7 +279,7 @@ impl Balancer {
         }
     }
 
-    /// Asks a strategy that has limits how much it wants at these servers.
+    /// Asks a strategy that has limits for its limit at these servers.
     #[inline]
     fn apply_limits(&mut self, shard: u32, slot: Option<u32>) {
         let state = &self.shards[shard as usize];
@@ -292,20 +291,20 @@ impl Balancer {
 
     // ---- The recording ----
 
-    /// Records from now on what happens to the fleet and to the selector of the only shard; what was recorded comes out
-    /// of [`Balancer::recording`]. Begins with the fleet as it stands.
+    /// Starts a recording of the changes of the fleet and the calls of the only shard's selector; [`Balancer::recording`]
+    /// returns the events. It begins with the present fleet.
     pub fn record(&mut self, now: Nanos) {
         let mut recording = Box::new(Recording::default());
         recording.fleet_as_it_stands(&self.pool, now);
         self.recording = Some(recording);
     }
 
-    /// Ends the recording and hands it out with what is still in it.
+    /// Ends the recording and returns its remaining events.
     pub fn end_recording(&mut self) -> Option<Box<Recording>> {
         self.recording.take()
     }
 
-    /// What is recorded, to be drained by the host after each call.
+    /// The recorded events, which the host drains after each call.
     #[inline]
     pub fn recording(&mut self) -> Option<&mut Recording> {
         self.recording.as_deref_mut()
@@ -318,7 +317,7 @@ impl Balancer {
         }
     }
 
-    /// Records what became of the servers' health, which a replay does not work out.
+    /// Records changes of the servers' health, which a replay does not compute.
     #[inline]
     fn record_health(&mut self) {
         if let Some(recording) = &mut self.recording {

@@ -1,34 +1,34 @@
-//! Writes down what a host did to a fleet and told its selector, so that a replay can do it again.
+//! Records the changes that a host makes to a fleet and its calls to a selector, for a replay.
 
 use crate::fleet::{BackendId, Fleet};
 use crate::policy::pool::ServerPool;
 use crate::policy::recording::HostEvent;
 use crate::units::Nanos;
 
-/// What was recorded and not yet drained, and what a replay knows of the fleet by now.
+/// Recorded events not yet drained, and the state of the fleet that they lead to.
 #[derive(Debug, Default)]
 pub struct Recording {
     calls: Vec<HostEvent>,
-    /// By slot: the tenant and the health last written down.
+    /// By slot: generation and health as last recorded.
     healthy: Vec<Option<(u32, bool)>>,
-    /// Parts of a divided fleet that are written down.
+    /// Number of partitions recorded so far.
     parts: usize,
-    /// By slot: the tenant, its parts and its weight there, as last written down.
+    /// By slot: generation, partitions and weight there, as last recorded.
     places: Vec<Option<Place>>,
-    /// As last written down.
+    /// Shares of the partitions, as last recorded.
     shares: Vec<f64>,
 }
 
-/// A tenant, its parts and its weight there.
+/// Generation of a slot, its partitions and its weight there.
 type Place = (u32, Vec<u32>, u32);
 
 impl Recording {
-    /// What was recorded since the last time, in order.
+    /// Events recorded since the last drain, in order.
     pub fn drain(&mut self) -> std::vec::Drain<'_, HostEvent> {
         self.calls.drain(..)
     }
 
-    /// Whether something is to be drained.
+    /// Whether there are events to drain.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
@@ -37,7 +37,7 @@ impl Recording {
         self.calls.push(call);
     }
 
-    /// The servers' health and how the fleet is divided, as far as that is not what was written last.
+    /// Records changes of the servers' health and of the partitions since the last call.
     pub(super) fn health(&mut self, pool: &ServerPool) {
         if pool.rules().narrows() {
             self.divided(&pool.fleet);
@@ -50,7 +50,7 @@ impl Recording {
         }
     }
 
-    /// Whether a server's health is another than was written last. A server joins healthy.
+    /// Whether a server's health differs from the recorded one. A server joins healthy.
     fn health_changed(&mut self, id: BackendId, healthy: bool) -> bool {
         let slot = id.slot as usize;
         if self.healthy.len() <= slot {
@@ -83,13 +83,13 @@ impl Recording {
         }
     }
 
-    /// How the fleet stands, as the calls that make it stand so, with the same slots and generations.
+    /// Records the present fleet as the events that build it, with the same slots and generations.
     pub(super) fn fleet_as_it_stands(&mut self, pool: &ServerPool, now: Nanos) {
         let fleet = &pool.fleet;
         let occupied: Vec<u32> = fleet.members().collect();
         let slots = u32::try_from(fleet.slots()).unwrap_or(u32::MAX);
         for slot in 0..slots {
-            // A server takes the lowest slot that is free, which is this one: all before are taken.
+            // A server takes the lowest free slot, which is this one: all before it are taken.
             for _ in 0..fleet.id(slot).generation {
                 self.push(HostEvent::Join { name: String::new(), weight: 0 });
                 self.push(HostEvent::Leave { slot });

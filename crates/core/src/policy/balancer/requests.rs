@@ -1,4 +1,4 @@
-//! A request at a balancer: let in, placed or queued, and at its end.
+//! A request at a balancer: admitted, placed or queued, and ended.
 
 use super::{Balancer, Effect, Moment, Waiter};
 use crate::fleet::BackendId;
@@ -8,66 +8,66 @@ use crate::policy::recording::HostEvent;
 use crate::select::{Finished, Pick, ProbeRequest, Request};
 use crate::units::{Nanos, hex};
 
-/// What a host asks for with [`Balancer::step`].
+/// Properties of a request for [`Balancer::step`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ask {
-    /// The server that the client should stay with, where there is one ([`Balancer::affinity`]). It holds for a first
-    /// attempt only: another one is made because that server has failed or is slow.
+    /// Server that the client has affinity to ([`Balancer::affinity`]); `None` without. It applies to a first attempt only:
+    /// a further one is made because that server failed or is slow.
     pub affinity: Option<BackendId>,
-    /// It is a second copy beside one that is under way: it does not wait.
+    /// Whether this is a hedge: a second copy beside one in flight. It does not wait.
     pub hedge: bool,
-    /// Servers were asked for it already, or need not be: it was in the queue.
+    /// Whether the probes for it were sent already, or are not needed because it was queued.
     pub inquired: bool,
-    /// [`Balancer::dequeue`] has given it: it need not stand behind those who wait.
+    /// Whether [`Balancer::dequeue`] returned it, so that it need not wait behind the queue.
     pub dequeued: bool,
 }
 
-/// What is to be done with a request now.
+/// What the host does next with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send it to the server that its client stays with.
+    /// Send it to the server that its client has affinity to.
     Affinity(BackendId),
     /// Let the strategy choose: [`Balancer::choose`].
     Choose,
-    /// Let the strategy ask servers first: [`Balancer::inquire`].
+    /// Let the strategy choose servers to probe: [`Balancer::inquire`].
     Inquire,
-    /// Let it wait: [`Balancer::enqueue`].
+    /// Queue it: [`Balancer::enqueue`].
     Queue,
     /// A hedge that finds no room is not sent.
     NoRoom,
 }
 
-/// Why a request is not placed.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Every server it could have is at its limit, and no request may wait or too many do.
+    /// Every server that it may use is at its limit, and there is no queue or the queue is full.
     QueueFull,
-    /// No server is left that it could have.
+    /// No server is left that it may use.
     NoServer,
 }
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
-    /// With it the request leaves ([`Balancer::leave_queue`]).
+    /// Handle with which the request leaves the queue ([`Balancer::leave_queue`]).
     pub ticket: Ticket,
-    /// From then on it has waited too long: the host ticks then.
+    /// Deadline of the wait: the host calls `tick` then.
     pub deadline: Nanos,
 }
 
-/// A request that was in the queue and is to be placed now.
+/// A request that was queued and is to be placed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dequeued {
-    /// The host's name for it.
+    /// The host's identifier of the request.
     pub token: u64,
-    /// Its shard.
+    /// Index of its shard.
     pub shard: u32,
-    /// How long it has waited.
+    /// Time that it waited.
     pub waited: Nanos,
 }
 
 impl Balancer {
-    /// Whether a new request is let in; if so the budgets get its share (see [`super::Attempts`]).
+    /// Whether a new request is admitted; if so it adds to the budgets (see [`super::Attempts`]).
     #[inline]
     pub fn admit(&mut self, shard: u32, now: Nanos) -> bool {
         let state = &mut self.shards[shard as usize];
@@ -83,22 +83,22 @@ impl Balancer {
         true
     }
 
-    /// The server to which a cookie of this value ties its client; `None` where it names no member.
+    /// The server that a cookie of this value names; `None` where it names no member.
     pub fn affinity(&self, cookie: &str) -> Option<BackendId> {
         self.pool.affinity_target(cookie)
     }
 
-    /// What is to be done with a request now. Changes nothing.
+    /// What the host does next with a request. Changes no state.
     ///
-    /// Those who wait are not overtaken, not even by one for which there would be room: as in HAProxy, where a request
-    /// joins the queue while there is one. Only a client that stays with a server is no competitor of theirs (HAProxy's
-    /// `persist`, which looks at the one server alone).
+    /// A new request does not overtake queued ones, even if there is room for it, as in HAProxy, where a request joins the
+    /// queue while there is one. A client with affinity to a server is an exception: only that server's limit counts
+    /// (HAProxy's `persist`).
     #[inline]
     pub fn step(&self, shard: u32, request: &Request<'_>, ask: &Ask) -> Step {
         if let Some(id) = ask.affinity.filter(|&id| request.excluded.is_empty() && self.pool.keeps_affinity(id)) {
             return Step::Affinity(id);
         }
-        let behind = !ask.dequeued && self.somebody_waits();
+        let behind = !ask.dequeued && self.has_queued();
         if behind || self.pool.is_crowded() {
             let waits = if behind && !ask.hedge {
                 self.pool.has_candidate(request.excluded)
@@ -113,7 +113,7 @@ impl Balancer {
     }
 
     /// Lets the shard's strategy choose among the servers that are healthy, below their limit and not in `request.excluded`.
-    /// The host then sends the request and says so with [`Balancer::started`]. `None` when no server is left.
+    /// The host then sends the request and calls [`Balancer::started`]. `None` when no server is left.
     #[inline]
     pub fn choose(&mut self, shard: u32, request: &Request<'_>, at: Moment<'_>) -> Option<Pick> {
         if self.recording.is_some() {
@@ -154,8 +154,9 @@ impl Balancer {
         pick
     }
 
-    /// Lets the shard's strategy say whom to ask before it places the request. Then the host sends the probes, waits for
-    /// the replies and steps again with [`Ask::inquired`]. `None` where the request is to be placed at once.
+    /// Lets the shard's strategy choose the servers to probe before it places the request. The host then sends the probes,
+    /// waits for the replies and calls `step` again with [`Ask::inquired`]. `None` where the request is to be placed without
+    /// probes.
     pub fn inquire(&mut self, shard: u32, request: &Request<'_>, at: Moment<'_>) -> Option<ProbeRequest> {
         let state = &mut self.shards[shard as usize];
         let recording = &mut self.recording;
@@ -178,25 +179,25 @@ impl Balancer {
 
     // ---- The queue ----
 
-    /// Lets a request wait that [`Step::Queue`] is for. The host names it by `token`, with which it comes out again
-    /// ([`Balancer::dequeue`], [`Effect::Expired`]).
+    /// Queues a request that got [`Step::Queue`]. `token` is the host's identifier of it, which [`Balancer::dequeue`] and
+    /// [`Effect::Expired`] return.
     ///
-    /// A request that finds no room for itself when its turn comes keeps its place and its time-out, and lets others
-    /// pass: HAProxy's `pendconn` "doesn't switch between queues, it stays where it is".
+    /// A request at the head of the queue that finds no server keeps its position and its timeout, and others may pass it:
+    /// HAProxy's `pendconn` "doesn't switch between queues, it stays where it is".
     pub fn enqueue(&mut self, shard: u32, token: u64, excluded: &[u32], now: Nanos) -> Result<Queued, Refusal> {
         let Some(queue) = &mut self.queue else { return Err(Refusal::QueueFull) };
         let behind = !queue.is_empty();
         let waiter = Waiter { token, shard, since: now, excluded: excluded.to_vec() };
         let Ok(ticket) = queue.push(now, waiter) else { return Err(Refusal::QueueFull) };
         let deadline = now.saturating_add(queue.rules().timeout);
-        // Those before it may all wait for other servers than the one that has room.
+        // The requests before it may all need servers other than the one with room.
         if behind && self.pool.has_room(excluded) {
             self.effects.push_back(Effect::Room);
         }
         Ok(Queued { ticket, deadline })
     }
 
-    /// The first that waits and would find room; the host places it at once. `None` where there is none.
+    /// The first queued request for which there is room; the host places it at once. `None` where there is none.
     pub fn dequeue(&mut self, now: Nanos) -> Option<Dequeued> {
         let Balancer { pool, queue, .. } = self;
         let queue = queue.as_mut().filter(|queue| !queue.is_empty())?;
@@ -207,7 +208,7 @@ impl Balancer {
         Some(Dequeued { token, shard, waited: now.saturating_sub(since) })
     }
 
-    /// A request that waits goes away. Whether it was still there.
+    /// Removes a request from the queue; returns whether it was still there.
     pub fn leave_queue(&mut self, ticket: Ticket) -> bool {
         self.queue.as_mut().is_some_and(|queue| queue.cancel(ticket).is_some())
     }
@@ -223,13 +224,13 @@ impl Balancer {
         }
     }
 
-    /// A request that was sent to a server has ended. The host gives the tag of its pick, or 0 where it was sent without
-    /// one or a former strategy of the shard's has picked.
+    /// A request that was sent to a server has ended. The host passes the tag of its pick, or 0 where there was no pick or a
+    /// former strategy of the shard made it.
     #[inline]
     pub fn finished(&mut self, shard: u32, end: &Finished, at: Moment<'_>) {
         let event = self.pool.ended(end.backend, end.outcome, end.latency, at.now);
         if self.recording.is_some() {
-            // Before the selector hears of the end: it sees a fleet in which this has happened.
+            // Before the selector's call: it then sees a fleet in which the request has ended.
             self.record_finish(end, at.now);
         }
         self.with_selector(shard, at, |selector, cx| selector.on_finish(end, cx));

@@ -1,4 +1,4 @@
-//! The servers of a balancer: who comes and goes, and what is heard of them.
+//! The servers of a balancer: membership, load reports and checks.
 
 use super::{Balancer, Effect, Moment};
 use crate::fleet::{BackendId, Change};
@@ -8,9 +8,9 @@ use crate::select::{LoadReport, ReportSource};
 use crate::units::Nanos;
 
 impl Balancer {
-    // ---- Membership. Selectors hear of it with the next `announce`. ----
+    // ---- Membership. Selectors receive the changes with the next `announce`. ----
 
-    /// The servers that are there from the beginning: they are warm.
+    /// Adds the servers of the initial configuration: they are warm.
     pub fn join_all<'a, N: Into<NewServer<'a>>>(&mut self, servers: impl Iterator<Item = N> + Clone) {
         if self.recording.is_some() {
             for server in servers.clone().map(Into::into) {
@@ -21,7 +21,7 @@ impl Balancer {
         self.record_health();
     }
 
-    /// A server comes; it starts slowly if the rules say so.
+    /// Adds a server. It starts slowly if the rules say so.
     pub fn join<'a>(&mut self, server: impl Into<NewServer<'a>>, now: Nanos) -> BackendId {
         let server = server.into();
         self.write(|| HostEvent::Join { name: server.name.to_owned(), weight: server.weight });
@@ -30,7 +30,7 @@ impl Balancer {
         id
     }
 
-    /// A server goes. What is under way there may still end.
+    /// Removes a server. Requests in flight there may still end.
     pub fn leave(&mut self, id: BackendId, now: Nanos) {
         if self.pool.fleet.is_current(id) {
             self.write(|| HostEvent::Leave { slot: id.slot });
@@ -39,7 +39,7 @@ impl Balancer {
         }
     }
 
-    /// The administrator drains a server, or takes it back; then it starts slowly, as any that come back.
+    /// Drains a server, or ends its drain; slow start then applies.
     pub fn set_draining(&mut self, id: BackendId, draining: bool, now: Nanos) {
         if self.pool.fleet.is_current(id) {
             self.write(|| HostEvent::Draining { slot: id.slot, draining });
@@ -57,7 +57,7 @@ impl Balancer {
         }
     }
 
-    /// Changes how many requests a server may have in flight; `None` for any number.
+    /// Changes a server's limit on requests in flight; `None` for unlimited.
     pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
         self.pool.set_limit(id, limit);
         self.offer_room();
@@ -69,13 +69,13 @@ impl Balancer {
         self.record_health();
     }
 
-    /// A server's name has an address, or none: then it is not picked, not even in panic.
+    /// Sets whether a server's name has an address. Without one the server is not picked, not even in panic.
     pub fn set_nowhere(&mut self, id: BackendId, nowhere: bool, now: Nanos) {
         self.pool.set_nowhere(id, nowhere, now);
         self.record_health();
     }
 
-    /// Tells selectors what changed in the fleet since they last heard of it, and offers the room that it may have made.
+    /// Passes pending changes of the fleet to the selectors, and offers room that they may have made.
     pub fn announce(&mut self, at: Moment<'_>) {
         let changes = self.pool.fleet.take_changes();
         if changes.is_empty() {
@@ -90,9 +90,9 @@ impl Balancer {
         self.offer_room();
     }
 
-    /// Tells a new selector of the servers that are there.
+    /// Passes the present servers to a new selector.
     pub(super) fn introduce(&mut self, shard: u32, at: Moment<'_>) {
-        // The former one heard of these, or need not any more.
+        // The former selector received these changes, or no longer needs them.
         self.pool.fleet.take_changes();
         let fleet = &self.pool.fleet;
         let mut changes = Vec::new();
@@ -109,9 +109,9 @@ impl Balancer {
         self.offer_room();
     }
 
-    // ---- What is heard of them ----
+    // ---- Load reports and checks ----
 
-    /// A load report came, for this shard or for all.
+    /// Handles a load report, for one shard or for all.
     pub fn report(&mut self, to: Option<u32>, backend: BackendId, load: &LoadReport, at: Moment<'_>) {
         let (slot, generation) = (backend.slot, backend.generation);
         self.write(|| HostEvent::Report { now: at.now.0, slot, generation, load: *load });
@@ -122,14 +122,14 @@ impl Balancer {
             self.apply_limits(shard, Some(slot));
             limits |= self.shards[shard as usize].limits;
         }
-        // Only a strategy that limits servers makes room by what it hears.
+        // Only a strategy that limits servers can make room because of a report.
         if limits {
             self.offer_room();
         }
     }
 
-    /// An active check has passed or failed, perhaps with a load report; `Some(up)` when the verdict changes. One of a server
-    /// that has left says nothing.
+    /// Records an active check, which may carry a load report; returns `Some(up)` when the state changes. A check of a
+    /// server that has left is ignored.
     pub fn checked(
         &mut self,
         backend: BackendId,
@@ -153,7 +153,7 @@ impl Balancer {
 
     // ---- Time ----
 
-    /// What time brings: ejections and intervals of the outlier detection end, requests have waited too long.
+    /// Handles the timers that are due: ejections and intervals of the outlier detection end, queued requests time out.
     pub fn tick(&mut self, at: Moment<'_>) {
         if self.pool.next_tick().is_some_and(|due| due <= at.now) {
             let events = self.pool.tick(at.now);
@@ -167,13 +167,13 @@ impl Balancer {
         }
     }
 
-    /// When [`Balancer::tick`] next has something to do; `None` where nothing is timed.
+    /// When [`Balancer::tick`] is next due; `None` when nothing is timed.
     pub fn next_tick(&self) -> Option<Nanos> {
         let expiry = self.queue.as_ref().and_then(|queue| queue.next_expiry());
         [self.pool.next_tick(), expiry].into_iter().flatten().min()
     }
 
-    /// The time that a shard's strategy wanted to be woken at has come.
+    /// The timer of a shard's strategy has fired.
     pub fn wake(&mut self, shard: u32, at: Moment<'_>) {
         self.write(|| HostEvent::Wake { now: at.now.0 });
         self.with_selector(shard, at, |selector, cx| selector.on_wake(cx));

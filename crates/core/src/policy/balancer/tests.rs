@@ -1,4 +1,4 @@
-//! Tests of the balancer: the decided details of budgets, retries, hedges and the queue.
+//! Tests of the balancer: details of budgets, retries, hedges and the queue.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ fn id(slot: u32) -> BackendId {
 }
 
 #[test]
-fn budgets_get_their_share_from_admitted_requests_only() {
+fn only_admitted_requests_add_to_budgets() {
     let admission = admission::Rules {
         success_threshold: 0.95,
         aggression: 1.0,
@@ -138,7 +138,7 @@ fn back_off_and_the_number_of_retries_count_retries_and_not_hedges() {
 }
 
 #[test]
-fn what_may_not_be_sent_again_is_not() {
+fn requests_that_cannot_be_replayed_are_not_retried() {
     let mut balancer = balancer(Rules { retries: Some(retries(3)), ..Rules::default() }, "random", &[None; 2]);
     (0..10).for_each(|_| assert!(balancer.admit(0, ms(1))));
     let mut next = |excluded: &[u32], resend| {
@@ -160,7 +160,7 @@ fn what_may_not_be_sent_again_is_not() {
 }
 
 #[test]
-fn the_hedging_delay_is_a_percentile_of_attempts_and_knows_those_that_were_superseded() {
+fn the_hedging_percentile_includes_superseded_attempts() {
     let rules = Rules { hedge: Some(hedging(hedge::After::Percentile(0.5))), ..Rules::default() };
     let delay = |ends: &[(AttemptEnd, u64)]| {
         let mut balancer = balancer(rules.clone(), "random", &[None; 2]);
@@ -188,7 +188,7 @@ fn the_hedging_delay_is_a_percentile_of_attempts_and_knows_those_that_were_super
 }
 
 #[test]
-fn a_waiter_that_fits_nowhere_keeps_its_place_and_its_time_out() {
+fn a_queued_request_without_a_server_keeps_its_place_and_timeout() {
     let queue = queue::Rules { limit: 10, timeout: ms(100) };
     let mut balancer = balancer(Rules { queue: Some(queue), ..Rules::default() }, "random", &[Some(1), Some(1)]);
     for _ in 0..2 {
@@ -204,14 +204,14 @@ fn a_waiter_that_fits_nowhere_keeps_its_place_and_its_time_out() {
     assert_eq!(effects(&mut balancer), [Effect::Room]);
     assert_eq!(balancer.dequeue(ms(20)), Some(Dequeued { token: 71, shard: 0, waited: ms(10) }));
     assert_eq!(balancer.dequeue(ms(20)), None);
-    // Who comes now does not overtake it, and takes its turn behind it.
+    // A new request does not overtake it, and is queued behind it.
     assert_eq!(balancer.step(0, &request(&[]), &Ask::default()), Step::Queue);
     assert_eq!(balancer.step(0, &request(&[0, 1]), &Ask::default()), Step::Choose, "no server is left for it anyway");
     balancer.enqueue(0, 72, &[], ms(30)).unwrap();
     assert_eq!(effects(&mut balancer), [Effect::Room], "but it fits where the other does not");
     assert_eq!(balancer.dequeue(ms(30)).map(|waiter| waiter.token), Some(72));
     assert_eq!(send(&mut balancer, &[], ms(30)), Some(id(0)));
-    // Its time is up when it always was.
+    // Its deadline has not changed.
     assert_eq!(balancer.next_tick(), Some(ms(100)));
     balancer.tick(ms(99).into());
     assert_eq!(effects(&mut balancer), []);
@@ -221,7 +221,7 @@ fn a_waiter_that_fits_nowhere_keeps_its_place_and_its_time_out() {
 }
 
 #[test]
-fn only_affinity_passes_those_who_wait() {
+fn only_requests_with_affinity_overtake_the_queue() {
     let rules = Rules {
         queue: Some(queue::Rules { limit: 1, timeout: ms(100) }),
         sticky: Some(sticky::Rules { cookie: "c".to_owned(), max_age: None, secret: None }),
@@ -239,7 +239,7 @@ fn only_affinity_passes_those_who_wait() {
     let waiting = balancer.enqueue(0, 5, &[1], ms(0)).unwrap();
     assert_eq!(balancer.step(0, &request(&[]), &with_cookie), Step::Affinity(id(1)));
     assert_eq!(balancer.enqueue(0, 6, &[], ms(0)), Err(Refusal::QueueFull));
-    // A hedge neither waits nor passes, and its budget is not spent.
+    // A hedge neither waits nor overtakes, and its budget is not spent.
     let mut attempts = Attempts::default();
     let number = attempts.start();
     balancer.placed(0, &mut attempts, number, 0, true, ms(0));
@@ -249,13 +249,13 @@ fn only_affinity_passes_those_who_wait() {
     let second = balancer.hedge(0, &mut attempts, false, ms(1)).unwrap();
     assert!(attempts.is_hedge(second) && !attempts.is_hedge(number));
     assert_eq!(balancer.step(0, &request(&[0]), &Ask { hedge: true, ..Ask::default() }), Step::Choose);
-    // A full server keeps nobody.
+    // Affinity does not apply to a full server.
     balancer.started(id(1));
     assert_eq!(balancer.step(0, &request(&[]), &with_cookie), Step::Queue);
 }
 
 #[test]
-fn of_tied_copies_the_second_is_not_sent_where_the_first_has_begun() {
+fn no_tied_copy_is_sent_once_the_first_is_in_service() {
     let rules = hedge::Rules { tied: true, ..hedging(hedge::After::Fixed(ms(1))) };
     let mut balancer = balancer(Rules { hedge: Some(rules), ..Rules::default() }, "random", &[None; 3]);
     assert!(balancer.admit(0, ms(0)));
@@ -267,7 +267,7 @@ fn of_tied_copies_the_second_is_not_sent_where_the_first_has_begun() {
 }
 
 #[test]
-fn an_ejection_is_an_effect_and_selectors_know_of_it_before() {
+fn an_ejection_is_an_effect_after_selectors_were_informed() {
     let outliers = outlier::Rules {
         consecutive_failures: Some(1),
         success_rate: None,
@@ -294,7 +294,7 @@ fn an_ejection_is_an_effect_and_selectors_know_of_it_before() {
     assert_eq!(told, [Effect::Server(crate::policy::pool::Event::Returned { backend }), Effect::FleetChanged]);
 }
 
-/// What one selector wants is an effect for its shard; another selector begins a new epoch.
+/// A selector's command is an effect for its shard; a new selector starts a new epoch.
 #[test]
 fn commands_are_effects_of_their_shard() {
     let mut balancer = balancer(Rules::default(), "weighted_response_time", &[None, None]);
@@ -331,7 +331,7 @@ fn commands_are_effects_of_their_shard() {
     assert!(told.iter().any(|effect| matches!(effect, Effect::WakeAt { shard: 0, .. })), "{told:?}");
 }
 
-/// A strategy with limits gets a queue without asking for one, and makes room by what it hears of an end.
+/// A strategy with limits gets a queue without a configured one, and makes room when a request ends.
 #[test]
 fn a_strategy_with_limits_waits_at_the_balancer() {
     let mut balancer = balancer(Rules::default(), "late_binding", &[None, None]);

@@ -22,7 +22,7 @@ impl ServerPool {
         at as u32
     }
 
-    /// Divides the servers into parts, and leaves out those that are for other balancers.
+    /// Divides the servers into parts, and leaves out those outside this balancer's subset.
     pub(super) fn assign_partitions(&mut self) {
         if !self.rules.narrows() {
             return;
@@ -53,7 +53,7 @@ impl ServerPool {
         self.fleet.assign(dealt);
     }
 
-    /// Works out panic by level, tells the fleet of everybody's health, and says which share of the picks goes where.
+    /// Updates panic by level, the health of all servers in the fleet, and the share of the picks that each part gets.
     pub(super) fn judge_parts(&mut self) {
         let counts = |slot: u32| !self.fleet.is_unassigned(slot) && self.counts(slot);
         let by_level = self.rules.priorities.is_some();
@@ -68,7 +68,7 @@ impl ServerPool {
             levels[at].healthy += u32::from(self.healthy(slot));
         }
         let rules = self.rules.priorities.unwrap_or_default();
-        // As long as all levels together can do everything, each is believed.
+        // As long as all levels together can serve the whole load, the health of each is respected.
         let enough = by_level && rules.total(&levels) >= 1.0 - 1e-9;
         let panics = |level: &priority::Level| {
             self.rules
@@ -85,7 +85,7 @@ impl ServerPool {
         let mut loads = Vec::new();
         rules.loads(&levels, &mut loads);
         if self.panic && loads.iter().all(|&load| load == 0.0) {
-            // Nobody is healthy and that is not believed: everything goes to the first that panics.
+            // No server is healthy and panic ignores health: everything goes to the first level in panic.
             let first = panics.iter().position(|&panic| panic).unwrap_or(0);
             loads[first] = 1.0;
         }
@@ -114,7 +114,7 @@ impl ServerPool {
         self.rules.priorities.unwrap_or_default().overprovisioning
     }
 
-    /// The zones of a level with what is healthy in them, and their parts.
+    /// The zones of a level with their healthy servers, and their parts.
     pub(super) fn zones_of(&self, level: u32) -> (Vec<zone::Zone<'_>>, Vec<usize>) {
         let parts = self.parts.iter().enumerate().filter(|(_, part)| part.0 == level);
         let of_part = |(at, &(_, zone)): (usize, &(u32, Option<u32>))| {

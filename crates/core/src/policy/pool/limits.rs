@@ -1,4 +1,4 @@
-//! Limits on requests in flight: configured, found out by the concurrency rules, or wanted by the strategy.
+//! Limits on requests in flight: configured, found by the concurrency rules, or set by the strategy.
 
 use super::{Member, ServerPool, UNLIMITED, limit_of};
 use crate::fleet::BackendId;
@@ -8,7 +8,7 @@ use crate::select::{Selector, insert_sorted};
 use crate::units::Nanos;
 
 impl ServerPool {
-    /// Finds limits anew, by the rules.
+    /// Rebuilds the concurrency limiters from the rules.
     pub(super) fn rebuild_limiters(&mut self, now: Nanos) {
         let per = self.rules.concurrency.map(|rules| rules.per);
         self.limiter = (per == Some(concurrency::Per::Pool)).then(|| self.new_limiter(u32::MAX, now)).flatten();
@@ -36,7 +36,7 @@ impl ServerPool {
         Some(Limiter::new(rules, Rng::stream(self.shard_id.seed, "concurrency", number), now))
     }
 
-    /// Works out how much a server may have in flight, and whether it has it.
+    /// Updates a server's limit and whether the server is at it.
     pub(super) fn relimit(&mut self, slot: u32) {
         let found = self.limiters.get(slot as usize).and_then(Option::as_ref).map_or(UNLIMITED, Limiter::limit);
         let member = &mut self.members[slot as usize];
@@ -44,7 +44,7 @@ impl ServerPool {
         self.judge_room(slot);
     }
 
-    /// Changes how many requests it may have in flight; `None` for any number.
+    /// Changes a server's configured limit on requests in flight; `None` for unlimited.
     pub fn set_limit(&mut self, id: BackendId, limit: Option<u32>) {
         if self.fleet.is_current(id) {
             self.tracks_requests |= limit.is_some();
@@ -53,7 +53,7 @@ impl ServerPool {
         }
     }
 
-    /// Asks a strategy that has limits how much it wants at these servers. See [`Selector::limit`] for when.
+    /// Asks a strategy that has limits for its limit at these servers. See [`Selector::limit`] for when.
     pub fn apply_strategy_limits(&mut self, selector: &dyn Selector, slots: std::ops::Range<u32>) {
         self.tracks_requests = true;
         for slot in slots {
@@ -65,7 +65,7 @@ impl ServerPool {
         }
     }
 
-    /// Forgets what a former strategy wanted.
+    /// Removes the limits of a former strategy.
     pub fn forget_limits(&mut self) {
         for slot in 0..self.members.len() as u32 {
             self.members[slot as usize].wanted = UNLIMITED;
@@ -88,12 +88,12 @@ impl ServerPool {
         }
     }
 
-    /// How many requests the pool may have in flight at present, where that is found out.
+    /// Limit on requests in flight of the whole pool at present; `None` without a limiter.
     pub fn pool_limit(&self) -> Option<u32> {
         self.limiter.as_ref().map(Limiter::limit)
     }
 
-    /// Whether the pool has as much in flight as it may.
+    /// Whether the pool is at its limit.
     #[inline]
     pub(super) fn is_at_limit(&self) -> bool {
         self.limiter.as_ref().is_some_and(|limiter| self.total >= limiter.limit())

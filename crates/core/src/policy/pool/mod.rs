@@ -1,14 +1,15 @@
 //! The servers of a pool as one balancer (in the simulator) or one shard (in the proxy) counts, checks and chooses among
-//! them: a [`Fleet`] and all that decides who in it may be picked.
+//! them: a [`Fleet`] and the policies that decide which of its servers may be picked.
 //!
-//! A server is *healthy* when its checks say so and it is not ejected, or when there is *panic*: when fewer than a given
-//! share of those that could serve are healthy, health is ignored, since sending everything to the few that are left would
-//! fell them, too (Envoy's and Finagle's rule). Drain and weight are the administrator's and hold in a panic as well.
+//! A server is *healthy* when it passes its checks and is not ejected, or when there is *panic*: when less than a given
+//! share of the usable servers is healthy, health is ignored, since sending everything to the few healthy ones would
+//! overload them too (Envoy's and Finagle's rule). Drain and weight are set by the administrator and apply in a panic as
+//! well.
 //!
-//! A limit on requests in flight is kept by leaving full servers out of a pick, through [`Request::excluded`]; slow start by
-//! picking again ([`super::slow_start`]). Neither changes the fleet, so no strategy rebuilds a table for it.
+//! A limit on requests in flight is applied by excluding full servers from a pick, through [`Request::excluded`]; slow start
+//! by repeating the pick ([`super::slow_start`]). Neither changes the fleet, so no strategy rebuilds a table for it.
 //!
-//! The host (simulator or proxy) tells what happens, calls [`ServerPool::tick`] when [`ServerPool::next_tick`] says, and hands
+//! The host (simulator or proxy) reports events, calls [`ServerPool::tick`] when [`ServerPool::next_tick`] says, and passes
 //! `fleet.take_changes()` to its selectors after each call that may change the fleet.
 
 mod division;
@@ -31,56 +32,56 @@ use crate::units::Nanos;
 /// No limit on requests in flight.
 const UNLIMITED: u32 = u32::MAX;
 
-/// What became of a server, for logs and counters.
+/// A change of a server's ejection, for logs and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Out until then.
+    /// The server was ejected.
     Ejected {
-        /// Who.
+        /// Slot of the server.
         backend: BackendId,
-        /// Why.
+        /// Detector that ejected the server.
         reason: Reason,
-        /// How long.
+        /// Duration of the ejection.
         until: Nanos,
     },
-    /// Its ejection is over.
+    /// The ejection of a server has ended.
     Returned {
-        /// Who.
+        /// Slot of the server.
         backend: BackendId,
     },
 }
 
-/// How a server stands, for pages and metrics.
+/// Status of a server, for pages and metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServerStatus {
-    /// What its active checks say; true where there are none.
+    /// Result of the active checks; true where there are none.
     pub up: bool,
-    /// Until when it is ejected.
+    /// End of the ejection; `None` while the server is not ejected.
     pub ejected_until: Option<Nanos>,
-    /// The share of its picks that it is given, 1 when it is warm.
+    /// Share of its picks that the server keeps under slow start: 0 to 1, and 1 when it is warm.
     pub ramp_factor: f64,
-    /// The administrator lets it run dry.
+    /// Whether the administrator drains the server.
     pub draining: bool,
-    /// Health is ignored at present.
+    /// Whether health is ignored at present.
     pub panic: bool,
-    /// Whether it can be picked, limits aside.
+    /// Whether the server can be picked, apart from limits.
     pub eligible: bool,
-    /// Requests it may have in flight at present, by its own limit or the strategy's.
+    /// Limit on requests in flight at present: the server's own or the strategy's.
     pub limit: Option<u32>,
 }
 
-/// A server that comes.
+/// A server that joins.
 #[derive(Clone, Copy, Debug)]
 pub struct NewServer<'a> {
-    /// Its name.
+    /// Name of the server.
     pub name: &'a str,
-    /// Its weight.
+    /// Weight of the server.
     pub weight: u32,
-    /// Requests it may have in flight.
+    /// Limit on requests in flight.
     pub limit: Option<u32>,
-    /// Its priority level, 0 first.
+    /// Priority level, 0 first.
     pub priority: u32,
-    /// Where it stands.
+    /// Zone of the server.
     pub zone: Option<&'a str>,
 }
 
@@ -90,21 +91,21 @@ impl<'a> From<(&'a str, u32, Option<u32>)> for NewServer<'a> {
     }
 }
 
-/// Which of the balancers it is that watches, and where it stands.
+/// Identity of the balancer (or shard) that owns the pool's state, and its zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardId {
-    /// Its number among all shards of all balancers that count for themselves.
+    /// Index among all shards of all balancers that count separately.
     pub number: u32,
-    /// How many there are.
+    /// Number of such shards.
     pub of: u32,
-    /// Its zone.
+    /// Zone of the balancer.
     pub zone: Option<String>,
-    /// What subsets by lot are drawn from.
+    /// Seed of random subsets.
     pub seed: u64,
 }
 
 impl Default for ShardId {
-    /// The only one.
+    /// The only shard, in no zone.
     fn default() -> ShardId {
         ShardId { number: 0, of: 1, zone: None, seed: 0 }
     }
@@ -113,68 +114,68 @@ impl Default for ShardId {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     health: health::State,
-    /// As the config says.
+    /// Configured limit.
     configured: u32,
-    /// At present: at most what is configured, less where it is found out.
+    /// Limit at present: at most the configured one, less where the concurrency rules found a lower one.
     limit: u32,
-    /// What the strategy wants at it.
+    /// Limit that the strategy asks for.
     wanted: u32,
-    /// It has as much in flight as it may: it is in `full`.
+    /// Whether the server is at its limit and so in `full`.
     full: bool,
-    /// When its slow start began; `None` for those that are warm from the beginning.
+    /// Start of its slow start; `None` for servers that were warm from the start.
     warming_since: Option<Nanos>,
     draining: bool,
-    /// Its name has no address: nothing can be sent to it, whatever else is known of it.
+    /// The name has no address: no request can be sent to the server, whatever its health.
     nowhere: bool,
     /// Priority level.
     level: u32,
-    /// Index into the watch's zones.
+    /// Index into the pool's zones.
     zone: Option<u32>,
 }
 
-/// What [`ServerPool::place`] asked of the selector, or told it.
+/// A call that [`ServerPool::place`] made to the selector.
 pub enum SelectorCall<'a> {
-    /// To pick: the slots that it might not have, and its answer.
+    /// A pick: the excluded slots, and the slot picked.
     Pick(&'a [u32], Option<Pick>),
-    /// That a pick is not followed.
+    /// A pick was not used.
     Refused(&'a Pick),
 }
 
-/// See the module's text.
+/// The servers of one pool with their health, limits and partitions, as one shard counts them.
 #[derive(Clone, Debug)]
 pub struct ServerPool {
-    /// The servers, for selectors and for reading.
+    /// The servers, for selectors and for inspection.
     pub fleet: Fleet,
     rules: Arc<Rules>,
     /// By slot.
     members: Vec<Member>,
     detector: Option<Detector>,
     values: sticky::Values,
-    /// Whether starts and ends are more than counted: some server has (or had) a limit, or there is a detector.
+    /// Whether starts and ends need more than counting: a server has (or had) a limit, or there is a detector.
     tracks_requests: bool,
-    /// Slots that have as much in flight as they may.
+    /// Slots at their limit.
     full: Vec<u32>,
-    /// From then on nobody is warming up.
+    /// Time from which no server is warming up.
     warm_from: Nanos,
     panic: bool,
-    /// The slots that a pick may not have: kept for its memory.
+    /// Slots excluded from a pick; a reused buffer.
     excluded: Vec<u32>,
     shard_id: ShardId,
-    /// Names of the zones that servers stand in.
+    /// Names of the servers' zones.
     zones: Vec<String>,
-    /// What each part of a divided fleet holds: a level, or a zone of it.
+    /// Content of each part of a divided fleet: a level, or one zone of it.
     parts: Vec<(u32, Option<u32>)>,
-    /// In flight at all servers, where there is a limiter for the pool.
+    /// Requests in flight at all servers, where the pool has a limiter.
     total: u32,
-    /// Finds the limit of the pool.
+    /// Limiter of the whole pool.
     limiter: Option<Limiter>,
-    /// Find the limits of servers, by slot.
+    /// Limiters of single servers, by slot.
     limiters: Vec<Option<Limiter>>,
     admission: Option<admission::State>,
 }
 
 impl ServerPool {
-    /// Nobody yet.
+    /// A pool without servers.
     pub fn new(rules: Arc<Rules>) -> ServerPool {
         ServerPool {
             fleet: Fleet::new(),
@@ -197,21 +198,20 @@ impl ServerPool {
         }
     }
 
-    /// Of this balancer; before any server has joined.
+    /// A pool for this balancer, before any server has joined.
     pub fn for_shard(self, shard_id: ShardId) -> ServerPool {
         let mut server_pool = ServerPool { shard_id, ..self };
         server_pool.rebuild_limiters(Nanos::ZERO);
         server_pool
     }
 
-    /// The rules it keeps.
+    /// The rules of the pool.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Keeps other rules from now on. What is known of the servers stays, as far as there is still a rule for it: who is
-    /// up, draining, at its limit, how much it has in flight. A detector with other rules begins anew, and so do checks
-    /// where there were none.
+    /// Replaces the rules. The state of the servers is kept as far as a rule still applies to it: health, drain, limits,
+    /// requests in flight. A detector with changed rules starts with no history, and so do checks where there were none.
     pub fn set_rules(&mut self, rules: Arc<Rules>, now: Nanos) {
         let old = std::mem::replace(&mut self.rules, rules);
         let slots: Vec<u32> = self.fleet.members().collect();
@@ -227,7 +227,7 @@ impl ServerPool {
         for &slot in &slots {
             match &self.rules.health {
                 None => self.members[slot as usize].health = health::State::default(),
-                // Nobody knows anything of it yet; a server that served is not taken out until the checks say so.
+                // The checks have no result yet; a server in service stays in service until a check fails.
                 Some(_) if old.health.is_none() => self.members[slot as usize].health = health::State::default(),
                 Some(_) => {}
             }
@@ -254,7 +254,7 @@ impl ServerPool {
         self.update_health(0..self.fleet.slots() as u32);
     }
 
-    /// A server comes; it starts slowly if the rules say so.
+    /// Adds a server. It starts slowly if the rules say so.
     pub fn join<'a>(&mut self, server: impl Into<NewServer<'a>>, now: Nanos) -> BackendId {
         let server = server.into();
         let id = self.fleet.join(server.name, server.weight);
@@ -267,7 +267,7 @@ impl ServerPool {
         id
     }
 
-    /// The servers that are there from the beginning: they are warm.
+    /// Adds the servers of the initial configuration: they are warm.
     pub fn join_all<'a, N: Into<NewServer<'a>>>(&mut self, servers: impl Iterator<Item = N> + Clone) {
         let before = self.fleet.slots() as u32;
         debug_assert_eq!(before as usize, self.fleet.members().count(), "only where no slot is free");
@@ -310,7 +310,7 @@ impl ServerPool {
         }
     }
 
-    /// A server goes. What is under way there may still end.
+    /// Removes a server. Requests in flight there may still end.
     pub fn leave(&mut self, id: BackendId, _now: Nanos) {
         if !self.fleet.is_current(id) {
             return;
@@ -329,7 +329,7 @@ impl ServerPool {
         self.update_health(0..0);
     }
 
-    /// The administrator lets it run dry, or takes it back; then it starts slowly, as any that come back.
+    /// Drains a server, or ends its drain; slow start then applies.
     pub fn set_draining(&mut self, id: BackendId, draining: bool, now: Nanos) {
         if !self.fleet.is_current(id) {
             return;
@@ -343,8 +343,8 @@ impl ServerPool {
         self.update_health(0..0);
     }
 
-    /// Its name has an address, or none: then it is not picked, not even in panic, and does not count there. When it gets
-    /// one it starts slowly, as any that come back.
+    /// Sets whether the server's name has an address. Without one the server is not picked, not even in panic, and does not
+    /// count there. When it gets one, slow start applies.
     pub fn set_nowhere(&mut self, id: BackendId, nowhere: bool, now: Nanos) {
         if !self.fleet.is_current(id) || self.members[id.slot as usize].nowhere == nowhere {
             return;
@@ -356,14 +356,14 @@ impl ServerPool {
         self.update_health(id.slot..id.slot + 1);
     }
 
-    /// Changes its weight; zero means no new requests.
+    /// Changes a server's weight; zero means no new requests.
     pub fn set_weight(&mut self, id: BackendId, weight: u32) {
         self.fleet.set_weight(id, weight);
         self.assign_partitions();
         self.update_health(0..0);
     }
 
-    /// Changes its priority level and its zone.
+    /// Changes a server's priority level and zone.
     pub fn set_place(&mut self, id: BackendId, priority: u32, zone: Option<&str>) {
         if !self.fleet.is_current(id) {
             return;
@@ -379,12 +379,12 @@ impl ServerPool {
     }
 }
 
-/// Whether more than a count is to be kept of starts and ends.
+/// Whether starts and ends need more than counting.
 fn must_track_requests(rules: &Rules) -> bool {
     rules.outliers.is_some() || rules.concurrency.is_some() || rules.admission.is_some()
 }
 
-/// A limit of zero would be a server that never serves; the weight says that.
+/// A limit of zero would exclude the server permanently; a weight of zero does that.
 fn limit_of(limit: Option<u32>) -> u32 {
     limit.map_or(UNLIMITED, |limit| limit.clamp(1, UNLIMITED - 1))
 }

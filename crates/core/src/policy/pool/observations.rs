@@ -1,4 +1,4 @@
-//! What checks, requests and time say of the servers.
+//! How check results, requests and time change the state of the servers.
 
 use super::{Event, ServerPool, ServerStatus, UNLIMITED};
 use crate::fleet::BackendId;
@@ -10,7 +10,7 @@ use crate::units::Nanos;
 use std::sync::Arc;
 
 impl ServerPool {
-    /// An active check's result; `Some(up)` when the verdict changes.
+    /// Records an active check's result; returns `Some(up)` when the state changes.
     pub fn checked(&mut self, id: BackendId, passed: bool, now: Nanos) -> Option<bool> {
         let rules = Arc::clone(&self.rules);
         let rules = rules.health.as_ref()?;
@@ -25,7 +25,7 @@ impl ServerPool {
         Some(up)
     }
 
-    /// A request was sent there.
+    /// Records that a request was sent to a server.
     #[inline]
     pub fn started(&mut self, id: BackendId) {
         self.fleet.started(id);
@@ -42,7 +42,7 @@ impl ServerPool {
         }
     }
 
-    /// A request sent there is over: it took `latency`. What was cancelled says nothing of the server.
+    /// Records that a request ended after `latency`. A cancelled request says nothing about the server.
     #[inline]
     pub fn ended(&mut self, id: BackendId, outcome: Outcome, latency: Nanos, now: Nanos) -> Option<Event> {
         self.fleet.ended(id);
@@ -67,7 +67,7 @@ impl ServerPool {
         Some(self.event(finding))
     }
 
-    /// What an answer says of how much may be in flight.
+    /// Passes a response to the concurrency limiters.
     pub(super) fn learn(&mut self, slot: u32, good: bool, latency: Nanos, now: Nanos) {
         if let Some(admission) = &mut self.admission {
             admission.ended(good, now);
@@ -83,13 +83,13 @@ impl ServerPool {
         }
     }
 
-    /// Whether a new request is let in: some are turned away while too many fail.
+    /// Whether a new request is admitted: a share is rejected while too many fail.
     #[inline]
     pub fn admits(&mut self, now: Nanos, policy_rng: &mut Rng) -> bool {
         self.admission.as_mut().is_none_or(|admission| admission.admits(now, policy_rng))
     }
 
-    /// What time brings: ejections end, and at the end of an interval others begin.
+    /// Handles the timers that are due: ejections end, and at the end of an interval servers are ejected.
     pub fn tick(&mut self, now: Nanos) -> Vec<Event> {
         let Some(detector) = &mut self.detector else { return Vec::new() };
         let findings = detector.tick(now);
@@ -103,7 +103,7 @@ impl ServerPool {
         findings.into_iter().map(|finding| self.event(finding)).collect()
     }
 
-    /// When [`ServerPool::tick`] next has something to do.
+    /// When [`ServerPool::tick`] is next due; `None` when nothing is timed.
     pub fn next_tick(&self) -> Option<Nanos> {
         self.detector.as_ref().map(Detector::next_tick)
     }
@@ -115,7 +115,7 @@ impl ServerPool {
         }
     }
 
-    /// How a server stands.
+    /// Status of a server.
     pub fn status(&self, slot: u32, now: Nanos) -> ServerStatus {
         let member = &self.members[slot as usize];
         let limit = member.limit.min(member.wanted);
@@ -151,13 +151,13 @@ impl ServerPool {
         !self.members[slot as usize].nowhere
     }
 
-    /// Whether it counts where shares of healthy servers are worked out.
+    /// Whether the server counts in shares of healthy servers.
     pub(super) fn counts(&self, slot: u32) -> bool {
         let member = &self.members[slot as usize];
         !member.draining && !member.nowhere && self.fleet.weight(slot) > 0
     }
 
-    /// Works out whether there is panic, and tells the fleet of the health of these slots; of all if panic begins or ends.
+    /// Updates panic and the fleet's health of these slots; of all slots if panic begins or ends.
     pub(super) fn update_health(&mut self, slots: std::ops::Range<u32>) {
         if self.rules.narrows() {
             return self.judge_parts();

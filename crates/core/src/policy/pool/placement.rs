@@ -23,8 +23,8 @@ impl ServerPool {
     }
 
     /// Lets the selector choose among the servers that are healthy, below their limit and not in `request.excluded`, with
-    /// slow start applied. `rng` is the selector's own stream, `policy_rng` decides about warming servers. `called` is told of
-    /// every call of the selector. The host then counts with [`ServerPool::started`].
+    /// slow start applied. `rng` is the selector's own stream, `policy_rng` decides about warming servers. `called` receives
+    /// every call of the selector. The host then counts the request with [`ServerPool::started`].
     #[expect(clippy::too_many_arguments, reason = "a pick takes what a pick takes; a struct would be filled once")]
     #[inline]
     pub fn place(
@@ -48,7 +48,7 @@ impl ServerPool {
         self.place_among(selector, rng, request, truth, now, policy_rng, &mut called)
     }
 
-    /// Where somebody is full or warming up.
+    /// The path for pools with a full or warming server.
     #[expect(clippy::too_many_arguments, reason = "as above")]
     #[inline(never)]
     pub(super) fn place_among(
@@ -75,7 +75,7 @@ impl ServerPool {
                 selector.on_refused(choice, &mut Context { now, fleet: &self.fleet, rng, truth });
                 called(SelectorCall::Refused(choice));
             };
-            // The first that was passed over is the strategy's own choice: if nobody else is left, it is that one.
+            // The first server that slow start skipped is the strategy's own choice; it is used if no other server is left.
             let Some(choice) = pick else { break passed_over };
             let ramp_factor = self.ramp_factor(choice.backend.slot, now);
             if ramp_factor >= 1.0 || policy_rng.unit() < ramp_factor {
@@ -92,9 +92,9 @@ impl ServerPool {
         pick
     }
 
-    /// Lets a strategy that asks before it places a request say whom, among the servers that [`ServerPool::place`] would let it
-    /// have. `called` is told of the slots that it might not ask, and its answer. `None` where the request is to be placed at
-    /// once, or waits for room.
+    /// Lets a strategy that probes before a pick choose the servers to probe, among those that [`ServerPool::place`] would
+    /// allow. `called` receives the excluded slots and the result. `None` where the request is to be placed without probes,
+    /// or waits for a free slot.
     pub fn inquire(
         &mut self,
         selector: &mut dyn Selector,
@@ -118,7 +118,7 @@ impl ServerPool {
         inquiry
     }
 
-    /// Notes who may not be had: those at their limits, and these.
+    /// Sets the excluded slots: servers at their limits, and these.
     pub(super) fn exclude(&mut self, excluded: &[u32]) {
         self.excluded.clear();
         self.excluded.extend_from_slice(&self.full);
@@ -136,8 +136,8 @@ impl ServerPool {
             && self.fleet.eligible().iter().any(|&slot| !self.members[slot as usize].full && !excluded.contains(&slot))
     }
 
-    /// Whether a request that has used the servers in `excluded` finds no room now, but would with one more request ended:
-    /// all that it could have are at their limits, and there are some.
+    /// Whether a request that has used the servers in `excluded` must wait for another request to end: all servers that it
+    /// may use are at their limits, and there is at least one.
     pub fn waiting_helps(&self, excluded: &[u32]) -> bool {
         let mut left = self.fleet.eligible().iter().filter(|slot| !excluded.contains(slot)).peekable();
         let full = |slot: u32| self.members.get(slot as usize).is_some_and(|member| member.full);
@@ -155,7 +155,7 @@ impl ServerPool {
         self.fleet.is_current(id) && sticky::keeps_affinity(&self.fleet, id.slot) && !self.is_full(id.slot)
     }
 
-    /// The cookie's value for this server; `None` where clients are not tied.
+    /// The cookie's value for this server; `None` without session affinity.
     pub fn cookie_value(&self, slot: u32) -> Option<&str> {
         self.values.value(slot)
     }

@@ -88,7 +88,7 @@ impl Host {
 }
 
 #[test]
-fn other_rules_leave_what_is_known_of_the_servers() {
+fn new_rules_keep_server_state() {
     let before = Rules { health: Some(health(true)), outliers: Some(outliers(1.0)), ..Rules::default() };
     let mut server_pool = server_pool(before, &[Some(1), None, None, None]);
     let ids: Vec<BackendId> = (0..4).map(|slot| server_pool.fleet.id(slot)).collect();
@@ -100,9 +100,9 @@ fn other_rules_leave_what_is_known_of_the_servers() {
     let other = Rules { health: Some(health(false)), slow_start: None, ..Rules::default() };
     server_pool.set_rules(Arc::new(other), secs(3));
     assert!(server_pool.is_full(0) && server_pool.fleet.in_flight() == [1, 0, 0, 0]);
-    assert_eq!(server_pool.fleet.eligible(), [0, 3], "1 drains, 2 is down, and nobody ejects any more");
+    assert_eq!(server_pool.fleet.eligible(), [0, 3], "1 drains, 2 is down, and outlier ejection is off");
     server_pool.set_rules(Arc::new(Rules::default()), secs(4));
-    assert_eq!(server_pool.fleet.eligible(), [0, 2, 3], "nobody checks any more");
+    assert_eq!(server_pool.fleet.eligible(), [0, 2, 3], "health checks are off");
     let sticky = sticky::Rules { cookie: "c".into(), max_age: None, secret: None };
     server_pool.set_rules(Arc::new(Rules { sticky: Some(sticky), ..Rules::default() }), secs(5));
     let value = server_pool.cookie_value(1).unwrap().to_owned();
@@ -110,7 +110,7 @@ fn other_rules_leave_what_is_known_of_the_servers() {
     assert!(server_pool.status(1, secs(5)).draining);
 }
 
-/// Watches servers of these (level, zone), divided as the rules say.
+/// A pool with servers of these (level, zone), divided as the rules say.
 fn divided(rules: Rules, shard_id: ShardId, servers: &[(u32, &'static str)]) -> ServerPool {
     let names: Vec<String> = (0..servers.len()).map(|i| format!("s{i}")).collect();
     let mut server_pool = ServerPool::new(Arc::new(rules)).for_shard(shard_id);
@@ -144,7 +144,7 @@ fn levels_spill_and_panic_as_envoys() {
             server_pool.checked(id, up, secs(1));
         }
     };
-    // Half of level 0: 1.4 · 0.5 of the load stays; nobody panics as long as level 1 can do the rest.
+    // Half of level 0: 1.4 · 0.5 of the load stays; no level panics as long as level 1 can serve the rest.
     set(&mut server_pool, 5, 10);
     assert_eq!((shares(&server_pool), server_pool.in_panic()), (vec![0.7, 0.3], false));
     set(&mut server_pool, 1, 10);
@@ -153,13 +153,13 @@ fn levels_spill_and_panic_as_envoys() {
         (vec![0.14, 0.86], false),
         "no panic, though only a tenth is well"
     );
-    // 0.14 + 0.84 < 1: level 0 is below half and not believed, level 1 is.
+    // 0.14 + 0.84 < 1: level 0 is below half and its health is ignored, that of level 1 is not.
     set(&mut server_pool, 1, 6);
     let low = 0.14 / 0.98;
     assert!((shares(&server_pool)[0] - low).abs() < 1e-5);
     assert!(server_pool.in_panic());
     assert_eq!(server_pool.fleet.eligible().len(), 10 + 6);
-    // Nobody: everything to level 0, whatever its checks say.
+    // No server is healthy: everything to level 0, whatever its checks say.
     set(&mut server_pool, 0, 0);
     assert_eq!(shares(&server_pool), [1.0, 0.0]);
     assert_eq!(server_pool.fleet.eligible().len(), 20);
@@ -180,14 +180,14 @@ fn zones_and_levels_divide_together() {
     let mut server_pool = divided(rules, shard_id, &servers);
     // Parts in the order of their first servers: level 0, its a, its b, level 1, its a, its b.
     assert_eq!(shares(&server_pool), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
-    // Of a's four two die: 2 of 6 healthy servers for half of the traffic: 2/3 stays. b has 2/3 and brings 1/2.
+    // Two of a's four servers fail: 2 of 6 healthy servers for half of the traffic: 2/3 stays. b has 2/3 and brings 1/2.
     // 6 of 8 healthy: the level is whole, 1.4 · 0.75 > 1.
     for slot in [0, 2] {
         let id = server_pool.fleet.id(slot);
         server_pool.checked(id, false, secs(1));
     }
     assert_eq!(shares(&server_pool), [0.0, 0.666667, 0.333333, 0.0, 0.0, 0.0]);
-    // All of a dies: 4 of 8, so 30 % go to level 1, which knows no zones; b gets what stays.
+    // All servers of a fail: 4 of 8 are healthy, so 30 % go to level 1, where zones do not apply; b gets the rest.
     for slot in [4, 6] {
         let id = server_pool.fleet.id(slot);
         server_pool.checked(id, false, secs(2));
@@ -202,13 +202,13 @@ fn zones_and_levels_divide_together() {
     let b: i32 = [1, 3, 5, 7].iter().map(|&slot| picks[slot]).sum();
     assert!((b - 7000).abs() < 183, "{picks:?}");
     assert!([1, 3, 5, 7].iter().all(|&slot| (picks[slot] - b / 4).abs() <= 1), "in turn within a part: {picks:?}");
-    // Who has tried all of a part gets another one's; `None` only when nobody is left.
+    // A request that has tried all servers of a part gets one of another part; `None` only when no server is left.
     assert!(host.pick(&[1, 3, 5, 7], secs(3)).unwrap() >= 8);
     assert_eq!(host.pick(&[1, 3, 5, 7, 8, 9, 10, 11], secs(3)), None);
 }
 
 #[test]
-fn a_subset_is_all_that_a_strategy_knows() {
+fn a_strategy_sees_only_its_subset() {
     for kind in [subset::Kind::Random, subset::Kind::Deterministic, subset::Kind::Aperture] {
         for row in catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
             let rules = Rules { subset: Some(subset::Rules { size: 3, kind }), ..Rules::default() };
@@ -227,7 +227,7 @@ fn a_subset_is_all_that_a_strategy_knows() {
 }
 
 #[test]
-fn at_the_edges_of_an_aperture_a_server_gets_its_part() {
+fn servers_at_the_edge_of_an_aperture_get_a_fraction() {
     // Four balancers, six servers, at least two of them: arcs of two quarters, three servers. Number 1 has
     // 1/4 … 3/4: half of server 1 on the ring, all of 2 and 3, half of 4.
     let rules = Rules { subset: Some(subset::Rules { size: 2, kind: subset::Kind::Aperture }), ..Rules::default() };
@@ -243,7 +243,7 @@ fn at_the_edges_of_an_aperture_a_server_gets_its_part() {
 }
 
 #[test]
-fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
+fn a_pool_at_its_adaptive_limit_accepts_no_request() {
     let rules = |per| Rules {
         concurrency: Some(concurrency::Rules {
             kind: concurrency::Kind::Aimd,
@@ -277,7 +277,7 @@ fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
     assert_eq!(host.pick(&[], secs(2)), None, "ten are in flight and ten may be");
     host.server_pool.ended(host.server_pool.fleet.id(1), Outcome::Cancelled, secs(1), secs(2));
     assert!(host.pick(&[], secs(2)).is_some());
-    // Each server for itself: the one that fails gets less, the others go on.
+    // Each server has its own limit: the one that fails gets less, the others are not affected.
     let mut host = Host::new(
         "round_robin",
         server_pool(rules(concurrency::Per::Server), &[None; 3]).for_shard(ShardId::default()),
@@ -295,7 +295,7 @@ fn a_pool_at_the_limit_it_has_found_takes_nothing_more() {
 }
 
 #[test]
-fn full_servers_are_left_out_until_one_request_ends() {
+fn full_servers_are_excluded_until_a_request_ends() {
     let mut host = Host::new("round_robin", server_pool(Rules::default(), &[Some(1), Some(2), Some(1)]));
     for _ in 0..4 {
         let slot = host.pick(&[], secs(1)).unwrap();
@@ -305,7 +305,7 @@ fn full_servers_are_left_out_until_one_request_ends() {
     assert!(!host.server_pool.has_room(&[]));
     let calls = host.calls.len();
     assert_eq!(host.pick(&[], secs(1)), None);
-    assert_eq!(host.calls.len(), calls, "a selector is not asked for what cannot be");
+    assert_eq!(host.calls.len(), calls, "a selector is not called when no server has room");
     let id = host.server_pool.fleet.id(1);
     host.server_pool.ended(id, Outcome::Ok, Nanos(1), secs(1));
     assert_eq!(host.pick(&[], secs(1)), Some(1));
@@ -385,7 +385,7 @@ fn health_is_checks_and_ejections_and_panic_ignores_both() {
 }
 
 #[test]
-fn cancelled_and_late_ends_say_nothing_of_a_server() {
+fn cancelled_and_late_ends_do_not_affect_health() {
     let mut server_pool = server_pool(Rules { outliers: Some(outliers(0.5)), ..Rules::default() }, &[None, None]);
     let old = server_pool.fleet.id(0);
     server_pool.started(old);
@@ -398,11 +398,11 @@ fn cancelled_and_late_ends_say_nothing_of_a_server() {
     assert_eq!(server_pool.fleet.eligible(), [0, 1]);
     server_pool.started(new);
     server_pool.ended(old, Outcome::Ok, Nanos(1), secs(1));
-    assert!(server_pool.is_full(0), "the end of a former tenant's request makes no room");
+    assert!(server_pool.is_full(0), "the end of a former server's request makes no room");
 }
 
 #[test]
-fn servers_that_must_rise_first_do() {
+fn servers_that_start_down_must_pass_checks_first() {
     let mut server_pool = server_pool(Rules { health: Some(health(false)), ..Rules::default() }, &[None, None]);
     assert!(server_pool.fleet.eligible().is_empty());
     server_pool.checked(server_pool.fleet.id(1), true, secs(1));
@@ -441,9 +441,9 @@ fn a_warming_server_gets_its_factor_of_its_share_whatever_the_strategy() {
 }
 
 #[test]
-fn who_is_alone_serves_though_he_is_cold_and_nobody_starts_cold() {
+fn a_single_warming_server_serves_and_initial_servers_are_warm() {
     let mut host = Host::new("random", server_pool(slow(20), &[None; 2]));
-    assert_eq!(host.server_pool.status(0, Nanos::ZERO).ramp_factor, 1.0, "those of the beginning are warm");
+    assert_eq!(host.server_pool.status(0, Nanos::ZERO).ramp_factor, 1.0, "initial servers are warm");
     let (a, b) = (host.server_pool.fleet.id(0), host.server_pool.fleet.id(1));
     host.server_pool.leave(a, secs(1));
     host.server_pool.leave(b, secs(1));
@@ -455,7 +455,7 @@ fn who_is_alone_serves_though_he_is_cold_and_nobody_starts_cold() {
 }
 
 #[test]
-fn a_cookie_leads_back_while_the_server_may_serve() {
+fn a_cookie_applies_while_its_server_can_serve() {
     let rules = sticky::Rules { cookie: "c".to_owned(), max_age: None, secret: None };
     let mut server_pool = server_pool(Rules { sticky: Some(rules), ..Rules::default() }, &[Some(1), None]);
     let value = server_pool.cookie_value(0).unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! The catalogue: what is known of each strategy beside its code, and how strategies are found by name.
+//! The catalogue: the description of each strategy, and how strategies are found by name.
 //!
 //! The list itself is in [`super::strategies`]; a new strategy is a file and a row there.
 
@@ -122,7 +122,7 @@ pub trait Params: Default {
 pub struct Row {
     /// The name by which files and the command line know it. It is also the name of its module.
     pub name: &'static str,
-    /// Its description.
+    /// Its description for `evenkeel explain` and the reference documentation.
     pub doc: &'static Doc,
     /// What it needs servers to send or answer ([`Params::SIGNALS`]).
     pub signals: Signals,

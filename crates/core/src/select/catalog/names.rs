@@ -21,7 +21,7 @@ pub fn find(name: &str) -> Option<&'static Row> {
         let name = plain(name);
         let joined = |name: &str| plain(name).replace('_', "");
         let short = joined(&name);
-        // `least_time` and `leasttime` are two algorithms: that underscores do not matter is tried last.
+        // `least_time` and `leasttime` are two algorithms, so a match that ignores underscores is tried last.
         let spelt = CATALOGUE.iter().find(|row| called(row, &|known| plain(known) == name));
         spelt.or_else(|| CATALOGUE.iter().find(|row| called(row, &|known| joined(known) == short)))
     })
@@ -55,12 +55,12 @@ pub fn unknown_name(message: &str) -> Option<&str> {
     message.strip_prefix("there is no strategy `")?.strip_suffix('`')
 }
 
-/// A help text for an unknown name: the strategy that was most likely meant, else the list of all. Without `oracles` none of
-/// these is suggested: a proxy refuses them.
+/// A help text for an unknown name: the most similar strategy, else the list of all. Without `oracles` no oracle is
+/// suggested: a proxy refuses them.
 #[cfg(feature = "config")]
 pub fn suggestion(name: &str, oracles: bool) -> String {
     let rows = || CATALOGUE.iter().filter(move |row| oracles || !row.doc.oracle());
-    // A label is no name in a file.
+    // A label is not a name that a file can use.
     if name.contains('(')
         && let Ok(table) = parse(name)
         && let Some(row) = table.row()
@@ -104,13 +104,13 @@ impl std::str::FromStr for StrategyConfig {
 mod tests {
     use super::*;
 
-    /// No name means two rows, and none means one row twice.
+    /// Each name belongs to one row, and occurs once.
     #[test]
     fn names_are_unambiguous() {
         let mut seen = std::collections::BTreeMap::new();
         for row in CATALOGUE {
             for name in std::iter::once(row.name).chain(row.doc.other_names()) {
-                // Envoy's capitals are the name of our own row, with a remark.
+                // Envoy's upper-case names belong to our own row, with a remark.
                 if plain(name) == row.name && name != row.name {
                     continue;
                 }
@@ -122,7 +122,7 @@ mod tests {
         assert!(seen.len() > 150, "{}", seen.len());
     }
 
-    /// Without underscores names mean the same row as with them, except for the two that products distinguish by them.
+    /// Without underscores a name belongs to the same row, except for the two that products distinguish by them.
     #[test]
     fn spelling_does_not_matter() {
         for row in CATALOGUE {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_field_are_understood() {
+    fn names_of_other_products_are_accepted() {
         for (field, names) in [
             ("nginx", "least_conn=least_request ip_hash=ip_hash hash=modulo_hash random_two=p2c least_time=least_time"),
             (
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_close_is_remarked() {
+    fn names_of_similar_algorithms_get_a_remark() {
         assert!(remark("source").unwrap().contains("HAProxy"));
         assert!(remark("LEAST_REQUEST").unwrap().contains("`p2c`"));
         assert!(remark("pick-first").unwrap().starts_with("`first_fit` is the closest to `pick_first`"));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_offered_no_oracle() {
+    fn oracles_are_not_suggested_to_a_proxy() {
         assert_eq!(suggestion("oracle_least_wrk", true), "did you mean `oracle_least_work`?");
         assert!(!suggestion("oracle_least_wrk", false).contains("`oracle"));
         assert!(!suggestion("qqqq", false).contains("oracle"));

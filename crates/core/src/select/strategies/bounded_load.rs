@@ -139,7 +139,7 @@ enum Placement {
     Rendezvous(Scores),
 }
 
-/// A key's place on nginx's ring, and its hash for all else.
+/// A key's position on nginx's ring, and its hash for all other purposes.
 #[derive(Clone, Copy)]
 struct Key {
     ring: u32,
@@ -147,7 +147,7 @@ struct Key {
 }
 
 impl Placement {
-    /// The first in the key's order that will do.
+    /// The first candidate with room in the key's order.
     fn first(&self, key: Key, fleet: &Fleet, request: &Request<'_>, will_do: impl Fn(u32) -> bool) -> Option<u32> {
         let able = |slot: u32| fleet.is_eligible(slot) && !request.excludes(slot) && will_do(slot);
         match self {
@@ -160,7 +160,7 @@ impl Placement {
     }
 }
 
-/// How much is too much.
+/// The bound on in-flight requests per server.
 struct Bound {
     percent: u64,
     /// By slot: weights of the eligible servers before it. HAProxy distributes the remainder of a division in that order.
@@ -195,7 +195,7 @@ struct BoundedLoad {
     bound: Bound,
     placement: Placement,
     points: u32,
-    /// Room to shuffle in.
+    /// Buffer for the shuffle.
     order: Vec<u32>,
 }
 

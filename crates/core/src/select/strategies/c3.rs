@@ -83,7 +83,7 @@ impl catalog::Params for Params {
     }
 }
 
-/// Averages, seconds and requests; zero before the first.
+/// Averages, in seconds and requests; zero before the first response.
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
     latency: f64,
@@ -102,7 +102,7 @@ impl C3 {
         let service = if service > 0.0 { service } else { latency };
         let long = 1.0 + self.params.clients * f64::from(fleet.in_flight()[slot as usize]) + queue;
         let power = (1..self.params.exponent).fold(long, |power, _| power * long);
-        // With a sliver for the queue, so that servers of which nothing is known differ by their requests in flight.
+        // A small constant is added to the queue, so that servers without responses differ by their requests in flight.
         latency - service + power * service.max(1e-9)
     }
 

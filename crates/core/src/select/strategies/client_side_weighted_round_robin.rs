@@ -79,7 +79,7 @@ impl catalog::Params for Params {
             heard: Vec::new(),
             slots: Vec::new(),
             strides: Vec::new(),
-            // Anywhere, or all balancers would begin with the same server.
+            // A random start, else all balancers would begin with the same server.
             turn: rng.below(1 << 32),
             asked: false,
         })
@@ -93,28 +93,28 @@ const MOST: u64 = 65_535;
 struct Heard {
     weight: f64,
     at: Nanos,
-    /// Since when it has reported without a gap; `None` when it has to begin again.
+    /// Start of its uninterrupted reports; `None` when the blackout period starts again.
     since: Option<Nanos>,
 }
 
 struct ClientSideWeightedRoundRobin {
     params: Params,
     heard: Vec<Heard>,
-    /// The eligible slots, and their scaled weights in the same order; none where all have the same turns.
+    /// The eligible slots, and their scaled weights in the same order; no weights where all are equal.
     slots: Vec<u32>,
     strides: Vec<u64>,
     turn: u64,
     asked: bool,
 }
 
-/// The weight that a report stands for; `None` where it says nothing of use.
+/// The weight that a report yields; `None` where it has no usable data.
 pub fn weight(load: &LoadReport, error_penalty: f64) -> Option<f64> {
     let busy = load.utilisation + load.errors * error_penalty;
     (load.throughput > 0.0 && load.utilisation > 0.0).then(|| load.throughput / busy)
 }
 
 impl ClientSideWeightedRoundRobin {
-    /// A server's weight as it counts now; zero where it has none.
+    /// A server's present weight; zero where it has none.
     fn weight_now(&mut self, slot: u32, now: Nanos) -> f64 {
         let Params { blackout, expiry, .. } = self.params;
         let heard = &mut self.heard[slot as usize];
@@ -153,7 +153,7 @@ impl Selector for ClientSideWeightedRoundRobin {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         const OFFSET: u64 = MOST / 2;
         let n = self.slots.len() as u64;
-        // The heaviest server is skipped in no round; the bound is for the others, when the heaviest is excluded.
+        // The heaviest server is skipped in no round; the bound applies when the heaviest is excluded.
         for _ in 0..4 * n {
             let (at, round) = (self.turn % n, self.turn / n);
             self.turn += 1;

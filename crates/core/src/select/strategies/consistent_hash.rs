@@ -107,7 +107,7 @@ impl Ring {
         self.points[start..].iter().chain(&self.points[..start]).map(|&(_, slot)| slot)
     }
 
-    /// The first on the ring from `hash` on that will do.
+    /// The first candidate on the ring from `hash` on.
     #[inline]
     pub(super) fn first(&self, hash: u32, mut will_do: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut last = u32::MAX;
@@ -129,7 +129,7 @@ impl Ring {
 /// A ring with more points than this is thinned out in proportion: 16 MiB are enough for any fleet.
 const MOST_POINTS: u64 = 1 << 21;
 
-/// As nginx takes them apart: what stands behind the last colon is a port if it is a number; a socket's path has none.
+/// Splits host and port as nginx does: the text after the last colon is a port if it is a number; a socket's path has none.
 fn host_and_port(name: &str) -> (&str, &str) {
     const UNIX: &str = "unix:";
     if let Some((_, path)) = name.split_at_checked(UNIX.len()).filter(|(start, _)| start.eq_ignore_ascii_case(UNIX)) {
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_apart_as_nginx_does() {
+    fn names_are_split_as_in_nginx() {
         for (name, host, port) in [
             ("10.0.0.1:80", "10.0.0.1", "80"),
             ("web-1", "web-1", ""),

@@ -76,20 +76,20 @@ impl catalog::Params for Params {
     }
 }
 
-/// Averages; paths whose hashes agree share one.
+/// Average cost by path; paths whose hashes collide share one.
 const PATHS: usize = 1 << 10;
 
 struct CostAware {
     params: Params,
-    /// By hash of the path, nanoseconds; zero before the first answer.
+    /// By hash of the path, nanoseconds; zero before the first response.
     costs: Vec<f32>,
-    /// Average over all paths: what an unknown one is held to cost.
+    /// Average over all paths: the assumed cost of an unknown path.
     overall: f32,
-    /// By slot: what is in flight there by this selector's picks.
+    /// By slot: in-flight requests of this selector's picks.
     mine: Vec<Mine>,
 }
 
-/// Requests in flight by a selector's own picks, and what they are held to cost.
+/// In-flight requests of a selector's own picks, and their assumed cost.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mine {
     cost: f64,
@@ -103,7 +103,7 @@ impl Mine {
     }
 }
 
-/// What a pick's tag says: the cost that was expected, the place of its path's average, and how many were in flight.
+/// Content of a pick's tag: the expected cost, the index of its path's average, and the number of requests in flight.
 struct Expectation {
     cost: f32,
     place: u16,
@@ -130,7 +130,7 @@ impl CostAware {
 
     fn load(&self, slot: u32, fleet: &Fleet, cost: f32) -> f64 {
         let mine = self.mine[slot as usize];
-        // What others sent there (a cookie, a selector before this one) is held to cost what is usual.
+        // Requests placed by other means (session affinity, a former selector) are assumed to have the average cost.
         let others = fleet.in_flight()[slot as usize].saturating_sub(mine.count);
         let usual = f64::from(self.overall.max(1.0));
         (mine.cost + f64::from(others) * usual + f64::from(cost)) / f64::from(fleet.weight(slot).max(1))

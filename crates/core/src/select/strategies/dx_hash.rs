@@ -70,16 +70,16 @@ impl catalog::Params for Params {
 
 struct DxHash {
     params: Params,
-    /// A power of two, or zero before the first server.
+    /// Number of places: a power of two, or zero before the first server.
     places: u64,
-    /// Draws before it is given up.
+    /// Largest number of draws per pick.
     draws: u64,
 }
 
 impl Selector for DxHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.hash(request);
-        // The low bits: after a doubling every second draw is still the same place.
+        // The low bits: after a doubling every second draw is at the same place as before.
         let mask = self.places.saturating_sub(1);
         let place = |j: u64| (pair(hash, j.wrapping_mul(GOLDEN)) & mask) as u32;
         let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);

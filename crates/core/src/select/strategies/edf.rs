@@ -62,7 +62,7 @@ pub(super) const DOC: Doc = Doc {
     source: "Envoy, source/common/upstream/edf_scheduler.h; its pull requests 3271 (offset) and 29953 (anywhere), issues 14597 and 31378",
     cost: "O(log n); after 16 excluded servers in a row O(n)",
     fails: "Shares are fixed, as in every weighted round robin: a server that slows down keeps receiving its own. \
-            Every change of the fleet starts the schedule anew.",
+            Every change of the fleet restarts the schedule.",
     scenario: "unlike-servers",
     fails_in: "slow-server",
     weighted: true,
@@ -70,30 +70,30 @@ pub(super) const DOC: Doc = Doc {
 
 impl catalog::Params for Params {
     fn build(&self, rng: &mut Rng) -> Box<dyn Selector> {
-        // One seed for life, as in Envoy: a schedule that is made anew for the same fleet is the same schedule.
+        // One seed per selector, as in Envoy: a rebuilt schedule for the same fleet is the same schedule.
         let picks = rng.below(u64::from(u32::MAX) / 10);
         Box::new(Edf { start: self.start, picks, next_order: 0, queue: BinaryHeap::new() })
     }
 }
 
-/// Deadline, order of its making, slot. Deadlines are positive, so their bits are in the order of their values.
+/// Deadline, sequence number, slot. Deadlines are positive, so their bits have the order of their values.
 type Entry = Reverse<(u64, u64, u32)>;
 
 struct Edf {
     start: Start,
-    /// The seed: how many turns are over when a schedule is made.
+    /// The seed: number of turns already over when a schedule is built.
     picks: u64,
     next_order: u64,
     queue: BinaryHeap<Entry>,
 }
 
-/// The same entry after a turn.
+/// The entry after its turn.
 fn after(deadline: u64, weight: u32) -> u64 {
     (f64::from_bits(deadline) + 1.0 / f64::from(weight)).to_bits()
 }
 
 impl Edf {
-    /// The slot that is due; its next deadline is set.
+    /// The slot that is next; its next deadline is set.
     fn turn(&mut self, fleet: &Fleet) -> Option<u32> {
         let mut top = self.queue.peek_mut()?;
         let Reverse((deadline, _, slot)) = *top;
@@ -122,7 +122,7 @@ impl Edf {
         let rest = match self.start {
             Start::Beginning => 0,
             Start::Offset => self.picks % eligible.len().max(1) as u64,
-            // What rounding down left over: fewer than there are servers.
+            // The remainder of rounding down: fewer than there are servers.
             Start::Anywhere => self.picks - done,
         };
         for _ in 0..rest.min(eligible.len() as u64) {
@@ -133,8 +133,8 @@ impl Edf {
 
 impl Selector for Edf {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        // A server that may not have this request loses its turn, as in Envoy: one that is full for long has no claim on a
-        // burst afterwards.
+        // A server excluded from this request loses its turn, as in Envoy: one that was full for long does not get a burst
+        // afterwards.
         const TURNS: usize = 16;
         for _ in 0..TURNS {
             let slot = self.turn(cx.fleet)?;
@@ -142,13 +142,13 @@ impl Selector for Edf {
                 return cx.pick(slot);
             }
         }
-        // Those left may be due much later: look at all.
+        // The remaining candidates may be due much later: scan all.
         let left = |entry: &&Entry| cx.fleet.is_eligible(entry.0.2) && !request.excludes(entry.0.2);
         let Reverse((_, _, slot)) = *self.queue.iter().filter(left).max()?;
         cx.pick(slot)
     }
 
-    /// Its next date, in turns of a server of weight one.
+    /// Its next deadline, in turns of a server of weight one.
     fn score(&self, slot: u32, _fleet: &Fleet, _now: Nanos) -> Option<f64> {
         self.queue.iter().find(|entry| entry.0.2 == slot).map(|entry| f64::from_bits(entry.0.0))
     }

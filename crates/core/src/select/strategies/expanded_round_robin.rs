@@ -76,7 +76,7 @@ struct Expanded {
     list: Runs,
 }
 
-/// Attempts before Pingora's way is given up: its callers set such a bound.
+/// Largest number of attempts in Pingora's variant: its callers set such a bound.
 const ATTEMPTS: usize = 256;
 
 impl Expanded {

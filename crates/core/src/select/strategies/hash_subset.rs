@@ -108,7 +108,7 @@ fn highest(scores: &Scores, replicas: usize, key: u64, request: &Request<'_>, fl
         } else {
             sample.len += 1;
         }
-        // In its place among the few; the last falls out.
+        // Inserts it at its rank; the last of the list is dropped.
         while at > 0 && score > best[at - 1] {
             (best[at], sample.slots[at]) = (best[at - 1], sample.slots[at - 1]);
             at -= 1;
@@ -137,7 +137,7 @@ impl Selector for HashSubset {
         let sample = match &self.placement {
             Placement::Rendezvous(scores) => highest(scores, self.replicas, self.hash_on.hash(request), request, fleet),
             Placement::Ring(ring) => {
-                // No more than there are, so that the walk ends before it has been all round.
+                // At most the number of candidates, so that the walk ends within one round.
                 let excluded = request.excluded.iter().filter(|&&slot| fleet.is_eligible(slot)).count();
                 let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(excluded).max(1));
                 next_on(ring, replicas, self.hash_on.of(request, crc32fast::hash), request, fleet)

@@ -47,7 +47,7 @@ impl catalog::Params for Params {
 struct Interleaved {
     /// The first slot to consider in this round.
     next: u32,
-    /// The bar, in steps; zero before the first round.
+    /// The threshold, in steps; zero before the first round.
     level: u32,
     /// Greatest common divisor of the weights.
     step: u32,
@@ -89,7 +89,7 @@ impl Selector for Interleaved {
     }
 
     fn on_fleet(&mut self, _changes: &[Change], cx: &mut Context<'_>) {
-        // The lowest weight that passes, which is what IPVS keeps; zero before the first round.
+        // The lowest weight that passes, which is the value that IPVS keeps; zero before the first round.
         let bar = match self.level {
             0 => 0,
             level => u64::from(level - 1) * u64::from(self.step) + 1,
@@ -97,8 +97,8 @@ impl Selector for Interleaved {
         let weights = || cx.fleet.eligible().iter().map(|&slot| cx.fleet.weight(slot));
         self.step = weights().fold(0, gcd).max(1);
         let top = weights().max().unwrap_or(0) / self.step;
-        // As IPVS: back to the first server, and the bar stays at the weight where it was, in the step that this weight is in now,
-        // unless that is too high.
+        // As in IPVS: back to the first server; the threshold keeps its weight, converted to the new steps, unless it is too
+        // high.
         self.next = 0;
         self.level = match (bar, self.step) {
             (0, _) => top,

@@ -67,7 +67,7 @@ impl catalog::Params for Params {
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
         let (idle, listed) = (VecDeque::new(), Vec::new());
-        Box::new(JoinIdleQueue { fallback: self.fallback, idle, listed, told: false })
+        Box::new(JoinIdleQueue { fallback: self.fallback, idle, listed, notified: false })
     }
 }
 
@@ -76,12 +76,12 @@ const LISTED: u64 = 1;
 
 struct JoinIdleQueue {
     fallback: Fallback,
-    /// In order of notice. May hold slots that cannot be picked now.
+    /// In order of notification. May hold slots that cannot be picked now.
     idle: VecDeque<u32>,
     /// By slot: whether it is in `idle`.
     listed: Vec<bool>,
-    /// A server has said that it is idle: the balancer's own counts say nothing beside that.
-    told: bool,
+    /// Whether a server has sent an idle notification: the balancer's own counts are then not used.
+    notified: bool,
 }
 
 impl JoinIdleQueue {
@@ -119,7 +119,7 @@ impl Selector for JoinIdleQueue {
     }
 
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
-        // It is as idle as before, and still the first. Of a server drawn at random nothing is known.
+        // The refused server is as idle as before and stays first in the list. Other picks were not in the list.
         let slot = pick.backend.slot;
         if pick.tag == LISTED && !std::mem::replace(&mut self.listed[slot as usize], true) {
             self.idle.push_front(slot);
@@ -136,14 +136,14 @@ impl Selector for JoinIdleQueue {
         }
         // Periodic reports and reports with responses are too old; only idle notifications are the protocol.
         if load.by == ReportSource::Notice {
-            self.told = true;
+            self.notified = true;
             self.list(backend.slot);
         }
     }
 
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
         let Finished { backend, .. } = *finished;
-        if !self.told && cx.fleet.is_current(backend) && cx.fleet.in_flight()[backend.slot as usize] == 0 {
+        if !self.notified && cx.fleet.is_current(backend) && cx.fleet.in_flight()[backend.slot as usize] == 0 {
             self.list(backend.slot);
         }
     }
@@ -153,7 +153,7 @@ impl Selector for JoinIdleQueue {
         self.idle.reserve(cx.fleet.slots());
         for change in changes {
             match change {
-                // A new server has nothing to do.
+                // A new server is idle.
                 Change::Joined(id) => self.list(id.slot),
                 Change::Left(id) => self.strike(id.slot),
                 _ => {}

@@ -88,7 +88,7 @@ struct Jump {
     buckets: Vec<u32>,
 }
 
-/// Hashes of a key before the search is given up: one, and more past servers that cannot be picked.
+/// Largest number of hashes per key: one, and more past servers that cannot be picked.
 const ATTEMPTS: u64 = 16;
 
 impl Selector for Jump {
@@ -136,7 +136,7 @@ mod tests {
 
     /// The values that implementations of the paper test themselves with.
     #[test]
-    fn the_function_is_the_paper_s() {
+    fn values_match_the_paper() {
         let got: Vec<u32> = [(1, 1), (42, 57), (0xdead_10cc, 1), (0xdead_10cc, 666), (256, 1024)]
             .iter()
             .map(|&(k, n)| jump(k, n))

@@ -117,8 +117,8 @@ impl Selector for LeastRequest {
     }
 }
 
-/// The common case, over plain memory: the least count, how many have it, and the one drawn of them. Each pass is a loop
-/// without branches that the compiler turns into vector instructions.
+/// The common case, over contiguous memory: the smallest count, the number of servers that have it, and a random one of
+/// them. Each pass is a loop without branches that the compiler vectorises.
 fn least_of_all(counts: &[u32], rng: &mut Rng) -> Option<u32> {
     const CHUNK: usize = 64;
     // Signed, because baseline x86-64 compares only signed integers in vectors; counts stay far below 2^31.
@@ -140,7 +140,7 @@ fn least_of_all(counts: &[u32], rng: &mut Rng) -> Option<u32> {
     None
 }
 
-/// Requests per weight of `a` against `b`'s, cross-multiplied: exact, and no division.
+/// Compares requests per weight of `a` and `b`, cross-multiplied: exact, and no division.
 fn compare(fleet: &Fleet, a: u32, b: u32) -> Ordering {
     let count = |slot: u32| u64::from(fleet.in_flight()[slot as usize]);
     (count(a) * u64::from(fleet.weight(b))).cmp(&(count(b) * u64::from(fleet.weight(a))))

@@ -88,12 +88,12 @@ impl catalog::Params for Params {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
-    /// Average, nanoseconds; `None` before the first answer.
+    /// Average latency, nanoseconds; `None` before the first response.
     average: Option<f64>,
-    /// When it was last picked, but for picks within `halving` of that.
+    /// Time of the last pick, rounded: picks within `halving` of it do not update it.
     checked: Nanos,
-    /// What is in flight by own picks: the sum of the times at which it was sent. Begins anew when nothing is in flight, since
-    /// ends may come of requests that a strategy before this one has placed.
+    /// Sum of the send times of in-flight requests that this selector picked. Reset when nothing is in flight, since
+    /// requests that a former strategy placed may end as well.
     sent: u128,
     count: u32,
 }
@@ -102,12 +102,12 @@ struct LeastTime {
     params: Params,
     peers: Vec<Peer>,
     smooth: Smooth,
-    /// By slot, worked out anew for each pick: kept for its memory.
+    /// Scores by slot, computed for each pick; a reused buffer.
     costs: Vec<f64>,
 }
 
 impl Peer {
-    /// A pick is over, or not followed; none of this selector's has tag zero.
+    /// A pick has ended or was not used; a tag of zero is not one of this selector's.
     fn take(&mut self, tag: u64) {
         if tag > 0 {
             self.sent = self.sent.saturating_sub(u128::from(tag));

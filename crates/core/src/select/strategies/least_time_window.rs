@@ -82,7 +82,7 @@ struct LeastTimeWindow {
     windows: Vec<Window>,
     /// Latencies, nanoseconds: `size` for each slot.
     answers: Vec<u64>,
-    /// By slot, worked out anew for each pick: kept for its memory.
+    /// Scores by slot, computed for each pick; a reused buffer.
     costs: Vec<f64>,
     smooth: Smooth,
 }
@@ -116,7 +116,7 @@ impl Selector for LeastTimeWindow {
         let slot = finished.backend.slot as usize;
         let window = &mut self.windows[slot];
         let place = &mut self.answers[slot * self.size + window.next];
-        // Sums of at most 10,000 latencies, each cut to a day, fit.
+        // Sums of at most 10,000 latencies, each capped at a day, do not overflow.
         let latency = finished.latency.min(Nanos::from_secs(86_400)).0;
         if window.len == self.size {
             window.sum -= *place;

@@ -107,16 +107,16 @@ impl catalog::Params for Params {
     }
 }
 
-/// What is known of one server.
+/// State of one server.
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
-    /// Averages over reports; `None` before the first that says something.
+    /// Averages over reports; `None` before the first report with data.
     capacity: Option<f64>,
     response_time: Option<f64>,
     errors: f64,
-    /// When the last report came.
+    /// Time of the last report.
     at: Option<Nanos>,
-    /// A request failed here since the last update and no report has cleared it.
+    /// Whether a request failed here since the last update and no report has cleared it.
     failed: bool,
 }
 
@@ -129,13 +129,13 @@ struct Performance {
     params: Params,
     heard: Vec<Heard>,
     table: WeightTable,
-    /// Response times whose median is sought: kept for its memory.
+    /// Response times for the median; a reused buffer.
     times: Vec<f64>,
     wake: Wake,
 }
 
 impl Performance {
-    /// Works out the weights from what was heard.
+    /// Computes the weights from the reports.
     fn rebuild(&mut self, cx: &Context<'_>) {
         let members = cx.fleet.eligible();
         self.times.clear();
@@ -212,15 +212,15 @@ impl Selector for Performance {
         if !cx.fleet.is_current(backend) {
             return;
         }
-        // Reports and answers to health checks cut each other's windows short, down to slivers that hold two requests. The
-        // share of a report grows with its window, or one lucky sliver would draw the whole fleet's traffic.
+        // Reports and health check replies shorten each other's windows, down to a few requests. The share of a report grows
+        // with its window, since otherwise a single short window could attract the whole fleet's traffic.
         let share = 1.0 - math::pow(1.0 - self.params.smoothing, load.window.max(0.0));
         let average = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + share * (new - old)));
         let heard = &mut self.heard[backend.slot as usize];
         heard.at = Some(cx.now);
         heard.failed = false;
         heard.errors += share * (load.errors - heard.errors);
-        // A window without traffic says nothing about what the server could do.
+        // A window without traffic says nothing about the server's capacity.
         if load.throughput > 0.0 && load.utilisation > 0.0 {
             heard.capacity = average(heard.capacity, load.throughput / load.utilisation);
         }

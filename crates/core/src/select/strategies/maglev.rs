@@ -78,7 +78,7 @@ struct Maglev {
     table: Table,
 }
 
-/// Attempts with a hash of their own.
+/// Largest number of attempts, each with its own hash.
 const ATTEMPTS: u64 = 16;
 
 impl Selector for Maglev {
@@ -101,7 +101,7 @@ impl Selector for Maglev {
     }
 }
 
-/// The table of the servers that can be picked.
+/// The lookup table of the eligible servers.
 pub(super) struct Table {
     size: u32,
     /// Slot by entry; empty while there is no server.
@@ -113,13 +113,13 @@ impl Table {
         Table { size, places: Vec::new() }
     }
 
-    /// Whose place this hash is.
+    /// The slot of this hash's entry.
     #[inline]
     pub(super) fn at(&self, hash: u64) -> Option<u32> {
         self.places.get((hash % u64::from(self.size)) as usize).copied()
     }
 
-    /// Whose the places are from this hash's on, once round.
+    /// The slots of the entries from this hash's on, once round.
     pub(super) fn from(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let start = self.places.len().min((hash % u64::from(self.size)) as usize);
         self.places[start..].iter().chain(&self.places[..start]).copied()
@@ -183,7 +183,7 @@ mod tests {
 
     /// Turns are taken one after the other, so no server can have two entries more than another.
     #[test]
-    fn equal_servers_have_equally_many_places_but_for_one() {
+    fn equal_servers_differ_by_at_most_one_entry() {
         for n in [1, 2, 3, 10, 100] {
             let counts = counts(&vec![1; n], TABLE_SIZE);
             assert_eq!(counts.iter().sum::<usize>(), TABLE_SIZE as usize);
@@ -200,10 +200,10 @@ mod tests {
         }
     }
 
-    /// Against the paper's listing written out: whole lists of wishes, the first free one looked for from the start of the list each
-    /// time, and weights as the shares of one that Envoy works with.
+    /// Comparison with the paper's listing: complete preference lists, the first free entry searched from the start of the
+    /// list each time, and weights as shares, as in Envoy.
     #[test]
-    fn the_table_is_that_of_the_slow_obvious_way() {
+    fn the_table_equals_a_naive_construction() {
         use crate::rng::Source;
         const SIZE: u64 = 251;
         let mut dice = Rng::stream(1, "test", 0);
@@ -247,7 +247,7 @@ mod tests {
         assert!(is_prime(65_537) && is_prime(5_000_011) && !is_prime(65_536) && !is_prime(257 * 257));
     }
 
-    /// Two balancers that know the servers in another order build the same table.
+    /// Two balancers that list the servers in different orders build the same table.
     #[test]
     fn the_order_of_joining_does_not_matter() {
         let build = |names: [&str; 4]| {

@@ -1,9 +1,9 @@
 //! The strategies: one file each, and one row each in the list at the end of this file.
 //!
-//! A row is `module::Variant`. It declares the module, whose name is the strategy's name, and makes the variant of
-//! [`StrategyConfig`] and the entry in [`CATALOGUE`], from which the command line, the scenario language, the
-//! documentation and the tests take what they know. The module defines `Params` (which implements
-//! [`super::catalog::Params`]) and `DOC`. Rows are grouped by [`super::catalog::Family`].
+//! A row is `module::Variant`. It declares the module, whose name is the strategy's name, and generates the variant of
+//! [`StrategyConfig`] and the entry in [`CATALOGUE`]. The command line, the scenario language, the documentation and the
+//! tests use that entry. The module defines `Params` (which implements [`super::catalog::Params`]) and `DOC`. Rows are
+//! grouped by [`super::catalog::Family`].
 
 use super::catalog::{Params, Row};
 use super::custom::CustomStrategy;

@@ -71,10 +71,10 @@ struct ModuloHash {
     smooth: Smooth,
 }
 
-/// Attempts beyond the first before it goes round robin.
+/// Rehashes before the fallback to round robin.
 const REHASHES: u8 = 20;
 
-/// What attempt number `attempt` adds to the hash: CRC-32 of its decimal number (but for the first) and the key.
+/// Bytes that attempt number `attempt` adds to the hash: the attempt as a decimal number (except the first) and the key.
 fn part(attempt: u8, key: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     if attempt >= 10 {

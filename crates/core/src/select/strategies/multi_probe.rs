@@ -64,7 +64,7 @@ impl catalog::Params for Params {
 
 struct MultiProbe {
     params: Params,
-    /// (hash of the name, slot) of those that can be picked, ascending.
+    /// (hash of the name, slot) of the eligible servers, ascending.
     points: Vec<(u64, u32)>,
 }
 

@@ -121,7 +121,8 @@ impl catalog::Params for Params {
 
 struct P2c {
     params: Params,
-    /// By slot, where ties ask for it: requests sent, each counting less by e for a second that has passed, and when last.
+    /// By slot, only for ties by rate: number of requests sent, decayed by the factor e per second, and the time of the last
+    /// one.
     rates: Vec<(f64, Nanos)>,
 }
 
@@ -139,7 +140,7 @@ impl P2c {
         count * fading(now.saturating_sub(at), SECOND)
     }
 
-    /// Whether `slot` is taken rather than `best`, which was drawn before.
+    /// Whether `slot` is preferred to `best`, which was drawn before.
     fn beats(&self, slot: u32, best: u32, cx: &mut Context<'_>) -> bool {
         let load = |slot: u32| u64::from(cx.fleet.in_flight()[slot as usize]);
         let (a, b) = (load(slot) * self.weight(best, cx.fleet), load(best) * self.weight(slot, cx.fleet));

@@ -123,16 +123,16 @@ impl catalog::Params for Params {
 struct PeakEwma {
     params: Params,
     latencies: Vec<Ewma>,
-    /// Sum of the estimates as they were made, and how many there are.
+    /// Sum of the estimates at their last samples, and their number.
     sum: f64,
     known: u32,
 }
 
-/// What a server costs that has requests under way and has never answered: more than any measured one, less than infinity.
+/// Cost of a server that has requests in flight and has never responded: above any measured cost, below infinity.
 const UNPROVEN: f64 = 1e15;
 
 impl PeakEwma {
-    /// A server's latency as it is held to be now; `None` before its first answer.
+    /// A server's present estimate of latency; `None` before its first response.
     fn latency(&self, slot: u32, now: Nanos) -> Option<f64> {
         let estimate = &self.latencies[slot as usize];
         match self.params.fading {
@@ -143,8 +143,8 @@ impl PeakEwma {
     }
 
     fn cost(&self, slot: u32, fleet: &Fleet, now: Nanos) -> f64 {
-        // Weights are in the draw already. Here they only say how much in flight is how much load: dividing the whole cost by
-        // them would count them twice, and a light server would never be chosen while all are idle.
+        // Weights are in the draw already. Here they only scale in-flight requests to load: dividing the whole cost by them
+        // would count them twice, and a light server would never be picked while all are idle.
         let mean_weight = fleet.total_weight() as f64 / fleet.eligible().len() as f64;
         let in_flight = f64::from(fleet.in_flight()[slot as usize]) * mean_weight / f64::from(fleet.weight(slot));
         match self.latency(slot, now) {
@@ -181,11 +181,11 @@ impl Selector for PeakEwma {
         let latency = match finished.outcome {
             Outcome::Ok => took,
             Outcome::Failed => took.max(failure_penalty.0 as f64).max(times(failure_factor)),
-            // How long it would have taken is unknown, only that it was at least this long.
+            // The full latency is unknown; it was at least this long.
             Outcome::Cancelled if cancel_factor == 0.0 => return,
             Outcome::Cancelled => times(cancel_factor),
         };
-        // Ten times the last estimate, again and again, must not end at infinity.
+        // Repeated factors of ten must not reach infinity.
         const DAY: f64 = 86_400e9;
         estimate.observe(latency.min(DAY), cx.now, decay, peak);
         self.sum += estimate.value().unwrap_or(0.0) - before.unwrap_or(0.0);

@@ -127,17 +127,17 @@ impl catalog::Params for Params {
 const MOST_POOL: usize = 64;
 const MOST_ASKED: usize = 16;
 
-/// Number of answers kept with this many servers: fewer in small fleets, where the pool would otherwise hold old answers of
-/// all servers, but one more than a choice needs, since an answer is used up between two probes.
+/// Number of replies kept with this many servers: fewer in small fleets, where the pool would otherwise hold stale replies
+/// of all servers, but one more than a choice needs, since a reply is used up between two probes.
 pub fn pool_size(params: &Params, servers: usize) -> usize {
     params.pool.min((servers / 4).max(3))
 }
 
-/// How often an answer is used, mean.
+/// Mean number of uses of a reply.
 pub fn uses(params: &Params, servers: usize) -> f64 {
     let filled = pool_size(params, servers) as f64 / servers.max(1) as f64;
     let net = (1.0 - filled) * params.probes - params.remove;
-    // Where more are dropped than come in the formula says nothing.
+    // Where more replies are dropped than arrive, the formula does not apply.
     let uses = if net > 0.0 { (1.0 + params.delta) / net } else { params.max_uses };
     uses.clamp(1.0, params.max_uses)
 }
@@ -156,7 +156,7 @@ struct Prequal {
     /// In order of arrival.
     answers: Vec<Answer>,
     rule: HotCold,
-    /// By slot: probes of this balancer's that are under way; other reports are none of its business.
+    /// By slot: number of this balancer's probes in flight; other reports are ignored.
     asked: Vec<u32>,
     ask: Vec<BackendId>,
     probes_owed: f64,
@@ -193,7 +193,7 @@ impl Prequal {
         self.answers.remove(at.unwrap_or(0));
     }
 
-    /// Draws servers to probe, each once.
+    /// Draws distinct servers to probe.
     fn plan_probes(&mut self, cx: &mut Context<'_>) {
         self.probes_owed += self.params.probes;
         while self.probes_owed >= 1.0 {
@@ -227,7 +227,7 @@ impl Selector for Prequal {
         let slot = match chosen {
             Some(at) => {
                 let answer = &mut self.answers[at];
-                // There will be one more there, whatever it said.
+                // The request just placed adds one to the server's reported load.
                 answer.rif += 1;
                 answer.uses_left -= 1;
                 answer.backend.slot

@@ -45,7 +45,7 @@ impl Default for Params {
     }
 }
 
-/// A request that waits longer than this for advice is not balanced but lost.
+/// Largest allowed `timeout`, 10 s.
 const LONGEST: Nanos = Nanos::from_secs(10);
 
 pub(super) const DOC: Doc = Doc {
@@ -81,7 +81,7 @@ impl catalog::Params for Params {
             return Err(format!("`wait_for` is {}: it must be from 1 to `probes`, {}", self.wait_for, self.probes));
         }
         if self.timeout == Nanos::ZERO || self.timeout > LONGEST {
-            return Err(format!("`timeout` is {}: it must be longer than nothing and at most {LONGEST}", self.timeout));
+            return Err(format!("`timeout` is {}: it must be above zero and at most {LONGEST}", self.timeout));
         }
         if !(0.0..=1.0).contains(&self.q_rif) {
             return Err(format!("`q_rif` is {}: it must be from 0 to 1", self.q_rif));
@@ -102,7 +102,7 @@ struct PrequalSynchronous {
 impl Selector for PrequalSynchronous {
     fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<ProbeRequest> {
         let targets = sample_evenly(request, cx, self.params.probes, false);
-        // With one there is nothing to choose.
+        // With a single server there is no choice.
         (targets.as_slice().len() > 1)
             .then(|| ProbeRequest::of(&targets, self.params.wait_for, self.params.timeout, cx.fleet))
     }
@@ -125,7 +125,7 @@ impl Selector for PrequalSynchronous {
     }
 
     fn on_report(&mut self, _backend: BackendId, load: &LoadReport, _cx: &mut Context<'_>) {
-        // Those that come too late for their request tell as well what is much.
+        // Late replies also count in the quantile of recent loads.
         if let (ReportSource::Probe, Some(rif)) = (load.by, load.in_server) {
             self.rule.note(rif);
         }

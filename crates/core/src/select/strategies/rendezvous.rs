@@ -68,7 +68,7 @@ impl Selector for Rendezvous {
     }
 }
 
-/// What of a key's score with a server is the server's.
+/// The part of a key's score that depends only on the server.
 #[derive(Default)]
 pub(super) struct Scores {
     names: Vec<u64>,

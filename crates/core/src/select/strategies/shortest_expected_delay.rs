@@ -53,7 +53,7 @@ pub(super) fn shortest(request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
     candidates(request, fleet).reduce(|best, slot| if sooner(slot, best) { slot } else { best })
 }
 
-/// What is compared.
+/// The compared value.
 pub(super) fn delay(slot: u32, fleet: &Fleet) -> Option<f64> {
     let in_flight = fleet.in_flight().get(slot as usize)?;
     Some((f64::from(*in_flight) + 1.0) / f64::from(fleet.weight(slot).max(1)))

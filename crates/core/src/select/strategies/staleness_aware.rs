@@ -81,7 +81,7 @@ impl catalog::Params for Params {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
-    /// Requests there, and answers per second, of the last report; `None` before the first.
+    /// Requests at the server and responses per second in the last report; `None` before the first.
     said: Option<(f64, f64)>,
     at: Nanos,
 }
@@ -89,13 +89,13 @@ struct Heard {
 struct StalenessAware {
     params: Params,
     heard: Vec<Heard>,
-    /// Queue per weight and weight of each eligible server, ascending: kept for its memory.
+    /// Queue per weight and weight of each eligible server, ascending; a reused buffer.
     order: Vec<(f64, f64)>,
     table: WeightTable,
     asked: bool,
 }
 
-/// The level up to which K more fill queues of these (length per weight, weight), shortest first.
+/// The level to which K more requests fill queues of these (length per weight, weight), shortest first.
 fn level(queues: &[(f64, f64)], more: f64) -> f64 {
     let (mut weights, mut filled) = (0.0, 0.0);
     for (i, &(height, weight)) in queues.iter().enumerate() {
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn water_finds_its_level() {
+    fn queues_fill_to_a_common_level() {
         // Queues 0, 2, 7 of weight 1: 4 more fill the first two to 3 each.
         let queues = [(0.0, 1.0), (2.0, 1.0), (7.0, 1.0)];
         assert_eq!(level(&queues, 4.0), 3.0);

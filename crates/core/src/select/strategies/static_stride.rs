@@ -62,7 +62,7 @@ const OFFSET: u64 = MOST / 2;
 struct StaticStride {
     sequence: u32,
     slots: Vec<u32>,
-    /// Scaled, beside `slots`; `None` while all are equal.
+    /// Scaled weights, parallel to `slots`; `None` while all are equal.
     weights: Option<Vec<u16>>,
 }
 
@@ -82,8 +82,8 @@ impl StaticStride {
 impl Selector for StaticStride {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let n = self.slots.len() as u64;
-        // The heaviest is taken in every round, so two rounds find a server wherever the counter stands and wraps. More are
-        // only needed when the heaviest have been tried.
+        // The heaviest server is taken in every round, so two rounds always find a server, also when the counter wraps. More
+        // are needed only when the heaviest ones are excluded.
         for _ in 0..2 * n {
             let s = u64::from(self.sequence);
             self.sequence = self.sequence.wrapping_add(1);

@@ -44,7 +44,7 @@ pub(super) const DOC: Doc = Doc {
     source: "Envoy, least_request.proto (`active_request_bias`) and pull request 3526",
     cost: "O(log n)",
     fails: "A weight is as old as the server's last turn: load that came or went since is not seen, and a slow \
-            server has its next turn whatever it has in flight. Every change of the fleet starts the schedule anew.",
+            server has its next turn whatever it has in flight. Every change of the fleet restarts the schedule.",
     scenario: "unlike-servers",
     fails_in: "slow-server",
     weighted: true,
@@ -64,14 +64,14 @@ impl catalog::Params for Params {
     }
 }
 
-/// A deadline (its bits: deadlines are positive, so they order as their bits do), the number of the turn that set it, and
-/// whose it is.
+/// A deadline (its bits: deadlines are positive, so their bits have the same order), the number of the turn that set it, and
+/// the slot.
 type Turn = Reverse<(u64, u64, u32)>;
 
 struct WeightedLeastRequest {
     bias: f64,
     turns: BinaryHeap<Turn>,
-    /// Servers whose turn came while they were excluded; kept for its memory.
+    /// Servers whose turn came while they were excluded; a reused buffer.
     passed_over: Vec<Turn>,
     turn: u64,
 }
@@ -111,7 +111,7 @@ impl Selector for WeightedLeastRequest {
         self.turns.clear();
         self.passed_over.reserve(cx.fleet.slots());
         for &slot in cx.fleet.eligible() {
-            // Spread, or after every change the heavy ones would come first, with all their turns.
+            // Start at random positions, else the heavy servers would come first after every change, with all their turns.
             let first = self.pause(slot, cx.fleet) * cx.rng.unit();
             self.turn += 1;
             self.turns.push(Reverse((first.to_bits(), self.turn, slot)));

@@ -67,7 +67,7 @@ impl catalog::Params for Params {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
-    /// Mean of the last span in which there were answers, nanoseconds.
+    /// Mean of the last interval with responses, nanoseconds.
     mean: Option<f64>,
     sum: f64,
     count: u32,
@@ -90,7 +90,7 @@ impl WeightedResponseTime {
         let times = &self.times;
         self.table.rebuild(cx.fleet, |slot| {
             let others = total - times[slot as usize].mean.unwrap_or(typical);
-            // A server alone has no others, and before the first update nothing is known.
+            // A single server has no others, and before the first update there are no means.
             let lots = if others > 0.0 { others } else { 1.0 };
             lots * f64::from(cx.fleet.weight(slot))
         });
