@@ -1,5 +1,5 @@
-//! Bodies on their way through: requests that can be sent again as long as they are short, responses that tell when they are
-//! over. Both stream: a piece is handed on when it comes, and is asked for only when the other side takes it. The time-outs of
+//! Request and response bodies. Short request bodies are kept and can be sent again; response bodies report their end. Both
+//! stream: a chunk is passed on when it arrives, and is polled only when the other side can take it. The time-outs of
 //! responses are kept outside, in [`super::response_timer`].
 
 use std::cell::RefCell;
@@ -20,13 +20,13 @@ use super::response_timer::{Side, Timed};
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
 
-/// Why a request's body cannot be had.
+/// Why a request's body is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
-    /// Longer than the limit.
+    /// It is longer than the limit, in bytes.
     #[error("the request's body is too long")]
     TooLarge,
-    /// The client sends nothing more.
+    /// The client sent nothing for longer than the time-out.
     #[error("the request's body does not come")]
     TooSlow,
     /// Malformed, or the client went away.
@@ -41,7 +41,7 @@ pub enum BodyFault {
 struct Source {
     /// `None` when the rest is not wanted.
     inner: Option<Incoming>,
-    /// Who waits for more.
+    /// The task to wake when more of the body can be read.
     waiting: Option<Waker>,
     /// The beginning, in one piece of its own: pieces as they come are small parts of buffers that are much larger, and
     /// would keep all of those.
@@ -305,7 +305,7 @@ impl Body for UpBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             None => SizeHint::with_exact(0),
-            // Before the first piece the client's own word; after that nobody asks.
+            // Before the first chunk this is the client's own size hint; later it is not used.
             Some(source) => match &*source.borrow() {
                 Source { inner: Some(inner), received: 0, .. } => inner.size_hint(),
                 _ => SizeHint::default(),
@@ -314,7 +314,7 @@ impl Body for UpBody {
     }
 }
 
-/// Is told once how a response's body ended.
+/// Called once, with how a response's body ended.
 pub trait OnEnd {
     /// The end of the body.
     fn end(self: Box<Self>, end: End);
@@ -330,7 +330,7 @@ pub enum End {
     Complete,
     /// The server broke it off.
     Cut,
-    /// The time was up while it waited for this side.
+    /// It timed out while waiting for this side.
     TimedOut(Side),
     /// The client went away.
     ClientGone,

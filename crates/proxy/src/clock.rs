@@ -27,7 +27,7 @@ impl Clock {
         Clock { scale: scale.max(1), ..Clock::new() }
     }
 
-    /// The present.
+    /// The current time in nanoseconds.
     #[inline]
     pub fn now(&self) -> Nanos {
         self.at(Instant::now())
@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// As the standard library has it.
+/// The same instant as a `std::time::Instant`.
 pub fn duration(span: Nanos) -> Duration {
     Duration::from_nanos(span.0)
 }
