@@ -63,7 +63,7 @@ impl Selector for Wasteful {
 }
 
 #[test]
-fn what_allocates_is_caught() {
+fn the_measurement_detects_allocations() {
     let bench = PickBench::around(Box::new(Wasteful), Rng::stream(1, "test", 0), false, &setting());
     assert!(allocations(bench) >= TURNS);
 }

@@ -93,7 +93,7 @@ fn check(name: &str, svg: &str, labels: &[&str]) {
     let mut found = Vec::new();
     texts(tree.root(), &mut found);
     for label in labels {
-        // By itself, or in a list of those that share a mark.
+        // Alone, or in a list of labels that share a mark.
         let shown = |text: &str| {
             let list = text.rsplit(": ").next().unwrap_or_default();
             list.split(", ")

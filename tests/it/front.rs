@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 
 use crate::support::Folder;
 
-/// Longer than anything here takes: who waits so long waits for ever.
+/// The time-out of all waits, in seconds: longer than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Test servers that answer at once, and serve many at once where work is asked for.
@@ -173,7 +173,7 @@ impl Front {
         request(self.admin(), method, path, &[])
     }
 
-    /// How a server stands.
+    /// The state of a server.
     pub fn server(&self, pool: &str, name: &str) -> serde_json::Value {
         server(self.admin(), pool, name)
     }
@@ -200,7 +200,7 @@ pub fn metric(admin: SocketAddr, start: &str) -> f64 {
     values.iter().sum()
 }
 
-/// How a server stands, by an admin listener.
+/// The state of a server, from an admin listener.
 pub fn server(admin: SocketAddr, pool: &str, name: &str) -> serde_json::Value {
     let answer = request(admin, "GET", "/servers", &[]);
     let all: serde_json::Value = serde_json::from_str(&answer.body).unwrap();

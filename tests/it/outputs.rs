@@ -81,7 +81,7 @@ const WRITERS: [&[&str]; 6] = [
 ];
 
 #[test]
-fn what_is_named_for_output_is_written_and_never_replaced() {
+fn named_outputs_are_written_in_place() {
     let folder = results();
     let path = |name: &str| folder.path().join(name);
     let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
@@ -269,7 +269,7 @@ fn an_answer_does_not_depend_on_its_reader() {
 
 /// A scenario folder may hold anything.
 #[test]
-fn what_is_no_file_in_a_scenario_folder_is_passed_over_with_a_word() {
+fn non_files_in_a_scenario_folder_are_skipped_with_a_warning() {
     let folder = Folder::new();
     folder.file("s/b.toml", SOUND);
     fifo(&folder.path().join("s/a.toml"));
@@ -286,7 +286,7 @@ fn what_is_no_file_in_a_scenario_folder_is_passed_over_with_a_word() {
 }
 
 #[test]
-fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
+fn messages_name_the_kind_of_what_is_no_scenario_file() {
     let folder = Folder::new();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     fifo(&folder.path().join("pipe.toml"));
@@ -337,9 +337,10 @@ fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
     }
 }
 
-/// Names come from files and from other programs: a file's name, the name of a server that answers.
+/// Untrusted names, such as a file's name or the name of a server that answers, are escaped before they reach a
+/// terminal.
 #[test]
-fn names_of_others_reach_no_terminal_as_they_are() {
+fn untrusted_names_are_escaped_on_terminals() {
     let folder = Folder::new();
     folder.file("\u{1b}[2J\u{7}x.toml", SOUND);
     let output = ends(spawn(folder.path(), &["run", ".", "--dry-run", "--color", "always"])).expect("it ends");

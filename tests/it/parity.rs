@@ -215,7 +215,7 @@ fn every_strategy_picks_again_as_it_did_over_real_sockets() {
 /// The same where picks are narrowed: the parts of the fleet, and which share of the picks begins in each, are in the
 /// recording, through deaths, drains and reloads.
 #[test]
-fn narrowed_picks_are_made_again_as_they_were() {
+fn partitioned_picks_are_replayed_exactly() {
     let speeds = [("a", 1.0), ("b", 2.0), ("c", 0.5), ("d", 1.5), ("e", 1.0)];
     let [a, b, c, d, e] = speeds.map(|(name, speed)| front::backend(name, speed));
     let narrowed = |backends: &[&Backend], rules: &str| {

@@ -1,5 +1,5 @@
-//! Whose fault it is when a request does not end well: only what a server did counts against the server. Clients that read
-//! nothing are let go however they speak, and a lack of descriptors of the proxy's own takes no server down.
+//! Attribution of failures: only server failures count against a server. Clients that read nothing are disconnected on
+//! every HTTP version, and a lack of descriptors in the proxy marks no server down.
 
 #![allow(clippy::disallowed_methods, reason = "slow clients take their time, and tests measure it")]
 

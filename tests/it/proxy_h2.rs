@@ -1,5 +1,5 @@
-//! HTTP/2 over raw sockets: streams that stand still and streams that go on, limits of the server, connections that are
-//! opened, shared, refused and let go; and connections of both versions whose request never ends.
+//! HTTP/2 over raw sockets: stalled streams beside active ones, the server's limits, connections that are opened,
+//! shared, refused and closed; and connections of both versions whose request never ends.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -48,7 +48,7 @@ struct Event {
     connection: usize,
 }
 
-/// A server of HTTP/2 that does with each stream what it is told.
+/// A scripted HTTP/2 server: the test decides what it does with each stream.
 struct Server<'a> {
     visit: &'a mut Visit,
     streams: BTreeMap<u32, Stream>,
@@ -549,7 +549,7 @@ fn first_requests_share_one_dial() {
     }
 }
 
-/// A dial that fails fails those that wait for it, all at once, and the next request dials anew.
+/// A failed dial fails all requests that wait for it at once, and the next request dials again.
 #[test]
 fn a_dial_that_fails_fails_all_that_wait_for_it() {
     let (script, _log) = server(&[], get_only);
@@ -652,7 +652,7 @@ fn surplus_idle_http2_connections_are_closed() {
     }
 }
 
-/// A connection that said goodbye is given nothing new, and what is on it comes to its end.
+/// A connection after GOAWAY gets no new requests, and its open streams are finished.
 #[test]
 fn a_connection_that_says_goodbye_ends_its_streams() {
     let (script, log) = server(&[], |server, event| {

@@ -80,7 +80,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Takes an answer in small sips.
+/// Reads an answer in small pieces.
 fn sip(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /steady/sip?bytes=200000 HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();

@@ -114,7 +114,7 @@ fn the_name_chooses_the_certificate_and_alpn_the_protocol() {
     assert_eq!(other.status, 200);
     assert_ne!(other.certificate, two.certificate);
     assert_eq!(one.certificate, two.certificate);
-    // Who names nobody that is known gets the first certificate, which is not what he asked for.
+    // A client that asks for an unknown name gets the first certificate, which does not match.
     let refused = ask(proxy.address(), &authority, "nobody.test", &[b"h2"]).unwrap_err();
     assert!(refused.contains("not valid for name"), "{refused}");
     let refused = ask(proxy.address(), &self::authority(), "site.test", &[b"h2"]).unwrap_err();

@@ -2,8 +2,8 @@
 
 use crate::support::{Folder, evenkeel, root, text};
 
-/// Slow enough for any machine: 60 requests per second. One server in four does a third of what the others do, and who does
-/// not look overloads it.
+/// Slow enough for any machine: 60 requests per second. One server in four does a third of what the others do, and a
+/// strategy that ignores load overloads it.
 const SLOW: &str = r#"
 title = "Twin"
 question = "Do both arms agree?"
@@ -54,7 +54,7 @@ fn the_simulator_and_the_proxy_agree() {
     }
     assert_eq!(json["verdict"], "agree", "{json:#}");
     assert_eq!(output.status.code(), Some(0));
-    // Hashes are decided by the key alone: both arms put the same keys at the same servers.
+    // Hashes depend on the key alone: simulated and real send the same keys to the same servers.
     let hash = &strategies[2]["metrics"][8];
     assert!(hash["deviation"].as_f64().unwrap() < 1e-9, "{hash}");
     let by_p99 = &json["orders"][1];

@@ -1,11 +1,11 @@
 //! One balancer, two hosts: the engine of the simulator and the pool of the proxy are fed the same random sequence of events
 //! and must do the same, to the nanosecond.
 //!
-//! The engine runs a random scenario and records its balancer: every call of the selector with what it was told, every
-//! pick with the counts it was made from, every end. An observer notes what came from outside: arrivals, when and how each
-//! attempt came back from its server, checks, load reports, drains, servers that come and go. The proxy's pool, in tokio's
-//! paused time, is given only that; queueing, retries, back-off, hedges, ejections, slow start, limits and all random
-//! draws are its own. Both recordings must be equal, event by event.
+//! The engine runs a random scenario and records its balancer: every call of the selector with its arguments, every
+//! pick with the counts it was made from, every end. An observer notes what came from outside: arrivals, when and how
+//! each attempt came back from its server, checks, load reports, drains, servers that come and go. The proxy's pool, in
+//! tokio's paused time, is given only that; queueing, retries, back-off, hedges, ejections, slow start, limits and all
+//! random draws are its own. Both recordings must be equal, event by event.
 //!
 //! A case that fails is made smaller, by leaving out rules and faults and by ending earlier, as long as it fails; its
 //! seed and its text are printed.

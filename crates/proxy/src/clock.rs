@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// The same instant as a `std::time::Instant`.
+/// The same span as a `std::time::Duration`.
 pub fn duration(span: Nanos) -> Duration {
     Duration::from_nanos(span.0)
 }

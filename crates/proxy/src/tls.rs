@@ -45,10 +45,10 @@ pub enum Error {
     /// Its PEM is broken.
     #[error("`{file}` is not valid PEM: {why}", file = .0.display(), why = .1)]
     Pem(PathBuf, String),
-    /// There is nothing of the kind in it.
+    /// The file has no certificate.
     #[error("there is no certificate in `{file}`{hint}", file = .0.display(), hint = .1)]
     NoCertificate(PathBuf, &'static str),
-    /// There is nothing of the kind in it.
+    /// The file has no private key.
     #[error("there is no private key in `{file}`{hint}", file = .0.display(), hint = .1)]
     NoKey(PathBuf, &'static str),
     /// A certificate in it cannot be used.
