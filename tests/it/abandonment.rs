@@ -1,5 +1,6 @@
-//! Clients that do not wait for ever: `timeout` and `patience` in `[clients]`, as durations and as distributions; and arrivals
-//! that are batches or renewals. What theory says of them is in `evenkeel validate`; here is what must hold for every request.
+//! Clients that give up: `timeout` and `patience` in `[clients]`, as durations and as distributions; and arrivals that
+//! are batches or renewals. What theory says of them is in `evenkeel validate`; here is what must hold for every
+//! request.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use evenkeel::units::Nanos;
 
 use crate::support::scenario;
 
-/// What became of each request, by its number.
+/// The outcome of each request, by its number.
 #[derive(Default)]
 struct Fates {
     /// The request for which a job runs; none for calls to a second tier.

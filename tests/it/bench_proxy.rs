@@ -9,7 +9,7 @@ use crate::support::{Folder, evenkeel, text};
 /// The shortest run that says anything.
 const TINY: [&str; 8] = ["--rounds", "2", "--seconds", "0.1", "--connections", "4", "--bytes", "200"];
 
-/// Runs it with only these programs to be found; gives the exit code, what it found, and what it said.
+/// Runs it with only these programs to be found; gives the exit code, what it found, and its output.
 fn bench(path: &Path, arguments: &[&str]) -> (Option<i32>, Value, String) {
     let mut command = evenkeel();
     command.args(["bench", "proxy", "--json"]).args(TINY).args(arguments).env("PATH", path);

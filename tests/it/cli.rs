@@ -1,4 +1,4 @@
-//! The command as a user meets it: good input, bad input, exit codes, what is left on disk.
+//! The command line: valid input, invalid input, exit codes, files on disk.
 
 use crate::support::{Folder, SOUND, evenkeel, root, text};
 

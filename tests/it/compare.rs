@@ -36,7 +36,7 @@ struct Run<'a> {
     seed: u64,
     /// Relative noise that two versions of the code do not share although they meet the same requests.
     own: f64,
-    /// Tells the noise of one version from another's.
+    /// Selects the noise of one version.
     version: u64,
 }
 

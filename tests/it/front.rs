@@ -57,7 +57,7 @@ pub fn config(top: &str, pool: &str, servers: &str) -> String {
     )
 }
 
-/// Waits until it holds. What is waited for takes its time on other threads, so this looks now and then.
+/// Waits until the condition holds, by polling: it depends on other threads.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds() {
@@ -168,7 +168,7 @@ impl Front {
         std::mem::replace(&mut self.folder, Folder::new())
     }
 
-    /// What the admin listener answers.
+    /// The answer of the admin listener.
     pub fn ask(&self, method: &str, path: &str) -> Answer {
         request(self.admin(), method, path, &[])
     }
@@ -268,7 +268,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it said on standard error so far.
+    /// Its standard error so far.
     pub fn said(&self) -> String {
         self.err.lock().unwrap().clone()
     }
@@ -389,7 +389,7 @@ impl Client {
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub ok: u64,

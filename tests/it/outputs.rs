@@ -13,7 +13,7 @@ use crate::support::{Folder, SOUND, evenkeel, text};
 const LOG: &str = "192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET /a HTTP/1.1\" 200 5\n\
                    192.0.2.2 - - [17/May/2015:10:05:04 +0000] \"GET /b HTTP/1.1\" 200 5\n";
 
-/// What the log becomes.
+/// The workload that the log becomes.
 const REQUESTS: [&str; 2] = ["192.0.2.1,/a,5", "192.0.2.2,/b,5"];
 
 fn is_workload(written: &str) -> bool {
@@ -178,7 +178,7 @@ fn links_among_results_stay_links() {
     }
 }
 
-/// Messages that cannot be written are no reason to fail, and no result is lost with them.
+/// Messages that cannot be written cause no failure, and no result is lost.
 #[test]
 fn a_standard_error_that_is_full_or_closed_loses_nothing() {
     let folder = results();
@@ -257,7 +257,7 @@ fn a_standard_output_that_ends_early_ends_quietly_and_a_full_one_is_said() {
     }
 }
 
-/// An exit code that is an answer is given also to those who read only the first line, or none.
+/// A meaningful exit code is the same if the reader closes the pipe early.
 #[test]
 fn an_answer_does_not_depend_on_its_reader() {
     let folder = Folder::new();

@@ -355,7 +355,7 @@ fn a_server_without_an_address_is_not_picked() {
     assert_eq!(verdict(&text), (503, "no_healthy_server".to_owned()));
 }
 
-/// What a check last found can be asked for, and what follows from checks is told with pool and cause.
+/// The admin listener shows the last result of a check, and the log names pool and cause when a server changes state.
 #[test]
 fn checks_say_what_they_found() {
     let up = Script::answering(OK);

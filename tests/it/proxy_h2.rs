@@ -24,14 +24,14 @@ const REFUSED_STREAM: u32 = 7;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const H2C: &str = "protocol = \"h2c\"\n";
-/// What a request that is served takes at most.
+/// The longest time that a successful request takes.
 const SOON: Duration = Duration::from_secs(3);
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The methods that tests tell requests by, as HPACK's table has them.
+/// Request methods by which tests distinguish requests, as indexes of HPACK's static table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Get,
@@ -218,7 +218,7 @@ fn post(rig: &Rig, length: usize) -> Client {
     client
 }
 
-/// Asks by a connection of its own; gives the answer's status and reason, and fails if it is not there soon.
+/// Sends a request on its own connection; returns the answer's status and reason, and fails if it does not come soon.
 #[track_caller]
 fn get(rig: &Rig) -> (u16, String) {
     let start = Instant::now();
@@ -426,7 +426,7 @@ fn requests_beyond_the_servers_streams_get_another_connection() {
     assert_eq!(script.connections(), 3);
 }
 
-/// There are 100 connections at most. A request that finds all of their streams taken is told so at once.
+/// There are 100 connections at most. A request that finds all of their streams taken is rejected at once.
 #[test]
 fn requests_beyond_all_connections_are_refused() {
     const MOST: usize = evenkeel::proxy::http2_pool::CONNECTIONS;
@@ -684,7 +684,7 @@ fn a_connection_that_says_goodbye_ends_its_streams() {
     assert_eq!(connections_open(&rig), 1);
 }
 
-/// A server that answers without reading the upload and leaves its connection open: the proxy lets go of it.
+/// A server that answers without reading the upload and leaves its connection open: the proxy closes it.
 #[test]
 fn connections_with_an_unfinished_request_are_closed() {
     const CLIENTS: usize = 4;

@@ -313,8 +313,8 @@ fn bodies_over_the_limit() {
     rig.settles();
 }
 
-/// A client that shuts its write side cannot be told from one that is gone, until something is written to it. The proxy
-/// treats it as gone, as nginx does, and abandons its request. An answer that is already there is sent.
+/// A client that shuts its write side cannot be distinguished from one that is gone, until something is written to it.
+/// The proxy treats it as gone, as nginx does, and abandons its request. An answer that is already there is sent.
 #[test]
 fn a_half_closed_client_is_taken_for_gone() {
     let script = Script::new(|visit| {

@@ -1,4 +1,4 @@
-//! HTTP through the proxy as it should be: what passes, what is added, what streams, and what is tried again.
+//! Normal HTTP through the proxy: what is forwarded, what is added, what streams, and what is retried.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -525,7 +525,7 @@ fn cookies_stick() {
     }
 }
 
-/// Does this with a connection of HTTP/2 to the proxy.
+/// Runs this with an HTTP/2 connection to the proxy.
 fn over_http2<T>(rig: &Rig, ask: impl AsyncFnOnce(hyper::client::conn::http2::SendRequest<Full<Bytes>>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -595,7 +595,7 @@ fn http2_in_front_and_behind() {
 fn a_server_that_resets_http2_is_given_up() {
     let script = Script::new(|visit| {
         visit.until(b"SM\r\n\r\n");
-        // Settings; then a frame of headers is waited for, told by its type behind a length of under 256.
+        // Settings; then waits for a HEADERS frame, recognised by its type after a length below 256.
         visit.say([0, 0, 0, 4, 0, 0, 0, 0, 0]);
         visit.until(&[1, 5, 0, 0, 0, 1]);
     });

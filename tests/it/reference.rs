@@ -119,8 +119,9 @@ fn tolerance(row: &Row) -> (f64, f64) {
     }
 }
 
-/// The probability that the reference itself cut from its chain, which the method tells: `edge mass 2.0e-15/1.5e-07`, for the
-/// sum and for the spread. A rare state has long queues, so the values move by more than that.
+/// The probability that the reference itself cut from its chain, as stated in the column `method`: `edge mass
+/// 2.0e-15/1.5e-07`, for the sum and for the spread. A rare state has long queues, so the values move by more than
+/// that.
 fn cut(method: &str) -> f64 {
     let masses = method.split("edge mass ").nth(1).unwrap_or("0");
     let masses = masses.split([')', ';']).next().unwrap().split('/');

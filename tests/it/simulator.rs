@@ -195,8 +195,8 @@ impl Naive {
     }
 }
 
-/// Request by request: who is served, who gives up and who finds no room, at one slot and several, with a queue before slots
-/// and before a shared processor. A request whose client has gone holds no place in the queue.
+/// Request by request: which are served, which give up and which are rejected, at one slot and several, with a queue
+/// before slots and before a shared processor. A request whose client has gone holds no place in the queue.
 #[test]
 fn abandoned_requests_leave_the_queue_at_once() {
     for (rate, slots, limit, patience, shared) in [

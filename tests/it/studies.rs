@@ -9,7 +9,7 @@ use evenkeel::measure::{Comparison, Summary, Verdict, compare, summarise};
 
 use crate::support::{Folder, SOUND, evenkeel, rows_at, scenario, text};
 
-/// What a command said.
+/// The output of a command.
 struct Said {
     code: Option<i32>,
     out: String,
@@ -21,14 +21,14 @@ fn said(arguments: &[&str]) -> Said {
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// Runs it, which must go well.
+/// Runs it; it must succeed.
 fn done(arguments: &[&str]) -> Said {
     let said = said(arguments);
     assert_eq!(said.code, Some(0), "{arguments:?}: {}{}", said.out, said.err);
     said
 }
 
-/// Runs it, which must be refused with exit code 2 and these words.
+/// Runs it; it must fail with exit code 2 and these words.
 fn refused(arguments: &[&str], words: &[&str]) {
     let said = said(arguments);
     assert_eq!(said.code, Some(2), "{arguments:?}: {}{}", said.out, said.err);

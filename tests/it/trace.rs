@@ -1,6 +1,6 @@
 //! A trace against the results of the same run. A second program, naive on purpose, computes every measure again from
-//! the lines of the CSV and must agree; it shares nothing with the crate, neither its reader nor its formulas. And the same
-//! file as a Chrome trace, for the life of one request.
+//! the lines of the CSV and must agree; it shares nothing with the crate, neither its reader nor its formulas. And the
+//! same file as a Chrome trace, which shows each request in detail.
 //!
 //! What a trace does not hold is taken from the scenario, written out by hand in each [`Case`]:
 //!
@@ -8,9 +8,10 @@
 //! * servers and their capacity: a server without requests is in no line, but counts in fairness and utilisation;
 //! * the pool that a path leads to: a request that found no server, or no balancer, was sent to no pool.
 //!
-//! With these there is no measure that could not be computed again: [`EXCEPTIONS`] is empty. Of `servers.csv` two things
-//! are left out: `errors`, since a server's error that came after its client had given up is a time-out in the trace, and
-//! the balancers' rows, since a trace does not tell whether a request without a server had come to its balancer.
+//! With these there is no measure that could not be computed again: [`EXCEPTIONS`] is empty. Of `servers.csv` two
+//! things are left out: `errors`, since a server's error that came after its client had given up is a time-out in the
+//! trace, and the balancers' rows, since a trace does not show whether a request without a server had reached its
+//! balancer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

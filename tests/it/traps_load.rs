@@ -80,7 +80,7 @@ fn ties_are_broken_as_documented() {
         let share = shares("p2c", &format!("ties = {ties:?}"), &[3, 3])[0];
         assert!((share - 0.5).abs() < noise(0.5), "{ties}: {share}");
     }
-    // By lower rate it is turn and turn about: no run is longer than one, for 2 servers.
+    // By lower rate the two servers alternate: no run is longer than one.
     let mut bench = Bench::new("p2c", r#"ties = "lower_rate""#, &[1, 1], 3);
     let slots: Vec<u32> = (0..100)
         .map(|n| {
@@ -96,7 +96,8 @@ fn ties_are_broken_as_documented() {
     assert_eq!((turns[0], turns[1]), (0.5, 0.5));
 }
 
-/// Of `servers` like servers, 10 ms each, the last is slow once and well from then on: how many of the picks are its own?
+/// Of `servers` equal servers, 10 ms each, the last is slow once and normal from then on. Returns how many of the picks
+/// it gets.
 fn after_one_slow_spell(strategy: &str, parameters: &str, servers: usize, slow: Nanos, picks: u64) -> u64 {
     let mut bench = Bench::new(strategy, parameters, &vec![1; servers], 11);
     let last = servers as u32 - 1;
@@ -242,7 +243,7 @@ fn prequal_asks_ahead_and_takes_the_cold_and_fast() {
     assert_eq!(asked.len(), 3);
     let answer =
         |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
-    // What was not asked for is not heard, and a server that does not say how many requests it has has said nothing.
+    // Unrequested replies are ignored, and so is a reply without the number of requests in flight.
     let stranger = (0..8).map(|slot| bench.fleet.id(slot)).find(|id| !asked.contains(id)).unwrap();
     bench.with(|selector, cx| selector.on_report(stranger, &answer(0, 0.0), cx));
     let silent = LoadReport { in_server: None, ..answer(0, 0.001) };
@@ -334,7 +335,8 @@ fn late_binding_is_the_central_queue() {
     assert!(mean("least_request") > 1.02 * late, "who chooses early chooses wrongly now and then");
 }
 
-/// Answers carry reports where the pool says so, an idle server tells one balancer, and probes come back after both legs.
+/// Answers carry reports where the pool says so, an idle server notifies one balancer, and probe replies take both
+/// legs.
 #[test]
 fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
     let source = |reports: &str| {
