@@ -1,4 +1,4 @@
-//! Charts of few and of many strategies: every name is there, nothing lies on anything else or beyond the edge.
+//! Charts of few and of many strategies: every name is shown, nothing overlaps or leaves the chart.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -121,7 +121,7 @@ fn retries_go_to_another_server_as_far_as_the_budget_goes() {
     // Pauses are uniform up to 20 ms: a half of the answers comes 10 ms later.
     let s = with("{ budget = \"1000%\", backoff = \"20ms\" }");
     near(s.value("latency.mean"), 0.006, 0.02, "pauses");
-    // What is not asked for is not tried again.
+    // Failures that are not configured are not retried.
     let s = with("{ on = [\"error\"] }");
     near(s.value("errors.reset"), 0.5, 0.02, "a refusal is no error");
     assert_eq!(s.value("retries.ratio"), 0.0);

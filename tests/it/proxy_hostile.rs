@@ -327,7 +327,7 @@ fn a_half_closed_client_is_taken_for_gone() {
     eventually("it is at the server", || script.got().contains("\r\n\r\n"));
     client.shut();
     assert!(client.is_over());
-    eventually("the server is told", || script.closed() == 1);
+    eventually("the server sees the close", || script.closed() == 1);
     rig.settles();
 }
 
@@ -945,7 +945,7 @@ fn rapid_reset_ends_the_connection() {
         calm |= kind == GOAWAY && payload[7] == ENHANCE_YOUR_CALM;
     }
     let sent = flooding.join().unwrap();
-    assert!(calm || sent < 20_000, "never told to calm down");
+    assert!(calm || sent < 20_000, "no ENHANCE_YOUR_CALM");
     assert!(script.connections() < 5_000, "{}", script.connections());
     eventually("every connection to the server is closed", || script.closed() == script.connections());
     rig.settles();

@@ -43,7 +43,7 @@ fn nothing_lost(tally: &Tally) {
     assert!(tally.failed.is_empty() && tally.ok > 0, "{tally:?}");
 }
 
-/// A request on a thread of its own.
+/// Sends a request on its own thread.
 fn later(address: SocketAddr, path: &'static str) -> std::thread::JoinHandle<std::io::Result<Answer>> {
     std::thread::spawn(move || try_request(address, "GET", path, &[]))
 }
@@ -586,7 +586,7 @@ fn requests_wait_for_a_full_server_up_to_a_number_and_a_time() {
     eventually("none to be left", || in_flight(&front, "a") == 0);
 }
 
-/// How often each server answers so many requests, one after another.
+/// Sends this number of requests one after another; returns how many each server answered.
 fn shares(address: SocketAddr, requests: usize) -> BTreeMap<String, usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -613,7 +613,7 @@ fn a_server_that_comes_back_gets_its_share_little_by_little() {
     front.ask("POST", "/servers/web/b/ready");
     let cold = shares(front.address(), 100).get("b").copied().unwrap_or(0);
     let warmth = front.server("web", "b")["warmth"].as_f64().unwrap();
-    // If all that took longer than it should, nothing can be said.
+    // On a machine that is too slow the shares cannot be judged.
     if since.elapsed() < Duration::from_millis(300) {
         assert!(cold < 35 && warmth < 0.5, "{cold} {warmth}");
     }

@@ -1,5 +1,5 @@
-//! Traps that strategies by load, latency and reports fall into in the field, each with its number worked out beforehand:
-//! the variant that has the trap shows it, the one that avoids it does not.
+//! Known traps of strategies by load, latency and reports, each with a number derived beforehand: the variant with the
+//! trap shows it, the one that avoids it does not.
 
 use evenkeel::select::strategies::client_side_weighted_round_robin as reports;
 use evenkeel::select::strategies::prequal;
@@ -57,7 +57,7 @@ fn sampling_with_replacement_misses_the_idle_server_more_often() {
             );
         }
     }
-    // The figures by which the trap is known.
+    // The published figures of the trap.
     assert!((1.0 - (2.0_f64 / 3.0) * (2.0 / 3.0) - 0.556).abs() < 1e-3 && (1.0_f64 - 0.81 - 0.19).abs() < 1e-12);
 }
 

@@ -1,5 +1,5 @@
-//! Traps of policies in the field, each with the number it is known by: the rule that has the trap shows it, the one that
-//! avoids it does not.
+//! Traps of policies in the field, each with its known number: a rule with the trap shows it, a rule that avoids it
+//! does not.
 
 use evenkeel::policy::outlier::{Cap, Detector, FailurePercentage, Finding, Reason, Rules, SuccessRate};
 use evenkeel::units::Nanos;

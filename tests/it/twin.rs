@@ -107,7 +107,7 @@ fn policy(Policy { keys, head, servers }: &Policy) -> Metrics {
 const RANDOM: &str = "strategies = [\"random\"]\narrivals = { poisson = { rate = \"60/s\" } }\nservice = { constant = { value = \"5ms\" } }";
 const TWO: &str = "[[pools.servers]]\nname = \"a\"\n[[pools.servers]]\nname = \"b\"\n";
 
-/// A policy that only one side applied would put the two far apart; each range excludes what happens without the policy.
+/// If only one side applied a policy, the two would differ widely; each range excludes the result without the policy.
 #[test]
 fn health_checks_act_in_both() {
     let servers = "[[pools.servers]]\nname = \"a\"\n[[pools.servers]]\nname = \"b\"\n[[faults]]\ntarget = \"web/b\"\nat = \"0s\"\nkind = { crash = {} }\n";
@@ -312,7 +312,7 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
     assert!(text(&unknown.stderr).contains("did you mean `p2c`?"));
 }
 
-/// Ctrl-C ends it with the table.
+/// Ctrl-C ends it and prints the table.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_the_demonstration_in_good_order() {
@@ -324,7 +324,7 @@ fn an_interrupt_ends_the_demonstration_in_good_order() {
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    // The first fault has struck: the load is under way.
+    // The first fault has begun: the load is running.
     let mut line = String::new();
     while !line.contains("slower") {
         line.clear();

@@ -1,4 +1,4 @@
-//! Keys of scenarios have the effect that their texts say.
+//! Keys of scenarios have the effect that their documentation states.
 
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::record::RunRecord;

@@ -79,11 +79,11 @@ pub struct RequestBody(Option<Rc<RefCell<Source>>>);
 /// Bounds of a request's body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyBounds {
-    /// Bytes kept for another attempt.
+    /// Bytes kept for another attempt; a longer body can be sent once only.
     pub kept: usize,
-    /// Bytes in all.
+    /// Longest body in bytes.
     pub most: Option<u64>,
-    /// From one piece to the next.
+    /// Longest time from one chunk to the next.
     pub timeout: Duration,
 }
 
@@ -110,12 +110,12 @@ impl RequestBody {
         }))))
     }
 
-    /// No body.
+    /// An empty body.
     pub fn none() -> RequestBody {
         RequestBody(None)
     }
 
-    /// Whether there is none.
+    /// Whether the body is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -145,7 +145,7 @@ impl RequestBody {
         self.0.as_ref().is_none_or(|source| source.borrow().ended || source.borrow().inner.is_none())
     }
 
-    /// The rest is not wanted: the client need not send it, and a server that still waits for it is let go.
+    /// Abandons the rest: the client need not send it, and an attempt that still waits for it fails.
     pub fn abandon(&self) {
         let Some(source) = &self.0 else { return };
         let (rest, waiting) = {
@@ -239,7 +239,7 @@ impl Source {
         }
         let needed = self.kept.len() + data.len();
         if needed > self.most_kept {
-            // What was kept is let go: memory stays bounded however long the body is.
+            // The kept bytes are dropped: memory stays bounded however long the body is.
             self.spilt = true;
             self.kept = Vec::new();
             return;

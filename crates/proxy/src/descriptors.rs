@@ -51,7 +51,7 @@ pub fn clients(config: &ProxyConfig, shards: u32) -> u32 {
     most
 }
 
-/// Half of what is left, and one at the least.
+/// Half of what is left, at least one.
 fn room(limit: u64, shards: u32, listeners: usize, servers: usize) -> u32 {
     let shards = u64::from(shards) * (OF_SHARD + listeners as u64);
     // A check is a connection of its own; they are short, and seldom all at once.

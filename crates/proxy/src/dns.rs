@@ -25,7 +25,7 @@ use hickory_resolver::{Hosts, TokioResolver};
 /// A server's address as it is written in a config: `10.0.0.1:80`, `[2001:db8::1]:80` or `web.example.org:80`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// An address.
+    /// A literal address and port.
     Address(SocketAddr),
     /// A name that has addresses, and the port.
     Name(String, u16),
@@ -102,13 +102,13 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// With the system's settings.
+    /// A resolver with the system's settings (`/etc/resolv.conf`, `/etc/hosts`).
     pub fn system(limits: Limits) -> Result<Resolver, Error> {
         let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(Error::Settings)?;
         Resolver::with(config, options, Hosts::from_system().unwrap_or_default(), limits)
     }
 
-    /// With these settings.
+    /// A resolver with the given settings.
     fn with(
         config: ResolverConfig,
         mut options: ResolverOpts,
@@ -191,7 +191,7 @@ impl Watched {
         Watched { target, addresses, failures: 0 }
     }
 
-    /// What is watched.
+    /// The target: an address, or a name and a port.
     pub fn target(&self) -> &Target {
         &self.target
     }

@@ -36,12 +36,12 @@ impl Proxy {
         Ok(Proxy { control, shards, admin })
     }
 
-    /// Where it listens, in the order of the config.
+    /// The addresses of its listeners, in the order of the config.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.control.addresses()
     }
 
-    /// Where its admin listener is; `None` without one.
+    /// The address of its admin listener; `None` without one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.control.admin_address()
     }

@@ -79,7 +79,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Writes a call.
+    /// Writes a selector call.
     pub fn write(&mut self, call: &HostEvent) {
         self.tape.out.lock().unwrap_or_else(PoisonError::into_inner).line(&(self.desk, call));
     }

@@ -22,7 +22,7 @@ const SHORTAGE: Duration = Duration::from_secs(10);
 
 /// The config that a shard currently uses. A reload makes a new one; requests keep the one that they began with.
 pub struct ActiveConfig {
-    /// The config.
+    /// The config as it was read.
     pub config: Arc<ProxyConfig>,
     /// The networks of trusted proxies, whose `X-Forwarded-*` headers are used.
     pub trust: Arc<Trust>,

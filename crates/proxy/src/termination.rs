@@ -12,7 +12,7 @@ use evenkeel_core::select::Outcome;
 /// that learn from failures, with admission and with retry tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It ended well.
+    /// It succeeded.
     None,
     /// The client sent something that cannot be served, sent or read too slowly, or went away.
     Client,
@@ -112,7 +112,7 @@ impl Reason {
         self.status() != StatusCode::OK || self == Reason::MaxForwards
     }
 
-    /// Who caused it.
+    /// Who caused the failure.
     pub fn fault(self) -> Fault {
         self.row().2
     }

@@ -54,7 +54,7 @@ pub struct Upstream {
 /// How to connect to the servers of a pool.
 #[derive(Clone)]
 pub struct UpstreamSettings {
-    /// HTTP/1.1 or HTTP/2.
+    /// The protocol: HTTP/1.1 or HTTP/2 (h2c).
     pub protocol: Protocol,
     /// TLS and the name that the server's certificate must be for; `None` on plain text.
     pub tls: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
@@ -178,7 +178,7 @@ impl Upstream {
         }
     }
 
-    /// It is spoken to differently from now on.
+    /// Replaces the settings of its connections.
     pub fn set_manner(&self, settings: &UpstreamSettings) {
         let old = self.settings.replace(settings.clone());
         self.http2.set_limits(settings.keep_alive, settings.most_idle);
@@ -188,7 +188,7 @@ impl Upstream {
         }
     }
 
-    /// Lets go of all connections: idle ones now, the others when their request is over.
+    /// Closes all connections: idle ones now, the others when their request is over.
     pub fn forget(&self) {
         self.age.set(self.age.get().wrapping_add(1));
         self.idle.take().into_iter().for_each(Idle::close);
@@ -203,18 +203,18 @@ impl Upstream {
         any
     }
 
-    /// Where it is, the address whose turn it is first.
+    /// The address to connect to next; `None` while its name has none.
     pub fn address(&self) -> Option<SocketAddr> {
         let addresses = self.addresses.borrow();
         addresses.get(self.turn.get() % addresses.len().max(1)).copied()
     }
 
-    /// How it is spoken to.
+    /// The settings of its connections.
     pub fn settings(&self) -> UpstreamSettings {
         self.settings.borrow().clone()
     }
 
-    /// Open connections.
+    /// Number of open connections.
     pub fn open(&self) -> u32 {
         self.open.load(Relaxed)
     }
@@ -229,9 +229,8 @@ impl Upstream {
         first
     }
 
-    /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the others that
-    /// are idle have grown old with it and go, too; over HTTP/2 the failure already says what it means for the
-    /// connection.
+    /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the other idle
+    /// ones are as old and are closed, too; over HTTP/2 the failure already says what it means for the connection.
     pub fn discard(&self, connection: &Connection) {
         if let Connection::Http1(_) = connection {
             self.forget();

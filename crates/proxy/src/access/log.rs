@@ -17,7 +17,7 @@ use crate::metrics::Counter;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::rng::Rng;
 
-/// Where lines go.
+/// Where the log's lines are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Appended to a file, which is made if it is not there; also to a FIFO or a device.

@@ -193,22 +193,22 @@ impl Control {
         Ok(threads)
     }
 
-    /// Whether it takes requests.
+    /// Whether the proxy accepts requests: `false` once it drains.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.get()
     }
 
-    /// All counters.
+    /// The metrics of the proxy.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Where it listens, in the order of the config.
+    /// The addresses of its listeners, in the order of the config.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
 
-    /// Where its admin listener is; `None` without one.
+    /// The address of its admin listener; `None` without one.
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.address.get()
     }
@@ -243,7 +243,7 @@ impl Control {
         self.shards.ask_all(Command::Snapshots)
     }
 
-    /// Writes out what is buffered of recording and access log.
+    /// Flushes the recording and the access log.
     pub fn flush(&self) {
         if let Some(tape) = &self.tape {
             tape.flush();

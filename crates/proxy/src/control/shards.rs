@@ -12,12 +12,12 @@ use crate::shard::Command;
 pub(super) struct Shards(RefCell<Vec<mpsc::UnboundedSender<Command>>>);
 
 impl Shards {
-    /// One more shard.
+    /// Adds a shard's channel.
     pub(super) fn push(&self, shard: mpsc::UnboundedSender<Command>) {
         self.0.borrow_mut().push(shard);
     }
 
-    /// How many there are.
+    /// The number of shards.
     pub(super) fn len(&self) -> usize {
         self.0.borrow().len()
     }

@@ -40,7 +40,7 @@ impl ClientConnection {
         stream
     }
 
-    /// The task was made.
+    /// The task was spawned.
     pub fn stream_began(&self, task: AbortHandle) {
         if let Some(stream) = self.next_stream.take() {
             stream.set(Some(task));

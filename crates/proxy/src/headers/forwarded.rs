@@ -58,7 +58,7 @@ impl Peer {
         Peer { address, tls, forwarded_for: value(address.to_string()), port: value(port.to_string()) }
     }
 
-    /// Its address.
+    /// The peer's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }

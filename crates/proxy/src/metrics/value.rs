@@ -99,7 +99,7 @@ impl Histogram {
         Histogram { ends, counts: (0..=ends.len()).map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
     }
 
-    /// Counts a time.
+    /// Counts a time in nanoseconds.
     pub fn observe(&self, time: Nanos) {
         // Less or equal, as the label `le` says.
         let bucket = self.ends.partition_point(|&end| end < time.0);

@@ -42,16 +42,16 @@ pub trait Exchange {
 /// How an attempt went.
 #[allow(clippy::large_enum_variant, reason = "nearly all of them are answered; a box for each would cost more")]
 pub enum Attempt<A> {
-    /// A head came, good or bad.
+    /// The head of a response arrived, successful or not.
     Answered {
-        /// What came.
+        /// The response.
         answer: A,
         /// The attempt, which is not over yet.
         in_flight: InFlight,
     },
-    /// None came.
+    /// No response arrived.
     Failed {
-        /// How it failed.
+        /// The kind of failure.
         failure: Failure,
         /// What is logged of it.
         reason: Reason,

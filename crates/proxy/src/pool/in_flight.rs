@@ -44,12 +44,12 @@ impl InFlight {
         self.pick.backend.slot
     }
 
-    /// Its server.
+    /// The server that it was sent to.
     pub fn backend(&self) -> BackendId {
         self.pick.backend
     }
 
-    /// Its pool.
+    /// The pool that placed it.
     pub fn pool(&self) -> &Rc<ShardPool> {
         &self.pool
     }

@@ -39,7 +39,7 @@ pub struct ShardPool {
     state: RefCell<State>,
     config: RefCell<Arc<PoolConfig>>,
     clock: Clock,
-    /// Its counters.
+    /// The pool's metrics.
     pub metrics: Arc<PoolMetrics>,
     /// Timers and probes hold this, so that they do not keep the pool alive.
     me: Weak<ShardPool>,
@@ -50,15 +50,15 @@ pub struct ShardPool {
 
 /// What a pool is made with.
 pub struct PoolSetup<'a> {
-    /// The pool.
+    /// The pool's config.
     pub config: Arc<PoolConfig>,
     /// Known addresses by host and port as the config writes them.
     pub addresses: &'a BTreeMap<(String, u16), Arc<[SocketAddr]>>,
-    /// Which balancer this is.
+    /// Which shard the balancer belongs to, of how many: strategies and subsets divide the fleet by it.
     pub shard_id: ShardId,
-    /// How to speak to its servers.
+    /// How to connect to its servers.
     pub settings: &'a UpstreamSettings,
-    /// Gives a server's counters.
+    /// Returns a server's metrics, by name.
     pub metrics: &'a dyn Fn(&str) -> Arc<ServerMetrics>,
 }
 
@@ -101,7 +101,7 @@ impl ShardPool {
         pool
     }
 
-    /// The config it runs with.
+    /// The config in force.
     pub fn config(&self) -> Arc<PoolConfig> {
         Arc::clone(&self.config.borrow())
     }

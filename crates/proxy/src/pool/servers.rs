@@ -13,13 +13,13 @@ use evenkeel_core::units::Nanos;
 /// A server as the admin page shows it.
 #[derive(Clone, Debug)]
 pub struct ServerSnapshot {
-    /// Its name.
+    /// Its name in the pool.
     pub name: String,
     /// Health, by checks and the outlier detector.
     pub status: ServerStatus,
     /// Whether it may be picked.
     pub eligible: bool,
-    /// Its weight.
+    /// Its present weight, 0 to 65,535.
     pub weight: u32,
     /// Requests sent and not finished, by this shard.
     pub in_flight: u32,
@@ -46,7 +46,7 @@ impl ShardPool {
         });
     }
 
-    /// A load report.
+    /// Passes a server's load report to the balancer.
     pub fn reported(&self, id: BackendId, load: &LoadReport) {
         self.act(|state, now| state.balancer.report(Some(SHARD), id, load, now.into()));
     }

@@ -115,7 +115,7 @@ impl Clients {
         *self.acceptors.borrow_mut() = acceptors.to_vec();
     }
 
-    /// Ends each connection as soon as it has no request.
+    /// Closes each connection as soon as it has no request.
     pub(super) fn close(&self) {
         self.leaving.set(true);
         self.open.borrow().values().for_each(|client_io| client_io.close());

@@ -24,7 +24,7 @@ pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
 /// The config in force, shared by all shards of a proxy. A reload makes a new one.
 #[derive(Clone)]
 pub struct ShardConfig {
-    /// The config.
+    /// The config as it was read.
     pub config: Arc<ProxyConfig>,
     /// The networks of trusted proxies, whose `X-Forwarded-*` headers are used.
     pub trust: Arc<Trust>,
