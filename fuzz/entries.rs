@@ -1,6 +1,6 @@
-//! Every parser that bytes of strangers reach, as a function of bytes that panics when a promise is broken. The fuzz targets
-//! beside this file and the test suite (`tests/it/fuzz.rs`) call the same ones, so what the long run looks for, the short
-//! run looks for too.
+//! Every parser of untrusted bytes, as a function that panics when an invariant is violated. The fuzz targets beside
+//! this file and the test suite (`tests/it/fuzz.rs`) call the same functions, so the short run checks what the long run
+//! checks.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,10 +18,10 @@ use evenkeel::scenario::{Scenario, import, workload_file};
 use evenkeel::units::Nanos;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Takes bytes, and panics when a promise is broken.
+/// Parses bytes, and panics when an invariant is violated.
 pub type Run = fn(&[u8]);
 
-/// By name: those of the targets.
+/// All entries, by the names of their fuzz targets.
 pub const ALL: [(&str, Run); 9] = [
     ("headers", headers),
     ("orca", orca),
@@ -51,7 +51,7 @@ fn head(data: &[u8]) -> HeaderMap {
     headers
 }
 
-/// A whole head's way through the proxy. The first byte says from whom it comes.
+/// A head, processed as the proxy does. The first byte selects the peer.
 pub fn headers(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
     let original = head(rest);
@@ -102,7 +102,7 @@ pub fn headers(data: &[u8]) {
     assert!(!headers.contains_key("host") && !headers.contains_key("content-length"));
 }
 
-/// A load report: what is accepted is finite and within reason.
+/// A load report: what is accepted is finite and within bounds.
 pub fn orca(data: &[u8]) {
     if let Ok(report) = orca::parse(data, 1.0) {
         assert!((0.0..=1e9).contains(&report.throughput), "{report:?}");
@@ -160,7 +160,7 @@ pub fn access(data: &[u8]) {
     }
 }
 
-/// A log: every line is read or accounted for, in the order of arrival, and what was read a replay reads.
+/// A log: every line is read or accounted for, in the order of arrival, and a replay can read what was imported.
 pub fn import(data: &[u8]) {
     let formats = import::CATALOGUE.iter().map(|importer| Some(*importer));
     for format in formats.chain([None]) {
@@ -175,7 +175,7 @@ pub fn import(data: &[u8]) {
         assert_eq!(imported.reasons.values().sum::<u64>(), imported.malformed);
         assert!(imported.requests.windows(2).all(|pair| pair[0].arrival <= pair[1].arrival));
         assert!(imported.requests.iter().all(|request| request.arrival >= 0));
-        // Nothing of a stranger's request moves a cursor, and a path is never empty.
+        // No part of a request is a control character, and a path is never empty.
         let plain = |text: &str| !text.is_empty() && !text.contains(char::is_control);
         assert!(imported.paths.iter().chain(&imported.clients).all(|text| plain(text)));
         assert!(
@@ -200,7 +200,7 @@ pub fn workload(data: &[u8]) {
     }
 }
 
-/// Whatever is wrong with a file can be shown.
+/// Every error in a file can be displayed.
 fn show(source: &str, problems: Problems) {
     assert!(!problems.is_empty());
     let diagnostic = Diagnostic { file: "fuzz.toml".to_owned(), source: source.to_owned(), problems };
@@ -216,7 +216,7 @@ struct Tables {
     routes: Vec<RouteTable>,
 }
 
-/// The tables that a scenario and the proxy's configuration share; and a server's place.
+/// The tables that a scenario and the proxy's configuration share; and a server's address.
 pub fn config(data: &[u8]) {
     let source = String::from_utf8_lossy(data);
     if let Ok(target) = source.parse::<dns::Target>() {
@@ -292,7 +292,7 @@ pub fn framing(data: &[u8]) {
     }
 }
 
-/// Routes, a prefix to a line, and after an empty line a path: where it leads is a prefix of it, and the longest.
+/// Routes, a prefix to a line, and after an empty line a path: the route that matches is the longest prefix of it.
 pub fn routes(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (prefixes, path) = text.split_once("\n\n").unwrap_or((&text, "/"));

@@ -1,6 +1,6 @@
-//! A strategy gets its memory when the fleet changes: picks, ends, reports and updates allocate nothing.
+//! Strategies allocate only when the fleet changes: picks, ends, reports and updates allocate nothing.
 //!
-//! A test program of its own, because who counts allocations owns the allocator.
+//! A separate test program, because counting allocations needs the global allocator.
 
 use std::hint::black_box;
 
@@ -15,8 +15,9 @@ use evenkeel_core::Picker;
 
 const TURNS: u64 = 20_000;
 
-/// A hundred servers of unlike weights with requests that take a tenth of a second: the turns take 25 seconds, so that what
-/// is done twice a second, or every ten, is done too. The host's own lists of full servers grow in the first turns.
+/// A hundred servers of different weights with requests that take a tenth of a second: the turns take 25 seconds, so
+/// that what is done twice a second, or every ten, is done too. The host's own lists of full servers grow in the first
+/// turns.
 fn setting() -> Setting {
     Setting::unlike(100, Nanos::from_millis(100))
 }
@@ -63,7 +64,7 @@ impl Selector for Wasteful {
 }
 
 #[test]
-fn what_allocates_is_caught() {
+fn the_measurement_detects_allocations() {
     let bench = PickBench::around(Box::new(Wasteful), Rng::stream(1, "test", 0), false, &setting());
     assert!(allocations(bench) >= TURNS);
 }

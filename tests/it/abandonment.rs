@@ -1,5 +1,6 @@
-//! Clients that do not wait for ever: `timeout` and `patience` in `[clients]`, as durations and as distributions; and arrivals
-//! that are batches or renewals. What theory says of them is in `evenkeel validate`; here is what must hold for every request.
+//! Clients that give up: `timeout` and `patience` in `[clients]`, as durations and as distributions; and arrivals that
+//! are batches or renewals. What theory says of them is in `evenkeel validate`; here is what must hold for every
+//! request.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use evenkeel::units::Nanos;
 
 use crate::support::scenario;
 
-/// What became of each request, by its number.
+/// The outcome of each request, by its number.
 #[derive(Default)]
 struct Fates {
     /// The request for which a job runs; none for calls to a second tier.
@@ -97,8 +98,8 @@ fn surroundings() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Who has not begun service when patience ends leaves at that moment and, where servers see it, never begins; who has begun
-/// is served, however long that takes.
+/// A request that has not begun service when its patience ends leaves at that moment and, where servers see it, never
+/// begins; one that has begun is served to its end.
 #[test]
 fn patience_ends_when_service_begins() {
     for (name, source) in surroundings() {
@@ -132,8 +133,8 @@ fn patience_ends_when_service_begins() {
 #[test]
 fn timeouts_are_drawn_for_each_request() {
     for (name, source) in surroundings() {
-        let law = "timeout = { uniform = { from = \"6ms\", to = \"12ms\" } }";
-        let source = source.replace("patience = \"5ms\"", law);
+        let drawn = "timeout = { uniform = { from = \"6ms\", to = \"12ms\" } }";
+        let source = source.replace("patience = \"5ms\"", drawn);
         let (fates, _) = observe(&scenario(&source));
         let age = |fate: &Fate| fate.ended.map(|(at, end)| (end, (at - fate.arrived).0));
         let ages: Vec<(RequestOutcome, u64)> = fates.requests.values().filter_map(age).collect();
@@ -244,7 +245,7 @@ fn renewals_have_the_gaps_that_are_given() {
     };
     // As given, and scaled to a rate and to a load: 3 servers, work of 4 ms, 90 % are 675 per second.
     for (more, mean) in [("", 1e-3), (", rate = \"500/s\"", 2e-3), (", load = \"90%\"", 1.0 / 675.0)] {
-        let of = |law: &str| gaps(&format!("{{ renewal = {{ interarrival = {law}{more} }} }}"));
+        let of = |gap: &str| gaps(&format!("{{ renewal = {{ interarrival = {gap}{more} }} }}"));
         let (uniform, scv) = of("{ uniform = { from = \"500us\", to = \"1500us\" } }");
         assert!((uniform / mean - 1.0).abs() < 0.03 && (scv - 1.0 / 12.0).abs() < 0.01, "{more}: {uniform} {scv}");
         let (bursty, scv) = of("{ hyperexponential = { mean = \"1ms\", scv = 4.0 } }");
@@ -254,7 +255,7 @@ fn renewals_have_the_gaps_that_are_given() {
 
 /// What makes no sense is refused where it stands, with a way out where there is one.
 #[test]
-fn nonsense_is_refused_where_it_stands() {
+fn invalid_values_are_refused_with_their_position() {
     let sound = overloaded("count = 1000", "", "");
     let poisson = "{ poisson = { rate = \"900/s\" } }";
     for (from, to, place, why) in [

@@ -1,5 +1,5 @@
-//! A strategy that asks servers before it places a request: what the question costs and when it is over, in simulated time
-//! and over real sockets.
+//! Strategies that probe servers before they place a request: what the probes cost and when probing ends, in simulated
+//! time and over real sockets.
 
 #![allow(clippy::disallowed_methods, reason = "what talks to real sockets reads the clock")]
 
@@ -35,10 +35,10 @@ fn milliseconds(summary: &Summary, metric: &str) -> f64 {
     summary.value(metric) * 1e3
 }
 
-/// There and back and the answer's work, then there and back and the work: (1 + 0.2 + 1) + (1 + 1 + 1). Who is not heard in
-/// time is not waited for: 3 + 41.
+/// There and back and the answer's work, then there and back and the work: (1 + 0.2 + 1) + (1 + 1 + 1). Replies after
+/// the time-out are not waited for: 3 + 41.
 #[test]
-fn a_request_waits_for_a_round_trip_or_for_its_patience() {
+fn a_request_waits_for_a_probe_round_trip_or_its_timeout() {
     let near = |got: f64, expected: f64| assert!((got - expected).abs() < 0.005 * expected, "{got} and not {expected}");
     let one = alone("\"prequal_synchronous\"", "1ms", "", "");
     near(milliseconds(&one, "latency.mean"), 5.2);
@@ -50,34 +50,34 @@ fn a_request_waits_for_a_round_trip_or_for_its_patience() {
     near(milliseconds(&patient, "latency.p99"), 40.2 + 41.0);
 }
 
-/// A server that is not there says so, and is as good as an answer; one that is silent is waited for, unless it is the one that
-/// need not answer.
+/// A refused connection counts as a reply at once; a silent server is waited for, unless the quorum is reached without
+/// it.
 #[test]
-fn the_dead_hold_nobody_up_unless_all_answers_are_waited_for() {
+fn dead_servers_delay_probing_only_when_all_replies_are_required() {
     let crash = |silent: bool| {
         format!("[[faults]]\ntarget = \"web/web-1\"\nat = \"0s\"\nkind = {{ crash = {{ silent = {silent} }} }}\n")
     };
-    // Once its checks have found it out nobody asks it any more.
+    // Once its checks have failed it is not probed any more.
     let checked = "health = { interval = \"100ms\", timeout = \"50ms\", rise = 1, fall = 1 }\n";
     let all = "{ prequal_synchronous = { wait_for = 3, timeout = \"100ms\" } }";
     let fast = alone(all, "1ms", &crash(true), checked);
     assert!((milliseconds(&fast, "latency.p50") - 5.2).abs() < 0.03, "{}", milliseconds(&fast, "latency.p50"));
-    // Without checks it is asked: two answers and nobody there, two answers and silence.
+    // Without checks it is probed: two replies and a refusal, or two replies and silence.
     let refused = alone(all, "1ms", &crash(false), "");
     assert!((milliseconds(&refused, "latency.p50") - 5.2).abs() < 0.03, "{}", milliseconds(&refused, "latency.p50"));
     let silent = alone(all, "1ms", &crash(true), "");
     assert!((milliseconds(&silent, "latency.p50") - 103.0).abs() < 0.6, "{}", milliseconds(&silent, "latency.p50"));
     let usual = alone("\"prequal_synchronous\"", "1ms", &crash(true), "");
     assert!((milliseconds(&usual, "latency.p50") - 5.2).abs() < 0.03, "{}", milliseconds(&usual, "latency.p50"));
-    // Nobody is sent where nobody answered.
+    // No request is sent to a server that did not answer.
     for summary in [&fast, &refused, &silent, &usual] {
         assert!(summary.value("errors.ratio") < 0.01, "{}", summary.value("errors.ratio"));
     }
 }
 
-/// Whoever finds all servers full waits in the queue and asks nobody: what comes free is taken at once.
+/// A request that finds all servers full waits in the queue and sends no probes: it takes a free slot at once.
 #[test]
-fn who_has_to_wait_for_room_asks_nobody() {
+fn queued_requests_send_no_probes() {
     let scenario = scenario(
         "title = \"t\"\nquestion = \"q\"\nkind = \"terminating\"\nduration = \"20s\"\nreplications = 1\n\
          strategies = [\"prequal_synchronous\", \"random\"]\nclients = { count = 12 }\narrivals = { closed = { think = { constant = { value = \"0s\" } } } }\n\
@@ -90,15 +90,15 @@ fn who_has_to_wait_for_room_asks_nobody() {
         (record.measured.all.ok(), summarise(&scenario, variant, &[record]))
     };
     let ((asking, summary), (random, _)) = (run(0), run(1));
-    // Nine always wait: after the first three nobody asks, and no more is lost by asking than that.
+    // Nine always wait: after the first three no request probes, and no more time is lost by probing than that.
     assert!(summary.value("probes.ratio") < 0.01, "{}", summary.value("probes.ratio"));
     assert!((asking as f64 / random as f64 - 1.0).abs() < 0.02, "{asking} and {random}");
 }
 
-/// Three of the servers, none twice, none that may not be had; of those that have answered the cold and fast; where nobody
-/// has, any.
+/// Three of the servers are probed, none twice, no unavailable one. Of those that replied, the cold and fast one is
+/// picked; without replies, any.
 #[test]
-fn the_best_of_those_that_answered_is_taken() {
+fn the_best_server_that_replied_is_picked() {
     let mut bench = Bench::new("prequal_synchronous", "q_rif = 0.5", &[1; 8], 3);
     fn of(excluded: &[u32]) -> Request<'_> {
         Request { client: client(1), path: "/", key: b"key", excluded, answers: None }
@@ -114,7 +114,7 @@ fn the_best_of_those_that_answered_is_taken() {
     assert!(bench.with(|selector, cx| selector.inquire(&of(&[0, 1, 2, 3, 4, 5, 6]), cx)).is_none(), "one is no choice");
     let load =
         |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
-    // Of what was told lately a half is 4 and less.
+    // Half of the recent reports are 4 or less.
     for rif in [2, 4, 4, 6] {
         let id = bench.fleet.id(0);
         bench.with(|selector, cx| selector.on_report(id, &load(rif, 0.0), cx));
@@ -137,14 +137,14 @@ fn the_best_of_those_that_answered_is_taken() {
     assert_eq!(by_lot.len(), 8);
 }
 
-/// Over real sockets: of three servers one has a hundred requests, and nobody is sent there; one that does not answer is not waited
-/// for longer than the strategy's patience.
+/// Over real sockets: of three servers one has a hundred requests and gets no more; one that does not answer is waited
+/// for no longer than the strategy's time-out.
 #[test]
-fn the_proxy_asks_and_waits() {
+fn the_proxy_probes_and_waits() {
     let backends = front::backends(&["a", "b", "c"]);
     let rules = "strategy = { prequal_synchronous = { wait_for = 3, timeout = \"300ms\", q_rif = 0.5 } }";
     let front = Front::start(&config("shards = 1", rules, &servers(&backends)));
-    // Its own requests, which the proxy knows nothing of.
+    // Requests sent directly to the server, unknown to the proxy.
     let busy = backends[0].address();
     let others: Vec<_> = (0..20)
         .map(|_| std::thread::spawn(move || front::try_request(busy, "GET", "/", &[("x-demand", "1500000000")])))
@@ -183,7 +183,7 @@ fn the_proxy_asks_and_waits() {
     front::eventually("the mute one's questions to be over", || probes("mute", "silent") == 3.0);
 }
 
-/// What one strategy noted of its pick is not told to another that came with a new configuration.
+/// State that one strategy attached to its pick is not passed to another strategy after a reload.
 #[test]
 fn tags_of_a_former_strategy_do_not_reach_the_next() {
     let backends = front::backends(&["a", "b"]);
@@ -217,10 +217,10 @@ fn tags_of_a_former_strategy_do_not_reach_the_next() {
     assert!(heard.len() == 2 && heard[0] != 0 && heard[1] == 0, "{ends:?}");
 }
 
-/// Four servers that remember 60 of 200 keys each. Who makes nothing of its load to those that ask for what it remembers gets
-/// them all: a key is where it was. Where servers say nothing of it, a hit is chance: 60 of 200.
+/// Four servers that remember 60 of 200 keys each. Servers that report no load to probes for a cached key get all
+/// requests for it: a key stays where it was. If servers do not report that, hits are random: 60 of 200.
 #[test]
-fn servers_draw_what_they_remember() {
+fn cached_keys_attract_their_requests() {
     let hits = |reported_load: &str| {
         let scenario = scenario(&format!(
             "title = \"t\"\nquestion = \"q\"\nduration = \"40s\"\nwarmup = \"20s\"\nreplications = 1\n\
@@ -237,9 +237,9 @@ fn servers_draw_what_they_remember() {
     assert!((hits("100%") - 0.3).abs() < 0.04, "{}", hits("100%"));
 }
 
-/// The same over real sockets: what is remembered by one server comes back to it, and what nobody remembers goes anywhere.
+/// The same over real sockets: a key cached by one server goes back to it, and a key that no server has goes to any.
 #[test]
-fn servers_behind_the_proxy_draw_what_they_remember() {
+fn cached_keys_attract_their_requests_through_the_proxy() {
     let one = |name: &str| {
         let mut spec = Spec::new(name).service(Sampler::Constant(Nanos::from_millis(1)));
         let capacity = NonZeroUsize::new(1000).unwrap();
@@ -258,7 +258,7 @@ fn servers_behind_the_proxy_draw_what_they_remember() {
     let first: Vec<String> = (0..40).map(|n| ask(&format!("key {n}"))).collect();
     let used: std::collections::BTreeSet<&String> = first.iter().collect();
     assert_eq!(used.len(), 3, "{first:?}");
-    // All have served lately and tell of a latency; who remembers tells of none.
+    // All have served recently and report a latency; the server that has the key reports none.
     for (n, server) in first.iter().enumerate().skip(20) {
         assert_eq!(&ask(&format!("key {n}")), server, "key {n}");
     }

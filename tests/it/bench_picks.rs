@@ -30,7 +30,7 @@ fn all_strategies_are_measured() {
 /// A strategy that asks every server against one that asks two, with three hundred times as many of them: far enough apart for
 /// the busiest machine.
 #[test]
-fn what_looks_at_all_servers_grows_and_what_looks_at_two_does_not() {
+fn a_scan_of_all_servers_grows_and_two_choices_do_not() {
     let (code, found, said) = bench(&["--strategies", "rendezvous,p2c", "--servers", "10,3000", "--rounds", "3"]);
     assert_eq!(code, Some(0), "{said}");
     let least = |strategy: &str, servers: u32| {

@@ -9,7 +9,7 @@ use crate::support::{Folder, evenkeel, text};
 /// The shortest run that says anything.
 const TINY: [&str; 8] = ["--rounds", "2", "--seconds", "0.1", "--connections", "4", "--bytes", "200"];
 
-/// Runs it with only these programs to be found; gives the exit code, what it found, and what it said.
+/// Runs it with only these programs to be found; gives the exit code, what it found, and its output.
 fn bench(path: &Path, arguments: &[&str]) -> (Option<i32>, Value, String) {
     let mut command = evenkeel();
     command.args(["bench", "proxy", "--json"]).args(TINY).args(arguments).env("PATH", path);
@@ -40,7 +40,7 @@ fn the_proxy_is_measured_and_its_work_verified() {
 
 /// Those that are installed take part; a machine without them tests what it can.
 #[test]
-fn whoever_is_there_is_compared_and_whoever_is_not_is_named() {
+fn installed_proxies_are_compared_and_missing_ones_named() {
     let path = PathBuf::from(std::env::var_os("PATH").unwrap_or_default());
     let (code, found, said) = bench(&path, &[]);
     assert_eq!(code, Some(0), "{said}");
@@ -91,7 +91,7 @@ fn impostor(folder: &Folder, bytes: u32) {
 
 #[cfg(unix)]
 #[test]
-fn who_answers_wrongly_is_refused() {
+fn a_proxy_with_wrong_answers_is_refused() {
     for (bytes, why) in [(7, "7 bytes where the origin sends 200"), (200, "0 requests reached the origin")] {
         let folder = Folder::new();
         impostor(&folder, bytes);
@@ -100,13 +100,13 @@ fn who_answers_wrongly_is_refused() {
         let [impostor, evenkeel] = &found["contenders"].as_array().unwrap()[..] else { panic!("{found}") };
         assert!(impostor["refused"].as_str().unwrap().contains(why), "{said}");
         assert_eq!(evenkeel["refused"], Value::Null);
-        // The others go on, and nobody is compared with the impostor.
+        // The other proxies are still measured, and none is compared with the impostor.
         let [row] = &found["cases"][0]["contenders"].as_array().unwrap()[..] else { panic!("{found}") };
         assert_eq!((row["name"].as_str(), row["base"].as_str()), (Some("evenkeel"), Some("evenkeel")));
     }
 }
 
-/// Whoever kills the bench leaves no proxy behind.
+/// A killed bench leaves no proxy process behind.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_ends_all() {

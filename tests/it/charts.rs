@@ -1,4 +1,4 @@
-//! Charts of few and of many strategies: every name is there, nothing lies on anything else or beyond the edge.
+//! Charts of few and of many strategies: every name is shown, nothing overlaps or leaves the chart.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ fn check(name: &str, svg: &str, labels: &[&str]) {
     let mut found = Vec::new();
     texts(tree.root(), &mut found);
     for label in labels {
-        // By itself, or in a list of those that share a mark.
+        // Alone, or in a list of labels that share a mark.
         let shown = |text: &str| {
             let list = text.rsplit(": ").next().unwrap_or_default();
             list.split(", ")

@@ -1,4 +1,4 @@
-//! The command as a user meets it: good input, bad input, exit codes, what is left on disk.
+//! The command line: valid input, invalid input, exit codes, files on disk.
 
 use crate::support::{Folder, SOUND, evenkeel, root, text};
 
@@ -97,7 +97,7 @@ fn mistakes_are_explained_and_the_others_still_run() {
         ),
         ("one bracket", format!("{SOUND}[faults]\nat = \"1s\"\n"), "bad.toml:16:1", "[[faults]]"),
         (
-            "expectation of nobody",
+            "expectation of an unknown strategy",
             format!("{SOUND}[[expect]]\nassert = \"latency.p99[p3c] < 1s\"\nreason = \"x\"\n"),
             "bad.toml:17:10",
             "did you mean `p2c`?",
@@ -246,7 +246,7 @@ fn an_import_with_a_scenario_runs_as_it_is() {
 }
 
 #[test]
-fn rubbish_is_not_a_log() {
+fn a_file_that_is_no_log_is_refused() {
     let folder = Folder::new();
     let output = evenkeel()
         .current_dir(folder.path())
@@ -312,7 +312,7 @@ fn an_interrupt_keeps_what_is_finished() {
     assert!(left.iter().all(|name| name == "runs"), "no half results: {left:?}");
 }
 
-/// A strategy goes by whatever the field calls it, wherever one is named, and results have the catalogue's name.
+/// A strategy can be named by its aliases everywhere, and results have the catalogue's name.
 #[test]
 fn a_strategy_goes_by_any_of_its_names() {
     let folder = Folder::new();

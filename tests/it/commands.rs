@@ -131,7 +131,7 @@ fn golden_picks_of_embedded_scenarios_are_neither_compared_nor_written() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// The way of a new user: `init`, and each of the three commands that it prints.
+/// What a new user does first: `init`, and each of the three commands that it prints.
 #[test]
 fn what_init_writes_runs_as_it_is() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! Two sets of results beside each other: what is found, what is not, and how it is told.
+//! Comparing two sets of results: which differences are found, which are not, and how they are reported.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const METRICS: [&str; 8] = [
 ];
 
 /// Around which value each measure varies, and how much of that from workload to workload.
-const LAWS: [(f64, f64); 8] =
+const NORMALS: [(f64, f64); 8] =
     [(0.02, 0.1), (0.09, 0.1), (900.0, 0.01), (0.02, 0.1), (0.0, 0.0), (0.98, 0.001), (0.6, 0.02), (0.8, 0.02)];
 
 /// What a change of code does to a measure: (label, measure) to a factor; `None` leaves the cell empty.
@@ -36,7 +36,7 @@ struct Run<'a> {
     seed: u64,
     /// Relative noise that two versions of the code do not share although they meet the same requests.
     own: f64,
-    /// Tells the noise of one version from another's.
+    /// Selects the noise of one version.
     version: u64,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Run<'a> {
                 let mut own = Rng::stream(seed, "own", self.version * 1000 + l as u64);
                 let mut record = vec![self.scenario.to_owned(), "base".to_owned(), (*label).to_owned()];
                 record.extend([r.to_string(), seed.to_string(), format!("{:016x}", evenkeel::rng::mix(seed))]);
-                for (metric, (middle, spread)) in METRICS.iter().zip(LAWS) {
+                for (metric, (middle, spread)) in METRICS.iter().zip(NORMALS) {
                     let noise = 1.0 + spread * (normal(&mut shared) + self.own * normal(&mut own));
                     let value = effect(label, metric).map(|factor| middle * noise * factor);
                     record.push(value.map_or(String::new(), |value| format!("{value:.9e}")));
@@ -116,7 +116,7 @@ fn pairs_see_one_percent_that_means_alone_could_not() {
     assert!(changes.all.iter().all(|change| change.basis == Some(Basis::SameRequests)));
     assert_eq!(changes.comparisons, 10);
 
-    // The same with other seeds: the means of ten workloads differ by more than that from luck alone.
+    // The same with other seeds: the means of ten workloads differ by more than that from randomness alone.
     let after = Run { seed: 2, ..after };
     let changes = compared(before.results(&nothing), after.results(&slower), 0.002);
     assert_eq!(verdict(&changes, "p2c", "latency.mean"), Verdict::Unclear);
@@ -161,9 +161,9 @@ fn less_or_more_is_better_by_the_measure() {
     assert_eq!(verdict(&compared(old, new, 0.03), "p2c", "latency.mean"), Verdict::Same);
 }
 
-/// A latency that is better because the slow ones fail now is not to be praised.
+/// A latency that is better only because slow requests now fail is no improvement.
 #[test]
-fn failures_do_not_flatter() {
+fn a_better_latency_with_more_failures_is_no_improvement() {
     let run = Run::new("s", &["p2c", "random"]);
     let effect = |label: &str, metric: &str| {
         Some(match (label, metric) {
@@ -192,7 +192,7 @@ fn with_too_few_runs_nothing_is_said() {
     assert_eq!(changes.all[0].runs, (4, 4));
 }
 
-/// One run without a value is missing, not left out: the others are the lucky ones.
+/// One run without a value is missing, not left out: averaging only the others would be biased.
 #[test]
 fn a_value_that_vanished_is_missing() {
     let run = Run::new("s", &["p2c"]);
@@ -208,8 +208,8 @@ fn a_value_that_vanished_is_missing() {
     assert_eq!(verdict(&back, "p2c", "cache.hit_ratio"), Verdict::New);
 }
 
-/// Two sets from the same law, 20 comparisons, no tolerance: something is called worse in at most 5 % of 200 cases, plus
-/// four deviations of that count (10 + 4 · 3.08).
+/// Two sets from the same distribution, 20 comparisons, no tolerance: something is called worse in at most 5 % of 200
+/// cases, plus four deviations of that count (10 + 4 · 3.08).
 #[test]
 fn false_alarms_are_as_rare_as_stated() {
     for paired in [true, false] {
@@ -359,7 +359,7 @@ fn a_degraded_strategy_is_named_everywhere() {
 }
 
 #[test]
-fn what_vanished_does_not_pass_in_silence() {
+fn missing_values_fail_the_comparison() {
     let case = Case::new();
     Run::new("kept", &["p2c", "random"]).write(&case.old(), &nothing);
     Run::new("gone", &["p2c"]).write(&case.old(), &nothing);
@@ -408,7 +408,7 @@ fn two_scenario_folders_are_compared_whatever_their_names() {
 }
 
 #[test]
-fn other_seeds_and_few_runs_are_told() {
+fn other_seeds_and_few_runs_are_reported() {
     let case = Case::new();
     let run = Run::new("s", &["p2c"]);
     run.write(&case.old(), &nothing);
@@ -425,7 +425,7 @@ fn other_seeds_and_few_runs_are_told() {
     assert_eq!(elements(&case.file("c.xml"), "skipped").len(), 5);
 }
 
-/// What could not have failed is no check: it has an exit code of its own, unless that is accepted.
+/// A comparison that could not have failed is no check: it has its own exit code, unless that is accepted.
 #[test]
 fn a_comparison_that_could_judge_nothing_does_not_pass() {
     let case = Case::new();

@@ -1,4 +1,4 @@
-//! What strategies of the catalogue keep beside the rules for all of them, which are in `evenkeel_core::select::conformance`.
+//! Rules of single strategies. Those for all strategies are in `evenkeel_core::select::conformance`.
 
 use evenkeel::select::catalog::CATALOGUE;
 use evenkeel::select::conformance::shares;
@@ -24,8 +24,9 @@ fn weights_are_honoured_where_that_is_promised() {
             let ring = if ["consistent_hash", "bounded_load"].contains(&row.name) { 4.0 * 0.07 * fair } else { 0.0 };
             // One point per server: the largest share is bounded, the smallest is not (`traps_hash`); here 15 % is one deviation.
             let probes = if row.name == "multi_probe" { 3.0 * 0.15 * fair } else { 0.0 };
-            // A latency-based choice of two also looks at how old an estimate is; with latencies that never vary, as here,
-            // that decides alone and favours the light. Weights are a tendency for it: nobody starves, heavier gets more.
+            // A latency-based choice of two also looks at how old an estimate is; with latencies that never vary, as
+            // here, the age alone decides and favours light servers. Weights are only a tendency for it: no server
+            // starves, heavier servers get more.
             let bias = if row.name == "peak_ewma" { 0.1 } else { 0.0 };
             // The mod-6271 table of nginx's ip_hash has a grain of its own: 1/√(6271·p) of a share.
             let grain = if row.name == "ip_hash" { 4.0 * fair / (6271.0 * fair).sqrt() } else { 0.0 };
@@ -34,7 +35,7 @@ fn weights_are_honoured_where_that_is_promised() {
     }
 }
 
-/// Those that fill the first servers on purpose.
+/// Strategies that fill the first servers on purpose.
 const PACKS: [&str; 2] = ["never_queue", "first_fit"];
 
 /// Those that count the request to be placed: while all are idle, the heaviest server is the best for each. Their weights
@@ -45,7 +46,7 @@ const BY_DELAY: [&str; 4] = ["shortest_expected_delay", "least_time", "least_tim
 /// 1:2:3:4, less its one, and so on. As each stays equally long, shares of picks are as the n_i: 9.4, 19.8, 30.2, 40.6 of
 /// 100, give or take the request that is at issue.
 #[test]
-fn those_that_count_the_newcomer_honour_weights_under_load() {
+fn strategies_that_count_the_new_request_honour_weights_under_load() {
     for name in BY_DELAY {
         let mut bench = Bench::new(name, "", &[1, 2, 3, 4], 5);
         let mut under_way = std::collections::VecDeque::new();
@@ -100,7 +101,7 @@ fn every_strategy_is_explained() {
     }
 }
 
-/// Fast failures must not attract: of two servers, one failing at once, the failing one gets next to nothing.
+/// Fast failures must not attract requests: of two servers, the one that fails at once gets almost none.
 #[test]
 fn peak_ewma_stays_away_from_failures_and_its_classic_form_does_not() {
     let share = |parameters: &str| {
@@ -123,9 +124,9 @@ fn peak_ewma_stays_away_from_failures_and_its_classic_form_does_not() {
     assert!(share("failure_penalty = \"0s\"") > 0.4, "{}", share("failure_penalty = \"0s\""));
 }
 
-/// Health checks and reports together cut windows into slivers whose figures are chance: they must not move the weights.
+/// Health checks and reports together cut very short windows whose values are noise: they must not change the weights.
 #[test]
-fn slivers_of_reports_do_not_shake_the_weights() {
+fn very_short_report_windows_do_not_change_weights() {
     let mut bench = Bench::new("load_report", "", &[1, 1], 1);
     let backends = [bench.fleet.id(0), bench.fleet.id(1)];
     let report = |window, utilisation| LoadReport {

@@ -80,7 +80,7 @@ fn seeds_matter() {
     );
 }
 
-/// The caller can stop a run.
+/// The caller can cancel a run.
 #[test]
 fn a_run_can_be_interrupted() {
     let source = std::fs::read_to_string(root().join("scenarios/even-load.toml")).unwrap();

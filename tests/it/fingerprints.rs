@@ -5,7 +5,7 @@ use std::process::Output;
 
 use crate::support::{Folder, SOUND, evenkeel, root, text};
 
-/// What `cargo test` says of a regression is what `evenkeel check` says: which strategy, and the first decision that differs.
+/// `cargo test` reports a regression as `evenkeel check` does: the strategy, and the first decision that differs.
 #[test]
 fn the_shipped_scenarios_hold() {
     let output = evenkeel().args(["check", "--quiet"]).arg(root().join("scenarios")).output().unwrap();

@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 
 use crate::support::Folder;
 
-/// Longer than anything here takes: who waits so long waits for ever.
+/// The time-out of all waits, in seconds: longer than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Test servers that answer at once, and serve many at once where work is asked for.
@@ -57,7 +57,7 @@ pub fn config(top: &str, pool: &str, servers: &str) -> String {
     )
 }
 
-/// Waits until it holds. What is waited for takes its time on other threads, so this looks now and then.
+/// Waits until the condition holds, by polling: it depends on other threads.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds() {
@@ -168,12 +168,12 @@ impl Front {
         std::mem::replace(&mut self.folder, Folder::new())
     }
 
-    /// What the admin listener answers.
+    /// The answer of the admin listener.
     pub fn ask(&self, method: &str, path: &str) -> Answer {
         request(self.admin(), method, path, &[])
     }
 
-    /// How a server stands.
+    /// The state of a server.
     pub fn server(&self, pool: &str, name: &str) -> serde_json::Value {
         server(self.admin(), pool, name)
     }
@@ -200,7 +200,7 @@ pub fn metric(admin: SocketAddr, start: &str) -> f64 {
     values.iter().sum()
 }
 
-/// How a server stands, by an admin listener.
+/// The state of a server, from an admin listener.
 pub fn server(admin: SocketAddr, pool: &str, name: &str) -> serde_json::Value {
     let answer = request(admin, "GET", "/servers", &[]);
     let all: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
@@ -268,7 +268,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it said on standard error so far.
+    /// Its standard error so far.
     pub fn said(&self) -> String {
         self.err.lock().unwrap().clone()
     }
@@ -389,7 +389,7 @@ impl Client {
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub ok: u64,

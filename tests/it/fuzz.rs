@@ -122,7 +122,7 @@ fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn hostile_bytes_break_no_promise() {
+fn fuzz_entries_hold_for_mutated_bytes() {
     for (name, texts, rounds) in [
         ("headers", HEADS, 30_000),
         ("orca", REPORTS, 100_000),
@@ -138,7 +138,7 @@ fn hostile_bytes_break_no_promise() {
 }
 
 #[test]
-fn hostile_scenarios_break_no_promise() {
+fn fuzz_entries_hold_for_mutated_scenarios() {
     let mut files: Vec<_> =
         std::fs::read_dir(root().join("scenarios")).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));

@@ -31,7 +31,7 @@ fn round_robin_goes_round() {
     assert_eq!(sequence("round_robin", &[1, 9, 1], 7), "abcabca");
 }
 
-/// A dead server's turn goes to nobody in particular: the living stay even.
+/// An unhealthy server's turns are spread: the healthy servers keep equal shares.
 #[test]
 fn round_robin_stays_even_when_a_server_is_down() {
     let mut bench = Bench::new("round_robin", "random_start = false", &[1, 1, 1, 1], 1);

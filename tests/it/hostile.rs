@@ -1,5 +1,5 @@
-//! Scenarios that are legal and strange, or illegal and sly. Each was wrong once: it hung, took all memory, or gave a number
-//! that was not true.
+//! Valid but extreme scenarios, and invalid ones that look valid. Each failed once: it hung, used up memory, or gave a
+//! wrong number.
 
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::record::{RequestOutcome, RunRecord};
@@ -33,7 +33,7 @@ fn share(run: &RunRecord, end: RequestOutcome) -> f64 {
 }
 
 #[test]
-fn what_could_not_be_run_is_refused() {
+fn scenarios_that_cannot_run_are_refused() {
     for (top, tables, why) in [
         ("", format!("{WEB}weight = 134217728\n"), "at most 65535"),
         ("arrivals = { poisson = { rate = \"1e308/ns\" } }", WEB.to_owned(), "too high"),
@@ -76,7 +76,7 @@ fn what_could_not_be_run_is_refused() {
 
 /// Zero time per round, a nearly silent burst, a cache larger than memory, heavy weights: all end, and at once.
 #[test]
-fn what_is_legal_ends() {
+fn valid_extreme_scenarios_end() {
     let closed = "arrivals = { closed = { think = { constant = { value = \"0s\" } } } }\nclients = { count = 4 }\nduration = \"1s\"";
     assert!(run(&parse(closed, &format!("{WEB}queue_limit = 0\n")).unwrap(), "p2c").requests > 100);
     let faint = "arrivals = { bursts = { base = \"0/s\", peak = \"1e-15/s\", every = \"2ms\", length = \"1ms\" } }";
@@ -87,10 +87,10 @@ fn what_is_legal_ends() {
     assert_eq!(share(&run(&heavy, "consistent_hash"), RequestOutcome::NoServer), 0.0);
 }
 
-/// Half of the first tier's requests fail and half of those that call the second: 75 % in all, because luck in one tier is
-/// not luck in the other.
+/// Half of the first tier's requests fail and half of those that call the second: 75 % in all, because the random
+/// streams of the tiers are independent.
 #[test]
-fn tiers_have_luck_of_their_own() {
+fn tiers_have_independent_random_streams() {
     let tables = "[[pools]]\nname = \"web\"\nbackend = { pool = \"db\", service = { constant = { value = \"1ms\" } } }\n[[pools.servers]]\nname = \"web\"\ncount = 3\nconcurrency = 50\n[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\ncount = 3\nconcurrency = 50\n[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n[[faults]]\ntarget = \"db/*\"\nat = \"0s\"\nkind = { errors = { share = \"50%\" } }\n";
     let top = "arrivals = { poisson = { rate = \"1000/s\" } }\nservice = { constant = { value = \"1ms\" } }";
     let failed = share(&run(&parse(top, tables).unwrap(), "random"), RequestOutcome::Error);
@@ -118,7 +118,8 @@ fn overlapping_faults_last_as_long_as_the_last() {
     }
 }
 
-/// A call that a cache may save is not counted against the second tier before anyone knows how often it does.
+/// Calls that a cache may save do not count in the load check of the second tier, since the hit ratio is not known
+/// beforehand.
 #[test]
 fn a_second_tier_behind_caches_may_be_small() {
     let tables = "[[pools]]\nname = \"web\"\nbackend = { pool = \"db\", service = { constant = { value = \"10ms\" } }, on_miss = true }\n[[pools.servers]]\nname = \"web\"\ncount = 3\nconcurrency = 50\ncache = { capacity = 1000 }\n[[pools]]\nname = \"db\"\n[[pools.servers]]\nname = \"db\"\n";

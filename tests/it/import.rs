@@ -1,4 +1,4 @@
-//! `evenkeel import` as people use it: what it reads, what it refuses, and the scenario that it writes.
+//! `evenkeel import`: what it reads, what it refuses, and the scenario that it writes.
 
 use std::io::Write;
 
@@ -22,7 +22,7 @@ fn import(folder: &Folder, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it, and gives its exit code and what it said.
+/// Runs it, and returns its exit code and output.
 fn run(mut command: Command) -> (Option<i32>, String, String) {
     let output = command.output().unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))

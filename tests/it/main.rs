@@ -1,4 +1,4 @@
-//! One integration binary: each module is a kind of promise.
+//! The integration tests: one binary, one module for each subject.
 
 mod abandonment;
 mod access_log;

@@ -13,7 +13,7 @@ use crate::support::{Folder, SOUND, evenkeel, text};
 const LOG: &str = "192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET /a HTTP/1.1\" 200 5\n\
                    192.0.2.2 - - [17/May/2015:10:05:04 +0000] \"GET /b HTTP/1.1\" 200 5\n";
 
-/// What the log becomes.
+/// The workload that the log becomes.
 const REQUESTS: [&str; 2] = ["192.0.2.1,/a,5", "192.0.2.2,/b,5"];
 
 fn is_workload(written: &str) -> bool {
@@ -81,7 +81,7 @@ const WRITERS: [&[&str]; 6] = [
 ];
 
 #[test]
-fn what_is_named_for_output_is_written_and_never_replaced() {
+fn named_outputs_are_written_in_place() {
     let folder = results();
     let path = |name: &str| folder.path().join(name);
     let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
@@ -178,7 +178,7 @@ fn links_among_results_stay_links() {
     }
 }
 
-/// Messages that cannot be written are no reason to fail, and no result is lost with them.
+/// Messages that cannot be written cause no failure, and no result is lost.
 #[test]
 fn a_standard_error_that_is_full_or_closed_loses_nothing() {
     let folder = results();
@@ -257,7 +257,7 @@ fn a_standard_output_that_ends_early_ends_quietly_and_a_full_one_is_said() {
     }
 }
 
-/// An exit code that is an answer is given also to those who read only the first line, or none.
+/// A meaningful exit code is the same if the reader closes the pipe early.
 #[test]
 fn an_answer_does_not_depend_on_its_reader() {
     let folder = Folder::new();
@@ -269,7 +269,7 @@ fn an_answer_does_not_depend_on_its_reader() {
 
 /// A scenario folder may hold anything.
 #[test]
-fn what_is_no_file_in_a_scenario_folder_is_passed_over_with_a_word() {
+fn non_files_in_a_scenario_folder_are_skipped_with_a_warning() {
     let folder = Folder::new();
     folder.file("s/b.toml", SOUND);
     fifo(&folder.path().join("s/a.toml"));
@@ -286,7 +286,7 @@ fn what_is_no_file_in_a_scenario_folder_is_passed_over_with_a_word() {
 }
 
 #[test]
-fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
+fn messages_name_the_kind_of_what_is_no_scenario_file() {
     let folder = Folder::new();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     fifo(&folder.path().join("pipe.toml"));
@@ -337,9 +337,10 @@ fn what_cannot_be_a_scenario_is_said_to_be_what_it_is() {
     }
 }
 
-/// Names come from files and from other programs: a file's name, the name of a server that answers.
+/// Untrusted names, such as a file's name or the name of a server that answers, are escaped before they reach a
+/// terminal.
 #[test]
-fn names_of_others_reach_no_terminal_as_they_are() {
+fn untrusted_names_are_escaped_on_terminals() {
     let folder = Folder::new();
     folder.file("\u{1b}[2J\u{7}x.toml", SOUND);
     let output = ends(spawn(folder.path(), &["run", ".", "--dry-run", "--color", "always"])).expect("it ends");

@@ -1,4 +1,4 @@
-//! What was recorded over real sockets is chosen again without them, call for call, for every strategy.
+//! Recordings made over real sockets are replayed without them: every call gives the same pick, for every strategy.
 
 #![allow(clippy::disallowed_methods, reason = "what talks to real sockets reads the clock")]
 
@@ -60,7 +60,7 @@ queue = { limit = 1000, timeout = "5s" }
 sticky = { cookie = "stay" }
 "#;
 
-/// Plays a recording: what each selector was, and its picks, or the first difference.
+/// Replays a recording: returns each selector with its picks, or the first difference.
 fn play(recording: &str) -> Vec<(RecordingHeader<StrategyConfig>, Result<u64, Difference>)> {
     let mut desks: BTreeMap<u32, (RecordingHeader<StrategyConfig>, Replay, Option<Difference>)> = BTreeMap::new();
     for line in recording.lines() {
@@ -212,10 +212,10 @@ fn every_strategy_picks_again_as_it_did_over_real_sockets() {
     assert_eq!(code, Some(2), "{said}");
 }
 
-/// The same where picks are narrowed: the parts of the fleet, and which share of the picks begins in each, are in the
-/// recording, through deaths, drains and reloads.
+/// The same with partitions: the parts of the fleet, and which share of the picks begins in each, are in the recording,
+/// through deaths, drains and reloads.
 #[test]
-fn narrowed_picks_are_made_again_as_they_were() {
+fn partitioned_picks_are_replayed_exactly() {
     let speeds = [("a", 1.0), ("b", 2.0), ("c", 0.5), ("d", 1.5), ("e", 1.0)];
     let [a, b, c, d, e] = speeds.map(|(name, speed)| front::backend(name, speed));
     let narrowed = |backends: &[&Backend], rules: &str| {

@@ -87,7 +87,7 @@ fn without_a_queue_limits_are_erlangs_loss() {
 }
 
 #[test]
-fn who_has_waited_long_enough_is_turned_away() {
+fn the_queue_timeout_rejects_requests() {
     // One server, 10 ms of work every 8 ms, patience of 30 ms: those that are served have waited less, at 100/s.
     let s = run(
         &(head("random", "50s", "{ constant = { rate = \"125/s\" } }", TEN) + "allow_overload = true\n"),
@@ -108,7 +108,8 @@ fn retries_go_to_another_server_as_far_as_the_budget_goes() {
         let head = head("random", "100s", "{ poisson = { rate = \"100/s\" } }", "{ constant = { value = \"1ms\" } }");
         run(&head, &format!("{ONE_DEAD}retries = {retries}\n{TWO}"))
     };
-    // By lot one of two is dead: half of the requests need a second attempt. 40,000 of them: 4 standard errors are 1 %.
+    // One of two servers is dead: with random picks half of the requests need a second attempt. 40,000 of them: 4
+    // standard errors are 1 %.
     let s = with("{ budget = \"1000%\", backoff = \"0s\", max_backoff = \"0s\" }");
     assert_eq!(s.value("errors.ratio"), 0.0);
     near(s.value("attempts.mean"), 1.5, 0.01, "attempts");
@@ -120,7 +121,7 @@ fn retries_go_to_another_server_as_far_as_the_budget_goes() {
     // Pauses are uniform up to 20 ms: a half of the answers comes 10 ms later.
     let s = with("{ budget = \"1000%\", backoff = \"20ms\" }");
     near(s.value("latency.mean"), 0.006, 0.02, "pauses");
-    // What is not asked for is not tried again.
+    // Failures that are not configured are not retried.
     let s = with("{ on = [\"error\"] }");
     near(s.value("errors.reset"), 0.5, 0.02, "a refusal is no error");
     assert_eq!(s.value("retries.ratio"), 0.0);
@@ -155,9 +156,9 @@ fn an_attempt_that_takes_too_long_is_made_elsewhere() {
 
 #[test]
 fn a_hedge_answers_for_a_slow_server_and_the_loser_works_on() {
-    // One of two needs 100 ms, the other 10. By lot half of the requests are hedged after 20 ms and take 30.
-    // The load: 2/s · 10 ms on the fast one, which serves all in the end; 1/s · 100 ms on the slow one, whose work no client
-    // waits for.
+    // One of two needs 100 ms, the other 10. With random picks half of the requests are hedged after 20 ms and take 30.
+    // The load: 2/s · 10 ms on the fast one, which serves all in the end; 1/s · 100 ms on the slow one, whose work no
+    // client waits for.
     let s = run(
         &head("random", "500s", "{ poisson = { rate = \"2/s\" } }", TEN),
         &format!(
@@ -219,7 +220,7 @@ fn a_cookie_keeps_a_client_at_its_server_while_it_is_there() {
 }
 
 #[test]
-fn in_a_panic_health_is_ignored() {
+fn panic_mode_ignores_health() {
     let lying = "[[faults]]\ntarget = \"web/*\"\nat = \"0s\"\nkind = { errors = { share = 0, fails_checks = true } }\n[[pools]]\nname = \"web\"\nhealth = { interval = \"1s\" }\n";
     let head = head("random", "40s", "{ constant = { rate = \"100/s\" } }", "{ constant = { value = \"1ms\" } }");
     assert!(run(&head, &format!("{lying}{TWO}")).value("errors.no_healthy_server") > 0.9);
@@ -240,10 +241,10 @@ fn checks_have_jitter_and_servers_can_start_down() {
     assert!((1.6..4.4).contains(&lost), "{lost}");
 }
 
-/// Everything at once, two tiers, deaths of servers and balancers: the books must balance, and what comes out is the
+/// Everything at once, two tiers, crashes of servers and balancers: the invariants must hold, and the results are the
 /// same with any observer. (A run verifies its invariants at its end and panics where they do not hold.)
 #[test]
-fn with_everything_at_once_the_books_balance() {
+fn invariants_hold_with_all_policies_at_once() {
     let everything = "outliers = { consecutive_failures = 3, base_ejection_time = \"1s\", interval = \"1s\", latency = {}, success_rate = {} }\n\
         slow_start = \"2s\"\npanic = \"40%\"\nqueue = { limit = 20, timeout = \"50ms\" }\n\
         retries = { max_retries = 2, on = [\"connect\", \"reset\", \"error\", \"timeout\", \"rejected\"], per_try_timeout = \"60ms\", budget = \"50%\" }\n\
@@ -284,7 +285,7 @@ fn with_everything_at_once_the_books_balance() {
     }
 }
 
-/// Rules that never come to act change nothing: the same picks, the same answers.
+/// Rules that never take effect change nothing: the same picks, the same answers.
 #[test]
 fn rules_that_do_not_act_change_nothing() {
     let run = |rules: &str, limit: &str| {
@@ -328,7 +329,8 @@ fn a_trace_tells_requests_from_attempts() {
     let again = attempts.iter().filter(|line| line.measured && line.attempt > 1).count() as u64;
     assert_eq!(again, efforts.retries + efforts.hedges);
     assert!(efforts.retries > 100 && efforts.hedges > 100 && efforts.hedges_won > 50, "{efforts:?}");
-    // Whoever was answered well had one attempt that came back well and was waited for, and all others were abandoned or failed.
+    // A successful request had exactly one attempt that succeeded and was waited for; all others were abandoned or
+    // failed.
     for request in requests.iter().filter(|line| line.outcome == "ok") {
         let good = attempts.iter().filter(|line| line.request == request.request && line.outcome == "ok").count();
         assert_eq!(good, 1, "request {}", request.request);

@@ -355,7 +355,7 @@ fn a_server_without_an_address_is_not_picked() {
     assert_eq!(verdict(&text), (503, "no_healthy_server".to_owned()));
 }
 
-/// What a check last found can be asked for, and what follows from checks is told with pool and cause.
+/// The admin listener shows the last result of a check, and the log names pool and cause when a server changes state.
 #[test]
 fn checks_say_what_they_found() {
     let up = Script::answering(OK);
@@ -392,7 +392,7 @@ fn checks_say_what_they_found() {
     assert_eq!(said("s1")["check"]["cause"], "status 503");
     let refused = said("s2")["check"]["cause"].as_str().unwrap().to_owned();
     assert!(refused.starts_with("cannot connect: Connection refused"), "{refused}");
-    eventually("it is told", || proxy.said().matches("a server is down").count() == 2);
+    eventually("the log says so", || proxy.said().matches("a server is down").count() == 2);
     for (server, cause) in [("s1", "status 503"), ("s2", "cannot connect: Connection refused")] {
         let said = proxy.said();
         let line = said.lines().find(|line| line.contains("is down") && line.contains(server)).unwrap();
@@ -400,7 +400,7 @@ fn checks_say_what_they_found() {
     }
 }
 
-/// With SO_REUSEPORT the kernel would deal the connections to both.
+/// With SO_REUSEPORT the kernel would distribute the connections to both.
 #[test]
 fn a_second_proxy_at_the_same_address_does_not_start() {
     let script = Script::answering(OK);

@@ -1,5 +1,5 @@
-//! Whose fault it is when a request does not end well: only what a server did counts against the server. Clients that read
-//! nothing are let go however they speak, and a lack of descriptors of the proxy's own takes no server down.
+//! Attribution of failures: only server failures count against a server. Clients that read nothing are disconnected on
+//! every HTTP version, and a lack of descriptors in the proxy marks no server down.
 
 #![allow(clippy::disallowed_methods, reason = "slow clients take their time, and tests measure it")]
 
@@ -14,7 +14,7 @@ use crate::support::Folder;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-/// Strict enough that a handful of failures in a row would show.
+/// Strict enough that a few failures in a row would eject the server.
 const OUTLIERS: &str =
     "[pools.outliers]\nconsecutive_failures = 3\nbase_ejection_time = \"60s\"\nmax_ejected = \"100%\"\n";
 
@@ -59,7 +59,7 @@ fn get(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields(&pairs))
 }
 
-/// The library does not poll a body that it cannot write, so a clock inside of it would stand still.
+/// The library does not poll a body that it cannot write, so a time-out inside the body would never fire.
 #[test]
 fn http2_clients_without_a_window_are_let_go_and_their_servers_are_not_blamed() {
     for (window, timeouts) in [

@@ -1,5 +1,5 @@
-//! Where one request ends and the next begins, told over raw sockets: behind bodies of every kind, pipelined, and in pieces of
-//! every size the same strict reading applies, and an answer always belongs to the request it is read as.
+//! Request boundaries, over raw sockets: the same strict parsing applies after bodies of every kind, pipelined, and in
+//! pieces of every size, and each answer belongs to the right request.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -37,7 +37,7 @@ fn send(client: &mut Client, text: &str, size: usize) {
     }
 }
 
-/// What may stand before a request on its connection, and the paths it asks for.
+/// What may precede a request on its connection, and the paths that it requests.
 const BEFORE: [(&str, &[&str]); 5] = [
     ("", &[]),
     ("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", &["/1"]),
@@ -225,7 +225,7 @@ fn what_follows_a_granted_upgrade_is_not_read() {
     }
 }
 
-/// What is refused before it is a request is counted and logged like all else.
+/// A head that is refused before it becomes a request is counted and logged like others.
 #[test]
 fn refused_heads_are_counted_and_logged() {
     let script = by_path();

@@ -1,5 +1,5 @@
-//! HTTP/2 over raw sockets: streams that stand still and streams that go on, limits of the server, connections that are
-//! opened, shared, refused and let go; and connections of both versions whose request never ends.
+//! HTTP/2 over raw sockets: stalled streams beside active ones, the server's limits, connections that are opened,
+//! shared, refused and closed; and connections of both versions whose request never ends.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -24,14 +24,14 @@ const REFUSED_STREAM: u32 = 7;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const H2C: &str = "protocol = \"h2c\"\n";
-/// What a request that is served takes at most.
+/// The longest time that a successful request takes.
 const SOON: Duration = Duration::from_secs(3);
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The methods that tests tell requests by, as HPACK's table has them.
+/// Request methods by which tests distinguish requests, as indexes of HPACK's static table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Get,
@@ -48,7 +48,7 @@ struct Event {
     connection: usize,
 }
 
-/// A server of HTTP/2 that does with each stream what it is told.
+/// A scripted HTTP/2 server: the test decides what it does with each stream.
 struct Server<'a> {
     visit: &'a mut Visit,
     streams: BTreeMap<u32, Stream>,
@@ -218,7 +218,7 @@ fn post(rig: &Rig, length: usize) -> Client {
     client
 }
 
-/// Asks by a connection of its own; gives the answer's status and reason, and fails if it is not there soon.
+/// Sends a request on its own connection; returns the answer's status and reason, and fails if it does not come soon.
 #[track_caller]
 fn get(rig: &Rig) -> (u16, String) {
     let start = Instant::now();
@@ -426,7 +426,7 @@ fn requests_beyond_the_servers_streams_get_another_connection() {
     assert_eq!(script.connections(), 3);
 }
 
-/// There are 100 connections at most. A request that finds all of their streams taken is told so at once.
+/// There are 100 connections at most. A request that finds all of their streams taken is rejected at once.
 #[test]
 fn requests_beyond_all_connections_are_refused() {
     const MOST: usize = evenkeel::proxy::http2_pool::CONNECTIONS;
@@ -549,7 +549,7 @@ fn first_requests_share_one_dial() {
     }
 }
 
-/// A dial that fails fails those that wait for it, all at once, and the next request dials anew.
+/// A failed dial fails all requests that wait for it at once, and the next request dials again.
 #[test]
 fn a_dial_that_fails_fails_all_that_wait_for_it() {
     let (script, _log) = server(&[], get_only);
@@ -652,7 +652,7 @@ fn surplus_idle_http2_connections_are_closed() {
     }
 }
 
-/// A connection that said goodbye is given nothing new, and what is on it comes to its end.
+/// A connection after GOAWAY gets no new requests, and its open streams are finished.
 #[test]
 fn a_connection_that_says_goodbye_ends_its_streams() {
     let (script, log) = server(&[], |server, event| {
@@ -684,7 +684,7 @@ fn a_connection_that_says_goodbye_ends_its_streams() {
     assert_eq!(connections_open(&rig), 1);
 }
 
-/// A server that answers without reading the upload and leaves its connection open: the proxy lets go of it.
+/// A server that answers without reading the upload and leaves its connection open: the proxy closes it.
 #[test]
 fn connections_with_an_unfinished_request_are_closed() {
     const CLIENTS: usize = 4;

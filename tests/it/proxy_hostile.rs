@@ -1,5 +1,5 @@
-//! Clients and servers that mean harm, or do not know what they do, over raw sockets: what the proxy answers, and that what
-//! stands behind it never sees what was smuggled.
+//! Malicious and faulty clients and servers, over raw sockets: what the proxy answers, and that no server behind it
+//! sees a smuggled request.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -242,7 +242,8 @@ fn heads_have_limits() {
     assert_eq!(script.got(), "");
 }
 
-/// A head that comes drop by drop ends at its time-out, however lively it is; a connection without a request just closes.
+/// A head that arrives byte by byte is ended by its time-out, even if bytes keep coming; a connection without a request
+/// just closes.
 #[test]
 fn slow_heads_and_idle_connections() {
     let script = Script::answering(OK);
@@ -312,8 +313,8 @@ fn bodies_over_the_limit() {
     rig.settles();
 }
 
-/// A client that shuts its write side cannot be told from one that is gone, until something is written to it. The proxy takes
-/// it for gone, as nginx does: what would be worked on for nobody is let go. An answer that is there first goes out.
+/// A client that shuts its write side cannot be distinguished from one that is gone, until something is written to it.
+/// The proxy treats it as gone, as nginx does, and abandons its request. An answer that is already there is sent.
 #[test]
 fn a_half_closed_client_is_taken_for_gone() {
     let script = Script::new(|visit| {
@@ -326,7 +327,7 @@ fn a_half_closed_client_is_taken_for_gone() {
     eventually("it is at the server", || script.got().contains("\r\n\r\n"));
     client.shut();
     assert!(client.is_over());
-    eventually("the server is told", || script.closed() == 1);
+    eventually("the server sees the close", || script.closed() == 1);
     rig.settles();
 }
 
@@ -383,7 +384,7 @@ fn methods_that_are_not_forwarded_and_some_that_are() {
     assert!(script.got().starts_with("OPTIONS * HTTP/1.1\r\n"), "{}", script.got());
 }
 
-/// What a client says of the connection, or of who it is, does not reach the server; what others said through it does.
+/// Hop-by-hop fields and an untrusted client's forwarding fields do not reach the server; end-to-end fields do.
 #[test]
 fn heads_reach_the_server_clean() {
     let script = Script::answering(OK);
@@ -428,7 +429,7 @@ fn expectations_are_met_before_the_body_comes() {
 }
 
 #[test]
-fn circles_are_cut() {
+fn proxy_loops_are_refused() {
     // A proxy whose only server is itself.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let rig = Rig::of(format!(
@@ -441,7 +442,7 @@ fn circles_are_cut() {
 
 /// A client that does not read its answer does not hold a server's connection for ever.
 #[test]
-fn a_client_that_does_not_read_is_let_go() {
+fn a_client_that_does_not_read_is_disconnected() {
     let script = Script::new(|visit| {
         visit.request();
         visit.say("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
@@ -460,9 +461,9 @@ fn a_client_that_does_not_read_is_let_go() {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What is no answer is told as the proxy's own, and the connection to the server is not used again.
+/// An invalid answer becomes a local reply, and the connection to the server is not used again.
 #[test]
-fn rubbish_for_an_answer() {
+fn invalid_answers_become_local_replies() {
     let huge = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1_000_000));
     let many: String = (0..500).map(|i| format!("x-{i}: y\r\n")).collect();
     let many = format!("HTTP/1.1 200 OK\r\n{many}\r\n");
@@ -490,7 +491,7 @@ fn rubbish_for_an_answer() {
             is(502, "bad_answer"),
         ),
         (
-            "a coding nobody asked for",
+            "an unrequested coding",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             is(502, "bad_answer"),
         ),
@@ -499,7 +500,7 @@ fn rubbish_for_an_answer() {
         ("NUL in a value", "HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n", is(502, "bad_answer")),
         ("white space before a colon", "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n", is(502, "bad_answer")),
         (
-            "a protocol nobody asked for",
+            "an unrequested protocol",
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc",
             is(502, "bad_answer"),
         ),
@@ -522,7 +523,7 @@ fn rubbish_for_an_answer() {
     }
 }
 
-/// The second of two answers is for nobody, whoever asks next on whatever connection.
+/// The second of two answers to one request is dropped: the next request on any connection does not get it.
 #[test]
 fn two_answers_for_one_request() {
     const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nx-evil: 1\r\n\r\nevil";
@@ -628,7 +629,7 @@ fn no_answer_in_time() {
     rig.settles();
 }
 
-/// Interim answers without end: the clock of the first byte runs all the same, and little is kept.
+/// Endless interim answers: the time-out of the response header still runs, and few of them are kept.
 #[test]
 fn a_flood_of_interim_answers() {
     let script = Script::new(|visit| {
@@ -671,7 +672,7 @@ fn answers_that_break_off_look_broken() {
         assert!(answer.is_err(), "{name}: {answer:?}");
         rig.settles();
     }
-    // Delimited by its end: chunks for the client, and a clean end, since nobody can tell.
+    // Delimited by its end: chunks for the client, and a clean end, since a missing rest cannot be detected.
     let script = Script::answering_once("HTTP/1.1 200 OK\r\n\r\nabc");
     let rig = Rig::new("", "", &[script.server()]);
     let mut client = rig.client();
@@ -694,7 +695,7 @@ fn bodies_that_stall_or_drip() {
     assert!(client.try_answer(false).is_err());
     eventually("the server's connection is closed", || script.closed() == 1);
     rig.settles();
-    // Drop by drop is no stall, up to the bound of the whole.
+    // A slow trickle is not a stall, up to the total time-out.
     let drip = Script::new(|visit| {
         visit.request();
         visit.say("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
@@ -843,7 +844,7 @@ fn http2_requests_that_are_malformed_end_their_stream() {
     }
 }
 
-/// What is only wrong to a proxy is answered, and the connection serves on: it may be shared by many.
+/// A request that only a proxy must refuse gets an answer, and the connection stays open: many clients may share it.
 #[test]
 fn http2_requests_that_are_refused_leave_the_connection_alone() {
     const STATUS_200: u8 = 0x88;
@@ -917,8 +918,8 @@ fn http2_heads_have_limits() {
     assert_eq!(script.got(), "");
 }
 
-/// CVE-2023-44487: requests that are taken back at once. The connection is told to calm down, and the servers are not asked
-/// for long.
+/// CVE-2023-44487: requests that are reset at once. The connection is closed with ENHANCE_YOUR_CALM, and the servers
+/// soon get no more of them.
 #[test]
 fn rapid_reset_ends_the_connection() {
     let script = Script::new(|visit| {
@@ -944,7 +945,7 @@ fn rapid_reset_ends_the_connection() {
         calm |= kind == GOAWAY && payload[7] == ENHANCE_YOUR_CALM;
     }
     let sent = flooding.join().unwrap();
-    assert!(calm || sent < 20_000, "never told to calm down");
+    assert!(calm || sent < 20_000, "no ENHANCE_YOUR_CALM");
     assert!(script.connections() < 5_000, "{}", script.connections());
     eventually("every connection to the server is closed", || script.closed() == script.connections());
     rig.settles();

@@ -1,4 +1,4 @@
-//! HTTP through the proxy as it should be: what passes, what is added, what streams, and what is tried again.
+//! Normal HTTP through the proxy: what is forwarded, what is added, what streams, and what is retried.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -238,7 +238,8 @@ fn upgrades_become_tunnels() {
     assert!(script.got().contains("upgrade: websocket\r\n"));
 }
 
-/// Who does not read stops who writes, both ways: no more is under way than sockets and a few buffers hold.
+/// Back-pressure in both directions: a side that does not read stops the writer, with no more data under way than
+/// sockets and a few buffers hold.
 #[test]
 fn back_pressure_reaches_the_other_side() {
     /// Above what the kernel may hold in four socket buffers on loopback.
@@ -251,7 +252,7 @@ fn back_pressure_reaches_the_other_side() {
             if now == before && now > 0 {
                 return now;
             }
-            assert!(now < MOST, "{now} bytes are under way and nobody reads");
+            assert!(now < MOST, "{now} bytes are under way and no one reads");
             before = now;
         }
     }
@@ -352,7 +353,7 @@ fn a_client_that_goes_away_lets_the_server_go() {
     rig.settles();
 }
 
-/// A server that takes the request and closes without a word.
+/// A server that takes the request and closes without an answer.
 fn closing() -> Script {
     Script::new(|visit| {
         visit.request();
@@ -382,10 +383,10 @@ fn what_may_be_sent_again_is_sent_again() {
     let found: Vec<_> = (0..4).map(|_| ask(&rig, "PUT", &long)).collect();
     assert!(found.contains(&reset), "what is too long to be kept is not sent again: {found:?}");
 
-    // Nobody listens: nothing was sent, so a POST may go elsewhere.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // The connection is refused: nothing was sent, so a POST may go to another server.
+    let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let good = Script::answering(OK);
-    let rig = Rig::new("", RETRIES, &[nobody, good.server()]);
+    let rig = Rig::new("", RETRIES, &[refusing, good.server()]);
     for _ in 0..4 {
         assert_eq!(ask(&rig, "POST", "abc"), (200, String::new()));
     }
@@ -486,7 +487,7 @@ fn requests_wait_for_room_but_not_for_ever() {
     assert_eq!((answer.verdict(), answer.header("retry-after").as_str()), ((503, "queue_full".to_owned()), "1"));
     assert_eq!(second.answer().verdict(), (503, "queue_timeout".to_owned()));
     assert!((450..3000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    // Whoever goes away leaves his place to others.
+    // A client that goes away frees its place in the queue.
     let mut gone = rig.client();
     gone.send(GET);
     std::thread::sleep(Duration::from_millis(50));
@@ -520,11 +521,11 @@ fn cookies_stick() {
             assert_eq!((answer.header("x-server"), answer.header("set-cookie")), (server.clone(), String::new()));
         }
         client.send("GET / HTTP/1.1\r\nHost: a\r\nCookie: lb=rubbish\r\n\r\n");
-        assert!(client.answer().header("set-cookie").starts_with("lb="), "a cookie of nobody's is replaced");
+        assert!(client.answer().header("set-cookie").starts_with("lb="), "a cookie of an unknown server is replaced");
     }
 }
 
-/// Does this with a connection of HTTP/2 to the proxy.
+/// Runs this with an HTTP/2 connection to the proxy.
 fn over_http2<T>(rig: &Rig, ask: impl AsyncFnOnce(hyper::client::conn::http2::SendRequest<Full<Bytes>>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -594,7 +595,7 @@ fn http2_in_front_and_behind() {
 fn a_server_that_resets_http2_is_given_up() {
     let script = Script::new(|visit| {
         visit.until(b"SM\r\n\r\n");
-        // Settings; then a frame of headers is waited for, told by its type behind a length of under 256.
+        // Settings; then waits for a HEADERS frame, recognised by its type after a length below 256.
         visit.say([0, 0, 0, 4, 0, 0, 0, 0, 0]);
         visit.until(&[1, 5, 0, 0, 0, 1]);
     });

@@ -1,5 +1,5 @@
-//! The proxy in operation: servers die and come back, configs change, it is told to end, and nobody who asked loses an
-//! answer; limits, checks, ejection, slow start and stickiness over real sockets; the admin listener.
+//! The proxy in operation: servers die and come back, configs change, it is shut down, and no request loses its answer;
+//! limits, checks, ejection, slow start and stickiness over real sockets; the admin listener.
 
 #![allow(clippy::disallowed_methods, reason = "what talks to real sockets reads the clock")]
 
@@ -43,7 +43,7 @@ fn nothing_lost(tally: &Tally) {
     assert!(tally.failed.is_empty() && tally.ok > 0, "{tally:?}");
 }
 
-/// A request on a thread of its own.
+/// Sends a request on its own thread.
 fn later(address: SocketAddr, path: &'static str) -> std::thread::JoinHandle<std::io::Result<Answer>> {
     std::thread::spawn(move || try_request(address, "GET", path, &[]))
 }
@@ -95,7 +95,7 @@ fn servers_die_configs_change_and_no_request_fails() {
 
 #[test]
 fn processes_are_killed_and_no_request_fails() {
-    // Ports are held by sockets that do not listen: nobody else gets them while a server is dead.
+    // Ports are reserved by sockets that do not listen: no other process gets them while a server is dead.
     let held: Vec<(socket2::Socket, SocketAddr)> = (0..3)
         .map(|_| {
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -107,13 +107,13 @@ fn processes_are_killed_and_no_request_fails() {
         .collect();
     let start = |address: SocketAddr| {
         let listen = address.to_string();
-        let law = "{ constant = { value = \"1ms\" } }";
+        let service = "{ constant = { value = \"1ms\" } }";
         let mut process = Process::start(&[
             "test-server",
             "--listen",
             &listen,
             "--service",
-            law,
+            service,
             "--concurrency",
             "99",
             "--bytes",
@@ -174,7 +174,7 @@ fn without_retries_exactly_those_fail_that_a_dead_server_had_or_was_given() {
         // What was under way is over now; from here on nothing fails.
         load.passes(64);
         let known = load.failures();
-        assert!(known > 0, "somebody was there");
+        assert!(known > 0, "no request failed before the recovery");
         load.passes(200);
         server.heal();
         eventually("a server to come back", || is_eligible(2));
@@ -292,7 +292,7 @@ fn listeners_come_and_go_and_a_file_that_changes_is_read() {
     let from = |address| request(address, "GET", "/", &[]).header("x-server").map(str::to_owned);
     assert_eq!(from(address).as_deref(), Some("a"));
     let load = Load::start(address, 4, "/");
-    // By its content, without being told.
+    // The change is detected by the file's content, without a signal.
     std::fs::write(&file, one(1, "")).unwrap();
     eventually("the file to be read", || from(address).as_deref() == Some("b"));
     // What is broken is refused, and the old one stays.
@@ -310,7 +310,7 @@ fn listeners_come_and_go_and_a_file_that_changes_is_read() {
     assert_eq!(request(admin, "POST", "/reload", &[]).status, 200);
     eventually("the second listener to close", || TcpStream::connect(free).is_err());
     nothing_lost(&load.stop());
-    // Each change was read once: told and noticed are one.
+    // Each change was read once, even if it was both signalled and detected.
     let reloads = proxy.said().matches("the config was reloaded").count();
     assert!(reloads == 3, "{reloads}: {}", proxy.said());
     assert_eq!(metric(admin, "evenkeel_config_reload_failures_total"), 1.0);
@@ -322,7 +322,7 @@ fn listeners_come_and_go_and_a_file_that_changes_is_read() {
 // ---- The end ----
 
 #[test]
-fn told_to_end_it_serves_on_for_a_while_and_then_lets_what_is_there_end() {
+fn a_drain_serves_for_its_delay_and_then_finishes_open_requests() {
     let servers_ = backends(&["a"]);
     let folder = Folder::new();
     let log = folder.path().join("access.log");
@@ -335,7 +335,7 @@ fn told_to_end_it_serves_on_for_a_while_and_then_lets_what_is_there_end() {
     let mut proxy = Process::start(&["proxy", "--config", file.to_str().unwrap(), "--no-watch"]);
     let address: SocketAddr = proxy.told("listening at ").parse().unwrap();
     let admin: SocketAddr = proxy.told("admin at ").parse().unwrap();
-    // The log is moved away and begun anew.
+    // The log is moved away and reopened.
     assert_eq!(request(address, "GET", "/first", &[]).status, 200);
     eventually("a line", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/first")));
     std::fs::rename(&log, folder.path().join("old.log")).unwrap();
@@ -375,7 +375,7 @@ fn told_to_end_it_serves_on_for_a_while_and_then_lets_what_is_there_end() {
 }
 
 #[test]
-fn interrupted_it_does_not_wait_and_told_twice_it_ends_at_once() {
+fn an_interrupt_skips_the_delay_and_a_second_signal_stops_at_once() {
     let servers_ = backends(&["a"]);
     let folder = Folder::new();
     let top = "shards = 1\ntimeouts = { drain_delay = \"60s\", drain = \"60s\" }";
@@ -523,7 +523,7 @@ fn servers_are_counted_right_under_load() {
 // ---- Limits and what stands around a pick ----
 
 #[test]
-fn no_more_clients_come_in_than_may_and_tunnels_are_clients() {
+fn the_connection_limit_counts_tunnels() {
     let servers_ = backends(&["a"]);
     let front =
         Front::start(&config("shards = 2\nlimits = { connections = 2 }", "strategy = \"random\"", &servers(&servers_)));
@@ -564,7 +564,7 @@ fn requests_wait_for_a_full_server_up_to_a_number_and_a_time() {
     }
     assert_eq!(first.join().unwrap().unwrap().status, 200);
     assert_eq!(server_.counters().most_in_flight, 1);
-    // Who goes away leaves his place.
+    // A client that goes away frees its place in the queue.
     let first = later(front.address(), "/?delay=900ms");
     eventually("the first", || in_flight(&front, "a") == 1);
     let gone = [(); 2].map(|()| {
@@ -574,10 +574,10 @@ fn requests_wait_for_a_full_server_up_to_a_number_and_a_time() {
     });
     eventually("two to wait", || waiting() == 2.0);
     drop(gone);
-    eventually("nobody to wait", || waiting() == 0.0);
+    eventually("an empty queue", || waiting() == 0.0);
     assert_eq!(in_flight(&front, "a"), 1, "and not because the first is over");
     assert_eq!(first.join().unwrap().unwrap().status, 200);
-    // Who waits for too long is told so.
+    // A request that waits for too long gets the reason.
     front.reload(&write("100ms")).unwrap();
     let first = later(front.address(), "/?delay=500ms");
     eventually("the first", || in_flight(&front, "a") == 1);
@@ -586,7 +586,7 @@ fn requests_wait_for_a_full_server_up_to_a_number_and_a_time() {
     eventually("none to be left", || in_flight(&front, "a") == 0);
 }
 
-/// How often each server answers so many requests, one after another.
+/// Sends this number of requests one after another; returns how many each server answered.
 fn shares(address: SocketAddr, requests: usize) -> BTreeMap<String, usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -613,7 +613,7 @@ fn a_server_that_comes_back_gets_its_share_little_by_little() {
     front.ask("POST", "/servers/web/b/ready");
     let cold = shares(front.address(), 100).get("b").copied().unwrap_or(0);
     let warmth = front.server("web", "b")["warmth"].as_f64().unwrap();
-    // If all that took longer than it should, nothing can be said.
+    // On a machine that is too slow the shares cannot be judged.
     if since.elapsed() < Duration::from_millis(300) {
         assert!(cold < 35 && warmth < 0.5, "{cold} {warmth}");
     }
@@ -636,7 +636,7 @@ fn a_failing_server_is_ejected_and_returns() {
 }
 
 #[test]
-fn in_a_panic_health_is_ignored() {
+fn panic_mode_ignores_health() {
     let servers_ = backends(&["a", "b", "c"]);
     let pool = "strategy = \"round_robin\"\npanic = \"50%\"\n\
                 health = { tcp = true, interval = \"20ms\", timeout = \"200ms\", rise = 1, fall = 2 }\n\

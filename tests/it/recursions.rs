@@ -57,7 +57,7 @@ fn agree(lines: &[Line], slots: usize) -> usize {
         left[0] += line.demand;
         *last = line.entered;
         let (start, end) = (line.entered + wait, line.entered + wait + line.demand);
-        // Who is still there when the run ends has no end.
+        // A request that is in service when the run ends has no end.
         assert!(line.started.is_none_or(|started| started == start), "{}: began at another moment", line.request);
         assert!(line.left.is_none_or(|left| left == end), "{}: left at another moment", line.request);
         waited += usize::from(wait > 0 && line.left.is_some());
@@ -68,7 +68,7 @@ fn agree(lines: &[Line], slots: usize) -> usize {
 
 fn source(arrivals: &str, service: &str, strategy: &str, servers: &str) -> String {
     format!(
-        "title = \"Queue\"\nquestion = \"Who waits for whom?\"\nduration = \"4s\"\nwarmup = \"100ms\"\nreplications = 1\nbins = 0\n\
+        "title = \"Queue\"\nquestion = \"How long do requests wait?\"\nduration = \"4s\"\nwarmup = \"100ms\"\nreplications = 1\nbins = 0\n\
          strategies = [\"{strategy}\"]\narrivals = {arrivals}\nservice = {service}\n\
          [[pools]]\nname = \"web\"\n[[pools.servers]]\nname = \"web\"\n{servers}\n"
     )

@@ -119,8 +119,9 @@ fn tolerance(row: &Row) -> (f64, f64) {
     }
 }
 
-/// The probability that the reference itself cut from its chain, which the method tells: `edge mass 2.0e-15/1.5e-07`, for the
-/// sum and for the spread. A rare state has long queues, so the values move by more than that.
+/// The probability that the reference itself cut from its chain, as stated in the column `method`: `edge mass
+/// 2.0e-15/1.5e-07`, for the sum and for the spread. A rare state has long queues, so the values move by more than
+/// that.
 fn cut(method: &str) -> f64 {
     let masses = method.split("edge mass ").nth(1).unwrap_or("0");
     let masses = masses.split([')', ';']).next().unwrap().split('/');
@@ -204,12 +205,13 @@ fn limited(row: &Row) -> Option<f64> {
     })
 }
 
-/// Means by Pollaczek and Khinchine for every law; quantiles for the laws whose queues are solved here.
+/// Means by Pollaczek and Khinchine for every distribution; quantiles for the distributions whose queues are solved
+/// here.
 fn general(row: &Row, memory: &mut Memory) -> Option<f64> {
-    let (law, lam) = (row.text("G"), row.number("lam"));
-    let [mean, square, cube] = moments(law, row);
+    let (distribution, lam) = (row.text("G"), row.number("lam"));
+    let [mean, square, cube] = moments(distribution, row);
     let scv = square / (mean * mean) - 1.0;
-    match (row.quantity.as_str(), law) {
+    match (row.quantity.as_str(), distribution) {
         ("E[T]", _) => Some(mg1_mean(lam, mean, scv)),
         ("E[W]", _) => Some(mg1_wait(lam, mean, scv)),
         ("sd[W]", _) => Some(mg1_wait_deviation(lam, [mean, square, cube])),
@@ -219,12 +221,12 @@ fn general(row: &Row, memory: &mut Memory) -> Option<f64> {
     }
 }
 
-/// The first three moments of a law of mean one, by its name in the file.
-fn moments(law: &str, row: &Row) -> [f64; 3] {
+/// The first three moments of a distribution of mean one, by its name in the file.
+fn moments(distribution: &str, row: &Row) -> [f64; 3] {
     let number = |text: &str| text.parse::<f64>().unwrap_or_else(|_| panic!("{}: {text}", row.line));
-    let after = |name: &str| number(law.split(name).nth(1).unwrap().split([' ', ';']).next().unwrap());
+    let after = |name: &str| number(distribution.split(name).nth(1).unwrap().split([' ', ';']).next().unwrap());
     let erlang = |k: f64| [1.0, (k + 1.0) / k, (k + 1.0) * (k + 2.0) / (k * k)];
-    match law.split([' ', '(', '-']).next().unwrap() {
+    match distribution.split([' ', '(', '-']).next().unwrap() {
         "D" => [1.0; 3],
         "Exp" => erlang(1.0),
         "Erlang" => erlang(after("Erlang-")),
@@ -243,7 +245,8 @@ fn moments(law: &str, row: &Row) -> [f64; 3] {
         }
         "Bimodal" => {
             // The file prints the short time rounded; the mean is one.
-            let (p, long) = (number(law[8..].split(':').next().unwrap()), number(law.split('|').nth(1).unwrap()));
+            let (p, long) =
+                (number(distribution[8..].split(':').next().unwrap()), number(distribution.split('|').nth(1).unwrap()));
             let short = (1.0 - (1.0 - p) * long) / p;
             [1.0, 2.0, 3.0].map(|k| p * pow(short, k) + (1.0 - p) * pow(long, k))
         }
@@ -253,7 +256,7 @@ fn moments(law: &str, row: &Row) -> [f64; 3] {
             let raw = [1.0, 2.0, 3.0].map(|k| a * (exp((k - a) * ln(r)) - 1.0) / ((k - a) * (1.0 - pow(r, -a))));
             [1.0, raw[1] / pow(raw[0], 2.0), raw[2] / pow(raw[0], 3.0)]
         }
-        other => panic!("{}: what law is {other}?", row.line),
+        other => panic!("{}: unknown distribution {other}", row.line),
     }
 }
 
@@ -298,11 +301,11 @@ fn rotation(row: &Row) -> Option<f64> {
 }
 
 fn phases(row: &Row) -> f64 {
-    let (n, law) = (row.count("n"), row.text("G"));
+    let (n, distribution) = (row.count("n"), row.text("G"));
     let lam = row.number("lam") * f64::from(n);
-    let service = match law.split("scv=").nth(1) {
+    let service = match distribution.split("scv=").nth(1) {
         Some(scv) => Service::Hyperexponential { mean: 1.0, scv: scv.parse().unwrap() },
-        None if law == "Erlang-2" => Service::Erlang2 { mean: 1.0 },
+        None if distribution == "Erlang-2" => Service::Erlang2 { mean: 1.0 },
         None => return round_robin_mean(lam, 1.0, n),
     };
     RoundRobin::solve(lam, n, service).unwrap().mean()
@@ -401,11 +404,11 @@ fn bins_and_caches(row: &Row, memory: &mut Memory) -> Option<f64> {
             che_hit_ratio(popularities(row, memory), row.number("C per server") as usize)
         }
         ("Key-affine routing, n private LRU caches", quantity) => {
-            let (law, n) = (popularities(row, memory), row.number("servers"));
+            let (shares, n) = (popularities(row, memory), row.number("servers"));
             match quantity {
-                "hit ratio ~ hit(nC)" => che_hit_ratio(law, (n * row.number("C per server")) as usize),
-                "CV of per-server request rate" => affinity_deviation(law, n as usize),
-                _ => n * law[0],
+                "hit ratio ~ hit(nC)" => che_hit_ratio(shares, (n * row.number("C per server")) as usize),
+                "CV of per-server request rate" => affinity_deviation(shares, n as usize),
+                _ => n * shares[0],
             }
         }
         _ => return None,

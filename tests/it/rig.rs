@@ -1,5 +1,5 @@
-//! A proxy in this process with whatever stands behind it, and clients and servers that know nothing of HTTP but what a test
-//! tells them: what goes over the wire, byte for byte, is the test's business.
+//! A proxy in this process with the servers behind it, and raw clients and servers without an HTTP library: the test
+//! decides every byte that is sent.
 
 #![allow(clippy::disallowed_methods, reason = "hostile clients take their time, and tests measure it")]
 
@@ -168,7 +168,7 @@ pub fn verdict(text: &str) -> (u16, String) {
     (status, reason.unwrap_or_default().to_owned())
 }
 
-/// A client with a socket and no manners of its own.
+/// A raw client: a socket and a buffer.
 pub struct Client {
     pub stream: TcpStream,
     unread: Vec<u8>,
@@ -310,7 +310,7 @@ impl Client {
     }
 }
 
-/// A server that does to each connection what it is told, and keeps what it got.
+/// A scripted server: the test decides what it does with each connection; it keeps what it received.
 pub struct Script {
     pub address: SocketAddr,
     seen: Arc<Seen>,

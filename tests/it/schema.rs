@@ -1,4 +1,4 @@
-//! The schemas and the annotated example: they say what the code does, all of it and nothing else.
+//! The schemas and the annotated example agree with the code, completely.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use evenkeel::units::{Nanos, Rate, Ratio};
 
 use crate::support::{Folder, evenkeel, root, text};
 
-/// As much of JSON Schema (draft 7) as the schemas use; a keyword that it does not know fails the test.
+/// A validator for the part of JSON Schema (draft 7) that the schemas use; an unknown keyword fails the test.
 fn violations(schema: &Value, whole: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     let Some(object) = schema.as_object() else {
         if schema == &Value::Bool(false) {
@@ -118,7 +118,7 @@ fn sound(source: &str) {
     });
 }
 
-/// Renewed by the command that the message names.
+/// The command in the message rewrites them.
 #[test]
 fn the_schemas_in_the_repository_are_those_of_the_code() {
     for (file, command, now) in [
@@ -136,7 +136,7 @@ fn the_schemas_in_the_repository_are_those_of_the_code() {
 #[test]
 fn the_example_and_every_scenario_meet_their_schemas() {
     let proxy = schema::proxy();
-    // A time for each try is of use only where it is tried again after it.
+    // A per-try timeout only makes sense with retries.
     let all = uncommented().replace("\"reset\"]", "\"reset\", \"timeout\"]");
     for source in [example(), all] {
         sound(&source);
@@ -416,7 +416,7 @@ impl<'a> Wrong<'a> {
     }
 }
 
-/// The author of a file knows no type of this program: whatever stands under a key, a message says what to write.
+/// The author of a file does not know this program's types: for every wrong value, a message says what to write.
 #[test]
 fn no_message_speaks_of_the_program_s_types() {
     let types = regex_lite::Regex::new(
@@ -448,7 +448,7 @@ fn no_message_speaks_of_the_program_s_types() {
     }
 }
 
-/// What is written where something else belongs, what is said of it, and the way out.
+/// A wrong value, the message for it, and the suggested fix.
 #[test]
 fn wrong_kinds_are_told_with_an_example() {
     let source = "title = \"t\"\nquestion = \"q\"\nduration = \"1s\"\narrivals = { poisson = { rate = \"1/s\" } }\n\
@@ -500,7 +500,7 @@ fn wrong_kinds_are_told_with_an_example() {
         assert!(said.iter().any(|said| said.contains(message) && said.contains(way_out)), "{keys}: {said:?}");
         assert!(problems.iter().all(|problem| problem.span.is_some()), "{keys}");
     }
-    // All that are of a wrong kind are told at once.
+    // All values of a wrong type are reported at once.
     let text = format!("{source}seed = \"x\"\nbins = true\n{pool}count = []\n");
     assert_eq!(scenario::Scenario::parse("s", &text, &|_| Err(String::new())).unwrap_err().len(), 3);
 }

@@ -1,5 +1,5 @@
-//! What the engine says against values that are right by another road: closed formulas, a second simulator that is naive on
-//! purpose, and arithmetic. And that a run which cannot be held ends with a message.
+//! The engine against independently derived values: closed formulas, a second simulator that is naive on purpose, and
+//! arithmetic. And a run that exceeds its memory ends with a message.
 
 use std::collections::BTreeMap;
 
@@ -62,8 +62,8 @@ fn a_closed_loop_cannot_stand_still() {
         (refused.measured.all.ends[RequestOutcome::Rejected as usize], refused.measured.all.requests());
     assert!((1995..=2005).contains(&rejected) && all - rejected <= 4, "{rejected} of {all}");
     // Nine of ten bring no work at all: 1,000 per second and slot are what the tenth leaves, ten times as many in all.
-    let law = "{ bimodal = { short = \"0s\", long = \"1ms\", long_share = \"10%\" } }";
-    let free = run(&of(&loops(law), "", "concurrency = 2"));
+    let service = "{ bimodal = { short = \"0s\", long = \"1ms\", long_share = \"10%\" } }";
+    let free = run(&of(&loops(service), "", "concurrency = 2"));
     let long = free.measured.all.latency.iter_recorded().filter(|v| v.value_iterated_to() > 1000);
     let long: u64 = long.map(|v| v.count_since_last_iteration()).sum();
     assert!((38..=42).contains(&long), "{long} of 1 ms in 20 ms and two slots");
@@ -136,8 +136,8 @@ impl Observer for Watched {
     }
 }
 
-/// A server as one would write it down: all that wait and all that are served in two lists, the next event is searched for. Those
-/// whose time is up leave the queue, and stay where they are if they are being served.
+/// A naive server: all that wait and all that are served in two lists, the next event is searched for. Those whose time
+/// is up leave the queue, and stay where they are if they are being served.
 struct Naive {
     slots: usize,
     limit: usize,
@@ -195,10 +195,10 @@ impl Naive {
     }
 }
 
-/// Request by request: who is served, who gives up and who finds no room, at one slot and several, with a queue before slots
-/// and before a shared processor. A request whose client has gone holds no place in the queue.
+/// Request by request: which are served, which give up and which are rejected, at one slot and several, with a queue
+/// before slots and before a shared processor. A request whose client has gone holds no place in the queue.
 #[test]
-fn who_gives_up_leaves_the_queue_at_once() {
+fn abandoned_requests_leave_the_queue_at_once() {
     for (rate, slots, limit, patience, shared) in [
         (60, 1, 3, 20, false),
         (60, 1, 1000, 20, false),
@@ -233,7 +233,7 @@ fn who_gives_up_leaves_the_queue_at_once() {
 /// Little's law holds in every run or it panics; here with everything that can take a request out of a queue: per-try
 /// time-outs, hedges that are called off, crashes, clients that give up.
 #[test]
-fn books_hold_whatever_leaves_the_queue() {
+fn littles_law_holds_however_requests_leave_the_queue() {
     for pool in [
         "retries = { on = [\"timeout\", \"reset\", \"rejected\"], per_try_timeout = \"15ms\", max_retries = 3, budget = \"100%\" }",
         "hedge = { after = \"5ms\", budget = \"50%\", tied = true }",
@@ -257,9 +257,9 @@ fn books_hold_whatever_leaves_the_queue() {
 
 // ---- Failures that take time ----
 
-/// One of two balancers is dead, and half of the clients have its address alone: what they wait is what they feel.
+/// One of two balancers is dead, and half of the clients have only its address: their waiting counts in the latency.
 #[test]
-fn who_waits_for_a_dead_address_is_in_the_latency() {
+fn waiting_for_a_dead_address_counts_in_the_latency() {
     let before = "kind = \"terminating\"\nduration = \"20s\"\nreplications = 2\nclients = { connect_timeout = \"1s\" }\n\
         arrivals = { poisson = { rate = \"200/s\" } }\nservice = { constant = { value = \"1ms\" } }\nbalancers = { count = 2 }\n\
         dns = { ttl = \"1h\", resolvers = 2 }\n[[faults]]\ntarget = \"balancer/2\"\nat = \"0s\"\nkind = { crash = {} }";
@@ -311,18 +311,18 @@ fn slow_failures_count_and_quick_ones_do_not() {
 
 // ---- Numbers that are too large ----
 
-/// Whatever fits a file has an answer at once, or none.
+/// Every number that a file can hold gets a result or an error at once.
 #[test]
 fn theory_is_asked_for_at_any_size() {
-    let exact = |load: &str, law: &str, server: &str| {
-        let before = format!("duration = \"1s\"\narrivals = {{ poisson = {{ {load} }} }}\nservice = {law}");
+    let exact = |load: &str, service: &str, server: &str| {
+        let before = format!("duration = \"1s\"\narrivals = {{ poisson = {{ {load} }} }}\nservice = {service}");
         let scenario = of(&before, "", server);
         evenkeel::measure::exact_values::exact(&scenario, &scenario.variants[0].table)
     };
     let (exponential, constant) = ("{ exponential = { mean = \"5ms\" } }", "{ constant = { value = \"5ms\" } }");
     let rate = "rate = \"100/s\"";
-    for law in [exponential, constant] {
-        let found = exact(rate, law, "concurrency = 4294967295").unwrap();
+    for service in [exponential, constant] {
+        let found = exact(rate, service, "concurrency = 4294967295").unwrap();
         assert!((found.mean - 0.005).abs() < 1e-9 && found.theorem.ends_with("/4294967295"), "{found:?}");
     }
     let found = exact(rate, exponential, "queue_limit = 4294967294").unwrap();

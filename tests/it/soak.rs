@@ -1,4 +1,4 @@
-//! Mixed load on a proxy process for a while, and then: does it hold more than it held after warming up?
+//! Mixed load on a proxy process: afterwards it must hold no more resources than after warming up.
 //!
 //! `EVENKEEL_SOAK=600 cargo test --test it soak -- --nocapture` runs it for ten minutes; without the variable it takes a few
 //! seconds. It prints what it measured.
@@ -36,7 +36,7 @@ health = { interval = "200ms", timeout = "1s", rise = 1, fall = 2 }
 
 const TOP: &str = "shards = 2\nlimits = { idle_connections = 16 }\ntimeouts = { drain_delay = \"0s\", drain = \"5s\" }";
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     /// Resident, KiB.
@@ -80,7 +80,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Takes an answer in small sips.
+/// Reads an answer in small pieces.
 fn sip(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /steady/sip?bytes=200000 HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();
@@ -115,7 +115,7 @@ fn abort(address: SocketAddr, n: u64) {
     std::thread::sleep(Duration::from_millis(2));
 }
 
-/// Everything that clients do, until told to stop.
+/// Clients of every kind, until they are stopped.
 struct Crowd {
     stop: Arc<AtomicBool>,
     plain: Load,

@@ -1,4 +1,4 @@
-//! Studies: what is promised of many runs together, however they were cut up, stopped, spread and joined again.
+//! Experiments of many runs: resumed, split into parts, joined, swept.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use evenkeel::measure::{Comparison, Summary, Verdict, compare, summarise};
 
 use crate::support::{Folder, SOUND, evenkeel, rows_at, scenario, text};
 
-/// What a command said.
+/// The output of a command.
 struct Said {
     code: Option<i32>,
     out: String,
@@ -21,14 +21,14 @@ fn said(arguments: &[&str]) -> Said {
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// Runs it, which must go well.
+/// Runs it; it must succeed.
 fn done(arguments: &[&str]) -> Said {
     let said = said(arguments);
     assert_eq!(said.code, Some(0), "{arguments:?}: {}{}", said.out, said.err);
     said
 }
 
-/// Runs it, which must be refused with exit code 2 and these words.
+/// Runs it; it must fail with exit code 2 and these words.
 fn refused(arguments: &[&str], words: &[&str]) {
     let said = said(arguments);
     assert_eq!(said.code, Some(2), "{arguments:?}: {}{}", said.out, said.err);
@@ -87,7 +87,7 @@ impl Drop for Killed {
 }
 
 /// Killed without warning in the middle: what was finished is not run again, what is damaged is, and the results are
-/// those of a run that nobody disturbed.
+/// those of an undisturbed run.
 #[test]
 fn a_killed_run_is_resumed() {
     const UNITS: usize = 24;
@@ -268,7 +268,7 @@ fn precision_takes_as_many_replications_as_it_needs() {
         assert!((loosest - reached).abs() < 1e-6, "{loosest} and {reached}");
     }
 
-    // It stops where it is told to, and says so.
+    // It stops at the given maximum, and says so.
     let (said, short) = precise("short", &["--precision", "0.1%", "--max-replications", "7"]);
     assert_eq!(used(&short), 7);
     assert!(said.contains("Precision: not reached in 7 replications: latency."), "{said}");
@@ -341,7 +341,7 @@ fn batches_give_intervals_from_one_run() {
 
 /// Near its limit a queue remembers for longer than a short batch lasts.
 #[test]
-fn batches_that_are_alike_are_told() {
+fn correlated_batches_are_reported() {
     let folder = Folder::new();
     let source = SOUND.replace("500/s", "950/s").replace("[\"random\", \"p2c\"]", "[\"random\"]");
     let file = folder.file("slow.toml", &source);
@@ -420,7 +420,7 @@ cache = { capacity = 10000, hit_cost = "100%" }
 "#;
 
 #[test]
-fn a_run_that_is_too_short_is_told_so() {
+fn a_run_that_is_too_short_is_reported() {
     let folder = Folder::new();
     let file = folder.file("filling.toml", FILLING);
     let out = folder.path().join("out");
@@ -534,8 +534,8 @@ fn summaries(source: &str) -> Vec<Summary> {
     (0..scenario.variants.len()).map(of).collect()
 }
 
-/// One strategy under four names, with luck of their own on the same requests: any difference that is found is a false
-/// one. With 95 % intervals one field in twenty may have one; 200 fields of five replications are tried.
+/// One strategy under four names, with random streams of their own on the same requests: any difference that is found
+/// is a false one. With 95 % intervals one field in twenty may have one; 200 fields of five replications are tried.
 #[test]
 fn equals_are_tied() {
     const FIELDS: u64 = 200;
@@ -551,7 +551,7 @@ fn equals_are_tied() {
         for summary in &field {
             assert_eq!(summary.workload_hashes, field[0].workload_hashes, "{} met other requests", summary.label);
         }
-        // Names are luck: else there would be nothing to compare.
+        // A name selects a random stream: otherwise there would be nothing to compare.
         differ += u64::from(field[1..].iter().all(|summary| summary.pick_hashes != field[0].pick_hashes));
         let stands = compare(&field, "latency.p99");
         let fair = |s: &Option<Comparison>| matches!(s, Some(Comparison::Best | Comparison::Tied));

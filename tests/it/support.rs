@@ -105,7 +105,7 @@ count = 10
 weight = 1
 "#;
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when dropped.
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {

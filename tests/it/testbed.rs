@@ -52,7 +52,7 @@ fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-/// A model from its arrivals and what else is to be said.
+/// A model from its arrivals and further keys.
 fn model(arrivals: &str, duration: &str, more: &str) -> Model {
     let source = format!(
         "title = \"t\"\nquestion = \"q\"\nwarmup = \"0s\"\ndrain = \"10s\"\nallow_overload = true\nduration = \"{duration}\"\n\
@@ -79,11 +79,12 @@ fn seconds(report: &LoadSummary, quantile: f64) -> f64 {
     report.latency.value_at_quantile(quantile) as f64 / 1e9
 }
 
-/// 32 slots for 16 connections: nobody waits, so the time in the server is the law's alone, whatever the machine does.
+/// 32 slots for 16 connections: no request waits, so the time in the server depends on the distribution alone, not on
+/// the machine.
 #[test]
-fn a_law_is_served_as_it_is_written() {
-    let law = Sampler::Exponential { mean: 3e6 };
-    let spec = Spec { server: Server { concurrency: 32, ..Server::new("a") }, ..Spec::new("a") }.service(law);
+fn service_times_follow_the_configured_distribution() {
+    let distribution = Sampler::Exponential { mean: 3e6 };
+    let spec = Spec { server: Server { concurrency: 32, ..Server::new("a") }, ..Spec::new("a") }.service(distribution);
     let server = Backend::start(spec).unwrap();
     let report = closed(&server, 16, 600);
     let counters = server.stop();
@@ -96,7 +97,7 @@ fn a_law_is_served_as_it_is_written() {
     assert!(seen > mean, "{seen} ms at the client, {mean} ms in the server");
 }
 
-/// Eight at a time for four slots of 20 ms: everybody waits for one round and is served in the next.
+/// Eight at a time for four slots of 20 ms: every request waits for one round and is served in the next.
 #[test]
 fn slots_and_speed_are_honoured() {
     let server = Server { concurrency: 4, speed: 2.0, ..Server::new("a") };
@@ -120,9 +121,9 @@ fn a_shared_processor_is_shared() {
     assert!((0.038..0.07).contains(&median), "four at once, each at a quarter: {median}");
 }
 
-/// The same requests, simulated and sent: same arrivals, same work, the same queue. What the wire adds is its own delay.
+/// The same requests, simulated and sent: same arrivals, same work, the same queue. Sockets only add their own delay.
 #[test]
-fn simulator_and_wire_agree_on_the_same_requests() {
+fn simulator_and_sockets_agree_on_the_same_requests() {
     let more = r#"
         service = { exponential = { mean = "30ms" } }
         keys = { count = 30, exponent = 0.8 }
@@ -139,9 +140,9 @@ fn simulator_and_wire_agree_on_the_same_requests() {
     assert_eq!(report.workload_hash, simulated.workload_hash);
     assert_eq!((report.ok, report.requests), (all.latency.len(), all.latency.len()));
     let apart = report.hits.abs_diff(all.hits);
-    assert!(all.hits > 20 && apart <= 4, "{} hits simulated, {} on the wire", all.hits, report.hits);
+    assert!(all.hits > 20 && apart <= 4, "{} hits simulated, {} real", all.hits, report.hits);
     let (expected, found) = (all.latency.mean() / 1e6, report.latency.mean() / 1e6);
-    assert!(found > 0.97 * expected && found < 1.1 * expected + 5.0, "{expected} ms simulated, {found} ms on the wire");
+    assert!(found > 0.97 * expected && found < 1.1 * expected + 5.0, "{expected} ms simulated, {found} ms real");
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn faults_over_http_only_where_that_is_allowed() {
     while TcpStream::connect(server.address()).is_ok() {
         std::thread::yield_now();
     }
-    // It can be healed, and struck again, where no crash reaches.
+    // Errors can be cleared and set again where no crash is possible.
     let control = server.control_address().unwrap();
     let heal = "DELETE /_fault HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     for _ in 0..2 {
@@ -369,8 +370,8 @@ fn http2_is_served_and_sent() {
     assert_eq!((report.ok, report.connections, report.bytes), (99, 1, 9_900_000), "{report:?}");
 }
 
-/// A server that stands still for 300 ms. Everybody who wanted something meanwhile had to wait, and an open loop says so;
-/// a closed loop of one asks only once in that time.
+/// A server that stands still for 300 ms. Every request that arrives meanwhile has to wait, and an open loop shows
+/// that; a closed loop of one sends only one request in that time.
 #[test]
 fn a_stall_is_in_the_tail_of_an_open_loop() {
     let stall = TimedFault { at: ms(400), until: Some(ms(700)), kind: Slow { factor: 1e6 }.into() };
@@ -436,7 +437,7 @@ fn shares_and_hits_are_counted_and_stale_connections_cost_nothing() {
 }
 
 #[test]
-fn failures_are_told_by_kind() {
+fn failures_are_counted_by_kind() {
     let arrivals = "{ constant = { rate = \"200/s\" } }";
     let model = model(arrivals, "155ms", NO_WORK);
     let send = |server: &Backend, path: Option<&str>, options: &Options| {
@@ -590,7 +591,7 @@ fn a_scenario_is_served_and_sent() {
     let file = folder.file(
         "wire.toml",
         r#"
-title = "On the wire"
+title = "Over sockets"
 question = "Is it so?"
 duration = "600ms"
 warmup = "100ms"

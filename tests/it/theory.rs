@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::support::{SOUND, root, scenario};
 
-/// Everything at once: the threads are then never idle, and the failure names all that differ.
+/// All set-ups in one test: threads are never idle, and the failure names all that differ.
 #[test]
 fn the_simulator_agrees_with_theory() {
     let gates = gates();
@@ -163,11 +163,11 @@ fn theorems_are_quoted_only_where_they_hold() {
     }
 }
 
-/// Linkerd's drill: of three strategies the published success rates are about 95, 99 and 99.9 %. The first is arithmetic and
-/// in the set-ups; the others depend on what was not published, so only what they say is held: how bad is the slow one for
-/// who counts, and how much better for who times.
+/// Linkerd's drill: of three strategies the published success rates are about 95, 99 and 99.9 %. The first is
+/// arithmetic and in the set-ups; the others depend on what was not published, so only what they say is held: that
+/// counting requests loses some to the slow server, and that latency-based strategies lose far fewer.
 #[test]
-fn counting_and_timing_avoid_the_slow_one() {
+fn least_request_and_peak_ewma_avoid_the_slow_server() {
     let gates = gates();
     let drill = gates.iter().find(|gate| gate.name == "linkerd-round-robin").unwrap();
     let failed = |strategy: &str| {

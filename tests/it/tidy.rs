@@ -1,4 +1,4 @@
-//! The repository tests itself: import direction, words, scenarios, docs.
+//! Checks of the repository itself: import direction, unfinished code, scenarios, results, file sizes.
 
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,7 @@ fn pure_crates_know_no_clock_no_thread_and_no_entropy() {
     }
 }
 
-/// Words that promise and do not keep.
+/// Words that mark unfinished code.
 #[test]
 fn no_stubs() {
     for file in sources() {

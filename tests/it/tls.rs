@@ -1,5 +1,5 @@
-//! TLS through the running proxy: in front of clients, who choose a certificate by name and a protocol by ALPN, and towards
-//! servers, who must prove their name. The server behind is another evenkeel.
+//! TLS through the running proxy: in front of clients, who choose a certificate by name and a protocol by ALPN, and
+//! towards servers, whose certificates are verified. The server behind is another evenkeel.
 
 #![allow(clippy::disallowed_methods, reason = "what talks to real sockets waits")]
 
@@ -51,7 +51,7 @@ fn config(certificates: &str, pool: &str, servers: &str) -> String {
     )
 }
 
-/// What came of a request over TLS.
+/// The result of a request over TLS.
 #[derive(Debug)]
 struct Said {
     status: u16,
@@ -114,7 +114,7 @@ fn the_name_chooses_the_certificate_and_alpn_the_protocol() {
     assert_eq!(other.status, 200);
     assert_ne!(other.certificate, two.certificate);
     assert_eq!(one.certificate, two.certificate);
-    // Who names nobody that is known gets the first certificate, which is not what he asked for.
+    // A client that asks for an unknown name gets the first certificate, which does not match.
     let refused = ask(proxy.address(), &authority, "nobody.test", &[b"h2"]).unwrap_err();
     assert!(refused.contains("not valid for name"), "{refused}");
     let refused = ask(proxy.address(), &self::authority(), "site.test", &[b"h2"]).unwrap_err();
@@ -155,7 +155,7 @@ fn a_new_certificate_is_served_after_a_reload() {
     let after = ask(proxy.address(), &authority, "site.test", &[b"h2"]).unwrap();
     assert_eq!((before.status, after.status), (200, 200));
     assert_ne!(before.certificate, after.certificate);
-    // What cannot be read is refused, and what was there goes on.
+    // An unreadable file is refused, and the old certificate stays in use.
     let missing = "{ cert = \"/nowhere/x.pem\", key = \"/nowhere/x.key\" }";
     let error = proxy.reload(&config(missing, "", &servers([&backend]))).unwrap_err();
     assert!(error.contains("x.pem"), "{error}");

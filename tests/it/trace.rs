@@ -1,16 +1,17 @@
 //! A trace against the results of the same run. A second program, naive on purpose, computes every measure again from
-//! the lines of the CSV and must agree; it shares nothing with the crate, neither its reader nor its formulas. And the same
-//! file as a Chrome trace, for the life of one request.
+//! the lines of the CSV and must agree; it shares nothing with the crate, neither its reader nor its formulas. And the
+//! same file as a Chrome trace, which shows each request in detail.
 //!
 //! What a trace does not hold is taken from the scenario, written out by hand in each [`Case`]:
 //!
 //! * the span that is measured (with caches, from when on they count as warm);
-//! * servers and their strength: one that got no request is in no line, and yet it counts in fairness and utilisation;
+//! * servers and their capacity: a server without requests is in no line, but counts in fairness and utilisation;
 //! * the pool that a path leads to: a request that found no server, or no balancer, was sent to no pool.
 //!
-//! With these there is no measure that could not be computed again: [`EXCEPTIONS`] is empty. Of `servers.csv` two things
-//! are left out: `errors`, since a server's error that came after its client had given up is a time-out in the trace, and
-//! the balancers' rows, since a trace does not tell whether a request without a server had come to its balancer.
+//! With these there is no measure that could not be computed again: [`EXCEPTIONS`] is empty. Of `servers.csv` two
+//! things are left out: `errors`, since a server's error that came after its client had given up is a time-out in the
+//! trace, and the balancers' rows, since a trace does not show whether a request without a server had reached its
+//! balancer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -457,7 +458,7 @@ fn of_server(case: &Case, server: usize, lines: &[Line], span: (u64, u64)) -> Di
     let (pool, name, speed, slots) = case.servers[server];
     let within = |at: u64| span.0 <= at && at < span.1;
     let here: Vec<&Line> = lines.iter().filter(|line| line.is_at(pool, name)).collect();
-    // Who is still there when the trace ends was there to the end of any span.
+    // A request that has not ended when the trace ends lasts to the end of any span.
     let until = |line: &Line| line.left.unwrap_or(u64::MAX);
     let length = (span.1 - span.0) as f64;
     let inside = here.iter().filter_map(|line| Some(common((line.entered?, until(line)), span))).sum::<u64>();
@@ -466,7 +467,7 @@ fn of_server(case: &Case, server: usize, lines: &[Line], span: (u64, u64)) -> Di
     let busy = if slots > 0 {
         served.iter().map(|&stretch| common(stretch, span)).sum::<u64>() as f64 / slots as f64
     } else {
-        // One processor that is busy while anybody is there: count no moment twice.
+        // One processor that is busy while it has any request: count no moment twice.
         let (mut busy, mut counted_to) = (0, 0);
         for (from, to) in served {
             busy += common((from.max(counted_to), to.max(counted_to)), span);
@@ -564,7 +565,7 @@ fn recompute(case: &Case, lines: &[Line], span: (u64, u64)) -> BTreeMap<String, 
             put(format!("{pool}.fairness.jain"), jain(&loads(&of_pool)));
             put(format!("{pool}.utilisation.mean"), busy_share(&of_pool));
             put(format!("{pool}.in_server.mean"), average(&of_pool.iter().map(|did| did.number).collect::<Vec<_>>()));
-            // What its servers looked up in the span, for whomever.
+            // All cache look-ups of its servers in the span.
             let here = lines.iter().filter(|line| line.pool == pool && line.hit.is_some());
             if here.clone().next().is_some() {
                 let then = |line: &&Line| line.started.is_some_and(|at| within(at) && at >= case.cache_warmup);
@@ -632,7 +633,7 @@ fn a_naive_second_program_computes_the_same_from_the_trace() {
                 if EXCEPTIONS.iter().any(|(name, _)| name == metric) {
                     continue;
                 }
-                let Some(&value) = ours.get(*metric) else { panic!("{what}: nobody computes {metric} again") };
+                let Some(&value) = ours.get(*metric) else { panic!("{what}: {metric} is not recomputed") };
                 let theirs = number(row, metric);
                 if !agree(theirs, value, tolerance(metric)) {
                     wrong.push(format!("{what}: {metric} is {theirs:?}, by the trace {value}"));
@@ -867,7 +868,7 @@ fn check_life(trace: &Path, lines: &[Line], request: u64) {
 }
 
 #[test]
-fn one_request_has_a_life_in_perfetto() {
+fn perfetto_trace_shows_each_request() {
     let folder = Folder::new();
     let calls_of = |lines: &[Line], request: u64| lines.iter().filter(|l| l.call && l.request == request).count();
     // With a call to the second tier that was answered, and without one.

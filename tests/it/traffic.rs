@@ -1,5 +1,5 @@
-//! Where picks may go, how load is regulated, how fleets change: in the engine and in simulated time, each against a
-//! number that is derived.
+//! Priorities, zones, subsets, admission, concurrency limits, changes of the fleet: in the engine and in simulated
+//! time, each against a derived number.
 
 use evenkeel::measure::{Summary, summarise};
 use evenkeel::sim::record::RunRecord;
@@ -82,12 +82,12 @@ fn as_little_as_possible_crosses_zones() {
 }
 
 #[test]
-fn a_random_network_law_crosses_zones_too() {
-    let law = zoned("").replace(
+fn a_random_network_delay_crosses_zones_too() {
+    let drawn = zoned("").replace(
         "cross_zone = \"5ms\"",
         "cross_zone = \"5ms\", server = { uniform = { from = \"1ms\", to = \"3ms\" } }",
     );
-    let s = run(&law);
+    let s = run(&drawn);
     near(s.value("latency.mean"), 0.001 + 0.004 + 0.010 * s.value("zones.cross_ratio"), 0.02, "mean");
 }
 
@@ -107,7 +107,7 @@ fn subsets_are_as_even_as_their_rule() {
     // Whole rounds of three balancers use every server once; the tenth balancer is one of a fourth round: its four
     // servers have four balancers and the rest three, of 10/3 in the mean: 1.2.
     near(subsets("deterministic", "round_robin").value("fairness.max_over_mean"), 1.2, 0.04, "deterministic");
-    // By lot: somebody is drawn by six or more of ten balancers nearly always (binomial, p = 1/3: 7.7 % each).
+    // Random: nearly always some server is drawn by six or more of ten balancers (binomial, p = 1/3: 7.7 % each).
     assert!(subsets("random", "round_robin").value("fairness.max_over_mean") > 1.4);
 }
 
@@ -178,9 +178,9 @@ fn additive_increase_settles_where_answers_get_slow() {
 
 #[test]
 fn tied_requests_are_one_queue() {
-    // Every request that finds its server busy is queued at the other as well, and the first to begin calls the other copy
-    // off: both servers have the same queue, which is M/M/2. At load 0.8 the mean is 10 ms/(1 − 0.64) = 27.8 ms, whatever
-    // the strategy; by lot and alone it would be 50 ms.
+    // Every request that finds its server busy is queued at the other as well, and the first to begin calls the other
+    // copy off: both servers have the same queue, which is M/M/2. At load 0.8 the mean is 10 ms/(1 − 0.64) = 27.8 ms,
+    // whatever the strategy; random picks without the second copy would give 50 ms.
     let s = run("replications = 6\nduration = \"200s\"\nstrategies = [\"random\"]\n\
          arrivals = { poisson = { load = \"80%\" } }\nservice = { exponential = { mean = \"10ms\" } }\n\
          [[pools]]\nname = \"web\"\nhedge = { after = \"0s\", budget = \"100%\", tied = true }\n\
@@ -229,15 +229,15 @@ fn servers_come_and_go_with_the_load() {
     // Those that are busy at that moment leave when it is looked again.
     let down = with(20, "5s").value("servers");
     assert!(((8.0 * 20.0 + 4.0 * 80.0) / 100.0..=(8.0 * 30.0 + 4.0 * 70.0) / 100.0).contains(&down), "{down}");
-    assert_eq!(with(20, "5s").value("errors.ratio"), 0.0, "nobody is cut off");
+    assert_eq!(with(20, "5s").value("errors.ratio"), 0.0, "no request is cut off");
     // A tenth more or less is left alone.
     assert_eq!(with(42, "5s").value("servers"), 8.0);
 }
 
 #[test]
-fn who_knows_all_addresses_turns_to_another() {
-    // One of three balancers is dead and its address stays. Who uses the first address fails if it is that one, a third of
-    // the time; who uses all loses 200 ms with it and finds another.
+fn clients_with_all_addresses_fail_over() {
+    // One of three balancers is dead and its address stays. A client that uses only the first address fails if it is
+    // the dead one, a third of the time; a client that tries all loses 200 ms and uses another.
     let with = |uses: &str| {
         run(&(light("random")
             + &format!(
@@ -284,10 +284,10 @@ fn a_connection_keeps_its_server_until_it_is_over() {
     assert!(s.value("errors.ratio") < 0.002, "{}", s.value("errors.ratio"));
 }
 
-/// Everything of this file at once, with deaths and deploys: the books must balance, and what comes out is the same whoever
-/// looks. (A run proves its books at its end and panics where they do not.)
+/// Everything of this file at once, with crashes and deploys: the invariants must hold, and the results are the same
+/// with any observer. (A run verifies its invariants at its end and panics if they do not hold.)
 #[test]
-fn with_everything_at_once_the_books_balance() {
+fn invariants_hold_with_all_policies_at_once() {
     let names: Vec<String> = evenkeel::select::catalog::CATALOGUE.iter().map(|row| format!("{:?}", row.name)).collect();
     for (cancel, per, kind, shared) in [(false, "pool", "gradient", false), (true, "server", "aimd", true)] {
         let source = format!(

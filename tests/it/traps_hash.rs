@@ -84,9 +84,10 @@ fn near(got: &[f64], expected: &[f64], tolerance: f64) -> bool {
     got.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance)
 }
 
-/// Trap: weights misapplied when a server is down. Pingora's fallback is round robin over all, on the counter that also reads
-/// the list; Caddy looks the n-th of the able up for the n-th of all. The numbers are the exact cycle of either rule, worked
-/// through in a program of a few lines: with 5, 1, 1 and the heavy one down the counter's parity sends 7 of 10 to one side.
+/// Trap: weights misapplied when a server is down. Pingora's fallback is round robin over all, on the counter that also
+/// reads the list; Caddy looks up the n-th of the healthy servers as the n-th of all. The numbers are the exact cycle
+/// of either rule, worked through in a program of a few lines: with 5, 1, 1 and the heavy one down the counter's parity
+/// sends 7 of 10 to one side.
 #[test]
 fn fallbacks_of_expanded_lists_forget_the_weights() {
     let expanded = |fallback: &str, weights: &[u32], down| {
@@ -97,7 +98,7 @@ fn fallbacks_of_expanded_lists_forget_the_weights() {
     assert!(near(&expanded("pingora", &[5, 5, 1], 1), &[15.0 / 22.0, 0.0, 7.0 / 22.0], 0.001));
     assert!(near(&expanded("caddy", &[1, 1, 8], 0), &[0.0, 0.90, 0.10], 0.001));
     assert!(near(&expanded("caddy", &[8, 1, 1], 0), &[0.0, 0.90, 0.10], 0.001));
-    // Those that avoid it, to the exact shares of the living.
+    // Those that avoid it, to the exact shares of the healthy servers.
     for (strategy, parameters) in [
         ("expanded_round_robin", ""),
         ("edf", ""),
@@ -117,10 +118,10 @@ fn fallbacks_of_expanded_lists_forget_the_weights() {
     }
 }
 
-/// Trap: Envoy's first pick. A schedule is made anew at every change of the fleet; one that always starts at the beginning, or
-/// fewer turns in than there are servers, never comes to the light ones if changes are more frequent than cycles are long.
-/// Twenty servers of weight 128 and two of weight 10, a change every 40 picks: the light ones' fair share is 20/2580 = 0.78 %;
-/// a cycle in which each has been once takes 258 picks.
+/// Trap: Envoy's first pick. A schedule is rebuilt at every change of the fleet; one that always starts at the
+/// beginning, or fewer turns in than there are servers, never comes to the light ones if changes are more frequent than
+/// cycles are long. Twenty servers of weight 128 and two of weight 10, a change every 40 picks: the light ones' fair
+/// share is 20/2580 = 0.78 %; a cycle in which each has been once takes 258 picks.
 #[test]
 fn schedules_that_start_at_the_beginning_starve_the_light() {
     let light = |start: &str| {
@@ -301,9 +302,9 @@ fn a_server_that_joins_takes_the_keys_that_theory_says() {
     }
 }
 
-/// One that is only down: its keys go to others, those of others stay, and all come back with it. Maglev is rebuilt without it
-/// and moves others' keys as well. The keys of one that is down are spread: nobody gets more than half of them, but for the few
-/// servers whose points follow each other on a multi-probe ring.
+/// One that is only down: its keys go to others, those of others stay, and all come back with it. Maglev is rebuilt
+/// without it and moves others' keys as well. The keys of one that is down are spread: no server gets more than half of
+/// them, but for the few servers whose points follow each other on a multi-probe ring.
 #[test]
 fn a_server_that_is_down_moves_only_its_own_keys_and_gets_them_back() {
     for row in hashes() {
@@ -350,7 +351,7 @@ fn counting_out_what_is_down_moves_as_much_as_leaving() {
 
 /// Any weights, servers that come, go and change weight: no key moves between two servers that neither changed.
 #[test]
-fn rings_and_scores_disturb_nobody_else() {
+fn rings_and_scores_move_no_other_keys() {
     for (strategy, parameters) in [
         ("rendezvous", ""),
         ("consistent_hash", ""),
@@ -426,11 +427,12 @@ fn rings_spread_and_tables_do_not() {
     }
 }
 
-/// Trap: the cascade of bounded loads. Ten servers with 400 requests each, factor 1.25, so about 100 more for everyone; then 180
-/// requests for keys of one server: 80 or so are too many. On a ring with a point per server all go to the neighbour, who is then
-/// nearly full himself. A jump spreads them over nine: binomial(80, 1/9), mean 9, standard deviation 2.8, at most 9 + 5 · 2.8.
+/// Trap: the cascade of bounded loads. Ten servers with 400 requests each, factor 1.25, so about 100 more for everyone;
+/// then 180 requests for keys of one server: 80 or so are too many. On a ring with a point per server all go to the
+/// neighbour, which is then nearly full itself. A jump spreads them over nine: binomial(80, 1/9), mean 9, standard
+/// deviation 2.8, at most 9 + 5 · 2.8.
 #[test]
-fn a_walk_fills_the_neighbour_and_a_jump_nobody_in_particular() {
+fn bounded_load_overflow_fills_a_ring_neighbour_but_spreads_by_jump() {
     let overflow = |parameters: &str| {
         let mut bench = Bench::new("bounded_load", parameters, &[1; 10], 1);
         // A server with a fair number of keys, found while nothing is in flight.
@@ -483,7 +485,8 @@ fn the_bar_of_interleaved_rounds_stays_where_it_was() {
     after(&[4, 3], "aa", 2, "aabaab");
 }
 
-/// What has no key belongs nowhere: nginx deals it out in turn, and not to the one server at which an empty key would fall.
+/// A request without a key has no server of its own: nginx places it by round robin, not at the server of the empty
+/// key.
 #[test]
 fn requests_without_a_key_take_turns() {
     for strategy in ["consistent_hash", "modulo_hash"] {

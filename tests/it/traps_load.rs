@@ -1,5 +1,5 @@
-//! Traps that strategies by load, latency and reports fall into in the field, each with its number worked out beforehand:
-//! the variant that has the trap shows it, the one that avoids it does not.
+//! Known traps of strategies by load, latency and reports, each with a number derived beforehand: the variant with the
+//! trap shows it, the one that avoids it does not.
 
 use evenkeel::select::strategies::client_side_weighted_round_robin as reports;
 use evenkeel::select::strategies::prequal;
@@ -57,7 +57,7 @@ fn sampling_with_replacement_misses_the_idle_server_more_often() {
             );
         }
     }
-    // The figures by which the trap is known.
+    // The published figures of the trap.
     assert!((1.0 - (2.0_f64 / 3.0) * (2.0 / 3.0) - 0.556).abs() < 1e-3 && (1.0_f64 - 0.81 - 0.19).abs() < 1e-12);
 }
 
@@ -75,12 +75,12 @@ fn a_best_that_is_not_reset_gives_the_busier_a_quarter() {
 
 /// Ties of two choices among equals: the draw decides. The first of two servers is drawn first half of the time, and so is the second.
 #[test]
-fn ties_go_to_whom_they_should() {
+fn ties_are_broken_as_documented() {
     for ties in ["first", "second", "random", "lower_rate"] {
         let share = shares("p2c", &format!("ties = {ties:?}"), &[3, 3])[0];
         assert!((share - 0.5).abs() < noise(0.5), "{ties}: {share}");
     }
-    // By lower rate it is turn and turn about: no run is longer than one, for 2 servers.
+    // By lower rate the two servers alternate: no run is longer than one.
     let mut bench = Bench::new("p2c", r#"ties = "lower_rate""#, &[1, 1], 3);
     let slots: Vec<u32> = (0..100)
         .map(|n| {
@@ -96,7 +96,8 @@ fn ties_go_to_whom_they_should() {
     assert_eq!((turns[0], turns[1]), (0.5, 0.5));
 }
 
-/// Of `servers` like servers, 10 ms each, the last is slow once and well from then on: how many of the picks are its own?
+/// Of `servers` equal servers, 10 ms each, the last is slow once and normal from then on. Returns how many of the picks
+/// it gets.
 fn after_one_slow_spell(strategy: &str, parameters: &str, servers: usize, slow: Nanos, picks: u64) -> u64 {
     let mut bench = Bench::new(strategy, parameters, &vec![1; servers], 11);
     let last = servers as u32 - 1;
@@ -112,14 +113,15 @@ fn after_one_slow_spell(strategy: &str, parameters: &str, servers: usize, slow: 
     its
 }
 
-/// One of five servers is slow (200 ms) once, and well again: an average over answers never hears of it, one with a clock does.
-/// 20,000 requests over 400 s, of which a fair share would be 4000. Traefik's users counted 5 of 1500; here it is 1.
+/// One of five servers is slow (200 ms) once, and fast again: an average over answers never learns that, one that
+/// decays with time does. 20,000 requests over 400 s, of which a fair share would be 4000. Traefik's users counted 5 of
+/// 1500; here it is 1.
 ///
 /// nginx's 200 ms, halved every 10 s, are in the bucket of 20 ms after four halvings (12.5 ms): it is tried again every 40 s, and
 /// each answer takes off a twentieth of what is above 10 ms. After five (157 ms) three halvings do (19.7 ms), and in 400 s
 /// there are 6 of 40 s and 5 of 30 s, after the first.
 #[test]
-fn an_average_without_a_clock_starves_who_was_slow_once() {
+fn an_average_without_decay_starves_a_server_that_was_slow_once() {
     let slow = Nanos::from_millis(200);
     assert_eq!(after_one_slow_spell("least_time_window", "", 5, slow, 20_000), 1);
     assert_eq!(after_one_slow_spell("least_time", r#"halving = "0s""#, 5, slow, 20_000), 1);
@@ -241,7 +243,7 @@ fn prequal_asks_ahead_and_takes_the_cold_and_fast() {
     assert_eq!(asked.len(), 3);
     let answer =
         |rif, latency| LoadReport { in_server: Some(rif), latency, by: ReportSource::Probe, ..LoadReport::default() };
-    // What was not asked for is not heard, and a server that does not say how many requests it has has said nothing.
+    // Unrequested replies are ignored, and so is a reply without the number of requests in flight.
     let stranger = (0..8).map(|slot| bench.fleet.id(slot)).find(|id| !asked.contains(id)).unwrap();
     bench.with(|selector, cx| selector.on_report(stranger, &answer(0, 0.0), cx));
     let silent = LoadReport { in_server: None, ..answer(0, 0.001) };
@@ -333,7 +335,8 @@ fn late_binding_is_the_central_queue() {
     assert!(mean("least_request") > 1.02 * late, "who chooses early chooses wrongly now and then");
 }
 
-/// Answers carry reports where the pool says so, an idle server tells one balancer, and probes come back after both legs.
+/// Answers carry reports where the pool says so, an idle server notifies one balancer, and probe replies take both
+/// legs.
 #[test]
 fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
     let source = |reports: &str| {
@@ -367,7 +370,7 @@ fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
     let random = mean("", "random").0;
     assert!((random / 33.3 - 1.0).abs() < 0.15, "{random}");
     assert!(told < 0.75 * random, "{told} against {random}");
-    // That is the strategy's protocol: it has it where nobody says otherwise, and news of another kind does not replace it.
+    // Idle notifications are the strategy's protocol: they are on by default, and other reports do not replace them.
     assert_eq!(mean("", "join_idle_queue").0, told);
     assert_eq!(mean(r#"reports = { interval = "500ms" }"#, "join_idle_queue").0, told);
     let alone = mean(r#"reports = { idle_notifications = "none" }"#, "join_idle_queue").0;
@@ -382,9 +385,9 @@ fn reports_come_with_answers_and_idle_servers_tell_one_balancer() {
     assert!(with < 0.9 * without, "{with} and {without}: what answers carry is of use");
 }
 
-/// A board on which all servers post their queues together, every ten mean services; a hundred servers, 90 % busy. The mean
-/// sojourn in mean services, by simulations of others than us (Mitzenmacher's model, "How useful is old information?", TPDS
-/// 11(1), 2000): two choices 5.125, three 6.307, the least loaded of all 23.61; random needs 10.
+/// A board on which all servers post their queues together, every ten mean services; a hundred servers, 90 % busy. The
+/// mean sojourn in mean services, by published simulations (Mitzenmacher's model, "How useful is old information?",
+/// TPDS 11(1), 2000): two choices 5.125, three 6.307, the least loaded of all 23.61; random needs 10.
 #[test]
 fn the_least_loaded_on_a_stale_board_is_worse_than_random() {
     let source = r#"
@@ -422,10 +425,10 @@ fn the_least_loaded_on_a_stale_board_is_worse_than_random() {
     assert!(means[3] < 7.0, "who reckons with what has come since the board was posted looks at all, too: {means:?}");
 }
 
-/// A pick that is not followed leaves things as they were: an idle server is still the first, one that was drawn by lot is no
-/// more idle than before.
+/// A rejected pick changes nothing: an idle server is still the first, and a server that was drawn at random does not
+/// become idle.
 #[test]
-fn a_refused_pick_makes_nobody_idle() {
+fn a_rejected_pick_makes_no_server_idle() {
     let mut bench = Bench::new("join_idle_queue", "", &[1; 3], 3);
     let refuse = |bench: &mut Bench, pick: Pick| bench.with(|selector, cx| selector.on_refused(&pick, cx));
     let idle = pick(&mut bench, 0);
@@ -434,7 +437,8 @@ fn a_refused_pick_makes_nobody_idle() {
         let next = pick(&mut bench, n);
         assert_eq!(next.backend == idle.backend, n == 1);
     }
-    // All three were idle as newcomers and have something to do now: the rest is by lot, a third of it the same server again.
+    // All three were idle when they joined and are busy now: the other picks are random, a third of them the same
+    // server again.
     let again = (0..60).filter(|&n| {
         let drawn = pick(&mut bench, n);
         refuse(&mut bench, drawn);
@@ -443,8 +447,8 @@ fn a_refused_pick_makes_nobody_idle() {
     assert!((8..=32).contains(&again.count()));
 }
 
-/// What a server tells by the clock is of the time since it told so last, whatever checks have asked meanwhile. With one window
-/// for both, turns by reports go by the slivers between them: here p99 goes from 165 ms to seconds.
+/// A periodic report covers the time since the last periodic report, whatever health checks have read meanwhile. With
+/// one window for both, turns by reports go by the slivers between them: here p99 goes from 165 ms to seconds.
 #[test]
 fn checks_do_not_cut_the_windows_of_reports() {
     let run = |checks: &str| {

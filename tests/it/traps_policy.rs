@@ -1,5 +1,5 @@
-//! Traps of policies in the field, each with the number it is known by: the rule that has the trap shows it, the one that
-//! avoids it does not.
+//! Traps of policies in the field, each with its known number: a rule with the trap shows it, a rule that avoids it
+//! does not.
 
 use evenkeel::policy::outlier::{Cap, Detector, FailurePercentage, Finding, Reason, Rules, SuccessRate};
 use evenkeel::units::Nanos;
@@ -18,7 +18,7 @@ const RULES: Rules = Rules {
     max_ejected_rule: Cap::OneAlways,
 };
 
-/// Who is ejected of servers that answered so many of 1,000 requests well in an interval.
+/// The servers that are ejected, by how many of 1,000 requests each answered successfully in an interval.
 fn ejected(rules: Rules, good: &[u64]) -> Vec<u32> {
     let mut detector = Detector::new(rules, Nanos::ZERO);
     (0..good.len() as u32).for_each(|slot| detector.joined(slot));
@@ -45,7 +45,7 @@ fn ejected(rules: Rules, good: &[u64]) -> Vec<u32> {
 /// Envoy since 1.28 lets another server go if the share holds with it as well: ⌊n/10⌋ of n. gRPC, and Envoy before, while
 /// it is not reached: ⌈n/10⌉. One that may always go is enough for both.
 #[test]
-fn ten_percent_of_nine_servers_is_nobody() {
+fn ten_percent_of_nine_servers_ejects_none() {
     let with = |cap, n: usize| {
         let rules = Rules { consecutive_failures: Some(5), max_ejected: 0.1, max_ejected_rule: cap, ..RULES };
         ejected(rules, &vec![0; n]).len()
@@ -65,7 +65,7 @@ fn ten_percent_of_nine_servers_is_nobody() {
 /// k equally bad of n lie √((n − k)/k) deviations below the mean, however bad they are: more than 1/(1 + 1.9²) = 21.7 % are
 /// never seen, and one at 99.9 % among perfect ones is (√(n − 1) ≥ 2 from five servers on).
 #[test]
-fn deviations_know_no_scale() {
+fn success_rate_deviations_miss_many_equal_failures() {
     let deviations = SuccessRate { deviations: 1.9, min_servers: 5, min_requests: 100 };
     let percentage = FailurePercentage { threshold: 0.85, min_servers: 5, min_requests: 50 };
     let by_deviation = Rules { success_rate: Some(deviations), ..RULES };
@@ -79,7 +79,7 @@ fn deviations_know_no_scale() {
             for rate in [0, 500, 999] {
                 assert_eq!(ejected(by_deviation, &fleet(n, bad, rate)).len(), seen, "{bad} of {n} at {rate}/1000");
             }
-            // A bound sees those that fail nearly all, as many as they are, and nobody else.
+            // A threshold detects all servers that fail nearly everything, however many, and no others.
             assert_eq!(ejected(by_percentage, &fleet(n, bad, 0)).len(), bad);
             assert_eq!(ejected(by_percentage, &fleet(n, bad, 999)), [0; 0]);
         }

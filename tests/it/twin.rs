@@ -2,8 +2,8 @@
 
 use crate::support::{Folder, evenkeel, root, text};
 
-/// Slow enough for any machine: 60 requests per second. One server in four does a third of what the others do, and who does
-/// not look overloads it.
+/// Slow enough for any machine: 60 requests per second. One server in four does a third of what the others do, and a
+/// strategy that ignores load overloads it.
 const SLOW: &str = r#"
 title = "Twin"
 question = "Do both arms agree?"
@@ -54,7 +54,7 @@ fn the_simulator_and_the_proxy_agree() {
     }
     assert_eq!(json["verdict"], "agree", "{json:#}");
     assert_eq!(output.status.code(), Some(0));
-    // Hashes are decided by the key alone: both arms put the same keys at the same servers.
+    // Hashes depend on the key alone: simulated and real send the same keys to the same servers.
     let hash = &strategies[2]["metrics"][8];
     assert!(hash["deviation"].as_f64().unwrap() < 1e-9, "{hash}");
     let by_p99 = &json["orders"][1];
@@ -107,7 +107,7 @@ fn policy(Policy { keys, head, servers }: &Policy) -> Metrics {
 const RANDOM: &str = "strategies = [\"random\"]\narrivals = { poisson = { rate = \"60/s\" } }\nservice = { constant = { value = \"5ms\" } }";
 const TWO: &str = "[[pools.servers]]\nname = \"a\"\n[[pools.servers]]\nname = \"b\"\n";
 
-/// A policy that only one side applied would put the two far apart; each range excludes what happens without the policy.
+/// If only one side applied a policy, the two would differ widely; each range excludes the result without the policy.
 #[test]
 fn health_checks_act_in_both() {
     let servers = "[[pools.servers]]\nname = \"a\"\n[[pools.servers]]\nname = \"b\"\n[[faults]]\ntarget = \"web/b\"\nat = \"0s\"\nkind = { crash = {} }\n";
@@ -312,7 +312,7 @@ fn the_demonstration_says_where_it_is_and_what_came_of_it() {
     assert!(text(&unknown.stderr).contains("did you mean `p2c`?"));
 }
 
-/// Ctrl-C ends it with the table.
+/// Ctrl-C ends it and prints the table.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_the_demonstration_in_good_order() {
@@ -324,7 +324,7 @@ fn an_interrupt_ends_the_demonstration_in_good_order() {
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    // The first fault has struck: the load is under way.
+    // The first fault has begun: the load is running.
     let mut line = String::new();
     while !line.contains("slower") {
         line.clear();

@@ -1,11 +1,11 @@
 //! One balancer, two hosts: the engine of the simulator and the pool of the proxy are fed the same random sequence of events
 //! and must do the same, to the nanosecond.
 //!
-//! The engine runs a random scenario and records its balancer: every call of the selector with what it was told, every
-//! pick with the counts it was made from, every end. An observer notes what came from outside: arrivals, when and how each
-//! attempt came back from its server, checks, load reports, drains, servers that come and go. The proxy's pool, in tokio's
-//! paused time, is given only that; queueing, retries, back-off, hedges, ejections, slow start, limits and all random
-//! draws are its own. Both recordings must be equal, event by event.
+//! The engine runs a random scenario and records its balancer: every call of the selector with its arguments, every
+//! pick with the counts it was made from, every end. An observer notes what came from outside: arrivals, when and how
+//! each attempt came back from its server, checks, load reports, drains, servers that come and go. The proxy's pool, in
+//! tokio's paused time, is given only that; queueing, retries, back-off, hedges, ejections, slow start, limits and all
+//! random draws are its own. Both recordings must be equal, event by event.
 //!
 //! A case that fails is made smaller, by leaving out rules and faults and by ending earlier, as long as it fails; its
 //! seed and its text are printed.
@@ -190,7 +190,7 @@ impl Case {
     }
 }
 
-/// What comes from outside a balancer, in order.
+/// External events of a balancer, in order.
 #[derive(Clone, Debug)]
 enum Outside {
     Arrival {
@@ -219,7 +219,7 @@ enum Outside {
     },
 }
 
-/// Looks at a run of the engine.
+/// Observes a run of the engine.
 #[derive(Default)]
 struct World {
     outside: Vec<(Nanos, Outside)>,
@@ -269,10 +269,10 @@ impl Observer for World {
     }
 }
 
-/// Attempts at servers, by request and number, and how to tell them how they have fared.
+/// Attempts at servers, by request and number, with the channel for their result.
 type Pending = Rc<RefCell<HashMap<(u64, u32), oneshot::Sender<RequestOutcome>>>>;
 
-/// A request whose attempts fare as the engine's did.
+/// A request whose attempts end as the engine's did.
 struct Treated {
     pending: Pending,
     clock: Clock,
@@ -328,13 +328,13 @@ impl Exchange for Treated {
     }
 }
 
-/// What a proxy's pool has done.
+/// The recorded events of a proxy's pool.
 struct Played {
     recorded: Vec<HostEvent>,
     ends: BTreeMap<u64, (Nanos, bool)>,
 }
 
-/// Feeds a pool of the proxy what came from outside.
+/// Feeds the external events to a pool of the proxy.
 fn play(case: &Case, model: &Model, seed: u64, world: World) -> (Rc<World>, Played) {
     let config = ProxyConfig::parse(&case.proxy(), &|_| None).unwrap_or_else(|e| panic!("{e:?}"));
     let config = PoolConfig { rules: Arc::clone(&model.pools[0].policy), ..config.pools[0].clone() };
@@ -435,7 +435,7 @@ async fn feed(config: PoolConfig, seed: u64, world: Rc<World>, file: &Path) -> B
                 pool.reconfigure(&setup(&PoolConfig { servers, ..config.clone() }), start);
             }
         }
-        // What follows from it comes before what else comes at this instant.
+        // Its consequences come before other events of this instant.
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }

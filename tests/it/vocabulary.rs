@@ -1,4 +1,4 @@
-//! Keys of scenarios have the effect that their texts say.
+//! Keys of scenarios have the effect that their documentation states.
 
 use evenkeel::scenario::Scenario;
 use evenkeel::sim::record::RunRecord;
@@ -22,14 +22,14 @@ fn mean(run: &RunRecord) -> f64 {
 }
 
 const RATE: &str = "{ poisson = { rate = \"100/s\" } }";
-const LAW: &str = "{ exponential = { mean = \"10ms\" } }";
+const SERVICE: &str = "{ exponential = { mean = \"10ms\" } }";
 
 #[test]
 fn every_distribution_of_service_has_its_mean() {
-    for (law, expected, spread) in [
+    for (distribution, expected, spread) in [
         ("{ constant = { value = \"10ms\" } }", 10.0, 0.0),
         ("{ uniform = { from = \"5ms\", to = \"15ms\" } }", 10.0, 2.9),
-        (LAW, 10.0, 10.0),
+        (SERVICE, 10.0, 10.0),
         ("{ erlang = { mean = \"10ms\", stages = 4 } }", 10.0, 5.0),
         ("{ hyperexponential = { mean = \"10ms\", scv = 4.0 } }", 10.0, 20.0),
         ("{ lognormal = { mean = \"10ms\", sigma = 0.5 } }", 10.0, 5.3),
@@ -38,9 +38,9 @@ fn every_distribution_of_service_has_its_mean() {
         ("{ bounded_pareto = { shape = 1.5, low = \"1ms\", high = \"100ms\" } }", 2.7027, 4.5),
         ("{ empirical = { file = \"measured.txt\", unit = \"1ms\" } }", 10.0, 4.1),
     ] {
-        let got = mean(&run(RATE, law, "", ""));
+        let got = mean(&run(RATE, distribution, "", ""));
         // About 2,000 requests: four standard errors, and one percent for the few that wait.
-        assert!((got - expected).abs() < 4.0 * spread / 44.0 + 0.01 * expected, "{law}: {got}");
+        assert!((got - expected).abs() < 4.0 * spread / 44.0 + 0.01 * expected, "{distribution}: {got}");
     }
 }
 
@@ -55,7 +55,7 @@ fn every_kind_of_arrival_brings_what_it_says() {
         // From 1 s to 21 s of a ramp over 21 s from 0 to 210/s: 10/s² (21² - 1²)/2.
         ("{ ramp = { from = \"0/s\", to = \"210/s\" } }", 2200.0),
     ] {
-        let got = run(arrivals, LAW, "", "").measured.all.requests() as f64;
+        let got = run(arrivals, SERVICE, "", "").measured.all.requests() as f64;
         assert!((got - expected).abs() < 4.5 * expected.sqrt(), "{arrivals}: {got}");
     }
 }
@@ -76,7 +76,7 @@ fn cancelled_requests_cost_nothing() {
     let busy = |cancel: bool| {
         let clients =
             format!("clients = {{ timeout = \"20ms\", servers_see_cancel = {cancel} }}\nallow_overload = true");
-        let run = run("{ poisson = { rate = \"3200/s\" } }", LAW, &clients, "");
+        let run = run("{ poisson = { rate = \"3200/s\" } }", SERVICE, &clients, "");
         run.measured.all.ok() as f64 / run.measured.all.requests() as f64
     };
     let (kept, cancelled) = (busy(false), busy(true));

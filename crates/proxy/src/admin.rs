@@ -120,7 +120,7 @@ fn refuse(control: &Control, headers: &HeaderMap) -> Option<Response<Full<Bytes>
     let token = control.admin_token()?;
     let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let wanted = format!("Bearer {token}");
-    // As long for a wrong token as for a right one.
+    // Constant time, so that timing does not reveal the token.
     let same = given.len() == wanted.len()
         && given.iter().zip(wanted.as_bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
     (!same).then(|| text(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN\n"))

@@ -1,5 +1,5 @@
-//! Bodies on their way through: requests that can be sent again as long as they are short, responses that tell when they are
-//! over. Both stream: a piece is handed on when it comes, and is asked for only when the other side takes it. The time-outs of
+//! Request and response bodies. Short request bodies are kept and can be sent again; response bodies report their end. Both
+//! stream: a chunk is passed on when it arrives, and is polled only when the other side can take it. The time-outs of
 //! responses are kept outside, in [`super::response_timer`].
 
 use std::cell::RefCell;
@@ -20,13 +20,13 @@ use super::response_timer::{Side, Timed};
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
 
-/// Why a request's body cannot be had.
+/// Why a request's body is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
-    /// Longer than the limit.
+    /// It is longer than the limit, in bytes.
     #[error("the request's body is too long")]
     TooLarge,
-    /// The client sends nothing more.
+    /// The client sent nothing for longer than the time-out.
     #[error("the request's body does not come")]
     TooSlow,
     /// Malformed, or the client went away.
@@ -41,7 +41,7 @@ pub enum BodyFault {
 struct Source {
     /// `None` when the rest is not wanted.
     inner: Option<Incoming>,
-    /// Who waits for more.
+    /// The task to wake when more of the body can be read.
     waiting: Option<Waker>,
     /// The beginning, in one piece of its own: pieces as they come are small parts of buffers that are much larger, and
     /// would keep all of those.
@@ -79,11 +79,11 @@ pub struct RequestBody(Option<Rc<RefCell<Source>>>);
 /// Bounds of a request's body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyBounds {
-    /// Bytes kept for another attempt.
+    /// Bytes kept for another attempt; a longer body can be sent once only.
     pub kept: usize,
-    /// Bytes in all.
+    /// Longest body in bytes.
     pub most: Option<u64>,
-    /// From one piece to the next.
+    /// Longest time from one chunk to the next.
     pub timeout: Duration,
 }
 
@@ -110,12 +110,12 @@ impl RequestBody {
         }))))
     }
 
-    /// No body.
+    /// An empty body.
     pub fn none() -> RequestBody {
         RequestBody(None)
     }
 
-    /// Whether there is none.
+    /// Whether the body is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -145,7 +145,7 @@ impl RequestBody {
         self.0.as_ref().is_none_or(|source| source.borrow().ended || source.borrow().inner.is_none())
     }
 
-    /// The rest is not wanted: the client need not send it, and a server that still waits for it is let go.
+    /// Abandons the rest: the client need not send it, and an attempt that still waits for it fails.
     pub fn abandon(&self) {
         let Some(source) = &self.0 else { return };
         let (rest, waiting) = {
@@ -239,7 +239,7 @@ impl Source {
         }
         let needed = self.kept.len() + data.len();
         if needed > self.most_kept {
-            // What was kept is let go: memory stays bounded however long the body is.
+            // The kept bytes are dropped: memory stays bounded however long the body is.
             self.spilt = true;
             self.kept = Vec::new();
             return;
@@ -305,7 +305,7 @@ impl Body for UpBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             None => SizeHint::with_exact(0),
-            // Before the first piece the client's own word; after that nobody asks.
+            // Before the first chunk this is the client's own size hint; later it is not used.
             Some(source) => match &*source.borrow() {
                 Source { inner: Some(inner), received: 0, .. } => inner.size_hint(),
                 _ => SizeHint::default(),
@@ -314,7 +314,7 @@ impl Body for UpBody {
     }
 }
 
-/// Is told once how a response's body ended.
+/// Called once, with how a response's body ended.
 pub trait OnEnd {
     /// The end of the body.
     fn end(self: Box<Self>, end: End);
@@ -330,7 +330,7 @@ pub enum End {
     Complete,
     /// The server broke it off.
     Cut,
-    /// The time was up while it waited for this side.
+    /// It timed out while waiting for this side.
     TimedOut(Side),
     /// The client went away.
     ClientGone,

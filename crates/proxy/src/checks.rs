@@ -1,6 +1,6 @@
-//! Active checks: is a server there, and what does it say of itself? Each check is a connection of its own, so that a server
-//! that takes no new ones is found out. One checker serves all shards; each shard judges by the results for itself. A
-//! strategy's probes go by the connections that requests go by: there are several to each request.
+//! Active health checks and probes. Each health check opens its own connection, so that it detects a server that accepts no
+//! new ones. One checker serves all shards; each shard evaluates the results itself. A strategy's probes use the same
+//! connections as requests, because there are several probes per request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,18 +24,18 @@ use evenkeel_config::pool::Check;
 use evenkeel_config::proxy::Protocol;
 use evenkeel_core::select::LoadReport;
 
-/// Bytes of a check's response that are read: enough to keep a decent server from seeing a reset.
+/// Bytes of a check's response that are read: a well-behaved server does not see a reset.
 const MOST_BODY: usize = 64 * 1024;
 
-/// How long a probe may take.
+/// Time-out of a probe.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// With a probe for the sake of a request: its key, hexadecimal. A server that has something for that request may make
-/// less of its load.
+/// Probe header: the key of the request that the probe is for, hexadecimal. A server that has the key cached may report less
+/// load.
 const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
 
-/// Asks a server for its load, as a strategy's probe does, perhaps for the sake of a request with this key. Nothing where it
-/// does not answer or tells none.
+/// Probes a server for its load; `key` is the key of the request that the probe is for. `None` if the server does not answer
+/// or sends no load report.
 pub async fn ask(server: &Upstream, kind: &Check, key: Option<&HeaderValue>) -> Option<LoadReport> {
     let path = match kind {
         Check::Http { path, .. } => path,
@@ -59,7 +59,7 @@ async fn ask_at_leisure(server: &Upstream, path: &str, key: Option<&HeaderValue>
         }
         match connection.send(request).await {
             Ok(response) => break (response, connection),
-            // The server has closed it a moment ago: another one, in the end a new one.
+            // The server has just closed it: try another connection, at last a new one.
             Err(_) if connection.is_reused() => {
                 server.discard(&connection);
                 drop(connection);
@@ -70,7 +70,7 @@ async fn ask_at_leisure(server: &Upstream, path: &str, key: Option<&HeaderValue>
     };
     let (mut head, body) = response.into_parts();
     let load = orca::take(&mut head.headers);
-    // A connection with more of a response inside than is read is of no use to anybody.
+    // A connection with more of a response inside than is read cannot be used again.
     if Limited::new(body, MOST_BODY).collect().await.is_ok() {
         server.give_back(connection.pooled());
     }
@@ -94,7 +94,7 @@ fn question<B>(address: SocketAddr, path: &str, protocol: &Protocol, body: B) ->
 /// What a check found.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// Why it failed, in words for an operator; `None` if it passed.
+    /// Why it failed, as text for an operator; `None` if it passed.
     pub failure: Option<Arc<str>>,
     /// The load report that came with the response.
     pub load: Option<LoadReport>,
@@ -111,7 +111,7 @@ impl Checked {
 enum NoAnswer {
     /// This machine is out of descriptors, ports or memory. That says nothing about the server.
     NotMade,
-    /// In words for an operator.
+    /// The text for an operator.
     Failed(String),
 }
 

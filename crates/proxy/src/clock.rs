@@ -10,12 +10,12 @@ use evenkeel_core::units::Nanos;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
-    /// Nanoseconds of tokio's time to one of this clock's.
+    /// Nanoseconds of tokio's time per nanosecond of this clock.
     scale: u32,
 }
 
 impl Clock {
-    /// Time begins.
+    /// A clock that starts at 0 now.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Clock {
         Clock { origin: Instant::now(), scale: 1 }
@@ -27,13 +27,13 @@ impl Clock {
         Clock { scale: scale.max(1), ..Clock::new() }
     }
 
-    /// The present.
+    /// The current time in nanoseconds.
     #[inline]
     pub fn now(&self) -> Nanos {
         self.at(Instant::now())
     }
 
-    /// An instant in nanoseconds.
+    /// The time on this clock of a tokio instant, in nanoseconds.
     #[inline]
     pub fn at(&self, instant: Instant) -> Nanos {
         let nanos = instant.saturating_duration_since(self.origin).as_nanos();
@@ -41,7 +41,7 @@ impl Clock {
         Nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// A time as an instant.
+    /// The tokio instant of a time on this clock.
     pub fn instant(&self, at: Nanos) -> Instant {
         self.origin + self.duration(at)
     }
@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// As the standard library has it.
+/// The same span as a `std::time::Duration`.
 pub fn duration(span: Nanos) -> Duration {
     Duration::from_nanos(span.0)
 }

@@ -1,8 +1,8 @@
 //! Descriptors: how many this process may have, and how many clients that leaves room for.
 //!
-//! A client's connection is of no use without one to a server. Where clients may take every descriptor, those that are idle
-//! lock out all the others, and the checks of servers fail for a lack that is not the servers'. So clients get at most half
-//! of what is left after listeners, logs, checks and the admin listener.
+//! A client's connection is useless without one to a server. If clients could take every descriptor, idle clients would
+//! lock out all others, and health checks would fail without a fault of the servers. So clients get at most half of
+//! what is left after listeners, logs, checks and the admin listener.
 
 use evenkeel_config::proxy::ProxyConfig;
 
@@ -16,8 +16,8 @@ const OF_SHARD: u64 = 3;
 #[cfg(unix)]
 const MOST: u64 = 1 << 20;
 
-/// Raises the process's soft limit of descriptors to its hard limit and gives what is in force; `None` where there is no
-/// limit, or none is known.
+/// Raises the process's soft limit of descriptors to its hard limit and returns the limit in force; `None` where there
+/// is no limit, or none is known.
 #[cfg(unix)]
 fn limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -51,7 +51,7 @@ pub fn clients(config: &ProxyConfig, shards: u32) -> u32 {
     most
 }
 
-/// Half of what is left, and one at the least.
+/// Half of what is left, at least one.
 fn room(limit: u64, shards: u32, listeners: usize, servers: usize) -> u32 {
     let shards = u64::from(shards) * (OF_SHARD + listeners as u64);
     // A check is a connection of its own; they are short, and seldom all at once.

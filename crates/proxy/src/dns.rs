@@ -1,9 +1,10 @@
-//! Names of servers to addresses, again and again, as long as their records say.
+//! Resolves server names to addresses and refreshes them when their records expire.
 //!
-//! hickory-resolver asks, with the system's servers and search domains. Four rules are added: what is in `/etc/hosts`
-//! is not asked for, not even the other family of addresses (the file is read when a [`Resolver`] is made, so a reload of the
-//! configuration takes it up); records are believed for no shorter than a floor and no longer than a ceiling; **the last good answer stays when a look-up fails**, as
-//! a name server's trouble is no reason to lose servers that work; and an address that is written as one never meets DNS.
+//! hickory-resolver sends the queries, with the system's servers and search domains. Four rules are added: what is in
+//! `/etc/hosts` is not asked for, not even the other family of addresses (the file is read when a [`Resolver`] is made, so a
+//! reload of the configuration takes it up); a record's time to live is clamped between a floor and a ceiling; **the last
+//! good answer stays when a look-up fails**, because a failing name server is no reason to lose working servers; and a
+//! literal address is never looked up.
 //!
 //! Nothing here runs by itself. A [`Watched`] name is refreshed by its owner, and says how long its addresses are valid.
 
@@ -21,10 +22,10 @@ use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 
-/// A server's place as people write it: `10.0.0.1:80`, `[2001:db8::1]:80` or `web.example.org:80`.
+/// A server's address as it is written in a config: `10.0.0.1:80`, `[2001:db8::1]:80` or `web.example.org:80`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// An address.
+    /// A literal address and port.
     Address(SocketAddr),
     /// A name that has addresses, and the port.
     Name(String, u16),
@@ -40,7 +41,7 @@ impl FromStr for Target {
         let (name, port) = text.rsplit_once(':').ok_or_else(|| format!("`{text}` has no port: {wanted}"))?;
         let port = port.parse().ok().filter(|&port: &u16| port > 0);
         let port = port.ok_or_else(|| format!("`{text}` does not end with a port: {wanted}"))?;
-        // Names are written in ASCII; "1.2.3" or "999.1.1.1" are slips of an address and no names.
+        // Names are written in ASCII; "1.2.3" or "999.1.1.1" are mistyped addresses, not names.
         let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
         let is_label = |label: &str| {
             (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
@@ -63,12 +64,12 @@ impl fmt::Display for Target {
     }
 }
 
-/// How long answers are believed, whatever their records say.
+/// Limits of the time to live of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// No shorter, which is also the time to the next try after a failure; it doubles up to `ceiling`.
+    /// Shortest time to live; also the delay of the first retry after a failure, which doubles up to `ceiling`.
     pub floor: Duration,
-    /// No longer.
+    /// Longest time to live.
     pub ceiling: Duration,
 }
 
@@ -92,7 +93,7 @@ pub enum Error {
     Failed(String, #[source] NetError),
 }
 
-/// Asks for addresses. To be used inside a tokio runtime; cheap to clone.
+/// Looks up addresses. Must be used inside a tokio runtime; cheap to clone.
 #[derive(Clone)]
 pub struct Resolver {
     inner: TokioResolver,
@@ -101,30 +102,30 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// With the system's settings.
+    /// A resolver with the system's settings (`/etc/resolv.conf`, `/etc/hosts`).
     pub fn system(limits: Limits) -> Result<Resolver, Error> {
         let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(Error::Settings)?;
         Resolver::with(config, options, Hosts::from_system().unwrap_or_default(), limits)
     }
 
-    /// With these settings.
+    /// A resolver with the given settings.
     fn with(
         config: ResolverConfig,
         mut options: ResolverOpts,
         hosts: Hosts,
         limits: Limits,
     ) -> Result<Resolver, Error> {
-        // What is known is kept in `Watched`. A cache below would answer in place of the servers when it is time to ask.
+        // What is known is kept in `Watched`. A cache below it would return stale answers when a refresh is due.
         options.cache_size = 0;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        // It would still ask for the family that the file does not have.
+        // hickory would still query the address family that the file does not have.
         options.use_hosts_file = ResolveHosts::Never;
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         Ok(Resolver { inner: builder.build().map_err(Error::Settings)?, hosts: Arc::new(hosts), limits })
     }
 
-    /// The name's addresses of both kinds, sorted, each once; and how long they are good for, within the limits.
+    /// The name's addresses of both kinds, sorted, without duplicates; and their time to live, within the limits.
     pub async fn look_up(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), Error> {
         let listed = self.listed(name);
         if !listed.is_empty() {
@@ -161,14 +162,14 @@ fn in_order(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// What came of a refresh.
+/// The result of a refresh.
 #[derive(Debug)]
 pub struct Refreshed {
-    /// The addresses are others than before.
+    /// Whether the addresses have changed.
     pub changed: bool,
-    /// What went wrong; the addresses are those of the last good answer.
+    /// The error, if the look-up failed; the addresses are then those of the last good answer.
     pub error: Option<Error>,
-    /// Time to the next refresh; `None` if there will be nothing new ever.
+    /// Time to the next refresh; `None` for a literal address, which never changes.
     pub again: Option<Duration>,
 }
 
@@ -190,7 +191,7 @@ impl Watched {
         Watched { target, addresses, failures: 0 }
     }
 
-    /// What is watched.
+    /// The target: an address, or a name and a port.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -200,7 +201,7 @@ impl Watched {
         &self.addresses
     }
 
-    /// Asks anew, if there is something to ask.
+    /// Looks the name up again; does nothing for a literal address.
     pub async fn refresh(&mut self, resolver: &Resolver) -> Refreshed {
         let Target::Name(name, port) = &self.target else {
             return Refreshed { changed: false, error: None, again: None };

@@ -59,7 +59,7 @@ impl Gate {
 }
 
 impl Key {
-    /// Opens it.
+    /// Opens the gate.
     pub fn open(&self) {
         self.0.open.store(true, Relaxed);
         if let Some(waker) = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -1,8 +1,8 @@
-//! Time-outs that cost next to nothing as long as they do not run out, which is nearly always.
+//! Time-outs that are cheap as long as they do not fire, which is nearly always.
 //!
-//! To set a timer, and to take it back a moment later, costs a request more than to choose its server does. So a timer that
-//! was set stays where it is, and only the deadline that is meant is written down: a timer that fires too early is set anew,
-//! once in as long as a time-out lasts and not once for each request.
+//! Setting and cancelling a timer costs more than choosing a server. So a timer that is set stays as it is, and only the
+//! actual deadline is stored. A timer that fires too early is set again: once per time-out interval instead of once per
+//! request.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -25,7 +25,7 @@ impl Timer {
         }
         loop {
             ready!(sleep.as_mut().poll(cx));
-            // It may be set to what was meant some time ago.
+            // The timer may still be set to an earlier deadline.
             if sleep.deadline() >= deadline || Instant::now() >= deadline {
                 return Poll::Ready(());
             }
@@ -34,7 +34,7 @@ impl Timer {
     }
 }
 
-/// Time that passes only while nothing comes.
+/// A time-out that runs only while no data arrives.
 #[derive(Default)]
 pub struct IdleTimer {
     timer: Timer,
@@ -42,12 +42,12 @@ pub struct IdleTimer {
 }
 
 impl IdleTimer {
-    /// Something came.
+    /// Data arrived: stops the time-out.
     pub fn reset(&mut self) {
         self.until = None;
     }
 
-    /// Whether it is silent.
+    /// Whether the time-out runs.
     pub fn is_running(&self) -> bool {
         self.until.is_some()
     }
@@ -59,7 +59,7 @@ impl IdleTimer {
     }
 }
 
-/// A timer that requests take and give back, one after the other. Who finds it taken makes one of his own.
+/// A timer that requests borrow one after the other. A request that finds it borrowed creates its own.
 #[derive(Default)]
 pub struct ReusableTimer(Cell<Option<Timer>>);
 
@@ -76,7 +76,7 @@ impl Drop for Taken<'_> {
 }
 
 impl ReusableTimer {
-    /// What the future gives, or `None` if it has nothing by then.
+    /// The future's output, or `None` if it is not ready at the deadline.
     pub async fn until<F: Future>(&self, deadline: Instant, mut future: Pin<&mut F>) -> Option<F::Output> {
         let mut taken = Taken { reusable: self, timer: self.0.take().unwrap_or_default() };
         poll_fn(|cx| match future.as_mut().poll(cx) {

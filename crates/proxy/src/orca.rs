@@ -12,9 +12,9 @@
 //! `response_time` (mean, seconds), `latency` (seconds that requests took which found about as many there as are now) and
 //! `window` (seconds that the report covers). All other names are passed over.
 //!
-//! The binary form (`endpoint-load-metrics-bin`, or `BIN`) is protobuf and is refused by name, so that an operator can be
-//! told why a server's reports do not count. What a server sends is hostile until found sound: one odd number and the whole
-//! report is refused, since a half-true report would steer traffic.
+//! The binary form (`endpoint-load-metrics-bin`, or `BIN`) is protobuf and is refused by name, so that the log can say
+//! why a server's reports do not count. A server's report is untrusted input: one invalid number and the whole report
+//! is refused, because a partly wrong report would steer traffic.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -32,12 +32,12 @@ static BINARY_NAME: HeaderName = HeaderName::from_static(BINARY_HEADER);
 
 /// Longer values are no load report.
 const LONGEST: usize = 8192;
-/// Above one, a server says that it is overcommitted, which A58 allows; this much is nonsense.
+/// Largest utilisation that is accepted. Above 1 a server is overcommitted, which A58 allows.
 const MOST_UTILISATION: f64 = 100.0;
 const MOST_PER_SECOND: f64 = 1e9;
 const MOST_SECONDS: f64 = 86_400.0;
 
-/// Why a report does not count.
+/// Why a report is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It is in the binary form.
@@ -49,12 +49,12 @@ pub enum Refused {
     /// A number in it is negative, not finite, or larger than anything real.
     #[error("the load report has a number that cannot be")]
     Insane,
-    /// It says nothing of what steers traffic.
+    /// It has none of the values that steer traffic.
     #[error("the load report has neither traffic nor utilisation nor any other number of use")]
     Empty,
 }
 
-/// What a report says, as far as it is of use.
+/// The values of a report that are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct Said {
@@ -108,13 +108,13 @@ pub fn take(headers: &mut HeaderMap) -> Option<LoadReport> {
     }
 }
 
-/// A server's last report as it came and what it said: many write theirs anew a few times per second only, and answers in
-/// between repeat it.
+/// A server's last report, as received and as parsed. Many servers update theirs only a few times per second and repeat
+/// it in between.
 #[derive(Clone, Debug, Default)]
 pub struct Last(Option<(HeaderValue, LoadReport)>);
 
 impl Last {
-    /// As [`take`], but what was read before is not read again.
+    /// Like [`take`], but does not parse an unchanged value again.
     pub fn take(&mut self, headers: &mut HeaderMap) -> Option<LoadReport> {
         let mut lines = headers.get_all(&NAME).iter();
         let line = match (lines.next(), lines.next()) {
@@ -202,7 +202,8 @@ impl Said {
         let throughput = throughput.unwrap_or(0.0);
         let errors = match errors.unwrap_or(0.0) {
             0.0 => 0.0,
-            // Errors and no traffic: whatever it handled, it failed. Subnormal rates may divide to infinity; `min` heals that.
+            // Errors and no traffic: whatever it handled, it failed. Subnormal rates may divide to infinity; `min`
+            // bounds that.
             errors if throughput > 0.0 => (errors / throughput).min(1.0),
             _ => 1.0,
         };

@@ -36,35 +36,35 @@ impl Proxy {
         Ok(Proxy { control, shards, admin })
     }
 
-    /// Where it listens, in the order of the config.
+    /// The addresses of its listeners, in the order of the config.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.control.addresses()
     }
 
-    /// Where its admin listener is; `None` without one.
+    /// The address of its admin listener; `None` without one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.control.admin_address()
     }
 
-    /// What reloads, flushes and counts.
+    /// The control thread's handle: reloads, flushes logs, counts.
     pub fn control(&self) -> &Rc<Control> {
         &self.control
     }
 
-    /// How long requests are still taken when it is told to end: `timeouts.drain_delay`.
+    /// How long requests are still accepted when a drain begins: `timeouts.drain_delay`.
     pub fn drain_delay(&self) -> Duration {
         duration(self.control.config().timeouts.drain_delay)
     }
 
-    /// Ends in good order: says that it is not ready, takes requests for `delay` longer, then lets what is there end, for as
-    /// long as the config allows. Gives how many requests were cut off.
+    /// Drains and stops: reports not ready, accepts requests for `delay` longer, then waits for open requests, at most
+    /// as long as the config allows. Returns how many requests were cut off.
     pub async fn drain(self, delay: Duration) -> u32 {
         let ended = self.control.drain(delay).await;
         let cut = self.stop().await;
         if ended { 0 } else { cut }
     }
 
-    /// Ends now. Gives how many requests were cut off.
+    /// Stops at once. Returns how many requests were cut off.
     pub async fn stop(self) -> u32 {
         let cut = self.control.cut().await;
         self.admin.abort();

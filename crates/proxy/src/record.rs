@@ -1,4 +1,4 @@
-//! `--record`: everything that hosts tell their selectors, a line of JSON each, for `evenkeel replay`.
+//! `--record`: every call of a selector, one JSON line each, for `evenkeel replay`.
 //!
 //! A line is `[desk, call]`; a selector's first line is `[desk, { "opening": … }]`. All shards write into one file through
 //! one buffered writer; the order within a desk is the order in which it happened, which is all that a replay needs.
@@ -33,7 +33,7 @@ impl Tape {
         Ok(Tape { out: Arc::new(Mutex::new(Out { writer, desks: 0, failed: false })) })
     }
 
-    /// A selector begins its life.
+    /// Records the start of a selector.
     pub fn open(&self, pool: &PoolConfig, seed: u64, stream: u64) -> Recorder {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = out.desks;
@@ -79,7 +79,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Writes a call.
+    /// Writes a selector call.
     pub fn write(&mut self, call: &HostEvent) {
         self.tape.out.lock().unwrap_or_else(PoisonError::into_inner).line(&(self.desk, call));
     }

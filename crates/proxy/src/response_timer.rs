@@ -28,7 +28,7 @@ pub const SWEEP: Duration = Duration::from_millis(100);
 /// How long a body may take to end itself after its time-out before its stream or connection is ended for it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Which side a response waited for when its time was up.
+/// The side that a response waited for when it timed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The server sent nothing.
@@ -37,12 +37,12 @@ pub enum Side {
     Client,
 }
 
-/// The task that responses one HTTP/2 request. hyper makes it; ending it resets the stream and leaves the others alone.
+/// The task that answers one HTTP/2 request. hyper makes it; ending it resets the stream and leaves the others alone.
 pub type StreamTask = Rc<Cell<Option<AbortHandle>>>;
 
 /// What the time-outs of one response need to know.
 pub struct ResponseTimer {
-    /// When the head went on.
+    /// When the head was passed on.
     began: Instant,
     idle: Duration,
     until: Option<Instant>,
@@ -55,7 +55,7 @@ pub struct ResponseTimer {
     since: Cell<Instant>,
     /// Time spent waiting for the server so far, the present wait not included.
     server_time: Cell<Duration>,
-    /// Bytes of the request's body and bytes on the client's wire at the last look.
+    /// Bytes of the request's body and bytes on the client's connection at the last sweep.
     seen: Cell<(u64, u64)>,
     waker: RefCell<Option<Waker>>,
     expired: Cell<Option<(Side, Instant)>>,
@@ -89,7 +89,7 @@ impl ResponseTimers {
         Rc::new(ResponseTimers { open: RefCell::default(), now: Cell::new(now) })
     }
 
-    /// Enters a response. It waits for the client until its body is polled in vain.
+    /// Enters a response. It counts as waiting for the client until a poll of its body is pending.
     pub fn enter(
         self: &Rc<Self>,
         limits: Limits,
@@ -147,7 +147,7 @@ impl Timed {
         timer.since.set(now);
     }
 
-    /// Whose fault it is that its time is up, if it is.
+    /// The side that caused the time-out; `None` if there is none yet.
     pub fn expired(&self) -> Option<Side> {
         self.timer.expired.get().map(|(side, _)| side)
     }
@@ -181,12 +181,13 @@ impl ResponseTimer {
         }
     }
 
-    /// Whose time is up.
+    /// The side whose wait has timed out.
     fn verdict(&self, now: Instant) -> Option<Side> {
         let waits_for = self.waits_for.get();
         let (received, sent) = (self.request.received(), self.client_io.bytes().1);
         let (received_before, sent_before) = self.seen.replace((received, sent));
-        // On HTTP/2 the wire's bytes may be another stream's; there a piece is small, and taking one is progress.
+        // On HTTP/2 the connection's bytes may belong to another stream; there a piece is small, and taking one is
+        // progress.
         let moved = match waits_for {
             Side::Server => received != received_before,
             Side::Client => self.stream.is_none() && sent != sent_before,

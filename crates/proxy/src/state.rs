@@ -20,11 +20,11 @@ use evenkeel_core::rng::Rng;
 /// The least time between two messages about a lack of descriptors.
 const SHORTAGE: Duration = Duration::from_secs(10);
 
-/// The config that a shard works by at present. A reload makes a new one; requests keep the one that they began with.
+/// The config that a shard currently uses. A reload makes a new one; requests keep the one that they began with.
 pub struct ActiveConfig {
-    /// The config.
+    /// The config as it was read.
     pub config: Arc<ProxyConfig>,
-    /// The networks whose claims about clients are believed.
+    /// The networks of trusted proxies, whose `X-Forwarded-*` headers are used.
     pub trust: Arc<Trust>,
     /// The pools, in the order of the config.
     pub pools: Vec<Rc<ShardPool>>,
@@ -96,7 +96,7 @@ impl ShardState {
         &self.response_timers
     }
 
-    /// Closes idle connections to all servers. Gives whether there were any.
+    /// Closes idle connections to all servers. Returns whether there were any.
     pub fn close_idle(&self) -> bool {
         self.active_config().pools.iter().filter(|shard_pool| shard_pool.close_idle()).count() > 0
     }
@@ -110,12 +110,12 @@ impl ShardState {
         }
     }
 
-    /// Whether clients are told to go elsewhere.
+    /// Whether the shard drains: clients are told to close their connections.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
-    /// Tells clients to go elsewhere from here on.
+    /// Starts draining: from now on clients are told to close their connections.
     pub fn drain(&self) {
         self.draining.set(true);
     }

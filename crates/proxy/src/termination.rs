@@ -8,22 +8,22 @@ use hyper::Response;
 
 use evenkeel_core::select::Outcome;
 
-/// Whose fault it is that a request did not end well. Only the server's counts against the server: with the outlier detector,
-/// with strategies that learn from failures, with admission and with retry tokens.
+/// Who caused a request to fail. Only the server's counts against the server: with the outlier detector, with strategies
+/// that learn from failures, with admission and with retry tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It ended well.
+    /// It succeeded.
     None,
     /// The client sent something that cannot be served, sent or read too slowly, or went away.
     Client,
-    /// The proxy lacks room, a route or a descriptor, or it may not tell.
+    /// The proxy has no capacity, route or descriptor, or is not allowed to forward.
     Proxy,
     /// The server refused, broke off, was silent for too long or sent what is not valid HTTP.
     Server,
 }
 
 impl Fault {
-    /// What outlier detection, strategies and admission are told.
+    /// The outcome that outlier detection, strategies and admission control receive.
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Fault::None => Outcome::Ok,
@@ -32,7 +32,7 @@ impl Fault {
         }
     }
 
-    /// The word for documentation.
+    /// The name used in the documentation.
     pub fn as_str(self) -> &'static str {
         match self {
             Fault::None => "none",
@@ -45,7 +45,7 @@ impl Fault {
 
 macro_rules! reasons {
     ($($variant:ident $status:ident $fault:ident $word:literal $text:literal)*) => {
-        /// Why the proxy replies by itself, or how a server's response ended.
+        /// Why the proxy sent a local reply, or how a server's response ended.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Reason {
             $(#[doc = $text] $variant,)*
@@ -56,7 +56,7 @@ macro_rules! reasons {
             pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
         }
 
-        /// The catalogue: reason, status, whose fault it is, word, sentence.
+        /// The catalogue: reason, status, who caused it, word, sentence.
         pub const REASONS: &[(Reason, StatusCode, Fault, &str, &str)] =
             &[$((Reason::$variant, StatusCode::$status, Fault::$fault, $word, $text)),*];
     };
@@ -112,7 +112,7 @@ impl Reason {
         self.status() != StatusCode::OK || self == Reason::MaxForwards
     }
 
-    /// Whose fault it is.
+    /// Who caused the failure.
     pub fn fault(self) -> Fault {
         self.row().2
     }
@@ -122,7 +122,7 @@ impl Reason {
         self.row().3
     }
 
-    /// The local reply: a line of text, the reason, and for what may pass soon when to come back.
+    /// The local reply: a line of text, the reason, and for temporary failures `Retry-After`.
     pub(crate) fn response(self) -> Response<Bytes> {
         let mut text = String::with_capacity(self.row().4.len() + 1);
         text.push_str(self.row().4);

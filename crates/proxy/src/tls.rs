@@ -1,4 +1,4 @@
-//! TLS on both sides: certificates for clients, by the name they ask for; and what is asked of servers.
+//! TLS on both sides: certificates for clients, by the name they ask for; and the verification of servers.
 //!
 //! rustls with ring. TLS 1.2 and 1.3 and rustls's own choice of ciphers: nothing older is in the program. A server's
 //! certificate is always checked; there is no switch for that, a private authority goes into a file (`ca`).
@@ -45,10 +45,10 @@ pub enum Error {
     /// Its PEM is broken.
     #[error("`{file}` is not valid PEM: {why}", file = .0.display(), why = .1)]
     Pem(PathBuf, String),
-    /// There is nothing of the kind in it.
+    /// The file has no certificate.
     #[error("there is no certificate in `{file}`{hint}", file = .0.display(), hint = .1)]
     NoCertificate(PathBuf, &'static str),
-    /// There is nothing of the kind in it.
+    /// The file has no private key.
     #[error("there is no private key in `{file}`{hint}", file = .0.display(), hint = .1)]
     NoKey(PathBuf, &'static str),
     /// A certificate in it cannot be used.
@@ -57,7 +57,7 @@ pub enum Error {
     /// The key in it cannot be used.
     #[error("the private key in `{file}` cannot be used: {why}", file = .0.display(), why = .1)]
     Key(PathBuf, String),
-    /// The two do not belong together.
+    /// The key does not belong to the certificate.
     #[error("the key in `{key}` does not fit the certificate in `{file}`{hint}", file = .0.display(), key = .1.display(), hint = .2)]
     Mismatch(PathBuf, PathBuf, &'static str),
     /// Anything else that rustls refuses.
@@ -128,7 +128,7 @@ fn read_pair(files: &Files) -> Result<CertifiedKey, Error> {
     }
 }
 
-/// What a handshake chooses from.
+/// The certificates that a handshake chooses from.
 #[derive(Debug, Default)]
 struct Table {
     /// By lower-case name; `*.example.org` is under `.example.org`.
@@ -184,7 +184,7 @@ fn out_of_date(file: &Path, certificate: &X509Certificate<'_>, now: Timestamp) -
         .then(|| format!("the certificate in `{}` is not valid yet, but from {} on", file.display(), when(from)))
 }
 
-/// The certificates of a listener. See the module's text.
+/// The certificates of a listener, chosen by the name that a client asks for (SNI).
 #[derive(Debug)]
 pub struct Certificates(Table);
 
@@ -209,8 +209,8 @@ fn protocols(http2: bool) -> Vec<Vec<u8>> {
     if http2 { vec![H2.to_vec(), HTTP_1_1.to_vec()] } else { vec![HTTP_1_1.to_vec()] }
 }
 
-/// The TLS of a listener: HTTP/2 or HTTP/1.1, whichever comes first here that the client offers (ALPN, RFC 7301). Sessions are
-/// resumed by tickets, whose keys live and die with the process.
+/// The TLS of a listener: HTTP/2 or HTTP/1.1, whichever comes first here that the client offers (ALPN, RFC 7301).
+/// Sessions are resumed by tickets, whose keys exist only in the process's memory.
 pub fn server_config(certificates: Arc<Certificates>, http2: bool) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
@@ -222,9 +222,9 @@ pub fn server_config(certificates: Arc<Certificates>, http2: bool) -> Result<Arc
 /// The TLS of connections to the servers of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstream {
-    /// Certificates of authorities that may vouch for servers, in PEM; `None` takes Mozilla's list.
+    /// PEM file with the trusted certificate authorities for servers; `None` uses Mozilla's list.
     pub ca: Option<PathBuf>,
-    /// The certificate that servers are shown if they ask for one (mutual TLS); `None` shows none.
+    /// The client certificate that is sent to servers that ask for one (mutual TLS); `None` shows none.
     pub client: Option<Files>,
     /// Whether HTTP/2 is offered as well as HTTP/1.1.
     pub http2: bool,
@@ -390,7 +390,7 @@ mod tests {
             assert_eq!(pair.0.protocol_version(), Some(ProtocolVersion::TLSv1_3));
             assert_eq!(pair.1.alpn_protocol(), Some(H2));
         }
-        // No name of ours: the first is shown, and a client that checks goes away.
+        // An unknown name gets the first certificate; a client that verifies it closes the connection.
         for name in ["c.b.example.org", "example.org", "other.example"] {
             assert!(handshake(&client, &server, name).is_err(), "{name}");
         }

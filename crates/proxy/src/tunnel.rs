@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::state::ShardState;
 
-/// Carries bytes between the two. Gives the bytes that went to the client and whether the tunnel was closed in good order.
+/// Copies bytes in both directions. Returns the bytes sent to the client and whether the tunnel was closed cleanly.
 pub async fn run(client: OnUpgrade, server: OnUpgrade, idle: Duration, shard: &ShardState) -> (u64, bool) {
     let (client, server) = match tokio::try_join!(client, server) {
         Ok(both) => both,
@@ -50,7 +50,7 @@ pub async fn run(client: OnUpgrade, server: OnUpgrade, idle: Duration, shard: &S
     }
 }
 
-/// Counts what moves through the client's side, either way.
+/// Counts bytes on the client's side, in both directions.
 struct Moving<T> {
     inner: T,
     moved: Arc<AtomicU64>,

@@ -1,8 +1,8 @@
 //! A server as one shard reaches it: its addresses and the connections kept open to it.
 //!
-//! HTTP/1.1 connections are kept in a stack, the one used last on top, so that those that are not needed grow old and go.
-//! A connection is closed when its request ends before the connection could serve another one. HTTP/2 (h2c) connections are
-//! shared ([`super::http2_pool`]). A request that upgrades has an HTTP/1.1 connection to itself.
+//! HTTP/1.1 connections are kept in a stack, the one used last on top, so that those that are not needed become idle
+//! and are closed. A connection is closed when its request ends before the connection could serve another one. HTTP/2
+//! (h2c) connections are shared ([`super::http2_pool`]). A request that upgrades has an HTTP/1.1 connection to itself.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -35,7 +35,7 @@ use evenkeel_config::proxy::Protocol;
 pub struct Upstream {
     /// Its name in the pool.
     pub name: String,
-    /// What it is counted under.
+    /// Its metrics.
     pub metrics: Arc<ServerMetrics>,
     /// The load report of its last response.
     pub last_report: RefCell<orca::Last>,
@@ -44,7 +44,7 @@ pub struct Upstream {
     idle: RefCell<Vec<Idle>>,
     http2: Rc<Http2Pool>,
     settings: RefCell<UpstreamSettings>,
-    /// Its responses may have more fields than hyper reads without being told, which is faster.
+    /// Its responses may have more fields than hyper's default limit, which is faster.
     many_fields: Cell<bool>,
     /// Connections from before are not used again.
     age: Cell<u32>,
@@ -54,7 +54,7 @@ pub struct Upstream {
 /// How to connect to the servers of a pool.
 #[derive(Clone)]
 pub struct UpstreamSettings {
-    /// HTTP/1.1 or HTTP/2.
+    /// The protocol: HTTP/1.1 or HTTP/2 (h2c).
     pub protocol: Protocol,
     /// TLS and the name that the server's certificate must be for; `None` on plain text.
     pub tls: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
@@ -178,24 +178,24 @@ impl Upstream {
         }
     }
 
-    /// It is spoken to differently from now on.
+    /// Replaces the settings of its connections.
     pub fn set_manner(&self, settings: &UpstreamSettings) {
         let old = self.settings.replace(settings.clone());
         self.http2.set_limits(settings.keep_alive, settings.most_idle);
-        // Certificates are read again at each reload; connections that stood on the old ones go.
+        // Certificates are read again at each reload; connections made with the old ones are closed.
         if old.protocol != settings.protocol || old.tls.is_some() || settings.tls.is_some() {
             self.forget();
         }
     }
 
-    /// Lets go of all connections: idle ones now, the others when their request is over.
+    /// Closes all connections: idle ones now, the others when their request is over.
     pub fn forget(&self) {
         self.age.set(self.age.get().wrapping_add(1));
         self.idle.take().into_iter().for_each(Idle::close);
         self.http2.forget();
     }
 
-    /// Closes idle connections. Whether there were any.
+    /// Closes idle connections. Returns whether there were any.
     pub fn close_idle(&self) -> bool {
         let idle = self.idle.take();
         let any = !idle.is_empty();
@@ -203,18 +203,18 @@ impl Upstream {
         any
     }
 
-    /// Where it is, the address whose turn it is first.
+    /// The address to connect to next; `None` while its name has none.
     pub fn address(&self) -> Option<SocketAddr> {
         let addresses = self.addresses.borrow();
         addresses.get(self.turn.get() % addresses.len().max(1)).copied()
     }
 
-    /// How it is spoken to.
+    /// The settings of its connections.
     pub fn settings(&self) -> UpstreamSettings {
         self.settings.borrow().clone()
     }
 
-    /// Open connections.
+    /// Number of open connections.
     pub fn open(&self) -> u32 {
         self.open.load(Relaxed)
     }
@@ -229,8 +229,8 @@ impl Upstream {
         first
     }
 
-    /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the others that are
-    /// idle have grown old with it and go, too; over HTTP/2 the failure has told already what it means for the connection.
+    /// A connection that was open before has failed a request that another one may serve. Over HTTP/1.1 the other idle
+    /// ones are as old and are closed, too; over HTTP/2 the failure already says what it means for the connection.
     pub fn discard(&self, connection: &Connection) {
         if let Connection::Http1(_) = connection {
             self.forget();
@@ -256,7 +256,7 @@ impl Upstream {
         let (keep_alive, age) = (self.settings.borrow().keep_alive, self.age.get());
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            // One that is not ready still has a request to write that its server does not read: nobody should wait for it.
+            // One that is not ready still has a request to write that its server does not read: it is not used.
             if idle.sender.is_ready() && idle.since.elapsed() <= keep_alive {
                 self.metrics.reused();
                 let Idle { sender, task, .. } = idle;

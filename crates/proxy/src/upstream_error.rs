@@ -14,7 +14,7 @@ pub enum ConnectError {
     /// The other side does not speak HTTP.
     #[error("cannot connect: {0}")]
     Handshake(#[from] hyper::Error),
-    /// Not within [`super::upstream::UpstreamSettings::connect`].
+    /// No connection within [`super::upstream::UpstreamSettings::connect`].
     #[error("cannot connect in time")]
     TimedOut,
     /// All streams of all HTTP/2 connections are taken, and there may be no more connections.
@@ -60,7 +60,7 @@ pub fn is_shortage(error: &io::Error) -> bool {
 /// Why no response's head came.
 #[derive(Debug)]
 pub struct SendError {
-    /// What happened.
+    /// The error.
     pub error: hyper::Error,
     /// Nothing of the request can have been acted on: it did not go out, or the server said so.
     pub unsent: bool,

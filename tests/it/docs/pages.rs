@@ -116,7 +116,7 @@ fn every_metric_is_explained() {
     assert!(explained > 100, "{explained}");
 }
 
-/// A word in capitals with an underscore is a gap that somebody meant to fill, unless it is the environment's.
+/// A word in capitals with an underscore is an unfilled placeholder, unless it is an environment variable.
 #[test]
 fn there_are_no_gaps() {
     for (file, page) in read() {

@@ -48,7 +48,7 @@ fields! { entry, query;
     request_id: &'a str => &'a str = cut_text(entry.request_id, MAX_FIELD);
     /// The client's address, as trusted proxies name it, else the peer's.
     client_ip: IpAddr => IpAddr = entry.client_ip;
-    /// The method.
+    /// The request's method.
     method: &'a str => &'a str = cut_text(entry.method, MAX_FIELD);
     /// `Host` or `:authority`; empty if the request was refused before it was read.
     host: &'a [u8] => Cow<'a, str> = text(entry.host);

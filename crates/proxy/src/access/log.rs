@@ -17,7 +17,7 @@ use crate::metrics::Counter;
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::rng::Rng;
 
-/// Where lines go.
+/// Where the log's lines are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Appended to a file, which is made if it is not there; also to a FIFO or a device.
@@ -53,7 +53,7 @@ struct Shared {
     dropped: Arc<Counter>,
 }
 
-/// The log: shared by all who serve. Dropping it lets the writer finish what waits, in its own time; [`Log::flush`] waits.
+/// The log, shared by all shards. When it is dropped, the writer finishes the queue in the background; [`Log::flush`] waits.
 pub struct Log {
     settings: Settings,
     queue: SyncSender<Vec<u8>>,
@@ -77,7 +77,7 @@ impl Log {
         Ok(Log { settings, queue, shared })
     }
 
-    /// Writes a request down, if the sampling wants it. Never waits.
+    /// Queues a request's line if it is sampled. Never blocks.
     pub fn write(&self, entry: &Entry<'_>, rng: &mut Rng) {
         if self.settings.wants(entry.status, rng) {
             self.push(self.settings.line(entry));
@@ -95,7 +95,7 @@ impl Log {
         }
     }
 
-    /// Has the writer close its file and open it anew, for log rotation.
+    /// Makes the writer close and reopen its file, for log rotation.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Relaxed);
         // Wakes a writer that waits; one that does not, as the queue is full, looks by itself.
@@ -146,7 +146,7 @@ impl Writer {
             match (self.open)() {
                 Ok(sink) => self.sink = sink,
                 Err(error) => {
-                    tracing::error!(%error, "the access log cannot be opened anew and goes on in the old file")
+                    tracing::error!(%error, "the access log cannot be reopened; it continues in the old file")
                 }
             }
         }

@@ -38,7 +38,7 @@ pub enum Format {
     Json,
 }
 
-/// What is written.
+/// Which requests are logged, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The format of a line.

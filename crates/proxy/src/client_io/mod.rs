@@ -35,7 +35,7 @@ use crate::lazy_timeout::{IdleTimer, Timer};
 use crate::termination::Reason;
 pub use state::{ClientIoState, Refused};
 
-/// Bounds of a client's silence.
+/// Time-outs of a client's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientTimeouts {
     /// From a head's first byte to its last.
@@ -63,7 +63,7 @@ pub struct ClientIo<T> {
     /// Bytes held back behind a request that asks to leave HTTP.
     held: Vec<u8>,
     timer: Timer,
-    /// Bytes of our own that go before anything else.
+    /// Bytes of the proxy's own that are written before anything else.
     out: Vec<u8>,
     /// hyper has nothing written that is not out: between responses, or before one begins.
     clean: bool,
@@ -126,7 +126,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         written
     }
 
-    /// Writes what is our own.
+    /// Writes the proxy's own bytes.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             let written = Pin::new(&mut self.inner).poll_write(cx, &self.out);
@@ -301,7 +301,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<T> {
                 if this.framing.in_head() {
                     this.state.refuse(Reason::HeaderTimeout, this.framing.line());
                     if this.clean && this.out.is_empty() {
-                        // hyper would close without a word.
+                        // hyper would close without a response.
                         const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
                             content-length: 0\r\nx-evenkeel-reason: header_timeout\r\n\r\n";
                         let _ = Pin::new(&mut this.inner).poll_write(cx, TOO_SLOW);
@@ -375,7 +375,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         }
         let lingering = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         let mut rubbish = [0; 4096];
-        // Some at a time: others want their turn.
+        // Bounded per poll, so that other tasks can run.
         for _ in 0..16 {
             let mut buf = ReadBuf::new(&mut rubbish);
             match Pin::new(&mut this.inner).poll_read(cx, &mut buf) {

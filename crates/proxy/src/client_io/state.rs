@@ -13,7 +13,7 @@ use crate::termination::Reason;
 /// a connection that leaves HTTP (Upgrade) must be `Send` for hyper, and cost nothing more than cells.
 pub struct ClientIoState {
     pub(super) base: Instant,
-    /// Requests that are being answered.
+    /// Requests in progress.
     active: AtomicU32,
     /// When the present silence, or the present head, began: nanoseconds from `base`.
     pub(super) since: AtomicU64,
@@ -34,27 +34,27 @@ pub struct ClientIoState {
     pub(super) has_interim: AtomicBool,
     /// The final responses so far: what is interim to one of them is nothing any more.
     answers: AtomicU32,
-    /// The rest of a request is on its way and shall be read before the socket is closed.
+    /// The rest of a request is still arriving and is read before the socket is closed.
     pub(super) lingers: AtomicBool,
     /// A head that was refused without a request and is not counted and logged yet.
     refused: Mutex<Option<Refused>>,
     has_refused: AtomicBool,
     /// The task that drives the connection.
     waker: Mutex<Option<Waker>>,
-    /// It shall end in good order.
+    /// It is to end gracefully: no further requests, open ones are finished.
     closing: AtomicBool,
-    /// It shall end now.
+    /// It is to end at once.
     cut: AtomicBool,
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
-    /// Dropped when nothing uses the connection any more, be it a tunnel by then.
+    /// Dropped when nothing uses the connection any more, also after it became a tunnel.
     _permit: Box<dyn Send + Sync>,
 }
 
 /// A head that was refused without becoming a request.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// Why.
+    /// The reason that is reported.
     pub reason: Reason,
     /// When its first byte came.
     pub since: Instant,
@@ -149,7 +149,7 @@ impl ClientIoState {
     /// Has an interim response written before the final one of this number, if that has not begun. Nothing on HTTP/2, whose
     /// library cannot.
     pub fn interim(&self, answer: u32, head: &[u8]) {
-        /// A server that floods its client with these is not indulged.
+        /// The number is bounded, so that a server cannot flood its client with them.
         const MOST: usize = 16 * 1024;
         if self.is_http2() || answer != self.answer() {
             return;
@@ -221,17 +221,17 @@ impl ClientIoState {
         self.wake();
     }
 
-    /// Whether it shall end in good order.
+    /// Whether it is to end gracefully.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Relaxed)
     }
 
-    /// Whether it shall end now.
+    /// Whether it is to end at once.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Relaxed)
     }
 
-    /// Remembers whom to wake: the task that polls the connection, whose waker does not change.
+    /// Stores the waker of the task that polls the connection; it does not change.
     pub fn remember(&self, waker: &Waker) {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }

@@ -27,9 +27,9 @@ pub enum ProxyError {
     /// The config cannot be read.
     #[error("{file}: {error}")]
     Read {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What the system says.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// A socket cannot be opened.
@@ -37,7 +37,7 @@ pub enum ProxyError {
     Listen {
         /// The address of the listener.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// Certificates, log files, recordings, DNS settings: a sentence.

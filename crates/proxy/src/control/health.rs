@@ -20,7 +20,7 @@ use evenkeel_core::rng::{Rng, Source};
 /// A server's last active check.
 #[derive(Clone, Debug)]
 pub struct LastCheck {
-    /// When it was over.
+    /// When it ended.
     pub time: Timestamp,
     /// Why it failed; `None` if it passed.
     pub failure: Option<Arc<str>>,
@@ -53,7 +53,7 @@ impl Checks {
         });
     }
 
-    /// Checks a server, again and again.
+    /// Checks a server at every interval.
     pub(super) async fn run(
         &self,
         pool: &PoolConfig,

@@ -30,7 +30,7 @@ impl Listeners {
         *self.addresses.borrow_mut() = addresses;
     }
 
-    /// Lets another proxy have the addresses.
+    /// Releases the addresses for another proxy.
     pub(super) fn release(&self) {
         self.held.borrow_mut().clear();
     }

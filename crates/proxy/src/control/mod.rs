@@ -63,7 +63,7 @@ pub struct Control {
     options: Options,
     metrics: Arc<Metrics>,
     shards: Rc<Shards>,
-    /// What the shards work by.
+    /// The config in force, as the shards use it.
     shard_config: RefCell<ShardConfig>,
     /// The text of the config in force.
     source: RefCell<String>,
@@ -193,22 +193,22 @@ impl Control {
         Ok(threads)
     }
 
-    /// Whether it takes requests.
+    /// Whether the proxy accepts requests: `false` once it drains.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.get()
     }
 
-    /// All counters.
+    /// The metrics of the proxy.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Where it listens, in the order of the config.
+    /// The addresses of its listeners, in the order of the config.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
 
-    /// Where its admin listener is; `None` without one.
+    /// The address of its admin listener; `None` without one.
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.address.get()
     }
@@ -233,7 +233,7 @@ impl Control {
         self.checks.last(pool, server)
     }
 
-    /// Tells every shard.
+    /// Sends a command to every shard.
     pub(crate) fn tell_all(&self, command: impl FnMut() -> Command) {
         self.shards.tell_all(command);
     }
@@ -243,7 +243,7 @@ impl Control {
         self.shards.ask_all(Command::Snapshots)
     }
 
-    /// Writes out what is buffered of recording and access log.
+    /// Flushes the recording and the access log.
     pub fn flush(&self) {
         if let Some(tape) = &self.tape {
             tape.flush();
@@ -253,14 +253,14 @@ impl Control {
         }
     }
 
-    /// Opens the access log's file anew, as after it was moved away.
+    /// Reopens the access log's file, after log rotation.
     pub fn reopen_log(&self) {
         if let Some(log) = &self.log {
             log.reopen();
         }
     }
 
-    /// Reads the config again and works by it. If it is wrong, nothing changes.
+    /// Reads the config again and puts it into force. If it is invalid, nothing changes.
     pub async fn reload(&self) -> Result<(), ProxyError> {
         let done = self.try_reload().await;
         self.metrics.proxy().reloaded(done.is_ok());
@@ -339,7 +339,7 @@ impl Control {
             let Ok(now) = std::fs::read_to_string(&self.options.file) else { continue };
             // What another reload has read, or refused, is not read again.
             if now != *self.seen.borrow() {
-                // The writer may not be done: the content must be the same twice.
+                // The file may still be being written: its content must be the same twice.
                 sleep(Duration::from_millis(100)).await;
                 if std::fs::read_to_string(&self.options.file).is_ok_and(|again| again == now) {
                     let _ = self.reload().await;
@@ -348,8 +348,8 @@ impl Control {
         }
     }
 
-    /// Says that it is not ready, and takes requests for `delay` longer; then lets what is there end, for as long as the
-    /// config allows. Gives whether everything has ended by then.
+    /// Drains: reports not ready, takes requests for `delay` longer, then waits for open requests, at most as long as the
+    /// config allows. Returns whether everything has ended.
     pub(crate) async fn drain(&self, delay: Duration) -> bool {
         self.ready.set(false);
         self.tell_all(|| Command::Leave);
@@ -360,7 +360,7 @@ impl Control {
         timeout(duration(self.config().timeouts.drain), ended).await.is_ok()
     }
 
-    /// Ends everything now. Gives how many requests were cut off.
+    /// Stops everything now. Returns how many requests were cut off.
     pub(crate) async fn cut(&self) -> u32 {
         let cut = self.shards.ask_all(Command::Cut).await;
         self.stop_tasks();

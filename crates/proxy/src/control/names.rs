@@ -72,7 +72,7 @@ impl Names {
         }
     }
 
-    /// Looks a name up again and again, and tells the shards when its addresses change.
+    /// Refreshes a name as its records expire, and tells the shards when its addresses change.
     pub(super) async fn watch(&self, name: &str, port: u16, shards: &Shards) {
         let Some(resolver) = self.resolver.borrow().clone() else { return };
         let key = (name.to_owned(), port);

@@ -12,22 +12,22 @@ use crate::shard::Command;
 pub(super) struct Shards(RefCell<Vec<mpsc::UnboundedSender<Command>>>);
 
 impl Shards {
-    /// One more shard.
+    /// Adds a shard's channel.
     pub(super) fn push(&self, shard: mpsc::UnboundedSender<Command>) {
         self.0.borrow_mut().push(shard);
     }
 
-    /// How many there are.
+    /// The number of shards.
     pub(super) fn len(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// Tells every shard.
+    /// Sends a command to every shard.
     pub(super) fn tell_all(&self, command: impl FnMut() -> Command) {
         self.tell_each(std::iter::repeat_with(command));
     }
 
-    /// Tells each shard one of these, in order.
+    /// Sends one of these commands to each shard, in order.
     pub(super) fn tell_each(&self, commands: impl IntoIterator<Item = Command>) {
         for (shard, command) in self.0.borrow().iter().zip(commands) {
             let _ = shard.send(command);

@@ -48,7 +48,7 @@ pub(super) struct Call<'a> {
     pub(super) shard: &'a ShardState,
 }
 
-/// What a connection that has failed before the head of a response leads to.
+/// What follows when a connection fails before the head of a response.
 enum AfterReset {
     /// The same server is sent the request once more, on another connection.
     SendAgain,
@@ -270,7 +270,7 @@ impl Call<'_> {
         let client_io = Arc::clone(self.client_io);
         let answer = client_io.answer();
         hyper::ext::on_informational(request, move |interim| {
-            // `100 Continue` is about the body: hyper says so by itself when it asks for that.
+            // `100 Continue` is about the body: hyper sends it by itself when it polls the body.
             if interim.status() == StatusCode::CONTINUE {
                 key.iter().for_each(Key::open);
                 return;

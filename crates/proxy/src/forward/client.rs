@@ -12,7 +12,7 @@ use crate::response_timer::StreamTask;
 
 /// A client's connection, as its requests share it.
 pub struct ClientConnection {
-    /// Who is at its other end.
+    /// The peer at its other end.
     pub peer: Peer,
     /// Bounds the wait for a response's head.
     pub(super) response_timer: ReusableTimer,
@@ -33,14 +33,14 @@ impl ClientConnection {
         }
     }
 
-    /// A request of HTTP/2 has come: the next task that is made is the one that responses it.
+    /// A request of HTTP/2 has come: the next task that is made is the one that answers it.
     pub fn expect_stream(&self) -> StreamTask {
         let stream = StreamTask::default();
         *self.next_stream.borrow_mut() = Some(Rc::clone(&stream));
         stream
     }
 
-    /// The task was made.
+    /// The task was spawned.
     pub fn stream_began(&self, task: AbortHandle) {
         if let Some(stream) = self.next_stream.take() {
             stream.set(Some(task));

@@ -31,9 +31,9 @@ pub(super) struct RequestContext {
     pub(super) started: Instant,
     /// `None` until it is routed.
     pub(super) pool: Option<Rc<ShardPool>>,
-    /// Whose response the client gets; `None` if the proxy replies by itself.
+    /// The server whose response the client gets; `None` for a local reply.
     pub(super) server: Option<Rc<Upstream>>,
-    /// What the client is told.
+    /// The status that the client is sent.
     pub(super) status: StatusCode,
     /// How it ended. [`Reason::ClientGone`] until it is known better: hyper drops what a client no longer waits for.
     pub(super) reason: Reason,
@@ -134,7 +134,7 @@ impl RequestContext {
         }
     }
 
-    /// Ends the client's connection behind the response: what comes next on it is the rest of a body that nobody reads.
+    /// Ends the client's connection behind the response: what comes next on it is the rest of a body that is not read.
     /// HTTP/2 ends the stream alone, by itself.
     pub(super) fn close_connection(&self) {
         self.body.abandon();

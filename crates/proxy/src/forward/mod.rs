@@ -1,9 +1,10 @@
-//! A request's way through: checked, routed, placed, sent, retried where that is right, and its response passed on.
+//! The path of a request through the proxy: checked, routed, placed, sent, retried where that is right, and its
+//! response passed on.
 //!
-//! Rules that are not the strategy's: a request is sent again only if nothing of a response has gone to the client, its body
-//! can be sent again, the pool's rules and budget allow it, and another server is left. A connection that was open before
-//! and turns out to be closed is no failure of the server: an idempotent request goes out again on a new one (RFC 9112,
-//! 9.3.1).
+//! Rules outside the strategy: a request is sent again only if nothing of a response has gone to the client, its body
+//! can be sent again, the pool's rules and budget allow it, and another server is left. A connection that was open
+//! before and turns out to be closed is no failure of the server: an idempotent request goes out again on a new one
+//! (RFC 9112, 9.3.1).
 
 mod attempt;
 mod client;
@@ -70,7 +71,7 @@ pub async fn serve(
             deadline,
             shard: &shard,
         };
-        // Pinned here, so that it has one place whichever way it is waited for: see the test of sizes.
+        // Pinned here, so that it is stored once for both ways of awaiting it: see the test of sizes.
         let mut run = pin!(retry::run(&mut call, &inbound.pool, &info, inbound.cookie.as_deref(), &mut context));
         match deadline {
             None => run.as_mut().await,

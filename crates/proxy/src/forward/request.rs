@@ -25,7 +25,7 @@ const MAX_TIMES_THROUGH: usize = 5;
 
 /// A request that has been read, found valid and routed.
 pub(super) struct Inbound {
-    /// Where its route leads.
+    /// The pool that its route leads to.
     pub(super) pool: Rc<ShardPool>,
     pub(super) method: Method,
     /// As the client sent it.
@@ -64,7 +64,7 @@ impl Inbound {
         let peer = &client_connection.peer;
         let version = parts.version;
         let authority = check(&mut parts, &config.limits, client_connection).map_err(|reason| {
-            // Behind CONNECT comes what was meant for the tunnel.
+            // CONNECT is followed by bytes for the tunnel.
             Refusal::new(reason, reason.status() == StatusCode::BAD_REQUEST || reason == Reason::MethodRefused)
         })?;
         if !decrement_max_forwards(&mut parts).map_err(|reason| Refusal::new(reason, true))? {
@@ -129,7 +129,7 @@ impl Inbound {
         })
     }
 
-    /// What a strategy chooses by.
+    /// The request's properties that a strategy can use.
     pub(super) fn info<'a>(&'a self, key: &KeyTable) -> RequestInfo<'a> {
         let path = path_of(&self.uri);
         let key = match (key, &self.hash_value) {
@@ -207,7 +207,7 @@ fn decrement_max_forwards(parts: &mut Parts) -> Result<bool, Reason> {
     Ok(true)
 }
 
-/// Refuses what is no request to forward. Gives its authority, which is in `Host` when this returns.
+/// Refuses a request that cannot be forwarded. Returns its authority, which is in `Host` when this returns.
 fn check(parts: &mut Parts, limits: &LimitsTable, client_connection: &ClientConnection) -> Result<Rc<str>, Reason> {
     if parts.method == Method::CONNECT {
         return Err(Reason::MethodRefused);
@@ -290,8 +290,8 @@ fn settle_authority(parts: &mut Parts, client_connection: &ClientConnection) -> 
     Ok(client_connection.remember_authority(authority.as_str()))
 }
 
-/// Whether an authority is a host and perhaps a port: a name or an address, no user. Whatever else a URI may have there
-/// serves only to be read in another way by the next recipient.
+/// Whether an authority is a host and perhaps a port: a name or an address, no user. Anything else that a URI allows
+/// there is rejected, because the next recipient might read it differently.
 fn is_valid(authority: &Authority) -> bool {
     let text = authority.as_str();
     let (host, port) = match text.rsplit_once(':') {

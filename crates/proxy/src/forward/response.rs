@@ -25,14 +25,14 @@ use crate::tunnel;
 use crate::upstream::PooledConnection;
 use evenkeel_core::select::Outcome;
 
-/// Follows a response's body to its end.
+/// Tracks a response's body to its end.
 pub(super) struct ResponseGuard {
     context: RequestContext,
     /// `None` for a response of the proxy's own.
     in_flight: Option<InFlight>,
     /// Goes back to its pool when the body is complete.
     connection: Option<PooledConnection>,
-    /// What the status says of the server.
+    /// The outcome that the status means for the server.
     outcome: Outcome,
 }
 

@@ -31,7 +31,7 @@ pub struct Framing {
     /// The present field section is a trailer section.
     trailers: bool,
     head: Head,
-    /// Which field the present line is.
+    /// Which field the current line is.
     field: Field,
     /// The beginning of the present line's name in lower case, and its whole length.
     name: [u8; MAX_NAME],
@@ -90,7 +90,7 @@ enum State {
     DataLf,
     /// Behind a request that asked to leave HTTP, until it is known whether the connection does.
     Undecided,
-    /// Not HTTP/1.
+    /// The connection is not HTTP/1 (any more): nothing is read.
     Off,
     Faulty,
 }
@@ -109,7 +109,7 @@ pub enum Fault {
 /// What was found in some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing that matters.
+    /// All bytes are valid, and no event follows from them.
     Nothing,
     /// The preface of HTTP/2: from here on nothing is read.
     Http2,

@@ -19,7 +19,7 @@ pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-
 static HTTP: HeaderValue = HeaderValue::from_static("http");
 static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
-/// The networks whose claims about where a request came from are believed.
+/// The networks of trusted proxies: their `X-Forwarded-*` headers are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust(Vec<IpNet>);
 
@@ -58,7 +58,7 @@ impl Peer {
         Peer { address, tls, forwarded_for: value(address.to_string()), port: value(port.to_string()) }
     }
 
-    /// Its address.
+    /// The peer's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -101,9 +101,9 @@ pub fn strip_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// The client's address: the peer's, or what trusted proxies say. The walk goes over all `X-Forwarded-For` lines from the
-/// right to the first address that is not trusted; if all are, the leftmost counts. What is not an address ends the walk at
-/// the last that was, since nothing left of it can be vouched for.
+/// The client's address: the peer's, or what trusted proxies say. The walk goes over all `X-Forwarded-For` lines from
+/// the right to the first address that is not trusted; if all are, the leftmost counts. What is not an address ends the
+/// walk at the last that was, since nothing to the left of it can be trusted.
 pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trust: &Trust) -> IpAddr {
     let mut client = peer.to_canonical();
     for entry in elements(headers, &X_FORWARDED_FOR).rev() {
@@ -280,7 +280,7 @@ mod tests {
         ] {
             let headers = head(&field.iter().map(|&line| ("x-forwarded-for", line)).collect::<Vec<_>>());
             assert_eq!(client_ip(&headers, peer, &trust), ip(client), "{field:?}");
-            // From a stranger none of it counts, also in IPv6's clothes.
+            // An untrusted peer's headers are ignored, also from an IPv4-mapped IPv6 address.
             assert_eq!(client_ip(&headers, ip("::ffff:192.0.2.9"), &trust), ip("192.0.2.9"));
         }
         assert!(trust.trusts(ip("::ffff:10.1.1.1")) && !trust.trusts(ip("::10.1.1.1")));

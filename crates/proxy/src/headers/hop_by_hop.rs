@@ -14,8 +14,8 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 static TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 static UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
 
-/// Whether a request asks to leave HTTP for another protocol (`Connection: upgrade` with an `Upgrade` that says to what),
-/// one that a proxy may tunnel. `h2c` is not: see the module's text.
+/// Whether a request asks to leave HTTP for another protocol (`Connection: upgrade` with an `Upgrade` that says to
+/// what), one that a proxy may tunnel. `h2c` is not accepted: it would open a tunnel that the proxy cannot inspect.
 pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE)
         && elements(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
@@ -60,8 +60,8 @@ fn is_end_to_end(name: &[u8]) -> bool {
 /// `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`, `Proxy-Authentication-Info`, `Transfer-Encoding`,
 /// `HTTP2-Settings`, `Upgrade`, and `TE` but for `trailers`, which is kept as the only value.
 ///
-/// With `upgrade` (the request's [`wants_upgrade`], the response's status 101) `Upgrade` stays and `Connection: upgrade` is
-/// put in anew.
+/// With `upgrade` (the request's [`wants_upgrade`], the response's status 101) `Upgrade` stays and `Connection:
+/// upgrade` is added again.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     // Most heads have none: to see that, one look at the few names that are there costs less than to ask for each of these.
     if !headers.keys().any(concerns_connection) {

@@ -109,13 +109,13 @@ pub struct Dial(Weak<Http2Pool>);
 
 /// What a request that needs a stream should do.
 pub enum Step {
-    /// Use this one.
+    /// Use this stream.
     Send(StreamGuard),
     /// Open a connection.
     Dial(Dial),
-    /// Wait for the next change.
+    /// Wait until a stream is free or a dial has ended.
     Wait,
-    /// Give up.
+    /// Fail with this error.
     Fail(ConnectError),
 }
 
@@ -232,7 +232,8 @@ impl Http2Pool {
         let monitor = Rc::new(Monitor::new(Rc::downgrade(self), dial));
         let (sender, connection) = http2::Builder::new(Spawner(Rc::clone(&monitor)))
             .timer(TokioTimer::new())
-            // A server that has vanished would keep its connection, and fail every request, until the kernel gives up.
+            // Without pings, a connection to a vanished server would stay open and fail every request until the kernel gives
+            // up.
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .initial_max_send_streams(UNKNOWN)
@@ -388,7 +389,8 @@ impl Drop for StreamGuard {
     }
 }
 
-/// Whether the server said that it did nothing (RFC 9113, 8.7): by refusing the stream, or by a GOAWAY below it.
+/// Whether the server reported that it did not process the request (RFC 9113, 8.7): by refusing the stream, or by a GOAWAY
+/// below it.
 fn refusal(error: &hyper::Error) -> (bool, bool) {
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = source {

@@ -20,11 +20,11 @@ use crate::upstream_error::ConnectError;
 /// How long a connection without requests may take to send GOAWAY and to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// What hyper is told as the server's limit of streams before the server's SETTINGS have come. No SETTINGS can hold it,
-/// so any other value means that they have come.
+/// The stream limit that hyper is given before the server's SETTINGS have come. No SETTINGS can hold it, so any other value
+/// means that they have come.
 pub(super) const UNKNOWN: usize = usize::MAX - 1;
 
-/// What the tasks of a connection tell of it.
+/// State that a connection's tasks report.
 pub(super) struct Monitor {
     pool: Weak<Http2Pool>,
     /// `None` when the server's SETTINGS have come, or the connection has ended.
@@ -69,7 +69,7 @@ impl Monitor {
         }
     }
 
-    /// The socket has made progress. Gives whether the connection is of any use.
+    /// The socket has made progress. Returns whether the connection can be used.
     fn moved(&self) -> bool {
         if self.dial.borrow().is_none() || self.said() == UNKNOWN {
             return true;

@@ -18,7 +18,7 @@ pub struct Metric {
     pub(super) kind: Kind,
     /// The label beside those of its scope; empty if there is none.
     label: &'static str,
-    /// One sentence.
+    /// The metric's help: one sentence.
     pub(super) help: &'static str,
     pub(super) series: Scope,
 }

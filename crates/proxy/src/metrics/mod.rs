@@ -5,8 +5,8 @@
 //! when the config is read: counting touches atomics and nothing else, no lock and no map. The page is put together when it
 //! is asked for, from the numbers that are still held: when a removed server's last request is over, its series are gone.
 //!
-//! `prometheus-client` writes the page. Its `Family` is not used, because it keeps series until told otherwise, in no
-//! order; nor its histogram, because that takes a lock for each value.
+//! `prometheus-client` writes the page. Its `Family` is not used, because it keeps series until they are removed explicitly,
+//! in no order; nor its histogram, because that takes a lock for each value.
 
 mod catalog;
 mod page;
@@ -28,7 +28,7 @@ pub use value::{Counter, Gauge, Histogram};
 /// Classes of status: none (there was no response), 1xx to 5xx.
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The numbers of one server. What each means is in [`METRICS`], under the same name.
+/// Metrics of one server. Each is described in [`METRICS`], under the same name.
 #[derive(Debug)]
 pub struct ServerMetrics {
     requests: [Counter; STATUS_CLASSES.len()],
@@ -113,7 +113,7 @@ impl ServerMetrics {
         self.bytes_out.add(bytes_out);
     }
 
-    /// A request is retried, perhaps elsewhere, after this server failed it so.
+    /// A request is retried, perhaps on another server, after this server failed for this reason.
     pub fn retried(&self, failure: Failure) {
         if let Some(at) = FAILURES.iter().position(|(known, _)| *known == failure) {
             self.retries[at].inc();
@@ -130,7 +130,7 @@ impl ServerMetrics {
         self.probes[usize::from(!answered)].inc();
     }
 
-    /// Whether it gets requests. Each shard says so for itself; the last one counts.
+    /// Sets whether the server gets requests. Each shard sets it; the last write counts.
     pub fn eligible(&self, eligible: bool) {
         self.healthy.set(i64::from(eligible));
     }
@@ -151,7 +151,7 @@ impl Default for LocalReplies {
     }
 }
 
-/// The numbers of one pool. What each means is in [`METRICS`], under the same name.
+/// Metrics of one pool. Each is described in [`METRICS`], under the same name.
 #[derive(Debug)]
 pub struct PoolMetrics {
     local_replies: LocalReplies,
@@ -169,7 +169,7 @@ impl PoolMetrics {
         }
     }
 
-    /// So many requests wait in this shard, which had said `before` last.
+    /// Updates the queue length by this shard's change from `before`.
     pub fn queued(&self, waiting: usize, before: usize) {
         self.queue_depth.add(waiting as i64 - before as i64);
     }
@@ -180,7 +180,7 @@ impl PoolMetrics {
     }
 }
 
-/// The numbers of the proxy as a whole. What each means is in [`METRICS`], under the same name.
+/// Metrics of the proxy as a whole. Each is described in [`METRICS`], under the same name.
 #[derive(Debug)]
 pub struct ProxyMetrics {
     local_replies: LocalReplies,
@@ -209,7 +209,7 @@ impl ProxyMetrics {
             client_connections_refused: Counter::default(),
             tasks: Gauge::default(),
         };
-        // It runs, so its config was read.
+        // The proxy runs, so its config was read successfully.
         metrics.config_last_reload_successful.set(1);
         metrics
     }

@@ -1,4 +1,4 @@
-//! The numbers that live, and the page of them.
+//! All counters in use, and the metrics page.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -168,8 +168,8 @@ mod tests {
     use evenkeel_core::policy::retry::Failure;
     use evenkeel_core::units::Nanos;
 
-    /// A small reader of OpenMetrics text that knows what is promised of it: types before samples, families in one piece,
-    /// suffixes and units by type, buckets that add up, no series twice, and the end marked.
+    /// A small OpenMetrics parser that checks the format's guarantees: types before samples, families in one piece, suffixes
+    /// and units by type, buckets that add up, no series twice, and the end marked.
     fn check(page: &str) -> BTreeMap<String, f64> {
         let (mut samples, mut kinds) = (BTreeMap::new(), BTreeMap::new());
         let (mut family, mut bucket) = (String::new(), (String::new(), 0.0));
@@ -314,7 +314,7 @@ mod tests {
         let page = metrics.encode();
         assert!(!page.contains("server=\"a\""), "{page}");
         check(&page);
-        assert_eq!(metrics.server("web", "a").requests(Some(200)).get(), 0, "a server that comes back begins anew");
+        assert_eq!(metrics.server("web", "a").requests(Some(200)).get(), 0, "a server that comes back starts at 0");
         let pool = metrics.pool("web");
         assert!(metrics.encode().contains("queue_depth{pool=\"web\"}"));
         drop(pool);

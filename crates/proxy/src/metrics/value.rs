@@ -1,4 +1,4 @@
-//! What a series is: a counter, a gauge, a histogram of times. Counting touches atomics and nothing else.
+//! Values of a series: a counter, a gauge, a histogram of times. Counting touches atomics and nothing else.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -43,7 +43,7 @@ impl Gauge {
         self.add(1);
     }
 
-    /// Takes 1 away.
+    /// Subtracts 1.
     pub fn dec(&self) {
         self.add(-1);
     }
@@ -99,7 +99,7 @@ impl Histogram {
         Histogram { ends, counts: (0..=ends.len()).map(|_| AtomicU64::new(0)).collect(), nanos: AtomicU64::new(0) }
     }
 
-    /// Counts a time.
+    /// Counts a time in nanoseconds.
     pub fn observe(&self, time: Nanos) {
         // Less or equal, as the label `le` says.
         let bucket = self.ends.partition_point(|&end| end < time.0);

@@ -18,7 +18,7 @@ use evenkeel_core::policy::retry::Failure;
 use evenkeel_core::select::Outcome;
 use evenkeel_core::units::Nanos;
 
-/// A request, as far as attempts of it need one.
+/// What attempts need of a request.
 pub trait Exchange {
     /// The head of a response, with what is needed to pass on the rest.
     type Answer;
@@ -32,7 +32,7 @@ pub trait Exchange {
     /// Whether it can be sent again as it was.
     fn can_be_sent_again(&self) -> bool;
 
-    /// How a server has failed that answers so; `None` where it has not.
+    /// The failure that this response counts as; `None` if it is not one.
     fn failure(answer: &Self::Answer) -> Option<Failure>;
 
     /// Sends the request to where it was placed and waits for the head of the response.
@@ -42,16 +42,16 @@ pub trait Exchange {
 /// How an attempt went.
 #[allow(clippy::large_enum_variant, reason = "nearly all of them are answered; a box for each would cost more")]
 pub enum Attempt<A> {
-    /// A head came, good or bad.
+    /// The head of a response arrived, successful or not.
     Answered {
-        /// What came.
+        /// The response.
         answer: A,
         /// The attempt, which is not over yet.
         in_flight: InFlight,
     },
-    /// None came.
+    /// No response arrived.
     Failed {
-        /// How it failed.
+        /// The kind of failure.
         failure: Failure,
         /// What is logged of it.
         reason: Reason,
@@ -60,7 +60,7 @@ pub enum Attempt<A> {
         /// The attempt, which is to be finished as failed for this reason.
         in_flight: InFlight,
     },
-    /// No server is to blame, or no time is left: another attempt would be of no use.
+    /// The failure is not a server's, or no time is left: another attempt would not help.
     GivenUp(Reason),
 }
 
@@ -83,7 +83,7 @@ impl ShardPool {
             let number = attempts.start();
             let in_flight = match self.place(info, attempts.excluded(), cookie).await {
                 Ok(in_flight) => in_flight,
-                // What went wrong before says more than that no server is left.
+                // The earlier failure is more informative than that no server is left.
                 Err(reason) => return Err(last.unwrap_or(reason)),
             };
             *sent += 1;
@@ -124,7 +124,7 @@ impl ShardPool {
         }
     }
 
-    /// Tells the balancer how an attempt ended.
+    /// Reports to the balancer how an attempt ended.
     fn ended<E: Exchange>(&self, exchange: &E, attempts: &mut Attempts, attempt: &Attempt<E::Answer>) -> Next {
         let (end, sent, latency) = match attempt {
             Attempt::Answered { answer, in_flight } => {
@@ -140,7 +140,7 @@ impl ShardPool {
         self.attempt_ended(attempts, end, latency, Resend { idempotent, sent, possible })
     }
 
-    /// Two copies where the first is slow: whichever is answered well first counts, the other is dropped.
+    /// Two copies where the first is slow: the first successful response counts, the other copy is dropped.
     async fn hedged<E: Exchange>(
         self: &Rc<Self>,
         exchange: &E,
@@ -164,7 +164,7 @@ impl ShardPool {
         let excluded = attempts.excluded().to_vec();
         let attempts = RefCell::new(attempts);
         let second_placed = Cell::new(None);
-        // While its strategy asks servers where to send it, the first may be answered.
+        // The first copy may be answered while the strategy probes for the second.
         let second = async {
             let in_flight = self.place_hedge(info, &excluded).await?;
             second_placed.set(Some(in_flight.picked()));

@@ -44,12 +44,12 @@ impl InFlight {
         self.pick.backend.slot
     }
 
-    /// Its server.
+    /// The server that it was sent to.
     pub fn backend(&self) -> BackendId {
         self.pick.backend
     }
 
-    /// Its pool.
+    /// The pool that placed it.
     pub fn pool(&self) -> &Rc<ShardPool> {
         &self.pool
     }
@@ -59,8 +59,8 @@ impl InFlight {
         self.picked
     }
 
-    /// The head of the response is in: as far as the server's speed goes this is its latency. What comes after depends on
-    /// how fast the client reads.
+    /// Records that the head of the response has arrived. This is the server's latency: what follows depends on how
+    /// fast the client reads.
     pub fn answered(&self) {
         let now = self.pool.now();
         self.first_byte.set(Some(now));
@@ -87,7 +87,7 @@ impl InFlight {
         self.connect.get()
     }
 
-    /// It is over. Gives its latency: to the head of the response, or to now where there is none.
+    /// Ends the request. Returns its latency: to the head of the response, or to now where there is none.
     pub fn finish(mut self, outcome: Outcome) -> Nanos {
         self.end(outcome)
     }

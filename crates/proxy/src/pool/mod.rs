@@ -39,7 +39,7 @@ pub struct ShardPool {
     state: RefCell<State>,
     config: RefCell<Arc<PoolConfig>>,
     clock: Clock,
-    /// Its counters.
+    /// The pool's metrics.
     pub metrics: Arc<PoolMetrics>,
     /// Timers and probes hold this, so that they do not keep the pool alive.
     me: Weak<ShardPool>,
@@ -50,19 +50,19 @@ pub struct ShardPool {
 
 /// What a pool is made with.
 pub struct PoolSetup<'a> {
-    /// The pool.
+    /// The pool's config.
     pub config: Arc<PoolConfig>,
     /// Known addresses by host and port as the config writes them.
     pub addresses: &'a BTreeMap<(String, u16), Arc<[SocketAddr]>>,
-    /// Which balancer this is.
+    /// Which shard the balancer belongs to, of how many: strategies and subsets divide the fleet by it.
     pub shard_id: ShardId,
-    /// How to speak to its servers.
+    /// How to connect to its servers.
     pub settings: &'a UpstreamSettings,
-    /// Gives a server's counters.
+    /// Returns a server's metrics, by name.
     pub metrics: &'a dyn Fn(&str) -> Arc<ServerMetrics>,
 }
 
-/// What a selector begins its life with. The number tells its random stream from those of all others.
+/// What a selector is created with. The number selects its random stream.
 pub struct SelectorInit {
     /// Seed of all randomness.
     pub seed: u64,
@@ -73,7 +73,7 @@ pub struct SelectorInit {
 }
 
 impl ShardPool {
-    /// A pool at the start of its life in a shard.
+    /// Creates a pool in a shard.
     pub fn new(setup: &PoolSetup<'_>, metrics: Arc<PoolMetrics>, clock: Clock, start: SelectorInit) -> Rc<ShardPool> {
         let SelectorInit { seed, number, recorder } = start;
         let config = Arc::clone(&setup.config);
@@ -101,29 +101,29 @@ impl ShardPool {
         pool
     }
 
-    /// The config it runs with.
+    /// The config in force.
     pub fn config(&self) -> Arc<PoolConfig> {
         Arc::clone(&self.config.borrow())
     }
 
-    /// The present on the proxy's clock.
+    /// The current time on the proxy's clock, in nanoseconds.
     pub fn now(&self) -> Nanos {
         self.clock.now()
     }
 
-    /// Takes on another config of the pool: servers join, leave, change weight; the others keep all that is known of them.
-    /// With other rules that holds as far as there is still a rule for it; another strategy begins anew, in front of the
-    /// same servers with the same requests in flight. `start` is called where there is another strategy.
+    /// Applies a new config of the pool: servers join, leave, change weight; the others keep their state. State of
+    /// rules that are no longer configured is dropped. A new strategy starts without state, with the same servers and
+    /// the same requests in flight. `start` is called only when the strategy changes.
     pub fn reconfigure(&self, setup: &PoolSetup<'_>, start: impl FnOnce() -> SelectorInit) {
         let old = self.config.replace(Arc::clone(&setup.config));
         let rules = &setup.config.rules;
-        // Selectors of the parts of a divided fleet cannot go on with another division.
-        let anew = old.strategy != setup.config.strategy || old.rules.division() != rules.division();
-        if anew {
+        // Selectors of partitions cannot be kept when the partitioning changes.
+        let restart = old.strategy != setup.config.strategy || old.rules.division() != rules.division();
+        if restart {
             self.woken_at.set(Nanos(u64::MAX));
         }
         self.act(|state, now| {
-            if anew {
+            if restart {
                 state.balancer.end_recording();
                 if let Some(mut recorder) = state.recorder.take() {
                     recorder.flush();
@@ -133,7 +133,7 @@ impl ShardPool {
                 state.balancer.set_rules(Arc::clone(rules), now);
             }
             update_servers(state, setup, false, now);
-            if anew {
+            if restart {
                 let SelectorInit { seed, number, recorder } = start();
                 if recorder.is_some() {
                     state.balancer.record(now);
@@ -189,7 +189,7 @@ fn update_servers(state: &mut State, setup: &PoolSetup<'_>, start: bool, now: Na
             zone: server.zone.as_deref(),
         };
         let id = if start {
-            // Those that are there from the beginning are warm.
+            // Servers of the first config do not ramp up.
             state.balancer.join_all([new_server].into_iter());
             let fleet = &state.balancer.pool().fleet;
             fleet.id(fleet.slots() as u32 - 1)

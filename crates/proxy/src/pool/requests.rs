@@ -50,7 +50,7 @@ impl Drop for QueueGuard<'_> {
     }
 }
 
-/// What became of an attempt to place a request.
+/// The result of placing a request.
 enum Placement {
     Placed(InFlight),
     Inquire,
@@ -64,7 +64,7 @@ impl ShardPool {
         self.act(|state, now| state.balancer.admit(SHARD, now))
     }
 
-    /// Sends a request to a server of the strategy's choice, or of the cookie's; waits where all are at their limit.
+    /// Sends a request to a server of the strategy's choice, or of the cookie's; queues if all are at their limit.
     pub async fn place(
         self: &Rc<Self>,
         info: &RequestInfo<'_>,
@@ -88,7 +88,7 @@ impl ShardPool {
         }
     }
 
-    /// Sends a second copy of a request, which does not wait; `None` where there is no room for it.
+    /// Places a hedge, which is never queued; `None` if no server has capacity.
     pub async fn place_hedge(self: &Rc<Self>, info: &RequestInfo<'_>, excluded: &[u32]) -> Option<InFlight> {
         let mut ask = Ask { hedge: true, ..Ask::default() };
         let mut placement = self.try_place(info, excluded, &ask, None);
@@ -173,7 +173,7 @@ impl ShardPool {
         told.await.map_err(|_| Reason::QueueTimeout)
     }
 
-    /// There may be room for requests that wait: they get it, in order.
+    /// Capacity may be free: dispatches queued requests in order.
     pub(super) fn serve_waiting(self: &Rc<Self>) {
         loop {
             let waiter = self.state_now(|state, now| {
@@ -193,7 +193,7 @@ impl ShardPool {
 
     // ---- Probes ----
 
-    /// What servers reply to the strategy's probes for this request, if it has any sent.
+    /// The replies to the strategy's probes for this request; `None` if it sends no probes.
     async fn inquire(&self, info: &RequestInfo<'_>, excluded: &[u32]) -> Option<ProbeReplies> {
         let request = Request { client: info.client, path: info.path, key: info.key, excluded, answers: None };
         let (inquiry, epoch) =
@@ -212,11 +212,11 @@ impl ShardPool {
             }
         };
         let _ = timeout(self.clock.duration(inquiry.timeout), gather).await;
-        // Another selector has asked nobody.
+        // A new selector has sent no probes.
         (epoch == self.epoch()).then_some(answers)
     }
 
-    /// Asks a server for a load report, which the selector hears; `tell` hears of it as well.
+    /// Probes a server for a load report. The selector gets it, and so does `tell`.
     pub(super) fn probe(&self, backend: BackendId, key: Option<HeaderValue>, tell: Option<mpsc::Sender<ProbeReply>>) {
         let server = {
             let state = self.state.borrow();
@@ -230,7 +230,7 @@ impl ShardPool {
             server.metrics.probed(load.is_some());
             if let (Some(pool), Some(load)) = (me.upgrade(), load) {
                 let load = LoadReport { by: ReportSource::Probe, ..load };
-                // A selector hears what it has asked for, and not what its predecessor did.
+                // A selector gets the replies to its own probes, not to its predecessor's.
                 if pool.epoch() == epoch {
                     pool.reported(backend, &load);
                 }
@@ -261,7 +261,7 @@ impl ShardPool {
     /// A request at a server is over, which the selector with this number picked.
     pub(super) fn finished(&self, finished: Finished, epoch: u32) {
         self.act(|state, now| {
-            // What one selector noted of its pick means nothing to another.
+            // State that one selector attached to its pick is meaningless to another.
             let tag = if epoch == state.balancer.epoch(SHARD) { finished.tag } else { 0 };
             state.balancer.finished(SHARD, &Finished { tag, ..finished }, now.into());
         });

@@ -1,4 +1,4 @@
-//! The servers of a pool: what checks and reports say of them, what an administrator does, how they stand.
+//! The servers of a pool: health checks, load reports, changes by an administrator, status.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use evenkeel_core::units::Nanos;
 /// A server as the admin page shows it.
 #[derive(Clone, Debug)]
 pub struct ServerSnapshot {
-    /// Its name.
+    /// Its name in the pool.
     pub name: String,
-    /// What checks and the outlier detector say.
+    /// Health, by checks and the outlier detector.
     pub status: ServerStatus,
     /// Whether it may be picked.
     pub eligible: bool,
-    /// Its weight.
+    /// Its present weight, 0 to 65,535.
     pub weight: u32,
     /// Requests sent and not finished, by this shard.
     pub in_flight: u32,
@@ -46,12 +46,12 @@ impl ShardPool {
         });
     }
 
-    /// A load report.
+    /// Passes a server's load report to the balancer.
     pub fn reported(&self, id: BackendId, load: &LoadReport) {
         self.act(|state, now| state.balancer.report(Some(SHARD), id, load, now.into()));
     }
 
-    /// Drains a server, or takes it back. Whether there is one of this name.
+    /// Drains a server, or ends its drain. Returns whether there is a server of this name.
     pub fn set_draining(&self, name: &str, draining: bool) -> bool {
         self.act(|state, now| {
             let Some(id) = state.find(name) else { return false };
@@ -61,7 +61,7 @@ impl ShardPool {
         })
     }
 
-    /// Changes a server's weight. Whether there is one of this name.
+    /// Changes a server's weight. Returns whether there is a server of this name.
     pub fn set_weight(&self, name: &str, weight: u32) -> bool {
         self.act(|state, now| {
             let Some(id) = state.find(name) else { return false };
@@ -86,7 +86,7 @@ impl ShardPool {
         });
     }
 
-    /// What time brings: ejections end, requests have waited too long.
+    /// Runs what is due: ends ejections, times out queued requests.
     pub fn tick(&self) {
         let now = self.now();
         if self.next_tick().is_some_and(|at| at <= now) {
@@ -110,12 +110,12 @@ impl ShardPool {
         self.state.borrow().servers.iter().flatten().for_each(|server| server.sweep(now));
     }
 
-    /// Closes idle connections to its servers. Whether there were any.
+    /// Closes idle connections to its servers. Returns whether there were any.
     pub fn close_idle(&self) -> bool {
         self.state.borrow().servers.iter().flatten().filter(|server| server.close_idle()).count() > 0
     }
 
-    /// How each member stands.
+    /// The status of each member.
     pub fn snapshots(&self) -> Vec<ServerSnapshot> {
         let now = self.now();
         let state = &*self.state.borrow();

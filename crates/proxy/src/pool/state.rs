@@ -1,5 +1,5 @@
-//! The balancer of a pool in one shard with what belongs to its servers and waiting requests here, and the carrying out of
-//! what it wants.
+//! The balancer of a pool in one shard, with the connections and waiting requests that belong to it; executes the
+//! balancer's effects.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ pub(super) struct State {
     pub recorder: Option<Recorder>,
 }
 
-/// A request that waits for a place.
+/// A request in the queue.
 pub(super) struct Waiter {
     pub client: IpAddr,
     pub path: String,
@@ -77,7 +77,7 @@ impl State {
 }
 
 impl ShardPool {
-    /// Calls the balancer, and does what it then wants.
+    /// Calls the balancer, and executes the effects that it returns.
     pub(super) fn act<T>(&self, call: impl FnOnce(&mut State, Nanos) -> T) -> T {
         let now = self.now();
         let (result, effects) = {
@@ -138,7 +138,7 @@ impl ShardPool {
             sleep_until(clock.instant(at)).await;
             let Some(pool) = me.upgrade() else { return };
             pool.act(|state, now| {
-                // A timer of a former selector wakes nobody.
+                // A timer of a replaced selector wakes no request.
                 if state.balancer.epoch(SHARD) == epoch {
                     state.balancer.wake(SHARD, now.into());
                 }

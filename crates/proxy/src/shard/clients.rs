@@ -32,8 +32,8 @@ use crate::upstream_error::is_shortage;
 use evenkeel_config::proxy::LimitsTable;
 use evenkeel_core::units::Nanos;
 
-/// hyper reads up to this many fields unless told otherwise, and then faster, into an array on the stack. Limits below it are
-/// kept when the head is checked.
+/// hyper's default limit of fields. Up to it, hyper parses into an array on the stack, which is faster. Limits below it
+/// are kept when the head is checked.
 const DEFAULT_MAX_HEADERS: usize = 100;
 
 /// Bytes of uploads that an HTTP/2 connection of a client may have under way at once, unless its streams would get less than
@@ -63,7 +63,7 @@ struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Lets one more in, if there may be one more.
+    /// Takes a permit for one more connection; `None` at the limit.
     fn enter(connections: &Arc<AtomicU32>, metrics: &Arc<ProxyMetrics>, max: u32) -> Option<ConnectionPermit> {
         if connections.fetch_add(1, Relaxed) >= max {
             connections.fetch_sub(1, Relaxed);
@@ -115,7 +115,7 @@ impl Clients {
         *self.acceptors.borrow_mut() = acceptors.to_vec();
     }
 
-    /// Ends each connection as soon as it has no request.
+    /// Closes each connection as soon as it has no request.
     pub(super) fn close(&self) {
         self.leaving.set(true);
         self.open.borrow().values().for_each(|client_io| client_io.close());

@@ -1,4 +1,4 @@
-//! What a shard starts with, and what it is told while it runs.
+//! The parameters that a shard starts with, and the commands that it gets while it runs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,12 +21,12 @@ use evenkeel_core::select::LoadReport;
 /// Addresses that names were last found to have, by host and port.
 pub type Addresses = BTreeMap<(String, u16), Arc<[SocketAddr]>>;
 
-/// What all shards of a proxy work by. A reload makes a new one.
+/// The config in force, shared by all shards of a proxy. A reload makes a new one.
 #[derive(Clone)]
 pub struct ShardConfig {
-    /// The config.
+    /// The config as it was read.
     pub config: Arc<ProxyConfig>,
-    /// The networks whose claims about clients are believed.
+    /// The networks of trusted proxies, whose `X-Forwarded-*` headers are used.
     pub trust: Arc<Trust>,
     /// Known addresses of names.
     pub addresses: Arc<Addresses>,
@@ -48,7 +48,7 @@ pub struct PoolCounters {
 
 /// What a shard starts with.
 pub struct ShardInit {
-    /// From 0.
+    /// Index of the shard, from 0.
     pub number: u32,
     /// How many shards there are.
     pub of: u32,
@@ -69,9 +69,10 @@ pub struct ShardInit {
     pub tape: Option<Tape>,
 }
 
-/// What a shard is told.
+/// A command to a shard.
 pub enum Command {
-    /// Work by this from now on. For each listener of the config a socket of this shard, where the listener is new.
+    /// Put this config into force. The list has one entry for each listener of the config: a socket for this shard
+    /// where the listener is new.
     Reconfigure(Box<ShardConfig>, Vec<Option<std::net::TcpListener>>),
     /// An active check's result.
     Checked {
@@ -106,9 +107,9 @@ pub enum Command {
     },
     /// Report the state of all servers, by pool name.
     Snapshots(oneshot::Sender<Vec<(String, Vec<ServerSnapshot>)>>),
-    /// Tell clients to go elsewhere, but still take what comes.
+    /// Ask clients to close their connections, but still accept requests.
     Leave,
-    /// Take nothing new and finish what is there; respond when nothing is left.
+    /// Accept nothing new and finish open requests; respond when none is left.
     Drained(oneshot::Sender<()>),
     /// End everything; respond with how many requests and tunnels were cut.
     Cut(oneshot::Sender<u32>),

@@ -1,5 +1,5 @@
-//! A shard: one thread with its own runtime, listeners, selectors and connections. Shards share nothing but counters, so a
-//! request never waits for another shard; what each knows of the servers is what it has seen itself, as a simulated shard.
+//! A shard: one thread with its own runtime, listeners, selectors and connections. Shards share nothing but counters,
+//! so a request never waits for another shard; each knows only what it has observed itself, like a simulated shard.
 //!
 //! Each shard has a listener of its own at every address (`SO_REUSEPORT`): the kernel distributes the connections.
 
@@ -73,7 +73,7 @@ impl Shard {
         }
     }
 
-    /// Works by another config from here on. A pool keeps what is known of its servers if its name stays.
+    /// Puts another config into force. A pool whose name stays keeps the state of its servers.
     fn reconfigure(&self, shard_config: &ShardConfig, sockets: Vec<Option<std::net::TcpListener>>) {
         let old = self.state.active_config();
         let mut pools = Vec::with_capacity(shard_config.config.pools.len());
@@ -190,7 +190,7 @@ impl Shard {
         }
     }
 
-    /// Takes nothing new, and tells when nothing is left.
+    /// Stops accepting, and responds when nothing is left.
     fn drain(&self, tell: oneshot::Sender<()>) {
         self.state.drain();
         self.listeners.take().iter().for_each(|open_listener| open_listener.accepting.abort());
@@ -246,7 +246,7 @@ impl Drop for Tasks {
     }
 }
 
-/// Does what is due by time alone: queue time-outs, back-ends' ramps, idle connections, stalled responses.
+/// Runs the periodic work: queue time-outs, back-ends' ramps, idle connections, stalled responses.
 async fn tick(state: Rc<ShardState>) {
     /// Finer than any time-out that the pools keep needs.
     const EVERY: Duration = Duration::from_millis(20);
