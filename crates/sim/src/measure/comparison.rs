@@ -18,7 +18,7 @@ use super::results::{Results, Row};
 use crate::scenario::Variant;
 use evenkeel_core::select::catalog;
 
-/// What is compared unless something else is asked for.
+/// Metrics that are compared by default.
 pub const DEFAULT_METRICS: [&str; 5] = ["latency.mean", "latency.p99", FAILED, "fairness.jain", "cache.hit_ratio"];
 
 /// The regression that is tolerated.

@@ -1,4 +1,4 @@
-//! Clients that do not wait for ever: abandonment of the queue (reneging) and deadlines for answers.
+//! Impatient clients: abandonment of the queue (reneging) and timeouts for responses.
 
 use super::Gate;
 use super::cases::{EXPONENTIAL, Setup, UNIT, add, exact, mean, percentile, poisson};
@@ -10,7 +10,7 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     limits(all);
 }
 
-/// A queue that is left: `[clients]` with `patience`.
+/// A queue with abandonment: `[clients]` with `patience`.
 fn queues(all: &mut Vec<Gate>) {
     let of = [
         ("erlang-a", 10, 1.2, Patience::Exponential(2.0), "{ exponential = { mean = \"2ms\" } }", "M/M/10+M, Erlang A"),
@@ -24,7 +24,7 @@ fn queues(all: &mut Vec<Gate>) {
             mean(queue.mean()),
             percentile("p99", queue.quantile(0.99)),
             exact("utilisation.mean", queue.utilisation()),
-            // Those who have abandoned are not in the queue any more.
+            // Clients that have abandoned are not in the queue any more.
             exact("in_server.mean", queue.number()),
         ];
         let text = format!("{servers} slots, load {load}, clients who abandon the queue: {model}");
@@ -33,7 +33,7 @@ fn queues(all: &mut Vec<Gate>) {
     }
 }
 
-/// The same queues, but clients give up without an answer, also in service, and servers serve to the end what they began.
+/// The same queues, but clients give up without a response, also in service, and servers finish the requests in service.
 fn deadlines(all: &mut Vec<Gate>) {
     let of = [
         (
