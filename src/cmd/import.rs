@@ -1,4 +1,4 @@
-//! `evenkeel import`: an access log becomes a workload that a scenario can replay.
+//! `evenkeel import`: converts an access log to a workload that a scenario can replay.
 
 use std::cell::Cell;
 use std::io::{BufReader, Cursor, Read};
@@ -65,7 +65,7 @@ pub struct Args {
     force: bool,
 }
 
-/// The value of `--format` that detects the format of each line.
+/// The value of `--format` that selects detection for each line.
 const AUTO: &str = "auto";
 
 /// The values of `--format`: detection, and the catalogue of importers.
@@ -171,12 +171,12 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// A string as TOML writes it.
+/// A string in TOML syntax.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// The path of a workload as its scenario names it: absolute as it was given, or else relative to the scenario's folder.
+/// The path of a workload as its scenario refers to it: absolute as given, or else relative to the scenario's folder.
 fn reference(workload: &Path, scenario: &Path) -> Result<String, Failure> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     if workload.is_absolute() || !matches!(results_dir::destination(scenario), Ok(Destination::File(_))) {
@@ -245,7 +245,7 @@ fn peeked<R: Read>(mut input: R) -> std::io::Result<(Vec<u8>, impl Read)> {
     Ok((head.clone(), Cursor::new(head).chain(input)))
 }
 
-/// By a file's first bytes: what it is if it is not text or gzip, and the command that makes text of it.
+/// Detects by a file's first bytes what it is if it is neither text nor gzip, and the command that converts it to text.
 fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const UTF_16: (&str, &str) = ("UTF-16 text", "iconv -f UTF-16 -t UTF-8");
     let known: [(&[u8], (&str, &str)); 7] = [
@@ -257,7 +257,7 @@ fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\xff\xfe", UTF_16),
         (b"\xfe\xff", UTF_16),
     ];
-    // Without a mark: every second byte of ASCII is zero.
+    // Without a byte order mark: every second byte of ASCII text is zero.
     let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|&&byte| byte == 0).count();
     let is_utf_16 = head.len() >= 32 && (zeros(0) == 0) != (zeros(1) == 0) && zeros(0) + zeros(1) > head.len() / 4;
     let found = known.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, what)| what);
@@ -299,20 +299,20 @@ impl Bar {
     }
 }
 
-/// A length of time, for people: "45 years".
+/// A duration in words: "45 years".
 fn long(seconds: f64) -> String {
     let units = [(31_557_600.0, "years"), (86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")];
     let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= 2.0 * unit).unwrap_or((1.0, "s"));
     format!("{} {name}", significant(seconds / unit, 2))
 }
 
-/// A number rounded to so many significant digits, without an exponent and never zero.
+/// A number rounded to this many significant digits, without an exponent and never zero.
 fn significant(value: f64, digits: usize) -> String {
     let rounded: f64 = format!("{value:.*e}", digits.saturating_sub(1)).parse().unwrap_or(value);
     format!("{rounded}")
 }
 
-/// Reports what was read and what was done to it, on standard error.
+/// Reports the lines read and the corrections made, on standard error.
 fn report(imported: &Imported) {
     let (requests, span) = (imported.requests.len(), imported.span());
     complain(format_args!(
@@ -333,7 +333,7 @@ fn report(imported: &Imported) {
             imported.out_of_order
         ));
     }
-    // Longer than requests last. Outliers are reported below.
+    // Longer than the duration of a request. Outliers are reported below.
     let (back, line) = imported.greatest_step_back;
     if back > 600 && imported.outliers.1 == 0 {
         complain(format_args!(
@@ -379,7 +379,7 @@ fn report(imported: &Imported) {
     }
 }
 
-/// How the scenario plays the log.
+/// Parameters of the scenario that replays the log.
 struct Played {
     /// Requests per second as recorded.
     recorded: f64,
@@ -388,7 +388,7 @@ struct Played {
     factor: f64,
     /// Servers of 20 ms per request.
     servers: u64,
-    /// What is measured, seconds.
+    /// Duration of the measured span, seconds.
     duration: u64,
 }
 
@@ -396,7 +396,7 @@ struct Played {
 const WORK: f64 = 0.02;
 /// Requests per second for which four such servers are 70 % busy.
 const COMFORTABLE: f64 = 4.0 * 0.7 / WORK;
-/// What a scenario measures, requests.
+/// Number of requests that a scenario measures.
 const MEASURED: f64 = 60.0 * COMFORTABLE;
 
 impl Played {
@@ -410,13 +410,13 @@ impl Played {
         let factor: f64 = speed.parse().unwrap_or(1.0);
         let rate = recorded * factor;
         let servers = (rate * WORK / 0.7).ceil().clamp(4.0, 10_000.0) as u64;
-        // As many requests as in a minute at the usual speed, but no more than a day, nor than there are.
+        // As many requests as in a minute at the default speed, but at most a day and at most the whole log.
         let duration = (MEASURED / rate).min(span / factor).clamp(60.0, 86_400.0) as u64;
         let servers = if rate <= 1.01 * COMFORTABLE { 4 } else { servers };
         Played { recorded, speed, factor, servers, duration }
     }
 
-    /// "1,234 times as fast as …" in words that cannot be missed.
+    /// "1,234 times as fast as …", in full words.
     fn plainly(&self) -> String {
         let Played { recorded, factor, .. } = *self;
         let rate = |rate: f64| significant(rate, 3);
@@ -437,7 +437,7 @@ impl Played {
     }
 }
 
-/// A scenario for this workload: fast enough to be interesting, small enough to run at once.
+/// A scenario for this workload: with enough load for queues to form, and short enough to run at once.
 fn template(imported: &Imported, played: &Played, file: &str) -> String {
     let (requests, span) = (imported.requests.len(), imported.span());
     let Played { ref speed, servers, duration, recorded, .. } = *played;
@@ -509,7 +509,7 @@ mod tests {
         for name in ["a/b", "c"] {
             std::fs::create_dir_all(at(name)).unwrap();
         }
-        // Absolute paths stay.
+        // Absolute paths are kept.
         let absolute = at("c/w.csv");
         assert_eq!(reference(&absolute, &at("a/s.toml")).unwrap_or_default(), absolute.to_str().unwrap());
         assert_eq!(reference(Path::new("w.csv"), Path::new("s.toml")).unwrap_or_default(), "w.csv");

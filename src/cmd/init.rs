@@ -1,4 +1,4 @@
-//! `evenkeel init`: a scenario of one's own fleet to fill in, and a proxy config that matches it.
+//! `evenkeel init`: writes a scenario template for the user's own fleet, and a matching proxy config.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Args {
 
 /// The scenario.
 const FLEET: &str = include_str!("init/fleet.toml");
-/// The config with the same servers.
+/// The proxy config with the same servers.
 const PROXY: &str = include_str!("init/proxy.toml");
 
 pub fn init(args: &Args) -> Result<(), Failure> {

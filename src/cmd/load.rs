@@ -117,7 +117,7 @@ fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 impl Args {
-    /// The requests as a scenario, in a scenario's own words: one language, one set of mistakes.
+    /// The requests as a scenario in TOML, so that syntax and errors are the same as in a scenario file.
     fn own_scenario(&self, terminal: Terminal) -> Result<Scenario, Failure> {
         if let Some(law) = &self.demand {
             law_option("demand", law, terminal)?;
@@ -132,7 +132,7 @@ impl Args {
         let duration = match (self.duration, self.requests) {
             (Some(duration), _) => duration.0,
             (None, None) => Nanos::from_secs(10).0,
-            // A day is enough for anything.
+            // A day is more than any load needs.
             (None, Some(_)) => Nanos::from_secs(86400).0,
         };
         let clients = match self.closed {

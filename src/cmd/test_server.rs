@@ -112,7 +112,7 @@ enum How {
     Ps,
 }
 
-/// Reads the value of an option that is written as in a file; the error shows what was wrong with it.
+/// Parses the value of an option in TOML syntax; the error shows its position in the value.
 pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     name: &str,
     text: &str,
@@ -123,7 +123,7 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     struct Value<T> {
         value: T,
     }
-    // The value's text alone is shown, whatever was put before it to make a file of it.
+    // Only the value's text is shown, without the prefix that makes a TOML file of it.
     const BEFORE: &str = "value = ";
     let move_back = |problem: Problem| Problem {
         span: problem.span.map(|span| span.start.saturating_sub(BEFORE.len())..span.end.saturating_sub(BEFORE.len())),

@@ -1,4 +1,4 @@
-//! `evenkeel validate`: the simulator against theory, quantity by quantity.
+//! `evenkeel validate`: compares the simulator with queueing theory, quantity by quantity.
 
 use comfy_table::{Cell, CellAlignment, Color};
 

@@ -1,5 +1,5 @@
 //! `evenkeel bench engine`: simulator throughput. Rounds are interleaved, so that a disturbance of the machine affects all
-//! cases alike; every run is checked for having done the work that it was timed for.
+//! cases equally; every run is checked for having done the expected work.
 
 use std::time::Instant;
 
