@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_files_are_told_by_their_first_bytes() {
+    fn packed_files_are_detected_by_their_first_bytes() {
         let utf_16: Vec<u8> = "192.0.2.1 - - [17/May/2015".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(packed(&utf_16).is_some_and(|(what, _)| what == "UTF-16 text"));
         assert!(packed(b"BZh91AY").is_some() && packed(b"\x28\xb5\x2f\xfd..").is_some());

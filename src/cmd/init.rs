@@ -51,7 +51,7 @@ mod tests {
     use evenkeel_sim::scenario::Scenario;
 
     #[test]
-    fn both_files_are_sound_and_have_the_same_servers() {
+    fn both_files_are_valid_and_have_the_same_servers() {
         let scenario = Scenario::parse("fleet", FLEET, &|name| Err(format!("no file {name}"))).unwrap();
         assert!(scenario.warnings.is_empty() && scenario.refusals.is_empty(), "{:?}", scenario.warnings);
         let offered = scenario.offered_load.unwrap();

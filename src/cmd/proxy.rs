@@ -197,7 +197,7 @@ mod tests {
 
     /// The example is valid, and the defaults that it names are the defaults.
     #[test]
-    fn the_example_is_sound_and_tells_the_defaults() {
+    fn the_example_is_valid_and_names_the_defaults() {
         let config = ProxyConfig::parse(EXAMPLE, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(config.timeouts, TimeoutsTable::default());
         assert_eq!(config.limits, evenkeel_config::proxy::LimitsTable::default());

@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_lead_to_what_they_mean() {
+    fn links_are_followed() {
         use std::os::unix::fs::symlink;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finished_changes_nothing() {
+    fn an_unfinished_output_changes_nothing() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");

@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn randomness_and_the_machine_are_allowed_for_and_nothing_more() {
+    fn the_tolerance_covers_randomness_and_the_machine_only() {
         // A standard deviation of 0.01, so 0.04, plus one percentage point.
         let spread = [0.24, 0.25, 0.26];
         assert!((measure("share", &spread, 0.25).allowed() - 0.05).abs() < 1e-12);
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_counts_where_the_simulator_is_sure_of_it() {
+    fn an_order_counts_where_it_is_significant() {
         let zero = Duration::ZERO;
         let found = order(&[strategy("a", 0.1, 0.1, zero), strategy("b", 0.9, 0.8, zero)], "p99");
         assert_eq!((found.told_apart, found.reversed), (1, 0), "{}", found.text);

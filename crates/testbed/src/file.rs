@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_have_a_place() {
+    fn errors_have_a_position() {
         for (from, to, message) in [
             ("127.0.0.1:9001", "127.0.0.1", "no address with a port"),
             ("127.0.0.1:9001", "127.0.0.1:65535", "not so many ports"),

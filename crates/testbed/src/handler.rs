@@ -465,7 +465,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_say_what_is_wanted() {
+    fn queries_set_the_options() {
         let wishes = Wishes::of("bytes=12&x=1&delay=5ms&trailers=1&status=404").unwrap();
         let expected = Wishes {
             bytes: Some(12),

@@ -403,7 +403,7 @@ mod tests {
     /// Polling only when a request arrives gives the same times as a timer that is never late: exactly equal, and the mean
     /// of an M/M/1 queue at load 0.7, which is 10 ms / (1 - 0.7) for a shared processor, too.
     #[test]
-    fn a_queue_is_a_queue_however_late_one_looks() {
+    fn late_polling_does_not_change_the_queue() {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
             let concurrency = if discipline == Discipline::Ps { u32::MAX } else { 1 };
             let run = |eager: bool| {
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_is_cheap_and_a_crash_forgets() {
+    fn a_hit_is_cheap_and_a_crash_empties_the_cache() {
         let cache = evenkeel_config::pool::CacheSpec {
             capacity: NonZeroUsize::new(2).unwrap(),
             ttl: None,
@@ -477,7 +477,7 @@ mod tests {
 
     /// Half of the work at full speed, half at a quarter of it.
     #[test]
-    fn slowness_strikes_what_is_in_service() {
+    fn a_slowdown_affects_requests_in_service() {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
             let mut server_model = ServerModel::new(&Server { discipline, ..Server::new("a") }, Vec::new(), false);
             server_model.enter(ms(0), 0, ms(10), 1.0);
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_the_queue_is_served_only_if_nobody_notices() {
+    fn cancelled_requests_are_served_unless_the_server_notices() {
         for (cancel, ok) in [(false, 2), (true, 1)] {
             let mut server_model = ServerModel::new(&Server::new("a"), Vec::new(), cancel);
             let _first = server_model.enter(ms(0), 0, ms(10), 1.0);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_of_the_last_second() {
+    fn a_report_covers_the_last_second() {
         let mut server_model = ServerModel::new(&Server::new("a"), Vec::new(), false);
         let mut error_draw = Rng::stream(1, "luck", 0);
         let mut at = Nanos::ZERO;

@@ -411,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configs_are_sound() {
+    fn the_configs_are_valid() {
         let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
         let servers = [SocketAddr::from(([127, 0, 0, 1], 9001)), SocketAddr::from(([127, 0, 0, 1], 9002))];
         for row in evenkeel_core::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
@@ -428,6 +428,6 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert!(usage("self").resident > 0);
         }
-        assert_eq!(usage("nobody").resident, 0);
+        assert_eq!(usage("none").resident, 0);
     }
 }

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_no_markup() {
+    fn labels_are_escaped() {
         assert_eq!(escape("a|b<c>&`_"), "a\\|b&lt;c&gt;&amp;\\`\\_");
         assert_eq!(code("a`b\n"), "`a b `");
     }

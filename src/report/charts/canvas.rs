@@ -351,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_ticks_lie_beside_each_other() {
+    fn tick_labels_do_not_overlap() {
         for decades in 1..7 {
             let scale = Scale::logarithmic(0.0003, 0.0003 * math::pow(10.0, f64::from(decades)), 90.0, 560.0);
             let texts = labelled(&scale, 12, 11.5, duration_label);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_cut() {
+    fn long_texts_are_truncated() {
         assert_eq!(fit("random", 12.0, 100.0), "random");
         let cut = fit("interleaved_weighted_round_robin", 12.0, 100.0);
         assert!(cut.ends_with('…') && text_width(&cut, 12.0) <= 100.0, "{cut}");

@@ -129,7 +129,7 @@ mod tests {
     use super::{number, short};
 
     #[test]
-    fn ten_digits_and_nothing_for_nothing() {
+    fn ten_digits_and_empty_for_nan() {
         assert_eq!(number(0.1 + 0.2), "0.3");
         assert_eq!(number(1234567.123456789), "1234567.123");
         assert_eq!(number(f64::NAN), "");

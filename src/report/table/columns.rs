@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_room_stays_and_what_has_none_goes_in_order() {
+    fn columns_are_left_out_in_order() {
         let narrowed = |width: usize| {
             let mut columns = columns();
             let gone = narrow(&mut columns, vec!["1.10x?".to_owned()], width);

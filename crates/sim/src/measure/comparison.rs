@@ -433,7 +433,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_where_the_interval_lies() {
+    fn a_verdict_follows_from_the_interval() {
         for (low, high, less) in [
             (1.1, 2.0, Verdict::Worse),
             (1.0, 2.0, Verdict::Unclear),

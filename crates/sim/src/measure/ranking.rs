@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_tell_apart_what_means_alone_could_not() {
+    fn pairs_distinguish_what_means_cannot() {
         // The workloads differ far more than the strategies do, but b is slower on each of them.
         let a = summary("a", &[1.0, 5.0, 9.0, 3.0, 7.0]);
         let b = summary("b", &[1.1, 5.11, 9.09, 3.1, 7.1]);

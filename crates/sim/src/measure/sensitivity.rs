@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_places_are_named() {
+    fn reversed_pairs_are_named() {
         let base = field([[1.0, 1.1, 1.0, 1.1, 1.0], [2.0, 2.2, 2.1, 2.1, 2.0], [3.0, 3.1, 3.0, 3.2, 3.1]]);
         assert_eq!(survival(&base, &base, "m"), Survival { told_apart: 3, kept: 3, ..Survival::default() });
         // c overtakes b; a and b are so close that their order is random.

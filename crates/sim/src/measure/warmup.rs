@@ -137,7 +137,7 @@ mod tests {
 
     /// The same statistic computed separately for each cut, straight from the paper's definition.
     #[test]
-    fn agrees_with_the_obvious_version() {
+    fn agrees_with_a_direct_implementation() {
         let mut rng = evenkeel_core::rng::Rng::stream(3, "mser", 0);
         for round in 0..50 {
             let series: Vec<f64> = (0..203)
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_and_latencies_have_clocks_of_their_own() {
+    fn caches_and_latencies_warm_up_separately() {
         // 100 bins of a second: latency settles after 10, hits only after 40.
         let series: Vec<ArrivalBin> = (0..100)
             .map(|i| ArrivalBin {

@@ -269,7 +269,7 @@ mod tests {
     /// By hand: two runs over a fifth of 200 s after 10 s are 2 (10 + 40) = 100 s, five of 20 s, 10 of them measured. After 60 s
     /// they are 200 s, which five warm-ups alone exceed: a twentieth of the span is measured then.
     #[test]
-    fn a_first_look_has_five_short_runs_with_whole_warm_ups() {
+    fn quick_has_five_short_runs_with_full_warm_ups() {
         for (extra, runs, warmup, measured) in [
             ("duration = \"200s\"\nwarmup = \"10s\"", 5, 10, 10),
             ("duration = \"200s\"\nwarmup = \"60s\"", 5, 60, 10),

@@ -260,7 +260,7 @@ share = 3
     }
 
     #[test]
-    fn values_are_replaced_where_they_stand() {
+    fn values_are_replaced_in_place() {
         let axes = [
             Axis { keys: vec!["arrivals.poisson.load".into()], values: vec!["\"50%\"".into(), "0.9".into()] },
             Axis {
@@ -293,7 +293,7 @@ share = 3
     }
 
     #[test]
-    fn numbers_are_scaled_in_their_own_writing() {
+    fn numbers_are_scaled_in_their_own_notation() {
         assert_eq!(scaled("\"250ms\"", 1.3).unwrap(), "\"325ms\"");
         assert_eq!(scaled("\"80%\"", 0.7).unwrap(), "\"56%\"");
         assert_eq!(scaled("\"900/s\"", 1.3).unwrap(), "\"1170/s\"");
@@ -306,7 +306,7 @@ share = 3
     }
 
     #[test]
-    fn constants_are_the_model_s() {
+    fn constants_are_those_of_the_model() {
         let keys: Vec<String> = constants(SOURCE).unwrap().into_iter().map(|(key, _)| key).collect();
         assert_eq!(
             keys,

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_is_known_or_refused() {
+    fn unknown_columns_are_refused() {
         for (header, words) in [
             ("arrival,client,path,bytes,service", "unknown column `service`"),
             ("arrival,client,path,bytes,", "a column has no name"),

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn every_strategy_can_be_kept_at_work() {
+    fn every_strategy_runs_in_the_benchmark() {
         for row in CATALOGUE {
             let run = |seed| {
                 let mut bench = PickBench::new(&(row.default)(), &Setting { seed, ..setting() });
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_counted_and_commands_are_obeyed() {
+    fn errors_are_counted_and_commands_are_executed() {
         let heard: Arc<[AtomicU64; 3]> = Arc::default();
         let odd = Odd { picks: 0, wanted: None, heard: Arc::clone(&heard) };
         let mut bench = PickBench::around(Box::new(odd), Rng::stream(1, "test", 0), false, &setting());

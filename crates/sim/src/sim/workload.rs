@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_zero_for_ever_has_no_next_event() {
+    fn a_constant_rate_of_zero_has_no_next_event() {
         assert_eq!(RateCurve::constant(0.0).after(1.0, 1.0), None);
         let dies = RateCurve { points: vec![(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)], period: None };
         assert_eq!(dies.after(0.0, 5.0), None);

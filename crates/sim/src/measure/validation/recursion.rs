@@ -203,7 +203,7 @@ mod tests {
 
     /// One request that ends a nanosecond late, one at another server, one that is missing.
     #[test]
-    fn a_nanosecond_is_seen() {
+    fn a_nanosecond_is_detected() {
         let gates = super::super::gates();
         let gate = gates.iter().find(|gate| gate.name == "lindley-random").unwrap();
         let Subject::Trace(scenario, recursion) = &gate.subject else { panic!("no trace") };

@@ -56,7 +56,7 @@ fn reads_both_formats_orders_spreads_and_counts() {
 }
 
 #[test]
-fn json_is_found_out_and_keeps_its_stamps() {
+fn json_is_detected_and_keeps_its_stamps() {
     let json = |time: &str, path: &str| {
         format!("{{\"client_ip\":\"2001:db8::1\",\"bytes_out\":9,\"time\":\"{time}\",\"path\":\"{path}\",\"x\":[1]}}\n")
     };
@@ -156,7 +156,7 @@ fn a_flag_says_which_word_is_the_client() {
 }
 
 #[test]
-fn what_other_programs_put_before_a_line_is_taken_off() {
+fn prefixes_of_other_programs_are_removed() {
     let line = "192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"x|y: z\"";
     for before in [
         "\u{feff}",
@@ -219,7 +219,7 @@ fn other_formats_are_refused_and_not_misread() {
 }
 
 #[test]
-fn a_path_is_what_stands_between_method_and_protocol() {
+fn a_path_is_between_method_and_protocol() {
     for (request, expected) in [
         (&b"GET /a HTTP/1.1"[..], "/a"),
         (b"GET /a b  c HTTP/1.1", "/a b  c"),
@@ -299,7 +299,7 @@ fn a_line_without_end_takes_no_memory() {
 }
 
 #[test]
-fn a_few_requests_far_away_are_left_out_and_said() {
+fn a_few_outliers_are_left_out_and_reported() {
     let line = |date: &str| format!("10.0.0.1 - - [{date}:10:05:03 +0000] \"GET /{date} HTTP/1.1\" 200 5\n");
     let of = |dates: &[&str]| dates.iter().map(|date| line(date)).collect::<String>();
     for (dates, kept, lines) in [
@@ -350,7 +350,7 @@ fn escapes_are_undone() {
 }
 
 #[test]
-fn nothing_of_a_line_reaches_a_terminal() {
+fn control_characters_of_a_line_never_reach_a_terminal() {
     let log = "\u{1b}[2J - - [\u{1b}]0;x\u{7}] \"GET\n10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"\u{9b}2J / HTTP/1.1\" 200 5\n";
     let imported = import(log.as_bytes(), None, false);
     assert_eq!(imported.malformed, 2);
@@ -360,7 +360,7 @@ fn nothing_of_a_line_reaches_a_terminal() {
 }
 
 #[test]
-fn rubbish_is_counted_and_never_panics() {
+fn invalid_input_is_counted_and_never_panics() {
     let mut rng = Rng::stream(1, "test", 0);
     let mut log = Vec::new();
     for _ in 0..2000 {
@@ -380,7 +380,7 @@ fn rubbish_is_counted_and_never_panics() {
 
 /// For every row of the catalogue: only its own importer detects its example, and its errors have a position.
 #[test]
-fn importers_keep_their_promises() {
+fn importers_keep_their_contract() {
     for (at, importer) in CATALOGUE.iter().enumerate() {
         let (name, example) = (importer.name(), importer.example());
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");

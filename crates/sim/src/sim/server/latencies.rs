@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_are_told_by_how_many_were_there() {
+    fn latencies_are_reported_by_number_of_requests_found() {
         let mut all = Latencies::default();
         let ms = Nanos::from_millis;
         assert_eq!(all.at(ms(0), 3), 0.0, "nothing is known");

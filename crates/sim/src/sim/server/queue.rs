@@ -97,7 +97,7 @@ mod tests {
 
     /// Compares with a `VecDeque`.
     #[test]
-    fn is_first_in_first_out_whoever_leaves_from_the_middle() {
+    fn is_fifo_after_removals_from_the_middle() {
         let mut rng = Rng::stream(7, "test", 0);
         let mut jobs: Vec<Job> = (0..20).map(|_| Job(Links::NONE)).collect();
         let (mut queue, mut expected) = (WaitQueue::EMPTY, VecDeque::new());
