@@ -9,7 +9,7 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::test_server::law_option;
+use super::test_server::distribution_option;
 use super::{Failure, Terminal, complain, complain_of, inputs, say, scheduler};
 use crate::report::table;
 use evenkeel_config::Diagnostic;
@@ -119,8 +119,8 @@ fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 impl Args {
     /// The requests as a scenario in TOML, so that syntax and errors are the same as in a scenario file.
     fn own_scenario(&self, terminal: Terminal) -> Result<Scenario, Failure> {
-        if let Some(law) = &self.demand {
-            law_option("demand", law, terminal)?;
+        if let Some(distribution) = &self.demand {
+            distribution_option("demand", distribution, terminal)?;
         }
         let Rate(rate) = self.rate;
         let arrivals = match (&self.arrivals, self.closed, self.constant) {

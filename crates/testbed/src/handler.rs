@@ -345,8 +345,8 @@ fn work(shared: &Shared, request: &Request<Incoming>, state: &mut State) -> Nano
         return Nanos(nanos);
     }
     let path = request.uri().path();
-    let own = shared.spec.paths.iter().find(|(other, _)| other == path).map(|(_, law)| law);
-    own.or(shared.spec.service.as_ref()).map_or(Nanos::ZERO, |law| law.sample(&mut state.rng))
+    let own = shared.spec.paths.iter().find(|(other, _)| other == path).map(|(_, sampler)| sampler);
+    own.or(shared.spec.service.as_ref()).map_or(Nanos::ZERO, |sampler| sampler.sample(&mut state.rng))
 }
 
 /// A health check. It does not wait in the queue; on a server with work it takes a little time.

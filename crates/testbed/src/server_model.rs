@@ -411,14 +411,14 @@ mod tests {
                     ServerModel::new(&Server { discipline, concurrency, ..Server::new("a") }, Vec::new(), false);
                 let mut gaps = Rng::stream(3, "gaps", 0);
                 let work = Keyed::new(3, "work");
-                let (law, gap) = (Sampler::Exponential { mean: 10e6 }, Sampler::Exponential { mean: 10e6 / 0.7 });
+                let (service, gap) = (Sampler::Exponential { mean: 10e6 }, Sampler::Exponential { mean: 10e6 / 0.7 });
                 let mut at = Nanos::ZERO;
                 for i in 0..100_000 {
                     at += gap.sample(&mut gaps);
                     while let Some(next) = server_model.next().filter(|&next| eager && next <= at) {
                         server_model.advance(next);
                     }
-                    server_model.enter(at, 0, law.sample(&mut work.at(i)), 1.0);
+                    server_model.enter(at, 0, service.sample(&mut work.at(i)), 1.0);
                 }
                 server_model.advance(at + Nanos::from_secs(100));
                 assert_eq!((server_model.counters.ok, server_model.counters.in_flight), (100_000, 0));

@@ -57,8 +57,8 @@ pub fn exact(scenario: &Scenario, strategy: &StrategyConfig) -> Option<Exact> {
 }
 
 /// A constant delay, seconds; `None` for a random one.
-fn constant(law: &Sampler) -> Option<f64> {
-    if let Sampler::Constant(value) = law { Some(value.as_secs_f64()) } else { None }
+fn constant(sampler: &Sampler) -> Option<f64> {
+    if let Sampler::Constant(value) = sampler { Some(value.as_secs_f64()) } else { None }
 }
 
 /// Moments of the work of a request, at speed 1.
@@ -73,12 +73,12 @@ struct Work {
 }
 
 impl Work {
-    fn of(law: &Sampler) -> Work {
+    fn of(sampler: &Sampler) -> Work {
         Work {
-            mean: law.mean() / 1e9,
-            scv: law.squared_variation(),
-            exponential: matches!(law, Sampler::Exponential { .. }),
-            constant: matches!(law, Sampler::Constant(_)),
+            mean: sampler.mean() / 1e9,
+            scv: sampler.squared_variation(),
+            exponential: matches!(sampler, Sampler::Exponential { .. }),
+            constant: matches!(sampler, Sampler::Constant(_)),
         }
     }
 }

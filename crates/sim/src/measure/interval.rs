@@ -87,10 +87,10 @@ impl Sample {
 
 /// The two-sided quantile of Student's t.
 fn quantile(freedom: f64, level: f64) -> f64 {
-    let law = StudentsT::new(0.0, 1.0, freedom).expect("degrees of freedom are positive");
+    let student = StudentsT::new(0.0, 1.0, freedom).expect("degrees of freedom are positive");
     // Through a fixed number of digits: statrs computes with the platform's functions, whose last bits differ, and
     // results are to be the same bytes everywhere.
-    (law.inverse_cdf(0.5 + level / 2.0) * 1e6).round() / 1e6
+    (student.inverse_cdf(0.5 + level / 2.0) * 1e6).round() / 1e6
 }
 
 /// Correlation of each value with the next: Σ (x_i - x̄)(x_{i+1} - x̄) / Σ (x_i - x̄)². Batch means are independent enough for

@@ -66,7 +66,7 @@ pub enum Difference {
         counted: Vec<u32>,
     },
     /// An empty slot, a key that is not hexadecimal.
-    #[error("call {0} makes no sense: the recording is damaged")]
+    #[error("call {0} is invalid: the recording is damaged")]
     Damaged(u64),
 }
 

@@ -44,7 +44,7 @@ fn deadlines(all: &mut Vec<Gate>) {
         ),
         ("deadline-constant", Patience::Constant(3.0), "\"3ms\"", "3 ms"),
     ];
-    for (name, patience, table, law) in of {
+    for (name, patience, table, distribution) in of {
         let queue = Abandonment::solve(3.8, 1.0, 4, patience);
         let more = format!("clients = {{ timeout = {table}, servers_see_cancel = true }}");
         let asked = vec![
@@ -53,7 +53,7 @@ fn deadlines(all: &mut Vec<Gate>) {
             exact("utilisation.mean", queue.utilisation()),
         ];
         let text = format!(
-            "4 slots, load 0.95, clients with a timeout ({law}) that also ends in service: M/M/4 with impatience"
+            "4 slots, load 0.95, clients with a timeout ({distribution}) that also ends in service: M/M/4 with impatience"
         );
         add(all, name, &text, &Setup { more: &more, ..poisson("\"random\"", 0.95, "concurrency = 4") }, asked);
     }

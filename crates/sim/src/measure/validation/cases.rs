@@ -189,9 +189,9 @@ fn service_times(all: &mut Vec<Gate>) {
             asked.push(percentile("p99", queues::ps_quantile(0.8, 1.0, 0.99)));
         }
         let setup = Setup { service, ..poisson("\"random\"", 0.8, TEN_SHARING) };
-        let law = name.trim_start_matches("ps-");
+        let distribution = name.trim_start_matches("ps-");
         let text = format!(
-            "random over 10 processor-sharing servers, load 0.8, {law} service: insensitive to the distribution"
+            "random over 10 processor-sharing servers, load 0.8, {distribution} service: insensitive to the distribution"
         );
         add(all, name, &text, &setup, asked);
     }
@@ -230,8 +230,9 @@ fn limits(all: &mut Vec<Gate>) {
     ] {
         let blocked = queues::erlang_b(10, 8.0);
         let asked = vec![exact("errors.rejected", blocked), exact("utilisation.mean", 0.8 * (1.0 - blocked))];
-        let law = name.trim_start_matches("erlang-loss-");
-        let text = format!("10 slots and no queue, 8 erlangs, {law} service: M/G/10/10 blocks as much as M/M/10/10");
+        let distribution = name.trim_start_matches("erlang-loss-");
+        let text =
+            format!("10 slots and no queue, 8 erlangs, {distribution} service: M/G/10/10 blocks as much as M/M/10/10");
         let server = "concurrency = 10\nqueue_limit = 0";
         add(all, name, &text, &Setup { service, ..poisson("\"random\"", 0.8, server) }, asked);
     }

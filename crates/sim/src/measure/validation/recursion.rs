@@ -129,8 +129,9 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     };
     let lognormal = r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#;
     let pareto = r#"{ bounded_pareto = { shape = 1.5, low = "350us", high = "35ms" } }"#;
-    let renewals =
-        |law: &str, load: f64, more: &str| format!("{{ renewal = {{ interarrival = {law}, load = {load}{more} }} }}");
+    let renewals = |distribution: &str, load: f64, more: &str| {
+        format!("{{ renewal = {{ interarrival = {distribution}, load = {load}{more} }} }}")
+    };
 
     let text = "one server, lognormal gaps, bounded Pareto service, load 0.9: Lindley's recursion, to the nanosecond";
     let arrivals = renewals(lognormal, 0.9, "");
