@@ -71,7 +71,7 @@ pub struct Args {
 
 fn tolerance(text: &str) -> Result<Ratio, String> {
     let ratio: Ratio = text.parse()?;
-    if ratio.0 < 1.0 { Ok(ratio) } else { Err(format!("`{text}` is all there is: one per cent is \"1%\" or 0.01")) }
+    if ratio.0 < 1.0 { Ok(ratio) } else { Err(format!("`{text}` must be below 1: one per cent is \"1%\" or 0.01")) }
 }
 
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -94,7 +94,7 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         .collect();
     if matched.is_empty() {
         let names = |all: &[Results]| all.iter().map(|r| r.manifest.scenario.as_str()).collect::<Vec<_>>().join(", ");
-        let message = "the two have no scenario in common";
+        let message = "the two folders have no scenario in common";
         return Err(Failure::Usage(format!("{message}\n  OLD has: {}\n  NEW has: {}", names(&old), names(&new))));
     }
     known_metrics(&args.metrics, &old, &new)?;
@@ -167,7 +167,7 @@ fn exports(args: &Args) -> impl Iterator<Item = &Path> {
 fn one_standard_output(args: &Args) -> Result<(), Failure> {
     let dashes = exports(args).filter(|path| is_stdout(path)).count();
     if dashes + usize::from(args.json) > 1 {
-        let message = "only one thing can go to standard output";
+        let message = "only one output can go to standard output";
         return Err(Failure::Usage(format!("{message}\n  help: give the others the name of a file")));
     }
     Ok(())
@@ -220,7 +220,7 @@ fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failur
         if folder.join("manifest.json").exists() {
             found.push(read_one(&folder)?);
         } else if folder.join("metrics.csv").exists() {
-            remarks.push(format!("{} has no manifest: its run was not finished, it is left out", folder.display()));
+            remarks.push(format!("{} has no manifest: its run was not finished; it is left out", folder.display()));
         }
     }
     if found.is_empty() {

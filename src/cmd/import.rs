@@ -85,7 +85,7 @@ fn speed(text: &str) -> Result<f64, String> {
 pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.log == Path::new("-") && args.output.is_none() {
         return Err(Failure::Usage(
-            "the log comes from standard input and has no name\n  help: say --output FILE".to_owned(),
+            "the log comes from standard input and has no name\n  help: use --output FILE".to_owned(),
         ));
     }
     let output = args.output.clone().unwrap_or_else(|| default_output(&args.log));
@@ -115,7 +115,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(scenario) = &args.scenario else {
         if to_file {
             let file = quoted(&file_name(&output));
-            complain("replay it at its own speed, again and again, with");
+            complain("replay it in a loop at its recorded speed, with");
             complain(format_args!("  arrivals = {{ replay = {{ file = {file}, speed = 1, loop = true }} }}"));
         }
         return Ok(());
@@ -124,12 +124,12 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let file = reference(&output, scenario)?;
     results_dir::write_whole(scenario, template(&imported, &played, &file).as_bytes())?;
     complain(format_args!("wrote {}", scenario.display()));
-    complain(format_args!("{}: it plays the log {}.", terminal.bold_err("note"), played.plainly()));
+    complain(format_args!("{}: it replays the log {}.", terminal.bold_err("note"), played.plainly()));
     if args.speed.is_none() {
-        complain("  --speed 1 makes a scenario that plays it as it was recorded.");
+        complain("  --speed 1 makes a scenario that replays it as recorded.");
     }
     complain(format_args!(
-        "set the service times to what you know of your servers, then:\n  evenkeel run {}",
+        "set the service times to those of your servers, then:\n  evenkeel run {}",
         scenario.display()
     ));
     Ok(())
@@ -140,13 +140,13 @@ fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     results_dir::refuse_existing(output, args.force)?;
     if results_dir::same_file(&args.log, output) {
-        return usage("the workload would overwrite the log\n  help: say --output FILE");
+        return usage("the workload would overwrite the log\n  help: use --output FILE");
     }
     let Some(scenario) = &args.scenario else { return Ok(()) };
     results_dir::refuse_existing(scenario, args.force)?;
     if !matches!(results_dir::destination(output), Ok(Destination::File(_))) {
         return usage(
-            "a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file",
+            "a scenario reads its workload from a file, and --output is not a file\n  help: give it the name of a file",
         );
     }
     if results_dir::same_file(output, scenario) {
@@ -156,7 +156,7 @@ fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
         return usage("the scenario would overwrite the log\n  help: give it another name");
     }
     if output.to_str().is_none() {
-        return usage("a scenario is UTF-8 and cannot say the workload's name\n  help: give --output such a name");
+        return usage("a scenario is UTF-8 and cannot contain the workload's name\n  help: give --output such a name");
     }
     Ok(())
 }
@@ -225,7 +225,7 @@ fn read(log: &Path, options: &import::Options) -> Result<Imported, Failure> {
     }
     let mut bar = Bar::new(length, count);
     let read = if head.starts_with(&[0x1f, 0x8b]) {
-        let broken = |error| Failure::Usage(format!("`{shown}` is not a sound gzip file: {error}"));
+        let broken = |error| Failure::Usage(format!("`{shown}` is not a valid gzip file: {error}"));
         let (head, input) = peeked(MultiGzDecoder::new(input)).map_err(broken)?;
         if let Some((what, _)) = packed(&head) {
             return Err(Failure::Usage(format!("`{shown}` holds, packed with gzip, what is {what}")));
@@ -322,14 +322,14 @@ fn report(imported: &Imported) {
     ));
     if imported.whole_seconds > 0 {
         complain(format_args!(
-            "stamps are whole seconds: every request was given a place inside its second,\n\
+            "stamps are whole seconds: every request was placed at random within its second,\n\
              at random but in the log's order ({} seconds hold more than one)",
             imported.shared_seconds
         ));
     }
     if imported.out_of_order > 0 {
         complain(format_args!(
-            "{} lines stood after a later stamp (logs are written when requests end)\nand were put in order",
+            "{} lines came after a later stamp (logs are written when requests end)\nand were sorted",
             imported.out_of_order
         ));
     }
@@ -349,12 +349,12 @@ fn report(imported: &Imported) {
     let (outliers, count) = &imported.outliers;
     if *count > 0 {
         complain(format_args!(
-            "warning: {count} requests are far in time from all others and are not in the workload:"
+            "warning: {count} requests are far in time from all others and were left out of the workload:"
         ));
         for (line, stamp) in outliers {
             complain(format_args!("  line {line}: {stamp}"));
         }
-        complain("  help: --keep-outliers keeps them; the workload is as long as that makes it");
+        complain("  help: --keep-outliers keeps them, which makes the workload longer");
     }
     if imported.capped > 0 {
         complain(format_args!("{} answers of more than 4 GiB count as 4 GiB", imported.capped));

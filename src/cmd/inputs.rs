@@ -152,7 +152,7 @@ pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
         return Err("is a binary file, not text".to_owned());
     }
     if bytes.len() as u64 > longest {
-        return Err(format!("is longer than {} MiB, which is the most that is read here", longest >> 20));
+        return Err(format!("is longer than {} MiB, which is the maximum here", longest >> 20));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

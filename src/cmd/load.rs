@@ -111,8 +111,9 @@ pub struct Args {
 
 fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
-    let name = name.trim().parse().map_err(|_| format!("`{}` is not the name of a field", name.trim()))?;
-    let value = HeaderValue::from_str(value.trim()).map_err(|_| "its value holds what no field may".to_owned())?;
+    let name = name.trim().parse().map_err(|_| format!("`{}` is not a valid field name", name.trim()))?;
+    let value = HeaderValue::from_str(value.trim())
+        .map_err(|_| "its value has characters that a header field must not contain".to_owned())?;
     Ok((name, value))
 }
 
@@ -166,7 +167,7 @@ impl Args {
         let mut scenario = inputs::load_to_play(file, terminal)?.scenario;
         if scenario.model.clients.patience.is_some() {
             complain(
-                "warning: `patience` of clients is not played: over sockets a client cannot\n\
+                "warning: `patience` of clients is ignored: over sockets a client cannot\n\
                  see when service begins\n  help: set a `timeout`, or --timeout",
             );
         }

@@ -59,9 +59,9 @@ pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
         (written(|pool| pool.protocol != Protocol::Http1), "`protocol`: test servers use HTTP/1.1 here; leave it out"),
         (
             fault(|fault| matches!(fault.target, Target::Balancer(_))),
-            "faults of a balancer: the proxy cannot be made to fail; let servers fail",
+            "faults of a balancer: the proxy cannot be made to fail; use faults of servers",
         ),
-        (!unique, "servers of the same name in two pools: responses are told apart by the server's name; rename one"),
+        (!unique, "servers of the same name in two pools: responses are identified by the server's name; rename one"),
     ];
     let parts = parts.into_iter().filter_map(|(foreign, what)| foreign.then(|| what.to_owned()));
     let policies = model.pools.iter().flat_map(|pool| pool.policy.unsupported(Host::Loopback));

@@ -1,7 +1,7 @@
 //! The command line: one file per command. Only this module turns errors into exit codes, reads a clock, opens files and
 //! starts threads.
 
-#![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
+#![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the modules below must not")]
 
 mod bench;
 mod check;
@@ -350,7 +350,7 @@ pub fn main() -> ExitCode {
             BROKEN
         }
         Err(Failure::Interrupted) => {
-            complain("interrupted: what was finished is on disk");
+            complain("interrupted: finished results are on disk");
             INTERRUPTED
         }
     })

@@ -141,7 +141,7 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if let Some(Ratio(target)) = args.precision
         && !(target > 0.0 && target < 1.0)
     {
-        return Err(Failure::Usage("--precision must lie between 0 and 100 %, for example 2%".to_owned()));
+        return Err(Failure::Usage("--precision must be between 0 and 100 %, for example 2%".to_owned()));
     }
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
     let settings = Settings {

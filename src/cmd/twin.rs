@@ -206,14 +206,14 @@ fn leave_out_reports(scenario: &mut Scenario) -> Result<(), Failure> {
         if foreign {
             let name = &variant.label;
             complain(format_args!(
-                "{name} is left out: test servers report with answers and checks, not by themselves"
+                "{name} is left out: test servers report with responses and health checks, not periodically"
             ));
         }
         !foreign
     });
     if scenario.variants.is_empty() {
         return Err(Failure::Usage(
-            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
+            "no strategy is left: oracles cannot run over sockets, and test servers send no periodic reports"
                 .to_owned(),
         ));
     }
@@ -414,7 +414,7 @@ fn order(pairs: &[Pair], by: &'static str) -> Order {
     };
     let mut text = format!("By {by}: simulated {}; real {}.", listed(&Measure::mean), listed(&|measure| measure.real));
     text += &match (told_apart, reversed) {
-        (0, _) => " The simulator tells no pair further apart than is allowed.".to_owned(),
+        (0, _) => " No pair differs by more than the tolerance in the simulator.".to_owned(),
         (n, 0) => {
             format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2)
         }

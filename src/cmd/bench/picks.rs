@@ -168,7 +168,7 @@ impl Case {
         let what = format!(
             "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} iterations; {in_flight} in flight"
         );
-        Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")))
+        Err(Failure::Broken(anyhow::anyhow!("the benchmark did not do the expected work: {what}")))
     }
 
     fn spread(&self) -> Spread {

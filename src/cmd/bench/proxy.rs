@@ -441,7 +441,7 @@ impl Results {
             self.rows(case).filter(|&i| busy(i) < BUSY).map(|i| self.contenders[i].name.as_str()).collect();
         if !waited.is_empty() {
             say(format_args!(
-                "Load and origin were saturated, or the machine busy elsewhere, while these had time to spare: {}. Their \
+                "Load and origin were saturated, or the machine busy elsewhere, while these proxies were not saturated: {}. Their \
                  requests per second are a lower bound; what a request costs stands.",
                 waited.join(", ")
             ));
@@ -456,7 +456,7 @@ impl Results {
             self.rounds, self.seconds
         ));
         say(
-            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted (more, where a strategy asks itself).",
+            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted (more, where a strategy sends probes).",
         );
         match self.cores {
             Some(cores) => {

@@ -73,7 +73,7 @@ fn table(changes: &[&Change], room: &mut usize) -> String {
         text += &row;
     }
     if left > 0 {
-        text += &format!("\n… and {left} more, for which a comment has no room.\n");
+        text += &format!("\n… and {left} more, which do not fit in a comment.\n");
     }
     text
 }
@@ -109,7 +109,7 @@ fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
         }
         let line = format!("* {}: {}\n", escape(&place(key)), escape(&names.join(", ")));
         if line.len() > *room {
-            text += "* … and more, for which a comment has no room.\n";
+            text += "* … and more, which do not fit in a comment.\n";
             break;
         }
         *room -= line.len();

@@ -160,7 +160,7 @@ impl<'a> Sentence<'a, '_> {
             text += &format!(" (tied: {})", ties.join(", "));
         }
         if self.all().any(|(_, stands)| matches!(stands, Some(Comparison::Unknown(_)))) {
-            text += "; with so few runs per strategy the order may be due to chance";
+            text += "; with so few runs per strategy the order may be random";
         }
         let worst = self.all().filter_map(|(summary, stands)| match stands {
             Some(Comparison::Worse(times)) if !summary.oracle => Some((times, summary)),

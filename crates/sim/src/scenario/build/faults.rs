@@ -47,7 +47,7 @@ impl Builder<'_> {
     /// Whether each of the targets can have this fault; reports those that cannot.
     fn can_hit(&mut self, t: &FaultTable, kind: FaultKind, pools: &[Pool], targets: &[Target]) -> bool {
         if !kind.strikes_balancers() && targets.iter().any(|target| matches!(target, Target::Balancer(_))) {
-            self.problem(t.kind.span(), "a balancer can crash, and nothing else");
+            self.problem(t.kind.span(), "the only fault of a balancer is a crash");
             return false;
         }
         let inner = |pool: usize| pools.iter().any(|p| p.backend.as_ref().is_some_and(|b| b.pool == pool));
