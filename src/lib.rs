@@ -11,8 +11,8 @@
 //!
 //! `evenkeel-core <- evenkeel-config <- { evenkeel-sim <- evenkeel-testbed, evenkeel-proxy } <- evenkeel`
 //!
-//! `evenkeel-theory` stands beside: it shares the arithmetic of [`math`] with the others and nothing else, so that it cannot
-//! agree with the simulator by sharing its mistakes.
+//! `evenkeel-theory` is separate: it shares only the arithmetic of [`math`] with the others, so that it cannot agree with
+//! the simulator because of a common error.
 //!
 //! | crate | modules | what is there |
 //! |---|---|---|
@@ -30,22 +30,23 @@
 //! | `evenkeel` | [`report`] | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
 //! | | [`cmd`] | one file per command; threads, files and clocks are here; errors become exit codes here |
 //!
-//! Members stand in `crates/`, where a Rust engineer looks for them; `src/` is the program. Core, config, theory and sim have
-//! no threads, no clock and no `getrandom`, so that the same engine can run in a page.
+//! Member crates are in `crates/`; `src/` is the program. Core, config, theory and sim have no threads, no clock and no
+//! `getrandom`, so that the same engine can run in a web page.
 //!
 //! ## Why a result can be trusted
 //!
-//! Every strategy meets the same requests (streams addressed by seed, purpose and request number: [`rng::Keyed`]); the same
-//! seed gives the same bytes anywhere; Little's law and the conservation of requests are verified in every run, to the
-//! nanosecond; the simulator is validated against queueing theory ([`measure::validation`]) and recomputed by a naive second
-//! program. `docs/method.md` has all of it, `docs/bias.md` where our choices favour a strategy.
+//! Every strategy gets the same requests (streams addressed by seed, purpose and request number: [`rng::Keyed`]); the same
+//! seed gives the same bytes on any machine; Little's law and the conservation of requests are verified in every run, to the
+//! nanosecond; the simulator is validated against queueing theory ([`measure::validation`]) and recomputed by an independent
+//! naive program. `docs/method.md` has the details, `docs/bias.md` the choices that favour a strategy.
 //!
 //! ## Runs
 //!
-//! What is executed is a *run*: scenario, point of a sweep, variant, replication. Its name is a hash of everything that
-//! decides its result, this program's source included, so a finished run need not be repeated, wherever it ran: that is all
-//! there is to `--resume`, `--shard` and `merge`. A run's [`sim::record::RunRecord`] holds integers and sums, so the order in
-//! which runs finish changes nothing. Implement [`sim::observer::Observer`] to watch a run; the no-op observer compiles away.
+//! The unit of execution is a *run*: scenario, point of a sweep, variant, replication. Its name is a hash of everything that
+//! determines its result, this program's source included, so a finished run need not be repeated, wherever it ran:
+//! `--resume`, `--shard` and `merge` are built on that. A run's [`sim::record::RunRecord`] holds integers and sums, so the
+//! order in which runs finish does not matter. Implement [`sim::observer::Observer`] to watch a run; the no-op observer
+//! compiles away.
 //!
 //! ## From Rust
 //!

@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether to show no progress bar: its lines would mix with JSON.
+    /// Whether to hide the progress bar: it must not mix with JSON.
     fn quiet(&self) -> bool {
         self.common.quiet || self.json
     }
@@ -58,7 +58,7 @@ impl Args {
 /// The result of an expectation.
 struct Verdict {
     holds: bool,
-    /// `0.0312 < 0.0467`, or what is missing.
+    /// `0.0312 < 0.0467`, or the missing value.
     values: String,
 }
 
@@ -101,14 +101,14 @@ pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
-/// Writes the current picks as golden picks and says what that changed.
+/// Writes the current picks as golden picks and reports the changes.
 fn update(findings: &[Finding], loaded: &[Loaded]) -> Result<(), Failure> {
     if let Some(embedded) = loaded.iter().find(|loaded| loaded.path.is_none()) {
         let name = &embedded.scenario.name;
         let help = format!("evenkeel scenarios copy {name}, and check the copy");
         return Err(Failure::Usage(format!("`{name}` is embedded and has no golden picks\n  help: {help}")));
     }
-    // All of them before a line is printed: the reader of standard output may go away.
+    // All files are written before a line is printed: the reader of standard output may be closed.
     fingerprints::update(findings, loaded)?;
     for finding in findings {
         let what = match (finding.missing, finding.changes.len()) {
@@ -213,7 +213,7 @@ fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal
     }
 }
 
-/// Leaves out strategies that no expectation looks at.
+/// Leaves out strategies that no expectation refers to.
 fn keep_what_is_named(scenario: &mut Scenario) {
     let named: Vec<&str> = scenario
         .expects

@@ -1,4 +1,4 @@
-//! `evenkeel compare`: two folders of results, before and after; what got worse, what got better, and how sure that is.
+//! `evenkeel compare`: compares two folders of results, before and after: regressions, improvements, and their significance.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ pub struct Args {
 
 fn tolerance(text: &str) -> Result<Ratio, String> {
     let ratio: Ratio = text.parse()?;
-    if ratio.0 < 1.0 { Ok(ratio) } else { Err(format!("`{text}` is all there is: one per cent is \"1%\" or 0.01")) }
+    if ratio.0 < 1.0 { Ok(ratio) } else { Err(format!("`{text}` must be below 1: one per cent is \"1%\" or 0.01")) }
 }
 
 pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -94,7 +94,7 @@ pub fn compare(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         .collect();
     if matched.is_empty() {
         let names = |all: &[Results]| all.iter().map(|r| r.manifest.scenario.as_str()).collect::<Vec<_>>().join(", ");
-        let message = "the two have no scenario in common";
+        let message = "the two folders have no scenario in common";
         return Err(Failure::Usage(format!("{message}\n  OLD has: {}\n  NEW has: {}", names(&old), names(&new))));
     }
     known_metrics(&args.metrics, &old, &new)?;
@@ -163,11 +163,11 @@ fn exports(args: &Args) -> impl Iterator<Item = &Path> {
     args.exports.0.iter().map(|(_, path)| path.as_path())
 }
 
-/// Two things cannot both be all that is on standard output.
+/// Refuses two outputs that both need all of standard output.
 fn one_standard_output(args: &Args) -> Result<(), Failure> {
     let dashes = exports(args).filter(|path| is_stdout(path)).count();
     if dashes + usize::from(args.json) > 1 {
-        let message = "only one thing can go to standard output";
+        let message = "only one output can go to standard output";
         return Err(Failure::Usage(format!("{message}\n  help: give the others the name of a file")));
     }
     Ok(())
@@ -176,7 +176,7 @@ fn one_standard_output(args: &Args) -> Result<(), Failure> {
 /// Files first: they are complete even if standard output is closed.
 fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), Failure> {
     let layout = Layout { colour: terminal.out, width: terminal.width, all: args.all };
-    // In a file there are neither colours nor an edge.
+    // A file has neither colours nor a width limit.
     let in_file = Layout { all: args.all, ..Layout::default() };
     let mut shown = if args.json { Some(Json.render(compared, in_file)?) } else { None };
     for (exporter, path) in &args.exports.0 {
@@ -199,7 +199,7 @@ fn tell(args: &Args, compared: &Compared<'_>, terminal: Terminal) -> Result<(), 
     Ok(())
 }
 
-/// The results in a folder: of one scenario, or a folder for each. Unfinished ones are left out with a remark.
+/// The results in a folder: of one scenario, or a folder for each. Unfinished ones are left out with a note.
 fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failure> {
     let shown = folder.display();
     let help = "give a folder that `evenkeel run --out FOLDER` wrote";
@@ -220,7 +220,7 @@ fn read(folder: &Path, remarks: &mut Vec<String>) -> Result<Vec<Results>, Failur
         if folder.join("manifest.json").exists() {
             found.push(read_one(&folder)?);
         } else if folder.join("metrics.csv").exists() {
-            remarks.push(format!("{} has no manifest: its run was not finished, it is left out", folder.display()));
+            remarks.push(format!("{} has no manifest: its run was not finished; it is left out", folder.display()));
         }
     }
     if found.is_empty() {
@@ -272,7 +272,7 @@ fn same_names(args: &Args, old: &[Results], new: &mut [Results], remarks: &mut V
     }
 }
 
-/// A metric that no scenario has is a mistake, unless it is one of the defaults.
+/// A metric that no scenario has is an error, unless it is one of the defaults.
 fn known_metrics(metrics: &[String], old: &[Results], new: &[Results]) -> Result<(), Failure> {
     let known: BTreeSet<String> = old.iter().chain(new).flat_map(Results::known).collect();
     let default = |metric: &str| comparison::DEFAULT_METRICS.contains(&metric);

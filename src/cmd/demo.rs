@@ -1,4 +1,4 @@
-//! `evenkeel proxy --demo`: test servers, the proxy and load in one process, and a table of what happens.
+//! `evenkeel proxy --demo`: test servers, the proxy and load in one process, with a live table.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -106,7 +106,7 @@ fn read(file: Option<&Path>, terminal: Terminal) -> Result<(Scenario, String), F
     Ok((loaded.scenario, loaded.source))
 }
 
-/// The begin or the end of a fault.
+/// The start or the end of a fault.
 struct Event {
     at: Nanos,
     what: String,
@@ -123,7 +123,7 @@ fn events(model: &Model) -> Vec<Event> {
     events
 }
 
-/// The table on the terminal, redrawn in place; in a pipe only the events, and the table at the end.
+/// The table on the terminal, redrawn in place; in a pipe only the events, and the final table.
 struct Screen<'a> {
     loopback: &'a Loopback,
     terminal: Terminal,

@@ -23,7 +23,7 @@ pub fn find(name: &str) -> Option<&'static Embedded> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
-/// The text of a data file by the name that scenarios call it: `logs/shop.workload.csv`.
+/// The text of a data file by the name that scenarios use: `logs/shop.workload.csv`.
 pub fn data(name: &str) -> Option<&'static str> {
     DATA.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
 }
@@ -43,7 +43,7 @@ impl Embedded {
         DATA.iter().filter(|(name, _)| self.source.contains(&format!("\"{name}\""))).copied()
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn shown(&self) -> String {
         format!("{} (embedded)", self.name)
     }

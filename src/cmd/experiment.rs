@@ -1,5 +1,5 @@
 //! An experiment: a scenario with the settings of the command line, and the points at which it is run. Its [`Plan`] is
-//! written beside its runs, so that parts that ran elsewhere are merged under the same settings.
+//! written next to its runs, so that parts that ran elsewhere are merged under the same settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use evenkeel_config::Diagnostic;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::overrides::{self, Axis, SweepPoint};
 
-/// Settings of the command line. What is `None`, empty or false is as in the scenario.
+/// Settings of the command line. Those that are `None`, empty or false are as in the scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Labels of the strategies to run; all of the scenario's when empty.
@@ -62,7 +62,7 @@ pub struct Plan {
 pub struct Point {
     /// `base`, or the values that differ: `arrivals.poisson.load=80%`.
     pub name: String,
-    /// The same as data.
+    /// The changed values: for each axis its keys and their value.
     pub place: SweepPoint,
     /// The scenario with these values.
     pub scenario: Scenario,
@@ -74,11 +74,11 @@ pub const BASE: &str = "base";
 /// A scenario with settings, and the points at which it is run.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// What it was made from.
+    /// The plan it was built from.
     pub plan: Plan,
     /// At least one.
     pub points: Vec<Point>,
-    /// Points that could not be built, and why.
+    /// Points that could not be built, with the errors.
     pub skipped: Vec<(String, String)>,
 }
 
@@ -88,7 +88,7 @@ impl Experiment {
         let Loaded { scenario, source, files, .. } = loaded;
         let plan = Plan { schema_version: 1, name: scenario.name.clone(), source, files, settings: settings.clone() };
         let mut experiment = Experiment { plan, points: Vec::new(), skipped: Vec::new() };
-        // Each point is read from the text without the others' values: a sweep of n points costs n times one point.
+        // Each point is parsed from the text without the others' values: a sweep of n points costs n times one point.
         let common = overrides::without_values(&experiment.plan.source);
         let middle = experiment.point(Vec::new(), scenario);
         if settings.sensitivity {
@@ -111,7 +111,7 @@ impl Experiment {
             }
         }
         experiment.points.iter_mut().for_each(|point| point.scenario.sweep = Vec::new());
-        // Results go by the names of points, and two points of one name would write the same files at once.
+        // Results are stored under the names of points; two points of one name would write the same files at once.
         let mut names = BTreeSet::new();
         if let Some(point) = experiment.points.iter().find(|point| !names.insert(point.name.as_str())) {
             return Err(Failure::Usage(format!("the point {} is there twice: give each value once", point.name)));
@@ -126,7 +126,7 @@ impl Experiment {
         Experiment::new(Loaded { scenario, source: plan.source, files: plan.files, path: None }, &settings)
     }
 
-    /// The scenario at another place of this text; what is large is shared with the point before.
+    /// The scenario at another point of this text; large data is shared with the previous point.
     fn varied(&self, common: &str, place: &SweepPoint) -> Result<Point, Box<Diagnostic>> {
         let of_file = |message: String| {
             let problems = vec![evenkeel_config::Problem::of_file(message)];
@@ -152,7 +152,7 @@ impl Experiment {
     }
 }
 
-/// The points of a sensitivity analysis: one constant at a time, smaller and greater.
+/// The points of a sensitivity analysis: one constant at a time, decreased and increased.
 fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<SweepPoint>, Failure> {
     let Some(sensitivity) = &scenario.sensitivity else {
         let message = format!("`{}` does not say which constants to vary", scenario.name);
@@ -172,7 +172,7 @@ fn nudges(source: &str, scenario: &Scenario) -> Result<Vec<SweepPoint>, Failure>
 }
 
 impl Plan {
-    /// The folder of its results: a run, a sweep and a sensitivity analysis of one scenario lie side by side.
+    /// The folder of its results: a run, a sweep and a sensitivity analysis of one scenario have separate folders.
     pub fn folder(&self) -> String {
         let ending = match &self.settings {
             settings if settings.sensitivity => ".sensitivity",
@@ -208,8 +208,8 @@ impl Settings {
         }
     }
 
-    /// The command that makes the same results again, for the manifest: it does not depend on where files lie or on how
-    /// the work was divided.
+    /// The command that reproduces the results, for the manifest: it does not depend on the location of files or on how the
+    /// work was divided.
     pub fn command(&self, name: &str) -> String {
         let verb = if self.axes.is_empty() && !self.sensitivity { "run" } else { "sweep" };
         let mut words = vec!["evenkeel".to_owned(), verb.to_owned(), format!("{name}.toml")];
@@ -240,7 +240,7 @@ impl Settings {
     }
 }
 
-/// As one would type it into a shell.
+/// Quoted for a shell.
 pub fn quote(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {

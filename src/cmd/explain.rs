@@ -1,10 +1,10 @@
-//! `evenkeel explain`: all that a reader should know of a strategy or a policy.
+//! `evenkeel explain`: documentation of a strategy or a policy.
 
 use super::{Failure, Terminal, inputs, say};
 use evenkeel_core::policy::catalog as policies;
 use evenkeel_core::select::catalog::{self, Row};
 
-/// Which strategy or policy.
+/// The strategy or policy to explain.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
-    // A label with parameters is of a strategy, too.
+    // A label with parameters names a strategy as well.
     let name = args.strategy.split('(').next().unwrap_or_default();
     if let (None, Some(row)) = (catalog::find(name), policies::find(name)) {
         say(policy(row, terminal));
@@ -31,7 +31,7 @@ pub fn explain(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A policy: what it is, and its keys as the schema describes them.
+/// A policy: its description, and its keys as in the schema.
 fn policy(row: &policies::Row, terminal: Terminal) -> String {
     let doc = row.doc;
     let width = usize::from(terminal.columns()).clamp(40, 100);

@@ -1,4 +1,4 @@
-//! `evenkeel import`: an access log becomes a workload that a scenario can replay.
+//! `evenkeel import`: converts an access log to a workload that a scenario can replay.
 
 use std::cell::Cell;
 use std::io::{BufReader, Cursor, Read};
@@ -65,7 +65,7 @@ pub struct Args {
     force: bool,
 }
 
-/// The value of `--format` that detects the format of each line.
+/// The value of `--format` that selects detection for each line.
 const AUTO: &str = "auto";
 
 /// The values of `--format`: detection, and the catalogue of importers.
@@ -85,7 +85,7 @@ fn speed(text: &str) -> Result<f64, String> {
 pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if args.log == Path::new("-") && args.output.is_none() {
         return Err(Failure::Usage(
-            "the log comes from standard input and has no name\n  help: say --output FILE".to_owned(),
+            "the log comes from standard input and has no name\n  help: use --output FILE".to_owned(),
         ));
     }
     let output = args.output.clone().unwrap_or_else(|| default_output(&args.log));
@@ -115,7 +115,7 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let Some(scenario) = &args.scenario else {
         if to_file {
             let file = quoted(&file_name(&output));
-            complain("replay it at its own speed, again and again, with");
+            complain("replay it in a loop at its recorded speed, with");
             complain(format_args!("  arrivals = {{ replay = {{ file = {file}, speed = 1, loop = true }} }}"));
         }
         return Ok(());
@@ -124,12 +124,12 @@ pub fn import(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let file = reference(&output, scenario)?;
     results_dir::write_whole(scenario, template(&imported, &played, &file).as_bytes())?;
     complain(format_args!("wrote {}", scenario.display()));
-    complain(format_args!("{}: it plays the log {}.", terminal.bold_err("note"), played.plainly()));
+    complain(format_args!("{}: it replays the log {}.", terminal.bold_err("note"), played.plainly()));
     if args.speed.is_none() {
-        complain("  --speed 1 makes a scenario that plays it as it was recorded.");
+        complain("  --speed 1 makes a scenario that replays it as recorded.");
     }
     complain(format_args!(
-        "set the service times to what you know of your servers, then:\n  evenkeel run {}",
+        "set the service times to those of your servers, then:\n  evenkeel run {}",
         scenario.display()
     ));
     Ok(())
@@ -140,13 +140,13 @@ fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
     let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
     results_dir::refuse_existing(output, args.force)?;
     if results_dir::same_file(&args.log, output) {
-        return usage("the workload would overwrite the log\n  help: say --output FILE");
+        return usage("the workload would overwrite the log\n  help: use --output FILE");
     }
     let Some(scenario) = &args.scenario else { return Ok(()) };
     results_dir::refuse_existing(scenario, args.force)?;
     if !matches!(results_dir::destination(output), Ok(Destination::File(_))) {
         return usage(
-            "a scenario reads its workload from a file, and --output is none\n  help: give it the name of a file",
+            "a scenario reads its workload from a file, and --output is not a file\n  help: give it the name of a file",
         );
     }
     if results_dir::same_file(output, scenario) {
@@ -156,7 +156,7 @@ fn check_outputs(args: &Args, output: &Path) -> Result<(), Failure> {
         return usage("the scenario would overwrite the log\n  help: give it another name");
     }
     if output.to_str().is_none() {
-        return usage("a scenario is UTF-8 and cannot say the workload's name\n  help: give --output such a name");
+        return usage("a scenario is UTF-8 and cannot contain the workload's name\n  help: give --output such a name");
     }
     Ok(())
 }
@@ -171,12 +171,12 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// A string as TOML writes it.
+/// A string in TOML syntax.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// The path of a workload as its scenario names it: absolute as it was given, or else relative to the scenario's folder.
+/// The path of a workload as its scenario refers to it: absolute as given, or else relative to the scenario's folder.
 fn reference(workload: &Path, scenario: &Path) -> Result<String, Failure> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     if workload.is_absolute() || !matches!(results_dir::destination(scenario), Ok(Destination::File(_))) {
@@ -225,7 +225,7 @@ fn read(log: &Path, options: &import::Options) -> Result<Imported, Failure> {
     }
     let mut bar = Bar::new(length, count);
     let read = if head.starts_with(&[0x1f, 0x8b]) {
-        let broken = |error| Failure::Usage(format!("`{shown}` is not a sound gzip file: {error}"));
+        let broken = |error| Failure::Usage(format!("`{shown}` is not a valid gzip file: {error}"));
         let (head, input) = peeked(MultiGzDecoder::new(input)).map_err(broken)?;
         if let Some((what, _)) = packed(&head) {
             return Err(Failure::Usage(format!("`{shown}` holds, packed with gzip, what is {what}")));
@@ -245,7 +245,7 @@ fn peeked<R: Read>(mut input: R) -> std::io::Result<(Vec<u8>, impl Read)> {
     Ok((head.clone(), Cursor::new(head).chain(input)))
 }
 
-/// By a file's first bytes: what it is if it is not text or gzip, and the command that makes text of it.
+/// Detects by a file's first bytes what it is if it is neither text nor gzip, and the command that converts it to text.
 fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const UTF_16: (&str, &str) = ("UTF-16 text", "iconv -f UTF-16 -t UTF-8");
     let known: [(&[u8], (&str, &str)); 7] = [
@@ -257,7 +257,7 @@ fn packed(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\xff\xfe", UTF_16),
         (b"\xfe\xff", UTF_16),
     ];
-    // Without a mark: every second byte of ASCII is zero.
+    // Without a byte order mark: every second byte of ASCII text is zero.
     let zeros = |from: usize| head.iter().skip(from).step_by(2).filter(|&&byte| byte == 0).count();
     let is_utf_16 = head.len() >= 32 && (zeros(0) == 0) != (zeros(1) == 0) && zeros(0) + zeros(1) > head.len() / 4;
     let found = known.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, what)| what);
@@ -299,20 +299,20 @@ impl Bar {
     }
 }
 
-/// A length of time, for people: "45 years".
+/// A duration in words: "45 years".
 fn long(seconds: f64) -> String {
     let units = [(31_557_600.0, "years"), (86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")];
     let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= 2.0 * unit).unwrap_or((1.0, "s"));
     format!("{} {name}", significant(seconds / unit, 2))
 }
 
-/// A number rounded to so many significant digits, without an exponent and never zero.
+/// A number rounded to this many significant digits, without an exponent and never zero.
 fn significant(value: f64, digits: usize) -> String {
     let rounded: f64 = format!("{value:.*e}", digits.saturating_sub(1)).parse().unwrap_or(value);
     format!("{rounded}")
 }
 
-/// Reports what was read and what was done to it, on standard error.
+/// Reports the lines read and the corrections made, on standard error.
 fn report(imported: &Imported) {
     let (requests, span) = (imported.requests.len(), imported.span());
     complain(format_args!(
@@ -322,18 +322,18 @@ fn report(imported: &Imported) {
     ));
     if imported.whole_seconds > 0 {
         complain(format_args!(
-            "stamps are whole seconds: every request was given a place inside its second,\n\
+            "stamps are whole seconds: every request was placed at random within its second,\n\
              at random but in the log's order ({} seconds hold more than one)",
             imported.shared_seconds
         ));
     }
     if imported.out_of_order > 0 {
         complain(format_args!(
-            "{} lines stood after a later stamp (logs are written when requests end)\nand were put in order",
+            "{} lines came after a later stamp (logs are written when requests end)\nand were sorted",
             imported.out_of_order
         ));
     }
-    // Longer than requests last. Outliers are reported below.
+    // Longer than the duration of a request. Outliers are reported below.
     let (back, line) = imported.greatest_step_back;
     if back > 600 && imported.outliers.1 == 0 {
         complain(format_args!(
@@ -349,12 +349,12 @@ fn report(imported: &Imported) {
     let (outliers, count) = &imported.outliers;
     if *count > 0 {
         complain(format_args!(
-            "warning: {count} requests are far in time from all others and are not in the workload:"
+            "warning: {count} requests are far in time from all others and were left out of the workload:"
         ));
         for (line, stamp) in outliers {
             complain(format_args!("  line {line}: {stamp}"));
         }
-        complain("  help: --keep-outliers keeps them; the workload is as long as that makes it");
+        complain("  help: --keep-outliers keeps them, which makes the workload longer");
     }
     if imported.capped > 0 {
         complain(format_args!("{} answers of more than 4 GiB count as 4 GiB", imported.capped));
@@ -379,7 +379,7 @@ fn report(imported: &Imported) {
     }
 }
 
-/// How the scenario plays the log.
+/// Parameters of the scenario that replays the log.
 struct Played {
     /// Requests per second as recorded.
     recorded: f64,
@@ -388,7 +388,7 @@ struct Played {
     factor: f64,
     /// Servers of 20 ms per request.
     servers: u64,
-    /// What is measured, seconds.
+    /// Duration of the measured span, seconds.
     duration: u64,
 }
 
@@ -396,7 +396,7 @@ struct Played {
 const WORK: f64 = 0.02;
 /// Requests per second for which four such servers are 70 % busy.
 const COMFORTABLE: f64 = 4.0 * 0.7 / WORK;
-/// What a scenario measures, requests.
+/// Number of requests that a scenario measures.
 const MEASURED: f64 = 60.0 * COMFORTABLE;
 
 impl Played {
@@ -410,13 +410,13 @@ impl Played {
         let factor: f64 = speed.parse().unwrap_or(1.0);
         let rate = recorded * factor;
         let servers = (rate * WORK / 0.7).ceil().clamp(4.0, 10_000.0) as u64;
-        // As many requests as in a minute at the usual speed, but no more than a day, nor than there are.
+        // As many requests as in a minute at the default speed, but at most a day and at most the whole log.
         let duration = (MEASURED / rate).min(span / factor).clamp(60.0, 86_400.0) as u64;
         let servers = if rate <= 1.01 * COMFORTABLE { 4 } else { servers };
         Played { recorded, speed, factor, servers, duration }
     }
 
-    /// "1,234 times as fast as …" in words that cannot be missed.
+    /// "1,234 times as fast as …", in full words.
     fn plainly(&self) -> String {
         let Played { recorded, factor, .. } = *self;
         let rate = |rate: f64| significant(rate, 3);
@@ -437,7 +437,7 @@ impl Played {
     }
 }
 
-/// A scenario for this workload: fast enough to be interesting, small enough to run at once.
+/// A scenario for this workload: with enough load for queues to form, and short enough to run at once.
 fn template(imported: &Imported, played: &Played, file: &str) -> String {
     let (requests, span) = (imported.requests.len(), imported.span());
     let Played { ref speed, servers, duration, recorded, .. } = *played;
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_files_are_told_by_their_first_bytes() {
+    fn packed_files_are_detected_by_their_first_bytes() {
         let utf_16: Vec<u8> = "192.0.2.1 - - [17/May/2015".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(packed(&utf_16).is_some_and(|(what, _)| what == "UTF-16 text"));
         assert!(packed(b"BZh91AY").is_some() && packed(b"\x28\xb5\x2f\xfd..").is_some());
@@ -509,7 +509,7 @@ mod tests {
         for name in ["a/b", "c"] {
             std::fs::create_dir_all(at(name)).unwrap();
         }
-        // Absolute paths stay.
+        // Absolute paths are kept.
         let absolute = at("c/w.csv");
         assert_eq!(reference(&absolute, &at("a/s.toml")).unwrap_or_default(), absolute.to_str().unwrap());
         assert_eq!(reference(Path::new("w.csv"), Path::new("s.toml")).unwrap_or_default(), "w.csv");

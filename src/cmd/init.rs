@@ -1,4 +1,4 @@
-//! `evenkeel init`: a scenario of one's own fleet to fill in, and a proxy config that matches it.
+//! `evenkeel init`: writes a scenario template for the user's own fleet, and a matching proxy config.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Args {
 
 /// The scenario.
 const FLEET: &str = include_str!("init/fleet.toml");
-/// The config with the same servers.
+/// The proxy config with the same servers.
 const PROXY: &str = include_str!("init/proxy.toml");
 
 pub fn init(args: &Args) -> Result<(), Failure> {
@@ -51,7 +51,7 @@ mod tests {
     use evenkeel_sim::scenario::Scenario;
 
     #[test]
-    fn both_files_are_sound_and_have_the_same_servers() {
+    fn both_files_are_valid_and_have_the_same_servers() {
         let scenario = Scenario::parse("fleet", FLEET, &|name| Err(format!("no file {name}"))).unwrap();
         assert!(scenario.warnings.is_empty() && scenario.refusals.is_empty(), "{:?}", scenario.warnings);
         let offered = scenario.offered_load.unwrap();

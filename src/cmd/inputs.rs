@@ -1,5 +1,5 @@
-//! Finds and reads scenarios: files, folders of them, and embedded ones by name. Every command that takes a scenario goes
-//! through here.
+//! Finds and reads scenarios: files, folders of them, and embedded ones by name. Every command with a scenario argument uses
+//! this module.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +18,16 @@ use evenkeel_sim::measure::metrics::{self, Direction, Unit, nature};
 use evenkeel_sim::scenario::expect::{Expect, Notation, Side};
 use evenkeel_sim::scenario::{Scenario, Variant, overrides};
 
-/// Where a scenario comes from.
+/// The source of a scenario.
 enum Input {
     File(PathBuf),
     Embedded(&'static Embedded),
 }
 
-/// The folder that commands read by default; where there is none, the name stands for all embedded scenarios.
+/// The folder that commands read by default; if it does not exist, the name means all embedded scenarios.
 pub const ALL: &str = "scenarios";
 
-/// What the arguments name: a file, the `.toml` files of a folder in order of their names, or an embedded scenario.
+/// Resolves the arguments: a file, the `.toml` files of a folder in order of their names, or an embedded scenario.
 fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
     for path in paths {
@@ -36,7 +36,7 @@ fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
         match (kind, embedded) {
             (Ok(kind), embedded) if kind.is_dir() => match (in_folder(path), embedded) {
                 (Ok(files), _) => inputs.extend(files.into_iter().map(Input::File)),
-                // A folder of that name without scenarios holds results, most likely.
+                // A folder of that name without scenarios probably holds results.
                 (Err(_), Some(scenario)) => inputs.push(Input::Embedded(scenario)),
                 (Err(failure), None) => return Err(failure),
             },
@@ -61,18 +61,19 @@ fn resolve(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     Ok(inputs)
 }
 
-/// The help for a name that no scenario has.
+/// The help text for an unknown scenario name.
 pub fn similar_scenario(name: &str) -> String {
     if embedded::find(name).is_some() {
         return format!("the embedded scenario is `{name}`, without folder and extension");
     }
     let nearest = did_you_mean(name, embedded::all().iter().map(|scenario| scenario.name));
-    // The list of all would be long.
+    // The list of all names would be long.
     let nearest = nearest.starts_with("did you mean").then_some(nearest);
     nearest.unwrap_or_else(|| "`evenkeel scenarios list` lists the embedded scenarios".to_owned())
 }
 
-/// A folder's scenarios. What is called like one and is no file is passed over with a word: a FIFO would be waited for.
+/// A folder's scenarios. An entry with a scenario's extension that is not a file is skipped with a note: reading a FIFO
+/// would block.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let shown = folder.display();
     let entries = std::fs::read_dir(folder).map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
@@ -85,7 +86,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
             Ok(kind) if !kind.is_file() => {
                 complain(format_args!("skipped: {} is {}, not a file", file.display(), kind_of(kind)));
             }
-            // One that cannot be read is complained of when it is read.
+            // An unreadable file is reported when it is read.
             _ => scenarios.push(file.clone()),
         }
     }
@@ -100,7 +101,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Err(Failure::Usage(format!("there are no scenarios (*.toml) in {shown}{help}")))
 }
 
-/// What something in a folder is, in words.
+/// The type of a folder entry, in words.
 fn kind_of(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -118,9 +119,9 @@ fn kind_of(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "no regular file" }
 }
 
-/// The longest scenario or config that is read, bytes.
+/// Maximum size of a scenario or config, bytes.
 pub const LONGEST: u64 = 16 << 20;
-/// The longest file of data (workload, measured times) that is read, bytes.
+/// Maximum size of a data file (workload, measured times), bytes.
 pub const LONGEST_DATA: u64 = 1 << 30;
 
 /// The text of a regular file of at most `longest` bytes. The error is a predicate: "is a FIFO, not a file".
@@ -133,7 +134,7 @@ pub fn read_text(file: &Path, longest: u64) -> Result<String, String> {
     read_given(file, longest)
 }
 
-/// The same of a file that the user has named to be read, which may be a pipe: `--config /dev/stdin`.
+/// The same for a file that the user has named explicitly, which may be a pipe: `--config /dev/stdin`.
 pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut bytes = Vec::new();
@@ -151,7 +152,7 @@ pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
         return Err("is a binary file, not text".to_owned());
     }
     if bytes.len() as u64 > longest {
-        return Err(format!("is longer than {} MiB, which is the most that is read here", longest >> 20));
+        return Err(format!("is longer than {} MiB, which is the maximum here", longest >> 20));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -160,31 +161,30 @@ pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
     })
 }
 
-/// A scenario that was read, with the texts it was read from.
+/// A scenario with its source texts.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The scenario.
     pub scenario: Scenario,
     /// The file's text.
     pub source: String,
-    /// Texts of the files it refers to, by the name it calls them.
+    /// Texts of the files it refers to, by name as written in it.
     pub files: BTreeMap<String, String>,
-    /// The file; `None` when the scenario is embedded, or comes from a plan.
+    /// Path of the file; `None` when the scenario is embedded, or comes from a plan.
     pub path: Option<PathBuf>,
 }
 
-/// The scenarios that could be read and can be simulated. What is wrong with the others has been printed; `true` if
-/// anything was.
+/// The scenarios that could be read and can be simulated. Errors in the others have been printed; `true` if there were any.
 pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<(Vec<Loaded>, bool), Failure> {
     load_all(paths, true, terminal)
 }
 
-/// The one scenario that an argument names. What is wrong with it has been printed.
+/// The one scenario that an argument names. Errors in it have been printed.
 pub fn load_single(path: &Path, terminal: Terminal) -> Result<Loaded, Failure> {
     single(path, true, terminal)
 }
 
-/// As [`load_single`], for a scenario whose requests are sent over sockets: it need not be one that can be simulated.
+/// As [`load_single`], for a scenario whose requests are sent over sockets: it may be one that cannot be simulated.
 pub fn load_to_play(path: &Path, terminal: Terminal) -> Result<Loaded, Failure> {
     single(path, false, terminal)
 }
@@ -244,7 +244,7 @@ fn load_all(paths: &[PathBuf], simulated: bool, terminal: Terminal) -> Result<(V
 }
 
 impl Input {
-    /// What messages call it.
+    /// Its name in messages.
     fn shown(&self) -> String {
         match self {
             Input::File(path) => path.display().to_string(),
@@ -297,7 +297,7 @@ impl Input {
     }
 }
 
-/// The text of a data file that lies beside a scenario.
+/// The text of a data file next to a scenario.
 fn data_beside(folder: &Path, name: &str) -> Result<String, String> {
     let path = folder.join(name);
     if !path.exists() {
@@ -306,7 +306,7 @@ fn data_beside(folder: &Path, name: &str) -> Result<String, String> {
     read_text(&path, LONGEST_DATA).map_err(|why| format!("`{name}` {why}"))
 }
 
-/// Expectations about metrics, and a ranking by one, that the results will not have; and comparisons of different units.
+/// Checks that results have the metrics of expectations and of rankings, and that the units of comparisons match.
 fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     let names = metric_names(scenario);
     let mut problems = Problems::new();
@@ -325,7 +325,7 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
         problems.extend(different_units(expect));
     }
     if let Some(sensitivity) = &scenario.sensitivity {
-        // Only one that is written can be wrong.
+        // Only an explicit one can be wrong.
         let span = || overrides::find(source, "sensitivity.metric").unwrap_or_default();
         if !names.contains(&sensitivity.metric) {
             problems.push(unknown(span(), &sensitivity.metric));
@@ -337,7 +337,7 @@ fn unknown_metrics(scenario: &Scenario, source: &str) -> Problems {
     problems
 }
 
-/// A comparison that can only be a mistake: a latency with a percentage, an error rate with a latency.
+/// Detects comparisons of different units: a latency with a percentage, an error rate with a latency.
 fn different_units(expect: &Expect) -> Option<Problem> {
     let unit = |side: &Side| match side {
         Side::Metric { metric, .. } => Some(metrics::find(metric)?.unit),
@@ -361,8 +361,9 @@ fn different_units(expect: &Expect) -> Option<Problem> {
     Some(Problem::at(expect.span.clone(), message).help("times are written as 50ms, rates as 100/s, shares as 3%"))
 }
 
-/// The strategies that a command line lists, separated by commas: labels of these scenarios, names from the catalogue or
-/// from elsewhere, names with parameters, `core` and `all`. Gives the labels that results have, and says on standard error where a name is
+/// The strategies that a command line lists, separated by commas: labels of these scenarios, names of the catalogue or of
+/// other products, names with parameters, `core` and `all`. Returns the labels used in results. Prints a note on standard
+/// error where another product's name is for an algorithm that differs from the catalogue's.
 /// of an algorithm that the catalogue's is only close to.
 pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Failure> {
     let mut labels = Vec::new();
@@ -386,7 +387,7 @@ pub fn named(lists: &[String], scenarios: &[Loaded]) -> Result<Vec<String>, Fail
     Ok(labels)
 }
 
-/// Says on standard error what is not the same, where a name is of an algorithm that the catalogue's is only close to.
+/// Prints a note on standard error where another product's name is for an algorithm that differs from the catalogue's.
 pub fn remark(name: &str) {
     if let Some(remark) = catalog::remark(name.split('(').next().unwrap_or_default()) {
         complain(format_args!("note: {remark}"));

@@ -1,4 +1,4 @@
-//! `evenkeel list`: the strategies there are.
+//! `evenkeel list`: lists the strategies.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::report::table;
 use evenkeel_core::select::catalog::{self, CATALOGUE};
 use evenkeel_core::select::strategy_set::StrategySet;
 
-/// Columns from which on the table shows all that it can.
+/// Terminal width from which the table shows all columns.
 const WIDE: u16 = 128;
 
 /// Filter and format.
@@ -52,7 +52,7 @@ pub fn list(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let narrow = ["strategy", "what it is", "core"];
     let wide = ["weights", "best in", "fails in"];
     table.set_header(narrow.iter().chain(wide.iter().filter(|_| is_wide)));
-    // Names are what one copies from here: they are never broken.
+    // Names are there to be copied: they are never wrapped.
     table.column_mut(0).expect("there is a header").set_constraint(ColumnConstraint::ContentWidth);
     let yes = |is: bool| if is { "yes" } else { "" };
     let core: Vec<&str> = StrategySet::Core.rows().map(|row| row.name).collect();

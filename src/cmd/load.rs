@@ -9,7 +9,7 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::test_server::law_option;
+use super::test_server::distribution_option;
 use super::{Failure, Terminal, complain, complain_of, inputs, say, scheduler};
 use crate::report::table;
 use evenkeel_config::Diagnostic;
@@ -111,16 +111,17 @@ pub struct Args {
 
 fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
-    let name = name.trim().parse().map_err(|_| format!("`{}` is not the name of a field", name.trim()))?;
-    let value = HeaderValue::from_str(value.trim()).map_err(|_| "its value holds what no field may".to_owned())?;
+    let name = name.trim().parse().map_err(|_| format!("`{}` is not a valid field name", name.trim()))?;
+    let value = HeaderValue::from_str(value.trim())
+        .map_err(|_| "its value has characters that a header field must not contain".to_owned())?;
     Ok((name, value))
 }
 
 impl Args {
-    /// The requests as a scenario, in a scenario's own words: one language, one set of mistakes.
+    /// The requests as a scenario in TOML, so that syntax and errors are the same as in a scenario file.
     fn own_scenario(&self, terminal: Terminal) -> Result<Scenario, Failure> {
-        if let Some(law) = &self.demand {
-            law_option("demand", law, terminal)?;
+        if let Some(distribution) = &self.demand {
+            distribution_option("demand", distribution, terminal)?;
         }
         let Rate(rate) = self.rate;
         let arrivals = match (&self.arrivals, self.closed, self.constant) {
@@ -132,7 +133,7 @@ impl Args {
         let duration = match (self.duration, self.requests) {
             (Some(duration), _) => duration.0,
             (None, None) => Nanos::from_secs(10).0,
-            // A day is enough for anything.
+            // A day is more than any load needs.
             (None, Some(_)) => Nanos::from_secs(86400).0,
         };
         let clients = match self.closed {
@@ -166,7 +167,7 @@ impl Args {
         let mut scenario = inputs::load_to_play(file, terminal)?.scenario;
         if scenario.model.clients.patience.is_some() {
             complain(
-                "warning: `patience` of clients is not played: over sockets a client cannot\n\
+                "warning: `patience` of clients is ignored: over sockets a client cannot\n\
                  see when service begins\n  help: set a `timeout`, or --timeout",
             );
         }

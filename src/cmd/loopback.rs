@@ -1,5 +1,5 @@
-//! A scenario over sockets, all in this process: test servers for its servers, and the proxy before them with its pools and all
-//! their policies. `proxy --demo` shows it, and `twin` compares it with the simulator.
+//! Runs a scenario over sockets in this process: test servers for its servers, and the proxy in front of them with its pools
+//! and all their policies. `proxy --demo` shows it, and `twin` compares it with the simulator.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,10 +21,11 @@ use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::model::{Arrivals, Fault, Model, Pool, Server, Target};
 use evenkeel_testbed::{Backend, Spec, TimedFault};
 
-/// From the start of the test servers to the first request: until then the proxy is up. Faults wait for as long.
+/// Time from the start of the test servers to the first request, in which the proxy starts. Faults are delayed by the same
+/// time.
 const LEAD: Duration = Duration::from_millis(300);
 
-/// Parts of a scenario that cannot run over sockets: each with the reason and the way out. Empty where it can.
+/// Parts of a scenario that cannot run over sockets: each with the reason and a remedy. Empty where all can.
 pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
     let model = &scenario.model;
     let mut names = BTreeSet::new();
@@ -58,9 +59,9 @@ pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
         (written(|pool| pool.protocol != Protocol::Http1), "`protocol`: test servers use HTTP/1.1 here; leave it out"),
         (
             fault(|fault| matches!(fault.target, Target::Balancer(_))),
-            "faults of a balancer: the proxy cannot be made to fail; let servers fail",
+            "faults of a balancer: the proxy cannot be made to fail; use faults of servers",
         ),
-        (!unique, "servers of the same name in two pools: responses are told apart by the server's name; rename one"),
+        (!unique, "servers of the same name in two pools: responses are identified by the server's name; rename one"),
     ];
     let parts = parts.into_iter().filter_map(|(foreign, what)| foreign.then(|| what.to_owned()));
     let policies = model.pools.iter().flat_map(|pool| pool.policy.unsupported(Host::Loopback));
@@ -72,14 +73,14 @@ pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
         .collect()
 }
 
-/// Why a policy cannot be applied, by its key, with the way out.
+/// Why a policy cannot be applied, by its key, with a remedy.
 fn refusal(policy: &str, invalid: &Invalid) -> String {
     let dot = if invalid.key.is_empty() { "" } else { "." };
     let help = invalid.help.map_or(String::new(), |help| format!("; {help}"));
     format!("`{policy}{dot}{}`: {}{help}", invalid.key, invalid.message)
 }
 
-/// Removes the delays of the network, which sockets do not simulate; whether there were any.
+/// Removes the delays of the network, which sockets do not simulate; returns whether there were any.
 pub fn without_delays(model: &mut Model) -> bool {
     let none = |leg: &Sampler| leg.mean() == 0.0;
     let had = !none(&model.client_leg) || !none(&model.server_leg) || model.cross_zone > Nanos::ZERO;
@@ -87,12 +88,12 @@ pub fn without_delays(model: &mut Model) -> bool {
     had
 }
 
-/// A scenario's servers and the proxy before them.
+/// A scenario's servers and the proxy in front of them.
 pub struct Loopback {
     /// By pool, in the order of the model.
     pub backends: Vec<Vec<Backend>>,
     front: Front,
-    /// When the first request is to be sent.
+    /// Time of the first request.
     begins: Instant,
 }
 
@@ -118,22 +119,22 @@ impl Loopback {
         Ok(Loopback { backends, front, begins: started + LEAD })
     }
 
-    /// Waits until requests may come.
+    /// Waits until requests may be sent.
     pub fn begin(&self) {
         std::thread::sleep(self.begins.saturating_duration_since(Instant::now()));
     }
 
-    /// Where requests go.
+    /// Address for requests.
     pub fn address(&self) -> SocketAddr {
         self.front.address
     }
 
-    /// Where the proxy's admin listener is.
+    /// Address of the proxy's admin listener.
     pub fn admin(&self) -> SocketAddr {
         self.front.admin
     }
 
-    /// How the servers stand for the proxy, and its retries so far.
+    /// The proxy's state of the servers, and its retries so far.
     pub fn look(&self) -> Option<Look> {
         let (tell, told) = mpsc::channel();
         self.front.ask.send(tell).ok()?;
@@ -159,7 +160,7 @@ fn config(scenario: &Scenario, strategy: &StrategyConfig, backends: &[Vec<Backen
         let strategy = pool.strategy.as_ref().unwrap_or(strategy).clone();
         let rules = Arc::clone(&pool.policy);
         let mut config = PoolConfig::new(&pool.name, strategy, rules, servers.map(server).collect());
-        // The simulator's checks detect faults; so does this page of a test server.
+        // The simulator's health checks detect faults; so does this page of a test server.
         if pool.policy.health.as_ref().is_some_and(|health| health.tcp != Some(true)) {
             config.check = Check::Http { path: "/health".to_owned(), status: vec![(200, 399)] };
         }
@@ -173,18 +174,18 @@ fn config(scenario: &Scenario, strategy: &StrategyConfig, backends: &[Vec<Backen
     config.admin = Some(Admin { address: free, token: None });
     // The load generator states the addresses of its clients.
     config.trusted_proxies = vec![Network { address: [127, 0, 0, 0].into(), bits: 8 }];
-    // No timeouts but the scenario's own.
+    // Only the scenario's own timeouts apply.
     config.timeouts.connect = model.clients.connect_timeout.max(Nanos(1));
     config.timeouts.response_header = Nanos::from_secs(3600);
     config.timeouts.drain = Nanos::from_secs(1);
     config
 }
 
-/// What is known of the servers at a moment.
+/// The state of the servers at a moment.
 pub struct Look {
-    /// As the admin listener tells it.
+    /// As the admin listener reports it.
     pub servers: serde_json::Value,
-    /// Requests that were tried again.
+    /// Requests that were retried.
     pub retries: u64,
 }
 

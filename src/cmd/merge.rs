@@ -45,7 +45,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
                 Some(other) if *other == plan => {}
                 Some(_) => {
                     let message =
-                        format!("`{}` in {} is of another scenario or other settings", plan.folder(), part.display());
+                        format!("`{}` in {} has another scenario or other settings", plan.folder(), part.display());
                     let help = "parts of one run have the same scenario file, seed, strategies and replications";
                     return Err(Failure::Usage(format!("{message}\n  help: {help}")));
                 }
@@ -77,7 +77,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     })?;
     if done.left > 0 {
         let message = format!("{} of {} runs are in none of these folders", done.left, done.left + done.found);
-        let help = "a part is missing or did not end (run it again with --resume), or was made by another version; scenarios that are complete have been written";
+        let help = "a part is missing or did not finish (run it again with --resume), or is of another version; complete scenarios have been written";
         return Err(Failure::Usage(format!("{message}\n  help: {help}")));
     }
     if !args.quiet {

@@ -1,7 +1,7 @@
-//! The command line: one file per verb. Errors become exit codes here and nowhere else; only here is a clock read, a file
-//! opened or a thread started.
+//! The command line: one file per command. Only this module turns errors into exit codes, reads a clock, opens files and
+//! starts threads.
 
-#![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the rooms below may not")]
+#![allow(clippy::disallowed_methods, reason = "the command line may read the clock; the modules below must not")]
 
 mod bench;
 mod check;
@@ -48,20 +48,20 @@ use evenkeel_config::terminal::{printable, printable_styled};
 
 /// The commit of a release build.
 const COMMIT: Option<&str> = option_env!("EVENKEEL_COMMIT");
-/// What `--version` prints.
+/// The text of `--version`.
 const VERSION: &str = env!("EVENKEEL_VERSION");
 
-/// Done.
+/// Success.
 const DONE: u8 = 0;
-/// The answer is no.
+/// The check failed: an expectation, a golden pick, a comparison.
 const NO: u8 = 1;
 /// Usage or configuration.
 const USAGE: u8 = 2;
-/// The tool or the disk failed.
+/// Internal error, or an I/O error.
 const BROKEN: u8 = 3;
-/// There was nothing by which to give an answer.
+/// Undecided: there was no basis for a verdict.
 const UNDECIDED: u8 = 4;
-/// Requests failed that were expected not to.
+/// Requests failed, and the command line asks for success.
 const ERRORS: u8 = 100;
 /// Interrupted.
 const INTERRUPTED: u8 = 130;
@@ -148,24 +148,24 @@ enum Verb {
     Man(shell::ManArgs),
 }
 
-/// Why a verb did not end well. Each kind has an exit code.
+/// Why a command failed. Each kind has an exit code.
 #[derive(Debug)]
 enum Failure {
-    /// The answer is no; it has been printed.
+    /// The check failed; the result has been printed.
     No,
-    /// There was nothing by which to say yes or no; that has been printed.
+    /// Undecided: there was no basis for a verdict; that has been printed.
     Undecided,
-    /// The message is for the user and says what to do. Empty when everything has been printed.
+    /// Usage error. The message tells the user what to do. Empty when everything has been printed.
     Usage(String),
-    /// The tool or the disk failed.
+    /// Internal error, or an I/O error.
     Broken(anyhow::Error),
-    /// Ctrl-C; what was finished has been written.
+    /// Ctrl-C; finished results have been written.
     Interrupted,
-    /// Ctrl-C; what there was has been printed.
+    /// Ctrl-C; the results so far have been printed.
     Stopped,
-    /// Requests failed that were expected not to; they have been printed.
+    /// Requests failed that must not; they have been printed.
     Errors,
-    /// A run would have taken more memory than it may; the message says what to do. What was finished has been written.
+    /// A run exceeded its memory limit; the message says what to do. Finished results have been written.
     TooLarge(String),
 }
 
@@ -184,7 +184,7 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// How to talk to the user.
+/// Terminal settings.
 #[derive(Clone, Copy, Debug)]
 struct Terminal {
     /// Colours on standard output.
@@ -207,12 +207,12 @@ impl Terminal {
             }
         } && (matches!(colour, Colour::Always) || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
         let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-        // Through the table library's own measure, so that both agree; in a pipe nothing is wrapped.
+        // The same width as the table library uses; in a pipe nothing is wrapped.
         let width = if out { comfy_table::Table::new().width() } else { None };
         Terminal { out: wanted(out), err: wanted(err), width }
     }
 
-    /// Columns that a table may take: those of the terminal, or 80 in a pipe.
+    /// Columns for a table: those of the terminal, or 80 in a pipe.
     fn columns(&self) -> u16 {
         self.width.unwrap_or(80)
     }
@@ -227,28 +227,28 @@ impl Terminal {
     }
 }
 
-/// Whether there are colours on standard output, and on standard error. What is printed may hold no others.
+/// Whether standard output and standard error have colours. Text without colours must not contain escape sequences.
 static STYLED: OnceLock<(bool, bool)> = OnceLock::new();
 
-/// What may be printed of a text: other people's escape sequences stay visible and have no effect.
+/// A text made safe to print: escape sequences in it become visible and have no effect.
 fn shown(text: &str, styled: bool) -> Cow<'_, str> {
     if styled { printable_styled(text) } else { printable(text) }
 }
 
-/// Prints a line to standard output. A reader that went away (`| head`) ends the program quietly; a disk that is full ends
-/// it with a message.
+/// Prints a line to standard output. A closed reader (`| head`) ends the program quietly; a full disk ends it with a
+/// message.
 fn say(text: impl std::fmt::Display) {
     if !is_heard(print_line(text)) {
         std::process::exit(DONE.into());
     }
 }
 
-/// As [`say`], for commands whose exit code is an answer: they go on without their reader to give it.
+/// As [`say`], for commands whose exit code is the result: they continue without a reader.
 fn say_on(text: impl std::fmt::Display) {
     is_heard(print_line(text));
 }
 
-/// Whether standard output has a reader still. Any other failure ends the program.
+/// Whether standard output still has a reader. Any other failure ends the program.
 fn is_heard(printed: std::io::Result<()>) -> bool {
     match printed {
         Ok(()) => true,
@@ -260,7 +260,7 @@ fn is_heard(printed: std::io::Result<()>) -> bool {
     }
 }
 
-/// Prints a line to standard output for those who look on: what goes on does so without them.
+/// Prints a progress line to standard output; a closed reader does not stop the program.
 fn announce(text: impl std::fmt::Display) {
     let _ = print_line(text);
 }
@@ -272,18 +272,18 @@ fn print_line(text: impl std::fmt::Display) -> std::io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Prints a line to standard error. One that is closed or full is no reason to stop, and nothing is lost but the message.
+/// Prints a line to standard error. If that is closed or full, the message is dropped.
 fn complain(text: impl std::fmt::Display) {
     let text = format!("{text}\n");
     let _ = Stderr.write_all(text.as_bytes());
 }
 
-/// Prints what is wrong with a file.
+/// Prints the errors of a file.
 fn complain_of(diagnostic: &Diagnostic, terminal: Terminal) {
     complain(diagnostic.render(terminal.err));
 }
 
-/// Standard error as a writer that never fails and passes no foreign escape sequences.
+/// Standard error as a writer that never fails and neutralises foreign escape sequences.
 struct Stderr;
 
 impl Write for Stderr {
@@ -299,7 +299,7 @@ impl Write for Stderr {
     }
 }
 
-/// Reads the command line, does what it says, and gives the exit code.
+/// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.color);
@@ -350,7 +350,7 @@ pub fn main() -> ExitCode {
             BROKEN
         }
         Err(Failure::Interrupted) => {
-            complain("interrupted: what was finished is on disk");
+            complain("interrupted: finished results are on disk");
             INTERRUPTED
         }
     })
@@ -361,7 +361,7 @@ mod tests {
     use super::*;
     use clap::{Command, CommandFactory};
 
-    /// Every command, with its name as one types it.
+    /// Every command, with its full name.
     fn commands() -> Vec<(String, Command)> {
         fn add(name: String, command: &Command, all: &mut Vec<(String, Command)>) {
             for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
@@ -388,7 +388,7 @@ mod tests {
             assert!(written.contains("Example"), "{name}: no examples");
             let lines: Vec<&str> = written.lines().collect();
             for pair in lines.windows(2) {
-                // What is indented is shown as it is; a paragraph is one line, which clap wraps.
+                // Indented text is shown as it is; a paragraph is one line, which clap wraps.
                 let prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
                 assert!(!(prose(pair[0]) && prose(pair[1])), "{name}: a paragraph in pieces: {}", pair[1]);
             }

@@ -1,4 +1,4 @@
-//! Where the runs of a point come together: the tally of each variant, and how many replications `--precision` needs.
+//! Collects the runs of a point: the tally of each variant, and how many replications `--precision` needs.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use evenkeel_sim::measure::{Summary, Tally};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::record::RunRecord;
 
-/// The runs of a point, as they come in, in any order.
+/// The runs of a point, added in any order.
 pub struct PointRuns {
     /// By variant.
     columns: Vec<Column>,
@@ -16,7 +16,7 @@ pub struct PointRuns {
     wanted: u32,
 }
 
-/// The runs of a variant. A tally is large, so there is one only from the first run to the last.
+/// The runs of a variant. A tally is large, so it exists only from the first run to the last.
 enum Column {
     Empty,
     Tally(Box<Tally>),
@@ -29,17 +29,17 @@ pub struct PointResult {
     pub summaries: Vec<Summary>,
     /// Replications of each variant.
     pub replications: u32,
-    /// The precision that was reached; `None` unless one was asked for.
+    /// The precision that was reached; `None` unless one was requested.
     pub precision: Option<Reached>,
 }
 
-/// What a run leads to.
+/// The state of a point after a run was added.
 pub enum Step {
-    /// Others are missing.
+    /// More runs are missing.
     Wait,
-    /// The intervals are too wide: these replications of every variant are needed, too.
+    /// The intervals are too wide: these replications of every variant are also needed.
     More(Range<u32>),
-    /// That was the last.
+    /// The point is complete.
     Complete(PointResult),
 }
 
@@ -117,14 +117,14 @@ impl PointRuns {
     }
 }
 
-/// How tight the loosest interval is that is to be tight.
+/// The relative half width of the widest interval that `--precision` covers.
 fn reached(summaries: &[Summary], precision: Precision) -> Reached {
     let mut worst = Reached { target: precision.target, half_width: 0.0, loosest: String::new() };
-    // A course of events has no steady state to be overloaded in; there every strategy counts.
+    // A course of events has no steady state, so overload is no reason to skip a strategy.
     for summary in summaries.iter().filter(|summary| summary.ranks()) {
         for metric in ["latency.mean", "latency.p99"] {
             let half_width = summary.estimate(metric).relative_half_width();
-            // No interval yet is looser than any.
+            // A missing interval counts as infinitely wide.
             let half_width = if half_width.is_finite() { half_width } else { f64::INFINITY };
             let loosest = worst.loosest.is_empty() || half_width > worst.half_width;
             if loosest && summary.value(metric).is_finite() {
@@ -135,12 +135,12 @@ fn reached(summaries: &[Summary], precision: Precision) -> Reached {
     worst
 }
 
-/// Up to how many replications to go on; `None` when the intervals are tight enough or there are no more to be had.
+/// The next number of replications; `None` when the intervals are narrow enough or the maximum is reached.
 fn further(reached: &Reached, precision: Precision, now: u32) -> Option<u32> {
     if reached.half_width <= precision.target || now >= precision.most {
         return None;
     }
-    // Half widths fall as 1/√n. In steps of at most twice as many, since the first guesses of a spread are rough.
+    // Half widths decrease as 1/√n. The number at most doubles, because early estimates of the variance are rough.
     let factor = (reached.half_width / precision.target) * (reached.half_width / precision.target);
     let guess = (f64::from(now) * factor).min(f64::from(now) * 2.0).ceil() as u32;
     Some(guess.max(now + 1).min(precision.most))

@@ -74,7 +74,7 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// What `--example` prints.
+/// The output of `--example`.
 const EXAMPLE: &str = evenkeel_config::proxy::EXAMPLE;
 
 pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -124,13 +124,13 @@ pub fn proxy(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
 /// Runs the proxy until a signal ends it.
 async fn serve(options: Options, source: String, config: ProxyConfig, terminal: Terminal) -> Result<(), Failure> {
-    // Before anything listens: a signal that comes early must not kill.
+    // Before anything listens: an early signal must not kill the process.
     let broken = |error| Failure::Broken(anyhow::Error::new(error));
     let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
     let mut reopen = signal(SignalKind::user_defined1()).map_err(broken)?;
-    // A recording to standard output has it for itself.
+    // A recording to standard output must be the only output there.
     let recorded = options.record.as_deref().is_some_and(is_stdout);
     let tell = |text: String| if recorded { complain(text) } else { announce(text) };
     let proxy = Proxy::start_with(options, source, config).await.map_err(|error| refused(&error, terminal))?;
@@ -183,7 +183,7 @@ fn init_log(format: MessageFormat, level: tracing::Level, terminal: Terminal) {
         .with_target(false)
         .log_internal_errors(false);
     let colour = terminal.err && std::io::stderr().is_terminal();
-    // A second start in one process keeps the first's settings.
+    // A second start in one process keeps the settings of the first.
     let _ = match format {
         MessageFormat::Json => base.json().try_init(),
         MessageFormat::Text => base.with_ansi(colour).try_init(),
@@ -197,7 +197,7 @@ mod tests {
 
     /// The example is valid, and the defaults that it names are the defaults.
     #[test]
-    fn the_example_is_sound_and_tells_the_defaults() {
+    fn the_example_is_valid_and_names_the_defaults() {
         let config = ProxyConfig::parse(EXAMPLE, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(config.timeouts, TimeoutsTable::default());
         assert_eq!(config.limits, evenkeel_config::proxy::LimitsTable::default());

@@ -58,7 +58,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
         let line = line.map_err(|error| Failure::Usage(format!("{}: {error}", place())))?;
         let parsed: Result<Line, _> = serde_json::from_str(&line);
         let Line(selector, entry) = parsed.map_err(|error| {
-            let help = "recordings are written by `evenkeel proxy --record`; one that was cut off ends in half a line";
+            let help = "recordings are written by `evenkeel proxy --record`; one that was cut off ends with an incomplete line";
             Failure::Usage(format!("{}: not a line of a recording: {error}\n  help: {help}", place()))
         })?;
         match entry {
@@ -68,7 +68,7 @@ pub fn replay(args: &Args) -> Result<(), Failure> {
             }
             Entry::HostEvent(call) => {
                 let Some(selector) = selectors.get_mut(&selector) else {
-                    return Err(Failure::Usage(format!("{}: a call of a selector that was not opened", place())));
+                    return Err(Failure::Usage(format!("{}: a call of a selector without a header", place())));
                 };
                 if selector.difference.is_none()
                     && let Err(difference) = selector.replay.play(&call)

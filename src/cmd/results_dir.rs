@@ -1,8 +1,9 @@
-//! Where output goes. A file is written beside its place and moved there whole. What is no file is written *to*, never
-//! replaced: a symbolic link leads to its target, a FIFO or a device is opened, and `-` and `/dev/stdout` are standard output.
+//! Output files. A file is written under a temporary name next to its path and then renamed. Anything that is not a file is
+//! written *to*, never replaced: a symbolic link is followed, a FIFO or a device is opened, and `-` and `/dev/stdout` are
+//! standard output.
 //!
-//! A scenario's results are made in memory first. The manifest is written last and has the SHA-256 of every other file, so
-//! that a folder with a manifest is complete, and files that are not kept can be verified when they are made again.
+//! A scenario's results are first built in memory. The manifest is written last and has the SHA-256 of every other file, so
+//! that a folder with a manifest is complete, and deleted files can be verified when they are made again.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write};
@@ -24,10 +25,10 @@ use crate::report::files::{self, FILES, Machine, Provenance};
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::hex;
 
-/// A folder that has it is complete.
+/// The manifest; a folder that has it is complete.
 const MANIFEST: &str = "manifest.json";
 
-/// How an experiment is run now.
+/// Version, command and machine of this run, for the manifest.
 fn provenance(experiment: &Experiment) -> Provenance {
     Provenance {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -52,7 +53,7 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png:
     let folder = out.join(experiment.folder());
     make_folder(&folder)?;
     remove(&folder.join(MANIFEST))?;
-    // What an earlier run wrote and this one does not would not be of these results.
+    // Files of an earlier run that this one does not write would not belong to these results.
     let drawn = charts::names(outcomes).flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
     for name in FILES.iter().map(|file| file.name.to_owned()).chain(drawn) {
         if !files.contains_key(&name) {
@@ -83,7 +84,7 @@ fn render(outcomes: &[Outcome<'_>], png: bool) -> Result<BTreeMap<String, Vec<u8
     Ok(all)
 }
 
-/// Removes what an earlier run left there. Where it is a symbolic link, its target is removed and the link stays.
+/// Removes the files of an earlier run. If the folder is a symbolic link, its target is removed and the link stays.
 fn remove(path: &Path) -> Result<()> {
     match destination(path) {
         Ok(Destination::File(file)) if file.exists() => {
@@ -128,10 +129,10 @@ pub fn unpack<T: serde::de::DeserializeOwned>(file: std::fs::File) -> Result<T> 
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// What a path given for output leads to.
+/// The kind of destination of an output path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// A file that is there or can be made; symbolic links have been followed.
+    /// A file that exists or can be made; symbolic links have been followed.
     File(PathBuf),
     /// Standard output.
     Stdout,
@@ -139,9 +140,9 @@ pub enum Destination {
     Stream(PathBuf),
 }
 
-/// Where a path leads, through symbolic links, also through one to a file that is not there yet.
+/// The target of a path, through symbolic links, also if the file does not exist yet.
 pub fn destination(path: &Path) -> io::Result<Destination> {
-    // As many as Linux follows.
+    // The same limit as Linux has.
     const LINKS: u32 = 40;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -169,7 +170,7 @@ pub fn destination(path: &Path) -> io::Result<Destination> {
     Err(io::Error::other("too many symbolic links, perhaps in a circle"))
 }
 
-/// Whether it is a block device: what is on it would be gone, and no output belongs there.
+/// Whether it is a block device: its content would be overwritten.
 fn is_disk(found: &std::fs::Metadata) -> bool {
     #[cfg(unix)]
     return std::os::unix::fs::FileTypeExt::is_block_device(&found.file_type());
@@ -177,7 +178,7 @@ fn is_disk(found: &std::fs::Metadata) -> bool {
     return false;
 }
 
-/// Whether two paths lead to one file, which may not be there yet.
+/// Whether two paths lead to one file, which may not exist yet.
 pub fn same_file(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| match destination(path) {
         Ok(Destination::File(file)) => {
@@ -189,7 +190,7 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
 }
 
-/// Refuses to overwrite a file that is there, unless with `force`. FIFOs, devices and standard output lose nothing.
+/// Refuses to overwrite an existing file, unless with `force`. FIFOs, devices and standard output are always accepted.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
     match destination(path) {
         Ok(Destination::File(file)) if file.exists() && !force => {
@@ -201,7 +202,8 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
     }
 }
 
-/// An output that is being written. A file takes its place in [`Output::finish`]; dropped before that, nothing has changed.
+/// An output that is being written. A file is renamed to its path in [`Output::finish`]; dropped before that, nothing has
+/// changed.
 pub struct Output {
     path: PathBuf,
     sink: Sink,
@@ -214,13 +216,13 @@ enum Sink {
 }
 
 impl Output {
-    /// Opens what `path` leads to. Opening a FIFO waits for its reader.
+    /// Opens the destination of `path`. Opening a FIFO waits for its reader.
     pub fn create(path: &Path) -> Result<Output> {
         let sink = Sink::open(path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Output { path: path.to_owned(), sink })
     }
 
-    /// Everything is written: the file takes its place.
+    /// Everything is written: the file is renamed to its path.
     pub fn finish(self) -> Result<()> {
         let Output { path, mut sink } = self;
         let finished = match &mut sink {
@@ -249,7 +251,7 @@ impl Sink {
             Destination::Stream(path) => {
                 let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
                 let mut options = std::fs::OpenOptions::new();
-                // A descriptor may be of a file that was opened for us: what is in it stays.
+                // A descriptor may be of a file that the caller opened: its content is kept.
                 let file = if is_file { options.append(true) } else { options.write(true) }.open(path)?;
                 Ok(Sink::Stream(BufWriter::new(file)))
             }
@@ -260,7 +262,7 @@ impl Sink {
                 #[cfg(unix)]
                 {
                     use std::os::unix::fs::PermissionsExt;
-                    // Temporary files are private; outputs are as other new files, by the umask.
+                    // Temporary files are private; outputs get the permissions of new files, by the umask.
                     builder.permissions(std::fs::Permissions::from_mode(0o666));
                 }
                 let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
@@ -273,7 +275,7 @@ impl Sink {
     }
 }
 
-/// A reader of standard output that went away (`| head`) ends the program without a word.
+/// A closed reader of standard output (`| head`) ends the program without a message.
 fn quietly<T>(result: io::Result<T>) -> io::Result<T> {
     if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         std::process::exit(DONE.into());
@@ -299,7 +301,7 @@ impl Write for Output {
     }
 }
 
-/// Writes a file whole or not at all; see [`Destination`] for what is no file.
+/// Writes a file atomically; see [`Destination`] for anything that is not a file.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let mut output = Output::create(path)?;
     output.write_all(content).with_context(|| format!("cannot write {}", path.display()))?;
@@ -311,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_lead_to_what_they_mean() {
+    fn links_are_followed() {
         use std::os::unix::fs::symlink;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finished_changes_nothing() {
+    fn an_unfinished_output_changes_nothing() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");

@@ -1,4 +1,4 @@
-//! `evenkeel run`: every strategy over every scenario, as many times as there are replications.
+//! `evenkeel run`: runs every strategy in every scenario, with replications.
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ pub struct Args {
     schema: bool,
 }
 
-/// Where results go, and how the work is divided. What `run` and `sweep` share.
+/// Output folder and division of the work: the options that `run` and `sweep` share.
 #[derive(Debug, clap::Args)]
 pub struct OutputArgs {
     /// Output folder; each scenario gets a subfolder
@@ -90,7 +90,7 @@ fn shard(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-/// What every verb that runs scenarios shares.
+/// Options of every command that runs scenarios.
 #[derive(Debug, clap::Args)]
 pub struct Common {
     /// Only these strategies, separated by commas: names from `evenkeel list`, with parameters as in 'p2c(choices=3)', `core`
@@ -111,14 +111,14 @@ pub struct Common {
 }
 
 impl Common {
-    /// As settings, with nothing else asked. The strategies are those of these scenarios, or of the catalogue.
+    /// The settings of these options alone. The strategies are those of these scenarios, or of the catalogue.
     pub fn settings(&self, loaded: &[Loaded]) -> Result<Settings, Failure> {
         let strategies = inputs::named(&self.strategies, loaded)?;
         Ok(Settings { strategies, replications: self.replications, seed: self.seed, ..Settings::default() })
     }
 }
 
-/// How many threads: what every verb that runs anything shares.
+/// Number of threads: an option of every command that runs simulations.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Jobs {
     /// Number of threads; results do not depend on it [default: one per processor]
@@ -141,7 +141,7 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if let Some(Ratio(target)) = args.precision
         && !(target > 0.0 && target < 1.0)
     {
-        return Err(Failure::Usage("--precision must lie between 0 and 100 %, for example 2%".to_owned()));
+        return Err(Failure::Usage("--precision must be between 0 and 100 %, for example 2%".to_owned()));
     }
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
     let settings = Settings {
@@ -161,8 +161,8 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if some_failed { Err(Failure::Usage(String::new())) } else { Ok(()) }
 }
 
-/// Runs studies, writes and prints what comes out, and keeps what is finished whatever happens. `show` is called for each
-/// study; where it is told so, its results have been printed as JSON already.
+/// Runs experiments, writes and prints the results, and keeps finished ones even after an error. `show` is called for each
+/// experiment; its flag says that the results have been printed as JSON already.
 pub fn execute(
     mut experiments: Vec<Experiment>,
     output: &OutputArgs,
@@ -213,7 +213,7 @@ pub fn execute(
     Ok(())
 }
 
-/// The last lines: how to read the tables, where things are.
+/// The last lines: how to read the tables, and the output folder.
 fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: bool) {
     if output.resume && !quiet && done.found > 0 {
         complain(format_args!("{} runs reused, {} run now", done.found, done.run));
@@ -232,7 +232,7 @@ fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: 
         return;
     }
     if !output.json && !experiments.is_empty() {
-        // What a sweep prints has no such columns.
+        // The output of a sweep has no such columns.
         if experiments.iter().all(|experiment| experiment.points.len() == 1) {
             say(format_args!("\n{}", table::LEGEND));
         }
@@ -242,7 +242,7 @@ fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: 
     }
 }
 
-/// A scenario's table with what a reader must know beside it.
+/// A scenario's table with its notes.
 pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     let scenario = outcome.scenario;
     say(format_args!("\n{}  ({})", terminal.bold(&scenario.title), scenario.name));
@@ -264,14 +264,14 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     }
 }
 
-/// Paragraphs of a scenario file, filled anew to the terminal's width; 80 columns in a pipe.
+/// Paragraphs of a scenario file, wrapped to the terminal's width; 80 columns in a pipe.
 pub fn prose(text: &str, terminal: Terminal) -> String {
     let width = usize::from(terminal.width.unwrap_or(80)).clamp(40, 100);
     let fill = |paragraph: &str| textwrap::fill(&paragraph.split_whitespace().collect::<Vec<_>>().join(" "), width);
     text.split("\n\n").map(fill).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Under the title: how it was measured.
+/// Under the title: the settings of the measurement.
 fn describe(outcome: &Outcome<'_>) -> String {
     let Scenario { model, offered_load, seed, .. } = outcome.scenario;
     let cached = model.pools.iter().flat_map(|pool| &pool.servers).any(|server| server.cache.is_some());
@@ -294,8 +294,7 @@ fn describe(outcome: &Outcome<'_>) -> String {
     format!("{load}{} measured{warmup}, {runs} per strategy, seed {seed}", model.duration)
 }
 
-/// What servers did in the end, beside what they were offered: the busy share of the busiest pool, from the least to the most
-/// of all strategies.
+/// Measured utilisation of the busiest pool, from the lowest to the highest of all strategies, next to the offered load.
 fn busy(outcome: &Outcome<'_>) -> String {
     let (least, most) = outcome
         .summaries

@@ -13,18 +13,18 @@ use evenkeel_sim::sim::record::RunRecord;
 
 /// The folder of finished runs in a folder of results.
 const RUNS: &str = "runs";
-/// The plan beside them.
+/// File name of the plan.
 const PLAN: &str = "plan.json.gz";
 
-/// Runs are written often and deleted soon.
+/// Fast compression: runs are written often and deleted soon.
 const LEVEL: Compression = Compression::fast();
 
-/// Where an experiment's runs are read and written.
+/// The folders in which an experiment's runs are read and written.
 #[derive(Clone, Debug, Default)]
 pub struct RunCache {
     /// Folders of results to look in; the first is written to.
     roots: Vec<PathBuf>,
-    /// Whether anything is written.
+    /// Whether runs are written.
     writes: bool,
 }
 
@@ -64,13 +64,13 @@ impl RunCache {
         Ok(())
     }
 
-    /// A finished run, if it is there and whole.
+    /// A finished run, if it exists and is complete.
     pub fn load(&self, experiment: &Experiment, id: &str) -> Option<RunRecord> {
         self.roots.iter().find_map(|root| open(&RunCache::folder(root, experiment).join(format!("{id}.json.gz"))).ok())
     }
 
-    /// Writes a finished run, whole or not at all. It is not forced to the disk: a kill loses nothing that was written, a
-    /// power failure may, and then it is simply run again.
+    /// Writes a finished run atomically. There is no fsync: a kill loses nothing that was written; a power failure may, and
+    /// then the run is repeated.
     pub fn save(&self, experiment: &Experiment, id: &str, record: &RunRecord) -> Result<()> {
         let Some(root) = self.roots.first().filter(|_| self.writes) else { return Ok(()) };
         let folder = RunCache::folder(root, experiment);

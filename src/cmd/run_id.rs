@@ -10,7 +10,7 @@ use evenkeel_sim::scenario::Scenario;
 pub fn of_run(scenario: &Scenario, variant: usize, replication: u32) -> String {
     let model = &scenario.model;
     let variant = &scenario.variants[variant];
-    // What the file says is in its hash; the rest is what settings may have changed, and the program itself.
+    // The hash covers the file's content; the rest is what settings may have changed, and the program itself.
     let parts = serde_json::json!([
         evenkeel_sim::SOURCE_HASH,
         scenario.hash,

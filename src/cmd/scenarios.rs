@@ -1,4 +1,4 @@
-//! `evenkeel scenarios`: the embedded scenarios: which there are, their text, copies to change.
+//! `evenkeel scenarios`: lists, prints and copies the embedded scenarios.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::embedded::{self, Embedded};
 use super::{Failure, Terminal, inputs, results_dir, say};
 use crate::report::table;
 
-/// What to do with the embedded scenarios.
+/// Actions on the embedded scenarios.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -107,8 +107,8 @@ fn copy(args: &CopyArgs) -> Result<(), Failure> {
     write_new(&files, args.force, "choose another folder, or --force")
 }
 
-/// Writes files that may not exist yet, and says so for each; if one exists, none is written, and `help` says what to do. With
-/// `force` they may exist.
+/// Writes files that must not exist yet, and prints a line for each; if one exists, none is written, and `help` says what to
+/// do. With `force` they may exist.
 pub fn write_new(files: &[(PathBuf, &str)], force: bool, help: &str) -> Result<(), Failure> {
     if let Some((path, _)) = files.iter().find(|(path, _)| !force && path.exists()) {
         return Err(Failure::Usage(format!("`{}` exists\n  help: {help}", path.display())));

@@ -1,9 +1,9 @@
 //! Runs many simulations at once: workers, a channel and one collector.
 //!
-//! A run is one (scenario, point, variant, replication). The collector hands runs out in order, so that experiments finish one
-//! after the other; workers simulate; the collector adds what they send back to the point's tallies. When an experiment is
-//! complete, the collector hands it to a worker to write and print, in the order of the experiments. The number of threads
-//! changes nothing in any result, nor does it matter which runs are simulated now and which are found on disk.
+//! A run is one (scenario, point, variant, replication). The collector hands runs out in order, so that experiments finish
+//! one after the other; workers simulate; the collector adds the records that they send back to the point's tallies. When an
+//! experiment is complete, the collector hands it to a worker to write and print, in the order of the experiments. Results
+//! do not depend on the number of threads or on which runs are found on disk.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,14 +27,14 @@ use evenkeel_sim::sim::record::RunRecord;
 /// Set by Ctrl-C, and when a worker fails.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Lets Ctrl-C finish what is being written; a second one exits at once.
+/// Installs the Ctrl-C handler: the first one finishes the files being written; a second one exits at once.
 pub fn watch_for_interrupt() {
     let handler = || {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(super::INTERRUPTED.into());
         }
     };
-    // It fails only if a handler is already there, which then is ours.
+    // It fails only if a handler is installed already, which is then this one.
     let _ = ctrlc::set_handler(handler);
 }
 
@@ -42,14 +42,14 @@ pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// How to run.
+/// Options of the scheduler.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Threads; 0 for one per processor.
     pub jobs: usize,
     /// Whether the progress bar is hidden.
     pub quiet: bool,
-    /// Where finished runs are kept.
+    /// The cache of finished runs.
     pub cache: RunCache,
     /// Run only part `i` (from 0) of `n` of the runs.
     pub shard: Option<(u32, u32)>,
@@ -59,7 +59,7 @@ pub struct Options {
     pub trace: Option<PathBuf>,
 }
 
-/// Number of runs, by what was done with them.
+/// Number of runs, by source.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Done {
     /// Simulated now.
@@ -79,30 +79,30 @@ struct Run {
     replication: u32,
 }
 
-/// What a worker does.
+/// A job of a worker.
 enum Job<'a> {
     Run(Run),
     /// Write and print a complete experiment.
     Finish(&'a Experiment, Vec<Outcome<'a>>),
 }
 
-/// What a worker sends back: one for each job.
+/// The result of a job: one for each.
 enum Report {
     Simulated(Run, RunRecord),
     Found(Run, RunRecord),
-    /// The run is not in the cache, and nothing may be simulated.
+    /// The run is not in the cache, and simulation is disabled.
     Missing,
     Interrupted,
-    /// The run needs too much memory; the message says which and why.
+    /// The run needs too much memory; the message names it and the reason.
     TooLarge(Run, String),
     Finished,
-    /// The disk failed.
+    /// An I/O error.
     Failed(anyhow::Error),
-    /// A bug of ours: it ends the program once the others have stopped.
+    /// A panic: a bug. It ends the program after the other workers have stopped.
     Panicked(Box<dyn Any + Send>),
 }
 
-/// Runs all experiments. `finish` is called for each that is complete, in their order, on one of the workers.
+/// Runs all experiments. `finish` is called for each complete experiment, in their order, on one of the workers.
 pub fn run<'a>(
     experiments: &'a [Experiment],
     options: &Options,
@@ -121,7 +121,7 @@ pub fn run<'a>(
     let (send, reports) = mpsc::channel();
     let jobs = Mutex::new(jobs);
     let work = |send: mpsc::Sender<Report>| {
-        // The lock is held while waiting for a job, not while doing it.
+        // The lock is held while waiting for a job, not while running it.
         let next = || jobs.lock().expect("no worker panics while it waits").recv();
         while let Ok(job) = next() {
             let done = catch_unwind(AssertUnwindSafe(|| match job {
@@ -143,7 +143,7 @@ pub fn run<'a>(
             scope.spawn(|_| work(send));
         }
         drop(send);
-        // Twice as many jobs as workers: nobody waits while the collector adds a result.
+        // Twice as many jobs as workers: no worker waits while the collector adds a result.
         collector.collect(&hand_out, &reports, 2 * workers);
         // Without a sender the workers end.
         drop(hand_out);
@@ -170,7 +170,7 @@ pub fn threads(jobs: usize) -> Result<rayon::ThreadPool, Failure> {
     pool.map_err(|error| Failure::Broken(anyhow::anyhow!("cannot start threads: {error}")))
 }
 
-/// Finds a run in the cache, or simulates it and puts it there.
+/// Finds a run in the cache, or simulates it and stores it there.
 fn simulate(experiment: &Experiment, run: Run, options: &Options) -> Report {
     if stopped() {
         return Report::Interrupted;
@@ -178,7 +178,7 @@ fn simulate(experiment: &Experiment, run: Run, options: &Options) -> Report {
     let point = &experiment.points[run.point];
     let scenario = &point.scenario;
     let id = run_id::of_run(scenario, run.variant, run.replication);
-    // A trace is written by simulating.
+    // A trace needs a simulation.
     if options.trace.is_none()
         && let Some(record) = options.cache.load(experiment, &id)
     {
@@ -209,17 +209,17 @@ fn simulate(experiment: &Experiment, run: Run, options: &Options) -> Report {
     }
 }
 
-/// Hands out jobs and puts together what comes back. It alone knows how far everything is.
+/// Hands out jobs and collects their results. Only the collector knows the progress of everything.
 struct Collector<'a, 'b> {
     experiments: &'a [Experiment],
     bar: &'b ProgressBar,
-    /// Runs that are to be handed out.
+    /// Runs that have not been handed out.
     pending: VecDeque<Run>,
-    /// Jobs that are handed out.
+    /// Jobs in progress.
     under_way: usize,
     /// By experiment.
     states: Vec<State>,
-    /// The experiment that is next to be written.
+    /// The next experiment to write.
     next: usize,
     /// Whether a worker is writing one now.
     finishing: bool,
@@ -230,7 +230,7 @@ struct Collector<'a, 'b> {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// How far an experiment is: by point, its runs and then its result.
+/// The progress of an experiment: for each point its runs, then its result.
 struct State {
     points: Vec<(PointRuns, Option<PointResult>)>,
 }
@@ -267,7 +267,7 @@ impl<'a, 'b> Collector<'a, 'b> {
         }
     }
 
-    /// Until everything is done, or nothing more can be: at most `most` jobs are under way at once.
+    /// Runs until everything is done or cannot continue, with at most `most` jobs in progress.
     fn collect(&mut self, jobs: &mpsc::Sender<Job<'a>>, reports: &mpsc::Receiver<Report>, most: usize) {
         loop {
             while self.under_way < most
@@ -287,7 +287,7 @@ impl<'a, 'b> Collector<'a, 'b> {
         }
     }
 
-    /// A complete experiment goes before runs, also after an interrupt: what is finished is to be on disk.
+    /// A complete experiment has priority over runs, also after an interrupt: finished results must be written.
     fn next_job(&mut self) -> Option<Job<'a>> {
         while self.too_large.contains_key(&self.next) {
             self.next += 1;
@@ -361,7 +361,7 @@ impl<'a, 'b> Collector<'a, 'b> {
             Step::More(replications) => {
                 let variants = scenario.variants.len();
                 self.bar.inc_length(replications.len() as u64 * variants as u64);
-                // In front of all others, in their order.
+                // Ahead of all others, in their order.
                 for variant in (0..variants).rev() {
                     for replication in replications.clone().rev() {
                         self.pending.push_front(Run { variant, replication, ..run });
@@ -371,7 +371,7 @@ impl<'a, 'b> Collector<'a, 'b> {
         }
     }
 
-    /// An experiment cannot be completed: its other runs are dropped, other experiments go on.
+    /// An experiment cannot be completed: its other runs are dropped, other experiments continue.
     fn give_up(&mut self, experiment: usize, why: String) {
         self.bar.inc(1);
         self.too_large.entry(experiment).or_insert(why);
@@ -415,7 +415,7 @@ pub fn each<T: Sync, R: Send>(
             bar.inc(1);
             result
         };
-        // One at a time: they differ in size, and the last ones should not wait for each other.
+        // One at a time: they differ in size, and the last ones should run in parallel.
         items.par_iter().with_max_len(1).map(run).collect()
     });
     bar.finish_and_clear();

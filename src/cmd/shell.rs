@@ -1,4 +1,4 @@
-//! `evenkeel completions` and `evenkeel man`: made from the command line's own description.
+//! `evenkeel completions` and `evenkeel man`: generated from the definition of the command line.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Where the man pages go.
+/// Output folder of the man pages.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -46,7 +46,7 @@ pub fn man(args: &ManArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the page of a command, and those of its subcommands; gives how many.
+/// Writes the page of a command, and those of its subcommands; returns their number.
 fn write_pages(command: &Command, folder: &Path) -> Result<usize, Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut page = Vec::new();

@@ -1,4 +1,5 @@
-//! `evenkeel sweep`: a scenario at many points: other values for some of its keys, or each of its constants nudged.
+//! `evenkeel sweep`: runs a scenario at many points: with other values for some keys, or with each constant decreased and
+//! increased.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use evenkeel_sim::measure::sensitivity::{Survival, survival};
 use evenkeel_sim::measure::{Comparison, compare};
 use evenkeel_sim::scenario::overrides::{self, Axis};
 
-/// What to vary.
+/// The keys to vary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +42,7 @@ pub struct Args {
     quick: bool,
 }
 
-/// `KEY+KEY=A,B,C` as an axis; values become TOML by themselves.
+/// Parses `KEY+KEY=A,B,C` as an axis; values become TOML.
 fn axis(text: &str) -> Result<Axis, String> {
     let (keys, values) = text.split_once('=').ok_or("write it as KEY=VALUE,VALUE")?;
     let keys: Vec<String> = keys.split('+').map(|key| key.trim().to_owned()).collect();
@@ -52,7 +53,7 @@ fn axis(text: &str) -> Result<Axis, String> {
     Ok(Axis { keys, values })
 }
 
-/// A value as a file would have it: numbers and truth values bare, all else in quotation marks.
+/// A value in TOML syntax: numbers and booleans as they are, all others as strings.
 fn literal(value: &str) -> String {
     let bare = value.parse::<f64>().is_ok_and(f64::is_finite) || matches!(value, "true" | "false");
     if bare { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() }
@@ -94,8 +95,8 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if survived.into_inner() { Ok(()) } else { Err(Failure::No) }
 }
 
-/// A line per point and strategy would be long: a line per point (and pool, where there are several) with the best and what
-/// the others need.
+/// One line per point and strategy would be long: a line per point (and pool, where there are several) with the best
+/// strategy and the ratios of the others.
 fn print_sweep(outcomes: &[Outcome<'_>], terminal: Terminal) {
     say(format_args!("\n{}", terminal.bold(&outcomes[0].scenario.title)));
     let mut shown = table::plain(terminal.width);
@@ -126,7 +127,7 @@ pub fn survives(outcomes: &[Outcome<'_>]) -> bool {
     })
 }
 
-/// A sensitivity analysis for people.
+/// Prints a sensitivity analysis as text.
 pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
     let base = &outcomes[0];
     let Some(sensitivity) = &base.scenario.sensitivity else { return };

@@ -112,7 +112,7 @@ enum How {
     Ps,
 }
 
-/// Reads the value of an option that is written as in a file; the error shows what was wrong with it.
+/// Parses the value of an option in TOML syntax; the error shows its position in the value.
 pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     name: &str,
     text: &str,
@@ -123,7 +123,7 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
     struct Value<T> {
         value: T,
     }
-    // The value's text alone is shown, whatever was put before it to make a file of it.
+    // Only the value's text is shown, without the prefix that makes a TOML file of it.
     const BEFORE: &str = "value = ";
     let move_back = |problem: Problem| Problem {
         span: problem.span.map(|span| span.start.saturating_sub(BEFORE.len())..span.end.saturating_sub(BEFORE.len())),
@@ -140,11 +140,11 @@ pub fn option<T: DeserializeOwned + JsonSchema + 'static>(
 }
 
 /// A distribution given as an option.
-pub fn law_option(name: &str, text: &str, terminal: Terminal) -> Result<Sampler, Failure> {
+pub fn distribution_option(name: &str, text: &str, terminal: Terminal) -> Result<Sampler, Failure> {
     let mut sampler = Sampler::ZERO;
-    option::<Distribution>(name, text, terminal, |law| {
-        sampler = law.sampler(&mut |file| distribution::numbers(file, &read(Path::new(file))?))?;
-        Ok(law)
+    option::<Distribution>(name, text, terminal, |parsed| {
+        sampler = parsed.sampler(&mut |file| distribution::numbers(file, &read(Path::new(file))?))?;
+        Ok(parsed)
     })?;
     Ok(sampler)
 }
@@ -185,7 +185,7 @@ impl Args {
         if !(self.speed > 0.0 && self.speed.is_finite()) {
             return Err(Failure::Usage("--speed must be above zero".to_owned()));
         }
-        let service = self.service.as_ref().map(|text| law_option("service", text, terminal)).transpose()?;
+        let service = self.service.as_ref().map(|text| distribution_option("service", text, terminal)).transpose()?;
         let mut faults = Vec::new();
         for text in &self.fault {
             let check = |request: FaultRequest| request.faults().map(|_| request);

@@ -8,7 +8,7 @@ use super::{Failure, results_dir, say};
 use crate::report::trace::{Line, Window, chrome, read};
 use evenkeel_core::units::Nanos;
 
-/// What to show.
+/// The trace to convert, and the part of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! Running with a trace: every request of a run in a file.
+//! Runs with a trace: writes every request of a run to a file.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub fn file_name(point: &str, label: &str, replication: u32) -> String {
     format!("{}.{}.{replication}.csv.gz", plain(point), plain(label))
 }
 
-/// Runs `setup` and writes every request to `path`. The file is put in its place whole.
+/// Runs `setup` and writes every request to `path`, atomically.
 pub fn run(
     scenario: &Scenario,
     setup: &Setup<'_>,

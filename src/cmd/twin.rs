@@ -66,7 +66,7 @@ const TRIES: u32 = 3;
 /// Largest send delay, at the 99th percentile, of a run that gives a verdict.
 const TOO_LATE: Duration = Duration::from_millis(4);
 
-/// What a real machine may add to a metric: a share of it, and a constant.
+/// Allowance for a real machine in a metric: a share of it, and a constant.
 struct Allowance {
     share: f64,
     constant: f64,
@@ -105,7 +105,7 @@ impl Measure {
         (squares / (self.simulated.len().max(2) - 1) as f64).sqrt()
     }
 
-    /// How far apart they may be.
+    /// Maximum difference.
     fn allowed(&self) -> f64 {
         DEVIATIONS * self.deviation() + self.allowance.share * self.mean() + self.allowance.constant
     }
@@ -126,10 +126,10 @@ impl Measure {
 struct Pair {
     label: String,
     measures: Vec<Measure>,
-    /// Whether both met the same requests.
+    /// Whether both had the same requests.
     same_requests: bool,
     requests: u64,
-    /// How late requests were sent, at the 99th percentile.
+    /// Send delay, at the 99th percentile.
     late: Duration,
 }
 
@@ -206,14 +206,14 @@ fn leave_out_reports(scenario: &mut Scenario) -> Result<(), Failure> {
         if foreign {
             let name = &variant.label;
             complain(format_args!(
-                "{name} is left out: test servers report with answers and checks, not by themselves"
+                "{name} is left out: test servers report with responses and health checks, not periodically"
             ));
         }
         !foreign
     });
     if scenario.variants.is_empty() {
         return Err(Failure::Usage(
-            "no strategy is left: oracles cannot run over sockets, nor have reports that servers send by themselves"
+            "no strategy is left: oracles cannot run over sockets, and test servers send no periodic reports"
                 .to_owned(),
         ));
     }
@@ -284,9 +284,9 @@ fn over_sockets(
 /// Counts the requests that enter each simulated server, as a test server counts.
 struct EntryCounter {
     entered: Vec<u64>,
-    /// End of the load: the simulator sends requests until those that are measured have ended.
+    /// End of the load: the simulator sends requests until all measured ones have ended.
     end: Nanos,
-    /// Of each job: whether the load sends it, too, and its server.
+    /// For each job: whether the load generator sends it as well, and its server.
     jobs: Vec<(bool, u32)>,
 }
 
@@ -414,7 +414,7 @@ fn order(pairs: &[Pair], by: &'static str) -> Order {
     };
     let mut text = format!("By {by}: simulated {}; real {}.", listed(&Measure::mean), listed(&|measure| measure.real));
     text += &match (told_apart, reversed) {
-        (0, _) => " The simulator tells no pair further apart than is allowed.".to_owned(),
+        (0, _) => " No pair differs by more than the tolerance in the simulator.".to_owned(),
         (n, 0) => {
             format!(" {n} of {} pairs differ significantly, all in the same order.", of.len() * (of.len() - 1) / 2)
         }
@@ -511,8 +511,8 @@ mod tests {
     }
 
     #[test]
-    fn randomness_and_the_machine_are_allowed_for_and_nothing_more() {
-        // A standard deviation of 0.01, so 0.04, and a point besides.
+    fn the_tolerance_covers_randomness_and_the_machine_only() {
+        // A standard deviation of 0.01, so 0.04, plus one percentage point.
         let spread = [0.24, 0.25, 0.26];
         assert!((measure("share", &spread, 0.25).allowed() - 0.05).abs() < 1e-12);
         assert!(measure("share", &spread, 0.299).agrees() && measure("share", &spread, 0.201).agrees());
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_counts_where_the_simulator_is_sure_of_it() {
+    fn an_order_counts_where_it_is_significant() {
         let zero = Duration::ZERO;
         let found = order(&[strategy("a", 0.1, 0.1, zero), strategy("b", 0.9, 0.8, zero)], "p99");
         assert_eq!((found.told_apart, found.reversed), (1, 0), "{}", found.text);

@@ -1,4 +1,4 @@
-//! `evenkeel validate`: the simulator against theory, quantity by quantity.
+//! `evenkeel validate`: compares the simulator with queueing theory, quantity by quantity.
 
 use comfy_table::{Cell, CellAlignment, Color};
 
@@ -92,7 +92,7 @@ pub fn validate(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     } else {
         print(&found, terminal);
         say(format_args!(
-            "{agree} of {} quantities agree with theory: within {ERRORS} standard errors of the runs, plus what is allowed.",
+            "{agree} of {} quantities agree with theory: within {ERRORS} standard errors of the runs, plus the allowed slack.",
             all().count()
         ));
     }
@@ -142,7 +142,7 @@ fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {
         say(rows);
         for finding in findings.iter().filter(|finding| finding.outcome == Outcome::TooVague) {
             say(format_args!(
-                "  {}: the standard error is above {} % of the value; more --replications tell",
+                "  {}: the standard error is above {} % of the value; use more --replications",
                 finding.asked.quantity,
                 VAGUE * 100.0
             ));

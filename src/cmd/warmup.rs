@@ -9,8 +9,8 @@ use evenkeel_sim::measure::warmup::{self, Clock};
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::sim::Stopped;
 
-/// Finds the warm-up of every scenario that leaves it to MSER-5: a pilot from the first request on, the cut averaged over its
-/// replications, the latest of all strategies, so that all are measured over the same requests.
+/// Finds the warm-up of every scenario that leaves it to MSER-5: a pilot measured from the first request, the cut averaged
+/// over its replications, and the latest of all strategies, so that all are measured over the same requests.
 pub fn find(experiments: &mut [Experiment], jobs: usize, quiet: bool) -> Result<(), Failure> {
     let mut waiting: Vec<&mut Scenario> = experiments
         .iter_mut()
@@ -32,7 +32,7 @@ pub fn find(experiments: &mut [Experiment], jobs: usize, quiet: bool) -> Result<
     Ok(())
 }
 
-/// When latency and hit ratio of a variant settle, seconds; half of the run where they do not.
+/// Settling times of latency and hit ratio of a variant, seconds; half of the run where they do not settle.
 fn cut(pilot: &Scenario, variant: usize) -> Result<(f64, f64), Stopped> {
     let mut tally = Tally::new(pilot, variant);
     for replication in 0..pilot.replications {

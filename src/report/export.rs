@@ -3,14 +3,14 @@
 
 use anyhow::Result;
 
-/// How text is laid out for a terminal. Formats for machines ignore it.
+/// Layout of terminal text. Other formats ignore it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Layout {
     /// Whether to use colours and bold type.
     pub colour: bool,
-    /// Columns of the terminal; `None` where output is no terminal.
+    /// Columns of the terminal; `None` if the output is not a terminal.
     pub width: Option<u16>,
-    /// Whether to show everything, also what has not changed.
+    /// Whether to show everything, unchanged results included.
     pub all: bool,
 }
 
@@ -19,7 +19,7 @@ pub trait Exporter<T: ?Sized>: Sync {
     /// The flag that writes this format to a file, without `--`, for example `export-json`.
     fn flag(&self) -> &'static str;
 
-    /// What is written, in the flag's help: continues "Also write …".
+    /// Description of the format in the flag's help: continues "Also write …".
     fn purpose(&self) -> &'static str;
 
     /// Renders the results.

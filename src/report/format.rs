@@ -1,4 +1,4 @@
-//! Numbers as people read them: times, percentages, values in the unit of their metric.
+//! Number formats for text: times, percentages, values in the unit of their metric.
 
 use evenkeel_core::units::human_seconds;
 use evenkeel_sim::measure::ENOUGH;
@@ -17,7 +17,7 @@ pub fn value(value: f64, unit: Unit) -> String {
     }
 }
 
-/// `0.12 %`; a dash for what does not exist.
+/// `0.12 %`; a dash for NaN.
 pub fn percent(share: f64) -> String {
     match share {
         s if !s.is_finite() => "–".to_owned(),
@@ -28,18 +28,18 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// Three decimals; a dash for what does not exist.
+/// Three decimals; a dash for NaN.
 pub fn decimal(value: f64) -> String {
     if value.is_finite() { format!("{value:.3}") } else { "–".to_owned() }
 }
 
-/// `233 ms ±2.5 %`; the value alone without an interval, or with too few runs for one that decides.
+/// `233 ms ±2.5 %`; the value alone without an interval, or with too few runs for a verdict.
 pub fn with_spread(estimate: Estimate) -> String {
     let value = human_seconds(estimate.value);
     let spread = estimate.relative_half_width() * 100.0;
     match spread {
         s if !s.is_finite() || estimate.replications < ENOUGH => value,
-        // Histograms know a latency to a tenth of a per cent.
+        // Histograms have a precision of 0.1 %.
         s if s < 0.1 => format!("{value} ±<0.1 %"),
         s if s < 9.95 => format!("{value} ±{s:.1} %"),
         s => format!("{value} ±{s:.0} %"),
@@ -52,7 +52,7 @@ pub fn signed_seconds(seconds: f64) -> String {
     if seconds < 0.0 { format!("−{size}") } else { format!("+{size}") }
 }
 
-/// Three significant digits, without an exponent where people need none.
+/// Three significant digits, without an exponent for values of ordinary size.
 fn significant(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -64,7 +64,7 @@ fn significant(value: f64) -> String {
     }
 }
 
-/// A number without zeros at its end.
+/// A number without trailing zeros.
 pub fn trimmed(value: f64) -> String {
     let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

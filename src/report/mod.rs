@@ -19,23 +19,23 @@ pub struct Outcome<'a> {
     pub scenario: &'a Scenario,
     /// `base`, or the values that differ from the file's.
     pub point: &'a str,
-    /// The same as data: for each axis its keys and their value; empty for `base`.
+    /// The changed values: for each axis its keys and their value; empty for `base`.
     pub place: &'a SweepPoint,
     /// Number of runs per strategy.
     pub replications: u32,
     /// One summary per variant, in the scenario's order.
     pub summaries: Vec<Summary>,
-    /// How tight the intervals became, where replications were added until they were tight enough.
+    /// The precision reached, where replications were added until it was; else `None`.
     pub precision: Option<Reached>,
 }
 
-/// The loosest of the intervals that were to be tight.
+/// The widest of the intervals that `--precision` covers.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Reached {
-    /// Relative half width that was asked for.
+    /// Relative half width that was requested.
     pub target: f64,
-    /// Relative half width of the loosest.
+    /// Relative half width of the widest interval.
     pub half_width: f64,
-    /// Which it is: `latency.p99 of random`; empty where no strategy can be ranked.
+    /// Its metric and strategy: `latency.p99 of random`; empty where no strategy can be ranked.
     pub loosest: String,
 }

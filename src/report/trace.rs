@@ -1,5 +1,5 @@
-//! Every request of a run, a line each, as CSV; and from that file one stretch of time as a Chrome trace, which Perfetto
-//! (ui.perfetto.dev) opens: what each request waited for, and what each server was doing meanwhile.
+//! Every request of a run, a line each, as CSV; and a part of that file as a Chrome trace, which Perfetto (ui.perfetto.dev)
+//! opens: the waiting times of each request, and what each server was doing meanwhile.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -12,15 +12,15 @@ use evenkeel_sim::sim::observer::{Arrival, Decision, Observer, Step};
 use evenkeel_sim::sim::record::{ENDS, RequestOutcome};
 
 /// A line of a trace: a request, or a call that a server made to its second tier on behalf of one. Times are nanoseconds
-/// since the run began and empty for what did not happen.
+/// since the start of the run, and empty for events that did not happen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Number of the request. (In a closed loop: client × 2³² + how many it had sent.)
+    /// Number of the request. (In a closed loop: client × 2³² + the number of requests that the client had sent before.)
     pub request: u64,
     /// 0 for a request, 1 for a call to a second tier.
     pub tier: u8,
-    /// Attempts up to here, this one included. Where a pool has retries or hedges, a request has a line of its own with
-    /// attempt 0 and without server, and each attempt has one, whose end is its return.
+    /// Number of attempts, this one included. Where a pool has retries or hedges, a request has a line of its own with
+    /// attempt 0 and without server, and each attempt has a line, which ends with its return.
     pub attempt: u32,
     /// Whether it is in the measured span.
     pub measured: bool,
@@ -32,31 +32,31 @@ pub struct Line {
     pub key: String,
     /// The balancer, from 1.
     pub balancer: u32,
-    /// The pool it was sent to; empty if to none.
+    /// The pool it was sent to; empty if none.
     pub pool: String,
-    /// Name of the server; empty if it was sent to none.
+    /// Name of the server; empty if none.
     pub server: String,
     /// Service time on a server of speed 1 without cache, nanoseconds.
     pub demand_ns: u64,
-    /// It was sent by the client, or the call was made.
+    /// Time when the client sent it, or the call was made.
     pub arrived_ns: u64,
     /// Time of the pick.
     pub picked_ns: Option<u64>,
-    /// It came to the server.
+    /// Time of arrival at the server.
     pub entered_ns: Option<u64>,
     /// Time when service began.
     pub started_ns: Option<u64>,
-    /// It left the server.
+    /// Time when it left the server.
     pub left_ns: Option<u64>,
-    /// The answer was back at the balancer, or at the caller.
+    /// Time when the response was back at the balancer, or at the caller.
     pub returned_ns: Option<u64>,
-    /// Its end for the client: the answer, the time-out, the error; of an unfinished one the end of the run. Empty for
-    /// calls and for attempts, whose end is their return.
+    /// Its end for the client: the response, the timeout, the error; for an unfinished one the end of the run. Empty for
+    /// calls and for attempts, which end with their return.
     pub ended_ns: Option<u64>,
-    /// How it ended: `ok`, `error`, `rejected`, `no_healthy_server`, `reset`, `timed_out`, `unreachable`, `unfinished`;
-    /// of an attempt whose result was no longer needed, `abandoned`.
+    /// The outcome: `ok`, `error`, `rejected`, `no_healthy_server`, `reset`, `timed_out`, `unreachable`, `unfinished`; for
+    /// an attempt whose result was no longer needed, `abandoned`.
     pub outcome: String,
-    /// Whether the server's cache had the answer; empty where there is no cache or it was not asked.
+    /// Whether the server's cache had the response; empty without a cache or a look-up.
     pub hit: Option<bool>,
 }
 
@@ -65,7 +65,7 @@ fn outcome_name(end: RequestOutcome) -> &'static str {
     ENDS[end as usize].1
 }
 
-/// Writes a line for each request as soon as nothing of it is left.
+/// Writes the line of each request when its last job is released.
 pub struct Tracer<W: Write> {
     writer: csv::Writer<W>,
     /// (pool, server) by the numbering over all pools.
@@ -73,12 +73,12 @@ pub struct Tracer<W: Write> {
     /// By index of the job in the engine; `None` for a free index.
     lines: Vec<Option<Line>>,
     error: Option<csv::Error>,
-    /// By the engine's place: whether it is an attempt of a request that has a line of its own.
+    /// By job index of the engine: whether it is an attempt of a request that has a line of its own.
     attempts: Vec<bool>,
 }
 
 impl<W: Write> Tracer<W> {
-    /// Writes to `to`.
+    /// A writer to `to`.
     pub fn new(model: &Model, to: W) -> csv::Result<Tracer<W>> {
         let names = |pool: &evenkeel_sim::sim::model::Pool| {
             pool.servers.iter().map(|server| (pool.name.clone(), server.name.clone())).collect::<Vec<_>>()
@@ -92,7 +92,7 @@ impl<W: Write> Tracer<W> {
         })
     }
 
-    /// What was written to; an error if any line could not be.
+    /// Returns the writer; an error if any line could not be written.
     pub fn finish(self) -> io::Result<W> {
         match self.error {
             Some(error) => Err(error.into()),
@@ -104,7 +104,7 @@ impl<W: Write> Tracer<W> {
         self.lines.get_mut(job as usize)?.as_mut()
     }
 
-    /// Whether a line is of a call or an attempt, whose end is their return.
+    /// Whether a line is of a call or an attempt, which end with their return.
     fn ends_with_return(&self, job: u32) -> bool {
         let place = job as usize;
         self.attempts.get(place).copied().unwrap_or(false)
@@ -198,17 +198,17 @@ impl<W: Write> Observer for Tracer<W> {
 /// Reads the lines of a trace.
 pub fn read(from: impl Read) -> csv::Result<impl Iterator<Item = csv::Result<Line>>> {
     let mut reader = csv::Reader::from_reader(from);
-    // The iterator would keep an error in the header to itself: what is not packed would be an empty trace.
+    // The iterator would hide an error in the header: an uncompressed file would look like an empty trace.
     reader.headers()?;
     Ok(reader.into_deserialize())
 }
 
-/// What a Chrome trace is to show.
+/// The part of a trace to convert.
 #[derive(Clone, Copy, Debug)]
 pub enum Window {
-    /// One request, with the calls made for it, and what its servers did meanwhile.
+    /// One request, with its calls, and the activity of its servers meanwhile.
     Request(u64),
-    /// Everything that was there between two times, nanoseconds.
+    /// Everything between two times, nanoseconds.
     Span(u64, u64),
 }
 
@@ -226,8 +226,8 @@ struct TraceEvent<'a> {
     args: serde_json::Value,
 }
 
-/// Lines as a Chrome trace (JSON). The first process holds a thread per request, with what it waited for; each pool is a
-/// process of its own with a thread per slot of each server. `None` if nothing of the kind is in the trace.
+/// Lines as a Chrome trace (JSON). The first process has a thread per request, with its waiting times; each pool is a
+/// process of its own with a thread per slot of each server. `None` if the part is not in the trace.
 pub fn chrome(lines: &[Line], window: Window) -> Option<String> {
     let (from, to) = match window {
         Window::Span(from, to) => (from, to),
@@ -248,14 +248,14 @@ pub fn chrome(lines: &[Line], window: Window) -> Option<String> {
     for (row, line) in shown.iter().enumerate() {
         request_events(line, row as u64 + 1, &mut events);
     }
-    // Of one request only the servers that it met: among a thousand others they would not be found.
+    // For one request, only its servers: they could not be found among a thousand others.
     let met: BTreeSet<(&str, &str)> = shown.iter().map(|line| (line.pool.as_str(), line.server.as_str())).collect();
     let meanwhile = lines.iter().filter(there).filter(|line| met.contains(&(&line.pool, &line.server)));
     server_events(&meanwhile.collect::<Vec<_>>(), &mut events);
     serde_json::to_string(&serde_json::json!({ "displayTimeUnit": "ms", "traceEvents": events })).ok()
 }
 
-/// The last thing that is known of a line.
+/// The last known time of a line.
 fn last(line: &Line) -> Option<u64> {
     [line.picked_ns, line.entered_ns, line.started_ns, line.left_ns, line.returned_ns, line.ended_ns]
         .into_iter()
@@ -272,7 +272,7 @@ fn slice<'a>(name: &'a str, pid: u64, tid: u64, from: u64, to: u64, args: serde_
     TraceEvent { name, ph: "X", pid, tid, ts: Some(microseconds(from)), dur: Some(microseconds(to - from)), args }
 }
 
-/// The life of one request: the whole, and in it each thing it waited for.
+/// One request: the whole, and inside it each phase.
 fn request_events(line: &Line, tid: u64, events: &mut Vec<TraceEvent<'_>>) {
     let what = match line {
         Line { tier: 1.., .. } => "call",
@@ -295,7 +295,7 @@ fn request_events(line: &Line, tid: u64, events: &mut Vec<TraceEvent<'_>>) {
         ("back to the client", line.returned_ns, line.ended_ns),
     ];
     for (name, from, to) in steps {
-        // A client that gave up ended before its answer came back; then there is no way back to show.
+        // A client that gave up ended before its response came back; then there is no return to show.
         if let (Some(from), Some(to)) = (from, to)
             && to > from
         {
@@ -304,7 +304,7 @@ fn request_events(line: &Line, tid: u64, events: &mut Vec<TraceEvent<'_>>) {
     }
 }
 
-/// What servers did: a thread for each slot, since slices of a thread must not overlap.
+/// The activity of servers: a thread for each slot, since slices of a thread must not overlap.
 fn server_events(lines: &[&Line], events: &mut Vec<TraceEvent<'_>>) {
     let mut served: Vec<(&str, &str, u64, u64, u64)> = lines
         .iter()

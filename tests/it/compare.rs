@@ -489,9 +489,9 @@ fn bad_input_is_explained() {
     expect(&["--metrics", "latency.p98"], "did you mean `latency.p99`?");
     expect(&["--tolerance", "much"], "not a ratio");
     expect(&["--tolerance", "5"], "did you mean \"5%\"?");
-    expect(&["--json", "--export-junit", "/dev/stdout"], "only one thing can go to standard output");
+    expect(&["--json", "--export-junit", "/dev/stdout"], "only one output can go to standard output");
     expect(&["--export-json", "x", "--export-junit", "./x"], "two exports would go to");
-    expect(&["--json", "--export-junit", "-"], "only one thing can go to standard output");
+    expect(&["--json", "--export-junit", "-"], "only one output can go to standard output");
     let broken = run.csv(&nothing).replacen("s,base,p2c,3,", "s,base,p2c,three,", 1);
     write("new/s/replications.csv", &broken);
     expect(&[], "new/s/replications.csv:5: `three` is not a whole number");
@@ -512,6 +512,6 @@ fn a_comment_is_not_longer_than_forges_take() {
     let (code, out, _) = case.run(&["--export-markdown", "-"]);
     assert_eq!(code, Some(1));
     assert!(out.chars().count() < 65_536, "{}", out.len());
-    assert!(out.contains("for which a comment has no room") && out.trim_end().ends_with('.'), "{out}");
+    assert!(out.contains("which do not fit in a comment") && out.trim_end().ends_with('.'), "{out}");
     assert_eq!(out.matches("<details>").count(), out.matches("</details>").count());
 }

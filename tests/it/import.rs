@@ -212,7 +212,7 @@ fn packed_logs_are_read_or_named() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("6 requests"), "{said}");
     for (name, words) in [
-        ("cut.gz", "not a sound gzip file"),
+        ("cut.gz", "not a valid gzip file"),
         ("utf16.log", "UTF-16"),
         ("plain16.log", "UTF-16"),
         ("x.log", "xzcat"),

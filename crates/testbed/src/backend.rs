@@ -9,12 +9,13 @@
 //! assert!(std::net::TcpStream::connect(server.address()).is_err());
 //! ```
 //!
-//! What a server answers is in [`Spec`]'s text. A crash closes every connection with a reset and gives up listening, but
-//! keeps the port, so that no other process gets it meanwhile; a silent crash still accepts connections and answers nothing.
-//! Requests that end a crash are accepted at an address of their own ([`Backend::control_address`]), which no crash closes.
+//! The behaviour of a server is documented at [`Spec`]. A crash closes every connection with a reset and stops listening,
+//! but keeps the port, so that no other process gets it meanwhile; a silent crash still accepts connections and answers
+//! nothing. Fault requests that end a crash are accepted at a separate address ([`Backend::control_address`]), which no
+//! crash closes.
 //!
-//! What it cannot do: early hints (103), which hyper's server does not send; and a silent crash cannot keep the kernel from
-//! accepting connections.
+//! Limitations: no early hints (103), which hyper's server does not send; and during a silent crash the kernel still accepts
+//! connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -37,7 +38,7 @@ pub use evenkeel_config::fault::TimedFault;
 use evenkeel_config::fault::{self, Crash, FaultKind};
 use evenkeel_core::units::Nanos;
 
-/// How long a server that is stopped waits for answers under way.
+/// Time that a stopped server waits for responses in progress.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// A running test server. It stops when dropped.
@@ -58,13 +59,13 @@ impl Drop for Thread {
 }
 
 impl Backend {
-    /// Starts a server on a thread of its own. It accepts connections from now on.
+    /// Starts a server on a thread of its own. It accepts connections when this returns.
     pub fn start(spec: Spec) -> io::Result<Backend> {
         let mut all = Backend::start_all(vec![spec])?;
         all.pop().ok_or_else(|| io::Error::other("no server was started"))
     }
 
-    /// Starts several servers on one thread. None runs if one cannot.
+    /// Starts several servers on one thread. If one fails to start, none runs.
     pub fn start_all(specs: Vec<Spec>) -> io::Result<Vec<Backend>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut servers = Vec::new();
@@ -100,7 +101,7 @@ impl Backend {
                     let _ = task.await;
                 }
             });
-            // What still runs is dropped, and with it every connection.
+            // Tasks that still run are dropped, and their connections with them.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("test servers".to_owned()).spawn(run)?;
@@ -108,12 +109,12 @@ impl Backend {
         Ok(all.into_iter().map(|shared| Backend { shared, thread: thread.clone() }).collect())
     }
 
-    /// Where it listens.
+    /// Its listen address.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// Where it takes faults even while it is down; `None` unless [`Spec::control`] is set.
+    /// Its address for fault requests, served even while it is down; `None` unless [`Spec::control`] is set.
     pub fn control_address(&self) -> Option<SocketAddr> {
         self.shared.control
     }
@@ -128,15 +129,15 @@ impl Backend {
         format!("http://{}", self.shared.address)
     }
 
-    /// What it has done so far.
+    /// Its counters so far.
     pub fn counters(&self) -> Counters {
         let mut state = self.shared.state();
         state.server_model.advance(self.shared.now());
         state.server_model.counters
     }
 
-    /// A fault begins now and lasts for a while, or until [`Backend::heal`]. When this returns, clients can observe it: a
-    /// crashed server has no connections left and refuses new ones.
+    /// Starts a fault, for a given time or until [`Backend::heal`]. When this returns, clients can observe it: a crashed
+    /// server has no connections left and refuses new ones.
     pub fn inject_fault(&self, kind: impl Into<FaultKind>, lasts: Option<Duration>) {
         let kind = kind.into();
         let lasts = lasts.map(|lasts| Nanos(lasts.as_nanos() as u64));
@@ -158,7 +159,7 @@ impl Backend {
         self.inject_fault(Crash { silent: false }, None);
     }
 
-    /// Stops for good: no new connections, and half a second for answers under way.
+    /// Stops permanently: no new connections, and half a second for responses in progress.
     pub fn stop(self) -> Counters {
         self.end();
         self.counters()
@@ -206,7 +207,7 @@ fn reserve(address: SocketAddr) -> io::Result<(Socket, TcpListener)> {
     Ok((port, listener(bound)?))
 }
 
-/// Lets happen in a server what happens by itself, when it happens.
+/// The driver task: runs a server's scheduled events when they are due.
 async fn drive(shared: Arc<Shared>, mut timer: PreciseTimer) {
     loop {
         match shared.catch_up() {
@@ -238,7 +239,7 @@ async fn listen(shared: Arc<Shared>, first: TcpListener) {
             break;
         }
         let Some(socket) = &listening else {
-            // If the port is not free although the server is up, another process holds it for a moment.
+            // If the port is not free although the server is up, another process uses it for a moment.
             let again = tokio::time::sleep(Duration::from_millis(if now.listens() { 10 } else { 3_600_000 }));
             tokio::select! {
                 _ = life.changed() => {}
@@ -254,7 +255,7 @@ async fn listen(shared: Arc<Shared>, first: TcpListener) {
                     shared.state().server_model.counters.connections += 1;
                     tokio::spawn(serve(ClientConnection::new(stream, shared.clone())));
                 }
-                // Out of file descriptors, or the like.
+                // For example, out of file descriptors.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
         }
@@ -283,14 +284,14 @@ async fn serve_control(shared: Arc<Shared>, listener: TcpListener) {
                         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                     });
                 }
-                // Out of file descriptors, or the like.
+                // For example, out of file descriptors.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
         }
     }
 }
 
-/// One connection, until it ends, the server dies or is stopped.
+/// Serves one connection, until it ends, or the server crashes or stops.
 async fn serve(connection: ClientConnection) {
     let shared = connection.server();
     let mut life = shared.watch();

@@ -1,10 +1,10 @@
-//! A closed-loop load generator that costs little, for benchmarks of proxies.
+//! A low-overhead closed-loop load generator, for benchmarks of proxies.
 //!
-//! Every connection sends a request as soon as it has the answer to the one before. Requests are bytes prepared once;
-//! `httparse` reads the head of an answer, and the bytes of its body are counted. Every answer must be a 200 of the expected
-//! length, or the benchmark fails: fast errors are no result.
+//! Every connection sends a request as soon as it has the response to the previous one. Requests are prepared once as bytes;
+//! `httparse` parses the head of a response, and the bytes of its body are counted. Every response must be a 200 of the
+//! expected length, otherwise the benchmark fails: fast errors must not count as throughput.
 //!
-//! Latency as users see it is measured by [`super::load`], an open loop: here a slow answer delays the next request.
+//! [`super::load`] measures latency as users see it, in an open loop: here a slow response delays the next request.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,38 +20,38 @@ use tokio::task::LocalSet;
 const PATHS: u64 = 64;
 /// Number of different client addresses, for strategies that hash them. On Linux all of 127.0.0.0/8 is this machine.
 const CLIENTS: u64 = 64;
-/// Time without an answer after which the benchmark fails.
+/// Time without a response after which the benchmark fails.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size of one read, as much as the longest body of the benchmark.
 const SCRATCH: usize = 64 * 1024;
-/// The longest head of an answer, bytes.
+/// Maximum length of a response head, bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// What to send, and for how long.
+/// The request to send, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct ClosedLoop {
     /// The target. With an IPv4 loopback address, connections come from different addresses of 127.0.0.0/8.
     pub target: SocketAddrV4,
     /// Connections, each with one request at a time.
     pub connections: u64,
-    /// Length of every answer's body, bytes.
+    /// Length of every response's body, bytes.
     pub bytes: u64,
-    /// Time at the beginning that is not measured.
+    /// Warm-up at the start, which is not measured.
     pub warmup: Duration,
-    /// Time that is measured after it.
+    /// Measured time after the warm-up.
     pub span: Duration,
 }
 
 /// The result of a closed loop.
 #[derive(Clone, Debug)]
 pub struct LoadResult {
-    /// Answers in the measured span.
+    /// Responses in the measured span.
     pub measured: u64,
-    /// All answers, warm-up included.
+    /// All responses, warm-up included.
     pub answers: u64,
     /// Length of the measured span.
     pub span: Duration,
-    /// Nanoseconds from sending a request to the last byte of its answer, in the measured span.
+    /// Nanoseconds from sending a request to the last byte of its response, in the measured span.
     pub latency: Histogram<u64>,
 }
 
@@ -67,11 +67,12 @@ struct Shared {
     answers: Cell<u64>,
 }
 
-/// Sends requests as fast as answers come. `edge` is called on this thread at the begin and at the end of the measured span;
-/// `stopped` ends everything early. Connections end only when their answer is complete, so that a server's counts agree.
+/// Sends requests as fast as responses arrive. `edge` is called on this thread at the start and at the end of the measured
+/// span; `stopped` ends everything early. Connections end only when their response is complete, so that the server's counts
+/// agree.
 ///
 /// # Errors
-/// What was wrong with an answer.
+/// The mismatch in a response.
 pub fn closed_loop(
     closed_loop: ClosedLoop,
     mut edge: impl FnMut(),
@@ -96,7 +97,7 @@ pub fn closed_loop(
         for number in 0..closed_loop.connections {
             tasks.spawn_local(Rc::clone(&shared).run(number));
         }
-        // Ends when a connection does, which before its time is an error.
+        // Completes when a connection ends; an early end is an error.
         let wait = async |tasks: &mut tokio::task::JoinSet<io::Result<()>>, span: Duration| {
             let until = Instant::now() + span;
             while Instant::now() < until && !stopped() {
@@ -150,7 +151,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads an answer; fails unless it is the expected one.
+    /// Reads a response; fails unless it is the expected one.
     async fn answer(&self, stream: &TcpStream, head: &mut Vec<u8>) -> io::Result<()> {
         head.clear();
         let mut left = None;
@@ -171,7 +172,7 @@ impl Shared {
             let body = match left {
                 Some(left) => left,
                 None => {
-                    // Nearly always a head comes in one piece, and is read where it is.
+                    // A head nearly always arrives in one piece and is parsed in place.
                     let before = head.len();
                     let found = if before == 0 {
                         self.head(fresh)?
@@ -180,7 +181,7 @@ impl Shared {
                         self.head(head)?
                     };
                     match found {
-                        // This piece and what is to come after it.
+                        // This piece and the rest that follows.
                         Some(length) => length + self.closed_loop.bytes - before as u64,
                         None if before + n > LONGEST_HEAD => return Err(wrong("its head does not end")),
                         None => {

@@ -26,7 +26,7 @@ impl Drop for Open {
 pub(super) struct ClientConnection {
     stream: TcpStream,
     deaths: u64,
-    /// After the socket: fields are dropped in order, and what is counted must still be open.
+    /// Declared after the socket: fields are dropped in order, and the count must include the connection until it is closed.
     open: Open,
 }
 
@@ -42,7 +42,7 @@ impl ClientConnection {
         self.open.0.clone()
     }
 
-    /// How often that server had crashed when it accepted it.
+    /// Number of crashes of that server when it accepted the connection.
     pub(super) fn deaths(&self) -> u64 {
         self.deaths
     }

@@ -1,5 +1,5 @@
-//! Test servers from a file: a scenario, or a proxy's configuration, whose servers have addresses. Only what test servers need
-//! is read and checked.
+//! Test servers from a file: a scenario, or a proxy's configuration, whose servers have addresses. Only the parts that test
+//! servers need are read and checked.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -43,12 +43,12 @@ struct PoolOnly {
     servers: Spanned<Vec<Spanned<ServerTable>>>,
 }
 
-/// A test server for every server that has an address; equal ones (`count`) are on successive ports. `files` gives the text of
-/// a distribution's file. Faults are as in a scenario, with times since the start; those of balancers are ignored, as are calls
-/// to a second tier.
+/// A test server for every server that has an address; equal ones (`count`) are on successive ports. `files` gives the text
+/// of a distribution's file. Faults are as in a scenario, with times since the start; faults of balancers and calls to a
+/// second tier are ignored.
 ///
 /// # Errors
-/// What is wrong with the file, or that no server has an address.
+/// The error in the file, or that no server has an address.
 pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Spec>, Problems> {
     let file: File = diagnostic::read(source)?;
     let mut problems = Problems::new();
@@ -66,7 +66,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
             paths.push((path.clone(), sampler(distribution, &mut problems)));
         }
     }
-    // With the pool and the name by which faults know it.
+    // With the pool and the name that faults use.
     let mut specs: Vec<(String, String, Spec)> = Vec::new();
     for pool in file.pools.get_ref() {
         let mut servers = servers_of(pool.name.get_ref(), &pool.servers, &mut problems).into_iter();
@@ -102,7 +102,7 @@ pub fn specs(source: &str, files: &dyn Fn(&str) -> Result<String, String>) -> Re
     if problems.is_empty() { Ok(specs.into_iter().map(|(.., spec)| spec).collect()) } else { Err(problems) }
 }
 
-/// The port `i` after the first; 0, which takes any free one, if the first is 0. `None` beyond 65535.
+/// The port `i` after the first; 0, which selects any free one, if the first is 0. `None` beyond 65535.
 pub fn port_after(first: u16, i: usize) -> Option<u16> {
     if first == 0 { Some(0) } else { first.checked_add(u16::try_from(i).ok()?) }
 }
@@ -119,7 +119,7 @@ fn address(written: &Spanned<String>, problems: &mut Problems) -> Option<SocketA
     }
 }
 
-/// Gives the servers that a fault names their part of it, as in a scenario.
+/// Assigns a fault to the servers that it names, as in a scenario.
 fn add_fault(fault: &FaultTable, specs: &mut [(String, String, Spec)], problems: &mut Problems) {
     if !fault.check(problems) {
         return;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_have_a_place() {
+    fn errors_have_a_position() {
         for (from, to, message) in [
             ("127.0.0.1:9001", "127.0.0.1", "no address with a port"),
             ("127.0.0.1:9001", "127.0.0.1:65535", "not so many ports"),

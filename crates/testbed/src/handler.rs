@@ -1,4 +1,4 @@
-//! The answers of a test server.
+//! The request handler of a test server.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -35,12 +35,12 @@ const REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 /// A probe's request key, in hexadecimal: the load reported depends on whether it is cached.
 const PROBE_KEY: HeaderName = HeaderName::from_static("x-probe-key");
 
-/// Age at which the load report of a server without work is renewed.
+/// Maximum age of the cached load report of a server without work.
 const STALE: Nanos = Nanos::from_millis(100);
 
 type Answer = Response<Payload>;
 
-/// Answers a request, however long that takes; never, if the server is down.
+/// Answers a request, after its delay; never, if the server is down.
 pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     match at_once(&shared, &request) {
         Some(answer) => Ok(answer),
@@ -48,7 +48,7 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
     }
 }
 
-/// The fast path for benchmarks: no work, no cache, no fault, and no wish.
+/// The fast path for benchmarks: no work, no cache, no fault, and no options in the request.
 fn at_once(shared: &Shared, request: &Request<Incoming>) -> Option<Answer> {
     let spec = &shared.spec;
     let plain = spec.service.is_none() && spec.paths.is_empty() && spec.server.cache.is_none();
@@ -102,7 +102,7 @@ fn orca(report: &LoadReport) -> String {
     )
 }
 
-/// What a request's query asks of the answer.
+/// The options in a request's query.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wishes {
     bytes: Option<u64>,
@@ -115,7 +115,7 @@ struct Wishes {
 }
 
 impl Wishes {
-    /// From a query; unknown parameters are ignored.
+    /// Parses a query; unknown parameters are ignored.
     fn of(query: &str) -> Result<Wishes, String> {
         let mut wishes = Wishes::default();
         for pair in query.split('&') {
@@ -161,7 +161,7 @@ async fn in_full(shared: Arc<Shared>, mut request: Request<Incoming>) -> Answer 
     }
     let echo = request.headers().contains_key(&ECHO);
     let Ok(body) = read(request.body_mut(), echo).await else {
-        // The client broke off in the middle; nobody will read this.
+        // The client disconnected in the middle; this response is not read.
         return plain(&shared, StatusCode::BAD_REQUEST, "the body broke off".to_owned());
     };
     let hit = match serve(&shared, &request).await {
@@ -282,7 +282,7 @@ enum Outcome {
     Failed(StatusCode),
 }
 
-/// Tells the server if the client leaves before the answer.
+/// Informs the server if the client disconnects before the response.
 struct Waits {
     shared: Arc<Shared>,
     place: Option<JobRef>,
@@ -296,7 +296,7 @@ impl Drop for Waits {
     }
 }
 
-/// Takes a request through the queue and its service.
+/// Passes a request through queue and service.
 async fn serve(shared: &Arc<Shared>, request: &Request<Incoming>) -> Outcome {
     let entry = {
         let mut state = shared.state();
@@ -345,11 +345,11 @@ fn work(shared: &Shared, request: &Request<Incoming>, state: &mut State) -> Nano
         return Nanos(nanos);
     }
     let path = request.uri().path();
-    let own = shared.spec.paths.iter().find(|(other, _)| other == path).map(|(_, law)| law);
-    own.or(shared.spec.service.as_ref()).map_or(Nanos::ZERO, |law| law.sample(&mut state.rng))
+    let own = shared.spec.paths.iter().find(|(other, _)| other == path).map(|(_, sampler)| sampler);
+    own.or(shared.spec.service.as_ref()).map_or(Nanos::ZERO, |sampler| sampler.sample(&mut state.rng))
 }
 
-/// A health check. It does not wait in the queue and takes a little time on a server with work.
+/// A health check. It does not wait in the queue; on a server with work it takes a little time.
 async fn check(shared: &Shared) -> Answer {
     let (condition, span) = {
         let mut state = shared.state();
@@ -369,10 +369,10 @@ async fn check(shared: &Shared) -> Answer {
     }
 }
 
-/// The largest fault request, bytes.
+/// Maximum size of a fault request, bytes.
 const MAX_FAULT_REQUEST: usize = 4096;
 
-/// Answers at the server's control address: fault requests, and nothing else.
+/// Serves the control address: fault requests, and nothing else.
 pub(super) async fn control(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     if request.uri().path() == "/_fault" {
         return Ok(faults(&shared, request).await);
@@ -380,7 +380,8 @@ pub(super) async fn control(shared: Arc<Shared>, request: Request<Incoming>) -> 
     Ok(plain(&shared, StatusCode::NOT_FOUND, "POST a fault to /_fault, or DELETE it to heal\n".to_owned()))
 }
 
-/// Takes what `--fault` takes: `kind = { slow = { factor = 4 } }` and, if it is to pass, `for = "10s"`; `at` counts from now.
+/// The body has the syntax of `--fault`: `kind = { slow = { factor = 4 } }` and, for a limited time, `for = "10s"`; `at`
+/// counts from now.
 async fn faults(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let done = |text: &str| plain(shared, StatusCode::OK, text.to_owned());
     match *request.method() {
@@ -392,7 +393,7 @@ async fn faults(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
             Err(message) => plain(shared, StatusCode::BAD_REQUEST, format!("{message}\n")),
             Ok(faults) => {
                 if faults.iter().any(|fault| fault.kind.loses_requests()) {
-                    // It takes this very connection with it: the answer goes first.
+                    // The crash closes this very connection: the response is sent first.
                     let shared = shared.clone();
                     tokio::spawn(async move {
                         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -408,7 +409,7 @@ async fn faults(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     }
 }
 
-/// The faults that a request's body asks for, or what is wrong with it.
+/// The faults that a request's body asks for, or the error in it.
 async fn fault_request(request: Request<Incoming>) -> Result<Vec<TimedFault>, String> {
     let body = http_body_util::Limited::new(request.into_body(), MAX_FAULT_REQUEST).collect().await;
     let source = String::from_utf8_lossy(&body.map_err(|error| error.to_string())?.to_bytes()).into_owned();
@@ -418,7 +419,7 @@ async fn fault_request(request: Request<Incoming>) -> Result<Vec<TimedFault>, St
     }
 }
 
-/// The protocol that a client wants to upgrade to. `h2c` does not count: HTTP/2 is by prior knowledge here.
+/// The protocol that a client wants to upgrade to. `h2c` is ignored: HTTP/2 is by prior knowledge here.
 fn tunnel_asked(request: &Request<Incoming>) -> Option<HeaderValue> {
     let protocol = request.headers().get(header::UPGRADE)?;
     (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
@@ -464,7 +465,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_say_what_is_wanted() {
+    fn queries_set_the_options() {
         let wishes = Wishes::of("bytes=12&x=1&delay=5ms&trailers=1&status=404").unwrap();
         let expected = Wishes {
             bytes: Some(12),

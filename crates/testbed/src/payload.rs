@@ -1,4 +1,4 @@
-//! The bodies of a test server's answers.
+//! The bodies of a test server's responses.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,24 +17,24 @@ const BLOCK: usize = 64 * 1024;
 
 fn block() -> &'static Bytes {
     static BYTES: OnceLock<Bytes> = OnceLock::new();
-    // Printable, and no run of one byte that something on the way might compress to nothing.
+    // Printable, and without runs of one byte, which an intermediary might compress to nothing.
     BYTES.get_or_init(|| (0..BLOCK).map(|i| b"evenkeel test server "[i % 21]).collect::<Vec<u8>>().into())
 }
 
-/// See the module's text.
+/// The body of a response.
 pub(super) enum Payload {
     /// The whole body in one frame.
     Once(Option<Bytes>),
-    /// This many bytes of filling.
+    /// Number of filler bytes left to send.
     Filling(u64),
     /// Frames of unknown number, which are chunks in HTTP/1.1.
     Pieces(VecDeque<Frame<Bytes>>),
-    /// Server-sent events: their number, how many have been sent, and the time from one to the next.
+    /// Server-sent events: their number, how many have been sent, and the interval.
     Events { count: u64, sent: u64, every: Duration, timer: Pin<Box<Sleep>> },
 }
 
 impl Payload {
-    /// This many bytes of filling.
+    /// A body of this many filler bytes.
     pub(super) fn filling(bytes: u64) -> Payload {
         match usize::try_from(bytes) {
             Ok(0) => Payload::Once(None),
@@ -43,12 +43,12 @@ impl Payload {
         }
     }
 
-    /// This text.
+    /// A body with this text.
     pub(super) fn text(text: impl Into<String>) -> Payload {
         Payload::Once(Some(Bytes::from(text.into())))
     }
 
-    /// Server-sent events at equal distances, the first one at once.
+    /// Server-sent events at equal intervals, the first one at once.
     pub(super) fn events(count: u64, every: Duration) -> Payload {
         Payload::Events { count, sent: 0, every, timer: Box::pin(tokio::time::sleep(Duration::ZERO)) }
     }

@@ -24,7 +24,7 @@ impl PreciseTimer {
         Ok(PreciseTimer { timer: tokio::io::unix::AsyncFd::new(timerfd_create(TimerfdClockId::Monotonic, flags)?)? })
     }
 
-    /// Waits until this time. The future may be dropped and made anew.
+    /// Waits until this time. The future may be dropped and created again.
     pub(super) async fn until(&mut self, at: Instant) {
         loop {
             let left = at.saturating_duration_since(Instant::now());
@@ -42,7 +42,7 @@ impl PreciseTimer {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
         let value =
             Timespec { tv_sec: after.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: after.subsec_nanos().into() };
-        // Setting it anew also takes back an expiry that nobody read.
+        // Setting it again also clears an expiration that was not read.
         timerfd_settime(
             self.timer.get_ref(),
             TimerfdTimerFlags::empty(),
@@ -66,7 +66,7 @@ impl PreciseTimer {
         Ok(PreciseTimer {})
     }
 
-    /// Waits until this time. The future may be dropped and made anew.
+    /// Waits until this time. The future may be dropped and created again.
     pub(super) async fn until(&mut self, at: Instant) {
         tokio::time::sleep_until(at.into()).await;
     }

@@ -1,6 +1,6 @@
-//! A test server's requests, on the simulator's own [`ServerState`]. Time is an argument, and every departure and fault happens
-//! at its own moment however late the caller looks: a timer that wakes late delays an answer, but neither work nor the requests
-//! behind it.
+//! The requests of a test server, on the simulator's own [`ServerState`]. Time is an argument, and every departure and fault
+//! happens at its exact time even if the caller polls late: a timer that fires late delays a response, but neither the work
+//! nor the requests behind it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,19 +13,19 @@ use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::model::{Discipline, Server};
 use evenkeel_sim::sim::server::{Admission, Linked, Links, ServerState};
 
-/// What became of a request that was admitted.
+/// The outcome of an admitted request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobOutcome {
-    /// Served; whether from the cache, `None` without one.
+    /// Served; `Some(true)` from the cache, `None` without a cache.
     Served(Option<bool>),
-    /// Its server died, or it left the queue because its client had left.
+    /// Its server crashed, or it left the queue because its client had disconnected.
     Lost,
 }
 
-/// What a server does with a request that arrives.
+/// The server's decision on an arriving request.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// Admitted. The reference is for [`ServerModel::gave_up`].
+    /// Admitted. The reference is the argument of [`ServerModel::gave_up`].
     In(JobRef, oneshot::Receiver<JobOutcome>),
     /// An error, after this time.
     Error(Nanos),
@@ -35,14 +35,14 @@ pub(super) enum Entry {
     Dead,
 }
 
-/// Names a request that was admitted.
+/// Identifies an admitted request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JobRef {
     job: u32,
     tenant: u64,
 }
 
-/// What a server has done so far.
+/// The counters of a server so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Requests that arrived, without health checks.
@@ -55,7 +55,7 @@ pub struct Counters {
     pub rejected: u64,
     /// Requests that were in the server when it crashed, or that arrived while it was down.
     pub lost: u64,
-    /// Requests whose client left before the answer; they also count as what became of their work.
+    /// Requests whose client disconnected before the response; they are also counted by outcome.
     pub gave_up: u64,
     /// Cache look-ups that hit.
     pub hits: u64,
@@ -67,7 +67,7 @@ pub struct Counters {
     pub connections: u64,
     /// Requests in the server now, in service or waiting.
     pub in_flight: u32,
-    /// The most requests in the server at once.
+    /// Maximum number of requests in the server at once.
     pub most_in_flight: u32,
     /// Sum of the times in the server of the requests that were served.
     pub time_here: Nanos,
@@ -78,14 +78,14 @@ struct Job {
     key: u64,
     work: Nanos,
     entered: Nanos,
-    /// Requests that were in the server before it.
+    /// Number of requests in the server on its arrival.
     found: u32,
     hit: Option<bool>,
     serving: bool,
     /// First come, first served: when service ends.
     ends: Nanos,
     links: Links,
-    /// `None` where the place is free.
+    /// `None` where the slot is free.
     tell: Option<oneshot::Sender<JobOutcome>>,
 }
 
@@ -95,17 +95,17 @@ impl Linked for Job {
     }
 }
 
-/// See the module's text.
+/// The requests of a test server; see the module's documentation.
 pub(super) struct ServerModel {
     server: ServerState,
-    /// Whether requests leave the queue when their client leaves.
+    /// Whether requests leave the queue when their client disconnects.
     cancel: bool,
     jobs: Vec<Job>,
     free: Vec<u32>,
     /// First come, first served: ends of the requests in service.
     ends: BinaryHeap<Reverse<(Nanos, u32)>>,
     faults: Vec<TimedFault>,
-    /// Everything up to this time has happened.
+    /// Events up to this time have been processed.
     at: Nanos,
     tenants: u64,
     deaths: u64,
@@ -134,17 +134,17 @@ impl ServerModel {
         *self.server.condition()
     }
 
-    /// How often it has crashed.
+    /// Number of crashes so far.
     pub(super) fn deaths(&self) -> u64 {
         self.deaths
     }
 
-    /// How long this much work takes one slot at present.
+    /// Time that this much work takes on one slot at present.
     pub(super) fn span(&self, work: Nanos) -> Nanos {
         self.server.span(work)
     }
 
-    /// When something next happens by itself.
+    /// Time of the next departure or fault; `None` without any.
     pub(super) fn next(&self) -> Option<Nanos> {
         [self.next_departure(), self.next_edge()].into_iter().flatten().min()
     }
@@ -156,15 +156,15 @@ impl ServerModel {
         }
     }
 
-    /// When a fault next begins or ends.
+    /// Time at which a fault next starts or ends.
     fn next_edge(&self) -> Option<Nanos> {
         let edges = self.faults.iter().flat_map(|fault| [Some(fault.at), fault.until]);
         edges.flatten().filter(|&edge| edge > self.at).min()
     }
 
-    /// Lets everything happen that is due.
+    /// Processes all events that are due.
     pub(super) fn advance(&mut self, now: Nanos) {
-        // Clocks of two threads may disagree by a little; time here does not run backwards.
+        // Clocks of two threads may differ slightly; time here is monotonic.
         let now = now.max(self.at);
         loop {
             let (departure, edge) = (self.next_departure(), self.next_edge());
@@ -190,7 +190,7 @@ impl ServerModel {
         self.update_condition(now);
     }
 
-    /// Ends the faults that are active now; those that have not begun still come.
+    /// Ends the faults that are active now; later ones still start.
     pub(super) fn heal(&mut self, now: Nanos) {
         self.advance(now);
         let now = self.at;
@@ -200,7 +200,7 @@ impl ServerModel {
         self.update_condition(now);
     }
 
-    /// Works out its condition when a fault begins or ends.
+    /// Updates its condition when a fault starts or ends.
     fn update_condition(&mut self, edge: Nanos) {
         self.at = edge.max(self.at);
         let now = self.at;
@@ -223,7 +223,7 @@ impl ServerModel {
         self.faults.retain(|fault| fault.until.is_none_or(|until| until > now));
     }
 
-    /// Everything in it is lost and its cache is empty.
+    /// A crash: all requests are lost and the cache is emptied.
     fn die(&mut self) {
         let now = self.at;
         self.deaths += 1;
@@ -282,7 +282,7 @@ impl ServerModel {
             self.server.enqueue(job, &mut self.jobs);
         }
         self.count_here();
-        // Work of no length is done by now.
+        // Requests with zero work are done by now.
         self.advance(now);
         Entry::In(JobRef { job, tenant }, told)
     }
@@ -313,7 +313,7 @@ impl ServerModel {
         self.counters.most_in_flight = self.counters.most_in_flight.max(self.counters.in_flight);
     }
 
-    /// Starts service; there is room.
+    /// Starts service; a slot is free.
     fn serve(&mut self, index: u32) {
         let job = &mut self.jobs[index as usize];
         let started = self.server.start(self.at, index, job.key, job.work);
@@ -329,7 +329,7 @@ impl ServerModel {
         }
     }
 
-    /// The next one is done, now.
+    /// Completes the next request of a shared processor, now.
     fn depart(&mut self) {
         let now = self.at;
         let done = match self.server.discipline() {
@@ -349,7 +349,7 @@ impl ServerModel {
         self.count_here();
     }
 
-    /// Frees a request's place and tells its client, which may have left.
+    /// Frees a request's slot and informs its client, which may have disconnected.
     fn release(&mut self, job: u32, outcome: JobOutcome) {
         if let Some(tell) = self.jobs[job as usize].tell.take() {
             let _ = tell.send(outcome);
@@ -357,8 +357,8 @@ impl ServerModel {
         self.free.push(job);
     }
 
-    /// The client of a request has left. The request leaves the queue at once if the server notices such things; what is in
-    /// service goes on.
+    /// The client of a request has disconnected. The request leaves the queue at once if the server notices disconnects; a
+    /// request in service continues.
     pub(super) fn gave_up(&mut self, now: Nanos, place: JobRef) {
         self.advance(now);
         let job = &self.jobs[place.job as usize];
@@ -374,7 +374,7 @@ impl ServerModel {
         }
     }
 
-    /// Its load over the last half second to second; `key` names the request for whose sake a probe asks.
+    /// Its load over the last 0.5 s to 1 s; `key` is the key of the request that caused a probe.
     pub(super) fn report(&mut self, now: Nanos, key: Option<u64>) -> LoadReport {
         self.advance(now);
         self.server.recent_report(self.at, key)
@@ -400,10 +400,10 @@ mod tests {
         }
     }
 
-    /// Whoever looks only when a request comes sees what a timer would have shown that never is late: exactly the same
-    /// times, and the mean of an M/M/1 queue at load 0.7, which is 10 ms / (1 - 0.7) for a shared processor, too.
+    /// Polling only when a request arrives gives the same times as a timer that is never late: exactly equal, and the mean
+    /// of an M/M/1 queue at load 0.7, which is 10 ms / (1 - 0.7) for a shared processor, too.
     #[test]
-    fn a_queue_is_a_queue_however_late_one_looks() {
+    fn late_polling_does_not_change_the_queue() {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
             let concurrency = if discipline == Discipline::Ps { u32::MAX } else { 1 };
             let run = |eager: bool| {
@@ -411,14 +411,14 @@ mod tests {
                     ServerModel::new(&Server { discipline, concurrency, ..Server::new("a") }, Vec::new(), false);
                 let mut gaps = Rng::stream(3, "gaps", 0);
                 let work = Keyed::new(3, "work");
-                let (law, gap) = (Sampler::Exponential { mean: 10e6 }, Sampler::Exponential { mean: 10e6 / 0.7 });
+                let (service, gap) = (Sampler::Exponential { mean: 10e6 }, Sampler::Exponential { mean: 10e6 / 0.7 });
                 let mut at = Nanos::ZERO;
                 for i in 0..100_000 {
                     at += gap.sample(&mut gaps);
                     while let Some(next) = server_model.next().filter(|&next| eager && next <= at) {
                         server_model.advance(next);
                     }
-                    server_model.enter(at, 0, law.sample(&mut work.at(i)), 1.0);
+                    server_model.enter(at, 0, service.sample(&mut work.at(i)), 1.0);
                 }
                 server_model.advance(at + Nanos::from_secs(100));
                 assert_eq!((server_model.counters.ok, server_model.counters.in_flight), (100_000, 0));
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_is_cheap_and_a_crash_forgets() {
+    fn a_hit_is_cheap_and_a_crash_empties_the_cache() {
         let cache = evenkeel_config::pool::CacheSpec {
             capacity: NonZeroUsize::new(2).unwrap(),
             ttl: None,
@@ -477,7 +477,7 @@ mod tests {
 
     /// Half of the work at full speed, half at a quarter of it.
     #[test]
-    fn slowness_strikes_what_is_in_service() {
+    fn a_slowdown_affects_requests_in_service() {
         for discipline in [Discipline::Fcfs, Discipline::Ps] {
             let mut server_model = ServerModel::new(&Server { discipline, ..Server::new("a") }, Vec::new(), false);
             server_model.enter(ms(0), 0, ms(10), 1.0);
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_the_queue_is_served_only_if_nobody_notices() {
+    fn cancelled_requests_are_served_unless_the_server_notices() {
         for (cancel, ok) in [(false, 2), (true, 1)] {
             let mut server_model = ServerModel::new(&Server::new("a"), Vec::new(), cancel);
             let _first = server_model.enter(ms(0), 0, ms(10), 1.0);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_of_the_last_second() {
+    fn a_report_covers_the_last_second() {
         let mut server_model = ServerModel::new(&Server::new("a"), Vec::new(), false);
         let mut error_draw = Rng::stream(1, "luck", 0);
         let mut at = Nanos::ZERO;

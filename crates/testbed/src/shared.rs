@@ -1,4 +1,4 @@
-//! A running test server as its tasks share it: what it does, and what others can see of it.
+//! The state that the tasks of a test server share.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,15 +16,15 @@ use evenkeel_config::fault::TimedFault;
 use evenkeel_core::rng::Rng;
 use evenkeel_core::units::Nanos;
 
-/// How a server appears to its clients.
+/// The state of a server that its clients can observe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Life {
-    /// How often it has crashed: a connection of before a crash is reset.
+    /// Number of crashes: a connection from before a crash is reset.
     pub deaths: u64,
     pub up: bool,
-    /// While it is down: whether it accepts connections and answers nothing, instead of refusing them.
+    /// While it is down: whether it accepts connections without answering, instead of refusing them.
     pub silent: bool,
-    /// It is being stopped for good.
+    /// It is being stopped permanently.
     pub stopping: bool,
 }
 
@@ -34,17 +34,17 @@ impl Life {
     }
 }
 
-/// What changes while it runs.
+/// The mutable state of a server.
 pub(super) struct State {
     pub server_model: ServerModel,
     pub rng: Rng,
-    /// The load report as it was last written, and when.
+    /// The last load report as text, and its time.
     pub report: Option<(Nanos, HeaderValue)>,
-    /// When the driver wakes by itself; `None` for never.
+    /// Next time at which the driver wakes; `None` for never.
     pub wakes: Option<Nanos>,
 }
 
-/// What a client can observe.
+/// The state that clients can observe.
 #[derive(Default)]
 pub(super) struct Gauge {
     pub listening: bool,
@@ -54,10 +54,10 @@ pub(super) struct Gauge {
 /// One server, as its tasks share it.
 pub(super) struct Shared {
     pub spec: Spec,
-    /// The name as a header's value.
+    /// The name as a header value.
     pub name: HeaderValue,
     pub address: SocketAddr,
-    /// Where it takes faults even while it is down; `None` where it takes none.
+    /// Address for fault requests, served even while the server is down; `None` without one.
     pub control: Option<SocketAddr>,
     /// Zero of the server's clock.
     pub epoch: Instant,
@@ -69,17 +69,17 @@ pub(super) struct Shared {
     pub deaths: AtomicU64,
     gauge: Mutex<Gauge>,
     seen: Condvar,
-    /// Bound and never listening: while the server is down, no other process gets its port.
+    /// Bound but not listening: while the server is down, no other process gets its port.
     _port: Socket,
 }
 
-/// The lock, also after a panic elsewhere: the numbers behind it are still right.
+/// Locks the state, also after a panic elsewhere: its numbers are still valid.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
-    /// A server that listens at `address` and, where it takes faults, at `control`. `port` holds its port.
+    /// A server that listens at `address` and, for fault requests, at `control`. `port` holds its port.
     pub(super) fn new(
         spec: Spec,
         address: SocketAddr,
@@ -135,14 +135,15 @@ impl Shared {
         self.bell.notify_one();
     }
 
-    /// Wakes the driver if something now happens sooner than it expects.
+    /// Wakes the driver if the next event is sooner than it expects.
     pub(super) fn wake_driver(&self, state: &State) {
         if state.server_model.next().is_some_and(|next| state.wakes.is_none_or(|wakes| next < wakes)) {
             self.bell.notify_one();
         }
     }
 
-    /// Lets everything happen that is due, and shows it to connections and listeners. When the next thing happens.
+    /// Processes all events that are due, and publishes the state to connections and listeners. Returns the time of the next
+    /// event.
     pub(super) fn catch_up(&self) -> Option<Nanos> {
         let mut state = self.state();
         state.server_model.advance(self.now());
@@ -165,7 +166,7 @@ impl Shared {
         lock(&self.gauge).connections
     }
 
-    /// Waits until clients can observe what was done, at most two seconds.
+    /// Waits until clients can observe the change, at most two seconds.
     pub(super) fn wait(&self, until: impl Fn(&Gauge) -> bool) {
         let gauge = lock(&self.gauge);
         let _ = self.seen.wait_timeout_while(gauge, Duration::from_secs(2), |gauge| !until(gauge));

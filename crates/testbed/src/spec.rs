@@ -1,4 +1,4 @@
-//! What a test server is.
+//! The specification of a test server.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use evenkeel_config::distribution::Sampler;
 use evenkeel_config::fault::TimedFault;
 use evenkeel_sim::sim::model::Server;
 
-/// What a test server is.
+/// The specification of a test server.
 ///
 /// It answers every path. A request waits in the queue, takes the time of its work (the header `x-demand` in nanoseconds, or
 /// else a draw from the distribution of its path) and is answered with `x-server`, `x-cache` (`hit` or `miss`, where there is a
@@ -15,34 +15,35 @@ use evenkeel_sim::sim::model::Server;
 /// checks or drains.
 ///
 /// A query changes the answer: `bytes=N`, `status=N`, `delay=50ms` (added to everything else), `chunked=1`, `trailers=1`,
-/// `sse=N` with `every=10ms`. The header `x-echo` asks for what was received, as JSON. A request with `upgrade` becomes a
+/// `sse=N` with `every=10ms`. The header `x-echo` returns the received request as JSON. A request with `upgrade` becomes a
 /// tunnel that echoes every byte.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Where to listen; port 0 takes any that is free.
+    /// Listen address; port 0 takes any free port.
     pub listen: SocketAddr,
-    /// Name, speed, slots, queue and cache, as of a simulated server.
+    /// Name, speed, slots, queue and cache, as for a simulated server.
     pub server: Server,
-    /// Work of a request at speed 1; `None` answers at once, except on paths with a distribution of their own.
+    /// Work of a request at speed 1; `None` responds at once, except on paths with a distribution of their own.
     pub service: Option<Sampler>,
     /// Work at speed 1 by path, for paths with a distribution of their own.
     pub paths: Vec<(String, Sampler)>,
-    /// Bytes of an answer.
+    /// Bytes of a response body.
     pub bytes: u64,
-    /// Work and errors are drawn from it and from the name.
+    /// Seed; the streams of work and errors are derived from it and from the name.
     pub seed: u64,
-    /// Faults that begin by themselves; their times count from the server's start.
+    /// Scheduled faults; their times count from the server's start.
     pub faults: Vec<TimedFault>,
     /// Whether `POST /_fault` injects faults.
     pub control: bool,
-    /// With `control`: where `/_fault` is served, too, also while the server is down; port 0 takes any that is free.
+    /// With `control`: an additional listen address of `/_fault`, served also while the server is down; port 0 takes any
+    /// free port.
     pub control_listen: SocketAddr,
-    /// Whether a waiting request leaves the queue when its client has left.
+    /// Whether a waiting request leaves the queue when its client has disconnected.
     pub cancel: bool,
 }
 
 impl Spec {
-    /// A server that answers at once, with no bytes, on any free port of 127.0.0.1.
+    /// A server that responds at once, with an empty body, on any free port of 127.0.0.1.
     pub fn new(name: &str) -> Spec {
         Spec {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

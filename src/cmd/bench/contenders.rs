@@ -2,7 +2,7 @@
 //!
 //! All do the same work: HTTP/1.1 with connections kept open on both sides, round robin, `X-Forwarded-For`, `-Proto`,
 //! `-Host`, `Via` and `X-Request-Id` towards the origin, `Via` and `X-Request-Id` towards the client, timeouts for
-//! everything, a retry when a server cannot be reached, counters, no access log, one thread. `bare` leaves the headers out.
+//! everything, a retry when a server cannot be reached, counters, no access log, one thread. `bare` omits the headers.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -42,7 +42,7 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// Whether it sends requests of its own to servers.
+    /// Whether it sends requests of its own (probes) to servers.
     pub fn probes(&self) -> bool {
         let probes = |name| catalog::find(name).is_some_and(|row| (row.default)().signals().probes);
         matches!(self.kind, Kind::Evenkeel(name) if probes(name))
@@ -59,7 +59,7 @@ impl Kind {
         }
     }
 
-    /// What is configured, and what is left at its default.
+    /// The options that are configured, and those left at their defaults.
     pub fn knobs(self) -> &'static str {
         match self {
             Kind::Haproxy => {
@@ -74,7 +74,7 @@ impl Kind {
 }
 
 impl Contender {
-    /// The config for a listener and these servers. `folder` is for what a program must write somewhere.
+    /// The config for a listener and these servers. `folder` is for files that a program must write.
     fn config(&self, listen: SocketAddrV4, servers: &[SocketAddr], folder: &Path) -> String {
         match self.kind {
             Kind::Haproxy => haproxy(listen, servers, self.bare),
@@ -84,7 +84,7 @@ impl Contender {
     }
 
     fn command(&self, config: &Path, folder: &Path) -> Command {
-        // A child of a parent that was killed without notice would live on, and keep its port and its core.
+        // Otherwise a child whose parent is killed would keep running, with its port and its core.
         let mut command = match find("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
@@ -236,13 +236,13 @@ address = \"127.0.0.1:0\"
 pub struct Running {
     child: Child,
     folder: tempfile::TempDir,
-    /// Where it listens.
+    /// Its listen address.
     pub address: SocketAddrV4,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error means that it has ended by itself.
+        // An error means that it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -286,7 +286,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Whether it has not ended.
+    /// Whether it is still running.
     pub fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -311,7 +311,7 @@ impl Running {
 /// Usage of a process, by its id or `self`; zero where there is no `/proc`.
 pub fn usage(process: &str) -> Usage {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
-    // The name, in parentheses, may hold anything; what follows are the fields from the third on.
+    // The name, in parentheses, may contain any character; the fields from the third on follow it.
     let stat = read("stat");
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
@@ -337,11 +337,11 @@ mod linux {
     pub struct Cores {
         proxies: CpuSet,
         ours: CpuSet,
-        /// Their numbers, for people.
+        /// Their numbers as text.
         pub proxy_core: usize,
     }
 
-    /// Back to the cores of the load when dropped.
+    /// Restores the affinity to the cores of the load when dropped.
     pub struct There(CpuSet);
 
     impl Drop for There {
@@ -351,7 +351,7 @@ mod linux {
     }
 
     impl Cores {
-        /// Takes the calling thread, and those that it starts, to the load's cores; `None` where there is one core only.
+        /// Binds the calling thread, and those that it starts, to the load's cores; `None` if there is only one core.
         pub fn divide() -> Option<Cores> {
             let mut ours = sched_getaffinity(None).ok()?;
             let proxy_core = (0..CpuSet::MAX_CPU).find(|&core| ours.is_set(core))?;
@@ -365,14 +365,14 @@ mod linux {
             Some(Cores { proxies, ours, proxy_core })
         }
 
-        /// What the calling thread starts while the answer is held runs on the proxies' core.
+        /// Processes that the calling thread starts while the guard is held run on the proxies' core.
         pub fn go_to_proxies(self) -> There {
             let _ = sched_setaffinity(None, &self.proxies);
             There(self.ours)
         }
     }
 
-    /// Units of the kernel's accounts.
+    /// Clock ticks per second of the kernel's CPU times.
     pub fn ticks_per_second() -> u64 {
         rustix::param::clock_ticks_per_second()
     }
@@ -380,7 +380,7 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod linux {
-    /// There are none: nothing is pinned elsewhere.
+    /// No cores to choose: CPU affinity is not supported on this system.
     #[derive(Clone, Copy)]
     pub struct Cores {
         /// The number of the proxies' core.
@@ -388,16 +388,16 @@ mod linux {
     }
 
     impl Cores {
-        /// Nothing is pinned.
+        /// CPU affinity is not supported.
         pub fn divide() -> Option<Cores> {
             None
         }
 
-        /// Nothing is pinned.
+        /// CPU affinity is not supported.
         pub fn go_to_proxies(self) {}
     }
 
-    /// Of a kernel that keeps no such accounts.
+    /// For a kernel without these statistics.
     pub fn ticks_per_second() -> u64 {
         100
     }
@@ -411,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configs_are_sound() {
+    fn the_configs_are_valid() {
         let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
         let servers = [SocketAddr::from(([127, 0, 0, 1], 9001)), SocketAddr::from(([127, 0, 0, 1], 9002))];
         for row in evenkeel_core::select::catalog::CATALOGUE.iter().filter(|row| !row.doc.oracle()) {
@@ -428,6 +428,6 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert!(usage("self").resident > 0);
         }
-        assert_eq!(usage("nobody").resident, 0);
+        assert_eq!(usage("none").resident, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! `evenkeel bench coverage`: repeats experiments whose exact answer is known and counts how often the intervals held it.
+//! `evenkeel bench coverage`: repeats experiments whose exact value is known and counts how often the intervals contain it.
 
 use comfy_table::CellAlignment;
 
@@ -9,7 +9,7 @@ use crate::report::table;
 use evenkeel_core::rng::{Keyed, Source};
 use evenkeel_sim::measure::coverage::{Count, Share, Trial, trials};
 
-/// How often to repeat what.
+/// Experiments to repeat, and how often.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,5 +1,5 @@
 //! `evenkeel bench engine`: simulator throughput. Rounds are interleaved, so that a disturbance of the machine affects all
-//! cases alike; every run is checked for having done the work that it was timed for.
+//! cases equally; every run is checked for having done the expected work.
 
 use std::time::Instant;
 
@@ -141,7 +141,7 @@ fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
         "#
     );
     Scenario::parse("bench", &source, &|_| Err("no files".to_owned()))
-        .map_err(|problems| Failure::Broken(anyhow::anyhow!("the bench's own scenario is wrong: {problems:?}")))
+        .map_err(|problems| Failure::Broken(anyhow::anyhow!("the benchmark's own scenario is invalid: {problems:?}")))
 }
 
 /// Checks the number of arrivals and the utilisation. (Little's law and conservation are asserted by the simulator.)
@@ -153,7 +153,7 @@ fn verify(case: &Case, record: &evenkeel_sim::sim::record::RunRecord, requests: 
     if (busy - 0.9).abs() > 0.05 || (arrivals - 1.0).abs() > 0.1 {
         let (name, servers) = (&case.label, case.servers);
         let what = format!("{name} with {servers} servers: utilisation {busy}, arrivals {arrivals}");
-        return Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")));
+        return Err(Failure::Broken(anyhow::anyhow!("the benchmark did not do the expected work: {what}")));
     }
     Ok(())
 }

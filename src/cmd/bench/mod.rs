@@ -11,7 +11,7 @@ use super::{Failure, Terminal};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
-// clap would make two groups of one name: the engine's arguments are among these.
+// clap would make two groups of one name: the engine's arguments are part of these.
 #[group(skip)]
 #[command(
     args_conflicts_with_subcommands = true,

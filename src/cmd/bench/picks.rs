@@ -1,6 +1,6 @@
-//! `evenkeel bench picks`: what a pick costs with each strategy, and how that grows with the servers. Rounds are interleaved and
-//! their order rotates, so that a disturbed machine disturbs all alike; every round begins anew from the same seed and must
-//! make the same picks.
+//! `evenkeel bench picks`: the cost of a pick for each strategy, by number of servers. Rounds are interleaved and their
+//! order rotates, so that a disturbance of the machine affects all cases equally; every round starts from the same seed and
+//! must make the same picks.
 
 use std::time::{Duration, Instant};
 
@@ -49,16 +49,16 @@ pub struct Args {
     json: bool,
 }
 
-/// How long a case is timed in a round, approximately.
+/// Approximate time of a case in one round.
 const TIMED: Duration = Duration::from_millis(15);
-/// How long a case is warmed up at most, approximately.
+/// Approximate maximum warm-up time of a case.
 const WARMED: Duration = Duration::from_millis(60);
-/// Iterations of the warm-up at least.
+/// Minimum number of iterations of the warm-up.
 const LEAST_WARM: u64 = 2000;
-/// Iterations between two readings of the clock while a case is sized.
+/// Iterations between two readings of the clock while the number of iterations is determined.
 const STEP: u64 = 16;
 
-/// What is timed.
+/// The case that is timed.
 #[derive(Clone, Copy)]
 enum Candidate {
     /// The next eligible server, without a strategy.
@@ -78,7 +78,7 @@ struct Case {
     candidate: Candidate,
     setting: Setting,
     size: Size,
-    /// What every round must have done: the picks are the same.
+    /// The check that every round did the same: the picks are equal.
     tally: Tally,
     /// Nanoseconds per iteration, by round.
     costs: Vec<f64>,
@@ -127,10 +127,10 @@ impl Candidate {
 }
 
 impl Case {
-    /// Finds how many iterations fill the time; all rounds make as many.
+    /// Finds how many iterations fill the time; all rounds run that many.
     fn new(candidate: Candidate, setting: Setting) -> Case {
         let mut bench = candidate.bench(&setting);
-        // Until nearly all that was in flight at first is over, where that does not take too long.
+        // Until nearly all requests of the initial state are over, unless that takes too long.
         let enough = (3 * setting.in_flight() as u64).max(LEAST_WARM);
         let (start, mut warm) = (Instant::now(), 0);
         while warm < enough && start.elapsed() < WARMED {
@@ -168,7 +168,7 @@ impl Case {
         let what = format!(
             "{name} with {servers} servers: {tally:?}, at first {first:?}, of {turns} iterations; {in_flight} in flight"
         );
-        Err(Failure::Broken(anyhow::anyhow!("the bench did not do its work: {what}")))
+        Err(Failure::Broken(anyhow::anyhow!("the benchmark did not do the expected work: {what}")))
     }
 
     fn spread(&self) -> Spread {
@@ -235,7 +235,7 @@ fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Termin
     let last = header.len() - 1;
     table.set_header(header);
     for (at, candidate) in candidates.iter().enumerate() {
-        // Cases stand by number of servers.
+        // Cases are sorted by number of servers.
         let of_size = |size: usize| &cases[size * (cases.len() / sizes) + at];
         let mut texts = vec![candidate.name().to_owned()];
         texts.extend((0..sizes).map(|size| {
@@ -264,7 +264,7 @@ fn print(args: &Args, candidates: &[Candidate], cases: &[Case], terminal: Termin
     ));
 }
 
-/// Three significant digits, or more before the point.
+/// Three significant digits, or more before the decimal point.
 fn nanos(nanos: f64) -> String {
     if nanos < 99.95 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
 }

@@ -1,8 +1,8 @@
-//! `evenkeel bench proxy`: what the proxy costs beside HAProxy and nginx, in one run on one machine.
+//! `evenkeel bench proxy`: the overhead of the proxy compared with HAProxy and nginx, in one run on one machine.
 //!
-//! Rounds are interleaved and their order rotates, so that a disturbed machine disturbs all alike; ratios are taken within a
-//! round and their median counts. Every answer is verified, and what the client counts must be what the origin counts: a
-//! contender that answers wrongly is refused.
+//! Rounds are interleaved and their order rotates, so that a disturbance of the machine affects all contenders equally;
+//! ratios are computed within a round, and their median is reported. Every response is verified, and the client's count must
+//! equal the origin's: a contender with wrong responses is disqualified.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub struct Args {
 /// Servers of the origin, for the proxies and for the strategies.
 const FEW: usize = 3;
 const MANY: usize = 8;
-/// Share of the time; a proxy whose core was busy for less was not the bottleneck.
+/// Minimum utilisation of a proxy's core; a proxy below it was not the bottleneck.
 const BUSY: f64 = 0.9;
 
 /// One contender in one round.
@@ -83,9 +83,9 @@ struct Sample {
     cpu: f64,
     /// Resident bytes at the end.
     resident: f64,
-    /// Latency, seconds.
+    /// Median latency, seconds.
     p50: f64,
-    /// Latency, seconds.
+    /// 99th percentile of the latency, seconds.
     p99: f64,
     /// Share of the time that the proxy's core worked for it.
     busy: f64,
@@ -100,7 +100,7 @@ struct Case {
     samples: Vec<Vec<Sample>>,
 }
 
-/// Why a contender is measured no more; `None` while it is.
+/// Why a contender is disqualified; `None` while it is not.
 type Refusal = Option<String>;
 
 pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
@@ -160,7 +160,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     if results.refused.iter().any(Option::is_some) { Err(Failure::No) } else { Ok(()) }
 }
 
-/// Starts every contender that has not been refused, in front of the origin.
+/// Starts every contender that is not disqualified, in front of the origin.
 fn start_all(
     contenders: &[Contender],
     origin: &[Backend],
@@ -206,7 +206,7 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
             wanted.push((row.name.to_owned(), Kind::Evenkeel(row.name), false, MANY));
         }
     }
-    // Strategies go by any of their names.
+    // Strategies are accepted by any of their names.
     let canonical = |name: &String| match catalog::find(name) {
         Some(row) if !wanted.iter().any(|(known, ..)| known == name) => row.name.to_owned(),
         _ => name.clone(),
@@ -219,7 +219,7 @@ fn contenders(args: &Args) -> Result<(Vec<Contender>, Missing), Failure> {
             return Err(Failure::Usage(format!("--only: no contender is called `{name}`\n  help: {help}")));
         }
     }
-    // Strategies are compared with this one; without it there would be nothing to say of them.
+    // Strategies are compared with this one; without it there are no ratios.
     let named = |name: &String| only.contains(name) || only.is_empty();
     wanted.retain(|(name, _, _, backends)| {
         named(name) || *backends == MANY && (!only.iter().any(is_strategy) || name == "round_robin")
@@ -266,7 +266,7 @@ fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
     Backend::start_all(specs).map_err(|error| Failure::Broken(anyhow::Error::new(error).context("no origin")))
 }
 
-/// Measures one contender for one round. The error says why it is refused.
+/// Measures one contender for one round. The error is the reason for its disqualification.
 fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
     let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
     let before = answered();
@@ -333,7 +333,7 @@ impl Results {
         Spread::of(case.samples[i].iter().map(figure).collect())
     }
 
-    /// A figure of a contender over its base's, within each round that has both.
+    /// Ratio of a contender's figure to its base's, within each round that has both.
     fn ratio(&self, case: &Case, i: usize, figure: impl Fn(&Sample, &Sample) -> f64) -> Option<Spread> {
         let base = &case.samples[self.base(i)];
         let pairs = case.samples[i].iter().filter_map(|sample| {
@@ -434,14 +434,14 @@ impl Results {
         self.notes();
     }
 
-    /// Names those who waited for load and origin.
+    /// Names the contenders whose bottleneck was the load generator or the origin.
     fn idle(&self, case: &Case) {
         let busy = |i: usize| Self::spread(case, i, |s| s.busy).map_or(0.0, |s| s.median);
         let waited: Vec<&str> =
             self.rows(case).filter(|&i| busy(i) < BUSY).map(|i| self.contenders[i].name.as_str()).collect();
         if !waited.is_empty() {
             say(format_args!(
-                "Load and origin were saturated, or the machine busy elsewhere, while these had time to spare: {}. Their \
+                "Load and origin were saturated, or the machine busy elsewhere, while these proxies were not saturated: {}. Their \
                  requests per second are a lower bound; what a request costs stands.",
                 waited.join(", ")
             ));
@@ -456,7 +456,7 @@ impl Results {
             self.rounds, self.seconds
         ));
         say(
-            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted (more, where a strategy asks itself).",
+            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted (more, where a strategy sends probes).",
         );
         match self.cores {
             Some(cores) => {

@@ -14,7 +14,7 @@ use crate::cmd::results_dir::{make_folder, write_whole};
 const SCENARIOS: &str = "scenarios";
 const SCENARIOS_HEADER: [&str; 2] = ["scenario", "sha256"];
 const PICKS_HEADER: [&str; 6] = ["scenario", "label", "decisions", "hash", "first", "blocks"];
-/// The picks of "no server".
+/// The text of a pick of no server.
 const NOBODY_TEXT: &str = "-";
 
 /// The golden picks of one strategy, by scenario and label.
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(read.get("a", "p2c", "p2c"), Some(&two[0]));
         assert_eq!(read.get("a", "random", "x"), Some(&two[1]));
         assert_eq!(read.get("a", "p2c", "x"), None);
-        // Without rows there is no file.
+        // A strategy without rows has no file.
         read.replace("a", "hash a", [("p2c", &two[0])]);
         read.write().unwrap();
         assert!(!place.join("random.csv").exists());

@@ -27,7 +27,7 @@ pub struct Finding {
     pub changes: Vec<Change>,
     /// The scenario has no golden picks.
     pub missing: bool,
-    /// The scenario is embedded: it has no place for golden picks.
+    /// The scenario is embedded: it has no folder for golden picks.
     pub embedded: bool,
     /// The scenario file has changed since the golden picks were written.
     pub text_changed: bool,
@@ -39,16 +39,16 @@ pub struct Finding {
 pub struct Change {
     /// Label of the strategy.
     pub strategy: String,
-    /// What is different, in a few words.
+    /// The difference, in a few words.
     pub what: String,
     /// The first decision that differs, where the golden picks contain it.
     pub first: Option<Shown>,
 }
 
-/// A decision and what was picked then and now.
+/// The first decision that differs, with both picks.
 #[derive(Serialize)]
 pub struct Shown {
-    /// What the selector saw.
+    /// The selector's view.
     #[serde(flatten)]
     pub seen: Seen,
     /// Name of the golden pick's server.
@@ -59,7 +59,7 @@ pub struct Shown {
 
 /// Computes the fingerprints of every scenario and compares them with its golden picks.
 pub fn findings(loaded: &[Loaded], jobs: usize, quiet: bool) -> Result<Vec<Finding>, Failure> {
-    // All files are read before any strategy runs: what is wrong with one is said at once.
+    // All files are read before any strategy runs: errors in one are reported at once.
     let folders = folders(loaded)?;
     let units: Vec<(usize, usize)> = loaded
         .iter()
@@ -144,7 +144,7 @@ fn explain(
         let servers = scenario.model.pools.iter().flat_map(|pool| pool.servers.iter().map(move |s| (pool, s)));
         match servers.into_iter().nth(pick as usize) {
             Some((_, server)) if pick != NOBODY => server.name.clone(),
-            _ => "nobody".to_owned(),
+            _ => "none".to_owned(),
         }
     };
     let strategy = now.label.clone();
@@ -154,7 +154,7 @@ fn explain(
             let seen = fingerprint::look(scenario, variant, decision, &stopped)?;
             let first = seen.map(|seen| Shown {
                 golden: name(pick),
-                now: seen.pick.clone().unwrap_or_else(|| "nobody".to_owned()),
+                now: seen.pick.clone().unwrap_or_else(|| "none".to_owned()),
                 seen,
             });
             Change { strategy, what: format!("picks differ from decision {} on ({of})", decision + 1), first }
@@ -177,7 +177,7 @@ impl Finding {
         self.changes.is_empty()
     }
 
-    /// Prints the result for people.
+    /// Prints the result as text.
     pub fn print(&self, terminal: Terminal) {
         let mark = |text: &str, colour: u8| {
             if terminal.out { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
@@ -225,7 +225,7 @@ fn picture(shown: &Shown) -> String {
     let mut picture = table::plain(None);
     picture.force_no_tty();
     picture.set_header(["server", "weight", "in flight", "score", ""]);
-    // Of a large fleet, the two picks and some of the others.
+    // For a large fleet, the two picks and some of the other servers.
     let picked = |backend: &SeenBackend| backend.server == shown.golden || backend.server == shown.now;
     let mut others = ROWS;
     let shown_backends = seen.backends.iter().filter(|backend| {

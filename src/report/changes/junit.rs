@@ -1,5 +1,5 @@
-//! Changes as JUnit XML, which CI servers show: a suite per scenario, a case per strategy and metric. What is worse or missing
-//! is a failure; what could not be decided is skipped, so that it does not count as a pass.
+//! Changes as JUnit XML, which CI servers show: a suite per scenario, a case per strategy and metric. Worse or missing is a
+//! failure; undecided is skipped, so that it does not count as a pass.
 
 use std::io;
 
@@ -84,12 +84,12 @@ fn case(writer: &mut Writer<Vec<u8>>, compared: &Compared<'_>, suite: &str, chan
     Ok(())
 }
 
-/// Whether nothing could be said of it.
+/// Whether the verdict is undecided.
 fn skipped(change: &Change) -> bool {
     matches!(change.verdict, Verdict::TooFew | Verdict::Missing)
 }
 
-/// How many cases, failures and skipped ones.
+/// Number of cases, failures and skipped cases.
 fn numbers(compared: &Compared<'_>, changes: &[&Change]) -> [String; 3] {
     let failures = changes.iter().filter(|change| compared.fails(change)).count();
     let skipped = changes.iter().filter(|change| skipped(change) && !compared.fails(change)).count();
@@ -105,7 +105,7 @@ fn message(change: &Change) -> String {
     format!("{}: {}", words(change), parts.join(", "))
 }
 
-/// XML has no way to write most control characters, not even escaped.
+/// XML cannot represent most control characters, not even escaped.
 fn allowed(text: &str) -> String {
     let bad = |c: char| (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars().map(|c| if bad(c) { '\u{fffd}' } else { c }).collect()

@@ -1,10 +1,10 @@
-//! Changes as a comment on a pull request: the verdict, the changes that matter, and the others folded.
+//! Changes as a comment on a pull request: the verdict, the relevant changes, and the others folded.
 
 use super::{Compared, Line, groups, lines, place};
 use crate::report::export::{Exporter, Layout};
 use evenkeel_sim::measure::comparison::{Change, Verdict};
 
-/// Forges refuse comments that are longer than 65 536 characters; tables end before that, and say so.
+/// Size limit: GitHub and others refuse comments longer than 65 536 characters. Tables are cut before that, with a note.
 const ROOM: usize = 60_000;
 
 /// `compare` as Markdown.
@@ -38,7 +38,7 @@ fn render(compared: &Compared<'_>) -> String {
     let folded = rest.len();
     let rest: Vec<&Change> = rest.into_iter().filter(|change| change.verdict != Verdict::Identical).collect();
     let how = format!("\nHow to read this: {}\n", escape(&compared.reading().join(" ")));
-    // The explanation, and the tags around the folded part, always have room.
+    // The explanation, and the tags around the folded part, always fit.
     let mut room = ROOM.saturating_sub(text.len() + how.len() + 1000);
     for changes in [&first, &better] {
         text += &table(changes, &mut room);
@@ -52,7 +52,7 @@ fn render(compared: &Compared<'_>) -> String {
     text + &how
 }
 
-/// A table of changes, as long as there is room.
+/// A table of changes, cut at the size limit.
 fn table(changes: &[&Change], room: &mut usize) -> String {
     if changes.is_empty() {
         return String::new();
@@ -73,7 +73,7 @@ fn table(changes: &[&Change], room: &mut usize) -> String {
         text += &row;
     }
     if left > 0 {
-        text += &format!("\n… and {left} more, for which a comment has no room.\n");
+        text += &format!("\n… and {left} more, which do not fit in a comment.\n");
     }
     text
 }
@@ -87,7 +87,7 @@ fn row(place: &str, line: &Line) -> String {
     format!("| {} | {verdict} | {} |\n", cells.join(" | "), escape(&line.runs))
 }
 
-/// What is identical, by scenario: strategies that are identical in all metrics, and of the others the metrics that are.
+/// Identical results, by scenario: strategies that are identical in all metrics, and for the others the identical metrics.
 fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
     let mut text = String::new();
     for (key, changes) in groups(compared.changes.all.iter()) {
@@ -109,7 +109,7 @@ fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
         }
         let line = format!("* {}: {}\n", escape(&place(key)), escape(&names.join(", ")));
         if line.len() > *room {
-            text += "* … and more, for which a comment has no room.\n";
+            text += "* … and more, which do not fit in a comment.\n";
             break;
         }
         *room -= line.len();
@@ -122,7 +122,7 @@ fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
     }
 }
 
-/// Text that must not be taken for markup; labels come from files.
+/// Escapes Markdown; labels come from files.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -138,7 +138,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// A path, in the type of code.
+/// A path as code.
 fn code(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() || c == '`' { ' ' } else { c }).collect();
     format!("`{text}`")
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_no_markup() {
+    fn labels_are_escaped() {
         assert_eq!(escape("a|b<c>&`_"), "a\\|b&lt;c&gt;&amp;\\`\\_");
         assert_eq!(code("a`b\n"), "`a b `");
     }

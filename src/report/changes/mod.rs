@@ -1,5 +1,5 @@
-//! What changed between two sets of results, for people and for machines: a terminal table, Markdown for a pull request,
-//! JUnit for a CI server, CSV and JSON for everything else.
+//! Changes between two sets of results: a terminal table, Markdown for a pull request, JUnit for a CI server, CSV and JSON
+//! for programs.
 
 mod csv;
 mod json;
@@ -22,13 +22,13 @@ use evenkeel_sim::measure::results::Difference;
 pub const EXPORTERS: [&dyn for<'a> Exporter<Compared<'a>>; 5] =
     [&Json, &markdown::Markdown, &junit::Junit, &csv::Csv, &Table];
 
-/// A comparison, with what a reader must know besides its numbers.
+/// A comparison, with notes for the reader.
 pub struct Compared<'a> {
     /// The folder of the old results, as the user named it.
     pub old: String,
     /// The folder of the new ones.
     pub new: String,
-    /// All comparisons.
+    /// The comparison.
     pub changes: &'a Changes,
     /// Differences in how the two were made.
     pub differences: &'a [Difference],
@@ -55,7 +55,7 @@ impl Compared<'_> {
         self.changes.all.iter().any(|change| self.fails(change))
     }
 
-    /// Whether no comparison could have come out as worse: then there was no check.
+    /// Whether no comparison could have come out as worse: then nothing was checked.
     pub fn undecided(&self) -> bool {
         self.why_undecided().is_some()
     }
@@ -96,7 +96,7 @@ impl Compared<'_> {
         }
     }
 
-    /// How many of each verdict: "2 worse, 1 better, 8 the same, 30 identical".
+    /// The number of each verdict: "2 worse, 1 better, 8 the same, 30 identical".
     pub fn counts(&self) -> String {
         let order = [
             (Verdict::Worse, "worse"),
@@ -210,7 +210,7 @@ fn some<T: AsRef<str>>(names: &[T]) -> String {
     if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-/// A row of a table: a change, or all of a strategy's that came to the same.
+/// A row of a table: a change, or all changes of a strategy with the same verdict.
 struct Line {
     verdict: Verdict,
     strategy: String,
@@ -222,7 +222,7 @@ struct Line {
     runs: String,
 }
 
-/// A row for each, but one for a strategy of which everything is missing or new.
+/// A row for each change, but a single one for a strategy of which everything is missing or new.
 fn lines(changes: &[&Change]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for strategy in changes.chunk_by(|a, b| a.strategy == b.strategy && a.renamed == b.renamed) {
@@ -284,7 +284,7 @@ pub fn words(change: &Change) -> &'static str {
     }
 }
 
-/// On how many runs it stands.
+/// The number of runs behind it.
 fn runs(change: &Change) -> String {
     let (old, new) = change.runs;
     match change.basis {
@@ -296,7 +296,7 @@ fn runs(change: &Change) -> String {
     }
 }
 
-/// `+12.3 % [+10.1, +14.6]`: the difference and its interval, relative where there is something to relate it to.
+/// `+12.3 % [+10.1, +14.6]`: the difference and its interval, relative where the old value is not zero.
 pub fn difference(change: &Change) -> String {
     if !change.difference.is_finite() {
         return String::new();
@@ -322,7 +322,7 @@ pub fn difference(change: &Change) -> String {
     };
     let signed = |x: f64| {
         let text = format!("{x:+.digits$}");
-        // Nothing is neither above nor below.
+        // A difference of zero has no sign.
         if text.chars().any(|c| c.is_ascii_digit() && c != '0') { text } else { text[1..].to_owned() }
     };
     match low.is_finite() {

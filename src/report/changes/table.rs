@@ -27,7 +27,8 @@ impl Exporter<Compared<'_>> for Table {
     }
 }
 
-/// Tables, a line that counts, and how to read them. Without `all`, only what is worse, better, missing or new is shown.
+/// Tables, a line with the counts, and how to read them. Without `all`, only worse, better, missing or new results are
+/// shown.
 fn render(compared: &Compared<'_>, layout: Layout) -> String {
     let Layout { colour, width, all } = layout;
     let bold = |text: &str| if colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() };
@@ -58,7 +59,7 @@ fn render(compared: &Compared<'_>, layout: Layout) -> String {
     text + "\n\n" + &reading.collect::<Vec<_>>().join("\n")
 }
 
-/// Whether it is shown without being asked for.
+/// Whether it is shown without `all`.
 fn matters(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Worse | Verdict::Missing | Verdict::Better | Verdict::New)
 }

@@ -5,7 +5,7 @@ use super::sheet::{Look, by, left, row_height, sheet, together};
 use crate::report::Outcome;
 use crate::report::table::percent;
 
-/// Share of look-ups that found the answer, by strategy.
+/// Cache hit ratio, by strategy.
 pub fn cache(outcome: &Outcome<'_>) -> Option<String> {
     outcome.summaries.iter().find_map(|summary| summary.metric("cache.hit_ratio"))?;
     let left = left(outcome);

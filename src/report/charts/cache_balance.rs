@@ -1,4 +1,4 @@
-//! Two metrics against each other, a mark per strategy: what affinity gains against what it costs.
+//! Two metrics against each other, a mark per strategy: the benefit of affinity against its cost.
 
 use plotters::style::RGBColor;
 
@@ -14,7 +14,7 @@ const LEFT: f64 = 78.0;
 const GUTTER: f64 = 84.0;
 const NAME: f64 = 11.0;
 const MARK: f64 = 5.0;
-/// Of a line of names under the panels.
+/// Height of a line of names under the panels.
 const LINE: f64 = 18.0;
 
 /// A panel's vertical metric.
@@ -29,7 +29,7 @@ fn family(summary: &Summary) -> Family {
     find(summary.strategy).map_or(Family::Oracle, |row| row.doc.family)
 }
 
-/// Families that are there, each with its place, from which its mark follows.
+/// The families present, each with its index, which determines its mark.
 fn families(outcome: &Outcome<'_>) -> Vec<Family> {
     let mut families: Vec<Family> = outcome.summaries.iter().map(family).collect();
     families.sort_unstable();
@@ -124,7 +124,7 @@ pub fn cache_balance(outcome: &Outcome<'_>) -> Option<String> {
     }))
 }
 
-/// Marks, and beside each its name where there is room for it: those with the most hits are named first.
+/// Draws the marks, each with its name if there is room: those with the most hits are labelled first.
 fn marks(canvas: &Canvas<'_>, outcome: &Outcome<'_>, families: &[Family], points: &[(usize, (f64, f64))], frame: Area) {
     let mut taken: Vec<Area> = points.iter().map(|(_, (x, y))| (x - MARK, y - MARK, x + MARK, y + MARK)).collect();
     for &(which, at) in points {
@@ -157,7 +157,7 @@ fn marks(canvas: &Canvas<'_>, outcome: &Outcome<'_>, families: &[Family], points
     }
 }
 
-/// Lines of names, the first of each family with the family's place.
+/// Lines of names, the first of each family with the family's index.
 fn legend(outcome: &Outcome<'_>, families: &[Family]) -> Vec<(Option<usize>, String)> {
     let mut lines = Vec::new();
     for (place, of) in families.iter().enumerate() {

@@ -15,7 +15,7 @@ use evenkeel_core::units::human_seconds;
 /// Device pixels per unit of the drawing.
 pub const DETAIL: f64 = 2.0;
 
-/// Families that readers have; the first is the one that PNGs are made with.
+/// Font families; the first is the one that PNGs use.
 const FONT: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif";
 
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
@@ -23,7 +23,7 @@ pub const SOFT: RGBColor = RGBColor(0x66, 0x66, 0x66);
 pub const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 pub const ROW: RGBColor = RGBColor(0xf6, 0xf6, 0xf6);
 
-/// Okabe and Ito's colours that stand out on white: told apart with any colour vision.
+/// Colours of Okabe and Ito with enough contrast on white; they can be distinguished with any colour vision.
 pub const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 pub const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 pub const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
@@ -32,21 +32,21 @@ pub const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 pub const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
 pub const PALETTE: [RGBColor; 6] = [BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE];
 
-/// Curves that are there for comparison only.
+/// Colour of curves for comparison only.
 pub const FAINT: RGBColor = RGBColor(0xd2, 0xd2, 0xd2);
 
-/// Lengths of dashes and gaps in turn; empty for a solid line.
+/// Alternating lengths of dashes and gaps; empty for a solid line.
 pub type Dash = &'static [f64];
 
 pub const SOLID: Dash = &[];
 
-/// The second channel beside colour.
+/// Marker shape, which distinguishes strategies in addition to colour.
 pub const DASHES: [Dash; 4] = [SOLID, &[11.0, 5.0], &[2.5, 3.5], &[11.0, 3.5, 2.5, 3.5]];
 
-/// The sheet's width: all charts have the same.
+/// Width of all charts.
 pub const WIDTH: f64 = 1100.0;
 
-/// Drawing into memory fails only by a bug of ours.
+/// Drawing into memory fails only by a bug.
 const DRAWS: &str = "drawing into memory does not fail";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,14 +56,14 @@ pub enum Anchor {
     Right,
 }
 
-/// See the module's text. Coordinates are in units, from the upper left corner.
+/// A canvas; see the module's documentation. Coordinates are in units, from the upper left corner.
 pub struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
-    /// Of every line, in the order in which they were drawn: the back end has no dashes.
+    /// Dashes of every line, in drawing order: the back end has no dashes.
     dashes: RefCell<Vec<Dash>>,
 }
 
-/// Draws a chart of this size and gives its SVG.
+/// Draws a chart of this size and returns its SVG.
 pub fn draw(width: f64, height: f64, paint: impl FnOnce(&Canvas<'_>)) -> String {
     let device = |v: f64| (v * DETAIL).round() as u32;
     let mut svg = String::new();
@@ -80,13 +80,13 @@ pub fn draw(width: f64, height: f64, paint: impl FnOnce(&Canvas<'_>)) -> String 
     tidy(&svg.replacen(&size, &own, 1), &dashes)
 }
 
-/// The back end's SVG without what says nothing (defaults, the font at every text), and with the dashes it cannot draw.
+/// Post-processes the back end's SVG: removes redundant attributes (defaults, the font of every text), and adds dashes.
 fn tidy(svg: &str, dashes: &[Dash]) -> String {
     let font = format!(" font-family=\"{FONT}\"");
     let mut lines = dashes.iter();
     let mut tidied = String::with_capacity(svg.len());
     for line in svg.lines() {
-        // What people wrote is on lines of its own and escaped: only tags begin so.
+        // Text content is escaped and on lines of its own: only tags begin like this.
         if !line.starts_with('<') {
             tidied.push_str(line);
             continue;
@@ -111,8 +111,8 @@ fn tidy(svg: &str, dashes: &[Dash]) -> String {
     tidied
 }
 
-/// A path without redundant points: none is further from the path that is left than half a device pixel (Ramer,
-/// Douglas and Peucker).
+/// Simplifies a path: no removed point is further than half a device pixel from the remaining path (Ramer, Douglas and
+/// Peucker).
 fn thinned(points: &[(i32, i32)]) -> Vec<(i32, i32)> {
     const SQUARE: f64 = 0.25;
     let at = |i: usize| (f64::from(points[i].0), f64::from(points[i].1));
@@ -147,7 +147,7 @@ const ADVANCES: [u16; 95] = [
     337, 636, 838,
 ];
 
-/// How wide a text is, in units; what is not in the table counts as wide.
+/// Width of a text, in units; a character that is not in the table counts as wide.
 pub fn text_width(text: &str, size: f64) -> f64 {
     let advance = |c: char| {
         let at = (c as usize).checked_sub(32);
@@ -156,12 +156,12 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() / 1000.0 * size
 }
 
-/// The widest of some texts.
+/// The width of the widest text.
 pub fn widest<'a>(texts: impl Iterator<Item = &'a str>, size: f64) -> f64 {
     texts.map(|text| text_width(text, size)).fold(0.0, f64::max)
 }
 
-/// A text, cut short where it has no room.
+/// Truncates a text to the available width.
 pub fn fit(text: &str, size: f64, room: f64) -> String {
     if text_width(text, size) <= room {
         return text.to_owned();
@@ -221,7 +221,7 @@ impl Canvas<'_> {
         self.area.draw(&Circle::new(self.point(at), radius, colour.mix(opacity).filled())).expect(DRAWS);
     }
 
-    /// Shapes that can be told apart without colour.
+    /// Marker shapes, distinguishable without colour.
     pub fn marker(&self, shape: usize, at: (f64, f64), radius: f64, colour: RGBColor, opacity: f64) {
         let (x, y) = at;
         let r = radius;
@@ -236,14 +236,14 @@ impl Canvas<'_> {
         }
     }
 
-    /// The headline, and under it what is seen and how to read it.
+    /// The title, and under it the description and how to read the chart.
     pub fn title(&self, title: &str, subtitle: &str) {
         self.text((24.0, 28.0), 19.0, Anchor::Left, INK, &fit(title, 19.0, WIDTH - 48.0));
         self.text((24.0, 54.0), 13.0, Anchor::Left, SOFT, &fit(subtitle, 13.0, WIDTH - 48.0));
     }
 }
 
-/// From values to places on the sheet.
+/// Maps values to positions on the canvas.
 #[derive(Clone, Copy)]
 pub struct Scale {
     from: f64,
@@ -264,12 +264,12 @@ impl Scale {
         Scale { from, to: if to > from { to } else { from * 10.0 }, start, end, logarithmic: true }
     }
 
-    /// Where the least value is.
+    /// Position of the smallest value.
     pub fn start(&self) -> f64 {
         self.start
     }
 
-    /// Where the greatest value is.
+    /// Position of the largest value.
     pub fn end(&self) -> f64 {
         self.end
     }
@@ -283,7 +283,7 @@ impl Scale {
         self.start + share.clamp(0.0, 1.0) * (self.end - self.start)
     }
 
-    /// Round values to mark: on a logarithmic scale 1, 2 and 5 of each decade, or the decades alone where they are many.
+    /// Round values for ticks: on a logarithmic scale 1, 2 and 5 of each decade, or only the decades if there are many.
     pub fn ticks(&self, most: usize) -> Vec<f64> {
         if self.logarithmic {
             let first = math::log10(self.from).floor() as i32;
@@ -306,7 +306,7 @@ impl Scale {
     }
 }
 
-/// Ticks of a horizontal scale with their texts, as many as fit beside each other.
+/// Ticks of a horizontal scale with their labels, as many as fit.
 pub fn labelled(scale: &Scale, most: usize, size: f64, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
     const APART: f64 = 6.0;
     let mut most = most;
@@ -324,7 +324,7 @@ pub fn labelled(scale: &Scale, most: usize, size: f64, label: impl Fn(f64) -> St
     }
 }
 
-/// A tick's text on an axis of durations: `20 ms`, without needless digits.
+/// A tick's label on an axis of durations: `20 ms`, without superfluous digits.
 pub fn duration_label(seconds: f64) -> String {
     let text = human_seconds(seconds);
     let Some((number, unit)) = text.split_once(' ') else { return text };
@@ -332,13 +332,13 @@ pub fn duration_label(seconds: f64) -> String {
     format!("{number} {unit}")
 }
 
-/// A tick's text on a plain axis.
+/// A tick's label on a plain axis.
 pub fn number_label(value: f64) -> String {
     let rounded = (value * 1e6).round() / 1e6;
     format!("{rounded}")
 }
 
-/// Lowest and highest of some values, widened a little in proportion, for a logarithmic scale.
+/// Minimum and maximum of the values, with a relative margin, for a logarithmic scale.
 pub fn log_range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (low, high) = values
         .filter(|v| v.is_finite() && *v > 0.0)
@@ -351,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_ticks_lie_beside_each_other() {
+    fn tick_labels_do_not_overlap() {
         for decades in 1..7 {
             let scale = Scale::logarithmic(0.0003, 0.0003 * math::pow(10.0, f64::from(decades)), 90.0, 560.0);
             let texts = labelled(&scale, 12, 11.5, duration_label);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_cut() {
+    fn long_texts_are_truncated() {
         assert_eq!(fit("random", 12.0, 100.0), "random");
         let cut = fit("interleaved_weighted_round_robin", 12.0, 100.0);
         assert!(cut.ends_with('…') && text_width(&cut, 12.0) <= 100.0, "{cut}");

@@ -4,7 +4,7 @@ use super::canvas::*;
 use super::sheet::{Look, TOP, by, left, pool_legend, row_height, sheet, together};
 use crate::report::Outcome;
 
-/// Most marks in a row.
+/// Maximum number of marks in a row.
 const MOST_MARKS: usize = 1000;
 
 /// Load of every server against its capacity, by strategy.
@@ -30,14 +30,14 @@ pub fn fairness(outcome: &Outcome<'_>) -> Option<String> {
         if pools.len() > 1 {
             pool_legend(canvas, &pools, left, WIDTH - 220.0);
         }
-        // Pools lie under each other: marks of one do not hide another's.
+        // Rows are separated by pool, so that marks of one pool do not hide another's.
         let lanes = pools.len().min(3);
         let (room, radius) = if lanes > 1 { (height - 16.0, 4.0) } else { (0.0, 5.5) };
         let lane = |pool: usize| room * ((pool % lanes) as f64 / (lanes as f64 - 1.0).max(1.0) - 0.5);
         canvas.text((WIDTH - 24.0, 92.0), 12.0, Anchor::Right, SOFT, "Jain's index, entry servers");
         for (&which, &y) in sections[0].order.iter().zip(&middles[0]) {
             let summary = &outcome.summaries[which];
-            // Of a very large fleet every so many: the marks would only hide each other.
+            // For a very large fleet, a sample of the servers: more marks would overlap.
             let step = summary.servers.len().div_ceil(MOST_MARKS);
             for server in summary.servers.iter().step_by(step.max(1)) {
                 if server.load.is_finite() {

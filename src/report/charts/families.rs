@@ -1,5 +1,5 @@
-//! Curves of many strategies: a panel for each family on the same scales, its members in colour and named, the curves
-//! of all others faint behind them. Where there are few, one panel is enough.
+//! Curves of many strategies: a panel for each family on the same scales, with its members in colour and labelled, and the
+//! curves of all others in grey. A few strategies share one panel.
 
 use plotters::style::RGBColor;
 
@@ -16,17 +16,17 @@ const GUTTER: f64 = 36.0;
 const HEADING: f64 = 24.0;
 const ENTRY: f64 = 17.0;
 const SWATCH: f64 = 32.0;
-/// Between a name and what is said of it.
+/// Gap between a name and its note.
 const NOTE_GAP: f64 = 6.0;
-/// Between columns of a legend.
+/// Gap between columns of a legend.
 const ENTRY_GAP: f64 = 12.0;
 const NAME: f64 = 11.0;
-/// From the legend to the plot under it.
+/// Gap between the legend and the plot under it.
 const LEGEND_GAP: f64 = 8.0;
-/// Below a plot: ticks, and air before the next.
+/// Space below a plot: ticks, and a margin.
 const BELOW: f64 = 46.0;
 
-/// How a strategy is drawn.
+/// Line style of a strategy.
 #[derive(Clone, Copy)]
 pub struct Style {
     pub colour: RGBColor,
@@ -34,23 +34,24 @@ pub struct Style {
     pub shape: usize,
 }
 
-/// Styles by number. Dash and shape change with the colour: what lies exactly on another shows through its gaps.
+/// Styles by number. Dash and marker change with the colour, so that a curve that coincides with another shows through its
+/// gaps.
 fn numbered(number: usize) -> Style {
     let colour = PALETTE[number % PALETTE.len()];
     let turn = number + number / PALETTE.len();
     Style { colour, dash: DASHES[turn % DASHES.len()], shape: turn % 4 }
 }
 
-/// As many as [`numbered`] makes.
+/// Number of different styles of [`numbered`].
 const STYLES: usize = 24;
 
-/// A baseline's style, by its number among them.
+/// Style of a baseline, by its number among them.
 fn baseline(number: usize) -> Style {
     Style { colour: SOFT, dash: DASHES[(number + 2) % DASHES.len()], shape: number % 4 }
 }
 
-/// A style for each strategy of a chart with a single panel. A strategy has the same in every scenario, unless one
-/// before it has that already, or its colour.
+/// A style for each strategy of a chart with a single panel. A strategy has the same style in every scenario, unless an
+/// earlier one has that style or its colour already.
 pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
     let mut taken: Vec<usize> = Vec::new();
     let mut baselines = 0;
@@ -60,7 +61,7 @@ pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
             return baseline(baselines - 1);
         }
         let place = CATALOGUE.iter().position(|row| row.name == summary.strategy).unwrap_or(0);
-        // Other dashes do for one of a colour that is there already, another colour is better.
+        // A repeated colour gets other dashes; an unused colour is preferred.
         let used =
             |number: usize| taken.iter().filter(|other| *other % PALETTE.len() == number % PALETTE.len()).count();
         let free = (place..place + STYLES).map(|number| number % STYLES).filter(|number| !taken.contains(number));
@@ -71,7 +72,7 @@ pub fn styles(outcome: &Outcome<'_>) -> Vec<Style> {
     outcome.summaries.iter().map(style).collect()
 }
 
-/// One of a family: which strategy of the outcome, how it is drawn, and what is said of it in the legend.
+/// A member of a family: index of the strategy, its style, and its note in the legend.
 pub struct Member {
     pub which: usize,
     pub style: Style,
@@ -82,13 +83,13 @@ pub struct Member {
 /// The strategies of a family, of a pool, or of a family in a pool, in the order of the legend.
 pub struct Group {
     pub title: String,
-    /// The pool's place among those of each summary.
+    /// Index of the pool among those of each summary.
     pub pool: Option<usize>,
     pub members: Vec<Member>,
 }
 
-/// Every strategy in its family, or in each pool where there are several, or in both. `order` sorts legends, the least first;
-/// `note` stands behind a name; both get a strategy and a pool.
+/// Groups strategies by family, by pool if there are several, or by both. `order` sorts legends, the lowest value first;
+/// `note` follows a name; both get a strategy and a pool.
 pub fn panels(
     outcome: &Outcome<'_>,
     order: impl Fn(usize, Option<usize>) -> f64,
@@ -121,7 +122,7 @@ pub fn panels(
     panels
 }
 
-/// Every strategy in its family.
+/// Groups strategies by family.
 pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn(usize) -> String) -> Vec<Group> {
     let family = |which: usize| find(outcome.summaries[which].strategy).map_or(Family::Random, |row| row.doc.family);
     let mut families: Vec<Family> = (0..outcome.summaries.len()).map(family).collect();
@@ -134,7 +135,7 @@ pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn
         let once = strategies.iter().all(|name| strategies.iter().filter(|other| *other == name).count() == 1);
         let member = |(place, which): (usize, usize)| {
             let summary = &outcome.summaries[which];
-            // The same in every scenario, where no strategy is there twice.
+            // The same in every scenario, unless a strategy is listed twice.
             let number = if once { rows.iter().position(|name| *name == summary.strategy) } else { None };
             let number = number.unwrap_or(place);
             let style = if summary.oracle { baseline(number) } else { numbered(number) };
@@ -147,19 +148,19 @@ pub fn groups(outcome: &Outcome<'_>, order: impl Fn(usize) -> f64, note: impl Fn
     families.into_iter().map(group).collect()
 }
 
-/// Where a group's panel is on the sheet.
+/// Position of a group's panel.
 #[derive(Clone, Copy)]
 pub struct Frame {
     pub left: f64,
     pub right: f64,
     pub top: f64,
     pub bottom: f64,
-    /// At the left edge, where the values of the vertical scale are written.
+    /// Draws the labels of the vertical scale at the left edge.
     pub outer: bool,
     heading: f64,
 }
 
-/// Columns of the legend's entries: rows, and the width of each column.
+/// Layout of a legend: number of rows, and the width of each column.
 fn legend_columns(group: &Group, room: f64) -> (usize, Vec<f64>) {
     let entry = |member: &Member| {
         SWATCH + text_width(&member.name, NAME) + NOTE_GAP + text_width(&member.note, NAME) + ENTRY_GAP
@@ -175,8 +176,8 @@ fn legend_columns(group: &Group, room: f64) -> (usize, Vec<f64>) {
     (widths.len(), vec![room])
 }
 
-/// Panels of this height, two beside each other, from `top` on, with `labels` of room at the left edge.
-/// Gives also where they end.
+/// Lays out panels of this height, two per row, from `top` down, with `labels` of space at the left edge. Returns also the
+/// lower edge.
 pub fn frames(groups: &[Group], top: f64, labels: f64, height: f64) -> (Vec<Frame>, f64) {
     let columns = groups.len().min(2);
     let width = (WIDTH - labels - MARGIN - GUTTER * (columns as f64 - 1.0)) / columns as f64;
@@ -194,7 +195,7 @@ pub fn frames(groups: &[Group], top: f64, labels: f64, height: f64) -> (Vec<Fram
     (frames, heading)
 }
 
-/// How a legend shows what a strategy's marks look like.
+/// The legend's sample of a strategy's line and mark.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Swatch {
     Line,
@@ -202,7 +203,7 @@ pub enum Swatch {
     Marker,
 }
 
-/// A group's name, and under it its members'.
+/// A group's name, and under it its members' names.
 pub fn heading(canvas: &Canvas<'_>, group: &Group, frame: &Frame, swatch: Swatch) {
     canvas.text((frame.left, frame.heading + 4.0), 14.0, Anchor::Left, INK, &group.title);
     let (rows, columns) = legend_columns(group, frame.right - frame.left);
@@ -231,12 +232,12 @@ pub fn sample(canvas: &Canvas<'_>, (left, y): (f64, f64), length: f64, style: &S
     }
 }
 
-/// In which order members are painted: solid lines first, the dashed on top, through whose gaps they are seen.
+/// Drawing order: solid lines first, then dashed ones, whose gaps show the lines below.
 pub fn painting_order(members: &[Member]) -> Vec<&Member> {
     let mut order: Vec<&Member> = members.iter().rev().collect();
     order.sort_by_key(|member| DASHES.iter().position(|dash| *dash == member.style.dash));
     order
 }
 
-/// Above the panels: what is not said in any of them.
+/// Text above the panels that applies to all of them.
 pub const FAINT_NOTE: &str = "Grey: all other strategies.";

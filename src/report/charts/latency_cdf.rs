@@ -1,4 +1,4 @@
-//! The whole distribution of the latency: which share of the requests is slower than what.
+//! The latency distribution: the share of requests above each latency.
 
 use plotters::style::RGBColor;
 
@@ -13,13 +13,13 @@ const TOP: f64 = 84.0;
 const SINGLE_HEIGHT: f64 = 470.0;
 const PANEL_HEIGHT: f64 = 230.0;
 
-/// The least share that is shown.
+/// The smallest share that is shown.
 const LEAST: f64 = 1e-4;
 
 const SHARES: [(f64, &str); 6] =
     [(1.0, "min"), (0.5, "p50"), (0.1, "p90"), (0.01, "p99"), (1e-3, "p99.9"), (LEAST, "p99.99")];
 
-/// Share of requests slower than a latency, both scales logarithmic: the tail is as wide as the body.
+/// Share of requests slower than a latency, both scales logarithmic: the tail gets as much space as the body.
 pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
     let pools = several_pools(outcome);
     let curves = outcome.summaries.iter().flat_map(|summary| {
@@ -49,7 +49,7 @@ fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), oute
 }
 
 fn curve(canvas: &Canvas<'_>, cdf: &[(f64, f64)], x: Scale, y: Scale, width: f64, style: (RGBColor, Dash)) {
-    // Below the least share that is shown there is nothing to see; the line ends where it leaves the panel.
+    // Shares below the minimum are not visible; the line ends where it leaves the panel.
     let end = cdf.iter().position(|&(share, _)| 1.0 - share < LEAST).map_or(cdf.len(), |i| i + 1);
     let points: Vec<(f64, f64)> = cdf[..end].iter().map(|&(share, time)| (x.at(time), y.at(1.0 - share))).collect();
     if points.len() > 1 {
@@ -77,7 +77,7 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
         canvas.title(&outcome.scenario.title, SUBTITLE);
         grid(canvas, x, y, (LEFT, right), true, 12);
         canvas.text(((LEFT + right) / 2.0, bottom + 46.0), 13.0, Anchor::Middle, INK, "latency");
-        // The best is drawn last and lies on top.
+        // The best strategy is drawn last, on top of the others.
         for &which in order.iter().rev() {
             let cdf = &outcome.summaries[which].cdf;
             curve(canvas, cdf, x, y, 2.2, (styles[which].colour, styles[which].dash));

@@ -21,13 +21,13 @@ pub use canvas::text_width;
 use super::Outcome;
 use evenkeel_sim::measure::Summary;
 
-/// A strategy's label, with the mark of the footnote that says what a baseline is.
+/// A strategy's label, with the mark of the footnote on baselines.
 fn shown_name(summary: &Summary) -> String {
     if summary.oracle { format!("{} †", summary.label) } else { summary.label.clone() }
 }
 
-/// The number of pools that receive requests, 0 where there is one: several are shown separately, because a mixture of
-/// them answers no question.
+/// The number of pools that receive requests, 0 for a single one: several are shown separately, because a mixture of them is
+/// meaningless.
 fn several_pools(outcome: &Outcome<'_>) -> usize {
     match outcome.summaries.first().map_or(0, |summary| summary.pools.len()) {
         1 => 0,
@@ -41,11 +41,11 @@ const BASELINE_NOTE: &str = "† baseline with perfect information";
 /// The studies that a chart is drawn for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Study {
-    /// A scenario as written.
+    /// The scenario as written.
     Run,
     /// The points of a sweep.
     Sweep,
-    /// A scenario with each constant decreased and increased.
+    /// The scenario with each constant decreased and increased.
     Sensitivity,
 }
 
@@ -69,7 +69,7 @@ pub struct Chart {
     pub question: &'static str,
     /// The studies that it is drawn for.
     pub study: Study,
-    /// In words, which of these studies have it.
+    /// Which of these studies have it, as text.
     pub present: &'static str,
     /// Draws it as SVG; `None` where the results have nothing to show.
     draw: fn(&[Outcome<'_>]) -> Option<String>,
@@ -202,7 +202,7 @@ pub fn all(outcomes: &[Outcome<'_>]) -> Vec<(&'static str, String)> {
     of(Study::of(outcomes)).filter_map(|chart| Some((chart.name, (chart.draw)(outcomes)?))).collect()
 }
 
-/// The names of all charts that such a study can have, drawn or not.
+/// The names of all charts that such a study may have.
 pub fn names(outcomes: &[Outcome<'_>]) -> impl Iterator<Item = &'static str> {
     of(Study::of(outcomes)).map(|chart| chart.name)
 }

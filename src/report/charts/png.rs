@@ -1,17 +1,17 @@
-//! PNG from SVG, with a font that comes along: text is right on a machine without fonts.
+//! PNG from SVG, with an embedded font: text is rendered on machines without fonts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use resvg::{tiny_skia, usvg};
 
-/// A subset of DejaVu Sans; its licence lies beside it.
+/// A subset of DejaVu Sans; its licence is in the same folder.
 const FONT: &[u8] = include_bytes!("../font/DejaVuSans-subset.ttf");
 
 /// Pixels per unit of the SVG.
 const SCALE: f32 = 1.25;
 
-/// Colours that a pixel of one byte can tell apart.
+/// Size of the palette: one byte per pixel.
 const COLOURS: usize = 256;
 
 type Rgb = [u8; 3];
@@ -27,7 +27,7 @@ fn fonts() -> Arc<usvg::fontdb::Database> {
     FONTS.get_or_init(load).clone()
 }
 
-/// A chart as the rasteriser sees it, texts laid out.
+/// A parsed chart with its text laid out.
 fn tree(svg: &str) -> Result<usvg::Tree, String> {
     let options = usvg::Options { fontdb: fonts(), ..usvg::Options::default() };
     usvg::Tree::from_str(svg, &options).map_err(|error| format!("the chart's SVG is not sound: {error}"))
@@ -38,13 +38,13 @@ fn pixels(svg: &str) -> Result<tiny_skia::Pixmap, String> {
     let size = tree.size();
     let (width, height) = ((size.width() * SCALE).ceil() as u32, (size.height() * SCALE).ceil() as u32);
     let mut pixels = tiny_skia::Pixmap::new(width, height).ok_or("the chart has no size")?;
-    // Of a size that is no multiple of four the last pixels would be half empty.
+    // With a size that is not a multiple of four, the last pixels would be half empty.
     pixels.fill(tiny_skia::Color::WHITE);
     resvg::render(&tree, tiny_skia::Transform::from_scale(SCALE, SCALE), &mut pixels.as_mut());
     Ok(pixels)
 }
 
-/// Rasterises a chart. The error is a sentence; it would be a bug of ours.
+/// Rasterises a chart. The error is a sentence; it indicates a bug.
 pub fn from_svg(svg: &str) -> Result<Vec<u8>, String> {
     let pixels = pixels(svg)?;
     let colours: Vec<Rgb> = pixels.pixels().iter().map(|p| [p.red(), p.green(), p.blue()]).collect();
@@ -53,11 +53,11 @@ pub fn from_svg(svg: &str) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("the PNG cannot be made: {error}"))
 }
 
-/// A byte per pixel. Charts have few colours; what is beyond 256 are shades at edges, of which the rarest become the
-/// most like one that is kept.
+/// Converts to one byte per pixel. Charts have few colours; beyond 256 there are only shades at edges, of which the rarest
+/// are replaced by the most similar colour that is kept.
 fn reduce(pixels: &[Rgb]) -> (Vec<Rgb>, Vec<u8>) {
     let mut counts: BTreeMap<Rgb, u32> = BTreeMap::new();
-    // Neighbours are mostly alike: one look-up for a whole stretch.
+    // Neighbouring pixels are mostly equal: one look-up for a whole run.
     for stretch in pixels.chunk_by(|a, b| a == b) {
         *counts.entry(stretch[0]).or_default() += stretch.len() as u32;
     }
@@ -79,7 +79,7 @@ fn encode(width: u32, height: u32, palette: &[Rgb], indices: &[u8]) -> Result<Ve
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_palette(palette.concat());
     encoder.set_compression(png::Compression::High);
-    // Differences between places in a palette mean nothing.
+    // Palette indices have no numeric meaning.
     encoder.set_filter(png::Filter::NoFilter);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(indices)?;

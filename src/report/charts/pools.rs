@@ -14,7 +14,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     let values = outcome.summaries.iter().flat_map(|s| pools.iter().map(move |pool| p99(s, pool)));
     let (low, high) = log_range(values)?;
     let left = left(outcome);
-    // A column of failures for each pool that there is room for.
+    // A column of errors for each pool, as far as there is room.
     let mut columns: Vec<(&str, f64)> = Vec::new();
     let mut edge = WIDTH - 24.0;
     for pool in pools.iter().rev() {
@@ -27,7 +27,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
     }
     let scale = Scale::logarithmic(low, high, left, edge - 20.0);
     let order = table::order(outcome, &table::rankings(outcome));
-    // Pools lie under each other: no mark hides another's.
+    // Rows are separated by pool, so that no mark hides another's.
     const LANE: f64 = 13.0;
     let height = row_height(outcome).max(LANE * pools.len() as f64 + 8.0);
     let lane = |pool: usize| LANE * (pool as f64 - (pools.len() as f64 - 1.0) / 2.0);

@@ -1,4 +1,4 @@
-//! The sheet that all charts with a row per strategy share: rows, labels, axis, footnote.
+//! The layout of all charts with a row per strategy: rows, labels, axis, footnote.
 
 use super::canvas::*;
 use super::families::MANY;
@@ -9,7 +9,7 @@ use evenkeel_sim::measure::Summary;
 pub const TOP: f64 = 120.0;
 const NAME: f64 = 13.5;
 
-/// Left edge of the rows: as far right as the longest name needs.
+/// Left edge of the rows, from the width of the longest name.
 pub fn left(outcome: &Outcome<'_>) -> f64 {
     let names: Vec<String> = outcome.summaries.iter().map(shown_name).collect();
     40.0 + widest(names.iter().map(String::as_str), NAME).clamp(140.0, 400.0)

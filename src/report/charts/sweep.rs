@@ -15,7 +15,7 @@ const LEFT: f64 = 90.0;
 const TOP: f64 = 96.0;
 const PANEL: f64 = 440.0;
 const GAP: f64 = 76.0;
-/// A panel among many.
+/// Height of a panel among many.
 const SMALL: f64 = 230.0;
 
 /// How a metric is drawn over the points of a sweep.
@@ -32,7 +32,7 @@ struct Curve {
 }
 
 impl Curve {
-    /// By the catalogue of metrics; `None` for a name that is not in it.
+    /// From the catalogue of metrics; `None` for a name that is not in it.
     fn of(metric: &'static str) -> Option<Curve> {
         let row = metrics::find(metric)?;
         let label = match row.unit {
@@ -44,14 +44,14 @@ impl Curve {
     }
 }
 
-/// The points of one panel, which differ along the first axis alone.
+/// The points of one panel, which differ only along the first axis.
 struct Panel<'a, 'b> {
     title: String,
     points: Vec<(f64, &'a Outcome<'b>)>,
 }
 
-/// One panel for each combination of the other axes' values; along the first axis by its numbers, or by order where the
-/// values are no numbers.
+/// One panel for each combination of the other axes' values; the horizontal scale is the first axis, by number, or by order
+/// if its values are not numbers.
 fn panels<'a, 'b>(outcomes: &'a [Outcome<'b>]) -> Vec<Panel<'a, 'b>> {
     let mut panels: Vec<Panel<'a, 'b>> = Vec::new();
     let numeric = outcomes.iter().all(|outcome| overrides::number(&outcome.place[0].1).is_some());
@@ -69,7 +69,7 @@ fn panels<'a, 'b>(outcomes: &'a [Outcome<'b>]) -> Vec<Panel<'a, 'b>> {
     panels
 }
 
-/// What is to be drawn of a metric: its scales, and its values.
+/// The data of a metric: its scales and its values.
 struct Plot<'a> {
     curve: &'a Curve,
     across: (f64, f64),
@@ -77,20 +77,20 @@ struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    /// What is overloaded has no steady state: there is no curve there.
+    /// Overloaded points have no steady state, so the curve has a gap there.
     fn shown(&self, outcome: &Outcome<'_>, s: usize) -> Option<Estimate> {
         let summary = outcome.summaries.get(s)?;
         Some(summary.estimate(self.curve.metric)).filter(|e| summary.ranks() && e.value.is_finite())
     }
 
-    /// At the right end of a panel; infinite where there is nothing.
+    /// The value at the right end of a panel; infinite if there is none.
     fn at_the_end(&self, panel: &Panel<'_, '_>, s: usize) -> f64 {
         panel.points.last().and_then(|(_, outcome)| self.shown(outcome, s)).map_or(f64::INFINITY, |e| e.value)
     }
 
     fn scales(&self, (left, right): (f64, f64), (top, bottom): (f64, f64)) -> (Scale, Scale) {
         let ((from, to), (low, high)) = (self.across, self.up);
-        // Numbers that span more than a decade and a half are seen better by their ratios.
+        // A logarithmic scale if the values span more than a decade and a half.
         let x = match from > 0.0 && to / from > 30.0 {
             true => Scale::logarithmic(from * 0.94, to * 1.06, left, right),
             false => Scale::linear(from - 0.02 * (to - from), to + 0.02 * (to - from), left, right),
@@ -118,7 +118,7 @@ impl Plot<'_> {
                 canvas.text((left - 8.0, y.at(tick)), 12.0, Anchor::Right, SOFT, &(self.curve.label)(tick));
             }
         }
-        // The values themselves are the marks, as the author wrote them, as far as there is room.
+        // Ticks are at the points, labelled as in the scenario, as far as there is room.
         let mut free = f64::NEG_INFINITY;
         for &(at, outcome) in &panel.points {
             let text = overrides::plain(&outcome.place[0].1);
@@ -174,7 +174,7 @@ fn few(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle:
             plot.grid(canvas, panel, (LEFT, right), x, y, true);
             canvas.text(((LEFT + right) / 2.0, bottom + 38.0), 13.0, Anchor::Middle, INK, &key(first));
             canvas.text((LEFT, top - 14.0), 13.0, Anchor::Left, INK, &panel.title);
-            // Bands first: none dulls a line.
+            // Bands first, so that none covers a line.
             for (s, style) in styles.iter().enumerate() {
                 band(canvas, &pieces(panel, plot, s, x), y, style.colour, 0.16);
             }
@@ -237,7 +237,7 @@ fn many(first: &Outcome<'_>, panels: &[Panel<'_, '_>], plot: &Plot<'_>, subtitle
     })
 }
 
-/// A strategy's values at the points of a panel that have one, in pieces where it has none between.
+/// A strategy's values in a panel, split into pieces at points without a value.
 fn pieces(panel: &Panel<'_, '_>, plot: &Plot<'_>, s: usize, x: Scale) -> Vec<Vec<(f64, Estimate)>> {
     let points: Vec<Option<(f64, Estimate)>> =
         panel.points.iter().map(|&(at, outcome)| Some((x.at(at), plot.shown(outcome, s)?))).collect();

@@ -1,5 +1,5 @@
-//! The course of events: a panel per strategy, and per pool where there are several, all to one scale, with the faults
-//! marked. Strategies with the same curve share a panel.
+//! Time series: a panel per strategy, and per pool if there are several, all with the same scale and with the faults marked.
+//! Strategies with the same curve share a panel.
 
 use plotters::style::RGBColor;
 
@@ -11,32 +11,32 @@ use evenkeel_sim::measure::{SeriesPoint, Summary};
 
 const TOP: f64 = 84.0;
 const LEFT: f64 = 64.0;
-/// Right of the last panel, for the scale of failures.
+/// Space right of the last panel for the error rate scale.
 const RIGHT: f64 = 52.0;
 const GAP: f64 = 18.0;
-/// For a family's name.
+/// Height of a family's name.
 const HEADING: f64 = 26.0;
-/// For a strategy's name.
+/// Height of a strategy's name.
 const NAME: f64 = 22.0;
-/// For the scale of time.
+/// Height of the time scale.
 const TICKS: f64 = 18.0;
-/// Between rows.
+/// Gap between rows.
 const BETWEEN: f64 = 12.0;
-/// For the scale of servers, right of that of failures.
+/// Space for the scale of servers, right of the error rate scale.
 const SERVERS: f64 = 40.0;
 
 /// A span in seconds.
 type Span = (f64, f64);
 
-/// A span to mark, and the pool it strikes; `None` for all.
+/// A span to mark, and the pool that it affects; `None` for all.
 struct Band<'a> {
     span: Span,
     pool: Option<&'a str>,
 }
 
-/// What struck, in words: several at once or in turn are one.
+/// Description of a fault; several at once or in sequence are grouped.
 struct Struck {
-    /// The pools, or what else was struck.
+    /// The affected pools or other targets.
     groups: Vec<String>,
     what: String,
     first: String,
@@ -44,7 +44,7 @@ struct Struck {
     span: Span,
 }
 
-/// The spans to mark, each once, and a line of text for what the same thing did to several at once or in turn.
+/// The spans to mark, each once, and a line of text per group of equal faults.
 fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String, f64, f64)>) {
     let mut bands: Vec<Band<'a>> = Vec::new();
     let mut struck: Vec<Struck> = Vec::new();
@@ -59,7 +59,7 @@ fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String
         }
         let same = |other: &&mut Struck| other.groups[0] == group && other.what == what;
         match struck.iter_mut().rev().find(same) {
-            // One after the other or all at once, as a rolling deploy or a rack that loses power.
+            // In sequence or at the same time, like a rolling deployment or a rack that loses power.
             Some(before) if before.last != member && span.0 - before.span.0 < 0.5 * end => {
                 before.last = member.to_owned();
                 before.span.1 = before.span.1.max(span.1);
@@ -70,7 +70,7 @@ fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String
             }
         }
     }
-    // The same fault in several pools is named once.
+    // The same fault in several pools is listed once.
     let mut told: Vec<Struck> = Vec::new();
     for one in struck {
         let same = |other: &&mut Struck| other.what == one.what && other.span == one.span;
@@ -92,17 +92,17 @@ fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String
     (bands, told.into_iter().map(label).collect())
 }
 
-/// A panel's place: columns and rows, and whose it is.
+/// A panel: column, row and content.
 struct Cell {
     /// Strategies with this curve.
     members: Vec<usize>,
-    /// The pool's place among those of each summary.
+    /// Index of the pool among those of each summary.
     pool: Option<usize>,
     column: usize,
     row: usize,
-    /// A pool's name, where it begins.
+    /// The pool's name, for its first panel.
     heading: Option<String>,
-    /// Nothing of its pool is below it: here is the scale of time.
+    /// Whether it is the lowest panel of its pool in this column: it has the time scale.
     lowest: bool,
 }
 
@@ -112,7 +112,7 @@ impl Cell {
     }
 }
 
-/// Pools that have panels of their own; a single one where its servers come and go.
+/// Pools with panels of their own; also a single pool with autoscaling.
 fn shown_pools(outcome: &Outcome<'_>) -> usize {
     outcome.summaries.first().map_or(0, |summary| summary.pools.len())
 }
@@ -124,7 +124,7 @@ fn series(summary: &Summary, pool: Option<usize>) -> &[SeriesPoint] {
     }
 }
 
-/// Each pool from a new row on unless the rest of the last one has room for all of it. Strategies stand in the scenario's
+/// Each pool starts in a new row unless the rest of the last one has room for all of it. Strategies are in the scenario's
 /// order.
 fn cells(outcome: &Outcome<'_>, columns: usize, latency: (f64, f64)) -> Vec<Cell> {
     let pools = shown_pools(outcome);
@@ -149,14 +149,14 @@ fn cells(outcome: &Outcome<'_>, columns: usize, latency: (f64, f64)) -> Vec<Cell
     cells
 }
 
-/// Of many strategies, curves that differ by less than this share of a panel's height on average, and nowhere by more than
-/// the second, are the same to the eye. Of few, only equal ones share a panel.
+/// Thresholds for equal curves, if there are many strategies: the mean difference as a share of a panel's height, and the
+/// maximum difference. With few strategies only identical curves share a panel.
 const ALIKE: (f64, f64) = (0.025, 0.12);
 
-/// Height of p99 in a panel, where there is one, and share of failed requests.
+/// Position of p99 in a panel, if there is one, and error rate.
 type BinHeight = (Option<f64>, f64);
 
-/// Strategies by curve, each with the first that has it. Baselines are never put with others.
+/// Groups strategies by curve, under the first one that has it. Baselines are never grouped with others.
 fn alike(outcome: &Outcome<'_>, pool: Option<usize>, (low, high): (f64, f64)) -> Vec<Vec<usize>> {
     let height = Scale::logarithmic(low, high, 0.0, 1.0);
     let most = if outcome.summaries.len() > MANY { ALIKE } else { (0.0, 0.0) };
@@ -193,13 +193,13 @@ fn alike(outcome: &Outcome<'_>, pool: Option<usize>, (low, high): (f64, f64)) ->
     groups
 }
 
-/// Share of the requests that ended in a bin without a good answer.
+/// Error rate of the requests that ended in a bin.
 fn failed(point: &SeriesPoint) -> f64 {
     let all = point.goodput + point.errors;
     if all > 0.0 { point.errors / all } else { 0.0 }
 }
 
-/// "round_robin, edf and 4 more": as many names as there is room for.
+/// "round_robin, edf and 4 more": as many names as fit.
 fn names(outcome: &Outcome<'_>, members: &[usize], size: f64, room: f64) -> String {
     let all: Vec<String> = members.iter().map(|&which| shown_name(&outcome.summaries[which])).collect();
     let text = |shown: usize| match all.len() - shown {
@@ -216,7 +216,7 @@ fn names(outcome: &Outcome<'_>, members: &[usize], size: f64, room: f64) -> Stri
     })
 }
 
-/// Each row's top of the plots, and where all end.
+/// The top of each row's plots, and the lower edge.
 fn tops(cells: &[Cell], plot: f64) -> (Vec<f64>, f64) {
     let rows = cells.last().map_or(0, |cell| cell.row + 1);
     let mut tops = Vec::new();
@@ -230,12 +230,12 @@ fn tops(cells: &[Cell], plot: f64) -> (Vec<f64>, f64) {
     (tops, y)
 }
 
-/// What all panels share.
+/// Settings that all panels share.
 struct Scales<'a> {
     end: f64,
     latency: (f64, f64),
     fails: bool,
-    /// The most servers that any pool has, where they come and go.
+    /// Maximum number of servers of any pool, with autoscaling.
     servers: Option<f64>,
     bands: Vec<Band<'a>>,
 }
@@ -246,7 +246,7 @@ struct Sides {
     right: f64,
     top: f64,
     bottom: f64,
-    /// Whose texts are written.
+    /// Which scales get labels.
     left_texts: bool,
     right_texts: bool,
     below_texts: bool,
@@ -280,7 +280,7 @@ fn panel(canvas: &Canvas<'_>, outcome: &Outcome<'_>, cell: &Cell, shared: &Scale
     for (tick, text) in labelled(&x, 5, 10.5, |tick| format!("{} s", number_label(tick))) {
         canvas.line(&[(x.at(tick), bottom), (x.at(tick), bottom + 3.0)], 1.0, SOFT, SOLID);
         if sides.below_texts {
-            // At the right end it must not run into the next panel's zero.
+            // At the right end it must not overlap the next panel's zero.
             let at = x.at(tick).min(right + 4.0 - text_width(&text, 10.5) / 2.0);
             canvas.text((at, bottom + 13.0), 10.5, Anchor::Middle, SOFT, &text);
         }
@@ -320,7 +320,7 @@ fn panel(canvas: &Canvas<'_>, outcome: &Outcome<'_>, cell: &Cell, shared: &Scale
     canvas.text((left, top - 10.0), 12.0, Anchor::Left, colour, &name);
 }
 
-/// What the shades mean, each with its colour and opacity, one after the other in lines. Gives the places, and the end.
+/// The legend of the shades: colour, opacity and description, wrapped into lines. Returns the positions and the lower edge.
 fn notes(outcome: &Outcome<'_>, labels: &[(String, f64, f64)], cells: &[Cell], top: f64) -> (Vec<Note>, f64) {
     let mut texts: Vec<(Option<(RGBColor, f64)>, String)> = Vec::new();
     for (i, (label, from, until)) in labels.iter().take(4).enumerate() {
@@ -352,7 +352,7 @@ fn notes(outcome: &Outcome<'_>, labels: &[(String, f64, f64)], cells: &[Cell], t
     (notes, y)
 }
 
-/// Lines that name all of those whose names have no room above their panel.
+/// Lines that list all names that do not fit above their panel.
 fn shared_panels(outcome: &Outcome<'_>, cells: &[Cell]) -> Vec<String> {
     let room = WIDTH - LEFT - 54.0;
     let mut lines = Vec::new();
@@ -378,8 +378,7 @@ struct Note {
     text: String,
 }
 
-/// p99 over time as a line (logarithmic, left), share of failed requests as an area (right), servers as a dashed line where
-/// they come and go.
+/// p99 over time as a line (logarithmic, left), error rate as an area (right), servers as a dashed line with autoscaling.
 pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
     let summaries = &outcome.summaries;
     let pools = shown_pools(outcome);
@@ -393,7 +392,7 @@ pub fn timeseries(outcome: &Outcome<'_>) -> Option<String> {
     let end = (model.warmup + model.duration).as_secs_f64();
     let (columns, plot) = match summaries.len() {
         n if n > MANY => (4, 84.0),
-        // Two pools beside each other.
+        // Two pools side by side.
         1 | 2 | 4 if pools > 1 => (4, 116.0),
         _ => (3, 116.0),
     };

@@ -7,13 +7,13 @@ use evenkeel_sim::measure::interval::{Estimate, LEVEL};
 use evenkeel_sim::measure::{Comparison, Summary, compare_in, difference, regret};
 
 /// `comparison.csv`: each strategy against the best of the scenario and against the oracle, by paired differences. The
-/// verdict is corrected for the number of pairs; the interval given is the plain 95 % one of this pair. Where several pools
-/// are asked, each is ranked apart.
+/// verdict is corrected for the number of pairs; the interval is the plain 95 % one of this pair. With several entry pools
+/// each pool is ranked separately.
 pub fn comparison(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["metric", "against", "relation", "difference", "low", "high", "ratio", "replications"];
     rows(outcomes, &header, |outcome, summary| {
         let mut found = Vec::new();
-        // A mixture of pools answers no question: each is ranked apart where there are several.
+        // A mixture of pools is meaningless: with several, each is ranked separately.
         let pools = entry_pools(outcome);
         let prefixes = match pools.is_empty() {
             true => vec![String::new()],

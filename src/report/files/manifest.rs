@@ -15,15 +15,15 @@ use evenkeel_sim::measure::interval::LEVEL;
 pub struct Provenance {
     /// Version of evenkeel.
     pub version: String,
-    /// The commit it was built from, where known.
+    /// The commit it was built from; `None` where it is not known.
     pub commit: Option<String>,
-    /// A command line that makes the same results again.
+    /// A command line that reproduces the results.
     pub command: String,
     /// The machine that ran it.
     pub machine: Machine,
 }
 
-/// A machine. Results do not depend on it, the time that they take does.
+/// A machine. Results do not depend on it, but run times do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     /// Operating system, for example `linux`.
@@ -42,7 +42,7 @@ struct Manifest<'a> {
     scenario_sha256: &'a str,
     seed: u64,
     interval_level: f64,
-    /// Where the intervals come from.
+    /// Source of the intervals: replications or batches.
     method: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<&'a Reached>,
@@ -51,10 +51,10 @@ struct Manifest<'a> {
     /// The other points of a sweep.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     points: Vec<PointEntry<'a>>,
-    /// Points that could not be built, and why.
+    /// Points that could not be built, with the errors.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     skipped: &'a [(String, String)],
-    /// Names all the runs that are in here.
+    /// Hash that identifies all runs in these results.
     runs: &'a str,
     #[serde(flatten)]
     provenance: &'a Provenance,
@@ -81,14 +81,14 @@ struct StrategyEntry<'a> {
     label: &'a str,
     parameters: &'a evenkeel_core::select::catalog::StrategyConfig,
     verdict: Verdict,
-    /// Busy share of the busiest pool's servers.
+    /// Utilisation of the busiest pool.
     utilisation: Option<f64>,
     requests_simulated: u64,
     pick_hashes: Vec<String>,
 }
 
-/// `manifest.json`: what is needed to make the same results again. `runs` identifies all runs; `files` has the SHA-256 of
-/// every other file of the run by name, in hexadecimal digits.
+/// `manifest.json`: the settings that reproduce the results. `runs` identifies all runs; `files` has the SHA-256 of every
+/// other file of the run by name, in hexadecimal digits.
 pub fn manifest(
     outcomes: &[Outcome<'_>],
     skipped: &[(String, String)],

@@ -17,8 +17,8 @@ pub fn metrics(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     })
 }
 
-/// `replications.csv`: every metric in every single run (or batch of one long run), for pairing and for whatever else one
-/// may want to compute. `workload` is the hash of the requests that were met: where it is equal, runs are pairs.
+/// `replications.csv`: every metric in every single run (or batch of one long run), for pairing and for other analyses.
+/// `workload` is the hash of the requests: runs with equal hashes are pairs.
 pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let names: Vec<&str> = match outcomes.iter().find_map(|outcome| outcome.summaries.first()) {
         Some(summary) => summary.metrics.iter().map(|metric| metric.name.as_str()).collect(),
@@ -27,7 +27,7 @@ pub fn replications(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &[&["replication", "seed", "workload"], names.as_slice()].concat(), |_, summary| {
         let runs = summary.metrics.first().map_or(0, |metric| metric.values.len());
         let row = |r: usize| {
-            // Batches are pieces of a run: they have its seed, and hashes that tell the pieces apart.
+            // Batches are parts of a run: they have its seed, and hashes that distinguish the parts.
             let pieces = runs / summary.seeds.len();
             let (run, piece) = (r / pieces, r % pieces);
             let workload = summary.workload_hashes[run].wrapping_add(piece as u64);

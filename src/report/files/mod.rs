@@ -1,5 +1,5 @@
-//! The files of a scenario's results, as text. Numbers have ten significant digits: more than any interval, fewer than
-//! would show the last bit of a platform's arithmetic.
+//! The files of a scenario's results, as text. Numbers have ten significant digits: more precise than any interval, and too
+//! few to show rounding differences between platforms.
 
 mod comparison;
 mod manifest;
@@ -13,15 +13,15 @@ pub use manifest::{Machine, Provenance, manifest};
 use super::Outcome;
 use evenkeel_sim::measure::Summary;
 
-/// A kind of table in a folder of results.
+/// A table in a folder of results.
 pub struct ResultFile {
     /// Name of the file.
     pub name: &'static str,
-    /// What it holds, one sentence.
+    /// Its content, one sentence.
     pub doc: &'static str,
-    /// In words, which results have it.
+    /// Which results have it, as text.
     pub present: &'static str,
-    /// Makes it; `None` where the results have nothing for it.
+    /// Writes it; `None` where the results have no data for it.
     pub render: fn(&[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>>,
 }
 
@@ -95,8 +95,8 @@ pub fn number(value: f64) -> String {
     format!("{rounded}")
 }
 
-/// A number of a time series or a distribution, of which there are thousands, with five significant digits: histograms know
-/// three.
+/// A number of a time series or a distribution, of which there are thousands, with five significant digits: histograms have
+/// a precision of three.
 fn short(value: f64) -> String {
     if !value.is_finite() {
         return String::new();
@@ -129,7 +129,7 @@ mod tests {
     use super::{number, short};
 
     #[test]
-    fn ten_digits_and_nothing_for_nothing() {
+    fn ten_digits_and_empty_for_nan() {
         assert_eq!(number(0.1 + 0.2), "0.3");
         assert_eq!(number(1234567.123456789), "1234567.123");
         assert_eq!(number(f64::NAN), "");

@@ -4,7 +4,7 @@ use super::{number, rows, short};
 use crate::report::Outcome;
 use evenkeel_sim::measure::SeriesPoint;
 
-/// `timeseries.csv`: the course of events, by time of completion, all replications together. `time_s` is the middle of a bin,
+/// `timeseries.csv`: the time series, by time of completion, all replications together. `time_s` is the middle of a bin,
 /// `in_system` the mean number of requests in the system over its time.
 pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = ["time_s", "goodput_per_s", "errors_per_s", "latency_mean_s", "latency_p99_s", "in_system"];
@@ -17,8 +17,8 @@ pub fn timeseries(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     })
 }
 
-/// `timeseries_pools.csv`: the same by pool, where several are asked or servers come and go; `None` elsewhere. `servers` are
-/// those that are there at the end of a bin, draining ones among them, as a mean over replications.
+/// `timeseries_pools.csv`: the same by pool, with several entry pools or autoscaling; `None` otherwise. `servers` is the
+/// number of servers at the end of a bin, draining ones included, as a mean over replications.
 pub fn timeseries_pools(outcomes: &[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>> {
     if outcomes.iter().flat_map(|outcome| &outcome.summaries).all(|summary| summary.pools.is_empty()) {
         return Ok(None);
@@ -34,7 +34,7 @@ pub fn timeseries_pools(outcomes: &[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>
     table.map(Some)
 }
 
-/// `latency_cdf.csv`: the share of requests that are at most so slow; histograms of all replications merged.
+/// `latency_cdf.csv`: the share of requests with at most this latency; histograms of all replications merged.
 pub fn latency_cdf(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &["quantile", "latency_s"], |_, summary| {
         summary.cdf.iter().map(|&(share, latency)| vec![number(share), short(latency)]).collect()

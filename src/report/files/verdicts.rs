@@ -4,8 +4,8 @@ use super::{number, rows};
 use crate::report::Outcome;
 use evenkeel_sim::measure::warmup::{Clock, Settling};
 
-/// `verdicts.csv`: whether there is a steady state to speak of, whether the start is still felt in it, and what theory says
-/// exactly, where it does.
+/// `verdicts.csv`: whether there is a steady state, whether the start still affects it, and the exact values from theory, if
+/// a theorem applies.
 pub fn verdicts(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     let header = [
         "verdict",

@@ -6,7 +6,7 @@ pub struct Column {
     pub head: String,
     /// A cell for each row.
     pub texts: Vec<String>,
-    /// The order in which columns are left out of a narrow table, lowest first; `None` stays.
+    /// The order in which columns are left out of a narrow table, lowest first; `None` for a column that is always shown.
     pub goes: Option<u8>,
 }
 
@@ -17,7 +17,7 @@ impl Column {
     }
 }
 
-/// When the p99 of a pool is left out; its errors are next.
+/// The order for the p99 of a pool; its errors follow.
 pub const POOL_P99: u8 = 8;
 
 /// The width of a table with these columns.
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_room_stays_and_what_has_none_goes_in_order() {
+    fn columns_are_left_out_in_order() {
         let narrowed = |width: usize| {
             let mut columns = columns();
             let gone = narrow(&mut columns, vec!["1.10x?".to_owned()], width);

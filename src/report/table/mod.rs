@@ -1,4 +1,4 @@
-//! The terminal's table: a row per strategy, the best first, with a legend, a sentence and notes.
+//! The terminal's table: a row per strategy, the best first, with a legend, a summary sentence and notes.
 
 mod columns;
 mod notes;
@@ -29,7 +29,7 @@ pub fn plain(width: Option<u16>) -> Table {
     table
 }
 
-/// How to read the table; printed once under all of them.
+/// How to read the tables; printed once under all of them.
 pub const LEGEND: &str = "\
 mean, p50, p99, p99.9  latency from sending a request to its response
 ±                      half width of the 95 % confidence interval (Student's t), relative to the value; needs five runs
@@ -43,7 +43,7 @@ state                  stable, backlogged (more in the system late than early), 
 verdict                p99, compared in pairs of runs on the same requests; \"ties\": no significant difference;
                        pp: percentage points; +0.1 pp errors or more: not ranked; each pool is ranked separately";
 
-/// A table for a scenario, followed by a sentence that says what it shows.
+/// A table for a scenario, followed by a sentence that summarises it.
 pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String {
     let rankings = rankings(outcome);
     let order = order(outcome, &rankings);
@@ -61,11 +61,11 @@ pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String
     }
 }
 
-/// The columns but the verdict's, with a cell for each strategy in this order.
+/// All columns except the verdict, with a cell for each strategy in this order.
 fn columns(outcome: &Outcome<'_>, order: &[usize]) -> Vec<Column> {
     let summaries = &outcome.summaries;
     let cached = summaries.iter().any(|summary| summary.metric("cache.hit_ratio").is_some());
-    // Where routes lead to several pools, what the clients of each get says more than the whole.
+    // With several entry pools, the results of each pool are more informative than the whole.
     let pools: Vec<&str> = entry_pools(outcome);
     let theory = summaries.iter().any(|summary| summary.theory.is_some());
     let regrets = summaries.iter().any(|summary| regret(summaries, summary, "latency.mean").is_some());
@@ -112,7 +112,7 @@ fn columns(outcome: &Outcome<'_>, order: &[usize]) -> Vec<Column> {
     columns
 }
 
-/// The columns as a table; the best strategy and states that need attention stand out with `colour`.
+/// The columns as a table; with `colour` the best strategy and states that need attention are highlighted.
 fn draw(
     outcome: &Outcome<'_>,
     columns: &[Column],
@@ -155,7 +155,7 @@ fn bold(cell: Cell, colour: bool) -> Cell {
     if colour { cell.add_attribute(Attribute::Bold) } else { cell }
 }
 
-/// What a narrow table leaves out, and what its short words mean; empty if neither applies.
+/// The columns that a narrow table omits, and its abbreviations; empty if neither applies.
 fn narrow_text(gone: &[String], rankings: &[Ranking<'_>]) -> String {
     let mut text = String::new();
     if !gone.is_empty() {

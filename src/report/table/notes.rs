@@ -1,4 +1,4 @@
-//! The lines under a table: what a reader must know of rows that are not what they seem, what failed, what theory says.
+//! The notes under a table: unusual states of rows, causes of failures, theory.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use evenkeel_sim::measure::interval::Estimate;
 use evenkeel_sim::measure::warmup::{Clock, Settling};
 use evenkeel_sim::measure::{Summary, Verdict, metrics};
 
-/// With more reasons than these of the same kind, only the strategy whose queue grows most is explained.
+/// With more strategies than this in the same state, only the one whose queue grows most is explained.
 const MOST_REASONS: usize = 3;
 
-/// Notes, a line each: no steady state, a start that still shows, batches that are not independent, intervals wider than
-/// asked for.
+/// Notes, a line each: no steady state, a start that still affects the results, dependent batches, intervals wider than
+/// requested.
 pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for summary in &outcome.summaries {
@@ -66,14 +66,14 @@ fn unsteady<'a>(outcome: &'a Outcome<'_>, notes: &mut BTreeMap<String, Vec<&'a s
 /// Strategies whose latency or hit ratio had not settled when the warm-up ended.
 fn unsettled<'a>(outcome: &'a Outcome<'_>, notes: &mut BTreeMap<String, Vec<&'a str>>) {
     let mut late: BTreeMap<(bool, bool), (Vec<&str>, Settling)> = BTreeMap::new();
-    // Where queues grow nothing settles, and another note says that they grow.
+    // Growing queues never settle; another note reports them.
     for summary in outcome.summaries.iter().filter(|summary| summary.ranks()) {
         for clock in [Clock::Latency, Clock::Cache] {
             if let Some(unsettled) = summary.unsettled(clock) {
                 let key = (clock == Clock::Cache, unsettled.after.is_none());
                 let (labels, latest) = late.entry(key).or_insert_with(|| (Vec::new(), unsettled));
                 labels.push(&summary.label);
-                // Of several, the one that needs most.
+                // Of several, the one that needs the longest warm-up.
                 if unsettled.after > latest.after {
                     *latest = unsettled;
                 }
@@ -100,7 +100,7 @@ fn unsettled_text(outcome: &Outcome<'_>, unsettled: &Settling) -> String {
     }
 }
 
-/// What `--precision` reached.
+/// The precision that `--precision` reached.
 fn precision(reached: &Reached, replications: u32) -> String {
     let width = reached.half_width * 100.0;
     let loosest = &reached.loosest;
@@ -116,8 +116,7 @@ fn precision(reached: &Reached, replications: u32) -> String {
     }
 }
 
-/// What theory says, a line for each strategy that a theorem applies to: the exact value, the simulated one, and whether they
-/// agree.
+/// Theory, a line for each strategy that a theorem applies to: the exact value, the simulated one, and whether they agree.
 pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
     let line = |summary: &Summary| {
         let exact = summary.theory.as_ref()?;

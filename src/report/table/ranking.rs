@@ -1,4 +1,4 @@
-//! The order of strategies, and how each compares with the best.
+//! The order of strategies, and the comparison of each with the best.
 
 use crate::report::Outcome;
 use evenkeel_sim::measure::{Comparison, Summary, compare_in};
@@ -6,14 +6,14 @@ use evenkeel_sim::measure::{Comparison, Summary, compare_in};
 /// The metric by which strategies are ranked.
 const RANKED_BY: &str = "latency.p99";
 
-/// The pools with latencies of their own: those that routes lead to, where there are several.
+/// The pools that are ranked separately: the entry pools, if there are several.
 pub fn entry_pools<'a>(outcome: &'a Outcome<'_>) -> Vec<&'a str> {
     let has = |pool: &str| outcome.summaries.iter().any(|s| s.metric(&format!("{pool}.latency.p99")).is_some());
     outcome.scenario.model.pools.iter().map(|pool| pool.name.as_str()).filter(|pool| has(pool)).collect()
 }
 
-/// How strategies compare by [`RANKED_BY`], for all requests or, where routes lead to several pools, for the requests of one
-/// of them: a mixture of pools answers no question.
+/// How strategies compare by [`RANKED_BY`], for all requests or, with several entry pools, for the requests of one of them:
+/// a mixture of pools is meaningless.
 pub struct Ranking<'a> {
     /// The pool; `None` for all requests.
     pub pool: Option<&'a str>,
@@ -22,7 +22,7 @@ pub struct Ranking<'a> {
 }
 
 impl Ranking<'_> {
-    /// What stands before the names of its metrics.
+    /// The prefix of its metrics' names.
     fn prefix(&self) -> String {
         self.pool.map_or_else(String::new, |pool| format!("{pool}."))
     }
@@ -32,7 +32,7 @@ impl Ranking<'_> {
         summary.value(&format!("{}{RANKED_BY}", self.prefix()))
     }
 
-    /// In which order strategies are shown: the best first, those with more errors after all others, baselines last.
+    /// The display order of strategies: the best first, those with more errors after all others, baselines last.
     pub fn order(&self, outcome: &Outcome<'_>) -> Vec<usize> {
         let key = |i: usize| match self.stands[i] {
             _ if outcome.summaries[i].oracle => (3, 0.0),
@@ -66,8 +66,8 @@ pub fn rankings<'a>(outcome: &'a Outcome<'_>) -> Vec<Ranking<'a>> {
     }
 }
 
-/// In which order strategies are shown. With several pools: by the mean of the ratios to each pool's best (geometric);
-/// those with more errors in any pool after all others, by how many in all pools together.
+/// The display order of strategies. With several pools: by the mean of the ratios to each pool's best (geometric); those
+/// with more errors in any pool after all others, by their number over all pools.
 pub fn order(outcome: &Outcome<'_>, rankings: &[Ranking<'_>]) -> Vec<usize> {
     if let [only] = rankings {
         return only.order(outcome);

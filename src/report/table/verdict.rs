@@ -29,7 +29,7 @@ pub fn verdict(summary: &Summary, rankings: &[Ranking<'_>], which: usize, short:
     };
     count("best", pools(|stands| *stands == Comparison::Best));
     count("ties", pools(|stands| *stands == Comparison::Tied));
-    // Of what is worse, the most.
+    // The largest of the values that are worse.
     let most = |of: fn(Comparison) -> Option<f64>| {
         let all = rankings.iter().filter_map(|ranking| Some((of(ranking.stands[which]?)?, ranking)));
         all.max_by(|a, b| a.0.total_cmp(&b.0))
@@ -50,7 +50,7 @@ pub fn verdict(summary: &Summary, rankings: &[Ranking<'_>], which: usize, short:
     if parts.is_empty() { stand_text(None, short) } else { parts.join("; ") }
 }
 
-/// With more pools than these a verdict counts them and does not name them.
+/// With more pools than this a verdict gives their number instead of their names.
 const MOST_NAMED: usize = 3;
 
 fn stand_text(stands: Option<Comparison>, short: bool) -> String {
@@ -87,7 +87,7 @@ fn errors_text(more: f64) -> String {
     if points >= 9.995 { format!("+{points:.1} pp errors") } else { format!("+{points:.2} pp errors") }
 }
 
-/// A ranking as a sentence: "Lowest p99: p2c with 45 ms; random is 2.3x slower." A strategy that is lower in the table and not
+/// A ranking as a sentence: "Lowest p99: p2c with 45 ms; random is 2.3x slower." A strategy with a lower p99 that is not
 /// ranked is named with the reason.
 pub fn sentence(outcome: &Outcome<'_>, ranking: &Ranking<'_>) -> String {
     let stands = &ranking.stands;
@@ -144,7 +144,7 @@ impl<'a> Sentence<'a, '_> {
         format!("{} with {}", summary.label, human_seconds(self.ranking.value(summary)))
     }
 
-    /// Of the strategies that are left out for a reason, the lowest, if it is below the best.
+    /// The lowest of the strategies that are excluded for a reason, if it is below the best.
     fn lower(&self, is: &dyn Fn(&Summary, Option<Comparison>) -> bool) -> Option<&'a Summary> {
         let value = |summary: &Summary| self.ranking.value(summary);
         let left_out = self.all().filter(|(summary, stands)| is(summary, *stands) && value(summary) < self.lowest);
@@ -160,7 +160,7 @@ impl<'a> Sentence<'a, '_> {
             text += &format!(" (tied: {})", ties.join(", "));
         }
         if self.all().any(|(_, stands)| matches!(stands, Some(Comparison::Unknown(_)))) {
-            text += "; with so few runs per strategy the order may be due to chance";
+            text += "; with so few runs per strategy the order may be random";
         }
         let worst = self.all().filter_map(|(summary, stands)| match stands {
             Some(Comparison::Worse(times)) if !summary.oracle => Some((times, summary)),
@@ -172,8 +172,8 @@ impl<'a> Sentence<'a, '_> {
         text
     }
 
-    /// Strategies that are not ranked: overloaded ones, and those with more errors. `failing` and `overloaded` are the lowest
-    /// of them where they are below the best.
+    /// Strategies that are not ranked: overloaded ones, and those with more errors. `failing` and `overloaded` are the
+    /// lowest of them if they are below the best.
     fn not_ranked(&self, failing: Option<&Summary>, overloaded: Option<&Summary>) -> String {
         let left_out = |n: usize, what: &str, lowest: Option<&Summary>| match n {
             0 => String::new(),

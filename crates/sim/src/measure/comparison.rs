@@ -18,7 +18,7 @@ use super::results::{Results, Row};
 use crate::scenario::Variant;
 use evenkeel_core::select::catalog;
 
-/// What is compared unless something else is asked for.
+/// Metrics that are compared by default.
 pub const DEFAULT_METRICS: [&str; 5] = ["latency.mean", "latency.p99", FAILED, "fairness.jain", "cache.hit_ratio"];
 
 /// The regression that is tolerated.
@@ -433,7 +433,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_where_the_interval_lies() {
+    fn a_verdict_follows_from_the_interval() {
         for (low, high, less) in [
             (1.1, 2.0, Verdict::Worse),
             (1.0, 2.0, Verdict::Unclear),

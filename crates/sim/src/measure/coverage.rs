@@ -1,5 +1,5 @@
-//! Do the intervals keep their promise? Experiments whose exact answer is known are repeated with other seeds, and it is
-//! counted how often the 95 % interval held it. An interval that is to be acted on must have been tried on what is known.
+//! Coverage of the confidence intervals: experiments whose exact value is known are repeated with other seeds, and the share
+//! of 95 % intervals that contain the value is counted.
 
 use super::interval::{Estimate, LEVEL, estimate};
 use super::summary::Tally;
@@ -13,7 +13,7 @@ use evenkeel_theory::queues;
 pub struct Trial {
     /// Name on the command line.
     pub name: &'static str,
-    /// What it is, one line.
+    /// Description, one line.
     pub about: String,
     /// The scenario that is repeated.
     scenario: Scenario,
@@ -28,10 +28,10 @@ enum Counted {
     Tied,
 }
 
-/// What is counted, by name, and whether it happened.
+/// The events that are counted, by name, and whether each happened.
 pub type Count = (&'static str, bool);
 
-/// How often something happened.
+/// The number of repetitions in which an event happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
     /// Repetitions in which it happened.
@@ -99,7 +99,7 @@ fn parse(source: &str) -> Scenario {
 }
 
 impl Trial {
-    /// One repetition: what happened and what did not.
+    /// One repetition: which events happened.
     pub fn repeat(&self, seed: u64, interrupted: &dyn Fn() -> bool) -> Result<Vec<Count>, Stopped> {
         let mut scenario = self.scenario.clone();
         scenario.seed = seed;
@@ -130,8 +130,8 @@ impl Trial {
         })
     }
 
-    /// Between what bounds the share of a count should lie: the level of the intervals give or take two per cent for the
-    /// mean; at least the level for ties. A percentile of a finite run is slightly biased and is told, not judged.
+    /// The bounds of the share: the level of the intervals plus or minus two per cent for the mean; at least the level for
+    /// ties. A percentile of a finite run is slightly biased, so its coverage is reported and has no bounds.
     pub fn bounds(&self, count: &str) -> Option<(f64, f64)> {
         match (&self.counted, count) {
             (Counted::Held { .. }, "mean") => Some((LEVEL - 0.02, LEVEL + 0.02)),

@@ -1,5 +1,5 @@
-//! Which theorem applies to a scenario, and what it says. Nothing is claimed where an assumption is only nearly met: a fault,
-//! a time-out, a cache, a second tier, a rate that changes, and there is no theorem.
+//! Which theorem applies to a scenario, and its value. All assumptions must hold exactly: with a fault, a timeout, a cache,
+//! a second tier or a changing rate there is no theorem.
 
 use crate::scenario::{Kind, Scenario};
 use crate::sim::model::{Arrivals, Model};
@@ -25,10 +25,10 @@ pub struct Exact {
 
 const Q: f64 = 0.99;
 
-/// What is found by following a chain through its states is asked for up to this load: nearer to one it takes minutes.
+/// Highest load for chains that are solved state by state: closer to 1 a solution takes minutes.
 const MOST_LOAD: f64 = 0.99;
 
-/// What theory says of a strategy in a scenario; `None` where no theorem's assumptions are met.
+/// The exact values for a strategy in a scenario; `None` where no theorem's assumptions are met.
 pub fn exact(scenario: &Scenario, strategy: &StrategyConfig) -> Option<Exact> {
     let model = &scenario.model;
     let [pool] = &model.pools[..] else { return None };
@@ -47,7 +47,7 @@ pub fn exact(scenario: &Scenario, strategy: &StrategyConfig) -> Option<Exact> {
     if !plain {
         return None;
     }
-    // A weight of zero gets nothing, whatever the strategy.
+    // A server of weight zero gets no requests, under any strategy.
     let servers: Vec<&Server> = pool.servers.iter().filter(|server| server.weight > 0).collect();
     let legs = 2.0 * (constant(&model.client_leg)? + constant(&model.server_leg)?);
     let fleet = Fleet { model, servers: &servers, work: Work::of(&path.service), hop: constant(&model.server_leg)? };
@@ -56,15 +56,15 @@ pub fn exact(scenario: &Scenario, strategy: &StrategyConfig) -> Option<Exact> {
     found.mean.is_finite().then(|| Exact { mean: found.mean + legs, p99: p99.map(|p99| p99 + legs), ..found })
 }
 
-/// A delay that is always the same, seconds.
-fn constant(law: &Sampler) -> Option<f64> {
-    if let Sampler::Constant(value) = law { Some(value.as_secs_f64()) } else { None }
+/// A constant delay, seconds; `None` for a random one.
+fn constant(sampler: &Sampler) -> Option<f64> {
+    if let Sampler::Constant(value) = sampler { Some(value.as_secs_f64()) } else { None }
 }
 
-/// What a request brings, at speed 1.
+/// Moments of the work of a request, at speed 1.
 #[derive(Clone, Copy)]
 struct Work {
-    /// Seconds.
+    /// Mean, seconds.
     mean: f64,
     /// Squared coefficient of variation.
     scv: f64,
@@ -73,12 +73,12 @@ struct Work {
 }
 
 impl Work {
-    fn of(law: &Sampler) -> Work {
+    fn of(sampler: &Sampler) -> Work {
         Work {
-            mean: law.mean() / 1e9,
-            scv: law.squared_variation(),
-            exponential: matches!(law, Sampler::Exponential { .. }),
-            constant: matches!(law, Sampler::Constant(_)),
+            mean: sampler.mean() / 1e9,
+            scv: sampler.squared_variation(),
+            exponential: matches!(sampler, Sampler::Exponential { .. }),
+            constant: matches!(sampler, Sampler::Constant(_)),
         }
     }
 }
@@ -91,7 +91,7 @@ struct Fleet<'a> {
     model: &'a Model,
     servers: &'a [&'a Server],
     work: Work,
-    /// From balancer to server, seconds: for so long, what is counted is not yet there.
+    /// Delay from balancer to server, seconds: for this time a request is not yet counted at the server.
     hop: f64,
 }
 
@@ -149,7 +149,7 @@ impl Fleet<'_> {
                 }
                 _ => self.chain(Rule::Shortest, lam, 4),
             },
-            // Two choices of four take seconds to solve, and of more there is only a limit.
+            // Two choices of four take seconds to solve; more choices have only a limit.
             StrategyConfig::P2c(params) if alone && even && self.hop == 0.0 && params.choices == 2 => {
                 let rule = if params.replacement { Rule::TwoReplaced } else { Rule::TwoDistinct };
                 self.chain(rule, lam, 3)
@@ -158,13 +158,13 @@ impl Fleet<'_> {
         }
     }
 
-    /// The rate of a server that is one queue of exponential work without a limit, per second.
+    /// The rate of a server that is one queue of exponential work without a limit, per second; `None` for any other server.
     fn simple(&self, server: &Server) -> Option<f64> {
         let plain = server.discipline == Discipline::Fcfs && server.concurrency == 1 && server.queue_limit.is_none();
         (plain && self.work.exponential).then(|| server.speed / self.work.mean)
     }
 
-    /// All servers alike in everything that matters.
+    /// The first server, if all servers are equal in everything that matters.
     fn alike(&self) -> Option<&Server> {
         let first = *self.servers.first()?;
         let same = |s: &&Server| {
@@ -214,7 +214,7 @@ impl Fleet<'_> {
         if self.alike().is_some() && self.servers.iter().all(|server| weight(server) == weight(first)) {
             return self.station(lam * weight(first) / total, first);
         }
-        // Who is turned away at one server does not wait at another: shares of the served are not those of the arrivals.
+        // One server rejects while another has free capacity: shares of served requests are not those of the arrivals.
         if self.servers.iter().any(|server| server.queue_limit.is_some()) {
             return None;
         }
@@ -232,7 +232,7 @@ impl Fleet<'_> {
         known(name, mean, branches.map(|branches| dispatch::split_quantile(lam, &branches, Q)))
     }
 
-    /// One dispatcher's round robin over servers that are alike.
+    /// One dispatcher's round robin over equal servers.
     fn turns(&self, lam: f64) -> Option<Exact> {
         let server = self.alike()?;
         let n = self.servers.len() as u32;
@@ -243,7 +243,7 @@ impl Fleet<'_> {
         self.constant_over_all(lam, server)
     }
 
-    /// The least work left is one queue for all.
+    /// Least work left is equivalent to one queue for all servers.
     fn central(&self, lam: f64) -> Option<Exact> {
         let server = self.alike()?;
         let n = self.servers.len() as u32;

@@ -7,7 +7,7 @@ use evenkeel_core::math;
 /// The level of every interval in the results: 95 %.
 pub const LEVEL: f64 = 0.95;
 
-/// A mean over replications and where the true one lies.
+/// A mean over replications with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// Mean over replications; NaN where none has a value.
@@ -46,8 +46,8 @@ pub fn estimate_at(values: &[f64], level: f64) -> Estimate {
     Estimate { value, low: value - half, high: value + half, replications }
 }
 
-/// Mean of `new` minus mean of `old`, two independent samples whose variances need not be alike, with Welch's interval:
-/// Student's t with the degrees of freedom of Welch and Satterthwaite. `replications` counts the smaller sample.
+/// Mean of `new` minus mean of `old`, two independent samples whose variances may differ, with Welch's interval: Student's t
+/// with the degrees of freedom of Welch and Satterthwaite. `replications` counts the smaller sample.
 pub fn welch_at(old: &[f64], new: &[f64], level: f64) -> Estimate {
     let (old, new) = (Sample::of(old), Sample::of(new));
     let (value, replications) = (new.mean - old.mean, old.count.min(new.count));
@@ -56,7 +56,7 @@ pub fn welch_at(old: &[f64], new: &[f64], level: f64) -> Estimate {
     }
     let squared = |sample: &Sample| sample.variance / sample.count as f64;
     let (a, b) = (squared(&old), squared(&new));
-    // Where neither varies there is no freedom to compute and no width either.
+    // Where both variances are zero, the degrees of freedom are undefined and the width is zero.
     let half = if a + b > 0.0 {
         let freedom = (a + b) * (a + b) / (a * a / (old.count as f64 - 1.0) + b * b / (new.count as f64 - 1.0));
         quantile(freedom, level) * math::sqrt(a + b)
@@ -66,12 +66,12 @@ pub fn welch_at(old: &[f64], new: &[f64], level: f64) -> Estimate {
     Estimate { value, low: value - half, high: value + half, replications }
 }
 
-/// The values that are numbers, summed up.
+/// Sum and mean of the values that are numbers.
 struct Sample {
     count: usize,
     /// The mean; NaN without values.
     mean: f64,
-    /// Unbiased; NaN with fewer than two values.
+    /// Unbiased variance; NaN with fewer than two values.
     variance: f64,
 }
 
@@ -87,10 +87,10 @@ impl Sample {
 
 /// The two-sided quantile of Student's t.
 fn quantile(freedom: f64, level: f64) -> f64 {
-    let law = StudentsT::new(0.0, 1.0, freedom).expect("degrees of freedom are positive");
+    let student = StudentsT::new(0.0, 1.0, freedom).expect("degrees of freedom are positive");
     // Through a fixed number of digits: statrs computes with the platform's functions, whose last bits differ, and
     // results are to be the same bytes everywhere.
-    (law.inverse_cdf(0.5 + level / 2.0) * 1e6).round() / 1e6
+    (student.inverse_cdf(0.5 + level / 2.0) * 1e6).round() / 1e6
 }
 
 /// Correlation of each value with the next: Σ (x_i - x̄)(x_{i+1} - x̄) / Σ (x_i - x̄)². Batch means are independent enough for
@@ -121,7 +121,7 @@ mod tests {
         assert!(lag_one(&[1.0, -1.0, 1.0, -1.0, 1.0, -1.0]) < -0.7);
     }
 
-    /// Far out, where corrections for many comparisons lead: t(0.9995, 9) = 4.780913 and t(0.99995, 9) = 6.593683.
+    /// Far quantiles, which corrections for many comparisons need: t(0.9995, 9) = 4.780913 and t(0.99995, 9) = 6.593683.
     #[test]
     fn the_far_tail_matches_the_table_too() {
         for (freedom, level, expected) in [(9.0, 0.999, 4.780_913), (9.0, 0.9999, 6.593_683), (1.0, 0.5, 1.0)] {
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// The example of unequal means that the literature on Welch's test passes on: two samples of 15. By hand:
+    /// The example of unequal means in the literature on Welch's test: two samples of 15. By hand:
     ///
     /// sums 312.3 and 344.8, means 20.82 and 22.98667, sums of squares about the mean 110.144 and 53.37733, so variances
     /// 7.867429 and 3.812667; a = 0.524495, b = 0.254178; standard error √0.778673 = 0.882425; t = 2.16667 / 0.882425 =

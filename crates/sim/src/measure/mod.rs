@@ -1,6 +1,6 @@
-//! From runs to results: a statistic per replication, intervals over replications, paired comparison between strategies and
-//! between versions, and whether there is a steady state to speak of. Percentiles are never averaged over servers; where a
-//! distribution over all replications is shown, histograms are merged.
+//! Results from runs: a statistic per replication, intervals over replications, paired comparison of strategies and of
+//! versions, and tests for a steady state. Percentiles are never averaged over servers; a distribution over all replications
+//! is computed from merged histograms.
 
 pub mod comparison;
 pub mod coverage;

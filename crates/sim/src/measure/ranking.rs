@@ -7,38 +7,38 @@ use super::summary::Summary;
 /// Result of comparing a strategy with the best one, by a metric for which lower is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Comparison {
-    /// It has the least mean.
+    /// Best: it has the lowest mean.
     Best,
-    /// The paired differences cannot tell it from the best.
+    /// Tied: the interval of the paired difference from the best contains zero.
     Tied,
-    /// So many times the best, and the interval of the paired difference leaves zero out.
+    /// Ratio of its mean to the best mean; the interval of the paired difference excludes zero.
     Worse(f64),
-    /// So many times the best, with too few replications to tell by.
+    /// Ratio of its mean to the best mean, with too few replications for an interval.
     Unknown(f64),
-    /// It fails this share of requests more than the one that fails least: its latencies are biased towards requests that succeeded.
+    /// Excess of its failed share over that of the strategy with the fewest failures: its latencies are biased towards
+    /// requests that succeeded.
     Fails(f64),
-    /// It is offered more than it can do: its latency says how long it was run.
+    /// Overloaded: its latency depends on the length of the run.
     Overloaded,
 }
 
-/// With fewer pairs of replications than this nothing is called better or worse: the corrected intervals would be too wide
-/// to tell anything.
+/// Minimum number of pairs of replications for a verdict: with fewer, the corrected intervals are too wide.
 pub const ENOUGH: usize = 5;
 
-/// A strategy that fails this share of requests more than another is not compared with it by latency.
+/// Excess share of failed requests above which a strategy's latency is not compared.
 const MORE_FAILURES: f64 = 0.001;
 
-/// Compares every strategy with the best that is no oracle, pair by pair of replications: they met the same workload.
+/// Compares every strategy with the best that is not an oracle, pair by pair of replications: they ran the same workload.
 ///
-/// The level is corrected for the number of pairs (Bonferroni): which one is the best is known only after the fact, so any
-/// pair could have been the one compared, and a field of equals is to come out as tied in at least 95 % of cases. (Over the
-/// others alone, as if the best were given, a field of ten equals was tied in 88 %.)
+/// The level is corrected for the number of pairs (Bonferroni): the best strategy is known only after the runs, so any pair
+/// could have been the one compared, and a field of equal strategies must be reported as tied in at least 95 % of cases.
+/// (Corrected only for the comparisons with a fixed best, a field of ten equals was tied in 88 %.)
 pub fn compare(summaries: &[Summary], metric: &str) -> Vec<Option<Comparison>> {
     compare_in(summaries, "", metric)
 }
 
-/// The same among the requests of one pool: `prefix` is its name and a dot (`"payments."`), `metric` a metric without it.
-/// Where pools answer different requests, or are variants of one fleet, a ranking over their mixture answers no question.
+/// The same for the requests of one pool: `prefix` is its name and a dot (`"payments."`), `metric` a metric without it.
+/// Where pools serve different requests, or are variants of one fleet, a ranking over their mixture is meaningless.
 pub fn compare_in(summaries: &[Summary], prefix: &str, metric: &str) -> Vec<Option<Comparison>> {
     let metric = &*format!("{prefix}{metric}");
     let failed = |summary: &Summary| Some(summary.failed(prefix)).filter(|v| v.is_finite()).unwrap_or(0.0);
@@ -78,16 +78,16 @@ pub fn compare_in(summaries: &[Summary], prefix: &str, metric: &str) -> Vec<Opti
     summaries.iter().map(stands).collect()
 }
 
-/// Interval of the paired difference of a metric, `of` minus `from`: they met the same requests in each replication.
-/// `None` where one of them does not have the metric.
+/// Interval of the paired difference of a metric, `of` minus `from`: each pair ran the same requests. `None` where one of
+/// them does not have the metric.
 pub fn difference(of: &Summary, from: &Summary, metric: &str, level: f64) -> Option<Estimate> {
     let (of, from) = (of.metric(metric)?, from.metric(metric)?);
     let differences: Vec<f64> = of.values.iter().zip(&from.values).map(|(a, b)| a - b).collect();
     Some(estimate_at(&differences, level))
 }
 
-/// How far a strategy is from the oracle on the same workload, by a metric for which lower is better: the paired difference
-/// at 95 %. `None` where no oracle ran, for the oracle itself, and where latencies say nothing (overloaded).
+/// Regret: the paired difference from the oracle on the same workload, by a metric for which lower is better, at 95 %.
+/// `None` where no oracle ran, for the oracle itself, and where the strategy is overloaded.
 pub fn regret(summaries: &[Summary], of: &Summary, metric: &str) -> Option<Estimate> {
     let oracle = summaries.iter().find(|summary| summary.oracle)?;
     (!of.oracle && of.ranks() && oracle.ranks()).then(|| difference(of, oracle, metric, LEVEL)).flatten()
@@ -110,7 +110,8 @@ mod tests {
         Summary { label: label.to_owned(), metrics, ..Summary::default() }
     }
 
-    /// Ten equals, five replications that differ much in workload and little in randomness: all tied in at least 95 % of 400
+    /// Ten equal strategies, five replications that differ much in workload and little otherwise: all tied in at least 95 %
+    /// of 400
     /// fields. (The count is binomial: 95 % of 400 is 380; were the level exact, 362 would be four deviations below.)
     #[test]
     fn a_field_of_equals_is_tied() {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_tell_apart_what_means_alone_could_not() {
+    fn pairs_distinguish_what_means_cannot() {
         // The workloads differ far more than the strategies do, but b is slower on each of them.
         let a = summary("a", &[1.0, 5.0, 9.0, 3.0, 7.0]);
         let b = summary("b", &[1.1, 5.11, 9.09, 3.1, 7.1]);

@@ -9,7 +9,7 @@ use super::metrics::FAILED;
 /// The columns of `replications.csv` that are not metrics.
 const KEYS: [&str; 6] = ["scenario", "point", "strategy", "replication", "seed", "workload"];
 
-/// How results were made, as far as a comparison needs it: a part of `manifest.json`.
+/// Settings of a run that a comparison needs: a part of `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Manifest {
@@ -19,7 +19,7 @@ pub struct Manifest {
     pub title: String,
     /// Hash of the scenario's text and of the files it reads.
     pub scenario_sha256: String,
-    /// The seed from which all randomness came.
+    /// Seed of the experiment.
     pub seed: u64,
     /// Number of runs per strategy.
     pub replications: u32,
@@ -53,7 +53,7 @@ pub struct Row {
 /// The runs of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
-    /// How they were made.
+    /// The settings of the runs.
     pub manifest: Manifest,
     /// Names of the metrics, in the order of [`Row::values`].
     pub metrics: Vec<String>,
@@ -61,17 +61,17 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-/// A mistake in a file of results.
+/// An error in a results file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}: {message}")]
 pub struct Unreadable {
     /// Line, from 1.
     pub line: u64,
-    /// The mistake, in one sentence.
+    /// Description, one sentence.
     pub message: String,
 }
 
-/// Where a metric is in a row.
+/// The position of a metric in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
     /// The value of a column.
@@ -123,7 +123,7 @@ impl Results {
         Ok(Results { manifest, metrics, rows })
     }
 
-    /// Where a metric is. `failed`, also behind a prefix such as `payments.`, is the sum of two columns.
+    /// The position of a metric. `failed`, also behind a prefix such as `payments.`, is the sum of two columns.
     pub fn column(&self, metric: &str) -> Option<Column> {
         let find = |name: &str| self.metrics.iter().position(|metric| metric == name);
         let sum = || {
@@ -221,7 +221,7 @@ pub fn differences(pairs: &[(&Results, &Results)]) -> Vec<Difference> {
             if old == new {
                 continue;
             }
-            // Hashes are cut for the reader, after they have been compared whole.
+            // Hashes are shortened for display, after the full values have been compared.
             let (old, new) = if what == "scenario text" { (short(&old), short(&new)) } else { (old, new) };
             match found.iter_mut().find(|d| (d.what, &d.old, &d.new) == (what, &old, &new)) {
                 Some(same) => same.scenarios.push(name),

@@ -20,8 +20,8 @@ pub fn run_all(scenario: &Scenario, interrupted: &dyn Fn() -> bool) -> Result<Ve
 }
 
 impl Expect {
-    /// Whether the expectation holds for these summaries, by means over replications. The error names a metric or a strategy
-    /// that is missing.
+    /// Whether the expectation holds for these summaries, by means over replications. The error names a missing metric or
+    /// strategy.
     pub fn holds_in(&self, summaries: &[Summary]) -> Result<bool, String> {
         let lookup = |metric: &str, strategy: &str| {
             let summary = summaries.iter().find(|summary| summary.label == strategy)?;

@@ -1,27 +1,27 @@
-//! Does a ranking survive other constants? A model's constants are guesses; a conclusion that holds only for one of them is
-//! a conclusion about the guess.
+//! Sensitivity of a ranking to the model's constants. The constants are estimates; a conclusion should hold for values near
+//! them as well.
 
 use super::interval::{Estimate, LEVEL};
 use super::ranking::difference;
 use super::summary::Summary;
 
-/// A pair of strategies that changed places, both ways beyond chance.
+/// A pair of strategies that changed places, with both differences significant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reversal {
     /// Better in the base, worse here.
     pub was_better: String,
     /// Worse in the base, better here.
     pub is_better: String,
-    /// By how much it is better here: the paired difference.
+    /// The advantage here: the paired difference.
     pub difference: Estimate,
 }
 
-/// How the ranking at a point stands to that of the base.
+/// The ranking at a point compared with that of the base.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survival {
     /// Number of pairs with a significant difference at the base point.
     pub told_apart: usize,
-    /// Of these, pairs in the same order here, beyond chance.
+    /// Of these, pairs in the same order here, with a significant difference.
     pub kept: usize,
     /// Number of those without a significant difference here.
     pub tied: usize,
@@ -30,7 +30,7 @@ pub struct Survival {
 }
 
 /// Compares the order of all pairs by a metric for which lower is better. Strategies that cannot be ranked, here or in the
-/// base, take part in no pair. Both orders are beyond chance at a level corrected for the number of pairs.
+/// base, are in no pair. Both differences must be significant at a level corrected for the number of pairs.
 pub fn survival(base: &[Summary], here: &[Summary], metric: &str) -> Survival {
     let ranked: Vec<(&Summary, &Summary)> = base
         .iter()
@@ -80,10 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn changed_places_are_named() {
+    fn reversed_pairs_are_named() {
         let base = field([[1.0, 1.1, 1.0, 1.1, 1.0], [2.0, 2.2, 2.1, 2.1, 2.0], [3.0, 3.1, 3.0, 3.2, 3.1]]);
         assert_eq!(survival(&base, &base, "m"), Survival { told_apart: 3, kept: 3, ..Survival::default() });
-        // c overtakes b; a and b come so near that their order is chance.
+        // c overtakes b; a and b are so close that their order is random.
         let here = field([[1.0, 2.0, 1.0, 2.0, 1.0], [2.0, 1.0, 2.0, 1.0, 2.0], [0.5, 0.4, 0.5, 0.4, 0.5]]);
         let survival = survival(&base, &here, "m");
         assert_eq!((survival.told_apart, survival.kept, survival.tied), (3, 0, 3 - survival.reversed.len()));

@@ -1,9 +1,9 @@
-//! Is what was measured a steady state at all? Beside every row stands a word, since the latency of an overloaded bench says
-//! how long it was run and nothing else.
+//! Tests whether a run measured a steady state. Every result has a verdict, because the latency of an overloaded system
+//! depends only on the length of the run.
 //!
-//! A queue forgets how it began within a few of its *relaxation times* ([`evenkeel_theory::queues::relaxation_time`]), and
-//! near a load of one those are long: 20,000 seconds at 99.9 % where a request takes 5 ms. A run that is shorter than three of
-//! them shows its start from empty, whatever its intervals say.
+//! The influence of the initial state on a queue decays within a few *relaxation times*
+//! ([`evenkeel_theory::queues::relaxation_time`]). Near a load of one they are long: 20,000 seconds at 99.9 % with a service
+//! time of 5 ms. A run shorter than three of them is dominated by the empty start, however narrow its intervals.
 
 use super::interval::{Estimate, estimate};
 use crate::scenario::{Kind, PoolDemand, Scenario};
@@ -11,15 +11,17 @@ use crate::sim::model::{Arrivals, Model};
 use evenkeel_core::units::human_seconds;
 use evenkeel_theory::queues;
 
-/// How a strategy came through a scenario.
+/// The verdict on a strategy in a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// What came in went out.
+    /// Stable: as many requests left as arrived.
     Stable,
-    /// There was more in the system late in the run than early, beyond chance, but it is not a stream that never ends.
+    /// Significantly more requests were in the system late in the run than early, but without growth proportional to the
+    /// arrivals.
     Backlogged,
-    /// A part of the fleet was offered more than it can do: queues grow as long as the run lasts, or only clients that give
+    /// A part of the fleet is offered more than its capacity: its queues grow throughout the run, or only clients that give
+    /// up keep them short.
     /// up keep them short.
     Overloaded,
     /// The measured span is too short, or has too few requests, to show a steady state.
@@ -64,7 +66,7 @@ pub struct Stability {
     pub relaxation: Option<f64>,
 }
 
-/// What a judgement looks at, from the replications of one strategy.
+/// The inputs of a verdict, from the replications of one strategy.
 pub(super) struct Evidence<'a> {
     /// Mean number in the system in each tenth of the measured span, by replication.
     pub tenths: &'a [Vec<f64>],
@@ -74,28 +76,28 @@ pub(super) struct Evidence<'a> {
     pub requests: f64,
     /// By pool: busy share of all its servers together.
     pub utilisation: &'a [f64],
-    /// Queues of a pool that are fed apart from each other (1 where the pool acts as one queue).
+    /// Number of separately fed queues of a pool (1 where the pool acts as one queue).
     pub queues: f64,
     /// Busy share of the busiest server.
     pub busiest: f64,
-    /// Share of requests that timed out or met a full queue.
+    /// Share of requests that timed out or were rejected by a full queue.
     pub turned_away: f64,
     /// Share of requests that had not ended when the run did.
     pub unfinished: f64,
 }
 
-/// A backlog that takes in this share of all arrivals is a stream that never ends: at 1 % above what it can do a queue
+/// Backlog growth, as a share of all arrivals, from which a system counts as overloaded: at 1 % above its capacity a queue
 /// grows by that share, and a stable one at 95 % load keeps far less than a thousandth of a run's arrivals.
 const GROWS: f64 = 0.01;
-/// A server that is busy for this share of the time is full.
+/// Utilisation from which a server counts as saturated.
 const FULL: f64 = 0.99;
-/// Early and late must differ by this factor for a backlog to be worth a word.
+/// Minimum ratio of the late to the early mean for a backlog to be reported.
 const MORE: f64 = 1.25;
 
-/// A run shorter than so many relaxation times shows how it began. At three the mean number in the system, counted from
+/// Minimum length of a run in relaxation times. At three the mean number in the system, counted from
 /// empty, is some 8 % too low (Brownian motion with reflection: J. Abate and W. Whitt, 1987).
 const SETTLES: f64 = 3.0;
-/// With fewer requests in a run than this nothing is said of growing queues.
+/// Minimum number of requests in a run for a verdict on growing queues.
 const FEW: f64 = 100.0;
 
 /// The relaxation time of the slowest pool, with its load: seconds.
@@ -107,13 +109,13 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
         Arrivals::Renewal { distribution, .. } => distribution.squared_variation(),
         Arrivals::Poisson(_) | Arrivals::Replay(_) => 1.0,
     };
-    // Of counts over long spans, variance over mean.
+    // Index of dispersion of counts over long spans: variance over mean.
     let arrivals = model.batch.map_or(arrivals, |batch| arrivals * batch.mean() + batch.dispersion());
     let of_pool = |(p, demand): (usize, &PoolDemand)| {
         let pool = &model.pools[p];
         let all = demand.rate.unwrap_or(evidence.rate);
         let (rate, offered) = (all * demand.share, all * demand.work / demand.capacity);
-        // What caches save is known only from the servers themselves.
+        // Only the servers show how much work caches save.
         let cached = pool.servers.iter().any(|server| server.cache.is_some());
         let load = if cached { offered.min(evidence.utilisation[p]) } else { offered };
         let variability = (arrivals + demand.scv) / 2.0;
@@ -126,7 +128,7 @@ fn relaxation(scenario: &Scenario, evidence: &Evidence<'_>) -> Option<(f64, f64)
     scenario.demand.iter().enumerate().filter_map(of_pool).max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
-/// How many requests a pool that can serve so many per second holds at most: where its queues have limits, or where requests
+/// Maximum number of requests in a pool with this capacity (per second): where its queues have limits, or where requests
 /// leave them when their clients give up. `None` for no bound.
 fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
     let limit =
@@ -142,7 +144,8 @@ fn room(model: &Model, pool: usize, capacity: f64) -> Option<f64> {
 
 /// The verdict on a strategy.
 pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Stability {
-    // A steady run is compared by halves; a course of events by its first and last tenth: is it over when it ends?
+    // A steady run is compared by halves; a course of events by its first and last tenth, which shows whether it is over at
+    // the end.
     let steady = scenario.kind == Kind::Steady;
     let (early, late) = if steady { (0..5, 5..10) } else { (0..1, 9..10) };
     let mean = |tenths: &[f64], part: std::ops::Range<usize>| {
@@ -153,7 +156,7 @@ pub(super) fn judge(scenario: &Scenario, evidence: &Evidence<'_>) -> Stability {
         |part: &std::ops::Range<usize>| evidence.tenths.iter().map(|t| mean(t, part.clone())).collect::<Vec<_>>();
     let (early, late) = (each(&early), each(&late));
     let growth = estimate(&late.iter().zip(&early).map(|(late, early)| late - early).collect::<Vec<_>>());
-    // With one replication there is no interval; then the difference itself must do.
+    // One replication gives no interval; the difference itself decides.
     let significant = if growth.low.is_finite() { growth.low > 0.0 } else { growth.value > 0.0 };
     let apart = scenario.model.duration.as_secs_f64() * if steady { 0.5 } else { 0.9 };
     let share = growth.value / (evidence.rate * apart);

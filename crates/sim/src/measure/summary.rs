@@ -1,5 +1,5 @@
-//! Everything that is reported of one strategy in one scenario, gathered run by run: a run's record is taken in and can be
-//! forgotten, so that memory does not grow with the number of replications.
+//! The results of one strategy in one scenario, accumulated run by run: a run's record can be dropped after it is added, so
+//! that memory does not grow with the number of replications.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct ServerRow {
     pub server: String,
     /// Weight in the scenario.
     pub weight: u32,
-    /// Work that it does per unit of time, in servers of speed 1.
+    /// Its speed: work per unit of time, relative to a server of speed 1.
     pub capacity: f64,
     /// Requests sent to it in the measured span.
     pub requests: f64,
@@ -32,7 +32,7 @@ pub struct ServerRow {
     pub load: f64,
     /// Busy share of the measured span, 0 to 1.
     pub utilisation: f64,
-    /// Mean number of requests in it, in service included.
+    /// Mean number of requests in it, those in service included.
     pub number: f64,
     /// Mean time of a request in it, seconds.
     pub residence: f64,
@@ -47,7 +47,7 @@ pub struct ServerRow {
 pub struct SeriesPoint {
     /// Middle of the bin, seconds.
     pub time: f64,
-    /// Good answers per second.
+    /// Successful responses per second.
     pub goodput: f64,
     /// Failed requests per second.
     pub errors: f64,
@@ -55,9 +55,9 @@ pub struct SeriesPoint {
     pub mean: f64,
     /// 99th percentile of the latency, seconds; histograms merged over replications.
     pub p99: f64,
-    /// Mean number of requests in the system, over the time of the bin and over replications; NaN of a pool.
+    /// Mean number of requests in the system, over the time of the bin and over replications; NaN for a single pool.
     pub in_system: f64,
-    /// Servers that a pool had at the bin's end, mean over replications; NaN of all pools together.
+    /// Servers of the pool at the end of the bin, mean over replications; NaN for all pools together.
     pub servers: f64,
 }
 
@@ -79,30 +79,30 @@ pub struct Summary {
     pub label: String,
     /// Name of the strategy in the catalogue.
     pub strategy: &'static str,
-    /// Whether it is a baseline that sees what no balancer can.
+    /// Whether it is a baseline with information that no balancer has.
     pub oracle: bool,
-    /// Whether a steady state is claimed.
+    /// Whether the scenario claims a steady state.
     pub steady: bool,
     /// Metrics in the order of the catalogue: first of all requests, then by path, then by pool.
     pub metrics: Vec<Metric>,
     /// Whether values are those of batches of one long run and not of replications.
     pub batches: bool,
-    /// Correlation of each batch's mean latency with the next one's, where there are batches: near zero, or the intervals
-    /// are too narrow.
+    /// Correlation of each batch's mean latency with the next one's; NaN without batches. If it is not near zero, the
+    /// intervals are too narrow.
     pub batch_correlation: f64,
     /// Whether there is a steady state.
     pub stability: Stability,
-    /// How latency and, where there are caches, the hit ratio settled. Empty for a course of events.
+    /// Warm-up of latency and, with caches, of the hit ratio. Empty for a course of events.
     pub settling: Vec<Settling>,
-    /// What theory says exactly, where a theorem applies.
+    /// Exact values from theory; `None` where no theorem applies.
     pub theory: Option<exact_values::Exact>,
-    /// (share of requests, latency in seconds): the share that is at most so slow; histograms merged.
+    /// (share of requests, latency in seconds): this share of requests has at most this latency; histograms merged.
     pub cdf: Vec<(f64, f64)>,
     /// Every server, pool by pool; then the balancers, where there are several.
     pub servers: Vec<ServerRow>,
     /// The time series.
     pub series: Vec<SeriesPoint>,
-    /// Pools that requests come to, where there are several or where servers come and go; empty otherwise.
+    /// Entry pools, if there are several or a pool has autoscaling; else empty.
     pub pools: Vec<PoolSummary>,
     /// Seed of each replication.
     pub seeds: Vec<u64>,
@@ -125,8 +125,8 @@ impl Summary {
         self.metric(name).map_or(f64::NAN, |metric| mean(metric.values.iter().copied().filter(|v| v.is_finite())))
     }
 
-    /// Mean and interval of a metric; no number where there is none. Latencies of an overloaded steady state have no
-    /// interval: there is nothing that they estimate.
+    /// Mean and interval of a metric; NaN if it does not exist. Latencies of an overloaded steady state have no interval:
+    /// they estimate nothing.
     pub fn estimate(&self, name: &str) -> Estimate {
         let Some(metric) = self.metric(name) else { return Estimate::NONE };
         let estimate = metric.estimate();
@@ -134,7 +134,7 @@ impl Summary {
         if meaningless { Estimate { low: f64::NAN, high: f64::NAN, ..estimate } } else { estimate }
     }
 
-    /// Busy share of the servers of the busiest pool, mean over replications: the offered load as it was served.
+    /// Utilisation of the busiest pool, mean over replications.
     pub fn utilisation(&self, scenario: &Scenario) -> f64 {
         match &scenario.model.pools[..] {
             [_] => self.value("utilisation.mean"),
@@ -142,20 +142,20 @@ impl Summary {
         }
     }
 
-    /// Share of requests without a good answer: failed, or not finished when the run ended. `prefix` names a pool or path
-    /// (`"payments."`), or is empty for all requests.
+    /// Share of requests without a successful response: failed, or not finished when the run ended. `prefix` names a pool or
+    /// path (`"payments."`), or is empty for all requests.
     pub fn failed(&self, prefix: &str) -> f64 {
         self.value(&format!("{prefix}errors.ratio")) + self.value(&format!("{prefix}unfinished.ratio"))
     }
 
-    /// How far the start still shows in the measured span; `None` if the metric settled within the warm-up.
+    /// The remaining influence of the start on the measured span; `None` if the metric settled within the warm-up.
     pub fn unsettled(&self, clock: Clock) -> Option<Settling> {
         let metric = match clock {
             Clock::Latency => "latency.mean",
             Clock::Cache => "cache.hit_ratio",
         };
         let estimate = self.metric(metric)?.estimate();
-        // Without an interval, a hundredth of the value.
+        // Without an interval, 1 % of the value.
         let half = (estimate.high - estimate.low) / 2.0;
         let noise = if half.is_finite() { half } else { 0.01 * estimate.value };
         self.settling.iter().copied().find(|s| s.clock == clock && s.matters(noise))
@@ -175,9 +175,9 @@ pub fn summarise(scenario: &Scenario, variant: usize, runs: &[RunRecord]) -> Sum
     tally.summary(scenario)
 }
 
-/// What is kept of one run.
+/// The part of a run's record that is kept.
 struct Kept {
-    /// Of the run as a whole, or of each of its batches.
+    /// Values of the whole run, or of each of its batches.
     values: Vec<Vec<f64>>,
     servers: Vec<ServerRow>,
     tenths: Vec<f64>,
@@ -192,13 +192,13 @@ struct Kept {
     utilisation: Vec<f64>,
 }
 
-/// A variant's runs as they come in, in any order.
+/// Accumulates a variant's runs, in any order.
 pub struct Tally {
     variant: usize,
     runs: BTreeMap<u32, Kept>,
     latency: Histogram<u64>,
     series: Vec<MergedBin>,
-    /// By pool; empty where pools are not told apart.
+    /// By pool; empty where pools are not reported separately.
     pool_latency: Vec<Histogram<u64>>,
     pool_series: Vec<Vec<MergedBin>>,
     settling: Vec<ArrivalBin>,
@@ -228,7 +228,7 @@ impl Tally {
         }
     }
 
-    /// Takes in one replication. The order of calls changes nothing: what is added up is whole numbers.
+    /// Adds one replication. The order of calls does not matter: the sums are integers.
     pub fn take_in(&mut self, scenario: &Scenario, replication: u32, run: &RunRecord) {
         self.latency.add(&run.measured.all.latency).expect("histograms of one kind");
         for (sum, bin) in self.series.iter_mut().zip(&run.series) {
@@ -286,12 +286,12 @@ impl Tally {
         debug_assert!(before.is_none(), "a replication came in twice");
     }
 
-    /// Number of replications taken in so far.
+    /// Number of replications added so far.
     pub fn replications(&self) -> u32 {
         self.runs.len() as u32
     }
 
-    /// What has come in, summed up.
+    /// The summary of the replications added.
     pub fn summary(&self, scenario: &Scenario) -> Summary {
         let variant = &scenario.variants[self.variant];
         let model = &scenario.model;
@@ -348,7 +348,7 @@ impl Tally {
         }
     }
 
-    /// How latency and hit ratio settled; a course of events keeps everything and has nothing to settle.
+    /// The warm-up of latency and hit ratio; a course of events has none.
     pub fn settling(&self, scenario: &Scenario) -> Vec<Settling> {
         if scenario.kind == Kind::Terminating {
             return Vec::new();
@@ -385,7 +385,7 @@ impl Tally {
             .collect()
     }
 
-    /// Pools that requests come to.
+    /// The entry pools.
     fn pools(&self, scenario: &Scenario) -> Vec<PoolSummary> {
         let model = &scenario.model;
         let entry = |&p: &usize| model.paths.iter().any(|path| path.pool == p);
@@ -426,7 +426,7 @@ impl Tally {
     }
 }
 
-/// The quantiles that the curves are drawn through: every percent, then every permille, then every tenth of one.
+/// The quantiles of the curves: every percent, then every 0.1 %, then every 0.01 %.
 fn cdf(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
     if latency.is_empty() {
         return Vec::new();

@@ -1,28 +1,28 @@
-//! Warm-up: how long the empty start is still felt.
+//! Warm-up: how long the empty start affects the measurements.
 //!
-//! MSER-5 (White 1997; White, Cobb and Spratt 2000): of a series of observations, means of five each; cut off the first d of
-//! them so that the mean of the rest is known best, that is so that the sum of its squared deviations over the square of
-//! what is left, Σ (Y_i - Ȳ_d)² / (n - d)², is least. A cut in the second half says only that the run is too short: the
-//! minimum is searched up to n / 2, and one that stands at that bound is a verdict and no answer.
+//! MSER-5 (White 1997; White, Cobb and Spratt 2000) takes means of five observations each and discards the first d of them,
+//! so that the mean of the rest has the smallest estimated error: Σ (Y_i - Ȳ_d)² / (n - d)², the sum of its squared
+//! deviations over the square of the remaining number, is minimal. A cut in the second half only shows that the run is too
+//! short: the minimum is searched up to n / 2, and a minimum at that bound means "not settled".
 //!
 //! The observations here are means over equal bins of time, by time of arrival, over all replications together (Welch's
-//! average). MSER-5 is used to judge and to find the cut, not for intervals: those come from replications.
+//! average). MSER-5 gives the verdict and the cut, not the intervals: those come from replications.
 
 use crate::sim::record::ArrivalBin;
 
 /// Observations in a batch.
 const BATCH: usize = 5;
 
-/// Where a series has settled.
+/// Where a series settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truncation {
-    /// After so many observations.
+    /// After this many observations.
     After(usize),
-    /// Not in the first half: the run is too short for this question.
+    /// Not in the first half: the run is too short for this metric.
     RunTooShort,
 }
 
-/// MSER-5 of a series. Fewer than ten observations say nothing and are too short.
+/// MSER-5 of a series. With fewer than ten observations it is too short.
 pub fn mser5(series: &[f64]) -> Truncation {
     let batches: Vec<f64> = series.chunks_exact(BATCH).map(|batch| batch.iter().sum::<f64>() / BATCH as f64).collect();
     let n = batches.len();
@@ -30,8 +30,8 @@ pub fn mser5(series: &[f64]) -> Truncation {
         return Truncation::RunTooShort;
     }
     let bound = n / 2;
-    // From the end, so that sum and sum of squares grow by one batch at a time; deviations from the last batch, so that
-    // squares of large numbers do not swallow small differences.
+    // From the end, so that sum and sum of squares grow by one batch at a time; deviations are relative to the last batch,
+    // so that squares of large numbers do not lose small differences.
     let anchor = batches[n - 1];
     let (mut sum, mut squares) = (0.0, 0.0);
     let mut best: Option<(usize, f64)> = None;
@@ -42,7 +42,7 @@ pub fn mser5(series: &[f64]) -> Truncation {
         if d <= bound {
             let left = (n - d) as f64;
             let statistic = (squares - sum * sum / left).max(0.0) / (left * left);
-            // Of equals the earliest cut: it keeps the most.
+            // Of equal values the earliest cut, which keeps the most observations.
             if best.is_none_or(|(_, least)| statistic <= least) {
                 best = Some((d, statistic));
             }
@@ -54,7 +54,7 @@ pub fn mser5(series: &[f64]) -> Truncation {
     }
 }
 
-/// What warms up, each by its own clock.
+/// The metrics that warm up separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// The mean latency; its warm-up is `warmup`.
@@ -63,24 +63,24 @@ pub enum Clock {
     Cache,
 }
 
-/// How a metric settled.
+/// The warm-up of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settling {
     /// The metric.
     pub clock: Clock,
-    /// When it had settled, seconds from the start, by MSER-5; `None` if it had not in the first half of the run.
+    /// Settling time by MSER-5, seconds from the start; `None` if it did not settle in the first half of the run.
     pub after: Option<f64>,
     /// End of the warm-up, seconds from the start.
     pub from: f64,
     /// Mean over the measured span.
     pub measured: f64,
-    /// Mean from where it had settled on (from half of the run on if it had not).
+    /// Mean from the settling time on (from half of the run on if it did not settle).
     pub settled: f64,
 }
 
 impl Settling {
-    /// Whether it had not settled when measuring began, and what was left in of the start moves the mean by more than
-    /// `noise`, the half width of its interval. A cut that changes nothing is chance: MSER-5 finds one in any noise.
+    /// Whether it had not settled when measuring began, and the remaining part of the start changes the mean by more than
+    /// `noise`, the half width of its interval. A cut without such an effect is random: MSER-5 finds one in any noise.
     pub fn matters(&self, noise: f64) -> bool {
         self.after.is_none_or(|after| after > self.from) && (self.measured - self.settled).abs() > noise
     }
@@ -93,7 +93,7 @@ pub fn settling(series: &[ArrivalBin], clock: Clock, seconds: f64, warmup: f64) 
         Clock::Latency => (bin.latency_sum as f64 / 1e9, bin.requests),
         Clock::Cache => (bin.hits as f64, bin.lookups),
     };
-    // Bins without requests are left out; where each of the others stood is kept.
+    // Bins without requests are left out; the positions of the others are kept.
     let seen: Vec<(usize, f64)> = series
         .iter()
         .enumerate()
@@ -130,14 +130,14 @@ mod tests {
     fn known_answer() {
         let series: Vec<f64> = [9.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0].iter().flat_map(|&m| [m; 5]).collect();
         assert_eq!(mser5(&series), Truncation::After(10));
-        // The batch means count, not what is in them.
+        // Only the batch means matter, not the values in them.
         let uneven: Vec<f64> = series.iter().enumerate().map(|(i, v)| v + [2.0, -1.0, 0.0, -1.0, 0.0][i % 5]).collect();
         assert_eq!(mser5(&uneven), Truncation::After(10));
     }
 
-    /// The same statistic worked out anew for each cut, as one would write it from the paper.
+    /// The same statistic computed separately for each cut, straight from the paper's definition.
     #[test]
-    fn agrees_with_the_obvious_version() {
+    fn agrees_with_a_direct_implementation() {
         let mut rng = evenkeel_core::rng::Rng::stream(3, "mser", 0);
         for round in 0..50 {
             let series: Vec<f64> = (0..203)
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_and_latencies_have_clocks_of_their_own() {
+    fn caches_and_latencies_warm_up_separately() {
         // 100 bins of a second: latency settles after 10, hits only after 40.
         let series: Vec<ArrivalBin> = (0..100)
             .map(|i| ArrivalBin {

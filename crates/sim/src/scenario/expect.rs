@@ -11,9 +11,9 @@ use evenkeel_core::units::{Nanos, Rate, Ratio};
 /// An expectation as written in a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
-    /// As written.
+    /// The text as written.
     pub text: String,
-    /// Why it must hold; printed when it does not.
+    /// The reason given in the scenario; printed when the expectation does not hold.
     pub reason: String,
     /// Left of the comparison.
     pub left: Side,
@@ -21,7 +21,7 @@ pub struct Expect {
     pub relation: Relation,
     /// Right of the comparison.
     pub right: Side,
-    /// Its place in the file, bytes.
+    /// Its byte range in the file.
     pub span: Range<usize>,
 }
 
@@ -41,12 +41,12 @@ pub enum Side {
     Number {
         /// In seconds, per second, or as a plain number (1 % is 0.01).
         value: f64,
-        /// How it is written.
+        /// Its notation.
         notation: Notation,
     },
 }
 
-/// How a quantity is written, and so which metrics it can be compared with.
+/// The notation of a quantity, which decides which metrics it can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notation {
     /// `0.5`: of any unit.
@@ -59,7 +59,7 @@ pub enum Notation {
     Rate,
 }
 
-/// How two sides are compared.
+/// The operator between two sides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Relation {
     /// `<`
@@ -75,7 +75,7 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// Whether it holds; never for values that are not numbers.
+    /// Whether it holds; false if a value is NaN.
     pub fn holds(self, left: f64, right: f64) -> bool {
         match self {
             Relation::Below => left < right,

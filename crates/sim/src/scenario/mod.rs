@@ -1,8 +1,8 @@
-//! Scenario files: a question, an experiment, and what must hold.
+//! Scenario files: a question, an experiment, and assertions.
 //!
-//! [`Scenario::parse`] reads TOML into tables, checks every name and number against every other, and gives a
-//! [`crate::sim::model::Model`] with the strategies to compare and the expectations to verify. It opens no file itself:
-//! what a scenario refers to is read through a function that the caller lends.
+//! [`Scenario::parse`] reads TOML into tables, checks every name and number, and gives a [`crate::sim::model::Model`] with
+//! the strategies to compare and the expectations to verify. It opens no file itself: it reads the files that a scenario
+//! refers to through a function of the caller.
 
 mod build;
 pub mod expect;
@@ -29,13 +29,13 @@ use expect::Expect;
 /// A strategy in a scenario's comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// Its name in tables, charts and expectations: the catalogue's, with the parameters that differ from the defaults, or
-    /// the one that the scenario gave it.
+    /// Its name in tables, charts and expectations: the catalogue's name with the parameters that differ from the defaults,
+    /// or the name that the scenario gave it.
     pub label: String,
-    /// It.
+    /// The strategy with its parameters.
     pub table: StrategyConfig,
-    /// Names its luck: empty, or its own name where the scenario gave it one. Two variants with the same strategy and
-    /// names of their own meet the same requests with luck of their own.
+    /// Name of its random stream: empty for the default stream, or the variant's name where the scenario gave it one. Two
+    /// variants with the same strategy and different names get the same requests and independent selector streams.
     pub stream_name: String,
 }
 
@@ -48,7 +48,7 @@ impl Variant {
         Variant { label, table, stream_name: String::new() }
     }
 
-    /// A strategy under a name of its own.
+    /// A strategy under a name from the scenario.
     pub fn named(name: &str, table: StrategyConfig) -> Variant {
         Variant { label: name.to_owned(), table, stream_name: name.to_owned() }
     }
@@ -66,14 +66,14 @@ fn differences(table: &StrategyConfig, default: &StrategyConfig) -> Vec<String> 
     table.parameters().into_iter().filter_map(differs).collect()
 }
 
-/// Whether the numbers describe a long run or one course of events.
+/// Whether a run measures a steady state or one course of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The same conditions throughout, after a warm-up that is not measured.
+    /// Steady state: the same conditions throughout, after a warm-up that is not measured.
     #[default]
     Steady,
-    /// A course of events, a failure drill: everything counts, from the first request to the last.
+    /// One course of events, such as a failure drill: every request is measured, from the first to the last.
     Terminating,
 }
 
@@ -82,45 +82,45 @@ pub enum Kind {
 pub struct Scenario {
     /// The name of its file without the ending, and of the folder of its results.
     pub name: String,
-    /// One line.
+    /// Title, one line.
     pub title: String,
-    /// What it asks, in prose; does not tell the answer.
+    /// The question in prose; does not reveal the answer.
     pub question: String,
-    /// What its results show, in prose; `None` where the file has none.
+    /// The findings in prose; `None` where the file has none.
     pub answer: Option<String>,
-    /// Long run or course of events.
+    /// Steady state or one course of events.
     pub kind: Kind,
     /// The experiment.
     pub model: Model,
-    /// Whether the warm-up is still to be found by a pilot run; the model has none until [`Scenario::settle`].
+    /// Whether a pilot run must still find the warm-up; until [`Scenario::settle`] the model has none.
     pub auto_warmup: bool,
-    /// The same of the caches' clock.
+    /// The same for the warm-up of caches.
     pub auto_cache_warmup: bool,
-    /// What is compared.
+    /// The strategies to compare.
     pub variants: Vec<Variant>,
     /// Runs per strategy, each with a seed of its own.
     pub replications: u32,
-    /// From which the seeds of the replications come.
+    /// Seed from which the replications' seeds are derived.
     pub seed: u64,
-    /// What must hold.
+    /// The assertions that `evenkeel check` verifies.
     pub expects: Vec<Expect>,
-    /// Axes of a sweep that the scenario asks for.
+    /// Axes of the scenario's sweep; empty without one.
     pub sweep: Vec<overrides::Axis>,
-    /// Whether its ranking is to survive other constants.
+    /// Settings of its sensitivity analysis; `None` without one.
     pub sensitivity: Option<overrides::Sensitivity>,
-    /// What a reader of the results must know.
+    /// Notes for a reader of the results.
     pub notes: Vec<String>,
-    /// What is not the same where a strategy goes by another algorithm's name.
+    /// Differences where a strategy is named by another product's name for a similar algorithm.
     pub remarks: Vec<String>,
     /// SHA-256 of the file's text and of the files it refers to, in hexadecimal.
     pub hash: String,
-    /// What comes to each pool.
+    /// The traffic of each pool.
     pub demand: Vec<PoolDemand>,
-    /// Parts of the file that are sound and do not do what they seem to say.
+    /// Warnings: valid parts of the file whose effect differs from what they suggest.
     pub warnings: Problems,
-    /// Why it cannot be simulated, though it can be played over sockets.
+    /// Why it can only run over sockets and not in the simulator; `None` if it can be simulated.
     pub refusals: Problems,
-    /// Offered work over capacity of the fullest entry pool, nothing cached; `None` where arrivals depend on answers.
+    /// Offered work over capacity of the fullest entry pool, without cache hits; `None` where arrivals depend on responses.
     pub offered_load: Option<f64>,
     /// The pool tables as they are written, in the order of the model's pools.
     pub pools: Vec<PoolTable>,
@@ -128,18 +128,18 @@ pub struct Scenario {
     pub routes: Routes,
 }
 
-/// What comes to a pool, nothing cached.
+/// The traffic of one pool, without cache hits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PoolDemand {
-    /// Share of all requests that come to it; calls to a second tier that a cache may save are left out.
+    /// Share of all requests that it receives; calls to a second tier that a cache may avoid are left out.
     pub share: f64,
-    /// Work that a request of any kind brings to it on average, seconds: `share` times the mean of one that comes.
+    /// Mean work per request of the whole scenario, seconds: `share` times the mean work of a request of this pool.
     pub work: f64,
-    /// Squared coefficient of variation of the work of one that comes.
+    /// Squared coefficient of variation of the work of a request of this pool.
     pub scv: f64,
-    /// Work that its servers can do per second, seconds.
+    /// Capacity of its servers, work in seconds per second.
     pub capacity: f64,
-    /// Requests of any kind per second, to all pools; `None` where that is only found out by running.
+    /// Requests per second, to all pools; `None` where only a run shows it.
     pub rate: Option<f64>,
 }
 
@@ -152,7 +152,7 @@ pub fn schema() -> serde_json::Value {
 }
 
 impl Scenario {
-    /// Reads a scenario. `files` gives the text of files it refers to, by the path as written in it.
+    /// Reads a scenario. `files` returns the text of the files it refers to, by the path as written in it.
     pub fn parse(name: &str, source: &str, files: Files<'_>) -> Result<Scenario, Problems> {
         let table = evenkeel_config::diagnostic::read::<table::ScenarioTable>(source)?;
         let hasher = std::cell::RefCell::new(Sha256::new_with_prefix(source.as_bytes()));
@@ -166,14 +166,14 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Adds a strategy to the comparison, of the catalogue or one's own ([`evenkeel_core::select::CustomStrategy`]); gives
-    /// its place among the variants.
+    /// Adds a strategy to the comparison, of the catalogue or a custom one ([`evenkeel_core::select::CustomStrategy`]);
+    /// returns its index among the variants.
     pub fn add_strategy(&mut self, strategy: impl Into<StrategyConfig>) -> usize {
         self.variants.push(Variant::new(strategy.into()));
         self.variants.len() - 1
     }
 
-    /// What is run for a variant and a replication.
+    /// The setup of one run: a variant and a replication.
     pub fn setup(&self, variant: usize, replication: u32) -> Setup<'_> {
         let Variant { table, stream_name, .. } = &self.variants[variant];
         Setup { model: &self.model, strategy: table, seed: self.replication_seed(replication), stream_name }
@@ -184,7 +184,7 @@ impl Scenario {
         self.auto_warmup || self.auto_cache_warmup
     }
 
-    /// The pilot: the same experiment from its first request on, a few replications.
+    /// The pilot: the same experiment, measured from its first request, with a few replications.
     pub fn pilot(&self) -> Scenario {
         let mut pilot = self.clone();
         (pilot.model.warmup, pilot.model.cache_warmup) = (Nanos::ZERO, Nanos::ZERO);
@@ -194,7 +194,7 @@ impl Scenario {
         pilot
     }
 
-    /// Takes over what a pilot found: how long latencies and caches needed to settle.
+    /// Sets the warm-ups that a pilot found for latencies and caches.
     pub fn settle(&mut self, latency: Nanos, cache: Nanos) {
         if self.auto_warmup {
             self.model.warmup = latency;
@@ -204,15 +204,15 @@ impl Scenario {
         (self.auto_warmup, self.auto_cache_warmup) = (false, false);
     }
 
-    /// Makes it one long run, cut into this many batches: `replications` times as long, so that it sees as many requests.
+    /// Makes it one long run, cut into this many batches: `replications` times as long, so that it has as many requests.
     pub fn in_batches(&mut self, batches: u32) {
         self.model.duration = Nanos(self.model.duration.0.saturating_mul(u64::from(self.replications)));
         self.model.batches = batches;
         self.replications = 1;
     }
 
-    /// Holds what is large and the same as in `other` only once: addresses and shares of clients, popularities of keys, and
-    /// recorded requests.
+    /// Shares large data with `other` where it is equal: addresses and shares of clients, key popularities, and recorded
+    /// requests.
     pub fn share(&mut self, other: &Scenario) {
         let (mine, other) = (&mut self.model, &other.model);
         if mine.clients.addresses == other.clients.addresses {
@@ -239,9 +239,9 @@ impl Scenario {
         Keyed::new(self.seed, "replication").at(u64::from(replication)).bits()
     }
 
-    /// A smaller form for a first look: five replications at most, the fewest that tell strategies apart. Where no timeline
-    /// forbids it their measured span is shorter: all together take as long as two with a fifth of it would. The warm-up
-    /// stays whole, and a twentieth of the span is measured in any case.
+    /// A shorter form for a first look: at most five replications, the fewest that can distinguish strategies. Without a
+    /// timeline the measured span is shorter, too: all together take as long as two with a fifth of it. The warm-up is
+    /// unchanged, and at least a twentieth of the span is measured.
     pub fn quick(&mut self) {
         const RUNS: u32 = 5;
         self.replications = self.replications.min(RUNS);
@@ -269,7 +269,7 @@ mod tests {
     /// By hand: two runs over a fifth of 200 s after 10 s are 2 (10 + 40) = 100 s, five of 20 s, 10 of them measured. After 60 s
     /// they are 200 s, which five warm-ups alone exceed: a twentieth of the span is measured then.
     #[test]
-    fn a_first_look_has_five_short_runs_with_whole_warm_ups() {
+    fn quick_has_five_short_runs_with_full_warm_ups() {
         for (extra, runs, warmup, measured) in [
             ("duration = \"200s\"\nwarmup = \"10s\"", 5, 10, 10),
             ("duration = \"200s\"\nwarmup = \"60s\"", 5, 60, 10),

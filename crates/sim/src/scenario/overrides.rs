@@ -1,9 +1,9 @@
-//! Other values for keys of a scenario: the points of a sweep, the nudges of a sensitivity analysis.
+//! Overrides of a scenario's values: the points of a sweep, the changes of a sensitivity analysis.
 //!
-//! A key is written as a path: `arrivals.poisson.load`, `pools.web.reports.delay`, `strategies.p2c.choices`. An element of an
-//! array is named by its number from 0, by its `name` (or `path`, `prefix`, `target`), or, where it is a table of one key, by
-//! that key. The value is replaced where it stands in the text, so that everything else, lines and columns included, stays
-//! as the author wrote it, and what is read is read by the same rules.
+//! A key is written as a path: `arrivals.poisson.load`, `pools.web.reports.delay`, `strategies.p2c.choices`. An element of
+//! an array is named by its number from 0, by its `name` (or `path`, `prefix`, `target`), or, where it is a table of one
+//! key, by that key. The value is replaced in the text itself, so that everything else, lines and columns included, stays
+//! unchanged, and the result is parsed by the same rules.
 
 use std::ops::Range;
 
@@ -12,30 +12,30 @@ use toml::de::{DeTable, DeValue};
 
 use evenkeel_core::units::{Nanos, Rate, Ratio};
 
-/// Keys that move together, and the values they take.
+/// Keys that vary together, and their values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
-    /// At least one.
+    /// Paths of the keys; at least one.
     pub keys: Vec<String>,
-    /// As they stand in a file, strings with their quotation marks.
+    /// Values as written in a file, strings with their quotation marks.
     pub values: Vec<String>,
 }
 
-/// A place in a sweep: for each axis its keys and the value they have there.
+/// A point of a sweep: the keys of each axis with their value.
 pub type SweepPoint = Vec<(Vec<String>, String)>;
 
-/// What a scenario asks of its ranking: does it survive other constants?
+/// Settings of a sensitivity analysis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sensitivity {
-    /// Each constant is made smaller and greater by this share.
+    /// Share by which each constant is decreased and increased.
     pub by: f64,
-    /// Constants to vary, one at a time.
+    /// Paths of the constants to vary, one at a time.
     pub keys: Vec<String>,
-    /// The measure that ranks.
+    /// The metric that ranks.
     pub metric: String,
 }
 
-/// Every place of a grid, the first axis slowest.
+/// Every point of a grid, the first axis slowest.
 pub fn grid(axes: &[Axis]) -> Vec<SweepPoint> {
     axes.iter().fold(vec![Vec::new()], |places, axis| {
         let extend = |place: &SweepPoint| {
@@ -46,7 +46,7 @@ pub fn grid(axes: &[Axis]) -> Vec<SweepPoint> {
     })
 }
 
-/// How a place is called in results: `arrivals.poisson.load=80%`.
+/// The label of a point in results: `arrivals.poisson.load=80%`.
 pub fn name(place: &SweepPoint) -> String {
     let one = |(keys, value): &(Vec<String>, String)| format!("{}={}", keys.join("+"), plain(value));
     place.iter().map(one).collect::<Vec<_>>().join(" ")
@@ -57,7 +57,7 @@ pub fn plain(value: &str) -> &str {
     value.trim_matches(|c| c == '"' || c == '\'')
 }
 
-/// A value as a number to draw by: seconds, per second, a share, or itself.
+/// A value as a number for charts: seconds, per second, a share, or the number itself.
 pub fn number(value: &str) -> Option<f64> {
     let text = plain(value);
     if let Ok(number) = text.replace('_', "").parse::<f64>() {
@@ -77,7 +77,7 @@ pub fn scaled(value: &str, factor: f64) -> Option<String> {
     number_shape(value)?;
     let whole = unit.is_empty() && !digits.contains(['.', 'e', 'E']);
     let new = if whole { (number * factor).round() } else { number * factor };
-    // Nine digits: what a reader would write, not the last bit of a product.
+    // Nine digits: as a reader would write it, without rounding noise of the product.
     let new: f64 = format!("{new:.8e}").parse().ok()?;
     let quoted = value.starts_with(['"', '\'']);
     let written = if whole {
@@ -85,7 +85,7 @@ pub fn scaled(value: &str, factor: f64) -> Option<String> {
     } else if quoted {
         format!("\"{new}{unit}\"")
     } else {
-        // A float stays a float, so that it is read by the same rule.
+        // A float stays a float, so that it is parsed by the same rule.
         format!("{new:?}")
     };
     (new != number).then_some(written)
@@ -114,8 +114,8 @@ pub fn replace(source: &str, place: &SweepPoint) -> Result<String, String> {
     Ok(text)
 }
 
-/// The text with the first value alone on each axis of `[[sweep]]`: what every point has in common, and as short for many
-/// points as for few. Lines stay where they are.
+/// The text with the first value alone on each axis of `[[sweep]]`: the common part of all points, with a length that is
+/// independent of their number. Line numbers are unchanged.
 pub fn without_values(source: &str) -> String {
     let mut text = source.to_owned();
     let Ok(table) = DeTable::parse(source) else { return text };
@@ -133,7 +133,7 @@ pub fn without_values(source: &str) -> String {
     text
 }
 
-/// Where the value of a key stands. The error names the nearest thing there is.
+/// The position of a key's value. The error names the closest existing key.
 pub fn find(source: &str, key: &str) -> Result<Range<usize>, String> {
     let all = leaves(source)?;
     let found = all.iter().find(|leaf| leaf.names.iter().any(|name| name == key));
@@ -144,8 +144,7 @@ pub fn find(source: &str, key: &str) -> Result<Range<usize>, String> {
     })
 }
 
-/// Every key with a number in it, with its value, but for those that say how long and how often to run, and what is
-/// compared.
+/// Every key with a number, with its value, except those for duration and number of runs and those of the comparison.
 pub fn constants(source: &str) -> Result<Vec<(String, String)>, String> {
     const NOT_THE_MODEL: [&str; 13] = [
         "seed",
@@ -175,7 +174,7 @@ pub fn constants(source: &str) -> Result<Vec<(String, String)>, String> {
 
 /// A value that is no table and no array.
 struct Leaf {
-    /// Every way to call it; the first is the readable one.
+    /// Every path that names it; the first is the readable one.
     names: Vec<String>,
     span: Range<usize>,
 }
@@ -204,7 +203,7 @@ fn walk(value: &DeValue<'_>, span: Range<usize>, names: Vec<String>, found: &mut
                 let called = element_names(element.get_ref(), i);
                 let names =
                     called.iter().flat_map(|c| prefixes.iter().map(move |prefix| format!("{prefix}{c}"))).collect();
-                // What an element of one key holds goes by that key alone: `strategies.p2c.choices`.
+                // The content of an element with one key is named by that key alone: `strategies.p2c.choices`.
                 match element.get_ref() {
                     DeValue::Table(table) if table.len() == 1 => {
                         let only = table.iter().next();
@@ -219,7 +218,7 @@ fn walk(value: &DeValue<'_>, span: Range<usize>, names: Vec<String>, found: &mut
     }
 }
 
-/// The ways to call an element of an array.
+/// The names of an element of an array.
 fn element_names(element: &DeValue<'_>, index: usize) -> Vec<String> {
     let DeValue::Table(table) = element else { return vec![index.to_string()] };
     let named = ["name", "path", "prefix", "target"].iter().find_map(|key| table.get(*key)?.get_ref().as_str());
@@ -261,7 +260,7 @@ share = 3
     }
 
     #[test]
-    fn values_are_replaced_where_they_stand() {
+    fn values_are_replaced_in_place() {
         let axes = [
             Axis { keys: vec!["arrivals.poisson.load".into()], values: vec!["\"50%\"".into(), "0.9".into()] },
             Axis {
@@ -294,7 +293,7 @@ share = 3
     }
 
     #[test]
-    fn numbers_are_scaled_in_their_own_writing() {
+    fn numbers_are_scaled_in_their_own_notation() {
         assert_eq!(scaled("\"250ms\"", 1.3).unwrap(), "\"325ms\"");
         assert_eq!(scaled("\"80%\"", 0.7).unwrap(), "\"56%\"");
         assert_eq!(scaled("\"900/s\"", 1.3).unwrap(), "\"1170/s\"");
@@ -307,7 +306,7 @@ share = 3
     }
 
     #[test]
-    fn constants_are_the_model_s() {
+    fn constants_are_those_of_the_model() {
         let keys: Vec<String> = constants(SOURCE).unwrap().into_iter().map(|(key, _)| key).collect();
         assert_eq!(
             keys,

@@ -14,14 +14,14 @@ use evenkeel_core::select::strategy_set::StrategySet;
 /// The strategies that a scenario compares, as written.
 #[derive(Debug)]
 pub enum StrategyList {
-    /// A set by its name.
+    /// A named set.
     Set(StrategySet),
-    /// One by one.
+    /// Listed one by one.
     Listed(Vec<Spanned<Strategy>>),
 }
 
 impl StrategyList {
-    /// The strategies that are written one by one.
+    /// The strategies that are listed one by one.
     pub fn listed(&self) -> &[Spanned<Strategy>] {
         match self {
             StrategyList::Set(_) => &[],

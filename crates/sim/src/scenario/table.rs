@@ -300,7 +300,7 @@ pub struct KeysTable {
 pub struct ClientsTable {
     /// Clients, each with an address of its own: 1 to 1000000, default 1000.
     pub count: Spanned<u32>,
-    /// Zipf exponent of the share that each sends, 0 to 10; default 0: all alike.
+    /// Zipf exponent of the share that each sends, 0 to 10; default 0: all equal.
     pub skew: Spanned<f64>,
     /// Share of all requests that one further client sends, below 1. `None`: there is none.
     pub hot_share: Option<Spanned<Ratio>>,
@@ -387,7 +387,7 @@ pub struct DnsTable {
     /// Resolvers, each with its share of the clients: 1 to 1000000, default 50.
     #[serde(default = "fifty")]
     pub resolvers: u32,
-    /// Zipf exponent of the share of clients that each resolver serves, 0 to 10; default 0: all alike.
+    /// Zipf exponent of the share of clients that each resolver serves, 0 to 10; default 0: all equal.
     #[serde(default)]
     pub resolver_skew: f64,
     /// When the address of a dead balancer is removed from answers, after its death; default: never.

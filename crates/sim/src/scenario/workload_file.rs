@@ -17,7 +17,7 @@ use evenkeel_core::units::Nanos;
 /// The columns of the file.
 pub const COLUMNS: [&str; 4] = ["arrival", "client", "path", "bytes"];
 
-/// Arrivals count from the first where that is later than this and than the whole recording is long, seconds.
+/// Arrivals count from the first if it is later than this (seconds) and later than the recording's length.
 const FAR: f64 = 60.0;
 
 /// A line of the file.
@@ -29,7 +29,7 @@ pub struct Line<'a> {
     pub client: Cow<'a, str>,
     /// Path of the URL.
     pub path: Cow<'a, str>,
-    /// Size of the answer.
+    /// Bytes of the response.
     pub bytes: u32,
 }
 
@@ -61,7 +61,7 @@ pub fn read(text: &str) -> Result<Recording, String> {
     let mut builder = csv::ReaderBuilder::new();
     let mut reader = builder.comment(Some(b'#')).trim(csv::Trim::Headers).from_reader(text.as_bytes());
     columns(reader.headers().map_err(|error| error.to_string())?, text)?;
-    // Seconds as they are written: as nanoseconds since 1970 they would lose what is below a microsecond.
+    // Seconds as written: as nanoseconds since 1970 they would lose precision below a microsecond.
     let mut arrivals = Vec::new();
     for (i, line) in reader.deserialize::<Line<'static>>().enumerate() {
         let line = line.map_err(|error| match error.position() {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_is_known_or_refused() {
+    fn unknown_columns_are_refused() {
         for (header, words) in [
             ("arrival,client,path,bytes,service", "unknown column `service`"),
             ("arrival,client,path,bytes,", "a column has no name"),

@@ -39,7 +39,7 @@ fn is_fresh(ttl: Option<Nanos>, stored: Nanos, now: Nanos) -> bool {
 }
 
 impl Cache {
-    /// An empty cache for `capacity` entries that are fresh for `ttl` after they were stored; `None` for ever.
+    /// An empty cache for `capacity` entries that are fresh for `ttl` after they were stored; with `None` they never expire.
     pub fn new(capacity: NonZeroUsize, ttl: Option<Nanos>) -> Cache {
         Cache { entries: LruCache::unbounded_with_hasher(BuildHasherDefault::default()), capacity, ttl }
     }

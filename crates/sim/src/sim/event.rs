@@ -1,6 +1,6 @@
-//! What can happen in a run.
+//! Events of a run.
 
-/// What can happen. Numbers are indices: of jobs, servers, fleets, dispatchers, faults, mail.
+/// An event. Numbers are indices of jobs, servers, fleets, dispatchers, faults and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The next open-loop request.
@@ -13,49 +13,49 @@ pub(super) enum Event {
     Depart(u32, u32),
     /// The next job of a processor-sharing server is done, if this is still the valid departure.
     SharedDepart(u32, u32),
-    /// The answer is back at the balancer.
+    /// The response is back at the balancer.
     Return(u32),
     AtClient(u32),
-    /// A client gives up, if the job is still the same.
+    /// A client's timeout, if the job is still the same.
     Timeout(u32, u32),
-    /// A client gives up, if the job is still the same and no service has begun for it.
+    /// A client's patience is over, if the job is still the same and no service has started for it.
     Abandon(u32, u32),
-    /// A client has found that nobody answers at the balancer's address.
+    /// A client has found that no balancer answers at the address.
     Unreachable(u32),
     /// Time to check the server in this slot of this fleet.
     Check(u32, u32),
-    /// A server makes its report.
+    /// A server sends its periodic report.
     Report(u32),
-    /// Time to look how many servers a pool needs.
+    /// Time for a pool's autoscaler to check the load.
     Scale(u32),
-    /// A new server of a pool is there.
+    /// A starting server of a pool is ready.
     Boots(u32),
-    /// A check's result or a report comes in.
+    /// A check's result or a report arrives.
     Delivered(u32),
-    /// A probe is at its server.
+    /// A probe arrives at its server.
     Probed(u32),
-    /// A job has waited long enough for answers to its strategy's questions, if it is still the same.
+    /// A job's probe timeout, if the job is still the same.
     Unanswered(u32, u32),
     Wake(u32),
-    /// Time for what the watch over this fleet does by the clock.
+    /// Periodic work of this fleet's balancer, for example outlier detection.
     Tick(u32),
-    /// There may be room for those who wait at this fleet.
+    /// There may be capacity for the jobs that wait at this fleet.
     Admit(u32),
-    /// Somebody who waits at this fleet has waited long enough.
+    /// A job that waits at this fleet has reached its timeout.
     Expire(u32),
-    /// A pause before a retry is over, if the request is still the same.
+    /// A backoff before a retry is over, if the request is still the same.
     Retry(u32, u32),
-    /// A first attempt takes long, if the request is still the same.
+    /// The hedging delay of a first attempt is over, if the request is still the same.
     Hedge(u32, u32),
-    /// An attempt's own time is up, if it is still the same.
+    /// An attempt's own timeout, if the attempt is still the same.
     TryOver(u32, u32),
-    /// The twin of a tied attempt has begun: the job and its generation.
+    /// The twin of a tied attempt has started: the job and its generation.
     CalledOff(u32, u32),
     FaultStarts(u32),
     FaultEnds(u32),
-    /// The names learn how this balancer is.
+    /// DNS learns the state of this balancer.
     Names(u32),
-    /// An error that a faulty server took its time for is ready.
+    /// A delayed error of a faulty server is ready.
     Erred(u32),
     Measure,
     /// Caches count as warm from now on.

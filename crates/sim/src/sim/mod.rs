@@ -1,7 +1,8 @@
-//! The discrete-event simulator: clients, names, balancers, servers with caches, faults; one thread per run.
+//! The discrete-event simulator: clients, DNS, balancers, servers with caches, faults; one thread per run.
 //!
 //! [`run`] takes a [`model::Model`], a strategy and a seed, and gives a [`record::RunRecord`]. It reads no clock and no
-//! entropy: the same arguments give the same record on any machine. [`observe`] does the same and lets somebody look on.
+//! entropy: the same arguments give the same record on any machine. [`observe`] does the same and calls an
+//! [`observer::Observer`].
 
 mod cache;
 mod engine;

@@ -1,5 +1,5 @@
-//! What an engine runs: the experiment with every name resolved, every file read and every number checked. A scenario
-//! builds it; nothing in here is text any more, save for what reports show.
+//! The input of the engine: the experiment with every name resolved, every file read and every number checked. A scenario
+//! builds it. Only names that reports show are text.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -14,57 +14,57 @@ use evenkeel_core::rng::Source;
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 
-/// [`Model::max_in_system`] where a scenario does not say.
+/// Default of [`Model::max_in_system`].
 pub const MAX_IN_SYSTEM: u32 = 4_000_000;
 
-/// An experiment, but for strategy and seed.
+/// An experiment without strategy and seed.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Requests that arrive before this are not measured.
     pub warmup: Nanos,
     /// Requests that arrive in this span after the warm-up are measured.
     pub duration: Nanos,
-    /// How long to wait after that for the measured ones to end.
+    /// Time after the measured span in which measured requests may still end.
     pub drain: Nanos,
-    /// Requests that arrive before this are not counted in cache hit ratios: caches fill by their own clock. At least
+    /// Requests that arrive before this are not counted in cache hit ratios, because caches fill more slowly. At least
     /// `warmup`.
     pub cache_warmup: Nanos,
     /// Bins of the time series over warm-up and duration.
     pub bins: u32,
-    /// Equal parts of the measured span that are recorded apart, for batch means; 0 for none.
+    /// Equal parts of the measured span that are recorded separately, for batch means; 0 for none.
     pub batches: u32,
-    /// A run stops where it holds more requests (with attempts and calls) than this; four scheduled events, or two cache
-    /// entries, weigh as much as a request. About 300 bytes each.
+    /// A run stops when it holds more requests (with attempts and calls) than this. Four scheduled events, or two cache
+    /// entries, count as one request. About 300 bytes each.
     pub max_in_system: u32,
-    /// When requests come.
+    /// The arrival process.
     pub arrivals: Arrivals,
-    /// They come in batches of this size, at rates that `arrivals` gives for requests; `None` for one at a time. Only of arrivals
-    /// that are Poisson, constant or renewals.
+    /// Size of arrival batches, at rates that `arrivals` gives for requests; `None` for single arrivals. Only for Poisson,
+    /// constant and renewal arrivals.
     pub batch: Option<BatchSize>,
-    /// Who sends them.
+    /// The clients.
     pub clients: Clients,
-    /// What they ask for.
+    /// The requested paths.
     pub paths: Vec<Path>,
-    /// Law of choice among the paths.
+    /// Distribution of the choice among the paths.
     pub path_mix: Alias,
-    /// Hop from client to balancer and back.
+    /// Delay of one hop between client and balancer, each way.
     pub client_leg: Sampler,
-    /// Hop from balancer to server and back.
+    /// Delay of one hop between balancer and server, each way.
     pub server_leg: Sampler,
-    /// What such a hop takes longer between zones.
+    /// Extra delay of such a hop between zones.
     pub cross_zone: Nanos,
-    /// Names, if clients find balancers by them.
+    /// DNS, if clients find balancers by name; else `None`.
     pub dns: Option<Dns>,
     /// The entry tier.
     pub balancers: Balancers,
-    /// The servers.
+    /// The pools of servers.
     pub pools: Vec<Pool>,
-    /// What goes wrong, and when.
+    /// The faults, with their times.
     pub faults: Vec<Fault>,
 }
 
 impl Model {
-    /// How many clients there are.
+    /// Number of clients.
     pub fn client_count(&self) -> usize {
         match &self.arrivals {
             Arrivals::Replay(replay) => replay.clients.len(),
@@ -72,50 +72,50 @@ impl Model {
         }
     }
 
-    /// Whether balancers and servers stand in zones.
+    /// Whether balancers and servers are in zones.
     pub fn has_zones(&self) -> bool {
         let some = |pool: &Pool| pool.servers.iter().any(|server| server.zone.is_some());
         !self.balancers.zones.is_empty() && self.pools.iter().any(some)
     }
 
-    /// Whether results are given by path, too: where there are several and not too many.
+    /// Whether results are also given by path: from 2 to 16 paths, and no replay.
     pub fn paths_are_told_apart(&self) -> bool {
         (2..=16).contains(&self.paths.len()) && !matches!(self.arrivals, Arrivals::Replay(_))
     }
 }
 
-/// When requests come.
+/// The arrival process.
 #[derive(Clone, Debug)]
 pub enum Arrivals {
     /// Poisson with a rate that follows a curve.
     Poisson(RateCurve),
-    /// One every so many nanoseconds.
+    /// Constant gaps between arrivals.
     Constant {
-        /// Nanoseconds from one to the next.
+        /// Nanoseconds between two arrivals.
         gap: f64,
     },
-    /// Independent gaps of one distribution.
+    /// Renewal process: independent gaps of one distribution.
     Renewal {
-        /// Gaps, up to a factor.
+        /// Distribution of the gaps, before scaling.
         distribution: Sampler,
-        /// That factor.
+        /// Factor by which each gap is multiplied.
         scale: f64,
     },
-    /// Each client sends, waits for the answer, thinks, and sends again: at once where it does not think. So that simulated
-    /// time goes on, a client pauses for 10 µs after a failure that took no time, and after 1,000 good answers in a row that
-    /// took none.
+    /// Closed loop: each client sends, waits for the response, thinks, and sends again (at once without a think time). So
+    /// that simulated time advances, a client pauses for 10 µs after a failure that took no time, and after 1,000 successful
+    /// responses in a row that took none.
     Closed {
-        /// How long they think.
+        /// Distribution of the think time.
         think: Sampler,
     },
-    /// As recorded.
+    /// Recorded arrivals.
     Replay(Replay),
 }
 
-/// How many requests come at the same moment.
+/// Number of requests that arrive at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BatchSize {
-    /// Always as many; at least 1.
+    /// Constant size; at least 1.
     Constant(u32),
     /// Geometric on 1, 2, …; the mean is at least 1.
     Geometric {
@@ -163,107 +163,107 @@ pub struct RateCurve {
     pub period: Option<f64>,
 }
 
-/// Recorded requests.
+/// Recorded requests to replay.
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// In order of arrival.
     pub entries: Arc<[Recorded]>,
     /// Client addresses that entries refer to.
     pub clients: Arc<[std::net::IpAddr]>,
-    /// Time is divided by this.
+    /// Speed: recorded times are divided by this.
     pub speed: f64,
-    /// Span after which it starts again, at recorded speed; `None` plays once.
+    /// Period after which the recording starts again, at recorded speed; `None` plays it once.
     pub repeat: Option<Nanos>,
 }
 
 /// One recorded request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Since the first.
+    /// Time since the first request.
     pub arrival: Nanos,
     /// Index into the replay's clients.
     pub client: u32,
     /// Index into the model's paths.
     pub path: u32,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     pub bytes: u32,
 }
 
-/// Who sends.
+/// The population of clients.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// An address for each client.
+    /// Address of each client, by index.
     pub addresses: Arc<[std::net::IpAddr]>,
-    /// Law of choice among them.
+    /// Distribution of the choice among the clients.
     pub mix: Alias,
-    /// A client that has had no answer for so long gives up. Drawn for each request.
+    /// Timeout: a client without a response after this time gives up. Drawn for each request; `None` for none.
     pub timeout: Option<Sampler>,
-    /// A client whose request has not begun service for so long abandons it. Drawn for each request.
+    /// Patience: a client whose request has not started service after this time abandons it. Drawn for each request; `None`
+    /// for none.
     pub patience: Option<Sampler>,
-    /// Whether servers notice that a client has given up: the request leaves the server's queue at that moment, and one that
-    /// is on its way there is dropped when it arrives. What is being served goes on. The same holds of attempts that are no
-    /// longer wanted.
+    /// Whether servers notice that a client has given up: the request leaves the server's queue at that moment, and one in
+    /// transit is dropped on arrival. A request in service continues. The same holds for attempts that are no longer wanted.
     pub servers_see_cancel: bool,
-    /// How long a client tries to reach a balancer that is not there.
+    /// Connect timeout of a client whose balancer is down.
     pub connect_timeout: Nanos,
 }
 
-/// What is asked for.
+/// A requested path.
 #[derive(Clone, Debug)]
 pub struct Path {
-    /// As in a URL.
+    /// The path, as in a URL.
     pub path: String,
     /// Index into the pools.
     pub pool: usize,
-    /// Work it brings, at speed 1, when nothing is cached.
+    /// Work of a request, at speed 1, on a cache miss.
     pub service: Sampler,
-    /// Further work for each byte of the answer, nanoseconds (replayed requests know their size).
+    /// Further work for each byte of the response, nanoseconds (only for replayed requests, whose size is known).
     pub per_byte: f64,
-    /// By what caches and hashes know the request.
+    /// The key of the request for caches and hashing.
     pub keys: Keys,
 }
 
-/// By what caches and hashes know a request.
+/// How the key of a request for caches and hashing is made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Keys {
-    /// The path itself.
+    /// From the path itself.
     Path,
-    /// One of many items, the same for everyone.
+    /// From one of many items, common to all clients.
     Shared(Alias),
-    /// One of many items of the client's own.
+    /// From one of many items of the client's own.
     PerClient(Alias),
 }
 
-/// How clients find balancers.
+/// DNS: how clients find balancers.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    /// How long an answer is kept by a resolver.
+    /// Time to live of a response in a resolver's cache.
     pub ttl: Nanos,
-    /// Resolvers; each serves a share of the clients.
+    /// Number of resolvers; each serves a share of the clients.
     pub resolvers: u32,
-    /// Law by which a client belongs to a resolver.
+    /// Distribution that assigns a client to a resolver.
     pub resolver_mix: Alias,
-    /// A dead balancer's address is withdrawn this long after its death; `None` leaves it in for good.
+    /// Time after a balancer's failure at which its address is withdrawn; `None` if it never is.
     pub withdraw_after: Option<Nanos>,
-    /// Whether clients use all addresses of an answer, or the first.
+    /// Whether clients use all addresses of a response, or only the first.
     pub all_addresses: bool,
 }
 
-/// The entry tier.
+/// The entry tier of balancers.
 #[derive(Clone, Debug)]
 pub struct Balancers {
-    /// Machines.
+    /// Number of balancers.
     pub count: u32,
-    /// Independent selectors in each.
+    /// Independent selectors per balancer.
     pub shards: u32,
-    /// Whether the shards of a machine share in-flight counts.
+    /// Whether the shards of a balancer share in-flight counts.
     pub shared_in_flight: bool,
-    /// Names of zones that they stand in, in turn; empty for nowhere in particular.
+    /// Zones of the balancers, assigned round robin; empty without zones.
     pub zones: Vec<String>,
 }
 
 impl Balancers {
-    /// Where one of them stands.
+    /// Zone of a balancer.
     pub fn zone(&self, balancer: u32) -> Option<&str> {
         let zones = self.zones.len();
         (zones > 0).then(|| self.zones[balancer as usize % zones].as_str())
@@ -275,21 +275,21 @@ impl Balancers {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// Its strategy; `None` takes the one under comparison.
+    /// Its strategy; `None` for the strategy under comparison.
     pub strategy: Option<StrategyConfig>,
     /// Its servers.
     pub servers: Vec<Server>,
-    /// What stands around a pick: checks, ejection, slow start, retries and the like.
+    /// The policies around a pick: health checks, ejection, slow start, retries and the like.
     pub policy: Arc<Rules>,
-    /// Servers report their load this often.
+    /// The load reports that its servers send.
     pub reports: Option<Reports>,
-    /// Work of answering a strategy's probe, at speed 1; where it is given, probes are among the measures.
+    /// Work of answering a strategy's probe, at speed 1; if set, the number of probes is among the metrics.
     pub probes: Option<Nanos>,
-    /// A second tier behind the servers of this pool.
+    /// The second tier that the servers of this pool call; `None` for none.
     pub backend: Option<Backend>,
-    /// Picks are made for connections.
+    /// Connection affinity, if picks are made per connection; else `None`.
     pub connections: Option<Connections>,
-    /// Servers come and go.
+    /// Autoscaling; `None` for a fixed number of servers.
     pub autoscale: Option<Autoscale>,
     /// Balancers in front of this pool when it is a second tier; each calling server uses one of them.
     pub inner_shards: u32,
@@ -301,55 +301,55 @@ impl Pool {
         self.policy.retries.is_some() || self.policy.hedge.is_some()
     }
 
-    /// Whether nothing stands between a strategy and its servers: no check, limit, retry or the like.
+    /// Whether the strategy alone decides: no health check, limit, retry or other policy.
     pub fn is_bare(&self) -> bool {
         let alone = self.connections.is_none() && self.autoscale.is_none();
         alone && *self.policy == Rules::default() && self.servers.iter().all(|server| server.max_in_flight.is_none())
     }
 }
 
-/// Reports that servers send by themselves.
+/// The load reports of a pool's servers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reports {
-    /// From one to the next; `None` for none by the clock.
+    /// Interval of periodic reports; `None` for no periodic reports.
     pub interval: Option<Nanos>,
-    /// All at the same moment, or each at its own.
+    /// Whether all servers report at the same moment, or each at its own offset.
     pub synchronised: bool,
-    /// On top of the network: making, collecting, distributing.
+    /// Delay of a report on top of the network: to make, collect and distribute it.
     pub delay: Nanos,
-    /// Each answer carries one, for the balancer it goes to; `None` for as the strategy wants.
+    /// Whether each response carries a report to its balancer; `None` for what the strategy wants.
     pub with_answers: Option<bool>,
-    /// Who hears of a server that has become idle; `None` for as the strategy wants.
+    /// Which balancers are notified of an idle server; `None` for what the strategy wants.
     pub idle_notifications: Option<IdleNotice>,
 }
 
-/// Connections that outlive a request.
+/// Lifetime of connections that carry more than one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Connections {
-    /// Requests until one is closed.
+    /// Number of requests after which a connection closes.
     pub max_requests: u32,
-    /// Time until one is closed.
+    /// Time after which a connection closes.
     pub max_lifetime: Nanos,
 }
 
-/// Servers come and go with the load.
+/// Autoscaling of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Autoscale {
-    /// Busy share that is aimed at.
+    /// Target utilisation, as a share.
     pub target: f64,
-    /// Never fewer.
+    /// Minimum number of servers.
     pub min_servers: u32,
-    /// At first.
+    /// Number of servers at the start.
     pub initial_servers: u32,
-    /// How often it is looked.
+    /// Interval between two checks of the load.
     pub interval: Nanos,
-    /// From the decision until a new server is there.
+    /// Time from the decision until a new server is ready.
     pub delay: Nanos,
-    /// After any change nobody is sent away for this long.
+    /// Time after any change during which no server is removed.
     pub cooldown: Nanos,
 }
 
-/// A call that a server makes before it can answer.
+/// A call that a server makes before it can respond.
 #[derive(Clone, Debug)]
 pub struct Backend {
     /// Index of the pool that is called.
@@ -363,31 +363,31 @@ pub struct Backend {
 /// A fault of a server or a balancer.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// When it begins, since the start of the run.
+    /// Start, since the start of the run.
     pub at: Nanos,
-    /// When it ends; `None` for never.
+    /// End, since the start of the run; `None` for a fault that never ends.
     pub until: Option<Nanos>,
-    /// What has it.
+    /// The server, pool or balancer that has the fault.
     pub target: Target,
-    /// A simple fault: what it does.
+    /// Effect of the fault.
     pub kind: FaultKind,
     /// Its name in charts and timelines: the target, a colon and the kind.
     pub label: String,
 }
 
 impl Fault {
-    /// The fault without its target.
+    /// The fault's name without its target.
     pub fn timed(&self) -> TimedFault {
         TimedFault { at: self.at, until: self.until, kind: self.kind }
     }
 
-    /// Whether it is active at this moment.
+    /// Whether it is active at this time.
     pub fn is_active(&self, now: Nanos) -> bool {
         self.timed().is_active(now)
     }
 }
 
-/// What has a fault.
+/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A server: pool and index.

@@ -31,16 +31,16 @@ pub trait Observer {
     /// A load report is at a balancer that did not come with a check.
     fn reported(&mut self, _pool: u32, _slot: u32, _load: &LoadReport, _now: Nanos) {}
 
-    /// A pool's servers change, and every balancer is told so at this time.
+    /// A pool's servers change; every balancer is informed at this time.
     fn server_changed(&mut self, _pool: u32, _slot: u32, _change: ServerChange, _now: Nanos) {}
 
-    /// Whether balancers record what happens to their servers and is told to their selectors, for
-    /// [`Observer::recorded`]. Takes memory for each call; asked once, before the run.
+    /// Whether balancers record what their hosts report to their selectors, for [`Observer::recorded`]. Takes memory for
+    /// each call; read once, before the run.
     fn records(&self) -> bool {
         false
     }
 
-    /// What the balancer of this pool has recorded; after the run, before [`Observer::closed`]. Only of balancers with one
+    /// The recording of this pool's balancer; after the run, before [`Observer::closed`]. Only for balancers with one shard.
     /// shard.
     fn recorded(&mut self, _pool: u32, _events: Vec<HostEvent>) {}
 
@@ -62,7 +62,7 @@ pub struct Arrival<'a> {
     pub path: &'a str,
     /// The key by which caches and hashing strategies know the request.
     pub key: u64,
-    /// The balancer that it was sent to, from 0.
+    /// Index of the balancer that it was sent to.
     pub balancer: u32,
     /// For a call to a second tier, the job that calls; else `None`.
     pub parent: Option<u32>,
@@ -99,18 +99,18 @@ pub struct Decision<'a> {
     pub selector: &'a dyn Selector,
 }
 
-/// What becomes of a pool's server.
+/// A change of a pool's server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerChange {
     /// Autoscaling has started it.
     Joined,
     /// Autoscaling has stopped it.
     Left,
-    /// It drains from now on, or no longer.
+    /// It starts or stops draining.
     Draining(bool),
 }
 
-/// A step in the life of a job.
+/// A step of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Its server has admitted it.
@@ -121,10 +121,10 @@ pub enum Step {
     Left,
     /// The request has ended for its client.
     Ended(RequestOutcome),
-    /// The answer, an error included, is back at the balancer or the caller.
+    /// The response, possibly an error, is back at the balancer or the caller.
     Returned(RequestOutcome),
     /// The attempt is no longer wanted: it timed out, another was faster, or the client gave up.
     Abandoned,
-    /// Nothing of it is left; its identifier may be used again.
+    /// The job is finished; its identifier may be used again.
     Released,
 }

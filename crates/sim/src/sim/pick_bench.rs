@@ -1,12 +1,13 @@
-//! A mill: a selector kept at work with as much in flight as before, turn after turn, and nothing else around it. For those
-//! who ask what a pick costs, in time or in memory; what a strategy is worth is for the simulator to say.
+//! A micro-benchmark host for selectors: a constant number of requests in flight, one completion and one pick per iteration.
+//! It measures what a pick costs in time and memory. The simulator measures how good a strategy is.
 //!
-//! In each turn one of the requests in flight, any of them, ends: the host counts, the selector hears the report that came
-//! with the answer and then the end. Then the next request is picked and counted. Commands are obeyed as in the simulator:
-//! probes are answered in the next turn, what a strategy asks before a pick at once, wakes come when it is time. There is no clock: a turn lasts as long as it must for
-//! requests to take [`Setting::mean`] on average, and as any of them may be the next to end they take exponential times.
+//! In each iteration a random request in flight ends: the host counts it, and the selector receives the load report of the
+//! response and then the end of the request. Then the next request is picked and counted. Commands are executed as in the
+//! simulator: background probes are answered in the next iteration, probes before a pick at once, and timers fire when they
+//! are due. There is no clock: the length of an iteration makes requests take [`Setting::mean`] on average. As each of them
+//! is equally likely to end next, their times are exponential.
 //!
-//! One request in a thousand fails and is tried again elsewhere in the next turn, one in a thousand is cancelled.
+//! One request in a thousand fails and is retried elsewhere in the next iteration; one in a thousand is cancelled.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,33 +23,33 @@ use evenkeel_core::select::{
 };
 use evenkeel_core::units::Nanos;
 
-/// Keys, as many clients, and the paths that they ask for.
+/// Number of keys, of clients and of requested paths.
 const KEYS: u64 = 100_000;
 const PATHS: [&str; 8] =
     ["/", "/search", "/cart", "/login", "/img/logo.png", "/api/v1/items", "/api/v1/orders", "/about"];
-/// Of so many requests one fails and another one is cancelled.
+/// One request in this many fails and another one is cancelled.
 const FAILS_ONE_IN: u64 = 1000;
-/// The balancer's only shard.
+/// Index of the balancer's only shard.
 const SHARD: u32 = 0;
 
-/// What there is for the selector to do.
+/// Parameters of a benchmark.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// Of each server.
+    /// Weight of each server.
     pub weights: Vec<u32>,
-    /// How long requests take.
+    /// Mean time of a request.
     pub mean: Nanos,
-    /// Of all that is drawn.
+    /// Seed of all random streams.
     pub seed: u64,
 }
 
 impl Setting {
-    /// So many servers, every fourth of twice the weight of the others.
+    /// This many servers; every fourth has twice the weight of the others.
     pub fn unlike(servers: u32, mean: Nanos) -> Setting {
         Setting { weights: (0..servers).map(|i| if i % 4 == 3 { 2 } else { 1 }).collect(), mean, seed: 1 }
     }
 
-    /// Requests in flight: four for five servers, so that there is always somebody with nothing to do.
+    /// Requests in flight: four for five servers, so that there is always an idle server.
     pub fn in_flight(&self) -> usize {
         (self.weights.len() * 4 / 5).max(1)
     }
@@ -62,7 +63,7 @@ struct Job {
     sent: Nanos,
 }
 
-/// What the servers have, for oracles: requests by slot, each with a mean's work left.
+/// True state of the servers, for oracles: requests by slot, each with one mean of work left.
 struct Servers {
     jobs: Vec<u32>,
     weights: Vec<u32>,
@@ -80,21 +81,21 @@ impl TrueState for Servers {
     }
 }
 
-/// What a mill has done.
+/// Counters of a benchmark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Picks of servers that could be had.
+    /// Picks of eligible servers.
     pub picks: u64,
-    /// Turns in which the selector picked nobody, or whom it must not: none in good order.
+    /// Iterations in which the selector picked no server or an excluded one; 0 for a correct selector.
     pub wrong: u64,
     /// Hash over all picks: the same for the same setting and strategy.
     pub hash: u64,
 }
 
-/// See the module's text.
+/// The benchmark host; see the module's documentation.
 pub struct PickBench {
     balancer: Balancer,
-    /// Idle servers say so.
+    /// Whether servers send idle notifications.
     notices: bool,
     oracle: bool,
     servers: Servers,
@@ -102,27 +103,27 @@ pub struct PickBench {
     now: Nanos,
     turn: Nanos,
     jobs: Vec<Job>,
-    /// Whom the last request has failed at.
+    /// The server at which the last request failed; `None` if it did not fail.
     failed: Option<u32>,
-    /// Servers that have been asked for a report.
+    /// Slots of the servers that have been probed.
     asked: Vec<BackendId>,
-    /// When the selector wants to be woken.
+    /// Time at which the selector's timer is due.
     wakes: Vec<Nanos>,
-    /// Kept for its memory.
+    /// A buffer that is reused.
     answers: ProbeReplies,
     tally: Tally,
 }
 
 impl PickBench {
-    /// For a strategy of the catalogue.
+    /// A benchmark of a strategy of the catalogue.
     pub fn new(strategy: &StrategyConfig, setting: &Setting) -> PickBench {
         let mut rng = Rng::stream(setting.seed, "mill selector", 0);
         let selector = strategy.build(&mut rng);
         PickBench::around(selector, rng, strategy.oracle(), setting)
     }
 
-    /// For any selector, with its own stream; an oracle is told the truth. What is in flight at first was placed by lot, as
-    /// if cookies had done it.
+    /// A benchmark of any selector, with its own random stream; an oracle reads the true state. The requests in flight at
+    /// the start are placed at random, as if by cookies.
     pub fn around(selector: Box<dyn Selector>, rng: Rng, oracle: bool, setting: &Setting) -> PickBench {
         let mut balancer = Balancer::new(Arc::new(Rules::default()), ShardId::default());
         let names: Vec<String> = (0..setting.weights.len()).map(|i| format!("s{i}:80")).collect();
@@ -157,7 +158,7 @@ impl PickBench {
         bench
     }
 
-    /// What has been done so far.
+    /// The counters so far.
     pub fn tally(&self) -> Tally {
         self.tally
     }
@@ -167,12 +168,12 @@ impl PickBench {
         &self.balancer.pool().fleet
     }
 
-    /// Turns so many times.
+    /// Runs this many iterations.
     pub fn run(&mut self, turns: u64) {
         (0..turns).for_each(|_| self.turn());
     }
 
-    /// A request ends, and another one is picked.
+    /// One iteration: a request ends, and another one is picked.
     #[inline]
     pub fn turn(&mut self) {
         self.now += self.turn;
@@ -254,7 +255,7 @@ impl PickBench {
         self.jobs.push(job);
     }
 
-    /// Calls the balancer, and takes note of what its strategy then wants.
+    /// Calls the balancer, and stores the commands of its strategy.
     #[inline]
     fn at_balancer<T>(&mut self, call: impl FnOnce(&mut Balancer, Moment<'_>) -> T) -> T {
         let at = Moment { now: self.now, truth: self.oracle.then_some(&self.servers as &dyn TrueState) };
@@ -263,7 +264,7 @@ impl PickBench {
             match effect {
                 Effect::Probe { backend, .. } => self.asked.push(backend),
                 Effect::WakeAt { at, .. } => self.wakes.push(at),
-                // No request waits, and nothing is checked or ejected.
+                // No request waits, and there are no health checks or ejections.
                 Effect::Room | Effect::Expired { .. } | Effect::Server(_) | Effect::FleetChanged => {}
             }
         }
@@ -279,7 +280,7 @@ impl PickBench {
         }
     }
 
-    /// What is asked for meanwhile waits for the next turn.
+    /// Probes sent meanwhile are answered in the next iteration.
     fn answer_probes(&mut self) {
         let due = self.asked.len();
         for at in 0..due {
@@ -290,7 +291,7 @@ impl PickBench {
         self.asked.drain(..due);
     }
 
-    /// What a server that does its share would say, with some chance in it.
+    /// The load report of a server with its share of the load, with some randomness.
     fn report(&mut self, slot: u32, by: ReportSource) -> LoadReport {
         let (jobs, weight) = (self.servers.jobs[slot as usize], f64::from(self.servers.weights[slot as usize]));
         let chance = 0.75 + 0.5 * self.dice.unit();
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn every_strategy_can_be_kept_at_work() {
+    fn every_strategy_runs_in_the_benchmark() {
         for row in CATALOGUE {
             let run = |seed| {
                 let mut bench = PickBench::new(&(row.default)(), &Setting { seed, ..setting() });
@@ -333,12 +334,12 @@ mod tests {
             let tally = run(1);
             assert_eq!((tally.picks, tally.wrong), (3000, 0), "{}", row.name);
             assert_eq!(run(1), tally, "{}", row.name);
-            // Turns are taken whatever is drawn.
+            // The number of iterations is independent of what is drawn.
             assert!(row.doc.family == Family::RoundRobin || run(2).hash != tally.hash, "{}", row.name);
         }
     }
 
-    /// Asks a server, wants to be woken, picks nobody once and a stranger once, and counts reports, good ends and wakes.
+    /// Sends a probe, sets a timer, picks no server once and an invalid one once, and counts reports, successes and timers.
     struct Odd {
         picks: u32,
         wanted: Option<Command>,
@@ -387,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_counted_and_commands_are_obeyed() {
+    fn errors_are_counted_and_commands_are_executed() {
         let heard: Arc<[AtomicU64; 3]> = Arc::default();
         let odd = Odd { picks: 0, wanted: None, heard: Arc::clone(&heard) };
         let mut bench = PickBench::around(Box::new(odd), Rng::stream(1, "test", 0), false, &setting());

@@ -1,8 +1,8 @@
-//! The event queue: what happens next, ties in the order in which they were scheduled.
+//! The event queue: ordered by time; ties in the order in which they were scheduled.
 //!
-//! Three structures share one order. *Lanes* are plain queues for constant delays (time-outs, fixed network hops): what
-//! is put in last comes out last, so they cost almost nothing. The *arrival* source has one pending event. Everything
-//! else goes to a 4-ary heap whose keys lie apart from their payloads, so that a sift touches few cache lines.
+//! Three structures share one order. *Lanes* are FIFO queues for constant delays (timeouts, fixed network hops), where
+//! appending costs almost nothing. The *arrival* source has one pending event. All other events go to a 4-ary heap that
+//! stores keys and payloads separately, so that a sift touches few cache lines.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ const NEVER: Key = Key::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lane(usize);
 
-/// See the module's text.
+/// The event queue; see the module's documentation.
 pub(super) struct Queue {
     keys: Vec<Key>,
     events: Vec<Event>,
@@ -41,14 +41,14 @@ impl Queue {
         }
     }
 
-    /// A new lane. Whoever pushes to it must do so with times that never fall.
+    /// Adds a lane. The times pushed to it must not decrease.
     pub(super) fn lane(&mut self) -> Lane {
         self.lanes.push(VecDeque::new());
         self.heads.push(NEVER);
         Lane(self.lanes.len() - 1)
     }
 
-    /// Events that are scheduled, but for the arrival.
+    /// Number of scheduled events, without the arrival.
     pub(super) fn len(&self) -> usize {
         self.keys.len() + self.lanes.iter().map(VecDeque::len).sum::<usize>()
     }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use evenkeel_core::rng::{Rng, Source};
 
-    /// The slow obvious version: a list, searched for the least (time, order).
+    /// A simple reference implementation: a list, searched for the smallest (time, order).
     #[test]
     fn agrees_with_a_sorted_list() {
         let mut rng = Rng::stream(1, "test", 0);

@@ -12,14 +12,14 @@ pub enum RequestOutcome {
     Ok,
     /// The server answered with an error.
     Error,
-    /// The server's queue was full; or every server was at its limit and the balancer's queue was full or its time-out
-    /// passed.
+    /// The server's queue was full; or every server was at its limit and the balancer's queue was full or its timeout
+    /// expired.
     Rejected,
     /// The balancer had no eligible server.
     NoServer,
     /// The server refused the connection, or reset it when it crashed.
     Reset,
-    /// No answer within the client's time-out, or no attempt was answered within its own.
+    /// No response within the client's timeout, or no attempt was answered within its own timeout.
     TimedOut,
     /// The balancer's address did not answer.
     Unreachable,
@@ -44,7 +44,7 @@ pub fn histogram() -> Histogram<u64> {
 /// Records a latency; the histogram grows as it must.
 #[inline]
 fn record(histogram: &mut Histogram<u64>, latency: Nanos) {
-    // 2^60 ns are 36 years: far from where a histogram cannot grow any more.
+    // 2^60 ns are 36 years: far below the limit at which a histogram cannot grow any more.
     histogram.record(latency.0.clamp(1, 1 << 60)).expect("a histogram that resizes takes any value");
 }
 

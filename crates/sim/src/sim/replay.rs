@@ -1,6 +1,6 @@
-//! A recording played again: the selector of its opening, built from the same seed, is told the same things in the same
-//! order, and must choose the same. What a proxy recorded over real sockets is repeated here without a socket, a clock or a
-//! thread; a choice that differs is shown with what the selector was told.
+//! Replays a recording: the selector of its header, built from the same seed, gets the same calls in the same order and must
+//! make the same picks. Picks that a proxy recorded over real sockets are repeated here without a socket, a clock or a
+//! thread. A pick that differs is shown with the selector's input.
 
 use evenkeel_core::fleet::{BackendId, Fleet};
 use evenkeel_core::policy::partition;
@@ -10,7 +10,7 @@ use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{Context, Finished, Pick, Request, Selector};
 use evenkeel_core::units::{Nanos, unhex};
 
-/// A selector that is being driven again.
+/// A replay in progress.
 pub struct Replay {
     selector: Box<dyn Selector>,
     fleet: Fleet,
@@ -21,20 +21,20 @@ pub struct Replay {
     pub picks: u64,
 }
 
-/// A recording that cannot be what happened, or a selector that does not choose as it did.
+/// An invalid recording, or a pick that differs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Difference {
-    /// Of another format.
+    /// The recording has another format version.
     #[error("the recording's format is {0}, this program reads {VERSION}")]
     Version(u32),
-    /// The selector chose differently.
+    /// The selector picked differently.
     #[error(
         "call {call}, at {now}: recorded {recorded}, chosen now {chosen}; in flight {in_flight:?}, not to be had {excluded:?}"
     )]
     Pick {
         /// Number of the call.
         call: u64,
-        /// When.
+        /// Time of the call.
         now: Nanos,
         /// Name of the server that was picked, or "none".
         recorded: String,
@@ -42,36 +42,36 @@ pub enum Difference {
         chosen: String,
         /// Requests in flight by slot.
         in_flight: Vec<u32>,
-        /// Slots it might not have.
+        /// Slots that were excluded.
         excluded: Vec<u32>,
     },
-    /// The selector asked others before its pick.
+    /// The selector sent other probes before its pick.
     #[error("call {call}: asked were the slots {recorded:?}, asked now {asked:?}")]
     ProbeRequest {
         /// Number of the call.
         call: u64,
-        /// Slots, as recorded.
+        /// Slots probed in the recording.
         recorded: Vec<u32>,
-        /// Slots that would be asked now.
+        /// Slots probed in the replay.
         asked: Vec<u32>,
     },
-    /// The counts are not what they were.
+    /// The in-flight counts differ.
     #[error("call {call}: in flight were {recorded:?}, counted now {counted:?}")]
     InFlight {
         /// Number of the call.
         call: u64,
         /// As recorded.
         recorded: Vec<u32>,
-        /// As counted here.
+        /// As counted in the replay.
         counted: Vec<u32>,
     },
-    /// A slot that nobody is in, a key that is not hexadecimal.
-    #[error("call {0} makes no sense: the recording is damaged")]
+    /// An empty slot, a key that is not hexadecimal.
+    #[error("call {0} is invalid: the recording is damaged")]
     Damaged(u64),
 }
 
 impl Replay {
-    /// The selector at the start of its life.
+    /// Builds the selector in its initial state.
     pub fn new(opening: &RecordingHeader<StrategyConfig>) -> Result<Replay, Difference> {
         if opening.version != VERSION {
             return Err(Difference::Version(opening.version));
@@ -81,7 +81,7 @@ impl Replay {
         Ok(Replay { selector, fleet: Fleet::new(), rng, calls: 0, picks: 0 })
     }
 
-    /// Does what was done.
+    /// Executes one recorded call.
     pub fn play(&mut self, call: &HostEvent) -> Result<(), Difference> {
         self.calls += 1;
         let number = self.calls;
@@ -131,7 +131,7 @@ impl Replay {
                         let Some((slot, tag)) = pick else { return "none".to_owned() };
                         let known = (slot as usize) < self.fleet.slots();
                         let name = if known { self.fleet.name(slot).to_owned() } else { format!("slot {slot}") };
-                        // A tag tells of a strategy's state, so another one is a difference, too.
+                        // A tag reflects a strategy's state, so a different tag is a difference as well.
                         if tag == 0 { name } else { format!("{name} (tag {tag})") }
                     };
                     return Err(Difference::Pick {

@@ -22,9 +22,9 @@ pub struct Draft {
     pub key: u64,
     /// Work at speed 1 when nothing is cached.
     pub demand: Nanos,
-    /// Time after arrival at which its client gives up without an answer; `None` for never.
+    /// Client timeout, from arrival; `None` for no timeout.
     pub timeout: Option<Nanos>,
-    /// Time after arrival at which its client gives up if service has not begun; `None` for never.
+    /// Patience: time from arrival after which the client gives up if service has not started; `None` for no limit.
     pub patience: Option<Nanos>,
 }
 
@@ -72,7 +72,7 @@ enum Clock<'a> {
         distribution: &'a Sampler,
         scale: f64,
         gaps: Keyed,
-        /// Nanoseconds.
+        /// Gap in nanoseconds.
         at: f64,
         next: u64,
     },
@@ -80,16 +80,16 @@ enum Clock<'a> {
         replay: &'a Replay,
         next: u64,
     },
-    /// Closed loop: completions cause arrivals.
+    /// Closed loop: completions trigger arrivals.
     None,
 }
 
-/// What an arrival process says of the client.
+/// Where the client of an arrival comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// To be drawn from the population; the request's number.
+    /// Drawn from the population; the request's number.
     Any(u64),
-    /// As recorded: the request's number, and the index of its entry.
+    /// Recorded: the request's number, and the index of its entry.
     Recorded(u64, usize),
     /// A client of a closed loop, and how many requests it has sent before.
     Client(u32, u64),
@@ -189,7 +189,7 @@ impl<'a> Workload<'a> {
         let model = self.model;
         let (id, client, recorded) = match origin {
             Origin::Any(id) => (id, model.clients.mix.sample(&mut self.clients.at(id)), None),
-            // A closed loop numbers requests by client, so that what one client asks does not depend on the others.
+            // A closed loop numbers requests per client, so that one client's requests do not depend on the others.
             Origin::Client(client, sent) => ((u64::from(client) << 32) | sent, client, None),
             Origin::Recorded(id, entry) => {
                 let Arrivals::Replay(replay) = &model.arrivals else { unreachable!("only replays record") };
@@ -221,7 +221,7 @@ impl<'a> Workload<'a> {
         Draft { id, client, path, key, demand, timeout, patience }
     }
 
-    /// A client's time-out or patience for a request; part of the hash where it is drawn.
+    /// A client's timeout or patience for a request; part of the hash where it is drawn.
     #[inline]
     fn limit(&mut self, distribution: &Option<Sampler>, stream: Keyed, id: u64) -> Option<Nanos> {
         match distribution {
@@ -246,7 +246,7 @@ impl<'a> Workload<'a> {
 }
 
 impl RateCurve {
-    /// The same rate for ever.
+    /// A constant rate.
     pub fn constant(rate: f64) -> RateCurve {
         RateCurve { points: vec![(0.0, rate)], period: None }
     }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_zero_for_ever_has_no_next_event() {
+    fn a_constant_rate_of_zero_has_no_next_event() {
         assert_eq!(RateCurve::constant(0.0).after(1.0, 1.0), None);
         let dies = RateCurve { points: vec![(0.0, 1.0), (1.0, 1.0), (1.0, 0.0)], period: None };
         assert_eq!(dies.after(0.0, 5.0), None);

@@ -1,5 +1,5 @@
-//! The connections of a load generator. HTTP/1.1 takes an idle one, opens one, or waits at the limit; HTTP/2 shares a few
-//! between all requests.
+//! The connections of a load generator. HTTP/1.1 uses an idle one, opens one, or waits at the limit; HTTP/2 shares a few
+//! connections between all requests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::payload::Payload;
 
-/// An answer.
+/// A response.
 pub(super) struct Answer {
     pub status: u16,
     pub server: Option<HeaderValue>,
@@ -27,23 +27,23 @@ pub(super) struct Answer {
     pub bytes: u64,
 }
 
-/// Why a request has no answer.
+/// Why a request has no response.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The connection was refused.
     Refused(io::Error),
     /// The target cannot be reached for another reason.
     Unreachable(io::Error),
-    /// The connection ended before the answer.
+    /// The connection was closed before the response.
     Reset(hyper::Error),
-    /// The answer was not HTTP.
+    /// The response was not HTTP.
     Protocol(hyper::Error),
     /// The request timed out.
     TimedOut,
 }
 
 impl Trouble {
-    /// Its name, as the simulator's outcomes have.
+    /// Its name, the same as that of the simulator's outcome.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Trouble::Refused(_) => "refused",
@@ -54,7 +54,7 @@ impl Trouble {
         }
     }
 
-    /// The message in full.
+    /// The full error message.
     pub(super) fn describe(&self) -> String {
         use std::error::Error;
         match self {
@@ -84,10 +84,10 @@ type Many = http2::SendRequest<Payload>;
 
 pub(super) struct Connections {
     addresses: Vec<SocketAddr>,
-    /// HTTP/1.1: the idle connections, and the limit of those in use.
+    /// HTTP/1.1: the idle connections, and the limit of open ones.
     idle: Mutex<Vec<One>>,
     permits: Semaphore,
-    /// HTTP/2: all connections, used in turn. Empty for HTTP/1.1.
+    /// HTTP/2: all connections, used round robin. Empty for HTTP/1.1.
     shared: Vec<tokio::sync::Mutex<Option<Many>>>,
     turn: AtomicUsize,
     opened: AtomicU64,
@@ -111,8 +111,9 @@ impl Connections {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Sends a request and reads the whole answer; `got_connection` is called when it has a connection. A request on an idle
-    /// connection that the server closes at the same moment is sent again on another one: it was not sent at all.
+    /// Sends a request and reads the whole response; `got_connection` is called when it has a connection. A request on an
+    /// idle connection that the server closes at the same moment is sent again on another one, because the server did not
+    /// receive it.
     pub(super) async fn exchange(
         &self,
         request: Request<Payload>,
@@ -197,7 +198,7 @@ impl Connections {
     }
 }
 
-/// The request, if it returns unsent from a connection that had been used before.
+/// The request, if it returns unsent from a reused connection.
 fn again(mut error: TrySendError<Request<Payload>>, is_new: bool) -> Result<Request<Payload>, Trouble> {
     match error.take_message().filter(|_| !is_new) {
         Some(request) => Ok(request),

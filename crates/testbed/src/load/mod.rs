@@ -1,9 +1,9 @@
 //! A load generator: a model's requests, sent to a real server.
 //!
 //! [`play`] sends the same [`Workload`] as the simulator: the same arrivals, clients, paths, keys and work, from the same
-//! seed. It is an open loop unless the model is a closed one: each request is sent at its intended time, whether earlier ones
-//! have ended or not, and latency counts from that time. A generator that waits for answers before it sends the next
-//! request leaves out exactly the requests that a stall delays (coordinated omission, a term of Gil Tene).
+//! seed. It is an open loop unless the model is a closed one: each request is sent at its intended time, whether earlier
+//! ones have ended or not, and latency counts from that time. A generator that waits for responses before it sends the next
+//! request omits exactly the requests that a stall delays (coordinated omission, a term of Gil Tene).
 //!
 //! ```
 //! use evenkeel_testbed::load::{Options, Target, play};
@@ -50,7 +50,7 @@ use evenkeel_sim::sim::model::{Arrivals, Model};
 use evenkeel_sim::sim::workload::{Draft, Origin, Workload};
 pub use report::{LoadSummary, PERCENTILES};
 
-/// Where requests go: `http://host:port`, and a path if all requests have the same one.
+/// The target: `http://host:port`, and a path if all requests have the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Host and port.
@@ -94,7 +94,7 @@ impl Target {
     }
 }
 
-/// How requests are sent.
+/// Options of a load.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Method of every request; default GET.
@@ -105,11 +105,11 @@ pub struct Options {
     pub body_bytes: u64,
     /// HTTP/2 with prior knowledge, without TLS; default false.
     pub http2: bool,
-    /// The most connections at once; HTTP/1.1 opens as many as it needs unless given, HTTP/2 one.
+    /// Maximum number of open connections; by default HTTP/1.1 opens as many as it needs, HTTP/2 one.
     pub connections: Option<usize>,
-    /// Time-out of a request, from its intended time; `None` takes the model's.
+    /// Timeout of a request, from its intended time; `None` uses the model's.
     pub timeout: Option<Duration>,
-    /// The most requests to send; `None` for no limit but the model's duration.
+    /// Maximum number of requests; `None` for no limit but the model's duration.
     pub requests: Option<u64>,
     /// Whether requests carry their client's address (`x-forwarded-for`).
     pub tell_client: bool,
@@ -120,7 +120,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Everything that a test server needs to behave as the simulated one.
+    /// Sends everything that a test server needs to behave like the simulated one.
     fn default() -> Options {
         Options {
             method: Method::GET,
@@ -142,11 +142,11 @@ impl Default for Options {
 pub struct Progress {
     /// Requests sent, those of the warm-up included.
     pub sent: u64,
-    /// Requests answered without an error.
+    /// Requests with a response without an error.
     pub ok: u64,
-    /// Requests that ended otherwise.
+    /// Requests with any other outcome.
     pub failed: u64,
-    /// Share that is done, 0 to 1: of the time, or of the requests where these are limited.
+    /// Share that is done, 0 to 1: of the time, or of the requests where their number is limited.
     pub share: f64,
 }
 
@@ -154,11 +154,11 @@ const CLIENT: HeaderName = HeaderName::from_static("x-forwarded-for");
 const KEY: HeaderName = HeaderName::from_static("x-key");
 const DEMAND: HeaderName = HeaderName::from_static("x-demand");
 
-/// Sends the model's requests, and waits for the last answers for at most the model's `drain`. `watch` is called with the
+/// Sends the model's requests, and waits for the last responses for at most the model's `drain`. `watch` is called with the
 /// progress every 100 ms and ends the load by returning false. Blocks the calling thread.
 ///
 /// # Errors
-/// Only where nothing could be sent: a host without an address, or no resources.
+/// Only if nothing could be sent: a host without an address, or no resources.
 pub fn play(
     model: &Model,
     seed: u64,
@@ -214,10 +214,10 @@ struct Player {
     options: Options,
     authority: String,
     path: Option<String>,
-    /// Header fields that all requests have.
+    /// Header fields of all requests.
     headers: HeaderMap,
     start: Instant,
-    /// No request is sent from this time on.
+    /// Time from which no request is sent.
     end: Instant,
     span: Duration,
     warmup: Nanos,
@@ -237,7 +237,7 @@ struct Moment {
     /// Its intended time, since the start.
     at: Nanos,
     intended: Instant,
-    /// Time-out, from its intended time.
+    /// Timeout, from its intended time.
     timeout: Option<Duration>,
 }
 
@@ -315,7 +315,7 @@ impl Player {
         }
     }
 
-    /// An open loop: every request at its intended time.
+    /// Open loop: every request at its intended time.
     async fn open(self: &Arc<Player>, model: &Model, seed: u64, mut timer: PreciseTimer) {
         let mut workload = Workload::new(model, seed);
         while let Some((at, origin)) = workload.next_arrival() {
@@ -328,7 +328,7 @@ impl Player {
             if intended > Instant::now() {
                 timer.until(intended).await;
             } else {
-                // Behind its time: those that are under way must get on all the same.
+                // When the generator is late, it yields so that requests in flight still progress.
                 tokio::task::yield_now().await;
             }
             let player = self.clone();
@@ -338,7 +338,7 @@ impl Player {
         self.report().workload_hash = workload.hash;
     }
 
-    /// A closed loop: every client sends, waits for the answer, thinks, and sends again.
+    /// Closed loop: every client sends, waits for the response, thinks, and sends again.
     async fn closed(self: &Arc<Player>, model: &Model, seed: u64) {
         let model = Arc::new(model.clone());
         let clients: Vec<_> = (0..model.clients.addresses.len() as u32)
@@ -382,7 +382,7 @@ impl Player {
         };
         let mut request = Request::new(Payload::filling(self.options.body_bytes));
         *request.method_mut() = self.options.method.clone();
-        // A recorded path may be anything a robot ever asked for.
+        // A recorded path may be invalid, for example from a bot.
         *request.uri_mut() = uri.unwrap_or_else(|_| Uri::from_static("/"));
         let mut headers = self.headers.clone();
         if self.options.tell_client

@@ -20,40 +20,40 @@ pub struct LoadSummary {
     pub ok: u64,
     /// Other requests by cause: `refused`, `unreachable`, `reset`, `protocol`, `timed_out`, or a status such as `503`.
     pub errors: BTreeMap<String, u64>,
-    /// The message of one of these in full; `None` without any.
+    /// The full message of one of these errors; `None` without any.
     pub example: Option<String>,
-    /// Answers by status.
+    /// Responses by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Requests that had not ended when the load did.
     pub unfinished: u64,
     /// Nanoseconds from a request's intended time to its end, for requests that were answered without an error and for those
-    /// that timed out (at their time-out). As in the simulator, requests that failed at once are left out.
+    /// that timed out (at their timeout). As in the simulator, requests that failed at once are left out.
     pub latency: Histogram<u64>,
-    /// Nanoseconds from a request's intended time to the moment at which the generator began with it: the generator's error.
+    /// Send delay: nanoseconds from a request's intended time to the moment at which the generator started it.
     pub late: Histogram<u64>,
     /// Nanoseconds that a request then waited for a connection.
     pub waited: Histogram<u64>,
-    /// Answers by the server that gave them (`x-server`).
+    /// Responses by server (`x-server`).
     pub servers: BTreeMap<String, u64>,
-    /// Answers from a test server's cache (`x-cache: hit`).
+    /// Responses from a test server's cache (`x-cache: hit`).
     pub hits: u64,
-    /// Answers that were not (`x-cache: miss`).
+    /// Responses that missed the cache (`x-cache: miss`).
     pub misses: u64,
     /// Bytes of bodies received.
     pub bytes: u64,
     /// Connections opened.
     pub connections: u64,
-    /// Time from the begin of the measured span to the end of the last request.
+    /// Time from the start of the measured span to the end of the last request.
     pub span: Duration,
-    /// The workload's hash; equal to the simulator's if both had the same requests.
+    /// Hash of the workload; equal to the simulator's for the same requests.
     pub workload_hash: u64,
-    /// Whether the loop was closed: clients waited for answers before they sent again.
+    /// Whether the loop was closed: clients waited for responses before they sent again.
     pub closed: bool,
     last: Option<Instant>,
 }
 
 fn histogram() -> Histogram<u64> {
-    // From a nanosecond to an hour: bounds that are always sound.
+    // From a nanosecond to an hour: these bounds are always valid.
     Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("sound bounds")
 }
 
@@ -137,12 +137,12 @@ impl LoadSummary {
         self.span = self.last.map_or(Duration::ZERO, |last| last.saturating_duration_since(measured_from));
     }
 
-    /// Requests that ended otherwise than with a status below 400.
+    /// Requests without a response of status below 400.
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
 
-    /// Answers with a status below 400 per second.
+    /// Responses with a status below 400 per second.
     pub fn throughput(&self) -> f64 {
         let seconds = self.span.as_secs_f64();
         if seconds > 0.0 { self.ok as f64 / seconds } else { 0.0 }
@@ -157,7 +157,7 @@ impl LoadSummary {
     /// Warnings that make the numbers doubtful, such as a late generator.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        // A delay matters where it is a good part of what is told of latency, in the middle or in the tail.
+        // A send delay matters where it is a considerable part of the reported latency, at the median or in the tail.
         let matters = |of: &Histogram<u64>| {
             [0.5, 0.99].into_iter().find_map(|quantile| {
                 let (delay, latency) = (of.value_at_quantile(quantile), self.latency.value_at_quantile(quantile));

@@ -43,7 +43,7 @@ pub enum Direction {
     Lower,
     /// Higher is better.
     Higher,
-    /// It depends: `compare` reports the change and never calls it better or worse.
+    /// Neither: `compare` reports the change and never calls it better or worse.
     Neither,
 }
 
@@ -66,13 +66,13 @@ pub struct Definition {
     pub label: &'static str,
     /// Its unit.
     pub unit: Unit,
-    /// Which values are better.
+    /// Whether lower or higher values are better.
     pub direction: Direction,
-    /// What it is, one sentence.
+    /// Description, one sentence.
     pub doc: &'static str,
-    /// Whether it estimates nothing without a steady state: then it has no interval.
+    /// Whether it is meaningful only in a steady state: otherwise it has no interval.
     pub needs_steady_state: bool,
-    /// Which results have it, in words.
+    /// Which results have it, as text.
     pub present: &'static str,
     /// Whether a part of the results has it.
     pub(super) is_present: fn(&Model, Part) -> bool,

@@ -66,7 +66,7 @@ pub(super) fn values(scenario: &Scenario, measured: &Measured, seconds: f64) -> 
     values
 }
 
-/// Visits every metric of a model: the part it is of, what stands before its name, its row and its formula.
+/// Visits every metric of a model: its part, the prefix of its name, its row and its formula.
 fn visit(model: &Model, mut visitor: impl FnMut(Part, &str, &'static Definition, fn(&View<'_>) -> f64)) {
     for (part, prefix) in Part::all(model) {
         for row in &CATALOGUE {

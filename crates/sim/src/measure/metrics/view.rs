@@ -1,4 +1,4 @@
-//! What a metric is computed from: a part of what was measured in a run.
+//! The input of a metric: a part of a run's measurements.
 
 use hdrhistogram::Histogram;
 
@@ -17,7 +17,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The parts of a model, in output order, each with what stands before the names of its metrics.
+    /// The parts of a model, in output order, each with the prefix of its metrics' names.
     pub fn all(model: &Model) -> Vec<(Part, String)> {
         let mut parts = vec![(Part::Whole, String::new())];
         if model.paths_are_told_apart() {
@@ -31,7 +31,7 @@ impl Part {
         parts
     }
 
-    /// Whether requests are counted in this part: of pools, in those that routes lead to, where there are several.
+    /// Whether requests are counted in this part: for a pool, whether routes lead to it and there are several.
     pub fn has_requests(self, model: &Model) -> bool {
         match self {
             Part::Whole | Part::Path(_) => true,
@@ -47,12 +47,12 @@ impl Part {
         !matches!(self, Part::Path(_))
     }
 
-    /// Whether this is the whole, and a pool that routes lead to is like that.
+    /// Whether this is the whole, and a pool that routes lead to satisfies the condition.
     pub fn any_entry(self, model: &Model, what: fn(&Pool) -> bool) -> bool {
         self == Part::Whole && entry_pools(model).iter().any(|&p| what(&model.pools[p]))
     }
 
-    /// The pool, if this part is one: as the whole of a model with one pool, or a pool of several.
+    /// The pool, if this part is one: the only pool of the whole, or one of several.
     pub fn only_pool(self, model: &Model) -> Option<usize> {
         match self {
             Part::Whole => (model.pools.len() == 1).then_some(0),
@@ -95,12 +95,12 @@ impl View<'_> {
         }
     }
 
-    /// The share of requests that ended like that.
+    /// The share of requests with this outcome.
     pub fn ended(&self, end: RequestOutcome) -> f64 {
         ratio(self.requests().ends[end as usize], self.requests().requests())
     }
 
-    /// The requests of the pools that are like that; where there is one pool, all.
+    /// The requests of the pools that satisfy the condition; with one pool, all requests.
     pub fn requests_of(&self, what: fn(&Pool) -> bool) -> u64 {
         match self.measured.pools.len() {
             0 => self.measured.all.requests(),
@@ -150,12 +150,12 @@ impl View<'_> {
     }
 }
 
-/// A quotient of counts; NaN for nothing of nothing.
+/// A quotient of counts; NaN if the denominator is 0.
 pub fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { f64::NAN } else { part as f64 / whole as f64 }
 }
 
-/// The mean; NaN of nothing.
+/// The mean; NaN without values.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut count) = (0.0, 0);
     for value in values {
@@ -165,7 +165,7 @@ pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if count == 0 { f64::NAN } else { sum / f64::from(count) }
 }
 
-/// A quantile of latencies in seconds; NaN of nothing.
+/// A quantile of latencies in seconds; NaN without values.
 pub fn at_quantile(latency: &Histogram<u64>, quantile: f64) -> f64 {
     if latency.is_empty() { f64::NAN } else { latency.value_at_quantile(quantile) as f64 / 1e9 }
 }

@@ -1,4 +1,4 @@
-//! Clients that do not wait for ever: abandonment of the queue (reneging) and deadlines for answers.
+//! Impatient clients: abandonment of the queue (reneging) and timeouts for responses.
 
 use super::Gate;
 use super::cases::{EXPONENTIAL, Setup, UNIT, add, exact, mean, percentile, poisson};
@@ -10,7 +10,7 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     limits(all);
 }
 
-/// A queue that is left: `[clients]` with `patience`.
+/// A queue with abandonment: `[clients]` with `patience`.
 fn queues(all: &mut Vec<Gate>) {
     let of = [
         ("erlang-a", 10, 1.2, Patience::Exponential(2.0), "{ exponential = { mean = \"2ms\" } }", "M/M/10+M, Erlang A"),
@@ -24,7 +24,7 @@ fn queues(all: &mut Vec<Gate>) {
             mean(queue.mean()),
             percentile("p99", queue.quantile(0.99)),
             exact("utilisation.mean", queue.utilisation()),
-            // Those who have abandoned are not in the queue any more.
+            // Clients that have abandoned are not in the queue any more.
             exact("in_server.mean", queue.number()),
         ];
         let text = format!("{servers} slots, load {load}, clients who abandon the queue: {model}");
@@ -33,7 +33,7 @@ fn queues(all: &mut Vec<Gate>) {
     }
 }
 
-/// The same queues, but clients give up without an answer, also in service, and servers serve to the end what they began.
+/// The same queues, but clients give up without a response, also in service, and servers finish the requests in service.
 fn deadlines(all: &mut Vec<Gate>) {
     let of = [
         (
@@ -44,7 +44,7 @@ fn deadlines(all: &mut Vec<Gate>) {
         ),
         ("deadline-constant", Patience::Constant(3.0), "\"3ms\"", "3 ms"),
     ];
-    for (name, patience, table, law) in of {
+    for (name, patience, table, distribution) in of {
         let queue = Abandonment::solve(3.8, 1.0, 4, patience);
         let more = format!("clients = {{ timeout = {table}, servers_see_cancel = true }}");
         let asked = vec![
@@ -53,7 +53,7 @@ fn deadlines(all: &mut Vec<Gate>) {
             exact("utilisation.mean", queue.utilisation()),
         ];
         let text = format!(
-            "4 slots, load 0.95, clients with a timeout ({law}) that also ends in service: M/M/4 with impatience"
+            "4 slots, load 0.95, clients with a timeout ({distribution}) that also ends in service: M/M/4 with impatience"
         );
         add(all, name, &text, &Setup { more: &more, ..poisson("\"random\"", 0.95, "concurrency = 4") }, asked);
     }

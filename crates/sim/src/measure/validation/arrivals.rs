@@ -1,4 +1,4 @@
-//! Arrivals that are not a Poisson stream of single requests: batches, and renewals with other gaps than exponential ones.
+//! Non-Poisson arrivals: batches, and renewal processes with gaps that are not exponential.
 
 use super::Gate;
 use super::cases::{CONSTANT, HYPEREXPONENTIAL, Setup, add, mean, percentile, poisson};

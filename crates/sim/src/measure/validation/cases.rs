@@ -1,4 +1,5 @@
-//! The set-ups. Time is measured in mean service times of one millisecond; theory comes from [`evenkeel_theory`] alone.
+//! The test cases. Time is measured in mean service times of one millisecond; exact values come from [`evenkeel_theory`]
+//! alone.
 
 use super::{Asked, Certainty, Gate, Subject, abandonment, arrivals, copies, networks, recursion, selector_only};
 use crate::scenario::Scenario;
@@ -6,16 +7,16 @@ use evenkeel_core::math::{exp, pow};
 use evenkeel_theory::chains::{self, Rule, Ties};
 use evenkeel_theory::{ConstantService, MeanField, balls_into_bins, caches, dispatch, queues};
 
-/// A mean service time, seconds.
+/// The mean service time, seconds.
 pub(super) const UNIT: f64 = 1e-3;
-/// Percentiles come from a histogram of three digits.
+/// Slack of percentiles, which come from a histogram of three digits.
 pub(super) const RESOLUTION: f64 = 0.001;
 
-/// All set-ups, in output order.
+/// All cases, in output order.
 pub fn gates() -> Vec<Gate> {
     let mut all = Vec::new();
     stations(&mut all);
-    laws(&mut all);
+    service_times(&mut all);
     limits(&mut all);
     turns(&mut all);
     queues(&mut all);
@@ -31,7 +32,7 @@ pub fn gates() -> Vec<Gate> {
     all
 }
 
-/// What differs from one scenario to the next.
+/// The settings of a case's scenario.
 pub(super) struct Setup<'a> {
     pub strategy: &'a str,
     pub arrivals: String,
@@ -40,7 +41,7 @@ pub(super) struct Setup<'a> {
     pub more: &'a str,
     /// Keys of the pool.
     pub pool: &'a str,
-    /// What is measured, milliseconds: about as many requests for every number of servers.
+    /// Measured time, milliseconds: chosen for about as many requests with every number of servers.
     pub span: u32,
 }
 
@@ -63,7 +64,7 @@ const TEN_SHARING: &str = "count = 10\ndiscipline = \"ps\"";
 impl Setup<'_> {
     pub fn source(&self) -> String {
         let Setup { strategy, arrivals, service, servers, more, pool, span } = self;
-        // A server table of its own for each line that begins one.
+        // Each line that begins a server table becomes a table of its own.
         let servers = servers.replace("--", "[[pools.servers]]\nname = \"other\"");
         format!(
             "title = \"Validation\"\nquestion = \"Does the simulator agree with queueing theory?\"\n\
@@ -74,7 +75,7 @@ impl Setup<'_> {
     }
 }
 
-/// Adds a scenario.
+/// Adds a case with a scenario.
 pub(super) fn add(all: &mut Vec<Gate>, name: &'static str, about: &str, setup: &Setup<'_>, asked: Vec<Asked>) {
     add_source(all, name, about, setup.source(), asked);
 }
@@ -137,7 +138,7 @@ fn stations(all: &mut Vec<Gate>) {
         let text = format!("the oracle's least work left over {servers} servers, load {load}: M/M/{servers}");
         add(all, name, &text, &poisson("\"oracle_least_work\"", load, &format!("count = {servers}")), asked);
     }
-    // Ten people who think for four service times.
+    // Ten clients with a think time of four service times.
     let closed = queues::repairman(10, 4.0, 1.0, 1);
     let setup = Setup {
         arrivals: "{ closed = { think = { exponential = { mean = \"4ms\" } } } }".to_owned(),
@@ -150,11 +151,11 @@ fn stations(all: &mut Vec<Gate>) {
 }
 
 /// Service time distributions: the Pollaczek–Khinchine formula, and insensitivity of processor sharing.
-fn laws(all: &mut Vec<Gate>) {
+fn service_times(all: &mut Vec<Gate>) {
     let hyper = HYPEREXPONENTIAL;
     let lognormal = r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#;
-    // Moments of what is written beside them: 0.5 in nine of ten and 5.5 in the tenth; Pareto's law with exponent 1.5
-    // from 0.35 to 35 (the mean is not 1 there).
+    // Moments of the distributions below: 0.5 in nine of ten and 5.5 in the tenth; Pareto with exponent 1.5 from 0.35 to 35
+    // (the mean is not 1 there).
     let bimodal = 0.9 * 0.25 + 0.1 * 30.25 - 1.0;
     let (pareto_mean, pareto_scv) = pareto(1.5, 0.35, 35.0);
     let of = [
@@ -188,9 +189,9 @@ fn laws(all: &mut Vec<Gate>) {
             asked.push(percentile("p99", queues::ps_quantile(0.8, 1.0, 0.99)));
         }
         let setup = Setup { service, ..poisson("\"random\"", 0.8, TEN_SHARING) };
-        let law = name.trim_start_matches("ps-");
+        let distribution = name.trim_start_matches("ps-");
         let text = format!(
-            "random over 10 processor-sharing servers, load 0.8, {law} service: insensitive to the distribution"
+            "random over 10 processor-sharing servers, load 0.8, {distribution} service: insensitive to the distribution"
         );
         add(all, name, &text, &setup, asked);
     }
@@ -229,8 +230,9 @@ fn limits(all: &mut Vec<Gate>) {
     ] {
         let blocked = queues::erlang_b(10, 8.0);
         let asked = vec![exact("errors.rejected", blocked), exact("utilisation.mean", 0.8 * (1.0 - blocked))];
-        let law = name.trim_start_matches("erlang-loss-");
-        let text = format!("10 slots and no queue, 8 erlangs, {law} service: M/G/10/10 blocks as much as M/M/10/10");
+        let distribution = name.trim_start_matches("erlang-loss-");
+        let text =
+            format!("10 slots and no queue, 8 erlangs, {distribution} service: M/G/10/10 blocks as much as M/M/10/10");
         let server = "concurrency = 10\nqueue_limit = 0";
         add(all, name, &text, &Setup { service, ..poisson("\"random\"", 0.8, server) }, asked);
     }
@@ -339,19 +341,19 @@ fn memory(all: &mut Vec<Gate>) {
         span: 8_000,
         ..poisson("\"random\"", 0.0, "concurrency = 1000\ncache = { capacity = 1000, ttl = \"200ms\", hit_cost = 1.0 }")
     };
-    // A miss is stored when it has been served, a microsecond later.
+    // A miss is stored after it has been served, a microsecond later.
     let hits = Asked { slack: 1e-4, ..exact("cache.hit_ratio", caches::ttl_hit_ratio(&popularities, 10.0, 200.0)) };
     let text = "a cache with a time to live of 200 ms and room for all of 1000 keys (Zipf 1.0), 10 look-ups per ms";
     add(all, "cache-ttl", text, &setup, vec![hits]);
 }
 
-/// Selectors alone.
+/// Selectors without a simulator.
 fn throws(all: &mut Vec<Gate>) {
     let mut add = |name, about: &str, run, replications, asked| {
         let subject = Subject::Selector(run);
         all.push(Gate { name, about: about.to_owned(), source: String::new(), subject, asked, replications, seed: 1 });
     };
-    // At 65,536 bins the limits are good to far better than a thousandth of a share, save where it is tiny.
+    // With 65,536 bins the limits are accurate to far better than 0.001 of a share, except where the share is tiny.
     let shares = |share: &dyn Fn(usize) -> f64, slack: f64| {
         (1..=3).map(|k| about(&format!("bins with {k} or more"), share(k), slack)).collect::<Vec<_>>()
     };
@@ -367,7 +369,7 @@ fn throws(all: &mut Vec<Gate>) {
     let text = "2^16 balls, each into the emptier of two bins drawn with replacement: the fluid limit";
     let run = |seed| selector_only::balls("{ p2c = { replacement = true } }", seed);
     add("balls-two-choices", text, run, 20, shares(&|k| greedy[k], 0.002));
-    // What keys are sampled adds its own spread to that of the arcs.
+    // The sample of keys adds its own variance to that of the arcs.
     let (keys, n) = (f64::from(selector_only::RING_KEYS), f64::from(selector_only::RING_SERVERS));
     let deviation = balls_into_bins::ring_deviation(selector_only::RING_SERVERS, selector_only::RING_POINTS);
     let square = deviation * deviation;
@@ -376,7 +378,7 @@ fn throws(all: &mut Vec<Gate>) {
     add("ring-shares", text, selector_only::ring, 400, vec![exact("squared variation", theory)]);
 }
 
-/// A published drill with an answer by arithmetic.
+/// A published failure drill whose result follows by arithmetic.
 fn drills(all: &mut Vec<Gate>) {
     let source = "title = \"One of eleven is slow\"\n\
          question = \"Linkerd's drill of 2016: how many requests fail when one backend takes two seconds and clients wait for one?\"\n\
@@ -386,9 +388,9 @@ fn drills(all: &mut Vec<Gate>) {
          [[pools]]\nname = \"q\"\n[[pools.servers]]\nname = \"b\"\ncount = 11\nconcurrency = 1000\n\
          [[faults]]\ntarget = \"q/b-1\"\nat = \"15s\"\nfor = \"30s\"\nkind = { slow = { factor = 12.0 } }\n"
         .to_owned();
-    // Whoever comes to the slow one fails, but for who comes so early or late that half of the work is done at full speed:
-    // with work w = 167 ms, twelve times slower, up to (12 w - 1 s) / 11 before the start, and not in the last
-    // (1 s - w) 12 / 11 of it.
+    // Requests to the slow server fail, except those that arrive so early or late that enough of the work is done at full
+    // speed: with work w = 167 ms, twelve times slower, up to (12 w - 1 s) / 11 before the start, and not in the last (1 s -
+    // w) 12 / 11 of it.
     let slow = 30.0 + (12.0 * 0.167 - 1.0) / 11.0 - (1.0 - 0.167) * 12.0 / 11.0;
     let asked = vec![about("errors.ratio", slow / 60.0 / 11.0, 0.005)];
     let text = "Linkerd's drill: round robin over 11 while one is too slow for half of the time fails about 1/22";

@@ -5,7 +5,7 @@ use super::cases::{Setup, UNIT, about, add, add_source, exact, mean, percentile,
 use evenkeel_theory::{copies, queues};
 
 pub(super) fn cases(all: &mut Vec<Gate>) {
-    // A copy is in either queue, and whichever server is free first takes the first of them: one queue.
+    // A copy is in each queue, and the first free server takes the first copy: equivalent to one queue.
     let hedge = "hedge = { after = \"0ms\", budget = \"100%\", tied = true }";
     let asked = vec![mean(queues::mmc_mean(1.6, 1.0, 2)), percentile("p99", queues::mmc_quantile(1.6, 1.0, 2, 0.99))];
     let text = "tied requests over 2 servers, load 0.8: a copy in either queue is one queue, M/M/2";
@@ -16,12 +16,12 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
         about("latency.p99", copies::tied_quantile(0.9, 2, 0.99) * UNIT, 0.03),
     ];
     let text = "tied requests to 2 of 100, load 0.9: the least work of two among infinitely many, about 1 % below";
-    // Many servers settle soon, and each request is two attempts: shorter runs, and fewer.
+    // Many servers reach the steady state quickly, and each request is two attempts: runs are shorter and fewer.
     let setup = Setup { span: 1_200, pool: hedge, ..poisson("\"random\"", 0.9, "count = 100") };
     let source = setup.source().replace("warmup = \"3s\"", "warmup = \"300ms\"").replace("= 20\n", "= 5\n");
     add_source(all, "tied-of-100-90", text, source, asked);
 
-    // No work: the latency is that of two hops, which each attempt draws anew.
+    // No work: the latency is that of two hops, drawn independently for each attempt.
     let hops = |t: f64| copies::two_hops_tail(1.0, t);
     for (name, after) in [("hedge-at-once", 0.0), ("hedge-after-3", 3.0)] {
         let hedge = format!("hedge = {{ after = \"{after}ms\", budget = \"100%\" }}");

@@ -1,9 +1,9 @@
-//! The simulator held against theory: set-ups whose answer is known ([gates](gates())), what was simulated, and whether the
-//! two agree.
+//! Validation of the simulator against queueing theory: cases whose exact value is known ([gates](gates())), the simulated
+//! value, and whether the two agree.
 //!
-//! The tolerance is [`ERRORS`] standard errors of the run itself, so a longer run is a sharper test, and nothing passes by
-//! being vague: a run whose standard error is more than [`VAGUE`] of the value fails, too. What is added to it is said with
-//! each quantity: percentiles are recorded in a histogram (0.1 %), and some theories are approximations.
+//! The tolerance is [`ERRORS`] standard errors of the run itself, so a longer run is a stricter test. A run with a standard
+//! error above [`VAGUE`] of the value fails as well, because it would agree with almost anything. Each quantity states its
+//! additional slack: percentiles are recorded in a histogram (0.1 %), and some theories are approximations.
 
 mod abandonment;
 mod arrivals;
@@ -23,56 +23,56 @@ use evenkeel_core::rng::{Keyed, Source};
 pub use cases::gates;
 pub use recursion::Recursion;
 
-/// Standard errors that theory and simulation may lie apart: beyond it by chance once in about 1,300 quantities, with the
-/// 19 degrees of freedom of 20 replications.
+/// Maximum difference of theory and simulation in standard errors: exceeded at random once in about 1,300 quantities, with
+/// the 19 degrees of freedom of 20 replications.
 pub const ERRORS: f64 = 4.0;
-/// A standard error beyond this share of the value tests nothing.
+/// Maximum standard error as a share of the value; a larger one tests nothing.
 pub const VAGUE: f64 = 0.05;
 
-/// How well theory knows the value.
+/// Accuracy of the theoretical value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
     /// A closed form, a root or a Markov chain.
     Exact,
-    /// A limit or an approximation, good to the slack that is allowed.
+    /// A limit or an approximation, accurate to the slack that is allowed.
     Approximate,
-    /// Not a mean: it holds in every replication to the last bit, or it does not hold.
+    /// An identity: it must hold in every replication to the last bit.
     Identity,
 }
 
-/// A quantity of a set-up.
+/// A quantity of a case.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// A metric as in `metrics.csv`, or a name that the set-up explains.
+    /// A metric as in `metrics.csv`, or a name that the case explains.
     pub quantity: String,
-    /// What theory says. Latencies are in seconds.
+    /// The theoretical value. Latencies are in seconds.
     pub theory: f64,
-    /// How well theory knows the value.
+    /// Accuracy of the theoretical value.
     pub certainty: Certainty,
     /// Share of the value by which theory and simulation may differ in addition to random error.
     pub slack: f64,
 }
 
-/// What a set-up runs.
+/// How a case is run.
 pub enum Subject {
     /// A scenario with one strategy.
     Scenario(Box<Scenario>),
     /// A scenario with one strategy whose every request is compared with a recursion; the value is the share that agrees.
     Trace(Box<Scenario>, Recursion),
-    /// A selector alone, driven by hand: the values of all quantities, from a seed.
+    /// A selector without a simulator: a function from a seed to the values of all quantities.
     Selector(fn(u64) -> Vec<f64>),
 }
 
-/// A set-up whose answer is known.
+/// A case whose exact value is known.
 pub struct Gate {
     /// Name on the command line.
     pub name: &'static str,
-    /// The set-up and what theory says of it, in one line.
+    /// The case and its theory, in one line.
     pub about: String,
     /// The scenario's text, to run it by itself; empty for a selector alone.
     pub source: String,
-    /// What it runs.
+    /// How it is run.
     pub subject: Subject,
     /// Its quantities with known values.
     pub asked: Vec<Asked>,
@@ -86,15 +86,15 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Theory and simulation agree as far as the run can tell, and it can tell enough.
+    /// Theory and simulation agree, and the run is precise enough.
     Agrees,
     /// Theory and simulation differ by more than [`ERRORS`] standard errors and the slack.
     Differs,
-    /// The run is too short to tell.
+    /// The run is too short for a verdict.
     TooVague,
 }
 
-/// A quantity, in theory and simulated.
+/// A quantity with its theoretical and simulated values.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The quantity.
@@ -103,12 +103,12 @@ pub struct Finding {
     pub simulated: Estimate,
     /// Distance of theory and simulation, in standard errors.
     pub errors: f64,
-    /// Whether that is close enough.
+    /// The verdict.
     pub outcome: Outcome,
 }
 
 impl Gate {
-    /// Takes other seeds than its own.
+    /// Uses other seeds than its own.
     pub fn reseed(&mut self, seed: u64) {
         self.seed = seed;
         if let Subject::Scenario(scenario) | Subject::Trace(scenario, _) = &mut self.subject {
@@ -133,7 +133,7 @@ impl Gate {
         }
     }
 
-    /// What the replications come to; `values` by replication, each in the order of what was asked.
+    /// The verdicts on the replications; `values` by replication, each in the order of the quantities.
     pub fn judge(&self, values: &[Vec<f64>]) -> Vec<Finding> {
         let judge = |(i, asked): (usize, &Asked)| {
             let column: Vec<f64> = values.iter().map(|row| row[i]).collect();
@@ -149,7 +149,7 @@ fn finding(asked: Asked, values: &[f64]) -> Finding {
     let squares: f64 = values.iter().map(|v| (v - simulated.value) * (v - simulated.value)).sum();
     let error = sqrt(squares / (n - 1.0) / n);
     let apart = (simulated.value - asked.theory).abs();
-    // In this order, for what is no number agrees with nothing.
+    // In this order, because NaN must agree with nothing.
     let near = apart <= ERRORS * error + asked.slack * asked.theory.abs();
     let near = near && (asked.certainty != Certainty::Identity || values.iter().all(|value| *value == asked.theory));
     let outcome = match (near, error > VAGUE * asked.theory.abs()) {
@@ -157,7 +157,7 @@ fn finding(asked: Asked, values: &[f64]) -> Finding {
         (true, true) => Outcome::TooVague,
         (true, false) => Outcome::Agrees,
     };
-    // A quantity without spread that is right is at no distance.
+    // A quantity without variance and with the correct value has distance 0.
     let errors = if apart == 0.0 { 0.0 } else { apart / error };
     Finding { asked, simulated, errors, outcome }
 }
@@ -181,10 +181,10 @@ mod tests {
         assert_eq!(of(10.3, 0.01, 0.1), Outcome::Agrees);
         // It would agree with almost anything.
         assert_eq!(of(11.0, 0.0, 1.0), Outcome::TooVague);
-        // A value that is not there agrees with nothing.
+        // A missing value agrees with nothing.
         assert_eq!(finding(asked(1.0, 0.5), &[f64::NAN, f64::NAN]).outcome, Outcome::Differs);
         assert_eq!(finding(asked(1.0, 0.0), &[1.0, 1.0]).outcome, Outcome::Agrees);
-        // One request in one replication is within the error of the mean, and too many for an identity.
+        // One deviating request in one replication is within the error of the mean, but violates an identity.
         let identity = || Asked { certainty: Certainty::Identity, ..asked(1.0, 0.0) };
         let values = [1.0, 1.0, 1.0, 1.0 - 1e-9];
         assert_eq!(finding(asked(1.0, 0.0), &values).outcome, Outcome::Agrees);

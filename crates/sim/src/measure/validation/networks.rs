@@ -1,4 +1,4 @@
-//! Networks of queues: closed loops over several stations, two tiers one after the other, slots that are held during a call.
+//! Networks of queues: closed loops over several stations, two tiers in series, slots that are held during a call.
 
 use super::Gate;
 use super::cases::{EXPONENTIAL, Setup, UNIT, add, add_source, exact, mean, percentile, poisson};
@@ -41,7 +41,7 @@ impl Tiers<'_> {
     }
 }
 
-/// A server that shares its time among all, as a web server with many threads does.
+/// A processor-sharing server, like a web server with many threads.
 const SHARING: &str = "discipline = \"ps\"";
 
 /// Closed loops by mean value analysis.
@@ -92,7 +92,7 @@ fn loops(all: &mut Vec<Gate>) {
 
 const EXPONENTIAL_HALF: &str = r#"{ exponential = { mean = "500us" } }"#;
 
-/// Open arrivals before two tiers.
+/// Open arrivals to two tiers in series.
 fn tiers(all: &mut Vec<Gate>) {
     let tiers = Tiers {
         arrivals: "{ poisson = { rate = \"700/s\" } }",
@@ -106,7 +106,7 @@ fn tiers(all: &mut Vec<Gate>) {
     let text = "a server that shares its time and then calls a second tier, loads 0.7 and 0.35: tandem queues";
     add_source(all, "tandem", text, tiers.source(), asked);
 
-    // One slot: its holder is alone at the second tier, and service is the sum of both times.
+    // One slot: its holder is alone at the second tier, and the service time is the sum of both times.
     let one = Tiers { service: EXPONENTIAL_HALF, web: "", ..tiers };
     let solved = RoundRobin::solve(0.7, 1, Service::Erlang2 { mean: 1.0 }).expect("the load is below one");
     let asked =

@@ -1,5 +1,5 @@
-//! Queues request by request: first come, first served has a recursion that gives the end of every request from arrivals and
-//! work alone, and the engine must agree with it to the nanosecond.
+//! Comparison of queues request by request: for first come, first served a recursion gives the end of every request from
+//! arrivals and work alone. The engine must agree with it to the nanosecond.
 //!
 //! One slot: D. Lindley, "The theory of queues with a single server", Proc. Cambridge Phil. Soc. 48 (1952). Several: J. Kiefer and
 //! J. Wolfowitz, "On the theory of queues with many servers", Trans. AMS 78 (1955). A request begins when it has come and the
@@ -26,12 +26,12 @@ pub enum Recursion {
     OneQueue,
 }
 
-/// How every request of a run ended, by its number.
+/// The end of every request of a run, by its number.
 #[derive(Default)]
 struct Log {
-    /// Number of the request by the engine's place.
+    /// Number of the request, by job index of the engine.
     numbers: Vec<u64>,
-    /// The server it was sent to last, and its end.
+    /// The server it was last sent to, and its end.
     requests: Vec<(u32, Option<(Nanos, RequestOutcome)>)>,
     closed: Nanos,
 }
@@ -103,7 +103,7 @@ impl Recursion {
             let expected = queue.and_then(|free| end(free, at, draft.demand, draft.patience));
             agree += u64::from(match (expected, ended) {
                 (Some(expected), Some(ended)) => expected == *ended,
-                // The run was over before.
+                // The run ended before.
                 (Some((at, _)), None) => at >= log.closed,
                 (None, _) => false,
             });
@@ -129,8 +129,9 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     };
     let lognormal = r#"{ lognormal = { mean = "1ms", sigma = 1.0 } }"#;
     let pareto = r#"{ bounded_pareto = { shape = 1.5, low = "350us", high = "35ms" } }"#;
-    let renewals =
-        |law: &str, load: f64, more: &str| format!("{{ renewal = {{ interarrival = {law}, load = {load}{more} }} }}");
+    let renewals = |distribution: &str, load: f64, more: &str| {
+        format!("{{ renewal = {{ interarrival = {distribution}, load = {load}{more} }} }}")
+    };
 
     let text = "one server, lognormal gaps, bounded Pareto service, load 0.9: Lindley's recursion, to the nanosecond";
     let arrivals = renewals(lognormal, 0.9, "");
@@ -170,8 +171,8 @@ pub(super) fn cases(all: &mut Vec<Gate>) {
     };
     check("kiefer-wolfowitz-abandonment", text, Recursion::EachServer, &setup);
 
-    // All times are multiples of half a millisecond: both servers often end their work at the same moment, and would then begin
-    // the same request if news of a beginning came late.
+    // All times are multiples of half a millisecond: both servers often finish at the same moment, and would then start the
+    // same request if the notification of a start came late.
     let text = "tied requests over 2 servers, regular arrivals, bimodal service, load 0.85: one queue before 2 slots";
     let setup = Setup {
         arrivals: "{ constant = { rate = \"2000/s\" } }".to_owned(),
@@ -201,9 +202,9 @@ mod tests {
         assert_eq!(next(30, 1, Some(0)), Some((Nanos(30), RequestOutcome::TimedOut)));
     }
 
-    /// One request that ends a nanosecond late, one that goes elsewhere, one that is forgotten.
+    /// One request that ends a nanosecond late, one at another server, one that is missing.
     #[test]
-    fn a_nanosecond_is_seen() {
+    fn a_nanosecond_is_detected() {
         let gates = super::super::gates();
         let gate = gates.iter().find(|gate| gate.name == "lindley-random").unwrap();
         let Subject::Trace(scenario, recursion) = &gate.subject else { panic!("no trace") };

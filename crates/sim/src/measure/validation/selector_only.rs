@@ -1,4 +1,4 @@
-//! Selectors without a simulator around them: requests come, nothing ever ends.
+//! Selectors without a simulator: requests arrive and never end.
 
 use evenkeel_core::fleet::Fleet;
 use evenkeel_core::rng::{Rng, Source};
@@ -6,7 +6,7 @@ use evenkeel_core::select::catalog::{Strategy, StrategyConfig};
 use evenkeel_core::select::{Context, Request, Selector};
 use evenkeel_core::units::Nanos;
 
-/// A selector before a fleet of its own.
+/// A selector with a fleet of its own.
 struct SelectorOnly {
     selector: Box<dyn Selector>,
     fleet: Fleet,
@@ -22,7 +22,7 @@ impl SelectorOnly {
         SelectorOnly { selector, fleet, rng }
     }
 
-    /// Sends one request and counts it as under way for good.
+    /// Sends one request and counts it as in flight permanently.
     fn send(&mut self, request: &Request<'_>) -> Option<u32> {
         let mut cx = Context { now: Nanos::ZERO, fleet: &self.fleet, rng: &mut self.rng, truth: None };
         let pick = self.selector.pick(request, &mut cx)?;
@@ -40,7 +40,7 @@ fn table(strategy: &str) -> StrategyConfig {
     toml::from_str::<Holder>(&format!("strategy = {strategy}")).expect("a strategy of the catalogue").strategy.0
 }
 
-/// A request of anybody for anything.
+/// A request with arbitrary client and key.
 fn request(key: &[u8; 8]) -> Request<'_> {
     Request { client: std::net::Ipv4Addr::LOCALHOST.into(), path: "/", key, excluded: &[], answers: None }
 }
@@ -60,11 +60,11 @@ pub fn balls(strategy: &str, seed: u64) -> Vec<f64> {
 pub const RING_SERVERS: u32 = 10;
 /// Points of each.
 pub const RING_POINTS: u32 = 160;
-/// Keys by which shares are measured.
+/// Number of keys from which shares are measured.
 pub const RING_KEYS: u32 = 50_000;
 
-/// The mean square of what a server's share of the keys is off, relative to an even share, on a ring of servers whose names
-/// depend on the seed.
+/// The mean square of a server's relative deviation from an equal share of the keys, on a ring of servers whose names depend
+/// on the seed.
 pub fn ring(seed: u64) -> Vec<f64> {
     let names: Vec<String> = (0..RING_SERVERS).map(|i| format!("10.{}.{}.{i}:80", seed / 256, seed % 256)).collect();
     let mut fleet = Fleet::new();

@@ -1,4 +1,4 @@
-//! When requests come: rates, batches, closed loops, replayed logs; and whether the servers can serve them.
+//! Arrivals: rates, batches, closed loops, replayed logs; and whether the servers can serve them.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -40,7 +40,7 @@ impl Builder<'_> {
             }
             ArrivalsTable::Renewal { interarrival, rate, load, .. } => {
                 let distribution = self.distribution(interarrival);
-                // Nanoseconds; a gap of none, or of less than the clock can tell, would never let time pass.
+                // Nanoseconds; gaps of zero, or shorter than the clock's resolution, would stop simulated time.
                 let mean = distribution.mean();
                 if mean < 1.0 {
                     self.problem(interarrival.span(), "the mean of `interarrival` must be at least 1ns");
@@ -83,8 +83,8 @@ impl Builder<'_> {
         }
     }
 
-    /// A closed loop in which nothing takes any time is not simulated: its clients would send for ever in one instant. Over
-    /// sockets everything takes time.
+    /// Rejects a closed loop in which nothing takes any time: its clients would send for ever in one instant. Over sockets
+    /// every request takes time.
     pub(super) fn time_passes(
         &mut self,
         table: &ScenarioTable,
@@ -103,7 +103,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Requests come in batches of this size.
+    /// The batch size distribution.
     pub(super) fn batch(&mut self, table: &ScenarioTable) -> Option<BatchSize> {
         let batch = match table.arrivals.get_ref() {
             ArrivalsTable::Poisson(amount) | ArrivalsTable::Constant(amount) => amount.batch.as_ref(),
@@ -200,7 +200,7 @@ impl Builder<'_> {
         }))
     }
 
-    /// Every recorded path becomes a path of its own, with the work of the longest `[[paths]]` prefix that fits it.
+    /// Every recorded path becomes a path of its own, with the work of the longest matching `[[paths]]` prefix.
     fn recorded_paths(
         &mut self,
         recording: &workload_file::Recording,
@@ -213,7 +213,7 @@ impl Builder<'_> {
         recording.entries.iter().for_each(|entry| counts[entry.2 as usize] += 1.0);
         let mut recorded = Vec::new();
         for (path, count) in recording.paths.iter().zip(counts) {
-            // What is no path of the file ("*", a full URL, a robot's garbage) is served like the root.
+            // A target that matches no path of the file ("*", a full URL, invalid requests of bots) is served like the root.
             let like = |path: &str| Some((fitting.find(None, path)?, routes.find(None, path)?));
             let Some((template, pool)) = like(path).or_else(|| like("/")) else {
                 self.problem(file.span(), format!("recorded path `{path}` fits no [[paths]] or no route"));
@@ -257,7 +257,7 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// Offered work over capacity; refuses what could never drain.
+    /// Offered work over capacity; refuses scenarios that are overloaded.
     pub(super) fn offered_load(
         &mut self,
         table: &ScenarioTable,
@@ -273,7 +273,7 @@ impl Builder<'_> {
             Arrivals::Replay(_) | Arrivals::Closed { .. } => return None,
         };
         let tables = table.pools.get_ref();
-        // A cache can save work, at best down to the cost of a hit.
+        // A cache can reduce work, at best down to the cost of a hit.
         let relief = |pool: usize| {
             let caches =
                 tables[pool].get_ref().servers.get_ref().iter().map(|server| {
@@ -298,7 +298,7 @@ impl Builder<'_> {
                 );
             }
         }
-        // What a cache saves the second tier is known only after a run.
+        // How much a cache reduces the load of the second tier is known only after a run.
         if tables.iter().any(|pool| pool.get_ref().backend.as_ref().is_some_and(|backend| backend.get_ref().on_miss)) {
             return None;
         }
@@ -320,7 +320,7 @@ impl Builder<'_> {
     }
 }
 
-/// An address for a client that is known by name: in 100.64.0.0/10, set aside for such use (RFC 6598).
+/// An address for a client that is logged by host name: in 100.64.0.0/10, shared address space (RFC 6598).
 fn stand_in(name: &str) -> IpAddr {
     let hash = name.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
     IpAddr::from((0x6440_0000_u32 | (hash as u32 & 0x003f_ffff)).to_be_bytes())

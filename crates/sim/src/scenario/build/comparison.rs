@@ -1,4 +1,4 @@
-//! What is compared and what must hold: strategies, expectations, sweeps, sensitivity.
+//! Comparison and assertions: strategies, expectations, sweeps, sensitivity.
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ impl Builder<'_> {
             variants.push(Variant::named(t.name.get_ref(), t.strategy.get_ref().0.clone()));
             spans.push(span);
         }
-        // Those of a set have no place of their own, and stand first.
+        // Members of a set have no position in the file, and come first.
         let first = variants.len() - spans.len();
         for (i, span) in (first..).zip(spans) {
             if variants[..i].iter().any(|c| c.label == variants[i].label) {
@@ -63,7 +63,7 @@ impl Builder<'_> {
                     for side in [&mut expect.left, &mut expect.right] {
                         let expect::Side::Metric { strategy, .. } = side else { continue };
                         let known = |label: &str| variants.iter().any(|c| c.label == label);
-                        // By any of its names, unless it is that of a variant.
+                        // By any of its names, unless a variant has that name.
                         if let (false, Ok(table)) = (known(strategy), catalog::parse(strategy)) {
                             *strategy = Variant::new(table).label;
                         }

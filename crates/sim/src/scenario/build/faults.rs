@@ -1,4 +1,4 @@
-//! Faults: who is hit by what, and when.
+//! Faults: targets, kinds and times.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ impl Builder<'_> {
         faults
     }
 
-    /// Refuses times that make no sense in this scenario.
+    /// Refuses times that are invalid in this scenario.
     fn check_fault(&mut self, table: &ScenarioTable, t: &FaultTable, kind: FaultKind, targets: &[Target], end: Nanos) {
         if kind.is_silent() && table.clients.timeout.is_none() {
             let message = "a silent crash without client time-outs leaves requests waiting for ever";
@@ -44,10 +44,10 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether each of the targets can have this fault; says so where one cannot.
+    /// Whether each of the targets can have this fault; reports those that cannot.
     fn can_hit(&mut self, t: &FaultTable, kind: FaultKind, pools: &[Pool], targets: &[Target]) -> bool {
         if !kind.strikes_balancers() && targets.iter().any(|target| matches!(target, Target::Balancer(_))) {
-            self.problem(t.kind.span(), "a balancer can crash, and nothing else");
+            self.problem(t.kind.span(), "the only fault of a balancer is a crash");
             return false;
         }
         let inner = |pool: usize| pools.iter().any(|p| p.backend.as_ref().is_some_and(|b| b.pool == pool));
@@ -61,7 +61,7 @@ impl Builder<'_> {
         true
     }
 
-    /// What stands in a zone; balancers can only crash.
+    /// The members of a zone; balancers can only crash.
     fn in_zone(
         &mut self,
         place: Range<usize>,

@@ -1,5 +1,5 @@
-//! From tables to an experiment: every name looked up, every number checked, every file read. All problems are collected, so
-//! that one run of the tool shows all of them.
+//! Builds an experiment from tables: resolves every name, checks every number, reads every file. All problems are collected,
+//! so that one run of the tool shows all of them.
 
 mod arrivals;
 mod balancers;
@@ -20,10 +20,10 @@ use evenkeel_core::policy::routes::Routes;
 use evenkeel_core::select::catalog;
 use evenkeel_core::units::Nanos;
 
-/// The most (shard, server) pairs a run can hold.
+/// Maximum number of (shard, server) pairs of a run.
 const MOST_VIEWS: u64 = 2_000_000;
 
-/// How long to run, and from when on to measure.
+/// Duration and warm-up of a run.
 struct Spans {
     warmup: Nanos,
     cache_warmup: Nanos,
@@ -32,7 +32,7 @@ struct Spans {
     auto_cache_warmup: bool,
 }
 
-/// How often to run, and how finely to record.
+/// Number of replications and resolution of the records.
 struct Counts {
     replications: u32,
     bins: u32,
@@ -40,14 +40,14 @@ struct Counts {
     max_in_system: u32,
 }
 
-/// What comes to which pool.
+/// The traffic of each pool.
 struct Traffic {
     pools: Vec<Pool>,
     routes: Routes,
-    /// With their shares.
+    /// Paths with their shares.
     paths: Vec<(Path, f64)>,
     demand: Vec<PoolDemand>,
-    /// `None` where they make no sense, which is noted.
+    /// `None` where they are invalid, which has been reported.
     arrivals: Option<Arrivals>,
 }
 
@@ -144,7 +144,7 @@ impl Builder<'_> {
         })
     }
 
-    /// What comes to which pool, up to the end of the run.
+    /// The traffic of each pool, up to the end of the run.
     fn traffic(&mut self, table: &ScenarioTable, end: Nanos) -> Traffic {
         let pools = self.pools(table);
         let routes = self.routes(table, &pools);
@@ -152,7 +152,7 @@ impl Builder<'_> {
         let mut demand = self.demand(&paths, &pools);
         let arrivals = self.arrivals(table, &mut paths, &routes, &demand, end);
         if let Some(Arrivals::Replay(_)) = &arrivals {
-            // The paths are those of the recording now.
+            // The paths are those of the recording from here on.
             demand = self.demand(&paths, &pools);
         }
         Traffic { pools, routes, paths, demand, arrivals }
@@ -229,7 +229,7 @@ impl Builder<'_> {
             Some(Warmup::Auto) => (Nanos::ZERO, true),
             None => (Nanos(duration.0 / 10), false),
         };
-        // Where the warm-up is found by a pilot, caches have their own clock unless the scenario sets it.
+        // Where a pilot finds the warm-up, it finds the caches' warm-up as well, unless the scenario sets it.
         let (cache_warmup, auto_cache_warmup) = match given(&table.cache_warmup) {
             Some(Warmup::For(cache)) => (cache, false),
             Some(Warmup::Auto) => (warmup, !terminating),
@@ -269,7 +269,7 @@ impl Builder<'_> {
     }
 }
 
-/// What a reader of the results must know.
+/// Notes for a reader of the results.
 fn notes(paths: &[(Path, f64)]) -> Vec<String> {
     let few = paths.len() < 10 && paths.iter().all(|path| matches!(path.0.keys, Keys::Path));
     let note = || {

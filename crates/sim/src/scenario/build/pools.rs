@@ -1,4 +1,4 @@
-//! Pools: servers, policies, and what the simulator alone applies.
+//! Pools: servers, policies, and the settings that only the simulator has.
 
 use std::sync::Arc;
 
@@ -87,7 +87,8 @@ impl Builder<'_> {
         Some(Backend { pool, on_miss: backend.on_miss, service })
     }
 
-    /// Balancers before this pool when it is a second tier; and what makes no sense where it is one (`called`) or not.
+    /// Balancers in front of this pool when it is a second tier; reports settings that are invalid for a second tier
+    /// (`called`) or for an entry pool.
     fn second_tier(&mut self, t: &PoolTable, called: bool) -> u32 {
         let shards = t.shards.as_ref().map_or(1, |shards| *shards.get_ref());
         if let Some(sticky) = t.sticky.as_ref().filter(|_| called) {
@@ -105,7 +106,7 @@ impl Builder<'_> {
         shards
     }
 
-    /// Picks for connections.
+    /// Connection affinity.
     fn connections(&mut self, t: &PoolTable) -> Option<Connections> {
         let table = t.connections.as_ref()?;
         let ConnectionsTable { max_requests, max_lifetime } = *table.get_ref();
@@ -121,7 +122,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Servers that come and go.
+    /// Autoscaling.
     fn autoscale(&mut self, t: &PoolTable, servers: usize) -> Option<Autoscale> {
         let table = t.autoscale.as_ref()?;
         let AutoscaleTable { target, min_servers, initial_servers, interval, delay, cooldown } = *table.get_ref();
@@ -142,7 +143,7 @@ impl Builder<'_> {
         Some(Autoscale { target: target.0, min_servers, initial_servers, interval, delay, cooldown })
     }
 
-    /// The share of the requests that comes to each zone, of the zones of the balancers.
+    /// Share of the requests that each zone receives, by the zones of the balancers.
     fn place_zones(&mut self, t: &PoolTable, policy: &mut Rules, balancers: &BalancersTable) {
         let (Some(table), Some(rules)) = (&t.zones, &mut policy.zones) else { return };
         let zones = balancers.zones.get_ref();

@@ -1,4 +1,4 @@
-//! Who sends what where: routes, paths, keys, clients, and what comes to each pool.
+//! Traffic: routes, paths, keys, clients, and the traffic of each pool.
 
 use std::net::IpAddr;
 
@@ -111,9 +111,9 @@ impl Builder<'_> {
         paths
     }
 
-    /// What comes to each pool. Second tiers are in it.
+    /// The traffic of each pool, second tiers included.
     pub(super) fn demand(&self, paths: &[(Path, f64)], pools: &[Pool]) -> Vec<PoolDemand> {
-        /// Mean and mean square are summed first.
+        /// Sums of mean and mean square first, divided later.
         fn add(demand: &mut PoolDemand, share: f64, service: &Sampler) {
             let mean = service.mean() / 1e9;
             demand.share += share;
@@ -128,7 +128,7 @@ impl Builder<'_> {
             let share = share / total;
             add(&mut demand[path.pool], share, &path.service);
             let Some(pool) = pools.get(path.pool) else { continue };
-            // A call that a cache may save is left out: how many there will be is what the run finds out.
+            // A call that a cache may avoid is left out: only a run shows how many there are.
             let saved = |backend: &Backend| backend.on_miss && pool.servers.iter().all(|server| server.cache.is_some());
             if let Some(backend) = pool.backend.as_ref().filter(|backend| !saved(backend)) {
                 add(&mut demand[backend.pool], share, &backend.service);
@@ -188,7 +188,7 @@ impl Builder<'_> {
         }
     }
 
-    /// How long clients wait.
+    /// The clients' timeouts.
     fn limit(&mut self, given: Option<&Spanned<Delay>>, key: &str) -> Option<Sampler> {
         let given = given?;
         let before = self.problems.len();

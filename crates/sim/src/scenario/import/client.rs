@@ -1,12 +1,12 @@
-//! The client of a log line: an address, or the name of a host.
+//! The client of a log line: an address or a host name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Refused;
 use super::text::{is_number, word};
 
-/// An address as logs write it: with a port, in brackets, with a zone, or IPv4 as IPv6 has it. Always the same text for the
-/// same client, so without port and zone.
+/// Normalises an address of a log: with a port, in brackets, with a zone, or IPv4-mapped IPv6. The result has neither port
+/// nor zone, so one client always has the same text.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     if !text.contains(['.', ':']) {
         return None;
@@ -29,7 +29,7 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     plain().or_else(with_port).or_else(in_brackets).or_else(|| v6(text)).map(|address| address.to_canonical())
 }
 
-/// Whether a word can be the name of a host: letters, digits, `-`, `_` and dots, and the last part no number.
+/// Whether a word can be a host name: letters, digits, `-`, `_` and dots, with a last part that is not a number.
 fn is_name(text: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let parts: Vec<&str> = text.strip_suffix('.').unwrap_or(text).split('.').collect();
@@ -85,9 +85,9 @@ fn words(mut rest: &str) -> Vec<Word<'_>> {
 
 /// The client, of the words before the time stamp.
 ///
-/// In the common format three words stand there: client, identity, user. The client is an address; or the name of a host
-/// where nothing else can be meant, as public logs have it. A virtual host before an address is passed over. Where two
-/// addresses stand side by side, either may be the client, and the line is refused unless `which` says.
+/// In the common format three words precede the time stamp: client, identity, user. The client is an address; or a host name
+/// where the word cannot be anything else, as in public logs. A virtual host before an address is skipped. Where two
+/// addresses are adjacent, either may be the client, and the line is refused unless `which` selects one.
 pub(super) fn client(before: &str, which: Option<usize>) -> Result<String, Refused<'_>> {
     let words = words(before);
     if let Some(which) = which {

@@ -1,4 +1,4 @@
-//! The requests of a log: their order, their time, and those that are left out.
+//! Collects the requests of a log: their order, their times, and outliers that are left out.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -24,10 +24,10 @@ struct Kept {
     whole_second: bool,
 }
 
-/// Texts and their numbers; each text is kept once.
+/// Interned texts: each text is stored once and has a number.
 #[derive(Default)]
 struct Names {
-    /// Only looked up: its order is that of a hash.
+    /// For look-ups only: its iteration order is not defined.
     numbers: HashMap<Arc<str>, u32, BuildHasherDefault<XxHash64>>,
     all: Vec<Arc<str>>,
 }
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// What has been read so far.
+/// The lines read so far.
 pub(super) struct Collector<'a> {
     options: &'a Options,
     imported: Imported,
@@ -78,7 +78,7 @@ impl<'a> Collector<'a> {
         Collector { options, imported: Imported::default(), entries: Vec::new(), clients, paths, last: i64::MIN }
     }
 
-    /// A line that cannot be read. `reason` is more exact than its kind.
+    /// Counts a line that cannot be read. `reason` is more specific than its kind.
     pub(super) fn refuse(&mut self, line: u64, column: usize, kind: &'static str, reason: Option<String>) {
         let imported = &mut self.imported;
         imported.read += 1;
@@ -96,7 +96,7 @@ impl<'a> Collector<'a> {
         self.imported.blank += 1;
     }
 
-    /// A line that says this.
+    /// A line with a request.
     pub(super) fn take(&mut self, line: u64, entry: &Entry) {
         let micros = entry.stamp.micros();
         if micros < self.last {
@@ -141,14 +141,14 @@ impl<'a> Collector<'a> {
 /// The gap that makes a request an outlier, microseconds: thirty days.
 const FAR: i64 = 30 * 86_400 * MICROS;
 
-/// Leaves out the few requests that are far in time from all others, before or after them: a clock that was not set (1970), a
-/// line of another year. Far is more than thirty days, and five times as long as the others last; few is one in a hundred, and
-/// in short logs one in twenty, but always one.
+/// Leaves out the few requests that are far in time from all others, before or after them: a clock that was not set (1970),
+/// a line of another year. Far means more than thirty days, and five times the duration of the others; few means at most one
+/// in a hundred, in short logs one in twenty, and at least one.
 fn leave_out_outliers(entries: &mut Vec<Kept>, imported: &mut Imported) {
     let count = entries.len();
     let few = (count / 20).clamp(1, (count / 100).max(5)).min(count / 2);
     let gap = |at: usize| entries[at].micros - entries[at - 1].micros;
-    // Where the others may begin, and where they may end.
+    // Candidates for the start and the end of the remaining requests.
     let begin = (1..=few).rev().find(|&at| gap(at) > FAR);
     let end = (count - few..count).find(|&at| at > 0 && gap(at) > FAR);
     let apart = |from: usize, to: usize| {
@@ -168,7 +168,7 @@ fn leave_out_outliers(entries: &mut Vec<Kept>, imported: &mut Imported) {
     entries.drain(..from);
 }
 
-/// Gives each request its time of arrival: as stamped, or a place inside its second.
+/// Gives each request its arrival time: as stamped, or at a random offset within its second.
 fn place(entries: &mut [Kept], imported: &mut Imported) {
     let Some(start) = entries.first().map(|entry| entry.micros) else { return };
     let mut rng = Rng::stream(1, "import", 0);

@@ -11,7 +11,7 @@ use super::client::client;
 use super::text::{decoded, is_number, quoted, target, unescaped, word};
 use super::{Entry, Importer, Options, Refused, Stamp};
 
-/// See the module's text.
+/// The common and combined formats; see the module's documentation.
 pub(super) struct Combined;
 
 /// The first time stamp in brackets that a quoted request follows: what stands before it, its second, and the text behind
@@ -93,8 +93,8 @@ fn field(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| c.is_ascii_whitespace()).unwrap_or(text.len()))
 }
 
-/// The target of a request line: what stands between the method and the protocol, which HTTP/0.9 has none of. Clients that
-/// do not encode blanks are logged as they are.
+/// The target of a request line: the text between method and protocol. HTTP/0.9 has no protocol. Targets with unencoded
+/// blanks are kept as they are.
 fn path_of(request: &str) -> Result<&str, Refused<'_>> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let (method, rest) = word(request.trim_start_matches([' ', '\t']));

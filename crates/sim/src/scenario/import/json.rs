@@ -11,10 +11,10 @@ use super::client::address;
 use super::text::{cut, push_encoded, target};
 use super::{Entry, Importer, Options, Refused, Stamp};
 
-/// See the module's text.
+/// The JSON format; see the module's documentation.
 pub(super) struct Json;
 
-/// The fields that are needed; others are ignored.
+/// The required fields; others are ignored.
 #[derive(Deserialize)]
 struct Object<'a> {
     #[serde(borrow)]
@@ -66,7 +66,7 @@ impl Importer for Json {
     }
 }
 
-/// Where a field's text stands; the whole line where it is written with escapes.
+/// The position of a field's text; the whole line where the text has escapes.
 fn place<'a>(field: &Cow<'a, str>, line: &'a str) -> &'a str {
     match *field {
         Cow::Borrowed(part) => part,

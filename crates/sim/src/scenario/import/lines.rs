@@ -3,11 +3,11 @@
 /// The longest line that is read, bytes. Servers refuse requests that would make a longer one.
 const MAX_LINE: usize = 1 << 20;
 
-/// A line, or what is left of it.
+/// A line, or the rest of it.
 pub(super) enum Line<'a> {
     /// Its bytes, without the end of the line.
     Text(&'a [u8]),
-    /// It is longer than [`MAX_LINE`].
+    /// Whether it is longer than [`MAX_LINE`] and was cut.
     TooLong,
 }
 
@@ -16,12 +16,12 @@ pub(super) enum Line<'a> {
 pub(super) struct Splitter {
     /// Ends of lines so far.
     ends: u64,
-    /// The begin of a line whose end is in a later piece.
+    /// The start of a line whose end is in a later piece.
     begun: Vec<u8>,
     too_long: bool,
     /// The last byte was CR: an LF belongs to it.
     after_cr: bool,
-    /// There was text in this line before a NUL.
+    /// This line had text before a NUL.
     torn: bool,
 }
 
@@ -73,7 +73,7 @@ impl Splitter {
         self.ends + 1
     }
 
-    /// `text` and what had begun before it are a line.
+    /// `text` with the buffered start is a line.
     fn end_line(&mut self, text: &[u8], by_nul: bool, line: &mut impl FnMut(u64, Line<'_>)) {
         let is_empty = text.is_empty() && self.begun.is_empty();
         let fits = !self.too_long && self.begun.len() + text.len() <= MAX_LINE;
@@ -84,7 +84,7 @@ impl Splitter {
         if !fits {
             line(number, Line::TooLong);
         } else if is_empty && self.torn {
-            // The end of a line that NULs had ended already.
+            // The end of a line that NULs have already ended.
         } else if self.begun.is_empty() {
             line(number, Line::Text(text));
         } else {

@@ -4,13 +4,13 @@
 //! trait, and one row in [`importers!`](self) below, before the last one. `evenkeel import --format`, its help and the detection
 //! of formats follow from the row, and a test holds every row to its example line.
 //!
-//! Logs are written when a request ends. So lines are put in the order of their stamps; where stamps are whole seconds, requests
-//! of the same second are spread inside it at random (with a fixed seed, in the order of the log), as independent arrivals
-//! would lie. Exact stamps stay. Service times are left to the scenario, because those of a log contain the queues of the
-//! balancer that wrote it. A line that cannot be read is counted and reported with its line, column and reason.
+//! A server logs a request when it ends, so lines are sorted by their stamps. Where stamps are whole seconds, requests of
+//! the same second are spread over it at random (with a fixed seed, in the order of the log), like independent arrivals.
+//! Exact stamps are kept. Service times come from the scenario, because those of a log include the queues of the balancer
+//! that wrote it. A line that cannot be read is counted and reported with its line, column and reason.
 //!
-//! What other programs put before a line is removed: syslog (RFC 3164, RFC 5424), Docker's JSON files, CRI, Compose and
-//! `kubectl logs --prefix`. A log is read once; 32 bytes are kept of a line, and each client and path is kept once.
+//! Prefixes of other programs are removed: syslog (RFC 3164, RFC 5424), Docker's JSON files, CRI, Compose and `kubectl logs
+//! --prefix`. A log is read once; each line takes 32 bytes, and each client and path is stored once.
 
 mod client;
 mod collect;
@@ -32,14 +32,14 @@ pub trait Importer: Sync {
     /// Its name, the value of `--format`: lower-case letters, digits and hyphens.
     fn name(&self) -> &'static str;
 
-    /// What writes such logs, in one line for `--help`.
+    /// The programs that write such logs, in one line for `--help`.
     fn logs(&self) -> &'static str;
 
-    /// A line that this importer reads and that no other detects.
+    /// An example line that this importer reads and that no other detects.
     fn example(&self) -> &'static str;
 
-    /// Whether a line looks like one of this format. It is asked for every line, so it should look at the begin of the line
-    /// only; prefixes of other programs have been removed.
+    /// Whether a line looks like one of this format. Called for every line, so it should look only at the start of the line;
+    /// prefixes of other programs have been removed.
     fn detects(&self, line: &str) -> bool;
 
     /// Reads a line.
@@ -54,8 +54,8 @@ macro_rules! importers {
     ($($module:ident::$importer:ident,)*) => {
         $(mod $module;)*
 
-        /// All importers. A line without a given format is read by the first one that detects it, or else by the last one,
-        /// whose complaint is shown.
+        /// All importers. Without a given format, a line is read by the first importer that detects it, or else by the last
+        /// one, whose error is shown.
         pub static CATALOGUE: &[&dyn Importer] = &[$(&$module::$importer,)*];
     };
 }
@@ -82,37 +82,37 @@ pub fn detect(line: &str) -> &'static dyn Importer {
     others.iter().find(|importer| importer.detects(line)).copied().unwrap_or(*last)
 }
 
-/// How to read a log.
+/// Options of an import.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The format of its lines; `None` detects it for each line.
     pub format: Option<&'static dyn Importer>,
     /// Whether queries are kept in paths; default false.
     pub keep_query: bool,
-    /// Which word of a common or combined line is the client, from 1. `None` finds out, and refuses a line where two words
-    /// could be.
+    /// Which word of a common or combined line is the client, from 1. `None` detects it, and refuses a line where two words
+    /// could be the client.
     pub client: Option<usize>,
     /// Whether to keep the few requests that are far in time from all others; default false.
     pub keep_outliers: bool,
 }
 
-/// What a line says of a request.
+/// The request of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When it came or ended.
+    /// Time of its arrival or its end.
     pub stamp: Stamp,
     /// Address or name of the client.
     pub client: String,
     /// Path, without scheme and host.
     pub path: String,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     pub bytes: u64,
 }
 
 /// A line's time, since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
-    /// Known to the second; the request is placed at random inside it.
+    /// Known to the second; the request is placed at random within it.
     Second(i64),
     /// Known to the microsecond.
     Micros(i64),
@@ -129,10 +129,10 @@ impl Stamp {
     }
 }
 
-/// Why a line is refused.
+/// Why a line is refused, with the position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused<'a> {
-    /// The part of the line that cannot be read; only its place matters.
+    /// The part of the line that cannot be read; only its position is used.
     pub at: &'a str,
     /// The kind of reason, for counting.
     pub kind: &'static str,
@@ -141,7 +141,7 @@ pub struct Refused<'a> {
 }
 
 impl<'a> Refused<'a> {
-    /// A reason that needs no quotation.
+    /// A reason without a quotation.
     pub fn new(at: &'a str, kind: &'static str) -> Refused<'a> {
         Refused { at, kind, reason: kind.to_owned() }
     }
@@ -151,12 +151,12 @@ impl<'a> Refused<'a> {
         Refused { at: part, kind, reason: format!("`{}` {kind}", text::shorten(part)) }
     }
 
-    /// The same reason at another place.
+    /// The same reason at another position.
     fn moved<'b>(self, at: &'b str) -> Refused<'b> {
         Refused { at, kind: self.kind, reason: self.reason }
     }
 
-    /// The column of its place in the line, in characters from 1; 1 if it is no part of the line.
+    /// The column of its position in the line, in characters from 1; 1 if it is not part of the line.
     fn column(&self, line: &str) -> usize {
         let offset = (self.at.as_ptr() as usize).checked_sub(line.as_ptr() as usize);
         1 + offset.and_then(|offset| line.get(..offset)).map_or(0, |before| before.chars().count())
@@ -170,7 +170,7 @@ pub fn import(log: &[u8], format: Option<&'static dyn Importer>, keep_query: boo
     read(log, &options, &mut |_| {}).unwrap_or_default()
 }
 
-/// Reads a log. `progress` is called with the number of lines now and then.
+/// Reads a log. `progress` is called periodically with the number of lines.
 ///
 /// Lines end with LF, CRLF or CR. NULs, which a crash leaves behind in files, end a line as well.
 ///
@@ -212,11 +212,11 @@ fn collect_line(collector: &mut Collector<'_>, number: u64, bytes: &[u8], option
     }
 }
 
-/// A line of any format, with whatever other programs have put around it.
+/// Parses a line of any format, possibly wrapped by other programs.
 fn parse<'a>(line: &'a str, options: &Options) -> Result<Entry, Refused<'a>> {
     let text = prefix::without_prefixes(line)?;
     match prefix::from_docker(text)? {
-        // The inner text is not part of the line: the whole object is the place of an error.
+        // The unescaped text is not part of the line: an error is reported for the whole object.
         Some(inner) => prefix::without_prefixes(&inner)
             .and_then(|inner| parse_bare(inner, options))
             .map_err(|refused| refused.moved(text)),
@@ -224,7 +224,7 @@ fn parse<'a>(line: &'a str, options: &Options) -> Result<Entry, Refused<'a>> {
     }
 }
 
-/// A line without what other programs have put around it.
+/// The line without prefixes of other programs.
 fn parse_bare<'a>(text: &'a str, options: &Options) -> Result<Entry, Refused<'a>> {
     options.format.unwrap_or_else(|| detect(text)).parse(text, options)
 }

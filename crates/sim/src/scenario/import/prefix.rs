@@ -1,4 +1,4 @@
-//! What other programs put before a line of a log, or around it.
+//! Removes the prefixes and wrappers that other programs add to a log line.
 
 use serde::Deserialize;
 
@@ -6,14 +6,14 @@ use super::Refused;
 use super::client::address;
 use super::text::{is_number, word};
 
-/// The line in what Docker's `json-file` driver has written; `None` where it has not.
+/// The line inside an entry of Docker's `json-file` driver; `None` for any other text.
 pub(super) fn from_docker(text: &str) -> Result<Option<String>, Refused<'_>> {
-    /// What a line becomes there; other fields stand beside it.
+    /// The field that holds the line; other fields are ignored.
     #[derive(Deserialize)]
     struct Wrapped {
         log: String,
     }
-    /// Docker cuts lines into pieces of so many bytes; only the last one ends with LF.
+    /// Docker splits long lines into pieces of fixed size; only the last one ends with LF.
     const PIECE: usize = 16 << 10;
     if !text.starts_with('{') || !text.contains("\"log\"") {
         return Ok(None);
@@ -47,12 +47,12 @@ fn without_prefix(text: &str) -> Result<Option<&str>, Refused<'_>> {
     if text.starts_with('{') || address(first).is_some() {
         return Ok(None);
     }
-    // A colour, as Compose has it.
+    // A colour escape, from Compose.
     if let Some(parameters) = text.strip_prefix("\u{1b}[") {
         let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(parameters.len());
         return Ok(parameters[end..].strip_prefix('m'));
     }
-    // A priority: syslog on the wire.
+    // A syslog priority, in raw syslog.
     if let Some((number, rest)) = text.strip_prefix('<').and_then(|rest| rest.split_once('>'))
         && (1..=3).contains(&number.len())
         && number.bytes().all(|byte| byte.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! What came of a log.
+//! The result of an import.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub struct Request {
     pub client: u32,
     /// Index into the paths.
     pub path: u32,
-    /// Bytes of the answer.
+    /// Bytes of the response.
     pub bytes: u32,
 }
 
@@ -27,13 +27,13 @@ pub struct Request {
 pub struct BadLine {
     /// From 1.
     pub line: u64,
-    /// Where it stops making sense, in characters from 1. Bytes that are not UTF-8 count as three.
+    /// Column of the error, in characters from 1. Bytes that are not UTF-8 count as three.
     pub column: usize,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What came of a log.
+/// The result of an import.
 #[derive(Clone, Debug, Default)]
 pub struct Imported {
     /// Requests, in order of arrival.
@@ -48,7 +48,7 @@ pub struct Imported {
     pub malformed: u64,
     /// The first few of them.
     pub examples: Vec<BadLine>,
-    /// All of them, by the kind of reason.
+    /// Number of unreadable lines, by the kind of reason.
     pub reasons: BTreeMap<&'static str, u64>,
     /// Empty lines.
     pub blank: u64,
@@ -65,7 +65,7 @@ pub struct Imported {
     pub outliers: (Vec<(u64, Timestamp)>, u64),
     /// The longest time without a request, seconds, and the stamp after it.
     pub longest_gap: (i64, Timestamp),
-    /// Answers of more than 4 GiB, the most that a workload can express, which count as 4 GiB.
+    /// Responses of more than 4 GiB, the maximum of a workload, which count as 4 GiB.
     pub capped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Of whole logs, and of every row of the catalogue.
+//! Tests of whole logs, and of every row of the catalogue.
 
 use super::collect::SHOWN;
 use super::text::{decoded, unescaped};
@@ -56,7 +56,7 @@ fn reads_both_formats_orders_spreads_and_counts() {
 }
 
 #[test]
-fn json_is_found_out_and_keeps_its_stamps() {
+fn json_is_detected_and_keeps_its_stamps() {
     let json = |time: &str, path: &str| {
         format!("{{\"client_ip\":\"2001:db8::1\",\"bytes_out\":9,\"time\":\"{time}\",\"path\":\"{path}\",\"x\":[1]}}\n")
     };
@@ -156,7 +156,7 @@ fn a_flag_says_which_word_is_the_client() {
 }
 
 #[test]
-fn what_other_programs_put_before_a_line_is_taken_off() {
+fn prefixes_of_other_programs_are_removed() {
     let line = "192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"x|y: z\"";
     for before in [
         "\u{feff}",
@@ -191,7 +191,7 @@ fn what_other_programs_put_before_a_line_is_taken_off() {
     for line in [docker(json), format!("web | {json}"), format!("May 17 10:05:03 web1 proxy[7]: {json}")] {
         assert_eq!(clients(&line), ["192.0.2.1"], "{line}");
     }
-    // Pieces of lines are none.
+    // Parts of split lines are not lines.
     let long = format!("{line}{}", "x".repeat(20_000));
     for line in [docker(&long), format!("2015-05-17T10:05:03.1Z stdout P {line}")] {
         let imported = import(line.as_bytes(), None, false);
@@ -219,7 +219,7 @@ fn other_formats_are_refused_and_not_misread() {
 }
 
 #[test]
-fn a_path_is_what_stands_between_method_and_protocol() {
+fn a_path_is_between_method_and_protocol() {
     for (request, expected) in [
         (&b"GET /a HTTP/1.1"[..], "/a"),
         (b"GET /a b  c HTTP/1.1", "/a b  c"),
@@ -237,12 +237,12 @@ fn a_path_is_what_stands_between_method_and_protocol() {
         (b"OPTIONS * HTTP/1.1", "*"),
         (b"CONNECT example.org:443 HTTP/1.1", "example.org:443"),
         (b"GET ?x HTTP/1.1", "/"),
-        // Bytes that are no UTF-8, raw or as servers escape them, stay what they are.
+        // Bytes that are not UTF-8, raw or escaped by servers, are kept unchanged.
         (b"GET /caf\xe9 HTTP/1.1", "/caf%E9"),
         (b"GET /caf\\xe8 HTTP/1.1", "/caf%E8"),
         (b"GET /caf\xc3\xa9\xff HTTP/1.1", "/café%FF"),
         (b"GET /caf\\xC3\\xA9 HTTP/1.1", "/café"),
-        // What a terminal would act on is encoded.
+        // Terminal control characters are encoded.
         (b"GET /\\x1b[31m\\n\\xc2\\x9b HTTP/1.1", "/%1B[31m%0A%C2%9B"),
         (b"GET /\x1b]0;x\x07 HTTP/1.1", "/%1B]0;x%07"),
     ] {
@@ -262,14 +262,14 @@ fn all_line_ends_end_lines() {
             let imported = import(log.as_bytes(), None, false);
             assert_eq!((imported.requests.len(), imported.blank, imported.read), (3, 1, 4), "{log:?}");
         }
-        // However the pieces fall in which it is read.
+        // The result does not depend on how the input is split into pieces.
         for size in [1, 2, 7, 75] {
             let reader = io::BufReader::with_capacity(size, log.as_bytes());
             let imported = read(reader, &Options::default(), &mut |_| {}).unwrap();
             assert_eq!((imported.requests.len(), imported.blank, imported.read), (3, 1, 4), "{size} {log:?}");
         }
     }
-    // What a crash leaves: half a line, NULs, whole lines.
+    // After a crash: half a line, NULs, whole lines.
     let torn = format!("{}\0\0\0\0{}\n\0\0{}\0\n\0\0\n{}", &line(1)[..30], line(2), line(3), line(4));
     let imported = import(torn.as_bytes(), None, false);
     assert_eq!(clients(&torn), ["10.0.0.2", "10.0.0.3", "10.0.0.4"]);
@@ -299,7 +299,7 @@ fn a_line_without_end_takes_no_memory() {
 }
 
 #[test]
-fn a_few_requests_far_away_are_left_out_and_said() {
+fn a_few_outliers_are_left_out_and_reported() {
     let line = |date: &str| format!("10.0.0.1 - - [{date}:10:05:03 +0000] \"GET /{date} HTTP/1.1\" 200 5\n");
     let of = |dates: &[&str]| dates.iter().map(|date| line(date)).collect::<String>();
     for (dates, kept, lines) in [
@@ -316,7 +316,7 @@ fn a_few_requests_far_away_are_left_out_and_said() {
         assert_eq!(imported.requests.len(), kept, "{dates:?}");
         assert_eq!(imported.outliers.1, lines.len() as u64, "{dates:?}");
         assert!(imported.outliers.0.iter().map(|outlier| &outlier.0).eq(lines), "{dates:?}");
-        // Their paths are gone with them.
+        // Their paths are removed as well.
         let used: std::collections::BTreeSet<u32> = imported.requests.iter().map(|request| request.path).collect();
         assert_eq!(used.len(), imported.paths.len(), "{dates:?}");
         let all = Options { keep_outliers: true, ..Options::default() };
@@ -325,7 +325,7 @@ fn a_few_requests_far_away_are_left_out_and_said() {
     let many = of(&["17/May/2015"; 1000]) + &of(&["01/Jan/1970"; 10]) + &of(&["17/May/2015"; 40]);
     let imported = import(many.as_bytes(), None, false);
     assert_eq!((imported.requests.len(), imported.outliers.1, imported.outliers.0.len()), (1040, 10, SHOWN));
-    // A tenth of a log is part of it.
+    // A tenth of a log is not an outlier.
     let split = of(&["17/May/2015"; 100]) + &of(&["01/Jan/1970"; 10]);
     let imported = import(split.as_bytes(), None, false);
     assert_eq!((imported.requests.len(), imported.outliers.1), (110, 0));
@@ -350,7 +350,7 @@ fn escapes_are_undone() {
 }
 
 #[test]
-fn nothing_of_a_line_reaches_a_terminal() {
+fn control_characters_of_a_line_never_reach_a_terminal() {
     let log = "\u{1b}[2J - - [\u{1b}]0;x\u{7}] \"GET\n10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"\u{9b}2J / HTTP/1.1\" 200 5\n";
     let imported = import(log.as_bytes(), None, false);
     assert_eq!(imported.malformed, 2);
@@ -360,7 +360,7 @@ fn nothing_of_a_line_reaches_a_terminal() {
 }
 
 #[test]
-fn rubbish_is_counted_and_never_panics() {
+fn invalid_input_is_counted_and_never_panics() {
     let mut rng = Rng::stream(1, "test", 0);
     let mut log = Vec::new();
     for _ in 0..2000 {
@@ -378,9 +378,9 @@ fn rubbish_is_counted_and_never_panics() {
     assert_eq!(imported.requests.len() as u64 + imported.malformed + imported.blank, imported.read);
 }
 
-/// Every row of the catalogue: its example is its own, and what it cannot read has a place.
+/// For every row of the catalogue: only its own importer detects its example, and its errors have a position.
 #[test]
-fn importers_keep_their_promises() {
+fn importers_keep_their_contract() {
     for (at, importer) in CATALOGUE.iter().enumerate() {
         let (name, example) = (importer.name(), importer.example());
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
@@ -391,14 +391,14 @@ fn importers_keep_their_promises() {
             CATALOGUE.iter().filter(|other| other.detects(example)).map(|other| other.name()).collect();
         assert_eq!(detected, [name], "{example}");
         assert_eq!(detect(example).name(), name);
-        // Alone, detected, and behind what syslog puts before it, which moves the column of an error.
+        // Alone, detected, and behind a syslog prefix, which moves the column of an error.
         for before in ["", "May 17 10:05:03 web1 nginx: "] {
             for format in [None, find(name)] {
                 let imported = import(format!("{before}{example}\n").as_bytes(), format, false);
                 assert_eq!((imported.requests.len(), imported.malformed), (1, 0), "{name}: {:?}", imported.examples);
                 assert!(imported.paths[0].starts_with('/') && !imported.clients[0].is_empty(), "{name}");
             }
-            // Cut anywhere, a line is read or refused; where it is refused, at a place inside it.
+            // Cut at any point, a line is read or refused; an error has a position inside it.
             for length in (1..example.len()).filter(|&length| example.is_char_boundary(length)) {
                 let log = format!("{example}\n{before}{}\n", &example[..length]);
                 let imported = import(log.as_bytes(), find(name), false);
@@ -439,7 +439,7 @@ fn an_error_has_its_column() {
             let imported = import(log.as_bytes(), None, false);
             let before_part = log.find(part).map(|at| log[..at].chars().count());
             let BadLine { column, reason, .. } = &imported.examples[0];
-            // A number that JSON does not know is found at its first letter or just after it.
+            // An invalid JSON number is reported at its first letter or just after it.
             let expected = before_part.map(|before| before + 1);
             assert!(
                 expected == Some(*column) || line.starts_with('{') && expected == Some(column - 1),

@@ -71,7 +71,7 @@ pub(super) fn push_encoded(encoded: &mut String, text: &str) {
     }
 }
 
-/// Undoes what logs do to quotes and odd bytes: `\"`, `\\`, `\xhh`, and the letters that Apache uses.
+/// Undoes the escapes of log writers: `\"`, `\\`, `\xhh`, and the letters that Apache uses.
 pub(super) fn unescaped(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('\\') {
         return Cow::Borrowed(text.as_bytes());
@@ -114,12 +114,12 @@ pub(super) fn quoted(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The begin of a log's own text, safe to show on a terminal.
+/// The start of a log's text, safe to show on a terminal.
 pub(super) fn shorten(text: &str) -> String {
     cut(text, 40)
 }
 
-/// At most so many characters of a text, safe to show on a terminal.
+/// At most this many characters of a text, safe to show on a terminal.
 pub(super) fn cut(text: &str, most: usize) -> String {
     let end = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
     let dots = if end < text.len() { "…" } else { "" };

@@ -1,4 +1,4 @@
-//! Requests arrive and set out for a balancer.
+//! Request arrivals: generates a request and sends it to a balancer.
 
 use super::{Engine, Job, JobState, LinkDelay};
 use crate::sim::event::Event;
@@ -69,7 +69,7 @@ impl<O: Observer> Engine<'_, O> {
         self.set_out(job);
     }
 
-    /// Schedules the end of a client's timeout or patience, if it has one.
+    /// Schedules the client's timeout and its patience, as far as it has them.
     #[inline]
     pub(super) fn limit(&mut self, hop: LinkDelay, length: Option<Nanos>, event: Event) {
         let Some(length) = length else { return };
@@ -80,7 +80,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// On the way to a balancer, if it is there.
+    /// Sends the request to its balancer; handles a balancer that is down.
     #[inline]
     pub(super) fn set_out(&mut self, job: u32) {
         let (now, balancer) = (self.now, self.jobs[job as usize].balancer);
@@ -94,7 +94,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Whether a client who has waited in vain tries another address.
+    /// Whether a client whose connection attempt timed out tries another address.
     pub(super) fn turns_elsewhere(&mut self, job: u32) -> bool {
         let Some(balancer) = self.next_address(job) else { return false };
         let j = &mut self.jobs[job as usize];

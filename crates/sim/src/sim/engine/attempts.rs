@@ -1,8 +1,8 @@
-//! Attempts: in a pool with retries or hedging a request stays at its balancer and sends jobs of its own to servers, each
-//! to another one, until one is answered well or no more may be sent.
+//! Attempts: in a pool with retries or hedging a request stays at its balancer and sends jobs of its own to servers, each to
+//! a different one, until one succeeds or no more may be sent.
 //!
-//! An attempt that nobody waits for any more (its time was up, another was faster) is over for balancer and selector; its
-//! server goes on working on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
+//! An attempt that is no longer awaited (it timed out, or another was faster) is over for balancer and selector. Its server
+//! continues to work on it, unless the scenario's servers notice (`clients.servers_see_cancel`).
 
 use super::{Coming, Dispatcher, Engine, Job, JobState};
 use crate::sim::event::Event;
@@ -15,17 +15,17 @@ use evenkeel_core::rng::Keyed;
 use evenkeel_core::select::Outcome;
 use evenkeel_core::units::Nanos;
 
-/// What has been done for a request.
+/// The attempts of one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestAttempts {
-    /// What the balancer knows of its attempts.
+    /// The balancer's state of the attempts: how many were sent, which servers were tried.
     pub attempts: Attempts,
-    /// The jobs of attempts that are awaited.
+    /// Jobs of the attempts in flight.
     pub live: Vec<u32>,
 }
 
 impl<O: Observer> Engine<'_, O> {
-    /// A family of draws for a second or later attempt: another than the first one's, and the same for every strategy.
+    /// Random stream for the second and later attempts: different from the first attempt's, and the same for every strategy.
     #[cold]
     pub(super) fn draws_again(&self, purpose: &str, job: &Job) -> Keyed {
         let tier = if job.parent == NONE { "" } else { "inner " };
@@ -34,7 +34,7 @@ impl<O: Observer> Engine<'_, O> {
 
     fn attempt_stats(&mut self, job: u32) -> Option<&mut AttemptStats> {
         let j = &self.jobs[job as usize];
-        // A second tier's efforts are not the client's.
+        // Attempts of calls to a second tier are not counted: the client did not send them.
         if !j.measured || j.parent != NONE {
             return None;
         }
@@ -42,14 +42,14 @@ impl<O: Observer> Engine<'_, O> {
         Some(&mut self.measuring.spans[span].efforts)
     }
 
-    /// Counts in the results of a measured request.
+    /// Adds to the attempt statistics, if the request is measured.
     pub(super) fn count_attempts(&mut self, job: u32, count: impl FnOnce(&mut AttemptStats)) {
         if let Some(efforts) = self.attempt_stats(job) {
             count(efforts);
         }
     }
 
-    /// A request begins to try.
+    /// Starts the first attempt of a request.
     #[inline(never)]
     pub(super) fn begin_trying(&mut self, job: u32) {
         self.jobs[job as usize].state = JobState::Trying;
@@ -63,7 +63,7 @@ impl<O: Observer> Engine<'_, O> {
         self.attempt(job, first);
     }
 
-    /// Sends an attempt of a request, which has this number.
+    /// Sends an attempt of a request; `number` counts from 1.
     fn attempt(&mut self, request: u32, attempt: u32) {
         let child = self.place(Job {
             of: request,
@@ -85,7 +85,7 @@ impl<O: Observer> Engine<'_, O> {
         let (number, slot, generation) = (j.attempt, j.backend.slot, j.generation);
         let Dispatcher { fleet, shard, .. } = self.dispatchers[j.dispatcher as usize];
         let attempts = &mut self.request_attempts[j.of as usize].attempts;
-        // A scenario's requests may all be done twice.
+        // Every simulated request is safe to send twice.
         let timers = self.views[fleet as usize].balancer.placed(shard, attempts, number, slot, true, self.now);
         self.count_attempts(job, |efforts| efforts.attempts += 1);
         if let Some(delay) = timers.hedge {
@@ -96,7 +96,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// An attempt's own time is up.
+    /// An attempt's own timeout expires.
     pub(super) fn try_over(&mut self, job: u32, generation: u32) {
         let j = &self.jobs[job as usize];
         if j.generation == generation && j.wanted {
@@ -107,7 +107,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// An attempt has come back to the balancer, or could not be sent.
+    /// An attempt has returned to the balancer, or could not be sent.
     #[inline(never)]
     pub(super) fn attempt_over(&mut self, job: u32) {
         let j = self.jobs[job as usize];
@@ -147,12 +147,12 @@ impl<O: Observer> Engine<'_, O> {
         self.views[fleet as usize].balancer.attempt_ended(shard, attempts, end, latency, resend, self.now)
     }
 
-    /// Whether the balancer of this job is there; those of a second tier do not die.
+    /// Whether the balancer of this job is up; balancers of a second tier never fail.
     fn is_balancer_up(&self, j: &Job) -> bool {
         j.parent != NONE || self.names.balancers_up[j.balancer as usize]
     }
 
-    /// What the balancer makes of an attempt's end.
+    /// Carries out the balancer's decision after an attempt has ended: finish, retry or wait.
     fn go_on_trying(&mut self, request: u32, fate: RequestOutcome, next: Next) {
         match next {
             Next::Await => {}
@@ -180,7 +180,7 @@ impl<O: Observer> Engine<'_, O> {
         self.attempt(request, number);
     }
 
-    /// An attempt takes longer than most.
+    /// The hedging delay of an attempt is over.
     pub(super) fn hedge(&mut self, job: u32, generation: u32) {
         let j = &self.jobs[job as usize];
         if j.generation != generation || !j.wanted || !self.is_balancer_up(j) {
@@ -196,7 +196,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// A copy of a tied request has begun to be served: its server tells the other's, a hop away.
+    /// A copy of a tied request has started service: its server notifies the server of the other copy, one hop away.
     pub(super) fn call_off_twin(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
@@ -207,8 +207,9 @@ impl<O: Observer> Engine<'_, O> {
         let twins = self.request_attempts[j.of as usize].live.iter().filter(|&&live| live != job);
         let told: Vec<(u32, u32)> = twins.map(|&twin| (twin, self.jobs[twin as usize].generation)).collect();
         for (twin, generation) in told {
-            // Where the news takes no time it comes before anything else of this moment. Else two servers that end their work
-            // together would begin both copies of the next request, and, as copies bring the same work, end it together again.
+            // With zero network delay the notification precedes every other event of this time. Otherwise two servers that
+            // finish at the same time would both start a copy of the next request and, as copies bring the same work, finish
+            // together again.
             if hop == Nanos::ZERO {
                 self.called_off(twin, generation);
                 continue;
@@ -217,7 +218,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// A twin has begun elsewhere: what still waits is dropped; what has begun as well goes on.
+    /// The twin of this copy has started elsewhere: a copy that still waits is dropped; one in service continues.
     pub(super) fn called_off(&mut self, job: u32, generation: u32) {
         let j = &mut self.jobs[job as usize];
         if j.generation != generation
@@ -233,7 +234,7 @@ impl<O: Observer> Engine<'_, O> {
         let _ = self.abandon(job, AttemptEnd::CalledOff);
     }
 
-    /// The request has its answer, good or bad.
+    /// The request has its final response, success or error.
     fn answer_request(&mut self, request: u32, fate: RequestOutcome) {
         self.abandon_all(request, AttemptEnd::Superseded);
         let j = &mut self.jobs[request as usize];
@@ -241,7 +242,7 @@ impl<O: Observer> Engine<'_, O> {
         self.answer(request);
     }
 
-    /// Nobody waits for any attempt of this request.
+    /// Cancels all attempts of this request: the client has given up.
     pub(super) fn abandon_all(&mut self, request: u32, end: AttemptEnd) {
         let mut live = std::mem::take(&mut self.request_attempts[request as usize].live);
         for job in live.drain(..) {
@@ -250,7 +251,7 @@ impl<O: Observer> Engine<'_, O> {
         self.request_attempts[request as usize].live = live;
     }
 
-    /// Nobody waits for this attempt; what is under way goes on.
+    /// Cancels one attempt at the balancer; its server continues if the work has started.
     fn abandon(&mut self, job: u32, end: AttemptEnd) -> Next {
         let j = &mut self.jobs[job as usize];
         j.wanted = false;
@@ -261,7 +262,7 @@ impl<O: Observer> Engine<'_, O> {
             AttemptEnd::Abandoned(outcome) => outcome,
             _ => Outcome::Cancelled,
         };
-        // A copy that was never sent has taken no time that would say anything.
+        // A copy that was never sent has no latency to report.
         let unsent = end == AttemptEnd::Superseded && j.server == NONE;
         let next = self.end_attempt(&j, if unsent { AttemptEnd::CalledOff } else { end });
         self.finish_attempt(job, outcome);
@@ -281,7 +282,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn orphan(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
         if j.of != NONE {
-            // Its request is an orphan, too.
+            // Its request is an orphan as well.
             return;
         }
         j.wanted = false;

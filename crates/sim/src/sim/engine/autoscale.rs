@@ -1,6 +1,6 @@
-//! Autoscaling: the servers of a pool come and go with its load. The pool's servers in the file are all that there can be;
-//! those that are there are always the first so many of them. A new one joins every fleet through the same door as one that
-//! a proxy is told of, and begins with an empty cache; one that is not needed is drained and leaves when it has nothing left.
+//! Autoscaling: a pool's servers are added and removed with its load. The servers of the scenario are the maximum; the
+//! members are always a prefix of that list. A new server joins each fleet as one that a proxy discovers at run time does,
+//! with an empty cache. A surplus server is drained and leaves when it has no requests.
 
 use super::Engine;
 use crate::sim::event::Event;
@@ -10,26 +10,26 @@ use crate::sim::server::Totals;
 use evenkeel_core::policy::pool::NewServer;
 use evenkeel_core::units::Nanos;
 
-/// How far the load may be off without anything being done: Kubernetes' tolerance.
+/// Relative deviation from the target that triggers no change: the tolerance of Kubernetes' horizontal pod autoscaler.
 const TOLERANCE: f64 = 0.1;
 
-/// Looks after one pool.
+/// The autoscaler of one pool.
 pub(super) struct Scaler {
     pool: usize,
     rules: Autoscale,
     /// Servers that are members; the last `leaving` of them drain.
     members: u32,
     leaving: u32,
-    /// Servers that are being started.
+    /// Servers that are starting.
     coming: u32,
     changed: Nanos,
-    /// Where each server's account stood when it was last looked.
+    /// Snapshot of each server's totals at the last check.
     totals: Vec<Totals>,
     paid_until: Nanos,
 }
 
 impl<O: Observer> Engine<'_, O> {
-    /// Lets those leave that are not there at first.
+    /// Removes the servers that are not members at the start.
     pub(super) fn furnish_scalers(&mut self) {
         for (p, pool) in self.model.pools.iter().enumerate() {
             let Some(rules) = pool.autoscale else { continue };
@@ -54,7 +54,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Adds up what the servers of a pool cost since the last change; those that are being started are paid, too.
+    /// Adds the cost of a pool's servers since the last change; starting servers cost as much as running ones.
     pub(super) fn pay(&mut self, scaler: usize) {
         let now = self.now;
         let s = &mut self.scalers[scaler];
@@ -67,7 +67,7 @@ impl<O: Observer> Engine<'_, O> {
         self.measuring.spans[span].server_time[pool] += servers * u128::from((now - from).0);
     }
 
-    /// Is there enough, too much, too little?
+    /// Compares the load with the target and adds or drains servers.
     pub(super) fn scale(&mut self, scaler: u32) {
         let at = scaler as usize;
         self.pay(at);
@@ -90,7 +90,7 @@ impl<O: Observer> Engine<'_, O> {
         let wanted = (f64::from(serving) * ratio).ceil().clamp(f64::from(rules.min_servers), f64::from(most)) as u32;
         if wanted > serving + coming {
             let mut more = wanted - serving - coming;
-            // Who is on the way out stays first.
+            // Servers that drain are kept before new ones are started.
             while more > 0 && self.scalers[at].leaving > 0 {
                 let s = &mut self.scalers[at];
                 let slot = s.members - s.leaving;
@@ -124,7 +124,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// A server that was started is there.
+    /// A starting server is ready.
     pub(super) fn boots(&mut self, scaler: u32) {
         self.pay(scaler as usize);
         let s = &mut self.scalers[scaler as usize];
@@ -136,7 +136,7 @@ impl<O: Observer> Engine<'_, O> {
         self.count_servers(pool, members);
         let number = self.bases[pool] + slot;
         self.servers[number as usize].empty_cache();
-        // What it did before it came, as an earlier tenant, is not its load.
+        // Its totals from an earlier membership are not part of the present load.
         let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
         self.servers[number as usize].report(now, totals);
         self.observer.server_changed(pool as u32, slot, ServerChange::Joined, now);
@@ -158,7 +158,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Those that drain leave when they have nothing left, the last first.
+    /// Removes drained servers that have no requests left, the last one first.
     fn let_go(&mut self, scaler: usize) {
         while self.scalers[scaler].leaving > 0 {
             let Scaler { pool, members, .. } = self.scalers[scaler];
@@ -184,7 +184,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// The time series has so many servers from now on.
+    /// Sets the number of servers in the time series from now on.
     fn count_servers(&mut self, pool: usize, servers: u32) {
         self.count_system(0);
         self.measuring.series.set_servers(pool, servers);

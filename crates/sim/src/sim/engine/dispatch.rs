@@ -13,56 +13,56 @@ use evenkeel_core::rng::{Source, mix};
 use evenkeel_core::select::{Pick, Request, TrueState};
 use evenkeel_core::units::Nanos;
 
-/// One shard that chooses in one pool.
+/// One shard's dispatcher for one pool.
 #[derive(Clone, Copy)]
 pub(super) struct Dispatcher {
     pub(super) pool: u32,
-    /// The view that it chooses in, and its number there.
+    /// The view that it picks in, and its index there.
     pub(super) fleet: u32,
     pub(super) shard: u32,
-    /// The strategy is told the servers' true states.
+    /// The strategy may read the servers' true states.
     pub(super) oracle: bool,
-    /// Requests send attempts: there are retries or hedges.
+    /// Requests send attempts: the pool has retries or hedges.
     pub(super) tries: bool,
 }
 
-/// How a job comes to be placed. The cookie that it brings is the one that its client had when it sent the request.
+/// Why a job is placed now. The cookie is the one that its client had when it sent the request.
 #[derive(Clone, Copy)]
 pub(super) enum Coming {
     /// It is new at its balancer.
     New,
-    /// Servers were asked for it; with the server that its cookie names.
+    /// After its probes; with the server that its cookie names.
     Asked(Option<BackendId>),
-    /// It has waited; with the server that its cookie names.
+    /// After waiting in the queue; with the server that its cookie names.
     Dequeued(Option<BackendId>),
 }
 
-/// A balancer's view of a pool, with what only the simulator knows of it.
+/// A balancer's view of a pool, with the state that only the simulator needs.
 pub(super) struct View {
-    /// Chooses, counts, checks and lets wait.
+    /// Picks, counts, checks and queues.
     pub(super) balancer: Balancer,
     pub(super) pool: u32,
     /// The simulated balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
     pub(super) owner: u32,
-    /// Where each server's last report by the clock to this view left its account.
+    /// Snapshot of each server's totals at its last periodic report to this view.
     pub(super) reported: Vec<Totals>,
-    /// The same of its answers to checks: each tells of all the time since the one before.
+    /// Snapshot of each server's totals at its last health check: each check reports the time since the one before.
     pub(super) checked: Vec<Totals>,
     pub(super) dispatchers: Vec<u32>,
-    /// When the balancer is ticked next, as far as that is scheduled.
+    /// Time of the next scheduled tick, if one is scheduled.
     pub(super) tick_at: Nanos,
 }
 
-/// What ties a client to a server: a cookie, or a connection until it is over.
+/// The affinity of a client to a server: by a cookie, or by a connection until that closes.
 #[derive(Clone, Copy)]
 pub(super) struct Affinity {
     pub(super) backend: BackendId,
-    /// Requests that it still takes.
+    /// Requests left until the connection closes.
     pub(super) left: u32,
     pub(super) until: Nanos,
 }
 
-/// What a balancer is told of a job.
+/// The job as the balancer sees it.
 #[inline]
 pub(super) fn request_view<'a>(
     model: &'a Model,
@@ -116,7 +116,7 @@ impl<O: Observer> Engine<'_, O> {
         self.dispatch(job, self.first_dispatcher[pool] + balancer * shards + shard);
     }
 
-    /// A job for a pool has come to the shard that chooses.
+    /// A job for a pool has reached the shard that picks.
     #[inline]
     pub(super) fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
@@ -131,7 +131,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Lets the job's dispatcher choose a server and sends the job there; where every server is at its limit, it waits.
+    /// Lets the job's dispatcher pick a server and sends the job there; where every server is at its limit, the job waits.
     #[inline]
     pub(super) fn send(&mut self, job: u32, coming: Coming) {
         let j = &self.jobs[job as usize];
@@ -145,7 +145,7 @@ impl<O: Observer> Engine<'_, O> {
             answers: if inquires { probing::answers(&self.inquiries, job, j.generation) } else { None },
             ..request_view(self.model, &self.workload, &self.request_attempts, j, &key)
         };
-        // An open connection stands until somebody closes it, whatever a balancer thinks of its server.
+        // An open connection stays until one side closes it, whatever state the balancer assumes for its server.
         let mut kept = None;
         let mut affinity = None;
         if self.uses_affinity && request.excluded.is_empty() {
@@ -206,7 +206,7 @@ impl<O: Observer> Engine<'_, O> {
             && j.of == NONE
             && let Some(rules) = self.model.pools[pool as usize].connections
         {
-            // Those that are there at the start are as old as any: else all would close at the same time.
+            // Connections open at the start have random ages: otherwise all would close at the same time.
             let affinity = &mut self.affinities[pool as usize][j.client as usize];
             let age = if affinity.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
             let left =
@@ -241,7 +241,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Calls the balancer of a shard, and does what it then wants.
+    /// Calls the balancer of a shard and executes the commands that it returns.
     #[inline(always)]
     pub(super) fn at_shard<T>(&mut self, dispatcher: u32, call: impl FnOnce(&mut Balancer, u32, Moment<'_>) -> T) -> T {
         let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
@@ -253,13 +253,13 @@ impl<O: Observer> Engine<'_, O> {
         result
     }
 
-    /// The same where it concerns all shards of a view.
+    /// The same for calls that concern all shards of a view.
     pub(super) fn at_view<T>(&mut self, fleet: u32, call: impl FnOnce(&mut Balancer, Moment<'_>) -> T) -> T {
         let first = self.views[fleet as usize].dispatchers[0];
         self.at_shard(first, |balancer, _, at| call(balancer, at))
     }
 
-    /// Tells a view's strategies what has changed among the servers.
+    /// Tells a view's strategies which servers have changed.
     pub(super) fn announce(&mut self, fleet: u32) {
         self.at_view(fleet, |balancer, at| balancer.announce(at));
     }
@@ -271,7 +271,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Does what a balancer wants, in order.
+    /// Executes a balancer's commands, in order.
     #[inline(never)]
     pub(super) fn execute_all(&mut self, fleet: u32) {
         while let Some(effect) = self.views[fleet as usize].balancer.poll_effect() {
@@ -284,8 +284,8 @@ impl<O: Observer> Engine<'_, O> {
                     let dispatcher = self.views[fleet as usize].dispatchers[shard as usize];
                     self.probe(dispatcher, backend, None);
                 }
-                // By an event of its own: a server that refuses at once would else be tried by everyone who waits in one
-                // deep call.
+                // As an event of its own: otherwise a server that refuses at once would be tried by every waiting job in one
+                // deep recursion.
                 Effect::Room => self.queue.push(self.now, Event::Admit(fleet)),
                 Effect::Expired { token } => self.reject(token as u32),
                 Effect::Server(event) => {

@@ -1,4 +1,4 @@
-//! Which balancer a client sends its request to.
+//! DNS: which balancer a client sends its request to.
 
 use super::Engine;
 use crate::sim::observer::Observer;
@@ -7,12 +7,12 @@ use evenkeel_core::units::Nanos;
 
 pub(super) struct Resolver {
     pub(super) balancer: u32,
-    /// All addresses of the answer, where clients use all.
+    /// All addresses of the response, for clients that use all.
     pub(super) addresses: Vec<u32>,
     pub(super) expires: Nanos,
 }
 
-/// Balancers that are up, and what clients know of their addresses.
+/// Balancers that are up, and the addresses that clients know.
 pub(super) struct Names {
     pub(super) balancers_up: Vec<bool>,
     pub(super) listed: Vec<bool>,
@@ -30,7 +30,7 @@ impl<O: Observer> Engine<'_, O> {
         };
         let resolver = self.names.resolver_of[client as usize] as usize;
         if self.now >= self.names.resolvers[resolver].expires {
-            // The authority rotates its answers; clients use the first address.
+            // The authoritative server rotates its addresses; clients use the first one.
             let listed: Vec<u32> = (0..count).filter(|&b| self.names.listed[b as usize]).collect();
             let answers = if listed.is_empty() { (0..count).collect() } else { listed };
             let balancer = answers[self.names.rotation as usize % answers.len()];
@@ -46,8 +46,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Where a client turns who could not reach a balancer: to the next of the addresses that he knows, as long as he has
-    /// not been round them.
+    /// The next address for a client that could not reach a balancer: the next one that it knows, until it has tried all.
     pub(super) fn next_address(&mut self, job: u32) -> Option<u32> {
         if !self.model.dns.as_ref()?.all_addresses {
             return None;

@@ -1,4 +1,4 @@
-//! Faults of servers and balancers: their begin and end, and what becomes of the requests in a server that crashes.
+//! Faults of servers and balancers: their start and end, and the requests in a server that crashes.
 
 use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
@@ -35,7 +35,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         }
     }
 
-    /// The faults of a target that are active now; several may overlap.
+    /// The faults of a target that are active now; they may overlap.
     fn struck_by(&self, target: Target) -> impl Iterator<Item = FaultKind> + use<'a, O> {
         let (now, model) = (self.now, self.model);
         let active = move |fault: &&Fault| fault.target == target && fault.is_active(now);
@@ -66,10 +66,10 @@ impl<'a, O: Observer> Engine<'a, O> {
         let inside = |job: &Job| job.server == number && job.state.is_inside();
         let victims: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| inside(&self.jobs[job as usize])).collect();
         let called_by_victim = |job: &Job| job.parent != NONE && victims.binary_search(&job.parent).is_ok();
-        // No caller is left for the answers of the second tier.
+        // The calls of the second tier have no caller left.
         let orphans: Vec<usize> = (0..self.jobs.len()).filter(|&job| called_by_victim(&self.jobs[job])).collect();
         orphans.into_iter().for_each(|job| self.orphan(job as u32));
-        // All are out before the first is answered: what follows from that must not look for another in the queue.
+        // All jobs are removed before the first one is answered: its consequences must not find another one in the queue.
         for &index in &victims {
             let job = &mut self.jobs[index as usize];
             let state = std::mem::replace(&mut job.state, JobState::Moving);
@@ -87,7 +87,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         }
     }
 
-    /// Balancers are told to send nothing more, or that the server is back, with an empty cache.
+    /// Tells the balancers to send nothing more, or that the server is back, with an empty cache.
     fn drain(&mut self, pool: usize, slot: u32, draining: bool) {
         if !draining {
             self.servers[(self.bases[pool] + slot) as usize].empty_cache();

@@ -1,4 +1,4 @@
-//! Health checks and load reports: who watches a server, and how late the news arrives.
+//! Health checks and load reports: which balancer receives them, and with what delay.
 
 use super::{Affinity, Engine};
 use crate::sim::event::Event;
@@ -17,11 +17,11 @@ use evenkeel_core::units::Nanos;
 pub(super) struct Message {
     pub(super) fleet: u32,
     pub(super) slot: u32,
-    /// The one dispatcher it is for; `NONE` for all of the fleet.
+    /// The one dispatcher that receives it; `NONE` for all of the fleet.
     pub(super) to: u32,
     pub(super) passed: Option<bool>,
     pub(super) load: Option<LoadReport>,
-    /// The job for whose sake the server is asked, and its generation.
+    /// The job that caused the probe, and its generation.
     pub(super) asker: Option<(u32, u32)>,
 }
 
@@ -80,7 +80,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// What a server says of the time since it said so last by this channel.
+    /// The server's load report for the time since its last report through this channel.
     pub(super) fn take_report(&mut self, fleet: u32, slot: u32, by: ReportSource) -> LoadReport {
         let view = &mut self.views[fleet as usize];
         let server = self.bases[view.pool as usize] + slot;
@@ -88,8 +88,8 @@ impl<O: Observer> Engine<'_, O> {
         LoadReport { by, ..self.servers[server as usize].report(self.now, &mut since[slot as usize]) }
     }
 
-    /// A selector wants to know how a server is: the question goes there, the server makes its report and answers. Whoever
-    /// asks the dead hears nothing, but that nobody is there if that is so.
+    /// Sends a selector's probe to a server, which makes its report and replies. A probe to a dead server gets no reply; one
+    /// that is refused returns that the server is down.
     pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId, asker: Option<(u32, u32)>) {
         let d = &self.dispatchers[dispatcher as usize];
         let fleet = d.fleet;
@@ -128,7 +128,7 @@ impl<O: Observer> Engine<'_, O> {
         self.queue.push(at, Event::Delivered(message));
     }
 
-    /// An answer leaves its server, with a report if the pool's answers have one.
+    /// A response leaves its server, with a load report if the pool's responses carry one.
     #[cold]
     pub(super) fn load_answer(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
@@ -141,7 +141,7 @@ impl<O: Observer> Engine<'_, O> {
         self.carried[job as usize] = load;
     }
 
-    /// The answer is at the balancer: whose request it was hears the report before the end.
+    /// The response is at the balancer: its selector receives the report before the end of the request.
     #[cold]
     pub(super) fn unload_answer(&mut self, job: u32) {
         let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
@@ -151,7 +151,8 @@ impl<O: Observer> Engine<'_, O> {
         self.at_shard(dispatcher, |balancer, shard, at| balancer.report(Some(shard), backend, &load, at));
     }
 
-    /// A request has left this server. If it was the last and the pool's idle servers say so, one balancer hears of it.
+    /// A request has left this server. If the server is idle now and the pool has idle notifications, one balancer is
+    /// notified.
     pub(super) fn notify_idle(&mut self, server: u32) {
         let state = &self.servers[server as usize];
         if state.in_service() > 0 || !self.idle_notices {
@@ -215,15 +216,15 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// What a balancer does by the clock.
+    /// Runs the balancer's periodic work.
     pub(super) fn tick(&mut self, fleet: u32) {
         self.views[fleet as usize].tick_at = Nanos::MAX;
         self.at_view(fleet, |balancer, at| balancer.tick(at));
         self.schedule_tick(fleet);
     }
 
-    /// Sees to it that the balancer is ticked when its outlier detection next wants to be. Each request that waits has an
-    /// event of its own ([`Event::Expire`]).
+    /// Schedules the next tick that the balancer's outlier detection wants. Each request that waits has an event of its own
+    /// ([`Event::Expire`]).
     pub(super) fn schedule_tick(&mut self, fleet: u32) {
         let view = &mut self.views[fleet as usize];
         if let Some(at) = view.balancer.pool().next_tick().filter(|&at| at < view.tick_at) {
@@ -232,7 +233,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Ties a client to the server that has answered him well, where clients are tied.
+    /// Sets the client's affinity to the server that answered without an error, in pools with affinity.
     pub(super) fn set_affinity(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         if j.counted {
@@ -245,7 +246,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Counts what became of a server.
+    /// Counts an ejection, if it happens in the measured span.
     pub(super) fn note(&mut self, event: pool::Event) {
         if let pool::Event::Ejected { .. } = event
             && self.now >= self.model.warmup

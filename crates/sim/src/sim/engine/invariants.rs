@@ -1,4 +1,4 @@
-//! The end of a run: what is left is counted at its age, and the books are proved.
+//! The end of a run: unfinished requests count at their age, and the invariants are checked.
 
 use super::{Engine, Job, JobState};
 use crate::sim::observer::Observer;
@@ -8,7 +8,7 @@ use evenkeel_core::units::Nanos;
 
 /// What is counted over the whole run, for its invariants and its fingerprint.
 pub(super) struct RunTotals {
-    /// Sent to servers, and settled: what is between is in flight.
+    /// Sent to servers, and finished: the difference is in flight.
     pub(super) placed: u64,
     pub(super) settled: u64,
     pub(super) in_system: u64,
@@ -85,7 +85,8 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Conservation and Little's law, in whole nanoseconds. A failure is a bug of ours and stops everything.
+    /// Asserts conservation of requests and Little's law, in whole nanoseconds. A failure is a bug in the simulator and
+    /// panics.
     pub(super) fn prove_books(&mut self, present: &[Job], ages: u128) {
         assert_eq!(
             self.totals.arrived,

@@ -1,4 +1,4 @@
-//! Jobs: requests, attempts and calls, each in a place that is used again.
+//! Jobs: requests, attempts and calls, each in a slot that is reused.
 
 use super::Engine;
 use crate::sim::observer::{Observer, Step};
@@ -17,16 +17,16 @@ pub(super) enum JobState {
     Serving,
     /// Its server waits for the second tier.
     Calling,
-    /// Swallowed by a server that died silently; nobody will hear of it.
+    /// Lost in a server that failed silently; no event will follow.
     Lost,
     /// In the balancer's queue: every server is at its limit.
     Waiting,
-    /// At the balancer, while attempts are made on its behalf.
+    /// At the balancer, while its attempts are in flight.
     Trying,
 }
 
 impl JobState {
-    /// Whether a job at this stage is in its server, waiting or held.
+    /// Whether a job in this state is in its server, waiting or held.
     pub(super) fn is_inside(self) -> bool {
         matches!(self, JobState::Queued | JobState::Serving | JobState::Calling)
     }
@@ -39,10 +39,10 @@ pub(super) struct Job {
     pub(super) arrived: Nanos,
     pub(super) picked: Nanos,
     pub(super) entered: Nanos,
-    /// Work at speed 1; from the start of service on, what is really to be done (less if the cache helps).
+    /// Work at speed 1; from the start of service, the work that remains after a cache hit.
     pub(super) work: Nanos,
     pub(super) end: Nanos,
-    /// The selector's word about its pick.
+    /// The selector's tag of its pick.
     pub(super) tag: u64,
     pub(super) client: u32,
     pub(super) path: u32,
@@ -50,39 +50,40 @@ pub(super) struct Job {
     pub(super) dispatcher: u32,
     pub(super) backend: BackendId,
     pub(super) server: u32,
-    /// The job of the first tier on whose behalf this one runs.
+    /// The job of the first tier that called this one.
     pub(super) parent: u32,
-    /// The request that this job is an attempt of; none where the job is the request itself.
+    /// The request that this job is an attempt of; `None` where the job is the request itself.
     pub(super) of: u32,
-    /// Which attempt it is, from 1.
+    /// Number of the attempt, from 1.
     pub(super) attempt: u32,
     /// Its neighbours in the server's queue.
     pub(super) links: Links,
-    /// How many were in the server when it came.
+    /// Number of requests in the server when it arrived.
     pub(super) found: u32,
-    /// Counts the tenants of this place, so that old time-outs are recognised.
+    /// Counts the jobs that have used this slot, so that timeouts of an earlier job are recognised.
     pub(super) generation: u32,
-    /// Counts the departures scheduled for it.
+    /// Counts the departures scheduled for it: only the last one is valid.
     pub(super) version: u32,
     pub(super) state: JobState,
     pub(super) fate: RequestOutcome,
-    /// Somebody still wants the answer.
+    /// The response is still wanted.
     pub(super) wanted: bool,
-    /// It is in the fleet's in-flight count and the selector expects to hear of its end.
+    /// It is in the fleet's in-flight count, and the selector expects its end.
     pub(super) counted: bool,
     pub(super) measured: bool,
     /// The cache missed, or there is none.
     pub(super) missed: bool,
     /// Service has begun for it, or for one of its attempts.
     pub(super) begun: bool,
-    /// The server was not there to be connected to.
+    /// The connection to the server failed.
     pub(super) refused: bool,
-    /// Its twin has begun: its server drops it.
+    /// Its twin has started: its server drops it.
     pub(super) called_off: bool,
-    /// It was held somewhere, and not only refused: in a server, in a balancer's queue, in a pause before a retry, or by an
-    /// address that did not answer. If it then fails, its latency counts where it is longer than the mean work of its path.
+    /// It was held somewhere, and not only refused: in a server, in a balancer's queue, in a backoff before a retry, or by
+    /// an address that did not answer. If it then fails, its latency counts where it is longer than the mean work of its
+    /// path.
     pub(super) held: bool,
-    /// Addresses at which nobody was reached.
+    /// Addresses at which no balancer answered.
     pub(super) turned: u8,
 }
 

@@ -1,4 +1,4 @@
-//! What is measured while a run goes on.
+//! Measurement during a run.
 
 use super::Engine;
 use crate::sim::observer::Observer;
@@ -9,11 +9,12 @@ use evenkeel_core::units::Nanos;
 /// What is measured, by batch, server, time and time of arrival.
 pub(super) struct Measuring {
     pub(super) over: bool,
-    /// One for each batch of the measured span; one in all where there are none.
+    /// One per batch of the measured span; a single one without batches.
     pub(super) spans: Vec<Measured>,
-    /// Batches whose end has come.
+    /// Number of batches that are over.
     pub(super) batches_over: usize,
-    /// How each server stood when measuring began, when caches counted as warm, when the present batch began.
+    /// Snapshots of each server: at the start of measuring, when caches counted as warm, and at the start of the current
+    /// batch.
     pub(super) measured_from: Vec<Snapshot>,
     pub(super) cached_from: Vec<Snapshot>,
     pub(super) batch_from: Vec<Snapshot>,
@@ -59,7 +60,7 @@ impl<O: Observer> Engine<'_, O> {
 
     pub(super) fn servers_since(&mut self, from: &[Snapshot]) -> Vec<Vec<ServerRecord>> {
         let now = self.now;
-        // Where caches are not yet warm, nothing has been looked up that counts.
+        // Until caches are warm, look-ups are not counted.
         let warm =
             if self.measuring.cached_from.is_empty() { self.snapshots() } else { self.measuring.cached_from.clone() };
         let mut records = self.servers.iter_mut().zip(from).zip(warm).map(|((server, &from), warm)| {

@@ -51,11 +51,11 @@ use job::{Job, JobState};
 use network::LinkDelay;
 use stopped::{ENTRIES_PER_JOB, EVENTS_PER_JOB};
 
-/// The pause of a closed-loop client that sent, was answered and thought within one instant, and may not do so again at once:
-/// without it, simulated time would stand still. See [`crate::sim::model::Arrivals::Closed`].
+/// Pause of a closed-loop client that sent, was answered and thought within one instant. Without the pause, simulated time
+/// would not advance. See [`crate::sim::model::Arrivals::Closed`].
 const INSTANT_PAUSE: Nanos = Nanos(10_000);
 
-/// Good answers in a row that a closed-loop client may get within one instant.
+/// Successful responses in a row that a closed-loop client may get within one instant.
 const MOST_INSTANT: u32 = 1000;
 
 struct Engine<'a, O> {
@@ -73,47 +73,47 @@ struct Engine<'a, O> {
     /// First dispatcher of each pool.
     first_dispatcher: Vec<u32>,
     views: Vec<View>,
-    /// By job: what has been tried for it, where its pool has retries or hedges.
+    /// By job: its attempts, where its pool has retries or hedges.
     request_attempts: Vec<attempts::RequestAttempts>,
-    /// By job: what is asked and answered before it is placed, where its strategy asks.
+    /// By job: its probes and their replies, where its strategy probes.
     inquiries: Vec<probing::Inquiring>,
     /// By job: its place in a balancer's queue.
     tickets: Vec<Option<queueing::Place>>,
-    /// By job: the report that its answer carries, where a pool's answers do.
+    /// By job: the load report that its response carries, where the pool's responses do.
     carried: Vec<Option<LoadReport>>,
-    /// Whether any do.
+    /// Whether any pool's responses do.
     carries: bool,
-    /// Whether servers of any pool tell that they are idle.
+    /// Whether any pool has idle notifications.
     idle_notices: bool,
-    /// By pool: what its servers tell because the strategy wants it or the scenario says so.
+    /// By pool: the reports that its servers send, because of the strategy or the scenario.
     signals: Vec<Signals>,
-    /// Draws the balancer that hears of an idle server.
+    /// Draws the balancer that receives an idle notification.
     idle_rng: Rng,
-    /// By pool: the server that each client is tied to, where clients are.
+    /// By pool: the server of each client, where the pool has affinity.
     affinities: Vec<Vec<Option<Affinity>>>,
-    /// Whether any are.
+    /// Whether any pool has affinity.
     uses_affinity: bool,
-    /// How old connections are at the start.
+    /// Draws the ages of connections at the start.
     closing: Keyed,
-    /// Of the pools whose servers come and go.
+    /// Autoscalers of the pools that have one.
     scalers: Vec<autoscale::Scaler>,
     /// Jitter of the checks.
     jitter: Rng,
     seed: u64,
     messages: Vec<Message>,
     free_messages: Vec<u32>,
-    /// How the ends of clients' timeouts and of their patience are scheduled.
+    /// How clients' timeouts and patience are scheduled.
     timeouts: LinkDelay,
     patience: LinkDelay,
     draws: Keyed,
-    /// Calls to a second tier have the number of the request they serve, and luck and legs of their own.
+    /// Calls to a second tier have the number of the request they serve, with random streams of their own.
     inner_draws: Keyed,
     thinking: Keyed,
     inner_work: Vec<Keyed>,
     sent: Vec<u64>,
     /// By path: the mean of its work, at speed 1.
     mean_work: Vec<Nanos>,
-    /// By client of a closed loop: good answers in a row that took no time.
+    /// By client of a closed loop: successful responses in a row that took no time.
     instant: Vec<u32>,
     next_origin: Option<Origin>,
     measuring: measuring::Measuring,
@@ -122,21 +122,21 @@ struct Engine<'a, O> {
     network: network::Network,
 }
 
-/// What is run: an experiment, who chooses, and with which luck.
+/// The inputs of a run: experiment, strategy and seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     /// The experiment.
     pub model: &'a Model,
-    /// Chooses in every pool that has no strategy of its own.
+    /// Strategy of every pool that has none of its own.
     pub strategy: &'a StrategyConfig,
-    /// All randomness comes from it.
+    /// Seed of all random streams.
     pub seed: u64,
-    /// Names the selectors' own streams. Two variants with one strategy and two names meet the same requests and have
-    /// luck of their own; empty for the strategy's usual stream.
+    /// Names the selectors' own random streams. Two variants with one strategy and two names get the same requests and
+    /// independent selector streams. Empty for the strategy's usual stream.
     pub stream_name: &'a str,
 }
 
-/// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is asked now and then.
+/// Runs `model` with `strategy` in every pool that has none of its own. `interrupted` is polled periodically.
 pub fn run(
     model: &Model,
     strategy: &StrategyConfig,
@@ -146,7 +146,7 @@ pub fn run(
     observe(&Setup { model, strategy, seed, stream_name: "" }, interrupted, &mut ())
 }
 
-/// Runs `setup` while `observer` looks on. What comes out is the same whoever does.
+/// Runs `setup` with an observer. The observer does not affect the result.
 pub fn observe<O: Observer>(
     setup: &Setup<'_>,
     interrupted: &dyn Fn() -> bool,
@@ -179,8 +179,8 @@ pub fn observe<O: Observer>(
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
-    /// Whether the run still fits the memory that it may take. Asked now and then: what it holds depends on nothing but
-    /// model, strategy and seed, so the answer is the same everywhere.
+    /// Whether the run is within its memory limit. Checked periodically: the memory depends only on model, strategy and
+    /// seed, so the outcome is the same on every machine.
     fn check_size(&self) -> Result<(), Stopped> {
         let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
         let cached: u64 = self.servers.iter().map(|server| server.cached() as u64).sum();
@@ -243,7 +243,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Wake(dispatcher) => self.at_shard(dispatcher, |balancer, shard, at| balancer.wake(shard, at)),
             Event::FaultStarts(fault) => self.fault(fault, true),
             Event::FaultEnds(fault) => self.fault(fault, false),
-            // What has passed by then was too short for anyone to see.
+            // The state at this time: DNS never shows an outage that is over by then.
             Event::Names(balancer) => self.names.listed[balancer as usize] = self.names.balancers_up[balancer as usize],
             Event::Erred(job) => self.answer_from_server(job),
             Event::Measure => {

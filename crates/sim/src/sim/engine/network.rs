@@ -8,7 +8,7 @@ use crate::sim::server::NONE;
 use evenkeel_core::rng::Keyed;
 use evenkeel_core::units::Nanos;
 
-/// How a delay is scheduled: nothing to wait, a lane for a constant, the heap for a law.
+/// How a delay is scheduled: none, a lane for a constant, the heap for a distribution.
 #[derive(Clone, Copy)]
 pub(super) enum LinkDelay {
     None,
@@ -20,10 +20,10 @@ pub(super) enum LinkDelay {
 pub(super) struct Network {
     pub(super) client_hop: LinkDelay,
     pub(super) server_hop: LinkDelay,
-    /// The hop between a balancer and a server of another zone; as drawn with `cross_zone` on top where the law is no
-    /// constant.
+    /// The hop between a balancer and a server of another zone; a delay that is not constant is drawn and `cross_zone`
+    /// added.
     pub(super) cross_hop: LinkDelay,
-    /// Numbers of the zones of balancers and servers; empty where there are none.
+    /// Zone indices of balancers and servers; empty without zones.
     pub(super) balancer_zones: Vec<u32>,
     pub(super) server_zones: Vec<u32>,
     pub(super) legs: Keyed,
@@ -45,7 +45,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         self.network.server_zones = servers.map(|server| number(server.zone.as_deref())).collect();
     }
 
-    /// Whether a job of the first tier stands in another zone at its server than at its balancer.
+    /// Whether a job of the first tier is at a server in another zone than its balancer.
     #[inline]
     pub(super) fn crosses(&self, j: &Job) -> bool {
         if self.network.balancer_zones.is_empty() || j.parent != NONE || j.server == NONE {
@@ -56,8 +56,8 @@ impl<'a, O: Observer> Engine<'a, O> {
         from != to && from != NONE && to != NONE
     }
 
-    /// Sends an event over a leg of the network. `true` where there is nothing to wait for: the caller goes on by itself,
-    /// which is what makes a model without network delays as fast as one without legs.
+    /// Sends an event over a network leg. Returns `true` where the delay is zero and the caller continues directly, so that
+    /// a model without network delays costs nothing extra.
     #[inline]
     #[must_use]
     pub(super) fn arrives_at_once(&mut self, hop: LinkDelay, job: u32, leg: u64, event: Event) -> bool {

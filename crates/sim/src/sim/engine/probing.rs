@@ -1,5 +1,5 @@
-//! Strategies that ask before they place a request: its job waits at the balancer until enough servers have answered, all
-//! have, or its patience is over. Meanwhile it is on its way like any other: an event will find it.
+//! Strategies that probe before a pick: the job waits at the balancer until enough servers have replied, all have, or its
+//! probe timeout is over. Meanwhile it is in transit like any other job: an event will continue it.
 
 use super::{Coming, Dispatcher, Engine, request_view};
 use crate::sim::event::Event;
@@ -9,30 +9,30 @@ use crate::sim::server::NONE;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::select::{ProbeReplies, ProbeReply};
 
-/// What is asked and answered for a job.
+/// The probes of one job and their replies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inquiring {
-    /// The generation of the job's place that it is for.
+    /// The generation of the job's slot.
     tenant: Option<u32>,
     question: Question,
     /// The server that the request's cookie names.
     affinity: Option<BackendId>,
-    /// Answers that are waited for.
+    /// Replies needed before the pick.
     quorum: usize,
-    /// Questions that are not over.
+    /// Probes in flight.
     pending: usize,
     answers: ProbeReplies,
 }
 
-/// How far a job's question is.
+/// State of a job's probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Question {
-    /// Nobody is asked.
+    /// No probe was sent.
     #[default]
     None,
-    /// The job waits for answers.
+    /// The job waits for replies.
     Open,
-    /// It has gone on with what was answered.
+    /// The job was placed with the replies received.
     Over,
 }
 
@@ -46,13 +46,13 @@ fn of(inquiries: &[Inquiring], job: u32, generation: u32) -> Option<&Inquiring> 
     inquiries.get(job as usize).filter(|inquiring| inquiring.tenant == Some(generation))
 }
 
-/// Whether there is nothing more to ask for this job.
+/// Whether this job has no probes left to send.
 #[inline]
 pub(super) fn is_settled(inquiries: &[Inquiring], job: u32, generation: u32) -> bool {
     of(inquiries, job, generation).is_some()
 }
 
-/// What was answered for this job.
+/// The replies for this job.
 #[inline]
 pub(super) fn answers(inquiries: &[Inquiring], job: u32, generation: u32) -> Option<&ProbeReplies> {
     let inquiring = of(inquiries, job, generation).filter(|inquiring| inquiring.question != Question::None)?;
@@ -60,7 +60,7 @@ pub(super) fn answers(inquiries: &[Inquiring], job: u32, generation: u32) -> Opt
 }
 
 impl<O: Observer> Engine<'_, O> {
-    /// Lets the job's strategy ask; where it asks nobody the job goes on at once.
+    /// Lets the job's strategy send probes; without probes the job continues at once.
     #[inline(never)]
     pub(super) fn inquire(&mut self, job: u32, affinity: Option<BackendId>) {
         let j = &self.jobs[job as usize];
@@ -83,7 +83,7 @@ impl<O: Observer> Engine<'_, O> {
         self.queue.push(self.now.saturating_add(inquiry.timeout), Event::Unanswered(job, generation));
     }
 
-    /// Whoever waits for room takes what comes free, and does not let it lie while servers are asked.
+    /// Marks a job from the queue as done with probing: it takes a free slot at once, without a wait for replies.
     pub(super) fn ask_nobody(&mut self, job: u32) {
         let generation = self.jobs[job as usize].generation;
         if self.inquiries.len() <= job as usize {
@@ -95,7 +95,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// A server has answered, or is not there to be asked.
+    /// A server has replied to a probe, or is down.
     pub(super) fn answered(&mut self, job: u32, generation: u32, answer: Option<ProbeReply>) {
         let inquiring = &mut self.inquiries[job as usize];
         if !inquiring.waits(generation) {
@@ -108,14 +108,14 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// A job has waited long enough.
+    /// A job's probe timeout is over.
     pub(super) fn unanswered(&mut self, job: u32, generation: u32) {
         if self.inquiries[job as usize].waits(generation) {
             self.go_on(job);
         }
     }
 
-    /// The job is placed now, with what has been answered.
+    /// Places the job now, with the replies received.
     fn go_on(&mut self, job: u32) {
         let inquiring = &mut self.inquiries[job as usize];
         inquiring.question = Question::Over;
@@ -125,7 +125,7 @@ impl<O: Observer> Engine<'_, O> {
             return self.release(job);
         }
         if j.parent == NONE && !self.names.balancers_up[j.balancer as usize] {
-            // It died with its balancer.
+            // The job died with its balancer.
             j.fate = RequestOutcome::Reset;
             return self.answer(job);
         }

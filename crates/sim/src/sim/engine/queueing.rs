@@ -1,4 +1,4 @@
-//! The queue at the balancer: jobs that wait because every server they could have is at its limit.
+//! The queue at the balancer: jobs that wait because every eligible server is at its limit.
 
 use super::{Coming, Dispatcher, Engine, JobState, request_view};
 use crate::sim::event::Event;
@@ -19,7 +19,7 @@ pub(super) struct Place {
 }
 
 impl<O: Observer> Engine<'_, O> {
-    /// Every server that the job could have is at its limit: it waits, or is turned away.
+    /// Every eligible server is at its limit: the job waits, or is rejected.
     #[cold]
     pub(super) fn wait(&mut self, job: u32, affinity: Option<BackendId>) {
         let now = self.now;
@@ -55,7 +55,7 @@ impl<O: Observer> Engine<'_, O> {
         self.answer(job);
     }
 
-    /// Sends on who waits, as far as there is room.
+    /// Sends waiting jobs as far as there is capacity.
     pub(super) fn admit(&mut self, fleet: u32) {
         for _ in 0..self.views[fleet as usize].balancer.waiting() {
             let waiter = self.views[fleet as usize].balancer.dequeue(self.now);
@@ -71,12 +71,12 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Somebody may have waited too long.
+    /// Removes waiting jobs whose timeout is over.
     pub(super) fn expire(&mut self, fleet: u32) {
         self.at_view(fleet, |balancer, at| balancer.tick(at));
     }
 
-    /// A job no longer waits.
+    /// Removes a job from the queue.
     pub(super) fn leave_queue(&mut self, job: u32) {
         let dispatcher = self.jobs[job as usize].dispatcher;
         let fleet = self.dispatchers[dispatcher as usize].fleet;
@@ -86,7 +86,7 @@ impl<O: Observer> Engine<'_, O> {
         self.jobs[job as usize].state = JobState::Moving;
     }
 
-    /// A balancer has died: the connections of those who wait there died with it.
+    /// A balancer has failed: the connections of the jobs in its queue are closed.
     pub(super) fn turn_out(&mut self, balancer: u32) {
         let waits = |job: &super::Job| job.state == JobState::Waiting && job.parent == NONE && job.balancer == balancer;
         let waiting: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| waits(&self.jobs[job as usize])).collect();

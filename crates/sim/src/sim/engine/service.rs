@@ -1,4 +1,4 @@
-//! A job at its server, and the way of its answer back through the balancer to the client or to the job that called.
+//! A job at its server, and the return of its response through the balancer to the client or to the calling job.
 
 use super::{Engine, INSTANT_PAUSE, Job, JobState, MOST_INSTANT};
 use crate::sim::event::Event;
@@ -48,7 +48,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Decides whether a fault answers this attempt with an error; uniform in [0, 1).
+    /// Random number that decides whether a fault answers this attempt with an error; uniform in [0, 1).
     #[cold]
     fn error_draw(&self, job: u32) -> f64 {
         let j = &self.jobs[job as usize];
@@ -123,7 +123,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// The server's own part is done: fill the cache, call the second tier or answer.
+    /// The server's own work is done: fill the cache, then call the second tier or respond.
     pub(super) fn served(&mut self, job: u32) {
         let j = self.jobs[job as usize];
         self.servers[j.server as usize].complete(self.now, j.end, j.key, j.missed);
@@ -134,7 +134,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Calls the second tier. The job keeps its slot, as a thread that waits for a database does.
+    /// Calls the second tier. The job keeps its slot, like a thread that waits for a database.
     pub(super) fn call(&mut self, job: u32, pool: usize, service: &Sampler) {
         let j = &mut self.jobs[job as usize];
         j.state = JobState::Calling;
@@ -162,7 +162,7 @@ impl<O: Observer> Engine<'_, O> {
         self.dispatch(child, self.first_dispatcher[pool] + caller.server % shards);
     }
 
-    /// A job leaves its server with an answer; the next one starts.
+    /// A job leaves its server with a response; the next one starts.
     pub(super) fn leave(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
@@ -181,8 +181,9 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// A job that is no longer wanted leaves its server's queue at once, if the server hears of it: the client's time-out
-    /// where servers see that (`clients.servers_see_cancel`), or a tied copy that has begun elsewhere. Frees its place.
+    /// Removes a job that is no longer wanted from its server's queue, if the server learns of it: at the client's timeout
+    /// where servers see cancellations (`clients.servers_see_cancel`), or a tied copy that has started elsewhere. Frees its
+    /// slot.
     pub(super) fn cancel_queued(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let heard = j.called_off || self.model.clients.servers_see_cancel && j.parent == NONE;
@@ -195,7 +196,7 @@ impl<O: Observer> Engine<'_, O> {
         self.release(job);
     }
 
-    /// The server refuses it, or it is lost with its server.
+    /// The server refuses the job, or the job is lost with its server.
     pub(super) fn fail(&mut self, job: u32, fate: RequestOutcome) {
         self.jobs[job as usize].fate = fate;
         self.answer_from_server(job);
@@ -220,12 +221,12 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// The answer is back at the balancer (or at the caller of the second tier).
+    /// The response is back at the balancer (or at the caller of the second tier).
     #[inline]
     pub(super) fn at_balancer_again(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
         if j.parent == NONE && !self.names.balancers_up[j.balancer as usize] {
-            // The connection died with its balancer.
+            // The connection was closed when its balancer failed.
             j.fate = RequestOutcome::Reset;
         }
         let fate = j.fate;
@@ -237,14 +238,15 @@ impl<O: Observer> Engine<'_, O> {
         if self.uses_affinity && fate == RequestOutcome::Ok {
             self.set_affinity(job);
         }
-        // What follows from the end of an attempt is decided before its server is told to be rid of it.
+        // The balancer's reaction to the end of an attempt is decided before its server is told that the attempt is
+        // cancelled.
         if self.jobs[job as usize].of == NONE {
             self.finish_attempt(job, outcome);
         }
         self.answer(job);
     }
 
-    /// Takes the job out of the in-flight count and tells the selector how it went. Only the first call counts.
+    /// Takes the job out of the in-flight count and reports its outcome to the selector. Only the first call counts.
     #[inline]
     pub(super) fn finish_attempt(&mut self, job: u32, outcome: Outcome) {
         let j = &mut self.jobs[job as usize];
@@ -257,14 +259,14 @@ impl<O: Observer> Engine<'_, O> {
         self.at_shard(dispatcher, |balancer, shard, at| balancer.finished(shard, &finished, at));
     }
 
-    /// From the balancer on: to the client, or to the job that asked.
+    /// From the balancer to the client, or to the calling job.
     pub(super) fn answer(&mut self, job: u32) {
         let j = self.jobs[job as usize];
         if j.of != NONE {
             return self.attempt_over(job);
         }
         if j.parent != NONE {
-            // The caller may have died with its server meanwhile; then nobody asks any more.
+            // The caller may have died with its server meanwhile; the call is then dropped.
             let caller = j.parent;
             self.release(job);
             if j.wanted {
@@ -290,7 +292,7 @@ impl<O: Observer> Engine<'_, O> {
         self.release(job);
     }
 
-    /// A client has its end, good or bad. Only the first call counts.
+    /// The request has ended for its client, with success or error. Only the first call counts.
     #[inline]
     pub(super) fn end(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
@@ -342,12 +344,12 @@ impl<O: Observer> Engine<'_, O> {
         let answer = std::mem::replace(&mut j.fate, RequestOutcome::TimedOut);
         let state = j.state;
         self.end(job);
-        // What the work comes to is still true for the server, even if nobody waits.
+        // The work done still counts for the server, even if the response is no longer wanted.
         self.jobs[job as usize].fate = answer;
         self.finish_attempt(job, Outcome::Failed);
         match state {
             JobState::Lost => self.release(job),
-            // The balancer sees that nobody is there any more.
+            // The balancer sees that the client has disconnected.
             JobState::Waiting => {
                 self.leave_queue(job);
                 self.release(job);

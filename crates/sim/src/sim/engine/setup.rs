@@ -1,4 +1,4 @@
-//! The engine before its first event.
+//! Builds the engine and schedules the first events.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use evenkeel_core::select::Signals;
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::units::Nanos;
 
-/// Whether clients of this pool are tied to servers.
+/// Whether clients of this pool have affinity to servers.
 fn has_affinity(pool: &Pool) -> bool {
     pool.policy.sticky.is_some() || pool.connections.is_some()
 }
@@ -61,7 +61,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             ],
             ..Measured::default()
         };
-        // Pools have a time series each where requests come to several, or where servers come and go.
+        // Pools have a time series each if there are several entry pools or a pool has autoscaling.
         let told_apart = entries > 1 || model.pools.iter().any(|pool| pool.autoscale.is_some());
         let at_first = |pool: &Pool| pool.autoscale.map_or(pool.servers.len() as u32, |rules| rules.initial_servers);
         let servers_at_first = if told_apart { model.pools.iter().map(at_first).collect() } else { Vec::new() };
@@ -237,7 +237,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         }
     }
 
-    /// The first events.
+    /// Schedules the first events.
     pub(super) fn begin(&mut self, seed: u64) {
         let phases = Keyed::new(seed, "phase");
         for f in 0..self.views.len() as u32 {
@@ -267,7 +267,7 @@ impl<'a, O: Observer> Engine<'a, O> {
         }
         if let Some(dns) = &self.model.dns {
             let draws = Keyed::new(seed, "resolver");
-            // Resolvers asked at different times before the run began, so their answers run out at different times.
+            // Resolvers queried at different times before the run began, so their entries expire at different times.
             let ages = Keyed::new(seed, "answer age");
             let answered = |i: u32| {
                 let left = dns.ttl.0 as f64 * ages.at(u64::from(i)).unit();

@@ -7,16 +7,16 @@ use evenkeel_core::units::Nanos;
 /// Why a run has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// The caller no longer wants it.
+    /// The caller interrupted it.
     Interrupted,
     /// It would hold more than [`Model::max_in_system`] allows.
     TooLarge(TooLarge),
 }
 
-/// What a run held when it was given up.
+/// What a run held when it was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge {
-    /// When, since the start of the run.
+    /// Simulated time of the stop, since the start of the run.
     pub at: Nanos,
     /// Requests, attempts and calls that it held.
     pub jobs: u64,

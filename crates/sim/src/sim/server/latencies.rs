@@ -1,4 +1,4 @@
-//! What a server knows of its own latency.
+//! Latency samples of a server, for its load reports.
 
 use evenkeel_core::units::Nanos;
 
@@ -27,7 +27,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Older samples are ignored.
+    /// Age after which samples are ignored.
     const GOOD_FOR: Nanos = Nanos::from_secs(10);
 
     fn ring_of(found: u32) -> usize {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_are_told_by_how_many_were_there() {
+    fn latencies_are_reported_by_number_of_requests_found() {
         let mut all = Latencies::default();
         let ms = Nanos::from_millis;
         assert_eq!(all.at(ms(0), 3), 0.0, "nothing is known");
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(all.at(ms(10_003), 0), 0.0, "nothing of the last ten seconds is known");
         all.note(ms(11_000), ms(5), u32::MAX);
         assert_eq!(all.at(ms(11_000), u32::MAX), 0.005);
-        // Rings follow each other without a gap.
+        // The ranges of the rings are contiguous.
         let rings: Vec<usize> = (0..100_000).map(Latencies::ring_of).collect();
         assert!(rings.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] + 1));
     }

@@ -23,7 +23,7 @@ pub struct Totals {
     misses: u64,
 }
 
-/// A server's totals at a moment, with those of its requests that it does not see itself.
+/// A server's totals at a moment, and the requests that failed without reaching it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
     totals: Totals,
@@ -38,7 +38,7 @@ impl Snapshot {
     }
 }
 
-/// How a server stands when it reports.
+/// The state of a server when it reports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     /// Requests in it, in service or waiting.
@@ -49,14 +49,14 @@ pub(super) struct Level {
     pub slots: u32,
 }
 
-/// See the module's text.
+/// The counters of a server; see the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     totals: Totals,
-    /// Begin of the window of the next unsolicited report, and of the one after it.
+    /// Start of the window of the next unsolicited report, and of the one after it.
     older: Totals,
     newer: Totals,
-    /// Made when the first report of this kind is asked for.
+    /// Created when the first report of this kind is requested.
     latencies: Option<Box<Latencies>>,
     /// Measured requests that were sent here.
     picks: u64,
@@ -65,7 +65,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Brings the integrals up to now; call it before any change of the level.
+    /// Advances the integrals to now; call it before any change of the level.
     #[inline]
     pub(super) fn touch(&mut self, now: Nanos, level: Level) {
         let span = u128::from(now.0 - self.totals.at.0);
@@ -85,7 +85,7 @@ impl Meter {
         self.totals.residence += u128::from(after.0);
     }
 
-    /// A good answer after `took` in the server, to a request that had found `found` others.
+    /// A success after `took` in the server, for a request that had `found` others on arrival.
     #[inline]
     pub(super) fn answered(&mut self, now: Nanos, took: Nanos, found: u32) {
         self.totals.answers += 1;
@@ -94,7 +94,7 @@ impl Meter {
         }
     }
 
-    /// A good answer whose time says nothing of the load.
+    /// A success whose latency says nothing about the load.
     pub(super) fn answered_at_once(&mut self) {
         self.totals.answers += 1;
     }
@@ -145,9 +145,9 @@ impl Meter {
         }
     }
 
-    /// A report of the last half second to second.
+    /// A report over the last 0.5 s to 1 s.
     pub(super) fn recent_report(&mut self, now: Nanos, level: Level) -> LoadReport {
-        /// Reports look back at least this far, once the server has run for so long, and at most twice as far.
+        /// A report covers at least this much time, once the server has run for that long, and at most twice as much.
         const WINDOW: Nanos = Nanos::from_millis(500);
         self.latencies.get_or_insert_default();
         let mut totals = self.older;
@@ -181,8 +181,8 @@ impl Meter {
         }
     }
 
-    /// Little's law for this server alone, exact: the integral of the number in it is the sum of the times spent in it.
-    /// `count` requests are in it now, and `ages` is the sum of the times that they have been.
+    /// Asserts Little's law for this server, exactly: the integral of the number in it is the sum of the times spent in it.
+    /// `count` requests are in it now, and `ages` is the sum of the times they have spent in it.
     pub(super) fn check_invariants(&self, count: u64, ages: u128) {
         assert_eq!(self.totals.entered, self.totals.left + count, "a server lost or invented a request");
         assert_eq!(self.totals.number, self.totals.residence + ages, "Little's law fails for a server");

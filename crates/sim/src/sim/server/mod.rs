@@ -66,9 +66,9 @@ pub const CHECK_WORK: Nanos = Nanos::from_millis(1);
 /// What a server does with a request that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is taken in.
+    /// The request is admitted.
     Admitted {
-        /// Requests that were in the server before it, in service or waiting.
+        /// Requests in the server on arrival, in service or waiting.
         found: u32,
         /// Whether a slot is free, so that service starts now; otherwise the request waits.
         starts: bool,
@@ -92,9 +92,9 @@ pub enum Admission {
 pub struct Started {
     /// Whether the cache has its answer; `None` without a cache.
     pub hit: Option<bool>,
-    /// Work that is to be done, at speed 1.
+    /// Work to be done, at speed 1.
     pub work: Nanos,
-    /// When it is done if nothing changes the server's speed; `None` for a shared processor.
+    /// End of service if nothing changes the server's speed; `None` for a shared processor.
     pub ends: Option<Nanos>,
 }
 
@@ -113,7 +113,7 @@ pub struct SpeedChange {
     new: f64,
 }
 
-/// See the [module's text](self).
+/// A server; see the [module's documentation](self).
 pub struct ServerState {
     discipline: Discipline,
     concurrency: u32,
@@ -131,7 +131,7 @@ pub struct ServerState {
     coming_work: u128,
     /// Requests on their way here.
     coming: u32,
-    /// Work of answering probes, which the next request that starts pays for.
+    /// Work of answering probes, which delays the next request that starts.
     owed: Nanos,
     /// First come, first served: sum of the times at which the jobs in service end.
     sum_of_ends: u128,
@@ -162,15 +162,15 @@ impl ServerState {
         }
     }
 
-    // ---- How it stands ----
+    // ---- State ----
 
-    /// How it divides itself among its requests.
+    /// Its discipline: slots or a shared processor.
     #[inline]
     pub fn discipline(&self) -> Discipline {
         self.discipline
     }
 
-    /// What faults make of it at the moment.
+    /// The condition that its active faults cause.
     #[inline]
     pub fn condition(&self) -> &Condition {
         &self.condition
@@ -188,7 +188,7 @@ impl ServerState {
         self.in_service + self.waiting.len()
     }
 
-    /// The same, with those on their way here.
+    /// Requests in the server, with those in transit to it.
     #[inline]
     pub fn number_with_coming(&self) -> u32 {
         self.number() + self.coming
@@ -200,7 +200,7 @@ impl ServerState {
         self.speed / self.condition.slowdown
     }
 
-    /// How long this much work takes one slot at present.
+    /// Time that this much work takes on one slot at present.
     #[inline]
     pub fn span(&self, work: Nanos) -> Nanos {
         let rate = self.rate();
@@ -424,8 +424,8 @@ impl ServerState {
         }
     }
 
-    /// A probe is answered now, before whatever waits: the next request that starts pays for its `work`. An idle server
-    /// answers at no one's expense. Returns how long the answer takes.
+    /// Answers a probe now, before waiting requests: its `work` is added to the next request that starts. On an idle server
+    /// the reply delays no request. Returns the time until the reply.
     pub fn probe(&mut self, work: Nanos) -> Nanos {
         if self.in_service > 0 {
             self.owed += work;
@@ -435,9 +435,9 @@ impl ServerState {
 
     // ---- Faults ----
 
-    /// What faults make of it from now on. `Some` where the speed of a first-come-first-served server changes: its host moves
-    /// every scheduled departure with [`reschedule`](ServerState::reschedule). The departure of a shared processor is to be
-    /// asked for anew.
+    /// Sets the condition that faults cause from now on. `Some` where the speed of a first-come-first-served server changes:
+    /// its host moves every scheduled departure with [`reschedule`](ServerState::reschedule). For a shared processor, the
+    /// host calls [`next_shared`](ServerState::next_shared) again.
     pub fn set_condition(&mut self, now: Nanos, condition: Condition) -> Option<SpeedChange> {
         let old = self.rate();
         if self.discipline == Discipline::Ps {
@@ -456,8 +456,8 @@ impl ServerState {
         new
     }
 
-    /// It dies: slots, queue and cache are empty, and no departure is valid. Call [`lost`](ServerState::lost) for each request
-    /// that was in it.
+    /// The server crashes: slots, queue and cache are emptied, and no departure is valid. Call [`lost`](ServerState::lost)
+    /// for each request that was in it.
     pub fn crash(&mut self, now: Nanos) {
         self.touch(now);
         (self.in_service, self.sum_of_ends) = (0, 0);
@@ -476,7 +476,7 @@ impl ServerState {
         self.coming_work -= waiting.map_or(0, |work| u128::from(work.0));
     }
 
-    /// Forgets what it has cached: it is a new process.
+    /// Empties the cache: it is a new process.
     pub fn empty_cache(&mut self) {
         if let Some(cache) = &mut self.cache {
             cache.clear();
@@ -491,8 +491,8 @@ impl ServerState {
         self.meter.report(now, since, self.level())
     }
 
-    /// Its load over the last half second to second, as answers and probes carry it. A probe for a request whose `key` is
-    /// cached is given the load times `reported_load`.
+    /// Its load over the last 0.5 s to 1 s, as responses and probes carry it. For a probe whose `key` is cached, the load is
+    /// multiplied by `reported_load`.
     pub fn recent_report(&mut self, now: Nanos, key: Option<u64>) -> LoadReport {
         self.touch(now);
         let level = self.level();
@@ -508,23 +508,23 @@ impl ServerState {
         }
     }
 
-    /// A mark from which a window is measured.
+    /// A snapshot from which a window is measured.
     pub fn snapshot(&mut self, now: Nanos) -> Snapshot {
         self.touch(now);
         self.meter.snapshot()
     }
 
-    /// The window from a mark to now; cache look-ups from another mark on, because caches warm up more slowly.
+    /// The window from a snapshot to now; cache look-ups from another snapshot, because caches warm up more slowly.
     pub fn measured(&mut self, now: Nanos, from: Snapshot, cache_from: Snapshot) -> ServerRecord {
         self.touch(now);
         self.meter.measured(now, from, cache_from, self.level())
     }
 
-    /// Proves Little's law for this server alone, to the nanosecond. `count` requests are in it now, and `ages` is the sum of
-    /// the times that they have been.
+    /// Asserts Little's law for this server, to the nanosecond. `count` requests are in it now, and `ages` is the sum of the
+    /// times they have spent in it.
     ///
     /// # Panics
-    /// Where it does not hold, which is an error of the host or of this module.
+    /// If it does not hold, which is a bug in the host or in this module.
     pub fn check_invariants(&mut self, now: Nanos, count: u64, ages: u128) {
         self.touch(now);
         assert_eq!(u64::from(self.number()), count, "a server miscounts what is in it");

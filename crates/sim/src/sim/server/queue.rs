@@ -8,12 +8,12 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Links {
     next: u32,
-    /// Means nothing at the head.
+    /// Undefined at the head of the queue.
     before: u32,
 }
 
 impl Links {
-    /// Of a job that is in no queue.
+    /// Links of a job that is in no queue.
     pub const NONE: Links = Links { next: NONE, before: NONE };
 }
 
@@ -95,9 +95,9 @@ mod tests {
         }
     }
 
-    /// Against a `VecDeque`.
+    /// Compares with a `VecDeque`.
     #[test]
-    fn is_first_in_first_out_whoever_leaves_from_the_middle() {
+    fn is_fifo_after_removals_from_the_middle() {
         let mut rng = Rng::stream(7, "test", 0);
         let mut jobs: Vec<Job> = (0..20).map(|_| Job(Links::NONE)).collect();
         let (mut queue, mut expected) = (WaitQueue::EMPTY, VecDeque::new());
