@@ -305,3 +305,48 @@ fn files_and_functions_are_short() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+/// Words that make a reader stop: archaic, poetic, or our own where the field has a term. Each with what to write instead.
+const BANNED: [(&str, &str); 14] = [
+    ("by lot", "at random"),
+    ("by turns", "round robin"),
+    ("whoever", "who, or name the role"),
+    ("somebody", "a client, a server, a caller"),
+    ("heed", "apply"),
+    ("anew", "again"),
+    ("dear requests", "expensive requests"),
+    ("the books", "invariants"),
+    ("contestant", "variant"),
+    ("pinned picks", "golden picks"),
+    ("as in life", "as in production"),
+    ("luck", "randomness, random stream"),
+    ("law of duration", "distribution"),
+    ("nobody is left", "no server is eligible"),
+];
+
+/// Comments, messages and documents use the field's words. Names of random streams are part of the results and stay.
+#[test]
+fn plain_words() {
+    let mut texts = sources();
+    texts.extend(files(&root().join("docs"), "md"));
+    texts.extend(files(&root().join("scenarios"), "toml"));
+    texts.push(root().join("README.md"));
+    let mut problems = Vec::new();
+    for file in texts {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            for (word, better) in BANNED {
+                let stream = word == "luck" && lower.contains('"');
+                let found = lower.match_indices(word).any(|(at, _)| {
+                    let boundary = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
+                    boundary(lower[..at].chars().next_back()) && boundary(lower[at + word.len()..].chars().next())
+                });
+                if found && !stream {
+                    problems.push(format!("{}:{}: `{word}`: {better}", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}

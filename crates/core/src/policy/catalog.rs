@@ -76,6 +76,7 @@ pub struct Row {
 impl Row {
     /// The keys of the policy's table with their texts, sorted. Empty where the value is no
     /// table.
+    #[cfg(feature = "config")]
     pub fn keys(&self) -> Vec<(String, String)> {
         let mut generator = SchemaGenerator::default();
         let schema = serde_json::Value::from((self.schema)(&mut generator));
