@@ -63,7 +63,7 @@ pub fn unsupported_over_sockets(scenario: &Scenario) -> Vec<String> {
         ),
         (!unique, "servers of the same name in two pools: responses are identified by the server's name; rename one"),
     ];
-    let parts = parts.into_iter().filter_map(|(foreign, what)| foreign.then(|| what.to_owned()));
+    let parts = parts.into_iter().filter(|(foreign, _)| *foreign).map(|(_, what)| what.to_owned());
     let policies = model.pools.iter().flat_map(|pool| pool.policy.unsupported(Host::Loopback));
     let faults: BTreeSet<&str> =
         model.faults.iter().filter_map(|fault| fault.kind.unsupported_over_sockets()).collect();

@@ -66,7 +66,7 @@ pub struct UpstreamSettings {
     pub most_idle: usize,
     /// Most bytes of a response's head.
     pub header_bytes: usize,
-    /// Most fields of a response's head, at least [`RESPONSE_HEADERS`].
+    /// Most fields of a response's head, at least `RESPONSE_HEADERS`.
     pub headers: usize,
 }
 

@@ -5,6 +5,8 @@
 //! cargo run -p tcp-balancer -- 127.0.0.1:8000 p2c 127.0.0.1:8081 127.0.0.1:8082 127.0.0.1:8083
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a program reads the clock; what is pure is given the time")]
+
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, PoisonError};

@@ -12,7 +12,7 @@ pub fn entry_pools<'a>(outcome: &'a Outcome<'_>) -> Vec<&'a str> {
     outcome.scenario.model.pools.iter().map(|pool| pool.name.as_str()).filter(|pool| has(pool)).collect()
 }
 
-/// How strategies compare by [`RANKED_BY`], for all requests or, with several entry pools, for the requests of one of them:
+/// How strategies compare by `RANKED_BY`, for all requests or, with several entry pools, for the requests of one of them:
 /// a mixture of pools is meaningless.
 pub struct Ranking<'a> {
     /// The pool; `None` for all requests.

@@ -3,7 +3,7 @@
 //!
 //! Each policy is a file with its rules as they are written in a config, and a row of the [`catalog`]. [`pool::ServerPool`]
 //! holds the servers of a pool and their state. [`health`] (active checks), [`outlier`] (ejection), [`slow_start`] and
-//! [`panic`] decide which servers are eligible; [`subset`], [`priority`] and [`zone`] limit a pick to a part of them, which
+//! [`mod@panic`] decide which servers are eligible; [`subset`], [`priority`] and [`zone`] limit a pick to a part of them, which
 //! [`partition`] applies before any strategy; [`concurrency`] and [`admission`] limit how much is admitted; [`queue`],
 //! [`retry`], [`hedge`] and [`sticky`] apply to a single request. [`balancer`] combines them; [`routes`] choose the pool.
 

@@ -419,6 +419,7 @@ mod tests {
                 let slot = match self.0 {
                     0 => cx.fleet.eligible().first().copied()?,
                     1 => candidates(request, cx.fleet).nth(usize::from(self.1.is_multiple_of(50)))?,
+                    #[allow(clippy::disallowed_types, reason = "the violation that the suite must find")]
                     2 => {
                         let entropy = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
                         let n = candidates(request, cx.fleet).count() as u64;

@@ -103,6 +103,7 @@ impl Log {
     }
 
     /// Waits until what was logged so far is written or lost, at most for `longest`. Gives whether it is.
+    #[allow(clippy::disallowed_methods, reason = "the caller waits for a thread, in real time")]
     pub fn flush(&self, longest: Duration) -> bool {
         let until = Instant::now() + longest;
         while self.shared.unwritten.load(Acquire) > 0 {

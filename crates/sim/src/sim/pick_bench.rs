@@ -221,16 +221,16 @@ impl PickBench {
         let key = key.to_le_bytes();
         let mut request = Request { client, path, key: &key, excluded, answers: None };
         let mut answers = std::mem::take(&mut self.answers);
-        if self.balancer.inquires(SHARD) {
-            if let Some(inquiry) = self.at_balancer(|balancer, at| balancer.inquire(SHARD, &request, at)) {
-                answers.given.clear();
-                for &backend in &inquiry.targets()[..inquiry.quorum] {
-                    let load = self.report(backend.slot, ReportSource::Probe);
-                    self.at_balancer(|balancer, at| balancer.report(Some(SHARD), backend, &load, at));
-                    answers.given.push(ProbeReply { backend, load });
-                }
-                request.answers = Some(&answers);
+        if self.balancer.inquires(SHARD)
+            && let Some(inquiry) = self.at_balancer(|balancer, at| balancer.inquire(SHARD, &request, at))
+        {
+            answers.given.clear();
+            for &backend in &inquiry.targets()[..inquiry.quorum] {
+                let load = self.report(backend.slot, ReportSource::Probe);
+                self.at_balancer(|balancer, at| balancer.report(Some(SHARD), backend, &load, at));
+                answers.given.push(ProbeReply { backend, load });
             }
+            request.answers = Some(&answers);
         }
         let pick = self.at_balancer(|balancer, at| balancer.choose(SHARD, &request, at));
         let pool = self.balancer.pool();

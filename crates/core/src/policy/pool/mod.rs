@@ -6,7 +6,7 @@
 //! overload them too (Envoy's and Finagle's rule). Drain and weight are set by the administrator and apply in a panic as
 //! well.
 //!
-//! A limit on requests in flight is applied by excluding full servers from a pick, through [`Request::excluded`]; slow start
+//! A limit on requests in flight is applied by excluding full servers from a pick, through [`crate::select::Request::excluded`]; slow start
 //! by repeating the pick ([`super::slow_start`]). Neither changes the fleet, so no strategy rebuilds a table for it.
 //!
 //! The host (simulator or proxy) reports events, calls [`ServerPool::tick`] when [`ServerPool::next_tick`] says, and passes

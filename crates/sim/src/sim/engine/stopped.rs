@@ -9,7 +9,7 @@ use evenkeel_core::units::Nanos;
 pub enum Stopped {
     /// The caller interrupted it.
     Interrupted,
-    /// It would hold more than [`Model::max_in_system`] allows.
+    /// It would hold more than [`crate::sim::model::Model::max_in_system`] allows.
     TooLarge(TooLarge),
 }
 
@@ -24,7 +24,7 @@ pub struct TooLarge {
     pub events: u64,
     /// Entries in the caches of all servers.
     pub cached: u64,
-    /// The bound, [`Model::max_in_system`].
+    /// The bound, [`crate::sim::model::Model::max_in_system`].
     pub limit: u32,
 }
 
