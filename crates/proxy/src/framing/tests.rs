@@ -1,3 +1,5 @@
+//! Tests of `framing`.
+
 use super::*;
 use evenkeel_core::rng::{Rng, Source};
 
