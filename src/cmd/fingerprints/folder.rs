@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use evenkeel_sim::measure::fingerprint::{Fingerprint, NOBODY};
+use evenkeel_sim::measure::fingerprint::{Fingerprint, NO_SERVER};
 
 use crate::cmd::Failure;
 use crate::cmd::results_dir::{make_folder, write_whole};
@@ -15,7 +15,7 @@ const SCENARIOS: &str = "scenarios";
 const SCENARIOS_HEADER: [&str; 2] = ["scenario", "sha256"];
 const PICKS_HEADER: [&str; 6] = ["scenario", "label", "decisions", "hash", "first", "blocks"];
 /// The text of a pick of no server.
-const NOBODY_TEXT: &str = "-";
+const NO_SERVER_TEXT: &str = "-";
 
 /// The golden picks of one strategy, by scenario and label.
 type Strategy = BTreeMap<(String, String), Fingerprint>;
@@ -150,7 +150,7 @@ impl GoldenFolder {
 
 /// A row of a strategy's file: picks in decimal, separated by spaces, block hashes as four hexadecimal digits each.
 fn row(scenario: &str, print: &Fingerprint) -> Vec<String> {
-    let pick = |&pick: &u32| if pick == NOBODY { NOBODY_TEXT.to_owned() } else { pick.to_string() };
+    let pick = |&pick: &u32| if pick == NO_SERVER { NO_SERVER_TEXT.to_owned() } else { pick.to_string() };
     vec![
         scenario.to_owned(),
         print.label.clone(),
@@ -162,7 +162,7 @@ fn row(scenario: &str, print: &Fingerprint) -> Vec<String> {
 }
 
 fn parse(record: &csv::StringRecord) -> Option<Fingerprint> {
-    let pick = |text: &str| if text == NOBODY_TEXT { Some(NOBODY) } else { text.parse().ok() };
+    let pick = |text: &str| if text == NO_SERVER_TEXT { Some(NO_SERVER) } else { text.parse().ok() };
     let blocks = &record[5];
     let block = |i: usize| u16::from_str_radix(blocks.get(i * 4..i * 4 + 4)?, 16).ok();
     Some(Fingerprint {
@@ -184,7 +184,7 @@ mod tests {
         for name in ["a", "b"] {
             std::fs::write(folder.path().join(format!("{name}.toml")), "").unwrap();
         }
-        let picks: Vec<u32> = (0..3000).map(|i| if i % 11 == 0 { NOBODY } else { i % 7 }).collect();
+        let picks: Vec<u32> = (0..3000).map(|i| if i % 11 == 0 { NO_SERVER } else { i % 7 }).collect();
         let print = |label: &str, picks: &[u32]| Fingerprint::of(label, picks, 7);
         let place = folder.path().join("fingerprints");
         let mut golden = GoldenFolder::read(place.clone()).unwrap();

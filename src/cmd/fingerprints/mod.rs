@@ -14,7 +14,7 @@ use super::inputs::Loaded;
 use super::scheduler::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
 use crate::report::table;
-use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NOBODY, Seen, SeenBackend};
+use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NO_SERVER, Seen, SeenBackend};
 use evenkeel_sim::scenario::Scenario;
 
 /// How the picks of a scenario compare with its golden picks.
@@ -143,7 +143,7 @@ fn explain(
     let name = |pick: u32| {
         let servers = scenario.model.pools.iter().flat_map(|pool| pool.servers.iter().map(move |s| (pool, s)));
         match servers.into_iter().nth(pick as usize) {
-            Some((_, server)) if pick != NOBODY => server.name.clone(),
+            Some((_, server)) if pick != NO_SERVER => server.name.clone(),
             _ => "none".to_owned(),
         }
     };

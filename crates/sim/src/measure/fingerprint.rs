@@ -23,7 +23,7 @@ pub const VERBATIM: usize = 128;
 /// A block has as many picks as there are before it, divided by this.
 const GROWTH: usize = 8;
 /// Stands for "no server": the selector found none.
-pub const NOBODY: u32 = u32::MAX;
+pub const NO_SERVER: u32 = u32::MAX;
 
 /// The picks of one strategy in the first run of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Fingerprint {
     pub decisions: u64,
     /// Hash over all picks.
     pub hash: u64,
-    /// The first [`VERBATIM`] picks: servers as numbered over all pools, [`NOBODY`] for none.
+    /// The first [`VERBATIM`] picks: servers as numbered over all pools, [`NO_SERVER`] for none.
     pub first: Vec<u32>,
     /// A hash for each block of later picks, in order; the last block ends with the run. Two different blocks have the same
     /// hash in one case of 65,536; the hash over all picks notices the difference then.
@@ -86,7 +86,7 @@ struct Picks(Vec<u32>);
 
 impl Observer for Picks {
     fn decided(&mut self, _job: u32, server: Option<u32>, _now: Nanos) {
-        self.0.push(server.unwrap_or(NOBODY));
+        self.0.push(server.unwrap_or(NO_SERVER));
     }
 }
 
