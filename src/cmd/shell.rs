@@ -11,7 +11,7 @@ use super::{Cli, Failure, results_dir, say};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel completions bash > ~/.local/share/bash-completion/completions/evenkeel
+  source <(evenkeel completions bash)    # in ~/.bashrc
   evenkeel completions zsh > ~/.zfunc/_evenkeel
   evenkeel completions fish > ~/.config/fish/completions/evenkeel.fish")]
 pub struct CompletionsArgs {
