@@ -15,7 +15,11 @@ const NOTE_LINE: f64 = 19.0;
 
 /// Left edge of the rows, from the width of the longest name.
 pub fn left(outcome: &Outcome<'_>) -> f64 {
-    let names: Vec<String> = outcome.summaries.iter().map(shown_name).collect();
+    let name = |group: &Vec<usize>| match group.len() - 1 {
+        0 => shown_name(&outcome.summaries[group[0]]),
+        more => format!("{} and {more} more", shown_name(&outcome.summaries[group[0]])),
+    };
+    let names: Vec<String> = same_picks(outcome).iter().map(name).collect();
     40.0 + widest(names.iter().map(String::as_str), NAME).clamp(140.0, 400.0)
 }
 
