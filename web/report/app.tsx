@@ -1,6 +1,6 @@
 // The page: the question, the answer, the table, the charts, why, how to repeat it.
 import { Answer, Header, Question, Warnings } from "./opening";
-import { Charts } from "./charts/charts";
+import { Charts, ended } from "./charts/charts";
 import { RepeatSection } from "./repeat";
 import { Sections } from "./sections";
 import { report } from "./state";
@@ -11,7 +11,8 @@ import { WhySection } from "./why/why";
 export function App() {
   const { run, sweep, sections } = report;
   const parts: [string, string][] = [["answer", "Answer"]];
-  if (run) parts.push(["table", "Results"], ["charts", "Charts"]);
+  if (run) parts.push(["table", "Results"]);
+  if (run && ended(run)) parts.push(["charts", "Charts"]);
   if (sweep) parts.push(["sweep", "Sweep"]);
   if (sections.length) parts.push(["sections", report.kind === "index" ? "Reports" : "Details"]);
   if (run?.why) parts.push(["why", "Why"]);

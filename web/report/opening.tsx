@@ -4,23 +4,24 @@ import { list } from "../shared/format";
 import { report, subjects } from "./state";
 import { Prose, Words } from "./text";
 
-const THEMES: [Choice, string][] = [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]];
+const THEMES: [Choice, string, string][] = [["auto", "◐", "as the system"], ["light", "○", "light"], ["dark", "●", "dark"]];
 
 const KINDS: Record<typeof report.kind, string> = {
   run: "Simulation", sweep: "Sweep", compare: "Comparison", validate: "Validation", twin: "Simulated and real", index: "All reports",
 };
 
 export function Header({ parts }: { parts: [string, string][] }) {
+  const now = Math.max(0, THEMES.findIndex(([key]) => key === choice.value));
+  const next = (now + 1) % THEMES.length;
   return (
     <header class="bar">
       <div class="bar-in">
         <span class="brand">evenkeel</span>
         <nav aria-label="Sections"><ul>{parts.map(([id, text]) => <li key={id}><a href={`#${id}`}>{text}</a></li>)}</ul></nav>
-        <div class="segmented" role="group" aria-label="Colour theme">
-          {THEMES.map(([key, text]) => (
-            <button type="button" key={key} aria-pressed={choice.value === key} onClick={() => choose(key)}>{text}</button>
-          ))}
-        </div>
+        <button type="button" class="quiet theme" aria-label={`Colour theme: ${THEMES[now][2]}. Change to ${THEMES[next][2]}.`} title={`Colours: ${THEMES[now][2]}`}
+          onClick={() => choose(THEMES[next][0])}>
+          <span aria-hidden="true">{THEMES[now][1]}</span>
+        </button>
       </div>
     </header>
   );
@@ -62,7 +63,8 @@ const NAMED = 4;
 
 function concerned(labels: string[]): string {
   if (labels.length > 2 && labels.length === subjects.length) return "all strategies";
-  return labels.length <= NAMED ? list(labels) : `${labels.slice(0, NAMED - 1).join(", ")} and ${labels.length - NAMED + 1} more`;
+  const names = labels.map((label) => `\`${label}\``);
+  return names.length <= NAMED ? list(names) : `${names.slice(0, NAMED - 1).join(", ")} and ${names.length - NAMED + 1} more`;
 }
 
 export function Warnings() {

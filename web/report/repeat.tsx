@@ -1,6 +1,7 @@
 // How to repeat the result: command, seed, version, hashes, files, the scenario's source.
 import { useSignal } from "@preact/signals";
 import type { Repeat } from "./model";
+import { Scroll } from "../shared/scroll";
 
 function Command({ command }: { command: string }) {
   const copied = useSignal("");
@@ -42,12 +43,12 @@ export function RepeatSection({ repeat }: { repeat: Repeat }) {
       {repeat.files.length > 0 && (
         <details>
           <summary>Files beside this report ({repeat.files.length})</summary>
-          <div class="scroll" tabIndex={0} role="region" aria-label="Files">
+          <Scroll label="Files">
             <table class="numbers files">
               <thead><tr><th scope="col">file</th><th scope="col">what it holds</th><th scope="col">SHA-256</th></tr></thead>
               <tbody>{repeat.files.map((file) => <tr key={file.name}><th scope="row" class="mono">{file.name}</th><td>{file.doc}</td><td class="mono hash">{file.sha256 ?? "–"}</td></tr>)}</tbody>
             </table>
-          </div>
+          </Scroll>
         </details>
       )}
       {repeat.workloads.length > 0 && (

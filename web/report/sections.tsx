@@ -3,6 +3,8 @@ import { useSignal } from "@preact/signals";
 import { show } from "../shared/format";
 import type { Section } from "./model";
 import { Prose, Words } from "./text";
+import { Arrowed } from "../shared/arrowed";
+import { Scroll } from "../shared/scroll";
 
 type Table = NonNullable<Section["table"]>;
 type Row = Table["rows"][number];
@@ -40,7 +42,7 @@ function Generic({ table, heading }: { table: Table; heading: string }) {
   };
   const text = (i: number) => table.columns[i].unit === "text";
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={`${heading}: table`}>
+    <Scroll label={`${heading}: table`} kind="results">
       <table class="generic">
         <caption class="unseen">{heading}</caption>
         <thead>
@@ -48,7 +50,7 @@ function Generic({ table, heading }: { table: Table; heading: string }) {
             const mine = sort.value?.column === i ? sort.value : null;
             return (
               <th scope="col" key={column.name} class={text(i) ? "left" : "num"} title={column.doc ?? undefined} aria-sort={mine ? (mine.descending ? "descending" : "ascending") : "none"}>
-                <button type="button" onClick={() => press(i)}>{column.name}<span class="arrow" aria-hidden="true">{mine ? (mine.descending ? "↓" : "↑") : ""}</span></button>
+                <button type="button" onClick={() => press(i)}><Arrowed text={column.name} state={mine ? (mine.descending ? "descending" : "ascending") : "none"} left={text(i)} /></button>
               </th>
             );
           })}</tr>
@@ -63,7 +65,7 @@ function Generic({ table, heading }: { table: Table; heading: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -39,10 +39,20 @@ export const pair = signal<[number, number]>([0, 0]);
 
 const name = (which: number) => (report.run?.strategies[which].strategy ?? subjects[which].label);
 
+/** Strategies of a sweep whose results are the same at every point. */
+function sameResults(): number[][] {
+  const found = new Map<string, number[]>();
+  (report.sweep?.strategies ?? []).forEach((s, i) => {
+    const key = JSON.stringify(s.values);
+    found.set(key, [...(found.get(key) ?? []), i]);
+  });
+  return [...found.values()].filter((members) => members.length > 1);
+}
+
 function groups(run: Run | null): void {
   leader = subjects.map((_, i) => i);
   group = subjects.map((_, i) => [i]);
-  for (const members of run?.same_picks ?? []) {
+  for (const members of run ? run.same_picks : sameResults()) {
     const first = members.find((i) => CLASSICS.includes(name(i))) ?? Math.min(...members);
     for (const member of members) {
       leader[member] = first;
@@ -59,22 +69,24 @@ function first(): number[] {
     if (which != null && which >= 0 && !chosen.includes(leader[which])) chosen.push(leader[which]);
   };
   const run = report.run;
+  if (!run) add(byLastPoint()[0]);
   if (run) {
     for (const pool of run.pools.length ? run.pools : [null]) {
       add(run.strategies.findIndex((s) => s.verdicts.some((v) => v.pool === pool && v.relation === "best")));
     }
-  } else add(bestOfSweep());
+  }
   CLASSICS.forEach((classic) => add(subjects.findIndex((_, i) => name(i) === classic)));
   add(subjects.findIndex((subject) => subject.oracle));
-  for (let i = 0; i < subjects.length && chosen.length < SHOWN; i++) add(i);
+  for (const i of run ? subjects.keys() : byLastPoint()) if (chosen.length < SHOWN) add(i);
   return chosen.sort((a, b) => a - b);
 }
 
-function bestOfSweep(): number {
+/** Strategies of a sweep by p99 at the last point. */
+function byLastPoint(): number[] {
   const sweep = report.sweep;
   const last = (sweep?.points.length ?? 0) - 1;
   const value = (i: number) => sweep?.strategies[i].values["latency.p99"]?.[last]?.[0] ?? Infinity;
-  return subjects.map((_, i) => i).filter((i) => !subjects[i].oracle).sort((a, b) => value(a) - value(b))[0] ?? -1;
+  return subjects.map((_, i) => i).filter((i) => !subjects[i].oracle).sort((a, b) => value(a) - value(b));
 }
 
 export function init(loaded: Report): void {
@@ -83,7 +95,7 @@ export function init(loaded: Report): void {
   subjects = run ? run.strategies : (sweep?.strategies ?? []).map((s) => ({ ...s, doc: "" }));
   groups(run);
   const chosen = first();
-  const places = run?.strategies.map((s) => s.place ?? 0) ?? sweep?.strategies.map((s, i) => s.place ?? i) ?? [];
+  const places = run?.strategies.map((s, i) => s.place ?? i) ?? sweep?.strategies.map((s, i) => s.place ?? i) ?? [];
   styles = assign([...chosen, ...leaders.filter((i) => !chosen.includes(i))], (i) => places[i] ?? i, (i) => subjects[i].oracle);
   legend.value = chosen;
   shown.value = new Set(chosen);
@@ -91,12 +103,12 @@ export function init(loaded: Report): void {
   pair.value = firstPair(chosen);
 }
 
-/** The best beside the first classic with other picks. */
+/** The best beside the worst of the classics. */
 function firstPair(chosen: number[]): [number, number] {
   const best = report.run?.strategies.findIndex((s) => !s.oracle) ?? 0;
   const a = leader[Math.max(0, best)] ?? 0;
   const told = report.run?.why?.differences.find((d) => leader[d.a] === a || leader[d.b] === a);
-  const classic = chosen.find((i) => i !== a && !subjects[i].oracle && CLASSICS.includes(name(i)));
+  const classic = [...chosen].reverse().find((i) => i !== a && !subjects[i].oracle && CLASSICS.includes(name(i)));
   const other = classic ?? (told ? (leader[told.a] === a ? leader[told.b] : leader[told.a]) : chosen.find((i) => i !== a));
   return [a, other ?? a];
 }

@@ -6,10 +6,12 @@ let pattern: RegExp | null = null;
 
 const escape = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-/** Names with an underscore, a digit or parameters; ordinary words such as `random` could mean the word. */
+/** These names are ordinary words as well, and mostly mean the word. */
+const WORDS = new Set(["random", "jump"]);
+
 function names(): RegExp {
   if (!pattern) {
-    const labels = subjects.map((s) => s.label).filter((label) => /[_0-9(]/.test(label));
+    const labels = subjects.map((s) => s.label).filter((label) => !WORDS.has(label));
     const sorted = [...labels].sort((a, b) => b.length - a.length).map(escape);
     pattern = new RegExp(`\`([^\`]+)\`|(?<![\\w.-])(${sorted.join("|") || "(?!)"})(?![\\w(])`, "g");
   }
@@ -25,6 +27,12 @@ export function Words({ text }: { text: string }) {
   }
   parts.push(text.slice(end));
   return <>{parts}</>;
+}
+
+/** A label that may break after `(` and `,`, and on a phone after `_`. */
+export function Breakable({ label }: { label: string }) {
+  const parts = label.split(/(?<=[_(,])/);
+  return <>{parts.map((part, i) => <>{i > 0 && <wbr class={parts[i - 1].endsWith("_") ? "fine" : undefined} />}{part}</>)}</>;
 }
 
 /** Paragraphs, separated by a blank line. */

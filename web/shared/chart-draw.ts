@@ -10,11 +10,12 @@ export const token = (name: string): string => getComputedStyle(document.documen
 const MARKER_EVERY = 96;
 const FEW_POINTS = 24;
 
-function clipped(u: uPlot, draw: (ctx: CanvasRenderingContext2D, ratio: number) => void): void {
+/** Draws in the plot only, or in it and a little beyond. */
+function clipped(u: uPlot, draw: (ctx: CanvasRenderingContext2D, ratio: number) => void, beyond = 0): void {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.rect(bbox.left - beyond, bbox.top - beyond, bbox.width + 2 * beyond, bbox.height + 2 * beyond);
   ctx.clip();
   draw(ctx, devicePixelRatio || 1);
   ctx.restore();
@@ -24,7 +25,6 @@ export function regions(u: uPlot, all: Region[]): void {
   if (!all.length) return;
   clipped(u, (ctx, ratio) => {
     const { top, height, left, width } = u.bbox;
-    const ends: number[] = [];
     for (const region of all) {
       const from = Math.max(left, u.valToPos(region.from, "x", true));
       const to = Math.min(left + width, u.valToPos(region.to, "x", true));
@@ -34,20 +34,30 @@ export function regions(u: uPlot, all: Region[]): void {
       ctx.fillStyle = token("--fault-edge");
       ctx.fillRect(from, top, Math.max(to - from, 2 * ratio), 3 * ratio);
       for (const edge of [from, to]) ctx.fillRect(Math.round(edge), top, 1, height);
-      ctx.font = `${11 * ratio}px ${token("--font")}`;
-      ctx.fillStyle = token("--soft");
-      ctx.textBaseline = "top";
-      ctx.textAlign = "left";
-      // A label needs room that no earlier label has.
-      const text = region.text;
-      const needed = ctx.measureText(text).width + 10 * ratio;
-      const free = !ends.some((end) => from < end);
-      if (free && from + needed < left + width && needed < Math.max(to - from, width * 0.4)) {
-        ctx.fillText(text, from + 5 * ratio, top + 6 * ratio);
-        ends.push(from + needed);
-      }
     }
   });
+}
+
+/** Names of the spans, above the plot; a name needs room that no earlier one has. */
+export function regionNames(u: uPlot, all: Region[]): void {
+  const { ctx, bbox: { top, left, width } } = u;
+  const ratio = devicePixelRatio || 1;
+  let end = -Infinity;
+  ctx.save();
+  ctx.font = `${11 * ratio}px ${token("--font")}`;
+  ctx.fillStyle = token("--soft");
+  ctx.textBaseline = "bottom";
+  ctx.textAlign = "left";
+  for (const region of all) {
+    const from = Math.max(left, u.valToPos(region.from, "x", true));
+    const size = ctx.measureText(region.text).width;
+    if (from > left + width || u.valToPos(region.to, "x", true) < left) continue;
+    const at = Math.min(from, left + width - size);
+    if (at < Math.max(end, left)) continue;
+    ctx.fillText(region.text, at, top - 4 * ratio);
+    end = at + size + 10 * ratio;
+  }
+  ctx.restore();
 }
 
 function area(u: uPlot, low: Values, high: Values, fill: string, alpha: number): void {
@@ -99,33 +109,35 @@ export function markers(u: uPlot, index: number, curve: Curve, count: number, da
       ctx.fill(path);
       ctx.stroke(path);
     }
-  });
+  }, 6 * (devicePixelRatio || 1));
 }
 
 export function verticals(u: uPlot, marks: Mark[]): void {
-  if (!marks.length) return;
-  clipped(u, (ctx, ratio) => {
-    const { top, height, left, width } = u.bbox;
-    for (const mark of marks) {
-      const x = Math.round(u.valToPos(mark.at, "x", true));
-      if (x < left || x > left + width) continue;
-      ctx.strokeStyle = token("--ink");
-      ctx.lineWidth = 1.5 * ratio;
-      ctx.setLineDash([4 * ratio, 3 * ratio]);
-      ctx.beginPath();
-      ctx.moveTo(x, top);
-      ctx.lineTo(x, top + height);
-      ctx.stroke();
-      if (!mark.text) continue;
-      ctx.font = `600 ${11 * ratio}px ${token("--font")}`;
-      const size = ctx.measureText(mark.text).width + 8 * ratio;
-      const from = x + size > left + width ? x - size : x;
-      ctx.fillStyle = token("--ink");
-      ctx.fillRect(from, top + height - 18 * ratio, size, 18 * ratio);
-      ctx.fillStyle = token("--ground");
-      ctx.textBaseline = "middle";
-      ctx.textAlign = "left";
-      ctx.fillText(mark.text, from + 4 * ratio, top + height - 9 * ratio);
-    }
-  });
+  const { ctx, bbox: { top, height, left, width } } = u;
+  const ratio = devicePixelRatio || 1;
+  let end = -Infinity;
+  ctx.save();
+  for (const mark of [...marks].sort((a, b) => a.at - b.at)) {
+    const x = Math.round(u.valToPos(mark.at, "x", true));
+    if (x < left || x > left + width) continue;
+    ctx.strokeStyle = token("--ink");
+    ctx.lineWidth = 1.5 * ratio;
+    ctx.setLineDash([4 * ratio, 3 * ratio]);
+    ctx.beginPath();
+    ctx.moveTo(x, top);
+    ctx.lineTo(x, top + height);
+    ctx.stroke();
+    ctx.font = `600 ${11 * ratio}px ${token("--font")}`;
+    const size = ctx.measureText(mark.text).width + 8 * ratio;
+    const from = Math.max(left, Math.min(x - size / 2, left + width - size));
+    if (from < end) continue;
+    end = from + size + 4 * ratio;
+    ctx.fillStyle = token("--ink");
+    ctx.fillRect(from, top - 19 * ratio, size, 16 * ratio);
+    ctx.fillStyle = token("--ground");
+    ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
+    ctx.fillText(mark.text, from + 4 * ratio, top - 10.5 * ratio);
+  }
+  ctx.restore();
 }

@@ -4,7 +4,7 @@ import { effect, useSignal, type Signal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { bands, markers, regions, token, verticals } from "./chart-draw";
+import { bands, markers, regionNames, regions, token, verticals } from "./chart-draw";
 import type { Axis, ChartProps, Curve } from "./chart-types";
 import { tick } from "./format";
 import { DASHES, hex } from "./palette";
@@ -36,7 +36,7 @@ function axis(spec: Axis, vertical: boolean): uPlot.Axis {
     splits: (u, _axis, min, max) => {
       if (spec.ticks) return spec.ticks.filter((at) => at >= min && at <= max);
       const length = (vertical ? u.bbox.height : u.bbox.width) / (devicePixelRatio || 1);
-      const most = Math.max(2, Math.floor(length / (vertical ? 42 : 74)));
+      const most = Math.max(2, Math.floor(length / (vertical ? 42 : spec.log ? 74 : 56)));
       return spec.log ? logTicks(min, max, most) : linearTicks(min, max, most);
     },
     filter: (_u, splits) => splits,
@@ -78,7 +78,7 @@ function options(props: ChartProps, width: number, handles: Handles): uPlot.Opti
     width,
     height: props.height ?? 280,
     legend: { show: false },
-    padding: [8, 14, 0, 0],
+    padding: [props.regions?.length || props.marks ? 22 : 8, 20, 0, 0],
     focus: { alpha: 0.22 },
     cursor: {
       ...(props.sync ? { sync: { key: props.sync, setSeries: false } } : {}),
@@ -109,7 +109,7 @@ function options(props: ChartProps, width: number, handles: Handles): uPlot.Opti
     hooks: {
       drawClear: [(u) => { regions(u, props.regions ?? []); bands(u, curves, areas, dark.peek()); }],
       drawSeries: [(u, i) => { if (i > 0) markers(u, i, curves[i - 1], curves.length, dark.peek()); }],
-      draw: [(u) => verticals(u, props.marks?.peek() ?? [])],
+      draw: [(u) => { regionNames(u, props.regions ?? []); verticals(u, props.marks?.peek() ?? []); }],
       setSelect: [(u) => {
         if (u.select.width < 6) return;
         props.range.value = [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")];

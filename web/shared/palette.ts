@@ -27,8 +27,8 @@ export const hex = (style: Style, dark: boolean): string =>
   style.colour < 0 ? (dark ? SOFT.dark : SOFT.light) : (dark ? DARK : LIGHT)[style.colour];
 
 /**
- * A style for each strategy. `preferred` is the place in the catalogue: a strategy has the same style in every report, unless an earlier
- * one in `order` has that style or its colour already.
+ * A style for each strategy. `preferred` is the place in the catalogue: a strategy tends to have the same style in every report, and has
+ * another one only if an earlier one in `order` has its colour, or its dashes and marker, already.
  */
 export function assign(order: number[], preferred: (which: number) => number, oracle: (which: number) => boolean): Map<number, Style> {
   const styles = new Map<number, Style>();
@@ -40,7 +40,10 @@ export function assign(order: number[], preferred: (which: number) => number, or
       baselines += 1;
       continue;
     }
-    const used = (number: number) => taken.filter((other) => other % COLOURS === number % COLOURS).length;
+    // Colours that are not used come first; of those, dashes and markers that are not.
+    const turn = (number: number) => (number + Math.floor(number / COLOURS)) % DASHES.length;
+    const used = (number: number) => taken.reduce((sum, other) =>
+      sum + (other % COLOURS === number % COLOURS ? STYLES : 0) + (turn(other) === turn(number) ? 1 : 0), 0);
     const place = preferred(which);
     let best = -1;
     for (let step = 0; step < STYLES; step++) {

@@ -32,7 +32,7 @@ interface Props {
 }
 
 /** Below this width names are above their rows. */
-const NARROW = 560;
+const NARROW = 470;
 
 const size = (text: string) => text.length * 7.2;
 

@@ -52,7 +52,7 @@ export function Cdf({ run }: { run: Run }) {
   const range = useSignal<[number, number] | null>(null);
   const members = drawn.value;
   const key = `${members.join()}|${tail.value}|${others.value}`;
-  const cdfs = run.cdf.filter((c) => !run.pools.length || c.pool != null);
+  const cdfs = run.cdf.filter((c) => (!run.pools.length || c.pool != null) && c.latency.some((all) => all.some((v) => v != null)));
   const x = useMemo(() => grid(cdfs, others.value ? leaders : members), [key]);
   const curves = useMemo(() => cdfs.map((cdf) => {
     const make = (i: number, faint: boolean): Curve => {
@@ -73,7 +73,7 @@ export function Cdf({ run }: { run: Run }) {
       + (spread.length > 1 ? `, and than ${seconds(spread[spread.length - 1][1])} with ${shortName(spread[spread.length - 1][0])}.` : ".")
     : "There are no latencies.";
   return (
-    <Figure title={tail.value ? "Tail of the latency" : "Distribution of the latency"} summary={summary} range={range}
+    <Figure title={tail.value ? "Tail of the latency" : "Distribution of the latency"} summary={summary} range={range} wide={cdfs.length > 1}
       controls={<>
         <div class="segmented" role="group" aria-label="Form of the distribution">
           <button type="button" aria-pressed={!tail.value} onClick={() => { tail.value = false; }}>faster than (CDF)</button>

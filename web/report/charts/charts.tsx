@@ -9,7 +9,11 @@ import { Percentiles } from "./percentiles";
 import { Servers } from "./servers";
 import { OverTime } from "./time";
 
+/** Whether any request ended; else there is nothing to draw. */
+export const ended = (run: Run) => run.strategies.some((s) => Object.values(s.values).some((e) => e[0] != null));
+
 export function Charts({ run }: { run: Run }) {
+  if (!ended(run)) return null;
   return (
     <section id="charts" aria-labelledby="charts-h">
       <h2 id="charts-h">Charts</h2>
@@ -22,8 +26,8 @@ export function Charts({ run }: { run: Run }) {
         <Percentiles run={run} />
         <Cdf run={run} />
         <OverTime run={run} />
-        <Errors run={run} />
         <Servers run={run} />
+        <Errors run={run} />
         <Fairness run={run} />
         <Cache run={run} />
       </div>

@@ -55,7 +55,7 @@ function row(run: Run, which: number, pool: string, single: boolean): PlotRow {
 }
 
 export function Fairness({ run }: { run: Run }) {
-  const pools = [...new Set(run.servers.map((s) => s.pool))].filter((pool) => run.servers.filter((s) => s.pool === pool).length > 1);
+  const pools = [...new Set(run.servers.map((s) => s.pool))].filter((pool) => run.servers.filter((s) => s.pool === pool && s.load.some((v) => v != null)).length > 1);
   if (!pools.length) return null;
   const single = pools.length === 1;
   const order = (pool: string) => [...drawn.value].sort((a, b) => (loads(run, a, pool)[0]?.load ?? 0) - (loads(run, b, pool)[0]?.load ?? 0) || a - b);

@@ -49,7 +49,7 @@ export function Legend() {
         ))}
         {leaders.length > 2 && (
           <button type="button" class="quiet more" aria-expanded={open.value} onClick={() => { open.value = !open.value; }}>
-            {open.value ? "Done" : `Choose from ${leaders.length}…`}
+            {open.value ? "Done" : `All ${leaders.length}…`}
           </button>
         )}
       </div>

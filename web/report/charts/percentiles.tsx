@@ -68,6 +68,7 @@ function sentence(run: Run): string {
 
 export function Percentiles({ run }: { run: Run }) {
   const panels = scopes();
+  if (!panels.some((pool) => run.strategies.some((_, i) => estimates(run, i, pool).some((e) => e[0] != null)))) return null;
   const all = panels.flatMap((pool) => drawn.value.flatMap((i) => estimates(run, i, pool).map((e) => e[0]))).filter((v): v is number => v != null && v > 0);
   const domain = all.length ? logRange(Math.min(...all), Math.max(...all)) : ([0.001, 1] as [number, number]);
   return (

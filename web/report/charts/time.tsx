@@ -11,15 +11,15 @@ import { Panels } from "./charts";
 
 type Field = "p99" | "mean" | "errors" | "goodput" | "in_system" | "servers";
 
-interface View { field: Field; name: string; unit: Unit; log?: boolean; axis: string; meaning: string; stepped?: boolean; top?: boolean }
+interface View { field: Field; name: string; peak: string; unit: Unit; log?: boolean; axis: string; meaning: string; stepped?: boolean }
 
 const VIEWS: Record<Field, View> = {
-  p99: { field: "p99", name: "p99", unit: "s", log: true, axis: "p99 of the requests that ended then, log", meaning: "One in 100 requests that ended then took longer.", top: true },
-  mean: { field: "mean", name: "mean", unit: "s", log: true, axis: "mean latency of the requests that ended then, log", meaning: "Mean over the requests that ended then.", top: true },
-  errors: { field: "errors", name: "failed", unit: "1/s", axis: "failed requests per second", meaning: "Requests that failed, per second, for any cause." },
-  goodput: { field: "goodput", name: "goodput", unit: "1/s", axis: "good responses per second", meaning: "Requests with a good response, per second." },
-  in_system: { field: "in_system", name: "requests in the system", unit: "number", axis: "requests in the system", meaning: "Mean number of requests that wait or are served." },
-  servers: { field: "servers", name: "servers", unit: "number", axis: "number of servers", meaning: "Servers of the pool, draining ones included.", stepped: true },
+  p99: { field: "p99", name: "p99", peak: "p99", unit: "s", log: true, axis: "p99 of the requests that ended then, log", meaning: "One in 100 requests that ended then took longer." },
+  mean: { field: "mean", name: "mean", peak: "mean", unit: "s", log: true, axis: "mean latency of the requests that ended then, log", meaning: "Mean over the requests that ended then." },
+  errors: { field: "errors", name: "failed", peak: "rate of failed requests", unit: "1/s", axis: "failed requests per second", meaning: "Requests that failed, per second, for any cause." },
+  goodput: { field: "goodput", name: "goodput", peak: "goodput", unit: "1/s", axis: "good responses per second", meaning: "Requests with a good response, per second." },
+  in_system: { field: "in_system", name: "requests in the system", peak: "number of requests in the system", unit: "number", axis: "requests in the system", meaning: "Mean number of requests that wait or are served." },
+  servers: { field: "servers", name: "servers", peak: "number of servers", unit: "number", axis: "number of servers", meaning: "Servers of the pool, draining ones included.", stepped: true },
 };
 
 const series = (run: Run, pool: string | null): Series | undefined => run.series.find((s) => s.pool === pool);
@@ -43,7 +43,7 @@ function sentence(run: Run, view: View, panels: (string | null)[]): string {
     const top = peak(run, view.field, pool);
     if (!top) return "";
     const words = view.field === "errors" && top.value === 0 ? "no request fails."
-      : `the highest ${view.name} is ${show(top.value, view.unit)}: ${shortName(top.which)} at ${at(top.time)}.`;
+      : `the highest ${view.peak} is ${show(top.value, view.unit)}: ${shortName(top.which)} at ${at(top.time)}.`;
     return pool ? `${pool}: ${words}` : words.charAt(0).toUpperCase() + words.slice(1);
   }).filter(Boolean).join(" ");
 }

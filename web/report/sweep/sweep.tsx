@@ -27,7 +27,7 @@ function Crossings({ sweep }: { sweep: Sweep }) {
       <h3>Where the order changes</h3>
       <ul>
         {visible.map((crossing, i) => (
-          <li key={i}><Words text={crossing.text} /> <button type="button" class="quiet" aria-label={`Show only ${subjects[crossing.a].label} and ${subjects[crossing.b].label}`}
+          <li key={i}><span><Words text={crossing.text} /></span> <button type="button" class="quiet" aria-label={`Show only ${subjects[crossing.a].label} and ${subjects[crossing.b].label}`}
             onClick={() => view(crossing.a, crossing.b)}>Show the two</button></li>
         ))}
       </ul>
@@ -40,13 +40,20 @@ function Crossings({ sweep }: { sweep: Sweep }) {
   );
 }
 
+/** Whether strategies differ by more than one part in a hundred somewhere; else a chart shows nothing. */
+function differs(sweep: Sweep, name: string): boolean {
+  return sweep.points.some((_, p) => {
+    const all = sweep.strategies.map((s) => s.values[name]?.[p]?.[0]).filter((v): v is number => v != null);
+    return all.length > 0 && (sweep.strategies.length === 1 || Math.max(...all) - Math.min(...all) > 0.01 * Math.max(...all));
+  });
+}
+
 export function SweepSection({ sweep }: { sweep: Sweep }) {
-  const has = (name: string) => sweep.strategies.some((s) => s.values[name]?.some((e) => e[0] != null && (name !== "errors.ratio" || e[0] > 0)));
-  const metrics = CHARTS.flatMap((name) => sweep.metrics.filter((m) => m.name === name && has(name)));
+  const metrics = CHARTS.flatMap((name) => sweep.metrics.filter((m) => m.name === name && differs(sweep, name)));
   return (
     <section id="sweep" aria-labelledby="sweep-h">
       <h2 id="sweep-h">How the results change with {sweep.axes.map((axis) => axis.key).join(" and ")}</h2>
-      <p class="note">Bands are 95 % intervals. Drag across a chart to zoom, double-click to see everything again.</p>
+      <p class="note">Bands are 95 % intervals.{leaders.length < subjects.length && " Strategies with the same results share a curve: +2 says that it stands for two more."} Drag across a chart to zoom, double-click to see everything again.</p>
       <Crossings sweep={sweep} />
       <Legend />
       <div class="figures">{metrics.map((metric, i) => <SweepFigure key={metric.name} sweep={sweep} metric={metric} wide={i === 0} />)}</div>

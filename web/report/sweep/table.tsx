@@ -3,7 +3,10 @@ import { useSignal } from "@preact/signals";
 import { interval, show } from "../../shared/format";
 import { Swatch } from "../../shared/swatch";
 import type { Sweep } from "../model";
+import { Breakable } from "../text";
 import { leader, shown, styleOf, toggle } from "../state";
+import { Arrowed } from "../../shared/arrowed";
+import { Scroll } from "../../shared/scroll";
 
 const short = (label: string) => label.split(/,\s*/).map((part) => part.slice(part.lastIndexOf("=") + 1)).join(", ");
 
@@ -30,7 +33,7 @@ export function SweepTable({ sweep }: { sweep: Sweep }) {
     const mine = chosen?.column === column ? chosen : null;
     return (
       <th scope="col" key={column} class={left ? "left" : "num"} aria-sort={mine ? (mine.descending ? "descending" : "ascending") : "none"}>
-        <button type="button" onClick={() => press(column)}>{text}<span class="arrow" aria-hidden="true">{mine ? (mine.descending ? "↓" : "↑") : ""}</span></button>
+        <button type="button" onClick={() => press(column)}><Arrowed text={text} state={mine ? (mine.descending ? "descending" : "ascending") : "none"} left={left} /></button>
       </th>
     );
   };
@@ -48,7 +51,7 @@ export function SweepTable({ sweep }: { sweep: Sweep }) {
         </select></label>
         <span class="key">Bold: the best at a point, oracles aside.</span>
       </div>
-      <div class="scroll results" tabIndex={0} role="region" aria-label="Table of all points">
+      <Scroll label="Table of all points" kind="results">
         <table class="results-table">
           <caption class="unseen">{metric.label} by strategy and point</caption>
           <thead><tr>{head(-1, "strategy", true)}{sweep.points.map((p, i) => head(i, short(p.label)))}</tr></thead>
@@ -61,7 +64,7 @@ export function SweepTable({ sweep }: { sweep: Sweep }) {
                     <button type="button" class="mark" aria-pressed={shown.value.has(leader[i])} aria-label={`${strategy.label}: show in charts`} onClick={() => toggle(i)}>
                       <Swatch style={styleOf(i)} off={!shown.value.has(leader[i])} />
                     </button>
-                    <span class="label">{strategy.label}{strategy.oracle && <abbr title="baseline with perfect information"> †</abbr>}</span>
+                    <span class="label"><Breakable label={strategy.label} />{strategy.oracle && <abbr title="baseline with perfect information"> †</abbr>}</span>
                   </div></th>
                   {sweep.points.map((p, n) => {
                     const [v, low, high] = strategy.values[metric.name]?.[n] ?? [null, null, null];
@@ -77,7 +80,7 @@ export function SweepTable({ sweep }: { sweep: Sweep }) {
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </>
   );
 }

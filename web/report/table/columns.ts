@@ -10,13 +10,15 @@ export interface Column {
   unit: Metric["unit"];
   direction: Metric["direction"];
   estimate: (strategy: Strategy, pool: string | null) => Estimate | null;
+  /** It is a metric of metrics.csv. */
+  metric?: boolean;
   /** With half the interval as a share of the value. */
   spread?: boolean;
 }
 
 /** Metrics that everybody wants to see, in this order. */
-const MAIN = ["latency.p99", "latency.mean", "latency.p50", "latency.p90", "latency.p999", "errors.ratio"];
-const SOME = ["unfinished.ratio", "fairness.jain", "cache.hit_ratio", "retries.ratio", "hedges.ratio", "servers", "utilisation.max", "in_server.mean"];
+const MAIN = ["latency.p99", "errors.ratio", "latency.mean", "latency.p50", "latency.p90", "latency.p999"];
+const SOME = ["unfinished.ratio", "fairness.jain", "cache.hit_ratio", "retries.ratio", "hedges.ratio", "servers"];
 
 const HEADS: Record<string, string> = {
   "latency.p99": "p99", "latency.mean": "mean", "latency.p50": "p50", "latency.p90": "p90", "latency.p999": "p99.9", "errors.ratio": "failed",
@@ -35,6 +37,7 @@ function ofMetric(metric: Metric): Column {
     unit: metric.unit,
     direction: metric.direction,
     estimate: (strategy, pool) => strategy.values[inScope(metric.name, pool)] ?? null,
+    metric: true,
     spread: metric.name === "latency.p99",
   };
 }
@@ -44,7 +47,7 @@ export function columns(run: Run, pool: string | null, all: boolean): Column[] {
   const byName = new Map(run.metrics.map((metric) => [metric.name, metric]));
   const pick = (names: string[]) => names.flatMap((name) => byName.get(name) ?? []).map(ofMetric).filter(has);
   const some = pick(SOME).filter((c) => c.key !== "unfinished.ratio" || run.strategies.some((s) => (c.estimate(s, pool)?.[0] ?? 0) > 0.0005));
-  const columns = [...pick(MAIN), ...some.slice(0, all ? SOME.length : 4)];
+  const columns = [...pick(MAIN), ...some];
   if (all) {
     const known = new Set(columns.map((c) => c.key));
     columns.push(...run.metrics.filter((m) => !known.has(m.name)).map(ofMetric).filter(has));

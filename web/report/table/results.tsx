@@ -5,8 +5,10 @@ import { baseline, families, leader, report, scope } from "../state";
 import { columns, everything, grouped, ordered, sort, type Column } from "./columns";
 import { Row } from "./row";
 import { scale } from "./span";
+import { Arrowed } from "../../shared/arrowed";
+import { Scroll } from "../../shared/scroll";
 
-function Head({ id, label, doc, wide }: { id: string; label: string; doc?: string; wide?: boolean }) {
+function Head({ id, label, doc, wide, only = "" }: { id: string; label: string; doc?: string; wide?: boolean; only?: string }) {
   const mine = sort.value?.key === id ? sort.value : null;
   const first = id === "verdict" && !sort.value;
   const state = mine ? (mine.descending ? "descending" : "ascending") : first ? "ascending" : "none";
@@ -15,8 +17,8 @@ function Head({ id, label, doc, wide }: { id: string; label: string; doc?: strin
     else sort.value = mine.descending ? null : { key: id, descending: true };
   };
   return (
-    <th scope="col" aria-sort={state} class={wide ? "left" : "num"} title={doc}>
-      <button type="button" onClick={next}>{label}<span class="arrow" aria-hidden="true">{state === "none" ? "" : state === "ascending" ? "↑" : "↓"}</span></button>
+    <th scope="col" aria-sort={state} class={`${wide ? "left" : "num"} ${only}`} title={doc}>
+      <button type="button" onClick={next}><Arrowed text={label} state={state} left={!!wide} /></button>
     </th>
   );
 }
@@ -94,13 +96,16 @@ export function Results({ run }: { run: Run }) {
       </p>
       <Filters run={run} />
       <p class="unseen" aria-live="polite">{spoken.value}</p>
-      <div class={baseline.value == null ? "scroll results" : "scroll results compared"} tabIndex={0} role="region" aria-label="Table of results">
+      {baseline.value != null && (
+        <p class="comparing">Compared with <b>{run.strategies[baseline.value].label}</b> <button type="button" class="quiet" onClick={() => { baseline.value = null; }}>Stop comparing</button></p>
+      )}
+      <Scroll label="Table of results" kind="results">
         <table class="results-table">
           <caption class="unseen">{report.title}: results by strategy</caption>
           <thead>
             <tr>
               <Head id="strategy" label="strategy" wide />
-              <Head id="verdict" label="verdict" doc="Comparison with the best by p99 over pairs of runs that met the same requests." wide />
+              <Head id="verdict" label="verdict" doc="Comparison with the best by p99 over pairs of runs that met the same requests." wide only="not-narrow" />
               {range && <th scope="col" class="left wide-only">p50 to p99.9 <small>(log; dot: p99)</small></th>}
               {cols.map((c) => <Head key={c.key} id={c.key} label={c.label} doc={c.doc} />)}
               <Head id="state" label="state" doc="Whether the run describes a steady state." wide />
@@ -108,7 +113,7 @@ export function Results({ run }: { run: Run }) {
           </thead>
           <tbody>{visible.map((which) => <Row key={which} run={run} which={which} pool={pool} columns={cols} range={range} />)}</tbody>
         </table>
-      </div>
+      </Scroll>
       <p class="note">
         {baseline.value != null && <>▲ better, ▼ worse than the baseline; ≈ the 95 % intervals overlap. </>}
         ± is half the 95 % interval. {oracle && "† Baseline with perfect information. "}

@@ -2,7 +2,8 @@
 import { interval, list, relative, show, spread } from "../../shared/format";
 import { Swatch } from "../../shared/swatch";
 import type { Run, Strategy, Verdict } from "../model";
-import { baseline, group, leader, shown, styleOf, subjects, toggle, verdict } from "../state";
+import { baseline, group, inScope, leader, shown, styleOf, subjects, toggle, verdict } from "../state";
+import { Breakable } from "../text";
 import { grouped, opened, type Column } from "./columns";
 import { Span } from "./span";
 
@@ -11,10 +12,13 @@ const SIGNS: Record<Verdict["relation"], [string, string]> = {
   overloaded: ["!", "bad"], none: ["–", "plain"],
 };
 
+/** Longer verdicts may break. */
+const LONG = 26;
+
 export function VerdictCell({ verdict }: { verdict: Verdict | undefined }) {
   if (!verdict) return <span class="none">–</span>;
   const [sign, tone] = SIGNS[verdict.relation] ?? SIGNS.none;
-  return <span class={`verdict ${tone}`}><span class="sign" aria-hidden="true">{sign}</span>{verdict.text}</span>;
+  return <span class={`verdict ${tone} ${verdict.text.length > LONG ? "long" : ""}`}><span class="sign" aria-hidden="true">{sign}</span>{verdict.text}</span>;
 }
 
 /** A value; and, with a baseline, how it compares. */
@@ -27,7 +31,7 @@ function Value({ column, strategy, base, pool }: { column: Column; strategy: Str
   const title = [interval(low, high, column.unit), column.key === "theory" ? strategy.theory?.text : ""].filter(Boolean).join("; ");
   return (
     <td class={alarming ? "num alarming" : "num"} title={title || undefined}>
-      <data value={String(value)} data-metric={column.key}>{show(value, column.unit)}</data>
+      <data value={String(value)} data-metric={column.metric ? inScope(column.key, pool) : undefined}>{show(value, column.unit)}</data>
       {column.spread && <small class="spread"> {spread(value, low, high)}</small>}
       {base && base !== strategy && <Relative column={column} value={value} mine={estimate!} base={column.estimate(base, pool)} />}
       {base === strategy && <small class="rel"> </small>}
@@ -67,9 +71,10 @@ export function Row({ run, which, pool, columns, range }: { run: Run; which: num
           <div>
             <button type="button" class="name" aria-pressed={isBase} aria-label={`${strategy.label}: compare all with it`}
               title={`${strategy.doc}${isBase ? "" : "  Select to compare all with it."}`} onClick={choose}>
-              {strategy.label}{strategy.oracle && <abbr title="baseline with perfect information"> †</abbr>}
+              <Breakable label={strategy.label} />{strategy.oracle && <abbr title="baseline with perfect information"> †</abbr>}
             </button>
             {isBase && <span class="tag">baseline</span>}
+            <span class="narrow-only"><VerdictCell verdict={verdict(strategy, pool)} /></span>
             {others.length > 0 && (
               <button type="button" class="same" aria-expanded={open} onClick={() => {
                 const next = new Set(opened.value);
@@ -82,7 +87,7 @@ export function Row({ run, which, pool, columns, range }: { run: Run; which: num
           </div>
         </div>
       </th>
-      <td class="left"><VerdictCell verdict={verdict(strategy, pool)} /></td>
+      <td class="left not-narrow"><VerdictCell verdict={verdict(strategy, pool)} /></td>
       {range && <td class="left wide-only"><Span strategy={strategy} pool={pool} range={range} /></td>}
       {columns.map((column) => <Value key={column.key} column={column} strategy={strategy} base={base} pool={pool} />)}
       <td class="left state" title={strategy.state_reason || undefined}>

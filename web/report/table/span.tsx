@@ -3,7 +3,7 @@ import { seconds } from "../../shared/format";
 import type { Run, Strategy } from "../model";
 import { inScope } from "../state";
 
-const WIDTH = 116;
+const WIDTH = 104;
 const PAD = 5;
 const NAMES = ["latency.p50", "latency.p90", "latency.p99", "latency.p999"];
 

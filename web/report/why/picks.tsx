@@ -4,6 +4,7 @@ import { at, significant } from "../../shared/format";
 import type { PickView } from "../model";
 import { moment, shortName } from "../state";
 import { Words } from "../text";
+import { Scroll } from "../../shared/scroll";
 
 /** Of more servers than this only the first by score are shown. */
 const MOST = 12;
@@ -15,7 +16,7 @@ function Pick({ pick }: { pick: PickView }) {
   const order = [...pick.servers].sort((a, b) => Number(b.server === pick.picked) - Number(a.server === pick.picked));
   const servers = pick.servers.length > MOST ? order.slice(0, MOST) : pick.servers;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={`Servers at ${at(pick.time)}`}>
+    <Scroll label={`Servers at ${at(pick.time)}`}>
       <table class="numbers picks">
         <thead><tr>
           <th scope="col">server</th>{weights && <th scope="col">weight</th>}<th scope="col">balancer counts</th><th scope="col">really there</th>{scores && <th scope="col" title="lower is better">score</th>}
@@ -33,7 +34,7 @@ function Pick({ pick }: { pick: PickView }) {
         </tbody>
       </table>
       {pick.servers.length > servers.length && <p class="note">and {pick.servers.length - servers.length} more servers</p>}
-    </div>
+    </Scroll>
   );
 }
 

@@ -70,7 +70,7 @@ function timelineOf(which, label, run, duration, servers, faults) {
       const bad = faults.some((f) => f.target.endsWith(s.server) && b * bin >= f.start && b * bin < (f.end ?? duration));
       const aware = !/random|round|hash|edf|stride|maglev|jump|rendezvous|probe/.test(label);
       const share = (s.share[which] || 0.1) * (bad && aware ? 0.25 : 1);
-      picks.push(Math.max(0, Math.round(share * 600 * bin * (0.8 + 0.4 * random()))));
+      picks.push(Math.max(0, Math.round(share * 60 * servers.length * bin * (0.8 + 0.4 * random()))));
       queue = Math.max(0, bad && !aware ? queue + 4 + 4 * random() : queue * 0.8 + random());
       inside.push(Math.round(queue + 3 * random()));
       errors.push(bad && !aware && queue > 200 ? Math.round(10 * random()) : 0);
