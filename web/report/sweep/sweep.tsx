@@ -27,7 +27,7 @@ function Crossings({ sweep }: { sweep: Sweep }) {
       <h3>Where the order changes</h3>
       <ul>
         {visible.map((crossing, i) => (
-          <li key={i}><span><Words text={crossing.text} /></span> <button type="button" class="quiet" aria-label={`Show only ${subjects[crossing.a].label} and ${subjects[crossing.b].label}`}
+          <li key={i}><span><Words text={crossing.text} /></span> <button type="button" class="quiet" aria-label={`Show the two: ${subjects[crossing.a].label} and ${subjects[crossing.b].label}`}
             onClick={() => view(crossing.a, crossing.b)}>Show the two</button></li>
         ))}
       </ul>

@@ -14,6 +14,8 @@ export interface Column {
   metric?: boolean;
   /** With half the interval as a share of the value. */
   spread?: boolean;
+  /** Left out on paper. */
+  minor?: boolean;
 }
 
 /** Metrics that everybody wants to see, in this order. */
@@ -38,6 +40,7 @@ function ofMetric(metric: Metric): Column {
     direction: metric.direction,
     estimate: (strategy, pool) => strategy.values[inScope(metric.name, pool)] ?? null,
     metric: true,
+    minor: ["latency.p50", "latency.p90"].includes(metric.name),
     spread: metric.name === "latency.p99",
   };
 }

@@ -107,7 +107,7 @@ export function Results({ run }: { run: Run }) {
               <Head id="strategy" label="strategy" wide />
               <Head id="verdict" label="verdict" doc="Comparison with the best by p99 over pairs of runs that met the same requests." wide only="not-narrow" />
               {range && <th scope="col" class="left wide-only">p50 to p99.9 <small>(log; dot: p99)</small></th>}
-              {cols.map((c) => <Head key={c.key} id={c.key} label={c.label} doc={c.doc} />)}
+              {cols.map((c) => <Head key={c.key} id={c.key} label={c.label} doc={c.doc} only={c.minor ? "minor" : ""} />)}
               <Head id="state" label="state" doc="Whether the run describes a steady state." wide />
             </tr>
           </thead>

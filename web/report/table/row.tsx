@@ -25,12 +25,12 @@ export function VerdictCell({ verdict }: { verdict: Verdict | undefined }) {
 function Value({ column, strategy, base, pool }: { column: Column; strategy: Strategy; base: Strategy | null; pool: string | null }) {
   const estimate = column.estimate(strategy, pool);
   const value = estimate?.[0] ?? null;
-  if (value == null) return <td class="num"><span class="none">–</span></td>;
+  if (value == null) return <td class={column.minor ? "num minor" : "num"}><span class="none">–</span></td>;
   const [, low, high] = estimate!;
   const alarming = column.key.startsWith("errors.") && value > 0;
   const title = [interval(low, high, column.unit), column.key === "theory" ? strategy.theory?.text : ""].filter(Boolean).join("; ");
   return (
-    <td class={alarming ? "num alarming" : "num"} title={title || undefined}>
+    <td class={`num${alarming ? " alarming" : ""}${column.minor ? " minor" : ""}`} title={title || undefined}>
       <data value={String(value)} data-metric={column.metric ? inScope(column.key, pool) : undefined}>{show(value, column.unit)}</data>
       {column.spread && <small class="spread"> {spread(value, low, high)}</small>}
       {base && base !== strategy && <Relative column={column} value={value} mine={estimate!} base={column.estimate(base, pool)} />}

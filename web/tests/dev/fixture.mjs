@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { page } from "../page.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -252,16 +252,6 @@ function sweepOf(base, points, labels, perStrategy, wanted, info) {
   base.sweep = sweep;
   base.answer = ["least_request has the lowest p99 at every point; the higher the load the larger the difference."];
   return base;
-}
-
-/** The page with the document in it, as the program writes it. */
-export function page(report, { gz = false } = {}) {
-  const template = readFileSync(join(here, "../../dist/report.html"), "utf8");
-  const json = JSON.stringify(report, (_, v) => (typeof v === "number" ? Number(v.toPrecision(7)) : v)).replaceAll("<", "\\u003c");
-  const data = gz
-    ? template.replace('<script type="application/json" id="evenkeel-data"><!--evenkeel:data--></script>', () => `<script type="text/plain" id="evenkeel-data-gz">${gzipSync(json, { level: 9 }).toString("base64")}</script>`)
-    : template.replace("<!--evenkeel:data-->", () => json);
-  return data.replace("<!--evenkeel:title-->", () => report.title.replaceAll("<", "&lt;")).replace("<!--evenkeel:noscript-->", "<p>Needs scripts for the charts.</p>");
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

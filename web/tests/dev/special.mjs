@@ -3,7 +3,8 @@
 //   node tests/dev/special.mjs RESULTS OUT
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { document, page } from "./fixture.mjs";
+import { page } from "../page.mjs";
+import { document } from "./fixture.mjs";
 
 const [results, out] = process.argv.slice(2);
 const write = (name, report, options) => {
