@@ -38,8 +38,9 @@ export function regions(u: uPlot, all: Region[]): void {
   });
 }
 
-/** Names of the spans, above the plot; a name needs room that no earlier one has. */
-export function regionNames(u: uPlot, all: Region[]): void {
+/** Names of the spans, above the plot; a name needs room that no earlier one has. Returns where they are. */
+export function regionNames(u: uPlot, all: Region[]): [number, number][] {
+  const taken: [number, number][] = [];
   const { ctx, bbox: { top, left, width } } = u;
   const ratio = devicePixelRatio || 1;
   let end = -Infinity;
@@ -56,8 +57,10 @@ export function regionNames(u: uPlot, all: Region[]): void {
     if (at < Math.max(end, left)) continue;
     ctx.fillText(region.text, at, top - 4 * ratio);
     end = at + size + 10 * ratio;
+    taken.push([at, at + size]);
   }
   ctx.restore();
+  return taken;
 }
 
 function area(u: uPlot, low: Values, high: Values, fill: string, alpha: number): void {
@@ -112,7 +115,8 @@ export function markers(u: uPlot, index: number, curve: Curve, count: number, da
   }, 6 * (devicePixelRatio || 1));
 }
 
-export function verticals(u: uPlot, marks: Mark[]): void {
+/** Vertical lines with labels above the plot, beside what is there. */
+export function verticals(u: uPlot, marks: Mark[], taken: [number, number][]): void {
   const { ctx, bbox: { top, height, left, width } } = u;
   const ratio = devicePixelRatio || 1;
   let end = -Infinity;
@@ -129,8 +133,9 @@ export function verticals(u: uPlot, marks: Mark[]): void {
     ctx.stroke();
     ctx.font = `600 ${11 * ratio}px ${token("--font")}`;
     const size = ctx.measureText(mark.text).width + 8 * ratio;
-    const from = Math.max(left, Math.min(x - size / 2, left + width - size));
-    if (from < end) continue;
+    let from = Math.max(left, Math.min(x - size / 2, left + width - size));
+    for (const [a, b] of taken) if (from < b && a < from + size) from = x < (a + b) / 2 ? a - size - 3 * ratio : b + 3 * ratio;
+    if (from < end || from + size > left + width + 20 * ratio) continue;
     end = from + size + 4 * ratio;
     ctx.fillStyle = token("--ink");
     ctx.fillRect(from, top - 19 * ratio, size, 16 * ratio);

@@ -109,7 +109,7 @@ function options(props: ChartProps, width: number, handles: Handles): uPlot.Opti
     hooks: {
       drawClear: [(u) => { regions(u, props.regions ?? []); bands(u, curves, areas, dark.peek()); }],
       drawSeries: [(u, i) => { if (i > 0) markers(u, i, curves[i - 1], curves.length, dark.peek()); }],
-      draw: [(u) => { regionNames(u, props.regions ?? []); verticals(u, props.marks?.peek() ?? []); }],
+      draw: [(u) => verticals(u, props.marks?.peek() ?? [], regionNames(u, props.regions ?? []))],
       setSelect: [(u) => {
         if (u.select.width < 6) return;
         props.range.value = [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")];

@@ -47,12 +47,12 @@ export function Legend() {
             <Swatch style={styleOf(i)} off={!shown.value.has(i)} /> {shortName(i)}
           </button>
         ))}
-        {leaders.length > 2 && (
+      </div>
+      {leaders.length > 2 && (
           <button type="button" class="quiet more" aria-expanded={open.value} onClick={() => { open.value = !open.value; }}>
             {open.value ? "Done" : `All ${leaders.length}…`}
           </button>
         )}
-      </div>
       {open.value && <Adder />}
     </div>
   );

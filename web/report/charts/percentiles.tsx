@@ -60,7 +60,8 @@ function sentence(run: Run): string {
     if (!order.length) return "";
     const [first, last] = [order[0], order[order.length - 1]];
     const value = (i: number) => seconds(estimates(run, i, pool)[2][0]);
-    const range = first === last ? `p99 of ${shortName(first)} is ${value(first)}.`
+    const range = value(first) === value(last) && order.length > 1 ? `p99 is ${value(first)} for all that are shown.`
+      : first === last ? `p99 of ${shortName(first)} is ${value(first)}.`
       : `p99 goes from ${value(first)} (${shortName(first)}) to ${value(last)} (${shortName(last)}).`;
     return pool ? `${pool}: ${range}` : range;
   }).filter(Boolean).join(" ");
