@@ -258,7 +258,8 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
         say(failures);
     }
     table::theory(outcome).into_iter().for_each(|line| say(format_args!("Theory: {line}.")));
-    table::notes(outcome).into_iter().for_each(|line| say(format_args!("Note: {line}.")));
+    let strategies = outcome.summaries.len();
+    table::notes(outcome).iter().for_each(|note| say(format_args!("Note: {}.", note.line(strategies))));
     if let Some(answer) = &scenario.answer {
         say(format_args!("\n{}\n{}", terminal.bold("Answer"), prose(answer, terminal)));
     }

@@ -1,10 +1,12 @@
-//! Output: terminal tables, CSV, JSON, charts, traces, manifests. This module reads results and runs nothing.
+//! Output: terminal tables, CSV, JSON, charts, HTML reports, traces, manifests. This module reads results and runs nothing.
 
+pub mod answer;
 pub mod changes;
 pub mod charts;
 pub mod export;
 pub mod files;
 pub mod format;
+//pub mod html;
 pub mod json;
 pub mod table;
 pub mod trace;
