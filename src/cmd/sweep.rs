@@ -82,7 +82,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         complain(format_args!("skipped, cannot be run: {point}: {why}"));
     }
     let survived = AtomicBool::new(true);
-    run::execute(vec![experiment], &args.output, &args.common, None, |outcomes, json| {
+    run::execute(vec![experiment], &args.output, &args.common, run::Also::default(), |outcomes, json| {
         let survives = !args.sensitivity || survives(outcomes);
         survived.store(survives, Ordering::Relaxed);
         match (json, args.sensitivity) {

@@ -6,7 +6,7 @@ pub mod charts;
 pub mod export;
 pub mod files;
 pub mod format;
-//pub mod html;
+pub mod html;
 pub mod json;
 pub mod table;
 pub mod trace;

@@ -98,9 +98,8 @@ impl Field {
     /// last. With several: by the mean of the ratios to each pool's best (geometric); those with more errors in any pool after
     /// all others, by their number over all pools.
     pub fn order(&self) -> Vec<usize> {
-        let best: Vec<f64> = (0..self.rankings())
-            .map(|r| self.best(r).map_or(f64::NAN, |i| self.rows[i].places[r].p99))
-            .collect();
+        let best: Vec<f64> =
+            (0..self.rankings()).map(|r| self.best(r).map_or(f64::NAN, |i| self.rows[i].places[r].p99)).collect();
         let key = |row: &Row| match &row.places[..] {
             [only] => only_key(row, only),
             places => {

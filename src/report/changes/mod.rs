@@ -8,6 +8,7 @@ mod markdown;
 mod table;
 
 pub use json::Json;
+pub use markdown::escape as markdown_text;
 pub use table::Table;
 
 use crate::report::export::Exporter;
