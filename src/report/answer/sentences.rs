@@ -106,8 +106,11 @@ impl<'a> View<'a> {
         match &failing[..] {
             [] => {
                 let least = self.all().map(|(_, place)| place.failed).fold(f64::NAN, f64::min);
-                let every = if self.all().count() == 1 { "It" } else { "Every strategy" };
-                let text = format!("{every} fails at least {} of its requests.", percent(least));
+                let mut all = self.all();
+                let text = match (all.next(), all.next()) {
+                    (Some((only, _)), None) => format!("{} fails {} of its requests.", only.label, percent(least)),
+                    _ => format!("Every strategy fails at least {} of its requests.", percent(least)),
+                };
                 (least >= NOTABLE).then_some(text)
             }
             [(row, place)] => Some(format!(
@@ -196,11 +199,14 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The labels of strategies that tie with the best, one for each group of identical picks; the familiar one first.
+    /// The labels of strategies that tie with the best, one for each group of identical picks: the familiar one first,
+    /// the others by their p99.
     fn ties(&self, best: &Row) -> Vec<&'a str> {
         let mut seen: Vec<&[String]> = vec![&best.picks];
         let mut ties: Vec<Entry<'a>> = self.with(|stand| stand == Comparison::Tied);
-        ties.sort_by_key(|(row, _)| !FAMILIAR.contains(&row.strategy.as_str()));
+        let familiar = self.familiar().map(|(row, _)| &row.label);
+        let key = |(row, place): &Entry<'a>| (Some(&row.label) != familiar, place.p99);
+        ties.sort_by(|a, b| key(a).0.cmp(&key(b).0).then(key(a).1.total_cmp(&key(b).1)));
         ties.retain(|(row, _)| {
             let new = row.picks.is_empty() || !seen.contains(&&row.picks[..]);
             seen.push(&row.picks);

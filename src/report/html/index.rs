@@ -2,7 +2,7 @@
 
 use super::REPORT;
 use super::folder::Folder;
-use super::model::{Cell, Column, Document, Kind, Repeat, SCHEMA_VERSION, Section, Table, TableRow};
+use super::model::{Cell, Column, Document, Kind, Section, Table, TableRow};
 
 /// The document of the list. `folders` are the results below it by the name of their folder; those that cannot be read have a
 /// row that says so, and those without a report no link.
@@ -12,25 +12,13 @@ pub fn index(folders: &[(String, Folder)]) -> Document {
     let columns = ["scenario", "question", "answer", "replications"].map(column).into();
     let count = folders.len();
     let scenarios = if count == 1 { "one scenario".to_owned() } else { format!("{count} scenarios") };
-    Document {
-        schema_version: SCHEMA_VERSION,
-        kind: Kind::Index,
-        name: "index".to_owned(),
-        title: format!("Results of {scenarios}"),
-        question: String::new(),
-        answer: Vec::new(),
-        explanation: None,
-        facts: Vec::new(),
-        warnings: Vec::new(),
-        run: None,
-        sweep: None,
-        sections: vec![Section {
-            heading: "Scenarios".to_owned(),
-            paragraphs: Vec::new(),
-            table: Some(Table { columns, rows }),
-        }],
-        repeat: Repeat { version: env!("CARGO_PKG_VERSION").to_owned(), ..Repeat::default() },
-    }
+    let mut document = Document::new(Kind::Index, "index", &format!("Results of {scenarios}"));
+    document.sections.push(Section {
+        heading: "Scenarios".to_owned(),
+        paragraphs: Vec::new(),
+        table: Some(Table { columns, rows }),
+    });
+    document
 }
 
 fn row(name: &str, folder: &Folder) -> TableRow {

@@ -41,6 +41,27 @@ pub struct Document {
     pub repeat: Repeat,
 }
 
+impl Document {
+    /// A document with a title and nothing else, of this version of evenkeel.
+    pub fn new(kind: Kind, name: &str, title: &str) -> Document {
+        Document {
+            schema_version: SCHEMA_VERSION,
+            kind,
+            name: name.to_owned(),
+            title: title.to_owned(),
+            question: String::new(),
+            answer: Vec::new(),
+            explanation: None,
+            facts: Vec::new(),
+            warnings: Vec::new(),
+            run: None,
+            sweep: None,
+            sections: Vec::new(),
+            repeat: Repeat { version: env!("CARGO_PKG_VERSION").to_owned(), ..Repeat::default() },
+        }
+    }
+}
+
 /// The command that made the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
