@@ -5,6 +5,7 @@ mod comparison;
 mod manifest;
 mod metrics;
 mod servers;
+pub mod timeline;
 mod timeseries;
 mod verdicts;
 
@@ -26,7 +27,7 @@ pub struct ResultFile {
 }
 
 /// All tables of a folder of results. A new one is a file with a function that makes it, and a row here.
-pub const FILES: [ResultFile; 8] = [
+pub const FILES: [ResultFile; 9] = [
     ResultFile {
         name: "metrics.csv",
         doc: "Every metric of every strategy: mean and 95 % interval over replications.",
@@ -74,6 +75,12 @@ pub const FILES: [ResultFile; 8] = [
         doc: "The latency at each quantile, all replications together.",
         present: "always",
         render: |outcomes| timeseries::latency_cdf(outcomes).map(Some),
+    },
+    ResultFile {
+        name: timeline::NAME,
+        doc: "The first replication of every strategy over time: requests by server, exact events, the slowest requests.",
+        present: "for a run, not for a sweep",
+        render: timeline::timeline,
     },
 ];
 
