@@ -114,11 +114,15 @@ fn read_files(path: &Path, names: impl Iterator<Item = String>) -> Result<Folder
     let mut folder = Folder::default();
     for name in names {
         let file = path.join(&name);
-        if file.exists() {
-            let text = inputs::read_text(&file, inputs::LONGEST_DATA)
-                .map_err(|why| Failure::Usage(format!("`{}` {why}", file.display())))?;
-            folder.files.insert(name, text.into_bytes());
+        if !file.exists() {
+            continue;
         }
+        let unusable = |why: String| Failure::Usage(format!("`{}` {why}", file.display()));
+        let bytes = match name.ends_with(".gz") {
+            true => inputs::read_bytes(&file, inputs::LONGEST_DATA),
+            false => inputs::read_text(&file, inputs::LONGEST_DATA).map(String::into_bytes),
+        };
+        folder.files.insert(name, bytes.map_err(unusable)?);
     }
     Ok(folder)
 }

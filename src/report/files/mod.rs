@@ -27,7 +27,7 @@ pub struct ResultFile {
 }
 
 /// All tables of a folder of results. A new one is a file with a function that makes it, and a row here.
-pub const FILES: [ResultFile; 9] = [
+pub const FILES: [ResultFile; 10] = [
     ResultFile {
         name: "metrics.csv",
         doc: "Every metric of every strategy: mean and 95 % interval over replications.",
@@ -75,6 +75,12 @@ pub const FILES: [ResultFile; 9] = [
         doc: "The latency at each quantile, all replications together.",
         present: "always",
         render: |outcomes| timeseries::latency_cdf(outcomes).map(Some),
+    },
+    ResultFile {
+        name: "latency_cdf_pools.csv",
+        doc: "The same by pool.",
+        present: "if routes lead to several pools",
+        render: timeseries::latency_cdf_pools,
     },
     ResultFile {
         name: timeline::NAME,

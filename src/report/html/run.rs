@@ -46,7 +46,7 @@ pub fn run(folder: &Folder, manifest: &Manifest, at: &PointEntry, standings: &St
         }
     });
     let same = field.same_picks();
-    let timelines = timeline::timelines(folder, &labels)?;
+    let course = timeline::course(folder, &labels)?;
     Ok(Run {
         metrics: metrics(standings.values.values().flat_map(|values| values.keys())),
         pools: field.pools.clone(),
@@ -59,8 +59,8 @@ pub fn run(folder: &Folder, manifest: &Manifest, at: &PointEntry, standings: &St
         faults: manifest.faults.clone(),
         warmup: at.warmup_s,
         duration: at.duration_s,
-        why: timeline::why(folder, &labels)?,
-        timelines,
+        timelines: course.timelines,
+        why: course.why,
     })
 }
 
