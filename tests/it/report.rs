@@ -46,7 +46,7 @@ pool = "run"
 target = "run/run-1"
 at = "2s"
 for = "2s"
-slowdown = 20
+kind = { slow = { factor = 20 } }
 "#;
 
 /// The document in a report.

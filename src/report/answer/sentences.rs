@@ -195,7 +195,13 @@ impl<'a> View<'a> {
                 let (row, place) = entry;
                 format!("; {}'s is {}, {}", row.label, human_seconds(place.p99), higher(worse(entry)))
             }
-            _ => String::new(),
+            // With too few runs for a verdict the value is given without one.
+            _ => match self.familiar() {
+                Some((row, place)) if matches!(place.stand, Some(Comparison::Unknown(_))) => {
+                    format!("; {}'s is {}", row.label, human_seconds(place.p99))
+                }
+                _ => String::new(),
+            },
         }
     }
 

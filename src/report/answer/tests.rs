@@ -210,7 +210,7 @@ fn too_few_runs_are_not_a_verdict() {
     field.replications = 2;
     assert_eq!(
         sentences(&field)[0],
-        "p2c has the lowest p99, 90.0 ms. With 2 replications the order may be due to chance: a verdict needs 5."
+        "p2c has the lowest p99, 90.0 ms; round_robin's is 180 ms. With 2 replications the order may be due to chance: a verdict needs 5."
     );
     field.replications = 1;
     assert!(sentences(&field)[0].contains("With one replication the order"));
