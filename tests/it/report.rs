@@ -282,11 +282,15 @@ fn other_commands_write_reports() {
     assert_eq!((&compare["kind"], &compare["sections"][0]["heading"]), (&"compare".into(), &"sound".into()));
     assert!(compare["sections"][0]["table"]["rows"].as_array().unwrap().len() > 2);
     let mut command = evenkeel();
-    let arguments = ["validate", "mm1-50", "--replications", "3", "--quiet", "--report", "v.html"];
+    let arguments = ["validate", "ring-shares", "--replications", "3", "--quiet", "--report", "v.html"];
     command.current_dir(folder.path()).args(arguments).output().unwrap();
     let validate = document(&folder.path().join("v.html"));
     assert_eq!(validate["kind"], "validate");
-    assert!(validate["sections"][0]["heading"].as_str().unwrap().starts_with("mm1-50"), "{}", validate["sections"]);
+    assert!(
+        validate["sections"][0]["heading"].as_str().unwrap().starts_with("ring-shares"),
+        "{}",
+        validate["sections"]
+    );
 }
 
 /// The limit of the issue: a report is under 1 MB.

@@ -9,7 +9,7 @@ mod sentences;
 mod tests;
 mod words;
 
-pub use sentences::sentences;
+pub use sentences::{holds, sentences};
 pub use words::list;
 
 use super::Outcome;

@@ -27,6 +27,16 @@ pub fn sentences(field: &Field) -> Vec<String> {
     all
 }
 
+/// The conclusion of a sensitivity analysis: `ranked` pairs differ in the base, and pairs were `reversed` so many times.
+pub fn holds(ranked: usize, reversed: usize) -> String {
+    match reversed {
+        0 if ranked == 0 => "There is no ranking to test: no two strategies differ significantly.".to_owned(),
+        0 => "The ranking holds: no significant pair is reversed.".to_owned(),
+        1 => "The ranking does not hold: one pair is reversed.".to_owned(),
+        n => format!("The ranking does not hold: pairs are reversed {n} times."),
+    }
+}
+
 /// A ranking of a field.
 struct View<'a> {
     field: &'a Field,

@@ -55,6 +55,8 @@ struct Manifest<'a> {
     /// Whether the scenario claims a steady state.
     steady: bool,
     faults: Vec<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensitivity: Option<SensitivityEntry<'a>>,
     scenario_sha256: &'a str,
     seed: u64,
     interval_level: f64,
@@ -76,6 +78,13 @@ struct Manifest<'a> {
     provenance: &'a Provenance,
     /// SHA-256 of every other file of the run, by name.
     files: &'a BTreeMap<String, String>,
+}
+
+/// The settings of a sensitivity analysis, in the results of one.
+#[derive(Serialize)]
+struct SensitivityEntry<'a> {
+    metric: &'a str,
+    by: f64,
 }
 
 #[derive(Serialize)]
@@ -117,6 +126,8 @@ pub fn manifest(
 ) -> serde_json::Result<Vec<u8>> {
     let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
     let scenario = first.scenario;
+    let nudged = outcomes.len() > 1 && first.place.is_empty();
+    let sensitivity = scenario.sensitivity.as_ref().filter(|_| nudged);
     let manifest = Manifest {
         schema_version: 4,
         scenario: &scenario.name,
@@ -127,6 +138,7 @@ pub fn manifest(
         explanation: scenario.answer.as_deref(),
         steady: scenario.kind == Kind::Steady,
         faults: faults(scenario),
+        sensitivity: sensitivity.map(|s| SensitivityEntry { metric: &s.metric, by: s.by }),
         scenario_sha256: &scenario.hash,
         seed: scenario.seed,
         interval_level: LEVEL,

@@ -52,6 +52,8 @@ pub struct Manifest {
     pub first: PointEntry,
     /// The other points.
     pub points: Vec<PointEntry>,
+    /// The settings of a sensitivity analysis; `None` in results before version 4.
+    pub sensitivity: Option<Sensitivity>,
     /// Points that could not be built, with the errors.
     pub skipped: Vec<(String, String)>,
     /// Version of evenkeel.
@@ -64,6 +66,16 @@ pub struct Manifest {
     pub machine: Option<Machine>,
     /// SHA-256 of every other file, by name.
     pub files: BTreeMap<String, String>,
+}
+
+/// The settings of a sensitivity analysis.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sensitivity {
+    /// The metric of the ranking.
+    pub metric: String,
+    /// Share by which each constant is decreased and increased.
+    pub by: f64,
 }
 
 /// A point of the results.

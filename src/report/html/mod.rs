@@ -4,13 +4,16 @@
 //! that its numbers are those of the CSV files. [`document`] reads them into a [`model::Document`], and [`page`] puts that
 //! into the page that `web/` builds.
 
+mod crossings;
 mod folder;
 mod index;
 mod markdown;
 pub mod model;
 mod noscript;
 mod page;
+mod replications;
 mod run;
+mod sensitivity;
 mod series;
 mod standings;
 mod sweep;
@@ -54,9 +57,13 @@ pub fn document(folder: &Folder) -> Result<Document> {
         true => None,
         false => Some(run::run(folder, &manifest, &manifest.first, &first)?),
     };
+    let mut answer = answer(folder, &manifest)?;
     let mut sections = Vec::new();
-    if swept {
+    if sweep.is_some() {
         sections.push(sweep::best_by_point(folder, &manifest)?);
+    } else if swept && let Some((holds, section)) = sensitivity::sensitivity(folder, &manifest)? {
+        answer.insert(0, holds);
+        sections.push(section);
     }
     Ok(Document {
         schema_version: SCHEMA_VERSION,
@@ -64,7 +71,7 @@ pub fn document(folder: &Folder) -> Result<Document> {
         name: manifest.scenario.clone(),
         title: manifest.title.clone(),
         question: manifest.question.clone(),
-        answer: answer(folder, &manifest)?,
+        answer,
         explanation: manifest.explanation.clone(),
         facts: facts(&manifest, &first, swept),
         warnings: warnings(folder, &manifest, &first),

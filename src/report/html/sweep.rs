@@ -5,19 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::folder::{Folder, Manifest, PointEntry};
-use super::model::{Axis, Cell, Column, Crossing, Estimate, Point, Section, Sweep, SweepStrategy, Table, TableRow};
-use super::{run, standings};
+use super::model::{Axis, Cell, Column, Estimate, Point, Section, Sweep, SweepStrategy, Table, TableRow};
+use super::{crossings, run, standings};
 use crate::report::answer::Field;
 use evenkeel_core::units::human_seconds;
-use evenkeel_sim::measure::interval::{LEVEL, estimate_at};
-use evenkeel_sim::measure::{Comparison, ENOUGH};
+use evenkeel_sim::measure::Comparison;
 use evenkeel_sim::scenario::overrides;
 
-/// The metric whose crossings are searched.
-const CROSSING: &str = "latency.p99";
-/// Crossings are searched among these strategies, and the best of every point: at most so many in all.
-const FAMILIAR: [&str; 4] = ["round_robin", "random", "p2c", "least_request"];
-const MOST_PAIRED: usize = 8;
 /// Crossings in the answer; the others are in the chart and counted.
 const MOST_CROSSINGS: usize = 3;
 /// From this ratio of the largest to the smallest value a logarithmic axis makes sense.
@@ -60,12 +54,12 @@ pub fn sweep(folder: &Folder, manifest: &Manifest) -> Result<Sweep> {
     });
     let strategies = strategies.collect();
     let fields: Vec<&Field> = standings.iter().map(|at| &at.field).collect();
-    let crossings = crossings(folder, &entries, &points, &fields)?;
+    let crossings = crossings::crossings(folder, &entries, &points, &fields)?;
     Ok(Sweep { metrics, axes, points, strategies, crossings })
 }
 
 /// All points, the first one included.
-fn entries(manifest: &Manifest) -> Vec<&PointEntry> {
+pub fn entries(manifest: &Manifest) -> Vec<&PointEntry> {
     std::iter::once(&manifest.first).chain(&manifest.points).collect()
 }
 
@@ -94,99 +88,6 @@ fn axis(places: &[Vec<(String, String)>], points: &[Point], a: usize) -> Axis {
     let (low, high) = values.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), &v| (low.min(v), high.max(v)));
     let key = places.first().and_then(|place| place.get(a)).map_or_else(String::new, |(key, _)| key.clone());
     Axis { key, unit: unit.to_owned(), log: values.len() == points.len() && low > 0.0 && high / low >= WIDE }
-}
-
-/// By strategy: the value of every replication, by point.
-type Runs<'a> = BTreeMap<&'a str, Vec<BTreeMap<&'a str, f64>>>;
-
-/// Pairs of strategies whose difference changes its sign between neighbouring points of a sweep along one axis. At both
-/// points the interval of the paired difference excludes zero; its level is corrected for the number of pairs (Bonferroni).
-fn crossings(folder: &Folder, entries: &[&PointEntry], points: &[Point], fields: &[&Field]) -> Result<Vec<Crossing>> {
-    let Some(table) = folder.table("replications.csv")? else { return Ok(Vec::new()) };
-    // A grid has no order of points, and a mixture of pools is meaningless.
-    if points.iter().any(|point| point.values.len() != 1) || !fields[0].pools.is_empty() {
-        return Ok(Vec::new());
-    }
-    let Some(mut line) =
-        points.iter().enumerate().map(|(i, point)| Some((point.values[0]?, i))).collect::<Option<Vec<_>>>()
-    else {
-        return Ok(Vec::new());
-    };
-    line.sort_by(|a, b| a.0.total_cmp(&b.0));
-    table.need(&["replication", CROSSING])?;
-    let mut runs: Runs<'_> = BTreeMap::new();
-    for (p, at) in entries.iter().enumerate() {
-        for row in table.rows().filter(|row| row.text("point") == at.point) {
-            let of = runs.entry(row.text("strategy")).or_insert_with(|| vec![BTreeMap::new(); entries.len()]);
-            if let Some(value) = row.number(CROSSING) {
-                of[p].insert(row.text("replication"), value);
-            }
-        }
-    }
-    let chosen = chosen(fields);
-    let pairs = (chosen.len() * chosen.len().saturating_sub(1) / 2).max(1);
-    let level = 1.0 - (1.0 - LEVEL) / pairs as f64;
-    // 1 where a is slower than b at a point, −1 where it is faster, 0 where they cannot be told apart or compared.
-    let sign = |a: usize, b: usize, p: usize| -> i8 {
-        let rows = &fields[p].rows;
-        let compared = |row: &crate::report::answer::Row| row.ranks;
-        let (Some(first), Some(second)) = (rows.get(a), rows.get(b)) else { return 0 };
-        let (Some(of), Some(from)) = (runs.get(first.label.as_str()), runs.get(second.label.as_str())) else {
-            return 0;
-        };
-        if !compared(first) || !compared(second) {
-            return 0;
-        }
-        let differences: Vec<f64> = of[p].iter().filter_map(|(r, value)| Some(value - from[p].get(r)?)).collect();
-        let found = estimate_at(&differences, level);
-        match found {
-            found if found.replications < ENOUGH => 0,
-            found if found.low > 0.0 => 1,
-            found if found.high < 0.0 => -1,
-            _ => 0,
-        }
-    };
-    let mut all = Vec::new();
-    for (i, &a) in chosen.iter().enumerate() {
-        for &b in &chosen[i + 1..] {
-            // Points at which the two cannot be told apart lie between the two of a crossing.
-            let known: Vec<(usize, i8)> =
-                line.iter().map(|&(_, p)| (p, sign(a, b, p))).filter(|at| at.1 != 0).collect();
-            for pair in known.windows(2).filter(|pair| pair[0].1 != pair[1].1) {
-                let (before, after) = if pair[0].1 < 0 { (a, b) } else { (b, a) };
-                let label = |i: usize| &fields[0].rows[i].label;
-                let at = |p: usize| points[p].values[0].unwrap_or(f64::NAN);
-                all.push(Crossing {
-                    text: format!(
-                        "{} has the lower p99 up to {}, and {} from {}.",
-                        label(before),
-                        points[pair[0].0].label,
-                        label(after),
-                        points[pair[1].0].label
-                    ),
-                    metric: CROSSING.to_owned(),
-                    a: before,
-                    b: after,
-                    between: (at(pair[0].0), at(pair[1].0)),
-                });
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// The strategies whose crossings are searched: those that are the best at a point, then familiar ones.
-fn chosen(fields: &[&Field]) -> Vec<usize> {
-    let mut chosen: Vec<usize> = Vec::new();
-    let best = fields.iter().filter_map(|field| field.best(0));
-    let familiar = FAMILIAR.iter().filter_map(|name| fields[0].rows.iter().position(|row| row.strategy == *name));
-    for i in best.chain(familiar) {
-        if !chosen.contains(&i) && chosen.len() < MOST_PAIRED {
-            chosen.push(i);
-        }
-    }
-    chosen.sort_unstable();
-    chosen
 }
 
 /// The answer of a sweep: the strategy that is the best or ties at most points, and where strategies change places.
