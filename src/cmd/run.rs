@@ -300,6 +300,7 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     }
     scenario.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
     say(table::render(outcome, terminal.out, terminal.width));
+    report::why::short(outcome).into_iter().for_each(|line| say(format_args!("Why: {line}")));
     if let Some(failures) = table::failures(outcome) {
         say(failures);
     }

@@ -10,6 +10,7 @@ pub mod html;
 pub mod json;
 pub mod table;
 pub mod trace;
+pub mod why;
 
 use evenkeel_sim::measure::Summary;
 use evenkeel_sim::scenario::Scenario;

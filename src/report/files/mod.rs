@@ -8,6 +8,7 @@ mod servers;
 pub mod timeline;
 mod timeseries;
 mod verdicts;
+pub mod why;
 
 pub use manifest::{Machine, Provenance, manifest};
 
@@ -27,7 +28,7 @@ pub struct ResultFile {
 }
 
 /// All tables of a folder of results. A new one is a file with a function that makes it, and a row here.
-pub const FILES: [ResultFile; 10] = [
+pub const FILES: [ResultFile; 11] = [
     ResultFile {
         name: "metrics.csv",
         doc: "Every metric of every strategy: mean and 95 % interval over replications.",
@@ -87,6 +88,12 @@ pub const FILES: [ResultFile; 10] = [
         doc: "The first replication of every strategy over time: requests by server, exact events, the slowest requests.",
         present: "for a run, not for a sweep",
         render: timeline::timeline,
+    },
+    ResultFile {
+        name: why::NAME,
+        doc: "What the timelines explain: the story of every strategy, differences, the slowest requests, a few picks.",
+        present: "for a run, not for a sweep",
+        render: why::why,
     },
 ];
 

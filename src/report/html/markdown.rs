@@ -19,6 +19,9 @@ pub fn markdown(document: &Document) -> String {
     }
     if let Some(run) = &document.run {
         text += &table(run);
+        for line in &run.why_short {
+            text += &format!("Why: {}\n\n", escape(line));
+        }
     }
     let facts: Vec<String> = document.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
     text += &format!("{}.\n", escape(&facts.join(", ")));

@@ -130,6 +130,8 @@ pub struct Run {
     pub timelines: Vec<Option<Timeline>>,
     /// Why it came out so; `None` where the results have no timelines.
     pub why: Option<serde_json::Value>,
+    /// The same in at most three lines.
+    pub why_short: Vec<String>,
 }
 
 /// A family of strategies.

@@ -35,6 +35,9 @@ pub fn noscript(document: &Document, folder: &Folder) -> String {
         html += &format!("<p>{}.</p>\n", escape(&warning.line(usize::MAX)));
     }
     html += &document.run.as_ref().map_or_else(String::new, table);
+    for line in document.run.iter().flat_map(|run| &run.why_short) {
+        html += &format!("<p>Why: {}</p>\n", escape(line));
+    }
     html += &document.sections.iter().map(section).collect::<String>();
     html += &charts(folder);
     html += &document.explanation.as_deref().map_or_else(String::new, paragraphs);

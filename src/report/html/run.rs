@@ -46,7 +46,8 @@ pub fn run(folder: &Folder, manifest: &Manifest, at: &PointEntry, standings: &St
         }
     });
     let same = field.same_picks();
-    let course = timeline::course(folder, &labels)?;
+    let explanation = timeline::why(folder, &labels)?;
+    let (why, why_short) = explanation.map_or((None, Vec::new()), |found| (Some(found.why), found.short));
     Ok(Run {
         metrics: metrics(standings.values.values().flat_map(|values| values.keys())),
         pools: field.pools.clone(),
@@ -59,8 +60,9 @@ pub fn run(folder: &Folder, manifest: &Manifest, at: &PointEntry, standings: &St
         faults: manifest.faults.clone(),
         warmup: at.warmup_s,
         duration: at.duration_s,
-        timelines: course.timelines,
-        why: course.why,
+        timelines: timeline::timelines(folder, &labels)?,
+        why,
+        why_short,
     })
 }
 

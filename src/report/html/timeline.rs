@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::folder::Folder;
 use super::model::{Timeline, TimelineServer};
 use crate::report::files::timeline::{NAME, read};
+use crate::report::files::why::NAME as WHY;
+use crate::report::why::Explanation;
 use evenkeel_sim::sim::timeline::{self, ServerSeries};
 
 /// A page has at most so many bins.
@@ -16,29 +19,49 @@ const FEWEST_BINS: usize = 60;
 /// Servers times strategies times bins are at most this, as far as [`FEWEST_BINS`] allow it.
 const MOST_CELLS: usize = 100_000;
 
-/// Timelines and explanation of these strategies, in this order.
-pub struct Course {
-    /// `None` where the results have no timeline of the strategy.
-    pub timelines: Vec<Option<Timeline>>,
-    /// Why the strategies differ; `None` where the results have no timelines.
-    pub why: Option<serde_json::Value>,
-}
-
-/// Reads the course of events of these strategies.
+/// The timelines of these strategies, in this order; `None` where the results have none.
 ///
 /// # Errors
 /// If the file is malformed.
-pub fn course(folder: &Folder, labels: &[&str]) -> Result<Course> {
-    let Some(bytes) = folder.files.get(NAME) else {
-        return Ok(Course { timelines: vec![None; labels.len()], why: None });
-    };
+pub fn timelines(folder: &Folder, labels: &[&str]) -> Result<Vec<Option<Timeline>>> {
+    let Some(bytes) = folder.files.get(NAME) else { return Ok(vec![None; labels.len()]) };
     let all = read(&bytes[..]).with_context(|| format!("cannot read {NAME}"))?;
     let all: BTreeMap<&str, &timeline::Timeline> =
         all.iter().map(|(label, timeline)| (label.as_str(), timeline)).collect();
     let cells = all.values().map(|timeline| timeline.servers.len()).sum::<usize>().max(1);
     let most = (MOST_CELLS / cells).clamp(FEWEST_BINS, MOST_BINS);
-    let timelines = labels.iter().map(|label| all.get(label).map(|timeline| shorter(timeline, most))).collect();
-    Ok(Course { timelines, why: None })
+    Ok(labels.iter().map(|label| all.get(label).map(|timeline| shorter(timeline, most))).collect())
+}
+
+/// Why these strategies differ, with the few lines of the terminal; `None` where the results do not say it. Strategies are
+/// referred to by their index in `labels`.
+///
+/// # Errors
+/// If the file is malformed.
+pub fn why(folder: &Folder, labels: &[&str]) -> Result<Option<Explanation>> {
+    let Some(bytes) = folder.files.get(WHY) else { return Ok(None) };
+    let mut found: Explanation = serde_json::from_slice(bytes).with_context(|| format!("cannot read {WHY}"))?;
+    let index: Vec<Option<usize>> =
+        found.strategies.iter().map(|label| labels.iter().position(|other| other == label)).collect();
+    for part in ["stories", "differences", "slowest", "picks"] {
+        if let Some(entries) = found.why.get_mut(part).and_then(Value::as_array_mut) {
+            entries.retain_mut(|entry| renumber(entry, &index));
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Renumbers the strategies of an entry, with `a` before `b`; `false` if one of them is not there.
+fn renumber(entry: &mut Value, index: &[Option<usize>]) -> bool {
+    for key in ["index", "a", "b"] {
+        let Some(old) = entry.get(key).and_then(Value::as_u64) else { continue };
+        let Some(new) = index.get(old as usize).copied().flatten() else { return false };
+        entry[key] = new.into();
+    }
+    if let (Some(a), Some(b)) = (entry.get("a").and_then(Value::as_u64), entry.get("b").and_then(Value::as_u64)) {
+        (entry["a"], entry["b"]) = (a.min(b).into(), a.max(b).into());
+    }
+    true
 }
 
 /// A timeline with at most so many bins.
@@ -92,6 +115,24 @@ fn merged(series: &[u32], bins: usize, factor: usize, of: impl Fn(&[u32]) -> u64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strategies_are_renumbered() {
+        let mut folder = Folder::default();
+        let file = serde_json::json!({
+            "strategies": ["a", "b", "gone"], "short": ["x"],
+            "why": {
+                "stories": [{ "index": 0, "sentences": [] }, { "index": 2, "sentences": [] }],
+                "differences": [{ "a": 0, "b": 1, "text": "t" }, { "a": 1, "b": 2, "text": "u" }],
+            },
+        });
+        folder.files.insert(WHY.to_owned(), file.to_string().into_bytes());
+        let found = why(&folder, &["b", "a"]).unwrap().unwrap();
+        assert_eq!(found.why["stories"], serde_json::json!([{ "index": 1, "sentences": [] }]));
+        assert_eq!(found.why["differences"], serde_json::json!([{ "a": 0, "b": 1, "text": "t" }]));
+        folder.files.insert(WHY.to_owned(), b"{".to_vec());
+        assert!(why(&folder, &[]).unwrap_err().to_string().contains("why.json"));
+    }
 
     #[test]
     fn counts_are_summed_and_queues_keep_their_peaks() {
