@@ -193,6 +193,11 @@ impl Plan {
 }
 
 impl Settings {
+    /// Whether there is one point: neither a sweep nor a sensitivity analysis.
+    pub fn is_run(&self) -> bool {
+        self.axes.is_empty() && !self.sensitivity
+    }
+
     fn apply(&self, scenario: &mut Scenario) {
         inputs::choose(scenario, &self.strategies);
         if self.quick {
@@ -211,7 +216,7 @@ impl Settings {
     /// The command that reproduces the results, for the manifest: it does not depend on the location of files or on how the
     /// work was divided.
     pub fn command(&self, name: &str) -> String {
-        let verb = if self.axes.is_empty() && !self.sensitivity { "run" } else { "sweep" };
+        let verb = if self.is_run() { "run" } else { "sweep" };
         let mut words = vec!["evenkeel".to_owned(), verb.to_owned(), format!("{name}.toml")];
         let mut option = |name: &str, value: String| words.extend([format!("--{name}"), quote(&value)]);
         if !self.strategies.is_empty() {

@@ -126,20 +126,42 @@ pub const LONGEST_DATA: u64 = 1 << 30;
 
 /// The text of a regular file of at most `longest` bytes. The error is a predicate: "is a FIFO, not a file".
 pub fn read_text(file: &Path, longest: u64) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let kind = std::fs::metadata(file).map_err(unreadable)?;
-    if !kind.is_file() {
-        return Err(format!("is {}, not a file", kind_of(kind.file_type())));
-    }
+    is_regular(file)?;
     read_given(file, longest)
 }
 
-/// The same for a file that the user has named explicitly, which may be a pipe: `--config /dev/stdin`.
-pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
+/// The bytes of a regular file of at most `longest` bytes, for formats that are not text.
+pub fn read_bytes(file: &Path, longest: u64) -> Result<Vec<u8>, String> {
+    is_regular(file)?;
+    let bytes = read_limited(file, longest)?;
+    is_short(&bytes, longest)?;
+    Ok(bytes)
+}
+
+fn is_regular(file: &Path) -> Result<(), String> {
+    let kind = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?;
+    if kind.is_file() { Ok(()) } else { Err(format!("is {}, not a file", kind_of(kind.file_type()))) }
+}
+
+/// At most one byte more than `longest`.
+fn read_limited(file: &Path, longest: u64) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(unreadable)?;
     opened.take(longest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn is_short(bytes: &[u8], longest: u64) -> Result<(), String> {
+    if bytes.len() as u64 > longest {
+        return Err(format!("is longer than {} MiB, which is the maximum here", longest >> 20));
+    }
+    Ok(())
+}
+
+/// The same for a file that the user has named explicitly, which may be a pipe: `--config /dev/stdin`.
+pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
+    let bytes = read_limited(file, longest)?;
     let foreign = [
         (&b"\x1f\x8b"[..], "compressed with gzip: unpack it first"),
         (&b"\xff\xfe"[..], "UTF-16 text: save it as UTF-8"),
@@ -151,9 +173,7 @@ pub fn read_given(file: &Path, longest: u64) -> Result<String, String> {
     if bytes[..bytes.len().min(1 << 16)].contains(&0) {
         return Err("is a binary file, not text".to_owned());
     }
-    if bytes.len() as u64 > longest {
-        return Err(format!("is longer than {} MiB, which is the maximum here", longest >> 20));
-    }
+    is_short(&bytes, longest)?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count();

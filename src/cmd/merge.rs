@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::experiment::{Experiment, Plan};
 use super::run::Jobs;
 use super::scheduler::Options;
-use super::{Failure, Terminal, results_dir, run, run_cache, say, scheduler, warmup};
+use super::{Failure, Terminal, report, results_dir, run, run_cache, say, scheduler, warmup};
 use crate::report::table;
 
 /// Parts to merge, and the output folder.
@@ -69,7 +69,8 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         ..Options::default()
     };
     let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
-        results_dir::write(experiment, &outcomes, &args.out, args.png)?;
+        let folder = results_dir::folder(experiment, &outcomes, args.png)?;
+        results_dir::write(experiment, &outcomes, &folder, &args.out, true)?;
         if !args.quiet {
             bar.suspend(|| outcomes.iter().for_each(|outcome| run::print(outcome, terminal)));
         }
@@ -80,6 +81,7 @@ pub fn merge(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         let help = "a part is missing or did not finish (run it again with --resume), or is of another version; complete scenarios have been written";
         return Err(Failure::Usage(format!("{message}\n  help: {help}")));
     }
+    report::write_index(&args.out)?;
     if !args.quiet {
         say(format_args!("\n{}\n\nTables, CSV and charts are in {}.", table::LEGEND, args.out.display()));
     }

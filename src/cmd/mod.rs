@@ -21,6 +21,7 @@ mod merge;
 mod point_runs;
 mod proxy;
 mod replay;
+mod report;
 mod results_dir;
 mod run;
 mod run_cache;
@@ -116,6 +117,8 @@ enum Verb {
     Merge(merge::Args),
     /// Convert a run's trace, or one request of it, for Perfetto
     Trace(trace::Args),
+    /// Make the HTML report of results on disk
+    Report(report::Args),
     /// Compare two folders of results; exit 1 on a regression
     Compare(compare::Args),
     /// Validate the simulator against queueing theory
@@ -310,6 +313,7 @@ pub fn main() -> ExitCode {
         Verb::Sweep(args) => sweep::sweep(&args, terminal),
         Verb::Merge(args) => merge::merge(&args, terminal),
         Verb::Trace(args) => trace::trace(&args),
+        Verb::Report(args) => report::report(&args),
         Verb::Compare(args) => compare::compare(&args, terminal),
         Verb::Validate(args) => validate::validate(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),

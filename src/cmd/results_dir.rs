@@ -3,7 +3,8 @@
 //! standard output.
 //!
 //! A scenario's results are first built in memory. The manifest is written last and has the SHA-256 of every other file, so
-//! that a folder with a manifest is complete, and deleted files can be verified when they are made again.
+//! that a folder with a manifest is complete, and deleted files can be verified when they are made again. The report is made from
+//! the other files and can be made again from them, so the manifest does not have its hash.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write};
@@ -22,11 +23,9 @@ use super::{DONE, Failure, inputs};
 use crate::report::Outcome;
 use crate::report::charts;
 use crate::report::files::{self, FILES, Machine, Provenance};
+use crate::report::html::{self, Folder, MANIFEST};
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::hex;
-
-/// The manifest; a folder that has it is complete.
-const MANIFEST: &str = "manifest.json";
 
 /// Version, command and machine of this run, for the manifest.
 fn provenance(experiment: &Experiment) -> Provenance {
@@ -42,31 +41,48 @@ fn provenance(experiment: &Experiment) -> Provenance {
     }
 }
 
-/// Writes an experiment's folder below `out`; charts also as PNG with `png`.
-pub fn write(experiment: &Experiment, outcomes: &[Outcome<'_>], out: &Path, png: bool) -> Result<()> {
-    let files = render(outcomes, png)?;
+/// The folder of an experiment in memory: every file but its report. Charts also as PNG with `png`.
+pub fn folder(experiment: &Experiment, outcomes: &[Outcome<'_>], png: bool) -> Result<Folder> {
+    let mut files = render(outcomes, png)?;
+    files.insert(html::SOURCE.to_owned(), experiment.plan.source.clone().into_bytes());
     let provenance = provenance(experiment);
     let hashes = files.iter().map(|(name, content)| (name.clone(), hex(&Sha256::digest(content)))).collect();
     let manifest =
         files::manifest(outcomes, &experiment.skipped, &run_id::of_experiment(experiment), &provenance, &hashes)?;
+    files.insert(MANIFEST.to_owned(), manifest);
+    Ok(Folder { files })
+}
 
+/// Writes an experiment's folder below `out`, with its report where `report` asks for it.
+pub fn write(
+    experiment: &Experiment,
+    outcomes: &[Outcome<'_>],
+    files: &Folder,
+    out: &Path,
+    report: bool,
+) -> Result<()> {
+    let page = if report { Some(html::page(&html::document(files)?, files)?) } else { None };
     let folder = out.join(experiment.folder());
     make_folder(&folder)?;
     remove(&folder.join(MANIFEST))?;
     // Files of an earlier run that this one does not write would not belong to these results.
     let drawn = charts::names(outcomes).flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
-    for name in FILES.iter().map(|file| file.name.to_owned()).chain(drawn) {
-        if !files.contains_key(&name) {
+    let tables = FILES.iter().map(|file| file.name.to_owned());
+    for name in tables.chain(drawn).chain([html::REPORT.to_owned()]) {
+        if !files.files.contains_key(&name) {
             remove(&folder.join(name))?;
         }
     }
-    for (name, content) in files {
-        write_whole(&folder.join(name), &content)?;
+    for (name, content) in files.files.iter().filter(|(name, _)| *name != MANIFEST) {
+        write_whole(&folder.join(name), content)?;
     }
-    write_whole(&folder.join(MANIFEST), &manifest)
+    if let Some(page) = page {
+        write_whole(&folder.join(html::REPORT), &page)?;
+    }
+    write_whole(&folder.join(MANIFEST), &files.files[MANIFEST])
 }
 
-/// Every file of an experiment but its manifest, by name.
+/// Every table and chart of an experiment, by name.
 fn render(outcomes: &[Outcome<'_>], png: bool) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
     for file in &FILES {

@@ -1,12 +1,13 @@
 //! `evenkeel run`: runs every strategy in every scenario, with replications.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use super::experiment::{Experiment, Precision, Settings};
 use super::inputs::Loaded;
 use super::scheduler::{Done, Options};
-use super::{Failure, Terminal, complain, inputs, results_dir, run_cache, say, scheduler, warmup};
-use crate::report::{self, Outcome, table};
+use super::{Failure, Terminal, complain, inputs, report as reports, results_dir, run_cache, say, scheduler, warmup};
+use crate::report::{self, Outcome, html, table};
 use evenkeel_core::units::Ratio;
 use evenkeel_sim::scenario::Scenario;
 
@@ -22,6 +23,7 @@ Examples:
   evenkeel run scenarios --out /tmp/results   every scenario of a folder
   evenkeel run scenarios --resume             continue an interrupted run
   evenkeel run mine.toml --trace              also write every request
+  evenkeel run mine.toml --export-markdown comment.md
 
 To divide a run between machines:
   evenkeel run scenarios --shard 1/2 --out part1
@@ -50,6 +52,9 @@ pub struct Args {
     /// Write every request of every run to OUT/SCENARIO/trace as CSV
     #[arg(long, conflicts_with_all = ["dry_run", "resume", "shard"])]
     trace: bool,
+    /// Also write question, answer and table as Markdown to a file, for a comment on a pull request
+    #[arg(long, value_name = "FILE")]
+    export_markdown: Option<PathBuf>,
     /// Print the JSON schema of scenario files
     #[arg(long, exclusive = true)]
     schema: bool,
@@ -73,6 +78,9 @@ pub struct OutputArgs {
     /// Also draw every chart as PNG; SVG is always written
     #[arg(long, conflicts_with = "dry_run")]
     pub png: bool,
+    /// Write no HTML report
+    #[arg(long)]
+    pub no_report: bool,
     /// Print the results as JSON, one object per scenario and line, and no tables
     #[arg(long)]
     pub json: bool,
@@ -152,13 +160,22 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     };
     let experiments =
         loaded.into_iter().map(|loaded| Experiment::new(loaded, &settings)).collect::<Result<Vec<_>, _>>()?;
-    let trace = args.trace.then(|| args.output.out.clone());
-    execute(experiments, &args.output, &args.common, trace, |outcomes, json| {
+    let also = Also { trace: args.trace.then(|| args.output.out.clone()), markdown: args.export_markdown.clone() };
+    execute(experiments, &args.output, &args.common, also, |outcomes, json| {
         if !json {
             print(&outcomes[0], terminal);
         }
     })?;
     if some_failed { Err(Failure::Usage(String::new())) } else { Ok(()) }
+}
+
+/// What a run may write besides its results.
+#[derive(Default)]
+pub struct Also {
+    /// The folder for traces of every request.
+    pub trace: Option<PathBuf>,
+    /// The file for Markdown of all scenarios.
+    pub markdown: Option<PathBuf>,
 }
 
 /// Runs experiments, writes and prints the results, and keeps finished ones even after an error. `show` is called for each
@@ -167,7 +184,7 @@ pub fn execute(
     mut experiments: Vec<Experiment>,
     output: &OutputArgs,
     common: &Common,
-    trace: Option<PathBuf>,
+    also: Also,
     show: impl Fn(&[Outcome<'_>], bool) + Sync,
 ) -> Result<(), Failure> {
     let quiet = common.quiet || output.json;
@@ -191,15 +208,24 @@ pub fn execute(
         cache: cache.clone(),
         shard: output.shard,
         stored_only: false,
-        trace,
+        trace: also.trace,
     };
+    let markdown = Mutex::new(String::new());
     let keep = output.keep_runs || output.shard.is_some();
     let done = scheduler::run(&experiments, &options, |experiment, outcomes, bar| {
-        if !output.dry_run {
-            results_dir::write(experiment, &outcomes, &output.out, output.png)?;
-            if !keep {
-                cache.clear(experiment)?;
+        if !output.dry_run || also.markdown.is_some() {
+            let folder = results_dir::folder(experiment, &outcomes, output.png)?;
+            if also.markdown.is_some() {
+                let mut all = markdown.lock().expect("no worker panics while it writes");
+                all.push_str(&html::markdown(&html::document(&folder)?));
+                all.push('\n');
             }
+            if !output.dry_run {
+                results_dir::write(experiment, &outcomes, &folder, &output.out, !output.no_report)?;
+            }
+        }
+        if !output.dry_run && !keep {
+            cache.clear(experiment)?;
         }
         bar.suspend(|| {
             if output.json {
@@ -209,6 +235,14 @@ pub fn execute(
         });
         Ok(())
     })?;
+    if let Some(file) = &also.markdown {
+        let text = markdown.into_inner().expect("no worker panics while it writes");
+        results_dir::write_whole(file, format!("{}\n", text.trim_end()).as_bytes())?;
+    }
+    let reported = !output.dry_run && !output.no_report && done.left == 0;
+    if reported {
+        reports::write_index(&output.out)?;
+    }
     conclude(&experiments, output, done, quiet);
     Ok(())
 }
@@ -238,8 +272,20 @@ fn conclude(experiments: &[Experiment], output: &OutputArgs, done: Done, quiet: 
         }
         if !output.dry_run {
             say(format_args!("\nTables, CSV and charts are in {out}."));
+            if let Some(report) = report_path(experiments, output) {
+                say(format_args!("Report: {}", report.display()));
+            }
         }
     }
+}
+
+/// The report of the only scenario, or the list of all; `None` without reports.
+fn report_path(experiments: &[Experiment], output: &OutputArgs) -> Option<PathBuf> {
+    let path = match experiments {
+        [only] => output.out.join(only.folder()).join(html::REPORT),
+        _ => output.out.join(html::INDEX),
+    };
+    (!output.no_report).then_some(path)
 }
 
 /// A scenario's table with its notes.
@@ -254,11 +300,13 @@ pub fn print(outcome: &Outcome<'_>, terminal: Terminal) {
     }
     scenario.remarks.iter().for_each(|remark| say(format_args!("note: {remark}")));
     say(table::render(outcome, terminal.out, terminal.width));
+    report::why::short(outcome).into_iter().for_each(|line| say(format_args!("Why: {line}")));
     if let Some(failures) = table::failures(outcome) {
         say(failures);
     }
     table::theory(outcome).into_iter().for_each(|line| say(format_args!("Theory: {line}.")));
-    table::notes(outcome).into_iter().for_each(|line| say(format_args!("Note: {line}.")));
+    let strategies = outcome.summaries.len();
+    table::notes(outcome).iter().for_each(|note| say(format_args!("Note: {}.", note.line(strategies))));
     if let Some(answer) = &scenario.answer {
         say(format_args!("\n{}\n{}", terminal.bold("Answer"), prose(answer, terminal)));
     }

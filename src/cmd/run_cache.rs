@@ -39,6 +39,11 @@ impl RunCache {
         RunCache { roots: parts.to_vec(), writes: false }
     }
 
+    /// Whether runs are written.
+    pub fn writes(&self) -> bool {
+        self.writes
+    }
+
     fn folder(root: &Path, experiment: &Experiment) -> PathBuf {
         root.join(experiment.folder()).join(RUNS)
     }

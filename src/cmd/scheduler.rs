@@ -178,9 +178,12 @@ fn simulate(experiment: &Experiment, run: Run, options: &Options) -> Report {
     let point = &experiment.points[run.point];
     let scenario = &point.scenario;
     let id = run_id::of_run(scenario, run.variant, run.replication);
+    // The results of a run have the timelines of its first replication; those of sweeps and checks do not.
+    let timed = run.replication == 0 && experiment.plan.settings.is_run() && options.cache.writes();
     // A trace needs a simulation.
     if options.trace.is_none()
         && let Some(record) = options.cache.load(experiment, &id)
+        && (!timed || record.timeline.is_some())
     {
         return Report::Found(run, record);
     }
@@ -192,8 +195,10 @@ fn simulate(experiment: &Experiment, run: Run, options: &Options) -> Report {
     let record = match &options.trace {
         Some(folder) => {
             let name = tracing::file_name(&point.name, label, run.replication);
-            tracing::run(scenario, &setup, &stopped, &folder.join(experiment.folder()).join("trace").join(name))
+            let path = folder.join(experiment.folder()).join("trace").join(name);
+            tracing::run(scenario, &setup, &stopped, &path, timed)
         }
+        None if timed => Ok(tracing::with_timeline(&setup, &stopped, ()).map(|(record, ())| record)),
         None => Ok(evenkeel_sim::sim::observe(&setup, &stopped, &mut ())),
     };
     match record {

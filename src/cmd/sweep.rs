@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::experiment::{Experiment, Settings};
 use super::run::{Common, OutputArgs};
 use super::{Failure, Terminal, complain, inputs, run, say_on as say};
+use crate::report::answer::holds;
 use crate::report::{Outcome, table};
 use evenkeel_core::units::human_seconds;
 use evenkeel_sim::measure::sensitivity::{Survival, survival};
@@ -82,7 +83,7 @@ pub fn sweep(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         complain(format_args!("skipped, cannot be run: {point}: {why}"));
     }
     let survived = AtomicBool::new(true);
-    run::execute(vec![experiment], &args.output, &args.common, None, |outcomes, json| {
+    run::execute(vec![experiment], &args.output, &args.common, run::Also::default(), |outcomes, json| {
         let survives = !args.sensitivity || survives(outcomes);
         survived.store(survives, Ordering::Relaxed);
         match (json, args.sensitivity) {
@@ -157,10 +158,5 @@ pub fn print_sensitivity(outcomes: &[Outcome<'_>], terminal: Terminal) {
         ]);
     }
     say(shown);
-    say(match reversed {
-        0 if ranked == 0 => "There is no ranking to test: no two strategies differ significantly.".to_owned(),
-        0 => "The ranking holds: no significant pair is reversed.".to_owned(),
-        1 => "The ranking does not hold: one pair is reversed.".to_owned(),
-        n => format!("The ranking does not hold: pairs are reversed {n} times."),
-    });
+    say(holds(ranked, reversed));
 }

@@ -5,6 +5,8 @@
 //! run agrees if it lies within [`DEVIATIONS`] standard deviations of the mean of these runs, plus an [`Allowance`] for the
 //! machine. A random strategy's shares thus get their binomial error, and those of a hash almost none.
 
+mod report;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +14,8 @@ use comfy_table::CellAlignment;
 use serde_json::json;
 
 use super::loopback::{Loopback, unsupported_over_sockets, without_delays};
-use super::{Failure, Terminal, complain, inputs, say_on as say, scheduler};
+use super::{Failure, Terminal, complain, inputs, results_dir, say_on as say, scheduler};
+use crate::report::html::{Folder, page};
 use crate::report::table;
 use evenkeel_core::select::catalog::Family;
 use evenkeel_core::units::{Nanos, human_seconds};
@@ -29,6 +32,7 @@ use evenkeel_testbed::load::{LoadSummary, Options, play};
 Examples:
   evenkeel twin mine.toml
   evenkeel twin hedging --strategies p2c,random --duration 30s
+  evenkeel twin mine.toml --report twin.html
   evenkeel twin mine.toml --json | jq '.strategies[].metrics[]'
 
 The proxy has the scenario's pools with all their policies. A scenario that cannot run over sockets (closed loop, \
@@ -49,6 +53,9 @@ pub struct Args {
     /// Seed of all randomness [default: that of the scenario's first run]
     #[arg(long)]
     seed: Option<u64>,
+    /// Also write an HTML report to a file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -112,6 +119,12 @@ impl Measure {
 
     fn agrees(&self) -> bool {
         (self.real - self.mean()).abs() <= self.allowed()
+    }
+
+    /// Real minus simulated, as text.
+    fn difference(&self) -> String {
+        let (mean, real) = (self.mean(), self.real);
+        format!("{}{}", if real < mean { "-" } else { "+" }, self.text((real - mean).abs()))
     }
 
     fn text(&self, value: f64) -> String {
@@ -178,15 +191,20 @@ pub fn twin(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         || pairs.iter().any(|pair| !pair.same_requests)
         || orders.iter().any(|order| order.reversed > 0);
     let unsound = pairs.iter().filter(|pair| !pair.is_sound()).count();
+    let headline = match (differs, unsound) {
+        (true, _) => "Simulated and real results differ.".to_owned(),
+        (false, 0) => "Simulated and real results agree.".to_owned(),
+        (false, n) => format!("No verdict on {n} of {}: this machine was too busy.", pairs.len()),
+    };
+    if let Some(file) = &args.report {
+        let document = report::document(&scenario, seed, &pairs, &orders, &headline);
+        results_dir::write_whole(file, &page(&document, &Folder::default())?)?;
+    }
     if args.json {
         say(as_json(&scenario, &pairs, &orders, differs, unsound));
     } else {
         orders.iter().for_each(|order| say(&order.text));
-        say(match (differs, unsound) {
-            (true, _) => "Simulated and real results differ.".to_owned(),
-            (false, 0) => "Simulated and real results agree.".to_owned(),
-            (false, n) => format!("No verdict on {n} of {}: this machine was too busy.", pairs.len()),
-        });
+        say(headline);
         say(LEGEND);
     }
     match (differs, unsound) {
@@ -440,7 +458,6 @@ fn print(pair: &Pair, first: Option<(&Scenario, bool)>, terminal: Terminal) {
     shown.set_header(["", "simulated", "real", "difference", "allowed", ""]);
     for measure in &pair.measures {
         let (mean, real) = (measure.mean(), measure.real);
-        let sign = if real < mean { "-" } else { "+" };
         let verdict = match (pair.is_sound(), measure.agrees()) {
             (false, _) => "no verdict",
             (true, true) => "agrees",
@@ -450,7 +467,7 @@ fn print(pair: &Pair, first: Option<(&Scenario, bool)>, terminal: Terminal) {
             measure.name.clone(),
             measure.text(mean),
             measure.text(real),
-            format!("{sign}{}", measure.text((real - mean).abs())),
+            measure.difference(),
             measure.text(measure.allowed()),
             verdict.to_owned(),
         ]);

@@ -1,11 +1,16 @@
 //! `evenkeel validate`: compares the simulator with queueing theory, quantity by quantity.
 
+use std::path::PathBuf;
+
 use comfy_table::{Cell, CellAlignment, Color};
 
+use super::experiment::quote;
 use super::run::Jobs;
 use super::scheduler::{each, stopped};
-use super::{Failure, Terminal, say_on as say};
+use super::{Failure, Terminal, results_dir, say_on as say};
 use crate::report::files::number;
+use crate::report::html::model::{self, Document, Kind, Section, TableRow};
+use crate::report::html::{Folder, page};
 use crate::report::table;
 use evenkeel_config::diagnostic::did_you_mean;
 use evenkeel_sim::measure::validation::{Asked, Certainty, ERRORS, Finding, Gate, Outcome, VAGUE, gates};
@@ -20,6 +25,7 @@ Examples:
   evenkeel validate --seed 7             other random numbers, same conclusions
   evenkeel validate --list               list the cases
   evenkeel validate --show mm1-80 > mm1.toml && evenkeel run mm1.toml
+  evenkeel validate --report validation.html
   evenkeel validate --json | jq 'select(.outcome != \"agrees\")'
 
 Exit codes: 0 all cases agree, 1 simulation and theory differ, or a run is too short to tell.")]
@@ -41,6 +47,9 @@ pub struct Args {
     /// Print the results as JSON, one object per line
     #[arg(long)]
     json: bool,
+    /// Also write an HTML report to a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "show"])]
+    report: Option<PathBuf>,
     #[command(flatten)]
     jobs: Jobs,
     /// Show no progress bar
@@ -85,16 +94,21 @@ pub fn validate(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
     let all = || found.iter().flat_map(|(_, findings)| findings);
     let agree = all().filter(|finding| finding.outcome == Outcome::Agrees).count();
+    let headline = format!(
+        "{agree} of {} quantities agree with theory: within {ERRORS} standard errors of the runs, plus the allowed slack.",
+        all().count()
+    );
+    if let Some(file) = &args.report {
+        let page = page(&document(args, &found, &headline), &Folder::default())?;
+        results_dir::write_whole(file, &page)?;
+    }
     if args.json {
         for (gate, findings) in &found {
             findings.iter().for_each(|finding| say(json(gate, finding)));
         }
     } else {
         print(&found, terminal);
-        say(format_args!(
-            "{agree} of {} quantities agree with theory: within {ERRORS} standard errors of the runs, plus the allowed slack.",
-            all().count()
-        ));
+        say(headline);
     }
     if agree == all().count() { Ok(()) } else { Err(Failure::No) }
 }
@@ -148,6 +162,48 @@ fn print(found: &[(&Gate, Vec<Finding>)], terminal: Terminal) {
             ));
         }
         say("");
+    }
+}
+
+/// The report: a section for each case.
+fn document(args: &Args, found: &[(&Gate, Vec<Finding>)], headline: &str) -> Document {
+    let mut document = Document::new(Kind::Validate, "validate", "The simulator against queueing theory");
+    document.question = "Does the simulator give the values that queueing theory gives?".to_owned();
+    document.answer = vec![headline.to_owned()];
+    document.facts = vec![("cases".to_owned(), found.len().to_string()), ("seed".to_owned(), args.seed.to_string())];
+    document.sections = found.iter().map(|(gate, findings)| section(gate, findings)).collect();
+    let replications = args.replications.map(|n| format!(" --replications {n}")).unwrap_or_default();
+    let names: String = args.names.iter().map(|name| format!(" {}", quote(name))).collect();
+    document.repeat.command = format!("evenkeel validate{names} --seed {}{replications}", args.seed);
+    document.repeat.seed = Some(args.seed.to_string());
+    document
+}
+
+fn section(gate: &Gate, findings: &[Finding]) -> Section {
+    let column = |name: &str| model::Column { name: name.to_owned(), unit: "text", doc: None };
+    let columns = ["quantity", "theory", "simulated", "95 % interval", "errors apart", "verdict"].map(column).into();
+    let row = |finding: &Finding| {
+        let Finding { asked, simulated, errors, outcome } = finding;
+        let (word, mark) = match outcome {
+            Outcome::Agrees => ("agrees", "good"),
+            Outcome::Differs => ("differs", "bad"),
+            Outcome::TooVague => ("too vague: use more replications", "neutral"),
+        };
+        let certain = if asked.certainty == Certainty::Approximate { "≈ " } else { "" };
+        let cells = [
+            asked.quantity.clone(),
+            format!("{certain}{}", value(asked, asked.theory)),
+            value(asked, simulated.value),
+            format!("{} … {}", value(asked, simulated.low), value(asked, simulated.high)),
+            format!("{errors:.1}"),
+            word.to_owned(),
+        ];
+        TableRow { cells: cells.map(model::Cell::Text).into(), mark: Some(mark), href: None }
+    };
+    Section {
+        heading: gate.name.to_owned(),
+        paragraphs: vec![format!("{}. {} replications.", gate.about.trim_end_matches('.'), gate.replications)],
+        table: Some(model::Table { columns, rows: findings.iter().map(row).collect() }),
     }
 }
 

@@ -1,13 +1,16 @@
-//! Output: terminal tables, CSV, JSON, charts, traces, manifests. This module reads results and runs nothing.
+//! Output: terminal tables, CSV, JSON, charts, HTML reports, traces, manifests. This module reads results and runs nothing.
 
+pub mod answer;
 pub mod changes;
 pub mod charts;
 pub mod export;
 pub mod files;
 pub mod format;
+pub mod html;
 pub mod json;
 pub mod table;
 pub mod trace;
+pub mod why;
 
 use evenkeel_sim::measure::Summary;
 use evenkeel_sim::scenario::Scenario;

@@ -166,6 +166,7 @@ impl<W: Write> Observer for Tracer<W> {
         let Some(line) = self.line(job) else { return };
         let now = Some(now.0);
         match step {
+            Step::AtBalancer => {}
             Step::Entered => line.entered_ns = now,
             Step::Started(hit) => (line.started_ns, line.hit) = (now, hit),
             Step::Left => line.left_ns = now,

@@ -9,7 +9,7 @@ fn a_run_writes_everything_it_promises() {
     let out = folder.path().join("out");
     let output = evenkeel().arg("run").arg(&file).arg("--png").arg("--out").arg(&out).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("Lowest p99: p2c"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("p2c has the lowest p99"), "{}", text(&output.stdout));
     let metrics = std::fs::read_to_string(out.join("sound/metrics.csv")).unwrap();
     assert!(metrics.starts_with("scenario,point,strategy,metric,unit,value,low,high,replications\n"));
     for metric in [

@@ -30,6 +30,7 @@ mod proxy_http;
 mod proxy_ops;
 mod recursions;
 mod reference;
+mod report;
 mod rig;
 mod schema;
 mod simulator;

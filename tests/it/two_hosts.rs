@@ -34,7 +34,7 @@ use evenkeel::select::catalog::{self, CATALOGUE};
 use evenkeel::select::{LoadReport, Outcome};
 use evenkeel::sim::Setup;
 use evenkeel::sim::model::Model;
-use evenkeel::sim::observer::{Arrival, Observer, ServerChange, Step};
+use evenkeel::sim::observer::{Arrival, Observer, RunEvent, ServerChange, Step};
 use evenkeel::sim::record::RequestOutcome;
 use evenkeel::units::Nanos;
 use tokio::sync::oneshot;
@@ -248,16 +248,14 @@ impl Observer for World {
         }
     }
 
-    fn checked(&mut self, _: u32, slot: u32, passed: bool, load: Option<&LoadReport>, now: Nanos) {
-        self.outside.push((now, Outside::Checked { slot, passed, load: load.copied() }));
-    }
-
-    fn reported(&mut self, _: u32, slot: u32, load: &LoadReport, now: Nanos) {
-        self.outside.push((now, Outside::Report { slot, load: *load }));
-    }
-
-    fn server_changed(&mut self, _: u32, slot: u32, change: ServerChange, now: Nanos) {
-        self.outside.push((now, Outside::Server { slot, change }));
+    fn event(&mut self, event: &RunEvent<'_>, now: Nanos) {
+        let outside = match *event {
+            RunEvent::Checked { slot, passed, load, .. } => Outside::Checked { slot, passed, load: load.copied() },
+            RunEvent::Reported { slot, load, .. } => Outside::Report { slot, load: *load },
+            RunEvent::ServerChanged { slot, change, .. } => Outside::Server { slot, change },
+            _ => return,
+        };
+        self.outside.push((now, outside));
     }
 
     fn records(&self) -> bool {

@@ -123,7 +123,7 @@ fn identical(compared: &Compared<'_>, room: &mut usize) -> String {
 }
 
 /// Escapes Markdown; labels come from files.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

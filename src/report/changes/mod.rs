@@ -2,12 +2,14 @@
 //! for programs.
 
 mod csv;
+mod html;
 mod json;
 mod junit;
 mod markdown;
 mod table;
 
 pub use json::Json;
+pub use markdown::escape as markdown_text;
 pub use table::Table;
 
 use crate::report::export::Exporter;
@@ -19,8 +21,8 @@ use evenkeel_sim::measure::metrics::Unit;
 use evenkeel_sim::measure::results::Difference;
 
 /// Every format of `compare`. Each has a flag of its own that writes it to a file.
-pub const EXPORTERS: [&dyn for<'a> Exporter<Compared<'a>>; 5] =
-    [&Json, &markdown::Markdown, &junit::Junit, &csv::Csv, &Table];
+pub const EXPORTERS: [&dyn for<'a> Exporter<Compared<'a>>; 6] =
+    [&Json, &markdown::Markdown, &junit::Junit, &csv::Csv, &Table, &html::Html];
 
 /// A comparison, with notes for the reader.
 pub struct Compared<'a> {

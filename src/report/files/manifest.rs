@@ -6,9 +6,13 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::number;
+use crate::report::answer::{Field, sentences};
+use crate::report::html::model::Fault;
+use crate::report::table::{self, Note};
 use crate::report::{Outcome, Reached};
 use evenkeel_sim::measure::Verdict;
 use evenkeel_sim::measure::interval::LEVEL;
+use evenkeel_sim::scenario::{Kind, Scenario};
 
 /// How and on which machine a run was made.
 #[derive(Clone, Debug, Serialize)]
@@ -39,6 +43,20 @@ struct Manifest<'a> {
     schema_version: u32,
     scenario: &'a str,
     title: &'a str,
+    question: &'a str,
+    /// The sentences that the statistics support; of a sweep the report finds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Vec<String>>,
+    /// What limits the meaning of the results at the first point.
+    notes: Vec<Note>,
+    /// The findings that the scenario's author explains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a str>,
+    /// Whether the scenario claims a steady state.
+    steady: bool,
+    faults: Vec<Fault>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensitivity: Option<SensitivityEntry<'a>>,
     scenario_sha256: &'a str,
     seed: u64,
     interval_level: f64,
@@ -62,9 +80,19 @@ struct Manifest<'a> {
     files: &'a BTreeMap<String, String>,
 }
 
+/// The settings of a sensitivity analysis, in the results of one.
+#[derive(Serialize)]
+struct SensitivityEntry<'a> {
+    metric: &'a str,
+    by: f64,
+}
+
 #[derive(Serialize)]
 struct PointEntry<'a> {
     point: &'a str,
+    /// The changed values: for each axis its keys and their value.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    place: &'a [(Vec<String>, String)],
     replications: u32,
     warmup_s: f64,
     cache_warmup_s: f64,
@@ -98,10 +126,19 @@ pub fn manifest(
 ) -> serde_json::Result<Vec<u8>> {
     let Some(first) = outcomes.first() else { return Ok(Vec::new()) };
     let scenario = first.scenario;
+    let nudged = outcomes.len() > 1 && first.place.is_empty();
+    let sensitivity = scenario.sensitivity.as_ref().filter(|_| nudged);
     let manifest = Manifest {
-        schema_version: 3,
+        schema_version: 4,
         scenario: &scenario.name,
         title: &scenario.title,
+        question: &scenario.question,
+        answer: first.place.is_empty().then(|| sentences(&Field::new(first, &table::rankings(first)))),
+        notes: table::notes(first),
+        explanation: scenario.answer.as_deref(),
+        steady: scenario.kind == Kind::Steady,
+        faults: faults(scenario),
+        sensitivity: sensitivity.map(|s| SensitivityEntry { metric: &s.metric, by: s.by }),
         scenario_sha256: &scenario.hash,
         seed: scenario.seed,
         interval_level: LEVEL,
@@ -119,6 +156,19 @@ pub fn manifest(
     Ok(text)
 }
 
+fn faults(scenario: &Scenario) -> Vec<Fault> {
+    let fault = |fault: &evenkeel_sim::sim::model::Fault| {
+        let (target, text) = fault.label.split_once(": ").unwrap_or((&fault.label, ""));
+        Fault {
+            start: fault.at.as_secs_f64(),
+            end: fault.until.map(|until| until.as_secs_f64()),
+            target: target.to_owned(),
+            text: text.to_owned(),
+        }
+    };
+    scenario.model.faults.iter().map(fault).collect()
+}
+
 fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
     let model = &outcome.scenario.model;
     let hex = |hashes: &[u64]| hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>();
@@ -126,6 +176,7 @@ fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {
     let strategies = outcome.summaries.iter().zip(&outcome.scenario.variants);
     PointEntry {
         point: outcome.point,
+        place: outcome.place,
         replications: outcome.replications,
         warmup_s: model.warmup.as_secs_f64(),
         cache_warmup_s: model.cache_warmup.as_secs_f64(),

@@ -5,8 +5,10 @@ mod comparison;
 mod manifest;
 mod metrics;
 mod servers;
+pub mod timeline;
 mod timeseries;
 mod verdicts;
+pub mod why;
 
 pub use manifest::{Machine, Provenance, manifest};
 
@@ -26,7 +28,7 @@ pub struct ResultFile {
 }
 
 /// All tables of a folder of results. A new one is a file with a function that makes it, and a row here.
-pub const FILES: [ResultFile; 8] = [
+pub const FILES: [ResultFile; 11] = [
     ResultFile {
         name: "metrics.csv",
         doc: "Every metric of every strategy: mean and 95 % interval over replications.",
@@ -74,6 +76,24 @@ pub const FILES: [ResultFile; 8] = [
         doc: "The latency at each quantile, all replications together.",
         present: "always",
         render: |outcomes| timeseries::latency_cdf(outcomes).map(Some),
+    },
+    ResultFile {
+        name: "latency_cdf_pools.csv",
+        doc: "The same by pool.",
+        present: "if routes lead to several pools",
+        render: timeseries::latency_cdf_pools,
+    },
+    ResultFile {
+        name: timeline::NAME,
+        doc: "The first replication of every strategy over time: requests by server, exact events, the slowest requests.",
+        present: "for a run, not for a sweep",
+        render: timeline::timeline,
+    },
+    ResultFile {
+        name: why::NAME,
+        doc: "What the timelines explain: the story of every strategy, differences, the slowest requests, a few picks.",
+        present: "for a run, not for a sweep",
+        render: why::why,
     },
 ];
 

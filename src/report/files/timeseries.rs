@@ -1,4 +1,4 @@
-//! `timeseries.csv`, `timeseries_pools.csv` and `latency_cdf.csv`.
+//! `timeseries.csv`, `latency_cdf.csv`, and both by pool.
 
 use super::{number, rows, short};
 use crate::report::Outcome;
@@ -39,4 +39,17 @@ pub fn latency_cdf(outcomes: &[Outcome<'_>]) -> csv::Result<Vec<u8>> {
     rows(outcomes, &["quantile", "latency_s"], |_, summary| {
         summary.cdf.iter().map(|&(share, latency)| vec![number(share), short(latency)]).collect()
     })
+}
+
+/// `latency_cdf_pools.csv`: the same by pool, with several entry pools; `None` otherwise.
+pub fn latency_cdf_pools(outcomes: &[Outcome<'_>]) -> csv::Result<Option<Vec<u8>>> {
+    let mut pools = outcomes.iter().flat_map(|outcome| &outcome.summaries).flat_map(|summary| &summary.pools);
+    if pools.all(|pool| pool.cdf.is_empty()) {
+        return Ok(None);
+    }
+    let table = rows(outcomes, &["pool", "quantile", "latency_s"], |_, summary| {
+        let row = |pool: &str, (share, latency): (f64, f64)| vec![pool.to_owned(), number(share), short(latency)];
+        summary.pools.iter().flat_map(|pool| pool.cdf.iter().map(|&at| row(&pool.name, at))).collect()
+    });
+    table.map(Some)
 }

@@ -1,4 +1,4 @@
-//! The terminal's table: a row per strategy, the best first, with a legend, a summary sentence and notes.
+//! The terminal's table: a row per strategy, the best first, with a legend, the answer in sentences, and notes.
 
 mod columns;
 mod notes;
@@ -8,10 +8,11 @@ mod verdict;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, presets};
 
 use self::columns::{Column, POOL_P99, narrow};
-pub use self::notes::{failures, notes, theory};
+pub use self::notes::{Note, agreement, failures, notes, theory};
 pub use self::ranking::{Ranking, entry_pools, order, rankings};
-use self::verdict::{sentence, verdict};
+pub use self::verdict::{stand_text, verdict};
 use super::Outcome;
+use super::answer::{Field, sentences};
 pub use super::format::percent;
 use super::format::{decimal, signed_seconds, with_spread};
 use evenkeel_core::units::human_seconds;
@@ -43,18 +44,17 @@ state                  stable, backlogged (more in the system late than early), 
 verdict                p99, compared in pairs of runs on the same requests; \"ties\": no significant difference;
                        pp: percentage points; +0.1 pp errors or more: not ranked; each pool is ranked separately";
 
-/// A table for a scenario, followed by a sentence that summarises it.
+/// A table for a scenario, followed by the sentences that answer its question.
 pub fn render(outcome: &Outcome<'_>, colour: bool, width: Option<u16>) -> String {
     let rankings = rankings(outcome);
-    let order = order(outcome, &rankings);
+    let field = Field::new(outcome, &rankings);
+    let order = field.order();
     let mut columns = columns(outcome, &order);
-    let verdicts = |short: bool| -> Vec<String> {
-        order.iter().map(|&i| verdict(&outcome.summaries[i], &rankings, i, short)).collect()
-    };
+    let verdicts = |short: bool| -> Vec<String> { order.iter().map(|&i| verdict(&field, i, short)).collect() };
     columns.push(Column { head: "verdict".to_owned(), texts: verdicts(false), goes: None });
     let gone = width.and_then(|width| narrow(&mut columns, verdicts(true), usize::from(width)));
     let table = draw(outcome, &columns, &order, &rankings, colour, width);
-    let sentences = rankings.iter().map(|ranking| sentence(outcome, ranking)).collect::<Vec<_>>().join("\n");
+    let sentences = sentences(&field).join("\n");
     match gone {
         None => format!("{table}\n{sentences}"),
         Some(gone) => format!("{table}\n{}{sentences}", narrow_text(&gone, &rankings)),

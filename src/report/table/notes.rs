@@ -12,9 +12,28 @@ use evenkeel_sim::measure::{Summary, Verdict, metrics};
 /// With more strategies than this in the same state, only the one whose queue grows most is explained.
 const MOST_REASONS: usize = 3;
 
-/// Notes, a line each: no steady state, a start that still affects the results, dependent batches, intervals wider than
-/// requested.
-pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
+/// A note on a result: what limits its meaning.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Note {
+    /// A sentence without a full stop.
+    pub text: String,
+    /// Labels of the strategies concerned; empty for the whole result.
+    pub strategies: Vec<String>,
+}
+
+impl Note {
+    /// A line: the strategies concerned, and the text. `all` is the number of strategies in the results.
+    pub fn line(&self, all: usize) -> String {
+        match &self.strategies[..] {
+            [] => self.text.clone(),
+            labels if labels.len() == all && all > 2 => format!("all strategies: {}", self.text),
+            labels => format!("{}: {}", labels.join(", "), self.text),
+        }
+    }
+}
+
+/// Notes: no steady state, a start that still affects the results, dependent batches, intervals wider than requested.
+pub fn notes(outcome: &Outcome<'_>) -> Vec<Note> {
     let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for summary in &outcome.summaries {
         let batches = summary.metrics.first().map_or(0, |metric| metric.values.len());
@@ -28,13 +47,14 @@ pub fn notes(outcome: &Outcome<'_>) -> Vec<String> {
     }
     unsteady(outcome, &mut notes);
     unsettled(outcome, &mut notes);
-    let list = |labels: &[&str]| match labels {
-        _ if labels.len() == outcome.summaries.len() && labels.len() > 2 => "all strategies".to_owned(),
-        labels => labels.join(", "),
+    let note = |(text, labels): (String, Vec<&str>)| Note {
+        text,
+        strategies: labels.into_iter().map(str::to_owned).collect(),
     };
-    let mut lines: Vec<String> = notes.iter().map(|(text, labels)| format!("{}: {text}", list(labels))).collect();
-    lines.extend(outcome.precision.as_ref().map(|reached| precision(reached, outcome.replications)));
-    lines
+    let mut notes: Vec<Note> = notes.into_iter().map(note).collect();
+    let reached = outcome.precision.as_ref().map(|reached| precision(reached, outcome.replications));
+    notes.extend(reached.map(|text| Note { text, strategies: Vec::new() }));
+    notes
 }
 
 /// Strategies without a steady state, by state and reason.
@@ -122,7 +142,7 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
         let exact = summary.theory.as_ref()?;
         let side = |metric: &str, name: &str, exact: f64| {
             let e = summary.estimate(metric);
-            let word = agreement(summary, e, exact);
+            let word = agreement(summary.stability.verdict, summary.ranks(), e, exact);
             let interval = if e.low.is_finite() {
                 format!(" [{}, {}]", human_seconds(e.low), human_seconds(e.high))
             } else {
@@ -139,14 +159,14 @@ pub fn theory(outcome: &Outcome<'_>) -> Vec<String> {
     outcome.summaries.iter().filter_map(line).collect()
 }
 
-/// Whether a simulated value agrees with an exact one.
-fn agreement(summary: &Summary, e: Estimate, exact: f64) -> String {
+/// Whether a simulated value of a strategy in this state agrees with an exact one.
+pub fn agreement(state: Verdict, ranks: bool, e: Estimate, exact: f64) -> String {
     let off = (e.value / exact - 1.0) * 100.0;
     match e.replications {
-        _ if summary.stability.verdict == Verdict::TooShort => {
+        _ if state == Verdict::TooShort => {
             format!("{off:+.0} %: the run is too short to compare with a steady state")
         }
-        _ if !summary.ranks() => "no interval: overloaded".to_owned(),
+        _ if !ranks => "no interval: overloaded".to_owned(),
         0 => "no run has a value".to_owned(),
         1 => "one run has no interval".to_owned(),
         _ if (e.low..=e.high).contains(&exact) => "inside the 95 % interval".to_owned(),

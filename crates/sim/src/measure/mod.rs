@@ -16,6 +16,7 @@ mod stability;
 mod summary;
 pub mod validation;
 pub mod warmup;
+pub mod why;
 
 pub use metrics::{Metric, metric_names};
 pub use ranking::{Comparison, ENOUGH, compare, compare_in, difference, regret};

@@ -12,6 +12,7 @@ use super::warmup::{Clock, Settling, settling};
 use super::{exact_values, interval::Estimate, metrics};
 use crate::scenario::{Kind, Scenario};
 use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, RequestOutcome, RunRecord, bin_width, histogram};
+use crate::sim::timeline::Timeline;
 
 /// A server under one strategy; means over replications.
 #[derive(Clone, Debug)]
@@ -112,6 +113,8 @@ pub struct Summary {
     pub pick_hashes: Vec<u64>,
     /// Requests simulated in all replications.
     pub requests: u64,
+    /// The first replication over time, where it was watched.
+    pub timeline: Option<Timeline>,
 }
 
 impl Summary {
@@ -202,6 +205,8 @@ pub struct Tally {
     pool_latency: Vec<Histogram<u64>>,
     pool_series: Vec<Vec<MergedBin>>,
     settling: Vec<ArrivalBin>,
+    /// Of the first replication.
+    timeline: Option<Timeline>,
 }
 
 #[derive(Clone, Default)]
@@ -225,6 +230,7 @@ impl Tally {
             pool_latency: Vec::new(),
             pool_series: Vec::new(),
             settling: vec![ArrivalBin::default(); ARRIVAL_BINS],
+            timeline: None,
         }
     }
 
@@ -282,6 +288,9 @@ impl Tally {
                 .collect(),
             busiest: run.measured.servers.iter().flatten().map(|s| s.utilisation).fold(0.0, f64::max),
         };
+        if replication == 0 {
+            self.timeline.clone_from(&run.timeline);
+        }
         let before = self.runs.insert(replication, kept);
         debug_assert!(before.is_none(), "a replication came in twice");
     }
@@ -344,6 +353,7 @@ impl Tally {
             workload_hashes: runs().map(|run| run.workload_hash).collect(),
             pick_hashes: runs().map(|run| run.pick_hash).collect(),
             requests: total(|run| run.requests),
+            timeline: self.timeline.clone(),
             metrics,
         }
     }

@@ -55,12 +55,14 @@ impl Cache {
         self.entries.peek(&key).is_some_and(|&stored| is_fresh(self.ttl, stored, now))
     }
 
-    /// Stores the key, and evicts the least recently used one if the cache is full.
-    pub fn put(&mut self, key: u64, now: Nanos) {
+    /// Stores the key, and evicts the least recently used one if the cache is full; whether it did.
+    pub fn put(&mut self, key: u64, now: Nanos) -> bool {
         self.entries.put(key, now);
-        if self.entries.len() > self.capacity.get() {
+        let full = self.entries.len() > self.capacity.get();
+        if full {
             self.entries.pop_lru();
         }
+        full
     }
 
     /// Number of entries, fresh or not.
@@ -86,7 +88,7 @@ mod tests {
         let mut cache = Cache::new(NonZeroUsize::new(capacity).unwrap(), Some(ttl));
         let mut list: Vec<(u64, u64)> = Vec::new();
         let mut rng = Rng::stream(1, "test", 0);
-        let mut hits = 0;
+        let (mut hits, mut evicted) = (0, 0);
         for now in 0..20_000_u64 {
             let key = rng.below(14);
             let expected = match list.iter().position(|&(k, _)| k == key) {
@@ -102,12 +104,14 @@ mod tests {
             if !expected {
                 list.retain(|&(k, _)| k != key);
                 list.push((key, now));
-                if list.len() > capacity {
+                let full = list.len() > capacity;
+                if full {
                     list.remove(0);
                 }
-                cache.put(key, Nanos(now));
+                assert_eq!(cache.put(key, Nanos(now)), full);
+                evicted += u32::from(full);
             }
         }
-        assert!(hits > 1000);
+        assert!(hits > 1000 && evicted > 1000);
     }
 }

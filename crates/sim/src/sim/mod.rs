@@ -14,6 +14,7 @@ mod queue;
 pub mod record;
 pub mod replay;
 pub mod server;
+pub mod timeline;
 pub mod workload;
 
 pub use engine::{Setup, Stopped, TooLarge, observe, run};

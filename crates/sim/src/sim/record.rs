@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::timeline::Timeline;
 use evenkeel_core::units::Nanos;
 
 /// How a request ended for its client.
@@ -324,6 +325,9 @@ pub struct RunRecord {
     pub requests: u64,
     /// Events that the engine handled.
     pub events: u64,
+    /// The run over time, where it was watched by a [`super::timeline::Recorder`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
 }
 
 /// Width of each of `bins` bins over a span, in whole nanoseconds, at least one. The remainder of the division is in no bin.

@@ -88,6 +88,14 @@ impl ServerPool {
         }
     }
 
+    /// Limit on requests in flight of a server at present: its own, one that the concurrency rules found, or the strategy's;
+    /// `None` for no limit.
+    #[inline]
+    pub fn limit(&self, slot: u32) -> Option<u32> {
+        let member = &self.members[slot as usize];
+        Some(member.limit.min(member.wanted)).filter(|&limit| limit != UNLIMITED)
+    }
+
     /// Limit on requests in flight of the whole pool at present; `None` without a limiter.
     pub fn pool_limit(&self) -> Option<u32> {
         self.limiter.as_ref().map(Limiter::limit)

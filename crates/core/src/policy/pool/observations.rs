@@ -1,6 +1,6 @@
 //! How check results, requests and time change the state of the servers.
 
-use super::{Event, ServerPool, ServerStatus, UNLIMITED};
+use super::{Event, ServerPool, ServerStatus};
 use crate::fleet::BackendId;
 use crate::policy::outlier::{Detector, Finding};
 use crate::policy::panic;
@@ -118,7 +118,6 @@ impl ServerPool {
     /// Status of a server.
     pub fn status(&self, slot: u32, now: Nanos) -> ServerStatus {
         let member = &self.members[slot as usize];
-        let limit = member.limit.min(member.wanted);
         ServerStatus {
             up: member.health.is_up(),
             ejected_until: self.ejected_until(slot),
@@ -126,7 +125,7 @@ impl ServerPool {
             draining: member.draining,
             panic: self.panic,
             eligible: self.fleet.is_eligible(slot),
-            limit: (limit != UNLIMITED).then_some(limit),
+            limit: self.limit(slot),
         }
     }
 

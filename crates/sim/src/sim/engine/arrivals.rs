@@ -110,6 +110,7 @@ impl<O: Observer> Engine<'_, O> {
             id: j.id,
             client: self.workload.address(j.client),
             path: &self.model.paths[j.path as usize].path,
+            path_index: j.path,
             key: j.key,
             balancer: j.balancer,
             parent: (j.parent != NONE).then_some(j.parent),

@@ -6,7 +6,7 @@
 
 use super::{Coming, Dispatcher, Engine, Job, JobState};
 use crate::sim::event::Event;
-use crate::sim::observer::{Observer, Step};
+use crate::sim::observer::{Observer, RunEvent, Step};
 use crate::sim::record::{AttemptStats, RequestOutcome};
 use crate::sim::server::NONE;
 use evenkeel_core::policy::balancer::{AttemptEnd, Attempts, Next, Resend};
@@ -176,6 +176,8 @@ impl<O: Observer> Engine<'_, O> {
             return self.answer_request(request, RequestOutcome::Reset);
         }
         self.count_attempts(request, |efforts| efforts.retries += 1);
+        let pool = self.dispatchers[self.jobs[request as usize].dispatcher as usize].pool;
+        self.observer.event(&RunEvent::Retried { job: request, pool }, self.now);
         let number = self.request_attempts[request as usize].attempts.start();
         self.attempt(request, number);
     }
@@ -186,12 +188,13 @@ impl<O: Observer> Engine<'_, O> {
         if j.generation != generation || !j.wanted || !self.is_balancer_up(j) {
             return;
         }
-        let (request, Dispatcher { fleet, shard, .. }) = (j.of, self.dispatchers[j.dispatcher as usize]);
+        let (request, Dispatcher { pool, fleet, shard, .. }) = (j.of, self.dispatchers[j.dispatcher as usize]);
         let RequestAttempts { attempts, live } = &mut self.request_attempts[request as usize];
         let is_begun = |job: &u32| matches!(self.jobs[*job as usize].state, JobState::Serving | JobState::Calling);
         let begun = live.iter().any(is_begun);
         if let Some(number) = self.views[fleet as usize].balancer.hedge(shard, attempts, begun, self.now) {
             self.count_attempts(request, |efforts| efforts.hedges += 1);
+            self.observer.event(&RunEvent::Hedged { job: request, pool }, self.now);
             self.attempt(request, number);
         }
     }

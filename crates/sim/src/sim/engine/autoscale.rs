@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::sim::event::Event;
 use crate::sim::model::Autoscale;
-use crate::sim::observer::{Observer, ServerChange};
+use crate::sim::observer::{Observer, RunEvent, ServerChange};
 use crate::sim::server::Totals;
 use evenkeel_core::policy::pool::NewServer;
 use evenkeel_core::units::Nanos;
@@ -100,6 +100,9 @@ impl<O: Observer> Engine<'_, O> {
             }
             let more = more.min(most - self.scalers[at].members - coming);
             self.scalers[at].coming += more;
+            if more > 0 {
+                self.observer.event(&RunEvent::Booting { pool: pool as u32, servers: more }, now);
+            }
             self.scalers[at].changed = now;
             (0..more).for_each(|_| self.queue.push(now.saturating_add(rules.delay), Event::Boots(scaler)));
         } else if wanted < serving && coming == 0 && now >= changed.saturating_add(rules.cooldown) {
@@ -113,7 +116,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     fn drain_member(&mut self, pool: usize, slot: u32, draining: bool) {
-        self.observer.server_changed(pool as u32, slot, ServerChange::Draining(draining), self.now);
+        self.server_changed(pool, slot, ServerChange::Draining(draining));
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
@@ -135,11 +138,11 @@ impl<O: Observer> Engine<'_, O> {
         let now = self.now;
         self.count_servers(pool, members);
         let number = self.bases[pool] + slot;
-        self.servers[number as usize].empty_cache();
+        self.empty_cache(number);
         // Its totals from an earlier membership are not part of the present load.
         let totals = &mut self.scalers[scaler as usize].totals[slot as usize];
         self.servers[number as usize].report(now, totals);
-        self.observer.server_changed(pool as u32, slot, ServerChange::Joined, now);
+        self.server_changed(pool, slot, ServerChange::Joined);
         let spec = &self.model.pools[pool].servers[slot as usize];
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
@@ -169,7 +172,7 @@ impl<O: Observer> Engine<'_, O> {
             if !self.views.iter().all(idle) {
                 return;
             }
-            self.observer.server_changed(pool as u32, slot, ServerChange::Left, self.now);
+            self.server_changed(pool, slot, ServerChange::Left);
             for fleet in 0..self.views.len() as u32 {
                 let view = &mut self.views[fleet as usize];
                 if view.pool as usize == pool {

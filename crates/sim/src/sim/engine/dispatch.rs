@@ -3,7 +3,7 @@
 use super::{Engine, Job, attempts, probing};
 use crate::sim::event::Event;
 use crate::sim::model::Model;
-use crate::sim::observer::{Decision, Observer};
+use crate::sim::observer::{self, Decision, Observer, RunEvent};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::{NONE, ServerState, Totals};
 use crate::sim::workload::Workload;
@@ -120,6 +120,7 @@ impl<O: Observer> Engine<'_, O> {
     #[inline]
     pub(super) fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
+        self.observer.step(job, observer::Step::AtBalancer, self.now);
         let Dispatcher { fleet, shard, tries, .. } = self.dispatchers[dispatcher as usize];
         if !self.views[fleet as usize].balancer.admit(shard, self.now) {
             return self.reject(job);
@@ -287,12 +288,20 @@ impl<O: Observer> Engine<'_, O> {
                 // As an event of its own: otherwise a server that refuses at once would be tried by every waiting job in one
                 // deep recursion.
                 Effect::Room => self.queue.push(self.now, Event::Admit(fleet)),
-                Effect::Expired { token } => self.reject(token as u32),
+                Effect::Expired { token } => {
+                    let pool = self.views[fleet as usize].pool;
+                    self.observer.event(&RunEvent::Dequeued { job: token as u32, pool }, self.now);
+                    self.reject(token as u32);
+                }
                 Effect::Server(event) => {
-                    self.note(event);
+                    self.note(fleet, event);
                     self.schedule_tick(fleet);
                 }
-                Effect::FleetChanged => {}
+                Effect::FleetChanged => {
+                    let View { pool, ref balancer, .. } = self.views[fleet as usize];
+                    let (eligible, panic) = (balancer.pool().fleet.eligible().len() as u32, balancer.pool().in_panic());
+                    self.observer.event(&RunEvent::FleetChanged { pool, view: fleet, eligible, panic }, self.now);
+                }
             }
         }
     }

@@ -3,13 +3,16 @@
 use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::model::{Discipline, Fault, Target};
-use crate::sim::observer::{Observer, ServerChange, Step};
+use crate::sim::observer::{Observer, RunEvent, ServerChange, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
 use evenkeel_config::fault::{Condition, Fault as _, FaultKind};
 
 impl<'a, O: Observer> Engine<'a, O> {
     pub(super) fn fault(&mut self, index: u32, starts: bool) {
+        let event =
+            if starts { RunEvent::FaultStarted { fault: index } } else { RunEvent::FaultEnded { fault: index } };
+        self.observer.event(&event, self.now);
         let fault = &self.model.faults[index as usize];
         match fault.target {
             Target::Balancer(balancer) => {
@@ -62,6 +65,7 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// Everything in the server is lost and its cache is empty.
     fn kill(&mut self, number: u32, silent: bool) {
         let now = self.now;
+        self.cache_lost(number);
         self.servers[number as usize].crash(now);
         let inside = |job: &Job| job.server == number && job.state.is_inside();
         let victims: Vec<u32> = (0..self.jobs.len() as u32).filter(|&job| inside(&self.jobs[job as usize])).collect();
@@ -90,9 +94,9 @@ impl<'a, O: Observer> Engine<'a, O> {
     /// Tells the balancers to send nothing more, or that the server is back, with an empty cache.
     fn drain(&mut self, pool: usize, slot: u32, draining: bool) {
         if !draining {
-            self.servers[(self.bases[pool] + slot) as usize].empty_cache();
+            self.empty_cache(self.bases[pool] + slot);
         }
-        self.observer.server_changed(pool as u32, slot, ServerChange::Draining(draining), self.now);
+        self.server_changed(pool, slot, ServerChange::Draining(draining));
         for fleet in 0..self.views.len() as u32 {
             let view = &mut self.views[fleet as usize];
             if view.pool as usize == pool {
@@ -100,6 +104,25 @@ impl<'a, O: Observer> Engine<'a, O> {
                 view.balancer.set_draining(backend, draining, self.now);
                 self.announce(fleet);
             }
+        }
+    }
+
+    /// A pool's server joins, leaves or drains.
+    pub(super) fn server_changed(&mut self, pool: usize, slot: u32, change: ServerChange) {
+        self.observer.event(&RunEvent::ServerChanged { pool: pool as u32, slot, change }, self.now);
+    }
+
+    /// The server starts with an empty cache.
+    pub(super) fn empty_cache(&mut self, server: u32) {
+        self.cache_lost(server);
+        self.servers[server as usize].empty_cache();
+    }
+
+    /// Tells that a server is about to lose what it has cached.
+    fn cache_lost(&mut self, server: u32) {
+        let entries = self.servers[server as usize].cached() as u64;
+        if entries > 0 {
+            self.observer.event(&RunEvent::CacheLost { server, entries }, self.now);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Health checks and load reports: which balancer receives them, and with what delay.
 
-use super::{Affinity, Engine};
+use super::{Affinity, Dispatcher, Engine};
 use crate::sim::event::Event;
-use crate::sim::observer::Observer;
+use crate::sim::observer::{Observer, RunEvent};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::{CHECK_WORK, NONE};
 use evenkeel_config::fault::Condition;
@@ -91,7 +91,7 @@ impl<O: Observer> Engine<'_, O> {
     /// Sends a selector's probe to a server, which makes its report and replies. A probe to a dead server gets no reply; one
     /// that is refused returns that the server is down.
     pub(super) fn probe(&mut self, dispatcher: u32, backend: BackendId, asker: Option<(u32, u32)>) {
-        let d = &self.dispatchers[dispatcher as usize];
+        let d = self.dispatchers[dispatcher as usize];
         let fleet = d.fleet;
         if !self.views[fleet as usize].balancer.pool().fleet.is_current(backend) {
             return;
@@ -100,6 +100,8 @@ impl<O: Observer> Engine<'_, O> {
             let span = self.span_of(self.now);
             self.measuring.spans[span].efforts.probes += 1;
         }
+        let sent = RunEvent::ProbeSent { pool: d.pool, view: fleet, slot: backend.slot };
+        self.observer.event(&sent, self.now);
         let message = self.keep(Message { fleet, slot: backend.slot, to: dispatcher, passed: None, load: None, asker });
         self.queue.push(self.now.saturating_add(self.leg()), Event::Probed(message));
     }
@@ -146,8 +148,8 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn unload_answer(&mut self, job: u32) {
         let Some(load) = self.carried.get_mut(job as usize).and_then(Option::take) else { return };
         let (dispatcher, backend) = (self.jobs[job as usize].dispatcher, self.jobs[job as usize].backend);
-        let pool = self.dispatchers[dispatcher as usize].pool;
-        self.observer.reported(pool, backend.slot, &load, self.now);
+        let Dispatcher { pool, fleet: view, .. } = self.dispatchers[dispatcher as usize];
+        self.observer.event(&RunEvent::Reported { pool, view, slot: backend.slot, load: &load }, self.now);
         self.at_shard(dispatcher, |balancer, shard, at| balancer.report(Some(shard), backend, &load, at));
     }
 
@@ -197,13 +199,19 @@ impl<O: Observer> Engine<'_, O> {
         let backend = self.views[fleet as usize].balancer.pool().fleet.id(slot);
         let pool = self.views[fleet as usize].pool;
         match (passed, &load) {
-            (Some(passed), load) => self.observer.checked(pool, slot, passed, load.as_ref(), self.now),
-            (None, Some(load)) => self.observer.reported(pool, slot, load, self.now),
+            (Some(passed), load) => {
+                let load = load.as_ref();
+                self.observer.event(&RunEvent::Checked { pool, view: fleet, slot, passed, load }, self.now);
+            }
+            (None, Some(load)) => self.observer.event(&RunEvent::Reported { pool, view: fleet, slot, load }, self.now),
             (None, None) => {}
         }
         match (passed, load) {
             (Some(passed), load) => {
-                self.at_view(fleet, |balancer, at| balancer.checked(backend, passed, load.as_ref(), at));
+                let verdict = self.at_view(fleet, |balancer, at| balancer.checked(backend, passed, load.as_ref(), at));
+                if let Some(up) = verdict {
+                    self.observer.event(&RunEvent::Health { pool, view: fleet, slot, up }, self.now);
+                }
             }
             (None, Some(load)) => {
                 let shard = (to != NONE).then(|| self.dispatchers[to as usize].shard);
@@ -246,8 +254,16 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    /// Counts an ejection, if it happens in the measured span.
-    pub(super) fn note(&mut self, event: pool::Event) {
+    /// Tells of an ejection or its end, and counts it if it happens in the measured span.
+    pub(super) fn note(&mut self, view: u32, event: pool::Event) {
+        let pool = self.views[view as usize].pool;
+        let told = match event {
+            pool::Event::Ejected { backend, reason, until } => {
+                RunEvent::Ejected { pool, view, slot: backend.slot, reason, until }
+            }
+            pool::Event::Returned { backend } => RunEvent::Returned { pool, view, slot: backend.slot },
+        };
+        self.observer.event(&told, self.now);
         if let pool::Event::Ejected { .. } = event
             && self.now >= self.model.warmup
             && !self.measuring.over

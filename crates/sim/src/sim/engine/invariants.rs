@@ -82,6 +82,7 @@ impl<O: Observer> Engine<'_, O> {
             pick_hash: self.totals.pick_hash,
             requests: self.totals.arrived,
             events,
+            timeline: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Coming, Dispatcher, Engine, JobState, request_view};
 use crate::sim::event::Event;
-use crate::sim::observer::{Observer, Step};
+use crate::sim::observer::{Observer, RunEvent, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
 use evenkeel_core::fleet::BackendId;
@@ -18,12 +18,22 @@ pub(super) struct Place {
     affinity: Option<BackendId>,
 }
 
+/// Limits on requests in flight; `None` for no limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    server: Option<u32>,
+    pool: Option<u32>,
+}
+
+/// No limit.
+pub(super) const NO_LIMITS: Limits = Limits { server: None, pool: None };
+
 impl<O: Observer> Engine<'_, O> {
     /// Every eligible server is at its limit: the job waits, or is rejected.
     #[cold]
     pub(super) fn wait(&mut self, job: u32, affinity: Option<BackendId>) {
         let now = self.now;
-        let Dispatcher { fleet, shard, .. } = self.dispatchers[self.jobs[job as usize].dispatcher as usize];
+        let Dispatcher { pool, fleet, shard, .. } = self.dispatchers[self.jobs[job as usize].dispatcher as usize];
         if self.views[fleet as usize].balancer.inquires(shard) {
             self.ask_nobody(job);
         }
@@ -40,6 +50,7 @@ impl<O: Observer> Engine<'_, O> {
         self.tickets[job as usize] = Some(Place { ticket: queued.ticket, affinity });
         let j = &mut self.jobs[job as usize];
         (j.state, j.picked, j.held) = (JobState::Waiting, now, true);
+        self.observer.event(&RunEvent::Queued { job, pool }, now);
         self.queue.push(queued.deadline, Event::Expire(fleet));
         self.execute_effects(fleet);
     }
@@ -60,7 +71,8 @@ impl<O: Observer> Engine<'_, O> {
         for _ in 0..self.views[fleet as usize].balancer.waiting() {
             let waiter = self.views[fleet as usize].balancer.dequeue(self.now);
             let Some(Dequeued { token, waited, .. }) = waiter else { return };
-            let job = token as u32;
+            let (job, pool) = (token as u32, self.views[fleet as usize].pool);
+            self.observer.event(&RunEvent::Dequeued { job, pool }, self.now);
             self.jobs[job as usize].state = JobState::Moving;
             self.count_attempts(job, |efforts| {
                 efforts.waited += 1;
@@ -79,9 +91,10 @@ impl<O: Observer> Engine<'_, O> {
     /// Removes a job from the queue.
     pub(super) fn leave_queue(&mut self, job: u32) {
         let dispatcher = self.jobs[job as usize].dispatcher;
-        let fleet = self.dispatchers[dispatcher as usize].fleet;
+        let Dispatcher { pool, fleet, .. } = self.dispatchers[dispatcher as usize];
         if let Some(Place { ticket, .. }) = self.tickets[job as usize].take() {
             self.views[fleet as usize].balancer.leave_queue(ticket);
+            self.observer.event(&RunEvent::Dequeued { job, pool }, self.now);
         }
         self.jobs[job as usize].state = JobState::Moving;
     }
@@ -94,6 +107,22 @@ impl<O: Observer> Engine<'_, O> {
             self.leave_queue(job);
             self.jobs[job as usize].fate = RequestOutcome::Reset;
             self.answer(job);
+        }
+    }
+
+    /// The limits on requests in flight that a shard applies to a server and to the whole pool.
+    pub(super) fn limits(&self, dispatcher: u32, slot: u32) -> Limits {
+        let pool = self.views[self.dispatchers[dispatcher as usize].fleet as usize].balancer.pool();
+        Limits { server: pool.limit(slot), pool: pool.pool_limit() }
+    }
+
+    /// Tells of limits that differ from those before.
+    pub(super) fn tell_limits(&mut self, dispatcher: u32, slot: u32, before: Limits) {
+        let now = self.limits(dispatcher, slot);
+        let Dispatcher { pool, fleet: view, .. } = self.dispatchers[dispatcher as usize];
+        let both = [(Some(slot), now.server, before.server), (None, now.pool, before.pool)];
+        for (slot, limit, _) in both.into_iter().filter(|(_, limit, before)| limit != before) {
+            self.observer.event(&RunEvent::LimitChanged { pool, view, slot, limit }, self.now);
         }
     }
 }

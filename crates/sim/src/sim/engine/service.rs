@@ -1,9 +1,10 @@
 //! A job at its server, and the return of its response through the balancer to the client or to the calling job.
 
+use super::queueing::NO_LIMITS;
 use super::{Engine, INSTANT_PAUSE, Job, JobState, MOST_INSTANT};
 use crate::sim::event::Event;
 use crate::sim::model::Arrivals;
-use crate::sim::observer::{Observer, Step};
+use crate::sim::observer::{Observer, RunEvent, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::{Admission, NONE};
 use evenkeel_config::distribution::Sampler;
@@ -38,6 +39,8 @@ impl<O: Observer> Engine<'_, O> {
             Admission::Rejected => self.fail(job, RequestOutcome::Rejected),
             Admission::Error { after } => {
                 (j.fate, j.held) = (RequestOutcome::Error, after > Nanos::ZERO);
+                let failed = RunEvent::ServerFailed { job, server: j.server, outcome: Some(RequestOutcome::Error) };
+                self.observer.event(&failed, now);
                 self.queue.push(now.saturating_add(after), Event::Erred(job));
             }
             Admission::Down { silent: true } => self.lose(job),
@@ -126,7 +129,9 @@ impl<O: Observer> Engine<'_, O> {
     /// The server's own work is done: fill the cache, then call the second tier or respond.
     pub(super) fn served(&mut self, job: u32) {
         let j = self.jobs[job as usize];
-        self.servers[j.server as usize].complete(self.now, j.end, j.key, j.missed);
+        if self.servers[j.server as usize].complete(self.now, j.end, j.key, j.missed) {
+            self.observer.event(&RunEvent::Evicted { server: j.server, entries: 1 }, self.now);
+        }
         let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
         match &self.model.pools[pool].backend {
             Some(backend) if j.missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
@@ -198,7 +203,10 @@ impl<O: Observer> Engine<'_, O> {
 
     /// The server refuses the job, or the job is lost with its server.
     pub(super) fn fail(&mut self, job: u32, fate: RequestOutcome) {
-        self.jobs[job as usize].fate = fate;
+        let j = &mut self.jobs[job as usize];
+        j.fate = fate;
+        let failed = RunEvent::ServerFailed { job, server: j.server, outcome: Some(fate) };
+        self.observer.event(&failed, self.now);
         self.answer_from_server(job);
     }
 
@@ -214,6 +222,7 @@ impl<O: Observer> Engine<'_, O> {
 
     pub(super) fn lose(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
+        self.observer.event(&RunEvent::ServerFailed { job, server: j.server, outcome: None }, self.now);
         if j.wanted {
             j.state = JobState::Lost;
         } else {
@@ -256,7 +265,11 @@ impl<O: Observer> Engine<'_, O> {
         let (dispatcher, backend, latency, tag) = (j.dispatcher, j.backend, self.now - j.picked, j.tag);
         self.totals.settled += 1;
         let finished = Finished { backend, latency, outcome, tag };
+        let before = if O::WATCHES_LIMITS { self.limits(dispatcher, backend.slot) } else { NO_LIMITS };
         self.at_shard(dispatcher, |balancer, shard, at| balancer.finished(shard, &finished, at));
+        if O::WATCHES_LIMITS {
+            self.tell_limits(dispatcher, backend.slot, before);
+        }
     }
 
     /// From the balancer to the client, or to the calling job.

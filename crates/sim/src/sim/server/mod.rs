@@ -388,14 +388,15 @@ impl ServerState {
     }
 
     /// A request's work is done: its answer goes to the cache if it `missed`. `ends` is what `start` or the last
-    /// `reschedule` gave.
+    /// `reschedule` gave. Returns whether the cache evicted an entry for it.
     #[inline]
-    pub fn complete(&mut self, now: Nanos, ends: Nanos, key: u64, missed: bool) {
+    pub fn complete(&mut self, now: Nanos, ends: Nanos, key: u64, missed: bool) -> bool {
         if self.discipline == Discipline::Fcfs {
             self.sum_of_ends -= u128::from(ends.0);
         }
-        if missed && let Some(cache) = &mut self.cache {
-            cache.put(key, now);
+        match &mut self.cache {
+            Some(cache) if missed => cache.put(key, now),
+            _ => false,
         }
     }
 
