@@ -124,7 +124,7 @@ fn clauses(a: &Features, b: &Features) -> Vec<(f64, Clause)> {
         let clause = Clause::Share { servers: servers(), a: a.2, b: b.2, span: a.1 };
         add(0.95, a.2.value(), b.2.value(), 0.01, clause);
         let clause = Clause::Queue { servers: servers(), a: a.4, b: b.4, span: a.3 };
-        add(0.9, f64::from(a.4), f64::from(b.4), 5.0, clause);
+        add(0.9, f64::from(a.4), f64::from(b.4), 10.0, clause);
     } else {
         let clause = Clause::Longest { a: a.longest, b: b.longest, span };
         add(0.7, f64::from(a.longest), f64::from(b.longest), 5.0, clause);
@@ -173,8 +173,8 @@ pub(super) fn differences(model: &Model, subjects: &[Subject<'_>], incidents: &[
             }
             let texts: Vec<String> = clauses.iter().map(|clause| clause.text(a.label, b.label, a.timeline)).collect();
             let mut text = texts.join("; ") + ".";
-            if text.starts_with("during") {
-                text.replace_range(..1, "D");
+            if clauses.first().is_some_and(|clause| !matches!(clause, Clause::Attempts { .. })) {
+                text[..1].make_ascii_uppercase();
             }
             found.push(Difference { a: a.index, b: b.index, text, clauses });
         }

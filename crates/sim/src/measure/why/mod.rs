@@ -114,7 +114,7 @@ pub fn short(model: &Model, subjects: &[Subject<'_>]) -> Vec<String> {
         lines.extend(both.into_iter().map(|difference| difference.text));
     }
     let failure = facts.iter().find(|fact| matches!(fact, Fact::Failures { .. }));
-    let failure = failure.map(|fact| format!("{} at {}", worst.label, fact.text(worst.label, worst.timeline)));
+    let failure = failure.map(|fact| format!("{}, {}", worst.label, fact.text(worst.label, worst.timeline)));
     lines.extend(failure);
     lines
 }

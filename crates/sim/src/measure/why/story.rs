@@ -82,7 +82,7 @@ impl Run<'_> {
             return;
         }
         if !incident.balancers.is_empty() {
-            self.failures(None, self.aftermath(incident), 80.0, facts);
+            self.failures(None, self.aftermath(incident), 84.0, facts);
         }
         for (pool, struck) in &incident.parts {
             self.part(incident, *pool, struck, facts);
@@ -102,7 +102,7 @@ impl Run<'_> {
     fn part(&self, incident: &Incident, pool: u32, struck: &[u32], facts: &mut Vec<Weighted>) {
         let (during, aftermath) = (self.during(incident), self.aftermath(incident));
         let whole = struck.len() == self.series.servers_of(pool).len();
-        let damage = self.failures(Some(pool), aftermath, 80.0, facts);
+        let damage = self.failures(Some(pool), aftermath, 84.0, facts);
         let mut own: Vec<Weighted> = Vec::new();
         if !whole {
             self.shares(incident, pool, struck, &mut own);
@@ -112,7 +112,8 @@ impl Run<'_> {
         self.queue(incident, pool, aftermath, &mut own);
         self.hits(pool, during, true, &mut own);
         // A pool that fails more requests has the more interesting story.
-        facts.extend(own.into_iter().map(|(weight, fact)| (weight + 4.0 * damage.min(1.0), fact)));
+        let bonus = if damage > 0.01 || self.model.pools.len() == 1 { 4.0 * damage.min(1.0) } else { -8.0 };
+        facts.extend(own.into_iter().map(|(weight, fact)| (weight + bonus, fact)));
     }
 
     /// Requests that failed, by outcome; returns their share.
@@ -267,7 +268,8 @@ impl Run<'_> {
             facts.push((78.0, Fact::Recovered { server, bound, at, after: at - until }));
         } else if let Some((window, number)) = self.series.last_bin(server, after).filter(|(_, number)| *number > bound)
         {
-            facts.push((78.0, Fact::NotRecovered { server, number, bound, window }));
+            let (before, after) = (before.unwrap_or(0), window.to - until);
+            facts.push((78.0, Fact::NotRecovered { server, number, before, window, after }));
         }
     }
 
