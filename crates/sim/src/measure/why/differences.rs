@@ -97,7 +97,7 @@ fn features(model: &Model, timeline: &Timeline, incidents: &[Incident]) -> Featu
         failed: Ratio { part: outcomes.values().map(|ends| ends.count).sum(), whole: ended },
         hits: pools().fold(Ratio::default(), |sum, pool| sum + series.hits(pool, span).0),
         attempts: pools().filter(entry).fold(Ratio::default(), |sum, pool| sum + series.attempts(pool, span)),
-        mean: series.mean_latency(span),
+        mean: series.mean_latency(None, span),
         load: pools().filter_map(|pool| series.loads(model, pool, span)).map(|load| load.1).reduce(f64::max),
         noticed,
         span,
@@ -164,7 +164,7 @@ pub(super) fn differences(model: &Model, subjects: &[Subject<'_>], incidents: &[
             let mut clauses = clauses(&all[i], &all[j]);
             // Stable: causes come before effects where they differ as much.
             clauses.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let second = usize::from(clauses.get(1).is_some_and(|(weight, _)| *weight >= 0.4));
+            let second = usize::from(clauses.get(1).is_some_and(|(weight, _)| *weight >= 0.3));
             clauses.truncate(1 + second);
             clauses.sort_by_key(|(_, clause)| clause.place());
             let clauses: Vec<Clause> = clauses.into_iter().map(|(_, clause)| clause).collect();

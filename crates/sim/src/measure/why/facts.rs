@@ -72,6 +72,8 @@ pub enum Fact {
     Waiting { pool: u32, value: u32, at: u64, span: Span },
     /// Cache look-ups of a pool that hit; and over the time before.
     Hits { pool: u32, ratio: Ratio, before: Option<Ratio>, evictions: u64, span: Span },
+    /// Mean latency of the requests of a pool that ended, nanoseconds; and over the time before.
+    Latency { pool: u32, mean: f64, before: Option<f64>, span: Span },
     /// From `at` on, and for a second at least, no more than `bound` requests are in the server, `after` the end of the fault.
     Recovered { server: u32, bound: u32, at: u64, after: u64 },
     /// In the last bin of the span, `after` the end of the fault, so many requests are in the server at once; at most `before` were
@@ -95,7 +97,7 @@ impl Fact {
             Fact::NotRecovered { window, .. } => window.to,
             Fact::NotNoticed { span, .. } => span.from,
             Fact::MoreFaults { span, .. } | Fact::ShareStays { span, .. } | Fact::Hedges { span, .. } => span.from,
-            Fact::Hits { span, .. } | Fact::Load { span, .. } => span.from,
+            Fact::Hits { span, .. } | Fact::Load { span, .. } | Fact::Latency { span, .. } => span.from,
         }
     }
 
@@ -116,6 +118,7 @@ impl Fact {
             Fact::Hits { .. } => "cache",
             Fact::Recovered { .. } | Fact::NotRecovered { .. } => "recovery",
             Fact::Load { .. } => "load",
+            Fact::Latency { .. } => "latency",
         }
     }
 
@@ -146,6 +149,7 @@ impl Fact {
             | Fact::Hits { span, .. }
             | Fact::NotNoticed { span, .. }
             | Fact::ShareStays { span, .. }
+            | Fact::Latency { span, .. }
             | Fact::Load { span, .. } => format!("{} to {}", time(span.from), time(span.to)),
             _ => time(self.at()),
         };
@@ -271,6 +275,11 @@ impl Fact {
                     pool(*of),
                     counted(*evictions, "eviction")
                 )
+            }
+            Fact::Latency { pool: of, mean, before, .. } => {
+                let before = before.map_or_else(String::new, |before| format!(", {} before", length(before as u64)));
+                let of = if timeline.pools.len() > 1 { format!(" of {}", pool(*of)) } else { String::new() };
+                format!("the mean latency{of} is {}{before}", length(*mean as u64))
             }
             Fact::Recovered { server, bound, after, .. } => format!(
                 "{} holds at most {} again, {} after the end of the fault",

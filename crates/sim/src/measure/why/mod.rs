@@ -62,7 +62,7 @@ pub struct Story {
 pub struct Sentence {
     /// Seconds since the start of the run.
     pub time: f64,
-    /// `fault`, `share`, `queue`, `timeout`, `error`, `health`, `ejection`, `scale`, `retry`, `hedge`, `cache`, `recovery`, `load`.
+    /// `fault`, `share`, `queue`, `timeout`, `error`, `health`, `ejection`, `scale`, `retry`, `hedge`, `cache`, `recovery`, `latency`, `load`.
     pub kind: &'static str,
     /// The text; it begins with the time.
     pub text: String,

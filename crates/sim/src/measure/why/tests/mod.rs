@@ -7,7 +7,7 @@ use super::format::{count, time};
 use super::{Fact, Ratio, Span, Subject, Why, short, why};
 use crate::scenario::Scenario;
 use crate::sim::timeline::Timeline;
-use crate::sim::timeline::full_trace::{FullTrace, scenario, watch};
+use crate::sim::timeline::full_trace::{FullTrace, parse, scenario, watch};
 use oracle::Oracle;
 
 /// Scenarios with few strategies, some of them shorter.
@@ -31,7 +31,17 @@ fn cases() -> Vec<Scenario> {
     shorter("even-load", &["random", "p2c"], 8);
     shorter("hedging", &["random"], 4);
     shorter("limits-and-queue", &["least_request"], 4);
+    cases.push(recovery());
     cases
+}
+
+/// A queue that grows and is short again before the run ends.
+fn recovery() -> Scenario {
+    let source = "title = \"t\"\nquestion = \"q\"\nkind = \"terminating\"\nduration = \"40s\"\nstrategies = [\"round_robin\"]\n\
+         arrivals = { poisson = { load = \"50%\" } }\nservice = { exponential = { mean = \"10ms\" } }\n[[pools]]\n\
+         name = \"w\"\nhealth = { interval = \"1s\", timeout = \"500ms\" }\n[[pools.servers]]\nname = \"w\"\ncount = 4\n\
+         [[faults]]\ntarget = \"w/w-1\"\nat = \"10s\"\nfor = \"3s\"\nkind = { slow = { factor = 10 } }\n";
+    parse("recovery", source, &["round_robin"])
 }
 
 /// The runs of a scenario with all that happened.
@@ -102,6 +112,7 @@ fn wrong(fact: &Fact) -> Vec<Fact> {
     change!(Hedges, ended: more);
     change!(Waiting, value: next, at: later);
     change!(Hits, ratio: more, evictions: later);
+    change!(Latency, mean: |mean: f64| mean + 1.0, before: |before: Option<f64>| Some(before.unwrap_or(0.0) + 1.0));
     change!(Recovered, after: later, at: |at: u64| at + 100_000_000);
     change!(NotRecovered, number: next, after: later);
     change!(Load, most: |load: f64| load + 0.01, least: |load: f64| load - 0.01);
@@ -154,6 +165,8 @@ fn every_number_of_every_sentence_is_in_the_trace() {
         "Waiting",
         "Hits",
         "NotRecovered",
+        "Recovered",
+        "Latency",
         "Load",
     ];
     let missing: Vec<&str> = wanted.into_iter().filter(|&kind| !kinds.contains_key(kind)).collect();
@@ -178,7 +191,7 @@ fn clause(case: &Case, index: usize, clause: &Clause) -> Vec<f64> {
         Clause::Failed { span, .. } => oracle.failed(None, *span).value(),
         Clause::Hits { span, .. } => sum(pools.map(|pool| oracle.hits(pool, *span)).collect()),
         Clause::Attempts { span, .. } => sum(pools.filter(entry).map(|pool| oracle.attempts(pool, *span)).collect()),
-        Clause::Mean { span, .. } => oracle.mean(*span),
+        Clause::Mean { span, .. } => oracle.mean(None, *span),
         Clause::Load { span, .. } => pools.map(|pool| oracle.loads(pool, *span).1).fold(0.0, f64::max),
         Clause::Noticed { .. } => f64::NAN,
     }]

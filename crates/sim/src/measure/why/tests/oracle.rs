@@ -68,8 +68,8 @@ impl Oracle<'_> {
         Ratio { part, whole: ended.len() as u64 }
     }
 
-    pub fn mean(&self, span: Span) -> f64 {
-        let ended = self.ended(None, span);
+    pub fn mean(&self, pool: Option<u32>, span: Span) -> f64 {
+        let ended = self.ended(pool, span);
         ended.iter().map(|(at, _, job)| at - job.arrived).sum::<u64>() as f64 / ended.len() as f64
     }
 
@@ -271,6 +271,11 @@ impl Oracle<'_> {
                     _ => 0,
                 };
                 same("evictions", *evictions, self.trace.count(span.from, span.to, evicted))
+            }
+            Fact::Latency { pool, mean, before, span } => {
+                same("mean", *mean, self.mean(Some(*pool), *span))?;
+                let earlier = before.and_then(|_| self.before(span.from)).map(|span| self.mean(Some(*pool), span));
+                same("before", *before, earlier)
             }
             Fact::Load { pool, busiest, most, idlest, least, span } => {
                 same("loads", (*busiest, *most, *idlest, *least), self.loads(*pool, *span))
