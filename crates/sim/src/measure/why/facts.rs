@@ -72,10 +72,13 @@ pub enum Fact {
     Waiting { pool: u32, value: u32, at: u64, span: Span },
     /// Cache look-ups of a pool that hit; and over the time before.
     Hits { pool: u32, ratio: Ratio, before: Option<Ratio>, evictions: u64, span: Span },
+    /// Mean latency of the requests of a pool that ended, nanoseconds; and over the time before.
+    Latency { pool: u32, mean: f64, before: Option<f64>, span: Span },
     /// From `at` on, and for a second at least, no more than `bound` requests are in the server, `after` the end of the fault.
     Recovered { server: u32, bound: u32, at: u64, after: u64 },
-    /// In the last bin of the span, so many requests are in the server at once; more than `bound`.
-    NotRecovered { server: u32, number: u32, bound: u32, window: Span },
+    /// In the last bin of the span, `after` the end of the fault, so many requests are in the server at once; at most `before` were
+    /// before the fault.
+    NotRecovered { server: u32, number: u32, before: u32, window: Span, after: u64 },
     /// The servers with the highest and the lowest share of a pool's requests over their share of its capacity.
     Load { pool: u32, busiest: u32, most: f64, idlest: u32, least: f64, span: Span },
 }
@@ -94,7 +97,7 @@ impl Fact {
             Fact::NotRecovered { window, .. } => window.to,
             Fact::NotNoticed { span, .. } => span.from,
             Fact::MoreFaults { span, .. } | Fact::ShareStays { span, .. } | Fact::Hedges { span, .. } => span.from,
-            Fact::Hits { span, .. } | Fact::Load { span, .. } => span.from,
+            Fact::Hits { span, .. } | Fact::Load { span, .. } | Fact::Latency { span, .. } => span.from,
         }
     }
 
@@ -115,6 +118,7 @@ impl Fact {
             Fact::Hits { .. } => "cache",
             Fact::Recovered { .. } | Fact::NotRecovered { .. } => "recovery",
             Fact::Load { .. } => "load",
+            Fact::Latency { .. } => "latency",
         }
     }
 
@@ -139,7 +143,17 @@ impl Fact {
 
     /// The sentence, with its time.
     pub fn text(&self, label: &str, timeline: &Timeline) -> String {
-        format!("{}: {}.", time(self.at()), self.says(label, timeline))
+        let when = match self {
+            Fact::MoreFaults { span, .. }
+            | Fact::Hedges { span, .. }
+            | Fact::Hits { span, .. }
+            | Fact::NotNoticed { span, .. }
+            | Fact::ShareStays { span, .. }
+            | Fact::Latency { span, .. }
+            | Fact::Load { span, .. } => format!("{} to {}", time(span.from), time(span.to)),
+            _ => time(self.at()),
+        };
+        format!("{when}: {}.", self.says(label, timeline))
     }
 
     fn says(&self, label: &str, timeline: &Timeline) -> String {
@@ -150,9 +164,8 @@ impl Fact {
                 Some(until) => format!("{who} {what}, for {}", length(until - at)),
                 None => format!("{who} {what}"),
             },
-            Fact::MoreFaults { count, span } => {
-                format!("{} more begin until {}", counted(*count, "fault"), time(span.to))
-            }
+            Fact::MoreFaults { count: 1, .. } => "1 more fault begins".to_owned(),
+            Fact::MoreFaults { count: number, .. } => format!("{} more faults begin", count(*number)),
             Fact::ShareFalls { servers: struck, before, window, then, during, .. } => {
                 let struck = servers(timeline, struck);
                 let window = length(window.to - window.from);
@@ -188,13 +201,14 @@ impl Fact {
                      ({before} before it)"
                 )
             }
-            Fact::Queue { server, value, before, .. } => {
+            Fact::Queue { server, value, before, span, .. } => {
                 let before =
-                    before.map_or_else(String::new, |before| format!("; before, at most {}", count(before.into())));
+                    before.map_or_else(String::new, |before| format!("; at most {} before", count(before.into())));
                 format!(
-                    "{} are in {}, waiting or in service: the most{before}",
+                    "{} holds {}, waiting or in service: the most until {}{before}",
+                    name(*server),
                     counted(u64::from(*value), "request"),
-                    name(*server)
+                    time(span.to)
                 )
             }
             Fact::Failures { .. } => self.failures(timeline),
@@ -243,42 +257,45 @@ impl Fact {
                     retry_count(*retries)
                 )
             }
-            Fact::Hedges { pool: of, ended, span } => format!(
-                "{} for {} of {} until {} ({})",
+            Fact::Hedges { pool: of, ended, .. } => format!(
+                "{} for {} of {} ({})",
                 counted(ended.part, "hedge"),
                 counted(ended.whole, "request"),
                 pool(*of),
-                time(span.to),
                 ended.percent()
             ),
             Fact::Waiting { pool: of, value, .. } => {
                 format!("{} at the balancers of {}: the most", wait(*value), pool(*of))
             }
-            Fact::Hits { pool: of, ratio, before, evictions, span } => {
+            Fact::Hits { pool: of, ratio, before, evictions, .. } => {
                 let before = before.map_or_else(String::new, |before| format!(", {} before", before.percent()));
                 format!(
-                    "{} of the cache look-ups in {} hit until {}{before}; {}",
+                    "{} of the cache look-ups in {} hit{before}; {}",
                     ratio.percent(),
                     pool(*of),
-                    time(span.to),
                     counted(*evictions, "eviction")
                 )
             }
+            Fact::Latency { pool: of, mean, before, .. } => {
+                let before = before.map_or_else(String::new, |before| format!(", {} before", length(before as u64)));
+                let of = if timeline.pools.len() > 1 { format!(" of {}", pool(*of)) } else { String::new() };
+                format!("the mean latency{of} is {}{before}", length(*mean as u64))
+            }
             Fact::Recovered { server, bound, after, .. } => format!(
-                "at most {} in {} again, {} after the end of the fault",
-                counted(u64::from(*bound), "request"),
+                "{} holds at most {} again, {} after the end of the fault",
                 name(*server),
+                counted(u64::from(*bound), "request"),
                 length(*after)
             ),
-            Fact::NotRecovered { server, number, bound, .. } => format!(
-                "{} are still in {}; it was at most {} before the fault",
-                counted(u64::from(*number), "request"),
+            Fact::NotRecovered { server, number, before, after, .. } => format!(
+                "{} still holds {}, {} after the end of the fault; at most {} before it",
                 name(*server),
-                count(u64::from(*bound))
+                counted(u64::from(*number), "request"),
+                length(*after),
+                count(u64::from(*before))
             ),
-            Fact::Load { busiest, most, idlest, least, span, .. } => format!(
-                "until {} {} gets {most:.2} times its share of the requests by capacity, {} {least:.2} times",
-                time(span.to),
+            Fact::Load { busiest, most, idlest, least, .. } => format!(
+                "{} gets {most:.2} times its share of the requests by capacity, {} {least:.2} times",
                 name(*busiest),
                 name(*idlest)
             ),
@@ -289,7 +306,7 @@ impl Fact {
         let Fact::Failures { pool, outcome, at_server, ended, before, span, .. } = self else { return String::new() };
         let of = pool.and_then(|pool| timeline.pools.get(pool as usize)).map(|pool| pool.pool.as_str());
         let of = of.filter(|_| timeline.pools.len() > 1).map_or_else(String::new, |pool| format!(" of {pool}"));
-        let server_ = at_server.map_or_else(String::new, |at| format!(", sent to {}", server(timeline, at)));
+        let server_ = at_server.map_or_else(String::new, |at| format!(" (sent to {})", server(timeline, at)));
         let first = format!("a request{of}{server_} {}", verb(outcome, true));
         let rest = match ended.part {
             1 => format!("the only one until {}", time(span.to)),

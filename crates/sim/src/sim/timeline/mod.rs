@@ -11,6 +11,9 @@ mod bins;
 mod lives;
 mod recorder;
 #[cfg(test)]
+pub(crate) use tests::full_trace;
+
+#[cfg(test)]
 mod tests;
 mod views;
 

@@ -65,11 +65,12 @@ pub enum Event {
     },
     Ejected {
         pool: u32,
+        view: u32,
         slot: u32,
-        until: u64,
     },
     Returned {
         pool: u32,
+        view: u32,
         slot: u32,
     },
     Server {
@@ -89,6 +90,11 @@ pub enum Event {
     /// A server's number of requests changes.
     Number(u32, i64),
     Limit,
+    Panic {
+        pool: u32,
+        view: u32,
+        on: bool,
+    },
 }
 
 /// All of a run.
@@ -183,8 +189,8 @@ impl Observer for FullTrace {
             RunEvent::FaultStarted { fault } => Event::Fault(fault, true),
             RunEvent::FaultEnded { fault } => Event::Fault(fault, false),
             RunEvent::Health { pool, view, slot, up } => Event::Health { pool, view, slot, up },
-            RunEvent::Ejected { pool, slot, until, .. } => Event::Ejected { pool, slot, until: until.0 },
-            RunEvent::Returned { pool, slot, .. } => Event::Returned { pool, slot },
+            RunEvent::Ejected { pool, view, slot, .. } => Event::Ejected { pool, view, slot },
+            RunEvent::Returned { pool, view, slot } => Event::Returned { pool, view, slot },
             RunEvent::ServerChanged { pool, slot, change } => Event::Server { pool, slot, change },
             RunEvent::Booting { pool, servers } => Event::Booting(pool, servers),
             RunEvent::Queued { job, pool } => {
@@ -206,6 +212,7 @@ impl Observer for FullTrace {
                 return;
             }
             RunEvent::LimitChanged { .. } => Event::Limit,
+            RunEvent::FleetChanged { pool, view, panic: on, .. } => Event::Panic { pool, view, on },
             _ => return,
         };
         self.events.push((now.0, event));

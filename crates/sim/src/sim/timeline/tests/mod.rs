@@ -205,7 +205,7 @@ fn check_events(name: &str, scenario: &Scenario, timeline: &Timeline, trace: &Fu
             Event::Health { pool, slot, up: true, .. } => ("up", server(pool, slot)),
             Event::Health { pool, slot, up: false, .. } => ("down", server(pool, slot)),
             Event::Ejected { pool, slot, .. } => ("ejected", server(pool, slot)),
-            Event::Returned { pool, slot } => ("returned", server(pool, slot)),
+            Event::Returned { pool, slot, .. } => ("returned", server(pool, slot)),
             Event::Booting(pool, _) => ("booting", *pool),
             Event::CacheLost(server, _) => ("cache_lost", *server),
             Event::Server { pool, slot, change } => match change {
