@@ -148,6 +148,16 @@ export const inScope = (metric: string, pool: string | null): string => (pool ? 
 /** Scopes with panels of their own: the pools, or all requests. */
 export const scopes = (): (string | null)[] => (report.run?.pools.length ? report.run.pools : [null]);
 
-/** Faults as spans. */
-export const faults = (run: Run): Region[] =>
-  run.faults.map((fault) => ({ from: fault.start, to: fault.end ?? run.duration, text: fault.text }));
+/** End of all charts over time: a series starts with the warm-up, which `duration` may leave out. */
+export function timeEnd(run: Run): number {
+  const ends = [...run.series.map((s) => s.time), ...run.timelines.map((t) => (t ? Array.from(t.outcomes.ok ?? [], (_, n) => (n + 0.5) * t.bin) : []))]
+    .filter((times) => times.length > 1).map((times) => times[times.length - 1] + (times[1] - times[0]) / 2);
+  // Rounded times of the last bin must not move the end.
+  return Math.max(run.duration, ...ends.map((end) => (Math.abs(end - run.duration) < 0.02 * run.duration ? run.duration : Number(end.toPrecision(3)))));
+}
+
+/** Spans that charts over time mark: faults, and the warm-up. */
+export const faults = (run: Run): Region[] => [
+  ...(run.warmup > 0 ? [{ from: 0, to: run.warmup, text: "warm-up, not counted", calm: true }] : []),
+  ...run.faults.map((fault) => ({ from: fault.start, to: fault.end ?? timeEnd(run), text: fault.text })),
+];

@@ -9,7 +9,7 @@ import { at, list, significant } from "../../shared/format";
 import { numbered } from "../../shared/palette";
 import { Swatch } from "../../shared/swatch";
 import type { Run, Timeline } from "../model";
-import { drawn, faults, groupName, leaders, moments, pair, shortName, timeRange } from "../state";
+import { drawn, faults, groupName, leaders, moments, pair, shortName, timeEnd, timeRange } from "../state";
 import { Panels } from "./charts";
 
 const MOST = 10;
@@ -63,7 +63,8 @@ function panel(run: Run, timeline: Timeline, pool: string, measure: Measure): Pa
   return { curves, areas, x, rest: rest.length, top: order.length ? { name: all[order[0]].name, peak: peak(all[order[0]].values) } : null };
 }
 
-function Chosen({ value, choices, label, onChange }: { value: number; choices: number[]; label: string; onChange: (which: number) => void }) {
+/** A selection of a strategy. */
+export function Chosen({ value, choices, label, onChange }: { value: number; choices: number[]; label: string; onChange: (which: number) => void }) {
   return (
     <label class="select">{label} <select value={value} onChange={(event) => onChange(Number(event.currentTarget.value))}>
       {choices.map((i) => <option key={i} value={i}>{groupName(i)}</option>)}
@@ -104,7 +105,7 @@ export function Servers({ run }: { run: Run }) {
             <>
               <p class="axis-y">{view.axis}</p>
               <Chart x={p.x} curves={p.curves} areas={p.areas} label={`Load per server of ${pool}. ${summary}`} height={pools.length > 2 ? 220 : 270} regions={regions}
-                xAxis={{ unit: "s", label: "time", from: 0, to: run.duration, tick: (v) => `${v} s` }} yAxis={{ unit: "number", label: view.axis, from: 0 }}
+                xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} yAxis={{ unit: "number", label: view.axis, from: 0 }}
                 marks={moments} range={timeRange} sync="time" heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
               <p class="key">{p.curves.map((c) => <span key={c.label}><Swatch style={c.style} /> {c.label}</span>)}{p.rest > 0 && <span><svg width="20" height="12" aria-hidden="true"><rect class="plain" width="20" height="12" fill="var(--faint)" /></svg> the other {p.rest} servers: lowest to highest</span>}</p>
             </>

@@ -9,7 +9,8 @@ const SIGNS: Record<string, string> = {
   fault: "⚡", share: "⇄", queue: "☰", timeout: "✕", ejection: "⊘", health: "♥", scale: "±", retry: "↻", limit: "▮", recovery: "✓",
 };
 
-export function Story({ story }: { story: Sentence[] }) {
+export function Story({ story }: { story: Sentence[] | null }) {
+  if (!story) return <p class="note">Not recorded for this strategy.</p>;
   if (!story.length) return <p class="note">Nothing unusual happened.</p>;
   return (
     <ol class="story">

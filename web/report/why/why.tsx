@@ -5,7 +5,7 @@ import { at } from "../../shared/format";
 import { Swatch } from "../../shared/swatch";
 import { curvesOf } from "../charts/time";
 import type { Run, Why } from "../model";
-import { faults, group, groupName, leader, moments, pair, shortName, styleOf, subjects, timeRange } from "../state";
+import { faults, group, groupName, leader, moments, pair, shortName, styleOf, subjects, timeEnd, timeRange } from "../state";
 import { Words } from "../text";
 import { Picks } from "./picks";
 import { Slowest } from "./request";
@@ -41,7 +41,7 @@ function Both({ run, members }: { run: Run; members: number[] }) {
     <div class="both">
       <p class="axis-y">p99 over time, log{pool ? ` (${pool})` : ""}</p>
       <Chart x={series.time} curves={curves} label={`p99 over time of ${curves.map((c) => c.label).join(" and ")}.`} height={190}
-        xAxis={{ unit: "s", label: "time", from: 0, to: run.duration, tick: (v) => `${v} s` }} yAxis={{ unit: "s", label: "p99", log: true }}
+        xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} yAxis={{ unit: "s", label: "p99", log: true }}
         regions={regions} marks={moments} range={timeRange} sync="time" heading={(t) => `at ${at(t)}`} meaning="One in 100 requests that ended then took longer." />
     </div>
   );
@@ -73,7 +73,7 @@ export function WhySection({ run, why }: { run: Run; why: Why }) {
         {members.map((i) => (
           <div class="side" key={i}>
             <h3><Swatch style={styleOf(i)} /> {shortName(i)}</h3>
-            <Story story={find(why.stories, i)?.sentences ?? []} />
+            <Story story={find(why.stories, i)?.sentences ?? null} />
           </div>
         ))}
       </div>
