@@ -50,7 +50,7 @@ export function Answer() {
       {report.answer.length === 0 && <p>The results give no ranking.</p>}
       {report.explanation && (
         <details>
-          <summary>What the author of the scenario explains</summary>
+          <summary>Explanation by the scenario's author</summary>
           <div class="prose"><Prose text={report.explanation} /></div>
         </details>
       )}
@@ -71,7 +71,7 @@ export function Warnings() {
   if (!report.warnings.length) return null;
   return (
     <section class="warnings" aria-labelledby="warnings-h">
-      <h2 id="warnings-h" class="small">Read with care</h2>
+      <h2 id="warnings-h" class="small">Warnings</h2>
       <ul>
         {report.warnings.map((warning, i) => (
           <li key={i} title={warning.strategies.length > NAMED ? warning.strategies.join(", ") : undefined}>

@@ -70,7 +70,7 @@ export function Switch({ state, text }: { state: typeof everything; text: string
   );
 }
 
-/** What the columns mean, for everybody who cannot hover. */
+/** What the columns mean, for readers who cannot hover. */
 function Meanings({ run, columns }: { run: Run; columns: Column[] }) {
   const theorems = [...new Set(run.strategies.flatMap((s) => s.theory?.text ?? []))];
   return (

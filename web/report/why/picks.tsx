@@ -19,7 +19,7 @@ function Pick({ pick }: { pick: PickView }) {
     <Scroll label={`Servers at ${at(pick.time)}`}>
       <table class="numbers picks">
         <thead><tr>
-          <th scope="col">server</th>{weights && <th scope="col">weight</th>}<th scope="col">balancer counts</th><th scope="col">really there</th>{scores && <th scope="col" title="lower is better">score</th>}
+          <th scope="col">server</th>{weights && <th scope="col">weight</th>}<th scope="col" title="What the balancer counts.">in flight (this balancer)</th><th scope="col" title="Requests in the server, those of other balancers included.">in server (all)</th>{scores && <th scope="col" title="lower is better">score</th>}
         </tr></thead>
         <tbody>
           {servers.map((s) => (
