@@ -156,8 +156,19 @@ export function timeEnd(run: Run): number {
   return Math.max(run.duration, ...ends.map((end) => (Math.abs(end - run.duration) < 0.02 * run.duration ? run.duration : Number(end.toPrecision(3)))));
 }
 
-/** Spans that charts over time mark: faults, and the warm-up. */
-export const faults = (run: Run): Region[] => [
-  ...(run.warmup > 0 ? [{ from: 0, to: run.warmup, text: "warm-up, not counted", calm: true }] : []),
-  ...run.faults.map((fault) => ({ from: fault.start, to: fault.end ?? timeEnd(run), text: fault.text })),
-];
+/** Spans that charts over time mark: the warm-up, and faults; of a pool those that can concern it. Faults at the same time are one span. */
+export function faults(run: Run, pool: string | null): Region[] {
+  const spans = new Map<string, Region>();
+  const names = new Map<string, string[]>();
+  const others = run.pools.filter((name) => pool != null && name !== pool);
+  for (const fault of run.faults) {
+    if (others.includes(fault.target.split("/")[0])) continue;
+    const [from, to] = [fault.start, fault.end ?? timeEnd(run)];
+    const key = `${from} ${to}`;
+    names.set(key, [...new Set([...(names.get(key) ?? []), fault.text])]);
+    const all = names.get(key)!;
+    spans.set(key, { from, to, text: all.length <= 2 ? list(all) : `${all[0]} and ${all.length - 1} more` });
+  }
+  const warmup = run.warmup > 0 ? [{ from: 0, to: run.warmup, text: "warm-up, not counted", calm: true }] : [];
+  return [...warmup, ...spans.values()];
+}

@@ -23,6 +23,14 @@ function textWidth(text: string): number {
   return measure.measureText(text).width;
 }
 
+/** Ticks whose labels do not touch; the last has priority. */
+function apart(u: uPlot, ticks: number[], label: (value: number) => string): number[] {
+  const room = (a: number, b: number) => Math.abs(u.valToPos(b, "x") - u.valToPos(a, "x")) - (textWidth(label(a)) + textWidth(label(b))) / 2;
+  const kept: number[] = [];
+  for (const at of [...ticks].reverse()) if (!kept.length || room(at, kept[kept.length - 1]) > 8) kept.push(at);
+  return kept.reverse();
+}
+
 function axis(spec: Axis, vertical: boolean): uPlot.Axis {
   const label = spec.tick ?? ((value: number) => tick(value, spec.unit));
   return {
@@ -35,7 +43,7 @@ function axis(spec: Axis, vertical: boolean): uPlot.Axis {
       ? (_u, values) => Math.ceil(Math.max(24, ...(values ?? []).map((text) => textWidth(text ?? "")))) + 12
       : 30,
     splits: (u, _axis, min, max) => {
-      if (spec.ticks) return spec.ticks.filter((at) => at >= min && at <= max);
+      if (spec.ticks) return apart(u, spec.ticks.filter((at) => at >= min && at <= max), label);
       const length = (vertical ? u.bbox.height : u.bbox.width) / (devicePixelRatio || 1);
       const most = Math.max(2, Math.floor(length / (vertical ? 42 : spec.log ? 74 : 56)));
       return spec.log ? logTicks(min, max, most) : linearTicks(min, max, most);

@@ -20,7 +20,7 @@ export function Outcomes({ run }: { run: Run }) {
   const choices = leaders.filter((i) => failures(run, i).length > 1);
   const which = useSignal<number | null>(null);
   const wanted = which.value ?? [pair.value[1], pair.value[0], ...drawn.value].find((i) => choices.includes(i)) ?? choices[0];
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => faults(run, null), [run]);
   const timeline = run.timelines[wanted];
   const curves = useMemo(() => (timeline ? failures(run, wanted).map(([name, bins], n): Curve =>
     ({ key: name, label: words(name), style: numbered(n), values: bins.map((count) => count / timeline.bin) })) : []), [timeline]);

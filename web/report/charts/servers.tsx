@@ -79,7 +79,7 @@ export function Servers({ run }: { run: Run }) {
   const wanted = which.value ?? [pair.value[1], pair.value[0], drawn.value[0]].find((i) => choices.includes(i)) ?? choices[0];
   const timeline = run.timelines[wanted];
   const pools = useMemo(() => [...new Set(timeline?.servers.map((s) => s.pool) ?? [])].filter((pool) => timeline!.servers.filter((s) => s.pool === pool).length > 1), [timeline]);
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => pools.map((pool) => faults(run, pool)), [pools]);
   const made = useMemo(() => pools.map((pool) => panel(run, timeline!, pool, measure.value)), [timeline, measure.value]);
   if (!timeline || !pools.length) return null;
   const measures = (Object.keys(MEASURES) as Measure[]).filter((m) => m !== "errors" || timeline.servers.some((s) => s.errors.some((n) => n > 0)));
@@ -104,7 +104,7 @@ export function Servers({ run }: { run: Run }) {
           return (
             <>
               <p class="axis-y">{view.axis}</p>
-              <Chart x={p.x} curves={p.curves} areas={p.areas} label={`Load per server of ${pool}. ${summary}`} height={pools.length > 2 ? 220 : 270} regions={regions}
+              <Chart x={p.x} curves={p.curves} areas={p.areas} label={`Load per server of ${pool}. ${summary}`} height={pools.length > 2 ? 220 : 270} regions={regions[pools.indexOf(pool)]}
                 xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} yAxis={{ unit: "number", label: view.axis, from: 0 }}
                 marks={moments} range={timeRange} sync="time" heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
               <p class="key">{p.curves.map((c) => <span key={c.label}><Swatch style={c.style} /> {c.label}</span>)}{p.rest > 0 && <span><svg width="20" height="12" aria-hidden="true"><rect class="plain" width="20" height="12" fill="var(--faint)" /></svg> the other {p.rest} servers: lowest to highest</span>}</p>

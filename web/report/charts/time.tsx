@@ -56,7 +56,7 @@ function TimeFigure({ run, title, views, panels }: { run: Run; title: string; vi
   const chosen = useSignal(0);
   const view = views[chosen.value];
   const members = drawn.value;
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => panels.map((pool) => faults(run, pool)), [panels.join()]);
   const curves = useMemo(() => panels.map((pool) => curvesOf(series(run, pool)?.[view.field], members, view.stepped)), [members, view]);
   const summary = sentence(run, view, panels);
   return (
@@ -78,7 +78,7 @@ function TimeFigure({ run, title, views, panels }: { run: Run; title: string; vi
             <Chart x={series(run, pool)!.time} curves={curves[panels.indexOf(pool)]} label={`${title}${pool ? ` of ${pool}` : ""}. ${summary}`}
               xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} height={panels.length > 1 ? 220 : 250}
               yAxis={{ unit: view.unit, label: view.axis, log: !!view.log, tick: view.unit === "1/s" ? (v) => String(v) : undefined, ...(view.log ? {} : { from: 0 }) }}
-              regions={regions} marks={moments} range={timeRange} sync="time" highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
+              regions={regions[panels.indexOf(pool)]} marks={moments} range={timeRange} sync="time" highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
           </>
         )}
       </Panels>
@@ -114,7 +114,7 @@ const ATTEMPTS = [
 /** What only the first replication tells: retries, hedges, queues in balancers. */
 function Attempts({ run }: { run: Run }) {
   const members = drawn.value;
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => faults(run, null), [run]);
   const made = useMemo(() => ATTEMPTS.map((view) => {
     const with_ = members.filter((i) => run.timelines[i]?.[view.field]);
     const bin = run.timelines[with_[0]]?.bin ?? 1;

@@ -35,7 +35,7 @@ function Both({ run, members }: { run: Run; members: number[] }) {
   const pool = run.pools[0] ?? null;
   const series = run.series.find((s) => s.pool === pool) ?? run.series[0];
   const curves = useMemo(() => curvesOf(series?.p99, members), [members.join()]);
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => faults(run, pool), [run]);
   if (!series || !curves.length) return null;
   return (
     <div class="both">
