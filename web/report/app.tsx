@@ -1,5 +1,5 @@
 // The page: the question, the answer, the table, the charts, why, how to repeat it.
-import { Answer, Header, Question, Warnings } from "./opening";
+import { Answer, hasAnswer, Header, Question, Warnings } from "./opening";
 import { Charts, ended } from "./charts/charts";
 import { RepeatSection } from "./repeat";
 import { Sections } from "./sections";
@@ -10,7 +10,7 @@ import { WhySection } from "./why/why";
 
 export function App() {
   const { run, sweep, sections } = report;
-  const parts: [string, string][] = [["answer", "Answer"]];
+  const parts: [string, string][] = hasAnswer() ? [["answer", "Answer"]] : [];
   if (run) parts.push(["table", "Results"]);
   if (run && ended(run)) parts.push(["charts", "Charts"]);
   if (sweep) parts.push(["sweep", "Sweep"]);
