@@ -27,12 +27,15 @@ export function Header({ parts }: { parts: [string, string][] }) {
   );
 }
 
+/** Reports that rank strategies have an answer, if only that there is none. */
+export const hasAnswer = () => report.answer.length > 0 || report.explanation != null || report.run != null;
+
 export function Question() {
   return (
     <section class="question">
       <p class="kicker">{KINDS[report.kind]} · <span class="mono">{report.name}</span></p>
       <h1>{report.title}</h1>
-      <div class="lead"><Prose text={report.question} /></div>
+      {report.question.trim() && <div class="lead"><Prose text={report.question} /></div>}
       {report.facts.length > 0 && (
         <dl class="facts">
           {report.facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
@@ -43,14 +46,18 @@ export function Question() {
 }
 
 export function Answer() {
+  if (!hasAnswer()) return null;
   return (
     <section id="answer" class="answer" aria-labelledby="answer-h">
       <h2 id="answer-h">Answer</h2>
       {report.answer.map((sentence, i) => <p key={i}><Words text={sentence} /></p>)}
       {report.answer.length === 0 && <p>The results give no ranking.</p>}
+      {!!report.run?.why_short?.length && (
+        <ul class="short">{report.run.why_short.map((text) => <li key={text}><Words text={text} /></li>)}</ul>
+      )}
       {report.explanation && (
         <details>
-          <summary>What the author of the scenario explains</summary>
+          <summary>Explanation by the scenario's author</summary>
           <div class="prose"><Prose text={report.explanation} /></div>
         </details>
       )}
@@ -71,7 +78,7 @@ export function Warnings() {
   if (!report.warnings.length) return null;
   return (
     <section class="warnings" aria-labelledby="warnings-h">
-      <h2 id="warnings-h" class="small">Read with care</h2>
+      <h2 id="warnings-h" class="small">Warnings</h2>
       <ul>
         {report.warnings.map((warning, i) => (
           <li key={i} title={warning.strategies.length > NAMED ? warning.strategies.join(", ") : undefined}>

@@ -29,8 +29,8 @@ export function RepeatSection({ repeat }: { repeat: Repeat }) {
   ];
   return (
     <section id="repeat" aria-labelledby="repeat-h">
-      <h2 id="repeat-h">Repeat it</h2>
-      {repeat.command && <><p>The same command, version and seed give the same bytes on every machine.</p><Command command={repeat.command} /></>}
+      <h2 id="repeat-h">How to reproduce this</h2>
+      {repeat.command && <><p>The same command, version and seed give the same results, byte for byte.</p><Command command={repeat.command} /></>}
       <dl class="facts plain">
         {rows.filter(([, value]) => value != null).map(([name, value]) => <div key={name}><dt>{name}</dt><dd class="mono">{value}</dd></div>)}
       </dl>

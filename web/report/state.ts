@@ -148,6 +148,34 @@ export const inScope = (metric: string, pool: string | null): string => (pool ? 
 /** Scopes with panels of their own: the pools, or all requests. */
 export const scopes = (): (string | null)[] => (report.run?.pools.length ? report.run.pools : [null]);
 
-/** Faults as spans. */
-export const faults = (run: Run): Region[] =>
-  run.faults.map((fault) => ({ from: fault.start, to: fault.end ?? run.duration, text: fault.text }));
+/** End of all charts over time: a series starts with the warm-up, which `duration` may leave out. */
+export function timeEnd(run: Run): number {
+  const ends = [...run.series.map((s) => s.time), ...run.timelines.map((t) => (t ? Array.from(t.outcomes.ok ?? [], (_, n) => (n + 0.5) * t.bin) : []))]
+    .filter((times) => times.length > 1).map((times) => times[times.length - 1] + (times[1] - times[0]) / 2);
+  // Rounded times of the last bin must not move the end.
+  return Math.max(run.duration, ...ends.map((end) => (Math.abs(end - run.duration) < 0.02 * run.duration ? run.duration : Number(end.toPrecision(3)))));
+}
+
+/** `web-3: 6× slower`; a fault of a whole pool has the pool's name. */
+function named(fault: Run["faults"][number]): string {
+  const [pool, server] = fault.target.split("/");
+  const target = !server || server === "*" ? pool : server;
+  return !target || fault.text.includes(target) ? fault.text : `${target}: ${fault.text}`;
+}
+
+/** Spans that charts over time mark: the warm-up, and faults; of a pool those that can concern it. Faults at the same time are one span. */
+export function faults(run: Run, pool: string | null): Region[] {
+  const spans = new Map<string, Region>();
+  const names = new Map<string, string[]>();
+  const others = run.pools.filter((name) => pool != null && name !== pool);
+  for (const fault of run.faults) {
+    if (others.includes(fault.target.split("/")[0])) continue;
+    const [from, to] = [fault.start, fault.end ?? timeEnd(run)];
+    const key = `${from} ${to}`;
+    names.set(key, [...new Set([...(names.get(key) ?? []), named(fault)])]);
+    const all = names.get(key)!;
+    spans.set(key, { from, to, text: all.length <= 2 ? list(all) : `${all[0]} and ${all.length - 1} more` });
+  }
+  const warmup = run.warmup > 0 ? [{ from: 0, to: run.warmup, text: "warm-up, not counted", calm: true }] : [];
+  return [...warmup, ...spans.values()];
+}

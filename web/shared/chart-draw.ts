@@ -29,8 +29,9 @@ export function regions(u: uPlot, all: Region[]): void {
       const from = Math.max(left, u.valToPos(region.from, "x", true));
       const to = Math.min(left + width, u.valToPos(region.to, "x", true));
       if (to < left || from > left + width) continue;
-      ctx.fillStyle = token("--fault");
+      ctx.fillStyle = token(region.calm ? "--sunken" : "--fault");
       ctx.fillRect(from, top, Math.max(to - from, 2 * ratio), height);
+      if (region.calm) continue;
       ctx.fillStyle = token("--fault-edge");
       ctx.fillRect(from, top, Math.max(to - from, 2 * ratio), 3 * ratio);
       for (const edge of [from, to]) ctx.fillRect(Math.round(edge), top, 1, height);

@@ -31,7 +31,7 @@ export interface Axis {
 }
 
 /** A span to be marked, such as a fault. */
-export interface Region { from: number; to: number; text: string }
+export interface Region { from: number; to: number; text: string; /** Nothing bad, such as a warm-up. */ calm?: boolean }
 
 /** A vertical line with a label. */
 export interface Mark { at: number; text: string }

@@ -1,10 +1,11 @@
 // A chart of curves: uPlot with what the report needs on top. Drag to zoom; with the keyboard, arrow keys move the cursor, + and - zoom,
 // 0 or Escape shows everything.
-import { effect, useSignal, type Signal } from "@preact/signals";
+import { effect, signal, useSignal, type Signal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { bands, markers, regionNames, regions, token, verticals } from "./chart-draw";
+import { touches } from "./chart-touch";
 import type { Axis, ChartProps, Curve } from "./chart-types";
 import { tick } from "./format";
 import { DASHES, hex } from "./palette";
@@ -22,6 +23,14 @@ function textWidth(text: string): number {
   return measure.measureText(text).width;
 }
 
+/** Ticks whose labels do not touch; the last has priority. */
+function apart(u: uPlot, ticks: number[], label: (value: number) => string): number[] {
+  const room = (a: number, b: number) => Math.abs(u.valToPos(b, "x") - u.valToPos(a, "x")) - (textWidth(label(a)) + textWidth(label(b))) / 2;
+  const kept: number[] = [];
+  for (const at of [...ticks].reverse()) if (!kept.length || room(at, kept[kept.length - 1]) > 8) kept.push(at);
+  return kept.reverse();
+}
+
 function axis(spec: Axis, vertical: boolean): uPlot.Axis {
   const label = spec.tick ?? ((value: number) => tick(value, spec.unit));
   return {
@@ -34,7 +43,7 @@ function axis(spec: Axis, vertical: boolean): uPlot.Axis {
       ? (_u, values) => Math.ceil(Math.max(24, ...(values ?? []).map((text) => textWidth(text ?? "")))) + 12
       : 30,
     splits: (u, _axis, min, max) => {
-      if (spec.ticks) return spec.ticks.filter((at) => at >= min && at <= max);
+      if (spec.ticks) return apart(u, spec.ticks.filter((at) => at >= min && at <= max), label);
       const length = (vertical ? u.bbox.height : u.bbox.width) / (devicePixelRatio || 1);
       const most = Math.max(2, Math.floor(length / (vertical ? 42 : spec.log ? 74 : 56)));
       return spec.log ? logTicks(min, max, most) : linearTicks(min, max, most);
@@ -69,6 +78,12 @@ function vertical(spec: Axis, low: number, high: number): [number, number] {
   return [low, spec.to != null && high <= spec.to ? spec.to : high + (high - low) * 0.06];
 }
 
+/** Space at the right, for half of the last label. */
+function rightOf(spec: Axis): number {
+  const last = spec.ticks?.[spec.ticks.length - 1];
+  return last == null ? 20 : Math.max(20, Math.ceil(textWidth(spec.tick?.(last) ?? tick(last, spec.unit)) / 2) + 4);
+}
+
 interface Handles { tip: Signal<TipState | null>; active: { on: boolean } }
 
 function options(props: ChartProps, width: number, handles: Handles): uPlot.Options {
@@ -78,7 +93,7 @@ function options(props: ChartProps, width: number, handles: Handles): uPlot.Opti
     width,
     height: props.height ?? 280,
     legend: { show: false },
-    padding: [props.regions?.length || props.marks ? 22 : 8, 20, 0, 0],
+    padding: [props.regions?.length || props.marks ? 22 : 8, rightOf(xAxis), 0, 0],
     focus: { alpha: 0.22 },
     cursor: {
       ...(props.sync ? { sync: { key: props.sync, setSeries: false } } : {}),
@@ -137,6 +152,9 @@ function nearest(u: uPlot): number | null {
   return best;
 }
 
+/** All of the horizontal axis. */
+const whole = (props: ChartProps): [number, number] => [props.xAxis.from ?? props.x[0], props.xAxis.to ?? props.x[props.x.length - 1]];
+
 function zoom(u: uPlot, props: ChartProps, factor: number): void {
   const { min, max } = u.scales.x;
   if (min == null || max == null) return;
@@ -144,7 +162,7 @@ function zoom(u: uPlot, props: ChartProps, factor: number): void {
   const [to, from] = log ? [Math.log, Math.exp] : [(v: number) => v, (v: number) => v];
   const middle = to(u.cursor.idx != null ? props.x[u.cursor.idx] : from((to(min) + to(max)) / 2));
   const [low, high] = [to(min), to(max)].map((end) => from(middle + (end - middle) * factor));
-  const [first, last] = [props.xAxis.from ?? props.x[0], props.xAxis.to ?? props.x[props.x.length - 1]];
+  const [first, last] = whole(props);
   props.range.value = low <= first && high >= last ? null : [Math.max(low, first), Math.min(high, last)];
 }
 
@@ -166,16 +184,26 @@ export function Chart(props: ChartProps) {
       if (width() !== u.width) u.setSize({ width: width(), height: u.height });
     });
     observer.observe(node);
+    // Charts out of sight are not drawn again for an emphasis.
+    const seen = signal(false);
+    const sight = new IntersectionObserver((entries) => { seen.value = entries.some((entry) => entry.isIntersecting); });
+    sight.observe(node);
+    let emphasised: number | string | null = null;
     const stops = [
-      effect(() => { void props.range.value; u.setScale("x", { min: props.xAxis.from ?? props.x[0], max: props.xAxis.to ?? props.x[props.x.length - 1] }); }),
+      () => sight.disconnect(),
+      effect(() => { void props.range.value; const [min, max] = whole(props); u.setScale("x", { min, max }); }),
       effect(() => { void dark.value; if (printing.value || u.width !== width()) u.setSize({ width: width(), height: u.height }); u.redraw(false, true); }),
       effect(() => { void props.marks?.value; u.redraw(false, false); }),
       effect(() => {
-        const key = props.highlight?.value;
+        if (!seen.value) return;
+        const key = props.highlight?.value ?? null;
+        if (key === emphasised) return;
+        emphasised = key;
         const index = key == null ? -1 : props.curves.findIndex((curve) => curve.key === key);
         u.setSeries(index < 0 ? null as unknown as number : index + 1, { focus: true });
       }),
     ];
+    stops.push(touches(node, { plot: () => plot.current, log: !!props.xAxis.log, full: whole(props), set: (range) => { props.range.value = range; } }));
     return () => {
       stops.forEach((stop) => stop());
       observer.disconnect();
@@ -203,7 +231,7 @@ export function Chart(props: ChartProps) {
   return (
     <div class="chart" role="group" aria-roledescription="chart" aria-label={`${props.label} Arrow keys read values; plus, minus and 0 zoom.`}
       tabIndex={0} onKeyDown={keyed} onFocus={() => { active.current.on = true; }} onBlur={leave}
-      onPointerEnter={() => { active.current.on = true; }} onPointerLeave={leave} onDblClick={() => { props.range.value = null; }}>
+      onPointerEnter={() => { active.current.on = true; }} onPointerLeave={(event) => { if (event.pointerType !== "touch") leave(); }} onDblClick={() => { props.range.value = null; }}>
       <div ref={host} class="chart-host" style={{ minHeight: `${props.height ?? 280}px` }} />
       <Tip state={tip} chart={props} />
     </div>

@@ -41,7 +41,7 @@ export function Rows({ rows, axis, domain, reference, highlight, label }: Props)
   const tip = useSignal<{ row: number; x: number } | null>(null);
   const narrow = width < NARROW;
   const notes = Math.max(40, ...rows.map((row) => size(row.note))) + 10;
-  const names = narrow ? 0 : Math.min(width * 0.36, Math.max(80, ...rows.map((row) => size(row.label))) + 42);
+  const names = narrow ? 0 : Math.min(width * 0.42, Math.max(80, ...rows.map((row) => size(row.label))) + 42);
   const [left, right] = [names + 8, width - notes - 8];
   const height = narrow ? 46 : 28;
   const top = 26;
@@ -53,9 +53,13 @@ export function Rows({ rows, axis, domain, reference, highlight, label }: Props)
   };
   const most = Math.max(2, Math.floor((right - left) / 72));
   const ticks = axis.ticks ?? (axis.log ? logTicks(low, high, most) : linearTicks(low, high, most));
+  const look = (row: number, event: PointerEvent) => {
+    tip.value = { row, x: event.clientX - host.current!.getBoundingClientRect().left };
+    highlight.value = rows[row].key;
+  };
   const chosen = tip.value && rows[tip.value.row];
   return (
-    <div class="rows" ref={host} role="group" aria-roledescription="chart" aria-label={label} onPointerLeave={() => { tip.value = null; highlight.value = null; }}>
+    <div class="rows" ref={host} role="group" aria-roledescription="chart" aria-label={label} onPointerLeave={(event) => { if (event.pointerType !== "touch") { tip.value = null; highlight.value = null; } }}>
       <svg width={width} height={bottom + 8} aria-hidden="true" class="rows-svg">
         {ticks.map((at) => (
           <g key={at}>
@@ -69,10 +73,7 @@ export function Rows({ rows, axis, domain, reference, highlight, label }: Props)
           const faded = highlight.value != null && highlight.value !== row.key && rows.some((r) => r.key === highlight.value);
           return (
             <g key={row.key} class={faded ? "row faded" : "row"}
-              onPointerMove={(event) => {
-                tip.value = { row: i, x: event.offsetX };
-                highlight.value = row.key;
-              }}>
+              onPointerMove={(event) => look(i, event)} onPointerDown={(event) => look(i, event)}>
               <rect class="hit" x="0" y={top + i * height} width={width} height={height} />
               {i > 0 && <line class="divide" x1="0" x2={width} y1={top + i * height} y2={top + i * height} />}
               <foreignObject x="0" y={narrow ? y - 31 : y - 11} width={narrow ? width - notes : names} height="22">

@@ -19,7 +19,7 @@ export function Tip({ state, chart }: { state: Signal<TipState | null>; chart: C
     .filter((row) => !row.curve.faint && row.value != null)
     .sort((a, b) => b.value! - a.value!);
   const start = Math.max(0, Math.min(rows.length - MOST, rows.findIndex((row) => row.near) - 4));
-  const region = chart.regions?.filter((r) => x >= r.from && x <= r.to).map((r) => r.text) ?? [];
+  const region = chart.regions?.filter((r) => x >= r.from && x <= r.to).map((r) => (r.calm ? r.text : `Fault: ${r.text}`)) ?? [];
   const right = tip.left > tip.width / 2;
   return (
     <div class="tip-live" aria-live="polite">
@@ -33,7 +33,7 @@ export function Tip({ state, chart }: { state: Signal<TipState | null>; chart: C
         ))}
         {rows.length === 0 && <div class="tip-row">no values here</div>}
         {rows.length > MOST && <div class="tip-note">and {rows.length - MOST} more</div>}
-        {region.map((text) => <div class="tip-note" key={text}>Fault: {text}</div>)}
+        {region.map((text) => <div class="tip-note" key={text}>{text}</div>)}
         {chart.areas?.map((area) => area.low[tip.index] != null && (
           <div class="tip-note" key={area.text}>{area.text}: {value(area.low[tip.index]!)} to {value(area.high[tip.index]!)}</div>
         ))}

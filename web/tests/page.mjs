@@ -10,5 +10,5 @@ export function page(report, { gz = false } = {}) {
   const data = gz
     ? template.replace('<script type="application/json" id="evenkeel-data"><!--evenkeel:data--></script>', () => `<script type="text/plain" id="evenkeel-data-gz">${gzipSync(json, { level: 9 }).toString("base64")}</script>`)
     : template.replace("<!--evenkeel:data-->", () => json);
-  return data.replace("<!--evenkeel:title-->", () => report.title.replaceAll("<", "&lt;")).replace("<!--evenkeel:noscript-->", "<p>Needs scripts for the charts.</p>");
+  return data.replace("<!--evenkeel:title-->", () => report.title.replaceAll("<", "&lt;")).replace("<!--evenkeel:noscript-->", "<p>Here the program puts static charts and a table.</p>");
 }

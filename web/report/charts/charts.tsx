@@ -5,6 +5,7 @@ import { Cdf } from "./cdf";
 import { Errors } from "./errors";
 import { Fairness } from "./fairness";
 import { Legend } from "./legend";
+import { Outcomes } from "./outcomes";
 import { Percentiles } from "./percentiles";
 import { Servers } from "./servers";
 import { OverTime } from "./time";
@@ -28,6 +29,7 @@ export function Charts({ run }: { run: Run }) {
         <OverTime run={run} />
         <Servers run={run} />
         <Errors run={run} />
+        <Outcomes run={run} />
         <Fairness run={run} />
         <Cache run={run} />
       </div>

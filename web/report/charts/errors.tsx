@@ -56,8 +56,8 @@ export function Errors({ run }: { run: Run }) {
   const worst = panels.flatMap((pool) => drawn.value.map((i) => ({ i, pool, value: total(i, pool) }))).sort((a, b) => b.value - a.value)[0];
   const none = drawn.value.filter((i) => panels.every((pool) => total(i, pool) === 0)).length;
   const summary = worst && worst.value > 0
-    ? `Of the strategies shown ${shortName(worst.i)} loses most: ${percent(worst.value)} of the requests${worst.pool ? ` of ${worst.pool}` : ""}.` + (none ? ` ${none} of ${drawn.value.length} lose none.` : "")
-    : "The strategies shown lose no request.";
+    ? `Of the strategies shown, ${shortName(worst.i)} has the most failures: ${percent(worst.value)} of the requests${worst.pool ? ` of ${worst.pool}` : ""}.` + (none ? ` ${none} of ${drawn.value.length} have none.` : "")
+    : "The strategies shown have no failed requests.";
   return (
     <Figure title="Failed requests by cause" summary={summary} wide={panels.length > 1}
       controls={<>

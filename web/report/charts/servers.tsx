@@ -9,7 +9,7 @@ import { at, list, significant } from "../../shared/format";
 import { numbered } from "../../shared/palette";
 import { Swatch } from "../../shared/swatch";
 import type { Run, Timeline } from "../model";
-import { drawn, faults, groupName, leaders, moments, pair, shortName, timeRange } from "../state";
+import { drawn, faults, groupName, leaders, moments, pair, shortName, timeEnd, timeRange } from "../state";
 import { Panels } from "./charts";
 
 const MOST = 10;
@@ -63,7 +63,8 @@ function panel(run: Run, timeline: Timeline, pool: string, measure: Measure): Pa
   return { curves, areas, x, rest: rest.length, top: order.length ? { name: all[order[0]].name, peak: peak(all[order[0]].values) } : null };
 }
 
-function Chosen({ value, choices, label, onChange }: { value: number; choices: number[]; label: string; onChange: (which: number) => void }) {
+/** A selection of a strategy. */
+export function Chosen({ value, choices, label, onChange }: { value: number; choices: number[]; label: string; onChange: (which: number) => void }) {
   return (
     <label class="select">{label} <select value={value} onChange={(event) => onChange(Number(event.currentTarget.value))}>
       {choices.map((i) => <option key={i} value={i}>{groupName(i)}</option>)}
@@ -78,7 +79,7 @@ export function Servers({ run }: { run: Run }) {
   const wanted = which.value ?? [pair.value[1], pair.value[0], drawn.value[0]].find((i) => choices.includes(i)) ?? choices[0];
   const timeline = run.timelines[wanted];
   const pools = useMemo(() => [...new Set(timeline?.servers.map((s) => s.pool) ?? [])].filter((pool) => timeline!.servers.filter((s) => s.pool === pool).length > 1), [timeline]);
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => pools.map((pool) => faults(run, pool)), [pools]);
   const made = useMemo(() => pools.map((pool) => panel(run, timeline!, pool, measure.value)), [timeline, measure.value]);
   if (!timeline || !pools.length) return null;
   const measures = (Object.keys(MEASURES) as Measure[]).filter((m) => m !== "errors" || timeline.servers.some((s) => s.errors.some((n) => n > 0)));
@@ -103,8 +104,8 @@ export function Servers({ run }: { run: Run }) {
           return (
             <>
               <p class="axis-y">{view.axis}</p>
-              <Chart x={p.x} curves={p.curves} areas={p.areas} label={`Load per server of ${pool}. ${summary}`} height={pools.length > 2 ? 220 : 270} regions={regions}
-                xAxis={{ unit: "s", label: "time", from: 0, to: run.duration, tick: (v) => `${v} s` }} yAxis={{ unit: "number", label: view.axis, from: 0 }}
+              <Chart x={p.x} curves={p.curves} areas={p.areas} label={`Load per server of ${pool}. ${summary}`} height={pools.length > 2 ? 220 : 270} regions={regions[pools.indexOf(pool)]}
+                xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} yAxis={{ unit: "number", label: view.axis, from: 0 }}
                 marks={moments} range={timeRange} sync="time" heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
               <p class="key">{p.curves.map((c) => <span key={c.label}><Swatch style={c.style} /> {c.label}</span>)}{p.rest > 0 && <span><svg width="20" height="12" aria-hidden="true"><rect class="plain" width="20" height="12" fill="var(--faint)" /></svg> the other {p.rest} servers: lowest to highest</span>}</p>
             </>

@@ -6,7 +6,7 @@ import type { Curve, Values } from "../../shared/chart-types";
 import { Figure } from "../../shared/figure";
 import { at, show, type Unit } from "../../shared/format";
 import type { Run, Series } from "../model";
-import { drawn, faults, highlight, moments, scopes, shortName, styleOf, timeRange } from "../state";
+import { drawn, faults, highlight, moments, scopes, shortName, styleOf, timeEnd, timeRange } from "../state";
 import { Panels } from "./charts";
 
 type Field = "p99" | "mean" | "errors" | "goodput" | "in_system" | "servers";
@@ -56,7 +56,7 @@ function TimeFigure({ run, title, views, panels }: { run: Run; title: string; vi
   const chosen = useSignal(0);
   const view = views[chosen.value];
   const members = drawn.value;
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => panels.map((pool) => faults(run, pool)), [panels.join()]);
   const curves = useMemo(() => panels.map((pool) => curvesOf(series(run, pool)?.[view.field], members, view.stepped)), [members, view]);
   const summary = sentence(run, view, panels);
   return (
@@ -76,9 +76,9 @@ function TimeFigure({ run, title, views, panels }: { run: Run; title: string; vi
           <>
             <p class="axis-y">{view.axis}</p>
             <Chart x={series(run, pool)!.time} curves={curves[panels.indexOf(pool)]} label={`${title}${pool ? ` of ${pool}` : ""}. ${summary}`}
-              xAxis={{ unit: "s", label: "time", from: 0, to: run.duration, tick: (v) => `${v} s` }} height={panels.length > 1 ? 220 : 250}
+              xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} height={panels.length > 1 ? 220 : 250}
               yAxis={{ unit: view.unit, label: view.axis, log: !!view.log, tick: view.unit === "1/s" ? (v) => String(v) : undefined, ...(view.log ? {} : { from: 0 }) }}
-              regions={regions} marks={moments} range={timeRange} sync="time" highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
+              regions={regions[panels.indexOf(pool)]} marks={moments} range={timeRange} sync="time" highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
           </>
         )}
       </Panels>
@@ -114,7 +114,7 @@ const ATTEMPTS = [
 /** What only the first replication tells: retries, hedges, queues in balancers. */
 function Attempts({ run }: { run: Run }) {
   const members = drawn.value;
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => faults(run, null), [run]);
   const made = useMemo(() => ATTEMPTS.map((view) => {
     const with_ = members.filter((i) => run.timelines[i]?.[view.field]);
     const bin = run.timelines[with_[0]]?.bin ?? 1;
@@ -132,7 +132,7 @@ function Attempts({ run }: { run: Run }) {
           <Figure key={view.field} title={view.title} summary={summary} range={timeRange}
             numbers={() => ({ columns: ["time", ...curves.map((c) => c.label)], rows: x.map((t, n) => [at(t), ...curves.map((c) => show(c.values[n], "number"))]) })}>
             <p class="axis-y">{view.axis}</p>
-            <Chart x={x} curves={curves} label={`${view.title}. ${summary}`} xAxis={{ unit: "s", label: "time", from: 0, to: run.duration, tick: (v) => `${v} s` }} height={250}
+            <Chart x={x} curves={curves} label={`${view.title}. ${summary}`} xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} height={250}
               yAxis={{ unit: view.field === "balancer_queue" ? "number" : "1/s", label: view.axis, from: 0, tick: (v) => String(v) }} regions={regions} marks={moments} range={timeRange} sync="time"
               highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
           </Figure>

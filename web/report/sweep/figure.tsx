@@ -52,6 +52,11 @@ export function SweepFigure({ sweep, metric, wide }: { sweep: Sweep; metric: Met
     });
     return { x, curves };
   }), [made, members, metric]);
+  // Panels have the same scale, to be compared.
+  const ends = useMemo(() => {
+    const all = made.length > 1 ? data.flatMap((d) => d.curves.flatMap((c) => c.values)).filter((v): v is number => v != null) : [];
+    return all.length ? { from: log ? Math.min(...all) : Math.min(0, ...all), to: Math.max(...all) } : {};
+  }, [data]);
   const marks = useMemo(() => computed(() => crossingMarks(sweep, metric, made.length > 1)), [sweep, metric]);
   const key = sweep.axes[Math.max(0, axis)];
   const ticks = made[0]?.points.length <= 14 ? data[0]?.x : undefined;
@@ -77,9 +82,9 @@ export function SweepFigure({ sweep, metric, wide }: { sweep: Sweep; metric: Met
           const { x, curves } = data[made.findIndex((p) => p.name === name)];
           return (
             <>
-              <p class="axis-y">{metric.label.charAt(0).toLowerCase() === metric.label.charAt(0) ? metric.label : metric.label}{log ? ", log" : ""}</p>
+              <p class="axis-y">{metric.label}{log ? ", log" : ""}</p>
               <Chart x={x} curves={curves} label={`${metric.label}${name ? ` for ${name}` : ""}. ${summary}`} height={wide && made.length === 1 ? 360 : 250}
-                xAxis={{ unit: "number", label: key.key, log: axis >= 0 && key.log, ticks, tick: label }} yAxis={{ unit: metric.unit, label: metric.label, log, ...(log ? {} : { from: metric.unit === "index" ? undefined : 0 }) }}
+                xAxis={{ unit: "number", label: key.key, log: axis >= 0 && key.log, ticks, tick: label }} yAxis={{ unit: metric.unit, label: metric.label, log, ...(log || metric.unit === "index" ? {} : { from: 0 }), ...ends }}
                 marks={marks} range={range} sync="sweep" highlight={highlight} heading={(v) => `${key.key} = ${label(v)}`} meaning={metric.doc} />
               <p class="axis-x">{key.key}{axis >= 0 && key.log ? ", log" : ""}</p>
             </>

@@ -24,7 +24,7 @@ function Crossings({ sweep }: { sweep: Sweep }) {
   const visible = all.value ? sweep.crossings : sweep.crossings.slice(0, CROSSINGS);
   return (
     <div class="crossings">
-      <h3>Where the order changes</h3>
+      <h3>Crossing points</h3>
       <ul>
         {visible.map((crossing, i) => (
           <li key={i}><span><Words text={crossing.text} /></span> <button type="button" class="quiet" aria-label={`Show the two: ${subjects[crossing.a].label} and ${subjects[crossing.b].label}`}

@@ -18,7 +18,7 @@ export interface Column {
   minor?: boolean;
 }
 
-/** Metrics that everybody wants to see, in this order. */
+/** Metrics of every table, in this order. */
 const MAIN = ["latency.p99", "errors.ratio", "latency.mean", "latency.p50", "latency.p90", "latency.p999"];
 const SOME = ["unfinished.ratio", "fairness.jain", "cache.hit_ratio", "retries.ratio", "hedges.ratio", "servers"];
 

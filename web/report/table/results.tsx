@@ -55,6 +55,7 @@ function Filters({ run }: { run: Run }) {
           ))}
         </div>
       )}
+      {families.value.size === 1 && <p class="note">{present.find((family) => families.value.has(family.name))?.doc}</p>}
       <div class="switches">
         {groups > 0 && <Switch state={grouped} text="One row for strategies with the same picks" />}
         <Switch state={everything} text="All metrics" />
@@ -66,6 +67,21 @@ function Filters({ run }: { run: Run }) {
 export function Switch({ state, text }: { state: typeof everything; text: string }) {
   return (
     <label class="switch"><input type="checkbox" checked={state.value} onChange={(event) => { state.value = event.currentTarget.checked; }} /> {text}</label>
+  );
+}
+
+/** What the columns mean, for readers who cannot hover. */
+function Meanings({ run, columns }: { run: Run; columns: Column[] }) {
+  const theorems = [...new Set(run.strategies.flatMap((s) => s.theory?.text ?? []))];
+  return (
+    <details class="meanings">
+      <summary>What the columns mean</summary>
+      <dl>
+        {columns.map((c) => <div key={c.key}><dt>{c.label}</dt><dd>{c.doc}{c.direction !== "neither" && ` ${c.direction === "lower" ? "Lower" : "Higher"} is better.`}{c.key === "theory" && ` ${theorems.join("; ")}`}</dd></div>)}
+        <div><dt>verdict</dt><dd>Comparison with the best by p99 over pairs of runs that met the same requests. Strategies with more errors are not ranked.</dd></div>
+        <div><dt>state</dt><dd>Whether the run describes a steady state.</dd></div>
+      </dl>
+    </details>
   );
 }
 
@@ -119,6 +135,7 @@ export function Results({ run }: { run: Run }) {
         ± is half the 95 % interval. {oracle && "† Baseline with perfect information. "}
         {run.pools.length > 0 && "Requests of several pools together are a mixture: the results of the pools say more."}
       </p>
+      <Meanings run={run} columns={cols} />
     </section>
   );
 }

@@ -73,7 +73,7 @@ export function Row({ run, which, pool, columns, range }: { run: Run; which: num
               title={`${strategy.doc}${isBase ? "" : "  Select to compare all with it."}`} onClick={choose}>
               <Breakable label={strategy.label} />{strategy.oracle && <abbr title="baseline with perfect information"> †</abbr>}
             </button>
-            {isBase && <span class="tag">baseline</span>}
+            {isBase && <><span class="tag">baseline</span><span class="doc">{strategy.doc}</span></>}
             <span class="narrow-only"><VerdictCell verdict={verdict(strategy, pool)} /></span>
             {others.length > 0 && (
               <button type="button" class="same" aria-expanded={open} onClick={() => {
@@ -91,6 +91,7 @@ export function Row({ run, which, pool, columns, range }: { run: Run; which: num
       {range && <td class="left wide-only"><Span strategy={strategy} pool={pool} range={range} /></td>}
       {columns.map((column) => <Value key={column.key} column={column} strategy={strategy} base={base} pool={pool} />)}
       <td class="left state" title={strategy.state_reason || undefined}>
+        {strategy.state_reason && <span class="unseen">{strategy.state_reason}: </span>}
         {strategy.state === "stable" ? "stable" : <b>{strategy.state.replaceAll("_", " ")}</b>}
       </td>
     </tr>

@@ -5,6 +5,7 @@ import { hex } from "../../shared/palette";
 import { dark } from "../../shared/theme";
 import type { RequestLife } from "../model";
 import { moment, shortName } from "../state";
+import { untimed, Words } from "../text";
 
 const PLACES = ["client", "network", "balancer", "balancer queue", "server queue", "service"];
 const COLOURS: Record<string, number> = { balancer: 5, "balancer queue": 3, "server queue": 1, service: 0, network: 4 };
@@ -46,7 +47,7 @@ function Life({ life }: { life: RequestLife }) {
           <li key={i}>
             <span class="step-time">+{seconds(step.at - start)}</span>
             <i class={`part place-${step.place.replaceAll(" ", "-")}`} style={{ background: colour(step.place) }} />
-            <span>{step.text}</span>
+            <span><Words text={untimed(step.text).text} /></span>
           </li>
         ))}
       </ol>

@@ -5,8 +5,8 @@ import { at } from "../../shared/format";
 import { Swatch } from "../../shared/swatch";
 import { curvesOf } from "../charts/time";
 import type { Run, Why } from "../model";
-import { faults, group, groupName, leader, moments, pair, shortName, styleOf, subjects, timeRange } from "../state";
-import { Words } from "../text";
+import { faults, group, groupName, leader, moments, pair, shortName, styleOf, subjects, timeEnd, timeRange } from "../state";
+import { untimed, Words } from "../text";
 import { Picks } from "./picks";
 import { Slowest } from "./request";
 import { Story } from "./story";
@@ -35,13 +35,13 @@ function Both({ run, members }: { run: Run; members: number[] }) {
   const pool = run.pools[0] ?? null;
   const series = run.series.find((s) => s.pool === pool) ?? run.series[0];
   const curves = useMemo(() => curvesOf(series?.p99, members), [members.join()]);
-  const regions = useMemo(() => faults(run), [run]);
+  const regions = useMemo(() => faults(run, pool), [run]);
   if (!series || !curves.length) return null;
   return (
     <div class="both">
       <p class="axis-y">p99 over time, log{pool ? ` (${pool})` : ""}</p>
       <Chart x={series.time} curves={curves} label={`p99 over time of ${curves.map((c) => c.label).join(" and ")}.`} height={190}
-        xAxis={{ unit: "s", label: "time", from: 0, to: run.duration, tick: (v) => `${v} s` }} yAxis={{ unit: "s", label: "p99", log: true }}
+        xAxis={{ unit: "s", label: "time", from: 0, to: timeEnd(run), tick: (v) => `${v} s` }} yAxis={{ unit: "s", label: "p99", log: true }}
         regions={regions} marks={moments} range={timeRange} sync="time" heading={(t) => `at ${at(t)}`} meaning="One in 100 requests that ended then took longer." />
     </div>
   );
@@ -66,14 +66,14 @@ export function WhySection({ run, why }: { run: Run; why: Why }) {
         <Chooser side={0} choices={choices} />
         <Chooser side={1} choices={choices} />
       </div>
-      <p class="difference" aria-live="polite"><Words text={difference(why, a, b)} /></p>
+      <p class="difference" aria-live="polite"><Words text={untimed(difference(why, a, b)).text} /></p>
       <Both run={run} members={members} />
       <p class="note">Select a time to mark it in all charts over time. All of this is from the first run of each strategy.</p>
       <div class={members.length > 1 ? "sides" : "sides one"}>
         {members.map((i) => (
           <div class="side" key={i}>
             <h3><Swatch style={styleOf(i)} /> {shortName(i)}</h3>
-            <Story story={find(why.stories, i)?.sentences ?? []} />
+            <Story story={find(why.stories, i)?.sentences ?? null} />
           </div>
         ))}
       </div>

@@ -79,7 +79,7 @@ function timelineOf(which, label, run, duration, servers, faults) {
   });
   const series = run.series.find((s) => s.pool === null);
   const ok = Array.from({ length: bins }, (_, b) => Math.round(((series?.goodput[which] ?? [])[Math.floor((b / bins) * series?.time.length)] ?? 0) * bin));
-  return { bin, servers: mine, outcomes: { ok }, retries: /retry/.test(run.__name) ? ok.map((n) => Math.round(n * 0.2 * random())) : null, hedges: null, balancer_queue: null };
+  return { bin, servers: mine, outcomes: faults.length ? { ok, timed_out: ok.map((n, b) => (b > 50 && b < 110 ? Math.round(n * 0.1 * random()) : 0)), reset: ok.map((n, b) => (b > 60 && b < 80 ? Math.round(n * 0.2 * random()) : 0)) } : { ok }, retries: /retry/.test(run.__name) ? ok.map((n) => Math.round(n * 0.2 * random())) : null, hedges: null, balancer_queue: null };
 }
 
 function why(run, duration, faults) {

@@ -27,7 +27,7 @@ run.title = "Sample of a run, for tests";
 run.repeat.files = run.repeat.files.slice(0, 2);
 for (const cdf of run.run.cdf) { cdf.latency = cdf.latency.map(half); cdf.quantiles = half(cdf.quantiles); }
 for (const series of run.run.series) for (const [key, value] of Object.entries(series)) if (Array.isArray(value)) series[key] = Array.isArray(value[0]) ? value.map(half) : half(value);
-run.run.timelines = run.run.timelines.map((t, i) => (t && i < 4 ? { ...t, bin: t.bin * 3, servers: t.servers.map((s) => ({ ...s, picks: half(s.picks), in_server: half(s.in_server), errors: half(s.errors) })), outcomes: { ok: half(t.outcomes.ok) } } : null));
+run.run.timelines = run.run.timelines.map((t, i) => (t && i < 4 ? { ...t, bin: t.bin * 3, servers: t.servers.map((s) => ({ ...s, picks: half(s.picks), in_server: half(s.in_server), errors: half(s.errors) })), outcomes: Object.fromEntries(Object.entries(t.outcomes).map(([k, v]) => [k, half(v)])) } : null));
 const few = new Set(run.run.why.stories.slice(0, 4).map((s) => s.index));
 for (const key of ["stories", "slowest", "picks"]) run.run.why[key] = run.run.why[key].filter((s) => few.has(s.index));
 run.run.why.differences = run.run.why.differences.filter((d) => few.has(d.a) && few.has(d.b));

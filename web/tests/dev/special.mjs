@@ -43,6 +43,19 @@ Object.assign(bare.run, { cdf: [], series: [], servers: [], faults: [] });
 for (const s of bare.run.strategies) s.values = {};
 write("bare", bare);
 
+const grid = document(join(results, "even-load.sweep"), { strategies: five });
+grid.title = "A grid of two settings, one of them in words";
+grid.sweep.axes = [{ key: "clients.timeout", unit: "s", log: true }, { key: "pools.web.discipline", unit: "text", log: false }];
+grid.sweep.points = [0.1, 0.3, 1].flatMap((t) => ["fcfs", "processor_sharing"].map((d) => ({ label: `clients.timeout=${t * 1000}ms, pools.web.discipline=${d}`, values: [t, null] })));
+grid.sweep.crossings = [];
+write("grid", grid);
+
+const wordy = document(join(results, "even-load.sweep"), { strategies: five.slice(0, 2) });
+wordy.sweep.axes = [{ key: "pools.web.discipline", unit: "text", log: false }];
+wordy.sweep.points = wordy.sweep.points.map((_, i) => ({ label: `pools.web.discipline=kind_${i}`, values: [null] }));
+wordy.sweep.crossings = [];
+write("wordy", wordy);
+
 const column = (name, unit, doc = null) => ({ name, unit, doc });
 const shell = (kind, name, title, question) => ({ ...clone(bare), kind, name, title, question, run: null, facts: [["old", "results/slow-server"], ["new", "results/slow-server.new"], ["tolerance", "5 %"]], warnings: [] });
 const compare = shell("compare", "slow-server", "Old and new results of slow-server", "Did the change of p2c make anything worse?");
