@@ -147,9 +147,12 @@ fn errors_come_first() {
     let rows = [("p2c", BEST, 90.0, 0.0), ("c3", worse(2.0), 180.0, 0.0005), ("jump", fails(0.031), 60.0, 0.0312)];
     assert_eq!(
         answer(&rows),
-        "jump fails 3.12 % of its requests, 3.10 percentage points more than the fewest, and is not ranked. p2c has the lowest \
-         p99, 90.0 ms; c3's is 180 ms, 2.0 times higher."
+        "jump fails 3.12 % of its requests and is not ranked. p2c has the lowest p99, 90.0 ms; c3's is 180 ms, 2.0 times higher."
     );
+    let rows = [("p2c", BEST, 90.0, 0.02), ("c3", worse(2.0), 180.0, 0.02), ("jump", fails(0.031), 95.0, 0.051)];
+    assert!(answer(&rows).starts_with(
+        "jump fails 5.10 % of its requests, 3.10 percentage points more than the fewest, and is not ranked."
+    ));
 }
 
 #[test]
@@ -172,11 +175,14 @@ fn many_that_fail_are_counted() {
         ("p2c", BEST, 90.0, 0.0),
     ];
     assert!(answer(&rows).starts_with(
-        "4 of 5 strategies fail 0.20 to 12.3 percentage points more requests than the fewest and are not ranked (round_robin: \
-         7.70 % failed). p2c's p99"
+        "4 of 5 strategies fail 0.20 to 12.3 % of their requests and are not ranked (round_robin: 7.70 %). p2c's p99"
     ));
     let rows = [("a", fails(0.02), 95.0, 0.02), ("b", fails(0.03), 97.0, 0.03), ("p2c", BEST, 90.0, 0.0)];
-    assert!(answer(&rows).starts_with("a and b fail 2.00 to 3.00 percentage points more requests"));
+    assert!(answer(&rows).starts_with("a and b fail 2.00 to 3.00 % of their requests and are not ranked. p2c"));
+    let rows = [("a", fails(0.02), 95.0, 0.03), ("b", fails(0.03), 97.0, 0.04), ("p2c", BEST, 90.0, 0.01)];
+    assert!(
+        answer(&rows).starts_with("a and b fail 2.00 to 3.00 percentage points more requests than the fewest and are")
+    );
 }
 
 #[test]
