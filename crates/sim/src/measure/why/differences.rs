@@ -97,7 +97,7 @@ fn features(model: &Model, timeline: &Timeline, incidents: &[Incident]) -> Featu
         failed: Ratio { part: outcomes.values().map(|ends| ends.count).sum(), whole: ended },
         hits: pools().fold(Ratio::default(), |sum, pool| sum + series.hits(pool, span).0),
         attempts: pools().filter(entry).fold(Ratio::default(), |sum, pool| sum + series.attempts(pool, span)),
-        mean: series.mean_latency(span),
+        mean: series.mean_latency(None, span),
         load: pools().filter_map(|pool| series.loads(model, pool, span)).map(|load| load.1).reduce(f64::max),
         noticed,
         span,
@@ -124,7 +124,7 @@ fn clauses(a: &Features, b: &Features) -> Vec<(f64, Clause)> {
         let clause = Clause::Share { servers: servers(), a: a.2, b: b.2, span: a.1 };
         add(0.95, a.2.value(), b.2.value(), 0.01, clause);
         let clause = Clause::Queue { servers: servers(), a: a.4, b: b.4, span: a.3 };
-        add(0.9, f64::from(a.4), f64::from(b.4), 5.0, clause);
+        add(0.9, f64::from(a.4), f64::from(b.4), 10.0, clause);
     } else {
         let clause = Clause::Longest { a: a.longest, b: b.longest, span };
         add(0.7, f64::from(a.longest), f64::from(b.longest), 5.0, clause);
@@ -164,7 +164,7 @@ pub(super) fn differences(model: &Model, subjects: &[Subject<'_>], incidents: &[
             let mut clauses = clauses(&all[i], &all[j]);
             // Stable: causes come before effects where they differ as much.
             clauses.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let second = usize::from(clauses.get(1).is_some_and(|(weight, _)| *weight >= 0.4));
+            let second = usize::from(clauses.get(1).is_some_and(|(weight, _)| *weight >= 0.3));
             clauses.truncate(1 + second);
             clauses.sort_by_key(|(_, clause)| clause.place());
             let clauses: Vec<Clause> = clauses.into_iter().map(|(_, clause)| clause).collect();
@@ -173,8 +173,8 @@ pub(super) fn differences(model: &Model, subjects: &[Subject<'_>], incidents: &[
             }
             let texts: Vec<String> = clauses.iter().map(|clause| clause.text(a.label, b.label, a.timeline)).collect();
             let mut text = texts.join("; ") + ".";
-            if text.starts_with("during") {
-                text.replace_range(..1, "D");
+            if clauses.first().is_some_and(|clause| !matches!(clause, Clause::Attempts { .. })) {
+                text[..1].make_ascii_uppercase();
             }
             found.push(Difference { a: a.index, b: b.index, text, clauses });
         }

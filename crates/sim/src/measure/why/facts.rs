@@ -1,7 +1,6 @@
 //! What a sentence says, as numbers; its text is made from nothing else.
 
-use super::format::{Ratio, count, counted, length, server, servers, time, verb};
-use crate::sim::timeline::Timeline;
+use super::format::Ratio;
 
 /// A span of time, nanoseconds since the start of the run: `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +71,13 @@ pub enum Fact {
     Waiting { pool: u32, value: u32, at: u64, span: Span },
     /// Cache look-ups of a pool that hit; and over the time before.
     Hits { pool: u32, ratio: Ratio, before: Option<Ratio>, evictions: u64, span: Span },
+    /// Mean latency of the requests of a pool that ended, nanoseconds; and over the time before.
+    Latency { pool: u32, mean: f64, before: Option<f64>, span: Span },
     /// From `at` on, and for a second at least, no more than `bound` requests are in the server, `after` the end of the fault.
     Recovered { server: u32, bound: u32, at: u64, after: u64 },
-    /// In the last bin of the span, so many requests are in the server at once; more than `bound`.
-    NotRecovered { server: u32, number: u32, bound: u32, window: Span },
+    /// In the last bin of the span, `after` the end of the fault, so many requests are in the server at once; at most `before` were
+    /// before the fault.
+    NotRecovered { server: u32, number: u32, before: u32, window: Span, after: u64 },
     /// The servers with the highest and the lowest share of a pool's requests over their share of its capacity.
     Load { pool: u32, busiest: u32, most: f64, idlest: u32, least: f64, span: Span },
 }
@@ -94,7 +96,7 @@ impl Fact {
             Fact::NotRecovered { window, .. } => window.to,
             Fact::NotNoticed { span, .. } => span.from,
             Fact::MoreFaults { span, .. } | Fact::ShareStays { span, .. } | Fact::Hedges { span, .. } => span.from,
-            Fact::Hits { span, .. } | Fact::Load { span, .. } => span.from,
+            Fact::Hits { span, .. } | Fact::Load { span, .. } | Fact::Latency { span, .. } => span.from,
         }
     }
 
@@ -115,6 +117,7 @@ impl Fact {
             Fact::Hits { .. } => "cache",
             Fact::Recovered { .. } | Fact::NotRecovered { .. } => "recovery",
             Fact::Load { .. } => "load",
+            Fact::Latency { .. } => "latency",
         }
     }
 
@@ -136,191 +139,4 @@ impl Fact {
             _ => None,
         }
     }
-
-    /// The sentence, with its time.
-    pub fn text(&self, label: &str, timeline: &Timeline) -> String {
-        format!("{}: {}.", time(self.at()), self.says(label, timeline))
-    }
-
-    fn says(&self, label: &str, timeline: &Timeline) -> String {
-        let pool = |pool: u32| timeline.pools.get(pool as usize).map_or("", |pool| pool.pool.as_str());
-        let name = |one: u32| server(timeline, one);
-        match self {
-            Fact::Fault { at, until, who, what, .. } => match until {
-                Some(until) => format!("{who} {what}, for {}", length(until - at)),
-                None => format!("{who} {what}"),
-            },
-            Fact::MoreFaults { count, span } => {
-                format!("{} more begin until {}", counted(*count, "fault"), time(span.to))
-            }
-            Fact::ShareFalls { servers: struck, before, window, then, during, .. } => {
-                let struck = servers(timeline, struck);
-                let window = length(window.to - window.from);
-                let (then, during, before) = (then.percent(), during.percent(), before.percent());
-                format!(
-                    "{label} sends {then} of the requests to {struck} (over {window}), {before} before the fault; \
-                     {during} over the whole fault"
-                )
-            }
-            Fact::ShareStays { servers: struck, before, during, .. } => {
-                let struck = servers(timeline, struck);
-                let change = during.value() / before.value();
-                let (during, before) = (during.percent(), before.percent());
-                match change {
-                    0.9..1.1 => {
-                        format!(
-                            "{label} goes on sending {during} of the requests to {struck} ({before} before the fault)"
-                        )
-                    }
-                    _ if change > 1.0 => format!(
-                        "during the fault {label} sends {during} of the requests to {struck}, more than the {before} before"
-                    ),
-                    _ => {
-                        format!("during the fault {label} sends {during} of the requests to {struck}, {before} before")
-                    }
-                }
-            }
-            Fact::ShareReturns { servers: struck, then, after, before, .. } => {
-                let struck = servers(timeline, struck);
-                let (then, after, before) = (then.percent(), length(*after), before.percent());
-                format!(
-                    "{label} sends {then} of the requests to {struck} again, {after} after the end of the fault \
-                     ({before} before it)"
-                )
-            }
-            Fact::Queue { server, value, before, .. } => {
-                let before =
-                    before.map_or_else(String::new, |before| format!("; before, at most {}", count(before.into())));
-                format!(
-                    "{} are in {}, waiting or in service: the most{before}",
-                    counted(u64::from(*value), "request"),
-                    name(*server)
-                )
-            }
-            Fact::Failures { .. } => self.failures(timeline),
-            Fact::Noticed { by, server, delay, views, told, last, .. } => {
-                let who = match by {
-                    By::Checks => "health checks take",
-                    By::Outliers => "outlier detection ejects",
-                };
-                let out = if *by == By::Checks { " out" } else { "" };
-                let all = match views {
-                    0 | 1 => String::new(),
-                    _ => format!("; {told} of {views} balancers do, the last one at {}", time(*last)),
-                };
-                format!("{who} {}{out}, {} after the fault began{all}", name(*server), length(*delay))
-            }
-            Fact::NotNoticed { servers: struck, .. } => {
-                format!("no balancer takes {} out during the fault", servers(timeline, struck))
-            }
-            Fact::Ejections { pool: of, count: number, servers, most, at, .. } => {
-                format!(
-                    "the first of {} in {}, of {}; at {} {most} are ejected at once",
-                    counted(*number, "ejection"),
-                    pool(*of),
-                    counted(*servers, "server"),
-                    time(*at)
-                )
-            }
-            Fact::Back { by, server, after, .. } => {
-                let how = match by {
-                    By::Checks => "passes its health checks again",
-                    By::Outliers => "is no longer ejected",
-                };
-                format!("{} {how}, {} after the end of the fault", name(*server), length(*after))
-            }
-            Fact::Panic { pool: of, .. } => {
-                format!("too few servers of {} are healthy: a balancer ignores health (panic)", pool(*of))
-            }
-            Fact::Scaling { .. } => self.scaling(timeline),
-            Fact::Attempts { pool: of, window, then, before, retries, .. } => {
-                let before = before.map_or_else(String::new, |before| format!(", {:.2} before", before.value()));
-                format!(
-                    "{:.2} attempts per request in {} (over {}): the most{before}; {} in all",
-                    then.value(),
-                    pool(*of),
-                    length(window.to - window.from),
-                    retry_count(*retries)
-                )
-            }
-            Fact::Hedges { pool: of, ended, span } => format!(
-                "{} for {} of {} until {} ({})",
-                counted(ended.part, "hedge"),
-                counted(ended.whole, "request"),
-                pool(*of),
-                time(span.to),
-                ended.percent()
-            ),
-            Fact::Waiting { pool: of, value, .. } => {
-                format!("{} at the balancers of {}: the most", wait(*value), pool(*of))
-            }
-            Fact::Hits { pool: of, ratio, before, evictions, span } => {
-                let before = before.map_or_else(String::new, |before| format!(", {} before", before.percent()));
-                format!(
-                    "{} of the cache look-ups in {} hit until {}{before}; {}",
-                    ratio.percent(),
-                    pool(*of),
-                    time(span.to),
-                    counted(*evictions, "eviction")
-                )
-            }
-            Fact::Recovered { server, bound, after, .. } => format!(
-                "at most {} in {} again, {} after the end of the fault",
-                counted(u64::from(*bound), "request"),
-                name(*server),
-                length(*after)
-            ),
-            Fact::NotRecovered { server, number, bound, .. } => format!(
-                "{} are still in {}; it was at most {} before the fault",
-                counted(u64::from(*number), "request"),
-                name(*server),
-                count(u64::from(*bound))
-            ),
-            Fact::Load { busiest, most, idlest, least, span, .. } => format!(
-                "until {} {} gets {most:.2} times its share of the requests by capacity, {} {least:.2} times",
-                time(span.to),
-                name(*busiest),
-                name(*idlest)
-            ),
-        }
-    }
-
-    fn failures(&self, timeline: &Timeline) -> String {
-        let Fact::Failures { pool, outcome, at_server, ended, before, span, .. } = self else { return String::new() };
-        let of = pool.and_then(|pool| timeline.pools.get(pool as usize)).map(|pool| pool.pool.as_str());
-        let of = of.filter(|_| timeline.pools.len() > 1).map_or_else(String::new, |pool| format!(" of {pool}"));
-        let server_ = at_server.map_or_else(String::new, |at| format!(", sent to {}", server(timeline, at)));
-        let first = format!("a request{of}{server_} {}", verb(outcome, true));
-        let rest = match ended.part {
-            1 => format!("the only one until {}", time(span.to)),
-            number => format!("the first of {} until {} ({} of all)", count(number), time(span.to), ended.percent()),
-        };
-        let before = if before.part == 0 { String::new() } else { format!("; {} before", before.percent()) };
-        format!("{first}: {rest}{before}")
-    }
-
-    fn scaling(&self, timeline: &Timeline) -> String {
-        let Fact::Scaling { pool, started, joined, before, most, most_at, .. } = self else { return String::new() };
-        let of = timeline.pools.get(*pool as usize).map_or("", |pool| pool.pool.as_str());
-        let joined = match joined {
-            Some(joined) => format!("the first joins at {}", time(*joined)),
-            None => "none joins".to_owned(),
-        };
-        let most = match most > before {
-            true => format!("; {most} servers at most, from {}", time(*most_at)),
-            false => String::new(),
-        };
-        format!(
-            "autoscaling starts {} for {of}, which has {before}; {joined}{most}",
-            counted(u64::from(*started), "server")
-        )
-    }
-}
-
-fn retry_count(number: u64) -> String {
-    if number == 1 { "1 retry".to_owned() } else { format!("{} retries", count(number)) }
-}
-
-fn wait(value: u32) -> String {
-    if value == 1 { "1 request waits".to_owned() } else { format!("{} requests wait", count(u64::from(value))) }
 }

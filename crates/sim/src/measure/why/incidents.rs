@@ -30,8 +30,13 @@ impl Incident {
             FaultKind::Crash(crash) if crash.silent => s("crashes and answers nothing", "crash and answer nothing"),
             FaultKind::Crash(_) => s("crashes and refuses connections", "crash and refuse connections"),
             FaultKind::Errors(errors) => {
+                let (fails, its) = (s("fails", "fail"), s("its", "their"));
                 let share = super::format::percent(errors.share.0);
-                format!("{} {share} of {} requests", s("fails", "fail"), s("its", "their"))
+                match (errors.share.0 > 0.0, errors.fails_checks) {
+                    (false, _) => format!("{fails} {its} health checks, and no requests"),
+                    (true, false) => format!("{fails} {share} of {its} requests"),
+                    (true, true) => format!("{fails} {share} of {its} requests, and {its} health checks"),
+                }
             }
             FaultKind::Drain(_) => s("drains", "drain"),
             FaultKind::Deploy(_) => self.kind.label(),

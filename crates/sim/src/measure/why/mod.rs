@@ -13,6 +13,7 @@ mod series;
 mod story;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use serde::Serialize;
 
@@ -62,7 +63,7 @@ pub struct Story {
 pub struct Sentence {
     /// Seconds since the start of the run.
     pub time: f64,
-    /// `fault`, `share`, `queue`, `timeout`, `error`, `health`, `ejection`, `scale`, `retry`, `hedge`, `cache`, `recovery`, `load`.
+    /// `fault`, `share`, `queue`, `timeout`, `error`, `health`, `ejection`, `scale`, `retry`, `hedge`, `cache`, `recovery`, `latency`, `load`.
     pub kind: &'static str,
     /// The text; it begins with the time.
     pub text: String,
@@ -114,7 +115,7 @@ pub fn short(model: &Model, subjects: &[Subject<'_>]) -> Vec<String> {
         lines.extend(both.into_iter().map(|difference| difference.text));
     }
     let failure = facts.iter().find(|fact| matches!(fact, Fact::Failures { .. }));
-    let failure = failure.map(|fact| format!("{} at {}", worst.label, fact.text(worst.label, worst.timeline)));
+    let failure = failure.map(|fact| format!("{}, {}", worst.label, fact.text(worst.label, worst.timeline)));
     lines.extend(failure);
     lines
 }

@@ -267,10 +267,12 @@ impl<'a> Series<'a> {
         Some((busiest, most, idlest, least))
     }
 
-    /// Mean latency of the requests that ended, nanoseconds.
-    pub(super) fn mean_latency(&self, span: Span) -> Option<f64> {
-        let ended = self.outcomes(None, span).0;
-        let sum: u64 = self.phases(span).flat_map(|phase| &phase.pools).map(|pool| pool.latency_sum_ns).sum();
+    /// Mean latency of the requests of a pool, or of all, that ended, nanoseconds.
+    pub(super) fn mean_latency(&self, pool: Option<u32>, span: Span) -> Option<f64> {
+        let ended = self.outcomes(pool, span).0;
+        let pools = self.phases(span).flat_map(|phase| phase.pools.iter().enumerate());
+        let of = pools.filter(|(p, _)| pool.is_none_or(|pool| pool as usize == *p));
+        let sum: u64 = of.map(|(_, pool)| pool.latency_sum_ns).sum();
         (ended > 0).then(|| sum as f64 / ended as f64)
     }
 }

@@ -4,7 +4,7 @@ use super::facts::{By, Fact, Span};
 use super::format::{Ratio, list, servers};
 use super::incidents::Incident;
 use super::series::Series;
-use crate::sim::model::Model;
+use crate::sim::model::{FaultKind, Model};
 use crate::sim::timeline::{Change, Timeline};
 
 /// Most facts of a story about one pool, and about several.
@@ -32,6 +32,16 @@ pub(super) fn story(model: &Model, timeline: &Timeline, incidents: &[Incident]) 
     }
     run.throughout(&mut facts);
     let most = if model.pools.len() > 1 { MOST_OF_SEVERAL } else { MOST };
+    // Two faults of one server at one time have the same share.
+    let mut seen: Vec<(Span, Vec<u32>)> = Vec::new();
+    facts.retain(|(_, fact)| match fact {
+        Fact::ShareFalls { servers, window, .. } => {
+            let new = !seen.contains(&(*window, servers.clone()));
+            seen.push((*window, servers.clone()));
+            new
+        }
+        _ => true,
+    });
     // Stable: among equally important ones the first.
     facts.sort_by(|a, b| b.0.total_cmp(&a.0));
     facts.truncate(most);
@@ -82,7 +92,7 @@ impl Run<'_> {
             return;
         }
         if !incident.balancers.is_empty() {
-            self.failures(None, self.aftermath(incident), 80.0, facts);
+            self.failures(None, self.aftermath(incident), 84.0, facts);
         }
         for (pool, struck) in &incident.parts {
             self.part(incident, *pool, struck, facts);
@@ -102,7 +112,7 @@ impl Run<'_> {
     fn part(&self, incident: &Incident, pool: u32, struck: &[u32], facts: &mut Vec<Weighted>) {
         let (during, aftermath) = (self.during(incident), self.aftermath(incident));
         let whole = struck.len() == self.series.servers_of(pool).len();
-        let damage = self.failures(Some(pool), aftermath, 80.0, facts);
+        let damage = self.failures(Some(pool), aftermath, 84.0, facts);
         let mut own: Vec<Weighted> = Vec::new();
         if !whole {
             self.shares(incident, pool, struck, &mut own);
@@ -111,8 +121,10 @@ impl Run<'_> {
         self.ejections(pool, aftermath, &mut own);
         self.queue(incident, pool, aftermath, &mut own);
         self.hits(pool, during, true, &mut own);
+        self.latency(pool, during, &mut own);
         // A pool that fails more requests has the more interesting story.
-        facts.extend(own.into_iter().map(|(weight, fact)| (weight + 4.0 * damage.min(1.0), fact)));
+        let bonus = if damage > 0.01 || self.model.pools.len() == 1 { 4.0 * damage.min(1.0) } else { -25.0 };
+        facts.extend(own.into_iter().map(|(weight, fact)| (weight + bonus, fact)));
     }
 
     /// Requests that failed, by outcome; returns their share.
@@ -137,7 +149,8 @@ impl Run<'_> {
                 before,
                 span,
             };
-            all.push((weight + 10.0 * ratio.value().min(1.0), fact));
+            let weight = if ratio.value() < 0.001 { weight - 24.0 } else { weight + 10.0 * ratio.value().min(1.0) };
+            all.push((weight, fact));
         }
         all.sort_by(|a, b| b.0.total_cmp(&a.0));
         all.truncate(2);
@@ -202,7 +215,8 @@ impl Run<'_> {
             facts.extend(self.back(incident, by, server).map(|fact| (48.0, fact)));
         }
         let policy = &self.model.pools[pool as usize].policy;
-        if none && !whole && (policy.health.is_some() || policy.outliers.is_some()) && span.to > span.from {
+        let drains = matches!(incident.kind, FaultKind::Drain(_));
+        if none && !whole && !drains && (policy.health.is_some() || policy.outliers.is_some()) && span.to > span.from {
             facts.push((45.0, Fact::NotNoticed { servers: struck.to_vec(), span }));
         }
         let panic = self.series.events(self.aftermath(incident)).find_map(|exact| match exact.change {
@@ -210,7 +224,7 @@ impl Run<'_> {
             _ => None,
         });
         if let Some(at) = panic {
-            facts.push((70.0, Fact::Panic { pool, at, span: self.aftermath(incident) }));
+            facts.push((92.0, Fact::Panic { pool, at, span: self.aftermath(incident) }));
         }
     }
 
@@ -267,7 +281,8 @@ impl Run<'_> {
             facts.push((78.0, Fact::Recovered { server, bound, at, after: at - until }));
         } else if let Some((window, number)) = self.series.last_bin(server, after).filter(|(_, number)| *number > bound)
         {
-            facts.push((78.0, Fact::NotRecovered { server, number, bound, window }));
+            let (before, after) = (before.unwrap_or(0), window.to - until);
+            facts.push((78.0, Fact::NotRecovered { server, number, before, window, after }));
         }
     }
 
@@ -282,6 +297,17 @@ impl Run<'_> {
         let differs = before.is_some_and(|before| (before.value() - ratio.value()).abs() > 0.05);
         if differs || !changed {
             facts.push((65.0, Fact::Hits { pool, ratio, before, evictions, span }));
+        }
+    }
+
+    /// The mean latency, where it differs from the time before.
+    fn latency(&self, pool: u32, span: Span, facts: &mut Vec<Weighted>) {
+        let before = self.series.phase_before(span.from);
+        let before = before.and_then(|before| self.series.mean_latency(Some(pool), before));
+        if let (Some(mean), Some(before)) = (self.series.mean_latency(Some(pool), span), before)
+            && (mean > 1.1 * before || mean < 0.9 * before)
+        {
+            facts.push((76.0, Fact::Latency { pool, mean, before: Some(before), span }));
         }
     }
 
@@ -305,7 +331,7 @@ impl Run<'_> {
             let hedges: u64 = self.series.pool(pool, span).map(|pool| pool.hedges).sum();
             if hedges > 0 {
                 let ended = Ratio { part: hedges, whole: self.series.outcomes(Some(pool), span).0 };
-                facts.push((40.0, Fact::Hedges { pool, ended, span }));
+                facts.push((66.0, Fact::Hedges { pool, ended, span }));
             }
             if let Some(peak) = self.series.waiting(pool, span).filter(|peak| peak.value > 0) {
                 facts.push((62.0, Fact::Waiting { pool, value: peak.value, at: peak.at_ns, span }));
@@ -321,8 +347,13 @@ impl Run<'_> {
     fn calm(&self, pool: u32, span: Span, facts: &mut Vec<Weighted>) {
         self.failures(Some(pool), span, 70.0, facts);
         self.hits(pool, span, false, facts);
+        facts.extend(self.series.mean_latency(Some(pool), span).map(|mean| {
+            let fact = Fact::Latency { pool, mean, before: None, span };
+            (50.0, fact)
+        }));
         if let Some((server, peak)) = self.series.longest(pool, span) {
-            facts.push((72.0, Fact::Queue { server, value: peak.value, at: peak.at_ns, before: None, span }));
+            let weight = if peak.value < 5 { 30.0 } else { 72.0 };
+            facts.push((weight, Fact::Queue { server, value: peak.value, at: peak.at_ns, before: None, span }));
         }
         if self.model.pools[pool as usize].autoscale.is_none()
             && let Some((busiest, most, idlest, least)) = self.series.loads(self.model, pool, span)

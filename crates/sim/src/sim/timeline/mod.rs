@@ -10,8 +10,6 @@
 mod bins;
 mod lives;
 mod recorder;
-#[cfg(test)]
-mod tests;
 mod views;
 
 use std::collections::BTreeMap;

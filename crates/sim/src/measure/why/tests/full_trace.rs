@@ -1,7 +1,6 @@
 //! An observer that keeps everything, as a slow oracle for what is computed in bounded memory.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::scenario::Scenario;
 use crate::sim::observe;
@@ -10,11 +9,36 @@ use crate::sim::record::{RequestOutcome, RunRecord};
 use crate::sim::timeline::{Recorder, Timeline};
 use evenkeel_core::units::Nanos;
 
+/// The text of a scenario of the repository.
+macro_rules! sources {
+    ($($name:literal),*) => {
+        fn source(name: &str) -> &'static str {
+            match name {
+                $($name => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/", $name, ".toml")),)*
+                _ => panic!("{name} is not in the list"),
+            }
+        }
+    };
+}
+
+sources!(
+    "slow-server",
+    "crash",
+    "outlier-ejection",
+    "retry-storm",
+    "autoscale",
+    "cache-affinity",
+    "even-load",
+    "hedging",
+    "deploy",
+    "panic",
+    "many-balancers",
+    "limits-and-queue"
+);
+
 /// A scenario of the repository, with these strategies.
 pub fn scenario(name: &str, strategies: &[&str]) -> Scenario {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
-    let source = std::fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
-    parse(name, &source, strategies)
+    parse(name, source(name), strategies)
 }
 
 /// A scenario from text, with these strategies.
@@ -65,11 +89,12 @@ pub enum Event {
     },
     Ejected {
         pool: u32,
+        view: u32,
         slot: u32,
-        until: u64,
     },
     Returned {
         pool: u32,
+        view: u32,
         slot: u32,
     },
     Server {
@@ -89,6 +114,11 @@ pub enum Event {
     /// A server's number of requests changes.
     Number(u32, i64),
     Limit,
+    Panic {
+        pool: u32,
+        view: u32,
+        on: bool,
+    },
 }
 
 /// All of a run.
@@ -183,8 +213,8 @@ impl Observer for FullTrace {
             RunEvent::FaultStarted { fault } => Event::Fault(fault, true),
             RunEvent::FaultEnded { fault } => Event::Fault(fault, false),
             RunEvent::Health { pool, view, slot, up } => Event::Health { pool, view, slot, up },
-            RunEvent::Ejected { pool, slot, until, .. } => Event::Ejected { pool, slot, until: until.0 },
-            RunEvent::Returned { pool, slot, .. } => Event::Returned { pool, slot },
+            RunEvent::Ejected { pool, view, slot, .. } => Event::Ejected { pool, view, slot },
+            RunEvent::Returned { pool, view, slot } => Event::Returned { pool, view, slot },
             RunEvent::ServerChanged { pool, slot, change } => Event::Server { pool, slot, change },
             RunEvent::Booting { pool, servers } => Event::Booting(pool, servers),
             RunEvent::Queued { job, pool } => {
@@ -206,6 +236,7 @@ impl Observer for FullTrace {
                 return;
             }
             RunEvent::LimitChanged { .. } => Event::Limit,
+            RunEvent::FleetChanged { pool, view, panic: on, .. } => Event::Panic { pool, view, on },
             _ => return,
         };
         self.events.push((now.0, event));
