@@ -63,7 +63,7 @@ impl<'a> View<'a> {
             None => self.without_best(),
         };
         match self.field.pools.get(self.r) {
-            Some(pool) => format!("In {pool}: {body}"),
+            Some(pool) => format!("In {pool}: {}", uncapitalised(&body)),
             None => body,
         }
     }
@@ -87,10 +87,10 @@ impl<'a> View<'a> {
     fn with_best(&self, best: Entry<'a>) -> String {
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.errors());
+        parts.extend(self.overloaded());
         parts.push(self.lowest(best));
         parts.extend(self.too_few());
         parts.extend(self.excluded_but_lower(best));
-        parts.extend(self.overloaded());
         parts.extend(self.perfect(best));
         parts.join(" ")
     }
@@ -189,8 +189,10 @@ impl<'a> View<'a> {
             Some((other, its)) => against(place, other, its),
             None => (String::new(), false),
         };
+        let excluded = self.with(|stand| matches!(stand, Comparison::Fails(_) | Comparison::Overloaded));
+        let of = if excluded.is_empty() { "" } else { "Of the others, " };
         let mut text = match against.is_empty() {
-            true => format!("{} has the lowest p99, {p99}", row.label),
+            true => format!("{of}{} has the lowest p99, {p99}", row.label),
             false => format!("{}'s p99 is {p99}{against}", row.label),
         };
         text += &self.slowest(mentioned);
@@ -281,6 +283,15 @@ impl<'a> View<'a> {
         let p99 = lowest.places[r].p99;
         let text = format!("With perfect information, {} has {}.", lowest.label, human_seconds(p99));
         (p99 < best.p99).then_some(text)
+    }
+}
+
+/// A text after a colon: its first word begins with a small letter, unless it is a label.
+fn uncapitalised(text: &str) -> String {
+    const WORDS: [&str; 5] = ["Every ", "The ", "No ", "Only ", "Of "];
+    match WORDS.iter().any(|word| text.starts_with(word)) {
+        true => format!("{}{}", text[..1].to_lowercase(), &text[1..]),
+        false => text.to_owned(),
     }
 }
 
