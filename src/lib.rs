@@ -27,7 +27,7 @@
 //! | `evenkeel-theory` | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked |
 //! | `evenkeel-proxy` | [`proxy`] | the reverse proxy: shards, forwarding, connections to servers, checks, reload, admin, metrics, access log, recording |
 //! | `evenkeel-testbed` | [`testbed`] | test servers and load over real sockets, by the simulator's own distributions, caches and faults |
-//! | `evenkeel` | [`report`] | terminal table, CSV, manifest, charts (SVG, and PNG from it); reads results, never runs anything |
+//! | `evenkeel` | [`report`] | terminal table, CSV, manifest, charts (SVG, and PNG from it), the answer in sentences, the HTML report; reads results, never runs anything |
 //! | | [`cmd`] | one file per command; threads, files and clocks are here; errors become exit codes here |
 //!
 //! Member crates are in `crates/`; `src/` is the program. Core, config, theory and sim have no threads, no clock and no

@@ -63,7 +63,7 @@ impl<'a> View<'a> {
             None => self.without_best(),
         };
         match self.field.pools.get(self.r) {
-            Some(pool) => format!("In {pool}: {body}"),
+            Some(pool) => format!("In {pool}: {}", uncapitalised(&body)),
             None => body,
         }
     }
@@ -87,10 +87,10 @@ impl<'a> View<'a> {
     fn with_best(&self, best: Entry<'a>) -> String {
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.errors());
+        parts.extend(self.overloaded());
         parts.push(self.lowest(best));
         parts.extend(self.too_few());
         parts.extend(self.excluded_but_lower(best));
-        parts.extend(self.overloaded());
         parts.extend(self.perfect(best));
         parts.join(" ")
     }
@@ -123,35 +123,44 @@ impl<'a> View<'a> {
                 };
                 (least >= NOTABLE).then_some(text)
             }
-            [(row, place)] => Some(format!(
-                "{} fails {} of its requests, {} percentage points more than the fewest, and is not ranked.",
-                row.label,
-                percent(place.failed),
-                points(excess(place))
-            )),
+            [(row, place)] => {
+                let beside = match self.none_fails() {
+                    true => String::new(),
+                    false => format!(", {} percentage points more than the fewest,", points(excess(place))),
+                };
+                let share = percent(place.failed);
+                Some(format!("{} fails {share} of its requests{beside} and is not ranked.", row.label))
+            }
             many => {
+                let what = |place: &Place| if self.none_fails() { place.failed } else { excess(place) };
                 let (least, most) = many
                     .iter()
-                    .map(|(_, place)| excess(place))
+                    .map(|(_, place)| what(place))
                     .fold((f64::INFINITY, 0.0_f64), |(least, most), more| (least.min(more), most.max(more)));
                 let range = match (points(least), points(most)) {
                     (least, most) if least == most => most,
                     (least, most) => format!("{least} to {most}"),
                 };
+                let more = match self.none_fails() {
+                    true => format!("{range} % of their requests"),
+                    false => format!("{range} percentage points more requests than the fewest"),
+                };
                 let known = self.familiar().filter(|(_, place)| excess(place) > 0.0);
-                let known = known.map_or_else(String::new, |(row, place)| {
-                    format!(" ({}: {} failed)", row.label, percent(place.failed))
-                });
+                let known = known
+                    .map_or_else(String::new, |(row, place)| format!(" ({}: {})", row.label, percent(place.failed)));
                 let labels: Vec<&str> = many.iter().map(|(row, _)| row.label.as_str()).collect();
                 let who = match labels.len() {
                     n if n > NAMED => format!("{n} of {} strategies", self.all().count()),
                     _ => list(&labels, NAMED),
                 };
-                Some(format!(
-                    "{who} fail {range} percentage points more requests than the fewest and are not ranked{known}."
-                ))
+                Some(format!("{who} fail {more} and are not ranked{known}."))
             }
         }
+    }
+
+    /// Whether the strategy with the fewest failures fails (almost) no request: then a share is the excess as well.
+    fn none_fails(&self) -> bool {
+        self.all().any(|(_, place)| place.failed < 0.000_05)
     }
 
     /// The lowest p99, against the familiar strategy or the slowest one, with the ties.
@@ -180,8 +189,10 @@ impl<'a> View<'a> {
             Some((other, its)) => against(place, other, its),
             None => (String::new(), false),
         };
+        let excluded = self.with(|stand| matches!(stand, Comparison::Fails(_) | Comparison::Overloaded));
+        let of = if excluded.is_empty() { "" } else { "Of the others, " };
         let mut text = match against.is_empty() {
-            true => format!("{} has the lowest p99, {p99}", row.label),
+            true => format!("{of}{} has the lowest p99, {p99}", row.label),
             false => format!("{}'s p99 is {p99}{against}", row.label),
         };
         text += &self.slowest(mentioned);
@@ -272,6 +283,15 @@ impl<'a> View<'a> {
         let p99 = lowest.places[r].p99;
         let text = format!("With perfect information, {} has {}.", lowest.label, human_seconds(p99));
         (p99 < best.p99).then_some(text)
+    }
+}
+
+/// A text after a colon: its first word begins with a small letter, unless it is a label.
+fn uncapitalised(text: &str) -> String {
+    const WORDS: [&str; 5] = ["Every ", "The ", "No ", "Only ", "Of "];
+    match WORDS.iter().any(|word| text.starts_with(word)) {
+        true => format!("{}{}", text[..1].to_lowercase(), &text[1..]),
+        false => text.to_owned(),
     }
 }
 

@@ -147,9 +147,13 @@ fn errors_come_first() {
     let rows = [("p2c", BEST, 90.0, 0.0), ("c3", worse(2.0), 180.0, 0.0005), ("jump", fails(0.031), 60.0, 0.0312)];
     assert_eq!(
         answer(&rows),
-        "jump fails 3.12 % of its requests, 3.10 percentage points more than the fewest, and is not ranked. p2c has the lowest \
-         p99, 90.0 ms; c3's is 180 ms, 2.0 times higher."
+        "jump fails 3.12 % of its requests and is not ranked. Of the others, p2c has the lowest p99, 90.0 ms; c3's is 180 ms, \
+         2.0 times higher."
     );
+    let rows = [("p2c", BEST, 90.0, 0.02), ("c3", worse(2.0), 180.0, 0.02), ("jump", fails(0.031), 95.0, 0.051)];
+    assert!(answer(&rows).starts_with(
+        "jump fails 5.10 % of its requests, 3.10 percentage points more than the fewest, and is not ranked."
+    ));
 }
 
 #[test]
@@ -172,11 +176,17 @@ fn many_that_fail_are_counted() {
         ("p2c", BEST, 90.0, 0.0),
     ];
     assert!(answer(&rows).starts_with(
-        "4 of 5 strategies fail 0.20 to 12.3 percentage points more requests than the fewest and are not ranked (round_robin: \
-         7.70 % failed). p2c's p99"
+        "4 of 5 strategies fail 0.20 to 12.3 % of their requests and are not ranked (round_robin: 7.70 %). p2c's p99"
     ));
     let rows = [("a", fails(0.02), 95.0, 0.02), ("b", fails(0.03), 97.0, 0.03), ("p2c", BEST, 90.0, 0.0)];
-    assert!(answer(&rows).starts_with("a and b fail 2.00 to 3.00 percentage points more requests"));
+    assert!(
+        answer(&rows)
+            .starts_with("a and b fail 2.00 to 3.00 % of their requests and are not ranked. Of the others, p2c")
+    );
+    let rows = [("a", fails(0.02), 95.0, 0.03), ("b", fails(0.03), 97.0, 0.04), ("p2c", BEST, 90.0, 0.01)];
+    assert!(
+        answer(&rows).starts_with("a and b fail 2.00 to 3.00 percentage points more requests than the fewest and are")
+    );
 }
 
 #[test]
@@ -200,7 +210,7 @@ fn a_lower_p99_that_is_not_ranked_has_its_reason() {
     let rows = [("p2c", BEST, 90.0, 0.0), ("jump", OVERLOADED, 60.0, 0.0)];
     let text = answer(&rows);
     assert!(text.contains("jump's p99 is lower, 60.0 ms, but it is overloaded."), "{text}");
-    assert!(text.ends_with("jump is overloaded and not ranked."), "{text}");
+    assert!(text.starts_with("jump is overloaded and not ranked. Of the others, p2c has"), "{text}");
 }
 
 #[test]
@@ -228,6 +238,19 @@ fn each_pool_has_an_answer() {
         [
             "In pay: p2c's p99 is 10.0 ms, 3.0 times lower than round_robin's 30.0 ms.",
             "In run: round_robin has the lowest p99, 200 ms; p2c's is 400 ms, 2.0 times higher.",
+        ]
+    );
+}
+
+#[test]
+fn after_the_pool_a_sentence_begins_small() {
+    let mut field = Field { pools: vec!["pay".to_owned(), "run".to_owned()], replications: 10, ..Field::default() };
+    field.rows = vec![row("Custom", &[place(BEST, 10.0, 0.5), place(None, f64::NAN, 1.0)])];
+    assert_eq!(
+        sentences(&field),
+        [
+            "In pay: Custom fails 50.0 % of its requests. Custom's p99 is 10.0 ms.",
+            "In run: no strategy completed a request successfully."
         ]
     );
 }

@@ -13,6 +13,10 @@ pub fn index(folders: &[(String, Folder)]) -> Document {
     let count = folders.len();
     let scenarios = if count == 1 { "one scenario".to_owned() } else { format!("{count} scenarios") };
     let mut document = Document::new(Kind::Index, "index", &format!("Results of {scenarios}"));
+    document.answer = vec![match count {
+        1 => "Its report answers its question.".to_owned(),
+        _ => "Each has a report that answers its question.".to_owned(),
+    }];
     document.sections.push(Section {
         heading: "Scenarios".to_owned(),
         paragraphs: Vec::new(),

@@ -107,6 +107,10 @@ fn facts(manifest: &Manifest, standings: &Standings, swept: bool) -> Vec<(String
     if let Some(load) = offered_load.filter(|_| !swept) {
         fact("offered load", format!("{} %", trimmed((load * 1000.0).round() / 10.0)));
     }
+    if let Some((low, high)) = standings.busy.filter(|_| !swept) {
+        let (low, high) = (format!("{:.0}", low * 100.0), format!("{:.0}", high * 100.0));
+        fact("servers busy", if low == high { format!("{low} %") } else { format!("{low} to {high} %") });
+    }
     fact("measured", human_seconds(*duration_s));
     if *warmup_s > 0.0 {
         fact("warm-up", human_seconds(*warmup_s));

@@ -24,6 +24,8 @@ pub struct Standings {
     pub runs: BTreeMap<String, usize>,
     /// By strategy: the reason of its state, in words.
     pub reasons: BTreeMap<String, String>,
+    /// Utilisation of the busiest pool, the lowest and the highest of all strategies, 0 to 1.
+    pub busy: Option<(f64, f64)>,
 }
 
 /// Reads the standings at a point.
@@ -43,12 +45,16 @@ pub fn read(folder: &Folder, manifest: &Manifest, at: &PointEntry) -> Result<Sta
         }
         values.entry(label).or_default().insert(metric, estimate);
     }
-    let (mut states, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+    let (mut states, mut reasons, mut busy) = (BTreeMap::new(), BTreeMap::new(), None);
     if let Some(verdicts) = folder.table("verdicts.csv")? {
         verdicts.need(&["verdict", "reason"])?;
         for row in verdicts.at(&at.point) {
             states.insert(row.text("strategy").to_owned(), state(row.text("verdict")));
             reasons.insert(row.text("strategy").to_owned(), row.text("reason").to_owned());
+            if let Some(share) = row.number("utilisation") {
+                let (low, high) = busy.unwrap_or((share, share));
+                busy = Some((share.min(low), share.max(high)));
+            }
         }
     }
     let pools = entry_pools(&metrics, &at.point);
@@ -80,7 +86,7 @@ pub fn read(folder: &Folder, manifest: &Manifest, at: &PointEntry) -> Result<Sta
     for (ranking, prefix) in prefixes.iter().enumerate() {
         compare(&mut field, ranking, &format!("{prefix}{RANKED_BY}"), comparison.as_ref(), &at.point);
     }
-    Ok(Standings { field, values, runs, reasons })
+    Ok(Standings { field, values, runs, reasons, busy })
 }
 
 /// The pools with latencies of their own, in the order of the file.

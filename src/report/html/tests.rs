@@ -7,8 +7,11 @@ use super::{Folder, document, markdown, page};
 
 const HOSTILE: &str = "</script></noscript><img src=x onerror=alert(1)>";
 
-/// A folder of a steady run: p99 in milliseconds of each replication, by point and strategy.
-fn folder(points: &[(&str, &[(&str, &[f64])])]) -> Folder {
+/// A strategy with its p99 in each replication, milliseconds.
+type Runs<'a> = (&'a str, &'a [f64]);
+
+/// A folder of a steady run, by point.
+fn folder(points: &[(&str, &[Runs<'_>])]) -> Folder {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64 / 1e3;
     let mut metrics = "scenario,point,strategy,metric,unit,value,low,high,replications\n".to_owned();
     let mut runs = "scenario,point,strategy,replication,seed,workload,latency.p99\n".to_owned();
@@ -188,18 +191,18 @@ fn strategies_cross_where_both_sides_are_certain() {
 #[test]
 fn nothing_crosses_without_single_runs_or_with_too_few() {
     let (one, two) = (times(1.0), times(2.0));
-    let points: [(&str, &[(&str, &[f64])]); 2] =
+    let points: [(&str, &[Runs<'_>]); 2] =
         [("load=50%", &[("round_robin", &one), ("p2c", &two)]), ("load=90%", &[("round_robin", &two), ("p2c", &one)])];
     let crossings = |folder: &Folder| document(folder).unwrap().sweep.unwrap().crossings.len();
     let mut complete = folder(&points);
     assert_eq!(crossings(&complete), 1);
     complete.files.remove("replications.csv");
     assert_eq!(crossings(&complete), 0);
-    let few: Vec<(&str, Vec<(&str, &[f64])>)> = points
+    let few: Vec<(&str, Vec<Runs<'_>>)> = points
         .iter()
         .map(|(point, all)| (*point, all.iter().map(|(label, values)| (*label, &values[..4])).collect()))
         .collect();
-    let few: Vec<(&str, &[(&str, &[f64])])> = few.iter().map(|(point, all)| (*point, &all[..])).collect();
+    let few: Vec<(&str, &[Runs<'_>])> = few.iter().map(|(point, all)| (*point, &all[..])).collect();
     assert_eq!(crossings(&folder(&few)), 0);
 }
 

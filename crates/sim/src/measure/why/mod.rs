@@ -13,6 +13,7 @@ mod series;
 mod story;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use serde::Serialize;
 

@@ -10,11 +10,6 @@
 mod bins;
 mod lives;
 mod recorder;
-#[cfg(test)]
-pub(crate) use tests::full_trace;
-
-#[cfg(test)]
-mod tests;
 mod views;
 
 use std::collections::BTreeMap;

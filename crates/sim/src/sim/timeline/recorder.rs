@@ -104,7 +104,7 @@ impl<'a> Recorder<'a> {
 
     /// Number of records of jobs, free ones included.
     #[cfg(test)]
-    pub(super) fn records(&self) -> usize {
+    pub(crate) fn records(&self) -> usize {
         self.lives.records()
     }
 

@@ -1,10 +1,10 @@
 //! Recomputes the numbers of a fact from a full trace: slowly, and without the timeline (but for the width of its bins).
 
+use super::full_trace::{Event, FullTrace, Job};
 use crate::measure::why::{By, Fact, Ratio, Span};
 use crate::sim::model::{Model, Target};
 use crate::sim::observer::ServerChange;
 use crate::sim::record::ENDS;
-use crate::sim::timeline::full_trace::{Event, FullTrace, Job};
 
 /// A run as the oracle sees it.
 pub struct Oracle<'a> {
@@ -206,32 +206,7 @@ impl Oracle<'_> {
                 let known = self.model.faults.iter().filter(|fault| within(fault.at.0)).count() as u64;
                 same("faults", *count, known)
             }
-            Fact::ShareFalls { servers, before, window, then, span, during } => {
-                same("before", *before, self.picks(servers, self.before(span.from).ok_or("nothing before")?))?;
-                same("during", *during, self.picks(servers, *span))?;
-                let half = before.value() / 2.0;
-                self.first_window(servers, *before, *span, *window, *then, |share| share < half)
-            }
-            Fact::ShareStays { servers, before, span, during } => {
-                same("before", *before, self.picks(servers, self.before(span.from).ok_or("nothing before")?))?;
-                same("during", *during, self.picks(servers, *span))
-            }
-            Fact::ShareReturns { servers, before, window, then, after } => {
-                let until = window.to - after;
-                let (pool, base) = (self.pool_of(servers[0]), self.base(self.pool_of(servers[0])));
-                let slot = (servers[0] - base) as usize;
-                let target = Target::Server { pool: pool as usize, server: slot };
-                let fault = self
-                    .model
-                    .faults
-                    .iter()
-                    .find(|fault| fault.target == target && fault.until.is_some_and(|u| u.0 == until));
-                let fault = fault.ok_or("no fault ends then")?;
-                same("before", *before, self.picks(servers, self.before(fault.at.0).ok_or("nothing before")?))?;
-                let half = before.value() / 2.0;
-                let span = Span { from: until, to: self.trace.end };
-                self.first_window(servers, *before, span, *window, *then, |share| share >= half)
-            }
+            Fact::ShareFalls { .. } | Fact::ShareStays { .. } | Fact::ShareReturns { .. } => self.shares(fact),
             Fact::Queue { .. } | Fact::Recovered { .. } | Fact::NotRecovered { .. } => self.queue(fact),
             Fact::Failures { .. } => self.failures(fact),
             Fact::Noticed { .. } | Fact::NotNoticed { .. } | Fact::Ejections { .. } | Fact::Back { .. } => {
@@ -280,6 +255,38 @@ impl Oracle<'_> {
             Fact::Load { pool, busiest, most, idlest, least, span } => {
                 same("loads", (*busiest, *most, *idlest, *least), self.loads(*pool, *span))
             }
+        }
+    }
+
+    fn shares(&self, fact: &Fact) -> Checked {
+        match fact {
+            Fact::ShareFalls { servers, before, window, then, span, during } => {
+                same("before", *before, self.picks(servers, self.before(span.from).ok_or("nothing before")?))?;
+                same("during", *during, self.picks(servers, *span))?;
+                let half = before.value() / 2.0;
+                self.first_window(servers, *before, *span, *window, *then, |share| share < half)
+            }
+            Fact::ShareStays { servers, before, span, during } => {
+                same("before", *before, self.picks(servers, self.before(span.from).ok_or("nothing before")?))?;
+                same("during", *during, self.picks(servers, *span))
+            }
+            Fact::ShareReturns { servers, before, window, then, after } => {
+                let until = window.to - after;
+                let (pool, base) = (self.pool_of(servers[0]), self.base(self.pool_of(servers[0])));
+                let slot = (servers[0] - base) as usize;
+                let target = Target::Server { pool: pool as usize, server: slot };
+                let fault = self
+                    .model
+                    .faults
+                    .iter()
+                    .find(|fault| fault.target == target && fault.until.is_some_and(|u| u.0 == until));
+                let fault = fault.ok_or("no fault ends then")?;
+                same("before", *before, self.picks(servers, self.before(fault.at.0).ok_or("nothing before")?))?;
+                let half = before.value() / 2.0;
+                let span = Span { from: until, to: self.trace.end };
+                self.first_window(servers, *before, span, *window, *then, |share| share >= half)
+            }
+            _ => Err("no share".to_owned()),
         }
     }
 

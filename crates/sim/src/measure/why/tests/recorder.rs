@@ -1,15 +1,13 @@
 //! The recorder against an observer that keeps everything, and its bounds.
 
-pub mod full_trace;
-
 use std::collections::BTreeMap;
 
-use super::{Change, MOST_EVENTS, MOST_LIMITS, SLOWEST, StepKind, Timeline};
+use super::full_trace::{self, Event, FullTrace, parse, scenario, watch};
 use crate::measure::run_all;
 use crate::scenario::Scenario;
+use crate::sim::observe;
 use crate::sim::record::ENDS;
-use crate::sim::{observe, timeline::Recorder};
-use full_trace::{Event, FullTrace, parse, scenario, watch};
+use crate::sim::timeline::{Change, Line, MOST_EVENTS, MOST_LIMITS, Recorder, SLOWEST, StepKind, Timeline};
 
 /// Scenarios that show every kind of event, with few strategies, some of them shorter.
 fn cases() -> Vec<Scenario> {
@@ -326,7 +324,7 @@ fn the_recorder_changes_nothing_and_is_deterministic() {
         let mut recorder = Recorder::new(&scenario.model);
         observe(&scenario.setup(0, 0), &|| false, &mut recorder).unwrap();
         assert_eq!(recorder.finish(), timeline);
-        let line = super::Line { strategy: "s".to_owned(), timeline };
+        let line = Line { strategy: "s".to_owned(), timeline };
         let text = serde_json::to_string(&line).unwrap();
         let read = Timeline::read(text.as_bytes()).unwrap();
         assert_eq!(read, [(line.strategy, line.timeline)], "{}", scenario.name);

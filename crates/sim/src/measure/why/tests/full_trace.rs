@@ -1,7 +1,6 @@
 //! An observer that keeps everything, as a slow oracle for what is computed in bounded memory.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::scenario::Scenario;
 use crate::sim::observe;
@@ -10,11 +9,36 @@ use crate::sim::record::{RequestOutcome, RunRecord};
 use crate::sim::timeline::{Recorder, Timeline};
 use evenkeel_core::units::Nanos;
 
+/// The text of a scenario of the repository.
+macro_rules! sources {
+    ($($name:literal),*) => {
+        fn source(name: &str) -> &'static str {
+            match name {
+                $($name => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/", $name, ".toml")),)*
+                _ => panic!("{name} is not in the list"),
+            }
+        }
+    };
+}
+
+sources!(
+    "slow-server",
+    "crash",
+    "outlier-ejection",
+    "retry-storm",
+    "autoscale",
+    "cache-affinity",
+    "even-load",
+    "hedging",
+    "deploy",
+    "panic",
+    "many-balancers",
+    "limits-and-queue"
+);
+
 /// A scenario of the repository, with these strategies.
 pub fn scenario(name: &str, strategies: &[&str]) -> Scenario {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
-    let source = std::fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
-    parse(name, &source, strategies)
+    parse(name, source(name), strategies)
 }
 
 /// A scenario from text, with these strategies.
