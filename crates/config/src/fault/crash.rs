@@ -1,12 +1,12 @@
 //! A crash: the server is down, and its requests and cache are lost.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Condition, Fault};
 
 /// The server or balancer is down: everything in it is lost, and it refuses connections. It returns with an empty cache.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Crash {

@@ -1,14 +1,14 @@
 //! A deploy: the server drains and is then down while it restarts.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Condition, Crash, Drain, Fault, Step, drain};
 use evenkeel_core::units::Nanos;
 
 /// A new version is deployed: the server is drained for `drain`, then stopped with whatever is still in it, and started again
 /// after `restart`, with an empty cache. Without `stagger` each group of servers follows when the one before is back.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Deploy {

@@ -1,13 +1,13 @@
 //! A drain: the server asks for no new requests and finishes those that it has.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Condition, Fault};
 
 /// The server is taken out of service in an orderly way, as for a deploy: balancers send it nothing new, it finishes what it
 /// has, and it returns with an empty cache.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Drain {}

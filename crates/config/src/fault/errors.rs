@@ -1,13 +1,13 @@
 //! Errors: the server answers a share of its requests with an error, fast.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Condition, Fault};
 use evenkeel_core::units::{Nanos, Ratio};
 
 /// A share of the requests is answered with an error, without waiting in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Errors {

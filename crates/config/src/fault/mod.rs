@@ -5,7 +5,7 @@
 //! follow from them.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Problem, Problems, Spanned};
 use evenkeel_core::units::Nanos;
@@ -242,7 +242,7 @@ macro_rules! kinds {
         )*
 
         /// A fault of one of the kinds of the catalogue. In a file it is a table with one key, the kind's name.
-        #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         #[allow(missing_docs, reason = "each kind's text stands above its struct")]
         pub enum FaultKind {

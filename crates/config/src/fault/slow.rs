@@ -1,7 +1,7 @@
 //! A slowdown: service takes several times as long.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Condition, Fault};
 
@@ -9,7 +9,7 @@ use super::{Condition, Fault};
 pub const MAX_SLOWDOWN: f64 = 1e6;
 
 /// Service takes longer by a factor. Requests in service at the begin or end of the fault change speed at that moment.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Slow {

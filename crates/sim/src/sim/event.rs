@@ -1,6 +1,6 @@
 //! Events of a run.
 
-/// An event. Numbers are indices of jobs, servers, fleets, dispatchers, faults and messages.
+/// An event. Numbers are indices of jobs, servers, fleets, dispatchers, faults, load changes and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The next open-loop request.
@@ -53,6 +53,8 @@ pub(super) enum Event {
     CalledOff(u32, u32),
     FaultStarts(u32),
     FaultEnds(u32),
+    /// The arrival rate changes: an index into the run's load changes.
+    LoadChanges(u32),
     /// DNS learns the state of this balancer.
     Names(u32),
     /// A delayed error of a faulty server is ready.

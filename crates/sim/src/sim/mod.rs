@@ -2,8 +2,9 @@
 //!
 //! [`run`] takes a [`model::Model`], a strategy and a seed, and gives a [`record::RunRecord`]. It reads no clock and no
 //! entropy: the same arguments give the same record on any machine. [`observe`] does the same and calls an
-//! [`observer::Observer`].
+//! [`observer::Observer`]. A [`Run`] is advanced in steps, shows its state, and takes [`act::Act`]s.
 
+pub mod act;
 mod cache;
 mod engine;
 mod event;
@@ -14,7 +15,8 @@ mod queue;
 pub mod record;
 pub mod replay;
 pub mod server;
+pub mod targets;
 pub mod timeline;
 pub mod workload;
 
-pub use engine::{Setup, Stopped, TooLarge, observe, run};
+pub use engine::{Look, PoolLook, Run, ServerLook, Setup, Stopped, TooLarge, ViewLook, observe, run};

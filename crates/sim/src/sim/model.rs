@@ -61,6 +61,8 @@ pub struct Model {
     pub pools: Vec<Pool>,
     /// The faults, with their times.
     pub faults: Vec<Fault>,
+    /// Changes of the arrival rate, in the order in which they apply where times are equal.
+    pub load_changes: Vec<LoadChange>,
 }
 
 impl Model {
@@ -385,6 +387,17 @@ impl Fault {
     pub fn is_active(&self, now: Nanos) -> bool {
         self.timed().is_active(now)
     }
+}
+
+/// A change of the arrival rate. Only for Poisson, constant and renewal arrivals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadChange {
+    /// Time, since the start of the run.
+    pub at: Nanos,
+    /// Arrivals come at this many times the rate of [`Model::arrivals`] from now on; 0 stops them.
+    pub factor: f64,
+    /// Number of the model's faults that come before it where times are equal.
+    pub after_faults: usize,
 }
 
 /// The target of a fault.

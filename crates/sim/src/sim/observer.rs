@@ -48,6 +48,41 @@ pub trait Observer {
 /// The no-op observer.
 impl Observer for () {}
 
+/// An observer that its caller keeps.
+impl<O: Observer> Observer for &mut O {
+    const WATCHES_LIMITS: bool = O::WATCHES_LIMITS;
+
+    #[inline]
+    fn arrived(&mut self, job: u32, arrival: &Arrival<'_>) {
+        (**self).arrived(job, arrival);
+    }
+    #[inline]
+    fn deciding(&mut self, decision: &Decision<'_>) {
+        (**self).deciding(decision);
+    }
+    #[inline]
+    fn decided(&mut self, job: u32, server: Option<u32>, now: Nanos) {
+        (**self).decided(job, server, now);
+    }
+    #[inline]
+    fn step(&mut self, job: u32, step: Step, now: Nanos) {
+        (**self).step(job, step, now);
+    }
+    #[inline]
+    fn event(&mut self, event: &RunEvent<'_>, now: Nanos) {
+        (**self).event(event, now);
+    }
+    fn records(&self) -> bool {
+        (**self).records()
+    }
+    fn recorded(&mut self, pool: u32, events: Vec<HostEvent>) {
+        (**self).recorded(pool, events);
+    }
+    fn closed(&mut self, now: Nanos) {
+        (**self).closed(now);
+    }
+}
+
 /// Two observers of one run; the first one is called first.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     const WATCHES_LIMITS: bool = A::WATCHES_LIMITS || B::WATCHES_LIMITS;
@@ -145,10 +180,13 @@ pub struct Decision<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the fields are explained above")]
 pub enum RunEvent<'a> {
-    /// A fault of the model begins; the requests that a crash loses have not left yet.
+    /// A fault begins; the requests that a crash loses have not left yet. Faults of an act during the run are numbered after
+    /// those of the model ([`crate::sim::Run::fault`]).
     FaultStarted { fault: u32 },
     /// It ends.
     FaultEnded { fault: u32 },
+    /// The arrival rate is now this many times the scenario's.
+    LoadChanged { factor: f64 },
     /// The result of an active check is at a balancer, with the load report that came with it.
     Checked { pool: u32, view: u32, slot: u32, passed: bool, load: Option<&'a LoadReport> },
     /// A load report is at a balancer that did not come with a check.

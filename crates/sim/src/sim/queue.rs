@@ -10,9 +10,12 @@ use super::event::Event;
 use evenkeel_core::units::Nanos;
 
 /// Time in the upper half, order of scheduling in the lower: one comparison decides.
-type Key = u128;
+pub(super) type Key = u128;
 
 const NEVER: Key = Key::MAX;
+
+/// Orders below this are those of [`Queue::push_first`].
+const FIRST: u64 = 1 << 32;
 
 /// A queue for one constant delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) struct Queue {
     heads: Vec<Key>,
     arrival: Key,
     scheduled: u64,
+    /// Number of events that come first at their time.
+    firsts: u64,
 }
 
 impl Queue {
@@ -37,7 +42,8 @@ impl Queue {
             lanes: Vec::new(),
             heads: Vec::new(),
             arrival: NEVER,
-            scheduled: 0,
+            scheduled: FIRST,
+            firsts: 0,
         }
     }
 
@@ -64,6 +70,35 @@ impl Queue {
         self.arrival = self.key(at);
     }
 
+    /// Removes the pending arrival, if there is one.
+    pub(super) fn clear_arrival(&mut self) {
+        self.arrival = NEVER;
+    }
+
+    /// Bound of the events before this time, for [`Queue::pop_before`].
+    pub(super) fn before(at: Nanos) -> Key {
+        Key::from(at.0) << 64
+    }
+
+    /// Bound of the events before this time and of those that [`Queue::push_first`] scheduled for it.
+    pub(super) fn with_firsts(at: Nanos) -> Key {
+        Queue::before(at) | Key::from(FIRST)
+    }
+
+    /// Time of the next event, and the bound of this one alone; `None` without one.
+    pub(super) fn next(&self) -> Option<(Nanos, Key)> {
+        let heads = self.heads.iter().chain(self.keys.first());
+        let least = heads.fold(self.arrival, |least, &key| least.min(key));
+        (least != NEVER).then(|| (time(least), least + 1))
+    }
+
+    /// Schedules an event that comes before every other one at its time, except for earlier ones of this kind.
+    pub(super) fn push_first(&mut self, at: Nanos, event: Event) {
+        self.firsts += 1;
+        debug_assert!(self.firsts < FIRST, "more faults and acts than there are places");
+        self.insert(Queue::before(at) | Key::from(self.firsts), event);
+    }
+
     #[inline]
     pub(super) fn push_lane(&mut self, lane: Lane, at: Nanos, event: Event) {
         let key = self.key(at);
@@ -78,6 +113,11 @@ impl Queue {
     #[inline]
     pub(super) fn push(&mut self, at: Nanos, event: Event) {
         let key = self.key(at);
+        self.insert(key, event);
+    }
+
+    #[inline]
+    fn insert(&mut self, key: Key, event: Event) {
         let mut hole = self.keys.len();
         self.keys.push(key);
         self.events.push(event);
@@ -94,9 +134,9 @@ impl Queue {
         self.events[hole] = event;
     }
 
-    /// The next event and its time.
+    /// The next event before `bound`, and its time.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Nanos, Event)> {
+    pub(super) fn pop_before(&mut self, bound: Key) -> Option<(Nanos, Event)> {
         let mut least = self.keys.first().copied().unwrap_or(NEVER);
         let mut lane = None;
         for (i, &head) in self.heads.iter().enumerate() {
@@ -105,10 +145,13 @@ impl Queue {
             }
         }
         if self.arrival < least {
+            if self.arrival >= bound {
+                return None;
+            }
             let key = std::mem::replace(&mut self.arrival, NEVER);
             return Some((time(key), Event::Arrival));
         }
-        if least == NEVER {
+        if least >= bound {
             return None;
         }
         let event = match lane {
@@ -201,7 +244,7 @@ mod tests {
                 continue;
             }
             let expected = (0..list.len()).min_by_key(|&i| (list[i].0, list[i].1)).map(|i| list.swap_remove(i));
-            let got = queue.pop();
+            let got = queue.pop_before(NEVER);
             assert_eq!(got, expected.map(|(at, _, event)| (Nanos(at), event)));
             if let Some((at, event)) = got {
                 now = at.0;

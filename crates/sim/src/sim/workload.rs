@@ -40,6 +40,8 @@ pub struct Workload<'a> {
     path_keys: Vec<u64>,
     clock: Clock<'a>,
     batches: Option<Batches>,
+    /// Rate of arrivals, as a multiple of the model's.
+    load_factor: f64,
     /// Hash over every request generated so far: equal for every strategy of an open-loop run with this seed.
     pub hash: u64,
 }
@@ -55,6 +57,19 @@ struct Batches {
     next: u64,
 }
 
+impl Batches {
+    fn begin(&mut self, at: Nanos, number: u64) {
+        (self.at, self.left) = (at, self.size.sample(&mut self.sizes.at(number)));
+    }
+
+    /// The next request of the batch.
+    fn request(&mut self) -> Origin {
+        self.left -= 1;
+        self.next += 1;
+        Origin::Any(self.next - 1)
+    }
+}
+
 /// Generator of open-loop arrival times: of requests, or of batches of `size` requests on average.
 enum Clock<'a> {
     Poisson {
@@ -63,18 +78,28 @@ enum Clock<'a> {
         at: f64,
         size: f64,
         next: u64,
+        /// Where no arrival is pending, since the rate is zero from some time on: requests until the next one, counted from a
+        /// time in seconds.
+        waiting: Option<(f64, f64)>,
     },
+    /// Arrival number `n` is `n - since` gaps after `from`, in nanoseconds.
     Constant {
         gap: f64,
+        from: f64,
+        since: u64,
         next: u64,
+        /// While arrivals are stopped: the rest of the gap at load factor 1.
+        waiting: Option<f64>,
     },
     Renewal {
         distribution: &'a Sampler,
         scale: f64,
         gaps: Keyed,
-        /// Gap in nanoseconds.
+        /// The last arrival, in nanoseconds.
         at: f64,
         next: u64,
+        /// While arrivals are stopped: the rest of the gap at load factor 1.
+        waiting: Option<f64>,
     },
     Replay {
         replay: &'a Replay,
@@ -82,6 +107,63 @@ enum Clock<'a> {
     },
     /// Closed loop: completions trigger arrivals.
     None,
+}
+
+impl Clock<'_> {
+    /// Number of the arrival that was generated last.
+    fn last(&self) -> u64 {
+        match self {
+            Clock::Poisson { next, .. }
+            | Clock::Constant { next, .. }
+            | Clock::Renewal { next, .. }
+            | Clock::Replay { next, .. } => *next - 1,
+            Clock::None => unreachable!("a closed loop generates no arrivals"),
+        }
+    }
+
+    /// Changes the load factor from `old` to `new`: the rest of the gap before the arrival that was generated last passes at the
+    /// new rate. Its new time; `None` if it does not come at this rate. Arrivals come in batches of `size` on average.
+    fn rescale(&mut self, arrivals: &Arrivals, now: Nanos, [old, new]: [f64; 2], size: f64) -> Option<Nanos> {
+        // The rest of a gap in nanoseconds at load factor 1, and the pending arrival `at` that time.
+        let rest = |waiting: Option<f64>, at: f64| waiting.unwrap_or((at - now.0 as f64).max(0.0) * old);
+        match (self, arrivals) {
+            (Clock::Poisson { curve, at, size: amount, waiting, .. }, _) => {
+                let from = now.as_secs_f64();
+                let left = match waiting.take() {
+                    Some((left, since)) => left - curve.between(since, from) * old,
+                    None => curve.between(from, *at) * old,
+                };
+                let left = left.max(0.0);
+                *amount = size / new;
+                let time = if new > 0.0 { curve.after(from, left / new) } else { None };
+                let Some(time) = time else {
+                    *waiting = Some((left, from));
+                    return None;
+                };
+                *at = time;
+                Some(Nanos::from_secs_f64(time))
+            }
+            (Clock::Constant { gap, from, since, next, waiting }, Arrivals::Constant { gap: model }) => {
+                let left = rest(waiting.take(), *from + *gap * (*next - *since) as f64);
+                if new == 0.0 {
+                    *waiting = Some(left);
+                    return None;
+                }
+                (*gap, *from, *since) = (model * size / new, now.0 as f64 + left / new, *next);
+                Some(Nanos::from_nanos_f64(*from))
+            }
+            (Clock::Renewal { scale, at, waiting, .. }, Arrivals::Renewal { scale: model, .. }) => {
+                let left = rest(waiting.take(), *at);
+                if new == 0.0 {
+                    *waiting = Some(left);
+                    return None;
+                }
+                (*scale, *at) = (model * size / new, now.0 as f64 + left / new);
+                Some(Nanos::from_nanos_f64(*at))
+            }
+            _ => unreachable!("closed loops and replays have no rate that could change"),
+        }
+    }
 }
 
 /// Where the client of an arrival comes from.
@@ -101,10 +183,12 @@ impl<'a> Workload<'a> {
         let size = model.batch.map_or(1.0, BatchSize::mean);
         let gaps = Keyed::new(seed, "arrivals");
         let clock = match &model.arrivals {
-            Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps, at: 0.0, size, next: 0 },
-            Arrivals::Constant { gap } => Clock::Constant { gap: *gap * size, next: 0 },
+            Arrivals::Poisson(curve) => Clock::Poisson { curve, gaps, at: 0.0, size, next: 0, waiting: None },
+            Arrivals::Constant { gap } => {
+                Clock::Constant { gap: *gap * size, from: 0.0, since: 0, next: 0, waiting: None }
+            }
             Arrivals::Renewal { distribution, scale } => {
-                Clock::Renewal { distribution, scale: scale * size, gaps, at: 0.0, next: 0 }
+                Clock::Renewal { distribution, scale: scale * size, gaps, at: 0.0, next: 0, waiting: None }
             }
             Arrivals::Replay(replay) => Clock::Replay { replay, next: 0 },
             Arrivals::Closed { .. } => Clock::None,
@@ -127,6 +211,7 @@ impl<'a> Workload<'a> {
                 at: Nanos::ZERO,
                 next: 0,
             }),
+            load_factor: 1.0,
             hash: 0,
         }
     }
@@ -142,27 +227,60 @@ impl<'a> Workload<'a> {
         let new = if begun { None } else { Some(self.tick()?) };
         let batches = self.batches.as_mut()?;
         if let Some((at, Origin::Any(number))) = new {
-            (batches.at, batches.left) = (at, batches.size.sample(&mut batches.sizes.at(number)));
+            batches.begin(at, number);
         }
-        batches.left -= 1;
-        batches.next += 1;
-        Some((batches.at, Origin::Any(batches.next - 1)))
+        Some((batches.at, batches.request()))
+    }
+
+    /// The rate of arrivals, as a multiple of the model's.
+    pub fn load_factor(&self) -> f64 {
+        self.load_factor
+    }
+
+    /// From `now` on arrivals come at `factor` times the model's rate; 0 stops them. `pending` is the arrival that
+    /// [`Workload::next_arrival`] gave last and that has not happened. Returns the next arrival and its new time; `None` while
+    /// there is none, and the pending one is still the next then.
+    ///
+    /// # Panics
+    /// In a closed loop and in a replay, whose arrivals have no rate.
+    pub fn set_load(&mut self, now: Nanos, factor: f64, pending: Option<Origin>) -> Option<(Nanos, Origin)> {
+        let size = self.model.batch.map_or(1.0, BatchSize::mean);
+        let at = self.clock.rescale(&self.model.arrivals, now, [self.load_factor, factor], size);
+        self.load_factor = factor;
+        let at = at?;
+        let origin = match (pending, &mut self.batches) {
+            (Some(origin), batches) => {
+                batches.iter_mut().for_each(|batch| batch.at = at);
+                origin
+            }
+            (None, Some(batches)) => {
+                batches.begin(at, self.clock.last());
+                batches.request()
+            }
+            (None, None) => Origin::Any(self.clock.last()),
+        };
+        Some((at, origin))
     }
 
     /// The next arrival of a request or batch.
     #[inline]
     fn tick(&mut self) -> Option<(Nanos, Origin)> {
         match &mut self.clock {
-            Clock::Poisson { curve, gaps, at, size, next } => {
-                *at = curve.after(*at, *size * exponential(&mut gaps.at(*next)))?;
+            Clock::Poisson { curve, gaps, at, size, next, waiting } => {
+                let amount = *size * exponential(&mut gaps.at(*next));
                 *next += 1;
+                let Some(time) = curve.after(*at, amount) else {
+                    *waiting = Some((amount * self.load_factor, *at));
+                    return None;
+                };
+                *at = time;
                 Some((Nanos::from_secs_f64(*at), Origin::Any(*next - 1)))
             }
-            Clock::Constant { gap, next } => {
+            Clock::Constant { gap, from, since, next, .. } => {
                 *next += 1;
-                Some((Nanos::from_nanos_f64(*gap * *next as f64), Origin::Any(*next - 1)))
+                Some((Nanos::from_nanos_f64(*from + *gap * (*next - *since) as f64), Origin::Any(*next - 1)))
             }
-            Clock::Renewal { distribution, scale, gaps, at, next } => {
+            Clock::Renewal { distribution, scale, gaps, at, next, .. } => {
                 *at += distribution.sample(&mut gaps.at(*next)).0 as f64 * *scale;
                 *next += 1;
                 Some((Nanos::from_nanos_f64(*at), Origin::Any(*next - 1)))
@@ -313,11 +431,24 @@ impl RateCurve {
 
     /// Mean rate over the first `span` seconds, exactly.
     pub fn mean(&self, span: f64) -> f64 {
+        self.until(span) / span
+    }
+
+    /// The integral of the rate between two times, seconds.
+    fn between(&self, from: f64, to: f64) -> f64 {
+        match self.points[..] {
+            [(_, rate)] => rate * (to - from),
+            _ => self.until(to) - self.until(from),
+        }
+    }
+
+    /// The integral over the first `span` seconds.
+    fn until(&self, span: f64) -> f64 {
         let (whole, rest) = match self.period {
             Some(period) => ((span / period).floor() * self.integral(period), span - (span / period).floor() * period),
             None => (0.0, span),
         };
-        (whole + self.integral(rest)) / span
+        whole + self.integral(rest)
     }
 
     /// The rate at a time.

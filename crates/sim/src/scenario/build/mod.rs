@@ -116,6 +116,7 @@ impl Builder<'_> {
             balancers,
             pools,
             faults,
+            load_changes: Vec::new(),
         };
         Some(Scenario {
             name: name.to_owned(),

@@ -7,16 +7,74 @@ use crate::sim::observer::{Observer, RunEvent, ServerChange, Step};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::NONE;
 use evenkeel_config::fault::{Condition, Fault as _, FaultKind};
+use evenkeel_core::units::Nanos;
 
-impl<'a, O: Observer> Engine<'a, O> {
+impl<O: Observer> Engine<'_, O> {
+    /// Schedules the faults and load changes of the model.
+    pub(super) fn schedule_acts(&mut self) {
+        let model = self.model;
+        let mut changes = model.load_changes.iter().peekable();
+        for index in 0..=model.faults.len() {
+            while let Some(change) = changes.next_if(|change| change.after_faults <= index) {
+                self.schedule_load(change.at, change.factor);
+            }
+            if index < model.faults.len() {
+                self.schedule_fault(index as u32);
+            }
+        }
+    }
+
+    /// Adds faults during the run.
+    pub(super) fn strike(&mut self, faults: Vec<Fault>) {
+        let first = self.model.faults.len() + self.struck.len();
+        self.struck.extend(faults);
+        (first..self.model.faults.len() + self.struck.len()).for_each(|index| self.schedule_fault(index as u32));
+    }
+
+    fn schedule_fault(&mut self, index: u32) {
+        let Fault { at, until, .. } = *self.fault_at(index);
+        self.queue.push_first(at, Event::FaultStarts(index));
+        if let Some(until) = until {
+            self.queue.push_first(until, Event::FaultEnds(index));
+        }
+    }
+
+    /// Schedules a change of the arrival rate.
+    pub(super) fn schedule_load(&mut self, at: Nanos, factor: f64) {
+        self.queue.push_first(at, Event::LoadChanges(self.load_factors.len() as u32));
+        self.load_factors.push(factor);
+    }
+
+    pub(super) fn change_load(&mut self, index: u32) {
+        let factor = self.load_factors[index as usize];
+        self.observer.event(&RunEvent::LoadChanged { factor }, self.now);
+        if factor == self.workload.load_factor() {
+            return;
+        }
+        match self.workload.set_load(self.now, factor, self.next_origin) {
+            Some((at, origin)) => {
+                self.next_origin = Some(origin);
+                self.queue.set_arrival(at.max(self.now));
+            }
+            None => self.queue.clear_arrival(),
+        }
+    }
+
+    /// A fault of the model, or one of an act during the run.
+    pub(super) fn fault_at(&self, index: u32) -> &Fault {
+        let model = &self.model.faults;
+        model.get(index as usize).unwrap_or_else(|| &self.struck[index as usize - model.len()])
+    }
+
     pub(super) fn fault(&mut self, index: u32, starts: bool) {
         let event =
             if starts { RunEvent::FaultStarted { fault: index } } else { RunEvent::FaultEnded { fault: index } };
         self.observer.event(&event, self.now);
-        let fault = &self.model.faults[index as usize];
-        match fault.target {
+        let Fault { target, kind, .. } = *self.fault_at(index);
+        match target {
             Target::Balancer(balancer) => {
-                self.names.balancers_up[balancer as usize] = self.struck_by(fault.target).next().is_none();
+                let up = self.struck_by(target).next().is_none();
+                self.names.balancers_up[balancer as usize] = up;
                 if !self.names.balancers_up[balancer as usize] {
                     self.turn_out(balancer);
                 }
@@ -26,11 +84,11 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             Target::Server { pool, server } => {
                 let number = self.bases[pool] + server as u32;
-                if starts && fault.kind.loses_requests() {
-                    self.kill(number, fault.kind.is_silent());
+                if starts && kind.loses_requests() {
+                    self.kill(number, kind.is_silent());
                 }
-                let condition = Condition::under(self.struck_by(fault.target));
-                if fault.kind.condition().draining {
+                let condition = Condition::under(self.struck_by(target));
+                if kind.condition().draining {
                     self.drain(pool, server as u32, condition.draining);
                 }
                 self.set_condition(number, condition);
@@ -39,10 +97,10 @@ impl<'a, O: Observer> Engine<'a, O> {
     }
 
     /// The faults of a target that are active now; they may overlap.
-    fn struck_by(&self, target: Target) -> impl Iterator<Item = FaultKind> + use<'a, O> {
-        let (now, model) = (self.now, self.model);
+    fn struck_by(&self, target: Target) -> impl Iterator<Item = FaultKind> {
+        let now = self.now;
         let active = move |fault: &&Fault| fault.target == target && fault.is_active(now);
-        model.faults.iter().filter(active).map(|fault| fault.kind)
+        self.model.faults.iter().chain(&self.struck).filter(active).map(|fault| fault.kind)
     }
 
     /// Gives a server the condition of its active faults, and reschedules what is in service at its new speed.

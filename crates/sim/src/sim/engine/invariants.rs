@@ -2,11 +2,12 @@
 
 use super::{Engine, Job, JobState};
 use crate::sim::observer::Observer;
-use crate::sim::record::{Bin, Little, Measured, RunRecord};
+use crate::sim::record::{Bin, ENDS, Little, Measured, RunRecord};
 use crate::sim::server::NONE;
 use evenkeel_core::units::Nanos;
 
 /// What is counted over the whole run, for its invariants and its fingerprint.
+#[derive(Default)]
 pub(super) struct RunTotals {
     /// Sent to servers, and finished: the difference is in flight.
     pub(super) placed: u64,
@@ -16,14 +17,15 @@ pub(super) struct RunTotals {
     pub(super) area: u128,
     pub(super) area_at: Nanos,
     pub(super) sojourns: u128,
-    pub(super) ended: u64,
+    /// By outcome, in the order of [`ENDS`].
+    pub(super) ended: [u64; ENDS.len()],
     pub(super) measured_left: u64,
     pub(super) workload_hash: u64,
     pub(super) pick_hash: u64,
 }
 
 impl<O: Observer> Engine<'_, O> {
-    pub(super) fn close(mut self, events: u64) -> RunRecord {
+    pub(super) fn close(mut self, events: u64) -> (RunRecord, O) {
         self.count_system(0);
         let now = self.now;
         let present: Vec<Job> =
@@ -71,7 +73,7 @@ impl<O: Observer> Engine<'_, O> {
             batches[1..].iter().for_each(|batch| measured.add_requests(batch));
         }
         measured.servers = self.measuring.measured_servers;
-        RunRecord {
+        let record = RunRecord {
             measured,
             batches,
             series,
@@ -83,7 +85,8 @@ impl<O: Observer> Engine<'_, O> {
             requests: self.totals.arrived,
             events,
             timeline: None,
-        }
+        };
+        (record, self.observer)
     }
 
     /// Asserts conservation of requests and Little's law, in whole nanoseconds. A failure is a bug in the simulator and
@@ -91,7 +94,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn prove_books(&mut self, present: &[Job], ages: u128) {
         assert_eq!(
             self.totals.arrived,
-            self.totals.ended + present.len() as u64,
+            self.totals.ended.iter().sum::<u64>() + present.len() as u64,
             "a request was lost or counted twice"
         );
         assert_eq!(self.totals.in_system, present.len() as u64, "the system miscounts what is in it");

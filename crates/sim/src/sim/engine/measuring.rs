@@ -70,6 +70,12 @@ impl<O: Observer> Engine<'_, O> {
         self.model.pools.iter().map(|pool| records.by_ref().take(pool.servers.len()).collect()).collect()
     }
 
+    pub(super) fn begin_measuring(&mut self) {
+        self.measuring.measured_from = self.snapshots();
+        self.measuring.batch_from.clone_from(&self.measuring.measured_from);
+        self.end_tenth();
+    }
+
     pub(super) fn end_tenth(&mut self) {
         self.count_system(0);
         self.measuring.tenths.push(self.totals.area);

@@ -22,16 +22,18 @@ mod faults;
 mod health_reports;
 mod invariants;
 mod job;
+mod look;
 mod measuring;
 mod network;
 mod probing;
 mod queueing;
+mod run;
 mod service;
 mod setup;
 mod stopped;
 
 use crate::sim::event::Event;
-use crate::sim::model::Model;
+use crate::sim::model::{Fault, Model};
 use crate::sim::observer::Observer;
 use crate::sim::queue::Queue;
 use crate::sim::record::{RequestOutcome, RunRecord};
@@ -42,6 +44,8 @@ use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{LoadReport, Signals};
 use evenkeel_core::units::Nanos;
 
+pub use look::{Look, PoolLook, ServerLook, ViewLook};
+pub use run::Run;
 pub use stopped::{Stopped, TooLarge};
 
 use dispatch::{Affinity, Coming, Dispatcher, View, request_view};
@@ -60,7 +64,7 @@ const MOST_INSTANT: u32 = 1000;
 
 struct Engine<'a, O> {
     model: &'a Model,
-    observer: &'a mut O,
+    observer: O,
     now: Nanos,
     queue: Queue,
     workload: Workload<'a>,
@@ -115,7 +119,12 @@ struct Engine<'a, O> {
     mean_work: Vec<Nanos>,
     /// By client of a closed loop: successful responses in a row that took no time.
     instant: Vec<u32>,
+    /// Origin of the pending arrival.
     next_origin: Option<Origin>,
+    /// Faults of acts during the run; they are numbered after the model's.
+    struck: Vec<Fault>,
+    /// Factors of the load changes: the model's, then those of acts during the run.
+    load_factors: Vec<f64>,
     measuring: measuring::Measuring,
     totals: invariants::RunTotals,
     names: dns::Names,
@@ -152,36 +161,15 @@ pub fn observe<O: Observer>(
     interrupted: &dyn Fn() -> bool,
     observer: &mut O,
 ) -> Result<RunRecord, Stopped> {
-    let model = setup.model;
-    let mut engine = Engine::new(setup, observer);
-    let mut events = 0_u64;
-    let limit = model.warmup + model.duration + model.drain;
-    while let Some((at, event)) = engine.queue.pop() {
-        if at > limit {
-            engine.now = limit;
-            break;
-        }
-        debug_assert!(at >= engine.now, "time runs backwards");
-        engine.now = at;
-        engine.handle(event);
-        events += 1;
-        if engine.measuring.over && engine.totals.measured_left == 0 {
-            break;
-        }
-        if events.is_multiple_of(1 << 16) {
-            if interrupted() {
-                return Err(Stopped::Interrupted);
-            }
-            engine.check_size()?;
-        }
-    }
-    Ok(engine.close(events))
+    let mut run = Run::new(setup, observer);
+    run.complete(interrupted)?;
+    Ok(run.finish()?.0)
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
     /// Whether the run is within its memory limit. Checked periodically: the memory depends only on model, strategy and
     /// seed, so the outcome is the same on every machine.
-    fn check_size(&self) -> Result<(), Stopped> {
+    fn check_size(&self) -> Result<(), TooLarge> {
         let (jobs, events) = ((self.jobs.len() - self.free.len()) as u64, self.queue.len() as u64);
         let cached: u64 = self.servers.iter().map(|server| server.cached() as u64).sum();
         let held = jobs + events / EVENTS_PER_JOB + cached / ENTRIES_PER_JOB;
@@ -189,7 +177,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             return Ok(());
         }
         let limit = self.model.max_in_system;
-        Err(Stopped::TooLarge(TooLarge { at: self.now, jobs, events, cached, limit }))
+        Err(TooLarge { at: self.now, jobs, events, cached, limit })
     }
 
     #[inline]
@@ -243,14 +231,11 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Wake(dispatcher) => self.at_shard(dispatcher, |balancer, shard, at| balancer.wake(shard, at)),
             Event::FaultStarts(fault) => self.fault(fault, true),
             Event::FaultEnds(fault) => self.fault(fault, false),
+            Event::LoadChanges(index) => self.change_load(index),
             // The state at this time: DNS never shows an outage that is over by then.
             Event::Names(balancer) => self.names.listed[balancer as usize] = self.names.balancers_up[balancer as usize],
             Event::Erred(job) => self.answer_from_server(job),
-            Event::Measure => {
-                self.measuring.measured_from = self.snapshots();
-                self.measuring.batch_from.clone_from(&self.measuring.measured_from);
-                self.end_tenth();
-            }
+            Event::Measure => self.begin_measuring(),
             Event::CachesWarm => self.measuring.cached_from = self.snapshots(),
             Event::Tenth => self.end_tenth(),
             Event::BatchEnds => self.end_batch(),

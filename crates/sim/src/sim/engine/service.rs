@@ -322,7 +322,7 @@ impl<O: Observer> Engine<'_, O> {
         };
         self.observer.step(job, Step::Ended(fate), self.now);
         self.count_system(-1);
-        self.totals.ended += 1;
+        self.totals.ended[fate as usize] += 1;
         self.totals.sojourns += u128::from(latency.0);
         self.measuring.series.end(fate, latency, counts, self.model.paths[path as usize].pool);
         if measured {

@@ -25,7 +25,7 @@ fn has_affinity(pool: &Pool) -> bool {
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
-    pub(super) fn new(setup: &Setup<'a>, observer: &'a mut O) -> Engine<'a, O> {
+    pub(super) fn new(setup: &Setup<'a>, observer: O) -> Engine<'a, O> {
         let Setup { model, strategy, seed, stream_name } = *setup;
         let mut queue = Queue::new();
         let mut hop = |distribution: &Sampler| match *distribution {
@@ -104,6 +104,8 @@ impl<'a, O: Observer> Engine<'a, O> {
             mean_work: model.paths.iter().map(|path| Nanos::from_nanos_f64(path.service.mean())).collect(),
             instant: Vec::new(),
             next_origin: None,
+            struck: Vec::new(),
+            load_factors: Vec::new(),
             measuring: measuring::Measuring {
                 over: false,
                 spans: vec![requests; model.batches.max(1) as usize],
@@ -117,19 +119,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 settling_scale: ARRIVAL_BINS as f64 / span.0.max(1) as f64,
                 tenths: Vec::new(),
             },
-            totals: invariants::RunTotals {
-                placed: 0,
-                settled: 0,
-                in_system: 0,
-                arrived: 0,
-                area: 0,
-                area_at: Nanos::ZERO,
-                sojourns: 0,
-                ended: 0,
-                measured_left: 0,
-                workload_hash: 0,
-                pick_hash: 0,
-            },
+            totals: invariants::RunTotals::default(),
             names: dns::Names {
                 balancers_up: vec![true; model.balancers.count as usize],
                 listed: vec![true; model.balancers.count as usize],
@@ -259,12 +249,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 }
             }
         }
-        for (i, fault) in self.model.faults.iter().enumerate() {
-            self.queue.push(fault.at, Event::FaultStarts(i as u32));
-            if let Some(until) = fault.until {
-                self.queue.push(until, Event::FaultEnds(i as u32));
-            }
-        }
+        self.schedule_acts();
         if let Some(dns) = &self.model.dns {
             let draws = Keyed::new(seed, "resolver");
             // Resolvers queried at different times before the run began, so their entries expire at different times.
