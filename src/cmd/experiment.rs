@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Loaded;
 use super::{Failure, inputs};
+use crate::report::html;
 use evenkeel_config::Diagnostic;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::overrides::{self, Axis, SweepPoint};
+use evenkeel_sim::sim::act::TimedAct;
 
 /// Settings of the command line. Those that are `None`, empty or false are as in the scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub struct Settings {
     pub precision: Option<Precision>,
     /// Axes of a sweep: their grid is the points.
     pub axes: Vec<Axis>,
+    /// Acts of a log, which every run repeats, ascending in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<TimedAct>,
     /// Whether each constant is decreased and increased, one at a time.
     pub sensitivity: bool,
 }
@@ -90,7 +95,7 @@ impl Experiment {
         let mut experiment = Experiment { plan, points: Vec::new(), skipped: Vec::new() };
         // Each point is parsed from the text without the others' values: a sweep of n points costs n times one point.
         let common = overrides::without_values(&experiment.plan.source);
-        let middle = experiment.point(Vec::new(), scenario);
+        let middle = experiment.point(Vec::new(), scenario).map_err(Failure::Usage)?;
         if settings.sensitivity {
             let nudges = nudges(&experiment.plan.source, &middle.scenario)?;
             experiment.points.push(middle);
@@ -137,13 +142,13 @@ impl Experiment {
         if let Some(before) = self.points.last() {
             scenario.share(&before.scenario);
         }
-        Ok(self.point(place.clone(), scenario))
+        self.point(place.clone(), scenario).map_err(of_file)
     }
 
-    fn point(&self, place: SweepPoint, mut scenario: Scenario) -> Point {
-        self.plan.settings.apply(&mut scenario);
+    fn point(&self, place: SweepPoint, mut scenario: Scenario) -> Result<Point, String> {
+        self.plan.settings.apply(&mut scenario)?;
         let name = if place.is_empty() { BASE.to_owned() } else { overrides::name(&place) };
-        Point { name, place, scenario }
+        Ok(Point { name, place, scenario })
     }
 
     /// The folder of its results.
@@ -198,8 +203,10 @@ impl Settings {
         self.axes.is_empty() && !self.sensitivity
     }
 
-    fn apply(&self, scenario: &mut Scenario) {
+    fn apply(&self, scenario: &mut Scenario) -> Result<(), String> {
         inputs::choose(scenario, &self.strategies);
+        let refused = |(index, error)| format!("act {} of {}: {error}", index + 1, self.acts.len());
+        scenario.add_acts(&self.acts).map_err(refused)?;
         if self.quick {
             scenario.quick();
         }
@@ -211,6 +218,7 @@ impl Settings {
         if let Some(batches) = self.batches {
             scenario.in_batches(batches);
         }
+        Ok(())
     }
 
     /// The command that reproduces the results, for the manifest: it does not depend on the location of files or on how the
@@ -234,6 +242,9 @@ impl Settings {
         if let Some(precision) = self.precision {
             option("precision", format!("{}%", precision.target * 100.0));
             option("max-replications", precision.most.to_string());
+        }
+        if !self.acts.is_empty() {
+            option("acts", html::ACTS.to_owned());
         }
         for axis in &self.axes {
             let values: Vec<&str> = axis.values.iter().map(|value| overrides::plain(value)).collect();

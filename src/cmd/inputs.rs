@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use super::embedded::{self, Embedded};
 use super::{Failure, Terminal, complain, complain_of};
 use evenkeel_config::diagnostic::did_you_mean;
-use evenkeel_config::{Diagnostic, Problem, Problems};
+use evenkeel_config::{Diagnostic, Problem, Problems, Spanned};
 use evenkeel_core::select::catalog;
 use evenkeel_core::select::strategy_set::StrategySet;
 use evenkeel_sim::measure::metric_names;
 use evenkeel_sim::measure::metrics::{self, Direction, Unit, nature};
 use evenkeel_sim::scenario::expect::{Expect, Notation, Side};
-use evenkeel_sim::scenario::{Scenario, Variant, overrides};
+use evenkeel_sim::scenario::{Scenario, Variant, acts_file, overrides};
+use evenkeel_sim::sim::act::{ActError, TimedAct};
 
 /// The source of a scenario.
 enum Input {
@@ -315,6 +316,37 @@ impl Input {
             Err(problems) => Err(Box::new(Diagnostic { file: self.shown(), source, problems })),
         }
     }
+}
+
+/// The acts of a file, ascending in time. Each of these scenarios must accept all of them; errors have been printed.
+pub fn read_acts(file: &Path, scenarios: &[Loaded], terminal: Terminal) -> Result<Vec<TimedAct>, Failure> {
+    let shown = file.display().to_string();
+    let source = read_given(file, LONGEST).map_err(|why| Failure::Usage(format!("`{shown}` {why}")))?;
+    let acts = acts_file::parse(&source).and_then(|acts| {
+        let refused = |loaded: &Loaded| refused_acts(&acts, &loaded.scenario, scenarios.len() > 1);
+        let problems: Problems = scenarios.iter().flat_map(refused).collect();
+        if problems.is_empty() { Ok(acts) } else { Err(problems) }
+    });
+    match acts {
+        Ok(acts) => Ok(acts.into_iter().map(Spanned::into_inner).collect()),
+        Err(problems) => {
+            complain_of(&Diagnostic { file: shown, source, problems }, terminal);
+            Err(Failure::Usage(String::new()))
+        }
+    }
+}
+
+/// The acts that a scenario refuses; whether its name is part of the messages.
+fn refused_acts(acts: &[Spanned<TimedAct>], scenario: &Scenario, named: bool) -> Problems {
+    let mut model = scenario.model.clone();
+    let mut problems = Problems::new();
+    for act in acts {
+        if let Err(ActError { message, help }) = model.add_act(act.get_ref()) {
+            let message = if named { format!("{}: {message}", scenario.name) } else { message };
+            problems.push(Problem { help, ..Problem::at(act.span(), message) });
+        }
+    }
+    problems
 }
 
 /// The text of a data file next to a scenario.

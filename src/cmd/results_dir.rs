@@ -26,6 +26,7 @@ use crate::report::files::{self, FILES, Machine, Provenance};
 use crate::report::html::{self, Folder, MANIFEST};
 use evenkeel_config::terminal::is_stdout;
 use evenkeel_core::units::hex;
+use evenkeel_sim::scenario::acts_file;
 
 /// Version, command and machine of this run, for the manifest.
 fn provenance(experiment: &Experiment) -> Provenance {
@@ -45,6 +46,9 @@ fn provenance(experiment: &Experiment) -> Provenance {
 pub fn folder(experiment: &Experiment, outcomes: &[Outcome<'_>], png: bool) -> Result<Folder> {
     let mut files = render(outcomes, png)?;
     files.insert(html::SOURCE.to_owned(), experiment.plan.source.clone().into_bytes());
+    if !experiment.plan.settings.acts.is_empty() {
+        files.insert(html::ACTS.to_owned(), acts_file::render(&experiment.plan.settings.acts).into_bytes());
+    }
     let provenance = provenance(experiment);
     let hashes = files.iter().map(|(name, content)| (name.clone(), hex(&Sha256::digest(content)))).collect();
     let manifest =
@@ -68,7 +72,7 @@ pub fn write(
     // Files of an earlier run that this one does not write would not belong to these results.
     let drawn = charts::names(outcomes).flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
     let tables = FILES.iter().map(|file| file.name.to_owned());
-    for name in tables.chain(drawn).chain([html::REPORT.to_owned()]) {
+    for name in tables.chain(drawn).chain([html::REPORT, html::ACTS].map(str::to_owned)) {
         if !files.files.contains_key(&name) {
             remove(&folder.join(name))?;
         }

@@ -23,6 +23,7 @@ Examples:
   evenkeel run scenarios --out /tmp/results   every scenario of a folder
   evenkeel run scenarios --resume             continue an interrupted run
   evenkeel run mine.toml --trace              also write every request
+  evenkeel run crash --acts acts.jsonl        repeat the acts of an interactive run
   evenkeel run mine.toml --export-markdown comment.md
 
 To divide a run between machines:
@@ -55,6 +56,10 @@ pub struct Args {
     /// Also write question, answer and table as Markdown to a file, for a comment on a pull request
     #[arg(long, value_name = "FILE")]
     export_markdown: Option<PathBuf>,
+    /// Faults and changes of the load at given times, in addition to the scenario's: TOML or JSON lines, as logged by an
+    /// interactive run
+    #[arg(long, value_name = "FILE")]
+    acts: Option<PathBuf>,
     /// Print the JSON schema of scenario files
     #[arg(long, exclusive = true)]
     schema: bool,
@@ -152,7 +157,9 @@ pub fn run(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::Usage("--precision must be between 0 and 100 %, for example 2%".to_owned()));
     }
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
+    let acts = args.acts.as_ref().map_or(Ok(Vec::new()), |file| inputs::read_acts(file, &loaded, terminal))?;
     let settings = Settings {
+        acts,
         quick: args.quick,
         batches: args.batches,
         precision: args.precision.map(|Ratio(target)| Precision { target, most: args.max_replications }),

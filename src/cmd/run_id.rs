@@ -19,6 +19,7 @@ pub fn of_run(scenario: &Scenario, variant: usize, replication: u32) -> String {
         variant.table,
         variant.stream_name,
         scenario.replication_seed(replication),
+        scenario.acts,
     ]);
     hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()
 }

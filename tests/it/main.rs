@@ -2,6 +2,7 @@
 
 mod abandonment;
 mod access_log;
+mod acts;
 mod asking;
 mod bench_picks;
 mod bench_proxy;

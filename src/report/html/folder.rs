@@ -13,6 +13,8 @@ use evenkeel_sim::scenario::overrides::SweepPoint;
 pub const MANIFEST: &str = "manifest.json";
 /// Name of the scenario's text.
 pub const SOURCE: &str = "scenario.toml";
+/// The acts that every run repeated, as `evenkeel run --acts` reads them; there is no such file without acts.
+pub const ACTS: &str = "acts.jsonl";
 
 /// The files of a scenario's results, by name.
 #[derive(Clone, Debug, Default)]

@@ -21,7 +21,7 @@ mod sweep;
 mod tests;
 mod timeline;
 
-pub use folder::{Folder, MANIFEST, Manifest, SOURCE};
+pub use folder::{ACTS, Folder, MANIFEST, Manifest, SOURCE};
 pub use index::index;
 pub use markdown::markdown;
 pub use page::page;
@@ -202,6 +202,9 @@ fn repeat(folder: &Folder, manifest: &Manifest) -> Repeat {
 fn file_doc(name: &str) -> String {
     if name == SOURCE {
         return "The scenario's text.".to_owned();
+    }
+    if name == ACTS {
+        return "The acts that every run repeated, for `evenkeel run --acts`.".to_owned();
     }
     let table = FILES.iter().find(|file| file.name == name).map(|file| file.doc);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use evenkeel::config::Diagnostic;
 use evenkeel::config::proxy::ProxyConfig;
-use evenkeel::scenario::Scenario;
+use evenkeel::scenario::{Scenario, acts_file};
 
 use super::{current, update};
 use crate::support::{Folder, root, text};
@@ -136,6 +136,7 @@ impl Page {
         match mark {
             "" => sound_scenario(&block.body, &self.at, place),
             "proxy" => sound_config(&block.body, place),
+            "acts" => assert!(acts_file::parse(&block.body).is_ok_and(|acts| !acts.is_empty()), "{place}"),
             "pool" => sound_scenario(&format!("{POOLS_OF}{}", block.body), &self.at, place),
             "file" | "append" => {
                 let file = self.at.join(rest);

@@ -35,6 +35,7 @@ pub fn exact(scenario: &Scenario, strategy: &StrategyConfig) -> Option<Exact> {
     let [path] = &model.paths[..] else { return None };
     let plain = scenario.kind == Kind::Steady
         && model.faults.is_empty()
+        && model.load_changes.is_empty()
         && model.dns.is_none()
         && model.cross_zone == Nanos::ZERO
         && model.clients.timeout.is_none()

@@ -4,6 +4,7 @@
 //! the strategies to compare and the expectations to verify. It opens no file itself: it reads the files that a scenario
 //! refers to through a function of the caller.
 
+pub mod acts_file;
 mod build;
 pub mod expect;
 pub mod import;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::sim::Setup;
+use crate::sim::act::{ActError, TimedAct};
 use crate::sim::model::{Arrivals, Model};
 use evenkeel_config::Problems;
 use evenkeel_config::pool::PoolTable;
@@ -126,6 +128,8 @@ pub struct Scenario {
     pub pools: Vec<PoolTable>,
     /// Which paths go to which pool, by its index.
     pub routes: Routes,
+    /// The acts that have been added to the model, in the order of their times.
+    pub acts: Vec<TimedAct>,
 }
 
 /// The traffic of one pool, without cache hits.
@@ -171,6 +175,18 @@ impl Scenario {
     pub fn add_strategy(&mut self, strategy: impl Into<StrategyConfig>) -> usize {
         self.variants.push(Variant::new(strategy.into()));
         self.variants.len() - 1
+    }
+
+    /// Adds the acts of a log, ascending in time.
+    ///
+    /// # Errors
+    /// What is wrong with the first act that is refused, and its index. The acts before it have been added.
+    pub fn add_acts(&mut self, acts: &[TimedAct]) -> Result<(), (usize, ActError)> {
+        for (index, act) in acts.iter().enumerate() {
+            self.model.add_act(act).map_err(|error| (index, error))?;
+            self.acts.push(act.clone());
+        }
+        Ok(())
     }
 
     /// The setup of one run: a variant and a replication.
@@ -245,7 +261,8 @@ impl Scenario {
     pub fn quick(&mut self) {
         const RUNS: u32 = 5;
         self.replications = self.replications.min(RUNS);
-        if self.model.faults.is_empty() && self.kind == Kind::Steady {
+        let fixed = !self.model.faults.is_empty() || !self.model.load_changes.is_empty();
+        if !fixed && self.kind == Kind::Steady {
             let (span, warmup) = (self.model.duration.0, self.model.warmup.max(self.model.cache_warmup).0);
             let each = (warmup + span / 5) / u64::from(RUNS) * 2;
             self.model.duration = Nanos(each.saturating_sub(warmup).max(span / 20));

@@ -142,6 +142,7 @@ impl Builder<'_> {
             offered_load,
             pools: table.pools.into_inner().into_iter().map(Spanned::into_inner).collect(),
             routes,
+            acts: Vec::new(),
         })
     }
 
