@@ -136,7 +136,7 @@ impl Page {
         match mark {
             "" => sound_scenario(&block.body, &self.at, place),
             "proxy" => sound_config(&block.body, place),
-            "acts" => assert!(acts_file::parse(&block.body).is_ok_and(|acts| !acts.is_empty()), "{place}"),
+            "acts" => sound_acts(&block.body, place),
             "pool" => sound_scenario(&format!("{POOLS_OF}{}", block.body), &self.at, place),
             "file" | "append" => {
                 let file = self.at.join(rest);
@@ -190,6 +190,15 @@ fn sound_scenario(source: &str, folder: &Path, place: &str) {
     }
 }
 
+fn sound_acts(source: &str, place: &str) {
+    match acts_file::parse(source) {
+        Ok(acts) => assert!(!acts.is_empty(), "{place}: no acts"),
+        Err(problems) => {
+            panic!("{}", Diagnostic { file: place.to_owned(), source: source.to_owned(), problems }.plain())
+        }
+    }
+}
+
 fn sound_config(source: &str, place: &str) {
     if let Err(problems) = ProxyConfig::parse(source, &|_| Some("token".to_owned())) {
         panic!("{}", Diagnostic { file: place.to_owned(), source: source.to_owned(), problems }.plain());
@@ -213,6 +222,7 @@ fn test(name: &str) {
                     should_be = should_be.replacen(&format!("{head}{}", block.body), &format!("{head}{printed}"), 1);
                 }
             }
+            "json" if block.mark == "acts" => sound_acts(&block.body, &place),
             // Doc tests, and what belongs to other programs.
             "rust" | "nginx" | "haproxy" | "yaml" => {
                 assert!(block.mark.is_empty(), "{place}: the mark means nothing here")
