@@ -5,10 +5,9 @@
 use std::hint::black_box;
 
 use allocation_counter::measure;
-use evenkeel::rng::Rng;
 use evenkeel::select::catalog::CATALOGUE;
 use evenkeel::select::strategies::p2c;
-use evenkeel::select::{Context, Pick, Request, Selector};
+use evenkeel::select::{Context, CustomStrategy, Pick, Request, Selector};
 use evenkeel::sim::pick_bench::{PickBench, Setting};
 use evenkeel::units::Nanos;
 use evenkeel_core::Picker;
@@ -65,6 +64,6 @@ impl Selector for Wasteful {
 
 #[test]
 fn the_measurement_detects_allocations() {
-    let bench = PickBench::around(Box::new(Wasteful), Rng::stream(1, "test", 0), false, &setting());
+    let bench = PickBench::new(&CustomStrategy::new("wasteful", |_| Box::new(Wasteful)).into(), &setting());
     assert!(allocations(bench) >= TURNS);
 }

@@ -65,7 +65,7 @@ impl Case {
             .map(|row| row.name)
             .collect();
         let strategy = strategies[rng.below(strategies.len() as u64) as usize];
-        let limits = (catalog::find(strategy).unwrap().default)().build(&mut rng).has_limits();
+        let limits = catalog::find(strategy).unwrap().limits;
         let rate = 150 + rng.below(250);
         let mut chance = |percent: u64| rng.below(100) < percent;
         let mut rules = Vec::new();

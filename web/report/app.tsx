@@ -1,5 +1,5 @@
 // The page: the question, the answer, the table, the charts, why, how to repeat it.
-import { Answer, Header, Question, Warnings } from "./opening";
+import { Answer, hasAnswer, Header, Question, Warnings } from "./opening";
 import { Charts, ended } from "./charts/charts";
 import { RepeatSection } from "./repeat";
 import { Sections } from "./sections";
@@ -10,13 +10,13 @@ import { WhySection } from "./why/why";
 
 export function App() {
   const { run, sweep, sections } = report;
-  const parts: [string, string][] = [["answer", "Answer"]];
+  const parts: [string, string][] = hasAnswer() ? [["answer", "Answer"]] : [];
   if (run) parts.push(["table", "Results"]);
   if (run && ended(run)) parts.push(["charts", "Charts"]);
   if (sweep) parts.push(["sweep", "Sweep"]);
   if (sections.length) parts.push(["sections", report.kind === "index" ? "Reports" : "Details"]);
   if (run?.why) parts.push(["why", "Why"]);
-  parts.push(["repeat", "Reproduce"]);
+  if (report.repeat.command || report.repeat.scenario_source || report.repeat.files.length) parts.push(["repeat", "Reproduce"]);
   return (
     <>
       <a class="skip" href="#main">Skip to content</a>

@@ -66,6 +66,8 @@ export interface Run {
   /** One per strategy, or null where the results have none (older results). */
   timelines: (Timeline | null)[];
   why: Why | null;
+  /** At most three lines: what happened, and how the last strategy differs from the first; as on the terminal. */
+  why_short?: string[];
 }
 
 export interface Strategy {
@@ -74,7 +76,7 @@ export interface Strategy {
   strategy: string;
   family: string;
   /** Position in the catalogue, from 0: the marks in charts follow from it. */
-  place?: number;
+  place?: number | null;
   /** Baseline with perfect information. */
   oracle: boolean;
   /** One sentence of the catalogue. */
@@ -174,7 +176,7 @@ export interface Sweep {
   axes: { key: string; unit: string; /** Log scale makes sense. */ log: boolean }[];
   /** Values by axis, as text and as number (null where it is no number). */
   points: { label: string; values: (number | null)[] }[];
-  strategies: { label: string; family: string; place?: number; oracle: boolean; /** By metric name, by point. */ values: Record<string, Estimate[]> }[];
+  strategies: { label: string; family: string; place?: number | null; oracle: boolean; /** By metric name, by point. */ values: Record<string, Estimate[]> }[];
   /** Sentences on crossing points: "p2c and round_robin cross between 0.70 and 0.80". */
   crossings: { text: string; metric: string; a: number; b: number; between: [number, number] }[];
 }

@@ -2,7 +2,7 @@
 import { choice, choose, type Choice } from "../shared/theme";
 import { list } from "../shared/format";
 import { report, subjects } from "./state";
-import { Prose, Words } from "./text";
+import { Prose, sentence, Words } from "./text";
 
 const THEMES: [Choice, string, string][] = [["auto", "◐", "as the system"], ["light", "○", "light"], ["dark", "●", "dark"]];
 
@@ -27,12 +27,15 @@ export function Header({ parts }: { parts: [string, string][] }) {
   );
 }
 
+/** Reports that rank strategies have an answer, if only that there is none. */
+export const hasAnswer = () => report.answer.length > 0 || report.explanation != null || report.run != null;
+
 export function Question() {
   return (
     <section class="question">
       <p class="kicker">{KINDS[report.kind]} · <span class="mono">{report.name}</span></p>
       <h1>{report.title}</h1>
-      <div class="lead"><Prose text={report.question} /></div>
+      {report.question.trim() && <div class="lead"><Prose text={report.question} /></div>}
       {report.facts.length > 0 && (
         <dl class="facts">
           {report.facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
@@ -43,11 +46,15 @@ export function Question() {
 }
 
 export function Answer() {
+  if (!hasAnswer()) return null;
   return (
     <section id="answer" class="answer" aria-labelledby="answer-h">
       <h2 id="answer-h">Answer</h2>
       {report.answer.map((sentence, i) => <p key={i}><Words text={sentence} /></p>)}
       {report.answer.length === 0 && <p>The results give no ranking.</p>}
+      {!!report.run?.why_short?.length && (
+        <ul class="short">{report.run.why_short.map((text) => <li key={text}><Words text={text} /></li>)}</ul>
+      )}
       {report.explanation && (
         <details>
           <summary>Explanation by the scenario's author</summary>
@@ -75,7 +82,7 @@ export function Warnings() {
       <ul>
         {report.warnings.map((warning, i) => (
           <li key={i} title={warning.strategies.length > NAMED ? warning.strategies.join(", ") : undefined}>
-            <Words text={warning.text} />
+            <Words text={sentence(warning.text)} />
             {warning.strategies.length > 0 && <span class="concerned"> Concerns <Words text={concerned(warning.strategies)} />.</span>}
           </li>
         ))}

@@ -156,6 +156,13 @@ export function timeEnd(run: Run): number {
   return Math.max(run.duration, ...ends.map((end) => (Math.abs(end - run.duration) < 0.02 * run.duration ? run.duration : Number(end.toPrecision(3)))));
 }
 
+/** `web-3: 6× slower`; a fault of a whole pool has the pool's name. */
+function named(fault: Run["faults"][number]): string {
+  const [pool, server] = fault.target.split("/");
+  const target = !server || server === "*" ? pool : server;
+  return !target || fault.text.includes(target) ? fault.text : `${target}: ${fault.text}`;
+}
+
 /** Spans that charts over time mark: the warm-up, and faults; of a pool those that can concern it. Faults at the same time are one span. */
 export function faults(run: Run, pool: string | null): Region[] {
   const spans = new Map<string, Region>();
@@ -165,7 +172,7 @@ export function faults(run: Run, pool: string | null): Region[] {
     if (others.includes(fault.target.split("/")[0])) continue;
     const [from, to] = [fault.start, fault.end ?? timeEnd(run)];
     const key = `${from} ${to}`;
-    names.set(key, [...new Set([...(names.get(key) ?? []), fault.text])]);
+    names.set(key, [...new Set([...(names.get(key) ?? []), named(fault)])]);
     const all = names.get(key)!;
     spans.set(key, { from, to, text: all.length <= 2 ? list(all) : `${all[0]} and ${all.length - 1} more` });
   }

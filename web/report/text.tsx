@@ -29,6 +29,21 @@ export function Words({ text }: { text: string }) {
   return <>{parts}</>;
 }
 
+/** A sentence without the time that it begins with: `20.4 s: p2c sends …`, `20.0 s to 60.0 s: …`. */
+export function untimed(text: string): { time: string | null; text: string } {
+  const m = /^([\d.,]+) s(?: to ([\d.,]+) s)?: (?=\S)/.exec(text);
+  return m ? { time: m[2] ? `${m[1]}–${m[2]} s` : `${m[1]} s`, text: capital(text.slice(m[0].length)) } : { time: null, text: capital(text) };
+}
+
+/** With a capital letter, unless the first word is a name. */
+export function capital(text: string): string {
+  const first = text.split(/[\s,:;.]/, 1)[0];
+  return /^[a-z]+$/.test(first) && !subjects.some((s) => s.label === first) ? first.charAt(0).toUpperCase() + text.slice(1) : text;
+}
+
+/** A warning or note as a sentence: with a capital letter and a full stop. */
+export const sentence = (text: string): string => capital(/[.!?:]$/.test(text.trim()) ? text.trim() : `${text.trim()}.`);
+
 /** A label that may break after `(` and `,`, and on a phone after `_`. */
 export function Breakable({ label }: { label: string }) {
   const parts = label.split(/(?<=[_(,])/);

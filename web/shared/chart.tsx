@@ -1,6 +1,6 @@
 // A chart of curves: uPlot with what the report needs on top. Drag to zoom; with the keyboard, arrow keys move the cursor, + and - zoom,
 // 0 or Escape shows everything.
-import { effect, useSignal, type Signal } from "@preact/signals";
+import { effect, signal, useSignal, type Signal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -184,12 +184,21 @@ export function Chart(props: ChartProps) {
       if (width() !== u.width) u.setSize({ width: width(), height: u.height });
     });
     observer.observe(node);
+    // Charts out of sight are not drawn again for an emphasis.
+    const seen = signal(false);
+    const sight = new IntersectionObserver((entries) => { seen.value = entries.some((entry) => entry.isIntersecting); });
+    sight.observe(node);
+    let emphasised: number | string | null = null;
     const stops = [
+      () => sight.disconnect(),
       effect(() => { void props.range.value; const [min, max] = whole(props); u.setScale("x", { min, max }); }),
       effect(() => { void dark.value; if (printing.value || u.width !== width()) u.setSize({ width: width(), height: u.height }); u.redraw(false, true); }),
       effect(() => { void props.marks?.value; u.redraw(false, false); }),
       effect(() => {
-        const key = props.highlight?.value;
+        if (!seen.value) return;
+        const key = props.highlight?.value ?? null;
+        if (key === emphasised) return;
+        emphasised = key;
         const index = key == null ? -1 : props.curves.findIndex((curve) => curve.key === key);
         u.setSeries(index < 0 ? null as unknown as number : index + 1, { focus: true });
       }),

@@ -32,38 +32,48 @@ function find(path) {
     entry.isDirectory() ? find(join(path, entry.name)) : ["report.html", "index.html"].includes(entry.name) ? [join(path, entry.name)] : []).sort();
 }
 
-async function check(browser, file) {
-  const problems = [];
-  const own = pathToFileURL(file).href;
-  const page = await browser.newPage({ viewport: { width: WIDTHS[0], height: HEIGHT }, colorScheme: "light", reducedMotion: "reduce" });
-  page.setDefaultTimeout(15000);
-  page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
-  page.on("console", (message) => { if (["error", "warning"].includes(message.type())) problems.push(`console: ${message.text()}`); });
-  page.on("request", (request) => { if (request.url() !== own && !/^(data|blob):/.test(request.url())) problems.push(`request: ${request.url()}`); });
-  try {
-    await page.goto(own);
-    await page.waitForSelector("#page h1");
-    problems.push(...(await numbers(page, file)), ...(await keyboard(page)), ...(await content(page)));
-    const all = page.getByRole("button", { name: "All families" });
-    if (await all.count()) await all.click();
-    problems.push(...(await accessible(page, "light", true)), ...(await accessible(page, "dark", false)));
-    for (const size of WIDTHS) {
-      // Dark in the middle, so that both can be seen.
-      await page.emulateMedia({ colorScheme: size === 900 ? "dark" : "light" });
-      await page.setViewportSize({ width: size, height: HEIGHT });
-      await page.evaluate(() => { window.scrollTo(0, 0); document.activeElement?.blur(); return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); });
-      problems.push(...(await width(page)));
-      if (shots) {
-        const height = await page.evaluate(() => document.documentElement.scrollHeight);
-        const name = relative(folder, file).replaceAll("/", "_").replace(/\.html$/, "");
-        await page.screenshot({ path: join(shots, `${name}-${size}.jpg`), type: "jpeg", quality: 70, fullPage: true, clip: { x: 0, y: 0, width: size, height: Math.min(height, TALLEST) } });
-      }
-    }
-  } catch (error) {
-    problems.push(`the check stopped: ${error.message.split("\n")[0]}`);
+/** Problems of the file that a page shows now; listeners write to it. */
+class Visit {
+  constructor(page) {
+    this.page = page;
+    page.setDefaultTimeout(15000);
+    page.on("pageerror", (error) => this.problems.push(`error: ${error.message}`));
+    page.on("console", (message) => { if (["error", "warning"].includes(message.type())) this.problems.push(`console: ${message.text()}`); });
+    page.on("request", (request) => { if (request.url() !== this.own && !/^(data|blob):/.test(request.url())) this.problems.push(`request: ${request.url()}`); });
   }
-  await page.close();
-  return [...new Set(problems)];
+
+  async check(file) {
+    const { page } = this;
+    const problems = (this.problems = []);
+    this.own = pathToFileURL(file).href;
+    try {
+      await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+      await page.setViewportSize({ width: WIDTHS[0], height: HEIGHT });
+      await page.goto(this.own);
+      await page.waitForSelector("#page h1");
+      problems.push(...(await numbers(page, file)), ...(await keyboard(page)), ...(await content(page)));
+      const all = page.getByRole("button", { name: "All families" });
+      if (await all.count()) await all.click();
+      problems.push(...(await accessible(page, "light", true)), ...(await accessible(page, "dark", false)));
+      for (const size of WIDTHS) await this.look(file, size);
+    } catch (error) {
+      problems.push(`the check stopped: ${error.message.split("\n")[0]}`);
+    }
+    return [...new Set(problems)];
+  }
+
+  /** Width and screenshot; dark at one of the widths, so that both modes can be seen. */
+  async look(file, size) {
+    const { page } = this;
+    await page.emulateMedia({ colorScheme: size === 900 ? "dark" : "light" });
+    await page.setViewportSize({ width: size, height: HEIGHT });
+    await page.evaluate(() => { window.scrollTo(0, 0); document.activeElement?.blur(); return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); });
+    this.problems.push(...(await width(page)));
+    if (!shots) return;
+    const height = await page.evaluate(() => document.documentElement.scrollHeight);
+    const name = relative(folder, file).replaceAll("/", "_").replace(/\.html$/, "");
+    await page.screenshot({ path: join(shots, `${name}-${size}.jpg`), type: "jpeg", quality: 70, fullPage: true, clip: { x: 0, y: 0, width: size, height: Math.min(height, TALLEST) } });
+  }
 }
 
 const files = find(folder);
@@ -77,8 +87,9 @@ const browser = await launch();
 const queue = [...files];
 let failed = 0;
 await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  const visit = new Visit(await browser.newPage());
   for (let file = queue.shift(); file; file = queue.shift()) {
-    const problems = await check(browser, file);
+    const problems = await visit.check(file);
     if (problems.length) {
       failed += 1;
       console.error(`${relative(folder, file)}:\n${problems.slice(0, 12).map((p) => `  ${p}`).join("\n")}${problems.length > 12 ? `\n  and ${problems.length - 12} more` : ""}`);

@@ -9,10 +9,9 @@ use comfy_table::CellAlignment;
 use super::super::{Failure, Terminal, complain, inputs, say};
 use super::spread::Spread;
 use crate::report::table;
-use evenkeel_core::rng::Rng;
 use evenkeel_core::select::catalog::{self, CATALOGUE, Row};
 use evenkeel_core::select::strategy_set::StrategySet;
-use evenkeel_core::select::{Context, Pick, Request, Selector};
+use evenkeel_core::select::{Context, CustomStrategy, Pick, Request, Selector};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::pick_bench::{PickBench, Setting, Tally};
 
@@ -118,9 +117,7 @@ impl Candidate {
 
     fn bench(self, setting: &Setting) -> PickBench {
         match self {
-            Candidate::Host => {
-                PickBench::around(Box::new(Next(0)), Rng::stream(setting.seed, "host alone", 0), false, setting)
-            }
+            Candidate::Host => PickBench::new(&CustomStrategy::new("next", |_| Box::new(Next(0))).into(), setting),
             Candidate::Strategy(row) => PickBench::new(&(row.default)(), setting),
         }
     }

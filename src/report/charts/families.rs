@@ -4,6 +4,7 @@
 use plotters::style::RGBColor;
 
 use super::canvas::*;
+use super::grouping::names;
 use super::{several_pools, shown_name};
 use crate::report::Outcome;
 use evenkeel_core::select::catalog::{CATALOGUE, Family, find};
@@ -21,6 +22,8 @@ const NOTE_GAP: f64 = 6.0;
 /// Gap between columns of a legend.
 const ENTRY_GAP: f64 = 12.0;
 const NAME: f64 = 11.0;
+/// Space for the names of members that share a curve.
+const MERGED_NAME: f64 = 230.0;
 /// Gap between the legend and the plot under it.
 const LEGEND_GAP: f64 = 8.0;
 /// Space below a plot: ticks, and a margin.
@@ -120,6 +123,23 @@ pub fn panels(
         }
     }
     panels
+}
+
+/// Merges the members of each group whose picks are the same ([`super::grouping::same_picks`]) under the first of them.
+pub fn merge(outcome: &Outcome<'_>, groups: &mut [Group], same: &[Vec<usize>]) {
+    for group in groups {
+        let own: Vec<usize> = group.members.iter().map(|member| member.which).collect();
+        group.members.retain_mut(|member| {
+            let with = same.iter().find(|with| with.contains(&member.which));
+            // The members of this group among them, in the order of its legend.
+            let with: Vec<usize> =
+                own.iter().copied().filter(|which| with.is_some_and(|w| w.contains(which))).collect();
+            if with.len() > 1 {
+                member.name = names(outcome, &with, NAME, MERGED_NAME);
+            }
+            with.first().is_none_or(|&first| first == member.which)
+        });
+    }
 }
 
 /// Groups strategies by family.

@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 
 use super::canvas::*;
-use super::sheet::{Look, Section, left, row_height, sheet};
+use super::sheet::{Look, Section, distinct, left, row_height, sheet};
 use crate::report::Outcome;
 use crate::report::table::{self, percent};
 use evenkeel_core::units::human_seconds;
@@ -28,7 +28,7 @@ pub fn latency(outcome: &Outcome<'_>) -> Option<String> {
     let (low, high) = log_range(values)?;
     let left = left(outcome);
     let scale = Scale::logarithmic(low, high, left, WIDTH - 190.0);
-    let section = |ranking: &table::Ranking<'_>| ranking.order(outcome);
+    let section = |ranking: &table::Ranking<'_>| distinct(outcome, ranking.order(outcome));
     let sections: Vec<Section<'_>> =
         rankings.iter().map(|ranking| Section { heading: ranking.pool, order: section(ranking) }).collect();
     let subtitle = "Latency from sending a request to its response; lower is better (logarithmic). Strategies with more errors are listed last.";

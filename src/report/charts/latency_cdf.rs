@@ -4,6 +4,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::*;
 use super::families::{self, FAINT_NOTE, MANY, Swatch};
+use super::grouping::{led_by, names, notes, same_picks};
 use super::{BASELINE_NOTE, several_pools, shown_name};
 use crate::report::Outcome;
 use evenkeel_core::units::human_seconds;
@@ -12,6 +13,10 @@ const LEFT: f64 = 90.0;
 const TOP: f64 = 84.0;
 const SINGLE_HEIGHT: f64 = 470.0;
 const PANEL_HEIGHT: f64 = 230.0;
+
+/// Size of the lists of strategies that share a curve, and height of their lines.
+const NOTE: f64 = 11.5;
+const NOTE_LINE: f64 = 19.0;
 
 /// The smallest share that is shown.
 const LEAST: f64 = 1e-4;
@@ -48,6 +53,13 @@ fn grid(canvas: &Canvas<'_>, x: Scale, y: Scale, (left, right): (f64, f64), oute
     }
 }
 
+/// The lists of strategies that share a curve, below `y`.
+fn listed(canvas: &Canvas<'_>, notes: &[String], y: f64) {
+    for (line, text) in notes.iter().enumerate() {
+        canvas.text((24.0, y + NOTE_LINE * (line as f64 + 1.0)), NOTE, Anchor::Left, SOFT, text);
+    }
+}
+
 fn curve(canvas: &Canvas<'_>, cdf: &[(f64, f64)], x: Scale, y: Scale, width: f64, style: (RGBColor, Dash)) {
     // Shares below the minimum are not visible; the line ends where it leaves the panel.
     let end = cdf.iter().position(|&(share, _)| 1.0 - share < LEAST).map_or(cdf.len(), |i| i + 1);
@@ -65,16 +77,20 @@ fn p99(outcome: &Outcome<'_>, which: usize, pool: Option<usize>) -> f64 {
 }
 
 fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
-    let names: Vec<String> = outcome.summaries.iter().map(shown_name).collect();
-    let room = widest(names.iter().map(String::as_str), 12.5).clamp(140.0, 300.0);
+    let single: Vec<String> = outcome.summaries.iter().map(shown_name).collect();
+    let room = widest(single.iter().map(String::as_str), 12.5).clamp(140.0, 300.0);
     let right = WIDTH - 24.0 - 74.0 - room;
     let bottom = TOP + SINGLE_HEIGHT;
     let (x, y) = (Scale::logarithmic(low, high, LEFT, right), Scale::logarithmic(LEAST, 1.0, bottom, TOP));
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
+    let same = same_picks(outcome);
+    order.retain(|&which| led_by(&same, which).is_some());
     order.sort_by(|&a, &b| p99(outcome, a, None).total_cmp(&p99(outcome, b, None)));
+    let notes = notes(outcome, &same, NOTE, WIDTH - 48.0);
     let styles = families::styles(outcome);
-    draw(WIDTH, bottom + 66.0, |canvas| {
+    draw(WIDTH, bottom + 66.0 + NOTE_LINE * notes.len() as f64, |canvas| {
         canvas.title(&outcome.scenario.title, SUBTITLE);
+        listed(canvas, &notes, bottom + 46.0);
         grid(canvas, x, y, (LEFT, right), true, 12);
         canvas.text(((LEFT + right) / 2.0, bottom + 46.0), 13.0, Anchor::Middle, INK, "latency");
         // The best strategy is drawn last, on top of the others.
@@ -86,7 +102,8 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
         for (row, &which) in order.iter().enumerate() {
             let at = TOP + 26.0 + row as f64 * 25.0;
             families::sample(canvas, (right + 24.0, at), 40.0, &styles[which], Swatch::Line);
-            canvas.text((right + 74.0, at), 12.5, Anchor::Left, INK, &fit(&names[which], 12.5, room));
+            let name = names(outcome, led_by(&same, which).unwrap_or(&[which]), 12.5, room);
+            canvas.text((right + 74.0, at), 12.5, Anchor::Left, INK, &name);
         }
         if outcome.summaries.iter().any(|summary| summary.oracle) {
             canvas.text((right + 24.0, bottom), 11.5, Anchor::Left, SOFT, BASELINE_NOTE);
@@ -96,14 +113,18 @@ fn few(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
 
 fn many(outcome: &Outcome<'_>, (low, high): (f64, f64)) -> String {
     let note = |which: usize, pool: Option<usize>| human_seconds(p99(outcome, which, pool));
-    let groups = families::panels(outcome, |which, pool| p99(outcome, which, pool), note);
+    let mut groups = families::panels(outcome, |which, pool| p99(outcome, which, pool), note);
+    let same = same_picks(outcome);
+    families::merge(outcome, &mut groups, &same);
+    let notes = notes(outcome, &same, NOTE, WIDTH - 48.0);
     let cdf = |which: usize, pool: Option<usize>| match pool {
         Some(pool) => &outcome.summaries[which].pools[pool].cdf,
         None => &outcome.summaries[which].cdf,
     };
     let (frames, end) = families::frames(&groups, TOP + 30.0, LEFT, PANEL_HEIGHT);
-    draw(WIDTH, end + 20.0, |canvas| {
+    draw(WIDTH, end + 20.0 + NOTE_LINE * notes.len() as f64, |canvas| {
         canvas.title(&outcome.scenario.title, SUBTITLE);
+        listed(canvas, &notes, end);
         let how = match (several_pools(outcome) > 0, outcome.summaries.len() > MANY) {
             (true, false) => "A panel per pool, names ordered by p99, with its value.".to_owned(),
             (true, true) => {

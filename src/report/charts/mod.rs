@@ -6,6 +6,7 @@ mod cache_balance;
 mod canvas;
 mod fairness;
 mod families;
+mod grouping;
 mod latency;
 mod latency_cdf;
 mod pools;

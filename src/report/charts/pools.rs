@@ -1,7 +1,7 @@
 //! p99 and errors of each pool, a row per strategy.
 
 use super::canvas::*;
-use super::sheet::{Look, left, pool_legend, row_height, sheet, together};
+use super::sheet::{Look, distinct, left, pool_legend, row_height, sheet, together};
 use crate::report::Outcome;
 use crate::report::table::{self, percent};
 use evenkeel_sim::measure::Summary;
@@ -26,7 +26,7 @@ pub fn pools(outcome: &Outcome<'_>) -> Option<String> {
         edge -= width;
     }
     let scale = Scale::logarithmic(low, high, left, edge - 20.0);
-    let order = table::order(outcome, &table::rankings(outcome));
+    let order = distinct(outcome, table::order(outcome, &table::rankings(outcome)));
     // Rows are separated by pool, so that no mark hides another's.
     const LANE: f64 = 13.0;
     let height = row_height(outcome).max(LANE * pools.len() as f64 + 8.0);

@@ -2,16 +2,24 @@
 
 use super::canvas::*;
 use super::families::MANY;
+use super::grouping::{led_by, names, notes, same_picks};
 use super::{BASELINE_NOTE, shown_name};
 use crate::report::Outcome;
 use evenkeel_sim::measure::Summary;
 
 pub const TOP: f64 = 120.0;
 const NAME: f64 = 13.5;
+/// Size of the lists of strategies that share a row, and height of their lines.
+const NOTE: f64 = 11.5;
+const NOTE_LINE: f64 = 19.0;
 
 /// Left edge of the rows, from the width of the longest name.
 pub fn left(outcome: &Outcome<'_>) -> f64 {
-    let names: Vec<String> = outcome.summaries.iter().map(shown_name).collect();
+    let name = |group: &Vec<usize>| match group.len() - 1 {
+        0 => shown_name(&outcome.summaries[group[0]]),
+        more => format!("{} and {more} more", shown_name(&outcome.summaries[group[0]])),
+    };
+    let names: Vec<String> = same_picks(outcome).iter().map(name).collect();
     40.0 + widest(names.iter().map(String::as_str), NAME).clamp(140.0, 400.0)
 }
 
@@ -23,8 +31,15 @@ pub fn row_height(outcome: &Outcome<'_>) -> f64 {
 pub struct Section<'a> {
     /// Name of the pool; `None` for the rows of the whole fleet.
     pub heading: Option<&'a str>,
-    /// Indices of the strategies, from top to bottom.
+    /// Indices of the strategies, from top to bottom; of those with the same picks, the first ([`distinct`]).
     pub order: Vec<usize>,
+}
+
+/// The same order without strategies whose picks are those of an earlier one.
+pub fn distinct(outcome: &Outcome<'_>, mut order: Vec<usize>) -> Vec<usize> {
+    let groups = same_picks(outcome);
+    order.retain(|&which| led_by(&groups, which).is_some());
+    order
 }
 
 /// All rows, without a heading.
@@ -55,6 +70,8 @@ pub fn sheet(
     paint: impl FnOnce(&Canvas<'_>, &[Vec<f64>], f64),
 ) -> String {
     let (left, height) = (left(outcome), look.height);
+    let groups = same_picks(outcome);
+    let notes = notes(outcome, &groups, NOTE, WIDTH - 48.0);
     let mut bottom = TOP;
     let mut headings = Vec::new();
     let mut middles: Vec<Vec<f64>> = Vec::new();
@@ -66,7 +83,8 @@ pub fn sheet(
         middles.push((0..section.order.len()).map(|i| bottom + (i as f64 + 0.5) * height).collect());
         bottom += height * section.order.len() as f64;
     }
-    draw(WIDTH, bottom + 64.0, |canvas| {
+    let lowest = bottom + 42.0 + NOTE_LINE * notes.len() as f64;
+    draw(WIDTH, lowest + 22.0, |canvas| {
         canvas.title(&outcome.scenario.title, look.subtitle);
         for (heading, y) in sections.iter().filter_map(|section| section.heading).zip(headings) {
             canvas.text((24.0, y), 14.0, Anchor::Left, INK, &fit(heading, 14.0, left - 40.0));
@@ -78,7 +96,7 @@ pub fn sheet(
                 }
                 let summary = &outcome.summaries[which];
                 let colour = if summary.oracle { SOFT } else { INK };
-                let name = fit(&shown_name(summary), NAME, left - 40.0);
+                let name = names(outcome, led_by(&groups, which).unwrap_or(&[which]), NAME, left - 40.0);
                 canvas.text((left - 16.0, y), NAME, Anchor::Right, colour, &name);
             }
         }
@@ -91,18 +109,22 @@ pub fn sheet(
         if outcome.summaries.iter().any(|summary| summary.oracle) {
             canvas.text((24.0, bottom + 42.0), 11.5, Anchor::Left, SOFT, BASELINE_NOTE);
         }
+        for (line, text) in notes.iter().enumerate() {
+            let y = bottom + 42.0 + NOTE_LINE * (line as f64 + 1.0);
+            canvas.text((24.0, y), NOTE, Anchor::Left, SOFT, text);
+        }
         paint(canvas, &middles, bottom);
     })
 }
 
-/// Rows from best to worst by a metric, baselines at the bottom.
+/// Rows from best to worst by a metric, baselines at the bottom; one for strategies with the same picks.
 pub fn by(outcome: &Outcome<'_>, value: impl Fn(&Summary) -> f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..outcome.summaries.len()).collect();
     let key = |i: usize| Some(value(&outcome.summaries[i])).filter(|v| v.is_finite()).unwrap_or(f64::INFINITY);
     order.sort_by(|&a, &b| {
         outcome.summaries[a].oracle.cmp(&outcome.summaries[b].oracle).then(key(a).total_cmp(&key(b)))
     });
-    order
+    distinct(outcome, order)
 }
 
 /// A mark and a name for each pool above the rows, as many as fit.

@@ -5,7 +5,8 @@ use plotters::style::RGBColor;
 
 use super::canvas::*;
 use super::families::MANY;
-use super::{BASELINE_NOTE, several_pools, shown_name};
+use super::grouping::{listed, names};
+use super::{BASELINE_NOTE, several_pools};
 use crate::report::Outcome;
 use evenkeel_sim::measure::{SeriesPoint, Summary};
 
@@ -199,23 +200,6 @@ fn failed(point: &SeriesPoint) -> f64 {
     if all > 0.0 { point.errors / all } else { 0.0 }
 }
 
-/// "round_robin, edf and 4 more": as many names as fit.
-fn names(outcome: &Outcome<'_>, members: &[usize], size: f64, room: f64) -> String {
-    let all: Vec<String> = members.iter().map(|&which| shown_name(&outcome.summaries[which])).collect();
-    let text = |shown: usize| match all.len() - shown {
-        0 => all.join(", "),
-        more => format!("{} and {more} more", all[..shown].join(", ")),
-    };
-    let fits = (1..=all.len()).rev().map(text).find(|text| text_width(text, size) <= room);
-    fits.unwrap_or_else(|| match all.len() {
-        1 => fit(&all[0], size, room),
-        n => {
-            let rest = format!(" and {} more", n - 1);
-            fit(&all[0], size, room - text_width(&rest, size)) + &rest
-        }
-    })
-}
-
 /// The top of each row's plots, and the lower edge.
 fn tops(cells: &[Cell], plot: f64) -> (Vec<f64>, f64) {
     let rows = cells.last().map_or(0, |cell| cell.row + 1);
@@ -359,15 +343,7 @@ fn shared_panels(outcome: &Outcome<'_>, cells: &[Cell]) -> Vec<String> {
     for cell in cells.iter().filter(|cell| cell.members.len() > 1) {
         let pool = cell.pool.filter(|_| several_pools(outcome) > 0);
         let place = pool.map_or_else(String::new, |pool| format!(" in {}", outcome.summaries[0].pools[pool].name));
-        let mut line = format!("The same curve{place}: ");
-        for (i, &which) in cell.members.iter().enumerate() {
-            let name = shown_name(&outcome.summaries[which]) + if i + 1 < cell.members.len() { ", " } else { "" };
-            if text_width(&line, 12.0) + text_width(&name, 12.0) > room {
-                lines.push(std::mem::take(&mut line).trim_end().to_owned());
-            }
-            line += &name;
-        }
-        lines.push(line);
+        lines.extend(listed(outcome, &format!("The same curve{place}: "), &cell.members, 12.0, room));
     }
     lines
 }

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { at, significant } from "../../shared/format";
 import type { PickView } from "../model";
 import { moment, shortName } from "../state";
-import { Words } from "../text";
+import { untimed, Words } from "../text";
 import { Scroll } from "../../shared/scroll";
 
 /** Of more servers than this only the first by score are shown. */
@@ -50,9 +50,9 @@ function Side({ which, picks }: { which: number; picks: PickView[] }) {
         <button type="button" class="quiet" disabled={n === 0} onClick={() => { chosen.value = n - 1; }}>Previous</button>
         <span>pick {n + 1} of {picks.length}</span>
         <button type="button" class="quiet" disabled={n === picks.length - 1} onClick={() => { chosen.value = n + 1; }}>Next</button>
-        <button type="button" class="time" onClick={() => { moment.value = { at: pick.time, text: at(pick.time) }; }} aria-label={`Mark ${at(pick.time)} in the charts`}>{at(pick.time)}</button>
+        <button type="button" class="time" onClick={() => { moment.value = { at: pick.time, text: at(pick.time) }; }} aria-label={`${at(pick.time)}: mark in the charts`}>{at(pick.time)}</button>
       </div>
-      <p class="pick-text"><Words text={pick.text} /></p>
+      <p class="pick-text"><Words text={untimed(pick.text).text} /></p>
       <Pick pick={pick} />
     </div>
   );

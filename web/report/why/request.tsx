@@ -5,11 +5,15 @@ import { hex } from "../../shared/palette";
 import { dark } from "../../shared/theme";
 import type { RequestLife } from "../model";
 import { moment, shortName } from "../state";
+import { untimed, Words } from "../text";
 
 const PLACES = ["client", "network", "balancer", "balancer queue", "server queue", "service"];
 const COLOURS: Record<string, number> = { balancer: 5, "balancer queue": 3, "server queue": 1, service: 0, network: 4 };
 
 const index = (place: string) => COLOURS[place] ?? (PLACES.includes(place) ? 2 : 2);
+
+/** Shorter than this is rounding. */
+const SHORTEST = 1e-7;
 
 interface Part { from: number; to: number; place: string }
 
@@ -17,7 +21,7 @@ interface Part { from: number; to: number; place: string }
 function parts(life: RequestLife): Part[] {
   const start = life.steps[0]?.at ?? 0;
   const end = Math.max(start + life.latency, life.steps[life.steps.length - 1]?.at ?? start);
-  return life.steps.map((step, i) => ({ from: step.at - start, to: (life.steps[i + 1]?.at ?? end) - start, place: step.place })).filter((p) => p.to > p.from);
+  return life.steps.map((step, i) => ({ from: step.at - start, to: (life.steps[i + 1]?.at ?? end) - start, place: step.place })).filter((p) => p.to - p.from > SHORTEST);
 }
 
 function Life({ life }: { life: RequestLife }) {
@@ -46,7 +50,7 @@ function Life({ life }: { life: RequestLife }) {
           <li key={i}>
             <span class="step-time">+{seconds(step.at - start)}</span>
             <i class={`part place-${step.place.replaceAll(" ", "-")}`} style={{ background: colour(step.place) }} />
-            <span>{step.text}</span>
+            <span><Words text={untimed(step.text).text} /></span>
           </li>
         ))}
       </ol>

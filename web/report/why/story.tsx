@@ -2,7 +2,7 @@
 import { at } from "../../shared/format";
 import type { Sentence } from "../model";
 import { moment } from "../state";
-import { Words } from "../text";
+import { untimed, Words } from "../text";
 
 /** A sign for each kind of event; the sentence says the rest. */
 const SIGNS: Record<string, string> = {
@@ -16,12 +16,13 @@ export function Story({ story }: { story: Sentence[] | null }) {
     <ol class="story">
       {story.map((sentence, i) => {
         const on = moment.value?.at === sentence.time;
+        const { time, text } = untimed(sentence.text);
         return (
           <li key={i} class={on ? "on" : undefined}>
-            <button type="button" class="time" aria-pressed={on} aria-label={`Mark ${at(sentence.time)} in the charts`}
-              onClick={() => { moment.value = on ? null : { at: sentence.time, text: at(sentence.time) }; }}>{at(sentence.time)}</button>
+            <button type="button" class="time" aria-pressed={on} aria-label={`${time ?? at(sentence.time)}: mark in the charts`}
+              onClick={() => { moment.value = on ? null : { at: sentence.time, text: at(sentence.time) }; }}>{time ?? at(sentence.time)}</button>
             <span class="kind" title={sentence.kind} aria-hidden="true">{SIGNS[sentence.kind] ?? "•"}</span>
-            <span class="what"><Words text={sentence.text} /></span>
+            <span class="what"><Words text={text} /></span>
           </li>
         );
       })}

@@ -6,7 +6,7 @@ import { Swatch } from "../../shared/swatch";
 import { curvesOf } from "../charts/time";
 import type { Run, Why } from "../model";
 import { faults, group, groupName, leader, moments, pair, shortName, styleOf, subjects, timeEnd, timeRange } from "../state";
-import { Words } from "../text";
+import { untimed, Words } from "../text";
 import { Picks } from "./picks";
 import { Slowest } from "./request";
 import { Story } from "./story";
@@ -66,7 +66,7 @@ export function WhySection({ run, why }: { run: Run; why: Why }) {
         <Chooser side={0} choices={choices} />
         <Chooser side={1} choices={choices} />
       </div>
-      <p class="difference" aria-live="polite"><Words text={difference(why, a, b)} /></p>
+      <p class="difference" aria-live="polite"><Words text={untimed(difference(why, a, b)).text} /></p>
       <Both run={run} members={members} />
       <p class="note">Select a time to mark it in all charts over time. All of this is from the first run of each strategy.</p>
       <div class={members.length > 1 ? "sides" : "sides one"}>

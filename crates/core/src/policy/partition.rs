@@ -18,7 +18,7 @@ use super::Rules;
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::StrategyConfig;
-use crate::select::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, Request, Selector, Signals};
+use crate::select::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, Request, Selector};
 use crate::units::Nanos;
 
 impl Rules {
@@ -41,8 +41,7 @@ pub fn build(table: &StrategyConfig, rules: &Rules, rng: &mut Rng) -> Box<dyn Se
 /// The same as [`build`], where the caller knows whether the fleet is divided.
 pub fn build_for(table: &StrategyConfig, narrows: bool, rng: &mut Rng) -> Box<dyn Selector> {
     if narrows {
-        let limits = table.limits();
-        Box::new(PartitionedSelector { table: table.clone(), limits, selectors: Vec::new(), places: Vec::new() })
+        Box::new(PartitionedSelector { table: table.clone(), selectors: Vec::new(), places: Vec::new() })
     } else {
         table.build(rng)
     }
@@ -51,8 +50,6 @@ pub fn build_for(table: &StrategyConfig, narrows: bool, rng: &mut Rng) -> Box<dy
 /// A selector for each part of a divided fleet.
 struct PartitionedSelector {
     table: StrategyConfig,
-    /// Whether the strategy limits requests in flight per server.
-    limits: bool,
     selectors: Vec<SelectorState>,
     /// By slot: the parts whose selectors know the slot's current backend.
     places: Vec<[Option<usize>; 2]>,
@@ -132,14 +129,6 @@ impl Selector for PartitionedSelector {
             }
         }
         None
-    }
-
-    fn has_limits(&self) -> bool {
-        self.limits
-    }
-
-    fn signals(&self) -> Signals {
-        self.table.signals()
     }
 
     fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
@@ -298,7 +287,7 @@ mod tests {
                 .map(|(name, zone)| NewServer { zone: Some(zone), ..NewServer::from((name, 1, None)) }),
         );
         let table = (catalog::find(strategy).unwrap().default)();
-        let mut partitioned = PartitionedSelector { table, limits: false, selectors: Vec::new(), places: Vec::new() };
+        let mut partitioned = PartitionedSelector { table, selectors: Vec::new(), places: Vec::new() };
         let mut rng = Rng::stream(1, "test", 0);
         let changes = server_pool.fleet.take_changes();
         let mut cx = Context { now: Nanos(1), fleet: &server_pool.fleet, rng: &mut rng, truth: None };
@@ -349,7 +338,6 @@ mod tests {
     #[test]
     fn probe_replies_go_to_the_part_that_probed() {
         let (server_pool, mut partitioned, mut rng) = divided("prequal_synchronous");
-        assert!(partitioned.signals().inquires);
         let mut cx = Context { now: Nanos(1), fleet: &server_pool.fleet, rng: &mut rng, truth: None };
         let inquiry = partitioned.inquire(&request(&[]), &mut cx).unwrap();
         let slots: Vec<u32> = inquiry.targets().iter().map(|backend| backend.slot).collect();

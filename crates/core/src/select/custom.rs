@@ -4,10 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::strategies::StrategyConfig;
-use super::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, Request, Selector, Signals};
-use crate::fleet::{BackendId, Change, Fleet};
+use super::{Selector, Signals};
 use crate::rng::Rng;
-use crate::units::Nanos;
 
 /// Builds a selector; called once for each balancer, shard and part of a divided fleet.
 type Factory = dyn Fn(&mut Rng) -> Box<dyn Selector> + Send + Sync;
@@ -89,57 +87,7 @@ impl CustomStrategy {
 
     /// A new selector.
     pub fn build(&self, rng: &mut Rng) -> Box<dyn Selector> {
-        let selector = (self.factory)(rng);
-        if self.signals == Signals::NONE && !self.limits {
-            return selector;
-        }
-        Box::new(Declared { selector, signals: self.signals, limits: self.limits })
-    }
-}
-
-/// A selector with the properties that its strategy declares, for hosts that have only the selector.
-struct Declared {
-    selector: Box<dyn Selector>,
-    signals: Signals,
-    limits: bool,
-}
-
-impl Selector for Declared {
-    fn inquire(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<ProbeRequest> {
-        self.selector.inquire(request, cx)
-    }
-    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        self.selector.pick(request, cx)
-    }
-    fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
-        self.selector.on_finish(finished, cx);
-    }
-    fn on_refused(&mut self, pick: &Pick, cx: &mut Context<'_>) {
-        self.selector.on_refused(pick, cx);
-    }
-    fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
-        self.selector.on_report(backend, load, cx);
-    }
-    fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
-        self.selector.on_fleet(changes, cx);
-    }
-    fn poll_command(&mut self, cx: &mut Context<'_>) -> Option<Command> {
-        self.selector.poll_command(cx)
-    }
-    fn on_wake(&mut self, cx: &mut Context<'_>) {
-        self.selector.on_wake(cx);
-    }
-    fn signals(&self) -> Signals {
-        self.signals
-    }
-    fn has_limits(&self) -> bool {
-        self.limits
-    }
-    fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {
-        self.selector.limit(slot, fleet)
-    }
-    fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
-        self.selector.score(slot, fleet, now)
+        (self.factory)(rng)
     }
 }
 

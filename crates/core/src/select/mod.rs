@@ -293,16 +293,6 @@ pub trait Selector: Send {
     /// The time of a [`Command::WakeAt`] has come.
     fn on_wake(&mut self, _cx: &mut Context<'_>) {}
 
-    /// What servers should send or answer; the same as [`catalog::StrategyConfig::signals`]. Asked once, when the host starts.
-    fn signals(&self) -> Signals {
-        Signals::default()
-    }
-
-    /// Whether [`Selector::limit`] returns `Some` for any server; the same as [`catalog::StrategyConfig::limits`].
-    fn has_limits(&self) -> bool {
-        false
-    }
-
     /// The most requests that the strategy wants at a server at once; `None` for no limit. The host enforces it like
     /// the server's own `max_in_flight` (the smaller counts): a request that finds all servers at their limits waits
     /// at the balancer, and the first free slot goes to the first request in the queue. Late binding needs no more

@@ -80,7 +80,8 @@ impl ShardPool {
         let mut balancer = Balancer::new(Arc::clone(&config.rules), setup.shard_id.clone());
         let mut rng = Rng::stream(seed, STREAM, number);
         let selector = partition::build(&config.strategy, &config.rules, &mut rng);
-        balancer.add_shard(ShardSetup { selector, rng, policy_rng: Rng::stream(seed, "policy", number) });
+        let policy_rng = Rng::stream(seed, "policy", number);
+        balancer.add_shard(ShardSetup { strategy: &config.strategy, selector, rng, policy_rng });
         if recorder.is_some() {
             balancer.record(clock.now());
         }
@@ -140,8 +141,9 @@ impl ShardPool {
                 }
                 state.recorder = recorder;
                 let mut rng = Rng::stream(seed, STREAM, number);
-                let selector = partition::build(&setup.config.strategy, rules, &mut rng);
-                state.balancer.set_selector(SHARD, selector, rng, now.into());
+                let strategy = &setup.config.strategy;
+                let selector = partition::build(strategy, rules, &mut rng);
+                state.balancer.set_selector(SHARD, strategy, selector, rng, now.into());
             }
             state.balancer.announce(now.into());
         });

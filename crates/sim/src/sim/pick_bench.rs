@@ -19,7 +19,7 @@ use evenkeel_core::policy::pool::ShardId;
 use evenkeel_core::rng::{Rng, Source, mix};
 use evenkeel_core::select::catalog::StrategyConfig;
 use evenkeel_core::select::{
-    Finished, LoadReport, MOST_CHOICES, Outcome, ProbeReplies, ProbeReply, ReportSource, Request, Selector, TrueState,
+    Finished, LoadReport, MOST_CHOICES, Outcome, ProbeReplies, ProbeReply, ReportSource, Request, TrueState,
 };
 use evenkeel_core::units::Nanos;
 
@@ -115,22 +115,17 @@ pub struct PickBench {
 }
 
 impl PickBench {
-    /// A benchmark of a strategy of the catalogue.
+    /// A benchmark of a strategy. An oracle reads the true state. The requests in flight at the start are placed at random, as
+    /// if by cookies.
     pub fn new(strategy: &StrategyConfig, setting: &Setting) -> PickBench {
         let mut rng = Rng::stream(setting.seed, "mill selector", 0);
-        let selector = strategy.build(&mut rng);
-        PickBench::around(selector, rng, strategy.oracle(), setting)
-    }
-
-    /// A benchmark of any selector, with its own random stream; an oracle reads the true state. The requests in flight at
-    /// the start are placed at random, as if by cookies.
-    pub fn around(selector: Box<dyn Selector>, rng: Rng, oracle: bool, setting: &Setting) -> PickBench {
+        let (selector, oracle) = (strategy.build(&mut rng), strategy.oracle());
         let mut balancer = Balancer::new(Arc::new(Rules::default()), ShardId::default());
         let names: Vec<String> = (0..setting.weights.len()).map(|i| format!("s{i}:80")).collect();
         balancer.join_all(names.iter().zip(&setting.weights).map(|(name, &weight)| (name.as_str(), weight, None)));
-        let notices = selector.signals().notices;
+        let notices = strategy.signals().notices;
         let policy_rng = Rng::stream(setting.seed, "mill luck", 0);
-        balancer.add_shard(ShardSetup { selector, rng, policy_rng });
+        balancer.add_shard(ShardSetup { strategy, selector, rng, policy_rng });
         let weights = setting.weights.clone();
         let servers = Servers { jobs: vec![0; weights.len()], weights, mean: setting.mean };
         let in_flight = setting.in_flight();
@@ -315,7 +310,7 @@ mod tests {
 
     use super::*;
     use evenkeel_core::select::catalog::{CATALOGUE, Family};
-    use evenkeel_core::select::{Command, Context, Pick};
+    use evenkeel_core::select::{Command, Context, CustomStrategy, Pick, Selector};
 
     fn setting() -> Setting {
         Setting::unlike(20, Nanos::from_millis(10))
@@ -390,8 +385,12 @@ mod tests {
     #[test]
     fn errors_are_counted_and_commands_are_executed() {
         let heard: Arc<[AtomicU64; 3]> = Arc::default();
-        let odd = Odd { picks: 0, wanted: None, heard: Arc::clone(&heard) };
-        let mut bench = PickBench::around(Box::new(odd), Rng::stream(1, "test", 0), false, &setting());
+        let by = Arc::clone(&heard);
+        let odd = move |_: &mut Rng| -> Box<dyn Selector> {
+            Box::new(Odd { picks: 0, wanted: None, heard: Arc::clone(&by) })
+        };
+        let odd = CustomStrategy::new("odd", odd);
+        let mut bench = PickBench::new(&odd.into(), &setting());
         bench.run(100);
         let Tally { picks, wrong, .. } = bench.tally();
         assert_eq!((picks, wrong), (98, 2));

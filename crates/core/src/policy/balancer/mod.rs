@@ -43,6 +43,7 @@ use super::recording::HostEvent;
 use super::retry::Throttle;
 use super::{Rules, hedge};
 use crate::rng::Rng;
+use crate::select::catalog::StrategyConfig;
 use crate::select::{Command, Context, Selector, TrueState};
 use crate::units::Nanos;
 
@@ -90,8 +91,10 @@ struct Shard {
 }
 
 /// What a shard starts with.
-pub struct ShardSetup {
-    /// The strategy, one selector per part of a divided fleet ([`super::partition::build`]).
+pub struct ShardSetup<'a> {
+    /// The strategy.
+    pub strategy: &'a StrategyConfig,
+    /// Its selector, one per part of a divided fleet ([`super::partition::build`]).
     pub selector: Box<dyn Selector>,
     /// Random stream of the selector.
     pub rng: Rng,
@@ -118,11 +121,11 @@ impl Balancer {
     }
 
     /// Adds a shard; returns its index. Call [`Balancer::announce`] once all shards and the first servers are added.
-    pub fn add_shard(&mut self, setup: ShardSetup) -> u32 {
+    pub fn add_shard(&mut self, setup: ShardSetup<'_>) -> u32 {
         let rules = self.pool.rules();
         let (retries, hedge) = (rules.retries.map(|rules| rules.new_throttle()), rules.hedge.map(hedge::State::new));
-        let ShardSetup { selector, rng, policy_rng } = setup;
-        let (limits, inquires) = (selector.has_limits(), selector.signals().inquires);
+        let ShardSetup { strategy, selector, rng, policy_rng } = setup;
+        let (limits, inquires) = (strategy.limits(), strategy.signals().inquires);
         self.shards.push(Shard { selector, rng, policy_rng, limits, inquires, epoch: 0, retries, hedge });
         if limits {
             self.queue.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
@@ -130,11 +133,18 @@ impl Balancer {
         self.shards.len() as u32 - 1
     }
 
-    /// Replaces a shard's strategy. The new one starts with no history, with the same servers and requests in flight. A
+    /// Replaces a shard's strategy; `selector` and `rng` are as in [`ShardSetup`]. The new one starts with no history, with the same servers and requests in flight. A
     /// recording covers one selector: the host ends it before and starts another with [`Balancer::record`].
-    pub fn set_selector(&mut self, shard: u32, selector: Box<dyn Selector>, rng: Rng, at: Moment<'_>) {
+    pub fn set_selector(
+        &mut self,
+        shard: u32,
+        strategy: &StrategyConfig,
+        selector: Box<dyn Selector>,
+        rng: Rng,
+        at: Moment<'_>,
+    ) {
         let state = &mut self.shards[shard as usize];
-        (state.limits, state.inquires) = (selector.has_limits(), selector.signals().inquires);
+        (state.limits, state.inquires) = (strategy.limits(), strategy.signals().inquires);
         (state.selector, state.rng) = (selector, rng);
         state.epoch += 1;
         self.pool.forget_limits();

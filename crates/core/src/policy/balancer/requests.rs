@@ -68,7 +68,7 @@ pub struct Dequeued {
 
 impl Balancer {
     /// Whether a new request is admitted; if so it adds to the budgets (see [`super::Attempts`]).
-    #[inline]
+    #[inline(always)]
     pub fn admit(&mut self, shard: u32, now: Nanos) -> bool {
         let state = &mut self.shards[shard as usize];
         if !self.pool.admits(now, &mut state.policy_rng) {
@@ -93,7 +93,7 @@ impl Balancer {
     /// A new request does not overtake queued ones, even if there is room for it, as in HAProxy, where a request joins the
     /// queue while there is one. A client with affinity to a server is an exception: only that server's limit counts
     /// (HAProxy's `persist`).
-    #[inline]
+    #[inline(always)]
     pub fn step(&self, shard: u32, request: &Request<'_>, ask: &Ask) -> Step {
         if let Some(id) = ask.affinity.filter(|&id| request.excluded.is_empty() && self.pool.keeps_affinity(id)) {
             return Step::Affinity(id);
@@ -114,7 +114,7 @@ impl Balancer {
 
     /// Lets the shard's strategy choose among the servers that are healthy, below their limit and not in `request.excluded`.
     /// The host then sends the request and calls [`Balancer::started`]. `None` when no server is left.
-    #[inline]
+    #[inline(always)]
     pub fn choose(&mut self, shard: u32, request: &Request<'_>, at: Moment<'_>) -> Option<Pick> {
         if self.recording.is_some() {
             return self.choose_recorded(shard, request, at);
@@ -216,7 +216,7 @@ impl Balancer {
     // ---- At a server ----
 
     /// A request was sent to this server.
-    #[inline]
+    #[inline(always)]
     pub fn started(&mut self, backend: BackendId) {
         self.pool.started(backend);
         if self.recording.is_some() {
@@ -226,7 +226,7 @@ impl Balancer {
 
     /// A request that was sent to a server has ended. The host passes the tag of its pick, or 0 where there was no pick or a
     /// former strategy of the shard made it.
-    #[inline]
+    #[inline(always)]
     pub fn finished(&mut self, shard: u32, end: &Finished, at: Moment<'_>) {
         let event = self.pool.ended(end.backend, end.outcome, end.latency, at.now);
         if self.recording.is_some() {

@@ -36,7 +36,8 @@ fn balancer(rules: Rules, strategy: &str, limits: &[Option<u32>]) -> Balancer {
     balancer.join_all(names.iter().zip(limits).map(|(name, &limit)| (name.as_str(), 1, limit)));
     let mut rng = Rng::stream(1, "select", 0);
     let selector = partition::build(&table, balancer.rules(), &mut rng);
-    balancer.add_shard(ShardSetup { selector, rng, policy_rng: Rng::stream(1, "policy", 0) });
+    let policy_rng = Rng::stream(1, "policy", 0);
+    balancer.add_shard(ShardSetup { strategy: &table, selector, rng, policy_rng });
     balancer.announce(Nanos::ZERO.into());
     effects(&mut balancer);
     balancer
@@ -302,7 +303,7 @@ fn commands_are_effects_of_their_shard() {
     let mut rng = Rng::stream(1, "select", 1);
     let selector = table.build(&mut rng);
     assert_eq!(balancer.epoch(0), 0);
-    balancer.set_selector(0, selector, rng, ms(5).into());
+    balancer.set_selector(0, &table, selector, rng, ms(5).into());
     assert_eq!(balancer.epoch(0), 1);
     effects(&mut balancer);
     let mut probes = 0;
@@ -321,12 +322,9 @@ fn commands_are_effects_of_their_shard() {
         }
     }
     assert!(probes >= 20, "{probes}");
-    balancer.set_selector(
-        0,
-        (catalog::find("weighted_response_time").unwrap().default)().build(&mut Rng::stream(1, "x", 0)),
-        Rng::stream(1, "x", 0),
-        ms(8).into(),
-    );
+    let table = (catalog::find("weighted_response_time").unwrap().default)();
+    let selector = table.build(&mut Rng::stream(1, "x", 0));
+    balancer.set_selector(0, &table, selector, Rng::stream(1, "x", 0), ms(8).into());
     let told = effects(&mut balancer);
     assert!(told.iter().any(|effect| matches!(effect, Effect::WakeAt { shard: 0, .. })), "{told:?}");
 }

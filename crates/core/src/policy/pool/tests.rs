@@ -324,9 +324,6 @@ fn a_strategy_s_limit_counts_like_a_server_s_and_the_smaller_holds() {
         fn pick(&mut self, _: &Request<'_>, _: &mut Context<'_>) -> Option<Pick> {
             None
         }
-        fn has_limits(&self) -> bool {
-            true
-        }
         fn limit(&self, slot: u32, _: &Fleet) -> Option<u32> {
             self.0.map(|limit| limit + slot)
         }

@@ -119,10 +119,6 @@ impl Selector for C3 {
         cx.pick(slot)
     }
 
-    fn signals(&self) -> Signals {
-        <Params as catalog::Params>::SIGNALS
-    }
-
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
         if load.by != ReportSource::Answer || !cx.fleet.is_current(backend) {
             return;

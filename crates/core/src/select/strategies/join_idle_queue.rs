@@ -126,10 +126,6 @@ impl Selector for JoinIdleQueue {
         }
     }
 
-    fn signals(&self) -> Signals {
-        <Params as catalog::Params>::SIGNALS
-    }
-
     fn on_report(&mut self, backend: BackendId, load: &LoadReport, cx: &mut Context<'_>) {
         if !cx.fleet.is_current(backend) {
             return;

@@ -80,10 +80,6 @@ impl Selector for LateBinding {
         cx.pick(slot)
     }
 
-    fn has_limits(&self) -> bool {
-        true
-    }
-
     fn limit(&self, _slot: u32, _fleet: &Fleet) -> Option<u32> {
         Some(self.slots)
     }

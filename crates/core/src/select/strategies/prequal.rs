@@ -242,10 +242,6 @@ impl Selector for Prequal {
         cx.pick(slot)
     }
 
-    fn signals(&self) -> Signals {
-        <Params as catalog::Params>::SIGNALS
-    }
-
     fn on_refused(&mut self, pick: &Pick, _cx: &mut Context<'_>) {
         if let Some(answer) = self.answers.iter_mut().find(|answer| answer.backend == pick.backend) {
             answer.rif = answer.rif.saturating_sub(1);

@@ -120,10 +120,6 @@ impl Selector for PrequalSynchronous {
         }
     }
 
-    fn signals(&self) -> Signals {
-        <Params as catalog::Params>::SIGNALS
-    }
-
     fn on_report(&mut self, _backend: BackendId, load: &LoadReport, _cx: &mut Context<'_>) {
         // Late replies also count in the quantile of recent loads.
         if let (ReportSource::Probe, Some(rif)) = (load.by, load.in_server) {

@@ -224,7 +224,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 }
                 let policy_rng = Rng::stream(seed, "policy", u64::from(number));
                 let view = &mut self.views[fleet as usize];
-                let shard = view.balancer.add_shard(ShardSetup { selector, rng, policy_rng });
+                let shard = view.balancer.add_shard(ShardSetup { strategy: table, selector, rng, policy_rng });
                 let tries = pool.tries();
                 self.dispatchers.push(Dispatcher { pool: p as u32, fleet, shard, oracle, tries });
             }

@@ -327,7 +327,7 @@ impl ServerState {
     // ---- Service ----
 
     /// Service of an admitted request begins. Its cache look-up and the probes answered before it change its work.
-    #[inline]
+    #[inline(always)]
     pub fn start(&mut self, now: Nanos, job: u32, key: u64, work: Nanos) -> Started {
         self.coming_work -= u128::from(work.0);
         let hit = self.look_up(key, now);
