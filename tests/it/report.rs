@@ -250,7 +250,13 @@ fn a_run_can_leave_it_out_and_write_markdown() {
     for sentence in manifest["answer"].as_array().unwrap() {
         assert!(text(&output.stdout).contains(sentence.as_str().unwrap()), "{sentence}");
     }
-    assert_eq!(std::fs::read_to_string(folder.path().join("dry.md")).unwrap(), markdown);
+    // Without files there are no timelines, which say why.
+    let without_why = |text: &str| {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("Why: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let dry = std::fs::read_to_string(folder.path().join("dry.md")).unwrap();
+    assert_eq!(without_why(&dry), without_why(&markdown));
 }
 
 #[test]

@@ -16,7 +16,7 @@ export function App() {
   if (sweep) parts.push(["sweep", "Sweep"]);
   if (sections.length) parts.push(["sections", report.kind === "index" ? "Reports" : "Details"]);
   if (run?.why) parts.push(["why", "Why"]);
-  parts.push(["repeat", "Reproduce"]);
+  if (report.repeat.command || report.repeat.scenario_source || report.repeat.files.length) parts.push(["repeat", "Reproduce"]);
   return (
     <>
       <a class="skip" href="#main">Skip to content</a>

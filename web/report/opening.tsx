@@ -2,7 +2,7 @@
 import { choice, choose, type Choice } from "../shared/theme";
 import { list } from "../shared/format";
 import { report, subjects } from "./state";
-import { Prose, Words } from "./text";
+import { Prose, sentence, Words } from "./text";
 
 const THEMES: [Choice, string, string][] = [["auto", "◐", "as the system"], ["light", "○", "light"], ["dark", "●", "dark"]];
 
@@ -82,7 +82,7 @@ export function Warnings() {
       <ul>
         {report.warnings.map((warning, i) => (
           <li key={i} title={warning.strategies.length > NAMED ? warning.strategies.join(", ") : undefined}>
-            <Words text={warning.text} />
+            <Words text={sentence(warning.text)} />
             {warning.strategies.length > 0 && <span class="concerned"> Concerns <Words text={concerned(warning.strategies)} />.</span>}
           </li>
         ))}

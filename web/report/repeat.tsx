@@ -24,6 +24,7 @@ function Command({ command }: { command: string }) {
 }
 
 export function RepeatSection({ repeat }: { repeat: Repeat }) {
+  if (!repeat.command && !repeat.scenario_source && !repeat.files.length) return null;
   const rows: [string, string | null][] = [
     ["version", repeat.version], ["commit", repeat.commit], ["seed", repeat.seed], ["machine", repeat.machine], ["scenario (SHA-256)", repeat.scenario_sha256],
   ];

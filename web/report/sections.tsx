@@ -1,5 +1,6 @@
 // Generic sections: paragraphs and a sortable table. All that comparisons, validations and the index of reports show.
 import { useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
 import { show } from "../shared/format";
 import type { Section } from "./model";
 import { Prose, Words } from "./text";
@@ -34,16 +35,29 @@ function Cell({ cell, unit, href, mark }: { cell: string | number | null; unit: 
   );
 }
 
-function Generic({ table, heading }: { table: Table; heading: string }) {
+/** A cell of more characters is a sentence. */
+const LONG = 60;
+
+/** Without columns in which nothing is. */
+function filled(table: Table): Table {
+  const some = table.columns.map((_, i) => !table.rows.length || table.rows.some((row) => row.cells[i] != null && row.cells[i] !== ""));
+  const keep = <T,>(all: T[]) => all.filter((_, i) => some[i]);
+  return { columns: keep(table.columns), rows: table.rows.map((row) => ({ ...row, cells: keep(row.cells) })) };
+}
+
+function Generic({ table: given, heading }: { table: Table; heading: string }) {
+  const table = useMemo(() => filled(given), [given]);
   const sort = useSignal<{ column: number; descending: boolean } | null>(null);
   const press = (column: number) => {
     const now = sort.value;
     sort.value = now?.column !== column ? { column, descending: false } : now.descending ? null : { column, descending: true };
   };
+  // On a phone a table of sentences is a list.
+  const wordy = table.rows.some((row) => row.cells.some((cell) => typeof cell === "string" && cell.length > LONG));
   const text = (i: number) => table.columns[i].unit === "text";
   return (
     <Scroll label={`${heading}: table`} kind="results">
-      <table class="generic">
+      <table class={wordy ? "generic wordy" : "generic"}>
         <caption class="unseen">{heading}</caption>
         <thead>
           <tr>{table.columns.map((column, i) => {
@@ -60,7 +74,7 @@ function Generic({ table, heading }: { table: Table; heading: string }) {
             <tr key={r} class={row.mark ?? undefined}>
               {row.cells.map((cell, i) => (i === 0
                 ? <th scope="row" key={i}><Cell cell={cell} unit={table.columns[i].unit} href={row.href} mark={row.mark} /></th>
-                : <td key={i} class={text(i) ? "left" : "num"}><Cell cell={cell} unit={table.columns[i].unit} /></td>))}
+                : <td key={i} class={text(i) ? "left" : "num"} data-label={table.columns[i].name}><Cell cell={cell} unit={table.columns[i].unit} /></td>))}
             </tr>
           ))}
         </tbody>

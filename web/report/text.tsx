@@ -36,10 +36,13 @@ export function untimed(text: string): { time: string | null; text: string } {
 }
 
 /** With a capital letter, unless the first word is a name. */
-function capital(text: string): string {
+export function capital(text: string): string {
   const first = text.split(/[\s,:;.]/, 1)[0];
   return /^[a-z]+$/.test(first) && !subjects.some((s) => s.label === first) ? first.charAt(0).toUpperCase() + text.slice(1) : text;
 }
+
+/** A warning or note as a sentence: with a capital letter and a full stop. */
+export const sentence = (text: string): string => capital(/[.!?:]$/.test(text.trim()) ? text.trim() : `${text.trim()}.`);
 
 /** A label that may break after `(` and `,`, and on a phone after `_`. */
 export function Breakable({ label }: { label: string }) {

@@ -31,11 +31,26 @@ function panels(sweep: Sweep, axis: number): Panel[] {
 
 const short = (label: string) => label.split(/,\s*/).map((part) => part.slice(part.lastIndexOf("=") + 1)).join(", ");
 
+/** Where the drawn lines of the two cross: between two points, on a log scale where the axis has one. */
+function where(sweep: Sweep, metric: Metric, crossing: Sweep["crossings"][number]): number {
+  const axis = across(sweep);
+  const [from, to] = crossing.between;
+  const log = axis >= 0 && sweep.axes[axis].log && from > 0;
+  const distance = (x: number) => {
+    const p = sweep.points.findIndex((point) => point.values[axis] === x);
+    const [a, b] = [crossing.a, crossing.b].map((i) => sweep.strategies[i].values[metric.name]?.[p]?.[0]);
+    return a == null || b == null || a <= 0 || b <= 0 ? null : metric.unit === "s" ? Math.log(a / b) : a - b;
+  };
+  const [d0, d1] = [distance(from), distance(to)];
+  const share = d0 != null && d1 != null && d0 * d1 < 0 ? d0 / (d0 - d1) : 0.5;
+  return log ? from * (to / from) ** share : from + share * (to - from);
+}
+
 function crossingMarks(sweep: Sweep, metric: Metric, several: boolean): Mark[] {
   if (several) return [];
   const visible = drawn.value;
   return sweep.crossings.filter((c) => c.metric === metric.name && visible.includes(leader[c.a]) && visible.includes(leader[c.b])).slice(0, 4)
-    .map((c) => ({ at: (c.between[0] + c.between[1]) / 2, text: visible.length <= 3 ? "crossing" : `${shortName(c.a)} × ${shortName(c.b)}` }));
+    .map((c) => ({ at: where(sweep, metric, c), text: visible.length <= 3 ? "crossing" : `${shortName(c.a)} × ${shortName(c.b)}` }));
 }
 
 export function SweepFigure({ sweep, metric, wide }: { sweep: Sweep; metric: Metric; wide: boolean }) {
@@ -57,6 +72,7 @@ export function SweepFigure({ sweep, metric, wide }: { sweep: Sweep; metric: Met
     const all = made.length > 1 ? data.flatMap((d) => d.curves.flatMap((c) => c.values)).filter((v): v is number => v != null) : [];
     return all.length ? { from: log ? Math.min(...all) : Math.min(0, ...all), to: Math.max(...all) } : {};
   }, [data]);
+  const lowest = Math.min(1, ...data.flatMap((d) => d.curves.flatMap((c) => c.values)).filter((v): v is number => v != null));
   const marks = useMemo(() => computed(() => crossingMarks(sweep, metric, made.length > 1)), [sweep, metric]);
   const key = sweep.axes[Math.max(0, axis)];
   const ticks = made[0]?.points.length <= 14 ? data[0]?.x : undefined;
@@ -84,7 +100,7 @@ export function SweepFigure({ sweep, metric, wide }: { sweep: Sweep; metric: Met
             <>
               <p class="axis-y">{metric.label}{log ? ", log" : ""}</p>
               <Chart x={x} curves={curves} label={`${metric.label}${name ? ` for ${name}` : ""}. ${summary}`} height={wide && made.length === 1 ? 360 : 250}
-                xAxis={{ unit: "number", label: key.key, log: axis >= 0 && key.log, ticks, tick: label }} yAxis={{ unit: metric.unit, label: metric.label, log, ...(log || metric.unit === "index" ? {} : { from: 0 }), ...ends }}
+                xAxis={{ unit: "number", label: key.key, log: axis >= 0 && key.log, ticks, tick: label }} yAxis={{ unit: metric.unit, label: metric.label, log, ...(log ? {} : { from: metric.unit === "index" ? lowest : 0 }), ...ends }}
                 marks={marks} range={range} sync="sweep" highlight={highlight} heading={(v) => `${key.key} = ${label(v)}`} meaning={metric.doc} />
               <p class="axis-x">{key.key}{axis >= 0 && key.log ? ", log" : ""}</p>
             </>

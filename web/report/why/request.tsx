@@ -12,13 +12,16 @@ const COLOURS: Record<string, number> = { balancer: 5, "balancer queue": 3, "ser
 
 const index = (place: string) => COLOURS[place] ?? (PLACES.includes(place) ? 2 : 2);
 
+/** Shorter than this is rounding. */
+const SHORTEST = 1e-7;
+
 interface Part { from: number; to: number; place: string }
 
 /** Parts between steps; a step without duration has none. */
 function parts(life: RequestLife): Part[] {
   const start = life.steps[0]?.at ?? 0;
   const end = Math.max(start + life.latency, life.steps[life.steps.length - 1]?.at ?? start);
-  return life.steps.map((step, i) => ({ from: step.at - start, to: (life.steps[i + 1]?.at ?? end) - start, place: step.place })).filter((p) => p.to > p.from);
+  return life.steps.map((step, i) => ({ from: step.at - start, to: (life.steps[i + 1]?.at ?? end) - start, place: step.place })).filter((p) => p.to - p.from > SHORTEST);
 }
 
 function Life({ life }: { life: RequestLife }) {

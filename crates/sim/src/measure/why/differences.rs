@@ -206,11 +206,11 @@ impl Clause {
             Clause::Queue { servers: struck, a, b, .. } => {
                 let struck = servers(timeline, struck);
                 let (a, b) = (count(u64::from(*a)), count(u64::from(*b)));
-                format!("with {a_} up to {a} requests are in {struck}, with {b_} {b}")
+                format!("the most requests in {struck} at once are {a} with {a_}, {b} with {b_}")
             }
             Clause::Longest { a, b, .. } => {
                 let (a, b) = (count(u64::from(*a)), count(u64::from(*b)));
-                format!("with {a_} up to {a} requests are in one server, with {b_} {b}")
+                format!("the most requests in one server at once are {a} with {a_}, {b} with {b_}")
             }
             Clause::Failed { a, b, .. } => {
                 format!("with {a_} {} of the requests fail, with {b_} {}", a.percent(), b.percent())

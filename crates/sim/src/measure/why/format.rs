@@ -30,10 +30,16 @@ impl std::ops::Add for Ratio {
     }
 }
 
-/// Such as `1.9 %`; below 1 % with two significant digits.
+/// Such as `1.9 %`; below 1 % with two significant digits. Nothing is `none`.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent == 0.0 || percent >= 0.995 {
+    if percent == 0.0 {
+        return "none".to_owned();
+    }
+    if share == 1.0 {
+        return "100 %".to_owned();
+    }
+    if percent >= 0.995 {
         return format!("{percent:.1} %");
     }
     let mut digits = 2;
@@ -128,7 +134,7 @@ mod tests {
     #[test]
     fn numbers_are_short_and_keep_what_matters() {
         let percents = [0.0, 0.019, 0.1, 0.00994, 0.0012, 0.0000123, 1.0].map(percent);
-        assert_eq!(percents, ["0.0 %", "1.9 %", "10.0 %", "0.99 %", "0.12 %", "0.0012 %", "100.0 %"]);
+        assert_eq!(percents, ["none", "1.9 %", "10.0 %", "0.99 %", "0.12 %", "0.0012 %", "100 %"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([400, 1_500_000, 13_000_000, 4_300_000_000].map(length), ["0 µs", "1.5 ms", "13 ms", "4.3 s"]);
         assert_eq!(counted(1, "request"), "1 request");

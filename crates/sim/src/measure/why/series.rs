@@ -253,7 +253,7 @@ impl<'a> Series<'a> {
             return None;
         }
         let sum: f64 = capacities.iter().sum();
-        let (mut most, mut least): (Option<(u32, f64)>, Option<(u32, f64)>) = (None, None);
+        let (mut most, mut least) = (None::<(u32, f64)>, None::<(u32, f64)>);
         for (&server, capacity) in all.iter().zip(capacities) {
             let load = self.picks(pool, &[server], span).value() / (capacity / sum);
             if most.is_none_or(|(_, most)| load > most) {
