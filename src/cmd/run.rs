@@ -23,7 +23,7 @@ Examples:
   evenkeel run scenarios --out /tmp/results   every scenario of a folder
   evenkeel run scenarios --resume             continue an interrupted run
   evenkeel run mine.toml --trace              also write every request
-  evenkeel run crash --acts acts.jsonl        repeat the acts of an interactive run
+  evenkeel run crash --acts acts.jsonl        repeat the acts of a run
   evenkeel run mine.toml --export-markdown comment.md
 
 To divide a run between machines:
