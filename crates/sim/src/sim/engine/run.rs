@@ -249,6 +249,3 @@ impl<'m, O: Observer> Run<'m, O> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

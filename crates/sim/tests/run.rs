@@ -1,13 +1,15 @@
 //! Tests of runs that are advanced in steps, and of acts.
 
-use super::*;
-use crate::scenario::Scenario;
-use crate::sim::act::{SetLoad, Strike, TimedAct};
-use crate::sim::observe;
-use crate::sim::observer::Arrival;
 use evenkeel_config::fault::{Crash, Deploy, Drain, Errors, FaultKind, Slow};
 use evenkeel_core::rng::{Rng, Source};
+use evenkeel_core::units::Nanos;
 use evenkeel_core::units::Ratio;
+use evenkeel_sim::scenario::Scenario;
+use evenkeel_sim::sim::act::{Act, SetLoad, Strike, TimedAct};
+use evenkeel_sim::sim::model::Model;
+use evenkeel_sim::sim::observer::{Arrival, Observer};
+use evenkeel_sim::sim::record::RunRecord;
+use evenkeel_sim::sim::{Run, Stopped, observe};
 
 macro_rules! scenarios {
     ($($name:literal,)*) => {
