@@ -16,6 +16,18 @@ use evenkeel_sim::measure::Summary;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::overrides::SweepPoint;
 
+/// The numbers below `count` in groups, each under its first member: the others are `alike` it. Members ascend.
+fn grouped(count: usize, alike: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for which in 0..count {
+        match groups.iter_mut().find(|group| alike(group[0], which)) {
+            Some(group) => group.push(which),
+            None => groups.push(vec![which]),
+        }
+    }
+    groups
+}
+
 /// The results of a scenario at one point of a sweep.
 pub struct Outcome<'a> {
     /// The scenario with the values of this point.

@@ -9,11 +9,11 @@ mod sentences;
 mod tests;
 mod words;
 
-pub use sentences::{holds, sentences};
+pub use sentences::{NOTABLE, holds, sentences};
 pub use words::list;
 
-use super::Outcome;
 use super::table::Ranking;
+use super::{Outcome, grouped};
 use evenkeel_sim::measure::interval::{Estimate, LEVEL};
 use evenkeel_sim::measure::{Comparison, Summary, Verdict, difference};
 
@@ -126,13 +126,9 @@ impl Field {
 
     /// Groups of strategies, by index, that picked the same servers in every run; only groups of two or more.
     pub fn same_picks(&self) -> Vec<Vec<usize>> {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for (i, row) in self.rows.iter().enumerate().filter(|(_, row)| !row.picks.is_empty()) {
-            match groups.iter_mut().find(|group| self.rows[group[0]].picks == row.picks) {
-                Some(group) => group.push(i),
-                None => groups.push(vec![i]),
-            }
-        }
+        let picks = |i: usize| &self.rows[i].picks;
+        let mut groups =
+            grouped(self.rows.len(), |first, other| !picks(other).is_empty() && picks(first) == picks(other));
         groups.retain(|group| group.len() > 1);
         groups
     }

@@ -11,7 +11,7 @@ const NAMED: usize = 3;
 /// The strategies that a reader knows: the best is compared with the first of them that took part.
 const FAMILIAR: [&str; 2] = ["round_robin", "random"];
 /// Share of failed requests from which it is mentioned.
-const NOTABLE: f64 = 0.001;
+pub const NOTABLE: f64 = 0.001;
 
 /// The answer: one text of a few sentences for each ranking, and one on strategies whose picks were identical.
 pub fn sentences(field: &Field) -> Vec<String> {

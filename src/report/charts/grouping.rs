@@ -2,7 +2,7 @@
 
 use super::canvas::{fit, text_width};
 use super::shown_name;
-use crate::report::Outcome;
+use crate::report::{Outcome, grouped};
 
 /// Groups of strategies with the same picks, each in the order of the scenario, under the first one. A strategy with picks of
 /// its own is a group of one. Baselines are never grouped with others.
@@ -11,15 +11,9 @@ pub fn same_picks(outcome: &Outcome<'_>) -> Vec<Vec<usize>> {
         let summary = &outcome.summaries[which];
         (summary.oracle, &summary.workload_hashes, &summary.pick_hashes)
     };
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for which in 0..outcome.summaries.len() {
-        let known = !outcome.summaries[which].pick_hashes.is_empty();
-        match groups.iter_mut().find(|group| known && picks(group[0]) == picks(which)) {
-            Some(group) => group.push(which),
-            None => groups.push(vec![which]),
-        }
-    }
-    groups
+    grouped(outcome.summaries.len(), |first, other| {
+        !outcome.summaries[other].pick_hashes.is_empty() && picks(first) == picks(other)
+    })
 }
 
 /// The strategies whose picks are the same as this one's, itself included, if it is the first of them; else `None`.

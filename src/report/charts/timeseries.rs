@@ -7,7 +7,7 @@ use super::canvas::*;
 use super::families::MANY;
 use super::grouping::{listed, names};
 use super::{BASELINE_NOTE, several_pools};
-use crate::report::Outcome;
+use crate::report::{Outcome, grouped};
 use evenkeel_sim::measure::{SeriesPoint, Summary};
 
 const TOP: f64 = 84.0;
@@ -183,15 +183,8 @@ fn alike(outcome: &Outcome<'_>, pool: Option<usize>, (low, high): (f64, f64)) ->
             && apart.iter().all(|a| a.0.max(a.1) <= most.1)
             && servers(a).eq(servers(b))
     };
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for which in 0..outcome.summaries.len() {
-        let oracle = |which: usize| outcome.summaries[which].oracle;
-        match groups.iter_mut().find(|group| oracle(group[0]) == oracle(which) && same(group[0], which)) {
-            Some(group) => group.push(which),
-            None => groups.push(vec![which]),
-        }
-    }
-    groups
+    let oracle = |which: usize| outcome.summaries[which].oracle;
+    grouped(outcome.summaries.len(), |first, other| oracle(first) == oracle(other) && same(first, other))
 }
 
 /// Error rate of the requests that ended in a bin.

@@ -31,13 +31,13 @@ use anyhow::Result;
 use self::folder::PointEntry;
 use self::model::{Document, File, Kind, Repeat, SCHEMA_VERSION};
 use self::standings::Standings;
-use crate::report::answer::sentences;
+use crate::report::answer::{NOTABLE, sentences};
 use crate::report::charts::CHARTS;
 use crate::report::files::FILES;
 use crate::report::format::trimmed;
 use crate::report::table::Note;
 use evenkeel_core::units::human_seconds;
-use evenkeel_sim::measure::Verdict;
+use evenkeel_sim::measure::{ENOUGH, Verdict};
 
 /// Name of a scenario's report in its folder.
 pub const REPORT: &str = "report.html";
@@ -140,8 +140,7 @@ fn warnings(folder: &Folder, manifest: &Manifest, standings: &Standings) -> Vec<
         notes.push(Note { text: format!("{point} could not be run: {why}"), strategies: Vec::new() });
     }
     let failing = |row: &crate::report::answer::Row| row.places.iter().any(|place| place.failed > NOTABLE);
-    let few = !standings.field.batches && (2..5).contains(&standings.field.replications);
-    if few || (standings.field.replications == 1 && !standings.field.batches) {
+    if !standings.field.batches && (1..ENOUGH as u32).contains(&standings.field.replications) {
         let text = "too few runs: verdicts need five replications".to_owned();
         notes.push(Note { text, strategies: Vec::new() });
     }
@@ -161,9 +160,6 @@ fn warnings(folder: &Folder, manifest: &Manifest, standings: &Standings) -> Vec<
     }
     notes
 }
-
-/// Share of failed requests from which it is mentioned.
-const NOTABLE: f64 = 0.001;
 
 /// A note for each reason why there is no steady state.
 fn states(standings: &Standings) -> Vec<Note> {

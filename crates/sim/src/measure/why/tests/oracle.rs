@@ -394,7 +394,7 @@ impl Oracle<'_> {
                         .filter_map(|by| self.struck(event, by, true))
                         .any(|(of, _)| servers.contains(&of))
                 };
-                same("nobody notices", events(*span).any(|(_, event)| told(event)), false)
+                same("no balancer notices", events(*span).any(|(_, event)| told(event)), false)
             }
             Fact::Back { by, server, at, after } => {
                 let until = at - after;
