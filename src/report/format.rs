@@ -70,6 +70,14 @@ pub fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// A changed load: `2 times the rate`.
+pub fn load(factor: f64) -> String {
+    match factor {
+        0.0 => "no arrivals".to_owned(),
+        factor => format!("{} times the rate", trimmed(factor)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

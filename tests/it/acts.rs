@@ -56,6 +56,8 @@ fn the_log_of_a_run_plays_to_the_same_numbers() {
         }
     }
     assert_eq!(written["faults"][0]["target"], "web/web-3");
+    let load = serde_json::json!({ "start": 0.9, "end": null, "target": "load", "text": "1.5 times the rate" });
+    assert_eq!(written["faults"][1], load);
     assert!(written["command"].as_str().unwrap().contains("--acts acts.jsonl"));
     // The results repeat themselves: their scenario with their acts.
     let again = folder.path().join("again");

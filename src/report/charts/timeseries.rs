@@ -7,7 +7,8 @@ use super::canvas::*;
 use super::families::MANY;
 use super::grouping::{listed, names};
 use super::{BASELINE_NOTE, several_pools};
-use crate::report::{Outcome, grouped};
+use crate::report::{Outcome, format, grouped};
+use evenkeel_core::units::Nanos;
 use evenkeel_sim::measure::{SeriesPoint, Summary};
 
 const TOP: f64 = 84.0;
@@ -90,7 +91,13 @@ fn faults<'a>(outcome: &'a Outcome<'_>, end: f64) -> (Vec<Band<'a>>, Vec<(String
         };
         (format!("{who}: {}", struck.what), struck.span.0, struck.span.1)
     };
-    (bands, told.into_iter().map(label).collect())
+    let mut texts: Vec<_> = told.into_iter().map(label).collect();
+    for (at, until, factor) in outcome.scenario.model.load_spans() {
+        let span = (at.as_secs_f64(), until.map_or(end, Nanos::as_secs_f64).min(end));
+        bands.push(Band { span, pool: None });
+        texts.push((format!("load: {}", format::load(factor)), span.0, span.1));
+    }
+    (bands, texts)
 }
 
 /// A panel: column, row and content.

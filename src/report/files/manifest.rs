@@ -9,7 +9,8 @@ use super::number;
 use crate::report::answer::{Field, sentences};
 use crate::report::html::model::Fault;
 use crate::report::table::{self, Note};
-use crate::report::{Outcome, Reached};
+use crate::report::{Outcome, Reached, format};
+use evenkeel_core::units::Nanos;
 use evenkeel_sim::measure::Verdict;
 use evenkeel_sim::measure::interval::LEVEL;
 use evenkeel_sim::scenario::{Kind, Scenario};
@@ -166,7 +167,14 @@ fn faults(scenario: &Scenario) -> Vec<Fault> {
             text: text.to_owned(),
         }
     };
-    scenario.model.faults.iter().map(fault).collect()
+    let load = |(at, until, factor): (Nanos, Option<Nanos>, f64)| Fault {
+        start: at.as_secs_f64(),
+        end: until.map(Nanos::as_secs_f64),
+        target: "load".to_owned(),
+        text: format::load(factor),
+    };
+    let model = &scenario.model;
+    model.faults.iter().map(fault).chain(model.load_spans().into_iter().map(load)).collect()
 }
 
 fn point<'a>(outcome: &'a Outcome<'_>) -> PointEntry<'a> {

@@ -80,6 +80,16 @@ impl Model {
         !self.balancers.zones.is_empty() && self.pools.iter().any(some)
     }
 
+    /// The spans in which changes of the load apply, in time order: start, end (`None` for the end of the run), and how many
+    /// times the rate of [`Model::arrivals`]. Spans of the unchanged rate are left out.
+    pub fn load_spans(&self) -> Vec<(Nanos, Option<Nanos>, f64)> {
+        let mut changes: Vec<&LoadChange> = self.load_changes.iter().collect();
+        changes.sort_by_key(|change| change.at);
+        let next = changes.iter().skip(1).map(|change| Some(change.at)).chain([None]);
+        let spans = changes.iter().zip(next).map(|(change, until)| (change.at, until, change.factor));
+        spans.filter(|&(at, until, factor)| factor != 1.0 && until != Some(at)).collect()
+    }
+
     /// Whether results are also given by path: from 2 to 16 paths, and no replay.
     pub fn paths_are_told_apart(&self) -> bool {
         (2..=16).contains(&self.paths.len()) && !matches!(self.arrivals, Arrivals::Replay(_))
