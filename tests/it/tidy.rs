@@ -225,7 +225,7 @@ const FUNCTION_LINES: usize = 70;
 const LONG_FILES: [(&str, usize); 1] = [("crates/core/src/policy/outlier.rs", 609)];
 const LONG_FUNCTIONS: [(&str, &str, usize); 12] = [
     ("crates/sim/src/measure/validation/recursion.rs", "cases", 71),
-    ("crates/sim/src/sim/engine/setup.rs", "new", 116),
+    ("crates/sim/src/sim/engine/setup.rs", "new", 118),
     ("crates/sim/src/sim/engine/dispatch.rs", "send", 107),
     ("crates/proxy/src/framing/chunk.rs", "chunk", 89),
     ("crates/sim/src/sim/replay.rs", "play", 84),

@@ -276,6 +276,7 @@ struct Ziggurat {
 const ZIGGURAT_R: f64 = 7.697_117_470_131_05;
 const ZIGGURAT_V: f64 = 0.003_949_659_822_581_557;
 
+#[inline]
 fn ziggurat() -> &'static Ziggurat {
     static TABLES: OnceLock<Box<Ziggurat>> = OnceLock::new();
     TABLES.get_or_init(|| {
@@ -298,21 +299,36 @@ fn ziggurat() -> &'static Ziggurat {
 #[inline]
 pub fn exponential(source: &mut impl Source) -> f64 {
     let tables = ziggurat();
-    loop {
+    let (layer, x) = tables.point(source);
+    if x < tables.x[layer + 1] { x } else { tables.beyond(layer, x, source) }
+}
+
+impl Ziggurat {
+    /// A layer, and a uniform point in it.
+    #[inline(always)]
+    fn point(&self, source: &mut impl Source) -> (usize, f64) {
         let bits = source.bits();
         let layer = (bits & 0xff) as usize;
         // The low 8 bits chose the layer; these are the upper 53.
         let u = (bits >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0);
-        let x = u * tables.x[layer];
-        if x < tables.x[layer + 1] {
-            return x;
-        }
-        if layer == 0 {
-            return ZIGGURAT_R - math::ln(source.open_unit());
-        }
-        let y = tables.f[layer] + (tables.f[layer + 1] - tables.f[layer]) * source.unit();
-        if y < math::exp(-x) {
-            return x;
+        (layer, u * self.x[layer])
+    }
+
+    /// The draw whose first point is in the part of its layer that the curve crosses.
+    #[cold]
+    fn beyond(&self, mut layer: usize, mut x: f64, source: &mut impl Source) -> f64 {
+        loop {
+            if x < self.x[layer + 1] {
+                return x;
+            }
+            if layer == 0 {
+                return ZIGGURAT_R - math::ln(source.open_unit());
+            }
+            let y = self.f[layer] + (self.f[layer + 1] - self.f[layer]) * source.unit();
+            if y < math::exp(-x) {
+                return x;
+            }
+            (layer, x) = self.point(source);
         }
     }
 }

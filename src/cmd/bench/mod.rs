@@ -1,10 +1,13 @@
 //! `evenkeel bench`: speed of the simulator, of picks and of the proxy, and coverage of the confidence intervals.
 
+mod baseline;
 mod contenders;
 mod coverage;
 mod engine;
+mod instructions;
 mod picks;
 mod proxy;
+mod reference;
 mod spread;
 
 use super::{Failure, Terminal};
@@ -17,7 +20,7 @@ use super::{Failure, Terminal};
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
-  evenkeel bench                 requests simulated per second and core
+  evenkeel bench                 requests simulated per second and core, beside hand-written loops
   evenkeel bench picks           nanoseconds per pick of every strategy
   evenkeel bench coverage        how often intervals hold the exact value
   evenkeel bench proxy           proxy overhead against HAProxy and nginx

@@ -47,6 +47,7 @@ pub fn check(strategy: &StrategyConfig) -> Result<(), Violation> {
     any_order_of_events(strategy)?;
     empty_and_single_server(strategy)?;
     same_seed_same_picks(strategy)?;
+    silent_strategies_are_silent(strategy)?;
     refused_picks_leave_no_trace(strategy)
 }
 
@@ -319,6 +320,46 @@ pub fn same_seed_same_picks(strategy: &StrategyConfig) -> Result<(), Violation> 
     }
 }
 
+/// A strategy that says it is silent ([`Selector::is_silent`]) makes the same picks whether or not it learns of ends, and has no
+/// command.
+pub fn silent_strategies_are_silent(strategy: &StrategyConfig) -> Result<(), Violation> {
+    let run = |learns: bool| {
+        let mut driver = Driver::new(strategy, &[1, 2, 3, 4], 5);
+        let mut commands = 0;
+        let mut picks = Vec::new();
+        let mut in_flight = std::collections::VecDeque::new();
+        for n in 0..500_u64 {
+            driver.now = Nanos::from_millis(3 * n);
+            let key = (n % 31).to_le_bytes();
+            let Some(pick) = driver.pick(&request(n % 17, &key, &[])) else { continue };
+            picks.push(pick.backend.slot);
+            in_flight.push_back(pick);
+            if in_flight.len() > 6 {
+                let pick = in_flight.remove((n % 5) as usize).expect("there are seven");
+                let outcome = if n % 11 == 0 { Outcome::Failed } else { Outcome::Ok };
+                match learns {
+                    true => driver.finish(pick, Nanos::from_millis(5 + n % 97), outcome),
+                    false => driver.fleet.ended(pick.backend),
+                }
+            }
+            commands += (0..100).take_while(|_| driver.with(|s, cx| s.poll_command(cx)).is_some()).count();
+        }
+        (picks, commands, driver.selector.is_silent())
+    };
+    let (told, commands, silent) = run(true);
+    if silent && commands > 0 {
+        let what = format!("says that it is silent and had {commands} commands");
+        return Err(violation(strategy, "silent_strategies_are_silent", what));
+    }
+    match told.iter().zip(run(false).0).position(|(a, b)| *a != b).filter(|_| silent) {
+        None => Ok(()),
+        Some(at) => {
+            let what = format!("says that it is silent, but without ends its pick {at} is another one");
+            Err(violation(strategy, "silent_strategies_are_silent", what))
+        }
+    }
+}
+
 /// A pick that the host does not use ([`Selector::on_refused`], slow start) leaves the scores of all servers unchanged.
 /// Rotations are excepted: a refused server may lose its turn.
 pub fn refused_picks_leave_no_trace(strategy: &StrategyConfig) -> Result<(), Violation> {
@@ -398,6 +439,7 @@ mod tests {
             any_order_of_events(&strategy).unwrap();
             empty_and_single_server(&strategy).unwrap();
             same_seed_same_picks(&strategy).unwrap();
+            silent_strategies_are_silent(&strategy).unwrap();
             if row.name == "prequal" {
                 // Compares by requests only: a reply that counts as used would show.
                 strategy = prequal::Params { q_rif: 0.0, remove: 0.0, ..Default::default() }.into();
@@ -423,9 +465,20 @@ mod tests {
                         let n = candidates(request, cx.fleet).count() as u64;
                         candidates(request, cx.fleet).nth((entropy % n.max(1)) as usize)?
                     }
+                    // Only once something has ended.
+                    6 if self.1 > 1000 => candidates(request, cx.fleet).last()?,
                     _ => candidates(request, cx.fleet).next()?,
                 };
                 Some(Pick { backend: cx.fleet.id(slot), tag: u64::from(self.0 == 3) << 63 })
+            }
+            fn on_finish(&mut self, _: &Finished, _: &mut Context<'_>) {
+                self.1 += if self.0 == 6 { 1000 } else { 0 };
+            }
+            fn poll_command(&mut self, cx: &mut Context<'_>) -> Option<Command> {
+                (self.0 == 7 && std::mem::take(&mut self.1) > 0).then_some(Command::WakeAt(cx.now))
+            }
+            fn is_silent(&self) -> bool {
+                self.0 >= 6
             }
             fn score(&self, _: u32, _: &Fleet, _: Nanos) -> Option<f64> {
                 Some(if self.0 == 4 { self.1 as f64 } else { 0.0 })
@@ -441,6 +494,8 @@ mod tests {
             (2, "same_seed_same_picks", "differ"),
             (3, "any_order_of_events", "the highest bit"),
             (4, "refused_picks_leave_no_trace", "scores were"),
+            (6, "silent_strategies_are_silent", "without ends"),
+            (7, "silent_strategies_are_silent", "commands"),
         ] {
             let (broken, what) = found(wrong).unwrap_err();
             assert!(broken == rule && what.contains(part), "{wrong}: {broken}: {what}");

@@ -293,6 +293,12 @@ pub trait Selector: Send {
     /// The time of a [`Command::WakeAt`] has come.
     fn on_wake(&mut self, _cx: &mut Context<'_>) {}
 
+    /// Whether the strategy does nothing in [`Selector::on_finish`] and never has a command: a host that asked it once need
+    /// not make these calls. A strategy that says so keeps only to what the fleet counts and to its own picks.
+    fn is_silent(&self) -> bool {
+        false
+    }
+
     /// The most requests that the strategy wants at a server at once; `None` for no limit. The host enforces it like
     /// the server's own `max_in_flight` (the smaller counts): a request that finds all servers at their limits waits
     /// at the balancer, and the first free slot goes to the first request in the queue. Late binding needs no more

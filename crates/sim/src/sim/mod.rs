@@ -5,6 +5,7 @@
 //! [`observer::Observer`]. A [`Run`] is advanced in steps, shows its state, and takes [`act::Act`]s.
 
 pub mod act;
+mod buckets;
 mod cache;
 mod engine;
 mod event;

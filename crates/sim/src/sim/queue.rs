@@ -2,7 +2,9 @@
 //!
 //! Three structures share one order. *Lanes* are FIFO queues for constant delays (timeouts, fixed network hops), where
 //! appending costs almost nothing. The *arrival* source has one pending event. All other events go to a 4-ary heap that
-//! stores keys and payloads separately, so that a sift touches few cache lines.
+//! stores keys and payloads separately, so that a sift touches few cache lines. Most events of the heap are followed at once by
+//! another one (a departure by the next), so the root of an event that is taken out is filled by the next event that comes, or
+//! when the heap is asked again.
 
 use std::collections::VecDeque;
 
@@ -25,6 +27,8 @@ pub(super) struct Lane(usize);
 pub(super) struct Queue {
     keys: Vec<Key>,
     events: Vec<Event>,
+    /// Whether the root's event has been taken out.
+    rootless: bool,
     lanes: Vec<VecDeque<(Key, Event)>>,
     /// Key at the head of each lane, `NEVER` for an empty one.
     heads: Vec<Key>,
@@ -39,6 +43,7 @@ impl Queue {
         Queue {
             keys: Vec::new(),
             events: Vec::new(),
+            rootless: false,
             lanes: Vec::new(),
             heads: Vec::new(),
             arrival: NEVER,
@@ -56,7 +61,7 @@ impl Queue {
 
     /// Number of scheduled events, without the arrival.
     pub(super) fn len(&self) -> usize {
-        self.keys.len() + self.lanes.iter().map(VecDeque::len).sum::<usize>()
+        self.keys.len() - usize::from(self.rootless) + self.lanes.iter().map(VecDeque::len).sum::<usize>()
     }
 
     fn key(&mut self, at: Nanos) -> Key {
@@ -86,7 +91,8 @@ impl Queue {
     }
 
     /// Time of the next event, and the bound of this one alone; `None` without one.
-    pub(super) fn next(&self) -> Option<(Nanos, Key)> {
+    pub(super) fn next(&mut self) -> Option<(Nanos, Key)> {
+        self.settle();
         let heads = self.heads.iter().chain(self.keys.first());
         let least = heads.fold(self.arrival, |least, &key| least.min(key));
         (least != NEVER).then(|| (time(least), least + 1))
@@ -118,6 +124,10 @@ impl Queue {
 
     #[inline]
     fn insert(&mut self, key: Key, event: Event) {
+        if self.rootless {
+            self.rootless = false;
+            return self.sift_down(key, event);
+        }
         let mut hole = self.keys.len();
         self.keys.push(key);
         self.events.push(event);
@@ -137,6 +147,7 @@ impl Queue {
     /// The next event before `bound`, and its time.
     #[inline]
     pub(super) fn pop_before(&mut self, bound: Key) -> Option<(Nanos, Event)> {
+        self.settle();
         let mut least = self.keys.first().copied().unwrap_or(NEVER);
         let mut lane = None;
         for (i, &head) in self.heads.iter().enumerate() {
@@ -160,43 +171,58 @@ impl Queue {
                 self.heads[i] = self.lanes[i].front().map_or(NEVER, |&(key, _)| key);
                 event
             }
-            None => self.pop_heap()?,
+            None => {
+                self.rootless = true;
+                self.events[0]
+            }
         };
         Some((time(least), event))
     }
 
-    fn pop_heap(&mut self) -> Option<Event> {
-        let last_key = self.keys.pop()?;
-        let last_event = self.events.pop()?;
-        let n = self.keys.len();
-        if n == 0 {
-            return Some(last_event);
+    /// Fills the root if its event has been taken out.
+    #[inline(always)]
+    fn settle(&mut self) {
+        if self.rootless {
+            self.close();
         }
-        let top = self.events[0];
+    }
+
+    fn close(&mut self) {
+        self.rootless = false;
+        if let (Some(key), Some(event)) = (self.keys.pop(), self.events.pop())
+            && !self.keys.is_empty()
+        {
+            self.sift_down(key, event);
+        }
+    }
+
+    /// Puts an event below the root, which is free.
+    fn sift_down(&mut self, key: Key, event: Event) {
+        let (keys, events) = (&mut self.keys[..], &mut self.events[..]);
         let mut hole = 0;
         loop {
             let first = 4 * hole + 1;
-            if first >= n {
-                break;
-            }
-            let end = (first + 4).min(n);
-            let mut child = first;
-            let mut child_key = self.keys[first];
-            for i in first + 1..end {
-                if self.keys[i] < child_key {
-                    (child, child_key) = (i, self.keys[i]);
+            let (child, child_key) = if let Some(&[a, b, c, d]) = keys.get(first..).and_then(|keys| keys.first_chunk())
+            {
+                let (left, left_key) = if b < a { (first + 1, b) } else { (first, a) };
+                let (right, right_key) = if d < c { (first + 3, d) } else { (first + 2, c) };
+                if right_key < left_key { (right, right_key) } else { (left, left_key) }
+            } else {
+                let last = keys.iter().copied().enumerate().skip(first);
+                match last.reduce(|least, child| if child.1 < least.1 { child } else { least }) {
+                    Some(child) => child,
+                    None => break,
                 }
-            }
-            if child_key >= last_key {
+            };
+            if child_key >= key {
                 break;
             }
-            self.keys[hole] = child_key;
-            self.events[hole] = self.events[child];
+            keys[hole] = child_key;
+            events[hole] = events[child];
             hole = child;
         }
-        self.keys[hole] = last_key;
-        self.events[hole] = last_event;
-        Some(top)
+        keys[hole] = key;
+        events[hole] = event;
     }
 }
 

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::buckets::Buckets;
 use super::timeline::Timeline;
 use evenkeel_core::units::Nanos;
 
@@ -341,50 +342,6 @@ pub fn bin_width(span: Nanos, bins: u32) -> Nanos {
     Nanos((span.0 / u64::from(bins.max(1))).max(1))
 }
 
-/// The latencies of a bin, to two significant digits. Those of a bin with few requests are sorted, which takes a fraction of the
-/// time that going through the buckets of a histogram does.
-struct BinLatencies {
-    few: Vec<u64>,
-    many: Histogram<u64>,
-}
-
-/// So many latencies go to the histogram at once.
-const FEW: usize = 1024;
-
-impl BinLatencies {
-    fn new() -> BinLatencies {
-        BinLatencies { few: Vec::new(), many: Histogram::new(2).expect("two digits are allowed") }
-    }
-
-    #[inline]
-    fn record(&mut self, latency: Nanos) {
-        self.few.push(latency.0);
-        if self.few.len() == FEW {
-            self.pour();
-        }
-    }
-
-    #[cold]
-    fn pour(&mut self) {
-        self.few.drain(..).for_each(|latency| record(&mut self.many, Nanos(latency)));
-    }
-
-    /// As [`Bin::latency`]; nothing is left for the next bin.
-    fn take(&mut self) -> Vec<(u64, u64)> {
-        if self.many.is_empty() {
-            self.few.iter_mut().for_each(|latency| *latency = self.many.highest_equivalent(recorded(*latency)));
-            self.few.sort_unstable();
-            let taken = self.few.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect();
-            self.few.clear();
-            return taken;
-        }
-        self.pour();
-        let taken = buckets(&self.many).collect();
-        self.many.reset();
-        taken
-    }
-}
-
 /// Collects the time series, bin by bin.
 pub(super) struct SeriesRecorder {
     width: u64,
@@ -394,9 +351,9 @@ pub(super) struct SeriesRecorder {
     bins: Vec<Bin>,
     wanted: usize,
     current: Bin,
-    latency: BinLatencies,
+    latency: Buckets,
     /// By pool, where pools have a series each.
-    pools: Vec<BinLatencies>,
+    pools: Vec<Buckets>,
     /// Servers of each of these pools.
     servers: Vec<u32>,
 }
@@ -412,8 +369,8 @@ impl SeriesRecorder {
             bins: Vec::with_capacity(bins as usize),
             wanted: bins as usize,
             current: Bin::default(),
-            latency: BinLatencies::new(),
-            pools: servers.iter().map(|_| BinLatencies::new()).collect(),
+            latency: Buckets::default(),
+            pools: servers.iter().map(|_| Buckets::default()).collect(),
             servers,
         }
         .opened()
@@ -466,7 +423,7 @@ impl SeriesRecorder {
         }
         if counts {
             self.current.latency_sum += u128::from(latency.0);
-            self.latency.record(latency);
+            self.latency.record(recorded(latency.0));
         }
         if let Some(own) = self.current.pools.get_mut(pool) {
             match end {
@@ -475,7 +432,7 @@ impl SeriesRecorder {
             }
             if counts {
                 own.latency_sum += u128::from(latency.0);
-                self.pools[pool].record(latency);
+                self.pools[pool].record(recorded(latency.0));
             }
         }
     }
@@ -486,27 +443,5 @@ impl SeriesRecorder {
             self.close(area);
         }
         self.bins
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use evenkeel_core::rng::{Rng, Source};
-
-    #[test]
-    fn few_latencies_are_counted_as_a_histogram_counts_them() {
-        let mut rng = Rng::stream(1, "latencies", 0);
-        let mut latencies = BinLatencies::new();
-        for number in [0, 1, 7, FEW - 1, FEW, FEW + 1, 3 * FEW + 5, 12] {
-            let mut histogram: Histogram<u64> = Histogram::new(2).unwrap();
-            for _ in 0..number {
-                let bits = rng.below(62);
-                let latency = Nanos(rng.below(1 << bits));
-                latencies.record(latency);
-                record(&mut histogram, latency);
-            }
-            assert_eq!(latencies.take(), buckets(&histogram).collect::<Vec<_>>(), "{number}");
-        }
     }
 }

@@ -84,6 +84,8 @@ struct Shard {
     limits: bool,
     /// Whether the strategy probes servers before a pick.
     inquires: bool,
+    /// Whether the strategy ignores ends and has no commands.
+    silent: bool,
     /// Number of former selectors: tags of their picks mean nothing to the present one.
     epoch: u32,
     retries: Option<Throttle>,
@@ -126,7 +128,8 @@ impl Balancer {
         let (retries, hedge) = (rules.retries.map(|rules| rules.new_throttle()), rules.hedge.map(hedge::State::new));
         let ShardSetup { strategy, selector, rng, policy_rng } = setup;
         let (limits, inquires) = (strategy.limits(), strategy.signals().inquires);
-        self.shards.push(Shard { selector, rng, policy_rng, limits, inquires, epoch: 0, retries, hedge });
+        let silent = selector.is_silent();
+        self.shards.push(Shard { selector, rng, policy_rng, limits, inquires, silent, epoch: 0, retries, hedge });
         if limits {
             self.queue.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
         }
@@ -145,7 +148,7 @@ impl Balancer {
     ) {
         let state = &mut self.shards[shard as usize];
         (state.limits, state.inquires) = (strategy.limits(), strategy.signals().inquires);
-        (state.selector, state.rng) = (selector, rng);
+        (state.silent, state.selector, state.rng) = (selector.is_silent(), selector, rng);
         state.epoch += 1;
         self.pool.forget_limits();
         self.reopen_queue(at.now);

@@ -122,7 +122,9 @@ impl Balancer {
         let state = &mut self.shards[shard as usize];
         let (selector, rng, policy_rng) = (state.selector.as_mut(), &mut state.rng, &mut state.policy_rng);
         let pick = self.pool.place(selector, rng, request, at.truth, at.now, policy_rng, |_| ());
-        self.with_selector(shard, at, |_, _| ());
+        if !state.silent {
+            self.with_selector(shard, at, |_, _| ());
+        }
         pick
     }
 
@@ -233,7 +235,9 @@ impl Balancer {
             // Before the selector's call: it then sees a fleet in which the request has ended.
             self.record_finish(end, at.now);
         }
-        self.with_selector(shard, at, |selector, cx| selector.on_finish(end, cx));
+        if !self.shards[shard as usize].silent || self.recording.is_some() {
+            self.with_selector(shard, at, |selector, cx| selector.on_finish(end, cx));
+        }
         self.apply_limits(shard, Some(end.backend.slot));
         if let Some(event) = event {
             self.announce(at);

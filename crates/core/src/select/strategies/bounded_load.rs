@@ -200,6 +200,10 @@ struct BoundedLoad {
 }
 
 impl Selector for BoundedLoad {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
         let key = self.hash_on.of(request, |bytes| Key { ring: crc32fast::hash(bytes), hash: hash64(bytes, 0) });

@@ -80,6 +80,10 @@ struct ConsistentHash {
 }
 
 impl Selector for ConsistentHash {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.of(request, |key| (!key.is_empty()).then(|| crc32fast::hash(key)));
         let Some(hash) = hash else { return self.smooth.next(request, cx.fleet).and_then(|slot| cx.pick(slot)) };

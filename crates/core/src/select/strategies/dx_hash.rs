@@ -77,6 +77,10 @@ struct DxHash {
 }
 
 impl Selector for DxHash {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.hash(request);
         // The low bits: after a doubling every second draw is at the same place as before.

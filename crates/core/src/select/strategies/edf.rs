@@ -132,6 +132,10 @@ impl Edf {
 }
 
 impl Selector for Edf {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         // A server excluded from this request loses its turn, as in Envoy: one that was full for long does not get a burst
         // afterwards.

@@ -88,6 +88,10 @@ impl Expanded {
 }
 
 impl Selector for Expanded {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let total = self.list.total();
         if total == 0 {

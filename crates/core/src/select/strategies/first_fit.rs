@@ -65,6 +65,10 @@ struct FirstFit {
 }
 
 impl Selector for FirstFit {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fit = candidates(request, cx.fleet).find(|&slot| cx.fleet.in_flight()[slot as usize] < self.slots);
         let slot = match fit {

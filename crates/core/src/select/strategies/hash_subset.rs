@@ -132,6 +132,10 @@ fn next_on(ring: &Ring, replicas: usize, hash: u32, request: &Request<'_>, fleet
 }
 
 impl Selector for HashSubset {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
         let sample = match &self.placement {

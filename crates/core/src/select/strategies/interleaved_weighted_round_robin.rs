@@ -58,6 +58,10 @@ fn gcd(a: u32, b: u32) -> u32 {
 }
 
 impl Selector for Interleaved {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let steps = |slot: u32| cx.fleet.weight(slot) / self.step;
         let (level, next) = (self.level, self.next);

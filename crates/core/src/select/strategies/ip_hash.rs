@@ -100,6 +100,10 @@ fn rehash(hash: u64, bytes: &[u8]) -> u64 {
 }
 
 impl Selector for IpHash {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let total = self.members.total();
         if total == 0 {

@@ -92,6 +92,10 @@ struct Jump {
 const ATTEMPTS: u64 = 16;
 
 impl Selector for Jump {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let n = self.buckets.len() as u32;
         if n == 0 {

@@ -74,6 +74,10 @@ struct LateBinding {
 }
 
 impl Selector for LateBinding {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     /// The host has excluded servers at their limits.
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = least_of_candidates(request, cx)?;

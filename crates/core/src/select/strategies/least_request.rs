@@ -91,6 +91,10 @@ struct LeastRequest {
 }
 
 impl Selector for LeastRequest {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
         let slot = match self.ties {

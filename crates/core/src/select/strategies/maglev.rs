@@ -82,6 +82,10 @@ struct Maglev {
 const ATTEMPTS: u64 = 16;
 
 impl Selector for Maglev {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.hash_on.hash(request);
         let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);

@@ -88,6 +88,10 @@ fn part(attempt: u8, key: &[u8]) -> u32 {
 }
 
 impl Selector for ModuloHash {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let total = self.members.total();
         if total == 0 {

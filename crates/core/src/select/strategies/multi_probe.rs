@@ -69,6 +69,10 @@ struct MultiProbe {
 }
 
 impl Selector for MultiProbe {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.hash(request);
         let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);

@@ -44,6 +44,10 @@ impl catalog::Params for Params {
 struct NeverQueue;
 
 impl Selector for NeverQueue {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let idle = candidates(request, cx.fleet).find(|&slot| cx.fleet.in_flight()[slot as usize] == 0);
         let slot = idle.or_else(|| shortest(request, cx.fleet))?;

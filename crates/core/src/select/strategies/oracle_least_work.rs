@@ -44,6 +44,10 @@ impl catalog::Params for Params {
 struct OracleLeastWork;
 
 impl Selector for OracleLeastWork {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let mut best: Option<(u32, Nanos)> = None;
         let mut ties = 0;

@@ -44,6 +44,10 @@ impl catalog::Params for Params {
 struct OracleShortestQueue;
 
 impl Selector for OracleShortestQueue {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let (fleet, truth) = (cx.fleet, cx.truth);
         // Without the true state (hosts refuse oracles there) every server looks idle and the choice is random.

@@ -178,6 +178,10 @@ impl P2c {
 }
 
 impl Selector for P2c {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let Params { choices, replacement, weights, .. } = self.params;
         let sample = match weights {

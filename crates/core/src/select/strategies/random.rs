@@ -42,6 +42,10 @@ impl catalog::Params for Params {
 struct Random;
 
 impl Selector for Random {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         if request.excluded.is_empty() {
             let slot = cx.fleet.draw_uniform(cx.rng)?;

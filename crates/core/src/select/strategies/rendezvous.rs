@@ -58,6 +58,10 @@ struct Rendezvous {
 }
 
 impl Selector for Rendezvous {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.hash_on.hash(request);
         cx.pick(self.scores.first(hash, cx.fleet, candidates(request, cx.fleet))?)

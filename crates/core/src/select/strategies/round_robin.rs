@@ -57,6 +57,10 @@ struct RoundRobin {
 }
 
 impl Selector for RoundRobin {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let eligible = cx.fleet.eligible();
         if eligible.is_empty() {

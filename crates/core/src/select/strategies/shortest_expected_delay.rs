@@ -60,6 +60,10 @@ pub(super) fn delay(slot: u32, fleet: &Fleet) -> Option<f64> {
 }
 
 impl Selector for ShortestExpectedDelay {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = shortest(request, cx.fleet)?;
         cx.pick(slot)

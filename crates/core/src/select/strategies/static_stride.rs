@@ -80,6 +80,10 @@ impl StaticStride {
 }
 
 impl Selector for StaticStride {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let n = self.slots.len() as u64;
         // The heaviest server is taken in every round, so two rounds always find a server, also when the counter wraps. More

@@ -89,6 +89,10 @@ impl WeightedLeastRequest {
 }
 
 impl Selector for WeightedLeastRequest {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let mut found = None;
         while let Some(turn) = self.turns.pop() {

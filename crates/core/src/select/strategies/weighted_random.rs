@@ -41,6 +41,10 @@ impl catalog::Params for Params {
 struct WeightedRandom;
 
 impl Selector for WeightedRandom {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = draw_excluding(request, &[], cx)?;
         cx.pick(slot)

@@ -48,6 +48,10 @@ struct WeightedRoundRobin {
 }
 
 impl Selector for WeightedRoundRobin {
+    fn is_silent(&self) -> bool {
+        true
+    }
+
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = self.smooth.next(request, cx.fleet)?;
         cx.pick(slot)

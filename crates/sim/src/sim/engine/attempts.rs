@@ -83,7 +83,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn attempt_sent(&mut self, job: u32) {
         let j = &self.jobs[job as usize];
         let (number, slot, generation) = (j.attempt, j.backend.slot, j.generation);
-        let Dispatcher { fleet, shard, .. } = self.dispatchers[j.dispatcher as usize];
+        let Dispatcher { pool, fleet, shard, .. } = self.dispatchers[j.dispatcher as usize];
         let attempts = &mut self.request_attempts[j.of as usize].attempts;
         // Every simulated request is safe to send twice.
         let timers = self.views[fleet as usize].balancer.placed(shard, attempts, number, slot, true, self.now);
@@ -92,7 +92,11 @@ impl<O: Observer> Engine<'_, O> {
             self.queue.push(self.now.saturating_add(delay), Event::Hedge(job, generation));
         }
         if let Some(time) = timers.per_try {
-            self.queue.push(self.now.saturating_add(time), Event::TryOver(job, generation));
+            let at = self.now.saturating_add(time);
+            match self.per_try[pool as usize] {
+                Some(lane) => self.queue.push_lane(lane, at, Event::TryOver(job, generation)),
+                None => self.queue.push(at, Event::TryOver(job, generation)),
+            }
         }
     }
 

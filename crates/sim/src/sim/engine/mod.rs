@@ -35,7 +35,7 @@ mod stopped;
 use crate::sim::event::Event;
 use crate::sim::model::{Fault, Model};
 use crate::sim::observer::Observer;
-use crate::sim::queue::Queue;
+use crate::sim::queue::{Lane, Queue};
 use crate::sim::record::{RequestOutcome, RunRecord};
 use crate::sim::server::ServerState;
 use crate::sim::workload::{Origin, Workload};
@@ -58,6 +58,9 @@ use stopped::{ENTRIES_PER_JOB, EVENTS_PER_JOB};
 /// Pause of a closed-loop client that sent, was answered and thought within one instant. Without the pause, simulated time
 /// would not advance. See [`crate::sim::model::Arrivals::Closed`].
 const INSTANT_PAUSE: Nanos = Nanos(10_000);
+
+/// Pools whose attempts' own timeouts have a lane; every event compares all lanes.
+const MOST_TRY_LANES: usize = 8;
 
 /// Successful responses in a row that a closed-loop client may get within one instant.
 const MOST_INSTANT: u32 = 1000;
@@ -109,6 +112,8 @@ struct Engine<'a, O> {
     /// How clients' timeouts and patience are scheduled.
     timeouts: LinkDelay,
     patience: LinkDelay,
+    /// By pool: the lane of its attempts' own timeouts, which are all of one length.
+    per_try: Vec<Option<Lane>>,
     draws: Keyed,
     /// Calls to a second tier have the number of the request they serve, with random streams of their own.
     inner_draws: Keyed,

@@ -58,9 +58,23 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// Sends an event over a network leg. Returns `true` where the delay is zero and the caller continues directly, so that
     /// a model without network delays costs nothing extra.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub(super) fn arrives_at_once(&mut self, hop: LinkDelay, job: u32, leg: u64, event: Event) -> bool {
+        let zones = !leg.is_multiple_of(3) && !self.network.balancer_zones.is_empty();
+        match hop {
+            LinkDelay::None if !zones => true,
+            LinkDelay::Constant(delay, lane) if !zones => {
+                self.queue.push_lane(lane, self.now.saturating_add(delay), event);
+                false
+            }
+            _ => self.takes_a_drawn_time(hop, job, leg, event),
+        }
+    }
+
+    /// The same, where the delay is drawn or depends on the zones.
+    #[inline(never)]
+    fn takes_a_drawn_time(&mut self, hop: LinkDelay, job: u32, leg: u64, event: Event) -> bool {
         let crosses = !leg.is_multiple_of(3) && self.crosses(&self.jobs[job as usize]);
         match if crosses { self.network.cross_hop } else { hop } {
             LinkDelay::None => return true,

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Dispatcher, Engine, LinkDelay, Resolver, Setup, View, dns, invariants, measuring, network};
+use super::{
+    Dispatcher, Engine, LinkDelay, MOST_TRY_LANES, Resolver, Setup, View, dns, invariants, measuring, network,
+};
 use crate::sim::event::Event;
-use crate::sim::model::{Arrivals, IdleNotice, Pool, Reports};
+use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::Observer;
-use crate::sim::queue::Queue;
+use crate::sim::queue::{Lane, Queue};
 use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, SeriesRecorder};
 use crate::sim::server::{ServerState, Totals};
 use crate::sim::workload::Workload;
@@ -22,6 +24,13 @@ use evenkeel_core::units::Nanos;
 /// Whether clients of this pool have affinity to servers.
 fn has_affinity(pool: &Pool) -> bool {
     pool.policy.sticky.is_some() || pool.connections.is_some()
+}
+
+/// By pool: a lane for its attempts' own timeouts, where it has them.
+fn per_try_lanes(model: &Model, queue: &mut Queue) -> Vec<Option<Lane>> {
+    let tries = |pool: &Pool| pool.policy.retries.and_then(|rules| rules.per_try_timeout).is_some();
+    let few = model.pools.iter().filter(|pool| tries(pool)).count() <= MOST_TRY_LANES;
+    model.pools.iter().map(|pool| (few && tries(pool)).then(|| queue.lane())).collect()
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
@@ -42,6 +51,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             LinkDelay::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
             LinkDelay::Drawn => LinkDelay::Drawn,
         };
+        let per_try = per_try_lanes(model, &mut queue);
         let inner: Vec<bool> = (0..model.pools.len())
             .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
             .collect();
@@ -96,6 +106,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             free_messages: Vec::new(),
             timeouts,
             patience,
+            per_try,
             draws: Keyed::new(seed, "luck"),
             inner_draws: Keyed::new(seed, "inner luck"),
             thinking: Keyed::new(seed, "think"),
