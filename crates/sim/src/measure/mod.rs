@@ -6,6 +6,7 @@ pub mod comparison;
 pub mod coverage;
 pub mod decision;
 pub mod exact_values;
+pub mod expectation;
 pub mod fingerprint;
 pub mod interval;
 pub mod metrics;
