@@ -1,6 +1,8 @@
-// What is shown first: the scenario of `evenkeel lab FILE`, or the one that most readers start with.
+// What is shown first: what the address says, the scenario of `evenkeel lab FILE`, or the one that most readers start with.
 import { scenarios } from "./gallery/scenarios";
+import { play } from "./playback/driver";
 import { load } from "./playback/session";
+import { readLink } from "./share/link";
 import { mode, refusal, type Scenario } from "./state";
 
 const FIRST = "even-load";
@@ -13,13 +15,21 @@ export function given(): Given | null {
   return text ? JSON.parse(text) as Given : null;
 }
 
-export async function begin(): Promise<void> {
+async function show(): Promise<void> {
+  const link = await readLink(location.hash);
   const start = given();
   if (start?.lesson != null) mode.value = "lesson";
-  try {
-    if (start?.source) await load(start);
-    else await load((await scenarios()).find((one) => one.name === FIRST)!);
-  } catch (error) {
-    if (!refusal.value) throw error;
+  if (mode.value === "lesson" && !link?.scenario) return;
+  if (link?.scenario) {
+    await load(link.scenario, link.setup);
+    return;
   }
+  await load(start?.source ? start : (await scenarios()).find((one) => one.name === FIRST)!);
+  play();
+}
+
+export async function begin(): Promise<void> {
+  const safely = () => show().catch((error: unknown) => { if (!refusal.value) throw error; });
+  window.addEventListener("hashchange", () => void safely());
+  await safely();
 }
