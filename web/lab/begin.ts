@@ -1,7 +1,8 @@
 // What is shown first: the scenario of `evenkeel lab FILE`, or the one that most readers start with.
 import { scenarios } from "./gallery/scenarios";
+import { openLessons } from "./lessons/route";
 import { load } from "./playback/session";
-import { mode, refusal, type Scenario } from "./state";
+import { refusal, type Scenario } from "./state";
 
 const FIRST = "even-load";
 
@@ -13,13 +14,17 @@ export function given(): Given | null {
   return text ? JSON.parse(text) as Given : null;
 }
 
-export async function begin(): Promise<void> {
+/** Loads the scenario that is shown first. */
+export async function first(): Promise<void> {
   const start = given();
-  if (start?.lesson != null) mode.value = "lesson";
   try {
     if (start?.source) await load(start);
     else await load((await scenarios()).find((one) => one.name === FIRST)!);
   } catch (error) {
     if (!refusal.value) throw error;
   }
+}
+
+export async function begin(): Promise<void> {
+  if (!openLessons()) await first();
 }

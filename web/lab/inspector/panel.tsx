@@ -13,6 +13,10 @@ export interface PanelProps {
   leaving: number | null;
   moves: Moves | null;
   leave: (server: number | null) => void;
+  /** The page plays: this changes all the time, and screen readers are left in peace. */
+  live?: boolean;
+  /** The strategy places keys, also where there is no ring or table to draw. */
+  places?: boolean;
 }
 
 function Facts({ why }: { why: Why }) {
@@ -24,7 +28,7 @@ function Facts({ why }: { why: Why }) {
   return <dl class="facts why-facts">{facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>;
 }
 
-export function Panel({ why, leaving, moves, leave }: PanelProps) {
+export function Panel({ why, leaving, moves, leave, live, places }: PanelProps) {
   const prefix = `server${useId().replace(/\W/g, "")}`;
   const names = why.servers.map((s) => `${s.server}:${s.name}`).join("\n");
   const ids = useMemo(() => identities(why.servers), [names]);
@@ -35,10 +39,10 @@ export function Panel({ why, leaving, moves, leave }: PanelProps) {
   return (
     <div class="why">
       <svg class="defs" width="0" height="0" aria-hidden="true"><Patterns of={ids.values()} prefix={prefix} /></svg>
-      <p class="why-sentence" aria-live="polite"><Inline text={why.sentence} /></p>
+      <p class="why-sentence" aria-live={live ? "off" : "polite"}><Inline text={why.sentence} /></p>
       {after && <p class="why-after"><Inline text={after} /></p>}
       <Facts why={why} />
-      <Placement why={why} ids={ids} prefix={prefix} hovered={hovered.value} focus={focus} leaving={leaving} moves={moves} leave={leave} />
+      <Placement why={why} ids={ids} prefix={prefix} hovered={hovered.value} focus={focus} leaving={leaving} moves={moves} leave={leave} places={places ?? false} />
       <Servers why={why} ids={ids} prefix={prefix} candidates={candidates} focus={focus} />
     </div>
   );

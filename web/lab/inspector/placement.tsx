@@ -18,6 +18,8 @@ export interface PlacementProps {
   leaving: number | null;
   moves: Moves | null;
   leave: (server: number | null) => void;
+  /** The strategy places keys, also where there is no ring or table to draw. */
+  places: boolean;
 }
 
 type Placement<K> = Extract<Why["placement"], { kind: K }>;
@@ -131,6 +133,16 @@ function Order({ of, why, ids, prefix }: PlacementProps & { of: Placement<"order
   );
 }
 
+/** A strategy that computes a key's server without a ring or a table. */
+function Computed(props: PlacementProps) {
+  return (
+    <section class="placement">
+      <p class="note">The server is computed from the {keyText(props.why)}; there is no ring or table to draw.</p>
+      <Shares {...props} shares={null} what="Share of the keys" />
+    </section>
+  );
+}
+
 function Plain({ children }: { children: ComponentChildren }) {
   return <p class="note">{children}</p>;
 }
@@ -142,6 +154,7 @@ export function Placement(props: PlacementProps) {
     case "ring": return <RingView {...props} of={of} />;
     case "table": return <TableView {...props} of={of} />;
     case "order": return <Order {...props} of={of} />;
-    default: return props.why.servers.some((s) => s.score != null) ? null : <Plain>There is nothing to draw: this strategy keeps no ring, table or order, and gives servers no scores.</Plain>;
+    default: if (props.places) return <Computed {...props} />;
+      return props.why.servers.some((s) => s.score != null) ? null : <Plain>There is nothing to draw: this strategy keeps no ring, table or order, and gives servers no scores.</Plain>;
   }
 }

@@ -5,8 +5,8 @@ import { fillOf, Mark, type Identity } from "./identity";
 
 interface Props {
   ids: Map<number, Identity>;
-  /** Share 0..1 of each server now: of the circle, of the table's entries. */
-  shares: Map<number, number>;
+  /** Share 0..1 of each server now: of the circle, of the table's entries; null where only the strategy knows. */
+  shares: Map<number, number> | null;
   what: string;
   /** The server that leaves, and what that moves; null while nothing is asked or the answer is not there yet. */
   leaving: number | null;
@@ -24,7 +24,7 @@ export function movesSentence(moves: Moves, name: string): string {
 }
 
 export function Shares({ ids, shares, what, leaving, moves, leave, focus, prefix }: Props) {
-  const now = (server: number) => (moves ? moves.before[server] : undefined) ?? shares.get(server) ?? 0;
+  const now = (server: number) => (moves ? moves.before[server] : undefined) ?? shares?.get(server) ?? 0;
   const after = (server: number) => moves?.after[server] ?? 0;
   const list = [...ids.values()];
   const most = Math.max(0.0001, ...list.map((id) => Math.max(now(id.server), moves ? after(id.server) : 0)));
@@ -35,7 +35,7 @@ export function Shares({ ids, shares, what, leaving, moves, leave, focus, prefix
     <div class="shares" onPointerLeave={() => focus(null)}>
       <h4>{what}</h4>
       <p class="note" aria-live="polite">
-        {moves && leaving != null ? movesSentence(moves, name) : leaving != null ? "Asking the strategy …" : <>Choose a server to see which keys move when it leaves. The line marks 1/{list.length}.</>}
+        {moves && leaving != null ? movesSentence(moves, name) : leaving != null ? "Asking the strategy …" : <>Choose a server to see which keys move when it leaves.{shares && ` The line marks 1/${list.length}.`}</>}
       </p>
       <ul>
         {list.map((id) => {
@@ -51,7 +51,7 @@ export function Shares({ ids, shares, what, leaving, moves, leave, focus, prefix
                 {moves && <rect x="0" y="12" height="8" width={`${(after(id.server) / scale) * 100}%`} fill={fillOf(id, prefix)} rx="1.5" />}
                 <line class="share-fair" x1={`${(fair / scale) * 100}%`} x2={`${(fair / scale) * 100}%`} y1="0" y2="100%" />
               </svg>
-              <span class="share-value">{moves ? <><span class="soft">{percent(now(id.server))} →</span> {gone ? "leaves" : percent(after(id.server))}</> : percent(now(id.server))}</span>
+              <span class="share-value">{!moves && !shares ? "" : moves ? <><span class="soft">{percent(now(id.server))} →</span> {gone ? "leaves" : percent(after(id.server))}</> : percent(now(id.server))}</span>
             </li>
           );
         })}

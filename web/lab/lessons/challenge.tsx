@@ -18,8 +18,10 @@ interface Props {
   solved: boolean;
   /** Controls of the settings that may be changed; null where none has a control. */
   settings: ComponentChildren | null;
-  /** Answers are hidden until asked for, in teacher mode. */
-  teacher: boolean;
+  /** The text has been read once: whether there are controls is known. */
+  ready: boolean;
+  /** Whether a solution may be shown; not in teacher mode, until asked for. */
+  answers: boolean;
   next: { href: string; lesson: Lesson } | null;
   edit: (text: string) => void;
   check: () => void;
@@ -33,7 +35,7 @@ interface Props {
 
 export const command = (number: number): string => `evenkeel check my-solution.toml --lesson ${number} --json`;
 
-function Hints({ lesson, hints, solved, hint, solve }: Pick<Props, "lesson" | "hints" | "solved" | "hint" | "solve">) {
+function Hints({ lesson, hints, solved, hint, solve, answers }: Pick<Props, "lesson" | "hints" | "solved" | "hint" | "solve" | "answers">) {
   const all = lesson.challenge.hints;
   const left = all.length - hints;
   return (
@@ -41,7 +43,7 @@ function Hints({ lesson, hints, solved, hint, solve }: Pick<Props, "lesson" | "h
       <ol aria-live="polite">{all.slice(0, hints).map((text, i) => <li key={text}><b>Hint {i + 1}</b> <Line text={text} /></li>)}</ol>
       <div class="hint-actions">
         {left > 0 && <button type="button" class="quiet" onClick={hint}>{hints === 0 ? "Show a hint" : "Show another hint"} <span class="soft">({left} left)</span></button>}
-        {left === 0 && !solved && <button type="button" class="quiet" onClick={solve}>Show a solution</button>}
+        {left === 0 && !solved && answers && <button type="button" class="quiet" onClick={solve}>Show a solution</button>}
       </div>
     </div>
   );
@@ -65,16 +67,16 @@ function Solved({ lesson, next, message }: { lesson: Lesson; next: Props["next"]
 }
 
 export function Challenge(props: Props) {
-  const { lesson, text, shipped, refusal, checking, hints, solved, settings, next, edit, check, cancel, hint, reset, show, solve, download } = props;
-  const view = useSignal<"settings" | "text">(settings ? "settings" : "text");
-  const shown = settings ? view.value : "text";
+  const { lesson, text, shipped, refusal, checking, hints, solved, settings, ready, answers, next, edit, check, cancel, hint, reset, show, solve, download } = props;
+  const view = useSignal<"settings" | "text">("settings");
+  const shown = settings || !ready ? view.value : "text";
   const passed = checking.state === "done" && checking.grade.passed && !checking.stale;
   const running = checking.state === "running";
   return (
     <div class="challenge">
       <div class="challenge-side">
         <div class="task"><Prose text={lesson.challenge.task} /></div>
-        <Hints lesson={lesson} hints={hints} solved={solved || passed} hint={hint} solve={solve} />
+        <Hints lesson={lesson} hints={hints} solved={solved || passed} hint={hint} solve={solve} answers={answers} />
         <Checks lesson={lesson} checking={checking} />
         <div class="step-actions">
           {running ? <button type="button" class="quiet" onClick={cancel}>Stop</button> : <button type="button" class="primary" disabled={refusal != null} onClick={check}>Check</button>}

@@ -27,9 +27,9 @@ function Card({ lesson, href }: { lesson: Lesson; href: string }) {
   );
 }
 
-interface Props { lessons: Lesson[]; hrefOf: (lesson: Lesson) => string; /** Lessons that are still being read. */ loading: boolean }
+interface Props { lessons: Lesson[]; hrefOf: (lesson: Lesson) => string; /** Lessons that are still being read. */ loading: boolean; failure: string | null; teacher: boolean }
 
-export function LessonList({ lessons, hrefOf, loading }: Props) {
+export function LessonList({ lessons, hrefOf, loading, failure, teacher }: Props) {
   const solved = lessons.filter((one) => progressOf(one.name).solved).length;
   const next = lessons.find((one) => !progressOf(one.name).solved);
   return (
@@ -40,7 +40,7 @@ export function LessonList({ lessons, hrefOf, loading }: Props) {
         Each lesson takes two or three minutes. You commit a guess, watch the simulator run, read why it came out so, and then repair a
         setup that fails. The numbers are measured in your run, not written into the text.
       </p>
-      {loading ? <p class="note" role="status">Reading the lessons …</p> : (
+      {failure ? <p class="lesson-error" role="alert">{failure}</p> : loading ? <p class="note" role="status">Reading the lessons …</p> : (
         <>
           <div class="lesson-top">
             <p class="lesson-progress" role="status">
@@ -49,6 +49,7 @@ export function LessonList({ lessons, hrefOf, loading }: Props) {
             </p>
             {next && <a class="primary" href={hrefOf(next)}>{solved === 0 && progressOf(next.name).guess == null ? "Start with" : "Continue with"} lesson {next.number}</a>}
           </div>
+          <p class="note teacher-link">{teacher ? <>Teacher mode is on. <a href="#lessons">Leave it</a></> : <>For a class: <a href="#teacher">teacher mode</a> has big type, hidden answers and sheets to print.</>}</p>
           <ol class="lesson-cards">{lessons.map((lesson) => <Card key={lesson.name} lesson={lesson} href={hrefOf(lesson)} />)}</ol>
         </>
       )}

@@ -1,0 +1,77 @@
+// Addresses of lessons: `#lessons`, `#lesson-7`, `#lesson-7/challenge`, each with `&teacher` or `&embed`; `#teacher` is the list for
+// whoever presents it.
+import { first, given } from "../begin";
+import { mode, playing, scenario, settings } from "../state";
+import { allowed, current, find, read, revealed, step, teacher, votes } from "./course";
+import { note, type Step, STEPS } from "./progress";
+
+export interface Route { lesson: string | null; step: Step | null; teacher: boolean; embed: boolean }
+
+export function parse(hash: string): Route | null {
+  const [place, ...flags] = hash.replace(/^#/, "").split("&");
+  const m = /^(?:lessons|teacher|lesson-([a-z0-9-]+?)(?:\/([a-z]+))?)$/.exec(place);
+  if (!m) return null;
+  return {
+    lesson: m[1] ?? null, step: STEPS.find((one) => one === m[2]) ?? null,
+    teacher: place === "teacher" || flags.includes("teacher"), embed: flags.includes("embed"),
+  };
+}
+
+export function format(route: Partial<Route>): string {
+  const place = route.lesson == null ? "lessons" : `lesson-${route.lesson}${route.step && route.step !== "predict" ? `/${route.step}` : ""}`;
+  return `#${place}${route.teacher ? "&teacher" : ""}${route.embed ? "&embed" : ""}`;
+}
+
+/** Address within the page, in the present mode. */
+export const href = (lesson: number | null, to: Step | null = null): string =>
+  format({ lesson: lesson == null ? null : String(lesson), step: to, teacher: teacher.value, embed: settings.embedded.value });
+
+async function apply(route: Route): Promise<void> {
+  teacher.value = route.teacher;
+  settings.big.value = route.teacher;
+  settings.embedded.value = route.embed;
+  settings.alone.value = true;
+  mode.value = "lesson";
+  playing.value = false;
+  await read();
+  const found = route.lesson == null ? null : find(route.lesson);
+  if (current.value !== (found?.lesson.name ?? null)) {
+    revealed.value = false;
+    votes.value = [];
+  }
+  if (found) step.value = allowed(found.lesson.name, route.step);
+  current.value = found?.lesson.name ?? null;
+}
+
+function leave(): void {
+  current.value = null;
+  settings.alone.value = false;
+  settings.mayChange.value = null;
+  settings.big.value = false;
+  settings.panel.value = true;
+  mode.value = "explore";
+  if (!scenario.value) void first();
+}
+
+function follow(): void {
+  const route = parse(location.hash);
+  if (route) void apply(route);
+  else if (mode.value === "lesson") leave();
+}
+
+/** Goes to a step of the open lesson; the address says so, and Back leads back. */
+export function go(number: number, to: Step): void {
+  const name = current.value;
+  if (name) note(name, { reached: STEPS.indexOf(to) });
+  location.hash = href(number, to);
+}
+
+/** Listens to the address from now on. True if lessons are asked for: by the address, or by whoever has opened the page. */
+export function openLessons(): boolean {
+  addEventListener("hashchange", follow);
+  const wanted = given()?.lesson;
+  const route = parse(location.hash) ?? (wanted == null ? null : { lesson: String(wanted), step: null, teacher: false, embed: false });
+  if (!route) return false;
+  void apply(route);
+  return true;
+}
