@@ -74,17 +74,9 @@ export function Challenge(props: Props) {
   const running = checking.state === "running";
   return (
     <div class="challenge">
-      <div class="challenge-side">
-        <div class="task"><Prose text={lesson.challenge.task} /></div>
+      <div class="task">
+        <Prose text={lesson.challenge.task} />
         <Hints lesson={lesson} hints={hints} solved={solved || passed} hint={hint} solve={solve} answers={answers} />
-        <Checks lesson={lesson} checking={checking} />
-        <div class="step-actions">
-          {running ? <button type="button" class="quiet" onClick={cancel}>Stop</button> : <button type="button" class="primary" disabled={refusal != null} onClick={check}>Check</button>}
-          {running && <Meter share={checking.share} seconds={checking.seconds} />}
-          <button type="button" class="quiet" disabled={refusal != null} onClick={show}>Play it on the stage</button>
-        </div>
-        <div role="status" class="unseen">{checking.state === "done" && !checking.stale ? (passed ? "Solved." : `Not yet: ${checking.grade.checks.filter((one) => !one.holds).length} of ${checking.grade.checks.length} do not hold.`) : ""}</div>
-        {passed && <Solved lesson={lesson} next={next} message={checking.grade.message} />}
       </div>
       <div class="challenge-edit">
         <div class="edit-bar">
@@ -105,6 +97,16 @@ export function Challenge(props: Props) {
           <p><button type="button" class="quiet" onClick={download}>Download my-solution.toml</button></p>
           <CopyLine text={command(lesson.number)} label="Command" />
         </details>
+      </div>
+      <div class="judge">
+        <div class="step-actions">
+          {running ? <button type="button" class="quiet" onClick={cancel}>Stop</button> : <button type="button" class="primary" disabled={refusal != null || !ready} onClick={check}>Check</button>}
+          {running && <Meter share={checking.share} seconds={checking.seconds} />}
+          <button type="button" class="quiet" disabled={refusal != null || !ready} onClick={show}>Play it on the stage</button>
+        </div>
+        <Checks lesson={lesson} checking={checking} />
+        <div role="status" class="unseen">{checking.state === "done" && !checking.stale ? (passed ? "Solved." : `Not yet: ${checking.grade.checks.filter((one) => !one.holds).length} of ${checking.grade.checks.length} do not hold.`) : ""}</div>
+        {passed && <Solved lesson={lesson} next={next} message={checking.grade.message} />}
       </div>
     </div>
   );

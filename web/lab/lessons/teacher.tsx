@@ -9,7 +9,7 @@ export const snippet = (address: string, title: string): string =>
 export function TeacherBar({ title, address, revealed, reveal, leave, print }: Props) {
   return (
     <div class="teacher-bar">
-      <p class="teacher-name">Teacher mode <span class="soft">keys: <kbd>A</kbd> answers, <kbd>←</kbd> <kbd>→</kbd> steps</span></p>
+      <p class="teacher-name">Teacher mode <span class="soft">keys: <kbd>A</kbd> answers, <kbd>Page Up</kbd> <kbd>Page Down</kbd> steps</span></p>
       <div class="teacher-actions">
         <button type="button" class="quiet" aria-pressed={revealed} onClick={reveal}>{revealed ? "Hide the answers" : "Show the answers"}</button>
         <button type="button" class="quiet" onClick={print}>Print the sheets</button>

@@ -60,6 +60,8 @@ const name = asked.get("inspector");
 const step = asked.get("lesson") as Step | null;
 if (asked.has("sheet")) document.documentElement.classList.add("printing-sheets");
 render(
-  <main class="wrap" style={{ paddingBottom: "3rem" }}>
+  <main class={asked.has("column") ? "" : "wrap"} style={{ paddingBottom: "3rem", ...(asked.has("column") ? { maxWidth: "29rem", margin: "0 1rem" } : {}) }}>
+    <div class={name ? "inspector" : "lessons"}>
     {name ? <Inspector name={name} /> : asked.has("sheet") ? <Sheets lesson={lesson} catalog={catalog} measured={measured} /> : step ? <OneStep step={step} /> : <LessonList lessons={lessons} hrefOf={(one) => `#${one.name}`} loading={false} failure={null} teacher={false} />}
+    </div>
   </main>, document.getElementById("page")!);
