@@ -98,9 +98,3 @@ export const laneStyle = (place: number): Style => numbered(place);
 
 /** Name that a lane's strategy has in sentences. */
 export const strategyName = (strategy: string): string => strategy.split("(")[0];
-
-/** Requests per second that a run has had until now. */
-export function arrivalRate(): number {
-  const frame = lanes.value[0]?.frame.value;
-  return frame && frame.time > 0 ? frame.arrived / frame.time : 0;
-}

@@ -1,6 +1,7 @@
 // The clock: while the page plays, every picture asks the workers for the next moment. Hidden pages stand still.
 import { effect, signal } from "@preact/signals";
-import { clock, end, lanes, playing, reached, settings, speed, stopAt } from "../state";
+import { eventText } from "../stage/words";
+import { clock, description, end, lanes, playing, reached, settings, speed, stopAt } from "../state";
 import { arrive, exclusive, idle, singles, stepSize } from "./lanes";
 import { seek } from "./session";
 
@@ -13,6 +14,9 @@ const LONGEST = 100;
 export const seen = signal(true);
 /** Pictures that are drawn after each moment of the clock. */
 export const painters = new Set<(now: number) => void>();
+
+/** What the last single event was, in words. */
+export const lastEvent = signal("");
 
 let before = 0;
 let metricsAt = 0;
@@ -65,6 +69,7 @@ export function drive(watched: Element): void {
 }
 
 export function play(): void {
+  lastEvent.value = "";
   if (clock.value >= end.value - 1e-9) void seek(0).then(() => { playing.value = true; });
   else playing.value = true;
   reached.value = speed.value;
@@ -83,7 +88,9 @@ export async function oneEvent(): Promise<void> {
     const [first, ...others] = lanes.value.filter((lane) => lane.time != null && !lane.error.value);
     if (!first) return;
     const want = { events: true, metrics: true };
-    arrive(first, await first.client.event(want));
+    const advance = await first.client.event(want);
+    arrive(first, advance);
+    if (description.value && advance.events) lastEvent.value = eventText(description.value, advance.events);
     await Promise.all(others.map(async (lane) => arrive(lane, await lane.client.stepUntil(first.time!, want))));
     clock.value = first.time!;
   });

@@ -1,7 +1,8 @@
 // How lanes move in time: results of their workers, one operation at a time, in steps that a worker finishes quickly.
 import type { Advance } from "../engine/messages";
 import { Frame } from "../frame";
-import { type Lane, lanes, settings, speed } from "../state";
+import { type Lane, settings, speed } from "../state";
+import { rate } from "./speeds";
 
 /** A step should take a worker this long, in milliseconds. */
 const STEP = 40;
@@ -18,9 +19,7 @@ export const stepSize = (): number => STEP / Math.max(cost, 1e-6);
 
 /** Whether requests are shown one by one at the present speed. */
 export function singles(): boolean {
-  const frame = lanes.value[0]?.frame.value;
-  const rate = frame && frame.time > 0 && frame.arrived > 20 ? frame.arrived / frame.time : 0;
-  return rate * speed.value <= VISIBLE_RATE;
+  return rate.value * speed.value <= VISIBLE_RATE;
 }
 
 export const tracing = (): boolean => settings.trace.value || singles();

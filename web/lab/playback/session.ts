@@ -4,9 +4,10 @@ import { RefusedError, tools } from "../client";
 import type { Act, Description, OpenRequest, Refusal, TimedAct } from "../engine";
 import {
   acts, catalog, type Change, changes, clock, description, end, Lane, lanes, LANES, laneStyle, playing, progress, refusal, request, type Scenario, scenario, seed, selected,
-  source, stopAt,
+  source, speed, stopAt,
 } from "../state";
 import { arrive, costPerSecond, exclusive, follow, tracing } from "./lanes";
+import { presets, rate } from "./speeds";
 
 /** A longer way back to the present time after a change is not worth the wait: the run starts again instead. */
 const PATIENCE = 4000;
@@ -77,6 +78,7 @@ export interface Setup {
   acts?: TimedAct[];
   at?: number;
   play?: boolean;
+  speed?: number;
   stopAt?: number | null;
 }
 
@@ -129,8 +131,37 @@ export async function load(next: Scenario, setup: Setup = {}): Promise<void> {
     refusal.value = asRefusal(error);
     throw error;
   }
-  await reopen(setup.at ?? 0);
+  await survey();
+  speed.value = setup.speed ?? presets.value[0].speed;
+  await reopen(setup.at ?? opening());
   if (setup.play) playing.value = true;
+}
+
+/** Finds the rate of the arrivals and how fast the workers are, by a glance at the beginning of the run. */
+async function survey(): Promise<void> {
+  const [lane] = lanes.value;
+  const known = rate.value;
+  rate.value = 0;
+  for (let share = 0.002; share < 0.2; share *= 3) {
+    await seek(end.value * share);
+    const frame = lane?.frame.value;
+    if (!frame || lane.error.value) break;
+    if (frame.arrived >= 60 || share >= 0.05) {
+      rate.value = frame.time > 0 ? frame.arrived / frame.time : known;
+      break;
+    }
+  }
+}
+
+/** Milliseconds of simulation before the first picture. */
+const FIRST_PICTURE = 600;
+
+/** Where a reader starts: when there are numbers already, and before anything breaks. */
+function opening(): number {
+  const of = description.value!;
+  const first = Math.min(...of.faults.map((one) => one.at), Infinity);
+  const wanted = Math.min(of.warmup + 0.25 * of.duration, Math.max(0, first - 0.02 * of.duration));
+  return wanted * costPerSecond() <= FIRST_PICTURE ? wanted : Math.min(wanted, FIRST_PICTURE / costPerSecond());
 }
 
 /** Sets keys of the scenario; the run goes on from the present time where that is near. */
