@@ -29,16 +29,17 @@ const all = [];
 const report = (where, problems) => { for (const one of problems) { all.push(`${where}: ${one}`); console.error(`${where}: ${one}`); } };
 
 /** A page with storage of its own; its errors are problems. */
-async function visit(where, hash, work) {
+async function visit(where, to, work) {
+  const own = to.startsWith("#") ? `${address}${to}` : to;
   const context = await browser.newContext({ reducedMotion: "reduce", viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
   page.setDefaultTimeout(20000);
   const problems = [];
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
   page.on("console", (message) => { if (["error", "warning"].includes(message.type())) problems.push(`console: ${message.text()}`); });
-  page.on("request", (request) => { if (!request.url().startsWith(address) && !/^(data|blob):/.test(request.url())) problems.push(`request: ${request.url()}`); });
+  page.on("request", (request) => { if (request.url().split("#")[0] !== own.split("#")[0] && !/^(data|blob):/.test(request.url())) problems.push(`request: ${request.url()}`); });
   try {
-    await page.goto(`${address}${hash}`);
+    await page.goto(own);
     problems.push(...((await work(page)) ?? []));
   } catch (error) {
     problems.push(`the check stopped: ${error.message.split("\n").slice(0, 2).join(" ")}`);
@@ -141,7 +142,7 @@ if (parts.includes("lessons")) {
 }
 if (parts.includes("keyboard")) await visit("keyboard", `#lesson-${lessons[0] ?? 1}`, keyboard);
 if (parts.includes("looks")) await looks(lessons[0] ?? 1);
-if (parts.includes("inspector")) await inspector(browser, address, visit, shots);
+if (parts.includes("inspector")) await inspector(visit, shots);
 await browser.close();
 console.log(`${lessons.length} lessons in ${((Date.now() - started) / 1000).toFixed(1)} s; ${all.length ? `${all.length} problems` : "no problems"}`);
 process.exit(all.length ? 1 : 0);

@@ -13,7 +13,7 @@ import { grade, stop } from "./measure";
 import { note, progressOf } from "./progress";
 import { href } from "./route";
 import { allowedControls, Settings } from "./settings";
-import { described, refusal, setKeys, setText, showChallenge, text } from "./stage";
+import { asShipped, described, refusal, setKeys, setText, showChallenge, text } from "./stage";
 
 /** How often the meter moves, in milliseconds. */
 const TICK = 250;
@@ -54,11 +54,13 @@ export function ChallengeStep({ of }: { of: Entry }) {
     stop();
     checking.value = { state: "idle" };
   };
-  const controls = described.value ? allowedControls(described.value, catalog.value, lesson.challenge.may_change) : [];
+  const allowed = lesson.challenge.may_change;
+  const controls = described.value ? allowedControls(described.value, catalog.value, allowed) : [];
+  const before = new Map((asShipped.value ? allowedControls(asShipped.value, catalog.value, allowed) : []).map((one) => [one.key, one.value]));
   const next = following.value;
   return (
     <Challenge lesson={lesson} text={text.value} shipped={shipped} refusal={refusal.value} checking={checking.value} hints={progress.hints} solved={progress.solved}
-      settings={controls.length ? <Settings controls={controls} set={(key, value) => void setKeys(of, [{ key, value }])} /> : null} ready={described.value != null || refusal.value != null}
+      settings={controls.length ? <Settings controls={controls} shipped={before} set={(key, value) => void setKeys(of, [{ key, value }])} /> : null} ready={described.value != null || refusal.value != null}
       answers={!teacher.value || revealed.value} next={next ? { href: href(next.lesson.number), lesson: next.lesson } : null}
       edit={(value) => setText(of, value, true)} check={() => void check()} cancel={cancel}
       hint={() => note(lesson.name, { hints: progress.hints + 1 })} reset={() => setText(of, shipped)} show={play}

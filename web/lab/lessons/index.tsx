@@ -3,11 +3,11 @@ import { useEffect, useRef } from "preact/hooks";
 import "./lessons.css";
 import "./challenge.css";
 import { settings } from "../state";
-import { current, entries, entry, failure, loading, teacher } from "./course";
+import { current, entries, entry, failure, loading, read, teacher } from "./course";
 import { arrived } from "./focus";
 import { LessonList } from "./list";
 import { OpenLesson } from "./open";
-import { href } from "./route";
+import { href, leave } from "./route";
 
 function List() {
   const host = useRef<HTMLDivElement>(null);
@@ -24,6 +24,10 @@ function List() {
 
 export function Lessons() {
   const of = entry.value;
+  useEffect(() => {
+    void read();
+    return leave;
+  }, []);
   return (
     <div class="lessons">
       {of && current.value ? <OpenLesson key={of.lesson.name} of={of} count={entries.value.length} /> : <List />}

@@ -1,6 +1,6 @@
 // Follows the address: which lesson and which step is shown.
 import { first, given } from "../begin";
-import { mode, playing, scenario, settings } from "../state";
+import { mode, playing, scenario, settings, stopAt } from "../state";
 import { format, parse, type Route } from "./address";
 import { allowed, current, find, read, revealed, step, teacher, votes } from "./course";
 import { note, type Step, STEPS } from "./progress";
@@ -26,20 +26,23 @@ async function apply(route: Route): Promise<void> {
   current.value = found?.lesson.name ?? null;
 }
 
-function leave(): void {
-  current.value = null;
+/** The page as it is without lessons; what is on the stage stays there. */
+export function leave(): void {
   settings.alone.value = false;
   settings.mayChange.value = null;
   settings.big.value = false;
   settings.panel.value = true;
-  mode.value = "explore";
+  stopAt.value = null;
   if (!scenario.value) void first();
 }
 
 function follow(): void {
   const route = parse(location.hash);
   if (route) void apply(route);
-  else if (mode.value === "lesson") leave();
+  else if (mode.value === "lesson") {
+    current.value = null;
+    mode.value = "explore";
+  }
 }
 
 /** Goes to a step of the open lesson; the address says so, and Back leads back. */

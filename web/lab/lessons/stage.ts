@@ -49,6 +49,7 @@ export async function finish(of: Entry): Promise<void> {
 export const text = signal("");
 export const refusal = signal<Refusal | null>(null);
 export const described = signal<Description | null>(null);
+export const asShipped = signal<Description | null>(null);
 
 let edits = 0;
 let waiting: ReturnType<typeof setTimeout> | undefined;
@@ -95,10 +96,12 @@ export async function setKeys(of: Entry, changes: { key: string; value: string |
 export function showChallenge(of: Entry): void {
   settings.alone.value = false;
   settings.panel.value = false;
-  settings.mayChange.value = of.lesson.challenge.may_change;
+  settings.mayChange.value = [];
   problem.value = null;
   text.value = "";
   described.value = null;
+  asShipped.value = null;
+  tools.describe(challengeName(of), of.lesson.challenge.scenario, {}).then((found) => { asShipped.value = found; }, () => {});
   speed.value = of.lesson.watch.speed;
   setText(of, progressOf(of.lesson.name).solution ?? of.lesson.challenge.scenario);
 }

@@ -7,7 +7,7 @@ import { format, parse } from "../../lab/lessons/address";
 import { changedLines } from "../../lab/lessons/diff";
 import { best, needed, pieces } from "../../lab/lessons/numbers";
 import { forget, note, open, progressOf } from "../../lab/lessons/progress";
-import { inUnit, permitted } from "../../lab/lessons/settings";
+import { permitted } from "../../lab/lessons/settings";
 import { catalog } from "./lesson";
 import { whys } from "./whys";
 
@@ -46,7 +46,6 @@ same("equal values have no winner", best(catalog, "latency.p99", new Map([["a", 
 same("changed lines", changedLines("a\nb\nc", "a\nx\nb\nc"), [false, true, false, false]);
 same("changed last line", changedLines("a\nb", "a\nc"), [false, true]);
 same("permitted keys", ["pools.web.servers.big.weight", "pools.web.servers.big.speed", "pools.web.health.interval", "pools"].map((key) => permitted(key, ["pools.web.servers.*.weight", "pools.web.health"])), [true, false, true, false]);
-same("values in the control's unit", [inUnit('"0.5s"', "ms"), inUnit('"80%"', "%"), inUnit("3", ""), inUnit(null, "ms"), inUnit('"900/s"', "/s")], [500, 80, 3, null, 900]);
 
 // Addresses.
 same("address of a step", parse("#lesson-7/challenge&teacher"), { lesson: "7", step: "challenge", teacher: true, embed: false });
