@@ -1,8 +1,10 @@
-// What is shown first: the scenario of `evenkeel lab FILE`, or the one that most readers start with.
+// What is shown first: what the address says, the scenario of `evenkeel lab FILE`, or the one that most readers start with.
 import { scenarios } from "./gallery/scenarios";
-import { openLessons } from "./lessons/route";
+import { isLesson, openLessons } from "./lessons/route";
+import { play } from "./playback/driver";
 import { load } from "./playback/session";
-import { refusal, type Scenario } from "./state";
+import { readLink } from "./share/link";
+import { mode, refusal, type Scenario } from "./state";
 
 const FIRST = "even-load";
 
@@ -14,17 +16,26 @@ export function given(): Given | null {
   return text ? JSON.parse(text) as Given : null;
 }
 
-/** Loads the scenario that is shown first. */
-export async function first(): Promise<void> {
-  const start = given();
-  try {
-    if (start?.source) await load(start);
-    else await load((await scenarios()).find((one) => one.name === FIRST)!);
-  } catch (error) {
-    if (!refusal.value) throw error;
+async function show(): Promise<void> {
+  // Lessons follow the address themselves.
+  if (isLesson(location.hash)) return;
+  const link = await readLink(location.hash);
+  if (mode.value === "lesson" && !link?.scenario) return;
+  if (link?.scenario) {
+    await load(link.scenario, link.setup);
+    return;
   }
+  const start = given();
+  await load(start?.source ? start : (await scenarios()).find((one) => one.name === FIRST)!);
+  play();
 }
 
+const safely = (): Promise<void> => show().catch((error: unknown) => { if (!refusal.value) throw error; });
+
+/** Loads the scenario that is shown where the address names none. */
+export const first = safely;
+
 export async function begin(): Promise<void> {
-  if (!openLessons()) await first();
+  window.addEventListener("hashchange", () => void safely());
+  if (!openLessons()) await safely();
 }

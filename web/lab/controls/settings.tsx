@@ -45,7 +45,7 @@ export function Settings() {
         <p class="changed-line">{changes.value.length} {changes.value.length === 1 ? "setting differs" : "settings differ"} from the scenario. <button type="button" class="link" onClick={() => void apply([])}>Take all back</button></p>
       )}
       {GROUPS.map(([group, title]) => {
-        const members = of.controls.filter((one) => one.group === group && (allowed == null || allowed.includes(one.key)));
+        const members = (of.controls ?? []).filter((one) => one.group === group && (allowed == null || allowed.includes(one.key)));
         return members.length === 0 ? null : (
           <fieldset key={group}>
             <legend>{title}</legend>

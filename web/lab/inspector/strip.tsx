@@ -30,7 +30,7 @@ export function Strip({ cells, pin, pinText, to, open, prefix, label }: Props) {
   const anchor = pin * size < 70 ? "start" : total - pin * size < 70 ? "end" : "middle";
   const end = to ?? pin;
   return (
-    <div class="strip" ref={host} role="img" aria-label={label}>
+    <div class="key-strip" ref={host} role="img" aria-label={label}>
       <svg width={total} height={TOP + HEIGHT + (notes ? 22 : 4)} aria-hidden="true">
         {cells.map((cell, i) => (
           <g key={i} class={cell.state === "passed" ? "cell passed" : "cell"}>

@@ -16,7 +16,7 @@ const CASES = [
   { strategy: "p2c", drawn: ".duel-card.picked" },
   { strategy: "consistent_hash", drawn: "path.arc", moves: true },
   { strategy: "maglev", drawn: ".grid-host canvas", moves: true },
-  { strategy: "round_robin", drawn: ".strip .cell-picked" },
+  { strategy: "round_robin", drawn: ".key-strip .cell-picked" },
   { strategy: "random", drawn: ".placement, .why > .note" },
   { strategy: "peak_ewma", drawn: "tr.picked .bar-track" },
 ];
