@@ -48,7 +48,7 @@ export function Tiles({ catalog, focus, subjects, over }: Props) {
   if (!focus.length || !subjects.length) return null;
   return (
     <div class="tiles">
-      <ul>{focus.map((metric) => <Tile key={metric} metric={metric} catalog={catalog} subjects={subjects} />)}</ul>
+      <ul tabIndex={0} aria-label="Metrics to watch">{focus.map((metric) => <Tile key={metric} metric={metric} catalog={catalog} subjects={subjects} />)}</ul>
       <p class="note">{trust(focus, subjects, over)}</p>
     </div>
   );
