@@ -24,6 +24,7 @@
 //! | `evenkeel-sim` | [`sim`] | event queue, engine, workload, servers (first come first served and processor sharing), caches, names, connections, faults, autoscaling, tiers |
 //! | | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
 //! | | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that validate the simulator against theory |
+//! | | [`lesson`] | lessons: a question, a run to watch, an explanation with its numbers, and a challenge with its grade |
 //! | `evenkeel-theory` | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked |
 //! | `evenkeel-proxy` | [`proxy`] | the reverse proxy: shards, forwarding, connections to servers, checks, reload, admin, metrics, access log, recording |
 //! | `evenkeel-testbed` | [`testbed`] | test servers and load over real sockets, by the simulator's own distributions, caches and faults |
@@ -55,7 +56,7 @@
 pub use evenkeel_config as config;
 pub use evenkeel_core::{fleet, math, policy, rng, select, units};
 pub use evenkeel_proxy as proxy;
-pub use evenkeel_sim::{measure, scenario, sim};
+pub use evenkeel_sim::{lesson, measure, scenario, sim};
 pub use evenkeel_testbed as testbed;
 pub use evenkeel_theory as theory;
 

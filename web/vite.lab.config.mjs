@@ -22,9 +22,17 @@ function scenarios() {
   return packed(JSON.stringify({ scenarios: all, files }));
 }
 
+/** Texts of the lessons by file name. */
+function lessons() {
+  const folder = here("../lessons");
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => /^\d\d-.*\.toml$/.test(name)).sort() : [];
+  return packed(JSON.stringify(Object.fromEntries(names.map((name) => [name.replace(/\.toml$/, ""), readFileSync(`${folder}/${name}`, "utf8")]))));
+}
+
 const contents = {
   "virtual:lab-engine": () => readFileSync(here("lab/engine/lab.wasm.gz")).toString("base64"),
   "virtual:lab-scenarios": scenarios,
+  "virtual:lab-lessons": lessons,
 };
 
 const packedContents = {

@@ -11,10 +11,9 @@ use super::run::Common;
 use super::scheduler::Options;
 use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep, warmup};
 use crate::report::Outcome;
-use crate::report::files::number;
-use evenkeel_sim::measure::metrics::{Unit, nature};
+use evenkeel_sim::measure::expectation::Evaluation;
 use evenkeel_sim::scenario::Scenario;
-use evenkeel_sim::scenario::expect::{Expect, Side};
+use evenkeel_sim::scenario::expect::Expect;
 
 /// Scenarios to verify.
 #[derive(Debug, clap::Args)]
@@ -53,13 +52,6 @@ impl Args {
     fn options(&self) -> Options {
         Options { jobs: self.common.jobs.count(), quiet: self.quiet(), ..Options::default() }
     }
-}
-
-/// The result of an expectation.
-struct Verdict {
-    holds: bool,
-    /// `0.0312 < 0.0467`, or the missing value.
-    values: String,
 }
 
 /// Number of checks by result.
@@ -201,7 +193,7 @@ fn say_scenario(scenario: &Scenario, finding: &Finding, args: &Args, terminal: T
 }
 
 fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal: Terminal, count: &Mutex<Count>) {
-    let verdict = verify(expect, outcome);
+    let verdict = expect.evaluate(&outcome.summaries);
     count.lock().expect("no worker panics").add(verdict.holds);
     if args.json {
         say(serde_json::json!({
@@ -215,51 +207,11 @@ fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal
 
 /// Leaves out strategies that no expectation refers to.
 fn keep_what_is_named(scenario: &mut Scenario) {
-    let named: Vec<&str> = scenario
-        .expects
-        .iter()
-        .flat_map(|expect| [&expect.left, &expect.right])
-        .filter_map(|side| match side {
-            Side::Metric { strategy, .. } => Some(strategy.as_str()),
-            Side::Number { .. } => None,
-        })
-        .collect();
+    let named: Vec<&str> = scenario.expects.iter().flat_map(Expect::strategies).collect();
     scenario.variants.retain(|variant| named.contains(&variant.label.as_str()));
 }
 
-fn verify(expect: &Expect, outcome: &Outcome<'_>) -> Verdict {
-    let lookup = |metric: &str, strategy: &str| {
-        let summary = outcome.summaries.iter().find(|summary| summary.label == strategy)?;
-        Some(summary.metric(metric)?.estimate().value).filter(|value| value.is_finite())
-    };
-    let metric = [&expect.left, &expect.right].into_iter().find_map(|side| match side {
-        Side::Metric { metric, .. } => Some(metric),
-        Side::Number { .. } => None,
-    });
-    let unit = metric.map_or(Unit::Number, |metric| nature(metric).1);
-    match (expect.left.value(&lookup), expect.right.value(&lookup)) {
-        (Ok(left), Ok(right)) => Verdict {
-            holds: expect.relation.holds(left, right),
-            values: format!("{} {} {}", in_unit(left, unit), expect.relation, in_unit(right, unit)),
-        },
-        (Err(message), _) | (_, Err(message)) => Verdict { holds: false, values: message },
-    }
-}
-
-/// A value with four significant digits, in the notation of expectations: `46.71ms`, `3.125%`, `899.6/s`.
-fn in_unit(value: f64, unit: Unit) -> String {
-    let short = |value: f64| number(format!("{value:.3e}").parse().unwrap_or(value));
-    match unit {
-        Unit::Seconds if value.abs() < 1e-3 => short(value * 1e6) + "us",
-        Unit::Seconds if value.abs() < 1.0 => short(value * 1e3) + "ms",
-        Unit::Seconds => short(value) + "s",
-        Unit::Share => short(value * 100.0) + "%",
-        Unit::Rate => short(value) + "/s",
-        Unit::Index | Unit::Number => short(value),
-    }
-}
-
-fn print(expect: &Expect, verdict: &Verdict, terminal: Terminal) {
+fn print(expect: &Expect, verdict: &Evaluation, terminal: Terminal) {
     let (mark, colour) = if verdict.holds { ("holds", 32) } else { ("FAILS", 31) };
     let mark = if terminal.out { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
     say(format_args!("  {mark}  {}   ({})", expect.text, verdict.values));

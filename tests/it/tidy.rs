@@ -31,7 +31,7 @@ fn sources() -> Vec<PathBuf> {
 
 /// The modules of the crates that have several, each with the modules of its own crate that it may import. Which crate may
 /// import which is in their `Cargo.toml`.
-const MAY_IMPORT: [(&str, &str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &str, &[&str]); 13] = [
     ("crates/core/src", "units", &[]),
     ("crates/core/src", "math", &[]),
     ("crates/core/src", "rng", &[]),
@@ -42,6 +42,7 @@ const MAY_IMPORT: [(&str, &str, &[&str]); 12] = [
     ("crates/sim/src", "sim", &[]),
     ("crates/sim/src", "scenario", &["sim"]),
     ("crates/sim/src", "measure", &["sim", "scenario"]),
+    ("crates/sim/src", "lesson", &["sim", "scenario", "measure"]),
     ("src", "report", &[]),
     ("src", "cmd", &["report"]),
 ];

@@ -41,24 +41,26 @@ export function App() {
   useEffect(() => drive(main.current!), []);
   useEffect(keys, []);
   const lesson = mode.value === "lesson";
-  const { embedded, big } = settings;
+  const { alone, embedded, big } = settings;
   return (
-    <div class="lab" data-mode={mode.value} data-embedded={embedded.value ? "" : undefined} data-big={big.value ? "" : undefined}>
+    <div class="lab" data-mode={mode.value} data-embedded={embedded.value ? "" : undefined} data-big={big.value ? "" : undefined} data-alone={alone.value ? "" : undefined}>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>Skip to the lanes</a>
       {!embedded.value && <Header />}
       <main id="main" ref={main} tabIndex={-1}>
-        <div class="columns" data-panel={settings.panel.value && lanes.value.length ? "" : undefined}>
+        <div class="columns" data-panel={settings.panel.value && lanes.value.length && !alone.value ? "" : undefined}>
           {lesson && <div class="lesson-column"><Lessons /></div>}
-          <div class="main-column">
-            {!lesson && <Question />}
-            {!description.value && <Opening />}
-            <Stage />
-            <Charts />
-          </div>
-          <Panel />
+          {!alone.value && (
+            <div class="main-column">
+              {!lesson && <Question />}
+              {!description.value && <Opening />}
+              <Stage />
+              <Charts />
+            </div>
+          )}
+          {!alone.value && <Panel />}
         </div>
       </main>
-      <Transport />
+      {!alone.value && <Transport />}
       {overlay.value === "help" && <Help />}
       {overlay.value === "gallery" && <Gallery />}
       {overlay.value === "share" && <Share />}

@@ -1,5 +1,6 @@
 // What is shown first: what the address says, the scenario of `evenkeel lab FILE`, or the one that most readers start with.
 import { scenarios } from "./gallery/scenarios";
+import { isLesson, openLessons } from "./lessons/route";
 import { play } from "./playback/driver";
 import { load } from "./playback/session";
 import { readLink } from "./share/link";
@@ -16,20 +17,25 @@ export function given(): Given | null {
 }
 
 async function show(): Promise<void> {
+  // Lessons follow the address themselves.
+  if (isLesson(location.hash)) return;
   const link = await readLink(location.hash);
-  const start = given();
-  if (start?.lesson != null) mode.value = "lesson";
   if (mode.value === "lesson" && !link?.scenario) return;
   if (link?.scenario) {
     await load(link.scenario, link.setup);
     return;
   }
+  const start = given();
   await load(start?.source ? start : (await scenarios()).find((one) => one.name === FIRST)!);
   play();
 }
 
+const safely = (): Promise<void> => show().catch((error: unknown) => { if (!refusal.value) throw error; });
+
+/** Loads the scenario that is shown where the address names none. */
+export const first = safely;
+
 export async function begin(): Promise<void> {
-  const safely = () => show().catch((error: unknown) => { if (!refusal.value) throw error; });
   window.addEventListener("hashchange", () => void safely());
-  await safely();
+  if (!openLessons()) await safely();
 }

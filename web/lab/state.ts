@@ -87,6 +87,8 @@ export const settings = {
   trace: signal(false),
   /** Big type, for a projector. */
   big: signal(false),
+  /** Only the lessons are shown: no stage and no playback bar. Nothing may run before a guess is committed. */
+  alone: signal(false),
   /** No header and no footer: inside another page. */
   embedded: signal(false),
 };

@@ -13,3 +13,8 @@ declare module "virtual:lab-scenarios" {
   const packed: string;
   export default packed;
 }
+/** JSON of the lessons' texts by file name without ending, gzip in base64. */
+declare module "virtual:lab-lessons" {
+  const packed: string;
+  export default packed;
+}

@@ -5,6 +5,7 @@
 pub mod comparison;
 pub mod coverage;
 pub mod exact_values;
+pub mod expectation;
 pub mod fingerprint;
 pub mod interval;
 pub mod metrics;

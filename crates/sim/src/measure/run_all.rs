@@ -23,10 +23,10 @@ impl Expect {
     /// Whether the expectation holds for these summaries, by means over replications. The error names a missing metric or
     /// strategy.
     pub fn holds_in(&self, summaries: &[Summary]) -> Result<bool, String> {
-        let lookup = |metric: &str, strategy: &str| {
-            let summary = summaries.iter().find(|summary| summary.label == strategy)?;
-            summary.metric(metric).map(|_| summary.value(metric))
-        };
-        Ok(self.relation.holds(self.left.value(&lookup)?, self.right.value(&lookup)?))
+        let evaluation = self.evaluate(summaries);
+        match (evaluation.left, evaluation.right) {
+            (Some(_), Some(_)) => Ok(evaluation.holds),
+            _ => Err(evaluation.values),
+        }
     }
 }
