@@ -1,6 +1,6 @@
 // Opens the built lab from disk in Chromium and uses it as a reader does.
 //
-//   node web/tests/lab.mjs [--native PATH-OF-EVENKEEL] [--shots FOLDER] [--long]
+//   node web/tests/lab.mjs [--native PATH-OF-EVENKEEL] [--shots FOLDER] [--long] [--only PART-OF-A-NAME]
 //
 // Checked: no error and no request but the file itself; play, pause, one event, scrub, restart; everything by keyboard only; faults, a
 // moved load slider, changed settings; a link leads to the same numbers; the numbers are those of `evenkeel run`; memory does not grow
@@ -16,7 +16,7 @@ import * as frames from "./lab/frames.mjs";
 
 const args = process.argv.slice(2);
 const option = (name) => (args.includes(name) ? args[args.indexOf(name) + 1] : null);
-const [native, shots] = [option("--native"), option("--shots")];
+const [native, shots, only] = [option("--native"), option("--shots"), option("--only")];
 const url = pathToFileURL(resolve(import.meta.dirname, "../dist/lab.html")).href;
 
 const browser = await launch();
@@ -24,6 +24,7 @@ let failed = 0;
 
 /** A page of its own, whose errors and requests are problems. */
 async function check(name, hash, work, size = { width: 1280, height: 900 }) {
+  if (only && !name.includes(only)) return;
   const started = Date.now();
   const problems = [];
   const context = await browser.newContext({ viewport: size, acceptDownloads: true });
@@ -67,6 +68,7 @@ for (const scheme of ["light", "dark"]) {
       await page.waitForSelector("dialog[open]");
       problems.push(...(await accessible(page, scheme, scheme === "light")));
       await page.keyboard.press("Escape");
+      await page.waitForSelector("dialog", { state: "detached" });
     }
     return problems;
   });

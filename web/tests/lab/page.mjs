@@ -15,7 +15,9 @@ const want = (problems, ok, what) => { if (!ok) problems.push(what); };
 /** Something is drawn in each lane, and not the same single colour. */
 export async function drawn(page) {
   return page.evaluate(() => [...document.querySelectorAll(".lane canvas")].flatMap((canvas, i) => {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
     const seen = new Set();
     for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 200) seen.add((data[at] << 16) | (data[at + 1] << 8) | data[at + 2]);
     return seen.size > 20 ? [] : [`lane ${i + 1} has ${seen.size} colours: nothing is drawn`];
@@ -106,9 +108,9 @@ export async function keyboard(page) {
   await press("r");
   want(problems, (await time(page)) === 0, "R does not restart");
   await page.keyboard.press("?");
-  want(problems, await page.locator("dialog[open] kbd").count() > 8, "? does not show the keys");
+  await page.waitForSelector("dialog[open] kbd", { timeout: 3000 }).catch(() => problems.push("? does not show the keys"));
   await page.keyboard.press("Escape");
-  want(problems, await page.locator("dialog[open]").count() === 0, "Escape does not close the help");
+  await page.waitForSelector("dialog", { state: "detached", timeout: 3000 }).catch(() => problems.push("Escape does not close the help"));
   await page.evaluate(() => document.activeElement?.blur());
   await tabTo(page, ".lane-picture");
   await page.keyboard.press("ArrowDown");
