@@ -5,7 +5,7 @@ import { acts, clock, description, end, progress, stopAt } from "../state";
 import { actText } from "../controls/acts";
 import { actTime, seek } from "./session";
 
-interface Mark { from: number; to: number | null; text: string; own: boolean; load: boolean }
+interface Mark { from: number; to: number | null; text: string; /** For charts, which have little room. */ short: string; own: boolean; load: boolean }
 
 /** Seconds from a duration such as "5s". */
 export function duration(text: string | undefined): number | null {
@@ -19,9 +19,9 @@ export function marks(): Mark[] {
   const own = acts.value.map((one): Mark => {
     const from = actTime(one);
     const lasts = "strike" in one.act ? duration(one.act.strike.for) : null;
-    return { from, to: lasts == null ? null : from + lasts, text: actText(one.act), own: true, load: "set_load" in one.act };
+    return { from, to: lasts == null ? null : from + lasts, text: actText(one.act), short: actText(one.act), own: true, load: "set_load" in one.act };
   });
-  return [...of.faults.map((one): Mark => ({ from: one.at, to: one.for == null ? null : one.at + one.for, text: one.sentence, own: false, load: false })), ...own];
+  return [...of.faults.map((one): Mark => ({ from: one.at, to: one.for == null ? null : one.at + one.for, text: one.sentence, short: `${one.kind.replaceAll("_", " ")} ${one.target.split("/").pop()}`, own: false, load: false })), ...own];
 }
 
 const allMarks = computed(marks);
