@@ -4,7 +4,7 @@ import { isLesson, openLessons } from "./lessons/route";
 import { play } from "./playback/driver";
 import { load } from "./playback/session";
 import { readLink } from "./share/link";
-import { mode, refusal, type Scenario } from "./state";
+import { mode, refusal, type Scenario, scenario } from "./state";
 
 const FIRST = "even-load";
 
@@ -36,6 +36,7 @@ const safely = (): Promise<void> => show().catch((error: unknown) => { if (!refu
 export const first = safely;
 
 export async function begin(): Promise<void> {
-  window.addEventListener("hashchange", () => void safely());
+  // What is on the stage stays there, unless the new address names something else.
+  window.addEventListener("hashchange", () => { if (!scenario.value || new URLSearchParams(location.hash.slice(1)).size > 1) void safely(); });
   if (!openLessons()) await safely();
 }

@@ -13,10 +13,10 @@ export function Header() {
       <div class="bar-in">
         <span class="brand">evenkeel <span class="soft">lab</span></span>
         <button type="button" class="scenario-button" onClick={() => { overlay.value = "gallery"; }}><span class="mono">{scenario.value?.name ?? "scenarios"}</span> <span aria-hidden="true">▾</span><span class="unseen"> choose a scenario</span></button>
-        <div class="segmented modes" role="group" aria-label="Mode">
-          <button type="button" aria-pressed={mode.value === "explore"} onClick={() => { mode.value = "explore"; }}>Explore</button>
-          <button type="button" aria-pressed={mode.value === "lesson"} onClick={() => { mode.value = "lesson"; }}>Lessons</button>
-        </div>
+        <nav class="segmented modes" aria-label="Mode">
+          <a href="#" aria-current={mode.value === "explore" ? "page" : undefined}>Explore</a>
+          <a href="#lessons" aria-current={mode.value === "lesson" ? "page" : undefined}>Lessons</a>
+        </nav>
         <span class="gap" />
         <button type="button" class="quiet" onClick={() => { overlay.value = "share"; }}>Share</button>
         <button type="button" class="quiet help-button" aria-label="Help and keys" title="Help and keys (?)" onClick={() => { overlay.value = "help"; }}>?</button>

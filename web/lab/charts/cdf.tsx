@@ -26,7 +26,8 @@ export function Cdf() {
   const tail = useSignal(false);
   const data = useComputed<LiveData>(() => {
     const all = lanes.value.map((lane) => ({ lane, cdf: lane.metrics.value?.cdf ?? [] }));
-    const known = all.flatMap(({ cdf }) => cdf.map(([, v]) => v)).filter((v) => v > 0);
+    // Without the fastest percent, which would fill half of a logarithmic axis.
+    const known = all.flatMap(({ cdf }) => cdf.filter(([q]) => q >= 0.01).map(([, v]) => v)).filter((v) => v > 0);
     const [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0.001, 1];
     const x = Array.from({ length: POINTS }, (_, n) => low * (Math.max(high / low, 1.5)) ** (n / (POINTS - 1)));
     const curves = all.map(({ lane, cdf }): Curve => {

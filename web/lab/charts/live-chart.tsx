@@ -3,19 +3,18 @@ import { effect, useSignal, type Signal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { options, whole } from "../../shared/chart";
-import type { ChartProps, Curve, Mark, Region, Values } from "../../shared/chart-types";
+import type { ChartProps, Curve, Region, Values } from "../../shared/chart-types";
 import { dark } from "../../shared/theme";
 import { Tip, type TipState } from "../../shared/tip";
 import "uplot/dist/uPlot.min.css";
 
 export interface LiveData { x: number[]; curves: Curve[]; regions?: Region[] }
 
-interface Props extends Omit<ChartProps, "x" | "curves" | "regions" | "range"> {
+interface Props extends Omit<ChartProps, "x" | "curves" | "regions" | "range" | "marks"> {
   data: LiveData;
   /** Changes where the plot must be made again: other axes, other curves. */
   shape: string;
   range: Signal<[number, number] | null>;
-  marks?: Signal<Mark[]>;
 }
 
 /** Values that a logarithmic axis can have. */
@@ -44,7 +43,6 @@ export function LiveChart({ data, shape, ...rest }: Props) {
     const stops = [
       effect(() => { void rest.range.value; const [min, max] = whole(live.current); u.setScale("x", rest.range.value ? { min: rest.range.value[0], max: rest.range.value[1] } : { min, max }); }),
       effect(() => { void dark.value; u.redraw(false, true); }),
-      effect(() => { void rest.marks?.value; u.redraw(false, false); }),
       effect(() => {
         const key = rest.highlight?.value ?? null;
         const index = key == null ? -1 : live.current.curves.findIndex((curve) => curve.key === key);

@@ -32,7 +32,7 @@ export function NumbersTable() {
         <tbody>
           {listed.map((row) => (
             <tr key={row.name} data-metric={row.name}>
-              <th scope="row" title={row.doc}>{row.label === row.name ? <code>{row.name}</code> : row.label}</th>
+              <th scope="row" title={row.doc}>{row.label}</th>
               {all.map((lane) => {
                 const value = lane.metrics.value?.values[row.name];
                 const exact = theory.find((one) => one.metric === row.name && one.strategy === lane.strategy);

@@ -6,7 +6,7 @@ import { Figure } from "../../shared/figure";
 import { at, seconds, show, type Unit } from "../../shared/format";
 import type { LiveMetrics } from "../engine";
 import { marks } from "../playback/timeline";
-import { clock, description, end, highlight, type Lane, lanes } from "../state";
+import { description, end, highlight, type Lane, lanes } from "../state";
 import { LiveChart, type LiveData } from "./live-chart";
 
 type Series = LiveMetrics["series"];
@@ -23,8 +23,6 @@ const ERRORS: View[] = [{ field: "errors", name: "failed", unit: "1/s", log: fal
 
 /** Zoom of all charts over time. */
 const range = signal<[number, number] | null>(null);
-
-const nowMark = computed(() => [{ at: clock.value, text: "" }]);
 
 function values(lane: Lane, field: Field): Values {
   return (lane.metrics.value?.series[field as keyof Series] as Values | undefined) ?? [];
@@ -66,7 +64,7 @@ function TimeFigure({ title, views, start, summary }: { title: string; views: Vi
       <LiveChart data={data.value} shape={`${all.map((lane) => `${lane.id}${lane.strategy}`).join()}|${view.field}|${whole}`} label={`${title}. ${text}`} height={220}
         xAxis={{ unit: "s", label: "time", from: 0, to: whole, tick: (v) => `${v} s` }}
         yAxis={{ unit: view.unit, label: view.axis, log: view.log, ...(view.log ? {} : { from: 0 }), ...(view.unit === "1/s" ? { tick: (v: number) => String(v) } : {}) }}
-        range={range} marks={nowMark as never} sync="time" highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
+        range={range} sync="time" highlight={highlight} heading={(t) => `at ${at(t)}`} meaning={view.meaning} />
     </Figure>
   );
 }

@@ -38,7 +38,7 @@ const ACTIONS: Record<string, (event: KeyboardEvent) => void> = {
   i: () => panel("inspector"),
   g: () => { overlay.value = "gallery"; },
   h: () => { overlay.value = "share"; },
-  l: () => { mode.value = mode.value === "lesson" ? "explore" : "lesson"; },
+  l: () => { location.hash = mode.value === "lesson" ? "" : "lessons"; },
   "?": () => { overlay.value = "help"; },
 };
 

@@ -32,7 +32,7 @@ function Latency({ all }: { all: Value[] }) {
     <>
       <code>{best.lane.strategy}</code> answers 99 % within <b>{seconds(best.p99)}</b>
       {others.map((one, i) => (
-        <span key={one.lane.id}>{i === others.length - 1 && i > 0 ? " and " : ", "}<code>{one.lane.strategy}</code> within <b>{seconds(one.p99)}</b>{others.length > 1 && ` (${times(one.p99 / best.p99)})`}</span>
+        <span key={one.lane.id}>{i === others.length - 1 && i > 0 ? " and " : ", "}<code>{one.lane.strategy}</code> within <b>{seconds(one.p99)}</b>{others.length > 1 && one.p99 >= best.p99 * ALIKE && ` (${times(one.p99 / best.p99)})`}</span>
       ))}
       {others.length === 1 && <>: <b class="times">{times(worst.p99 / best.p99)}</b></>}.
     </>

@@ -102,7 +102,7 @@ function ends({ ctx, layout, frame, colours }: Scene): void {
   const queue = frame.balancerQueue;
   const first = balancers[0];
   ctx.textAlign = "center";
-  ctx.fillText(layout.balancers.length > 1 ? "balancers" : "balancer", Math.max(first.x, 66), 12);
+  ctx.fillText(layout.balancers.length > 1 ? "balancers" : "balancer", Math.max(first.x, 76), 12);
   if (queue > 0) {
     ctx.font = `600 11.5px ${colours.font}`;
     ctx.fillText(`${queue} wait`, first.x - 6, balancers[balancers.length - 1].y + 26);
@@ -132,6 +132,10 @@ function queueOf(scene: Scene, place: Place): void {
   const room = queueRoom(layout, place);
   const queued = frame.server(place.server, "queued");
   const y = place.y + place.height / 2;
+  // The channel in which requests wait.
+  rounded(ctx, layout.queueX - 6, y - layout.radius - 2, place.slotX - layout.queueX + 2, 2 * layout.radius + 4, layout.radius + 2);
+  ctx.fillStyle = colours.raised;
+  ctx.fill();
   ctx.fillStyle = colours.kinds.plain;
   if (singles) {
     const unknown = Math.max(0, queued - jobs.queues[place.server].length);
@@ -140,9 +144,7 @@ function queueOf(scene: Scene, place: Place): void {
       const { x } = queuePoint(layout, place, n);
       shape(ctx, "plain", x, y, layout.radius);
     }
-    ctx.globalAlpha = 0.55;
     ctx.fill();
-    ctx.globalAlpha = 1;
   } else {
     const length = Math.min(smooth.queue[place.server], room) * layout.step;
     if (length > 0.6) {
@@ -187,8 +189,11 @@ function slotsOf(scene: Scene, place: Place): void {
     const share = single ? Math.max(0, Math.min(1, busy - (singles ? n - known : n))) : Math.min(1, busy / place.slots);
     if (share > 0.02 && (!singles || n >= known || !single)) {
       ctx.fillStyle = colours.kinds.plain;
-      ctx.globalAlpha = single ? 0.65 * share : 0.65;
-      rounded(ctx, left + 2.5, y - size + 2.5, (width - 5) * (single ? 1 : share), 2 * size - 5, 2);
+      if (single) {
+        ctx.globalAlpha = singles ? 1 : share;
+        ctx.beginPath();
+        shape(ctx, "plain", x, y, layout.radius);
+      } else rounded(ctx, left + 2.5, y - size + 2.5, (width - 5) * share, 2 * size - 5, 2);
       ctx.fill();
       ctx.globalAlpha = 1;
     }

@@ -61,9 +61,10 @@ function rows(of: Description, width: number, font: string, big: boolean): Layou
   const radius = (tight ? 3 : 4.5) * (big ? 1.3 : 1);
   const step = 2 * radius + 2;
   const balancerX = Math.max(66, Math.min(150, width * 0.17));
-  const names = Math.min(width * 0.26, longest(servers.map((one) => one.name), font)) + 18;
+  // With room for the sign of a condition, and for its word where the lane is wide.
+  const names = Math.min(width * 0.26, longest(servers.map((one) => one.name), font)) + (tight ? 30 : 34) + (width >= 400 && !tight ? 50 : 0);
   const numberX = width - 6;
-  const nameX = numberX - 26 - names + 14;
+  const nameX = numberX - 12 - names;
   const places: Place[] = [];
   const titles: Title[] = [];
   let y = HEAD;
