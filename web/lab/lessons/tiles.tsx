@@ -4,6 +4,9 @@ import { Swatch } from "../../shared/swatch";
 import type { Style } from "../../shared/palette";
 import { best, few, labelOf, type Measured, metricOf, needed, valueText } from "./numbers";
 
+/** Where the metrics scroll sideways, so that the keyboard must reach them. */
+const narrow = window.matchMedia("(max-width: 44rem)");
+
 export interface Subject { strategy: string; style: Style; run: Measured | null }
 
 interface Props { catalog: Catalog | null; focus: string[]; subjects: Subject[]; /** The run is over: the values do not move any more. */ over: boolean }
@@ -48,7 +51,7 @@ export function Tiles({ catalog, focus, subjects, over }: Props) {
   if (!focus.length || !subjects.length) return null;
   return (
     <div class="tiles">
-      <ul tabIndex={0} aria-label="Metrics to watch">{focus.map((metric) => <Tile key={metric} metric={metric} catalog={catalog} subjects={subjects} />)}</ul>
+      <ul tabIndex={narrow.matches ? 0 : undefined} aria-label="Metrics to watch">{focus.map((metric) => <Tile key={metric} metric={metric} catalog={catalog} subjects={subjects} />)}</ul>
       <p class="note">{trust(focus, subjects, over)}</p>
     </div>
   );
