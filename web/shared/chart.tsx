@@ -84,9 +84,9 @@ function rightOf(spec: Axis): number {
   return last == null ? 20 : Math.max(20, Math.ceil(textWidth(spec.tick?.(last) ?? tick(last, spec.unit)) / 2) + 4);
 }
 
-interface Handles { tip: Signal<TipState | null>; active: { on: boolean } }
+export interface Handles { tip: Signal<TipState | null>; active: { on: boolean } }
 
-function options(props: ChartProps, width: number, handles: Handles): uPlot.Options {
+export function options(props: ChartProps, width: number, handles: Handles): uPlot.Options {
   const { curves, xAxis, yAxis } = props;
   const areas = props.areas ?? [];
   return {
@@ -153,9 +153,9 @@ function nearest(u: uPlot): number | null {
 }
 
 /** All of the horizontal axis. */
-const whole = (props: ChartProps): [number, number] => [props.xAxis.from ?? props.x[0], props.xAxis.to ?? props.x[props.x.length - 1]];
+export const whole = (props: ChartProps): [number, number] => [props.xAxis.from ?? props.x[0], props.xAxis.to ?? props.x[props.x.length - 1]];
 
-function zoom(u: uPlot, props: ChartProps, factor: number): void {
+export function zoom(u: uPlot, props: ChartProps, factor: number): void {
   const { min, max } = u.scales.x;
   if (min == null || max == null) return;
   const log = !!props.xAxis.log;

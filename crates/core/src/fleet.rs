@@ -118,6 +118,12 @@ impl Fleet {
         self.slots.get(slot as usize).is_some_and(|state| state.occupied && state.healthy)
     }
 
+    /// Whether this slot has a server, eligible or not.
+    #[inline]
+    pub fn is_member(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(|state| state.occupied)
+    }
+
     /// The slots that have a server, eligible or not, ascending.
     #[inline]
     pub fn members(&self) -> impl Iterator<Item = u32> + '_ {

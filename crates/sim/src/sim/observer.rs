@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 
 use super::record::RequestOutcome;
-use evenkeel_core::fleet::Fleet;
+use super::server::ServerState;
+use evenkeel_core::fleet::{BackendId, Fleet};
 use evenkeel_core::policy::outlier::Reason;
 use evenkeel_core::policy::recording::HostEvent;
-use evenkeel_core::select::{LoadReport, Request, Selector};
+use evenkeel_core::rng::Rng;
+use evenkeel_core::select::{LoadReport, Request, Selector, TrueState};
 use evenkeel_core::units::Nanos;
 
 /// Called as a run proceeds. `job` identifies a request, an attempt or a call; identifiers are used again after
@@ -172,6 +174,16 @@ pub struct Decision<'a> {
     pub fleet: &'a Fleet,
     /// The selector, before it chooses.
     pub selector: &'a dyn Selector,
+    /// The selector's random stream, before it chooses: a clone of it gives the draws of this choice.
+    pub rng: &'a Rng,
+    /// Slots of servers at their limit, which the selector may not choose, ascending.
+    pub full: &'a [u32],
+    /// True states of the servers, where the strategy may read them; else `None`.
+    pub truth: Option<&'a dyn TrueState>,
+    /// The server that gets the request without a choice of the selector: by a cookie or an open connection.
+    pub kept: Option<BackendId>,
+    /// The pool's servers as they are, by slot: what no balancer sees.
+    pub servers: &'a [ServerState],
 }
 
 /// An event of the run that is not a step of a single job. Pools, faults and views are indices; a server is a pool and a slot,

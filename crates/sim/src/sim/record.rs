@@ -382,6 +382,11 @@ impl SeriesRecorder {
         self
     }
 
+    /// The bins that are over.
+    pub(super) fn closed(&self) -> &[Bin] {
+        &self.bins
+    }
+
     /// A pool has so many servers from now on.
     pub(super) fn set_servers(&mut self, pool: usize, servers: u32) {
         if let Some(known) = self.servers.get_mut(pool) {

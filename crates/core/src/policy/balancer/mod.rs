@@ -213,6 +213,12 @@ impl Balancer {
         self.shards[shard as usize].selector.as_ref()
     }
 
+    /// The random stream of a shard's selector, for explanations of picks: a clone of it gives the next draws.
+    #[inline]
+    pub fn selector_rng(&self, shard: u32) -> &Rng {
+        &self.shards[shard as usize].rng
+    }
+
     /// Whether the shard's strategy probes servers before a pick.
     #[inline]
     pub fn inquires(&self, shard: u32) -> bool {

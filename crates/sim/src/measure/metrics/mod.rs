@@ -66,6 +66,13 @@ pub(super) fn values(scenario: &Scenario, measured: &Measured, seconds: f64) -> 
     values
 }
 
+/// Name and value of every metric of a run, in output order; NaN where there is no value. `seconds` is the length of the measured
+/// span, or of the part of it that is over.
+pub fn of_run(scenario: &Scenario, measured: &Measured, seconds: f64) -> Vec<(String, f64)> {
+    let names = definitions(scenario).into_iter().map(|(name, _)| name);
+    names.zip(values(scenario, measured, seconds)).collect()
+}
+
 /// Visits every metric of a model: its part, the prefix of its name, its row and its formula.
 fn visit(model: &Model, mut visitor: impl FnMut(Part, &str, &'static Definition, fn(&View<'_>) -> f64)) {
     for (part, prefix) in Part::all(model) {

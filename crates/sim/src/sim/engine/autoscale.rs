@@ -56,15 +56,20 @@ impl<O: Observer> Engine<'_, O> {
 
     /// Adds the cost of a pool's servers since the last change; starting servers cost as much as running ones.
     pub(super) fn pay(&mut self, scaler: usize) {
-        let now = self.now;
-        let s = &mut self.scalers[scaler];
-        let from = std::mem::replace(&mut s.paid_until, now).max(self.model.warmup);
-        if self.measuring.over || now <= from {
-            return;
+        let (pool, unpaid) = self.unpaid(scaler);
+        self.scalers[scaler].paid_until = self.now;
+        if unpaid > 0 {
+            let span = self.span_of(self.now);
+            self.measuring.spans[span].server_time[pool] += unpaid;
         }
-        let (pool, servers) = (s.pool, u128::from(s.members + s.coming));
-        let span = self.span_of(now);
-        self.measuring.spans[span].server_time[pool] += servers * u128::from((now - from).0);
+    }
+
+    /// The pool of an autoscaler, and the cost of its servers since the last change within the measured span.
+    pub(super) fn unpaid(&self, scaler: usize) -> (usize, u128) {
+        let s = &self.scalers[scaler];
+        let from = s.paid_until.max(self.model.warmup);
+        let span = if self.measuring.over { Nanos::ZERO } else { self.now.saturating_sub(from) };
+        (s.pool, u128::from(s.members + s.coming) * u128::from(span.0))
     }
 
     /// Compares the load with the target and adds or drains servers.

@@ -191,6 +191,11 @@ impl<O: Observer> Engine<'_, O> {
             base,
             fleet: &balancer.pool().fleet,
             selector: balancer.selector(shard),
+            rng: balancer.selector_rng(shard),
+            full: balancer.pool().full(),
+            truth: at.truth,
+            kept,
+            servers: &self.servers[base as usize..],
         });
         let pick = match kept {
             Some(backend) => Some(Pick { backend, tag: 0 }),

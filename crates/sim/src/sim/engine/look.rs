@@ -4,7 +4,7 @@ use super::{Engine, View};
 use crate::sim::model::Model;
 use crate::sim::observer::Observer;
 use crate::sim::record::ENDS;
-use crate::sim::server::ServerState;
+use crate::sim::server::{ServerDone, ServerState};
 use evenkeel_config::fault::Condition;
 use evenkeel_core::fleet::Fleet;
 use evenkeel_core::units::Nanos;
@@ -59,6 +59,8 @@ pub struct ServerLook<'r> {
     pub condition: &'r Condition,
     /// Entries of its cache, expired ones included; 0 without a cache.
     pub cached: usize,
+    /// What it has done since the start.
+    pub done: ServerDone,
 }
 
 /// What one balancer, or one of its shards where shards share no counts, knows of a pool.
@@ -87,7 +89,7 @@ impl<'r> PoolLook<'r> {
     pub fn servers(&self) -> impl Iterator<Item = ServerLook<'r>> + use<'r> {
         let (p, look) = (self.index as usize, self.look);
         let specs = look.model.pools[p].servers.iter();
-        specs.zip(&look.servers[look.bases[p] as usize..]).map(|(spec, server)| ServerLook {
+        specs.zip(&look.servers[look.bases[p] as usize..]).map(move |(spec, server)| ServerLook {
             name: &spec.name,
             queued: server.number() - server.in_service(),
             in_service: server.in_service(),
@@ -95,6 +97,7 @@ impl<'r> PoolLook<'r> {
             rate: server.rate(),
             condition: server.condition(),
             cached: server.cached(),
+            done: server.done(look.time),
         })
     }
 

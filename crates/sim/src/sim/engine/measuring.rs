@@ -88,6 +88,30 @@ impl<O: Observer> Engine<'_, O> {
         self.measuring.batch_from = self.snapshots();
     }
 
+    /// What has been measured so far, with the same definitions as at the end, except that requests in the system are in none of
+    /// the counts yet. `None` during the warm-up. Changes nothing in the results.
+    pub(super) fn measured_so_far(&mut self) -> Option<Measured> {
+        let over = self.measuring.over;
+        if !over && self.measuring.measured_from.is_empty() {
+            return None;
+        }
+        let servers = if over {
+            self.measuring.measured_servers.clone()
+        } else {
+            let from = self.measuring.measured_from.clone();
+            self.servers_since(&from)
+        };
+        let mut spans = self.measuring.spans.iter();
+        let mut measured = spans.next()?.clone();
+        spans.for_each(|later| measured.add_requests(later));
+        measured.servers = servers;
+        for scaler in 0..self.scalers.len() {
+            let (pool, unpaid) = self.unpaid(scaler);
+            measured.server_time[pool] += unpaid;
+        }
+        Some(measured)
+    }
+
     #[inline]
     pub(super) fn count_system(&mut self, by: i64) {
         self.totals.area += u128::from(self.totals.in_system) * u128::from((self.now - self.totals.area_at).0);

@@ -8,7 +8,7 @@ use crate::sim::act::{self, Act, ActError};
 use crate::sim::model::{Fault, Model};
 use crate::sim::observer::Observer;
 use crate::sim::queue::{Key, Queue};
-use crate::sim::record::RunRecord;
+use crate::sim::record::{Bin, Measured, RunRecord};
 use evenkeel_core::units::Nanos;
 
 /// A run in progress, with its observer.
@@ -99,6 +99,23 @@ impl<'m, O: Observer> Run<'m, O> {
     /// If there is no such fault.
     pub fn fault(&self, index: u32) -> &Fault {
         self.engine.fault_at(index)
+    }
+
+    /// Number of faults so far: the model's, and those of acts.
+    pub fn faults(&self) -> u32 {
+        (self.engine.model.faults.len() + self.engine.struck.len()) as u32
+    }
+
+    /// What has been measured so far, with the same definitions as at the end, except that requests in the system are in none of
+    /// the counts yet. `None` during the warm-up. Takes time in proportion to the number of servers and classes of requests, and
+    /// changes nothing in the results.
+    pub fn measured(&mut self) -> Option<Measured> {
+        self.engine.measured_so_far()
+    }
+
+    /// The bins of the time series that are over ([`RunRecord::series`]).
+    pub fn series(&self) -> &[Bin] {
+        self.engine.measuring.series.closed()
     }
 
     /// The state of the run now.

@@ -38,6 +38,21 @@ impl Snapshot {
     }
 }
 
+/// What a server has done since the start of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerDone {
+    /// Time of busy slots, summed over slots, nanoseconds; for processor sharing, time with any request in service.
+    pub busy: u128,
+    /// Responses without an error.
+    pub answered: u64,
+    /// Requests that it rejected or failed, those that found it down included.
+    pub failed: u64,
+    /// Cache look-ups that hit.
+    pub hits: u64,
+    /// Cache look-ups that missed.
+    pub misses: u64,
+}
+
 /// The state of a server when it reports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
@@ -157,6 +172,14 @@ impl Meter {
             self.newer = totals;
         }
         report
+    }
+
+    /// What the server has done up to now.
+    pub(super) fn done(&self, now: Nanos, level: Level) -> ServerDone {
+        let Totals { at, busy, answers, errors, hits, misses, .. } = self.totals;
+        let span = u128::from(now.saturating_sub(at).0);
+        let busy = busy + u128::from(level.busy) * span;
+        ServerDone { busy, answered: answers - errors, failed: errors + self.unheard, hits, misses }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {

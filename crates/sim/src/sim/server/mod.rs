@@ -55,7 +55,7 @@ use evenkeel_core::select::LoadReport;
 use evenkeel_core::units::Nanos;
 
 use meter::{Level, Meter};
-pub use meter::{Snapshot, Totals};
+pub use meter::{ServerDone, Snapshot, Totals};
 use processor::SharedProcessor;
 use queue::WaitQueue;
 pub use queue::{Linked, Links, NONE};
@@ -224,6 +224,11 @@ impl ServerState {
             Discipline::Ps => (coming + self.shared.remaining(now, self.rate())) / self.rate(),
         };
         Nanos::from_nanos_f64(nanos)
+    }
+
+    /// What it has done since the start.
+    pub fn done(&self, now: Nanos) -> ServerDone {
+        self.meter.done(now, self.level())
     }
 
     #[inline]
