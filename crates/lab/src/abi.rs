@@ -137,10 +137,16 @@ pub extern "C" fn lab_act(handle: u32, at: usize, length: usize) -> u32 {
     input(at, length, |act| lab(|lab| refused(lab.act(handle, act))))
 }
 
-/// [`Lab::trace`].
+/// [`Lab::trace`]: 0 nothing, 1 events and decisions, 2 events.
 #[unsafe(no_mangle)]
 pub extern "C" fn lab_trace(handle: u32, on: u32) {
-    lab(|lab| lab.trace(handle, on != 0));
+    lab(|lab| lab.trace(handle, on != 0, on == 1));
+}
+
+/// [`Lab::why`]: 0 accepted, 1 refused.
+#[unsafe(no_mangle)]
+pub extern "C" fn lab_why(handle: u32, job: i32) -> u32 {
+    lab(|lab| refused(lab.why(handle, job)))
 }
 
 /// [`Lab::frame`].

@@ -300,6 +300,10 @@ fn service(model: &Model, path: &evenkeel_sim::sim::model::Path) -> String {
 }
 
 /// Nanoseconds as a time with three digits.
+pub(crate) fn time(nanos: f64) -> String {
+    mean(nanos)
+}
+
 fn mean(nanos: f64) -> String {
     let nanos = nanos.max(0.0);
     let (value, unit) = match nanos {

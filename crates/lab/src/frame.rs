@@ -50,7 +50,7 @@ const DRAINING: u32 = 16;
 const NO_MEMBER: u32 = 32;
 
 /// The present state of a run.
-pub(crate) fn frame(scenario: &Scenario, run: &Run<'_, Watch>) -> Vec<f64> {
+pub(crate) fn frame(scenario: &Scenario, run: &Run<'_, Watch<'_>>) -> Vec<f64> {
     let look = run.look();
     let servers: usize = scenario.model.pools.iter().map(|pool| pool.servers.len()).sum();
     let ok = look.ended[RequestOutcome::Ok as usize];

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::catalog;
 use crate::describe::{self, Text};
+use crate::edit::{Edit, edit};
 use crate::session::{OpenRequest, Session, Stepped};
+use crate::summary::{Results, summary};
 use crate::{Refusal, RunResult};
 use evenkeel_core::units::Nanos;
 use evenkeel_sim::sim::act::Act;
@@ -41,7 +43,10 @@ pub struct Lab {
 enum Call {
     Describe(Text),
     Catalog,
+    Edit(Edit),
     Replication(OpenRequest),
+    Summary(Results),
+    Moves { handle: u32, server: u32 },
 }
 
 impl Lab {
@@ -76,6 +81,9 @@ impl Lab {
         let answer = parsed::<Call>(request).and_then(|call| match call {
             Call::Describe(text) => describe::describe(&text).and_then(|found| json(&found)),
             Call::Catalog => json(&catalog()),
+            Call::Edit(changes) => edit(&changes).and_then(|edited| json(&edited)),
+            Call::Summary(results) => json(&summary(&results)),
+            Call::Moves { handle, server } => self.session(handle).and_then(|run| json(&run.moves(server))),
             Call::Replication(request) => RunResult::whole(&request).and_then(|result| json(&result)),
         });
         self.answer(answer)
@@ -160,10 +168,17 @@ impl Lab {
     }
 
     /// Whether a run's events are collected, and its decisions explained.
-    pub fn trace(&mut self, handle: u32, on: bool) {
+    pub fn trace(&mut self, handle: u32, events: bool, decisions: bool) {
         if let Ok(session) = self.session(handle) {
-            session.trace(on);
+            session.trace(events, decisions);
         }
+    }
+
+    /// The latest decision for a job of a run, of any job for a negative number; `null` where there is none.
+    pub fn why(&mut self, handle: u32, job: i32) -> bool {
+        let why = self.session(handle).map(|session| session.why(u32::try_from(job).ok()));
+        let answer = why.and_then(|why| json(&why));
+        self.answer(answer)
     }
 
     /// The state of a run, as numbers.

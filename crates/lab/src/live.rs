@@ -44,7 +44,7 @@ pub struct Series {
 
 impl LiveMetrics {
     /// `series` has the bins that were over at the last call.
-    pub(crate) fn of(scenario: &Scenario, run: &mut Run<'_, Watch>, series: &mut Series) -> LiveMetrics {
+    pub(crate) fn of(scenario: &Scenario, run: &mut Run<'_, Watch<'_>>, series: &mut Series) -> LiveMetrics {
         let model = &scenario.model;
         let width = bin_width(model.warmup + model.duration, BINS);
         series.width = width.as_secs_f64();

@@ -12,7 +12,9 @@ use self_cell::self_cell;
 use serde::Deserialize;
 
 use crate::live::{LiveMetrics, Series};
+use crate::moves::{Moves, moves};
 use crate::watch::{EVENT_VALUES, EventKind, Watch, struck};
+use crate::why::Why;
 use crate::{Refusal, RunResult, frame};
 
 /// Bins of the time series of a run in the lab, over warm-up and measured span. Metrics do not depend on it.
@@ -104,7 +106,7 @@ pub enum Stepped {
     Failed = 2,
 }
 
-type Running<'m> = Run<'m, Watch>;
+type Running<'m> = Run<'m, Watch<'m>>;
 /// `None` once the run has been closed for its record.
 type Slot<'m> = Option<Running<'m>>;
 
@@ -131,6 +133,7 @@ struct Closed {
     frame: Vec<f64>,
     events: Vec<f64>,
     metrics: LiveMetrics,
+    why: Option<Why>,
 }
 
 impl Session {
@@ -199,8 +202,25 @@ impl Session {
     }
 
     /// Whether events are collected, and decisions explained.
-    pub fn trace(&mut self, on: bool) {
-        let _ = self.with(|_, run| run.observer_mut().collect(on));
+    pub fn trace(&mut self, events: bool, decisions: bool) {
+        let _ = self.with(|_, run| run.observer_mut().collect(events, decisions));
+    }
+
+    /// The latest decision for a job, of any job where it is `None`. `None` where it is not among the last ones that were explained.
+    pub fn why(&mut self, job: Option<u32>) -> Option<Why> {
+        match &self.closed {
+            Some(closed) if job.is_none_or(|job| closed.why.as_ref().is_some_and(|why| why.job == job)) => {
+                closed.why.clone()
+            }
+            Some(_) => None,
+            None => self.with(|_, run| run.observer().decisions.find(job).cloned())?,
+        }
+    }
+
+    /// What moves when a server leaves, numbered over all pools; `None` where the strategy does not hash.
+    pub fn moves(&self, server: u32) -> Option<Moves> {
+        let Plan { scenario, variant, .. } = self.cell.borrow_owner();
+        moves(scenario, *variant, server)
     }
 
     /// The state of the run: [`crate::HEADER`], then [`crate::PER_SERVER`] for each server.
@@ -254,14 +274,14 @@ impl Session {
             let why = self.failure().unwrap_or_else(|| "the run is not over".to_owned());
             return Err(Refusal::new(why));
         }
-        let (frame, events, metrics) = (self.frame(), self.events(), self.metrics());
+        let (frame, events, metrics, why) = (self.frame(), self.events(), self.metrics(), self.why(None));
         let result = self.cell.with_dependent_mut(|plan, run| {
             let record = run.take().and_then(|run| run.finish().ok()).map(|(record, _)| record);
             record.map(|record| RunResult::of(&plan.scenario, &record))
         });
         let result = result.ok_or_else(|| Refusal::new("the run cannot end"))?;
         let metrics = LiveMetrics { values: result.values.clone(), count: result.measured, ..metrics };
-        self.closed = Some(Closed { result: result.clone(), frame, events, metrics });
+        self.closed = Some(Closed { result: result.clone(), frame, events, metrics, why });
         Ok(result)
     }
 }

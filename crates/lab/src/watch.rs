@@ -1,6 +1,8 @@
 //! What the lab watches in a run: picks of each server, and on request each event for the picture.
 
 use evenkeel_core::units::Nanos;
+
+use crate::why::Decisions;
 use evenkeel_sim::sim::model::{Model, Target};
 use evenkeel_sim::sim::observer::{Arrival, Decision, Observer, RunEvent, ServerChange, Step};
 
@@ -54,7 +56,8 @@ enum Origin {
 }
 
 /// The observer of a lab's run.
-pub struct Watch {
+pub struct Watch<'m> {
+    model: &'m Model,
     /// First server of each pool in the numbering over all pools.
     pub(crate) bases: Vec<u32>,
     /// Picks of each server since the start.
@@ -64,13 +67,15 @@ pub struct Watch {
     /// Whether the attempt that arrives next is a retry or a hedge.
     next: Origin,
     collects: bool,
+    explains: bool,
+    pub(crate) decisions: Decisions,
     events: Vec<f64>,
     dropped: u64,
 }
 
-impl Watch {
+impl<'m> Watch<'m> {
     /// A watch over runs of this model.
-    pub fn new(model: &Model) -> Watch {
+    pub fn new(model: &'m Model) -> Watch<'m> {
         let mut bases = Vec::with_capacity(model.pools.len());
         let mut servers = 0;
         for pool in &model.pools {
@@ -78,20 +83,26 @@ impl Watch {
             servers += pool.servers.len() as u32;
         }
         Watch {
+            model,
             bases,
             picked: vec![0; servers as usize],
             server_of: Vec::new(),
             next: Origin::FirstAttempt,
             collects: false,
+            explains: false,
+            decisions: Decisions::default(),
             events: Vec::new(),
             dropped: 0,
         }
     }
 
-    /// Whether events are collected from now on. Those collected before are dropped where they are not.
-    pub fn collect(&mut self, on: bool) {
-        self.collects = on;
-        if !on {
+    /// Whether events are collected, and decisions explained, from now on. Those collected before are dropped where they are not.
+    pub fn collect(&mut self, events: bool, decisions: bool) {
+        (self.collects, self.explains) = (events, decisions);
+        if !decisions {
+            self.decisions = Decisions::default();
+        }
+        if !events {
             (self.events, self.dropped) = (Vec::new(), 0);
         }
     }
@@ -136,7 +147,7 @@ pub(crate) fn struck(bases: &[u32], target: Target) -> (f64, f64) {
     }
 }
 
-impl Observer for Watch {
+impl Observer for Watch<'_> {
     fn arrived(&mut self, job: u32, arrival: &Arrival<'_>) {
         if self.server_of.len() <= job as usize {
             self.server_of.resize(job as usize + 1, u32::MAX);
@@ -152,9 +163,16 @@ impl Observer for Watch {
         self.push(EventKind::Arrived, arrival.at, f64::from(job), f64::from(arrival.balancer), detail, parent);
     }
 
-    fn deciding(&mut self, _decision: &Decision<'_>) {}
+    fn deciding(&mut self, decision: &Decision<'_>) {
+        if self.explains {
+            self.decisions.deciding(self.model, decision);
+        }
+    }
 
     fn decided(&mut self, job: u32, server: Option<u32>, now: Nanos) {
+        if self.explains {
+            self.decisions.decided(job, server);
+        }
         if let Some(server) = server {
             self.picked[server as usize] += 1;
             if let Some(of) = self.server_of.get_mut(job as usize) {

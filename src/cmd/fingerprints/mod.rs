@@ -14,7 +14,8 @@ use super::inputs::Loaded;
 use super::scheduler::{each, stopped};
 use super::{Failure, Terminal, say_on as say};
 use crate::report::table;
-use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NO_SERVER, Seen, SeenBackend};
+use evenkeel_sim::measure::decision::{Seen, SeenBackend};
+use evenkeel_sim::measure::fingerprint::{self, Difference, Fingerprint, NO_SERVER};
 use evenkeel_sim::scenario::Scenario;
 
 /// How the picks of a scenario compare with its golden picks.

@@ -9,7 +9,9 @@ const HEIGHT = 56;
 
 /** Requests of each server, as a multiple of its share by weight within its pool. */
 function loads(lane: Lane): { name: string; load: number }[] {
-  const frame = lane.frame.value;
+  // With the metrics, a few times a second: not with each frame.
+  void lane.metrics.value;
+  const frame = lane.frame.peek();
   const of = description.value;
   if (!frame || !of) return [];
   return of.pools.flatMap((pool) => {

@@ -30,7 +30,7 @@ function values(lane: Lane, field: Field): Values {
 
 function regions(): Region[] {
   const of = description.value!;
-  const faults = marks().filter((one) => !one.load).map((one): Region => ({ from: one.from, to: one.to ?? Math.min(end.value, one.from + end.value / 100), text: one.text.length > 34 ? `${one.text.slice(0, 32)}…` : one.text }));
+  const faults = marks().filter((one) => !one.load).map((one): Region => ({ from: one.from, to: one.to ?? Math.min(end.value, one.from + end.value / 100), text: one.short }));
   return of.warmup > 0 ? [{ from: 0, to: of.warmup, text: "warm-up", calm: true }, ...faults] : faults;
 }
 

@@ -50,6 +50,7 @@ export function Faults() {
     const what: Act = { strike: { target: chosen, ...(lasts ? { for: length.value } : {}), kind } };
     act(what).catch(fail);
   };
+  const label = (one: { kind: string; label: string }) => (catalog.value!.faults.filter((other) => other.label === one.label).length > 1 ? one.kind : one.label);
   const balancer = chosen.startsWith("balancer/");
   const burst = () => {
     problem.value = null;
@@ -68,7 +69,7 @@ export function Faults() {
       <div class="fault-buttons">
         {catalog.value.faults.map((one) => (
           <button type="button" key={one.kind} class="fault" disabled={balancer && !one.balancer} title={one.doc} onClick={() => strike(one.example, one.lasts)}>
-            <b>{one.label}</b><span>{one.doc}</span>
+            <b>{label(one)}</b><span>{one.doc}</span>
           </button>
         ))}
         {of.load_can_change && <button type="button" class="fault" onClick={burst}><b>burst</b><span>Three times the requests for 5 s.</span></button>}

@@ -105,7 +105,7 @@ export function AddLane() {
   return (
     <label class="select add-lane"><span class="unseen">Add a strategy</span>
       <select value="" onChange={(event) => { const chosen = event.currentTarget.value; event.currentTarget.value = ""; if (chosen) void setStrategies([...strategies(), chosen]); }}>
-        <option value="">+ compare with…</option>
+        <option value="">+ strategy</option>
         <Options />
       </select>
     </label>

@@ -16,7 +16,7 @@ function result(of: Engine, over: boolean, want: Want, started: number, events: 
     over,
     frame: of.frame(handle),
     events: events ?? (want.events ? of.events(handle) : null),
-    metrics: want.metrics ? of.metrics(handle) : null,
+    metrics: want.metrics || over ? of.metrics(handle) : null,
     cost: performance.now() - started,
   };
 }

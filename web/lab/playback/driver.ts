@@ -2,7 +2,7 @@
 import { effect, signal } from "@preact/signals";
 import { eventText } from "../stage/words";
 import { clock, description, end, lanes, playing, reached, settings, speed, stopAt } from "../state";
-import { arrive, exclusive, idle, singles, stepSize } from "./lanes";
+import { arrive, exclusive, idle, singles, step, stepSize } from "./lanes";
 import { seek } from "./session";
 
 /** Milliseconds between two sets of metrics. */
@@ -32,7 +32,7 @@ async function moment(now: number, wall: number): Promise<void> {
   const events = settings.trace.peek() || singles();
   const started = performance.now();
   const ready = lanes.peek().filter((lane) => lane.time != null && !lane.error.peek());
-  await Promise.all(ready.map(async (lane) => arrive(lane, await lane.client.stepUntil(until, { events, metrics }))));
+  await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, until, { events, metrics }))));
   if (metrics) {
     metricsAt = now;
     metricsCost = performance.now() - started;
@@ -91,7 +91,7 @@ export async function oneEvent(): Promise<void> {
     const advance = await first.client.event(want);
     arrive(first, advance);
     if (description.value && advance.events) lastEvent.value = eventText(description.value, advance.events);
-    await Promise.all(others.map(async (lane) => arrive(lane, await lane.client.stepUntil(first.time!, want))));
+    await Promise.all(others.map(async (lane) => arrive(lane, await step(lane, first.time!, want))));
     clock.value = first.time!;
   });
 }

@@ -1,7 +1,7 @@
 // How lanes move in time: results of their workers, one operation at a time, in steps that a worker finishes quickly.
-import type { Advance } from "../engine/messages";
+import type { Advance, Want } from "../engine/messages";
 import { Frame } from "../frame";
-import { type Lane, settings, speed } from "../state";
+import { end, type Lane, settings, speed } from "../state";
 import { rate } from "./speeds";
 
 /** A step should take a worker this long, in milliseconds. */
@@ -30,7 +30,7 @@ export function arrive(lane: Lane, advance: Advance, jumped = false): void {
   const before = lane.time;
   if (jumped) for (const reset of lane.resets) reset();
   else if (advance.events?.length) for (const listener of lane.listeners) listener(advance.events, frame);
-  lane.time = frame.time;
+  lane.time = advance.over ? Math.min(frame.time, end.peek()) : frame.time;
   lane.frame.value = frame;
   lane.over.value = advance.over;
   if (advance.metrics) lane.metrics.value = advance.metrics;
@@ -38,16 +38,23 @@ export function arrive(lane: Lane, advance: Advance, jumped = false): void {
   if (before != null && passed > 0 && advance.cost > 0.05) cost += 0.15 * (advance.cost / passed - cost);
 }
 
+/** Time in which requests that are under way at the end of a run end, in seconds; a run is over as soon as there are none. */
+const DRAIN = 1e5;
+
+/** A step of a lane; a step to the end of the run lets the last requests end, as the command line does. */
+export const step = (lane: Lane, until: number, want: Want): Promise<Advance> =>
+  lane.client.stepUntil(until >= end.peek() - 1e-9 ? until + DRAIN : until, want);
+
 /** Simulates a lane up to a time, in steps. */
 export async function follow(lane: Lane, target: number, current: () => boolean, report: () => void): Promise<void> {
   let jumped = false;
   while (current() && lane.time != null && lane.time < target - 1e-9 && !lane.over.value) {
     const until = Math.min(target, lane.time + Math.max(stepSize(), 1e-4));
-    arrive(lane, await lane.client.stepUntil(until, { events: false, metrics: until >= target }), true);
+    arrive(lane, await step(lane, until, { events: false, metrics: until >= target }), true);
     jumped = true;
     report();
   }
-  if (!jumped && current() && lane.time != null) arrive(lane, await lane.client.stepUntil(lane.time, { events: false, metrics: true }));
+  if (!jumped && current() && lane.time != null) arrive(lane, await step(lane, lane.time, { events: false, metrics: true }));
 }
 
 let last: Promise<unknown> = Promise.resolve();

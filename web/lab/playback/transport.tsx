@@ -34,9 +34,14 @@ function Speed() {
   );
 }
 
+/** Changes with each picture, unlike the rest of the bar. */
+function Now() {
+  const over = lanes.value.length > 0 && lanes.value.every((lane) => lane.over.value) && clock.value >= end.value - 1e-9;
+  return <p class="time-now"><b>{at(clock.value)}</b> <span class="soft">of {at(end.value)}{clock.value < description.value!.warmup ? ", warm-up" : over ? ", the run is over" : ""}</span></p>;
+}
+
 export function Transport() {
   if (!description.value) return null;
-  const over = lanes.value.length > 0 && lanes.value.every((lane) => lane.over.value) && clock.value >= end.value - 1e-9;
   return (
     <div class="transport" role="group" aria-label="Playback">
       <div class="transport-in">
@@ -47,7 +52,7 @@ export function Transport() {
             <button type="button" class="round play" aria-label={playing.value ? "Pause" : "Play"} title={playing.value ? "Pause (space)" : "Play (space)"} onClick={toggle}><Icon of={playing.value ? "pause" : "play"} /></button>
             <button type="button" class="round" aria-label="One event" title="One event (.)" onClick={() => void oneEvent()}><Icon of="step" /></button>
           </div>
-          <p class="time-now"><b>{at(clock.value)}</b> <span class="soft">of {at(end.value)}{clock.value < description.value.warmup ? ", warm-up" : over ? ", the run is over" : ""}</span></p>
+          <Now />
           <p class="event-now" role="status">{progress.value != null ? `catching up: ${Math.round(100 * progress.value)} %` : lastEvent.value}</p>
           <Speed />
         </div>

@@ -1,9 +1,13 @@
 // What the lanes' numbers say, as a sentence. Screen readers hear it, at most every few seconds.
-import { useSignal } from "@preact/signals";
+import { computed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { percent, seconds } from "../../shared/format";
 import { clock, description, type Lane, lanes, playing } from "../state";
+
 import { Replications } from "../charts/replications";
+
+/** Nothing is measured yet. */
+const warmingUp = computed(() => clock.value < (description.value?.warmup ?? 0));
 
 /** Requests that a p99 should stand on: ten of them are slower. */
 const ENOUGH = 1000;
@@ -67,7 +71,7 @@ export function Difference() {
     <div class="difference-box">
       <p class="difference" id="difference">
         {warming
-          ? <span class="soft">{clock.value < of.warmup ? `Measurement starts at ${of.warmup} s, when the queues have settled.` : "No request has been measured yet."}</span>
+          ? <span class="soft">{warmingUp.value ? `Measurement starts at ${of.warmup} s, when the queues have settled.` : "No request has been measured yet."}</span>
           : <><Latency all={all} /><Failures all={all} /></>}
       </p>
       {!warming && (

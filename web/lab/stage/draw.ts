@@ -42,7 +42,7 @@ function ways({ ctx, layout, frame, jobs, smooth, colours, singles }: Scene): vo
     const off = frame.server(place.server, "eligible") === 0 || down(frame, place.server);
     const light = singles ? jobs.flash[place.server] : smooth.share(place.server);
     const to = { x: layout.form === "cells" ? place.x : layout.queueX - 6, y: place.y + place.height / 2 };
-    if (layout.form === "cells" && light < 0.05) continue;
+    if (layout.form === "cells" && (light < 0.05 || from.length > 2)) continue;
     for (const start of from) {
       const bend = (to.x - start.x) * 0.55;
       ctx.beginPath();

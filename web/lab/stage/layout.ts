@@ -87,9 +87,12 @@ function rows(of: Description, width: number, font: string, big: boolean): Layou
   return {
     width, height: bottom, places, titles, form: tight ? "tight" : "rows", step, radius, queueX: balancerX + 34, numberX,
     clients: { x: 20, y: (HEAD + bottom) / 2 },
-    balancers: spread(of.balancers, balancerX - 14, HEAD, bottom),
+    balancers: spread(views(of), balancerX - 14, HEAD, bottom),
   };
 }
+
+/** Balancers, or the parts of one that know nothing of each other. */
+const views = (of: Description): number => (of.balancers > 1 ? of.balancers : of.shards);
 
 /** At most this many balancers are drawn. */
 const MOST_BALANCERS = 8;
@@ -123,7 +126,7 @@ function cells(of: Description, width: number): Layout {
   });
   return {
     width, height: y + 4, places, titles, form: "cells", step: 5, radius: 2.5, queueX: left, numberX: width,
-    clients: { x: 18, y: (HEAD + y) / 2 }, balancers: spread(of.balancers, balancerX - 14, HEAD, y),
+    clients: { x: 18, y: (HEAD + y) / 2 }, balancers: spread(views(of), balancerX - 14, HEAD, y),
   };
 }
 

@@ -5,7 +5,7 @@ import { balancerAt, type Layout, type Place, type Point } from "./layout";
 /** Seconds in which a request covers 63 % of its way. */
 const EASE = 0.075;
 /** Seconds in which a request that has left fades. */
-export const FADE = 0.5;
+export const FADE = 0.32;
 /** Seconds in which the light on a way fades. */
 const FLASH = 0.35;
 
@@ -63,7 +63,7 @@ export function move(jobs: Jobs, layout: Layout, places: Place[], seconds: numbe
   }
   for (const dot of jobs.fading) {
     dot.gone += seconds;
-    towards(dot, goal(layout, places, dot, 0, 0), calm ? 0 : share * 0.55);
+    towards(dot, goal(layout, places, dot, 0, 0), calm ? 0 : share * 0.5);
   }
   jobs.fading = jobs.fading.filter((dot) => dot.gone < (calm ? 0 : FADE));
   const decay = Math.exp(-seconds / FLASH);

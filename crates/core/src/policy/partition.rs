@@ -18,7 +18,9 @@ use super::Rules;
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::StrategyConfig;
-use crate::select::{Command, Context, Finished, LoadReport, Pick, ProbeRequest, Request, Selector};
+use crate::select::{
+    Command, Context, Explanation, Finished, LoadReport, Pick, ProbeRequest, Request, Selector, candidates,
+};
 use crate::units::Nanos;
 
 impl Rules {
@@ -129,6 +131,23 @@ impl Selector for PartitionedSelector {
             }
         }
         None
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let parts = cx.fleet.partitions();
+        if parts.is_empty() {
+            return Explanation::default();
+        }
+        let asked = request.answers.map(|answers| answers.part as usize).filter(|&part| part < parts.len());
+        let part = asked.unwrap_or_else(|| cx.fleet.draw_partition(cx.rng));
+        // Where the part has no candidate, the pick goes on to others.
+        match self.selectors.get(part) {
+            Some(state) if candidates(request, &parts[part].fleet).next().is_some() => {
+                let explanation = state.selector.explain(request, &mut lent(cx, part));
+                explanation.completed(state.selector.as_ref(), &parts[part].fleet, cx.now)
+            }
+            _ => Explanation::default(),
+        }
     }
 
     fn limit(&self, slot: u32, fleet: &Fleet) -> Option<u32> {

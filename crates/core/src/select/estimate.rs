@@ -10,7 +10,7 @@ use crate::units::Nanos;
 /// with those of light ones.
 ///
 /// For each candidate: current += weight; the largest current wins (the first on ties) and is reduced by the total.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Smooth {
     current: Vec<i64>,
 }

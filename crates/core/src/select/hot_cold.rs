@@ -9,6 +9,7 @@ use crate::units::Nanos;
 const RECENT: usize = 128;
 
 /// Recent loads in probe replies, their quantile, and the servers that failed recently.
+#[derive(Clone)]
 pub(super) struct HotCold {
     quantile: f64,
     shun: Nanos,
@@ -22,6 +23,10 @@ pub(super) struct HotCold {
     /// By slot.
     shunned_until: Vec<Nanos>,
 }
+
+/// What [`Rank::score`] is.
+pub(super) const MEANING: &str =
+    "latency in the server's answer in seconds; for a hot server a million and its requests";
 
 /// The rank of an answer: lower is better.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod conformance;
 mod custom;
 mod estimate;
+pub mod explain;
 mod hashing;
 mod hot_cold;
 mod rotation;
@@ -26,6 +27,7 @@ pub mod strategies;
 pub mod strategy_set;
 
 pub use custom::CustomStrategy;
+pub use explain::{Explanation, Placement};
 
 /// Properties of a request that a balancer knows when it picks a server. [`Request::default`] is a request without any known
 /// property.
@@ -306,6 +308,12 @@ pub trait Selector: Send {
     /// such number.
     fn score(&self, _slot: u32, _fleet: &Fleet, _now: Nanos) -> Option<f64> {
         None
+    }
+
+    /// How the strategy comes to its choice for this request, for explanations: changes no state. `cx` must be as for the
+    /// pick that follows, with a clone of its random stream. Empty where the strategy has nothing to say.
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::default()
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::fleet::Fleet;
 
 /// Slots in order, each with as many places as its weight. Products store the list itself; this stores sums.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Runs {
     slots: Vec<u32>,
     /// Running sums of their weights.

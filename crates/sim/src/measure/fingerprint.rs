@@ -8,14 +8,12 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
-
+use super::decision::Seen;
 use crate::scenario::Scenario;
 use crate::sim::model::Model;
 use crate::sim::observer::{Decision, Observer};
 use crate::sim::{Stopped, observe};
 use evenkeel_core::rng::mix;
-use evenkeel_core::select::Selector;
 use evenkeel_core::units::Nanos;
 
 /// Number of picks that are stored one by one.
@@ -119,49 +117,6 @@ pub fn difference(golden: &Fingerprint, now: &Fingerprint) -> Option<Difference>
     })
 }
 
-/// One decision with everything the selector saw.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Seen {
-    /// Its number, from 0.
-    pub decision: u64,
-    /// Time since the start of the run, seconds.
-    pub time_s: f64,
-    /// Number of the request.
-    pub request: u64,
-    /// Address of the client.
-    pub client: String,
-    /// Path of the request.
-    pub path: String,
-    /// Hash key of the request, 16 hexadecimal digits.
-    pub key: String,
-    /// Index of the balancer's selector, from 0.
-    pub selector: u32,
-    /// Name of the pool.
-    pub pool: String,
-    /// Every backend as the selector's host counted it.
-    pub backends: Vec<SeenBackend>,
-    /// Name of the picked server; `None` if the selector found none.
-    pub pick: Option<String>,
-}
-
-/// A backend as a selector saw it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SeenBackend {
-    /// Name of the server.
-    pub server: String,
-    /// Its number over all pools.
-    #[serde(skip)]
-    pub number: u32,
-    /// Weight of the server.
-    pub weight: u32,
-    /// Whether it could be chosen.
-    pub eligible: bool,
-    /// Requests in flight to it, as this selector's host counts them.
-    pub in_flight: u32,
-    /// The strategy's score, lower is better; `None` if the strategy has no such number.
-    pub score: Option<f64>,
-}
-
 /// Records what the selector sees at one decision.
 struct DecisionProbe<'a> {
     model: &'a Model,
@@ -174,42 +129,16 @@ struct DecisionProbe<'a> {
 impl Observer for DecisionProbe<'_> {
     fn deciding(&mut self, decision: &Decision<'_>) {
         if self.next == self.wanted {
-            self.seen = Some(see(self.model, self.wanted, decision));
+            self.seen = Some(Seen::of(self.model, self.wanted, decision));
         }
     }
 
     fn decided(&mut self, _job: u32, server: Option<u32>, _now: Nanos) {
         self.next += 1;
         if let Some(seen) = self.seen.as_mut().filter(|_| !self.chosen) {
-            let name = |number| seen.backends.iter().find(|backend| backend.number == number).map(|b| b.server.clone());
-            seen.pick = server.and_then(name);
+            seen.chosen(server);
             self.chosen = true;
         }
-    }
-}
-
-fn see(model: &Model, number: u64, decision: &Decision<'_>) -> Seen {
-    let selector: &dyn Selector = decision.selector;
-    let fleet = decision.fleet;
-    let backend = |slot: u32| SeenBackend {
-        server: fleet.name(slot).to_owned(),
-        number: decision.base + slot,
-        weight: fleet.weight(slot),
-        eligible: fleet.is_eligible(slot),
-        in_flight: fleet.in_flight()[slot as usize],
-        score: selector.score(slot, fleet, decision.now).filter(|score| score.is_finite()),
-    };
-    Seen {
-        decision: number,
-        time_s: decision.now.as_secs_f64(),
-        request: decision.id,
-        client: decision.request.client.to_string(),
-        path: decision.request.path.to_owned(),
-        key: decision.request.key.iter().rev().map(|byte| format!("{byte:02x}")).collect(),
-        selector: decision.dispatcher,
-        pool: model.pools[decision.pool as usize].name.clone(),
-        backends: fleet.members().map(backend).collect(),
-        pick: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod comparison;
 pub mod coverage;
+pub mod decision;
 pub mod exact_values;
 pub mod expectation;
 pub mod fingerprint;

@@ -176,6 +176,8 @@ pub struct Decision<'a> {
     pub selector: &'a dyn Selector,
     /// The selector's random stream, before it chooses: a clone of it gives the draws of this choice.
     pub rng: &'a Rng,
+    /// Slots of servers at their limit, which the selector may not choose, ascending.
+    pub full: &'a [u32],
     /// True states of the servers, where the strategy may read them; else `None`.
     pub truth: Option<&'a dyn TrueState>,
     /// The server that gets the request without a choice of the selector: by a cookie or an open connection.

@@ -205,6 +205,11 @@ impl ServerPool {
         server_pool
     }
 
+    /// Slots of the servers at their limit, ascending.
+    pub fn full(&self) -> &[u32] {
+        &self.full
+    }
+
     /// The rules of the pool.
     pub fn rules(&self) -> &Rules {
         &self.rules

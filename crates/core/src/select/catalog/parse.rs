@@ -37,9 +37,14 @@ pub fn parse(text: &str) -> Result<StrategyConfig, String> {
         read.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(value.to_owned()))
     };
     let inner: toml::Table = pairs.iter().map(|(key, value)| (key.clone(), literal(value))).collect();
+    // As text: a program that also reads files needs one reader of strategies then, and not two.
+    #[derive(Deserialize)]
+    struct Written {
+        strategy: Strategy,
+    }
     let outer = toml::Table::from_iter([(row.name.to_owned(), toml::Value::Table(inner))]);
-    let read = Strategy::deserialize(toml::Value::Table(outer));
-    read.map(|strategy| strategy.0).map_err(|error| {
+    let read = toml::from_str::<Written>(&format!("strategy = {}", toml::Value::Table(outer)));
+    read.map(|written| written.strategy.0).map_err(|error| {
         let known: Vec<String> = (row.default)().parameters().keys().cloned().collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         format!("`{text}`: {}\n  help: parameters of {} are: {known}", error.message().trim(), row.name)

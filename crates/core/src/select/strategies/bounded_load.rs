@@ -10,7 +10,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::{Keyed, Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{On, hash64};
-use crate::select::{Context, Pick, Request, Selector, candidates, load_per_weight};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates, load_per_weight};
 use crate::units::Nanos;
 
 /// Which hash orders the servers for a key.
@@ -160,6 +160,20 @@ impl Placement {
     }
 }
 
+impl Placement {
+    /// What decides in the key's order, among the candidates that `will_do` allows.
+    fn explain(&self, key: Key, fleet: &Fleet, request: &Request<'_>, will_do: impl Fn(u32) -> bool) -> Explanation {
+        let able = |slot: u32| fleet.is_eligible(slot) && !request.excludes(slot) && will_do(slot);
+        match self {
+            Placement::Ring(ring) => ring.explain(key.ring, able),
+            Placement::Maglev(table) => table.explain_from(key.hash, able),
+            Placement::Rendezvous(scores) => {
+                Explanation::order(scores.order(key.hash, fleet, candidates(request, fleet)))
+            }
+        }
+    }
+}
+
 /// The bound on in-flight requests per server.
 struct Bound {
     percent: u64,
@@ -199,10 +213,28 @@ struct BoundedLoad {
     order: Vec<u32>,
 }
 
+/// The slots in the order in which an overflow tries them.
+fn shuffled(key: u64, slots: &[u32]) -> impl Iterator<Item = u32> {
+    let mut order = slots.to_vec();
+    let mut draws = Keyed::new(key, "overflow").at(0);
+    (0..order.len()).map(move |at| {
+        let other = at + draws.below((order.len() - at) as u64) as usize;
+        order.swap(at, other);
+        order[at]
+    })
+}
+
+impl BoundedLoad {
+    #[inline]
+    fn key(&self, request: &Request<'_>) -> Key {
+        self.hash_on.of(request, |bytes| Key { ring: crc32fast::hash(bytes), hash: hash64(bytes, 0) })
+    }
+}
+
 impl Selector for BoundedLoad {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
-        let key = self.hash_on.of(request, |bytes| Key { ring: crc32fast::hash(bytes), hash: hash64(bytes, 0) });
+        let key = self.key(request);
         let total = self.bound.total(fleet);
         let served = |slot: u32| u64::from(fleet.in_flight()[slot as usize]);
         let slot = match self.overflow {
@@ -268,6 +300,42 @@ impl Selector for BoundedLoad {
             sum += u64::from(cx.fleet.weight(slot));
         }
         self.order.reserve(cx.fleet.slots().saturating_sub(self.order.len()));
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let fleet = cx.fleet;
+        let key = self.key(request);
+        let total = self.bound.total(fleet);
+        let load = |slot: u32| {
+            let slots = match self.overflow {
+                Overflow::Walk => self.bound.slots_down(slot, total, fleet),
+                Overflow::Jump => self.bound.slots_up(slot, total, fleet),
+            };
+            f64::from(fleet.in_flight()[slot as usize]) / slots as f64
+        };
+        let full = |slot: u32| match self.overflow {
+            Overflow::Walk => load(slot) >= 1.0,
+            Overflow::Jump => load(slot) > 1.0,
+        };
+        let all = || candidates(request, fleet);
+        let scores: Vec<(u32, f64)> = all().map(|slot| (slot, load(slot))).collect();
+        let meaning = "requests in flight over the bound";
+        let Some(home) = self.placement.first(key, fleet, request, |_| true) else { return Explanation::default() };
+        let explained = match self.overflow {
+            Overflow::Jump if full(home) => {
+                if all().all(full) {
+                    return Explanation::default().scored(meaning, scores);
+                }
+                let mut order = vec![home];
+                order.extend(shuffled(key.hash, fleet.eligible()).filter(|&slot| !request.excludes(slot)));
+                Explanation::order(order)
+            }
+            // Where all are full the walk takes the key's own server.
+            Overflow::Walk if all().all(full) => self.placement.explain(key, fleet, request, |_| true),
+            _ => self.placement.explain(key, fleet, request, |slot| !full(slot)),
+        };
+        let passed_over = if all().all(full) { Vec::new() } else { all().filter(|&slot| full(slot)).collect() };
+        Explanation { passed_over, ..explained.scored(meaning, scores) }
     }
 }
 

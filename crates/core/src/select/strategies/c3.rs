@@ -6,7 +6,8 @@ use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::{
-    Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, ReportSource, Request, Selector, Signals, renew, sample,
+    Context, Explanation, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, ReportSource, Request, Selector, Signals,
+    renew, sample,
 };
 use crate::units::Nanos;
 
@@ -147,5 +148,10 @@ impl Selector for C3 {
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         self.heard.get(slot as usize)?;
         Some(self.cost(slot, fleet))
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let sample = sample(request, cx, self.params.choices, false);
+        Explanation::sample(&sample, "expected delay with the queue to the third power (C3's rank)")
     }
 }

@@ -5,7 +5,10 @@
 use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Command, Context, LoadReport, Pick, ReportSource, Request, Selector, draw_evenly_excluding};
+use crate::select::explain::upcoming;
+use crate::select::{
+    Command, Context, Explanation, LoadReport, Pick, ReportSource, Request, Selector, draw_evenly_excluding,
+};
 use crate::units::Nanos;
 
 /// How reports become turns.
@@ -97,6 +100,7 @@ struct Heard {
     since: Option<Nanos>,
 }
 
+#[derive(Clone)]
 struct ClientSideWeightedRoundRobin {
     params: Params,
     heard: Vec<Heard>,
@@ -207,5 +211,9 @@ impl Selector for ClientSideWeightedRoundRobin {
             0.0 => None,
             weight => Some(1.0 / weight),
         }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

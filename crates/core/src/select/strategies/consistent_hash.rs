@@ -6,7 +6,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 pub use crate::select::hashing::On;
 
@@ -91,6 +91,12 @@ impl Selector for ConsistentHash {
         self.smooth.on_fleet(changes, cx.fleet);
         self.ring.on_fleet(changes, cx.fleet, self.params.points);
     }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let hash = self.params.hash_on.of(request, |key| (!key.is_empty()).then(|| crc32fast::hash(key)));
+        let Some(hash) = hash else { return Explanation::default() };
+        self.ring.explain(hash, |slot| cx.fleet.is_eligible(slot) && !request.excludes(slot))
+    }
 }
 
 /// Points of every member, eligible or not, so that a server that is unhealthy for a while moves only its own keys.
@@ -105,6 +111,13 @@ impl Ring {
     pub(super) fn from(&self, hash: u32) -> impl Iterator<Item = u32> + '_ {
         let start = self.points.partition_point(|&(point, _)| point < hash);
         self.points[start..].iter().chain(&self.points[..start]).map(|&(_, slot)| slot)
+    }
+
+    /// The ring, and the position of `hash` on it.
+    pub(super) fn explain(&self, hash: u32, able: impl Fn(u32) -> bool) -> Explanation {
+        let position = |hash: u32| f64::from(hash) / 4_294_967_296.0;
+        let points = self.points.iter().map(|&(hash, slot)| (position(hash), slot)).collect();
+        Explanation::ring(position(hash), points, able)
     }
 
     /// The first candidate on the ring from `hash` on.

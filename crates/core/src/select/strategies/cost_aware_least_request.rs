@@ -4,7 +4,9 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, least_cost, renew, sample};
+use crate::select::{
+    Context, Explanation, Finished, Outcome, Pick, Request, Selector, candidates, least_cost, renew, sample,
+};
 use crate::units::Nanos;
 
 /// How costs are learned.
@@ -187,5 +189,17 @@ impl Selector for CostAware {
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         self.mine.get(slot as usize)?;
         Some(self.load(slot, fleet, 0.0) / 1e9)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let place = (crc32fast::hash(request.path.as_bytes()) as usize % PATHS) as u16;
+        let cost = self.expected(place);
+        let load = |slot: u32| (slot, self.load(slot, cx.fleet, cost) / 1e9);
+        let scores = candidates(request, cx.fleet).map(load).collect();
+        let explained = match self.params.choices {
+            0 => Explanation::default(),
+            choices => Explanation::sample(&sample(request, cx, choices, false), ""),
+        };
+        explained.scored("expected cost of the requests in flight, with this one, per weight, in seconds", scores)
     }
 }

@@ -6,8 +6,9 @@
 use crate::fleet::Change;
 use crate::rng::{GOLDEN, Rng};
 use crate::select::catalog::{self, Doc, Family};
+use crate::select::explain::NO_SLOT;
 use crate::select::hashing::{On, last_resort, pair};
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// The places.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,14 +77,21 @@ struct DxHash {
     draws: u64,
 }
 
+impl DxHash {
+    /// The places that a request's key draws.
+    #[inline]
+    fn draws(&self, request: &Request<'_>) -> impl Iterator<Item = u64> + use<> {
+        // The low bits: after a doubling every second draw is at the same place as before.
+        let (hash, mask) = (self.params.hash_on.hash(request), self.places.saturating_sub(1));
+        (1..=self.draws).map(move |j| pair(hash, j.wrapping_mul(GOLDEN)) & mask)
+    }
+}
+
 impl Selector for DxHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let hash = self.params.hash_on.hash(request);
-        // The low bits: after a doubling every second draw is at the same place as before.
-        let mask = self.places.saturating_sub(1);
-        let place = |j: u64| (pair(hash, j.wrapping_mul(GOLDEN)) & mask) as u32;
         let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
-        let slot = match (1..=self.draws).map(place).find(able) {
+        let slot = match self.draws(request).map(|place| place as u32).find(able) {
             Some(slot) => slot,
             None => last_resort(request, cx.fleet, hash)?,
         };
@@ -97,5 +105,14 @@ impl Selector for DxHash {
             self.places = (slots * room).next_power_of_two();
         }
         self.draws = 16 * self.places / cx.fleet.eligible().len().max(1) as u64;
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let able = |place: &u64| cx.fleet.is_eligible(*place as u32) && !request.excludes(*place as u32);
+        let found = self.draws(request).find(able);
+        found.map_or_else(Explanation::default, |place| {
+            let slot = |place: u64| if cx.fleet.is_eligible(place as u32) { place as u32 } else { NO_SLOT };
+            Explanation::table(self.places, place, slot)
+        })
     }
 }

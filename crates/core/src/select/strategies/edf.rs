@@ -8,7 +8,8 @@ use std::collections::BinaryHeap;
 use crate::fleet::{Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::explain::upcoming;
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// Where in its cycle a new schedule starts.
@@ -79,6 +80,7 @@ impl catalog::Params for Params {
 /// Deadline, sequence number, slot. Deadlines are positive, so their bits have the order of their values.
 type Entry = Reverse<(u64, u64, u32)>;
 
+#[derive(Clone)]
 struct Edf {
     start: Start,
     /// The seed: number of turns already over when a schedule is built.
@@ -157,5 +159,9 @@ impl Selector for Edf {
         if !changes.is_empty() {
             self.schedule(cx.fleet);
         }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

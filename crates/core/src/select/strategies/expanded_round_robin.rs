@@ -5,8 +5,9 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
+use crate::select::explain::upcoming;
 use crate::select::rotation::Runs;
-use crate::select::{Context, Pick, Request, Selector, candidates, draw_excluding};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates, draw_excluding};
 
 /// What happens when the server whose turn it is cannot be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,7 @@ impl catalog::Params for Params {
     }
 }
 
+#[derive(Clone)]
 struct Expanded {
     fallback: Fallback,
     counter: u64,
@@ -132,5 +134,9 @@ impl Selector for Expanded {
                 self.list.lay(slots.into_iter(), cx.fleet);
             }
         }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

@@ -4,7 +4,7 @@
 use super::least_request::least_of_candidates;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates, load_per_weight};
 
 /// When a server is full.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,5 +72,16 @@ impl Selector for FirstFit {
             None => least_of_candidates(request, cx)?,
         };
         cx.pick(slot)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let free = |slot: &u32| cx.fleet.in_flight()[*slot as usize] < self.slots;
+        if !candidates(request, cx.fleet).any(|slot| free(&slot)) {
+            let scores = candidates(request, cx.fleet).map(|slot| (slot, load_per_weight(slot, cx.fleet))).collect();
+            return Explanation::default()
+                .scored("requests in flight per weight, as no server has a free slot", scores);
+        }
+        let passed_over = candidates(request, cx.fleet).filter(|slot| !free(slot)).collect();
+        Explanation { passed_over, ..Explanation::order(candidates(request, cx.fleet).collect()) }
     }
 }

@@ -6,7 +6,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::On;
-use crate::select::{Context, MOST_CHOICES, Pick, Request, Sample, Selector, candidates, load_per_weight};
+use crate::select::{Context, Explanation, MOST_CHOICES, Pick, Request, Sample, Selector, candidates, load_per_weight};
 use crate::units::Nanos;
 
 /// Which hash orders the servers for a key.
@@ -131,10 +131,11 @@ fn next_on(ring: &Ring, replicas: usize, hash: u32, request: &Request<'_>, fleet
     sample
 }
 
-impl Selector for HashSubset {
-    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let fleet = cx.fleet;
-        let sample = match &self.placement {
+impl HashSubset {
+    /// The key's servers.
+    #[inline]
+    fn replicas_of(&self, request: &Request<'_>, fleet: &Fleet) -> Sample {
+        match &self.placement {
             Placement::Rendezvous(scores) => highest(scores, self.replicas, self.hash_on.hash(request), request, fleet),
             Placement::Ring(ring) => {
                 // At most the number of candidates, so that the walk ends within one round.
@@ -142,7 +143,14 @@ impl Selector for HashSubset {
                 let replicas = self.replicas.min(fleet.eligible().len().saturating_sub(excluded).max(1));
                 next_on(ring, replicas, self.hash_on.of(request, crc32fast::hash), request, fleet)
             }
-        };
+        }
+    }
+}
+
+impl Selector for HashSubset {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let fleet = cx.fleet;
+        let sample = self.replicas_of(request, fleet);
         let busier = |a: u32, b: u32| {
             let count = |slot: u32| u64::from(fleet.in_flight()[slot as usize]);
             count(a) * u64::from(fleet.weight(b)) > count(b) * u64::from(fleet.weight(a))
@@ -161,5 +169,10 @@ impl Selector for HashSubset {
             Placement::Rendezvous(scores) => scores.on_fleet(cx.fleet),
             Placement::Ring(ring) => ring.on_fleet(changes, cx.fleet, 160),
         }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let scores = candidates(request, cx.fleet).map(|slot| (slot, load_per_weight(slot, cx.fleet))).collect();
+        Explanation::sample(&self.replicas_of(request, cx.fleet), "").scored("requests in flight per weight", scores)
     }
 }

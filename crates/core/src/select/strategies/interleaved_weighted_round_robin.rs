@@ -5,7 +5,8 @@
 use crate::fleet::Change;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::explain::upcoming;
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 
 /// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +45,7 @@ impl catalog::Params for Params {
     }
 }
 
+#[derive(Clone)]
 struct Interleaved {
     /// The first slot to consider in this round.
     next: u32,
@@ -105,5 +107,9 @@ impl Selector for Interleaved {
             (bar, 1) => (bar as u32).min(top),
             (bar, step) => ((bar / u64::from(step)) as u32 + 1).min(top),
         };
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::rotation::Runs;
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// How much of the address counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,26 +99,35 @@ fn rehash(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| (hash * 113 + u64::from(byte)) % 6271)
 }
 
+/// The hashes of an address, one for each attempt.
+#[inline]
+fn hashes(client: IpAddr, octets: usize) -> impl Iterator<Item = u64> {
+    const ATTEMPTS: usize = 21;
+    let mut bytes = [0; 16];
+    let length = match client {
+        IpAddr::V4(address) => {
+            bytes[..4].copy_from_slice(&address.octets());
+            octets
+        }
+        IpAddr::V6(address) => {
+            bytes = address.octets();
+            bytes.len()
+        }
+    };
+    let mut hash = 89;
+    (0..ATTEMPTS).map(move |_| {
+        hash = rehash(hash, &bytes[..length]);
+        hash
+    })
+}
+
 impl Selector for IpHash {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let total = self.members.total();
         if total == 0 {
             return None;
         }
-        let (v4, v6);
-        let bytes = match request.client {
-            IpAddr::V4(address) => {
-                v4 = address.octets();
-                &v4[..self.octets]
-            }
-            IpAddr::V6(address) => {
-                v6 = address.octets();
-                &v6[..]
-            }
-        };
-        let mut hash = 89;
-        for _ in 0..=20 {
-            hash = rehash(hash, bytes);
+        for hash in hashes(request.client, self.octets) {
             let point = hash % total;
             let slot = self.members.at(point);
             if cx.fleet.is_eligible(slot) && !request.excludes(slot) {
@@ -132,5 +141,15 @@ impl Selector for IpHash {
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.smooth.on_fleet(changes, cx.fleet);
         self.members.lay(cx.fleet.members(), cx.fleet);
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let total = self.members.total();
+        let found = hashes(request.client, self.octets).map(|hash| hash % total.max(1));
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
+        match found.filter(|_| total > 0).find(|&place| able(self.members.at(place))) {
+            Some(place) => Explanation::table(total, place, |place| self.members.at(place)),
+            None => Explanation::default(),
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::{
-    Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_excluding, load_per_weight,
-    sample,
+    Context, Explanation, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, candidates,
+    draw_excluding, load_per_weight, sample,
 };
 
 /// What happens when no server is known to be idle.
@@ -159,5 +159,19 @@ impl Selector for JoinIdleQueue {
 
     fn score(&self, slot: u32, _fleet: &Fleet, _now: crate::units::Nanos) -> Option<f64> {
         Some(if *self.listed.get(slot as usize)? { 0.0 } else { 1.0 })
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let can_be_had = |slot: &&u32| cx.fleet.is_eligible(**slot) && !request.excludes(**slot);
+        let idle: Vec<u32> = self.idle.iter().filter(can_be_had).copied().collect();
+        match self.fallback {
+            _ if !idle.is_empty() => Explanation::order(idle),
+            Fallback::Random => Explanation::draw(draw_excluding(request, &[], cx)),
+            Fallback::TwoChoices => {
+                let scores =
+                    candidates(request, cx.fleet).map(|slot| (slot, load_per_weight(slot, cx.fleet))).collect();
+                Explanation::sample(&sample(request, cx, 2, false), "").scored("requests in flight per weight", scores)
+            }
+        }
     }
 }

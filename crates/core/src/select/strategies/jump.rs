@@ -5,7 +5,7 @@ use crate::fleet::Change;
 use crate::rng::{GOLDEN, Rng};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{Down, On, last_resort, pair};
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// What happens to the buckets when a server leaves that is not the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,18 +91,26 @@ struct Jump {
 /// Largest number of hashes per key: one, and more past servers that cannot be picked.
 const ATTEMPTS: u64 = 16;
 
+impl Jump {
+    /// The buckets of a request's key, one for each attempt.
+    #[inline]
+    fn attempts(&self, request: &Request<'_>) -> impl Iterator<Item = u32> + use<> {
+        let (hash, n) = (self.params.hash_on.hash(request), self.buckets.len() as u32);
+        let attempts = if n == 0 { 0 } else { ATTEMPTS };
+        (0..attempts)
+            .map(move |attempt| if attempt == 0 { hash } else { pair(hash, attempt.wrapping_mul(GOLDEN)) })
+            .map(move |hash| jump(hash, n))
+    }
+}
+
 impl Selector for Jump {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        let n = self.buckets.len() as u32;
-        if n == 0 {
+        if self.buckets.is_empty() {
             return None;
         }
         let hash = self.params.hash_on.hash(request);
         let able = |&slot: &u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
-        let slot = (0..ATTEMPTS)
-            .map(|attempt| if attempt == 0 { hash } else { pair(hash, attempt.wrapping_mul(GOLDEN)) })
-            .map(|hash| self.buckets[jump(hash, n) as usize])
-            .find(able);
+        let slot = self.attempts(request).map(|bucket| self.buckets[bucket as usize]).find(able);
         let slot = match slot {
             Some(slot) => slot,
             None => last_resort(request, cx.fleet, hash)?,
@@ -127,6 +135,15 @@ impl Selector for Jump {
                 self.buckets.push(slot);
             }
         }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
+        let buckets = self.buckets.len() as u32;
+        let found = self.attempts(request).find(|&bucket| able(self.buckets[bucket as usize]));
+        found.map_or_else(Explanation::default, |bucket| {
+            Explanation::table(u64::from(buckets), u64::from(bucket), |bucket| self.buckets[bucket as usize])
+        })
     }
 }
 

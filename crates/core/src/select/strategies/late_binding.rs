@@ -5,7 +5,7 @@ use super::least_request::least_of_candidates;
 use crate::fleet::Fleet;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, load_per_weight};
+use crate::select::{Context, Explanation, Pick, Request, Selector, load_per_weight};
 use crate::units::Nanos;
 
 /// How many requests a server gets at once.
@@ -86,5 +86,9 @@ impl Selector for LateBinding {
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         Some(load_per_weight(slot, fleet))
+    }
+
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::compares("requests in flight per weight")
     }
 }

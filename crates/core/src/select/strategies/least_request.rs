@@ -7,7 +7,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
-use crate::select::{Context, Pick, Request, Selector, candidates, load_per_weight};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates, load_per_weight};
 use crate::units::Nanos;
 
 /// How ties are broken.
@@ -114,6 +114,10 @@ impl Selector for LeastRequest {
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         Some(load_per_weight(slot, fleet))
+    }
+
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::compares("requests in flight per weight")
     }
 }
 

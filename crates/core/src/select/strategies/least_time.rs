@@ -6,7 +6,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
-use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Finished, Outcome, Pick, Request, Selector, candidates};
 use crate::units::Nanos;
 
 /// The average and its guards.
@@ -189,5 +189,9 @@ impl Selector for LeastTime {
     fn score(&self, slot: u32, fleet: &Fleet, now: Nanos) -> Option<f64> {
         self.peers.get(slot as usize)?;
         Some(self.cost(slot, fleet, now) / 1e9)
+    }
+
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::compares("average latency times (requests in flight + 1), per weight, in seconds")
     }
 }

@@ -6,7 +6,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
-use crate::select::{Context, Finished, Outcome, Pick, Request, Selector, candidates, renew};
+use crate::select::{Context, Explanation, Finished, Outcome, Pick, Request, Selector, candidates, renew};
 use crate::units::Nanos;
 
 /// The window.
@@ -138,5 +138,9 @@ impl Selector for LeastTimeWindow {
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         self.windows.get(slot as usize)?;
         Some(self.cost(slot, fleet) / 1e9)
+    }
+
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::compares("average latency times (requests in flight + 1), per weight, in seconds")
     }
 }

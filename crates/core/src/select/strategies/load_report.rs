@@ -8,7 +8,9 @@ use crate::math;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::WeightTable;
-use crate::select::{Command, Context, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, renew};
+use crate::select::{
+    Command, Context, Explanation, Finished, LoadReport, MOST_CHOICES, Outcome, Pick, Request, Selector, renew,
+};
 use crate::units::Nanos;
 
 /// How reports become weights.
@@ -246,5 +248,14 @@ impl Selector for Performance {
     fn on_wake(&mut self, cx: &mut Context<'_>) {
         self.wake = Wake::Unset;
         self.rebuild(cx);
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let mut drawn = Vec::with_capacity(self.params.choices);
+        for _ in 0..self.params.choices {
+            let Some(slot) = self.table.draw(request, &drawn, cx) else { break };
+            drawn.push(slot);
+        }
+        Explanation::drawn(drawn, "requests in flight per weight learned from reports")
     }
 }

@@ -5,8 +5,9 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
+use crate::select::explain::NO_SLOT;
 use crate::select::hashing::{On, hash64, last_resort};
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// The table.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +100,14 @@ impl Selector for Maglev {
             self.table.fill(cx.fleet);
         }
     }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let hash = self.hash_on.hash(request);
+        let able = |slot: &u32| cx.fleet.is_eligible(*slot) && !request.excludes(*slot);
+        let hashes = (0..ATTEMPTS).map(|attempt| if attempt == 0 { hash } else { hash ^ attempt.wrapping_neg() });
+        let decides = hashes.into_iter().find(|&hash| self.table.at(hash).is_some_and(|slot| able(&slot)));
+        decides.map_or_else(Explanation::default, |hash| self.table.explain(hash))
+    }
 }
 
 /// The lookup table of the eligible servers.
@@ -117,6 +126,18 @@ impl Table {
     #[inline]
     pub(super) fn at(&self, hash: u64) -> Option<u32> {
         self.places.get((hash % u64::from(self.size)) as usize).copied()
+    }
+
+    /// The table, and the entry of this hash in it.
+    pub(super) fn explain(&self, hash: u64) -> Explanation {
+        let size = u64::from(self.size);
+        Explanation::table(size, hash % size, |entry| self.places.get(entry as usize).copied().unwrap_or(NO_SLOT))
+    }
+
+    /// The table, and in it the first entry from this hash's on that `able` allows.
+    pub(super) fn explain_from(&self, hash: u64, able: impl Fn(u32) -> bool) -> Explanation {
+        let next = self.from(hash).position(able).unwrap_or(0) as u64;
+        self.explain(hash % u64::from(self.size) + next)
     }
 
     /// The slots of the entries from this hash's on, once round.

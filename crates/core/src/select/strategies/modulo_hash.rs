@@ -1,13 +1,13 @@
 //! Modulo hash: the key's hash modulo the sum of the weights. Variant: nginx `hash KEY` without `consistent`, bit for
 //! bit: 15 bits of CRC-32, summed over up to twenty rehashes past ineligible servers, then round robin.
 
-use crate::fleet::Change;
+use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
 use crate::select::hashing::{Down, On};
 use crate::select::rotation::Runs;
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// What is hashed.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,23 +87,31 @@ fn part(attempt: u8, key: &[u8]) -> u32 {
     (crc.finalize() >> 16) & 0x7fff
 }
 
-impl Selector for ModuloHash {
-    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+impl ModuloHash {
+    /// The place in the list of the first attempt that finds a candidate.
+    #[inline]
+    fn place(&self, request: &Request<'_>, fleet: &Fleet) -> Option<u64> {
         let total = self.members.total();
-        if total == 0 {
-            return None;
-        }
-        let hashed = self.params.hash_on.of(request, |key| {
+        self.params.hash_on.of(request, |key| {
             let mut hash = 0_u32;
-            let attempts = if key.is_empty() { 0 } else { REHASHES + 1 };
+            let attempts = if key.is_empty() || total == 0 { 0 } else { REHASHES + 1 };
             (0..attempts).find_map(|attempt| {
                 hash += part(attempt, key);
-                let slot = self.members.at(u64::from(hash) % total);
-                (cx.fleet.is_eligible(slot) && !request.excludes(slot)).then_some(slot)
+                let place = u64::from(hash) % total;
+                let slot = self.members.at(place);
+                (fleet.is_eligible(slot) && !request.excludes(slot)).then_some(place)
             })
-        });
-        let slot = match hashed {
-            Some(slot) => slot,
+        })
+    }
+}
+
+impl Selector for ModuloHash {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        if self.members.total() == 0 {
+            return None;
+        }
+        let slot = match self.place(request, cx.fleet) {
+            Some(place) => self.members.at(place),
             None => self.smooth.next(request, cx.fleet)?,
         };
         cx.pick(slot)
@@ -114,6 +122,13 @@ impl Selector for ModuloHash {
         match self.params.on_unhealthy {
             Down::Rehash => self.members.lay(cx.fleet.members(), cx.fleet),
             Down::Remap => self.members.lay(cx.fleet.eligible().iter().copied(), cx.fleet),
+        }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        match self.place(request, cx.fleet) {
+            Some(place) => Explanation::table(self.members.total(), place, |place| self.members.at(place)),
+            None => Explanation::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::fleet::Change;
 use crate::rng::{GOLDEN, Rng};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{On, hash64, pair};
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// The probes.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,22 +68,31 @@ struct MultiProbe {
     points: Vec<(u64, u32)>,
 }
 
-impl Selector for MultiProbe {
-    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+impl MultiProbe {
+    /// The probe that comes closest to a point, and that point's slot.
+    #[inline]
+    fn nearest(&self, request: &Request<'_>, able: impl Fn(u32) -> bool) -> Option<(u64, u32)> {
         let hash = self.params.hash_on.hash(request);
-        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
-        let mut best: Option<(u64, u32)> = None;
+        let mut best: Option<(u64, u64, u32)> = None;
         for probe in 1..=u64::from(self.params.probes) {
             let at = pair(hash, probe.wrapping_mul(GOLDEN));
             let start = self.points.partition_point(|&(point, _)| point < at);
             let round = self.points[start..].iter().chain(&self.points[..start]);
             let &(point, slot) = round.into_iter().find(|&&(_, slot)| able(slot))?;
             let distance = point.wrapping_sub(at);
-            if best.is_none_or(|(least, _)| distance < least) {
-                best = Some((distance, slot));
+            if best.is_none_or(|(least, ..)| distance < least) {
+                best = Some((distance, at, slot));
             }
         }
-        cx.pick(best?.1)
+        best.map(|(_, at, slot)| (at, slot))
+    }
+}
+
+impl Selector for MultiProbe {
+    fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
+        let (_, slot) = self.nearest(request, able)?;
+        cx.pick(slot)
     }
 
     fn on_fleet(&mut self, _changes: &[Change], cx: &mut Context<'_>) {
@@ -91,5 +100,13 @@ impl Selector for MultiProbe {
         self.points.clear();
         self.points.extend(cx.fleet.eligible().iter().map(point));
         self.points.sort_unstable();
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let able = |slot: u32| cx.fleet.is_eligible(slot) && !request.excludes(slot);
+        let position = |hash: u64| (hash >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0);
+        let Some((probe, _)) = self.nearest(request, able) else { return Explanation::default() };
+        let points = self.points.iter().map(|&(point, slot)| (position(point), slot)).collect();
+        Explanation::ring(position(probe), points, able)
     }
 }

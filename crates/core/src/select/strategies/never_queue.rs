@@ -4,7 +4,7 @@ use super::shortest_expected_delay::{delay, shortest};
 use crate::fleet::Fleet;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 use crate::units::Nanos;
 
 /// No parameters.
@@ -55,5 +55,9 @@ impl Selector for NeverQueue {
             0 => Some(0.0),
             _ => delay(slot, fleet),
         }
+    }
+
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::compares("0 for an idle server, else requests in flight, with this one, per weight")
     }
 }

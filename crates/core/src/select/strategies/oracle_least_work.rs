@@ -3,7 +3,7 @@
 
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 use crate::units::Nanos;
 
 /// No parameters.
@@ -62,5 +62,11 @@ impl Selector for OracleLeastWork {
             }
         }
         cx.pick(best?.0)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let work = |slot: u32| cx.truth.map_or(0.0, |truth| truth.remaining_work(slot).as_secs_f64());
+        let scores = candidates(request, cx.fleet).map(|slot| (slot, work(slot))).collect();
+        Explanation::default().scored("time until the server would be idle, in seconds", scores)
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, least_cost};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates, least_cost};
 
 /// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,5 +50,12 @@ impl Selector for OracleShortestQueue {
         let number = |slot: u32| f64::from(truth.map_or(0, |truth| truth.number(slot)));
         let slot = least_cost(request, cx, |slot| number(slot) / f64::from(fleet.weight(slot)))?;
         cx.pick(slot)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let number = |slot: u32| f64::from(cx.truth.map_or(0, |truth| truth.number(slot)));
+        let score = |slot: u32| number(slot) / f64::from(cx.fleet.weight(slot));
+        let scores = candidates(request, cx.fleet).map(|slot| (slot, score(slot))).collect();
+        Explanation::default().scored("requests in the server and on their way, per weight", scores)
     }
 }

@@ -8,7 +8,10 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::fading;
-use crate::select::{Context, MOST_CHOICES, Pick, Request, Selector, load_per_weight, renew, sample, sample_evenly};
+use crate::select::{
+    Context, Explanation, MOST_CHOICES, Pick, Request, Selector, candidates, load_per_weight, renew, sample,
+    sample_evenly,
+};
 use crate::units::Nanos;
 
 /// How servers are sampled and compared.
@@ -205,5 +208,21 @@ impl Selector for P2c {
         if self.params.ties == Ties::LowerRate {
             renew(&mut self.rates, changes, cx.fleet);
         }
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let Params { choices, replacement, weights, .. } = self.params;
+        let sample = match weights {
+            Weights::Both | Weights::Draw => sample(request, cx, choices, replacement),
+            Weights::Score | Weights::None => sample_evenly(request, cx, choices, replacement),
+        };
+        let load =
+            |slot: u32| f64::from(cx.fleet.in_flight()[slot as usize]) / self.weight(slot, cx.fleet).max(1) as f64;
+        let scores = candidates(request, cx.fleet).map(|slot| (slot, load(slot))).collect();
+        let meaning = match weights {
+            Weights::Both | Weights::Score => "requests in flight per weight",
+            Weights::Draw | Weights::None => "requests in flight",
+        };
+        Explanation::sample(&sample, meaning).scored(meaning, scores)
     }
 }

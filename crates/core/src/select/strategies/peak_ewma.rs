@@ -6,7 +6,9 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Ewma;
-use crate::select::{Context, Finished, MOST_CHOICES, Outcome, Pick, Request, Selector, sample};
+use crate::select::{
+    Context, Explanation, Finished, MOST_CHOICES, Outcome, Pick, Request, Selector, candidates, sample,
+};
 use crate::units::Nanos;
 
 /// The average and its guards.
@@ -205,5 +207,12 @@ impl Selector for PeakEwma {
         }
         let known = || self.latencies.iter().filter_map(Ewma::value);
         (self.sum, self.known) = (known().sum(), known().count() as u32);
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let cost = |slot: u32| (slot, self.cost(slot, cx.fleet, cx.now) / 1e9);
+        let scores = candidates(request, cx.fleet).map(cost).collect();
+        let sample = sample(request, cx, self.params.choices, false);
+        Explanation::sample(&sample, "").scored("estimated latency times (requests in flight + 1), in seconds", scores)
     }
 }

@@ -7,8 +7,8 @@ use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hot_cold::{self, HotCold, Rank};
 use crate::select::{
-    Command, Context, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals, draw_evenly_excluding,
-    renew,
+    Command, Context, Explanation, Finished, LoadReport, Pick, ReportSource, Request, Selector, Signals,
+    draw_evenly_excluding, renew,
 };
 use crate::units::Nanos;
 
@@ -151,6 +151,7 @@ struct Answer {
     uses_left: u32,
 }
 
+#[derive(Clone)]
 struct Prequal {
     params: Params,
     /// In order of arrival.
@@ -285,5 +286,28 @@ impl Selector for Prequal {
     fn score(&self, slot: u32, _fleet: &Fleet, now: Nanos) -> Option<f64> {
         let answer = self.answers.iter().rev().find(|answer| answer.backend.slot == slot)?;
         Some(self.rank(answer, now).score())
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        // A copy has the state after the steps that come before the choice.
+        let mut copy = self.clone();
+        copy.drop_old(cx);
+        copy.plan_probes(cx);
+        let usable =
+            |answer: &&Answer| cx.fleet.is_eligible(answer.backend.slot) && !request.excludes(answer.backend.slot);
+        let mut answers: Vec<&Answer> = copy.answers.iter().filter(usable).collect();
+        if copy.answers.len() < 2 || answers.is_empty() {
+            return Explanation::draw(draw_evenly_excluding(request, &[], cx));
+        }
+        // The best first, so that of several answers of a server the best one is left.
+        answers.sort_by(|a, b| copy.better(a, b, cx.now));
+        let mut scores: Vec<(u32, f64)> = Vec::with_capacity(answers.len());
+        for answer in answers {
+            if scores.iter().all(|(slot, _)| *slot != answer.backend.slot) {
+                scores.push((answer.backend.slot, copy.rank(answer, cx.now).score()));
+            }
+        }
+        let slots = scores.iter().map(|(slot, _)| *slot).collect();
+        Explanation::drawn(slots, "").scored(hot_cold::MEANING, scores)
     }
 }

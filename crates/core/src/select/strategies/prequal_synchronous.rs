@@ -6,8 +6,8 @@ use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hot_cold::{self, HotCold};
 use crate::select::{
-    Context, Finished, LoadReport, MOST_CHOICES, Pick, ProbeReply, ProbeRequest, ReportSource, Request, Selector,
-    Signals, draw_evenly_excluding, sample_evenly,
+    Context, Explanation, Finished, LoadReport, MOST_CHOICES, Pick, ProbeReply, ProbeRequest, ReportSource, Request,
+    Selector, Signals, draw_evenly_excluding, sample_evenly,
 };
 use crate::units::Nanos;
 
@@ -133,5 +133,21 @@ impl Selector for PrequalSynchronous {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.rule.fleet(changes, cx);
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let given = request.answers.map_or(&[][..], |answers| &answers.given);
+        let usable =
+            |id: BackendId| cx.fleet.is_current(id) && cx.fleet.is_eligible(id.slot) && !request.excludes(id.slot);
+        let ranked = given.iter().filter(|answer| usable(answer.backend)).filter_map(|ProbeReply { backend, load }| {
+            let rank = self.rule.rank(backend.slot, load.in_server?, hot_cold::latency(load), cx.now);
+            Some((backend.slot, rank.score()))
+        });
+        let scores: Vec<(u32, f64)> = ranked.collect();
+        if scores.is_empty() {
+            return Explanation::draw(draw_evenly_excluding(request, &[], cx));
+        }
+        let slots = scores.iter().map(|(slot, _)| *slot).collect();
+        Explanation::drawn(slots, "").scored(hot_cold::MEANING, scores)
     }
 }

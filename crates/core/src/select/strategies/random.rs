@@ -3,7 +3,7 @@
 
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 
 /// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,17 +41,23 @@ impl catalog::Params for Params {
 
 struct Random;
 
+fn draw(request: &Request<'_>, cx: &mut Context<'_>) -> Option<u32> {
+    if request.excluded.is_empty() {
+        return cx.fleet.draw_uniform(cx.rng);
+    }
+    match candidates(request, cx.fleet).count() {
+        0 => None,
+        n => candidates(request, cx.fleet).nth(cx.rng.below(n as u64) as usize),
+    }
+}
+
 impl Selector for Random {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
-        if request.excluded.is_empty() {
-            let slot = cx.fleet.draw_uniform(cx.rng)?;
-            return cx.pick(slot);
-        }
-        let left = candidates(request, cx.fleet).count();
-        let slot = match left {
-            0 => return None,
-            n => candidates(request, cx.fleet).nth(cx.rng.below(n as u64) as usize)?,
-        };
+        let slot = draw(request, cx)?;
         cx.pick(slot)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        Explanation::draw(draw(request, cx))
     }
 }

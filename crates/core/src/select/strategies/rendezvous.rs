@@ -6,7 +6,7 @@ use crate::math;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::hashing::{On, names, pair};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 
 /// What is hashed.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +66,11 @@ impl Selector for Rendezvous {
     fn on_fleet(&mut self, _changes: &[Change], cx: &mut Context<'_>) {
         self.scores.on_fleet(cx.fleet);
     }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        let hash = self.hash_on.hash(request);
+        self.scores.explain(hash, cx.fleet, candidates(request, cx.fleet))
+    }
 }
 
 /// The part of a key's score that depends only on the server.
@@ -84,6 +89,19 @@ impl Scores {
     pub(super) fn score(&self, key: u64, slot: u32, fleet: &Fleet) -> f64 {
         let u = ((pair(key, self.names[slot as usize]) >> 11) as f64 + 0.5) * (1.0 / 9_007_199_254_740_992.0);
         if fleet.uniform() { u } else { f64::from(fleet.weight(slot)) / -math::ln(u) }
+    }
+
+    /// What is compared, so that the lowest wins.
+    pub(super) fn explain(&self, key: u64, fleet: &Fleet, among: impl Iterator<Item = u32>) -> Explanation {
+        let scores = among.map(|slot| (slot, 1.0 / self.score(key, slot, fleet))).collect();
+        Explanation::default().scored("reciprocal of the hash of key and server, weighted", scores)
+    }
+
+    /// The slots in the key's order, the best first.
+    pub(super) fn order(&self, key: u64, fleet: &Fleet, among: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut order: Vec<u32> = among.collect();
+        order.sort_by(|&a, &b| self.score(key, b, fleet).total_cmp(&self.score(key, a, fleet)));
+        order
     }
 
     /// The one with the highest score, the first of equals.

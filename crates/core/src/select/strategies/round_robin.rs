@@ -3,7 +3,8 @@
 
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::explain::upcoming;
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 
 /// Where the rotation starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,7 @@ impl catalog::Params for Params {
     }
 }
 
+#[derive(Clone)]
 struct RoundRobin {
     /// The first slot to consider.
     next: u32,
@@ -75,5 +77,9 @@ impl Selector for RoundRobin {
         };
         self.next = slot + 1;
         cx.pick(slot)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

@@ -4,7 +4,7 @@
 use crate::fleet::Fleet;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, candidates};
+use crate::select::{Context, Explanation, Pick, Request, Selector, candidates};
 use crate::units::Nanos;
 
 /// No parameters.
@@ -67,5 +67,9 @@ impl Selector for ShortestExpectedDelay {
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         delay(slot, fleet)
+    }
+
+    fn explain(&self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Explanation {
+        Explanation::compares("requests in flight, with this one, per weight")
     }
 }

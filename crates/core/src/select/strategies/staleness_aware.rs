@@ -6,7 +6,9 @@ use crate::fleet::{BackendId, Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::WeightTable;
-use crate::select::{Command, Context, LoadReport, MOST_CHOICES, Pick, Request, Selector, renew, sample};
+use crate::select::{
+    Command, Context, Explanation, LoadReport, MOST_CHOICES, Pick, Request, Selector, candidates, renew, sample,
+};
 use crate::units::Nanos;
 
 /// How old reports are, and how often they are used.
@@ -110,6 +112,12 @@ fn level(queues: &[(f64, f64)], more: f64) -> f64 {
 }
 
 impl StalenessAware {
+    /// Requests in a server's last report, per weight; 0 before the first.
+    fn queue(&self, slot: u32, fleet: &Fleet) -> f64 {
+        let said = self.heard[slot as usize].said.map_or(0.0, |(queue, _)| queue);
+        said / f64::from(fleet.weight(slot).max(1))
+    }
+
     fn rebuild(&mut self, cx: &Context<'_>) {
         let known = || {
             let heard = cx.fleet.eligible().iter().map(|&slot| self.heard[slot as usize]);
@@ -147,10 +155,7 @@ impl Selector for StalenessAware {
             self.table.draw(request, &[], cx)?
         } else {
             let sample = sample(request, cx, self.params.choices, false);
-            let queue = |slot: u32| {
-                let said = self.heard[slot as usize].said.map_or(0.0, |(queue, _)| queue);
-                said / f64::from(cx.fleet.weight(slot).max(1))
-            };
+            let queue = |slot: u32| self.queue(slot, cx.fleet);
             *sample.as_slice().iter().min_by(|a, b| queue(**a).total_cmp(&queue(**b)))?
         };
         cx.pick(slot)
@@ -180,6 +185,21 @@ impl Selector for StalenessAware {
 
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         Some(self.heard.get(slot as usize)?.said?.0 / f64::from(fleet.weight(slot).max(1)))
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        match self.params.choices {
+            0 => Explanation {
+                meaning: "reported requests per weight: the fewer, the likelier a draw",
+                ..Explanation::draw(self.table.draw(request, &[], cx))
+            },
+            choices => {
+                let sample = sample(request, cx, choices, false);
+                let queue = |slot: u32| (slot, self.queue(slot, cx.fleet));
+                let scores = candidates(request, cx.fleet).map(queue).collect();
+                Explanation::sample(&sample, "").scored("reported requests per weight", scores)
+            }
+        }
     }
 }
 

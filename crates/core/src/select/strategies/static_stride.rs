@@ -6,7 +6,8 @@
 use crate::fleet::Change;
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, draw_excluding};
+use crate::select::explain::upcoming;
+use crate::select::{Context, Explanation, Pick, Request, Selector, draw_excluding};
 
 /// Where the counter starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,7 @@ impl catalog::Params for Params {
 const MOST: u64 = u16::MAX as u64;
 const OFFSET: u64 = MOST / 2;
 
+#[derive(Clone)]
 struct StaticStride {
     sequence: u32,
     slots: Vec<u32>,
@@ -106,5 +108,9 @@ impl Selector for StaticStride {
             ((2 * weight * MOST + heaviest) / (2 * heaviest)).max(1) as u16
         };
         self.weights = (!cx.fleet.uniform()).then(|| self.slots.iter().map(scaled).collect());
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

@@ -9,7 +9,8 @@ use crate::fleet::{Change, Fleet};
 use crate::math;
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::explain::upcoming;
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// How strongly load counts.
@@ -68,6 +69,7 @@ impl catalog::Params for Params {
 /// the slot.
 type Turn = Reverse<(u64, u64, u32)>;
 
+#[derive(Clone)]
 struct WeightedLeastRequest {
     bias: f64,
     turns: BinaryHeap<Turn>,
@@ -121,5 +123,9 @@ impl Selector for WeightedLeastRequest {
     fn score(&self, slot: u32, fleet: &Fleet, _now: Nanos) -> Option<f64> {
         fleet.in_flight().get(slot as usize)?;
         Some(self.pause(slot, fleet))
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

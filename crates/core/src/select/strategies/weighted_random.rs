@@ -3,7 +3,7 @@
 
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::{Context, Pick, Request, Selector, draw_excluding};
+use crate::select::{Context, Explanation, Pick, Request, Selector, draw_excluding};
 
 /// No parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,5 +44,9 @@ impl Selector for WeightedRandom {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let slot = draw_excluding(request, &[], cx)?;
         cx.pick(slot)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        Explanation::draw(draw_excluding(request, &[], cx))
     }
 }

@@ -5,7 +5,7 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::WeightTable;
-use crate::select::{Command, Context, Finished, Outcome, Pick, Request, Selector, renew};
+use crate::select::{Command, Context, Explanation, Finished, Outcome, Pick, Request, Selector, renew};
 use crate::units::Nanos;
 
 /// How often weights change.
@@ -132,5 +132,12 @@ impl Selector for WeightedResponseTime {
 
     fn score(&self, slot: u32, _fleet: &Fleet, _now: Nanos) -> Option<f64> {
         Some(self.times.get(slot as usize)?.mean? / 1e9)
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        Explanation {
+            meaning: "mean latency in the last interval, in seconds: the lower, the likelier a draw",
+            ..Explanation::draw(self.table.draw(request, &[], cx))
+        }
     }
 }

@@ -5,7 +5,8 @@ use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::Smooth;
-use crate::select::{Context, Pick, Request, Selector};
+use crate::select::explain::upcoming;
+use crate::select::{Context, Explanation, Pick, Request, Selector};
 use crate::units::Nanos;
 
 /// No parameters.
@@ -42,7 +43,7 @@ impl catalog::Params for Params {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct WeightedRoundRobin {
     smooth: Smooth,
 }
@@ -59,5 +60,9 @@ impl Selector for WeightedRoundRobin {
 
     fn on_fleet(&mut self, changes: &[Change], cx: &mut Context<'_>) {
         self.smooth.on_fleet(changes, cx.fleet);
+    }
+
+    fn explain(&self, request: &Request<'_>, cx: &mut Context<'_>) -> Explanation {
+        upcoming(self.clone(), request, cx)
     }
 }

@@ -192,6 +192,7 @@ impl<O: Observer> Engine<'_, O> {
             fleet: &balancer.pool().fleet,
             selector: balancer.selector(shard),
             rng: balancer.selector_rng(shard),
+            full: balancer.pool().full(),
             truth: at.truth,
             kept,
             servers: &self.servers[base as usize..],
