@@ -12,6 +12,8 @@ use crate::controls::{Shape, parameter_shape};
 #[derive(Serialize)]
 pub(crate) struct Catalog {
     version: &'static str,
+    /// Which source the engine was built from.
+    source: String,
     families: Vec<FamilyText>,
     strategies: Vec<StrategyText>,
     faults: Vec<FaultText>,
@@ -79,10 +81,16 @@ const FAMILIES: [(Family, &str); 7] = [
     (Family::Oracle, "The true state of the servers, which only the simulator knows: a baseline."),
 ];
 
+/// The hashes of the source that this engine was built from: the simulator's, and its own.
+pub fn source() -> String {
+    format!("{}-{}", evenkeel_sim::SOURCE_HASH, env!("EVENKEEL_LAB_SOURCE"))
+}
+
 /// The catalogue.
 pub(crate) fn catalog() -> Catalog {
     Catalog {
         version: env!("CARGO_PKG_VERSION"),
+        source: source(),
         families: FAMILIES.map(|(family, doc)| FamilyText { name: family.title(), doc }).into(),
         strategies: CATALOGUE.iter().map(strategy).collect(),
         faults: faults(),

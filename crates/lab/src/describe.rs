@@ -10,6 +10,7 @@ use evenkeel_sim::sim::model::{Arrivals, Discipline, Fault, Keys, Model, Pool, T
 use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
+use crate::controls::{Control, controls};
 use crate::session::read;
 
 /// A scenario as a page has it.
@@ -43,6 +44,7 @@ pub(crate) struct Description {
     shards: u32,
     paths: Vec<String>,
     facts: Vec<(&'static str, String)>,
+    controls: Vec<Control>,
     faults: Vec<FaultText>,
     load_can_change: bool,
     load: Option<f64>,
@@ -126,6 +128,7 @@ pub(crate) fn describe(text: &Text) -> Result<Description, Refusal> {
         shards: model.balancers.shards,
         paths: model.paths.iter().take(1000).map(|path| path.path.clone()).collect(),
         facts: facts(&scenario),
+        controls: controls(&text.source, &scenario),
         faults: faults.map(|(number, found)| fault(model, number as u32, found)).collect(),
         load_can_change: matches!(
             model.arrivals,

@@ -224,11 +224,6 @@ fn inline(table: &Table) -> Value {
     Value::InlineTable(table.clone().into_inline_table())
 }
 
-/// The document of a text that has been read before.
-pub(crate) fn document(source: &str) -> Option<DocumentMut> {
-    source.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use crate::session::{OpenRequest, Session, Stepped};
 use crate::summary::{Results, summary};
 use crate::{Refusal, RunResult};
 use evenkeel_core::units::Nanos;
+use evenkeel_sim::lesson::{Grade, GradeError, Lesson};
 use evenkeel_sim::sim::act::Act;
 
 /// Most runs that are open at a time.
@@ -47,6 +48,8 @@ enum Call {
     Replication(OpenRequest),
     Summary(Results),
     Moves { handle: u32, server: u32 },
+    Lesson { source: String },
+    Grade { lesson: String, solution: String },
 }
 
 impl Lab {
@@ -84,6 +87,8 @@ impl Lab {
             Call::Edit(changes) => edit(&changes).and_then(|edited| json(&edited)),
             Call::Summary(results) => json(&summary(&results)),
             Call::Moves { handle, server } => self.session(handle).and_then(|run| json(&run.moves(server))),
+            Call::Lesson { source } => read_lesson(&source).and_then(|lesson| json(&lesson)),
+            Call::Grade { lesson, solution } => grade(&lesson, &solution).and_then(|grade| json(&grade)),
             Call::Replication(request) => RunResult::whole(&request).and_then(|result| json(&result)),
         });
         self.answer(answer)
@@ -224,6 +229,18 @@ impl Lab {
 
 fn parsed<T: DeserializeOwned>(request: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(request).map_err(|error| Refusal::new(format!("the call cannot be read: {error}")))
+}
+
+fn read_lesson(source: &str) -> Result<Lesson, Refusal> {
+    Lesson::parse(source).map_err(|problems| Refusal::of(source, &problems))
+}
+
+/// Grades a solution. Places in a refusal are those of the solution.
+fn grade(lesson: &str, solution: &str) -> Result<Grade, Refusal> {
+    read_lesson(lesson)?.grade(solution, &|| false).map_err(|error| match error {
+        GradeError::Invalid(problems) => Refusal::of(solution, &problems),
+        GradeError::Stopped(stopped) => Refusal::new(crate::results::stopped(&stopped)),
+    })
 }
 
 fn json(value: &impl Serialize) -> Result<String, Refusal> {

@@ -23,6 +23,7 @@ mod summary;
 mod watch;
 mod why;
 
+pub use catalog::source;
 pub use frame::{HEADER, PER_SERVER};
 pub use lab::Lab;
 pub use live::{LiveMetrics, Series};

@@ -50,13 +50,17 @@ impl RunResult {
     /// What is wrong with the request, or why the run has no result.
     pub fn whole(request: &OpenRequest) -> Result<RunResult, Refusal> {
         let Plan { scenario, variant, replication } = request.plan()?;
-        let record = observe(&scenario.setup(variant, replication), &|| false, &mut ()).map_err(|stopped| {
-            Refusal::new(match stopped {
-                Stopped::Interrupted => "the run was interrupted".to_owned(),
-                Stopped::TooLarge(size) => size.to_string(),
-            })
-        })?;
+        let record = observe(&scenario.setup(variant, replication), &|| false, &mut ());
+        let record = record.map_err(|error| Refusal::new(stopped(&error)))?;
         Ok(RunResult::of(&scenario, &record))
+    }
+}
+
+/// Why a run has no result.
+pub(crate) fn stopped(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped::Interrupted => "the run was interrupted".to_owned(),
+        Stopped::TooLarge(size) => size.to_string(),
     }
 }
 
