@@ -1,6 +1,7 @@
 // Step 4: a setup that fails as shipped. The reader changes it until what must hold holds.
 import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import type { Lesson, Refusal } from "../engine";
 import { Checks, type Checking, Meter } from "./checks";
 import { CopyLine } from "./copy";
@@ -49,13 +50,15 @@ function Hints({ lesson, hints, solved, hint, solve, answers }: Pick<Props, "les
   );
 }
 
-/** The tick is drawn once, unless motion is unwanted. */
+/** The tick is drawn once, unless motion is unwanted. What is read next has the focus. */
 function Solved({ lesson, next, message }: { lesson: Lesson; next: Props["next"]; message: string }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
   return (
     <section class="solved-box" aria-labelledby="solved-h">
       <svg class="solved-mark" width="44" height="44" viewBox="0 0 44 44" aria-hidden="true"><circle cx="22" cy="22" r="19" /><path d="M13 22.5l6.5 6.5L31.5 16" /></svg>
       <div>
-        <h3 id="solved-h" tabIndex={-1}>Solved</h3>
+        <h3 id="solved-h" ref={heading} tabIndex={-1}>Solved</h3>
         {message && <p class="verdict-text"><Line text={message} /></p>}
         <Prose text={lesson.solution.text} />
         {next

@@ -2,6 +2,7 @@
 import { layout } from "../../lab/inspector/grid";
 import { identities } from "../../lab/inspector/identity";
 import { arcs, owner } from "../../lab/inspector/ring";
+import { moved, movesSentence } from "../../lab/inspector/shares";
 import { hindsight, ordinal } from "../../lab/inspector/servers";
 import { format, parse } from "../../lab/lessons/address";
 import { changedLines } from "../../lab/lessons/diff";
@@ -34,6 +35,10 @@ same("ordinals", [1, 2, 3, 4, 11, 12, 21, 102].map(ordinal), ["1st", "2nd", "3rd
 const idle = structuredClone(whys.random);
 for (const s of idle.servers) s.truth.work = s.server === idle.picked ? 0.5 : 0.5;
 same("equal work is no fault", hindsight(idle)?.includes("was the best"), true);
+
+const leaves = moved({ before: [10, 30], after: [40, 0], moved: 0.75, ideal: 0.75 }, 4);
+same("shares by server", [...leaves.before, ...leaves.after], [[4, 0.25], [5, 0.75], [4, 1], [5, 0]]);
+same("what moves, in words", movesSentence(leaves, "web-2", 2), "If web-2 leaves: 75.0 % of the keys are at web-2 and must move (1/2 is 50.0 %); no other key moves.");
 
 // Numbers in explanations.
 same("pieces of a text", pieces("a {latency.p99[p2c(choices=3)]}, b"), [{ text: "a " }, { metric: "latency.p99", strategy: "p2c(choices=3)" }, { text: ", b" }]);
