@@ -127,6 +127,11 @@ export class Engine {
     return this.numbers();
   }
 
+  /** Forgets the events that were collected. */
+  drain(handle: number): void {
+    this.raw.lab_events(handle);
+  }
+
   metrics(handle: number): LiveMetrics {
     this.raw.lab_metrics(handle);
     return this.json();

@@ -12,6 +12,7 @@ let engine: Promise<Engine> | null = null;
 let handle = 0;
 
 function result(of: Engine, over: boolean, want: Want, started: number, events: Float64Array<ArrayBuffer> | null = null): Advance {
+  if (!want.events && !events) of.drain(handle);
   return {
     over,
     frame: of.frame(handle),

@@ -29,7 +29,7 @@ async function moment(now: number, wall: number): Promise<void> {
   const wanted = (wall / 1000) * speed.peek();
   const until = Math.min(target(), from + Math.min(wanted, stepSize()));
   const metrics = now - metricsAt > METRICS + 4 * metricsCost || until >= target();
-  const events = settings.trace.peek() || singles();
+  const events = singles();
   const started = performance.now();
   const ready = lanes.peek().filter((lane) => lane.time != null && !lane.error.peek());
   await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, until, { events, metrics }))));
