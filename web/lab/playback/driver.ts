@@ -3,7 +3,7 @@ import { effect, signal } from "@preact/signals";
 import { eventText } from "../stage/words";
 import { clock, description, end, lanes, playing, reached, settings, speed, stopAt } from "../state";
 import { arrive, exclusive, idle, singles, step, stepSize } from "./lanes";
-import { seek } from "./session";
+import { fail, seek } from "./session";
 
 /** Milliseconds between two sets of metrics. */
 const METRICS = 250;
@@ -32,7 +32,13 @@ async function moment(now: number, wall: number): Promise<void> {
   const events = singles();
   const started = performance.now();
   const ready = lanes.peek().filter((lane) => lane.time != null && !lane.error.peek());
-  await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, until, { events, metrics }))));
+  await Promise.all(ready.map(async (lane) => {
+    try {
+      arrive(lane, await step(lane, until, { events, metrics }));
+    } catch (error) {
+      fail(lane, error);
+    }
+  }));
   if (metrics) {
     metricsAt = now;
     metricsCost = performance.now() - started;

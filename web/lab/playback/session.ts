@@ -23,6 +23,13 @@ function openRequest(lane: Lane): OpenRequest {
     warmup: description.value?.auto_warmup ? description.value.warmup : null };
 }
 
+/** A lane that cannot go on says why; its worker is replaced if it is lost. */
+export function fail(lane: Lane, error: unknown): void {
+  if (!(error instanceof RefusedError)) lane.renew();
+  lane.time = null;
+  lane.error.value = asRefusal(error);
+}
+
 /** What a lane needs to be at a time. */
 async function bring(lane: Lane, target: number, current: () => boolean, report: () => void): Promise<void> {
   try {
@@ -34,10 +41,7 @@ async function bring(lane: Lane, target: number, current: () => boolean, report:
     }
     await follow(lane, target, current, report);
   } catch (error) {
-    if (current()) {
-      lane.error.value = asRefusal(error);
-      lane.time = null;
-    }
+    fail(lane, error);
   }
 }
 
