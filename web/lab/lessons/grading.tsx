@@ -12,7 +12,7 @@ import { type Entry, following, revealed, teacher } from "./course";
 import { grade, stop } from "./measure";
 import { note, progressOf } from "./progress";
 import { href } from "./route";
-import { allowedControls, Settings } from "./settings";
+import { allowedSettings, Settings } from "./settings";
 import { asShipped, described, refusal, setKeys, setText, showChallenge, text } from "./stage";
 
 /** How often the meter moves, in milliseconds. */
@@ -55,12 +55,12 @@ export function ChallengeStep({ of }: { of: Entry }) {
     checking.value = { state: "idle" };
   };
   const allowed = lesson.challenge.may_change;
-  const controls = described.value ? allowedControls(described.value, catalog.value, allowed) : [];
-  const before = new Map((asShipped.value ? allowedControls(asShipped.value, catalog.value, allowed) : []).map((one) => [one.key, one.value]));
+  const found = described.value ? allowedSettings(described.value, catalog.value, allowed, text.value) : [];
+  const before = new Map((asShipped.value ? allowedSettings(asShipped.value, catalog.value, allowed, shipped) : []).map(({ control }) => [control.key, control.value]));
   const next = following.value;
   return (
     <Challenge lesson={lesson} text={text.value} shipped={shipped} refusal={refusal.value} checking={checking.value} hints={progress.hints} solved={progress.solved}
-      settings={controls.length ? <Settings controls={controls} shipped={before} set={(key, value) => void setKeys(of, [{ key, value }])} /> : null} ready={described.value != null || refusal.value != null}
+      settings={found.length ? <Settings settings={found} shipped={before} set={(change) => void setKeys(of, [change])} /> : null} ready={described.value != null || refusal.value != null}
       answers={!teacher.value || revealed.value} next={next ? { href: href(next.lesson.number), lesson: next.lesson } : null}
       edit={(value) => setText(of, value, true)} check={() => void check()} cancel={cancel}
       hint={() => note(lesson.name, { hints: progress.hints + 1 })} reset={() => setText(of, shipped)} show={play}
