@@ -123,7 +123,7 @@ async function looks(number) {
       answers: [...document.querySelectorAll(".sheet")].map((one) => one.querySelectorAll(".answer, .sheet-changes").length) }));
     if (printed.sheets !== 2 || printed.page) problems.push(`printed: ${printed.sheets} sheets, the page ${printed.page} px high`);
     if (printed.answers[0] || !printed.answers[1]) problems.push("the answers are not on the second sheet only");
-    if (shots) await page.pdf({ path: join(shots, "sheets.pdf"), format: "A4" });
+    if (shots) await page.pdf({ path: join(shots, "sheets.pdf"), format: "A4", preferCSSPageSize: true });
     return problems;
   });
 }
