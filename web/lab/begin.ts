@@ -27,7 +27,7 @@ async function show(): Promise<void> {
   }
   const start = given();
   await load(start?.source ? start : (await scenarios()).find((one) => one.name === FIRST)!);
-  play();
+  if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) play();
 }
 
 const safely = (): Promise<void> => show().catch((error: unknown) => { if (!refusal.value) throw error; });

@@ -1,7 +1,9 @@
 // Texts and code in the page are gzip in base64.
-export async function unpack(base64: string): Promise<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+export function unpacked(base64: string): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
 }
 
-export const unpackText = async (base64: string): Promise<string> => new TextDecoder().decode(await unpack(base64));
+export const unpackText = (base64: string): Promise<string> => new Response(unpacked(base64)).text();

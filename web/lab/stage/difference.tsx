@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { percent, seconds } from "../../shared/format";
 import { clock, description, type Lane, lanes, playing } from "../state";
 
+import { seek } from "../playback/session";
 import { Replications } from "../charts/replications";
 
 /** Nothing is measured yet. */
@@ -71,7 +72,7 @@ export function Difference() {
     <div class="difference-box">
       <p class="difference" id="difference">
         {warming
-          ? <span class="soft">{warmingUp.value ? `Measurement starts at ${of.warmup} s, when the queues have settled.` : "No request has been measured yet."}</span>
+          ? <span class="soft">{warmingUp.value ? <>Measurement starts at {of.warmup} s, when queues and caches have settled. <button type="button" class="link" onClick={() => void seek(of.warmup + 0.05 * of.duration)}>Go there</button></> : "No request has been measured yet."}</span>
           : <><Latency all={all} /><Failures all={all} /></>}
       </p>
       {!warming && (
