@@ -18,6 +18,9 @@ import { asShipped, described, refusal, setKeys, setText, showChallenge, text } 
 /** How often the meter moves, in milliseconds. */
 const TICK = 250;
 
+/** Milliseconds that the last check of each lesson took: the next one takes about as long. */
+const took = new Map<string, number>();
+
 export function ChallengeStep({ of }: { of: Entry }) {
   const { lesson } = of;
   const checking = useSignal<Checking>({ state: "idle" });
@@ -34,11 +37,18 @@ export function ChallengeStep({ of }: { of: Entry }) {
     const mine = ++asked.current;
     const started = performance.now();
     const solution = text.value;
-    const timer = setInterval(() => { if (mine === asked.current) checking.value = { state: "running", share: null, seconds: (performance.now() - started) / 1000 }; }, TICK);
-    checking.value = { state: "running", share: null, seconds: 0 };
+    const expected = took.get(lesson.name);
+    const show = () => {
+      const passed = performance.now() - started;
+      if (mine === asked.current) checking.value = { state: "running", share: expected == null ? null : Math.min(0.97, passed / expected), seconds: passed / 1000 };
+    };
+    const timer = setInterval(show, TICK);
+    show();
     try {
       const result = await grade(of, solution);
       if (mine !== asked.current) return;
+      // Nothing is simulated where a change is not allowed.
+      if (result.checks.length) took.set(lesson.name, performance.now() - started);
       checking.value = { state: "done", grade: result, stale: solution !== text.value };
       if (result.passed) note(lesson.name, { solved: true, reached: 3 });
     } catch (error) {
