@@ -3,7 +3,11 @@ import type { Grade, Lesson } from "../engine";
 import { Inline } from "../../shared/inline";
 import { Line } from "./text";
 
-export type Checking = { state: "idle" } | { state: "running"; /** Estimated from the last check; null at the first. */ share: number | null; seconds: number } | { state: "done"; grade: Grade; /** The text has been changed since. */ stale: boolean } | { state: "failed"; message: string };
+export type Checking =
+  | { state: "idle" }
+  | { state: "running"; /** Estimated from the last check; null at the first. */ share: number | null; seconds: number }
+  | { state: "done"; grade: Grade; /** The text has been changed since. */ stale: boolean }
+  | { state: "failed"; message: string };
 
 type One = Grade["checks"][number];
 
