@@ -98,6 +98,7 @@ async function looks(number) {
     await page.locator(".watch .primary").click();
     await page.goto(`${address}#lesson-${number}/watch`);
     await page.waitForSelector(".watch .tile");
+    if (!(await page.locator(".main-column canvas").count())) problems.push("leaving teacher mode hides the stage");
     await see("watch");
     await page.locator(".watch .step-actions button").nth(1).click();
     await page.waitForFunction(() => document.querySelector(".explain .measured") && [...document.querySelectorAll(".explain .measured")].every((one) => one.innerText !== "…"));
