@@ -39,6 +39,7 @@ export function Checks({ lesson, checking }: { lesson: Lesson; checking: Checkin
         </p>
       )}
       {grade && !grade.passed && <p class="verdict-text"><Line text={grade.message} /></p>}
+      {grade && grade.checks.length > 0 && grade.changed.length > 0 && <p class="note">Changed: {grade.changed.map((one, i) => <>{i > 0 && "; "}<code>{one}</code></>)}</p>}
       {stale && <p class="note">The setup has changed since this check.</p>}
       {checking.state === "failed" && <p class="lesson-error" role="alert">{checking.message}</p>}
     </div>
