@@ -51,7 +51,7 @@ function Hints({ lesson, hints, solved, hint, solve, answers }: Pick<Props, "les
 }
 
 /** The tick is drawn once, unless motion is unwanted. What is read next has the focus. */
-function Solved({ lesson, next, message }: { lesson: Lesson; next: Props["next"]; message: string }) {
+function Solved({ lesson, next }: { lesson: Lesson; next: Props["next"] }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
   return (
@@ -59,7 +59,6 @@ function Solved({ lesson, next, message }: { lesson: Lesson; next: Props["next"]
       <svg class="solved-mark" width="44" height="44" viewBox="0 0 44 44" aria-hidden="true"><circle cx="22" cy="22" r="19" /><path d="M13 22.5l6.5 6.5L31.5 16" /></svg>
       <div>
         <h3 id="solved-h" ref={heading} tabIndex={-1}>Solved</h3>
-        {message && <p class="verdict-text"><Line text={message} /></p>}
         <Prose text={lesson.solution.text} />
         {next
           ? <a class="primary" href={next.href}>Next: lesson {next.lesson.number}, {next.lesson.title}</a>
@@ -109,7 +108,7 @@ export function Challenge(props: Props) {
         </div>
         <Checks lesson={lesson} checking={checking} />
         <div role="status" class="unseen">{checking.state === "done" && !checking.stale ? (passed ? "Solved." : `Not yet: ${checking.grade.checks.filter((one) => !one.holds).length} of ${checking.grade.checks.length} do not hold.`) : ""}</div>
-        {passed && <Solved lesson={lesson} next={next} message={checking.grade.message} />}
+        {passed && <Solved lesson={lesson} next={next} />}
       </div>
     </div>
   );

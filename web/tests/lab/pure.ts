@@ -9,6 +9,7 @@ import { changedLines } from "../../lab/lessons/diff";
 import { best, needed, pieces } from "../../lab/lessons/numbers";
 import { forget, note, open, progressOf } from "../../lab/lessons/progress";
 import { permitted } from "../../lab/lessons/settings";
+import { strategyToml, writtenParameters, writtenStrategy } from "../../lab/lessons/strategy";
 import { catalog } from "./lesson";
 import { whys } from "./whys";
 
@@ -51,6 +52,24 @@ same("equal values have no winner", best(catalog, "latency.p99", new Map([["a", 
 same("changed lines", changedLines("a\nb\nc", "a\nx\nb\nc"), [false, true, false, false]);
 same("changed last line", changedLines("a\nb", "a\nc"), [false, true]);
 same("permitted keys", ["pools.web.servers.big.weight", "pools.web.servers.big.speed", "pools.web.health.interval", "pools"].map((key) => permitted(key, ["pools.web.servers.*.weight", "pools.web.health"])), [true, false, true, false]);
+
+const setup = `[[variants]]
+name = "other"
+strategy = "random"
+
+[[variants]]
+name = "mine"
+strategy = { p2c = { choices = 1, hash_on = "a b" } }
+
+[[pools]]
+name = "web"
+choices = 9
+`;
+const p2c = { parameters: [{ name: "choices" }, { name: "hash_on" }, { name: "keeps" }] } as Parameters<typeof writtenParameters>[1];
+same("parameters as written", [...writtenParameters(writtenStrategy(setup, "mine")!, p2c)], [["choices", "1"], ["hash_on", '"a b"']]);
+same("parameters of another variant", [...writtenParameters(writtenStrategy(setup, "other")!, p2c)], []);
+same("no such variant", writtenStrategy(setup, "none"), null);
+same("a strategy as TOML", [strategyToml("p2c", new Map([["choices", "2"]])), strategyToml("random", new Map())], ["{ p2c = { choices = 2 } }", '"random"']);
 
 // Addresses.
 same("address of a step", parse("#lesson-7/challenge&teacher"), { lesson: "7", step: "challenge", teacher: true, embed: false });
