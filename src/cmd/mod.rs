@@ -14,6 +14,7 @@ mod fingerprints;
 mod import;
 mod init;
 mod inputs;
+mod lab;
 mod lessons;
 mod list;
 mod load;
@@ -124,6 +125,8 @@ enum Verb {
     Compare(compare::Args),
     /// Validate the simulator against queueing theory
     Validate(validate::Args),
+    /// Open the lab: a page in which strategies are watched at work, with lessons
+    Lab(lab::Args),
     /// List the strategies
     List(list::Args),
     /// Write a scenario of your own fleet to fill in, and a matching proxy config
@@ -319,6 +322,7 @@ pub fn main() -> ExitCode {
         Verb::Report(args) => report::report(&args),
         Verb::Compare(args) => compare::compare(&args, terminal),
         Verb::Validate(args) => validate::validate(&args, terminal),
+        Verb::Lab(args) => lab::lab(&args, terminal),
         Verb::List(args) => list::list(&args, terminal),
         Verb::Init(args) => init::init(&args),
         Verb::Scenarios(args) => scenarios::scenarios(&args, terminal),

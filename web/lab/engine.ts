@@ -15,11 +15,11 @@
  *   lab_step(handle) -> 0 going | 1 over | 2 error (output: Refusal)   one event
  *   lab_step_until(handle, nanoseconds: f64) -> same
  *   lab_act(handle, ptr, len) -> 0 | 1 refused             Act at the present time; output Acted or Refusal. For the log: {at: at + "ns", act}
- *   lab_trace(handle, on)                                  on: 0 | 1: whether events are collected for lab_events, and decisions for lab_why
+ *   lab_trace(handle, on)                                  on: 0 nothing; 1 events for lab_events and decisions for lab_why; 2 events only
  *   lab_frame(handle)                                      output: Float64 values, see FRAME
  *   lab_events(handle)                                     output: Float64 values, see EVENT; drains what was collected
  *   lab_metrics(handle)                                    output JSON: LiveMetrics
- *   lab_why(handle, job: i32)                              output JSON: Why | null; job -1 = the last decision (tracing must be on)
+ *   lab_why(handle, job: i32)                              output JSON: Why | null; job -1 = the last decision. The last 64 decisions are kept
  *   lab_record(handle) -> 0 | 1 refused (not over yet)     output JSON: RunResult
  * A handle is one run of one strategy. The page has one worker per strategy, each with its own instance of the module.
  */
@@ -115,7 +115,7 @@ export interface Control { key: string; group: "load" | "servers" | "service" | 
 /** {op: "edit", source, changes: [{key, value: TOML value as written | null to remove}]} -> {source}. Comments and layout stay. */
 /** {op: "catalog"} -> Catalog */
 export interface Catalog {
-  version: string;
+  version: string; /** hashes of the source that the engine was built from */ source: string;
   families: { name: string; doc: string }[];
   strategies: { name: string; title: string; family: string; idea: string; rule: string; signals: string; weakness: string; source: string; aliases: string[];
     parameters: { name: string; doc: string; /** TOML */ default: string; values: [string, string][]; control: Control["shape"] | null }[] }[];
@@ -133,17 +133,24 @@ export interface LiveMetrics {
 }
 export interface Why {
   time: number; job: number; request: { id: number; client: string; path: string; key: string };
-  pool: number; picked: number | null;
-  /** One or two sentences with the numbers: why this server. */ sentence: string;
-  servers: { server: number; name: string; eligible: boolean; excluded: boolean; in_flight: number; weight: number; score: number | null;
-    /** What the balancer cannot see. */ truth: { queued: number; in_service: number; work: number } }[];
+  pool: number; /** index of the balancer's selector */ selector: number; picked: number | null;
+  /** One to three sentences with the numbers: why this server. */ sentence: string;
+  servers: { server: number; name: string; eligible: boolean; /** tried already, or at its limit */ excluded: boolean;
+    /** full by the strategy's own rule */ passed_over: boolean; in_flight: number; weight: number; /** lower is better */ score: number | null;
+    /** What the balancer cannot see; work: seconds until it would be idle. */ truth: { queued: number; in_service: number; work: number } }[];
   score_meaning: string | null;
+  /** Of a sample with several servers the lowest score wins; null: among all servers. */
   placement: { kind: "sample"; servers: number[] } | { kind: "ring"; /** positions 0..1 on the circle */ at: number; points: [number, number][] }
-    | { kind: "table"; size: number; at: number; /** server of each entry, at most 4096 shown */ entries: number[] }
-    | { kind: "order"; servers: number[]; next: number } | null;
+    | { kind: "table"; /** entries in all */ size: number; /** index among those shown */ at: number; /** server of each entry, -1 none, at most 4096 shown */ entries: number[] }
+    | { kind: "order"; servers: number[]; /** index in servers: earlier ones are passed over */ next: number } | null;
 }
-/** {op: "moves", handle, server} -> what share of keys changes its server when this one leaves (hash strategies; null otherwise). */
+/** {op: "moves", handle, server} -> Moves | null (no hash strategy): keys at each server of its pool, in slot order, with and without that
+ * server; moved: share of the keys that have another server; ideal: share of the keys that it had itself. */
 export interface Moves { before: number[]; after: number[]; moved: number; ideal: number }
+export interface RunResult { /** 16 hexadecimal digits */ pick_hash: string; workload_hash: string; requests: number; measured: number; events: number; values: Record<string, number | null> }
+/** {op: "replication", ...OpenRequest} -> RunResult.
+ * {op: "summary", results: {strategy: string, values: Record<string, number | null>[]}[]} -> Summary; the values of each strategy in the order
+ * of the replications (the same index: the same requests). Ties need five replications. */
 export interface RunResult { /** 16 hexadecimal digits */ pick_hash: string; workload_hash: string; requests: number; measured: number; events: number; values: Record<string, number | null> }
 /** {op: "replication", ...OpenRequest} -> RunResult;  {op: "summary", name, source, files, results: {strategy: string, values: Record<string, number|null>[]}[]} -> Summary */
 export interface Summary { metrics: { name: string; strategies: { strategy: string; mean: number | null; low: number | null; high: number | null; rank: number | null; tied_with: string[] }[] }[];
@@ -157,5 +164,5 @@ export interface Lesson { number: number; name: string; title: string; summary: 
   /** {metric[strategy]} stands for a number that is measured in the watched run. */ explain: string;
   challenge: { task: string; hints: string[]; scenario: string; may_change: string[]; expects: string[] };
   solution: { changes: { key: string; value: string | null }[]; text: string } }
-export interface Grade { lesson: number; passed: boolean; changed: string[]; not_allowed: string[];
+export interface Grade { lesson: number; passed: boolean; /** a hint that helps from here */ hint: string | null; changed: string[]; not_allowed: string[];
   checks: { assert: string; holds: boolean; left: number | null; right: number | null; values: string; reason: string }[]; message: string }

@@ -75,6 +75,7 @@ async function one(page, of, picks, shots) {
   await page.keyboard.press("i");
   await page.waitForSelector(".inspector .primary");
   // The page opens in the middle of a run, and may play: back to the beginning.
+  await page.waitForFunction(() => parseFloat(document.querySelector(".time-now b")?.innerText ?? "0") > 1);
   const playing = page.locator(".inspector-bar button[aria-pressed=true]");
   if (await playing.count()) await playing.click();
   await page.keyboard.press("r");
