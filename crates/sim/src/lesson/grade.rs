@@ -126,7 +126,7 @@ fn oracles(scenario: &Scenario) -> impl Iterator<Item = String> {
     let pools = scenario.pools.iter().filter_map(|pool| pool.strategy.as_ref()).map(|strategy| &strategy.get_ref().0);
     let tables = scenario.variants.iter().map(|variant| &variant.table).chain(pools);
     let refused = |name: &str| format!("strategy `{name}`: an oracle knows what no balancer can know");
-    tables.filter(|table| table.oracle()).map(|table| refused(&table.name())).collect::<Vec<_>>().into_iter()
+    tables.filter(|table| table.oracle()).map(|table| refused(table.name())).collect::<Vec<_>>().into_iter()
 }
 
 fn checks(scenario: &Scenario, interrupted: &dyn Fn() -> bool) -> Result<Vec<Check>, Stopped> {
