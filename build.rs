@@ -1,4 +1,4 @@
-//! Embeds the scenarios in the binary, and tells a release build which commit it was made from; `--version` and the
+//! Embeds the scenarios and the lessons in the binary, and tells a release build which commit it was made from; `--version` and the
 //! manifests of results name it. A debug build does not know its commit, so that a commit recompiles nothing.
 
 use std::fmt::Write;
@@ -8,6 +8,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     embed_scenarios();
+    embed_lessons();
     name_version();
 }
 
@@ -35,6 +36,21 @@ fn embed_scenarios() {
         format!("const SCENARIOS: &[Embedded] = &[\n{scenarios}];\nconst DATA: &[(&str, &str)] = &[\n{data}];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("scenarios.rs");
     std::fs::write(&out, table).expect("cargo's folder can be written");
+}
+
+/// Writes the table of lessons that `src/cmd/embedded.rs` includes, in their order.
+fn embed_lessons() {
+    println!("cargo:rerun-if-changed=lessons");
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("lessons");
+    let mut lessons = String::new();
+    for path in sorted(&root).into_iter().filter(|path| is(path, "toml")) {
+        let stem = path.file_stem().expect("it is a file").to_string_lossy().into_owned();
+        let file = path.display().to_string();
+        writeln!(lessons, "    Embedded {{ name: {stem:?}, source: include_str!({file:?}) }},").unwrap();
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("lessons.rs");
+    std::fs::write(&out, format!("const LESSONS: &[Embedded] = &[\n{lessons}];\n"))
+        .expect("cargo's folder can be written");
 }
 
 fn sorted(folder: &Path) -> Vec<PathBuf> {

@@ -9,9 +9,8 @@ use super::fingerprints::{self, Finding};
 use super::inputs::Loaded;
 use super::run::Common;
 use super::scheduler::Options;
-use super::{Failure, Terminal, inputs, say_on as say, scheduler, sweep, warmup};
+use super::{Failure, Terminal, inputs, lessons, say_on as say, scheduler, sweep, warmup};
 use crate::report::Outcome;
-use evenkeel_sim::measure::expectation::Evaluation;
 use evenkeel_sim::scenario::Scenario;
 use evenkeel_sim::scenario::expect::Expect;
 
@@ -24,6 +23,7 @@ Examples:
   evenkeel check slow-server           the expectations of an embedded scenario
   evenkeel check scenarios --update    update the golden picks
   evenkeel check scenarios --json | jq 'select(.holds | not)'
+  evenkeel check my-solution.toml --lesson 7
 
 For expectations, only the strategies that they name are run. The picks of all strategies are compared with \
 the golden picks in `fingerprints/` beside the scenario; embedded scenarios have none.
@@ -41,6 +41,9 @@ pub struct Args {
     /// Update the golden picks to the current ones, and verify nothing else
     #[arg(long, conflicts_with_all = ["strategies", "replications", "seed"])]
     update: bool,
+    /// Grade the file as a solution of this lesson's challenge: a number or name from `evenkeel lessons`
+    #[arg(long, value_name = "LESSON", conflicts_with_all = ["update", "strategies", "replications", "seed"])]
+    lesson: Option<String>,
 }
 
 impl Args {
@@ -68,6 +71,9 @@ impl Count {
 }
 
 pub fn check(args: &Args, terminal: Terminal) -> Result<(), Failure> {
+    if let Some(lesson) = &args.lesson {
+        return lessons::grade(lesson, &args.paths, args.json, terminal);
+    }
     let (loaded, some_failed) = inputs::load(&args.paths, terminal)?;
     let settings = args.common.settings(&loaded)?;
     // Golden picks are taken at the scenario's own seed.
@@ -201,7 +207,7 @@ fn say_expectation(expect: &Expect, outcome: &Outcome<'_>, args: &Args, terminal
             "holds": verdict.holds, "values": verdict.values,
         }));
     } else {
-        print(expect, &verdict, terminal);
+        print(&expect.text, verdict.holds, &verdict.values, &expect.reason, terminal);
     }
 }
 
@@ -211,11 +217,12 @@ fn keep_what_is_named(scenario: &mut Scenario) {
     scenario.variants.retain(|variant| named.contains(&variant.label.as_str()));
 }
 
-fn print(expect: &Expect, verdict: &Evaluation, terminal: Terminal) {
-    let (mark, colour) = if verdict.holds { ("holds", 32) } else { ("FAILS", 31) };
+/// Prints the result of an expectation, with its values.
+pub fn print(assert: &str, holds: bool, values: &str, reason: &str, terminal: Terminal) {
+    let (mark, colour) = if holds { ("holds", 32) } else { ("FAILS", 31) };
     let mark = if terminal.out { format!("\u{1b}[{colour}m{mark}\u{1b}[0m") } else { mark.to_owned() };
-    say(format_args!("  {mark}  {}   ({})", expect.text, verdict.values));
-    if !verdict.holds {
-        say(format_args!("         expected because {}", expect.reason));
+    say(format_args!("  {mark}  {assert}   ({values})"));
+    if !holds {
+        say(format_args!("         expected because {reason}"));
     }
 }

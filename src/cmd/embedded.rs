@@ -1,8 +1,8 @@
-//! The scenarios of the repository, embedded in the binary by `build.rs`: they run from anywhere, by name.
+//! The scenarios and the lessons of the repository, embedded in the binary by `build.rs`: they are there from anywhere, by name.
 
 use serde::Deserialize;
 
-/// A scenario in the binary.
+/// A scenario or a lesson in the binary.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Embedded {
     /// The file's name without `.toml`.
@@ -12,10 +12,16 @@ pub struct Embedded {
 }
 
 include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
+include!(concat!(env!("OUT_DIR"), "/lessons.rs"));
 
 /// All embedded scenarios, in order of their names.
 pub fn all() -> &'static [Embedded] {
     SCENARIOS
+}
+
+/// All embedded lessons, in order of their numbers.
+pub fn lessons() -> &'static [Embedded] {
+    LESSONS
 }
 
 /// The embedded scenario of this name.

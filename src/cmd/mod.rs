@@ -15,6 +15,7 @@ mod import;
 mod init;
 mod inputs;
 mod lab;
+mod lessons;
 mod list;
 mod load;
 mod loopback;
@@ -132,6 +133,8 @@ enum Verb {
     Init(init::Args),
     /// List, print or copy the embedded scenarios
     Scenarios(scenarios::Args),
+    /// List, print or copy the lessons of the lab
+    Lessons(lessons::Args),
     /// Explain a strategy: idea, rule, parameters, source, when it fails
     Explain(explain::Args),
     /// Convert an access log into a workload that a scenario can replay
@@ -323,6 +326,7 @@ pub fn main() -> ExitCode {
         Verb::List(args) => list::list(&args, terminal),
         Verb::Init(args) => init::init(&args),
         Verb::Scenarios(args) => scenarios::scenarios(&args, terminal),
+        Verb::Lessons(args) => lessons::lessons(&args, terminal),
         Verb::Explain(args) => explain::explain(&args, terminal),
         Verb::Import(args) => import::import(&args, terminal),
         Verb::Proxy(args) => proxy::proxy(&args, terminal),

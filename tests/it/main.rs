@@ -19,6 +19,7 @@ mod fuzz;
 mod golden;
 mod hostile;
 mod import;
+mod lessons;
 mod outputs;
 mod parity;
 mod policies;

@@ -336,6 +336,7 @@ fn plain_words() {
     let mut texts = sources();
     texts.extend(files(&root().join("docs"), "md"));
     texts.extend(files(&root().join("scenarios"), "toml"));
+    texts.extend(files(&root().join("lessons"), "toml"));
     texts.push(root().join("README.md"));
     let mut problems = Vec::new();
     for file in texts {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_sim::lesson::{Check, Grade, Lesson};
+use evenkeel_sim::lesson::{Change, Check, Grade, Lesson};
 use evenkeel_sim::scenario::expect::Relation;
 use evenkeel_sim::scenario::{Scenario, expect};
 
@@ -172,6 +172,58 @@ fn every_change_of_a_solution_is_needed() {
         let is_weight = |i: &usize| changes[*i].key.ends_with(".weight");
         let needless = (0..changes.len()).filter(|i| !is_weight(i)).filter(needless);
         needless.map(|i| format!("`{}` need not be changed", changes[i].key)).collect()
+    });
+}
+
+/// Allowed changes that miss the point of a lesson: lesson, key, value (nothing removes the key).
+const MISSES: [(&str, &str, Option<&str>); 25] = [
+    ("one-server-or-four", "pools.web.servers.web.count", Some("6")),
+    ("one-server-or-four", "pools.web.servers.web.count", Some("8")),
+    ("random", "pools.web.servers.web.count", Some("12")),
+    ("random", "pools.web.servers.web.speed", Some("2.0")),
+    ("round-robin", "variants.mine.strategy", Some("\"least_request\"")),
+    ("round-robin", "variants.mine.strategy", Some("\"p2c\"")),
+    ("least-request", "variants.mine.strategy", Some("\"random\"")),
+    ("least-request", "variants.mine.strategy", Some("\"round_robin\"")),
+    ("health-checks", "pools.web.health.interval", Some("\"5s\"")),
+    ("health-checks", "pools.web.health", None),
+    ("ip-hash", "variants.mine.strategy", Some("\"random\"")),
+    ("ip-hash", "variants.mine.strategy", Some("\"least_request\"")),
+    ("consistent-hashing", "variants.mine.strategy", Some("\"random\"")),
+    ("bounded-load", "variants.mine.strategy.bounded_load.factor", Some("20.0")),
+    ("dns-round-robin", "dns.ttl", Some("\"1s\"")),
+    ("two-tiers", "pools.web.strategy", Some("\"least_request\"")),
+    (
+        "outlier-ejection",
+        "pools.web.outliers",
+        Some("{ consecutive_failures = 5, base_ejection_time = \"100ms\", max_ejection_time = \"100ms\" }"),
+    ),
+    ("hedging", "pools.web.hedge", None),
+    ("hedging", "pools.web.hedge.after", Some("\"p75\"")),
+    ("retry-storm", "pools.web.retries", None),
+    ("retry-storm", "pools.web.retries.max_retries", Some("1")),
+    ("many-balancers", "variants.mine.strategy", Some("\"p2c\"")),
+    ("slow-start", "pools.web.slow_start", None),
+    ("deploys", "faults.web/*.batch_size", Some("1")),
+    ("deploys", "faults.web/*.kind.deploy.drain", Some("\"2s\"")),
+];
+
+/// What a learner may try first must not pass without the idea of the lesson.
+#[test]
+fn a_change_that_misses_the_point_does_not_pass() {
+    each(|lesson| {
+        let misses = MISSES.iter().filter(|(name, ..)| *name == lesson.name);
+        let problem = |(_, key, value): &(&str, &str, Option<&str>)| {
+            let mut missed = lesson.clone();
+            missed.solution.changes = vec![Change { key: (*key).to_owned(), value: value.map(str::to_owned) }];
+            match lesson.grade(&missed.solved(), &never) {
+                Ok(grade) if grade.passed => Some(format!("{key} = {value:?} passes: {:?}", grade.checks)),
+                Ok(grade) if !grade.not_allowed.is_empty() => Some(format!("{:?}", grade.not_allowed)),
+                Ok(_) => None,
+                Err(_) => Some(format!("{key} = {value:?} is no scenario")),
+            }
+        };
+        misses.filter_map(problem).collect()
     });
 }
 

@@ -12,6 +12,7 @@ fn generated(name: &str) -> String {
         "scenario" => reference::reference(&evenkeel::scenario::schema()),
         "proxy" => reference::reference(&schema::proxy()),
         "metrics" => metrics(),
+        "lessons" => lessons(),
         "reasons" => evenkeel::proxy::termination::reference(),
         "proxy-metrics" => evenkeel::proxy::metrics::reference(),
         "access-log" => evenkeel::proxy::access::reference(),
@@ -75,6 +76,20 @@ fn metrics() -> String {
         };
         let better = row.direction.as_str();
         text += &format!("| `{}` | {unit} | {better} | {} | {} |\n", row.name, cell(row.doc), cell(row.present));
+    }
+    text
+}
+
+/// The embedded lessons, as the program lists them.
+fn lessons() -> String {
+    let json = crate::support::evenkeel().args(["lessons", "--json"]).output().unwrap().stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let mut text = String::from("| | lesson | what it teaches |\n|---|---|---|\n");
+    for lesson in listed.as_array().unwrap() {
+        let of = |key: &str| cell(lesson[key].as_str().unwrap());
+        let file = format!("{:02}-{}", lesson["number"].as_u64().unwrap(), of("name"));
+        let (title, summary) = (of("title"), of("summary"));
+        text += &format!("| {} | [{title}](../lessons/{file}.toml) | {summary} |\n", lesson["number"]);
     }
     text
 }

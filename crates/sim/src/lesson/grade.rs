@@ -88,7 +88,7 @@ impl Lesson {
             found.iter().filter(|difference| !self.may_change(difference)).map(ToString::to_string).collect();
         not_allowed.extend(oracles(&parsed));
         let changed: Vec<String> = found.iter().map(ToString::to_string).collect();
-        let hint = self.hint(changed.len());
+        let hint = self.hint(found.iter().filter(|difference| self.may_change(difference)).count());
         let lesson = self.number;
         if !not_allowed.is_empty() {
             let message = "The solution changes what this challenge does not let you change.".to_owned();
@@ -114,7 +114,7 @@ impl Lesson {
         self.challenge.may_change.iter().any(|pattern| covers(pattern, &difference.path))
     }
 
-    /// The first hint for an unchanged scenario, the second after one change, and so on.
+    /// The first hint for an unchanged scenario, the second after one allowed change, and so on.
     fn hint(&self, changes: usize) -> Option<String> {
         let hints = &self.challenge.hints;
         hints.get(changes.min(hints.len().saturating_sub(1))).cloned()
@@ -126,7 +126,7 @@ fn oracles(scenario: &Scenario) -> impl Iterator<Item = String> {
     let pools = scenario.pools.iter().filter_map(|pool| pool.strategy.as_ref()).map(|strategy| &strategy.get_ref().0);
     let tables = scenario.variants.iter().map(|variant| &variant.table).chain(pools);
     let refused = |name: &str| format!("strategy `{name}`: an oracle knows what no balancer can know");
-    tables.filter(|table| table.oracle()).map(|table| refused(&table.name())).collect::<Vec<_>>().into_iter()
+    tables.filter(|table| table.oracle()).map(|table| refused(table.name())).collect::<Vec<_>>().into_iter()
 }
 
 fn checks(scenario: &Scenario, interrupted: &dyn Fn() -> bool) -> Result<Vec<Check>, Stopped> {
