@@ -1,15 +1,13 @@
-// Builds the lab into one file: dist/lab.html. The engine and the scenarios are in it, as gzip in base64.
+// Builds the lab into one file: dist/lab.html. The engine, the scenarios and the lessons are in it, packed.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "fflate";
+import { gunzipSync } from "node:zlib";
 import { defineConfig } from "vite";
 import { viteSingleFile } from "vite-plugin-singlefile";
 import { licences } from "./licences.mjs";
+import { elements } from "./packed.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-
-/** The same bytes with every version of Node, unlike its own zlib. */
-const packed = (text) => Buffer.from(gzipSync(Buffer.from(text), { level: 9, mtime: 0 })).toString("base64");
 
 function scenarios() {
   const folder = here("../scenarios");
@@ -19,40 +17,42 @@ function scenarios() {
   for (const source of Object.values(all)) {
     for (const [, name] of source.matchAll(/file = "([^"]+)"/g)) if (existsSync(`${folder}/${name}`)) files[name] = readFileSync(`${folder}/${name}`, "utf8");
   }
-  return packed(JSON.stringify({ scenarios: all, files }));
+  return Buffer.from(JSON.stringify({ scenarios: all, files }));
 }
 
 /** Texts of the lessons by file name. */
 function lessons() {
   const folder = here("../lessons");
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => /^\d\d-.*\.toml$/.test(name)).sort() : [];
-  return packed(JSON.stringify(Object.fromEntries(names.map((name) => [name.replace(/\.toml$/, ""), readFileSync(`${folder}/${name}`, "utf8")]))));
+  return Buffer.from(JSON.stringify(Object.fromEntries(names.map((name) => [name.replace(/\.toml$/, ""), readFileSync(`${folder}/${name}`, "utf8")]))));
 }
 
 const contents = {
-  "virtual:lab-engine": () => readFileSync(here("lab/engine/lab.wasm.gz")).toString("base64"),
-  "virtual:lab-scenarios": scenarios,
-  "virtual:lab-lessons": lessons,
+  "lab-engine": () => gunzipSync(readFileSync(here("lab/engine/lab.wasm.gz"))),
+  "lab-scenarios": scenarios,
+  "lab-lessons": lessons,
 };
 
+/** `virtual:lab-engine` and the like export the id of the element that holds the contents. */
 const packedContents = {
   name: "packed-contents",
-  resolveId: (id) => (id in contents ? `\0${id}` : null),
-  load: (id) => (id.startsWith("\0virtual:lab-") ? `export default ${JSON.stringify(contents[id.slice(1)]())};` : null),
+  resolveId: (id) => (id.startsWith("virtual:lab-") ? `\0${id}` : null),
+  load: (id) => (id.startsWith("\0virtual:") ? `export default ${JSON.stringify(id.slice("\0virtual:".length))};` : null),
 };
 
-const withLicences = {
-  name: "licences",
+const withContents = {
+  name: "licences-and-contents",
   enforce: "post",
-  generateBundle(_options, bundle) {
+  async generateBundle(_options, bundle) {
     const page = bundle["lab.html"];
-    page.source = String(page.source).replace(/\r\n/g, "\n").replace("<head>", () => `<head>\n<!--\nThis page contains the libraries below.\n\n${licences().replaceAll("--", "- -")}-->\n`);
+    const packed = await elements(Object.fromEntries(Object.entries(contents).map(([id, read]) => [id, read()])));
+    page.source = String(page.source).replace(/\r\n/g, "\n").replace("<head>", () => `<head>\n<!--\nThis page contains the libraries below.\n\n${licences(["fzstd"]).replaceAll("--", "- -")}-->\n`).replace("</body>", () => `${packed}</body>`);
   },
 };
 
 export default defineConfig({
   root: here("lab"),
-  plugins: [packedContents, viteSingleFile(), withLicences],
+  plugins: [packedContents, viteSingleFile(), withContents],
   worker: { format: "iife" },
   build: {
     outDir: here("dist"),

@@ -27,7 +27,7 @@ async function show(): Promise<void> {
   }
   const start = given();
   await load(start?.source ? start : (await scenarios()).find((one) => one.name === FIRST)!);
-  play();
+  if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) play();
 }
 
 const safely = (): Promise<void> => show().catch((error: unknown) => { if (!refusal.value) throw error; });
@@ -37,6 +37,6 @@ export const first = safely;
 
 export async function begin(): Promise<void> {
   // What is on the stage stays there, unless the new address names something else.
-  window.addEventListener("hashchange", () => { if (!scenario.value || new URLSearchParams(location.hash.slice(1)).size > 1) void safely(); });
+  window.addEventListener("hashchange", () => { if (!scenario.value || /(^|[#&])(scenario|z)=/.test(location.hash)) void safely(); });
   if (!openLessons()) await safely();
 }

@@ -23,7 +23,7 @@ type EventListener = (events: Float64Array, frame: Frame) => void;
 export class Lane {
   private static last = 0;
   readonly id = ++Lane.last;
-  readonly client = new Client();
+  client = new Client();
   readonly frame: Signal<Frame | null> = signal(null);
   readonly metrics: Signal<LiveMetrics | null> = signal(null);
   readonly error: Signal<Refusal | null> = signal(null);
@@ -35,6 +35,13 @@ export class Lane {
   /** Time that the run has reached, in seconds; null if it must be opened. */
   time: number | null = null;
   constructor(public strategy: string, readonly style: Style) {}
+
+  /** Another worker, after one that is lost. */
+  renew(): void {
+    this.client.dispose();
+    this.client = new Client();
+    this.time = null;
+  }
 }
 
 /** At most this many lanes. */

@@ -23,7 +23,8 @@ const browser = await launch();
 let failed = 0;
 
 /** A page of its own, whose errors and requests are problems. */
-async function check(name, hash, work, size = { width: 1280, height: 900 }) {
+async function check(name, hash, work, size = { width: 1280, height: 900 }, file = null) {
+  const from = file ? pathToFileURL(file).href : url;
   if (only && !name.includes(only)) return;
   const started = Date.now();
   const problems = [];
@@ -32,9 +33,10 @@ async function check(name, hash, work, size = { width: 1280, height: 900 }) {
   const page = await context.newPage();
   page.on("console", (message) => { if (["error", "warning"].includes(message.type())) problems.push(`console: ${message.text()}`); });
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
-  page.on("request", (request) => { if (!/^(file|blob|data):/.test(request.url()) || (request.url().startsWith("file:") && !request.url().startsWith(url))) problems.push(`request: ${request.url()}`); });
+  page.on("request", (request) => { if (!/^(file|blob|data):/.test(request.url()) || (request.url().startsWith("file:") && !request.url().startsWith(from))) problems.push(`request: ${request.url()}`); });
   try {
-    await page.goto(url + hash);
+    await page.addInitScript(pages.clockwork);
+    await page.goto(from + hash);
     await pages.ready(page);
     problems.push(...((await work(page)) ?? []));
   } catch (error) {
@@ -85,6 +87,7 @@ await check("window sizes", SMALL, async (page) => {
   }
   return problems;
 });
+await check("opened by the program with a scenario", "", pages.given, undefined, pages.withScenario(resolve(import.meta.dirname, "../dist/lab.html")));
 await check("many servers", "#scenario=subsets&strategy=random&time=2&speed=0.01&play=1", async (page) => { await page.waitForTimeout(800); return pages.drawn(page); });
 if (native) for (const [name, hash, file] of numbers.CASES) await check(`numbers of the command line: ${name}`, hash, (page) => numbers.equal(page, native, file));
 if (native) await check("numbers of the command line: faults and a moved slider", SMALL, (page) => numbers.session(page, native));

@@ -1,6 +1,6 @@
 // Goes through all lessons of dist/lab.html in a browser, and looks into decisions.
 //
-//   node web/tests/lessons.mjs [--shots FOLDER] [--only 7] [--part lessons|inspector|keyboard|looks|pure]
+//   node web/tests/lessons.mjs [--shots FOLDER] [--only 7] [--part pure|lessons|keyboard|looks|elsewhere|inspector]
 //
 // Checked: every lesson loads, asks for a guess first, plays, fills in its numbers, fails as shipped and passes with its solution; one
 // lesson with the keyboard only; axe-core in light and dark; no overflow at 390, 900 and 1600 px; decisions in the inspector against
@@ -16,7 +16,7 @@ import { challenge, explain, keyboard, predict, watch } from "./lab/play.mjs";
 
 const option = (name) => { const at = process.argv.indexOf(`--${name}`); return at < 0 ? null : process.argv[at + 1]; };
 const shots = option("shots") && resolve(option("shots"));
-const parts = option("part") ? [option("part")] : ["pure", "lessons", "keyboard", "looks", "inspector"];
+const parts = option("part") ? [option("part")] : ["pure", "lessons", "keyboard", "looks", "elsewhere", "inspector"];
 const file = fileURLToPath(new URL("../dist/lab.html", import.meta.url));
 const address = pathToFileURL(file).href;
 /** Lessons at a time: each has a worker per lane. */
@@ -98,6 +98,7 @@ async function looks(number) {
     await page.locator(".watch .primary").click();
     await page.goto(`${address}#lesson-${number}/watch`);
     await page.waitForSelector(".watch .tile");
+    if (!(await page.locator(".main-column canvas").count())) problems.push("leaving teacher mode hides the stage");
     await see("watch");
     await page.locator(".watch .step-actions button").nth(1).click();
     await page.waitForFunction(() => document.querySelector(".explain .measured") && [...document.querySelectorAll(".explain .measured")].every((one) => one.innerText !== "…"));
@@ -123,8 +124,28 @@ async function looks(number) {
       answers: [...document.querySelectorAll(".sheet")].map((one) => one.querySelectorAll(".answer, .sheet-changes").length) }));
     if (printed.sheets !== 2 || printed.page) problems.push(`printed: ${printed.sheets} sheets, the page ${printed.page} px high`);
     if (printed.answers[0] || !printed.answers[1]) problems.push("the answers are not on the second sheet only");
-    if (shots) await page.pdf({ path: join(shots, "sheets.pdf"), format: "A4" });
+    if (shots) await page.pdf({ path: join(shots, "sheets.pdf"), format: "A4", preferCSSPageSize: true });
     return problems;
+  });
+}
+
+/** Inside another page, and where the browser keeps nothing. */
+async function elsewhere(number) {
+  await visit("embedded", `#lesson-${number}&embed`, async (page) => {
+    await page.waitForSelector(".predict");
+    return (await page.locator(".bar, .lesson .kicker").count()) ? ["the header is shown"] : [];
+  });
+  await visit("without storage", "#lessons", async (page) => {
+    await page.addInitScript(() => Object.defineProperty(window, "localStorage", { get() { throw new Error("not allowed"); } }));
+    await page.reload();
+    await page.waitForSelector(".lesson-card");
+    await page.locator(".lesson-card a").nth(number - 1).click();
+    await predict(page, 0);
+    await page.waitForSelector(".watch");
+    await page.evaluate(() => { location.hash = "#lessons"; });
+    await page.waitForSelector(".lesson-card");
+    const state = await page.locator(".lesson-card").nth(number - 1).innerText();
+    return /of 4 steps/.test(state) ? [] : [`the guess is forgotten: ${state}`];
   });
 }
 
@@ -142,6 +163,7 @@ if (parts.includes("lessons")) {
 }
 if (parts.includes("keyboard")) await visit("keyboard", `#lesson-${lessons[0] ?? 1}`, keyboard);
 if (parts.includes("looks")) await looks(lessons[0] ?? 1);
+if (parts.includes("elsewhere")) await elsewhere(lessons[0] ?? 1);
 if (parts.includes("inspector")) await inspector(visit, shots);
 await browser.close();
 console.log(`${lessons.length} lessons in ${((Date.now() - started) / 1000).toFixed(1)} s; ${all.length ? `${all.length} problems` : "no problems"}`);

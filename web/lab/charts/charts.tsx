@@ -3,6 +3,7 @@ import { lanes } from "../state";
 import { Balance } from "./balance";
 import { Cdf } from "./cdf";
 import { NumbersTable } from "./table";
+import { Theory } from "./theory";
 import { OverTime } from "./time";
 
 export function Charts() {
@@ -15,6 +16,7 @@ export function Charts() {
         <OverTime />
         <Cdf />
         <Balance />
+        <Theory />
       </div>
     </section>
   );

@@ -26,6 +26,8 @@ export function NumbersTable() {
   const listed = rows(false);
   if (!listed.length) return <p class="note">No request has been measured yet.</p>;
   return (
+    <>
+    {summary.value && <p class="note">Beneath the numbers of this run: 95 % intervals of the mean of ten whole runs.</p>}
     <Scroll label="Numbers of the run so far">
       <table class="numbers lab-numbers">
         <thead><tr><th scope="col">metric</th>{all.map((lane) => <th scope="col" key={lane.id}><Swatch style={lane.style} /> {lane.strategy}</th>)}</tr></thead>
@@ -49,5 +51,6 @@ export function NumbersTable() {
         </tbody>
       </table>
     </Scroll>
+    </>
   );
 }

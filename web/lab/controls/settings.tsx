@@ -13,7 +13,7 @@ function One({ of }: { of: Control }) {
   const allowed = settings.mayChange.value;
   const changed = changes.value.some((one) => one.key === of.key);
   return (
-    <Field label={of.label} doc={of.doc} value={of.value} shape={of.shape} changed={changed} disabled={allowed != null && !allowed.includes(of.key)}
+    <Field label={of.label.charAt(0).toUpperCase() + of.label.slice(1)} doc={of.doc} value={of.value} shape={of.shape} changed={changed} disabled={allowed != null && !allowed.includes(of.key)}
       set={(value) => void change([{ key: of.key, value }])} reset={() => void apply(changes.value.filter((one) => one.key !== of.key))} />
   );
 }
@@ -45,7 +45,7 @@ export function Settings() {
         <p class="changed-line">{changes.value.length} {changes.value.length === 1 ? "setting differs" : "settings differ"} from the scenario. <button type="button" class="link" onClick={() => void apply([])}>Take all back</button></p>
       )}
       {GROUPS.map(([group, title]) => {
-        const members = (of.controls ?? []).filter((one) => one.group === group && (allowed == null || allowed.includes(one.key)));
+        const members = of.controls.filter((one) => one.group === group && (allowed == null || allowed.includes(one.key)));
         return members.length === 0 ? null : (
           <fieldset key={group}>
             <legend>{title}</legend>

@@ -6,11 +6,11 @@ import { colourOf, inkOn, type Identity } from "./identity";
 import { Strip, type Cell } from "./strip";
 
 interface Props {
+  /** Server of each entry, -1 for none; of a large table only some entries. */
   entries: number[];
-  /** Number of the first entry shown. */
-  from: number;
+  /** Entries of the whole table. */
   size: number;
-  /** Number of the key's entry. */
+  /** Place of the key's entry among those shown. */
   at: number;
   picked: number | null;
   ids: Map<number, Identity>;
@@ -29,7 +29,7 @@ export function layout(count: number, width: number): { columns: number; cell: n
   return { columns, cell: Math.min(LARGEST, width / columns) };
 }
 
-export function Grid({ entries, from, size, at, ids, focus, keyText }: Props) {
+export function Grid({ entries, size, at, ids, focus, keyText }: Props) {
   const { host, width } = useWidth<HTMLDivElement>(420);
   const canvas = useRef<HTMLCanvasElement>(null);
   const { columns, cell } = layout(entries.length, width);
@@ -72,37 +72,39 @@ export function Grid({ entries, from, size, at, ids, focus, keyText }: Props) {
       }
     });
     ctx.globalAlpha = 1;
-    const here = at - from;
-    if (here >= 0 && here < entries.length) {
-      const [x, y] = [(here % columns) * cell, Math.floor(here / columns) * cell];
+    if (at >= 0 && at < entries.length) {
+      const [x, y] = [(at % columns) * cell, Math.floor(at / columns) * cell];
       for (const [colour, line, out] of [[style.getPropertyValue("--ground"), 4.5, 2], [style.getPropertyValue("--ink"), 2, 2]] as const) {
         ctx.strokeStyle = colour;
         ctx.lineWidth = line;
         ctx.strokeRect(x - out + 0.5, y - out + 0.5, cell + 2 * out - 1 - gap, cell + 2 * out - 1 - gap);
       }
     }
-  }, [entries, columns, cell, rows, focus, at, from, isDark, ids]);
-  const part = entries.length < size ? `, entries ${from} to ${from + entries.length - 1} of ${size}` : ` of ${size} entries`;
+  }, [entries, columns, cell, rows, focus, at, isDark, ids]);
+  const all = entries.length === size;
+  const count = size.toLocaleString("en");
   return (
     <div class="grid-host" ref={host}>
-      <canvas ref={canvas} role="img" aria-label={`Table${part}; each names a server. ${keyText} has entry ${at}.`}
+      <canvas ref={canvas} role="img" aria-label={`Table of ${count} entries${all ? "" : `, ${entries.length} of them shown`}; each names a server. The frame is at the entry of ${keyText}.`}
         style={{ width: `${columns * cell + 2 * margin}px`, height: `${rows * cell + 2 * margin}px`, margin: `-${margin}px` }} />
-      <p class="note">{entries.length < size ? <>Entries {from.toLocaleString("en")} to {(from + entries.length - 1).toLocaleString("en")} of {size.toLocaleString("en")}, row by row.</> : <>All {size.toLocaleString("en")} entries, row by row.</>} The frame marks the key's entry.</p>
+      <p class="note">{all ? `All ${count} entries` : `${entries.length.toLocaleString("en")} of ${count} entries`}, row by row. The frame marks the key's entry.</p>
     </div>
   );
 }
 
-/** The entries around the key's. */
-export function GridStrip({ entries, from, at, picked, ids, keyText, prefix }: Props) {
-  const here = at - from;
-  if (here < 0 || here >= entries.length) return null;
-  const first = Math.max(0, Math.min(here - 4, entries.length - 9));
+/** Entries on each side of the key's. */
+const BESIDE = 4;
+
+/** The entries around the key's; that alone where its neighbours are left out of the picture. */
+export function GridStrip({ entries, size, at, picked, ids, keyText, prefix }: Props) {
+  const beside = entries.length === size ? BESIDE : 0;
+  const first = Math.max(0, Math.min(at - beside, entries.length - 2 * beside - 1));
   const cells: Cell[] = [];
-  for (let i = first; i < Math.min(entries.length, first + 9); i++) {
+  for (let i = first; i < Math.min(entries.length, first + 2 * beside + 1); i++) {
     const id = ids.get(entries[i]);
     if (!id) return null;
-    const mine = i === here;
-    cells.push({ id, ...(mine ? { state: id.server === picked ? "picked" as const : "passed" as const } : {}), note: mine || i === first || i === first + 8 ? String(from + i) : "" });
+    const mine = i === at;
+    cells.push({ id, ...(mine ? { state: id.server === picked ? "picked" as const : "passed" as const } : {}), note: beside && (mine || i === first || i === first + 2 * beside) ? String(i) : "" });
   }
-  return <Strip cells={cells} pin={here - first + 0.5} pinText={keyText} open prefix={prefix} label={`${keyText}: entry ${at} names ${ids.get(entries[here])?.name}.`} />;
+  return <Strip cells={cells} pin={at - first + 0.5} pinText={keyText} open prefix={prefix} label={`${keyText}: its entry names ${ids.get(entries[at])?.name}.`} />;
 }

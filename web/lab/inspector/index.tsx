@@ -2,11 +2,11 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import "./inspector.css";
-import type { Moves } from "../engine";
 import { toggle } from "../playback/driver";
 import { catalog, clock, description, type Lane, playing, request, settings } from "../state";
 import { Decisions } from "./decisions";
 import { Panel } from "./panel";
+import { type Moved, moved } from "./shares";
 
 /** How often the last decision is shown while the page plays, in milliseconds. */
 const EVERY = 900;
@@ -19,11 +19,13 @@ function hashes(label: string): boolean {
 
 function useMoves(lane: Lane, asked: boolean) {
   const leaving = useSignal<number | null>(null);
-  const moves = useSignal<Moves | null>(null);
+  const moves = useSignal<Moved | null>(null);
   const leave = (server: number | null) => {
     leaving.value = server;
     moves.value = null;
-    if (server != null) void lane.client.moves(server).then((found) => { if (leaving.value === server) moves.value = found; }).catch(() => {});
+    if (server == null) return;
+    const first = description.value?.pools.filter((pool) => pool.first <= server).pop()?.first ?? 0;
+    void lane.client.moves(server).then((found) => { if (found && leaving.value === server) moves.value = moved(found, first); }).catch(() => {});
   };
   useEffect(() => { if (!asked) leave(null); }, [asked, lane]);
   return { leaving: leaving.value, moves: moves.value, leave };

@@ -1,17 +1,18 @@
 // The inspector of one lane: why this server, from what is given. It keeps no state of the run.
 import { useId, useMemo } from "preact/hooks";
 import { useSignal } from "@preact/signals";
-import type { Moves, Why } from "../engine";
+import type { Why } from "../engine";
 import { Inline } from "../../shared/inline";
 import { at } from "../../shared/format";
 import { identities, Patterns } from "./identity";
 import { Placement } from "./placement";
 import { hindsight, Servers } from "./servers";
+import type { Moved } from "./shares";
 
 export interface PanelProps {
   why: Why;
   leaving: number | null;
-  moves: Moves | null;
+  moves: Moved | null;
   leave: (server: number | null) => void;
   /** The page plays: this changes all the time, and screen readers are left in peace. */
   live?: boolean;

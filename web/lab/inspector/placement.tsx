@@ -1,12 +1,12 @@
 // How the strategy came to the server: the sample, the ring, the table or the order, drawn.
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
-import type { Moves, Why } from "../engine";
+import type { Why } from "../engine";
 import { Mark, type Identity } from "./identity";
 import { Grid, GridStrip } from "./grid";
 import { arcs, Ring, RingStrip } from "./ring";
 import { scoreText } from "./servers";
-import { Shares } from "./shares";
+import { type Moved, Shares } from "./shares";
 import { Strip, type Cell } from "./strip";
 
 export interface PlacementProps {
@@ -16,7 +16,7 @@ export interface PlacementProps {
   hovered: number | null;
   focus: (server: number | null) => void;
   leaving: number | null;
-  moves: Moves | null;
+  moves: Moved | null;
   leave: (server: number | null) => void;
   /** The strategy places keys, also where there is no ring or table to draw. */
   places: boolean;
@@ -24,17 +24,20 @@ export interface PlacementProps {
 
 type Placement<K> = Extract<Why["placement"], { kind: K }>;
 
+/** The engine shows at most this many points or entries; of more it leaves some out. */
+const MOST_SHOWN = 4096;
+
 /** What is hashed, in short. */
 const keyText = (why: Why): string => {
   const text = why.request.key || why.request.client;
-  return text ? `key ${text.length > 22 ? `${text.slice(0, 21)}…` : text}` : "this key";
+  return text ? `key ${text.length > 12 ? `${text.slice(0, 8)}…` : text}` : "this key";
 };
 
 /** Why a server that is next may not be picked. */
 function passedBy(why: Why) {
   return (server: number): string => {
-    const s = why.servers.find((one) => one.server === server);
-    return s == null ? "" : s.excluded ? "tried" : !s.eligible ? "not eligible" : "full";
+    const s: (Why["servers"][number] & { passed_over?: boolean }) | undefined = why.servers.find((one) => one.server === server);
+    return s == null ? "" : !s.eligible ? "not eligible" : s.excluded ? "tried or full" : s.passed_over ? "full" : "";
   };
 }
 
@@ -78,57 +81,54 @@ function RingView({ of, ...props }: PlacementProps & { of: Placement<"ring"> }) 
   return (
     <section class="placement">
       <h4>From the key clockwise to the next point</h4>
-      <RingStrip {...ring} />
-      <p class="note">The arcs around the key, not to scale. The ring has {points.length.toLocaleString("en")} points.</p>
+      {points.length < MOST_SHOWN
+        ? <><RingStrip {...ring} /><p class="note">The arcs around the key, not to scale. The ring has {points.length.toLocaleString("en")} points.</p></>
+        : <p class="note">The ring has more points than can be shown; some are left out of the picture.</p>}
       <div class="whole"><Ring {...ring} /><Shares {...props} shares={shares} what="Share of the circle" /></div>
     </section>
   );
 }
 
-function TableView({ of, ...props }: PlacementProps & { of: Placement<"table"> & { from?: number } }) {
+function TableView({ of, ...props }: PlacementProps & { of: Placement<"table"> }) {
   const { why, ids, prefix, hovered } = props;
-  const entries = useStable(of.entries, `${of.from} ${of.entries.length} ${of.entries.reduce((sum, e, i) => (sum + (e + 1) * (i % 997)) % 1e9, 0)}`);
+  const entries = useStable(of.entries, `${of.entries.length} ${of.entries.reduce((sum, e, i) => (sum + (e + 1) * (i % 997)) % 1e9, 0)}`);
   const shares = useMemo(() => {
     const counts = new Map<number, number>();
     for (const server of entries) counts.set(server, (counts.get(server) ?? 0) + 1 / entries.length);
     return counts;
   }, [entries]);
-  const grid = { entries, from: of.from ?? 0, size: of.size, at: of.at, picked: why.picked, ids, focus: hovered, keyText: keyText(why), prefix };
+  const whole = entries.length === of.size;
+  const grid = { entries, size: of.size, at: of.at, picked: why.picked, ids, focus: hovered, keyText: keyText(why), prefix };
   return (
     <section class="placement">
-      <h4>The key's hash chooses entry {of.at.toLocaleString("en")} of {of.size.toLocaleString("en")}</h4>
+      <h4>The key's hash chooses {whole ? `entry ${of.at.toLocaleString("en")}` : "one"} of {of.size.toLocaleString("en")} entries</h4>
       <GridStrip {...grid} />
-      <div class="whole"><Grid {...grid} /><Shares {...props} shares={shares} what={entries.length < of.size ? "Share of the entries shown" : "Share of the entries"} /></div>
+      <div class="whole"><Grid {...grid} /><Shares {...props} shares={shares} what="Share of the entries" /></div>
     </section>
   );
 }
 
-/** More places than this are not drawn. */
+/** More turns than this are not drawn. */
 const LONGEST = 12;
 
+/** The turns from this request on. */
 function Order({ of, why, ids, prefix }: PlacementProps & { of: Placement<"order"> }) {
-  const count = of.servers.length;
-  if (!count) return null;
-  // The place of this pick: the last place of the picked server before `next`.
-  let here = (of.next - 1 + count) % count;
-  let passed = 0;
-  while (why.picked != null && passed < count && of.servers[here] !== why.picked) { here = (here - 1 + count) % count; passed += 1; }
-  if (passed === count) here = (of.next - 1 + count) % count;
-  const shown = Math.min(count, LONGEST);
-  const first = count <= LONGEST ? 0 : here - 3;
-  const place = (i: number) => ((i % count) + count) % count;
+  const passed = passedBy(why);
+  const first = Math.max(0, Math.min(of.next - 2, of.servers.length - LONGEST));
+  const turns = of.servers.slice(first, first + LONGEST);
+  const here = of.next - first;
   const cells: Cell[] = [];
-  for (let i = first; i < first + shown; i++) {
-    const id = ids.get(of.servers[place(i)]);
+  for (const [i, server] of turns.entries()) {
+    const id = ids.get(server);
     if (!id) return null;
-    cells.push({ id, ...(place(i) === here ? { state: "picked" as const, note: "now" } : place(i) === place(of.next) ? { state: "next" as const, note: "next" } : {}) });
+    cells.push({ id, ...(i < here ? { state: "passed" as const, note: passed(server) } : i === here ? { state: "picked" as const, note: "now" } : i === here + 1 ? { state: "next" as const, note: "next" } : {}) });
   }
-  const names = of.servers.slice(0, 24).map((server) => ids.get(server)?.name).join(", ");
+  if (!cells.length) return null;
+  const names = turns.slice(here, here + 6).map((server) => ids.get(server)?.name).join(", then ");
   return (
     <section class="placement">
-      <h4>The order of the servers</h4>
-      <Strip cells={cells} pin={place(here - first) + 0.5} pinText="this request" open={count > LONGEST} prefix={prefix} label={`Order: ${names}. This request is at place ${here + 1}.`} />
-      <p class="note">{count > LONGEST ? `${LONGEST} of ${count} places.` : "After the last comes the first again."} How busy a server is plays no part.</p>
+      <h4>The turns from here on</h4>
+      <Strip cells={cells} pin={here + 0.5} pinText="this request" open prefix={prefix} label={`Turns: ${names}.`} />
     </section>
   );
 }

@@ -10,22 +10,41 @@ interface Props {
   what: string;
   /** The server that leaves, and what that moves; null while nothing is asked or the answer is not there yet. */
   leaving: number | null;
-  moves: Moves | null;
+  moves: Moved | null;
   leave: (server: number | null) => void;
   focus: (server: number | null) => void;
   prefix: string;
 }
 
-/** What moves, in a sentence with both numbers. */
-export function movesSentence(moves: Moves, name: string): string {
+/** Shares of the keys, by server. */
+export interface Moved {
+  before: Map<number, number>;
+  after: Map<number, number>;
+  /** Share of the keys that have another server afterwards, and of those that had to move. */
+  moved: number;
+  ideal: number;
+}
+
+/** The engine counts keys per server of the pool, from the pool's first server on. */
+export function moved(moves: Moves, first: number): Moved {
+  const shares = (counts: number[]) => {
+    const sum = counts.reduce((a, b) => a + b, 0) || 1;
+    return new Map(counts.map((count, i) => [first + i, count / sum]));
+  };
+  return { before: shares(moves.before), after: shares(moves.after), moved: moves.moved, ideal: moves.ideal };
+}
+
+/** What moves, in a sentence with the numbers. */
+export function movesSentence(moves: Moved, name: string, servers: number): string {
+  const must = `${percent(moves.ideal)} of the keys are at ${name} and must move (1/${servers} is ${percent(1 / servers)})`;
   const extra = moves.moved - moves.ideal;
-  const verdict = extra <= Math.max(0.002, moves.ideal * 0.05) ? "no more than must move" : `${(moves.moved / moves.ideal).toFixed(moves.moved / moves.ideal < 10 ? 1 : 0)} times what must move`;
-  return `If ${name} leaves, ${percent(moves.moved)} of the keys change their server; 1/n is ${percent(moves.ideal)}: ${verdict}.`;
+  const verdict = extra <= Math.max(0.002, moves.ideal * 0.03) ? "no other key moves" : `in all ${percent(moves.moved)} change their server, ${(moves.moved / Math.max(moves.ideal, 1e-9)).toFixed(1)} times as many`;
+  return `If ${name} leaves: ${must}; ${verdict}.`;
 }
 
 export function Shares({ ids, shares, what, leaving, moves, leave, focus, prefix }: Props) {
-  const now = (server: number) => (moves ? moves.before[server] : undefined) ?? shares?.get(server) ?? 0;
-  const after = (server: number) => moves?.after[server] ?? 0;
+  const now = (server: number) => moves?.before.get(server) ?? shares?.get(server) ?? 0;
+  const after = (server: number) => moves?.after.get(server) ?? 0;
   const list = [...ids.values()];
   const most = Math.max(0.0001, ...list.map((id) => Math.max(now(id.server), moves ? after(id.server) : 0)));
   const fair = 1 / Math.max(1, list.length);
@@ -35,7 +54,7 @@ export function Shares({ ids, shares, what, leaving, moves, leave, focus, prefix
     <div class="shares" onPointerLeave={() => focus(null)}>
       <h4>{what}</h4>
       <p class="note" aria-live="polite">
-        {moves && leaving != null ? movesSentence(moves, name) : leaving != null ? "Asking the strategy …" : <>Choose a server to see which keys move when it leaves.{shares && ` The line marks 1/${list.length}.`}</>}
+        {moves && leaving != null ? movesSentence(moves, name, list.length) : leaving != null ? "Asking the strategy …" : <>Choose a server to see which keys move when it leaves.{shares && ` The line marks 1/${list.length}.`}</>}
       </p>
       <ul>
         {list.map((id) => {

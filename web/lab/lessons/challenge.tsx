@@ -1,6 +1,7 @@
 // Step 4: a setup that fails as shipped. The reader changes it until what must hold holds.
 import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import type { Lesson, Refusal } from "../engine";
 import { Checks, type Checking, Meter } from "./checks";
 import { CopyLine } from "./copy";
@@ -49,14 +50,15 @@ function Hints({ lesson, hints, solved, hint, solve, answers }: Pick<Props, "les
   );
 }
 
-/** The tick is drawn once, unless motion is unwanted. */
-function Solved({ lesson, next, message }: { lesson: Lesson; next: Props["next"]; message: string }) {
+/** The tick is drawn once, unless motion is unwanted. What is read next has the focus. */
+function Solved({ lesson, next }: { lesson: Lesson; next: Props["next"] }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
   return (
     <section class="solved-box" aria-labelledby="solved-h">
       <svg class="solved-mark" width="44" height="44" viewBox="0 0 44 44" aria-hidden="true"><circle cx="22" cy="22" r="19" /><path d="M13 22.5l6.5 6.5L31.5 16" /></svg>
       <div>
-        <h3 id="solved-h" tabIndex={-1}>Solved</h3>
-        {message && <p class="verdict-text"><Line text={message} /></p>}
+        <h3 id="solved-h" ref={heading} tabIndex={-1}>Solved</h3>
         <Prose text={lesson.solution.text} />
         {next
           ? <a class="primary" href={next.href}>Next: lesson {next.lesson.number}, {next.lesson.title}</a>
@@ -106,7 +108,7 @@ export function Challenge(props: Props) {
         </div>
         <Checks lesson={lesson} checking={checking} />
         <div role="status" class="unseen">{checking.state === "done" && !checking.stale ? (passed ? "Solved." : `Not yet: ${checking.grade.checks.filter((one) => !one.holds).length} of ${checking.grade.checks.length} do not hold.`) : ""}</div>
-        {passed && <Solved lesson={lesson} next={next} message={checking.grade.message} />}
+        {passed && <Solved lesson={lesson} next={next} />}
       </div>
     </div>
   );

@@ -3,7 +3,11 @@ import type { Grade, Lesson } from "../engine";
 import { Inline } from "../../shared/inline";
 import { Line } from "./text";
 
-export type Checking = { state: "idle" } | { state: "running"; share: number | null; seconds: number } | { state: "done"; grade: Grade; /** The text has been changed since. */ stale: boolean } | { state: "failed"; message: string };
+export type Checking =
+  | { state: "idle" }
+  | { state: "running"; /** Estimated from the last check; null at the first. */ share: number | null; seconds: number }
+  | { state: "done"; grade: Grade; /** The text has been changed since. */ stale: boolean }
+  | { state: "failed"; message: string };
 
 type One = Grade["checks"][number];
 
@@ -35,14 +39,15 @@ export function Checks({ lesson, checking }: { lesson: Lesson; checking: Checkin
         </p>
       )}
       {grade && !grade.passed && <p class="verdict-text"><Line text={grade.message} /></p>}
+      {grade && grade.checks.length > 0 && grade.changed.length > 0 && <p class="note">Changed: {grade.changed.map((one, i) => <>{i > 0 && "; "}<code>{one}</code></>)}</p>}
       {stale && <p class="note">The setup has changed since this check.</p>}
       {checking.state === "failed" && <p class="lesson-error" role="alert">{checking.message}</p>}
     </div>
   );
 }
 
-export function Meter({ share, seconds }: { share: number | null; seconds: number }) {
-  const text = share == null ? `Simulating … ${seconds.toFixed(0)} s` : `Simulating … ${Math.round(share * 100)} %`;
+export function Meter({ share, seconds }: { /** Estimated from the last check; null at the first. */ share: number | null; seconds: number }) {
+  const text = share == null ? `Simulating … ${seconds.toFixed(0)} s` : `Simulating … about ${Math.round(share * 100)} %`;
   return (
     <div class="meter">
       <div class={share == null ? "progress-track waiting" : "progress-track"} role="progressbar" aria-label="Check" aria-valuemin={0} aria-valuemax={100} {...(share == null ? {} : { "aria-valuenow": Math.round(share * 100) })}>

@@ -73,7 +73,7 @@ export function Explain(props: Props) {
         {error && <p class="lesson-error" role="alert">{error}</p>}
         <Prose text={lesson.explain} source={{ catalog, measured }} />
         <p class="note">
-          {measured ? "The underlined numbers are measured in the run that you watched" : "The run is measured to its end"}
+          {measured ? "The underlined numbers are measured in the run that you watched, until its last request was answered" : "The run is measured to its end"}
           {acts > 0 && `, with the ${acts === 1 ? "change" : `${acts} changes`} that you made`}.
           {measured && anyFew(lesson.explain, measured) && " Those with ≈ are from few requests and would be clearly different with another seed."}
         </p>

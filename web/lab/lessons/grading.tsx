@@ -12,11 +12,14 @@ import { type Entry, following, revealed, teacher } from "./course";
 import { grade, stop } from "./measure";
 import { note, progressOf } from "./progress";
 import { href } from "./route";
-import { allowedControls, Settings } from "./settings";
+import { allowedSettings, Settings } from "./settings";
 import { asShipped, described, refusal, setKeys, setText, showChallenge, text } from "./stage";
 
 /** How often the meter moves, in milliseconds. */
 const TICK = 250;
+
+/** Milliseconds that the last check of each lesson took: the next one takes about as long. */
+const took = new Map<string, number>();
 
 export function ChallengeStep({ of }: { of: Entry }) {
   const { lesson } = of;
@@ -34,11 +37,18 @@ export function ChallengeStep({ of }: { of: Entry }) {
     const mine = ++asked.current;
     const started = performance.now();
     const solution = text.value;
-    const timer = setInterval(() => { if (mine === asked.current) checking.value = { state: "running", share: null, seconds: (performance.now() - started) / 1000 }; }, TICK);
-    checking.value = { state: "running", share: null, seconds: 0 };
+    const expected = took.get(lesson.name);
+    const show = () => {
+      const passed = performance.now() - started;
+      if (mine === asked.current) checking.value = { state: "running", share: expected == null ? null : Math.min(0.97, passed / expected), seconds: passed / 1000 };
+    };
+    const timer = setInterval(show, TICK);
+    show();
     try {
       const result = await grade(of, solution);
       if (mine !== asked.current) return;
+      // Nothing is simulated where a change is not allowed.
+      if (result.checks.length) took.set(lesson.name, performance.now() - started);
       checking.value = { state: "done", grade: result, stale: solution !== text.value };
       if (result.passed) note(lesson.name, { solved: true, reached: 3 });
     } catch (error) {
@@ -55,12 +65,12 @@ export function ChallengeStep({ of }: { of: Entry }) {
     checking.value = { state: "idle" };
   };
   const allowed = lesson.challenge.may_change;
-  const controls = described.value ? allowedControls(described.value, catalog.value, allowed) : [];
-  const before = new Map((asShipped.value ? allowedControls(asShipped.value, catalog.value, allowed) : []).map((one) => [one.key, one.value]));
+  const found = described.value ? allowedSettings(described.value, catalog.value, allowed, text.value) : [];
+  const before = new Map((asShipped.value ? allowedSettings(asShipped.value, catalog.value, allowed, shipped) : []).map(({ control }) => [control.key, control.value]));
   const next = following.value;
   return (
     <Challenge lesson={lesson} text={text.value} shipped={shipped} refusal={refusal.value} checking={checking.value} hints={progress.hints} solved={progress.solved}
-      settings={controls.length ? <Settings controls={controls} shipped={before} set={(key, value) => void setKeys(of, [{ key, value }])} /> : null} ready={described.value != null || refusal.value != null}
+      settings={found.length ? <Settings settings={found} shipped={before} set={(change) => void setKeys(of, [change])} /> : null} ready={described.value != null || refusal.value != null}
       answers={!teacher.value || revealed.value} next={next ? { href: href(next.lesson.number), lesson: next.lesson } : null}
       edit={(value) => setText(of, value, true)} check={() => void check()} cancel={cancel}
       hint={() => note(lesson.name, { hints: progress.hints + 1 })} reset={() => setText(of, shipped)} show={play}

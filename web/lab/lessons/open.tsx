@@ -30,7 +30,6 @@ const live = (): Subject[] => lanes.value.map((lane) => ({
 
 function PredictStep({ of }: { of: Entry }) {
   const { lesson } = of;
-  useEffect(() => { if (progressOf(lesson.name).guess == null) settings.alone.value = true; }, [lesson.name]);
   const vote = (option: number, by: number) => { votes.value = lesson.predict.options.map((_, i) => Math.max(0, (votes.value[i] ?? 0) + (i === option ? by : 0))); };
   const commit = (option: number) => {
     note(lesson.name, { guess: option, reached: 1 });

@@ -3,7 +3,8 @@ import { first, given } from "../begin";
 import { mode, playing, scenario, settings, stopAt } from "../state";
 import { format, parse, type Route } from "./address";
 import { allowed, current, find, read, revealed, step, teacher, votes } from "./course";
-import { note, type Step, STEPS } from "./progress";
+import { note, progressOf, type Step, STEPS } from "./progress";
+import { watching } from "./stage";
 
 /** Address within the page, in the present mode. */
 export const href = (lesson: number | null, to: Step | null = null): string =>
@@ -13,7 +14,7 @@ async function apply(route: Route): Promise<void> {
   teacher.value = route.teacher;
   settings.big.value = route.teacher;
   settings.embedded.value = route.embed;
-  settings.alone.value = true;
+  if (mode.value !== "lesson") settings.alone.value = true;
   mode.value = "lesson";
   playing.value = false;
   await read();
@@ -24,6 +25,8 @@ async function apply(route: Route): Promise<void> {
   }
   if (found) step.value = allowed(found.lesson.name, route.step);
   current.value = found?.lesson.name ?? null;
+  // The other steps put their run on the stage.
+  settings.alone.value = !found || (step.value === "predict" && (progressOf(found.lesson.name).guess == null || !watching(found)));
 }
 
 /** The page as it is without lessons; what is on the stage stays there. */

@@ -31,17 +31,17 @@ export function Sheets({ lesson, catalog, measured }: Props) {
         <p><Line text={predict.question} /></p>
         <ul class="sheet-options">{predict.options.map((option, i) => <li key={option}><span class="box" /> <b>{letter(i)}</b> <Inline text={option} /></li>)}</ul>
         <p>Why do you think so?</p>
-        <Lines count={3} />
+        <Lines count={2} />
         <h3>2. Watch</h3>
         <p>Strategies: {watch.strategies.map((one, i) => <>{i > 0 && ", "}<code>{one}</code></>)}. Write down what you see.</p>
         <ul class="sheet-watch">{watch.look_for.map((text) => <li key={text}><Line text={text} /><Lines count={1} /></li>)}</ul>
         <h3>3. Explain</h3>
         <p>What happened, and why?</p>
-        <Lines count={4} />
+        <Lines count={3} />
         <h3>4. Challenge</h3>
         <Prose text={challenge.task} />
         <p>What did you change, and why does it help?</p>
-        <Lines count={3} />
+        <Lines count={2} />
       </section>
       <section class="sheet">
         <Head lesson={lesson} what="answers" />

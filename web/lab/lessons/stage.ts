@@ -4,7 +4,7 @@ import { tools } from "../client";
 import type { Description, Refusal } from "../engine";
 import { play } from "../playback/driver";
 import { asRefusal, load, seek } from "../playback/session";
-import { clock, playing, scenario, settings, speed, stopAt } from "../state";
+import { clock, playing, scenario, settings, stopAt } from "../state";
 import type { Entry } from "./course";
 import { note, progressOf } from "./progress";
 
@@ -24,8 +24,7 @@ export async function showWatch(of: Entry): Promise<void> {
   if (watching(of)) return;
   problem.value = null;
   try {
-    await load({ name: watchName(of), source: watch.scenario, files: {} }, { strategies: watch.strategies, seed: watch.seed, stopAt: watch.until });
-    speed.value = watch.speed;
+    await load({ name: watchName(of), source: watch.scenario, files: {} }, { strategies: watch.strategies, seed: watch.seed, stopAt: watch.until, at: 0, speed: watch.speed });
   } catch (error) {
     problem.value = asRefusal(error).message;
   }
@@ -63,7 +62,7 @@ async function adopt(of: Entry, next: string): Promise<void> {
     if (mine !== edits) return;
     refusal.value = null;
     described.value = found;
-    await load({ name: challengeName(of), source: next, files: {} }, { strategies: found.strategies.slice(0, MOST_LANES).map((one) => one.label) });
+    await load({ name: challengeName(of), source: next, files: {} }, { strategies: found.strategies.slice(0, MOST_LANES).map((one) => one.label), at: 0, speed: of.lesson.watch.speed });
   } catch (error) {
     if (mine === edits) refusal.value = asRefusal(error);
   }
@@ -102,6 +101,5 @@ export function showChallenge(of: Entry): void {
   described.value = null;
   asShipped.value = null;
   tools.describe(challengeName(of), of.lesson.challenge.scenario, {}).then((found) => { asShipped.value = found; }, () => {});
-  speed.value = of.lesson.watch.speed;
   setText(of, progressOf(of.lesson.name).solution ?? of.lesson.challenge.scenario);
 }

@@ -1,9 +1,10 @@
 // The clock: while the page plays, every picture asks the workers for the next moment. Hidden pages stand still.
 import { effect, signal } from "@preact/signals";
+import type { Trace } from "../engine/abi";
 import { eventText } from "../stage/words";
-import { clock, description, end, lanes, playing, reached, settings, speed, stopAt } from "../state";
-import { arrive, exclusive, idle, singles, step, stepSize } from "./lanes";
-import { seek } from "./session";
+import { clock, description, end, lanes, playing, reached, speed, stopAt } from "../state";
+import { arrive, exclusive, idle, singles, step, stepSize, tracing } from "./lanes";
+import { fail, seek } from "./session";
 
 /** Milliseconds between two sets of metrics. */
 const METRICS = 250;
@@ -29,10 +30,16 @@ async function moment(now: number, wall: number): Promise<void> {
   const wanted = (wall / 1000) * speed.peek();
   const until = Math.min(target(), from + Math.min(wanted, stepSize()));
   const metrics = now - metricsAt > METRICS + 4 * metricsCost || until >= target();
-  const events = settings.trace.peek() || singles();
+  const events = singles();
   const started = performance.now();
   const ready = lanes.peek().filter((lane) => lane.time != null && !lane.error.peek());
-  await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, until, { events, metrics }))));
+  await Promise.all(ready.map(async (lane) => {
+    try {
+      arrive(lane, await step(lane, until, { events, metrics }));
+    } catch (error) {
+      fail(lane, error);
+    }
+  }));
   if (metrics) {
     metricsAt = now;
     metricsCost = performance.now() - started;
@@ -58,12 +65,12 @@ export function drive(watched: Element): void {
   const look = () => { seen.value = inWindow && document.visibilityState === "visible"; };
   new IntersectionObserver((entries) => { inWindow = entries[entries.length - 1].isIntersecting; look(); }).observe(watched);
   document.addEventListener("visibilitychange", look);
-  let tracing: boolean | null = null;
+  let before: Trace | null = null;
   effect(() => {
     void speed.value;
-    const on = settings.trace.value || singles();
-    if (on !== tracing) for (const lane of lanes.peek()) void lane.client.trace(on).catch(() => {});
-    tracing = on;
+    const level = tracing();
+    if (level !== before) for (const lane of lanes.peek()) void lane.client.trace(level).catch(() => {});
+    before = level;
   });
   requestAnimationFrame(picture);
 }

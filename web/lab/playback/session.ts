@@ -6,7 +6,7 @@ import {
   acts, catalog, type Change, changes, clock, description, end, Lane, lanes, LANES, laneStyle, playing, progress, refusal, request, type Scenario, scenario, seed, selected,
   source, speed, stopAt,
 } from "../state";
-import { arrive, costPerSecond, exclusive, follow, tracing } from "./lanes";
+import { arrive, costPerSecond, exclusive, follow, singles, step, tracing } from "./lanes";
 import { presets, rate } from "./speeds";
 
 /** A longer way back to the present time after a change is not worth the wait: the run starts again instead. */
@@ -23,6 +23,13 @@ function openRequest(lane: Lane): OpenRequest {
     warmup: description.value?.auto_warmup ? description.value.warmup : null };
 }
 
+/** A lane that cannot go on says why; its worker is replaced if it is lost. */
+export function fail(lane: Lane, error: unknown): void {
+  if (!(error instanceof RefusedError)) lane.renew();
+  lane.time = null;
+  lane.error.value = asRefusal(error);
+}
+
 /** What a lane needs to be at a time. */
 async function bring(lane: Lane, target: number, current: () => boolean, report: () => void): Promise<void> {
   try {
@@ -34,10 +41,7 @@ async function bring(lane: Lane, target: number, current: () => boolean, report:
     }
     await follow(lane, target, current, report);
   } catch (error) {
-    if (current()) {
-      lane.error.value = asRefusal(error);
-      lane.time = null;
-    }
+    fail(lane, error);
   }
 }
 
@@ -226,6 +230,8 @@ export async function act(what: Act): Promise<void> {
     if (!first) return;
     const timed: TimedAct = { at: `${first.at}ns`, act: what };
     acts.value = [...acts.value, timed].sort((a, b) => nanoseconds(a) - nanoseconds(b));
+    // What it changes is shown at once, also while the clock stands still.
+    await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, lane.time!, { events: singles(), metrics: true }))));
   });
 }
 

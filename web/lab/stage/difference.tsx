@@ -2,8 +2,9 @@
 import { computed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { percent, seconds } from "../../shared/format";
-import { clock, description, type Lane, lanes, playing } from "../state";
+import { clock, description, type Lane, lanes, playing, progress } from "../state";
 
+import { seek } from "../playback/session";
 import { Replications } from "../charts/replications";
 
 /** Nothing is measured yet. */
@@ -70,11 +71,11 @@ export function Difference() {
   return (
     <div class="difference-box">
       <p class="difference" id="difference">
-        {warming
-          ? <span class="soft">{warmingUp.value ? `Measurement starts at ${of.warmup} s, when the queues have settled.` : "No request has been measured yet."}</span>
+        {progress.value != null ? <span class="soft">The lanes catch up with the clock…</span> : warming
+          ? <span class="soft">{warmingUp.value ? <>Measurement starts at {of.warmup} s, when queues and caches have settled. <button type="button" class="link" onClick={() => void seek(of.warmup + 0.05 * of.duration)}>Go there</button></> : "No request has been measured yet."}</span>
           : <><Latency all={all} /><Failures all={all} /></>}
       </p>
-      {!warming && (
+      {!warming && progress.value == null && (
         <p class="note">
           {least < ENOUGH
             ? <><b class="warned">Small sample:</b> {least.toLocaleString("en")} requests. A p99 needs about {ENOUGH.toLocaleString("en")}; this number still moves.</>

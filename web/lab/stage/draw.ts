@@ -3,7 +3,7 @@ import type { Frame } from "../frame";
 import type { Dot, Jobs, Kind } from "./jobs";
 import type { Layout, Place } from "./layout";
 import { type Colours, shape } from "./marks";
-import { FADE, queuePoint, queueRoom, slotPoint } from "./motion";
+import { fade, queuePoint, queueRoom, slotPoint } from "./motion";
 import type { Smooth } from "./smooth";
 
 export interface Scene {
@@ -311,7 +311,7 @@ function dots({ ctx, layout, jobs, colours }: Scene): void {
   ctx.lineWidth = 1.5;
   ctx.stroke(hollow);
   for (const dot of jobs.fading) {
-    ctx.globalAlpha = Math.max(0, 1 - dot.gone / FADE) * (dot.kind === "failed" ? 1 : 0.45);
+    ctx.globalAlpha = Math.max(0, 1 - dot.gone / fade(dot)) * (dot.kind === "failed" ? 1 : 0.45);
     ctx.beginPath();
     shape(ctx, dot.kind, dot.x, dot.y, dot.kind === "failed" ? layout.radius : layout.radius * 0.8);
     if (dot.kind === "failed") {

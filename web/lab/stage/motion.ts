@@ -4,8 +4,10 @@ import { balancerAt, type Layout, type Place, type Point } from "./layout";
 
 /** Seconds in which a request covers 63 % of its way. */
 const EASE = 0.075;
-/** Seconds in which a request that has left fades. */
-export const FADE = 0.32;
+/** Seconds in which a request that has left fades; a failure is seen for longer. */
+const FADE = 0.32;
+const FAILURE = 0.9;
+export const fade = (dot: Dot): number => (dot.kind === "failed" ? FAILURE : FADE);
 /** Seconds in which the light on a way fades. */
 const FLASH = 0.35;
 
@@ -34,7 +36,8 @@ function goal(layout: Layout, places: Place[], dot: Dot, n: number, of: number):
     case "flying": return place ? queuePoint(layout, place, of) : balancer;
     case "balancer": return { x: balancer.x - 13 - (n % 6) * layout.step, y: balancer.y + 14 + Math.floor(n / 6) * layout.step };
     case "arriving": return balancer;
-    case "away": return dot.kind === "failed" ? { x: dot.x, y: dot.y + 10 } : layout.clients;
+    // A failure is shown where it happens.
+    case "away": return dot.kind !== "failed" ? layout.clients : place ? { x: place.slotX + layout.radius + 2, y: place.y + place.height / 2 } : { x: dot.x, y: dot.y + 6 };
   }
 }
 
@@ -63,9 +66,9 @@ export function move(jobs: Jobs, layout: Layout, places: Place[], seconds: numbe
   }
   for (const dot of jobs.fading) {
     dot.gone += seconds;
-    towards(dot, goal(layout, places, dot, 0, 0), calm ? 0 : share * 0.5);
+    towards(dot, goal(layout, places, dot, 0, 0), dot.kind === "failed" ? share : calm ? 0 : share * 0.5);
   }
-  jobs.fading = jobs.fading.filter((dot) => dot.gone < (calm ? 0 : FADE));
+  jobs.fading = jobs.fading.filter((dot) => dot.gone < (calm && dot.kind !== "failed" ? 0 : fade(dot)));
   const decay = Math.exp(-seconds / FLASH);
   for (let i = 0; i < jobs.flash.length; i++) jobs.flash[i] *= decay;
 }

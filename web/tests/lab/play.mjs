@@ -22,6 +22,7 @@ export async function predict(page, option) {
 export async function watch(page) {
   const problems = [];
   await page.waitForSelector(".watch .tile", { timeout: LONG });
+  if (!(await page.locator(".main-column canvas").count())) problems.push("the stage is not shown");
   const clock = async () => parseFloat(await textOf(page, ".watch-clock"));
   if ((await clock()) !== 0) problems.push("the run has begun by itself");
   await page.locator(".watch .primary").click();

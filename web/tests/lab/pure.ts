@@ -2,12 +2,14 @@
 import { layout } from "../../lab/inspector/grid";
 import { identities } from "../../lab/inspector/identity";
 import { arcs, owner } from "../../lab/inspector/ring";
+import { moved, movesSentence } from "../../lab/inspector/shares";
 import { hindsight, ordinal } from "../../lab/inspector/servers";
 import { format, parse } from "../../lab/lessons/address";
 import { changedLines } from "../../lab/lessons/diff";
 import { best, needed, pieces } from "../../lab/lessons/numbers";
 import { forget, note, open, progressOf } from "../../lab/lessons/progress";
 import { permitted } from "../../lab/lessons/settings";
+import { strategyToml, writtenParameters, writtenStrategy } from "../../lab/lessons/strategy";
 import { catalog } from "./lesson";
 import { whys } from "./whys";
 
@@ -35,6 +37,10 @@ const idle = structuredClone(whys.random);
 for (const s of idle.servers) s.truth.work = s.server === idle.picked ? 0.5 : 0.5;
 same("equal work is no fault", hindsight(idle)?.includes("was the best"), true);
 
+const leaves = moved({ before: [10, 30], after: [40, 0], moved: 0.75, ideal: 0.75 }, 4);
+same("shares by server", [...leaves.before, ...leaves.after], [[4, 0.25], [5, 0.75], [4, 1], [5, 0]]);
+same("what moves, in words", movesSentence(leaves, "web-2", 2), "If web-2 leaves: 75.0 % of the keys are at web-2 and must move (1/2 is 50.0 %); no other key moves.");
+
 // Numbers in explanations.
 same("pieces of a text", pieces("a {latency.p99[p2c(choices=3)]}, b"), [{ text: "a " }, { metric: "latency.p99", strategy: "p2c(choices=3)" }, { text: ", b" }]);
 same("requests needed", ["latency.mean", "latency.p50", "latency.p99", "latency.p999"].map(needed), [100, 100, 1000, 10000]);
@@ -46,6 +52,24 @@ same("equal values have no winner", best(catalog, "latency.p99", new Map([["a", 
 same("changed lines", changedLines("a\nb\nc", "a\nx\nb\nc"), [false, true, false, false]);
 same("changed last line", changedLines("a\nb", "a\nc"), [false, true]);
 same("permitted keys", ["pools.web.servers.big.weight", "pools.web.servers.big.speed", "pools.web.health.interval", "pools"].map((key) => permitted(key, ["pools.web.servers.*.weight", "pools.web.health"])), [true, false, true, false]);
+
+const setup = `[[variants]]
+name = "other"
+strategy = "random"
+
+[[variants]]
+name = "mine"
+strategy = { p2c = { choices = 1, hash_on = "a b" } }
+
+[[pools]]
+name = "web"
+choices = 9
+`;
+const p2c = { parameters: [{ name: "choices" }, { name: "hash_on" }, { name: "keeps" }] } as Parameters<typeof writtenParameters>[1];
+same("parameters as written", [...writtenParameters(writtenStrategy(setup, "mine")!, p2c)], [["choices", "1"], ["hash_on", '"a b"']]);
+same("parameters of another variant", [...writtenParameters(writtenStrategy(setup, "other")!, p2c)], []);
+same("no such variant", writtenStrategy(setup, "none"), null);
+same("a strategy as TOML", [strategyToml("p2c", new Map([["choices", "2"]])), strategyToml("random", new Map())], ["{ p2c = { choices = 2 } }", '"random"']);
 
 // Addresses.
 same("address of a step", parse("#lesson-7/challenge&teacher"), { lesson: "7", step: "challenge", teacher: true, embed: false });

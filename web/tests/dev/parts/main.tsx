@@ -8,6 +8,7 @@ import "../../../report/report.css";
 import "../../../lab/inspector/inspector.css";
 import "../../../lab/lessons/lessons.css";
 import "../../../lab/lessons/challenge.css";
+import { moved } from "../../../lab/inspector/shares";
 import { Panel } from "../../../lab/inspector/panel";
 import { Challenge } from "../../../lab/lessons/challenge";
 import type { Checking } from "../../../lab/lessons/checks";
@@ -28,7 +29,7 @@ const nothing = () => {};
 
 function Inspector({ name }: { name: string }) {
   const leaving = useSignal<number | null>(asked.has("leave") ? 2 : null);
-  return <><h2 style={{ margin: "2rem 0 1rem" }}>Why this server? {name}</h2><Panel why={whys[name]} leaving={leaving.value} moves={leaving.value == null ? null : moves} leave={(server) => { leaving.value = server; }} /></>;
+  return <><h2 style={{ margin: "2rem 0 1rem" }}>Why this server? {name}</h2><Panel why={whys[name]} leaving={leaving.value} moves={leaving.value == null ? null : moved(moves, 0)} leave={(server) => { leaving.value = server; }} /></>;
 }
 
 function OneStep({ step }: { step: Step }) {
