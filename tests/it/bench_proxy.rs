@@ -34,6 +34,13 @@ fn the_proxy_is_measured_and_its_work_verified() {
     if cfg!(target_os = "linux") {
         assert!(row["resident_bytes"]["median"].as_f64().unwrap() > 1e6, "{row}");
         assert!(row["cpu_seconds_per_request"]["median"].is_f64(), "{row}");
+        for share in ["core_busy", "saturated", "load_core_busy"] {
+            let share = row[share]["median"].as_f64().unwrap();
+            assert!(share > 0.0 && share < 1.5, "{row}");
+        }
+        assert_eq!(row["verdict"].as_bool(), Some(row["saturated"]["median"].as_f64().unwrap() >= 0.95), "{row}");
+        let waits = row["load_waits_per_request"]["median"].as_f64().unwrap();
+        assert!(waits > 0.0 && waits < 5.0, "{row}");
     }
     assert_eq!(row["ratios"]["rate"]["median"], 1.0, "with itself");
 }
@@ -92,7 +99,7 @@ fn impostor(folder: &Folder, bytes: u32) {
 #[cfg(unix)]
 #[test]
 fn a_proxy_with_wrong_answers_is_refused() {
-    for (bytes, why) in [(7, "7 bytes where the origin sends 200"), (200, "0 requests reached the origin")] {
+    for (bytes, why) in [(7, "7 bytes where the origin sends 200"), (200, "its body is not the origin's")] {
         let folder = Folder::new();
         impostor(&folder, bytes);
         let (code, found, said) = bench(folder.path(), &["--only", "haproxy,evenkeel"]);
@@ -104,6 +111,19 @@ fn a_proxy_with_wrong_answers_is_refused() {
         let [row] = &found["cases"][0]["contenders"].as_array().unwrap()[..] else { panic!("{found}") };
         assert_eq!((row["name"].as_str(), row["base"].as_str()), (Some("evenkeel"), Some("evenkeel")));
     }
+}
+
+/// With one connection a proxy waits for the load most of the time: its figures mean little, and the table says so.
+#[cfg(target_os = "linux")]
+#[test]
+fn there_is_no_verdict_on_an_idle_proxy() {
+    let nothing = Folder::new();
+    let mut command = evenkeel();
+    command.args(["bench", "proxy", "--only", "evenkeel", "--rounds", "2", "--seconds", "0.1", "--connections", "1"]);
+    let output = command.args(["--bytes", "200"]).env("PATH", nothing.path()).output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("No verdict on evenkeel") && said.contains("not what limited the loop"), "{said}");
 }
 
 /// A killed bench leaves no proxy process behind.
