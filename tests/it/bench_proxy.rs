@@ -113,19 +113,6 @@ fn a_proxy_with_wrong_answers_is_refused() {
     }
 }
 
-/// With one connection a proxy waits for the load most of the time: its figures mean little, and the table says so.
-#[cfg(target_os = "linux")]
-#[test]
-fn there_is_no_verdict_on_an_idle_proxy() {
-    let nothing = Folder::new();
-    let mut command = evenkeel();
-    command.args(["bench", "proxy", "--only", "evenkeel", "--rounds", "2", "--seconds", "0.1", "--connections", "1"]);
-    let output = command.args(["--bytes", "200"]).env("PATH", nothing.path()).output().unwrap();
-    let said = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("No verdict on evenkeel") && said.contains("not what limited the loop"), "{said}");
-}
-
 /// A killed bench leaves no proxy process behind.
 #[cfg(target_os = "linux")]
 #[test]

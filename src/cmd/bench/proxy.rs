@@ -323,6 +323,14 @@ const RATIOS: [(&str, Ratio); 4] = [
     ("resident", |sample, base| sample.resident / base.resident),
 ];
 
+/// Whether there is a verdict on what a request costs, and on requests per second.
+fn verdict(samples: &[Sample]) -> (bool, bool) {
+    let enough = |figure: fn(&Sample) -> f64| {
+        Spread::of(samples.iter().map(figure).collect()).is_some_and(|share| share.median >= BUSY)
+    };
+    (enough(|sample| sample.demand), enough(|sample| sample.busy))
+}
+
 impl Results {
     /// The contender that another is relative to: the first proxy (HAProxy if it is there), or round_robin for strategies.
     fn base(&self, of: usize) -> usize {
@@ -346,12 +354,6 @@ impl Results {
         Spread::of(pairs.collect())
     }
 
-    /// Whether there is a verdict on what a request costs, and on requests per second.
-    fn verdict(&self, case: &Case, i: usize) -> (bool, bool) {
-        let enough = |figure: fn(&Sample) -> f64| Self::spread(case, i, figure).is_some_and(|s| s.median >= BUSY);
-        (enough(|s| s.demand), enough(|s| s.busy))
-    }
-
     fn json(&self) -> Value {
         let named = |i: usize| {
             let Contender { name, kind, bare, backends, version, .. } = &self.contenders[i];
@@ -370,7 +372,7 @@ impl Results {
                 "requests_per_second": of(|s| s.rate), "cpu_seconds_per_request": of(|s| s.cpu),
                 "resident_bytes": of(|s| s.resident), "p50_seconds": of(|s| s.p50), "p99_seconds": of(|s| s.p99),
                 "core_busy": of(|s| s.busy), "saturated": of(|s| s.demand), "load_core_busy": of(|s| s.load_busy),
-                "load_waits_per_request": of(|s| s.waits), "verdict": self.verdict(case, i).0,
+                "load_waits_per_request": of(|s| s.waits), "verdict": verdict(&case.samples[i]).0,
                 "base": self.contenders[self.base(i)].name, "ratios": Value::Object(ratios.collect()),
             })
         };
@@ -428,7 +430,7 @@ impl Results {
     fn row(&self, case: &Case, i: usize) -> [String; 13] {
         let of = |figure: fn(&Sample) -> f64| Self::spread(case, i, figure).map_or(f64::NAN, |s| s.median);
         let base = self.base(i);
-        let (own, others) = (self.verdict(case, i), self.verdict(case, base));
+        let (own, others) = (verdict(&case.samples[i]), verdict(&case.samples[base]));
         let ratio = |place: usize, verdict: bool| {
             let spread = self.ratio(case, i, RATIOS[place].1).filter(|_| base != i && verdict);
             spread.map_or_else(String::new, |Spread { low, median, high, .. }| {
@@ -458,7 +460,7 @@ impl Results {
             format!("{:.0} %", Self::spread(case, i, figure).map_or(0.0, |s| s.median) * 100.0)
         };
         for i in self.rows(case) {
-            let (name, (saturated, undisturbed)) = (&self.contenders[i].name, self.verdict(case, i));
+            let (name, (saturated, undisturbed)) = (&self.contenders[i].name, verdict(&case.samples[i]));
             if !saturated {
                 say(format_args!(
                     "No verdict on {name}: it ran or was ready to run for {} of the time, less than 95 %, with load and \
@@ -514,5 +516,34 @@ impl Results {
         for (program, package) in &self.missing {
             say(format_args!("{program} is not on PATH and was left out; on Debian: apt install {package}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(busy: f64, demand: f64) -> Sample {
+        Sample {
+            round: 0,
+            rate: 1.0,
+            cpu: 1.0,
+            resident: 1.0,
+            p50: 1.0,
+            p99: 1.0,
+            busy,
+            demand,
+            load_busy: 0.5,
+            waits: 0.1,
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_waited_for_the_load_gets_no_verdict() {
+        let of = |shares: [(f64, f64); 3]| verdict(&shares.map(|(busy, demand)| sample(busy, demand)));
+        assert_eq!(of([(0.97, 0.99), (0.96, 0.97), (0.5, 0.6)]), (true, true));
+        assert_eq!(of([(0.94, 0.99), (0.6, 0.97), (0.97, 0.98)]), (true, false), "other processes took its core");
+        assert_eq!(of([(0.94, 0.94), (0.6, 0.7), (0.97, 0.98)]), (false, false), "it was idle");
+        assert_eq!(verdict(&[]), (false, false));
     }
 }
