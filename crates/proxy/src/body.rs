@@ -14,8 +14,10 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::expect::Gate;
 use super::headers;
+use super::http1_client;
 use super::lazy_timeout::IdleTimer;
 use super::response_timer::{Side, Timed};
+use super::socket::Socket;
 
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
@@ -347,6 +349,44 @@ pub enum ResponseFault {
     TooSlow,
 }
 
+/// The body of a server's response, as the client side that was used gives it.
+pub enum ServerBody {
+    /// hyper's.
+    Hyper(Incoming),
+    /// The proxy's own.
+    Own(http1_client::ResponseBody<Socket>),
+}
+
+impl Body for ServerBody {
+    type Data = Bytes;
+    type Error = ResponseFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
+        match &mut *self {
+            ServerBody::Hyper(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)))
+            }
+            ServerBody::Own(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ServerBody::Hyper(body) => body.is_end_stream(),
+            ServerBody::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ServerBody::Hyper(body) => body.size_hint(),
+            ServerBody::Own(body) => body.size_hint(),
+        }
+    }
+}
+
 /// What is sent to a client as the body of a response.
 pub struct DownBody {
     inner: Inner,
@@ -362,7 +402,7 @@ pub struct DownBody {
 
 enum Inner {
     Own(Option<Bytes>),
-    Server(Incoming),
+    Server(ServerBody),
 }
 
 impl DownBody {
@@ -373,7 +413,7 @@ impl DownBody {
     }
 
     /// A server's response. `timed` is called where it has a body.
-    pub fn server(inner: Incoming, on_end: Box<dyn OnEnd>, http2: bool, timed: impl FnOnce() -> Timed) -> DownBody {
+    pub fn server(inner: ServerBody, on_end: Box<dyn OnEnd>, http2: bool, timed: impl FnOnce() -> Timed) -> DownBody {
         let empty = inner.is_end_stream();
         let mut body = DownBody {
             inner: Inner::Server(inner),
@@ -406,7 +446,7 @@ impl DownBody {
         let frame = match &mut self.inner {
             Inner::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Inner::Server(inner) => match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)),
+                Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     if let Some(timed) = &self.timed {
                         timed.waits_for_server(cx.waker());

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper::Response;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::context::RequestContext;
 use super::local_reply::Refusal;
 use super::request::{Inbound, is_number};
-use crate::body::{DownBody, End, OnEnd};
+use crate::body::{DownBody, End, OnEnd, ServerBody};
 use crate::clock::duration;
 use crate::headers::{self, Peer};
 use crate::pool::InFlight;
@@ -92,7 +91,7 @@ impl Reply {
     /// Passes a server's response on.
     pub(super) fn pass_on(
         mut self,
-        mut response: Response<Incoming>,
+        mut response: Response<ServerBody>,
         in_flight: InFlight,
         connection: Option<PooledConnection>,
         peer: &Peer,
@@ -164,7 +163,7 @@ impl Reply {
     fn switch_protocols(
         self,
         client_side: OnUpgrade,
-        mut response: Response<Incoming>,
+        mut response: Response<ServerBody>,
         in_flight: InFlight,
     ) -> Response<DownBody> {
         let Reply { mut context, inbound, .. } = self;
