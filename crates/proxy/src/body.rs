@@ -14,10 +14,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::expect::Gate;
 use super::headers;
-use super::http1_client;
 use super::lazy_timeout::IdleTimer;
 use super::response_timer::{Side, Timed};
-use super::socket::Socket;
+use super::server_body::ServerBody;
 
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
@@ -347,44 +346,6 @@ pub enum ResponseFault {
     /// A time-out: the server sends nothing more, or the request has lasted too long.
     #[error("the answer does not go on")]
     TooSlow,
-}
-
-/// The body of a server's response, as the client side that was used gives it.
-pub enum ServerBody {
-    /// hyper's.
-    Hyper(Incoming),
-    /// The proxy's own.
-    Own(http1_client::ResponseBody<Socket>),
-}
-
-impl Body for ServerBody {
-    type Data = Bytes;
-    type Error = ResponseFault;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
-        match &mut *self {
-            ServerBody::Hyper(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)))
-            }
-            ServerBody::Own(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            ServerBody::Hyper(body) => body.is_end_stream(),
-            ServerBody::Own(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            ServerBody::Hyper(body) => body.size_hint(),
-            ServerBody::Own(body) => body.size_hint(),
-        }
-    }
 }
 
 /// What is sent to a client as the body of a response.

@@ -29,6 +29,7 @@ mod pool;
 mod proxy;
 mod record;
 mod response_timer;
+mod server_body;
 mod shard;
 mod socket;
 mod state;

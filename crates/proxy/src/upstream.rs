@@ -19,11 +19,12 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::body::{ServerBody, UpBody};
+use super::body::UpBody;
 use super::http1_client::{self, Additions, RequestHead};
 use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
 use super::metrics::ServerMetrics;
 use super::orca;
+use super::server_body::ServerBody;
 use super::socket::{Counted, Socket};
 use super::upstream_error::{ConnectError, SendError};
 use evenkeel_config::proxy::Protocol;

@@ -14,13 +14,14 @@ use tokio::time::Instant;
 
 use super::client::ClientConnection;
 use super::request::Inbound;
-use crate::body::{BodyFault, RequestBody, ServerBody, UpBody};
+use crate::body::{BodyFault, RequestBody, UpBody};
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::expect::{self, Gate, Key};
 use crate::headers;
 use crate::http1_client::{Additions, RequestHead};
 use crate::pool::{Attempt, Exchange, InFlight, ShardPool};
+use crate::server_body::ServerBody;
 use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
 use crate::upstream::{Connection, Upstream};

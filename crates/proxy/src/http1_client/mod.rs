@@ -1,6 +1,6 @@
 //! The proxy's own HTTP/1.1 towards servers, on `httparse`: no task, no channel and no buffer for each connection.
 //!
-//! A connection is polled by whoever waits for it: the request until the head of its response, then the body of the response.
+//! A connection is polled by what waits for it: the request until the head of its response, then the body of the response.
 //! Bytes are read into a buffer that all connections of a thread share, and what is kept of them is copied to its size; long
 //! content is read in place. Only a request whose response begins before all of its body is sent gets a task, for the rest.
 //!
@@ -12,7 +12,7 @@
 //! * a chunk size of more than 16 digits or with anything behind it that is no extension, or extensions of more than 4 KiB.
 //!
 //! Bounds, in bytes: a head, an interim one too, has `header_bytes`, a trailer section has [`MOST_TRAILERS`], and no more than
-//! [`PIECE`] of content is held for each response. Time is bounded by whoever waits.
+//! [`PIECE`] of content is held for each response. Time is bounded by the caller.
 
 mod body;
 mod chunked;
@@ -188,9 +188,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         poll_fn(|cx| self.0.borrow_mut().poll_upload(cx)).await;
     }
 
-    /// Whether the exchange is over on both sides and the connection may serve another one.
+    /// Whether the exchange is over on both sides and the connection may serve another one. Writes the end of the request
+    /// first, if it is there and was not written yet.
     pub fn is_reusable(&self) -> bool {
-        let exchange = self.0.borrow();
+        let exchange = &mut *self.0.borrow_mut();
+        if exchange.decoder.is_done() && exchange.reusable && !exchange.upload.is_done() {
+            let _ = exchange.poll_upload(&mut Context::from_waker(Waker::noop()));
+        }
         let over = exchange.decoder.is_done() && exchange.upload.is_done() && !exchange.upload.is_given_up();
         over && exchange.reusable && !exchange.failed
     }

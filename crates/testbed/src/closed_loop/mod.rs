@@ -129,7 +129,11 @@ impl Rig {
                     began = Some(Instant::now());
                     clients.measure(true);
                 }
-                Some(began) if clients.is_measuring() && (now >= began + plan.span || stopped()) => {
+                Some(began)
+                    if clients.is_measuring()
+                    // However short the span is, or slow the proxy: something is measured.
+                    && (now >= began + plan.span && clients.measured > 0 || stopped()) =>
+                {
                     span = began.elapsed();
                     clients.measure(false);
                     edge();
