@@ -2,7 +2,11 @@
 //! this file and the test suite (`tests/it/fuzz.rs`) call the same functions, so the short run checks what the long run
 //! checks.
 
+use std::collections::VecDeque;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use evenkeel::config::diagnostic::{self, Diagnostic, Problems};
 use evenkeel::config::pool::{PoolTable, RouteTable};
@@ -11,18 +15,23 @@ use evenkeel::policy::routes::{self, Routes};
 use evenkeel::proxy::access::{self, Entry, Settings};
 use evenkeel::proxy::framing::{Found, Framing};
 use evenkeel::proxy::headers::{self, Peer, Trust};
+use evenkeel::proxy::http1_client::{Limits, Whole, fetch};
 use evenkeel::proxy::termination::Reason;
 use evenkeel::proxy::{dns, orca};
 use evenkeel::rng::Rng;
 use evenkeel::scenario::{Scenario, import, workload_file};
 use evenkeel::units::Nanos;
+use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Parses bytes, and panics when an invariant is violated.
 pub type Run = fn(&[u8]);
 
 /// All entries, by the names of their fuzz targets.
-pub const ALL: [(&str, Run); 9] = [
+pub const ALL: [(&str, Run); 10] = [
     ("headers", headers),
     ("orca", orca),
     ("access", access),
@@ -32,6 +41,7 @@ pub const ALL: [(&str, Run); 9] = [
     ("scenario", scenario),
     ("routes", routes),
     ("framing", framing),
+    ("http1_client", http1_client),
 ];
 
 /// A head from lines `name: value`; lines that cannot be in one are left out.
@@ -290,6 +300,97 @@ pub fn framing(data: &[u8]) {
         Ok(httparse::Status::Partial) => assert_eq!(first, None),
         Err(_) => {}
     }
+}
+
+/// A server that sends these bytes in pieces of a size once it has been sent something, and closes behind them.
+struct Says {
+    bytes: VecDeque<u8>,
+    size: usize,
+    asked: bool,
+    waits: Option<Waker>,
+}
+
+impl AsyncRead for Says {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.waits = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let n = self.size.min(buf.remaining()).min(self.bytes.len());
+        let now: Vec<u8> = self.bytes.drain(..n).collect();
+        buf.put_slice(&now);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Says {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.asked = true;
+        if let Some(waits) = self.waits.take() {
+            waits.wake();
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What two readers of a response must agree on: status, fields, content, trailers.
+type Read = (u16, HeaderMap, Vec<u8>, Option<HeaderMap>);
+
+/// A response as hyper reads it; `None` if it is refused or does not come to its end.
+async fn by_hyper(says: Says, method: &Method, limits: Limits) -> Option<Read> {
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_headers(limits.headers).max_header_size(limits.header_bytes);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(says)).await.ok()?;
+    let mut request = http::Request::new(Empty::<hyper::body::Bytes>::new());
+    *request.method_mut() = method.clone();
+    let answer = async {
+        let (head, body) = sender.send_request(request).await.ok()?.into_parts();
+        let body = body.collect().await.ok()?;
+        let trailers = body.trailers().cloned();
+        Some((head.status.as_u16(), head.headers, body.to_bytes().to_vec(), trailers))
+    };
+    let (mut answer, mut connection, mut open) = (std::pin::pin!(answer), std::pin::pin!(connection), true);
+    std::future::poll_fn(|cx| {
+        if open && connection.as_mut().poll(cx).is_ready() {
+            open = false;
+        }
+        answer.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// A server's response, read by the proxy's own client side in pieces of two sizes, and by hyper. The first byte selects the
+/// size and the method. What is accepted is the same in pieces of any size, and hyper accepts it, too, as the same.
+pub fn http1_client(data: &[u8]) {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let method = if choice >= 224 { Method::HEAD } else { Method::GET };
+    let limits = Limits { header_bytes: 8192, headers: 100 };
+    let says = |size: usize| Says { bytes: bytes.iter().copied().collect(), size, asked: false, waits: None };
+    let read = |size: usize| {
+        let says = says(size);
+        let mut fetched = Box::pin(fetch(says, &method, limits));
+        // It never has to wait: what the server says is there when it has been asked.
+        let Poll::Ready(fetched) = fetched.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits for nothing")
+        };
+        fetched.ok().filter(|whole| whole.complete)
+    };
+    let told = |whole: Whole| (whole.status.as_u16(), whole.headers, whole.content, whole.trailers);
+    let first = read(usize::from(choice) + 1);
+    // What comes behind the end, and in a piece of its own, is seen when the connection is to be used again.
+    let reusable = |whole: &Option<Whole>| whole.as_ref().is_some_and(|whole| whole.reusable);
+    assert!(reusable(&first) || !reusable(&read(usize::MAX)));
+    let (ours, again) = (first.map(told), read(usize::MAX).map(told));
+    assert_eq!(ours, again, "in pieces");
+    let Some(ours) = ours else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(by_hyper(says(usize::MAX), &method, limits)), Some(ours));
 }
 
 /// Routes, a prefix to a line, and after an empty line a path: the route that matches is the longest prefix of it.

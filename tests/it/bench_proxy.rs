@@ -34,6 +34,13 @@ fn the_proxy_is_measured_and_its_work_verified() {
     if cfg!(target_os = "linux") {
         assert!(row["resident_bytes"]["median"].as_f64().unwrap() > 1e6, "{row}");
         assert!(row["cpu_seconds_per_request"]["median"].is_f64(), "{row}");
+        for share in ["core_busy", "saturated", "load_core_busy"] {
+            let share = row[share]["median"].as_f64().unwrap();
+            assert!(share > 0.0 && share < 1.5, "{row}");
+        }
+        assert_eq!(row["verdict"].as_bool(), Some(row["saturated"]["median"].as_f64().unwrap() >= 0.95), "{row}");
+        let waits = row["load_waits_per_request"]["median"].as_f64().unwrap();
+        assert!(waits > 0.0 && waits < 5.0, "{row}");
     }
     assert_eq!(row["ratios"]["rate"]["median"], 1.0, "with itself");
 }
@@ -92,7 +99,7 @@ fn impostor(folder: &Folder, bytes: u32) {
 #[cfg(unix)]
 #[test]
 fn a_proxy_with_wrong_answers_is_refused() {
-    for (bytes, why) in [(7, "7 bytes where the origin sends 200"), (200, "0 requests reached the origin")] {
+    for (bytes, why) in [(7, "7 bytes where the origin sends 200"), (200, "its body is not the origin's")] {
         let folder = Folder::new();
         impostor(&folder, bytes);
         let (code, found, said) = bench(folder.path(), &["--only", "haproxy,evenkeel"]);

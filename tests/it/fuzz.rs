@@ -34,6 +34,17 @@ const REQUESTS: &[&str] = &[
 ];
 const ROUTES: &[&str] = &["/\n//p%61y\n/pay\n/pay/admin/\n/pä\n\n/pay/admin/x?a=/pay#b"];
 
+const RESPONSES: &[&str] = &[
+    "\x07HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello",
+    "\x01HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n5;a=\"b\"\r\nhello\r\nA\r\n0123456789\r\n0\r\nx: y\r\n\r\n",
+    "\x02HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
+    "\x30HTTP/1.1 200\r\nConnection: close\r\n\r\nuntil the end",
+    "\x00HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 Nicht da\r\nContent-Length: 3, 3\r\nContent-Length: 3\r\n\r\nabc",
+    "\x7fHTTP/1.1 204 No Content\r\nDate: now\r\n\r\nHTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n",
+    "\x05HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nbytes",
+    "\x09HTTP/1.1 502 Bad Gateway\r\nTransfer-Encoding: Chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n",
+];
+
 /// One to four small changes: bytes, what parsers stumble over, pieces gone, doubled, or from another input.
 fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     const TOKENS: &[&[u8]] = &[
@@ -132,6 +143,7 @@ fn fuzz_entries_hold_for_mutated_bytes() {
         ("config", TABLES, 10_000),
         ("routes", ROUTES, 60_000),
         ("framing", REQUESTS, 60_000),
+        ("http1_client", RESPONSES, 30_000),
     ] {
         run(name, &seeds(texts), rounds);
     }

@@ -17,6 +17,12 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Whether the proxies under test read HTTP/1.1 responses by themselves, as they do unless the environment says `hyper`. The
+/// tests of the proxy pass both ways: `EVENKEEL_HTTP1_CLIENT=hyper cargo test --test it proxy_`.
+pub fn own_http1_client() -> bool {
+    std::env::var_os("EVENKEEL_HTTP1_CLIENT").is_none_or(|client| client != "hyper")
+}
+
 /// A scenario from TOML, which must be sound.
 pub fn scenario(source: &str) -> Scenario {
     Scenario::parse("test", source, &|name| Err(format!("no file {name}")))

@@ -360,6 +360,7 @@ async fn feed(config: PoolConfig, seed: u64, world: Rc<World>, file: &Path) -> B
         most_idle: 1,
         header_bytes: 1 << 16,
         headers: 100,
+        own_http1: false,
     };
     let addresses: BTreeMap<(String, u16), Arc<[SocketAddr]>> = BTreeMap::new();
     let metrics_of = |name: &str| metrics.server("web", name);

@@ -16,6 +16,7 @@ use super::expect::Gate;
 use super::headers;
 use super::lazy_timeout::IdleTimer;
 use super::response_timer::{Side, Timed};
+use super::server_body::ServerBody;
 
 /// The largest piece that is handed on at once where pieces are made here: a frame of HTTP/2 is no larger unless asked for.
 const PIECE: usize = 16 * 1024;
@@ -362,7 +363,7 @@ pub struct DownBody {
 
 enum Inner {
     Own(Option<Bytes>),
-    Server(Incoming),
+    Server(ServerBody),
 }
 
 impl DownBody {
@@ -373,7 +374,7 @@ impl DownBody {
     }
 
     /// A server's response. `timed` is called where it has a body.
-    pub fn server(inner: Incoming, on_end: Box<dyn OnEnd>, http2: bool, timed: impl FnOnce() -> Timed) -> DownBody {
+    pub fn server(inner: ServerBody, on_end: Box<dyn OnEnd>, http2: bool, timed: impl FnOnce() -> Timed) -> DownBody {
         let empty = inner.is_end_stream();
         let mut body = DownBody {
             inner: Inner::Server(inner),
@@ -406,7 +407,7 @@ impl DownBody {
         let frame = match &mut self.inner {
             Inner::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Inner::Server(inner) => match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(frame) => frame.map(|frame| frame.map_err(|_| ResponseFault::Broken)),
+                Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     if let Some(timed) = &self.timed {
                         timed.waits_for_server(cx.waker());

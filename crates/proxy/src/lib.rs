@@ -3,7 +3,8 @@
 //! [`Proxy`] is what a program starts. `control` reads the config and runs the shards; a `shard` is a thread with its own
 //! listeners, selectors and connections; `pool` is a pool as one shard knows it; `forward` is a request's way through. Imports
 //! go one way: `proxy`, `admin`, `control`, `shard`, `forward`, `state`, `pool`, `upstream`. HTTP itself is hyper's, TLS
-//! rustls'.
+//! rustls', but for
+//! HTTP/1.1 towards servers ([`http1_client`]).
 
 pub mod access;
 pub mod admin;
@@ -19,6 +20,7 @@ mod expect;
 mod forward;
 pub mod framing;
 pub mod headers;
+pub mod http1_client;
 pub mod http2_pool;
 mod lazy_timeout;
 pub mod metrics;
@@ -27,7 +29,9 @@ mod pool;
 mod proxy;
 mod record;
 mod response_timer;
+mod server_body;
 mod shard;
+mod socket;
 mod state;
 pub mod termination;
 mod tls;

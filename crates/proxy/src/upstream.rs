@@ -5,29 +5,27 @@
 //! (h2c) connections are shared ([`super::http2_pool`]). A request that upgrades has an HTTP/1.1 connection to itself.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::UpBody;
-use super::coalesced_write;
+use super::http1_client::{self, Additions, RequestHead};
 use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
 use super::metrics::ServerMetrics;
 use super::orca;
+use super::server_body::ServerBody;
+use super::socket::{Counted, Socket};
 use super::upstream_error::{ConnectError, SendError};
 use evenkeel_config::proxy::Protocol;
 
@@ -68,6 +66,8 @@ pub struct UpstreamSettings {
     pub header_bytes: usize,
     /// Most fields of a response's head, at least `RESPONSE_HEADERS`.
     pub headers: usize,
+    /// HTTP/1.1 by the proxy's own client side; hyper's otherwise, and where a request upgrades.
+    pub own_http1: bool,
 }
 
 /// Fields that a response's head may have in any case, however few a request may have.
@@ -78,21 +78,59 @@ pub const RESPONSE_HEADERS: usize = 256;
 const READ_AHEAD: usize = 64 * 1024;
 
 struct Idle {
-    sender: http1::SendRequest<UpBody>,
-    task: ConnectionTask,
+    client: Client,
     since: Instant,
 }
 
-impl Idle {
-    /// Closes the connection. With a request in it that its server does not read, it would never close by itself.
-    fn close(mut self) {
-        if self.sender.is_ready() {
-            self.task.detach();
+/// A connection with what speaks HTTP/1.1 on it. Dropping this closes it.
+enum Client {
+    Hyper { sender: http1::SendRequest<UpBody>, task: ConnectionTask },
+    Own { connection: Rc<http1_client::Connection<Socket>>, upload: ConnectionTask },
+}
+
+impl Client {
+    /// Whether it may be sent a request. One of hyper's that is not ready still has a request to write that its server does
+    /// not read.
+    fn is_ready(&self) -> bool {
+        match self {
+            Client::Hyper { sender, .. } => sender.is_ready(),
+            Client::Own { connection, .. } => connection.is_open(),
+        }
+    }
+
+    /// Whether it is known to be closed.
+    fn is_closed(&self) -> bool {
+        match self {
+            Client::Hyper { sender, .. } => sender.is_closed(),
+            Client::Own { connection, .. } => !connection.is_open(),
+        }
+    }
+
+    /// Whether it may be kept for another request.
+    fn is_reusable(&self) -> bool {
+        match self {
+            Client::Hyper { sender, .. } => !sender.is_closed(),
+            Client::Own { connection, .. } => connection.is_reusable(),
+        }
+    }
+
+    /// Closes it. With a request in it that its server does not read, one of hyper's would never close by itself.
+    fn close(self) {
+        if let Client::Hyper { sender, mut task } = self
+            && sender.is_ready()
+        {
+            task.detach();
         }
     }
 }
 
-/// The task of an HTTP/1.1 connection. Dropping this ends the task and closes the connection.
+impl Idle {
+    fn close(self) {
+        self.client.close();
+    }
+}
+
+/// The task of an HTTP/1.1 connection, if it has one. Dropping this ends the task and closes the connection.
 struct ConnectionTask(Option<AbortHandle>);
 
 impl ConnectionTask {
@@ -130,8 +168,7 @@ pub enum Connection {
 
 /// An HTTP/1.1 connection that a request has to itself.
 pub struct Http1Connection {
-    sender: http1::SendRequest<UpBody>,
-    task: ConnectionTask,
+    client: Client,
     /// It served requests before: the server may have closed it a moment ago.
     reused: bool,
     /// It was made for a request that upgrades, and serves no other.
@@ -244,7 +281,7 @@ impl Upstream {
         // Ascending by age of use: the stack's bottom is the oldest.
         let stale = idle.partition_point(|one| now.duration_since(one.since) > keep_alive);
         idle.drain(..stale).for_each(Idle::close);
-        idle.retain(|one| !one.sender.is_closed());
+        idle.retain(|one| !one.client.is_closed());
         self.http2.sweep(now);
     }
 
@@ -256,11 +293,10 @@ impl Upstream {
         let (keep_alive, age) = (self.settings.borrow().keep_alive, self.age.get());
         loop {
             let idle = self.idle.borrow_mut().pop()?;
-            // One that is not ready still has a request to write that its server does not read: it is not used.
-            if idle.sender.is_ready() && idle.since.elapsed() <= keep_alive {
+            if idle.client.is_ready() && idle.since.elapsed() <= keep_alive {
                 self.metrics.reused();
-                let Idle { sender, task, .. } = idle;
-                return Some(Connection::Http1(Http1Connection { sender, task, reused: true, upgrade: false, age }));
+                let Idle { client, .. } = idle;
+                return Some(Connection::Http1(Http1Connection { client, reused: true, upgrade: false, age }));
             }
             idle.close();
         }
@@ -276,11 +312,17 @@ impl Upstream {
         }
         let age = self.age.get();
         let open = async {
-            let (sender, task) = match self.dial(&settings).await? {
+            let client = match self.dial(&settings).await? {
+                socket if settings.own_http1 && !upgrade => {
+                    let limits =
+                        http1_client::Limits { header_bytes: settings.header_bytes, headers: settings.headers };
+                    let connection = http1_client::Connection::new(socket, limits);
+                    Client::Own { connection, upload: ConnectionTask(None) }
+                }
                 Socket::Plain(socket) => shake_hands(socket, &settings, self.many_fields.get(), upgrade).await?,
                 Socket::Tls(socket) => shake_hands(socket, &settings, self.many_fields.get(), upgrade).await?,
             };
-            Ok(Connection::Http1(Http1Connection { sender, task, reused: false, upgrade, age }))
+            Ok(Connection::Http1(Http1Connection { client, reused: false, upgrade, age }))
         };
         timeout(settings.connect, open).await.unwrap_or(Err(ConnectError::TimedOut))
     }
@@ -347,13 +389,13 @@ impl Upstream {
 
     /// Takes back a connection whose response is complete.
     pub fn give_back(&self, PooledConnection(connection): PooledConnection) {
-        let Http1Connection { sender, task, upgrade, age, .. } = match connection {
+        let Http1Connection { client, upgrade, age, .. } = match connection {
             Connection::Http1(connection) => connection,
             Connection::Http2 { stream, .. } => return self.http2.give_back(stream),
         };
         let mut idle = self.idle.borrow_mut();
-        if age == self.age.get() && !upgrade && !sender.is_closed() && idle.len() < self.settings.borrow().most_idle {
-            idle.push(Idle { sender, task, since: Instant::now() });
+        if age == self.age.get() && !upgrade && client.is_reusable() && idle.len() < self.settings.borrow().most_idle {
+            idle.push(Idle { client, since: Instant::now() });
         }
     }
 }
@@ -363,7 +405,7 @@ async fn shake_hands<T>(
     settings: &UpstreamSettings,
     many_fields: bool,
     upgrade: bool,
-) -> Result<(http1::SendRequest<UpBody>, ConnectionTask), ConnectError>
+) -> Result<Client, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -375,7 +417,7 @@ where
     let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
     let task =
         if upgrade { ConnectionTask::spawn(connection.with_upgrades()) } else { ConnectionTask::spawn(connection) };
-    Ok((sender, task))
+    Ok(Client::Hyper { sender, task })
 }
 
 impl Drop for Upstream {
@@ -385,24 +427,43 @@ impl Drop for Upstream {
 }
 
 impl Connection {
-    /// Sends a request and waits for the head of the response.
-    pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<Incoming>, SendError> {
+    /// Sends a request and waits for the head of the response. Interim responses are passed over where hyper does not have
+    /// them handled.
+    pub async fn send(&mut self, request: Request<UpBody>) -> Result<Response<ServerBody>, SendError> {
         match self {
-            Connection::Http1(connection) => match connection.sender.try_send_request(request).await {
-                Ok(response) => {
-                    if connection.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        // The task hands the socket over to the tunnel, which closes it.
-                        connection.task.detach();
+            Connection::Http1(connection) => match &mut connection.client {
+                Client::Own { .. } => {
+                    let (parts, body) = request.into_parts();
+                    let (method, target, headers) = (&parts.method, &parts.uri, &parts.headers);
+                    let head = RequestHead { method, target, headers, additions: Additions::default() };
+                    connection.send_own(&head, body, |_, _| {}).await
+                }
+                Client::Hyper { sender, task } => match sender.try_send_request(request).await {
+                    Ok(response) => {
+                        if connection.upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                            // The task hands the socket over to the tunnel, which closes it.
+                            task.detach();
+                        }
+                        Ok(response.map(ServerBody::Hyper))
                     }
-                    Ok(response)
-                }
-                Err(mut failed) => {
-                    let unsent = failed.take_message().is_some();
-                    Err(SendError { error: failed.into_error(), unsent })
-                }
+                    Err(mut failed) => {
+                        let unsent = failed.take_message().is_some();
+                        Err(SendError { error: failed.into_error().into(), unsent })
+                    }
+                },
             },
             // Boxed: what only HTTP/2 needs would lie in the future of every request.
-            Connection::Http2 { stream, .. } => Box::pin(stream.send(request)).await,
+            Connection::Http2 { stream, .. } => {
+                Box::pin(stream.send(request)).await.map(|response| response.map(ServerBody::Hyper))
+            }
+        }
+    }
+
+    /// The connection, if the proxy's own client side serves it.
+    pub fn own(&mut self) -> Option<&mut Http1Connection> {
+        match self {
+            Connection::Http1(connection) if matches!(connection.client, Client::Own { .. }) => Some(connection),
+            _ => None,
         }
     }
 
@@ -420,6 +481,28 @@ impl Connection {
     }
 }
 
+impl Http1Connection {
+    /// Sends a request over a connection of [`Connection::own`] and waits for the head of the response. `interim` gets the
+    /// interim responses before it.
+    pub async fn send_own(
+        &mut self,
+        head: &RequestHead<'_>,
+        body: UpBody,
+        interim: impl FnMut(StatusCode, &HeaderMap),
+    ) -> Result<Response<ServerBody>, SendError> {
+        let Client::Own { connection, upload } = &mut self.client else {
+            let error = http1_client::Error::Closed.into();
+            return Err(SendError { error, unsent: true });
+        };
+        let response = connection.send(head, body, interim).await;
+        let response = response.map_err(|(error, unsent)| SendError { error: error.into(), unsent })?;
+        if connection.is_uploading() {
+            *upload = ConnectionTask::spawn(Rc::clone(connection).upload());
+        }
+        Ok(response.map(ServerBody::Own))
+    }
+}
+
 /// Spawns on this thread.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalExecutor;
@@ -430,61 +513,5 @@ where
 {
     fn execute(&self, future: F) {
         tokio::task::spawn_local(future);
-    }
-}
-
-/// A connection to a server before HTTP is spoken on it.
-enum Socket {
-    Plain(Counted<TcpStream>),
-    Tls(Box<Counted<tokio_rustls::client::TlsStream<TcpStream>>>),
-}
-
-/// A connection that is counted while it is open.
-struct Counted<T> {
-    inner: T,
-    open: Arc<AtomicU32>,
-    metrics: Arc<ServerMetrics>,
-}
-
-impl<T> Counted<T> {
-    fn new(inner: T, open: Arc<AtomicU32>, metrics: Arc<ServerMetrics>) -> Counted<T> {
-        open.fetch_add(1, Relaxed);
-        metrics.opened();
-        Counted { inner, open, metrics }
-    }
-}
-
-impl<T> Drop for Counted<T> {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Relaxed);
-        self.metrics.closed();
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        coalesced_write::poll_write(Pin::new(&mut self.inner), cx, bufs)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::http1_client;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -61,7 +63,33 @@ pub fn is_shortage(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct SendError {
     /// The error.
-    pub error: hyper::Error,
+    pub error: Cause,
     /// Nothing of the request can have been acted on: it did not go out, or the server said so.
     pub unsent: bool,
+}
+
+/// The error of the client side that was used.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// hyper's.
+    #[error(transparent)]
+    Hyper(#[from] hyper::Error),
+    /// The proxy's own.
+    #[error(transparent)]
+    Own(#[from] http1_client::Error),
+}
+
+impl Cause {
+    /// Whether the server has sent what is not valid HTTP.
+    pub fn is_parse(&self) -> bool {
+        match self {
+            Cause::Hyper(error) => error.is_parse(),
+            Cause::Own(error) => error.is_parse(),
+        }
+    }
+
+    /// Whether the head had more bytes or fields than hyper reads, which may be fewer than the config allows.
+    pub fn is_too_large_for_hyper(&self) -> bool {
+        matches!(self, Cause::Hyper(error) if error.is_parse_too_large())
+    }
 }

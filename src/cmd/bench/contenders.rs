@@ -253,6 +253,8 @@ impl Drop for Running {
 pub struct Usage {
     /// All threads, user and system time.
     pub cpu: Duration,
+    /// Time that threads were ready to run and the core was busy with something else; zero where the kernel does not count.
+    pub waited: Duration,
     /// Resident bytes.
     pub resident: u64,
 }
@@ -315,11 +317,25 @@ pub fn usage(process: &str) -> Usage {
     let stat = read("stat");
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let cpu = Duration::from_secs_f64((ticks(14) + ticks(15)) as f64 / ticks_per_second() as f64);
+    let by_ticks = Duration::from_secs_f64((ticks(14) + ticks(15)) as f64 / ticks_per_second() as f64);
+    let (cpu, waited) = scheduled(process).unwrap_or((by_ticks, Duration::ZERO));
     let status = read("status");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
-    Usage { cpu, resident: kib * 1024 }
+    Usage { cpu, waited, resident: kib * 1024 }
+}
+
+/// Time that a process's threads ran, and time that they waited for a core, to the nanosecond; `None` where the kernel keeps
+/// no such statistics. Threads that have ended are missing: none ends between two looks at a proxy under load.
+fn scheduled(process: &str) -> Option<(Duration, Duration)> {
+    let (mut ran, mut waited) = (0, 0);
+    for thread in std::fs::read_dir(format!("/proc/{process}/task")).ok()? {
+        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        let mut numbers = text.split_whitespace().map(|word| word.parse::<u64>().ok());
+        ran += numbers.next()??;
+        waited += numbers.next()??;
+    }
+    (ran > 0).then_some((Duration::from_nanos(ran), Duration::from_nanos(waited)))
 }
 
 /// A free port.

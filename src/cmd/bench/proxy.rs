@@ -1,8 +1,9 @@
 //! `evenkeel bench proxy`: the overhead of the proxy compared with HAProxy and nginx, in one run on one machine.
 //!
 //! Rounds are interleaved and their order rotates, so that a disturbance of the machine affects all contenders equally;
-//! ratios are computed within a round, and their median is reported. Every response is verified, and the client's count must
-//! equal the origin's: a contender with wrong responses is disqualified.
+//! ratios are computed within a round, and their median is reported. Every response is verified byte by byte, and the
+//! client's count must equal the origin's: a contender with wrong responses is disqualified. Load and origin are one thread
+//! on a core of its own, and there is no verdict on a proxy that this thread did not keep busy.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,8 +18,7 @@ use super::spread::Spread;
 use crate::report::table;
 use evenkeel_core::select::catalog::{self, CATALOGUE};
 use evenkeel_core::units::human_seconds;
-use evenkeel_testbed::closed_loop::{ClosedLoop, closed_loop};
-use evenkeel_testbed::{Backend, Spec};
+use evenkeel_testbed::closed_loop::{ClosedLoop, Rig};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,9 @@ Examples:
   evenkeel bench proxy --against /tmp/evenkeel-before     effect of a change
 
 Everything runs on loopback: each proxy as a process with one thread on one core; the load and the origin \
-(three test servers, eight with --strategies) on the other cores. A closed loop: each connection sends its \
-next request when it has a response.
+(three servers, eight with --strategies) as one thread on the other cores. A closed loop: each connection \
+sends its next request when it has a response. A proxy whose core was not busy to 95 % was not what limited \
+the loop: its figures are shown, and no verdict is given on it.
 
 Exit codes: 0 done, 1 a contender was refused because it answered wrongly.")]
 pub struct Args {
@@ -70,8 +71,9 @@ pub struct Args {
 /// Servers of the origin, for the proxies and for the strategies.
 const FEW: usize = 3;
 const MANY: usize = 8;
-/// Minimum utilisation of a proxy's core; a proxy below it was not the bottleneck.
-const BUSY: f64 = 0.9;
+/// Least share of the time that a proxy must have run or been ready to run; below it the proxy was not the bottleneck. Its
+/// requests per second are compared only if it ran for as much.
+const BUSY: f64 = 0.95;
 
 /// One contender in one round.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +91,12 @@ struct Sample {
     p99: f64,
     /// Share of the time that the proxy's core worked for it.
     busy: f64,
-    /// Cores that load and origin used.
-    ours: f64,
+    /// Share of the time that it ran or was ready to run while the core worked for others.
+    demand: f64,
+    /// Share of the time that the thread of load and origin worked.
+    load_busy: f64,
+    /// Times that this thread waited for events, per response.
+    waits: f64,
 }
 
 /// A body size and a number of connections, with the samples of each contender.
@@ -122,8 +128,11 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
     let mut refused: Vec<Refusal> = vec![None; contenders.len()];
     let mut cases = Vec::new();
     for &bytes in &args.bytes {
-        let origin = origin(bytes)?;
-        let mut running = start_all(&contenders, &origin, &mut refused, cores)?;
+        let reporting = if args.strategies { MANY } else { 0 };
+        let broken = |error| Failure::Broken(anyhow::Error::new(error).context("no origin"));
+        let mut rig = Rig::start(bytes.into(), FEW, reporting).map_err(broken)?;
+        let servers = rig.addresses().map_err(broken)?;
+        let mut running = start_all(&contenders, &servers, &mut refused, cores)?;
         for &connections in &args.connections {
             let mut samples = vec![Vec::new(); contenders.len()];
             for round in 0..rounds {
@@ -131,9 +140,8 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
                     let i = (turn + round as usize) % contenders.len();
                     let Some(proxy) = &mut running[i] else { continue };
                     let target = proxy.address;
-                    let plan =
-                        ClosedLoop { target, connections: connections.into(), bytes: bytes.into(), warmup, span };
-                    let sample = measure(proxy, &plan, &origin, round, contenders[i].probes());
+                    let plan = ClosedLoop { target, connections: connections.into(), warmup, span };
+                    let sample = measure(proxy, plan, &mut rig, round, contenders[i].probes());
                     if stopped() {
                         return Err(Failure::Stopped);
                     }
@@ -163,18 +171,18 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 /// Starts every contender that is not disqualified, in front of the origin.
 fn start_all(
     contenders: &[Contender],
-    origin: &[Backend],
+    servers: &[SocketAddr],
     refused: &mut [Refusal],
     cores: Option<Cores>,
 ) -> Result<Vec<Option<Running>>, Failure> {
-    let addresses: Vec<SocketAddr> = origin.iter().map(Backend::address).collect();
+    let (few, many) = servers.split_at(FEW);
     let mut running = Vec::new();
     for (contender, refused) in contenders.iter().zip(refused) {
         if refused.is_some() {
             running.push(None);
             continue;
         }
-        let started = Running::start(contender, &addresses[..contender.backends], cores);
+        let started = Running::start(contender, if contender.backends == FEW { few } else { many }, cores);
         if stopped() {
             return Err(Failure::Stopped);
         }
@@ -260,31 +268,24 @@ fn is_strategy(name: &String) -> bool {
     CATALOGUE.iter().any(|row| row.name == name)
 }
 
-/// Test servers that respond at once, on one thread.
-fn origin(bytes: u32) -> Result<Vec<Backend>, Failure> {
-    let specs = (1..=MANY).map(|i| Spec { bytes: bytes.into(), ..Spec::new(&format!("s{i}")) }).collect();
-    Backend::start_all(specs).map_err(|error| Failure::Broken(anyhow::Error::new(error).context("no origin")))
-}
-
 /// Measures one contender for one round. The error is the reason for its disqualification.
-fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, probes: bool) -> Result<Sample, String> {
-    let answered = || origin.iter().map(|server| server.counters().requests).sum::<u64>();
-    let before = answered();
+fn measure(proxy: &Running, plan: ClosedLoop, rig: &mut Rig, round: u32, probes: bool) -> Result<Sample, String> {
     let mut edges = Vec::with_capacity(2);
-    let came = closed_loop(*plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
-    let reached = answered() - before;
+    let came = rig.run(plan, || edges.push((proxy.usage(), usage("self"))), stopped).map_err(|e| e.to_string())?;
     if stopped() {
         return Err("interrupted".to_owned());
     }
     // Probes reach the origin, too.
-    if reached < came.answers || reached > came.answers && !probes {
-        return Err(format!("{} responses came, but {reached} requests reached the origin", came.answers));
+    if came.reached < came.answers || came.reached > came.answers && !probes {
+        return Err(format!("{} responses came, but {} requests reached the origin", came.answers, came.reached));
     }
     if came.measured == 0 {
         return Err("no response came in the measured time".to_owned());
     }
     let [(theirs, own), (theirs_after, own_after)] = edges[..] else { return Err("not measured".to_owned()) };
-    let (cpu, wall) = ((theirs_after.cpu - theirs.cpu).as_secs_f64(), came.span.as_secs_f64());
+    let wall = came.span.as_secs_f64();
+    let between = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64();
+    let cpu = between(theirs.cpu, theirs_after.cpu);
     let latency = |quantile: f64| came.latency.value_at_quantile(quantile) as f64 / 1e9;
     Ok(Sample {
         round,
@@ -294,7 +295,9 @@ fn measure(proxy: &Running, plan: &ClosedLoop, origin: &[Backend], round: u32, p
         p50: latency(0.5),
         p99: latency(0.99),
         busy: cpu / wall,
-        ours: (own_after.cpu - own.cpu).as_secs_f64() / wall,
+        demand: ((cpu + between(theirs.waited, theirs_after.waited)) / wall).min(1.0),
+        load_busy: between(own.cpu, own_after.cpu) / wall,
+        waits: came.waits as f64 / came.measured as f64,
     })
 }
 
@@ -319,6 +322,14 @@ const RATIOS: [(&str, Ratio); 4] = [
     ("p99", |sample, base| sample.p99 / base.p99),
     ("resident", |sample, base| sample.resident / base.resident),
 ];
+
+/// Whether there is a verdict on what a request costs, and on requests per second.
+fn verdict(samples: &[Sample]) -> (bool, bool) {
+    let enough = |figure: fn(&Sample) -> f64| {
+        Spread::of(samples.iter().map(figure).collect()).is_some_and(|share| share.median >= BUSY)
+    };
+    (enough(|sample| sample.demand), enough(|sample| sample.busy))
+}
 
 impl Results {
     /// The contender that another is relative to: the first proxy (HAProxy if it is there), or round_robin for strategies.
@@ -360,7 +371,8 @@ impl Results {
                 "name": self.contenders[i].name, "rounds": case.samples[i].len(),
                 "requests_per_second": of(|s| s.rate), "cpu_seconds_per_request": of(|s| s.cpu),
                 "resident_bytes": of(|s| s.resident), "p50_seconds": of(|s| s.p50), "p99_seconds": of(|s| s.p99),
-                "core_busy": of(|s| s.busy), "load_and_origin_cores": of(|s| s.ours),
+                "core_busy": of(|s| s.busy), "saturated": of(|s| s.demand), "load_core_busy": of(|s| s.load_busy),
+                "load_waits_per_request": of(|s| s.waits), "verdict": verdict(&case.samples[i]).0,
                 "base": self.contenders[self.base(i)].name, "ratios": Value::Object(ratios.collect()),
             })
         };
@@ -393,37 +405,17 @@ impl Results {
                 "p99",
                 "memory",
                 "busy",
+                "load busy",
+                "waits",
                 "per CPU second",
                 "per second",
                 "p99",
                 "of",
             ]);
             for i in self.rows(case) {
-                let of = |figure: fn(&Sample) -> f64| Self::spread(case, i, figure).map_or(f64::NAN, |s| s.median);
-                let ratio = |place: usize| {
-                    let spread = self.ratio(case, i, RATIOS[place].1);
-                    spread
-                        .filter(|_| self.base(i) != i)
-                        .map_or_else(String::new, |Spread { low, median, high, .. }| {
-                            format!("{median:.2} ({low:.2} … {high:.2})")
-                        })
-                };
-                let base = self.base(i);
-                rows.add_row([
-                    self.contenders[i].name.clone(),
-                    format!("{:.0}", of(|s| s.rate)),
-                    human_seconds(of(|s| s.cpu)),
-                    human_seconds(of(|s| s.p50)),
-                    human_seconds(of(|s| s.p99)),
-                    format!("{:.1} MB", of(|s| s.resident) / 1e6),
-                    format!("{:.0} %", of(|s| s.busy) * 100.0),
-                    ratio(1),
-                    ratio(0),
-                    ratio(2),
-                    if base == i { String::new() } else { self.contenders[base].name.clone() },
-                ]);
+                rows.add_row(self.row(case, i));
             }
-            for column in 1..10 {
+            for column in 1..12 {
                 if let Some(column) = rows.column_mut(column) {
                     column.set_cell_alignment(CellAlignment::Right);
                 }
@@ -434,17 +426,55 @@ impl Results {
         self.notes();
     }
 
-    /// Names the contenders whose bottleneck was the load generator or the origin.
+    /// A line of the table. What there is no verdict on stays empty.
+    fn row(&self, case: &Case, i: usize) -> [String; 13] {
+        let of = |figure: fn(&Sample) -> f64| Self::spread(case, i, figure).map_or(f64::NAN, |s| s.median);
+        let base = self.base(i);
+        let (own, others) = (verdict(&case.samples[i]), verdict(&case.samples[base]));
+        let ratio = |place: usize, verdict: bool| {
+            let spread = self.ratio(case, i, RATIOS[place].1).filter(|_| base != i && verdict);
+            spread.map_or_else(String::new, |Spread { low, median, high, .. }| {
+                format!("{median:.2} ({low:.2} … {high:.2})")
+            })
+        };
+        [
+            self.contenders[i].name.clone(),
+            format!("{:.0}", of(|s| s.rate)),
+            human_seconds(of(|s| s.cpu)),
+            human_seconds(of(|s| s.p50)),
+            human_seconds(of(|s| s.p99)),
+            format!("{:.1} MB", of(|s| s.resident) / 1e6),
+            format!("{:.0} %", of(|s| s.busy) * 100.0),
+            format!("{:.0} %", of(|s| s.load_busy) * 100.0),
+            format!("{:.2}", of(|s| s.waits)),
+            ratio(1, own.0 && others.0),
+            ratio(0, own.1 && others.1),
+            ratio(2, own.1 && others.1),
+            if base == i { String::new() } else { self.contenders[base].name.clone() },
+        ]
+    }
+
+    /// Says on which contenders there is no verdict, and why.
     fn idle(&self, case: &Case) {
-        let busy = |i: usize| Self::spread(case, i, |s| s.busy).map_or(0.0, |s| s.median);
-        let waited: Vec<&str> =
-            self.rows(case).filter(|&i| busy(i) < BUSY).map(|i| self.contenders[i].name.as_str()).collect();
-        if !waited.is_empty() {
-            say(format_args!(
-                "Load and origin were saturated, or the machine busy elsewhere, while these proxies were not saturated: {}. Their \
-                 requests per second are a lower bound; what a request costs stands.",
-                waited.join(", ")
-            ));
+        let share = |i: usize, figure: fn(&Sample) -> f64| {
+            format!("{:.0} %", Self::spread(case, i, figure).map_or(0.0, |s| s.median) * 100.0)
+        };
+        for i in self.rows(case) {
+            let (name, (saturated, undisturbed)) = (&self.contenders[i].name, verdict(&case.samples[i]));
+            if !saturated {
+                say(format_args!(
+                    "No verdict on {name}: it ran or was ready to run for {} of the time, less than 95 %, with load and \
+                     origin at {} of their core. It was not what limited the loop.",
+                    share(i, |s| s.demand),
+                    share(i, |s| s.load_busy)
+                ));
+            } else if !undisturbed {
+                say(format_args!(
+                    "No verdict on requests per second and p99 of {name}: its core worked for it for {} of the time and for \
+                     other processes for most of the rest. What a request costs stands.",
+                    share(i, |s| s.busy)
+                ));
+            }
         }
     }
 
@@ -456,7 +486,10 @@ impl Results {
             self.rounds, self.seconds
         ));
         say(
-            "Every answer was a 200 of the right length, and as many requests reached the origin as the client counted (more, where a strategy sends probes).",
+            "Every answer was a 200 of the right length with the origin's bytes for this request, and as many requests reached the origin as the client counted (more, where a strategy sends probes).",
+        );
+        say(
+            "busy, load busy: shares of their cores for the proxy, and for the thread of load and origin; waits: times that this thread waited for events (epoll), per request.",
         );
         match self.cores {
             Some(cores) => {
@@ -483,5 +516,34 @@ impl Results {
         for (program, package) in &self.missing {
             say(format_args!("{program} is not on PATH and was left out; on Debian: apt install {package}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(busy: f64, demand: f64) -> Sample {
+        Sample {
+            round: 0,
+            rate: 1.0,
+            cpu: 1.0,
+            resident: 1.0,
+            p50: 1.0,
+            p99: 1.0,
+            busy,
+            demand,
+            load_busy: 0.5,
+            waits: 0.1,
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_waited_for_the_load_gets_no_verdict() {
+        let of = |shares: [(f64, f64); 3]| verdict(&shares.map(|(busy, demand)| sample(busy, demand)));
+        assert_eq!(of([(0.97, 0.99), (0.96, 0.97), (0.5, 0.6)]), (true, true));
+        assert_eq!(of([(0.94, 0.99), (0.6, 0.97), (0.97, 0.98)]), (true, false), "other processes took its core");
+        assert_eq!(of([(0.94, 0.94), (0.6, 0.7), (0.97, 0.98)]), (false, false), "it was idle");
+        assert_eq!(verdict(&[]), (false, false));
     }
 }

@@ -144,7 +144,14 @@ fn upstream_settings(config: &ProxyConfig, pool: &PoolConfig) -> Result<Upstream
         most_idle: config.limits.idle_connections as usize,
         header_bytes: (config.limits.header_bytes as usize).max(8192),
         headers: (config.limits.headers as usize).max(RESPONSE_HEADERS),
+        own_http1: own_http1(),
     })
+}
+
+/// Whether HTTP/1.1 towards servers is the proxy's own ([`crate::http1_client`]) or hyper's: `EVENKEEL_HTTP1_CLIENT` is `own`,
+/// the default, or `hyper`.
+fn own_http1() -> bool {
+    std::env::var_os("EVENKEEL_HTTP1_CLIENT").is_none_or(|client| client != "hyper")
 }
 
 /// Where a pool is counted: where it was, if it was there before.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 
-use hyper::Request;
+use hyper::{Request, Response};
 use tokio::time::Instant;
 
 use super::client::ClientConnection;
@@ -19,7 +19,9 @@ use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::expect::{self, Gate, Key};
 use crate::headers;
+use crate::http1_client::{Additions, RequestHead};
 use crate::pool::{Attempt, Exchange, InFlight, ShardPool};
+use crate::server_body::ServerBody;
 use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
 use crate::upstream::{Connection, Upstream};
@@ -72,10 +74,9 @@ impl Call<'_> {
                 },
             };
             let again = connection.is_reused() && self.body.can_be_sent_again();
-            let request = self.request(&connection, &server);
             let began = Instant::now();
             let head = {
-                let send = pin!(connection.send(request));
+                let send = pin!(self.exchange(&mut connection, &server));
                 self.head(send, began, self.response_timeout(in_flight.pool())).await
             };
             match head {
@@ -177,7 +178,7 @@ impl Call<'_> {
             server.discard(connection);
             return AfterReset::SendAgain;
         }
-        if failed.error.is_parse_too_large()
+        if failed.error.is_too_large_for_hyper()
             && server.expect_many_fields()
             && self.idempotent
             && self.body.can_be_sent_again()
@@ -208,8 +209,37 @@ impl Call<'_> {
         duration(per_try.map_or(response_header, |per_try| per_try.min(response_header)))
     }
 
-    /// The request for one attempt.
-    fn request(&self, connection: &Connection, server: &Upstream) -> Request<UpBody> {
+    /// Sends the request of one attempt and waits for the head of the response.
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        server: &Upstream,
+    ) -> Result<Response<ServerBody>, SendError> {
+        let (body, key) = self.attempt_body();
+        let Some(own) = connection.own() else {
+            let request = self.request(connection, server, body, key);
+            return connection.send(request).await;
+        };
+        let (Inbound { method, headers, version, .. }, target) = (self.inbound, &self.target);
+        let host = (!headers.contains_key(header::HOST)).then(|| host_of(server)).flatten();
+        let additions = Additions {
+            chunked: !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH),
+            host: host.as_ref(),
+            te: headers.contains_key(header::TE),
+            expect: key.is_some(),
+        };
+        let head = RequestHead { method, target, headers, additions };
+        let answer = self.client_io.answer();
+        let interim = |status, fields: &HeaderMap| {
+            if *version == Version::HTTP_11 {
+                pass_on_interim(self.client_io, answer, key.as_ref(), status, fields);
+            }
+        };
+        own.send_own(&head, body, interim).await
+    }
+
+    /// The body for an attempt, and the key to its gate if it waits for an invitation.
+    fn attempt_body(&self) -> (UpBody, Option<Key>) {
         let mut body = self.body.attempt();
         // Once the client has begun to send, it has been invited.
         let key = (self.inbound.expects && self.body.received() == 0).then(|| {
@@ -218,6 +248,11 @@ impl Call<'_> {
             body.wait_for(gate);
             key
         });
+        (body, key)
+    }
+
+    /// The request for one attempt, for hyper.
+    fn request(&self, connection: &Connection, server: &Upstream, body: UpBody, key: Option<Key>) -> Request<UpBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.inbound.method.clone();
         *request.headers_mut() = self.inbound.headers.clone();
@@ -227,7 +262,11 @@ impl Call<'_> {
         }
         // HTTP/1.0 knows no interim responses, and to a client of HTTP/2 hyper cannot pass them on.
         if self.inbound.version == Version::HTTP_11 {
-            self.pass_on_interim(&mut request, key);
+            let client_io = Arc::clone(self.client_io);
+            let answer = client_io.answer();
+            hyper::ext::on_informational(&mut request, move |interim| {
+                pass_on_interim(&client_io, answer, key.as_ref(), interim.status(), interim.headers());
+            });
         }
         request
     }
@@ -240,10 +279,8 @@ impl Call<'_> {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         if !headers.contains_key(header::HOST)
-            && let Some(address) = server.address()
-            && let Ok(value) = HeaderValue::try_from(address.to_string())
+            && let Some(value) = host_of(server)
         {
-            // A client of HTTP/1.0 has named none, but HTTP/1.1 has to (RFC 9112, 3.2).
             headers.insert(header::HOST, value);
         }
         if headers.contains_key(header::TE) {
@@ -264,29 +301,32 @@ impl Call<'_> {
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().remove(header::HOST);
     }
+}
 
-    /// Has interim responses of the server written to the client (RFC 9110, 15.2).
-    fn pass_on_interim(&self, request: &mut Request<UpBody>, key: Option<Key>) {
-        let client_io = Arc::clone(self.client_io);
-        let answer = client_io.answer();
-        hyper::ext::on_informational(request, move |interim| {
-            // `100 Continue` is about the body: hyper sends it by itself when it polls the body.
-            if interim.status() == StatusCode::CONTINUE {
-                key.iter().for_each(Key::open);
-                return;
-            }
-            let mut head = format!("HTTP/1.1 {}\r\n", interim.status()).into_bytes();
-            let mut fields = interim.headers().clone();
-            headers::strip_hop_by_hop(&mut fields, false);
-            fields.remove(header::CONTENT_LENGTH);
-            for (name, value) in &fields {
-                head.extend_from_slice(name.as_str().as_bytes());
-                head.extend_from_slice(b": ");
-                head.extend_from_slice(value.as_bytes());
-                head.extend_from_slice(b"\r\n");
-            }
-            head.extend_from_slice(b"\r\n");
-            client_io.interim(answer, &head);
-        });
+/// The server's address as `Host`: a client of HTTP/1.0 may have named none, but HTTP/1.1 has to (RFC 9112, 3.2).
+fn host_of(server: &Upstream) -> Option<HeaderValue> {
+    HeaderValue::try_from(server.address()?.to_string()).ok()
+}
+
+/// Has an interim response of the server written to the client (RFC 9110, 15.2).
+fn pass_on_interim(client_io: &ClientIoState, answer: u32, key: Option<&Key>, status: StatusCode, fields: &HeaderMap) {
+    // `100 Continue` is about the body: hyper sends it by itself when it polls the body.
+    if status == StatusCode::CONTINUE {
+        if let Some(key) = key {
+            key.open();
+        }
+        return;
     }
+    let mut head = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let mut fields = fields.clone();
+    headers::strip_hop_by_hop(&mut fields, false);
+    fields.remove(header::CONTENT_LENGTH);
+    for (name, value) in &fields {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    client_io.interim(answer, &head);
 }

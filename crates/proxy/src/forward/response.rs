@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper::Response;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
@@ -19,6 +18,7 @@ use crate::clock::duration;
 use crate::headers::{self, Peer};
 use crate::pool::InFlight;
 use crate::response_timer::{self, Side, StreamTask};
+use crate::server_body::ServerBody;
 use crate::state::ActiveConfig;
 use crate::termination::Reason;
 use crate::tunnel;
@@ -92,7 +92,7 @@ impl Reply {
     /// Passes a server's response on.
     pub(super) fn pass_on(
         mut self,
-        mut response: Response<Incoming>,
+        mut response: Response<ServerBody>,
         in_flight: InFlight,
         connection: Option<PooledConnection>,
         peer: &Peer,
@@ -164,7 +164,7 @@ impl Reply {
     fn switch_protocols(
         self,
         client_side: OnUpgrade,
-        mut response: Response<Incoming>,
+        mut response: Response<ServerBody>,
         in_flight: InFlight,
     ) -> Response<DownBody> {
         let Reply { mut context, inbound, .. } = self;

@@ -5,20 +5,20 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use hyper::Response;
-use hyper::body::Incoming;
 
 use super::attempt::Call;
 use super::context::RequestContext;
 use super::response::is_failure;
 use crate::pool::{Attempt, Exchange, InFlight, RequestInfo, ShardPool};
+use crate::server_body::ServerBody;
 use crate::termination::Reason;
 use crate::upstream::PooledConnection;
 use evenkeel_core::policy::retry::Failure;
 
-pub(super) type Answered = (Response<Incoming>, InFlight, Option<PooledConnection>);
+pub(super) type Answered = (Response<ServerBody>, InFlight, Option<PooledConnection>);
 
 impl Exchange for Call<'_> {
-    type Answer = (Response<Incoming>, Option<PooledConnection>);
+    type Answer = (Response<ServerBody>, Option<PooledConnection>);
 
     fn is_hedgeable(&self) -> bool {
         self.idempotent && self.body.is_empty() && !self.upgrade

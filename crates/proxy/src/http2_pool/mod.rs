@@ -352,7 +352,7 @@ impl StreamGuard {
                         self.refused = true;
                     }
                 }
-                Err(SendError { error, unsent: unsent || refused || leaving })
+                Err(SendError { error: error.into(), unsent: unsent || refused || leaving })
             }
         }
     }

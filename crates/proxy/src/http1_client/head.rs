@@ -1,0 +1,200 @@
+//! Heads: of requests as they are written, of responses as they are read.
+
+use std::io::Write;
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use hyper::ext::ReasonPhrase;
+
+use super::{Error, Limits};
+
+/// Fields for which there is room without asking for memory.
+const FIELDS: usize = 128;
+
+/// The head of a request to a server.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Path and query, or `*`.
+    pub target: &'a Uri,
+    /// The fields, without those about the connection.
+    pub headers: &'a HeaderMap,
+    /// Further fields.
+    pub additions: Additions<'a>,
+}
+
+/// Fields that are about the connection to the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Additions<'a> {
+    /// The body is sent in chunks.
+    pub chunked: bool,
+    /// `Host`, where the request has none.
+    pub host: Option<&'a HeaderValue>,
+    /// `Connection: te`.
+    pub te: bool,
+    /// `Expect: 100-continue`.
+    pub expect: bool,
+}
+
+impl RequestHead<'_> {
+    /// Appends it as bytes.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let target = self.target.path_and_query().map_or("/", |target| target.as_str());
+        for part in [self.method.as_str(), " ", if target.is_empty() { "/" } else { target }, " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        let Additions { chunked, host, te, expect } = self.additions;
+        for (name, value) in self.headers {
+            write_field(out, name, value.as_bytes());
+        }
+        let about_connection = [
+            (chunked, header::TRANSFER_ENCODING, &b"chunked"[..]),
+            (host.is_some(), header::HOST, host.map_or(&b""[..], HeaderValue::as_bytes)),
+            (te, header::CONNECTION, b"te"),
+            (expect, header::EXPECT, b"100-continue"),
+        ];
+        for (wanted, name, value) in about_connection {
+            if wanted {
+                write_field(out, &name, value);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a field.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the size of a chunk.
+pub(super) fn write_size(out: &mut Vec<u8>, size: usize) {
+    // Writing into memory does not fail.
+    let _ = write!(out, "{size:X}\r\n");
+}
+
+/// The head of a response.
+#[derive(Debug)]
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Where it is not the usual one.
+    reason: Option<ReasonPhrase>,
+    /// HTTP/1.1 and not 1.0.
+    pub(super) http11: bool,
+    /// The server means to keep the connection open.
+    pub(super) keeps_alive: bool,
+}
+
+impl ResponseHead {
+    /// Whether another head follows.
+    pub(super) fn is_interim(&self) -> bool {
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    pub(super) fn into_response<B>(self, body: B) -> Response<B> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        if !self.http11 {
+            *response.version_mut() = http::Version::HTTP_10;
+        }
+        if let Some(reason) = self.reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+}
+
+/// The head at the beginning of some bytes and its length, or `None` if there is no end to it yet.
+pub(super) fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(ResponseHead, usize)>, Error> {
+    if bytes.first().is_some_and(|&byte| byte != b'H') {
+        return Err(Error::Malformed("it does not begin with a status line"));
+    }
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS];
+    match parse_with(bytes, limits, &mut few) {
+        Err(httparse::Error::TooManyHeaders) if limits.headers > FIELDS => {
+            let mut many = vec![MaybeUninit::uninit(); limits.headers];
+            parse_with(bytes, limits, &mut many)
+        }
+        found => found,
+    }
+    .unwrap_or_else(|error| {
+        Err(match error {
+            httparse::Error::TooManyHeaders => Error::TooLarge,
+            httparse::Error::HeaderName => Error::Malformed("the name of a field"),
+            httparse::Error::HeaderValue => Error::Malformed("the value of a field"),
+            httparse::Error::Status => Error::Malformed("the status"),
+            httparse::Error::Version => Error::Malformed("the version"),
+            _ => Error::Malformed("the head"),
+        })
+    })
+}
+
+/// As [`parse`]; the outer error is that of the parser.
+fn parse_with<'b>(
+    bytes: &'b [u8],
+    limits: Limits,
+    fields: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<Result<Option<(ResponseHead, usize)>, Error>, httparse::Error> {
+    let most = fields.len().min(limits.headers);
+    let mut none = [];
+    let mut response = httparse::Response::new(&mut none);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields[..most])? {
+        httparse::Status::Partial if bytes.len() >= limits.header_bytes => return Ok(Err(Error::TooLarge)),
+        httparse::Status::Partial => return Ok(Ok(None)),
+        httparse::Status::Complete(length) => length,
+    };
+    Ok(build(&response, &bytes[..length], limits).map(|head| Some((head, length))))
+}
+
+fn build(response: &httparse::Response<'_, '_>, bytes: &[u8], limits: Limits) -> Result<ResponseHead, Error> {
+    if bytes.len() > limits.header_bytes {
+        return Err(Error::TooLarge);
+    }
+    if has_bare_line_feed(bytes) {
+        return Err(Error::Malformed("a line ends without CR"));
+    }
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Error::Malformed("the status"))?;
+    let http11 = response.version == Some(1);
+    let reason = response.reason.filter(|&reason| Some(reason) != status.canonical_reason());
+    let reason = reason.map(|reason| ReasonPhrase::try_from(reason.as_bytes()));
+    let reason = reason.transpose().map_err(|_| Error::Malformed("the reason"))?;
+    let headers = fields(response.headers, bytes)?;
+    let options = || headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
+    let has = |name: &[u8]| options().any(|option| option.trim_ascii().eq_ignore_ascii_case(name));
+    let keeps_alive = !has(b"close") && (http11 || has(b"keep-alive"));
+    Ok(ResponseHead { status, headers, reason, http11, keeps_alive })
+}
+
+/// Fields that were found in some bytes, in a copy of these.
+pub(super) fn fields(found: &[httparse::Header<'_>], bytes: &[u8]) -> Result<HeaderMap, Error> {
+    let copy = Bytes::copy_from_slice(bytes);
+    let mut headers = HeaderMap::try_with_capacity(found.len()).map_err(|_| Error::TooLarge)?;
+    for field in found {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let name = name.map_err(|_| Error::Malformed("the name of a field"))?;
+        // Where the value is, which the parser gives as a part of the bytes.
+        let from = (field.value.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize);
+        let value = match from.checked_add(field.value.len()) {
+            Some(to) if to <= copy.len() => HeaderValue::from_maybe_shared(copy.slice(from..to)),
+            _ => HeaderValue::from_bytes(field.value),
+        };
+        let value = value.map_err(|_| Error::Malformed("the value of a field"))?;
+        headers.try_append(name, value).map_err(|_| Error::TooLarge)?;
+    }
+    Ok(headers)
+}
+
+/// Whether a line ends in LF alone.
+pub(super) fn has_bare_line_feed(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'\n')
+        || bytes.iter().zip(&bytes[1.min(bytes.len())..]).any(|(a, b)| *b == b'\n' && *a != b'\r')
+}
