@@ -31,7 +31,7 @@ function Strip({ lane, most }: { lane: Lane; most: number }) {
     <div class="strip">
       <p class="strip-name"><Swatch style={lane.style} /> <span>{lane.strategy}</span> <b>{jain == null ? "–" : jain.toFixed(3)}</b></p>
       <svg viewBox={`0 0 100 ${HEIGHT}`} preserveAspectRatio="none" height={HEIGHT} aria-hidden="true">
-        {all.map((one, n) => <rect key={n} x={n * step + step * 0.14} width={step * 0.72} y={y(one.load)} height={HEIGHT - y(one.load)} fill={hex(lane.style, dark.value)} opacity="0.8"><title>{`${one.name}: ${one.load.toFixed(2)}x its share`}</title></rect>)}
+        <path d={all.map((one, n) => `M${(n + 0.14) * step} ${HEIGHT}V${y(one.load)}h${step * 0.72}V${HEIGHT}Z`).join("")} fill={hex(lane.style, dark.value)} opacity="0.8" />
         <line x1="0" x2="100" y1={y(1)} y2={y(1)} class="fair" vector-effect="non-scaling-stroke" />
       </svg>
     </div>
