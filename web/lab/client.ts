@@ -1,5 +1,6 @@
 // A worker of the page, with typed calls. A lane has one of its own; `tools` answers what concerns no run.
 import type { Acted, Catalog, Description, Grade, Lesson, Moves, OpenRequest, Refusal, RunResult, Summary, TimedAct, Why } from "./engine";
+import type { Trace } from "./engine/abi";
 import { compiled } from "./engine/module";
 import type { Advance, Order, Reply, Want } from "./engine/messages";
 import LabWorker from "./engine/worker?worker&inline";
@@ -51,7 +52,7 @@ export class Client {
   }
 
   /** Opens the run of this worker; a run that is open is closed. */
-  open(request: OpenRequest, trace = false): Promise<Advance> { return this.send({ op: "open", request, trace }); }
+  open(request: OpenRequest, trace: Trace = 0): Promise<Advance> { return this.send({ op: "open", request, trace }); }
   /** Ends the run and frees what it holds. */
   close(): Promise<void> { return this.send({ op: "close" }); }
   /** Simulates up to a time in seconds. */
@@ -60,8 +61,8 @@ export class Client {
   event(want: Want): Promise<Advance> { return this.send({ op: "event", want }); }
   /** A fault or a change of the load at the present time of the run; answers that time and the faults. */
   act(act: TimedAct["act"]): Promise<Acted> { return this.send({ op: "act", act }); }
-  /** Whether events and decisions are collected. */
-  trace(on: boolean): Promise<void> { return this.send({ op: "trace", on }); }
+  /** What is collected: 0 nothing, 1 events and decisions, 2 events only. */
+  trace(level: Trace): Promise<void> { return this.send({ op: "trace", level }); }
   /** Why a request's server was chosen; -1 is the last decision. Needs `trace`. */
   why(job: number): Promise<Why | null> { return this.send({ op: "why", job }); }
   /** Which keys change their server when one leaves; null for strategies that do not hash. */

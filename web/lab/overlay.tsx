@@ -14,7 +14,7 @@ export function Dialog({ title, wide, children }: { title: string; wide?: boolea
     return () => dialog.close();
   }, []);
   return (
-    <dialog ref={node} class={wide ? "overlay wide" : "overlay"} aria-label={title} onClose={() => { overlay.value = null; }}
+    <dialog ref={node} class={wide ? "overlay wide" : "overlay"} aria-label={title} onClose={() => { overlay.value = null; }} onCancel={() => { overlay.value = null; }}
       onClick={(event) => { if (event.target === node.current) overlay.value = null; }}>
       <div class="overlay-in">
         <header><h2>{title}</h2><button type="button" class="quiet" onClick={() => { overlay.value = null; }}>Close</button></header>

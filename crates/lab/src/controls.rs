@@ -57,7 +57,7 @@ const MOST_LINES: usize = 8;
 pub(crate) fn controls(source: &str, scenario: &Scenario) -> Vec<Control> {
     let Ok(document) = source.parse::<DocumentMut>() else { return Vec::new() };
     let mut list = List { source, document: &document, controls: Vec::new() };
-    list.arrivals();
+    list.arrivals(scenario);
     list.pools(scenario);
     list.service(scenario);
     list.keys(scenario);
@@ -98,11 +98,14 @@ impl List<'_> {
         }
     }
 
-    fn arrivals(&mut self) {
+    fn arrivals(&mut self, scenario: &Scenario) {
+        // More than the servers can do is refused unless the scenario allows it.
+        let overload = self.value("allow_overload").as_deref() == Some("true");
+        let most = if overload || scenario.offered_load.is_some_and(|load| load > 1.0) { 150.0 } else { 98.0 };
         for kind in ["poisson", "constant", "renewal"] {
             let key = |name: &str| format!("arrivals.{kind}.{name}");
             let load = "Offered work as a share of the capacity, without cache hits.";
-            self.present("load", &key("load"), "load", load, number(5.0, 120.0, 1.0, "%"));
+            self.present("load", &key("load"), "load", load, number(5.0, most, 1.0, "%"));
             self.present("load", &key("rate"), "rate", "Requests per second in the mean.", log(1.0, 10_000.0, "/s"));
         }
         for (key, label, doc) in [
@@ -208,14 +211,15 @@ impl List<'_> {
             "Work of a request at speed 1.",
             log(0.1, 1000.0, "ms"),
         );
-        let mean = Nanos::from_nanos_f64(path.service.mean());
+        // As a file has it, in quotation marks.
+        let Ok(mean) = serde_json::to_string(&Nanos::from_nanos_f64(path.service.mean())) else { return };
         let option = |label: &str, value: String| Choice { label: label.to_owned(), value };
         let mut options = vec![
-            option("constant", format!("{{ constant = {{ value = \"{mean}\" }} }}")),
-            option("Erlang, 4 stages", format!("{{ erlang = {{ mean = \"{mean}\", stages = 4 }} }}")),
-            option("exponential", format!("{{ exponential = {{ mean = \"{mean}\" }} }}")),
-            option("lognormal", format!("{{ lognormal = {{ mean = \"{mean}\", sigma = 1.0 }} }}")),
-            option("hyperexponential, scv 10", format!("{{ hyperexponential = {{ mean = \"{mean}\", scv = 10.0 }} }}")),
+            option("constant", format!("{{ constant = {{ value = {mean} }} }}")),
+            option("Erlang, 4 stages", format!("{{ erlang = {{ mean = {mean}, stages = 4 }} }}")),
+            option("exponential", format!("{{ exponential = {{ mean = {mean} }} }}")),
+            option("lognormal", format!("{{ lognormal = {{ mean = {mean}, sigma = 1.0 }} }}")),
+            option("hyperexponential, scv 10", format!("{{ hyperexponential = {{ mean = {mean}, scv = 10.0 }} }}")),
         ];
         if options.iter().all(|option| option.value != value) {
             options.insert(0, option("as written", value.clone()));
@@ -356,6 +360,10 @@ mod tests {
                     key => edited[overrides::find(&edited, key).unwrap()].to_owned(),
                 };
                 assert_eq!(found, value, "{}", control.key);
+                if ["service", "arrivals.poisson.load", "clients.timeout", "keys.exponent"].contains(&&*control.key) {
+                    let parsed = Scenario::parse("crash", &edited, &|file| Err(file.to_owned()));
+                    assert!(parsed.is_ok(), "{}: {:?}", control.key, parsed.err());
+                }
             }
         }
     }

@@ -45,7 +45,7 @@ fn a_scenario_is_described() {
     assert_eq!(pool["policies"], json!(["health"]));
     let fault = &described["faults"][0];
     assert_eq!((&fault["target"], &fault["server"], &fault["for"]), (&json!("web/web-2"), &json!(1), &json!(30.0)));
-    assert_eq!(fault["sentence"], "web/web-2: crash at 20s, for 30s");
+    assert_eq!(fault["sentence"], "web/web-2: crash at 20.0 s, for 30.0 s");
     assert!(described["strategies"].as_array().unwrap().len() > 10);
     for fact in described["facts"].as_array().unwrap() {
         assert!(fact[0].is_string() && !fact[1].as_str().unwrap().is_empty(), "{fact}");
@@ -259,7 +259,7 @@ fn bad_input_is_refused_at_its_place() {
         (request(&source, "p2c(choices=99)"), "from 1 to 16"),
         (with("seed", json!(-1)), "-1"),
         (with("acts", json!([{ "at": 5, "act": { "set_load": { "factor": 1 } } }])), "no unit"),
-        (with("acts", late), "act 1 of the log: 900s is after the end"),
+        (with("acts", late), "act 1 of the log: 900 s is after the end"),
         (request(&file("scenarios/replayed-log.toml"), "p2c"), "there is no file"),
     ] {
         assert_eq!(lab.open(bad.to_string().as_bytes()), 0, "{bad}");

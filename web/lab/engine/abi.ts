@@ -16,13 +16,16 @@ interface Exports {
   lab_step(handle: number): number;
   lab_step_until(handle: number, nanoseconds: number): number;
   lab_act(handle: number, at: number, length: number): number;
-  lab_trace(handle: number, on: number): void;
+  lab_trace(handle: number, level: number): void;
   lab_frame(handle: number): void;
   lab_events(handle: number): void;
   lab_metrics(handle: number): void;
   lab_why(handle: number, job: number): void;
   lab_record(handle: number): number;
 }
+
+/** What is collected: nothing, events and decisions, events only. */
+export type Trace = 0 | 1 | 2;
 
 const ABI = 1;
 
@@ -113,8 +116,8 @@ export class Engine {
     return this.with(act, (at, length) => this.answer<Acted>(this.raw.lab_act(handle, at, length) !== 0));
   }
 
-  trace(handle: number, on: boolean): void {
-    this.raw.lab_trace(handle, on ? 1 : 0);
+  trace(handle: number, level: Trace): void {
+    this.raw.lab_trace(handle, level);
   }
 
   frame(handle: number): Float64Array<ArrayBuffer> {

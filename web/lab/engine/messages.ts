@@ -1,15 +1,16 @@
 // What the page and a worker say to each other.
+import type { Trace } from "./abi";
 import type { LiveMetrics, OpenRequest, Refusal, TimedAct } from "../engine";
 
 export type Order =
   | { op: "start"; module: WebAssembly.Module }
-  | { op: "open"; request: OpenRequest; trace: boolean }
+  | { op: "open"; request: OpenRequest; trace: Trace }
   | { op: "close" }
   | { op: "advance"; until: number; want: Want }
   /** Single events, until one of them is visible; nothing past `until`. */
   | { op: "event"; want: Want }
   | { op: "act"; act: TimedAct["act"] }
-  | { op: "trace"; on: boolean }
+  | { op: "trace"; level: Trace }
   | { op: "why"; job: number }
   | { op: "moves"; server: number }
   | { op: "record" }

@@ -1,5 +1,5 @@
 // A worker: one instance of the engine, with at most one open run.
-import { type Engine, instantiate, Refused } from "./abi";
+import { type Engine, instantiate, Refused, type Trace } from "./abi";
 import type { Advance, Order, Reply, Request, Want } from "./messages";
 
 /** The part of a worker's global scope that is used; the DOM's types have no name for it. */
@@ -10,6 +10,7 @@ const UNSEEN = 2000;
 
 let engine: Promise<Engine> | null = null;
 let handle = 0;
+let level: Trace = 0;
 
 function result(of: Engine, over: boolean, want: Want, started: number, events: Float64Array<ArrayBuffer> | null = null): Advance {
   if (!want.events && !events) of.drain(handle);
@@ -23,7 +24,7 @@ function result(of: Engine, over: boolean, want: Want, started: number, events: 
 }
 
 function singleEvent(of: Engine, want: Want, started: number): Advance {
-  of.trace(handle, true);
+  if (level === 0) of.trace(handle, level = 2);
   for (let n = 0; n < UNSEEN; n++) {
     const over = of.step(handle);
     const events = of.events(handle);
@@ -46,7 +47,7 @@ async function execute(order: Order): Promise<unknown> {
       if (handle) of.close(handle);
       handle = 0;
       handle = of.open(order.request);
-      of.trace(handle, order.trace);
+      of.trace(handle, level = order.trace);
       return result(of, false, { events: false, metrics: false }, started);
     case "close":
       if (handle) of.close(handle);
@@ -58,7 +59,7 @@ async function execute(order: Order): Promise<unknown> {
     }
     case "event": return singleEvent(of, order.want, started);
     case "act": return of.act(handle, order.act);
-    case "trace": of.trace(handle, order.on); return null;
+    case "trace": of.trace(handle, level = order.level); return null;
     case "why": return of.why(handle, order.job);
     case "moves": return of.call({ op: "moves", handle, server: order.server });
     case "record": return of.record(handle);

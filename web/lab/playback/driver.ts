@@ -1,8 +1,9 @@
 // The clock: while the page plays, every picture asks the workers for the next moment. Hidden pages stand still.
 import { effect, signal } from "@preact/signals";
+import type { Trace } from "../engine/abi";
 import { eventText } from "../stage/words";
-import { clock, description, end, lanes, playing, reached, settings, speed, stopAt } from "../state";
-import { arrive, exclusive, idle, singles, step, stepSize } from "./lanes";
+import { clock, description, end, lanes, playing, reached, speed, stopAt } from "../state";
+import { arrive, exclusive, idle, singles, step, stepSize, tracing } from "./lanes";
 import { fail, seek } from "./session";
 
 /** Milliseconds between two sets of metrics. */
@@ -64,12 +65,12 @@ export function drive(watched: Element): void {
   const look = () => { seen.value = inWindow && document.visibilityState === "visible"; };
   new IntersectionObserver((entries) => { inWindow = entries[entries.length - 1].isIntersecting; look(); }).observe(watched);
   document.addEventListener("visibilitychange", look);
-  let tracing: boolean | null = null;
+  let before: Trace | null = null;
   effect(() => {
     void speed.value;
-    const on = settings.trace.value || singles();
-    if (on !== tracing) for (const lane of lanes.peek()) void lane.client.trace(on).catch(() => {});
-    tracing = on;
+    const level = tracing();
+    if (level !== before) for (const lane of lanes.peek()) void lane.client.trace(level).catch(() => {});
+    before = level;
   });
   requestAnimationFrame(picture);
 }

@@ -1,4 +1,5 @@
 // How lanes move in time: results of their workers, one operation at a time, in steps that a worker finishes quickly.
+import type { Trace } from "../engine/abi";
 import type { Advance, Want } from "../engine/messages";
 import { Frame } from "../frame";
 import { end, type Lane, settings, speed } from "../state";
@@ -22,7 +23,8 @@ export function singles(): boolean {
   return rate.value * speed.value <= VISIBLE_RATE;
 }
 
-export const tracing = (): boolean => settings.trace.value || singles();
+/** What the workers collect: decisions for the inspector, events for pictures of single requests. */
+export const tracing = (): Trace => (settings.trace.value ? 1 : singles() ? 2 : 0);
 
 /** Takes over what a worker has answered. */
 export function arrive(lane: Lane, advance: Advance, jumped = false): void {

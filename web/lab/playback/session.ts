@@ -6,7 +6,7 @@ import {
   acts, catalog, type Change, changes, clock, description, end, Lane, lanes, LANES, laneStyle, playing, progress, refusal, request, type Scenario, scenario, seed, selected,
   source, speed, stopAt,
 } from "../state";
-import { arrive, costPerSecond, exclusive, follow, step, tracing } from "./lanes";
+import { arrive, costPerSecond, exclusive, follow, singles, step, tracing } from "./lanes";
 import { presets, rate } from "./speeds";
 
 /** A longer way back to the present time after a change is not worth the wait: the run starts again instead. */
@@ -231,7 +231,7 @@ export async function act(what: Act): Promise<void> {
     const timed: TimedAct = { at: `${first.at}ns`, act: what };
     acts.value = [...acts.value, timed].sort((a, b) => nanoseconds(a) - nanoseconds(b));
     // What it changes is shown at once, also while the clock stands still.
-    await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, lane.time!, { events: tracing(), metrics: true }))));
+    await Promise.all(ready.map(async (lane) => arrive(lane, await step(lane, lane.time!, { events: singles(), metrics: true }))));
   });
 }
 

@@ -152,21 +152,26 @@ function queueOf(scene: Scene, place: Place): void {
       ctx.fill();
     }
   }
-  if (queued > room) {
-    const text = String(queued);
-    ctx.font = `600 11px ${colours.font}`;
-    const width = ctx.measureText(text).width + 10;
-    rounded(ctx, layout.queueX - 4, y - 8, width, 16, 8);
-    ctx.fillStyle = colours.ground;
-    ctx.fill();
-    ctx.strokeStyle = colours.kinds.plain;
-    ctx.lineWidth = 1;
-    ctx.stroke();
-    ctx.fillStyle = colours.ink;
-    ctx.textAlign = "left";
-    ctx.textBaseline = "middle";
-    ctx.fillText(text, layout.queueX + 1, y + 0.5);
-  }
+}
+
+/** How many wait where a queue is longer than its channel: above the requests. */
+function overflow({ ctx, layout, frame, colours }: Scene, place: Place): void {
+  const queued = frame.server(place.server, "queued");
+  if (queued <= queueRoom(layout, place)) return;
+  const y = place.y + place.height / 2;
+  const text = String(queued);
+  ctx.font = `600 11px ${colours.font}`;
+  const width = ctx.measureText(text).width + 10;
+  rounded(ctx, layout.queueX - 4, y - 8, width, 16, 8);
+  ctx.fillStyle = colours.ground;
+  ctx.fill();
+  ctx.strokeStyle = colours.kinds.plain;
+  ctx.lineWidth = 1;
+  ctx.stroke();
+  ctx.fillStyle = colours.ink;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, layout.queueX + 1, y + 0.5);
 }
 
 function slotsOf(scene: Scene, place: Place): void {
@@ -343,5 +348,6 @@ export function draw(scene: Scene, ratio: number): void {
     words(scene, place);
   }
   if (scene.singles) dots(scene);
+  if (layout.form !== "cells") for (const place of layout.places) overflow(scene, place);
   ends(scene);
 }

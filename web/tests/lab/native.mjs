@@ -67,6 +67,7 @@ export async function session(page, native) {
   for await (const chunk of await download.createReadStream()) chunks.push(chunk);
   const acts = Buffer.concat(chunks).toString();
   await page.keyboard.press("Escape");
+  await page.waitForSelector("dialog", { state: "detached" });
   await page.keyboard.press("End");
   await over(page);
   await settled(page);

@@ -103,7 +103,7 @@ impl Explanation {
         let next = (start..points.len()).chain(0..start).find(|&index| able(points[index].1));
         let step = points.len().div_ceil(MOST_SHOWN).max(1);
         // Thinning out may not remove the point that decides; those that it skips may stay away.
-        let keep = |index: usize| index % step == 0 || Some(index) == next;
+        let keep = |index: usize| index.is_multiple_of(step) || Some(index) == next;
         let shown = points.iter().enumerate().filter(|(index, _)| keep(*index)).map(|(_, point)| *point).collect();
         Explanation { placement: Some(Placement::Ring { at, points: shown }), ..Explanation::default() }
     }
