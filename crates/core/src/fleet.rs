@@ -111,15 +111,13 @@ impl Fleet {
         state.occupied && state.healthy && !state.draining && !state.unassigned && self.weights[slot as usize] > 0
     }
 
-    /// Whether this slot has a server that the host counts as healthy, including draining ones and those of weight
-    /// zero.
+    /// Whether this slot has a server that the host counts as healthy, draining ones and those of weight zero included.
     #[inline]
     pub fn is_healthy(&self, slot: u32) -> bool {
         self.slots.get(slot as usize).is_some_and(|state| state.occupied && state.healthy)
     }
 
     /// Whether this slot has a server, eligible or not.
-    #[inline]
     pub fn is_member(&self, slot: u32) -> bool {
         self.slots.get(slot as usize).is_some_and(|state| state.occupied)
     }
@@ -127,7 +125,7 @@ impl Fleet {
     /// The slots that have a server, eligible or not, ascending.
     #[inline]
     pub fn members(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.slots.len() as u32).filter(|&slot| self.slots[slot as usize].occupied)
+        (0..self.slots.len() as u32).filter(|&slot| self.is_member(slot))
     }
 
     /// One more than the highest slot ever used: the length of a vector indexed by slot.

@@ -147,54 +147,59 @@ impl List<'_> {
                 let slots = "Requests that the server works on at once.";
                 self.add("servers", key("concurrency"), label("slots"), slots, number(1.0, 32.0, 1.0, ""));
             }
-            let key = |setting: &str| format!("pools.{pool_name}.{setting}");
-            let (interval, delay) = (key("reports.interval"), key("reports.delay"));
-            self.add(
-                "reports",
-                interval,
-                of("interval of load reports"),
-                "Servers report their load this often.",
-                number(10.0, 5000.0, 10.0, "ms"),
-            );
-            self.add(
-                "reports",
-                delay,
-                of("delay of load reports"),
-                "Age of a report when it reaches a balancer.",
-                number(0.0, 5000.0, 10.0, "ms"),
-            );
-            let retries = "Further attempts after a failed one, each at another server.";
-            self.add("retries", key("retries.max_retries"), of("retries"), retries, number(0.0, 5.0, 1.0, ""));
-            let per_try = key("retries.per_try_timeout");
-            self.present(
-                "retries",
-                &per_try,
-                &of("time-out of an attempt"),
-                "An attempt without an answer after this time has failed.",
-                log(1.0, 10_000.0, "ms"),
-            );
-            self.present(
-                "retries",
-                &key("retries.budget"),
-                &of("retry budget"),
-                "Most retries, as a share of the requests.",
-                number(0.0, 100.0, 1.0, "%"),
-            );
-            self.present(
-                "retries",
-                &key("hedge.delay"),
-                &of("hedging delay"),
-                "A second attempt is made beside one that takes longer.",
-                log(1.0, 10_000.0, "ms"),
-            );
-            self.present(
-                "retries",
-                &key("slow_start"),
-                &of("slow start"),
-                "Time in which a server that comes back gets its share gradually.",
-                number(0.0, 120.0, 1.0, "s"),
-            );
+            self.policies(pool_name, &of);
         }
+    }
+
+    /// What a pool has beside its servers; `of` adds the pool's name to a label where there are several.
+    fn policies(&mut self, pool_name: &str, of: &dyn Fn(&str) -> String) {
+        let key = |setting: &str| format!("pools.{pool_name}.{setting}");
+        let (interval, delay) = (key("reports.interval"), key("reports.delay"));
+        self.add(
+            "reports",
+            interval,
+            of("interval of load reports"),
+            "Servers report their load this often.",
+            number(10.0, 5000.0, 10.0, "ms"),
+        );
+        self.add(
+            "reports",
+            delay,
+            of("delay of load reports"),
+            "Age of a report when it reaches a balancer.",
+            number(0.0, 5000.0, 10.0, "ms"),
+        );
+        let retries = "Further attempts after a failed one, each at another server.";
+        self.add("retries", key("retries.max_retries"), of("retries"), retries, number(0.0, 5.0, 1.0, ""));
+        let per_try = key("retries.per_try_timeout");
+        self.present(
+            "retries",
+            &per_try,
+            &of("time-out of an attempt"),
+            "An attempt without an answer after this time has failed.",
+            log(1.0, 10_000.0, "ms"),
+        );
+        self.present(
+            "retries",
+            &key("retries.budget"),
+            &of("retry budget"),
+            "Most retries, as a share of the requests.",
+            number(0.0, 100.0, 1.0, "%"),
+        );
+        self.present(
+            "retries",
+            &key("hedge.delay"),
+            &of("hedging delay"),
+            "A second attempt is made beside one that takes longer.",
+            log(1.0, 10_000.0, "ms"),
+        );
+        self.present(
+            "retries",
+            &key("slow_start"),
+            &of("slow start"),
+            "Time in which a server that comes back gets its share gradually.",
+            number(0.0, 120.0, 1.0, "s"),
+        );
     }
 
     fn service(&mut self, scenario: &Scenario) {

@@ -225,6 +225,12 @@ impl<O: Observer> Engine<'_, O> {
             "picked an ineligible server"
         );
         balancer.started(pick.backend);
+        self.send_to(job, base, fleet, pick);
+    }
+
+    /// Sends a job to its server, the pool's first server being `base` and the balancer's view `fleet`.
+    #[inline]
+    fn send_to(&mut self, job: u32, base: u32, fleet: u32, pick: Pick) {
         self.totals.placed += 1;
         self.totals.pick_hash = mix(self.totals.pick_hash ^ u64::from(base + pick.backend.slot));
         let j = &mut self.jobs[job as usize];
