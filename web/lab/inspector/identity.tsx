@@ -35,10 +35,10 @@ export function inkOn(colour: string): string {
 const LINES = ["", "M-1 1L1-1M0 8L8 0M7 9L9 7", "M4 4h.01", "M-1 7L1 9M0 0L8 8M7-1L9 1"];
 
 /** Patterns of all servers, to be referred to with `fill`. */
-export function Patterns({ of, prefix }: { of: Iterable<Identity>; prefix: string }) {
+export function Patterns({ of, prefix }: { of: Identity[]; prefix: string }) {
   return (
     <defs>
-      {[...of].filter((id) => id.pattern).map((id) => (
+      {of.filter((id) => id.pattern).map((id) => (
         <pattern key={id.server} id={`${prefix}-${id.server}`} width="8" height="8" patternUnits="userSpaceOnUse">
           <rect width="8" height="8" fill={colourOf(id)} />
           <path d={LINES[id.pattern]} stroke={inkOn(colourOf(id))} stroke-opacity="0.5" stroke-width={id.pattern === 2 ? 3.4 : 1.7} stroke-linecap={id.pattern === 2 ? "round" : "butt"} />

@@ -39,7 +39,7 @@ export function Panel({ why, leaving, moves, leave, live, places }: PanelProps) 
   const after = hindsight(why);
   return (
     <div class="why">
-      <svg class="defs" width="0" height="0" aria-hidden="true"><Patterns of={ids.values()} prefix={prefix} /></svg>
+      <svg class="defs" width="0" height="0" aria-hidden="true"><Patterns of={[...ids.values()]} prefix={prefix} /></svg>
       <p class="why-sentence" aria-live={live ? "off" : "polite"}><Inline text={why.sentence} /></p>
       {after && <p class="why-after"><Inline text={after} /></p>}
       <Facts why={why} />

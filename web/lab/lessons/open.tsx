@@ -14,7 +14,7 @@ import { Predict } from "./predict";
 import { PrintSheets } from "./print";
 import { forget, note, progressOf, type Step, STEPS } from "./progress";
 import { go, href } from "./route";
-import { finish, playOn, problem, showWatch, watching } from "./stage";
+import { arriving, finish, playOn, problem, showWatch, watching } from "./stage";
 import { StepBar } from "./steps";
 import { TeacherBar } from "./teacher";
 import type { Subject } from "./tiles";
@@ -41,9 +41,9 @@ function PredictStep({ of }: { of: Entry }) {
 function WatchStep({ of }: { of: Entry }) {
   const { lesson } = of;
   useEffect(() => { void showWatch(of); }, [of]);
-  const ready = watching(of);
+  const ready = watching(of) && !arriving.value;
   const over = ready && clock.value >= lesson.watch.until - 1e-6;
-  return <Watch lesson={lesson} catalog={catalog.value} subjects={ready ? live() : []} time={ready ? clock.value : 0} playing={playing.value} over={over} error={problem.value}
+  return <Watch lesson={lesson} catalog={catalog.value} subjects={ready ? live() : []} time={ready ? clock.value : 0} ready={ready} playing={playing.value} over={over} error={problem.value}
     toggle={() => { if (playing.value) pause(); else void playOn(of); }} on={() => go(lesson.number, "explain")} />;
 }
 

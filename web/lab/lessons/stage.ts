@@ -9,6 +9,8 @@ import type { Entry } from "./course";
 import { note, progressOf } from "./progress";
 
 export const problem = signal<string | null>(null);
+/** The run to watch is being put on the stage. */
+export const arriving = signal(false);
 
 const watchName = (of: Entry) => `lesson-${of.lesson.number}`;
 const challengeName = (of: Entry) => `challenge-${of.lesson.number}`;
@@ -23,10 +25,13 @@ export async function showWatch(of: Entry): Promise<void> {
   const { watch } = of.lesson;
   if (watching(of)) return;
   problem.value = null;
+  arriving.value = true;
   try {
     await load({ name: watchName(of), source: watch.scenario, files: {} }, { strategies: watch.strategies, seed: watch.seed, stopAt: watch.until, at: 0, speed: watch.speed });
   } catch (error) {
     problem.value = asRefusal(error).message;
+  } finally {
+    arriving.value = false;
   }
 }
 

@@ -107,6 +107,8 @@ async function one(page, of, picks, shots) {
     problems.push(...(await width(page)));
     if (shots) await page.screenshot({ path: join(shots, `inspector-${of.strategy}-${size}.png`), fullPage: true });
   }
+  const lost = await page.evaluate(() => [...document.querySelectorAll(".why [fill^='url(#']")].filter((one) => !document.getElementById(one.getAttribute("fill").slice(5, -1))).length);
+  if (lost) problems.push(`${lost} shapes have a pattern that is not there`);
   return problems;
 }
 

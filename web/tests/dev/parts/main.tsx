@@ -39,7 +39,7 @@ function OneStep({ step }: { step: Step }) {
     : asked.has("graded") ? { state: "done", stale: false, grade } : { state: "idle" };
   const parts: Record<Step, ComponentChildren> = {
     predict: <Predict lesson={lesson} guess={asked.has("guessed") ? 1 : null} commit={nothing} again={nothing} {...votes} />,
-    watch: <Watch lesson={lesson} catalog={catalog} subjects={subjects} time={23} playing over={false} toggle={nothing} on={nothing} error={null} />,
+    watch: <Watch lesson={lesson} catalog={catalog} subjects={subjects} time={23} ready playing over={false} toggle={nothing} on={nothing} error={null} />,
     explain: <Explain lesson={lesson} catalog={catalog} guess={asked.has("right") ? 2 : 1} measured={measured} subjects={subjects} acts={0} hidden={asked.has("hidden")} reveal={nothing} {...(asked.has("teacher") ? { votes: [4, 11, 9, 2] } : {})} on={nothing} back={nothing} error={null} />,
     challenge: <Challenge lesson={lesson} text={lesson.challenge.scenario.replace("shards = 8", asked.has("graded") ? "shards = 4" : "shards = 8")} shipped={lesson.challenge.scenario} refusal={asked.has("refused") ? { message: "unknown key `shard`", help: "Did you mean `shards`?", line: 6, column: 3 } : null}
       checking={checking} hints={asked.has("graded") ? 2 : 0} solved={false} settings={null} ready answers next={{ href: "#", lesson: lessons[8] }} edit={nothing} check={nothing} cancel={nothing} hint={nothing} reset={nothing} show={nothing} solve={nothing} download={nothing} />,
