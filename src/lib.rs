@@ -9,7 +9,7 @@
 //! Imports run in one direction. Between crates cargo enforces it; inside a crate a test (`tests/it/tidy.rs`) holds the
 //! table that says which module may import which.
 //!
-//! `evenkeel-core <- evenkeel-config <- { evenkeel-sim <- evenkeel-testbed, evenkeel-proxy } <- evenkeel`
+//! `evenkeel-core <- evenkeel-config <- { evenkeel-sim <- { evenkeel-testbed, evenkeel-lab }, evenkeel-proxy } <- evenkeel`
 //!
 //! `evenkeel-theory` is separate: it shares only the arithmetic of [`math`] with the others, so that it cannot agree with
 //! the simulator because of a common error.
@@ -25,6 +25,7 @@
 //! | | [`scenario`] | what only an experiment has: arrivals, clients, faults, expectations; the import of access logs |
 //! | | [`measure`] | replications, Student's intervals, paired comparison, regret, warm-up (MSER-5), verdicts, fingerprints of picks, changes between two sets of results; which theorem applies, and the set-ups that validate the simulator against theory |
 //! | | [`lesson`] | lessons: a question, a run to watch, an explanation with its numbers, and a challenge with its grade |
+//! | `evenkeel-lab` | | the simulator behind a C ABI for WebAssembly: what the page of `evenkeel lab` runs; not linked into the program |
 //! | `evenkeel-theory` | [`theory`] | what queueing theory says the answer is: exact values and marked approximations, computed when asked |
 //! | `evenkeel-proxy` | [`proxy`] | the reverse proxy: shards, forwarding, connections to servers, checks, reload, admin, metrics, access log, recording |
 //! | `evenkeel-testbed` | [`testbed`] | test servers and load over real sockets, by the simulator's own distributions, caches and faults |
