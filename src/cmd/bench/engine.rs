@@ -166,7 +166,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         print(&cases, before.as_ref(), terminal);
     }
     let slower = args.tolerance.zip(before).map_or_else(Vec::new, |(share, before)| before.slower(&rows, share.0));
-    slower.iter().for_each(|line| complain(line));
+    slower.iter().for_each(complain);
     if slower.is_empty() { Ok(()) } else { Err(Failure::No) }
 }
 
