@@ -12,11 +12,11 @@ use super::{Failure, Terminal, inputs, say};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel lab                         writes the page to a temporary file and opens it
-  evenkeel lab crash                   the same, with this scenario
+  evenkeel lab                         write the page and open it
+  evenkeel lab crash                   begin with this scenario
   evenkeel lab fleet.toml
   evenkeel lab --lesson 7
-  evenkeel lab --out site/index.html --no-open      for a web server: the page is one file
+  evenkeel lab --out site/index.html --no-open      one file, for a web server
 
 Every number of the page is that of `evenkeel run` with the same scenario, seed and acts.")]
 pub struct Args {

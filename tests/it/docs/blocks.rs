@@ -256,6 +256,7 @@ tested! {
     choosing "docs/choosing.md"
     coming_from "docs/coming-from-nginx-and-haproxy.md"
     commands "docs/commands.md"
+    lab "docs/lab.md"
     lessons "docs/lessons.md"
     library "docs/library.md"
     method "docs/method.md"
