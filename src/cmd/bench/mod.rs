@@ -20,7 +20,7 @@ use super::{Failure, Terminal};
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
-  evenkeel bench                 requests simulated per second and core, beside hand-written loops
+  evenkeel bench                 requests simulated per second and core
   evenkeel bench picks           nanoseconds per pick of every strategy
   evenkeel bench coverage        how often intervals hold the exact value
   evenkeel bench proxy           proxy overhead against HAProxy and nginx
