@@ -23,7 +23,7 @@ export default defineConfig({
   root: here("report"),
   plugins: [viteSingleFile(), withLicences],
   build: {
-    outDir: here("dist"),
+    outDir: process.env.EVENKEEL_DIST ?? here("dist"),
     emptyOutDir: true,
     target: "es2022",
     modulePreload: false,

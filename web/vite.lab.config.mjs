@@ -55,7 +55,7 @@ export default defineConfig({
   plugins: [packedContents, viteSingleFile(), withContents],
   worker: { format: "iife" },
   build: {
-    outDir: here("dist"),
+    outDir: process.env.EVENKEEL_DIST ?? here("dist"),
     // The report is built into the same folder, before this page.
     emptyOutDir: false,
     target: "es2022",

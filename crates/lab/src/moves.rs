@@ -16,7 +16,7 @@ const KEYS: u32 = 4000;
 /// Keys before and after a server has left.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moves {
-    /// Keys at each server of the pool, of [`KEYS`] in all.
+    /// Keys at each server of the pool, of `KEYS` in all.
     pub before: Vec<u32>,
     /// The same without the server.
     pub after: Vec<u32>,
