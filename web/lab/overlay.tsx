@@ -8,16 +8,19 @@ export const overlay = signal<Overlay>(null);
 
 export function Dialog({ title, wide, children }: { title: string; wide?: boolean; children: ComponentChildren }) {
   const node = useRef<HTMLDialogElement>(null);
+  // The event of a dialog that is gone comes late: it must not close the next one.
+  const own = useRef(overlay.value);
+  const close = () => { if (overlay.value === own.current) overlay.value = null; };
   useEffect(() => {
     const dialog = node.current!;
     dialog.showModal();
     return () => dialog.close();
   }, []);
   return (
-    <dialog ref={node} class={wide ? "overlay wide" : "overlay"} aria-label={title} onClose={() => { overlay.value = null; }} onCancel={() => { overlay.value = null; }}
-      onClick={(event) => { if (event.target === node.current) overlay.value = null; }}>
+    <dialog ref={node} class={wide ? "overlay wide" : "overlay"} aria-label={title} onClose={close} onCancel={close}
+      onClick={(event) => { if (event.target === node.current) close(); }}>
       <div class="overlay-in">
-        <header><h2>{title}</h2><button type="button" class="quiet" onClick={() => { overlay.value = null; }}>Close</button></header>
+        <header><h2>{title}</h2><button type="button" class="quiet" onClick={close}>Close</button></header>
         {children}
       </div>
     </dialog>
