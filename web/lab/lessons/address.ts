@@ -1,5 +1,5 @@
 // Addresses of lessons: `#lessons`, `#lesson-7`, `#lesson-7/challenge`, each with `&teacher` or `&embed`; `#teacher` is the list for
-// whoever presents it.
+// teachers.
 import { type Step, STEPS } from "./progress";
 
 export interface Route { lesson: string | null; step: Step | null; teacher: boolean; embed: boolean }

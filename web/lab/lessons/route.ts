@@ -58,7 +58,7 @@ export function go(number: number, to: Step): void {
 /** Whether an address is one of the lessons'. */
 export const isLesson = (hash: string): boolean => parse(hash) != null;
 
-/** Listens to the address from now on. True if lessons are asked for: by the address, or by whoever has opened the page. */
+/** Listens to the address from now on. True if lessons are asked for: by the address, or by the program that wrote the page. */
 export function openLessons(): boolean {
   addEventListener("hashchange", follow);
   const wanted = given()?.lesson;

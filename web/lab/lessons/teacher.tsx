@@ -1,4 +1,4 @@
-// Teacher mode: what stands above a lesson for whoever presents it.
+// Teacher mode: what a teacher sees above a lesson.
 import { CopyLine } from "./copy";
 
 interface Props { title: string; /** Address of the lesson, to be put into another page. */ address: string; revealed: boolean; reveal: () => void; leave: () => void; print: () => void }

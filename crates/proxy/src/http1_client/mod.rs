@@ -330,7 +330,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<T> {
         self.received += self.content.len() as u64;
         if self.decoder.is_done() {
             self.long = self.received > LONG;
-            // What nobody has asked for is not the response to the next request.
+            // Bytes behind the end of a response belong to no request: the connection is not used again.
             self.reusable &= read == length;
         }
         Ok(())
