@@ -399,14 +399,11 @@ impl Sample {
 #[inline]
 fn sample(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replacement: bool) -> Sample {
     let mut sample = Sample { slots: [0; MOST_CHOICES], len: 0 };
-    let n = cx.fleet.eligible().len() as u64;
-    if choices == 2 && n >= 2 && !replacement && request.excluded.is_empty() && cx.fleet.uniform() {
-        // The common case without rejection: the second draw leaves out the first's place.
-        let first = cx.rng.below(n);
-        let second = cx.rng.below(n - 1);
-        let second = second + u64::from(second >= first);
-        let slot = |at: u64| cx.fleet.eligible()[at as usize];
-        (sample.slots[0], sample.slots[1], sample.len) = (slot(first), slot(second), 2);
+    if choices == 2
+        && !replacement
+        && let Some((first, second)) = sample_two(request, cx)
+    {
+        (sample.slots[0], sample.slots[1], sample.len) = (first, second, 2);
         return sample;
     }
     while sample.len < choices.min(MOST_CHOICES) {
@@ -416,6 +413,21 @@ fn sample(request: &Request<'_>, cx: &mut Context<'_>, choices: usize, replaceme
         sample.len += 1;
     }
     sample
+}
+
+/// Two distinct candidates, drawn without rejection: the second draw leaves out the first one's place. `None` where weights
+/// differ, a slot is excluded or there are not two.
+#[inline(always)]
+fn sample_two(request: &Request<'_>, cx: &mut Context<'_>) -> Option<(u32, u32)> {
+    let eligible = cx.fleet.eligible();
+    let n = eligible.len() as u64;
+    if n < 2 || !request.excluded.is_empty() || !cx.fleet.uniform() {
+        return None;
+    }
+    let first = cx.rng.below(n);
+    let second = cx.rng.below(n - 1);
+    let second = second + u64::from(second >= first);
+    Some((eligible[first as usize], eligible[second as usize]))
 }
 
 /// As [`sample`], with equal probabilities.

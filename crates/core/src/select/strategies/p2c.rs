@@ -10,7 +10,7 @@ use crate::select::catalog::{self, Doc, Family};
 use crate::select::estimate::fading;
 use crate::select::{
     Context, Explanation, MOST_CHOICES, Pick, Request, Selector, candidates, load_per_weight, renew, sample,
-    sample_evenly,
+    sample_evenly, sample_two,
 };
 use crate::units::Nanos;
 
@@ -118,12 +118,17 @@ impl catalog::Params for Params {
     }
 
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(P2c { params: self.clone(), rates: Vec::new() })
+        let weighted = matches!(self.weights, Weights::Both | Weights::Draw);
+        let plain =
+            self.choices == 2 && !self.replacement && self.ties == Ties::First && weighted && !self.caddy_tie_bug;
+        Box::new(P2c { params: self.clone(), plain, rates: Vec::new() })
     }
 }
 
 struct P2c {
     params: Params,
+    /// Two distinct servers in proportion to weight, and the first one wins a tie: the default.
+    plain: bool,
     /// By slot, only for ties by rate: number of requests sent, decayed by the factor e per second, and the time of the last
     /// one.
     rates: Vec<(f64, Nanos)>,
@@ -186,6 +191,13 @@ impl Selector for P2c {
     }
 
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
+        if self.plain
+            && let Some((first, second)) = sample_two(request, cx)
+        {
+            // Of equal weight.
+            let in_flight = cx.fleet.in_flight();
+            return cx.pick(if in_flight[second as usize] < in_flight[first as usize] { second } else { first });
+        }
         let Params { choices, replacement, weights, .. } = self.params;
         let sample = match weights {
             Weights::Both | Weights::Draw => sample(request, cx, choices, replacement),
