@@ -20,6 +20,8 @@ pub(super) enum Event {
     Timeout(u32, u32),
     /// A client's patience is over, if the job is still the same and no service has started for it.
     Abandon(u32, u32),
+    /// The first one of these deadlines is due.
+    Deadline(u32),
     /// A client has found that no balancer answers at the address.
     Unreachable(u32),
     /// Time to check the server in this slot of this fleet.

@@ -1,8 +1,9 @@
 //! Request arrivals: generates a request and sends it to a balancer.
 
-use super::{Engine, Job, JobState, LinkDelay};
+use super::{Engine, Job, JobState};
 use crate::sim::event::Event;
 use crate::sim::observer::{Arrival, Observer};
+use crate::sim::queue::Deadlines;
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::{Links, NONE};
 use crate::sim::workload::Origin;
@@ -69,14 +70,33 @@ impl<O: Observer> Engine<'_, O> {
         self.set_out(job);
     }
 
-    /// Schedules the client's timeout and its patience, as far as it has them.
+    /// Schedules the client's timeout or its patience, if it has one.
     #[inline]
-    pub(super) fn limit(&mut self, hop: LinkDelay, length: Option<Nanos>, event: Event) {
+    pub(super) fn limit(&mut self, deadlines: Option<Deadlines>, length: Option<Nanos>, event: Event) {
         let Some(length) = length else { return };
         let at = self.now.saturating_add(length);
-        match hop {
-            LinkDelay::Constant(_, lane) => self.queue.push_lane(lane, at, event),
-            LinkDelay::None | LinkDelay::Drawn => self.queue.push(at, event),
+        match deadlines {
+            Some(deadlines) => self.queue.push_deadline(deadlines, at, event),
+            None => self.queue.push(at, event),
+        }
+    }
+
+    /// A deadline is due.
+    pub(super) fn deadline(&mut self, deadlines: Deadlines) {
+        let jobs = &self.jobs;
+        let is_over = |event| match event {
+            Event::Timeout(job, generation) | Event::TryOver(job, generation) => {
+                let j = &jobs[job as usize];
+                j.generation != generation || !j.wanted
+            }
+            Event::Abandon(job, generation) => {
+                let j = &jobs[job as usize];
+                j.generation != generation || !j.wanted || j.begun
+            }
+            _ => false,
+        };
+        if let Some(event) = self.queue.take_deadline(deadlines, is_over) {
+            self.handle(event);
         }
     }
 
@@ -105,6 +125,9 @@ impl<O: Observer> Engine<'_, O> {
 
     #[inline]
     pub(super) fn observe_arrival(&mut self, job: u32) {
+        if !O::WATCHES {
+            return;
+        }
         let j = &self.jobs[job as usize];
         let arrival = Arrival {
             id: j.id,

@@ -94,7 +94,7 @@ impl<O: Observer> Engine<'_, O> {
         if let Some(time) = timers.per_try {
             let at = self.now.saturating_add(time);
             match self.per_try[pool as usize] {
-                Some(lane) => self.queue.push_lane(lane, at, Event::TryOver(job, generation)),
+                Some(deadlines) => self.queue.push_deadline(deadlines, at, Event::TryOver(job, generation)),
                 None => self.queue.push(at, Event::TryOver(job, generation)),
             }
         }

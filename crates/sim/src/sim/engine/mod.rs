@@ -35,7 +35,7 @@ mod stopped;
 use crate::sim::event::Event;
 use crate::sim::model::{Fault, Model};
 use crate::sim::observer::Observer;
-use crate::sim::queue::{Lane, Queue};
+use crate::sim::queue::{Deadlines, Queue};
 use crate::sim::record::{RequestOutcome, RunRecord};
 use crate::sim::server::ServerState;
 use crate::sim::workload::{Origin, Workload};
@@ -58,9 +58,6 @@ use stopped::{ENTRIES_PER_JOB, EVENTS_PER_JOB};
 /// Pause of a closed-loop client that sent, was answered and thought within one instant. Without the pause, simulated time
 /// would not advance. See [`crate::sim::model::Arrivals::Closed`].
 const INSTANT_PAUSE: Nanos = Nanos(10_000);
-
-/// Pools whose attempts' own timeouts have a lane; every event compares all lanes.
-const MOST_TRY_LANES: usize = 8;
 
 /// Successful responses in a row that a closed-loop client may get within one instant.
 const MOST_INSTANT: u32 = 1000;
@@ -109,11 +106,11 @@ struct Engine<'a, O> {
     seed: u64,
     messages: Vec<Message>,
     free_messages: Vec<u32>,
-    /// How clients' timeouts and patience are scheduled.
-    timeouts: LinkDelay,
-    patience: LinkDelay,
-    /// By pool: the lane of its attempts' own timeouts, which are all of one length.
-    per_try: Vec<Option<Lane>>,
+    /// Deadlines of clients' timeouts and of their patience, where they are all of one length.
+    timeouts: Option<Deadlines>,
+    patience: Option<Deadlines>,
+    /// By pool: the deadlines of its attempts' own timeouts, which are all of one length.
+    per_try: Vec<Option<Deadlines>>,
     draws: Keyed,
     /// Calls to a second tier have the number of the request they serve, with random streams of their own.
     inner_draws: Keyed,
@@ -213,6 +210,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Timeout(job, generation) => self.timeout(job, generation),
             Event::Abandon(job, _) if self.jobs[job as usize].begun => {}
             Event::Abandon(job, generation) => self.timeout(job, generation),
+            Event::Deadline(deadlines) => self.deadline(Deadlines(deadlines)),
             Event::Unreachable(job) if self.turns_elsewhere(job) => {}
             Event::Unreachable(job) => {
                 self.jobs[job as usize].fate = RequestOutcome::Unreachable;

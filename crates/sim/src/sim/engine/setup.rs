@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    Dispatcher, Engine, LinkDelay, MOST_TRY_LANES, Resolver, Setup, View, dns, invariants, measuring, network,
-};
+use super::{Dispatcher, Engine, LinkDelay, Resolver, Setup, View, dns, invariants, measuring, network};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::Observer;
-use crate::sim::queue::{Lane, Queue};
+use crate::sim::queue::{Deadlines, Queue};
 use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, SeriesRecorder};
 use crate::sim::server::{ServerState, Totals};
 use crate::sim::workload::Workload;
@@ -26,11 +24,15 @@ fn has_affinity(pool: &Pool) -> bool {
     pool.policy.sticky.is_some() || pool.connections.is_some()
 }
 
-/// By pool: a lane for its attempts' own timeouts, where it has them.
-fn per_try_lanes(model: &Model, queue: &mut Queue) -> Vec<Option<Lane>> {
+/// By pool: deadlines for its attempts' own timeouts, where it has them.
+fn per_try_deadlines(model: &Model, queue: &mut Queue) -> Vec<Option<Deadlines>> {
     let tries = |pool: &Pool| pool.policy.retries.and_then(|rules| rules.per_try_timeout).is_some();
-    let few = model.pools.iter().filter(|pool| tries(pool)).count() <= MOST_TRY_LANES;
-    model.pools.iter().map(|pool| (few && tries(pool)).then(|| queue.lane())).collect()
+    model.pools.iter().map(|pool| tries(pool).then(|| queue.deadlines())).collect()
+}
+
+/// Deadlines for limits that are all of one length.
+fn deadlines(limit: Option<&Sampler>, queue: &mut Queue) -> Option<Deadlines> {
+    matches!(limit, Some(Sampler::Constant(_))).then(|| queue.deadlines())
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
@@ -42,8 +44,6 @@ impl<'a, O: Observer> Engine<'a, O> {
             Sampler::Constant(delay) => LinkDelay::Constant(delay, queue.lane()),
             _ => LinkDelay::Drawn,
         };
-        let mut limit = |distribution: &Option<Sampler>| distribution.as_ref().map_or(LinkDelay::None, &mut hop);
-        let (timeouts, patience) = (limit(&model.clients.timeout), limit(&model.clients.patience));
         let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
         let cross_hop = match server_hop {
             same if model.cross_zone == Nanos::ZERO => same,
@@ -51,7 +51,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             LinkDelay::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
             LinkDelay::Drawn => LinkDelay::Drawn,
         };
-        let per_try = per_try_lanes(model, &mut queue);
+        let timeouts = deadlines(model.clients.timeout.as_ref(), &mut queue);
+        let patience = deadlines(model.clients.patience.as_ref(), &mut queue);
+        let per_try = per_try_deadlines(model, &mut queue);
         let inner: Vec<bool> = (0..model.pools.len())
             .map(|p| model.pools.iter().any(|q| q.backend.as_ref().is_some_and(|b| b.pool == p)))
             .collect();
@@ -227,7 +229,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let view = &mut self.views[fleet as usize];
                 let shard = view.balancer.add_shard(ShardSetup { strategy: table, selector, rng, policy_rng });
                 let tries = pool.tries();
-                self.dispatchers.push(Dispatcher { pool: p as u32, fleet, shard, oracle, tries });
+                let base = self.bases[p];
+                self.dispatchers.push(Dispatcher { pool: p as u32, base, fleet, shard, oracle, tries });
             }
             self.affinities.push(vec![None; if has_affinity(pool) { self.model.client_count() } else { 0 }]);
         }

@@ -1,0 +1,321 @@
+//! The event queue: ordered by time; ties in the order in which they were scheduled.
+//!
+//! Four structures share one order. The *arrival* source has one pending event. *Lanes* are FIFO queues for constant delays
+//! (fixed network hops), where appending costs almost nothing. *Deadlines* are FIFO queues for timeouts of one length, most of
+//! which have no effect when their time comes: only the first one of each is scheduled, and those behind it that are known to
+//! have no effect by then are dropped. All other events are in [`Pending`].
+
+mod pending;
+
+use std::collections::VecDeque;
+
+use super::event::Event;
+use evenkeel_core::units::Nanos;
+use pending::Pending;
+
+/// Time in the upper half, order of scheduling in the lower: one comparison decides.
+pub(super) type Key = u128;
+
+const NEVER: Key = Key::MAX;
+
+/// Orders below this are those of [`Queue::push_first`].
+const FIRST: u64 = 1 << 32;
+
+/// The sources of events: the arrival, what is pending, and after them the lanes.
+const ARRIVAL: usize = 0;
+const PENDING: usize = 1;
+const LANES: usize = 2;
+const SOURCES: usize = 8;
+
+/// A queue for one constant delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane(u8);
+
+/// A queue for timeouts of one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadlines(pub(super) u32);
+
+/// The event queue; see the module's documentation.
+pub(super) struct Queue {
+    pending: Pending,
+    /// Key of the next event of each source; `NEVER` without one. That of what is pending is out of date while its heap has
+    /// no root.
+    heads: [Key; SOURCES],
+    lanes: Vec<VecDeque<(Key, Event)>>,
+    deadlines: Vec<VecDeque<(Key, Event)>>,
+    scheduled: u64,
+    /// Number of events that come first at their time.
+    firsts: u64,
+}
+
+impl Queue {
+    pub(super) fn new() -> Queue {
+        Queue {
+            pending: Pending::new(),
+            heads: [NEVER; SOURCES],
+            lanes: Vec::new(),
+            deadlines: Vec::new(),
+            scheduled: FIRST,
+            firsts: 0,
+        }
+    }
+
+    /// Adds a lane. The times pushed to it must not decrease.
+    ///
+    /// # Panics
+    /// With more lanes than there are sources.
+    pub(super) fn lane(&mut self) -> Lane {
+        self.lanes.push(VecDeque::new());
+        assert!(LANES + self.lanes.len() <= SOURCES, "more lanes than sources");
+        Lane(self.lanes.len() as u8 - 1)
+    }
+
+    /// Adds a queue of deadlines. The times pushed to it must not decrease.
+    pub(super) fn deadlines(&mut self) -> Deadlines {
+        self.deadlines.push(VecDeque::new());
+        Deadlines(self.deadlines.len() as u32 - 1)
+    }
+
+    /// Number of scheduled events, without the arrival.
+    pub(super) fn len(&self) -> usize {
+        let queued = self.lanes.iter().map(VecDeque::len).sum::<usize>();
+        // The first of each queue of deadlines is pending.
+        let behind = self.deadlines.iter().map(|queue| queue.len().saturating_sub(1)).sum::<usize>();
+        self.pending.len() + queued + behind
+    }
+
+    fn key(&mut self, at: Nanos) -> Key {
+        self.scheduled += 1;
+        (Key::from(at.0) << 64) | Key::from(self.scheduled)
+    }
+
+    /// Sets the one pending arrival.
+    #[inline]
+    pub(super) fn set_arrival(&mut self, at: Nanos) {
+        self.heads[ARRIVAL] = self.key(at);
+    }
+
+    /// Removes the pending arrival, if there is one.
+    pub(super) fn clear_arrival(&mut self) {
+        self.heads[ARRIVAL] = NEVER;
+    }
+
+    /// Bound of the events before this time, for [`Queue::pop_before`].
+    pub(super) fn before(at: Nanos) -> Key {
+        Key::from(at.0) << 64
+    }
+
+    /// Bound of the events before this time and of those that [`Queue::push_first`] scheduled for it.
+    pub(super) fn with_firsts(at: Nanos) -> Key {
+        Queue::before(at) | Key::from(FIRST)
+    }
+
+    /// Time of the next event, and the bound of this one alone; `None` without one.
+    pub(super) fn next(&mut self) -> Option<(Nanos, Key)> {
+        self.settle();
+        let (least, _) = self.least();
+        (least != NEVER).then(|| (time(least), least + 1))
+    }
+
+    /// Schedules an event that comes before every other one at its time, except for earlier ones of this kind.
+    pub(super) fn push_first(&mut self, at: Nanos, event: Event) {
+        self.firsts += 1;
+        debug_assert!(self.firsts < FIRST, "more faults and acts than there are places");
+        self.insert(Queue::before(at) | Key::from(self.firsts), event);
+    }
+
+    #[inline]
+    pub(super) fn push_lane(&mut self, lane: Lane, at: Nanos, event: Event) {
+        let key = self.key(at);
+        let queue = &mut self.lanes[usize::from(lane.0)];
+        debug_assert!(queue.back().is_none_or(|&(last, _)| last < key), "a lane's times must not fall");
+        if queue.is_empty() {
+            self.heads[(LANES + usize::from(lane.0)) % SOURCES] = key;
+        }
+        queue.push_back((key, event));
+    }
+
+    /// Schedules a deadline. When the first one of its queue is due, [`Event::Deadline`] comes, and
+    /// [`Queue::take_deadline`] gives it.
+    #[inline]
+    pub(super) fn push_deadline(&mut self, deadlines: Deadlines, at: Nanos, event: Event) {
+        let key = self.key(at);
+        let queue = &mut self.deadlines[deadlines.0 as usize];
+        debug_assert!(queue.back().is_none_or(|&(last, _)| last < key), "deadlines must not fall");
+        let first = queue.is_empty();
+        queue.push_back((key, event));
+        if first {
+            self.insert(key, Event::Deadline(deadlines.0));
+        }
+    }
+
+    /// The deadline that is due. Those behind it that have no effect any more are dropped.
+    pub(super) fn take_deadline(&mut self, deadlines: Deadlines, is_over: impl Fn(Event) -> bool) -> Option<Event> {
+        let queue = &mut self.deadlines[deadlines.0 as usize];
+        let (_, due) = queue.pop_front()?;
+        while queue.front().is_some_and(|&(_, event)| is_over(event)) {
+            queue.pop_front();
+        }
+        if let Some(&(key, _)) = queue.front() {
+            self.insert(key, Event::Deadline(deadlines.0));
+        }
+        Some(due)
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, at: Nanos, event: Event) {
+        let key = self.key(at);
+        self.insert(key, event);
+    }
+
+    #[inline]
+    fn insert(&mut self, key: Key, event: Event) {
+        self.pending.insert(key, event);
+        self.heads[PENDING] = self.pending.next();
+    }
+
+    /// The key of the next event, and its source. What is pending is settled.
+    #[inline(always)]
+    fn least(&self) -> (Key, usize) {
+        let [a, b, c, d, further @ ..] = &self.heads;
+        let (mut least, mut source) = if b < a { (*b, 1) } else { (*a, 0) };
+        if self.lanes.is_empty() {
+            return (least, source);
+        }
+        let (right, right_source) = if d < c { (*d, 3) } else { (*c, 2) };
+        if right < least {
+            (least, source) = (right, right_source);
+        }
+        if self.lanes.len() > 4 - LANES {
+            for (i, &head) in further.iter().enumerate() {
+                if head < least {
+                    (least, source) = (head, 4 + i);
+                }
+            }
+        }
+        (least, source)
+    }
+
+    /// The next event before `bound`, and its time.
+    #[inline(always)]
+    pub(super) fn pop_before(&mut self, bound: Key) -> Option<(Nanos, Event)> {
+        self.settle();
+        let (least, source) = self.least();
+        if least >= bound {
+            return None;
+        }
+        let event = match source {
+            ARRIVAL => {
+                self.heads[ARRIVAL] = NEVER;
+                Event::Arrival
+            }
+            PENDING => {
+                let event = self.pending.pop();
+                if !self.pending.is_rootless() {
+                    self.heads[PENDING] = self.pending.next();
+                }
+                event
+            }
+            lane => {
+                let queue = &mut self.lanes[lane - LANES];
+                let (_, event) = queue.pop_front()?;
+                self.heads[lane] = queue.front().map_or(NEVER, |&(key, _)| key);
+                event
+            }
+        };
+        Some((time(least), event))
+    }
+
+    /// Finds the next one of what is pending, if that is not known.
+    #[inline(always)]
+    fn settle(&mut self) {
+        if self.pending.is_rootless() {
+            self.pending.settle();
+            self.heads[PENDING] = self.pending.next();
+        }
+    }
+}
+
+fn time(key: Key) -> Nanos {
+    Nanos((key >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_core::rng::{Rng, Source};
+
+    /// A simple reference implementation: a list, searched for the smallest (time, order). Of the deadlines, every third is
+    /// known to have no effect from some time before it is due.
+    #[test]
+    fn agrees_with_a_sorted_list() {
+        let mut rng = Rng::stream(1, "test", 0);
+        let mut queue = Queue::new();
+        let lanes = [(); 6].map(|()| queue.lane());
+        let delays = [5, 40, 7, 40, 90, 41];
+        let deadlines = [queue.deadlines(), queue.deadlines()];
+        let lengths = [100, 37];
+        let is_over = |event| matches!(event, Event::Timeout(step, _) if step % 3 != 0);
+        let mut list: Vec<(u64, u64, Event)> = Vec::new();
+        let (mut now, mut order, mut arrival_pending) = (0, 0, false);
+        let mut dropped = 0;
+        for step in 0..60_000_u32 {
+            // Sometimes more and more events, sometimes few.
+            let pops = match step % 10_000 {
+                _ if step >= 57_000 => true,
+                0..3_000 => rng.below(3) == 0,
+                3_000..5_000 => rng.below(2) == 0,
+                _ => rng.below(3) > 0,
+            };
+            order += 1;
+            if !pops {
+                let event = Event::Return(step);
+                match rng.below(10) as usize {
+                    0 if !arrival_pending => {
+                        let at = now + rng.below(50);
+                        queue.set_arrival(Nanos(at));
+                        list.push((at, order, Event::Arrival));
+                        arrival_pending = true;
+                    }
+                    lane @ 1..=6 => {
+                        let at = now + delays[lane - 1];
+                        queue.push_lane(lanes[lane - 1], Nanos(at), event);
+                        list.push((at, order, event));
+                    }
+                    which @ 7..=8 => {
+                        let (at, event) = (now + lengths[which - 7], Event::Timeout(step, which as u32 - 7));
+                        queue.push_deadline(deadlines[which - 7], Nanos(at), event);
+                        list.push((at, order, event));
+                    }
+                    _ => {
+                        let at = now + rng.below(30);
+                        queue.push(Nanos(at), event);
+                        list.push((at, order, event));
+                    }
+                }
+                continue;
+            }
+            let got = queue.pop_before(NEVER).map(|(at, event)| match event {
+                Event::Deadline(which) => {
+                    (at, queue.take_deadline(Deadlines(which), is_over).expect("the deadline that is due"))
+                }
+                event => (at, event),
+            });
+            // Those that have no effect are dropped, unless they are the first of their queue when they come.
+            let expected = loop {
+                let next = (0..list.len()).min_by_key(|&i| (list[i].0, list[i].1)).map(|i| list.swap_remove(i));
+                match next {
+                    Some((at, _, event)) if is_over(event) && got != Some((Nanos(at), event)) => dropped += 1,
+                    next => break next,
+                }
+            };
+            assert_eq!(got, expected.map(|(at, _, event)| (Nanos(at), event)));
+            if let Some((at, event)) = got {
+                now = at.0;
+                arrival_pending &= event != Event::Arrival;
+            }
+        }
+        assert!(dropped > 1000, "{dropped} deadlines were dropped");
+        assert_eq!(queue.len(), 0);
+    }
+}
