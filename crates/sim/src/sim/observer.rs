@@ -15,6 +15,10 @@ use evenkeel_core::units::Nanos;
 /// Called as a run proceeds. `job` identifies a request, an attempt or a call; identifiers are used again after
 /// [`Step::Released`].
 pub trait Observer {
+    /// Whether it watches at all. Where it does not, the engine does not collect what an observer would get, and may end requests
+    /// in fewer steps.
+    const WATCHES: bool = true;
+
     /// Whether the engine looks for changes that only [`Observer::event`] reports and that cost a comparison to find: limits.
     /// A constant, so that nothing of it is left for an observer that does not want them.
     const WATCHES_LIMITS: bool = false;
@@ -48,10 +52,13 @@ pub trait Observer {
 }
 
 /// The no-op observer.
-impl Observer for () {}
+impl Observer for () {
+    const WATCHES: bool = false;
+}
 
 /// An observer that its caller keeps.
 impl<O: Observer> Observer for &mut O {
+    const WATCHES: bool = O::WATCHES;
     const WATCHES_LIMITS: bool = O::WATCHES_LIMITS;
 
     #[inline]
@@ -87,6 +94,7 @@ impl<O: Observer> Observer for &mut O {
 
 /// Two observers of one run; the first one is called first.
 impl<A: Observer, B: Observer> Observer for (A, B) {
+    const WATCHES: bool = A::WATCHES || B::WATCHES;
     const WATCHES_LIMITS: bool = A::WATCHES_LIMITS || B::WATCHES_LIMITS;
 
     fn arrived(&mut self, job: u32, arrival: &Arrival<'_>) {

@@ -17,6 +17,8 @@ use evenkeel_core::units::Nanos;
 #[derive(Clone, Copy)]
 pub(super) struct Dispatcher {
     pub(super) pool: u32,
+    /// The pool's first server.
+    pub(super) base: u32,
     /// The view that it picks in, and its index there.
     pub(super) fleet: u32,
     pub(super) shard: u32,
@@ -82,23 +84,24 @@ pub(super) fn request_view<'a>(
 
 pub(super) struct Peek<'a> {
     servers: &'a [ServerState],
+    /// The pool's first server.
+    base: u32,
     now: Nanos,
 }
 
 impl TrueState for Peek<'_> {
     fn remaining_work(&self, slot: u32) -> Nanos {
-        self.servers[slot as usize].remaining_work(self.now)
+        self.servers[(self.base + slot) as usize].remaining_work(self.now)
     }
     fn number(&self, slot: u32) -> u32 {
-        self.servers[slot as usize].number_with_coming()
+        self.servers[(self.base + slot) as usize].number_with_coming()
     }
 }
 
 impl<O: Observer> Engine<'_, O> {
     pub(super) fn at_balancer(&mut self, job: u32) {
-        let j = &self.jobs[job as usize];
-        let (balancer, id, path, measured) = (j.balancer, j.id, j.path, j.measured);
-        if !j.wanted {
+        let Job { balancer, id, path, measured, arrived, wanted, .. } = self.jobs[job as usize];
+        if !wanted {
             return self.release(job);
         }
         if !self.names.balancers_up[balancer as usize] {
@@ -107,7 +110,7 @@ impl<O: Observer> Engine<'_, O> {
             return self.release(job);
         }
         if measured {
-            let span = self.span_of(self.jobs[job as usize].arrived);
+            let span = self.span_of(arrived);
             self.measuring.spans[span].balancers[balancer as usize] += 1;
         }
         let shards = self.model.balancers.shards;
@@ -137,8 +140,7 @@ impl<O: Observer> Engine<'_, O> {
     pub(super) fn send(&mut self, job: u32, coming: Coming) {
         let j = &self.jobs[job as usize];
         let dispatcher = j.dispatcher;
-        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
-        let base = self.bases[pool as usize];
+        let Dispatcher { pool, base, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
         let balancer = &mut self.views[fleet as usize].balancer;
         let inquires = balancer.inquires(shard);
         let key = j.key.to_le_bytes();
@@ -179,24 +181,26 @@ impl<O: Observer> Engine<'_, O> {
                 Route::NoRoom => return self.reject(job),
             }
         }
-        let peek = Peek { servers: &self.servers[base as usize..], now: self.now };
+        let peek = Peek { servers: &self.servers, base, now: self.now };
         let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn TrueState) };
-        self.observer.deciding(&Decision {
-            job,
-            id: j.id,
-            now: self.now,
-            request,
-            dispatcher,
-            pool,
-            base,
-            fleet: &balancer.pool().fleet,
-            selector: balancer.selector(shard),
-            rng: balancer.selector_rng(shard),
-            full: balancer.pool().full(),
-            truth: at.truth,
-            kept,
-            servers: &self.servers[base as usize..],
-        });
+        if O::WATCHES {
+            self.observer.deciding(&Decision {
+                job,
+                id: j.id,
+                now: self.now,
+                request,
+                dispatcher,
+                pool,
+                base,
+                fleet: &balancer.pool().fleet,
+                selector: balancer.selector(shard),
+                rng: balancer.selector_rng(shard),
+                full: balancer.pool().full(),
+                truth: at.truth,
+                kept,
+                servers: &self.servers[base as usize..],
+            });
+        }
         let pick = match kept {
             Some(backend) => Some(Pick { backend, tag: 0 }),
             None => balancer.choose(shard, &request, at),
@@ -256,9 +260,8 @@ impl<O: Observer> Engine<'_, O> {
     /// Calls the balancer of a shard and executes the commands that it returns.
     #[inline(always)]
     pub(super) fn at_shard<T>(&mut self, dispatcher: u32, call: impl FnOnce(&mut Balancer, u32, Moment<'_>) -> T) -> T {
-        let Dispatcher { pool, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
-        let base = self.bases[pool as usize] as usize;
-        let peek = Peek { servers: &self.servers[base..], now: self.now };
+        let Dispatcher { base, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
+        let peek = Peek { servers: &self.servers, base, now: self.now };
         let at = Moment { now: self.now, truth: oracle.then_some(&peek as &dyn TrueState) };
         let result = call(&mut self.views[fleet as usize].balancer, shard, at);
         self.execute_effects(fleet);

@@ -50,7 +50,9 @@ impl<O: Observer> Engine<'_, O> {
     /// The bin of the settling series that a request belongs to; none after the measured span.
     #[inline]
     pub(super) fn arrival_bin_of(&mut self, arrived: Nanos) -> Option<&mut ArrivalBin> {
-        self.measuring.settling.get_mut((arrived.0 as f64 * self.measuring.settling_scale) as usize)
+        // Through signed and short numbers, for which the processor has instructions: times of a run are below 2^63 ns.
+        let bin = (arrived.0 as i64 as f64 * self.measuring.settling_scale) as u32;
+        self.measuring.settling.get_mut(bin as usize)
     }
 
     pub(super) fn snapshots(&mut self) -> Vec<Snapshot> {

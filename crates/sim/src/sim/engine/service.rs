@@ -128,13 +128,13 @@ impl<O: Observer> Engine<'_, O> {
 
     /// The server's own work is done: fill the cache, then call the second tier or respond.
     pub(super) fn served(&mut self, job: u32) {
-        let j = self.jobs[job as usize];
-        if self.servers[j.server as usize].complete(self.now, j.end, j.key, j.missed) {
-            self.observer.event(&RunEvent::Evicted { server: j.server, entries: 1 }, self.now);
+        let Job { server, end, key, missed, dispatcher, .. } = self.jobs[job as usize];
+        if self.servers[server as usize].complete(self.now, end, key, missed) {
+            self.observer.event(&RunEvent::Evicted { server, entries: 1 }, self.now);
         }
-        let pool = self.dispatchers[j.dispatcher as usize].pool as usize;
+        let pool = self.dispatchers[dispatcher as usize].pool as usize;
         match &self.model.pools[pool].backend {
-            Some(backend) if j.missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
+            Some(backend) if missed || !backend.on_miss => self.call(job, backend.pool, &backend.service),
             _ => self.leave(job),
         }
     }
@@ -274,16 +274,15 @@ impl<O: Observer> Engine<'_, O> {
 
     /// From the balancer to the client, or to the calling job.
     pub(super) fn answer(&mut self, job: u32) {
-        let j = self.jobs[job as usize];
-        if j.of != NONE {
+        let Job { of, parent: caller, wanted, fate, .. } = self.jobs[job as usize];
+        if of != NONE {
             return self.attempt_over(job);
         }
-        if j.parent != NONE {
+        if caller != NONE {
             // The caller may have died with its server meanwhile; the call is then dropped.
-            let caller = j.parent;
             self.release(job);
-            if j.wanted {
-                self.jobs[caller as usize].fate = j.fate;
+            if wanted {
+                self.jobs[caller as usize].fate = fate;
                 let state = &self.jobs[caller as usize];
                 let (server, end) = (state.server, state.end);
                 self.servers[server as usize].release(end);
@@ -291,7 +290,7 @@ impl<O: Observer> Engine<'_, O> {
             }
             return;
         }
-        if j.wanted {
+        if wanted {
             if self.arrives_at_once(self.network.client_hop, job, 3, Event::AtClient(job)) {
                 self.at_client(job);
             }
