@@ -1,38 +1,36 @@
-//! Counts of durations in the buckets of a histogram with two significant digits, for the bins of a time series. The buckets
-//! are hdrhistogram's. Counting takes a tenth of its time, and so does reading what a bin has counted, since only buckets that
-//! hold something are visited.
+//! Counts of durations in the buckets of a histogram, hdrhistogram's. Counting takes a tenth of its time, and so does reading
+//! what has been counted, since only buckets that hold something are visited.
 
-/// Values below 2^8 have a bucket each; further buckets are 1/128 to 1/256 of their values wide.
-const BITS: u32 = 8;
-const HALF: usize = 1 << (BITS - 1);
-
-/// Counts by bucket.
-#[derive(Debug, Default)]
-pub(super) struct Buckets {
+/// Counts by bucket. Values below 2^`BITS` have a bucket each; further buckets are 2^(1 - `BITS`) to 2^-`BITS` of their values
+/// wide: 8 bits are two significant digits, 11 bits three.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Buckets<const BITS: u32> {
     counts: Vec<u64>,
     /// One bit for each bucket that holds something.
     occupied: Vec<u64>,
 }
 
-/// The bucket of a value.
-#[inline(always)]
-fn bucket_of(value: u64) -> usize {
-    let octave = 64 - BITS - (value | ((1 << BITS) - 1)).leading_zeros();
-    octave as usize * HALF + (value >> octave) as usize
-}
+impl<const BITS: u32> Buckets<BITS> {
+    const HALF: usize = 1 << (BITS - 1);
 
-/// The highest value of a bucket.
-fn highest(bucket: usize) -> u64 {
-    let octave = (bucket / HALF).saturating_sub(1);
-    let within = (bucket - octave * HALF) as u64;
-    ((within + 1) << octave) - 1
-}
+    /// The bucket of a value.
+    #[inline(always)]
+    fn bucket_of(value: u64) -> usize {
+        let octave = 64 - BITS - (value | ((1 << BITS) - 1)).leading_zeros();
+        octave as usize * Self::HALF + (value >> octave) as usize
+    }
 
-impl Buckets {
+    /// The highest value of a bucket.
+    fn highest(bucket: usize) -> u64 {
+        let octave = (bucket / Self::HALF).saturating_sub(1);
+        let within = (bucket - octave * Self::HALF) as u64;
+        ((within + 1) << octave) - 1
+    }
+
     /// Counts a value.
     #[inline]
     pub(super) fn record(&mut self, value: u64) {
-        let bucket = bucket_of(value);
+        let bucket = Self::bucket_of(value);
         if bucket >= self.counts.len() {
             self.grow(bucket);
         }
@@ -54,7 +52,7 @@ impl Buckets {
         for (at, word) in self.occupied.iter_mut().enumerate() {
             while *word != 0 {
                 let bucket = at * 64 + word.trailing_zeros() as usize;
-                taken.push((highest(bucket), std::mem::take(&mut self.counts[bucket])));
+                taken.push((Self::highest(bucket), std::mem::take(&mut self.counts[bucket])));
                 *word &= *word - 1;
             }
         }
@@ -68,12 +66,12 @@ mod tests {
     use evenkeel_core::rng::{Rng, Source};
     use hdrhistogram::Histogram;
 
-    #[test]
-    fn values_are_counted_as_a_histogram_counts_them() {
+    /// Compares with a histogram of so many significant digits.
+    fn agrees_with_a_histogram<const BITS: u32>(digits: u8) {
         let mut rng = Rng::stream(1, "latencies", 0);
-        let mut buckets = Buckets::default();
+        let mut buckets = Buckets::<BITS>::default();
         for number in [0, 1, 7, 3000, 12] {
-            let mut histogram: Histogram<u64> = Histogram::new(2).unwrap();
+            let mut histogram: Histogram<u64> = Histogram::new(digits).unwrap();
             for _ in 0..number {
                 let bits = rng.below(61);
                 let value = 1 + rng.below(1 << bits);
@@ -85,8 +83,15 @@ mod tests {
         }
         // The ends of the buckets.
         for value in (0..60).flat_map(|bits| [(1_u64 << bits) - 1, 1 << bits, (1 << bits) + 1]).filter(|&v| v > 0) {
-            let histogram: Histogram<u64> = Histogram::new(2).unwrap();
-            assert_eq!(highest(bucket_of(value)), histogram.highest_equivalent(value), "{value}");
+            let histogram: Histogram<u64> = Histogram::new(digits).unwrap();
+            let highest = Buckets::<BITS>::highest(Buckets::<BITS>::bucket_of(value));
+            assert_eq!(highest, histogram.highest_equivalent(value), "{value}");
         }
+    }
+
+    #[test]
+    fn values_are_counted_as_a_histogram_counts_them() {
+        agrees_with_a_histogram::<8>(2);
+        agrees_with_a_histogram::<11>(3);
     }
 }

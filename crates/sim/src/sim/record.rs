@@ -43,17 +43,16 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
 
+/// Buckets as fine as those of this histogram.
+const CLASS_BITS: u32 = 11;
+/// Two significant digits, for the bins of a time series.
+const BIN_BITS: u32 = 8;
+
 /// A latency as it is recorded, nanoseconds: 2^60 of them are 36 years, far below the limit at which a histogram cannot grow any
 /// more.
 #[inline]
 fn recorded(latency: u64) -> u64 {
     latency.clamp(1, 1 << 60)
-}
-
-/// Records a latency; the histogram grows as it must.
-#[inline]
-fn record(histogram: &mut Histogram<u64>, latency: Nanos) {
-    histogram.record(recorded(latency.0)).expect("a histogram that resizes takes any value");
 }
 
 /// Histograms in files: (highest value of the bucket, count), ascending, empty buckets left out.
@@ -87,6 +86,9 @@ pub struct ClassRecord {
     /// refused or failed sooner are left out, because fast failures would lower the latency.
     #[serde(with = "sparse")]
     pub latency: Histogram<u64>,
+    /// Latencies that are not in the histogram yet.
+    #[serde(skip)]
+    counted: Buckets<CLASS_BITS>,
     /// The exact sum of those latencies.
     pub latency_sum: u128,
     /// Number of requests by outcome, in the order of [`ENDS`].
@@ -101,14 +103,22 @@ pub struct ClassRecord {
 
 impl Default for ClassRecord {
     fn default() -> ClassRecord {
-        ClassRecord { latency: histogram(), latency_sum: 0, ends: [0; ENDS.len()], unfinished: 0, hits: 0, misses: 0 }
+        ClassRecord {
+            latency: histogram(),
+            counted: Buckets::default(),
+            latency_sum: 0,
+            ends: [0; ENDS.len()],
+            unfinished: 0,
+            hits: 0,
+            misses: 0,
+        }
     }
 }
 
 impl ClassRecord {
     /// A measured request ended; whether its latency `counts`.
     #[inline]
-    pub fn end(&mut self, end: RequestOutcome, latency: Nanos, counts: bool) {
+    pub(super) fn end(&mut self, end: RequestOutcome, latency: Nanos, counts: bool) {
         self.ends[end as usize] += 1;
         if counts {
             self.latency(latency);
@@ -116,7 +126,7 @@ impl ClassRecord {
     }
 
     /// A measured request had not ended at this age.
-    pub fn unfinished(&mut self, age: Nanos) {
+    pub(super) fn unfinished(&mut self, age: Nanos) {
         self.unfinished += 1;
         self.latency(age);
     }
@@ -134,7 +144,14 @@ impl ClassRecord {
     #[inline]
     fn latency(&mut self, latency: Nanos) {
         self.latency_sum += u128::from(latency.0);
-        record(&mut self.latency, latency);
+        self.counted.record(recorded(latency.0));
+    }
+
+    /// Adds to the histogram what has been counted.
+    fn pour(&mut self) {
+        for (latency, count) in self.counted.take() {
+            self.latency.record_n(latency, count).expect("a histogram that resizes takes any value");
+        }
     }
 
     /// All measured requests of the class.
@@ -208,13 +225,25 @@ impl AttemptStats {
 }
 
 impl Measured {
-    /// The classes that a request for this path, which leads to this pool, belongs to.
-    #[inline]
-    pub(super) fn classes_of(&mut self, pool: usize, path: usize) -> impl Iterator<Item = &mut ClassRecord> {
-        [Some(&mut self.all), self.pools.get_mut(pool), self.paths.get_mut(path)].into_iter().flatten()
+    /// Counts something in the classes that a request for this path, which leads to this pool, belongs to.
+    #[inline(always)]
+    pub(super) fn count(&mut self, pool: usize, path: usize, count: impl Fn(&mut ClassRecord)) {
+        count(&mut self.all);
+        if let Some(class) = self.pools.get_mut(pool) {
+            count(class);
+        }
+        if let Some(class) = self.paths.get_mut(path) {
+            count(class);
+        }
     }
 
-    /// Adds the requests of a later span. Servers are left out: shares and means cannot be added.
+    /// Adds to the histograms what has been counted.
+    pub(super) fn pour(&mut self) {
+        let further = self.pools.iter_mut().chain(&mut self.paths);
+        std::iter::once(&mut self.all).chain(further).for_each(ClassRecord::pour);
+    }
+
+    /// Adds the requests of a later span, whose histograms have all that was counted. Servers are left out: shares and means cannot be added.
     pub(super) fn add_requests(&mut self, later: &Measured) {
         let pairs = std::iter::once((&mut self.all, &later.all))
             .chain(self.pools.iter_mut().zip(&later.pools))
@@ -351,9 +380,9 @@ pub(super) struct SeriesRecorder {
     bins: Vec<Bin>,
     wanted: usize,
     current: Bin,
-    latency: Buckets,
+    latency: Buckets<BIN_BITS>,
     /// By pool, where pools have a series each.
-    pools: Vec<Buckets>,
+    pools: Vec<Buckets<BIN_BITS>>,
     /// Servers of each of these pools.
     servers: Vec<u32>,
 }
@@ -417,7 +446,7 @@ impl SeriesRecorder {
         self.end = if self.bins.len() == self.wanted { u64::MAX } else { self.end + self.width };
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn end(&mut self, end: RequestOutcome, latency: Nanos, counts: bool, pool: usize) {
         if self.bins.len() == self.wanted {
             return;

@@ -263,7 +263,7 @@ impl<'a> Workload<'a> {
     }
 
     /// The next arrival of a request or batch.
-    #[inline]
+    #[inline(always)]
     fn tick(&mut self) -> Option<(Nanos, Origin)> {
         match &mut self.clock {
             Clock::Poisson { curve, gaps, at, size, next, waiting } => {
@@ -302,7 +302,7 @@ impl<'a> Workload<'a> {
     }
 
     /// Generates the request of this arrival.
-    #[inline]
+    #[inline(always)]
     pub fn draft(&mut self, origin: Origin, at: Nanos) -> Draft {
         let model = self.model;
         let (id, client, recorded) = match origin {

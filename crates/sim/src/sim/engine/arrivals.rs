@@ -19,7 +19,7 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn arrive(&mut self, origin: Origin) {
         let now = self.now;
         let draft = self.workload.draft(origin, now);
@@ -101,7 +101,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// Sends the request to its balancer; handles a balancer that is down.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_out(&mut self, job: u32) {
         let (now, balancer) = (self.now, self.jobs[job as usize].balancer);
         if !self.names.balancers_up[balancer as usize] {

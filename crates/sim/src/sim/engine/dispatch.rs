@@ -99,6 +99,7 @@ impl TrueState for Peek<'_> {
 }
 
 impl<O: Observer> Engine<'_, O> {
+    #[inline(never)]
     pub(super) fn at_balancer(&mut self, job: u32) {
         let Job { balancer, id, path, measured, arrived, wanted, .. } = self.jobs[job as usize];
         if !wanted {
@@ -120,7 +121,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A job for a pool has reached the shard that picks.
-    #[inline]
+    #[inline(always)]
     pub(super) fn dispatch(&mut self, job: u32, dispatcher: u32) {
         self.jobs[job as usize].dispatcher = dispatcher;
         self.observer.step(job, observer::Step::AtBalancer, self.now);
@@ -131,13 +132,19 @@ impl<O: Observer> Engine<'_, O> {
         if tries {
             self.begin_trying(job);
         } else {
-            self.send(job, Coming::New);
+            self.place_job(job, Coming::New);
         }
     }
 
     /// Lets the job's dispatcher pick a server and sends the job there; where every server is at its limit, the job waits.
-    #[inline]
+    #[inline(never)]
     pub(super) fn send(&mut self, job: u32, coming: Coming) {
+        self.place_job(job, coming);
+    }
+
+    /// [`Engine::send`], in its caller: most requests come here from one place.
+    #[inline(always)]
+    fn place_job(&mut self, job: u32, coming: Coming) {
         let j = &self.jobs[job as usize];
         let dispatcher = j.dispatcher;
         let Dispatcher { pool, base, fleet, shard, oracle, .. } = self.dispatchers[dispatcher as usize];
@@ -233,7 +240,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// Sends a job to its server, the pool's first server being `base` and the balancer's view `fleet`.
-    #[inline]
+    #[inline(always)]
     fn send_to(&mut self, job: u32, base: u32, fleet: u32, pick: Pick) {
         self.totals.placed += 1;
         self.totals.pick_hash = mix(self.totals.pick_hash ^ u64::from(base + pick.backend.slot));

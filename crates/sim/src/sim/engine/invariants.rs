@@ -25,7 +25,7 @@ pub(super) struct RunTotals {
 }
 
 impl<O: Observer> Engine<'_, O> {
-    pub(super) fn close(mut self, events: u64) -> (RunRecord, O) {
+    pub(super) fn close(mut self) -> (RunRecord, O) {
         self.count_system(0);
         let now = self.now;
         let present: Vec<Job> =
@@ -35,7 +35,7 @@ impl<O: Observer> Engine<'_, O> {
             let age = now - job.arrived;
             ages += u128::from(age.0);
             if job.measured {
-                self.classes_of(job.path, job.arrived).for_each(|class| class.unfinished(age));
+                self.count_in_classes(job.path, job.arrived, |class| class.unfinished(age));
             }
             if let Some(bin) = self.arrival_bin_of(job.arrived) {
                 bin.requests += 1;
@@ -64,6 +64,7 @@ impl<O: Observer> Engine<'_, O> {
         let series: Vec<Bin> = self.measuring.series.finish(self.totals.area);
         let tenth = self.model.duration.0 as f64 / 10.0;
         let tenths = self.measuring.tenths.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / tenth).collect();
+        self.measuring.spans.iter_mut().for_each(Measured::pour);
         let mut spans = self.measuring.spans.into_iter();
         let mut measured = spans.next().unwrap_or_default();
         let mut batches: Vec<Measured> = Vec::new();
@@ -83,7 +84,7 @@ impl<O: Observer> Engine<'_, O> {
             workload_hash: self.totals.workload_hash,
             pick_hash: self.totals.pick_hash,
             requests: self.totals.arrived,
-            events,
+            events: self.events + self.answered,
             timeline: None,
         };
         (record, self.observer)

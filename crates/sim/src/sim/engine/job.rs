@@ -95,7 +95,9 @@ impl Linked for Job {
 }
 
 impl<O: Observer> Engine<'_, O> {
+    #[inline]
     pub(super) fn place(&mut self, mut job: Job) -> u32 {
+        self.take_answers();
         match self.free.pop() {
             Some(index) => {
                 let old = &mut self.jobs[index as usize];
@@ -110,7 +112,16 @@ impl<O: Observer> Engine<'_, O> {
         }
     }
 
+    #[inline]
     pub(super) fn release(&mut self, job: u32) {
+        // Slots are used again in the order in which they become free.
+        self.take_answers();
+        self.free(job);
+    }
+
+    /// Frees the slot of a job.
+    #[inline(always)]
+    pub(super) fn free(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
         debug_assert!(!j.counted, "a job is gone and its selector was not told");
         j.generation = j.generation.wrapping_add(1);

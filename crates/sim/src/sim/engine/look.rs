@@ -113,11 +113,11 @@ impl<'r> PoolLook<'r> {
 }
 
 impl<O: Observer> Engine<'_, O> {
-    pub(super) fn look(&self, events: u64, over: bool) -> Look<'_> {
+    pub(super) fn look(&self, over: bool) -> Look<'_> {
         Look {
             time: self.now,
             over,
-            events,
+            events: self.events + self.answered,
             arrived: self.totals.arrived,
             in_system: self.totals.in_system,
             ended: self.totals.ended,

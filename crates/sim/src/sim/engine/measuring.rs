@@ -40,11 +40,11 @@ impl<O: Observer> Engine<'_, O> {
         part.min(batches - 1) as usize
     }
 
-    /// The classes in which a measured request counts.
-    #[inline]
-    pub(super) fn classes_of(&mut self, path: u32, arrived: Nanos) -> impl Iterator<Item = &mut ClassRecord> {
+    /// Counts something in the classes of a measured request.
+    #[inline(always)]
+    pub(super) fn count_in_classes(&mut self, path: u32, arrived: Nanos, count: impl Fn(&mut ClassRecord)) {
         let (span, path) = (self.span_of(arrived), path as usize);
-        self.measuring.spans[span].classes_of(self.model.paths[path].pool, path)
+        self.measuring.spans[span].count(self.model.paths[path].pool, path, count);
     }
 
     /// The bin of the settling series that a request belongs to; none after the measured span.
@@ -105,7 +105,12 @@ impl<O: Observer> Engine<'_, O> {
         };
         let mut spans = self.measuring.spans.iter();
         let mut measured = spans.next()?.clone();
-        spans.for_each(|later| measured.add_requests(later));
+        measured.pour();
+        for later in spans {
+            let mut later = later.clone();
+            later.pour();
+            measured.add_requests(&later);
+        }
         measured.servers = servers;
         for scaler in 0..self.scalers.len() {
             let (pool, unpaid) = self.unpaid(scaler);

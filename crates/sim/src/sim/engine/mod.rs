@@ -35,7 +35,7 @@ mod stopped;
 use crate::sim::event::Event;
 use crate::sim::model::{Fault, Model};
 use crate::sim::observer::Observer;
-use crate::sim::queue::{Deadlines, Queue};
+use crate::sim::queue::{Deadlines, Key, Queue};
 use crate::sim::record::{RequestOutcome, RunRecord};
 use crate::sim::server::ServerState;
 use crate::sim::workload::{Origin, Workload};
@@ -66,6 +66,11 @@ struct Engine<'a, O> {
     model: &'a Model,
     observer: O,
     now: Nanos,
+    /// Key of the present event.
+    key: Key,
+    /// Events handled so far, and answers that reached their clients.
+    events: u64,
+    answered: u64,
     queue: Queue,
     workload: Workload<'a>,
     jobs: Vec<Job>,
@@ -182,8 +187,16 @@ impl<'a, O: Observer> Engine<'a, O> {
         Err(TooLarge { at: self.now, jobs, events, cached, limit })
     }
 
+    /// Handles an event. Answers that reach their clients change only what the clients wait for and what is measured; so they
+    /// are looked after at the events that could notice, which are all but those of a request on its way.
     #[inline]
     fn handle(&mut self, event: Event) {
+        if !matches!(
+            event,
+            Event::AtBalancer(_) | Event::AtServer(_) | Event::Depart(..) | Event::SharedDepart(..) | Event::Return(_)
+        ) {
+            self.take_answers();
+        }
         match event {
             Event::Arrival => {
                 if let Some(origin) = self.next_origin.take() {
@@ -206,7 +219,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             Event::SharedDepart(server, version) => self.shared_depart(server, version),
             Event::Return(job) => self.at_balancer_again(job),
-            Event::AtClient(job) => self.at_client(job),
+            Event::AtClient(job) => {
+                (self.events, self.answered) = (self.events - 1, self.answered + 1);
+                self.at_client(job);
+            }
             Event::Timeout(job, generation) => self.timeout(job, generation),
             Event::Abandon(job, _) if self.jobs[job as usize].begun => {}
             Event::Abandon(job, generation) => self.timeout(job, generation),
@@ -245,6 +261,10 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Over => {
                 (0..self.scalers.len()).for_each(|scaler| self.pay(scaler));
                 self.measuring.over = true;
+                // The run may end with any of them.
+                if self.network.answer_hop.is_some() {
+                    self.queue.let_answers_come();
+                }
                 self.totals.workload_hash = self.workload.hash;
                 self.end_tenth();
                 if self.model.batches > 1 {

@@ -19,6 +19,8 @@ pub(super) enum LinkDelay {
 /// Delays between clients, balancers and servers.
 pub(super) struct Network {
     pub(super) client_hop: LinkDelay,
+    /// The hop of an answer to its client, where it is constant.
+    pub(super) answer_hop: Option<Nanos>,
     pub(super) server_hop: LinkDelay,
     /// The hop between a balancer and a server of another zone; a delay that is not constant is drawn and `cross_zone`
     /// added.

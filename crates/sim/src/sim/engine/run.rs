@@ -7,7 +7,7 @@ use super::{Engine, Look, Setup, Stopped, TooLarge};
 use crate::sim::act::{self, Act, ActError};
 use crate::sim::model::{Fault, Model};
 use crate::sim::observer::Observer;
-use crate::sim::queue::{Key, Queue};
+use crate::sim::queue::{Key, Queue, time};
 use crate::sim::record::{Bin, Measured, RunRecord};
 use evenkeel_core::units::Nanos;
 
@@ -47,8 +47,6 @@ use evenkeel_core::units::Nanos;
 /// ```
 pub struct Run<'m, O> {
     engine: Engine<'m, O>,
-    /// Events handled so far.
-    events: u64,
     /// Whether every event before the present time has been handled, and none at it but faults and load changes.
     between: bool,
     progress: Progress,
@@ -65,7 +63,7 @@ enum Progress {
 impl<'m, O: Observer> Run<'m, O> {
     /// A run at its start: time 0, no event handled.
     pub fn new(setup: &Setup<'m>, observer: O) -> Run<'m, O> {
-        Run { engine: Engine::new(setup, observer), events: 0, between: true, progress: Progress::Going }
+        Run { engine: Engine::new(setup, observer), between: true, progress: Progress::Going }
     }
 
     /// The experiment.
@@ -120,7 +118,7 @@ impl<'m, O: Observer> Run<'m, O> {
 
     /// The state of the run now.
     pub fn look(&self) -> Look<'_> {
-        self.engine.look(self.events, self.is_over())
+        self.engine.look(self.is_over())
     }
 
     /// Handles one event, and returns its time; `None` if the run is over.
@@ -167,7 +165,7 @@ impl<'m, O: Observer> Run<'m, O> {
     /// [`Stopped::TooLarge`].
     pub fn finish(mut self) -> Result<(RunRecord, O), Stopped> {
         self.complete(&|| false)?;
-        Ok(self.engine.close(self.events))
+        Ok(self.engine.close())
     }
 
     /// Applies an act now, before any other event at this time, and returns the time: the same act at this time in a log has
@@ -243,16 +241,18 @@ impl<'m, O: Observer> Run<'m, O> {
     /// Handles every event before `bound`, or until the run is over. Checked periodically: an interruption, and the size.
     fn advance(&mut self, bound: Key, interrupted: &dyn Fn() -> bool) -> Result<(), Stopped> {
         let engine = &mut self.engine;
-        while let Some((at, event)) = engine.queue.pop_before(bound) {
+        while let Some((key, event)) = engine.queue.pop_before(bound) {
+            let at = time(key);
             debug_assert!(at >= engine.now, "time runs backwards");
-            engine.now = at;
+            (engine.now, engine.key) = (at, key);
+            engine.events += 1;
             engine.handle(event);
-            self.events += 1;
             if engine.measuring.over && engine.totals.measured_left == 0 {
                 self.progress = Progress::Over;
                 return Ok(());
             }
-            if self.events.is_multiple_of(1 << 16) {
+            if engine.events.is_multiple_of(1 << 16) {
+                engine.take_answers();
                 if interrupted() {
                     self.between = false;
                     return Err(Stopped::Interrupted);
@@ -262,6 +262,10 @@ impl<'m, O: Observer> Run<'m, O> {
                     return Err(Stopped::TooLarge(size));
                 }
             }
+        }
+        engine.key = bound;
+        while let Some(at) = engine.take_answer() {
+            engine.now = at;
         }
         Ok(())
     }

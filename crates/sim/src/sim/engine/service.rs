@@ -64,7 +64,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// Starts service; the job is admitted and has a slot.
-    #[inline]
+    #[inline(always)]
     pub(super) fn serve(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
@@ -94,10 +94,10 @@ impl<O: Observer> Engine<'_, O> {
                 bin.lookups += 1;
             }
             if counts {
-                for class in self.classes_of(path, arrived) {
+                self.count_in_classes(path, arrived, |class| {
                     class.hits += u64::from(hit);
                     class.misses += u64::from(!hit);
-                }
+                });
             }
         }
         let request = self.jobs[job as usize].of;
@@ -168,6 +168,7 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// A job leaves its server with a response; the next one starts.
+    #[inline(always)]
     pub(super) fn leave(&mut self, job: u32) {
         let now = self.now;
         let j = &mut self.jobs[job as usize];
@@ -250,14 +251,20 @@ impl<O: Observer> Engine<'_, O> {
         // The balancer's reaction to the end of an attempt is decided before its server is told that the attempt is
         // cancelled.
         if self.jobs[job as usize].of == NONE {
-            self.finish_attempt(job, outcome);
+            self.settle_attempt(job, outcome);
         }
-        self.answer(job);
+        self.pass_answer(job);
     }
 
     /// Takes the job out of the in-flight count and reports its outcome to the selector. Only the first call counts.
-    #[inline]
+    #[inline(never)]
     pub(super) fn finish_attempt(&mut self, job: u32, outcome: Outcome) {
+        self.settle_attempt(job, outcome);
+    }
+
+    /// [`Engine::finish_attempt`], in its caller: most requests have one attempt, which ends at one place.
+    #[inline(always)]
+    fn settle_attempt(&mut self, job: u32, outcome: Outcome) {
         let j = &mut self.jobs[job as usize];
         if !std::mem::replace(&mut j.counted, false) {
             return;
@@ -273,7 +280,14 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     /// From the balancer to the client, or to the calling job.
+    #[inline(never)]
     pub(super) fn answer(&mut self, job: u32) {
+        self.pass_answer(job);
+    }
+
+    /// [`Engine::answer`], in its caller.
+    #[inline(always)]
+    fn pass_answer(&mut self, job: u32) {
         let Job { of, parent: caller, wanted, fate, .. } = self.jobs[job as usize];
         if of != NONE {
             return self.attempt_over(job);
@@ -290,23 +304,60 @@ impl<O: Observer> Engine<'_, O> {
             }
             return;
         }
-        if wanted {
-            if self.arrives_at_once(self.network.client_hop, job, 3, Event::AtClient(job)) {
-                self.at_client(job);
-            }
-        } else {
-            self.release(job);
+        if !wanted {
+            return self.release(job);
+        }
+        if let Some(delay) = self.network.answer_hop {
+            self.queue.push_answer(self.now.saturating_add(delay), job);
+        } else if self.arrives_at_once(self.network.client_hop, job, 3, Event::AtClient(job)) {
+            self.at_client(job);
         }
     }
 
+    /// The answers that have reached their clients before the present event.
+    #[inline(always)]
+    pub(super) fn take_answers(&mut self) {
+        if !O::WATCHES && self.queue.has_answer(self.key) {
+            self.take_all_answers();
+        }
+    }
+
+    #[inline(never)]
+    fn take_all_answers(&mut self) {
+        let now = self.now;
+        while self.take_answer().is_some() {}
+        self.now = now;
+    }
+
+    /// The next of these answers, and its time.
+    #[inline(always)]
+    pub(super) fn take_answer(&mut self) -> Option<Nanos> {
+        if !self.queue.has_answer(self.key) {
+            return None;
+        }
+        let (at, job) = self.queue.pop_answer()?;
+        self.now = at;
+        self.answered += 1;
+        self.at_client(job);
+        Some(at)
+    }
+
+    #[inline]
     pub(super) fn at_client(&mut self, job: u32) {
-        self.end(job);
-        self.release(job);
+        self.end_at_client(job);
+        self.free(job);
+    }
+
+    /// The request has ended without an answer that reached its client.
+    #[inline(never)]
+    pub(super) fn end(&mut self, job: u32) {
+        self.take_answers();
+        self.end_at_client(job);
     }
 
     /// The request has ended for its client, with success or error. Only the first call counts.
-    #[inline]
-    pub(super) fn end(&mut self, job: u32) {
+    #[inline(always)]
+    fn end_at_client(&mut self, job: u32) {
         let j = &mut self.jobs[job as usize];
         if !std::mem::replace(&mut j.wanted, false) {
             return;
@@ -326,7 +377,7 @@ impl<O: Observer> Engine<'_, O> {
         self.measuring.series.end(fate, latency, counts, self.model.paths[path as usize].pool);
         if measured {
             self.totals.measured_left -= 1;
-            self.classes_of(path, arrived).for_each(|class| class.end(fate, latency, counts));
+            self.count_in_classes(path, arrived, |class| class.end(fate, latency, counts));
         }
         if counts && let Some(bin) = self.arrival_bin_of(arrived) {
             bin.requests += 1;

@@ -51,6 +51,13 @@ impl<'a, O: Observer> Engine<'a, O> {
             LinkDelay::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
             LinkDelay::Drawn => LinkDelay::Drawn,
         };
+        let answer_hop = match client_hop {
+            LinkDelay::Constant(delay, _) => Some(delay),
+            LinkDelay::None | LinkDelay::Drawn => None,
+        };
+        if answer_hop.is_some() && (O::WATCHES || matches!(model.arrivals, Arrivals::Closed { .. })) {
+            queue.let_answers_come();
+        }
         let timeouts = deadlines(model.clients.timeout.as_ref(), &mut queue);
         let patience = deadlines(model.clients.patience.as_ref(), &mut queue);
         let per_try = per_try_deadlines(model, &mut queue);
@@ -81,6 +88,9 @@ impl<'a, O: Observer> Engine<'a, O> {
             model,
             observer,
             now: Nanos::ZERO,
+            key: 0,
+            events: 0,
+            answered: 0,
             queue,
             workload: Workload::new(model, seed),
             jobs: Vec::new(),
@@ -142,6 +152,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             },
             network: network::Network {
                 client_hop,
+                answer_hop,
                 server_hop,
                 cross_hop,
                 balancer_zones: Vec::new(),

@@ -3,7 +3,8 @@
 //! Four structures share one order. The *arrival* source has one pending event. *Lanes* are FIFO queues for constant delays
 //! (fixed network hops), where appending costs almost nothing. *Deadlines* are FIFO queues for timeouts of one length, most of
 //! which have no effect when their time comes: only the first one of each is scheduled, and those behind it that are known to
-//! have no effect by then are dropped. All other events are in [`Pending`].
+//! have no effect by then are dropped. *Answers* on their way to clients are a lane of their own, which its user may empty at
+//! the moments at which it matters, instead of one event after the other. All other events are in [`Pending`].
 
 mod pending;
 
@@ -25,6 +26,7 @@ const FIRST: u64 = 1 << 32;
 const ARRIVAL: usize = 0;
 const PENDING: usize = 1;
 const LANES: usize = 2;
+const ANSWERS: usize = 7;
 const SOURCES: usize = 8;
 
 /// A queue for one constant delay.
@@ -41,6 +43,11 @@ pub(super) struct Queue {
     /// Key of the next event of each source; `NEVER` without one. That of what is pending is out of date while its heap has
     /// no root.
     heads: [Key; SOURCES],
+    answers: VecDeque<(Key, u32)>,
+    /// Whether answers are events.
+    answers_come: bool,
+    /// Number of sources to compare: 2, 4 or all.
+    sources: usize,
     lanes: Vec<VecDeque<(Key, Event)>>,
     deadlines: Vec<VecDeque<(Key, Event)>>,
     scheduled: u64,
@@ -53,6 +60,9 @@ impl Queue {
         Queue {
             pending: Pending::new(),
             heads: [NEVER; SOURCES],
+            answers: VecDeque::new(),
+            answers_come: false,
+            sources: 2,
             lanes: Vec::new(),
             deadlines: Vec::new(),
             scheduled: FIRST,
@@ -66,7 +76,8 @@ impl Queue {
     /// With more lanes than there are sources.
     pub(super) fn lane(&mut self) -> Lane {
         self.lanes.push(VecDeque::new());
-        assert!(LANES + self.lanes.len() <= SOURCES, "more lanes than sources");
+        assert!(LANES + self.lanes.len() <= ANSWERS, "more lanes than sources");
+        self.sources = self.sources.max(if LANES + self.lanes.len() > 4 { SOURCES } else { 4 });
         Lane(self.lanes.len() as u8 - 1)
     }
 
@@ -81,9 +92,10 @@ impl Queue {
         let queued = self.lanes.iter().map(VecDeque::len).sum::<usize>();
         // The first of each queue of deadlines is pending.
         let behind = self.deadlines.iter().map(|queue| queue.len().saturating_sub(1)).sum::<usize>();
-        self.pending.len() + queued + behind
+        self.pending.len() + queued + behind + self.answers.len()
     }
 
+    #[inline(always)]
     fn key(&mut self, at: Nanos) -> Key {
         self.scheduled += 1;
         (Key::from(at.0) << 64) | Key::from(self.scheduled)
@@ -114,7 +126,39 @@ impl Queue {
     pub(super) fn next(&mut self) -> Option<(Nanos, Key)> {
         self.settle();
         let (least, _) = self.least();
+        let least = self.answers.front().map_or(least, |&(key, _)| key.min(least));
         (least != NEVER).then(|| (time(least), least + 1))
+    }
+
+    /// From now on answers are events like any other.
+    pub(super) fn let_answers_come(&mut self) {
+        (self.answers_come, self.sources) = (true, SOURCES);
+        let next = self.answers.front().map_or(NEVER, |&(key, _)| key);
+        self.heads[ANSWERS] = next;
+    }
+
+    /// An answer is on its way to the client of this job; the times must not fall. It comes as [`Event::AtClient`] where
+    /// answers do ([`Queue::let_answers_come`]), else when it is asked for.
+    #[inline]
+    pub(super) fn push_answer(&mut self, at: Nanos, job: u32) {
+        let key = self.key(at);
+        debug_assert!(self.answers.back().is_none_or(|&(last, _)| last < key), "answers' times must not fall");
+        if self.answers_come && self.answers.is_empty() {
+            self.heads[ANSWERS] = key;
+        }
+        self.answers.push_back((key, job));
+    }
+
+    /// Whether an answer arrives before `bound` that is to be asked for.
+    #[inline(always)]
+    pub(super) fn has_answer(&self, bound: Key) -> bool {
+        !self.answers_come && self.answers.front().is_some_and(|&(key, _)| key < bound)
+    }
+
+    /// Takes the first answer.
+    #[inline]
+    pub(super) fn pop_answer(&mut self) -> Option<(Nanos, u32)> {
+        self.answers.pop_front().map(|(key, job)| (time(key), job))
     }
 
     /// Schedules an event that comes before every other one at its time, except for earlier ones of this kind.
@@ -129,10 +173,11 @@ impl Queue {
         let key = self.key(at);
         let queue = &mut self.lanes[usize::from(lane.0)];
         debug_assert!(queue.back().is_none_or(|&(last, _)| last < key), "a lane's times must not fall");
-        if queue.is_empty() {
+        let first = queue.is_empty();
+        queue.push_back((key, event));
+        if first {
             self.heads[(LANES + usize::from(lane.0)) % SOURCES] = key;
         }
-        queue.push_back((key, event));
     }
 
     /// Schedules a deadline. When the first one of its queue is due, [`Event::Deadline`] comes, and
@@ -179,14 +224,14 @@ impl Queue {
     fn least(&self) -> (Key, usize) {
         let [a, b, c, d, further @ ..] = &self.heads;
         let (mut least, mut source) = if b < a { (*b, 1) } else { (*a, 0) };
-        if self.lanes.is_empty() {
+        if self.sources == 2 {
             return (least, source);
         }
-        let (right, right_source) = if d < c { (*d, 3) } else { (*c, 2) };
+        let (right, second) = if d < c { (*d, 3) } else { (*c, 2) };
         if right < least {
-            (least, source) = (right, right_source);
+            (least, source) = (right, second);
         }
-        if self.lanes.len() > 4 - LANES {
+        if self.sources == SOURCES {
             for (i, &head) in further.iter().enumerate() {
                 if head < least {
                     (least, source) = (head, 4 + i);
@@ -196,12 +241,12 @@ impl Queue {
         (least, source)
     }
 
-    /// The next event before `bound`, and its time.
+    /// The next event before `bound`, and its key.
     #[inline(always)]
-    pub(super) fn pop_before(&mut self, bound: Key) -> Option<(Nanos, Event)> {
+    pub(super) fn pop_before(&mut self, bound: Key) -> Option<(Key, Event)> {
         self.settle();
-        let (least, source) = self.least();
-        if least >= bound {
+        let (key, source) = self.least();
+        if key >= bound {
             return None;
         }
         let event = match source {
@@ -216,14 +261,21 @@ impl Queue {
                 }
                 event
             }
+            ANSWERS => {
+                let (_, job) = self.answers.pop_front()?;
+                let next = self.answers.front().map_or(NEVER, |&(key, _)| key);
+                self.heads[ANSWERS] = next;
+                Event::AtClient(job)
+            }
             lane => {
                 let queue = &mut self.lanes[lane - LANES];
                 let (_, event) = queue.pop_front()?;
-                self.heads[lane] = queue.front().map_or(NEVER, |&(key, _)| key);
+                let next = queue.front().map_or(NEVER, |&(key, _)| key);
+                self.heads[lane] = next;
                 event
             }
         };
-        Some((time(least), event))
+        Some((key, event))
     }
 
     /// Finds the next one of what is pending, if that is not known.
@@ -236,7 +288,9 @@ impl Queue {
     }
 }
 
-fn time(key: Key) -> Nanos {
+/// The time of a key.
+#[inline(always)]
+pub(super) fn time(key: Key) -> Nanos {
     Nanos((key >> 64) as u64)
 }
 
@@ -251,8 +305,9 @@ mod tests {
     fn agrees_with_a_sorted_list() {
         let mut rng = Rng::stream(1, "test", 0);
         let mut queue = Queue::new();
-        let lanes = [(); 6].map(|()| queue.lane());
-        let delays = [5, 40, 7, 40, 90, 41];
+        let lanes = [(); 5].map(|()| queue.lane());
+        let delays = [5, 40, 7, 40, 90];
+        let mut answers_come = false;
         let deadlines = [queue.deadlines(), queue.deadlines()];
         let lengths = [100, 37];
         let is_over = |event| matches!(event, Event::Timeout(step, _) if step % 3 != 0);
@@ -277,7 +332,12 @@ mod tests {
                         list.push((at, order, Event::Arrival));
                         arrival_pending = true;
                     }
-                    lane @ 1..=6 => {
+                    6 => {
+                        let at = now + 13;
+                        queue.push_answer(Nanos(at), step);
+                        list.push((at, order, Event::AtClient(step)));
+                    }
+                    lane @ 1..=5 => {
                         let at = now + delays[lane - 1];
                         queue.push_lane(lanes[lane - 1], Nanos(at), event);
                         list.push((at, order, event));
@@ -295,7 +355,18 @@ mod tests {
                 }
                 continue;
             }
-            let got = queue.pop_before(NEVER).map(|(at, event)| match event {
+            if step > 30_000 && !answers_come {
+                answers_come = true;
+                queue.let_answers_come();
+            }
+            // An answer that comes before the next event is asked for.
+            let bound = queue.next().map_or(0, |(_, bound)| bound);
+            let answer = queue.has_answer(bound).then(|| queue.pop_answer().expect("the answer that has come"));
+            let next = match answer {
+                Some((at, job)) => Some((Queue::before(at), Event::AtClient(job))),
+                None => queue.pop_before(NEVER),
+            };
+            let got = next.map(|(key, event)| (time(key), event)).map(|(at, event)| match event {
                 Event::Deadline(which) => {
                     (at, queue.take_deadline(Deadlines(which), is_over).expect("the deadline that is due"))
                 }
