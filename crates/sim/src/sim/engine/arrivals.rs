@@ -96,7 +96,7 @@ impl<O: Observer> Engine<'_, O> {
             _ => false,
         };
         if let Some(event) = self.queue.take_deadline(deadlines, is_over) {
-            self.handle(event);
+            self.handle_other(event);
         }
     }
 

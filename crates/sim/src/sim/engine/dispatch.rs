@@ -116,8 +116,7 @@ impl<O: Observer> Engine<'_, O> {
         }
         let shards = self.model.balancers.shards;
         let shard = if shards == 1 { 0 } else { self.draws.at(id << 2 | 1).below(u64::from(shards)) as u32 };
-        let pool = self.model.paths[path as usize].pool;
-        self.dispatch(job, self.first_dispatcher[pool] + balancer * shards + shard);
+        self.dispatch(job, self.routes[path as usize] + balancer * shards + shard);
     }
 
     /// A job for a pool has reached the shard that picks.
@@ -219,7 +218,8 @@ impl<O: Observer> Engine<'_, O> {
             self.execute_effects(fleet);
             return self.answer(job);
         };
-        if kept.is_none()
+        if self.uses_affinity
+            && kept.is_none()
             && j.of == NONE
             && let Some(rules) = self.model.pools[pool as usize].connections
         {

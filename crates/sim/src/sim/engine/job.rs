@@ -95,14 +95,14 @@ impl Linked for Job {
 }
 
 impl<O: Observer> Engine<'_, O> {
-    #[inline]
-    pub(super) fn place(&mut self, mut job: Job) -> u32 {
+    /// Gives a job a slot.
+    #[inline(always)]
+    pub(super) fn place(&mut self, job: Job) -> u32 {
         self.take_answers();
         match self.free.pop() {
             Some(index) => {
-                let old = &mut self.jobs[index as usize];
-                (job.generation, job.version) = (old.generation, old.version);
-                *old = job;
+                let slot = &mut self.jobs[index as usize];
+                *slot = Job { generation: slot.generation, version: slot.version, ..job };
                 index
             }
             None => {

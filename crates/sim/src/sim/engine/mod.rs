@@ -81,6 +81,8 @@ struct Engine<'a, O> {
     dispatchers: Vec<Dispatcher>,
     /// First dispatcher of each pool.
     first_dispatcher: Vec<u32>,
+    /// By path: the first dispatcher of its pool.
+    routes: Vec<u32>,
     views: Vec<View>,
     /// By job: its attempts, where its pool has retries or hedges.
     request_attempts: Vec<attempts::RequestAttempts>,
@@ -189,25 +191,15 @@ impl<'a, O: Observer> Engine<'a, O> {
 
     /// Handles an event. Answers that reach their clients change only what the clients wait for and what is measured; so they
     /// are looked after at the events that could notice, which are all but those of a request on its way.
-    #[inline]
+    #[inline(always)]
     fn handle(&mut self, event: Event) {
-        if !matches!(
-            event,
-            Event::AtBalancer(_) | Event::AtServer(_) | Event::Depart(..) | Event::SharedDepart(..) | Event::Return(_)
-        ) {
-            self.take_answers();
-        }
         match event {
             Event::Arrival => {
+                self.take_answers();
                 if let Some(origin) = self.next_origin.take() {
                     self.schedule_arrival();
                     self.arrive(origin);
                 }
-            }
-            Event::Thought(client) => {
-                let sent = self.sent[client as usize];
-                self.sent[client as usize] += 1;
-                self.arrive(Origin::Client(client, sent));
             }
             Event::AtBalancer(job) => self.at_balancer(job),
             Event::AtServer(job) => self.at_server(job),
@@ -219,6 +211,26 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             Event::SharedDepart(server, version) => self.shared_depart(server, version),
             Event::Return(job) => self.at_balancer_again(job),
+            event => self.handle_other(event),
+        }
+    }
+
+    /// Handles an event that is not one of the usual steps of a request.
+    #[inline(never)]
+    fn handle_other(&mut self, event: Event) {
+        self.take_answers();
+        match event {
+            Event::Thought(client) => {
+                let sent = self.sent[client as usize];
+                self.sent[client as usize] += 1;
+                self.arrive(Origin::Client(client, sent));
+            }
+            Event::Arrival
+            | Event::AtBalancer(_)
+            | Event::AtServer(_)
+            | Event::Depart(..)
+            | Event::SharedDepart(..)
+            | Event::Return(_) => unreachable!("handled with the usual steps"),
             Event::AtClient(job) => {
                 (self.events, self.answered) = (self.events - 1, self.answered + 1);
                 self.at_client(job);

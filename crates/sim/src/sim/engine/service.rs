@@ -181,6 +181,7 @@ impl<O: Observer> Engine<'_, O> {
         self.answer_from_server(job);
     }
 
+    #[inline(always)]
     pub(super) fn start_next(&mut self, number: u32) {
         while let Some(next) = self.servers[number as usize].next_waiting(&mut self.jobs) {
             self.serve(next);
@@ -211,7 +212,7 @@ impl<O: Observer> Engine<'_, O> {
         self.answer_from_server(job);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn answer_from_server(&mut self, job: u32) {
         if self.carries {
             self.load_answer(job);

@@ -99,6 +99,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             bases: Vec::new(),
             dispatchers: Vec::new(),
             first_dispatcher: Vec::new(),
+            routes: Vec::new(),
             views: Vec::new(),
             request_attempts: Vec::new(),
             inquiries: Vec::new(),
@@ -245,6 +246,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             }
             self.affinities.push(vec![None; if has_affinity(pool) { self.model.client_count() } else { 0 }]);
         }
+        self.routes = self.model.paths.iter().map(|path| self.first_dispatcher[path.pool]).collect();
         self.furnish_scalers();
         for fleet in 0..self.views.len() as u32 {
             self.announce(fleet);

@@ -215,8 +215,13 @@ impl Queue {
 
     #[inline]
     fn insert(&mut self, key: Key, event: Event) {
-        self.pending.insert(key, event);
-        self.heads[PENDING] = self.pending.next();
+        if self.pending.is_rootless() {
+            self.pending.fill_root(key, event);
+            self.heads[PENDING] = self.pending.next();
+        } else {
+            self.pending.insert(key, event);
+            self.heads[PENDING] = self.heads[PENDING].min(key);
+        }
     }
 
     /// The key of the next event, and its source. What is pending is settled.

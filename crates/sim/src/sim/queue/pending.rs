@@ -71,15 +71,21 @@ impl Pending {
         self.rootless
     }
 
+    /// Inserts an event after the root's has been taken out.
+    #[inline(never)]
+    pub(super) fn fill_root(&mut self, key: Key, event: Event) {
+        if self.heaped > FEW {
+            self.rootless = false;
+            return self.sift_down(key, event);
+        }
+        self.settle();
+        self.insert(key, event);
+    }
+
+    /// Inserts an event, while the heap has its root.
     #[inline]
     pub(super) fn insert(&mut self, key: Key, event: Event) {
-        if self.rootless {
-            if self.heaped > FEW {
-                self.rootless = false;
-                return self.sift_down(key, event);
-            }
-            self.settle();
-        }
+        debug_assert!(!self.rootless, "the root has been taken out");
         if key > self.keys[0] {
             return self.sift_up(key, event);
         }
