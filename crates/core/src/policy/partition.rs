@@ -157,6 +157,11 @@ impl Selector for PartitionedSelector {
             .min()
     }
 
+    /// As its parts are, which may come later.
+    fn is_silent(&self) -> bool {
+        self.table.build(&mut Rng::stream(0, "asked", 0)).is_silent()
+    }
+
     fn on_finish(&mut self, finished: &Finished, cx: &mut Context<'_>) {
         let chosen_by = self.chosen_by(finished.backend.slot, finished.tag);
         self.each_of(finished.backend.slot, cx, |part, selector, cx| {

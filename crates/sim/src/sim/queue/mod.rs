@@ -40,8 +40,7 @@ pub(super) struct Deadlines(pub(super) u32);
 /// The event queue; see the module's documentation.
 pub(super) struct Queue {
     pending: Pending,
-    /// Key of the next event of each source; `NEVER` without one. That of what is pending is out of date while its heap has
-    /// no root.
+    /// Key of the next event of each source; `NEVER` without one.
     heads: [Key; SOURCES],
     answers: VecDeque<(Key, u32)>,
     /// Whether answers are events.
@@ -123,8 +122,7 @@ impl Queue {
     }
 
     /// Time of the next event, and the bound of this one alone; `None` without one.
-    pub(super) fn next(&mut self) -> Option<(Nanos, Key)> {
-        self.settle();
+    pub(super) fn next(&self) -> Option<(Nanos, Key)> {
         let (least, _) = self.least();
         let least = self.answers.front().map_or(least, |&(key, _)| key.min(least));
         (least != NEVER).then(|| (time(least), least + 1))
@@ -215,16 +213,11 @@ impl Queue {
 
     #[inline]
     fn insert(&mut self, key: Key, event: Event) {
-        if self.pending.is_rootless() {
-            self.pending.fill_root(key, event);
-            self.heads[PENDING] = self.pending.next();
-        } else {
-            self.pending.insert(key, event);
-            self.heads[PENDING] = self.heads[PENDING].min(key);
-        }
+        self.pending.insert(key, event);
+        self.heads[PENDING] = self.heads[PENDING].min(key);
     }
 
-    /// The key of the next event, and its source. What is pending is settled.
+    /// The key of the next event, and its source.
     #[inline(always)]
     fn least(&self) -> (Key, usize) {
         let [a, b, c, d, further @ ..] = &self.heads;
@@ -249,7 +242,6 @@ impl Queue {
     /// The next event before `bound`, and its key.
     #[inline(always)]
     pub(super) fn pop_before(&mut self, bound: Key) -> Option<(Key, Event)> {
-        self.settle();
         let (key, source) = self.least();
         if key >= bound {
             return None;
@@ -260,11 +252,9 @@ impl Queue {
                 Event::Arrival
             }
             PENDING => {
-                let event = self.pending.pop();
-                if !self.pending.is_rootless() {
-                    self.heads[PENDING] = self.pending.next();
-                }
-                event
+                let (event, next) = self.pending.pop();
+                self.heads[PENDING] = next;
+                event?
             }
             ANSWERS => {
                 let (_, job) = self.answers.pop_front()?;
@@ -281,15 +271,6 @@ impl Queue {
             }
         };
         Some((key, event))
-    }
-
-    /// Finds the next one of what is pending, if that is not known.
-    #[inline(always)]
-    fn settle(&mut self) {
-        if self.pending.is_rootless() {
-            self.pending.settle();
-            self.heads[PENDING] = self.pending.next();
-        }
     }
 }
 

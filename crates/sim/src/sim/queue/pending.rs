@@ -1,100 +1,67 @@
-//! Events in no particular order, by key: the next ones sorted, the others in a 4-ary heap.
+//! Events in no particular order, by key: the next ones sorted, the others in buckets.
 //!
 //! Most runs have few events pending, one for each busy slot and some timers. While there are few, all are in one sorted list,
 //! the next one last, so that taking it out is free and a new one passes the few that come before it. When the list is full, its
-//! latest event goes to the heap, and what comes later than the heap's root follows it there. Every event of the list comes
-//! before those of the heap.
-//!
-//! The heap stores keys and payloads separately, so that a sift touches few cache lines, and is filled up with keys that never
-//! come, so that every node has no child or four. Most of its events are followed at once by another one (a departure by the
-//! next), so the root of an event that is taken out is filled by the next event that comes, or when the heap is asked again.
+//! later half leaves, and what comes later than the rest follows it, to the buckets of a radix heap (Ahuja, Mehlhorn, Orlin,
+//! Tarjan, JACM 37(2), 1990): a bucket holds the times whose highest bit that differs from the base is the same one, unsorted.
+//! When the list is empty, the first bucket that is not becomes the list. A bucket of too many events is divided before,
+//! with its earliest time as the new base. An event moves a few times in all, each time without a comparison.
 
-use super::{Event, Key, NEVER};
+use super::{Event, Key, NEVER, time};
 
-/// Length of the sorted list at most.
+/// Length of the sorted list at which its later half leaves.
 const MOST: usize = 48;
-/// When the list is empty and the heap has no more events than this, they move to the list.
-const FEW: usize = 32;
+/// Number of events with which a bucket becomes the list.
+const FEW: usize = 24;
+/// A bucket for times equal to the base, and one for each bit.
+const BUCKETS: usize = u64::BITS as usize + 1;
 
 /// The events; see the module's documentation.
 pub(super) struct Pending {
-    /// Sorted, the next one last.
+    /// Sorted, the next one last. Not empty unless the buckets are.
     list: Vec<(Key, Event)>,
-    keys: Vec<Key>,
-    events: Vec<Event>,
-    /// Number of events in the heap, with the root's if it has been taken out.
-    heaped: usize,
-    /// Whether the root's event has been taken out. The list is empty then.
-    rootless: bool,
+    /// Later events are in the buckets; `NEVER` while those are empty.
+    boundary: Key,
+    buckets: Vec<Vec<(Key, Event)>>,
+    /// One bit for each bucket that is not empty.
+    occupied: u128,
+    /// Nanoseconds; no event in the buckets is earlier.
+    base: u64,
+    /// Number of events in the buckets.
+    stored: usize,
 }
 
 impl Pending {
     pub(super) fn new() -> Pending {
         Pending {
             list: Vec::with_capacity(MOST),
-            keys: vec![NEVER],
-            events: vec![Event::Arrival],
-            heaped: 0,
-            rootless: false,
+            boundary: NEVER,
+            buckets: vec![Vec::new(); BUCKETS],
+            occupied: 0,
+            base: 0,
+            stored: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.list.len() + self.heaped - usize::from(self.rootless)
+        self.list.len() + self.stored
     }
 
-    /// Key of the next event; `NEVER` without one.
+    /// Takes the next event out. Returns it, and the key of the one after it: `NEVER` without one.
     #[inline(always)]
-    pub(super) fn next(&self) -> Key {
-        debug_assert!(!self.rootless, "the root has been taken out");
-        match self.list.last() {
+    pub(super) fn pop(&mut self) -> (Option<Event>, Key) {
+        let event = self.list.pop().map(|(_, event)| event);
+        let next = match self.list.last() {
             Some(&(key, _)) => key,
-            None => self.keys[0],
-        }
+            None => self.refill(),
+        };
+        (event, next)
     }
 
-    /// Takes the next event out. The next one is known once [`Pending::settle`] has been called.
-    #[inline(always)]
-    pub(super) fn pop(&mut self) -> Event {
-        match self.list.pop() {
-            Some((_, event)) => event,
-            None => {
-                self.rootless = true;
-                self.events[0]
-            }
-        }
-    }
-
-    /// Whether the root's event has been taken out, and [`Pending::settle`] is to be called before [`Pending::next`].
-    #[inline(always)]
-    pub(super) fn is_rootless(&self) -> bool {
-        self.rootless
-    }
-
-    /// Inserts an event after the root's has been taken out.
-    #[inline(never)]
-    pub(super) fn fill_root(&mut self, key: Key, event: Event) {
-        if self.heaped > FEW {
-            self.rootless = false;
-            return self.sift_down(key, event);
-        }
-        self.settle();
-        self.insert(key, event);
-    }
-
-    /// Inserts an event, while the heap has its root.
     #[inline]
     pub(super) fn insert(&mut self, key: Key, event: Event) {
-        debug_assert!(!self.rootless, "the root has been taken out");
-        if key > self.keys[0] {
-            return self.sift_up(key, event);
-        }
-        if self.list.len() == MOST {
-            let (last, latest) = self.list.remove(0);
-            self.sift_up(last, latest);
-            if key > last {
-                return self.sift_up(key, event);
-            }
+        if key > self.boundary {
+            return self.store(key, event);
         }
         self.list.push((key, event));
         if let Some((mut hole, before)) = self.list.split_last_mut() {
@@ -104,64 +71,101 @@ impl Pending {
             }
             *hole = (key, event);
         }
+        if self.list.len() >= MOST {
+            self.halve();
+        }
     }
 
-    /// Fills the root after its event has been taken out, or moves what the heap has to the list.
+    /// The later half of the list moves to the buckets.
+    #[cold]
     #[inline(never)]
-    pub(super) fn settle(&mut self) {
-        self.rootless = false;
-        self.heaped -= 1;
-        let last = self.heaped;
-        let (key, event) = (std::mem::replace(&mut self.keys[last], NEVER), self.events[last]);
-        if last > FEW {
-            return self.sift_down(key, event);
+    fn halve(&mut self) {
+        let earlier = self.list.split_off(MOST / 2);
+        let later = std::mem::replace(&mut self.list, earlier);
+        self.boundary = self.list[0].0;
+        // Events that were scheduled since the base was set can be earlier than it.
+        let first = time(self.boundary).0;
+        if first < self.base {
+            self.base = first;
+            let all: Vec<(Key, Event)> = self.buckets.iter_mut().flat_map(std::mem::take).collect();
+            (self.occupied, self.stored) = (0, 0);
+            all.into_iter().for_each(|(key, event)| self.store(key, event));
         }
-        if last > 0 {
-            (self.keys[0], self.events[0]) = (key, event);
-        }
-        let heap = self.keys[..last].iter_mut().zip(&self.events);
-        self.list.extend(heap.map(|(key, &event)| (std::mem::replace(key, NEVER), event)));
-        self.list.sort_unstable_by_key(|&(key, _)| std::cmp::Reverse(key));
-        self.heaped = 0;
+        later.into_iter().for_each(|(key, event)| self.store(key, event));
     }
 
-    fn sift_up(&mut self, key: Key, event: Event) {
-        let mut hole = self.heaped;
-        self.heaped += 1;
-        if self.heaped > self.keys.len() {
-            self.keys.resize(self.keys.len() + 4, NEVER);
-            self.events.resize(self.keys.len(), Event::Arrival);
-        }
-        while hole > 0 {
-            let parent = (hole - 1) / 4;
-            if self.keys[parent] <= key {
-                break;
-            }
-            self.keys[hole] = self.keys[parent];
-            self.events[hole] = self.events[parent];
-            hole = parent;
-        }
-        self.keys[hole] = key;
-        self.events[hole] = event;
+    /// Puts an event into its bucket.
+    #[inline]
+    fn store(&mut self, key: Key, event: Event) {
+        debug_assert!(time(key).0 >= self.base, "earlier than every bucket");
+        let bucket = (u64::BITS - (time(key).0 ^ self.base).leading_zeros()) as usize;
+        self.buckets[bucket].push((key, event));
+        self.occupied |= 1 << bucket;
+        self.stored += 1;
     }
 
-    /// Puts an event below the root, which is free.
-    fn sift_down(&mut self, key: Key, event: Event) {
-        let (keys, events) = (&mut self.keys[..], &mut self.events[..]);
-        let mut hole = 0;
-        while let Some(&[a, b, c, d]) = keys.get(4 * hole + 1..).and_then(|keys| keys.first_chunk()) {
-            let first = 4 * hole + 1;
-            let (left, left_key) = if b < a { (first + 1, b) } else { (first, a) };
-            let (right, right_key) = if d < c { (first + 3, d) } else { (first + 2, c) };
-            let (child, child_key) = if right_key < left_key { (right, right_key) } else { (left, left_key) };
-            if child_key >= key {
+    /// The list is empty: the first events of the buckets become the list. Returns the first one's key.
+    #[inline(never)]
+    fn refill(&mut self) -> Key {
+        while self.occupied != 0 {
+            let first = self.occupied.trailing_zeros() as usize;
+            self.occupied &= self.occupied - 1;
+            let mut bucket = std::mem::take(&mut self.buckets[first]);
+            self.stored -= bucket.len();
+            if first == 0 || bucket.len() <= FEW {
+                self.list.append(&mut bucket);
+                self.buckets[first] = bucket;
+                self.list.sort_unstable_by_key(|&(key, _)| std::cmp::Reverse(key));
+                self.boundary = if self.stored == 0 { NEVER } else { self.list[0].0 };
                 break;
             }
-            keys[hole] = child_key;
-            events[hole] = events[child];
-            hole = child;
+            self.base = bucket.iter().map(|&(key, _)| time(key).0).min().unwrap_or(self.base);
+            bucket.drain(..).for_each(|(key, event)| self.store(key, event));
+            self.buckets[first] = bucket;
         }
-        keys[hole] = key;
-        events[hole] = event;
+        self.list.last().map_or(NEVER, |&(key, _)| key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_core::rng::{Rng, Source};
+    use std::collections::BTreeSet;
+
+    /// Pops and inserts as a run does, never before the last event that was taken out, against a sorted set.
+    fn agrees_with_a_set(seed: u64, most: usize, delay: impl Fn(&mut Rng) -> u64) {
+        let mut rng = Rng::stream(seed, "pending", 0);
+        let (mut pending, mut set) = (Pending::new(), BTreeSet::new());
+        let (mut now, mut halved) = (0, 0);
+        for order in 0..40_000_u32 {
+            // More and more events, then fewer and fewer.
+            let grows = (order / 4000).is_multiple_of(2) && set.len() < most;
+            if set.is_empty() || rng.below(4) < if grows { 3 } else { 1 } {
+                let at = now + delay(&mut rng);
+                let key = Key::from(at) << 64 | Key::from(order);
+                let before = pending.base;
+                pending.insert(key, Event::Return(order));
+                halved += u32::from(pending.base < before);
+                set.insert((key, order));
+            } else {
+                let (key, number) = set.pop_first().unwrap();
+                let next = set.first().map_or(NEVER, |&(key, _)| key);
+                assert_eq!(pending.pop(), (Some(Event::Return(number)), next));
+                now = time(key).0;
+            }
+            assert_eq!(pending.len(), set.len());
+        }
+        assert!(most < 100 || halved > 0, "no event was earlier than the base");
+    }
+
+    #[test]
+    fn events_come_in_the_order_of_their_keys() {
+        for seed in 0..20 {
+            agrees_with_a_set(seed, 30, |rng| rng.below(100));
+            agrees_with_a_set(seed, 10_000, |rng| 1 << rng.below(30));
+            // Many at one time, and many soon after a long pause.
+            agrees_with_a_set(seed, 10_000, |rng| [0, 1, 3, 1_000_000][rng.below(4) as usize]);
+        }
     }
 }
