@@ -100,8 +100,9 @@ impl<O: Observer> Engine<'_, O> {
                 });
             }
         }
-        let request = self.jobs[job as usize].of;
-        if request != NONE {
+        let Job { of: request, wanted, .. } = self.jobs[job as usize];
+        // An attempt that is no longer wanted may outlive its request, whose slot has another job then.
+        if request != NONE && wanted {
             self.jobs[request as usize].begun = true;
             self.call_off_twin(job);
         }
