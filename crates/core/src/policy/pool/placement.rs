@@ -120,8 +120,7 @@ impl ServerPool {
 
     /// Sets the excluded slots: servers at their limits, and these.
     pub(super) fn exclude(&mut self, excluded: &[u32]) {
-        self.excluded.clear();
-        self.excluded.extend_from_slice(&self.full);
+        self.excluded.clone_from(&self.full);
         excluded.iter().for_each(|&slot| insert_sorted(&mut self.excluded, slot));
     }
 
