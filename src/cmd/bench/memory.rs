@@ -223,8 +223,8 @@ fn scenario(model: &str, servers: u32, requests: u64) -> Result<Scenario, Failur
         warmup = "0s"
         replications = 1
         max_in_system = 100000000
-        arrivals = {{ poisson = {{ rate = {requests} }} }}
-        service = {{ constant = "24h" }}
+        arrivals = {{ poisson = {{ rate = "{requests}/s" }} }}
+        service = {{ constant = {{ value = "24h" }} }}
         {more}
         [[pools]]
         name = "web"

@@ -53,7 +53,7 @@ impl Smooth {
     }
 
     pub(super) fn next(&mut self, request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
-        if let Some(index) = &mut self.index {
+        if let Some(index) = self.index.as_mut().filter(|index| index.matters(fleet)) {
             if index.serves(request, fleet) {
                 return index.next(request.excluded);
             }
@@ -188,6 +188,12 @@ impl Index {
             }
             (1..class.leaves).rev().for_each(|node| tree[node] = tree[2 * node].max(tree[2 * node + 1]));
         }
+    }
+
+    /// Whether it holds servers, or could: not in front of a few.
+    #[inline]
+    fn matters(&self, fleet: &Fleet) -> bool {
+        fleet.eligible().len() > SCAN_MAX || !self.slots.is_empty()
     }
 
     /// Whether it holds the servers and can leave out those that the request excludes.

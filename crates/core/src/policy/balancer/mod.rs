@@ -23,6 +23,8 @@
 
 mod attempts;
 mod effect;
+#[cfg(test)]
+mod index_tests;
 mod recorder;
 mod requests;
 mod servers;
