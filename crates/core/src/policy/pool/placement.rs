@@ -64,6 +64,12 @@ impl ServerPool {
         if !self.has_room(request.excluded) {
             return None;
         }
+        if request.excluded.is_empty() && now >= self.warm_from {
+            let request = Request { excluded: &self.full, ..*request };
+            let pick = selector.pick(&request, &mut Context { now, fleet: &self.fleet, rng, truth });
+            called(SelectorCall::Pick(&self.full, pick));
+            return pick;
+        }
         self.exclude(request.excluded);
         let mut excluded = std::mem::take(&mut self.excluded);
         let mut passed_over = None;
