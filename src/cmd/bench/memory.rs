@@ -223,6 +223,7 @@ fn scenario(model: &str, servers: u32, requests: u64) -> Result<Scenario, Failur
         warmup = "0s"
         replications = 1
         max_in_system = 100000000
+        allow_overload = true
         arrivals = {{ poisson = {{ rate = "{requests}/s" }} }}
         service = {{ constant = {{ value = "24h" }} }}
         {more}
@@ -235,4 +236,27 @@ fn scenario(model: &str, servers: u32, requests: u64) -> Result<Scenario, Failur
     );
     Scenario::parse("memory", &source, &|_| Err("no files".to_owned()))
         .map_err(|problems| Failure::Broken(anyhow::anyhow!("the benchmark's own scenario is invalid: {problems:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peaks of a process of 10 MB that holds 100 bytes per request and 1,000 per server.
+    #[test]
+    fn differences_of_peaks_are_bytes_per_request_and_server() {
+        let peak = |servers: u64, requests| Peak { requests, bytes: 10_000_000 + 1000 * servers + 100 * requests };
+        let case = Case {
+            model: "plain",
+            strategy: "p2c".to_owned(),
+            servers: 501,
+            whole: peak(501, 9000),
+            half_of_requests: peak(501, 4400),
+            half_of_servers: peak(250, 9000),
+            little: peak(0, 0),
+        };
+        assert_eq!((case.per_request(), case.per_server()), (100.0, 1000.0));
+        assert_eq!(case.state(), 501_000.0 + 900_000.0);
+        assert!(MODELS.iter().all(|(model, _)| scenario(model, 5, 1000).is_ok()));
+    }
 }
