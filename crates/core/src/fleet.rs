@@ -6,7 +6,12 @@
 //!
 //! Counts and weights are separate vectors (structure of arrays): a full scan over 1,000 servers reads 4 KiB.
 
+mod load_index;
+#[cfg(test)]
+mod tests;
+
 use crate::rng::{Rng, Source};
+pub(crate) use load_index::{Least, LoadIndex};
 
 /// A server: its slot, and which of the successive servers of that slot it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +48,8 @@ struct Slot {
     draining: bool,
     /// This balancer does not use the server: it belongs to no part of a divided fleet.
     unassigned: bool,
+    /// The host excludes it from picks, as it is at its limit.
+    at_limit: bool,
 }
 
 /// Stands for no part.
@@ -80,7 +87,19 @@ pub struct Fleet {
     partitions: Vec<Partition>,
     /// By slot: the parts it belongs to, where the fleet is divided; [`NO_PARTITION`] for none.
     places: Vec<[u32; 2]>,
+    /// Number of servers at their limits.
+    at_limit: usize,
+    /// Whether a strategy uses `load_index`.
+    wants_load_index: bool,
+    /// The servers by requests in flight per weight, where a strategy wants it and there are many.
+    load_index: Option<LoadIndex>,
+    /// Whether a start or an end changes more than a count: there are parts, or an index.
+    tracks_counts: bool,
 }
+
+/// Fleets with more eligible servers than this have a [`LoadIndex`], where a strategy wants one. In smaller ones a scan is as
+/// fast.
+pub(crate) const SCAN_MAX: usize = 256;
 
 impl Fleet {
     /// A fleet without servers.
@@ -246,11 +265,58 @@ impl Fleet {
         last
     }
 
+    /// Number of servers at their limits ([`Fleet::set_at_limit`]), eligible or not.
+    #[inline]
+    pub(crate) fn at_limit(&self) -> usize {
+        self.at_limit
+    }
+
+    /// The eligible servers below their limits, by requests in flight per weight; `None` where a scan is as good.
+    #[inline]
+    pub(crate) fn load_index(&self) -> Option<&LoadIndex> {
+        self.load_index.as_ref()
+    }
+
     // ---- What only the host writes ----
+
+    /// Whether to keep an index of the servers by requests in flight per weight. Strategies that use it
+    /// ([`crate::select::catalog::StrategyConfig::uses_load_index`]) make the same picks without it, in time that grows with
+    /// the number of servers. Default: no.
+    pub fn keep_load_index(&mut self, keep: bool) {
+        if self.wants_load_index != keep {
+            self.wants_load_index = keep;
+            self.partitions.iter_mut().for_each(|part| part.fleet.keep_load_index(keep));
+            self.refresh();
+        }
+    }
+
+    /// Says whether the server of a slot is at its limit. The host then has it in [`crate::select::Request::excluded`] of every pick: this
+    /// mark only saves a strategy the search.
+    pub(crate) fn set_at_limit(&mut self, slot: u32, at_limit: bool) {
+        let id = self.id(slot);
+        let state = &mut self.slots[slot as usize];
+        if state.occupied && state.at_limit != at_limit {
+            state.at_limit = at_limit;
+            self.at_limit = if at_limit { self.at_limit + 1 } else { self.at_limit - 1 };
+            let weight = self.weight_in_index(slot);
+            if let Some(index) = &mut self.load_index {
+                index.set_weight(slot, weight, &self.in_flight);
+            }
+            self.mirror(id, |fleet| fleet.set_at_limit(slot, at_limit));
+        }
+    }
+
+    /// The weight of a server that may be picked and is below its limit; zero for others.
+    fn weight_in_index(&self, slot: u32) -> u32 {
+        let may = self.is_eligible(slot) && !self.slots[slot as usize].at_limit;
+        if may { self.weights[slot as usize] } else { 0 }
+    }
 
     /// Adds a part without servers; returns its number.
     pub fn add_partition(&mut self, level: u32, whole: bool) -> u32 {
-        self.partitions.push(Partition { fleet: Fleet::new(), level, whole, share: 0.0 });
+        let fleet = Fleet { wants_load_index: self.wants_load_index, ..Fleet::new() };
+        self.partitions.push(Partition { fleet, level, whole, share: 0.0 });
+        self.tracks_counts = true;
         self.partitions.len() as u32 - 1
     }
 
@@ -258,6 +324,7 @@ impl Fleet {
     pub fn unite(&mut self) {
         self.partitions.clear();
         self.places.clear();
+        self.tracks_counts = self.load_index.is_some();
         for slot in self.members().collect::<Vec<_>>() {
             self.alter(self.id(slot), |slot| slot.unassigned = false);
         }
@@ -341,6 +408,7 @@ impl Fleet {
             self.vacant += 1;
         }
         self.vacant -= usize::from(!self.slots[slot].occupied);
+        self.at_limit += usize::from(tenant.at_limit);
         self.slots[slot] = Slot { unassigned: false, ..tenant.clone() };
         (self.weights[slot], self.in_flight[slot]) = (0, in_flight);
     }
@@ -348,7 +416,9 @@ impl Fleet {
     /// Frees the slot of a server; derived data is not refreshed yet.
     fn vacate(&mut self, id: BackendId) {
         if self.is_current(id) {
-            self.slots[id.slot as usize].occupied = false;
+            let state = &mut self.slots[id.slot as usize];
+            state.occupied = false;
+            self.at_limit -= usize::from(std::mem::take(&mut state.at_limit));
             self.vacant += 1;
             self.in_flight[id.slot as usize] = 0;
         }
@@ -453,7 +523,8 @@ impl Fleet {
     pub fn started(&mut self, id: BackendId) {
         if self.is_current(id) {
             self.in_flight[id.slot as usize] += 1;
-            if !self.partitions.is_empty() {
+            if self.tracks_counts {
+                self.index_count(id.slot);
                 self.mirror(id, |fleet| fleet.started(id));
             }
         }
@@ -466,9 +537,17 @@ impl Fleet {
             let count = &mut self.in_flight[id.slot as usize];
             debug_assert!(*count > 0, "more requests ended than started");
             *count = count.saturating_sub(1);
-            if !self.partitions.is_empty() {
+            if self.tracks_counts {
+                self.index_count(id.slot);
                 self.mirror(id, |fleet| fleet.ended(id));
             }
+        }
+    }
+
+    /// Passes a changed count to the index.
+    fn index_count(&mut self, slot: u32) {
+        if let Some(index) = &mut self.load_index {
+            index.update(slot, &self.in_flight);
         }
     }
 
@@ -511,90 +590,10 @@ impl Fleet {
         }));
         self.uniform = eligible.windows(2).all(|w| self.weights[w[0] as usize] == self.weights[w[1] as usize]);
         self.eligible = eligible;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn late_completions_of_a_former_generation_are_ignored() {
-        let mut fleet = Fleet::of_weights(&[1, 1]);
-        let old = fleet.id(0);
-        fleet.started(old);
-        fleet.leave(old);
-        let new = fleet.join("s2", 1);
-        assert_eq!((new.slot, new.generation), (0, 1));
-        fleet.started(new);
-        fleet.ended(old);
-        assert_eq!(fleet.in_flight(), [1, 0]);
-    }
-
-    #[test]
-    fn changes_are_reported_once() {
-        let mut fleet = Fleet::of_weights(&[1, 3]);
-        fleet.take_changes();
-        let id = fleet.id(1);
-        fleet.set_healthy(id, false);
-        fleet.set_healthy(id, false);
-        fleet.set_weight(id, 0);
-        fleet.set_healthy(id, true);
-        assert_eq!(fleet.eligible(), [0], "a weight of zero gets nothing");
-        fleet.set_weight(id, 2);
-        assert_eq!(fleet.take_changes(), [Change::Down(id), Change::Weight(id), Change::Weight(id), Change::Up(id)]);
-        assert_eq!(fleet.total_weight(), 3);
-    }
-
-    #[test]
-    fn weighted_draws_follow_the_weights() {
-        // 40,000 draws with p = 1/4: the standard deviation of the count is 87; 4 of them are 346.
-        let fleet = Fleet::of_weights(&[1, 0, 3]);
-        let mut rng = Rng::stream(3, "test", 0);
-        let light = (0..40_000).filter(|_| fleet.draw_weighted(&mut rng) == Some(0)).count();
-        assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
-    }
-
-    #[test]
-    fn parts_share_counts_and_see_only_their_servers() {
-        let mut fleet = Fleet::of_weights(&[1, 2, 3, 4]);
-        let id = |fleet: &Fleet, slot| fleet.id(slot);
-        let (low, high) = (fleet.add_partition(0, true), fleet.add_partition(1, true));
-        let ids: Vec<BackendId> = (0..4).map(|slot| id(&fleet, slot)).collect();
-        fleet.started(ids[2]);
-        fleet.take_changes();
-        fleet.assign([(ids[0], vec![low], 1), (ids[1], vec![], 2), (ids[2], vec![high], 7), (ids[3], vec![high], 4)]);
-        assert_eq!(fleet.eligible(), [0, 2, 3], "1 is unassigned");
-        assert_eq!(fleet.take_changes().iter().filter(|change| matches!(change, Change::Down(_))).count(), 1);
-        let part = |fleet: &Fleet, part: u32| fleet.partitions()[part as usize].fleet.clone();
-        assert_eq!(part(&fleet, high).eligible(), [2, 3]);
-        assert_eq!(part(&fleet, high).members().collect::<Vec<_>>(), [2, 3]);
-        assert_eq!((part(&fleet, high).weight(2), fleet.weight(2)), (7, 3));
-        fleet.started(ids[3]);
-        fleet.ended(ids[2]);
-        assert_eq!(part(&fleet, high).in_flight(), [0, 0, 0, 1]);
-        fleet.set_healthy(ids[3], false);
-        assert_eq!(part(&fleet, high).eligible(), [2]);
-        fleet.set_healthy_all([(ids[3], true), (ids[2], false)]);
-        assert_eq!(part(&fleet, high).eligible(), [3]);
-        // From one part to the other, with what it has in flight.
-        fleet.assign([(ids[3], vec![low], 4)]);
-        assert_eq!((part(&fleet, high).eligible().len(), part(&fleet, low).in_flight()[3]), (0, 1));
-        fleet.leave(ids[3]);
-        assert_eq!(part(&fleet, low).eligible(), [0]);
-        fleet.unite();
-        assert_eq!(fleet.eligible(), [0, 1], "2 is unhealthy and 3 has left");
-    }
-
-    #[test]
-    fn parts_are_drawn_by_their_shares() {
-        let mut fleet = Fleet::new();
-        (0..3).for_each(|level| assert_eq!(fleet.add_partition(level, true), level));
-        let mut rng = Rng::stream(3, "test", 1);
-        assert_eq!(fleet.draw_partition(&mut rng), 0, "without shares the first");
-        fleet.set_shares(&[0.0, 0.25, 0.75]);
-        // 40,000 draws with p = 1/4: four standard deviations are 346.
-        let light = (0..40_000).filter(|_| fleet.draw_partition(&mut rng) == 1).count();
-        assert!((light as f64 - 10_000.0).abs() < 346.0, "{light}");
+        self.load_index = (self.wants_load_index && self.eligible.len() > SCAN_MAX).then(|| {
+            let weights = (0..self.slots.len() as u32).map(|slot| self.weight_in_index(slot)).collect();
+            LoadIndex::new(weights, &self.in_flight)
+        });
+        self.tracks_counts = self.load_index.is_some() || !self.partitions.is_empty();
     }
 }

@@ -126,8 +126,10 @@ impl Picker {
             return Err(Unusable(message));
         }
         let mut rng = Rng::stream(seed, "select", 0);
+        let mut fleet = Fleet::new();
+        fleet.keep_load_index(strategy.uses_load_index());
         Ok(Picker {
-            fleet: Fleet::new(),
+            fleet,
             selector: strategy.build(&mut rng),
             rng,
             signals: strategy.signals(),

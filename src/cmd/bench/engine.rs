@@ -9,6 +9,7 @@ use comfy_table::CellAlignment;
 use super::super::{Failure, Terminal, complain, inputs, say};
 use super::baseline::Baseline;
 use super::instructions;
+use super::peers::Peer;
 use super::reference::{self, Loop};
 use super::spread::Spread;
 use crate::report::table;
@@ -23,6 +24,7 @@ Examples:
   evenkeel bench engine --rounds 9
   evenkeel bench engine --servers 10,100 --strategies core
   evenkeel bench engine --strategies p2c --scenarios slow-server,retry-storm
+  evenkeel bench engine --strategies p2c --peers bench/peers
   evenkeel bench engine --instructions --save before.json
   evenkeel bench engine --instructions --against before.json
 
@@ -46,6 +48,9 @@ pub struct Args {
     /// Also the beginning of these scenarios, until so many requests have arrived
     #[arg(long, value_delimiter = ',')]
     scenarios: Vec<PathBuf>,
+    /// Also the simulators desque, nexosim and SimPy, those that are installed in this folder: `bench/peers` of the source
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
     /// Also count instructions per request, with valgrind's callgrind: unlike times, the same on a busy machine
     #[arg(long)]
     instructions: bool,
@@ -69,6 +74,8 @@ pub struct Args {
 /// What a case runs.
 enum Work {
     Reference(Loop),
+    /// Another simulator, whose programs are in this folder.
+    Peer(Peer, PathBuf),
     /// The model or a scenario, with a strategy.
     Run(Box<Scenario>, StrategyConfig),
 }
@@ -105,6 +112,7 @@ impl Case {
 
     fn round(&mut self, round: u32, args: &Args) -> Result<(), Failure> {
         let start = Instant::now();
+        let mut nanos = None;
         let (requests, events) = match &self.work {
             Work::Reference(which) => {
                 let servers = self.servers.unwrap_or(1);
@@ -112,6 +120,17 @@ impl Case {
                 if !done.is_right(servers) && args.only.is_none() {
                     return Err(broken(&format!("{} with {servers} servers: {done:?}", self.label)));
                 }
+                (done.requests, 2 * done.requests)
+            }
+            Work::Peer(peer, folder) => {
+                let servers = self.servers.unwrap_or(1);
+                // Enough for the load to settle.
+                let requests = ((args.requests as f64 * peer.share()) as u64).max(300 * u64::from(servers));
+                let (done, took) = peer.run(folder, servers, requests, u64::from(round))?;
+                if !done.is_right(servers) || done.requests != requests {
+                    return Err(broken(&format!("{} with {servers} servers: {done:?}", self.label)));
+                }
+                nanos = Some(took as f64);
                 (done.requests, 2 * done.requests)
             }
             Work::Run(scenario, table) => {
@@ -127,7 +146,7 @@ impl Case {
         if requests == 0 {
             return Err(broken(&format!("{}: no request arrived", self.label)));
         }
-        self.costs.push(start.elapsed().as_nanos() as f64 / requests as f64);
+        self.costs.push(nanos.unwrap_or_else(|| start.elapsed().as_nanos() as f64) / requests as f64);
         (self.requests, self.events) = (requests, events as f64 / requests as f64);
         Ok(())
     }
@@ -151,7 +170,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         complain(format_args!("round {} of {}", round + 1, args.rounds));
     }
     if args.instructions {
-        for case in &mut cases {
+        for case in cases.iter_mut().filter(|case| !matches!(case.work, Work::Peer(..))) {
             case.instructions = Some(instructions::per_request(&case.label, case.servers, case.scenario.as_deref())?);
             complain(format_args!("{} {}: instructions counted", case.setting(), case.label));
         }
@@ -172,6 +191,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
 
 fn cases(args: &Args, terminal: Terminal) -> Result<Vec<Case>, Failure> {
     let labels = inputs::named(&args.strategies, &[])?;
+    let peers = installed(args);
     let mut cases = Vec::new();
     let mut add = |servers, scenario: Option<&PathBuf>, label: &str, work| {
         let (scenario, label) = (scenario.cloned(), label.to_owned());
@@ -194,6 +214,9 @@ fn cases(args: &Args, terminal: Terminal) -> Result<Vec<Case>, Failure> {
             let table = catalog::parse(label).map_err(Failure::Usage)?;
             add(Some(servers), None, label, Work::Run(Box::new(scenario(servers, args.requests)?), table));
         }
+        for &(peer, folder) in &peers {
+            add(Some(servers), None, peer.name(), Work::Peer(peer, folder.clone()));
+        }
     }
     for path in &args.scenarios {
         let loaded = inputs::load_single(path, terminal)?;
@@ -207,6 +230,20 @@ fn cases(args: &Args, terminal: Terminal) -> Result<Vec<Case>, Failure> {
         cases.retain(|case| case.label == *only && case.scenario.is_some() != args.scenarios.is_empty());
     }
     Ok(cases)
+}
+
+/// The peers that run; of the others it says how to install them.
+fn installed(args: &Args) -> Vec<(Peer, &PathBuf)> {
+    let Some(folder) = &args.peers else { return Vec::new() };
+    let runs = |peer: &Peer| match peer.run(folder, 2, 100, 1) {
+        Ok(_) => true,
+        Err(Failure::Usage(why)) => {
+            complain(why);
+            false
+        }
+        Err(_) => false,
+    };
+    Peer::ALL.into_iter().filter(runs).map(|peer| (peer, folder)).collect()
 }
 
 /// A scenario that ends when about so many requests have arrived, or as written; measured from the start.

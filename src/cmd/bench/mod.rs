@@ -5,6 +5,8 @@ mod contenders;
 mod coverage;
 mod engine;
 mod instructions;
+mod memory;
+mod peers;
 mod picks;
 mod proxy;
 mod reference;
@@ -22,6 +24,7 @@ use super::{Failure, Terminal};
 Examples:
   evenkeel bench                 requests simulated per second and core
   evenkeel bench picks           nanoseconds per pick of every strategy
+  evenkeel bench memory          bytes per simulated request and server
   evenkeel bench coverage        how often intervals hold the exact value
   evenkeel bench proxy           proxy overhead against HAProxy and nginx
 
@@ -40,6 +43,8 @@ enum What {
     Engine(engine::Args),
     /// Measure nanoseconds per pick of every strategy, by number of servers
     Picks(picks::Args),
+    /// Measure what the simulator holds per request in flight and per server
+    Memory(memory::Args),
     /// Measure how often intervals contain the exact value, and identical strategies tie
     Coverage(coverage::Args),
     /// Measure proxy overhead against HAProxy and nginx, one core each
@@ -51,6 +56,7 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         None => engine::bench(&args.engine, terminal),
         Some(What::Engine(args)) => engine::bench(args, terminal),
         Some(What::Picks(args)) => picks::bench(args, terminal),
+        Some(What::Memory(args)) => memory::bench(args, terminal),
         Some(What::Coverage(args)) => coverage::coverage(args, terminal),
         Some(What::Proxy(args)) => proxy::bench(args, terminal),
     }

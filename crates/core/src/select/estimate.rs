@@ -1,63 +1,10 @@
-//! Building blocks of several strategies: smooth weighted round robin, a table of learned weights, averages over time.
+//! Building blocks of several strategies: a table of learned weights, averages over time.
 
 use super::{Context, Request, candidates};
-use crate::fleet::{Change, Fleet};
+use crate::fleet::Fleet;
 use crate::math;
 use crate::rng::Source;
 use crate::units::Nanos;
-
-/// Smooth weighted round robin, as nginx's `get_peer` without its failure penalty: interleaves the turns of a heavy server
-/// with those of light ones.
-///
-/// For each candidate: current += weight; the largest current wins (the first on ties) and is reduced by the total.
-#[derive(Clone, Default)]
-pub(super) struct Smooth {
-    current: Vec<i64>,
-}
-
-impl Smooth {
-    pub(super) fn on_fleet(&mut self, changes: &[Change], fleet: &Fleet) {
-        self.current.resize(fleet.slots(), 0);
-        for change in changes {
-            if let Change::Joined(id) | Change::Left(id) = change {
-                self.current[id.slot as usize] = 0;
-            }
-        }
-    }
-
-    /// How far a candidate is from its turn: the negative of its current value with its weight added.
-    pub(super) fn score(&self, slot: u32, fleet: &Fleet) -> Option<f64> {
-        Some(-((self.current.get(slot as usize)? + i64::from(fleet.weight(slot))) as f64))
-    }
-
-    pub(super) fn next(&mut self, request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
-        self.next_among(request, fleet, |_| true)
-    }
-
-    /// The next of the candidates for which `in_turn` holds: how nginx and others break ties.
-    pub(super) fn next_among(
-        &mut self,
-        request: &Request<'_>,
-        fleet: &Fleet,
-        in_turn: impl Fn(u32) -> bool,
-    ) -> Option<u32> {
-        let mut total = 0;
-        let mut best: Option<u32> = None;
-        for slot in candidates(request, fleet).filter(|&slot| in_turn(slot)) {
-            let weight = i64::from(fleet.weight(slot));
-            total += weight;
-            let current = &mut self.current[slot as usize];
-            *current += weight;
-            let current = *current;
-            if best.is_none_or(|b| current > self.current[b as usize]) {
-                best = Some(slot);
-            }
-        }
-        let best = best?;
-        self.current[best as usize] -= total;
-        Some(best)
-    }
-}
 
 /// Learned weights by slot, and their running sums over the eligible slots, for weighted draws.
 #[derive(Default)]

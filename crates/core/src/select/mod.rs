@@ -22,7 +22,10 @@ mod estimate;
 pub mod explain;
 mod hashing;
 mod hot_cold;
+#[cfg(test)]
+mod indexes;
 mod rotation;
+mod smooth;
 pub mod strategies;
 pub mod strategy_set;
 

@@ -23,6 +23,8 @@
 
 mod attempts;
 mod effect;
+#[cfg(test)]
+mod index_tests;
 mod recorder;
 mod requests;
 mod servers;
@@ -86,6 +88,8 @@ struct Shard {
     inquires: bool,
     /// Whether the strategy ignores ends and has no commands.
     silent: bool,
+    /// Whether the strategy uses the fleet's index of loads.
+    uses_load_index: bool,
     /// Number of former selectors: tags of their picks mean nothing to the present one.
     epoch: u32,
     retries: Option<Throttle>,
@@ -128,8 +132,20 @@ impl Balancer {
         let (retries, hedge) = (rules.retries.map(|rules| rules.new_throttle()), rules.hedge.map(hedge::State::new));
         let ShardSetup { strategy, selector, rng, policy_rng } = setup;
         let (limits, inquires) = (strategy.limits(), strategy.signals().inquires);
-        let silent = selector.is_silent();
-        self.shards.push(Shard { selector, rng, policy_rng, limits, inquires, silent, epoch: 0, retries, hedge });
+        let (silent, uses_load_index) = (selector.is_silent(), strategy.uses_load_index());
+        self.shards.push(Shard {
+            selector,
+            rng,
+            policy_rng,
+            limits,
+            inquires,
+            silent,
+            uses_load_index,
+            epoch: 0,
+            retries,
+            hedge,
+        });
+        self.keep_load_index();
         if limits {
             self.queue.get_or_insert_with(|| Waiting::new(queue::Rules::OF_STRATEGIES));
         }
@@ -149,7 +165,9 @@ impl Balancer {
         let state = &mut self.shards[shard as usize];
         (state.limits, state.inquires) = (strategy.limits(), strategy.signals().inquires);
         (state.silent, state.selector, state.rng) = (selector.is_silent(), selector, rng);
+        state.uses_load_index = strategy.uses_load_index();
         state.epoch += 1;
+        self.keep_load_index();
         self.pool.forget_limits();
         self.reopen_queue(at.now);
         self.introduce(shard, at);
@@ -172,6 +190,10 @@ impl Balancer {
         }
         self.record_health();
         self.offer_room();
+    }
+
+    fn keep_load_index(&mut self) {
+        self.pool.fleet.keep_load_index(self.shards.iter().any(|shard| shard.uses_load_index));
     }
 
     /// The queue of the rules, or the default queue of a strategy with limits.

@@ -85,6 +85,7 @@ impl ServerPool {
             } else if let Ok(at) = self.full.binary_search(&slot) {
                 self.full.remove(at);
             }
+            self.fleet.set_at_limit(slot, full);
         }
     }
 

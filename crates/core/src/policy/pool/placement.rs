@@ -64,6 +64,12 @@ impl ServerPool {
         if !self.has_room(request.excluded) {
             return None;
         }
+        if request.excluded.is_empty() && now >= self.warm_from {
+            let request = Request { excluded: &self.full, ..*request };
+            let pick = selector.pick(&request, &mut Context { now, fleet: &self.fleet, rng, truth });
+            called(SelectorCall::Pick(&self.full, pick));
+            return pick;
+        }
         self.exclude(request.excluded);
         let mut excluded = std::mem::take(&mut self.excluded);
         let mut passed_over = None;
@@ -120,8 +126,7 @@ impl ServerPool {
 
     /// Sets the excluded slots: servers at their limits, and these.
     pub(super) fn exclude(&mut self, excluded: &[u32]) {
-        self.excluded.clear();
-        self.excluded.extend_from_slice(&self.full);
+        self.excluded.clone_from(&self.full);
         excluded.iter().for_each(|&slot| insert_sorted(&mut self.excluded, slot));
     }
 

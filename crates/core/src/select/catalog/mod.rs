@@ -108,6 +108,10 @@ pub trait Params: Default {
     /// Whether the selector limits the requests at a server: whether [`Selector::limit`] returns `Some` for any.
     const LIMITS: bool = false;
 
+    /// Whether the selector uses the fleet's index of requests in flight per weight, where there is one
+    /// ([`crate::fleet::Fleet::keep_load_index`]).
+    const LOAD_INDEX: bool = false;
+
     /// Checks the ranges. The error is a sentence that names the parameter.
     fn check(&self) -> Result<(), String> {
         Ok(())

@@ -5,7 +5,7 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::Smooth;
+use crate::select::smooth::Smooth;
 use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 pub use crate::select::hashing::On;

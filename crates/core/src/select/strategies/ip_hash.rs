@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use crate::fleet::Change;
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::Smooth;
 use crate::select::rotation::Runs;
+use crate::select::smooth::Smooth;
 use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// How much of the address counts.

@@ -48,7 +48,7 @@ pub(super) const DOC: Doc = Doc {
            idle, and a slow server takes fewer requests.",
     formula: "argmin of in_flight_i / weight_i over those with in_flight_i < slots; if there is none, wait in the pool's queue",
     source: "Erlang, 1917 (the shared queue); HAProxy `maxconn` and the backend's queue",
-    cost: "O(n log n): each server is looked up among those at their limits",
+    cost: "O(n log n) up to 256 eligible servers, as each is looked up among those at their limits; then O(log n) with an index that the fleet keeps, apart from moves in the sorted list of those at their limits",
     fails: "A server's slot is empty from its response until the next request has crossed the network: distant \
             servers with short requests are partly idle. Several balancers each fill all slots, so the queues move \
             to the servers again. Fast failures free their slot at once and attract what waits.",
@@ -59,6 +59,7 @@ pub(super) const DOC: Doc = Doc {
 
 impl catalog::Params for Params {
     const LIMITS: bool = true;
+    const LOAD_INDEX: bool = true;
 
     fn check(&self) -> Result<(), String> {
         if self.slots == 0 { Err("`slots` is 0: it must be at least 1".to_owned()) } else { Ok(()) }

@@ -3,11 +3,11 @@
 
 use std::cmp::Ordering;
 
-use crate::fleet::{Change, Fleet};
+use crate::fleet::{Change, Fleet, Least, LoadIndex, SCAN_MAX};
 use crate::rng::{Rng, Source};
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::Smooth;
-use crate::select::{Context, Explanation, Pick, Request, Selector, candidates, load_per_weight};
+use crate::select::smooth::Smooth;
+use crate::select::{Context, Explanation, LINEAR_SCAN_MAX, Pick, Request, Selector, candidates, load_per_weight};
 use crate::units::Nanos;
 
 /// How ties are broken.
@@ -70,7 +70,7 @@ pub(super) const DOC: Doc = Doc {
            is \"join the shortest queue\" of queueing theory.",
     formula: "argmin over i of in_flight_i / weight_i",
     source: "nginx, ngx_http_upstream_least_conn_module.c; Envoy least_request.proto (FULL_SCAN)",
-    cost: "O(n), about a quarter of a nanosecond per server while all are eligible and equal",
+    cost: "O(n) up to 256 eligible servers, then O(log n) with an index that the fleet keeps",
     fails: "Each of several balancers knows only its own requests: with thirty of them the mean latency is nearly \
             three times that with one (many-balancers), little better than round robin. A server that fails fast has \
             nothing in flight and attracts all requests. It knows nothing of caches.",
@@ -80,6 +80,8 @@ pub(super) const DOC: Doc = Doc {
 };
 
 impl catalog::Params for Params {
+    const LOAD_INDEX: bool = true;
+
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
         Box::new(LeastRequest { ties: self.ties, smooth: Smooth::default() })
     }
@@ -98,7 +100,12 @@ impl Selector for LeastRequest {
     fn pick(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Option<Pick> {
         let fleet = cx.fleet;
         let slot = match self.ties {
-            Ties::Random if fleet.uniform() && fleet.all_eligible() && request.excluded.is_empty() => {
+            Ties::Random
+                if fleet.load_index().is_none()
+                    && fleet.uniform()
+                    && fleet.all_eligible()
+                    && request.excluded.is_empty() =>
+            {
                 least_of_all(fleet.in_flight(), cx.rng)?
             }
             Ties::Random => least_of_candidates(request, cx)?,
@@ -155,12 +162,22 @@ fn compare(fleet: &Fleet, a: u32, b: u32) -> Ordering {
 }
 
 fn first_of_least(request: &Request<'_>, fleet: &Fleet) -> Option<u32> {
-    candidates(request, fleet).reduce(|best, slot| if compare(fleet, slot, best).is_lt() { slot } else { best })
+    let mut few = [0; LINEAR_SCAN_MAX];
+    match fleet.load_index().and_then(|index| Some((index, beyond_limits(request, fleet, index, &mut few)?))) {
+        Some((index, excluded)) => index.slot(fleet.in_flight(), excluded, index.least(fleet.in_flight(), excluded), 0),
+        None => {
+            candidates(request, fleet).reduce(|best, slot| if compare(fleet, slot, best).is_lt() { slot } else { best })
+        }
+    }
 }
 
-/// Any weights, any eligibility: one scan that keeps a weighted reservoir of the servers tied for least.
+/// Any weights, any eligibility: one of the least loaded, drawn in proportion to weight. Small fleets are scanned once, with a
+/// draw for each tie; in large ones all ties are known before the one draw.
 pub(super) fn least_of_candidates(request: &Request<'_>, cx: &mut Context<'_>) -> Option<u32> {
     let fleet = cx.fleet;
+    if fleet.eligible().len() > SCAN_MAX {
+        return least_of_many(request, cx);
+    }
     let mut best: Option<u32> = None;
     let mut tied_weight = 0;
     for slot in candidates(request, fleet) {
@@ -177,4 +194,58 @@ pub(super) fn least_of_candidates(request: &Request<'_>, cx: &mut Context<'_>) -
         }
     }
     best
+}
+
+/// By the fleet's index, or without one in two scans that make the same draw and the same pick.
+fn least_of_many(request: &Request<'_>, cx: &mut Context<'_>) -> Option<u32> {
+    let fleet = cx.fleet;
+    let mut few = [0; LINEAR_SCAN_MAX];
+    if let Some(index) = fleet.load_index()
+        && let Some(excluded) = beyond_limits(request, fleet, index, &mut few)
+    {
+        let least = index.least(fleet.in_flight(), excluded);
+        return index.slot(fleet.in_flight(), excluded, least, draw_place(least, cx)?);
+    }
+    let load = |slot: u32| Least::of(fleet.in_flight()[slot as usize], fleet.weight(slot));
+    let least = candidates(request, fleet).fold(Least::NONE, |least, slot| least.or(load(slot)));
+    let mut place = draw_place(least, cx)?;
+    candidates(request, fleet).filter(|&slot| least.is_load_of(load(slot))).find(|&slot| {
+        let weight = u64::from(fleet.weight(slot));
+        let found = place < weight;
+        place = place.wrapping_sub(weight);
+        found
+    })
+}
+
+/// A place among the least loaded, each of which has as many as its weight; `None` where there is no server. Equal weights
+/// count as one: then this is the draw of [`least_of_all`].
+fn draw_place(least: Least, cx: &mut Context<'_>) -> Option<u64> {
+    let weight = u64::from(least.weight());
+    match least.tied() {
+        0 => None,
+        tied if tied == weight => Some(0),
+        tied if cx.fleet.uniform() => Some(cx.rng.below(tied / weight) * weight),
+        tied => Some(cx.rng.below(tied)),
+    }
+}
+
+/// The slots in the index that a request excludes, sorted; `None` if they are too many for the index. Servers at their limits
+/// are not in the index: they are excluded anyway.
+fn beyond_limits<'a>(
+    request: &Request<'_>,
+    fleet: &Fleet,
+    index: &LoadIndex,
+    few: &'a mut [u32; LINEAR_SCAN_MAX],
+) -> Option<&'a [u32]> {
+    // The servers at their limits are in the list, each once.
+    if request.excluded.len() == fleet.at_limit() {
+        return Some(&[]);
+    }
+    let mut len = 0;
+    for &slot in request.excluded.iter().filter(|&&slot| index.holds(slot)) {
+        *few.get_mut(len)? = slot;
+        len += 1;
+    }
+    few[..len].sort_unstable();
+    Some(&few[..len])
 }

@@ -5,7 +5,7 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::Smooth;
+use crate::select::smooth::Smooth;
 use crate::select::{Context, Explanation, Finished, Outcome, Pick, Request, Selector, candidates, renew};
 use crate::units::Nanos;
 

@@ -84,6 +84,15 @@ macro_rules! strategies {
                 }
             }
 
+            /// Whether the strategy uses an index of the servers by requests in flight per weight: the host then tells its
+            /// fleet to keep one ([`crate::fleet::Fleet::keep_load_index`]).
+            pub fn uses_load_index(&self) -> bool {
+                match self {
+                    $(StrategyConfig::$variant(_) => <$module::Params as Params>::LOAD_INDEX,)*
+                    StrategyConfig::Custom(_) => false,
+                }
+            }
+
             /// Reads the parameters of the strategy `name`, which are the next value of a map.
             #[cfg(feature = "config")]
             pub(super) fn with_parameters<'de, A: serde::de::MapAccess<'de>>(

@@ -4,9 +4,9 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::Smooth;
 use crate::select::hashing::{Down, On};
 use crate::select::rotation::Runs;
+use crate::select::smooth::Smooth;
 use crate::select::{Context, Explanation, Pick, Request, Selector};
 
 /// What is hashed.

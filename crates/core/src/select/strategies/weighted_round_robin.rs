@@ -4,8 +4,8 @@
 use crate::fleet::{Change, Fleet};
 use crate::rng::Rng;
 use crate::select::catalog::{self, Doc, Family};
-use crate::select::estimate::Smooth;
 use crate::select::explain::upcoming;
+use crate::select::smooth::Smooth;
 use crate::select::{Context, Explanation, Pick, Request, Selector};
 use crate::units::Nanos;
 
@@ -29,7 +29,7 @@ pub(super) const DOC: Doc = Doc {
            server does not get a burst of five requests and then a pause.",
     formula: "each pick: current_i += weight_i for all i; the largest current wins (first on ties); current_winner -= sum of weights",
     source: "nginx, src/http/ngx_http_upstream_round_robin.c, ngx_http_upstream_get_peer",
-    cost: "O(n)",
+    cost: "O(n) up to 64 eligible servers, then O(log n) for a few different weights",
     fails: "As round robin when requests are unequal. As every fixed weight when a server slows down: it keeps \
             receiving its full share. Each shard has a rotation of its own.",
     scenario: "unlike-servers",
@@ -39,11 +39,11 @@ pub(super) const DOC: Doc = Doc {
 
 impl catalog::Params for Params {
     fn build(&self, _rng: &mut Rng) -> Box<dyn Selector> {
-        Box::new(WeightedRoundRobin::default())
+        Box::new(WeightedRoundRobin { smooth: Smooth::indexed() })
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct WeightedRoundRobin {
     smooth: Smooth,
 }
