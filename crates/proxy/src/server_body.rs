@@ -18,6 +18,19 @@ pub enum ServerBody {
     Own(ResponseBody<Socket>),
 }
 
+impl ServerBody {
+    /// All of it, if it has come: see [`ResponseBody::into_whole`].
+    ///
+    /// # Errors
+    /// Some of it is still to come.
+    pub fn into_whole(self) -> Result<(Bytes, bool), ServerBody> {
+        match self {
+            ServerBody::Own(body) => body.into_whole().map_err(ServerBody::Own),
+            hyper => Err(hyper),
+        }
+    }
+}
+
 impl Body for ServerBody {
     type Data = Bytes;
     type Error = ResponseFault;

@@ -12,8 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use super::client::ClientConnection;
 use super::context::RequestContext;
 use super::local_reply::{Refusal, last_recipient};
+use super::plain::{self, PlainHead};
 use crate::expect;
 use crate::headers;
+use crate::plain::PlainRequest;
 use crate::pool::{RequestInfo, ShardPool};
 use crate::state::ActiveConfig;
 use crate::termination::Reason;
@@ -32,13 +34,15 @@ pub(super) struct Inbound {
     pub(super) uri: Uri,
     /// As the client speaks it.
     pub(super) version: Version,
+    /// The head as the server is sent it, where it is plain; then `uri` and `headers` are empty.
+    pub(super) plain: Option<PlainHead>,
     /// As the server is sent them, but for what depends on the connection to it.
     pub(super) headers: HeaderMap,
     /// Host and perhaps port; empty if a client of HTTP/1.0 has named none.
     pub(super) authority: Rc<str>,
     /// The client as trusted proxies name it, else the peer.
     pub(super) client: IpAddr,
-    /// The request's id; `None` if `headers.request_id` is off.
+    /// The request's id; `None` if `headers.request_id` is off, or the head is plain.
     pub(super) id: Option<HeaderValue>,
     /// The affinity cookie that the client sent.
     pub(super) cookie: Option<String>,
@@ -105,7 +109,9 @@ impl Inbound {
         let sticky = pool.config();
         let sticky = sticky.rules.sticky.as_ref();
         let cookie = sticky.and_then(|sticky| headers::cookie(&parts.headers, &sticky.cookie)).map(str::to_owned);
-        let hash_value = hash_value(&config.key, &parts.headers);
+        let fields = &parts.headers;
+        let first = |name: &str| fields.get(name).map(HeaderValue::as_bytes);
+        let hash_value = hash_value(&config.key, first, |name| headers::cookie(fields, name));
         if let Some(log_fields) = &mut context.log_fields {
             log_fields.client = client;
             log_fields.request_id.clone_from(&id);
@@ -117,6 +123,7 @@ impl Inbound {
             method,
             uri,
             version,
+            plain: None,
             headers,
             authority,
             client,
@@ -129,11 +136,68 @@ impl Inbound {
         })
     }
 
+    /// Reads a plain head, of which [`authority_of`] has given the authority.
+    pub(super) fn read_plain(
+        head: &PlainRequest<'_>,
+        authority: Rc<str>,
+        context: &mut RequestContext,
+        client_connection: &ClientConnection,
+    ) -> Result<Inbound, Refusal> {
+        let active_config = Rc::clone(&context.active_config);
+        let config = &*active_config.config;
+        let Some(pool) = route_path(&active_config, &authority, head.path()) else {
+            return Err(Refusal::new(Reason::NoRoute, false));
+        };
+        if head.claims || pool.config().protocol != Protocol::Http1 || !plain::has_plain_key(&config.key) {
+            return Inbound::read(plain::parts(head), context, client_connection);
+        }
+        context.pool = Some(Rc::clone(&pool));
+        let peer = &client_connection.peer;
+        let plain = PlainHead::new(head, peer, &config.headers, &context.shard);
+        let sticky = pool.config();
+        let sticky = sticky.rules.sticky.as_ref();
+        let cookie = sticky.and_then(|sticky| headers::cookie_in(head.values("cookie"), &sticky.cookie));
+        let cookie = cookie.map(str::to_owned);
+        let first = |name: &str| head.values(name).next();
+        let hash_value = hash_value(&config.key, first, |name| headers::cookie_in(head.values("cookie"), name));
+        if let Some(log_fields) = &mut context.log_fields {
+            log_fields.request_id = plain.id().and_then(|id| HeaderValue::from_bytes(id).ok());
+            log_fields.host = Bytes::copy_from_slice(authority.as_bytes());
+        }
+        Ok(Inbound {
+            pool,
+            method: head.method.clone(),
+            uri: Uri::default(),
+            version: Version::HTTP_11,
+            plain: Some(plain),
+            headers: HeaderMap::new(),
+            authority,
+            client: peer.address(),
+            id: None,
+            cookie,
+            hash_value,
+            tunnel: None,
+            upgrade: false,
+            expects: false,
+        })
+    }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> Option<&[u8]> {
+        match &self.plain {
+            Some(plain) => plain.id(),
+            None => self.id.as_ref().map(HeaderValue::as_bytes),
+        }
+    }
+
     /// The request's properties that a strategy can use.
     pub(super) fn info<'a>(&'a self, key: &KeyTable) -> RequestInfo<'a> {
-        let path = path_of(&self.uri);
+        let (path, target) = match &self.plain {
+            Some(plain) => (plain.path(), plain.target()),
+            None => (path_of(&self.uri), target_of(&self.uri)),
+        };
         let key = match (key, &self.hash_value) {
-            (KeyTable::Uri, _) => target_of(&self.uri).as_bytes(),
+            (KeyTable::Uri, _) => target.as_bytes(),
             (_, Some(value)) => value,
             _ => path.as_bytes(),
         };
@@ -166,25 +230,33 @@ fn target_of(uri: &Uri) -> &str {
 
 /// The pool that a route leads to.
 fn route(active_config: &ActiveConfig, authority: &str, uri: &Uri) -> Option<Rc<ShardPool>> {
+    route_path(active_config, authority, path_of(uri))
+}
+
+fn route_path(active_config: &ActiveConfig, authority: &str, path: &str) -> Option<Rc<ShardPool>> {
     let host_name = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
     };
-    let pool = active_config.config.routes.find(Some(host_name), path_of(uri))?;
+    let pool = active_config.config.routes.find(Some(host_name), path)?;
     Some(Rc::clone(&active_config.pools[pool]))
 }
 
-/// What is hashed of a request, where that is not in its URI.
-fn hash_value(key: &KeyTable, headers: &HeaderMap) -> Option<Bytes> {
+/// What is hashed of a request, where that is not in its URI: the first value of a field, or a cookie.
+fn hash_value<'a>(
+    key: &KeyTable,
+    first: impl Fn(&str) -> Option<&'a [u8]>,
+    cookie: impl Fn(&str) -> Option<&'a str>,
+) -> Option<Bytes> {
     match key {
         KeyTable::Path | KeyTable::Uri => None,
-        KeyTable::Header(name) => headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Header(name) => first(name).map(Bytes::copy_from_slice),
         KeyTable::Bits(name) => {
-            let digits = headers.get(name).and_then(|value| value.to_str().ok());
+            let digits = first(name).and_then(|value| std::str::from_utf8(value).ok());
             let bits = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             bits.map(|bits| Bytes::copy_from_slice(&bits.to_le_bytes()))
         }
-        KeyTable::Cookie(name) => headers::cookie(headers, name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Cookie(name) => cookie(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
     }
 }
 
@@ -272,7 +344,7 @@ fn settle_authority(parts: &mut Parts, client_connection: &ClientConnection) -> 
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => match client_connection.known_authority(host) {
+        (None, Some(host)) => match client_connection.known_authority(host.as_bytes()) {
             Some(known) => return Ok(known),
             None => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
         },
@@ -288,6 +360,23 @@ fn settle_authority(parts: &mut Parts, client_connection: &ClientConnection) -> 
         parts.headers.insert(header::HOST, value);
     }
     Ok(client_connection.remember_authority(authority.as_str()))
+}
+
+/// The authority in the `Host` of a plain head; `None` if the request is to be refused, which is left to [`Inbound::read`].
+pub(super) fn authority_of(
+    head: &PlainRequest<'_>,
+    limits: &LimitsTable,
+    client_connection: &ClientConnection,
+) -> Option<Rc<str>> {
+    let too_long = limits.body_bytes.is_some_and(|max| head.length.is_some_and(|length| length > max));
+    if too_long || has_dot_segment(head.path()) {
+        return None;
+    }
+    if let Some(known) = client_connection.known_authority(head.host) {
+        return Some(known);
+    }
+    let authority = Authority::try_from(head.host).ok().filter(is_valid)?;
+    (authority.as_str().as_bytes() == head.host).then(|| client_connection.remember_authority(authority.as_str()))
 }
 
 /// Whether an authority is a host and perhaps a port: a name or an address, no user. Anything else that a URI allows

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
@@ -15,7 +15,9 @@ use super::local_reply::Refusal;
 use super::request::{Inbound, is_number};
 use crate::body::{DownBody, End, OnEnd};
 use crate::clock::duration;
-use crate::headers::{self, Peer};
+use crate::encode::{self, Outgoing};
+use crate::headers::{self, Peer, write_line};
+use crate::http1_client::PlainResponse;
 use crate::pool::InFlight;
 use crate::response_timer::{self, Side, StreamTask};
 use crate::server_body::ServerBody;
@@ -44,7 +46,17 @@ impl ResponseGuard {
 }
 
 impl OnEnd for ResponseGuard {
-    fn end(mut self: Box<Self>, end: End) {
+    fn end(self: Box<Self>, end: End) {
+        self.over(end);
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        self.context.sent += bytes as u64;
+    }
+}
+
+impl ResponseGuard {
+    fn over(mut self, end: End) {
         let Some(in_flight) = self.in_flight.take() else { return };
         match end {
             End::Complete => {
@@ -71,10 +83,6 @@ impl OnEnd for ResponseGuard {
                 in_flight.finish(reason.fault().outcome());
             }
         }
-    }
-
-    fn passed(&mut self, bytes: usize) {
-        self.context.sent += bytes as u64;
     }
 }
 
@@ -150,6 +158,11 @@ impl Reply {
         {
             head.headers.insert("x-upstream", name);
         }
+        self.set_cookie(in_flight, peer)
+    }
+
+    /// The affinity cookie that the client is to be sent, if it has not sent the same.
+    fn set_cookie(&self, in_flight: &InFlight, peer: &Peer) -> Option<HeaderValue> {
         let pool = &self.inbound.pool;
         let config = pool.config();
         let sticky = config.rules.sticky.as_ref()?;
@@ -158,6 +171,65 @@ impl Reply {
             return None;
         }
         headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
+    }
+
+    /// Passes on a plain response of a server. `lasts` is whether the request leaves the client's connection open.
+    pub(super) fn pass_on_plain(
+        mut self,
+        PlainResponse { status, mut lines, dated, sized }: PlainResponse,
+        body: ServerBody,
+        in_flight: InFlight,
+        connection: Option<PooledConnection>,
+        peer: &Peer,
+        lasts: bool,
+    ) -> Outgoing {
+        self.context.begin_response(&in_flight, status);
+        let set_cookie = self.set_cookie(&in_flight, peer);
+        let closing = self.context.client_io.is_closing() || self.context.shard.is_draining();
+        let fields = &self.context.active_config.config.headers;
+        if fields.upstream && HeaderValue::from_str(&in_flight.server.name).is_ok() {
+            write_line(&mut lines, "x-upstream", in_flight.server.name.as_bytes());
+        }
+        if fields.via {
+            write_line(&mut lines, header::VIA.as_str(), headers::VIA_1_1.as_bytes());
+        }
+        if let Some(id) = self.inbound.id() {
+            write_line(&mut lines, headers::X_REQUEST_ID.as_str(), id);
+        }
+        if let Some(set_cookie) = set_cookie {
+            write_line(&mut lines, header::SET_COOKIE.as_str(), set_cookie.as_bytes());
+        }
+        if closing {
+            write_line(&mut lines, header::CONNECTION.as_str(), b"close");
+        }
+        let outcome = if is_failure(status) { Outcome::Failed } else { Outcome::Ok };
+        let is_head = self.inbound.method == Method::HEAD;
+        let Reply { context, inbound: _, stream, deadline } = self;
+        let closes = closing || !lasts;
+        match body.into_whole() {
+            Ok((content, exact)) => {
+                let mut guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
+                guard.context.sent += content.len() as u64;
+                guard.over(End::Complete);
+                let end = encode::Ending { status, is_head, dated, sized, exact };
+                Outgoing::whole(lines, &end, content, closes)
+            }
+            Err(body) => {
+                let limits = response_timer::Limits {
+                    idle: duration(context.active_config.config.timeouts.idle),
+                    until: deadline,
+                };
+                let (shard, client_io, request) =
+                    (Rc::clone(&context.shard), Arc::clone(&context.client_io), context.body.clone());
+                let guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
+                let body = DownBody::server(body, Box::new(guard), false, || {
+                    shard.response_timers().enter(limits, client_io, stream, request)
+                });
+                let exact = sized;
+                let end = encode::Ending { status, is_head, dated, sized, exact };
+                Outgoing::streamed(lines, &end, body, closes)
+            }
+        }
     }
 
     /// Tells the client that its connection becomes a tunnel, and carries the tunnel's bytes in a task of its own.
@@ -186,7 +258,7 @@ impl Reply {
     }
 
     /// Replies instead of a server whose response cannot be passed on.
-    fn bad_response(self, in_flight: InFlight) -> Response<DownBody> {
+    pub(super) fn bad_response(self, in_flight: InFlight) -> Response<DownBody> {
         in_flight.finish(Outcome::Failed);
         Refusal::new(Reason::BadResponse, false).reply(self.context, self.stream)
     }

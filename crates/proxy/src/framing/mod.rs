@@ -166,6 +166,11 @@ impl Framing {
         self.heads
     }
 
+    /// So many heads were read before, by another reader.
+    pub fn count_heads(&mut self, heads: u32) {
+        self.heads = heads;
+    }
+
     /// Numbers, from 0 and modulo 2^32, of heads since the last call that are OPTIONS with a URI without path and query. hyper
     /// reads such a URI as one with the path `/`, which means something else (RFC 9112, 3.2.4).
     pub fn take_asterisks(&mut self) -> Vec<u32> {

@@ -149,7 +149,7 @@ fn trailers_and_interim_responses_are_given() {
         let head =
             RequestHead { method: &Method::GET, target: &target, headers: &headers, additions: Additions::default() };
         let body = RequestBody::none().attempt();
-        let response = connection.send(&head, body, |status, fields| seen.push((status.as_u16(), fields.len()))).await;
+        let response = connection.send(Lead::Head(&head), body, false, |status, fields| seen.push((status.as_u16(), fields.len()))).await;
         let response = response.unwrap_or_else(|(error, _)| panic!("{error}"));
         assert_eq!(connection.0.borrow().io.written, b"GET /a?b HTTP/1.1\r\n\r\n");
         response.extensions().get::<hyper::ext::ReasonPhrase>().cloned()
@@ -263,7 +263,7 @@ fn a_connection_is_used_again() {
                 [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &vec![b'x'; length]]
                     .concat();
             far.write_all(&answer).await.unwrap();
-            let sent = connection.send(&head, RequestBody::none().attempt(), |_, _| {}).await;
+            let sent = connection.send(Lead::Head(&head), RequestBody::none().attempt(), false, |_, _| {}).await;
             let mut body = sent.unwrap_or_else(|(error, _)| panic!("{error}")).into_body();
             let mut came = 0;
             while !body.is_end_stream() {

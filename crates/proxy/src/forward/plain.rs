@@ -1,0 +1,181 @@
+//! Plain requests: taken from the client's bytes to the server's without a map of fields between, wherever nothing in the
+//! config asks for one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use tokio::time::Instant;
+
+use super::client::ClientConnection;
+use super::context::{LogFields, RequestContext};
+use super::local_reply::Refusal;
+use super::request::{Inbound, authority_of};
+use super::response::Reply;
+use super::{answer, failed};
+use crate::client_io::ClientIoState;
+use crate::encode::{Outgoing, encode};
+use crate::headers::{self, Peer, write_line};
+use crate::http1_client::{Answer, Lead};
+use crate::plain::{self, PlainRequest};
+use crate::state::ShardState;
+use evenkeel_config::proxy::{HeadersTable, KeyTable};
+
+/// Room for what the proxy adds to a head, in bytes.
+const ROOM: usize = 256;
+
+/// A plain head as a server is sent it.
+pub(super) struct PlainHead {
+    /// All of it, ending with the empty line.
+    bytes: Vec<u8>,
+    /// Where the target begins, and the length of its path and of all of it.
+    target: usize,
+    path_len: usize,
+    target_len: usize,
+    /// Where the id begins.
+    id: Option<usize>,
+    is_head: bool,
+    length: Option<u64>,
+}
+
+impl PlainHead {
+    /// The client's head with what is for the connection alone left out and the proxy's own fields added.
+    pub(super) fn new(head: &PlainRequest<'_>, peer: &Peer, fields: &HeadersTable, shard: &ShardState) -> PlainHead {
+        let mut bytes = Vec::with_capacity(head.size + ROOM);
+        head.write(&mut bytes);
+        if fields.x_forwarded {
+            headers::write_claims(&mut bytes, peer, head.host, fields.forwarded);
+        }
+        if fields.via {
+            write_line(&mut bytes, header::VIA.as_str(), headers::VIA_1_1.as_bytes());
+        }
+        let id = fields.request_id.then(|| {
+            let id = shard.with_rng(headers::new_id);
+            write_line(&mut bytes, headers::X_REQUEST_ID.as_str(), &id);
+            bytes.len() - 2 - id.len()
+        });
+        bytes.extend_from_slice(b"\r\n");
+        PlainHead {
+            bytes,
+            target: head.method.as_str().len() + 1,
+            path_len: head.path().len(),
+            target_len: head.target.len(),
+            id,
+            is_head: head.method == Method::HEAD,
+            length: head.length,
+        }
+    }
+
+    fn text(&self, from: usize, length: usize) -> &str {
+        self.bytes.get(from..from + length).and_then(|part| std::str::from_utf8(part).ok()).unwrap_or("/")
+    }
+
+    /// The target's path.
+    pub(super) fn path(&self) -> &str {
+        self.text(self.target, self.path_len)
+    }
+
+    /// Path and query.
+    pub(super) fn target(&self) -> &str {
+        self.text(self.target, self.target_len)
+    }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> Option<&[u8]> {
+        self.bytes.get(self.id?..self.id? + 32)
+    }
+
+    /// As it is sent.
+    pub(super) fn lead(&self) -> Lead<'_> {
+        Lead::Written { bytes: &self.bytes, is_head: self.is_head, length: self.length }
+    }
+
+    /// Its fields, for a connection that takes no bytes.
+    pub(super) fn fields(&self) -> HeaderMap {
+        let mut found = [httparse::EMPTY_HEADER; 128];
+        let mut request = httparse::Request::new(&mut found);
+        match request.parse(&self.bytes) {
+            Ok(_) => map(request.headers.iter().map(|field| (field.name, field.value))),
+            Err(_) => HeaderMap::new(),
+        }
+    }
+}
+
+fn map<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// A plain head as hyper would give it.
+pub(super) fn parts(head: &PlainRequest<'_>) -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = head.method.clone();
+    parts.uri = head.target.parse().unwrap_or_default();
+    parts.headers = map(head.fields());
+    parts
+}
+
+/// Whether what is hashed is in the client's head as it came: a field that the proxy changes or removes is hashed as the
+/// server gets it.
+pub(super) fn has_plain_key(key: &KeyTable) -> bool {
+    match key {
+        KeyTable::Header(name) | KeyTable::Bits(name) => plain::is_unchanged(name),
+        KeyTable::Path | KeyTable::Uri | KeyTable::Cookie(_) => true,
+    }
+}
+
+/// A request that has begun, or the reason why it ends.
+pub(crate) struct Begun {
+    context: RequestContext,
+    inbound: Result<Inbound, Refusal>,
+    is_head: bool,
+    /// The request leaves the client's connection open.
+    lasts: bool,
+}
+
+/// Begins a plain request; `None` if it is hyper's to read.
+pub(crate) fn begin(
+    shard: &Rc<ShardState>,
+    client_io: &Arc<ClientIoState>,
+    client_connection: &ClientConnection,
+    head: &PlainRequest<'_>,
+) -> Option<Begun> {
+    if head.length.is_some_and(|length| length > 0) {
+        return None;
+    }
+    let authority = authority_of(head, &shard.active_config().config.limits, client_connection)?;
+    client_io.begin(false);
+    let log_fields = || LogFields::of_plain(head, &client_connection.peer);
+    let (shard, client_io) = (Rc::clone(shard), Arc::clone(client_io));
+    let mut context = RequestContext::new(shard, client_io, Instant::now(), None, log_fields);
+    let inbound = Inbound::read_plain(head, authority, &mut context, client_connection);
+    Some(Begun { context, inbound, is_head: head.method == Method::HEAD, lasts: head.keeps_alive })
+}
+
+impl Begun {
+    /// Responds to it.
+    pub(crate) async fn answer(self, client_connection: &ClientConnection) -> Outgoing {
+        let Begun { mut context, inbound, is_head, lasts } = self;
+        let inbound = match inbound {
+            Ok(inbound) => inbound,
+            Err(refusal) => return encode(refusal.reply(context, None), is_head, lasts),
+        };
+        let (answered, deadline) = answer(&mut context, &inbound, client_connection, false, true).await;
+        let (answer, in_flight, connection) = match answered {
+            Ok(answered) => answered,
+            Err(reason) => return encode(failed(reason).reply(context, None), is_head, lasts),
+        };
+        let reply = Reply { context, inbound, stream: None, deadline };
+        let peer = &client_connection.peer;
+        match answer {
+            Answer::Plain(head, body) => reply.pass_on_plain(head, body, in_flight, connection, peer, lasts),
+            Answer::Fields(response) => encode(reply.pass_on(response, in_flight, connection, peer), is_head, lasts),
+        }
+    }
+}
