@@ -31,6 +31,7 @@ pub mod plain;
 mod pool;
 mod proxy;
 mod record;
+mod request_stream;
 mod response_timer;
 mod server_body;
 mod shard;

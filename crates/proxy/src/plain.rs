@@ -9,8 +9,8 @@
 //! * all of it is ASCII, and no value has a control character but HTAB;
 //! * the method is GET, HEAD, POST, PUT, DELETE or PATCH, and the target is a path with characters of RFC 3986;
 //! * there is one `Host`;
-//! * `Connection` is absent, `keep-alive` or `close`; there is no `Transfer-Encoding`, `Upgrade`, `Expect`, `TE`, `Trailer` or
-//!   `Proxy-*`, and at most one `Content-Length`, in digits;
+//! * `Connection` is absent, `keep-alive` or `close`; there is no `Upgrade`, `Expect`, `TE`, `Trailer` or `Proxy-*`, and at most
+//!   one line of either `Content-Length`, in digits, or `Transfer-Encoding: chunked`;
 //! * it is within the limits of the listener, and no longer than [`LONGEST`].
 //!
 //! The fuzz target `plain` holds that whatever is plain, hyper and [`crate::framing`] accept with the same fields.
@@ -49,6 +49,15 @@ pub enum Found<R> {
     Other,
 }
 
+/// How the end of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It has so many bytes; 0 without a body.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
 /// A plain head.
 #[derive(Debug)]
 pub struct PlainRequest<'b> {
@@ -60,8 +69,8 @@ pub struct PlainRequest<'b> {
     pub host: &'b [u8],
     /// The client keeps the connection open.
     pub keeps_alive: bool,
-    /// `Content-Length`.
-    pub length: Option<u64>,
+    /// What the head says about the body.
+    pub content: Content,
     /// Some field is one that a proxy writes, too, or takes for a claim about where a request came from.
     pub claims: bool,
     /// Bytes of the head.
@@ -159,13 +168,13 @@ fn plain<'b>(request: &'b httparse::Request<'_, 'b>, bytes: &'b [u8]) -> Option<
         target,
         host: b"",
         keeps_alive: true,
-        length: None,
+        content: Content::Length(0),
         claims: false,
         size: bytes.len(),
         fields: request.headers,
         dropped: 0,
     };
-    let (mut at, mut hosts) = (line + 11, 0);
+    let (mut at, mut hosts, mut lengths) = (line + 11, 0, 0);
     for (i, field) in request.headers.iter().enumerate() {
         at = line_end(field, bytes, at)?;
         match kind(field.name.as_bytes()) {
@@ -184,11 +193,19 @@ fn plain<'b>(request: &'b httparse::Request<'_, 'b>, bytes: &'b [u8]) -> Option<
                     return None;
                 }
             }
-            Kind::ContentLength if head.length.is_none() => head.length = Some(digits(field.value)?),
-            Kind::ContentLength | Kind::NotPlain => return None,
+            Kind::ContentLength => {
+                lengths += 1;
+                head.content = Content::Length(digits(field.value)?);
+            }
+            Kind::TransferEncoding if field.value.eq_ignore_ascii_case(b"chunked") => {
+                lengths += 1;
+                head.dropped |= 1 << i;
+                head.content = Content::Chunked;
+            }
+            Kind::TransferEncoding | Kind::NotPlain => return None,
         }
     }
-    (hosts == 1 && &bytes[at..] == b"\r\n").then_some(head)
+    (hosts == 1 && lengths <= 1 && &bytes[at..] == b"\r\n").then_some(head)
 }
 
 /// Where the line of a field ends that is to begin at `at`; `None` if it is not `name ":" OWS value OWS CR LF`.
@@ -229,6 +246,7 @@ enum Kind {
     Connection,
     KeepAlive,
     ContentLength,
+    TransferEncoding,
     /// See [`PlainRequest::claims`].
     Claim,
     NotPlain,
@@ -251,7 +269,7 @@ fn kind(name: &[u8]) -> Kind {
         (10, b'k') if is("keep-alive") => Kind::KeepAlive,
         (14, b'c') if is("content-length") => Kind::ContentLength,
         (14, b'h') if is("http2-settings") => Kind::NotPlain,
-        (17, b't') if is("transfer-encoding") => Kind::NotPlain,
+        (17, b't') if is("transfer-encoding") => Kind::TransferEncoding,
         (6.., b'p') if name[..6].eq_ignore_ascii_case(b"proxy-") => Kind::NotPlain,
         _ => Kind::Other,
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -18,6 +17,7 @@ use crate::clock::duration;
 use crate::headers::Peer;
 use crate::plain::PlainRequest;
 use crate::pool::{InFlight, ShardPool};
+use crate::request_stream::ClientBody;
 use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
 use crate::upstream::Upstream;
@@ -113,7 +113,7 @@ impl RequestContext {
         shard: Rc<ShardState>,
         client_io: Arc<ClientIoState>,
         started: Instant,
-        body: Option<Incoming>,
+        body: Option<ClientBody>,
         log_fields: impl FnOnce() -> LogFields,
     ) -> RequestContext {
         shard.began();

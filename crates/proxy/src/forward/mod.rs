@@ -29,6 +29,7 @@ use crate::body::DownBody;
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::http1_client::Answer;
+use crate::request_stream::ClientBody;
 use crate::response_timer::StreamTask;
 use crate::state::ShardState;
 use crate::termination::Reason;
@@ -53,7 +54,7 @@ pub async fn serve(
     let asterisk = client_io.begin(request.version() == Version::HTTP_2);
     let (parts, body) = request.into_parts();
     let log_fields = || LogFields::of_parts(&parts, &client_connection.peer);
-    let mut context = RequestContext::new(shard, client_io, started, Some(body), log_fields);
+    let mut context = RequestContext::new(shard, client_io, started, Some(ClientBody::Hyper(body)), log_fields);
     let inbound = match Inbound::read(parts, &mut context, &client_connection) {
         Ok(inbound) => inbound,
         Err(refusal) => return Ok(refusal.reply(context, stream)),

@@ -18,7 +18,8 @@ use crate::client_io::ClientIoState;
 use crate::encode::{Outgoing, encode};
 use crate::headers::{self, Peer, write_line};
 use crate::http1_client::{Answer, Lead};
-use crate::plain::{self, PlainRequest};
+use crate::plain::{self, Content, PlainRequest};
+use crate::request_stream::{self, ClientBody, Feed};
 use crate::state::ShardState;
 use evenkeel_config::proxy::{HeadersTable, KeyTable};
 
@@ -36,7 +37,7 @@ pub(super) struct PlainHead {
     /// Where the id begins.
     id: Option<usize>,
     is_head: bool,
-    length: Option<u64>,
+    content: Content,
 }
 
 impl PlainHead {
@@ -44,6 +45,9 @@ impl PlainHead {
     pub(super) fn new(head: &PlainRequest<'_>, peer: &Peer, fields: &HeadersTable, shard: &ShardState) -> PlainHead {
         let mut bytes = Vec::with_capacity(head.size + ROOM);
         head.write(&mut bytes);
+        if head.content == Content::Chunked {
+            write_line(&mut bytes, header::TRANSFER_ENCODING.as_str(), b"chunked");
+        }
         if fields.x_forwarded {
             headers::write_claims(&mut bytes, peer, head.host, fields.forwarded);
         }
@@ -63,7 +67,7 @@ impl PlainHead {
             target_len: head.target.len(),
             id,
             is_head: head.method == Method::HEAD,
-            length: head.length,
+            content: head.content,
         }
     }
 
@@ -88,15 +92,23 @@ impl PlainHead {
 
     /// As it is sent.
     pub(super) fn lead(&self) -> Lead<'_> {
-        Lead::Written { bytes: &self.bytes, is_head: self.is_head, length: self.length }
+        let length = match self.content {
+            Content::Length(length) => Some(length),
+            Content::Chunked => None,
+        };
+        Lead::Written { bytes: &self.bytes, is_head: self.is_head, length }
     }
 
-    /// Its fields, for a connection that takes no bytes.
+    /// Its fields but for the coding, for a connection that takes no bytes.
     pub(super) fn fields(&self) -> HeaderMap {
         let mut found = [httparse::EMPTY_HEADER; 128];
         let mut request = httparse::Request::new(&mut found);
         match request.parse(&self.bytes) {
-            Ok(_) => map(request.headers.iter().map(|field| (field.name, field.value))),
+            Ok(_) => {
+                let mut headers = map(request.headers.iter().map(|field| (field.name, field.value)));
+                headers.remove(header::TRANSFER_ENCODING);
+                headers
+            }
             Err(_) => HeaderMap::new(),
         }
     }
@@ -139,23 +151,27 @@ pub(crate) struct Begun {
     lasts: bool,
 }
 
-/// Begins a plain request; `None` if it is hyper's to read.
+/// Begins a plain request; `None` if it is hyper's to read. If it has a body, that is to be fed.
 pub(crate) fn begin(
     shard: &Rc<ShardState>,
     client_io: &Arc<ClientIoState>,
     client_connection: &ClientConnection,
     head: &PlainRequest<'_>,
-) -> Option<Begun> {
-    if head.length.is_some_and(|length| length > 0) {
-        return None;
-    }
+) -> Option<(Begun, Option<(Feed, Content)>)> {
     let authority = authority_of(head, &shard.active_config().config.limits, client_connection)?;
     client_io.begin(false);
     let log_fields = || LogFields::of_plain(head, &client_connection.peer);
     let (shard, client_io) = (Rc::clone(shard), Arc::clone(client_io));
-    let mut context = RequestContext::new(shard, client_io, Instant::now(), None, log_fields);
+    let (feed, body) = match head.content {
+        Content::Length(0) => (None, None),
+        Content::Length(length) => Some(request_stream::new(Some(length))).unzip(),
+        Content::Chunked => Some(request_stream::new(None)).unzip(),
+    };
+    let body = body.map(ClientBody::Own);
+    let mut context = RequestContext::new(shard, client_io, Instant::now(), body, log_fields);
     let inbound = Inbound::read_plain(head, authority, &mut context, client_connection);
-    Some(Begun { context, inbound, is_head: head.method == Method::HEAD, lasts: head.keeps_alive })
+    let feed = feed.map(|feed| (feed, head.content));
+    Some((Begun { context, inbound, is_head: head.method == Method::HEAD, lasts: head.keeps_alive }, feed))
 }
 
 impl Begun {

@@ -15,7 +15,7 @@ use super::local_reply::{Refusal, last_recipient};
 use super::plain::{self, PlainHead};
 use crate::expect;
 use crate::headers;
-use crate::plain::PlainRequest;
+use crate::plain::{Content, PlainRequest};
 use crate::pool::{RequestInfo, ShardPool};
 use crate::state::ActiveConfig;
 use crate::termination::Reason;
@@ -368,7 +368,10 @@ pub(super) fn authority_of(
     limits: &LimitsTable,
     client_connection: &ClientConnection,
 ) -> Option<Rc<str>> {
-    let too_long = limits.body_bytes.is_some_and(|max| head.length.is_some_and(|length| length > max));
+    let too_long = match head.content {
+        Content::Length(length) => limits.body_bytes.is_some_and(|max| length > max),
+        Content::Chunked => false,
+    };
     if too_long || has_dot_segment(head.path()) {
         return None;
     }

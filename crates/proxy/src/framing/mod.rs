@@ -150,6 +150,16 @@ impl Framing {
         }
     }
 
+    /// The reader of a body in chunks and of nothing before it. What follows the body is the next request.
+    pub fn of_chunks() -> Framing {
+        Framing { state: State::SizeStart, ..Framing::new(false) }
+    }
+
+    /// Whether it is between two requests.
+    pub fn is_between(&self) -> bool {
+        self.state == State::Start
+    }
+
     /// Whether bytes of a head are in and its end is not.
     pub fn in_head(&self) -> bool {
         use State::*;

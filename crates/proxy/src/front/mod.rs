@@ -8,6 +8,7 @@
 //! Held for a connection are at most [`READ`] bytes of requests, and of a response one piece. Waiting for a head is bounded
 //! by `timeouts.header` and `timeouts.keep_alive`, for the client to read by `timeouts.idle`.
 
+mod body;
 mod write;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use crate::forward::{self, Begun, ClientConnection};
 use crate::lazy_timeout::{IdleTimer, Timer};
 use crate::plain::{self, Found, Limits};
 use crate::state::ShardState;
+use body::{Read, Reading};
 use write::Out;
 
 /// The most that is read at once, bytes.
@@ -78,6 +80,16 @@ struct Front<'a, T> {
     timer: Timer,
     stall: IdleTimer,
     out: Out,
+    /// The body of the present request, until it is read to its end.
+    body: Option<Reading>,
+}
+
+/// What came of a look at the client's side while a response is under way.
+enum Input {
+    /// Some of the request's body was read.
+    Read,
+    /// The client is gone.
+    Gone,
 }
 
 /// Serves a connection until it ends or is to be handed over.
@@ -90,6 +102,7 @@ pub async fn serve<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Shared<'_>)
         timer: Timer::default(),
         stall: IdleTimer::default(),
         out: Out::default(),
+        body: None,
     };
     loop {
         let begun = match poll_fn(|cx| front.poll_next(cx)).await {
@@ -102,12 +115,13 @@ pub async fn serve<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Shared<'_>)
             let client_connection = front.shared.client_connection;
             let mut answer = pin!(begun.answer(client_connection));
             let answered = poll_fn(|cx| {
-                if let Poll::Ready(outgoing) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(Some(outgoing));
-                }
-                match front.poll_meanwhile(cx) {
-                    Poll::Ready(_) => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
+                loop {
+                    if let Poll::Ready(outgoing) = answer.as_mut().poll(cx) {
+                        return Poll::Ready(Some(outgoing));
+                    }
+                    if let Input::Gone = ready!(front.poll_meanwhile(cx)) {
+                        return Poll::Ready(None);
+                    }
                 }
             });
             match answered.await {
@@ -121,7 +135,8 @@ pub async fn serve<T: AsyncRead + AsyncWrite + Unpin>(io: T, shared: Shared<'_>)
             return Left::Over;
         }
         drop(body);
-        if closes {
+        // What is left of a request's body is not read as the next request.
+        if closes || front.body.is_some() {
             return Left::Shut(front.io);
         }
     }
@@ -189,7 +204,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Front<'_, T> {
         let limits = Limits { bytes: limits.header_bytes as usize, fields: limits.headers as usize };
         let begin = |head: &plain::PlainRequest<'_>| forward::begin(shard, client_io, client_connection, head);
         let (next, used) = match plain::read(bytes, limits, begin) {
-            Found::Plain(begun, used) => (Some(Next::Request(Box::new(begun))), used),
+            Found::Plain((begun, feed), used) => {
+                self.body = feed.map(|(feed, content)| Reading::new(feed, content, limits.fields));
+                (Some(Next::Request(Box::new(begun))), used)
+            }
             Found::Partial => (None, 0),
             Found::Other => (Some(Next::HandOver), 0),
         };
@@ -198,40 +216,78 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Front<'_, T> {
             client_io.silent_since(Instant::now());
         }
         self.partial = next.is_none();
-        self.rest.extend_from_slice(&bytes[used..]);
+        // What has come of the body goes out together with the head.
+        self.take_in(&bytes[used..]);
         next
     }
 
-    /// What a connection does while a response is awaited: interim responses go out, and a client that is gone is noticed.
-    /// Ready when the connection is over.
-    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// What a connection does while a response is awaited: interim responses go out, the rest of the request comes in, and a
+    /// client that is gone is noticed.
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         let client_io = self.shared.client_io;
         if client_io.is_cut() {
-            return Poll::Ready(());
+            return Poll::Ready(Input::Gone);
         }
         if client_io.has_interim() {
             client_io.take_interim(self.out.own());
         }
         if !self.out.is_empty() && matches!(self.poll_write(cx), Poll::Ready(Err(_))) {
-            return Poll::Ready(());
+            return Poll::Ready(Input::Gone);
         }
-        self.poll_gone(cx)
+        self.poll_input(cx)
     }
 
-    /// Ready when the client is gone. Further requests are kept, and no more is read than fits into one buffer.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.rest.is_empty() {
+    /// Reads on in the request's body as far as that is wanted, or else looks whether the client is gone; then further requests
+    /// are kept, no more than one buffer of them.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        if let Some(body) = &self.body
+            && !body.feed().is_wanted(cx)
+        {
             return Poll::Pending;
+        }
+        if !self.rest.is_empty() {
+            if self.body.is_none() {
+                return Poll::Pending;
+            }
+            let rest = std::mem::take(&mut self.rest);
+            self.take_in(&rest);
+            return Poll::Ready(Input::Read);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            match ready!(self.poll_read(&mut buffer, cx)) {
-                Ok(()) if !buffer.filled().is_empty() => {
-                    self.rest.extend_from_slice(buffer.filled());
-                    Poll::Pending
+            let read = ready!(self.poll_read(&mut buffer, cx));
+            let fresh = buffer.filled();
+            if read.is_ok() && !fresh.is_empty() {
+                let reads = self.body.is_some();
+                self.take_in(fresh);
+                return if reads { Poll::Ready(Input::Read) } else { Poll::Pending };
+            }
+            match &self.body {
+                None => Poll::Ready(Input::Gone),
+                Some(body) => {
+                    // The request ends with that, and is answered.
+                    body.feed().fail();
+                    Poll::Ready(Input::Read)
                 }
-                _ => Poll::Ready(()),
             }
         })
+    }
+
+    /// Takes in bytes that belong to the request's body, and perhaps to further requests.
+    fn take_in(&mut self, bytes: &[u8]) {
+        let mut used = 0;
+        if let Some(body) = &mut self.body
+            && !bytes.is_empty()
+        {
+            let read;
+            (used, read) = body.take(bytes);
+            match read {
+                Read::On => {}
+                Read::Over => self.body = None,
+                // It stays, so that nothing behind it is read.
+                Read::Broken => body.feed().fail(),
+            }
+        }
+        self.rest.extend_from_slice(&bytes[used..]);
     }
 }

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Front;
+use super::{Front, Input};
 use crate::body::DownBody;
 use crate::coalesced_write;
 use crate::encode::{Coding, write_size};
@@ -126,18 +126,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Front<'_, T> {
                         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
                             return Poll::Ready(Err(error));
                         }
-                        ready!(self.poll_gone(cx));
-                        return over();
+                        match ready!(self.poll_input(cx)) {
+                            Input::Read => continue,
+                            Input::Gone => return over(),
+                        }
                     }
                 }
             }
             match self.poll_write(cx) {
                 Poll::Ready(Ok(())) if body.is_none() => return Poll::Ready(Ok(())),
                 Poll::Ready(written) => written?,
-                Poll::Pending => {
-                    ready!(self.poll_gone(cx));
-                    return over();
-                }
+                Poll::Pending => match ready!(self.poll_input(cx)) {
+                    Input::Read => {}
+                    Input::Gone => return over(),
+                },
             }
         }
     }

@@ -36,6 +36,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use crate::body::{BodyFault, RequestBody, UpBody};
 use body::Decoder;
 pub use body::ResponseBody;
+pub(crate) use chunked::Chunked;
 use head::ResponseHead;
 pub use head::{Additions, Answer, Lead, PlainResponse, RequestHead};
 use upload::{Upload, UploadError};
@@ -447,32 +448,34 @@ pub struct Whole {
     pub complete: bool,
     /// Whether the connection may serve another request.
     pub reusable: bool,
+    /// The head as it is written for a client, if it came so: see [`PlainResponse`].
+    pub plain: Option<PlainResponse>,
 }
 
-/// Sends a request without a body and reads its response to the end, for tests that compare readers.
+/// Sends a request without a body and reads its response to the end, for tests that compare readers. With `plain`, a plain head
+/// comes as such.
 ///
 /// # Errors
 /// No head came.
-pub async fn fetch<T>(io: T, method: &Method, limits: Limits) -> Result<Whole, Error>
+pub async fn fetch<T>(io: T, method: &Method, limits: Limits, plain: bool) -> Result<Whole, Error>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let connection = Connection::new(io, limits);
     let (target, headers) = (http::Uri::from_static("/"), HeaderMap::new());
     let head = RequestHead { method, target: &target, headers: &headers, additions: Additions::default() };
-    let sent = connection.send(Lead::Head(&head), RequestBody::none().attempt(), false, |_, _| {}).await;
-    let Answer::Fields(response) = sent.map_err(|(error, _)| error)? else {
-        return Err(Error::Malformed("not asked for"));
+    let sent = connection.send(Lead::Head(&head), RequestBody::none().attempt(), plain, |_, _| {}).await;
+    let answer = sent.map_err(|(error, _)| error)?;
+    let status = answer.status();
+    let (headers, plain, mut body) = match answer {
+        Answer::Plain(head, body) => (HeaderMap::new(), Some(head), body),
+        Answer::Fields(response) => {
+            let (head, body) = response.into_parts();
+            (head.headers, None, body)
+        }
     };
-    let (head, mut body) = response.into_parts();
-    let mut whole = Whole {
-        status: head.status,
-        headers: head.headers,
-        content: Vec::new(),
-        trailers: None,
-        complete: false,
-        reusable: false,
-    };
+    let (content, trailers, complete, reusable) = (Vec::new(), None, false, false);
+    let mut whole = Whole { status, headers, content, trailers, complete, reusable, plain };
     loop {
         let frame = poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
