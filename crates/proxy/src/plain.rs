@@ -83,7 +83,10 @@ pub struct PlainRequest<'b> {
 impl<'b> PlainRequest<'b> {
     /// The path of the target.
     pub fn path(&self) -> &'b str {
-        self.target.split('?').next().unwrap_or(self.target)
+        match self.target.as_bytes().iter().position(|&byte| byte == b'?') {
+            Some(end) => self.target.get(..end).unwrap_or(self.target),
+            None => self.target,
+        }
     }
 
     /// The values of a field, whose name is in lower case.
@@ -112,9 +115,8 @@ impl<'b> PlainRequest<'b> {
 
 /// Appends a field, its name in lower case.
 pub(crate) fn write_field(out: &mut Vec<u8>, field: &Header<'_>) {
-    let from = out.len();
-    out.extend_from_slice(field.name.as_bytes());
-    out[from..].make_ascii_lowercase();
+    out.reserve(field.name.len() + field.value.len() + 4);
+    out.extend(field.name.bytes().map(|byte| byte.to_ascii_lowercase()));
     out.extend_from_slice(b": ");
     out.extend_from_slice(field.value);
     out.extend_from_slice(b"\r\n");

@@ -437,7 +437,7 @@ impl Connection {
                     let (method, target, headers) = (&parts.method, &parts.uri, &parts.headers);
                     let head = RequestHead { method, target, headers, additions: Additions::default() };
                     match connection.send_own(Lead::Head(&head), body, false, |_, _| {}).await? {
-                        Answer::Fields(response) => Ok(response),
+                        Answer::Fields(response) => Ok(*response),
                         Answer::Plain(..) => {
                             let error = http1_client::Error::Malformed("not asked for").into();
                             Err(SendError { error, unsent: false })

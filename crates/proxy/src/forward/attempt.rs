@@ -13,7 +13,7 @@ use hyper::Request;
 use tokio::time::Instant;
 
 use super::client::ClientConnection;
-use super::request::Inbound;
+use super::request::{FieldsHead, Head, Inbound};
 use crate::body::{BodyFault, RequestBody, UpBody};
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
@@ -36,8 +36,6 @@ const STALE: Duration = Duration::from_secs(1);
 pub(super) struct Call<'a> {
     pub(super) active_config: &'a ActiveConfig,
     pub(super) inbound: &'a Inbound,
-    /// Path and query, or `*`.
-    pub(super) target: Uri,
     pub(super) body: &'a RequestBody,
     /// Whether its method is idempotent (RFC 9110, 9.2.2).
     pub(super) idempotent: bool,
@@ -220,14 +218,18 @@ impl Call<'_> {
         let (body, key) = self.attempt_body();
         let Some(own) = connection.own() else {
             let request = self.request(connection, server, body, key);
-            return connection.send(request).await.map(Answer::Fields);
+            return connection.send(request).await.map(|response| Answer::Fields(Box::new(response)));
         };
-        if let Some(plain) = &self.inbound.plain {
-            let answer = self.client_io.answer();
-            let interim = |status, fields: &HeaderMap| pass_on_interim(self.client_io, answer, None, status, fields);
-            return own.send_own(plain.lead(), body, true, interim).await;
-        }
-        let (Inbound { method, headers, version, .. }, target) = (self.inbound, &self.target);
+        let fields = match &self.inbound.head {
+            Head::Fields(fields) => fields,
+            Head::Plain(plain) => {
+                let answer = self.client_io.answer();
+                let interim =
+                    |status, fields: &HeaderMap| pass_on_interim(self.client_io, answer, None, status, fields);
+                return own.send_own(plain.lead(), body, true, interim).await;
+            }
+        };
+        let (Inbound { method, version, .. }, FieldsHead { headers, target, .. }) = (self.inbound, &**fields);
         let host = (!headers.contains_key(header::HOST)).then(|| host_of(server)).flatten();
         let additions = Additions {
             chunked: !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH),
@@ -262,15 +264,15 @@ impl Call<'_> {
     fn request(&self, connection: &Connection, server: &Upstream, body: UpBody, key: Option<Key>) -> Request<UpBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.inbound.method.clone();
-        let target = match &self.inbound.plain {
+        let target = match &self.inbound.head {
             // Its connection turns out to be hyper's.
-            Some(plain) => {
+            Head::Plain(plain) => {
                 *request.headers_mut() = plain.fields();
                 plain.target().parse().unwrap_or_default()
             }
-            None => {
-                *request.headers_mut() = self.inbound.headers.clone();
-                self.target.clone()
+            Head::Fields(fields) => {
+                *request.headers_mut() = fields.headers.clone();
+                fields.target.clone()
             }
         };
         match connection {

@@ -55,18 +55,18 @@ pub async fn serve(
     let (parts, body) = request.into_parts();
     let log_fields = || LogFields::of_parts(&parts, &client_connection.peer);
     let mut context = RequestContext::new(shard, client_io, started, Some(ClientBody::Hyper(body)), log_fields);
-    let inbound = match Inbound::read(parts, &mut context, &client_connection) {
+    let inbound = match Inbound::read(parts, asterisk, &mut context, &client_connection) {
         Ok(inbound) => inbound,
         Err(refusal) => return Ok(refusal.reply(context, stream)),
     };
-    let (answered, deadline) = answer(&mut context, &inbound, &client_connection, asterisk, false).await;
+    let (answered, deadline) = answer(&mut context, &inbound, &client_connection, false).await;
     let (answer, in_flight, connection) = match answered {
         Ok(answered) => answered,
         Err(reason) => return Ok(failed(reason).reply(context, stream)),
     };
     let reply = Reply { context, inbound, stream, deadline };
     Ok(match answer {
-        Answer::Fields(response) => reply.pass_on(response, in_flight, connection, &client_connection.peer),
+        Answer::Fields(response) => reply.pass_on(*response, in_flight, connection, &client_connection.peer),
         // Not asked for.
         Answer::Plain(..) => reply.bad_response(in_flight),
     })
@@ -83,7 +83,6 @@ async fn answer(
     context: &mut RequestContext,
     inbound: &Inbound,
     client_connection: &ClientConnection,
-    asterisk: bool,
     plain: bool,
 ) -> (Result<Answered, Reason>, Option<Instant>) {
     let active_config = Rc::clone(&context.active_config);
@@ -93,7 +92,6 @@ async fn answer(
     let mut call = Call {
         active_config: &active_config,
         inbound,
-        target: inbound.target(asterisk),
         body: &body,
         idempotent: inbound.method.is_idempotent(),
         upgrade: inbound.upgrade,

@@ -12,24 +12,32 @@ use super::client::ClientConnection;
 use super::context::{LogFields, RequestContext};
 use super::local_reply::Refusal;
 use super::request::{Inbound, authority_of};
-use super::response::Reply;
+use super::response::{Reply, ResponseGuard, complete, is_failure, set_cookie};
 use super::{answer, failed};
+use crate::body::DownBody;
 use crate::client_io::ClientIoState;
-use crate::encode::{Outgoing, encode};
+use crate::clock::duration;
+use crate::encode::{Ending, Outgoing, encode};
 use crate::headers::{self, Peer, write_line};
-use crate::http1_client::{Answer, Lead};
+use crate::http1_client::{Answer, Lead, PlainResponse};
 use crate::plain::{self, Content, PlainRequest};
+use crate::pool::InFlight;
 use crate::request_stream::{self, ClientBody, Feed};
+use crate::response_timer;
+use crate::server_body::ServerBody;
 use crate::state::ShardState;
+use crate::termination::Reason;
+use crate::upstream::PooledConnection;
 use evenkeel_config::proxy::{HeadersTable, KeyTable};
+use evenkeel_core::select::Outcome;
 
 /// Room for what the proxy adds to a head, in bytes.
 const ROOM: usize = 256;
 
 /// A plain head as a server is sent it.
 pub(super) struct PlainHead {
-    /// All of it, ending with the empty line.
-    bytes: Vec<u8>,
+    /// All of it, ending with the empty line. All of a plain head is ASCII.
+    text: String,
     /// Where the target begins, and the length of its path and of all of it.
     target: usize,
     path_len: usize,
@@ -61,7 +69,7 @@ impl PlainHead {
         });
         bytes.extend_from_slice(b"\r\n");
         PlainHead {
-            bytes,
+            text: String::from_utf8(bytes).unwrap_or_default(),
             target: head.method.as_str().len() + 1,
             path_len: head.path().len(),
             target_len: head.target.len(),
@@ -71,23 +79,23 @@ impl PlainHead {
         }
     }
 
-    fn text(&self, from: usize, length: usize) -> &str {
-        self.bytes.get(from..from + length).and_then(|part| std::str::from_utf8(part).ok()).unwrap_or("/")
+    fn part(&self, from: usize, length: usize) -> &str {
+        self.text.get(from..from + length).unwrap_or("/")
     }
 
     /// The target's path.
     pub(super) fn path(&self) -> &str {
-        self.text(self.target, self.path_len)
+        self.part(self.target, self.path_len)
     }
 
     /// Path and query.
     pub(super) fn target(&self) -> &str {
-        self.text(self.target, self.target_len)
+        self.part(self.target, self.target_len)
     }
 
     /// The request's id.
     pub(super) fn id(&self) -> Option<&[u8]> {
-        self.bytes.get(self.id?..self.id? + 32)
+        self.text.as_bytes().get(self.id?..self.id? + 32)
     }
 
     /// As it is sent.
@@ -96,14 +104,14 @@ impl PlainHead {
             Content::Length(length) => Some(length),
             Content::Chunked => None,
         };
-        Lead::Written { bytes: &self.bytes, is_head: self.is_head, length }
+        Lead::Written { bytes: self.text.as_bytes(), is_head: self.is_head, length }
     }
 
     /// Its fields but for the coding, for a connection that takes no bytes.
     pub(super) fn fields(&self) -> HeaderMap {
         let mut found = [httparse::EMPTY_HEADER; 128];
         let mut request = httparse::Request::new(&mut found);
-        match request.parse(&self.bytes) {
+        match request.parse(self.text.as_bytes()) {
             Ok(_) => {
                 let mut headers = map(request.headers.iter().map(|field| (field.name, field.value)));
                 headers.remove(header::TRANSFER_ENCODING);
@@ -157,7 +165,7 @@ pub(crate) fn begin(
     client_io: &Arc<ClientIoState>,
     client_connection: &ClientConnection,
     head: &PlainRequest<'_>,
-) -> Option<(Begun, Option<(Feed, Content)>)> {
+) -> Option<(Box<Begun>, Option<Feed>)> {
     let authority = authority_of(head, &shard.active_config().config.limits, client_connection)?;
     client_io.begin(false);
     let log_fields = || LogFields::of_plain(head, &client_connection.peer);
@@ -170,28 +178,91 @@ pub(crate) fn begin(
     let body = body.map(ClientBody::Own);
     let mut context = RequestContext::new(shard, client_io, Instant::now(), body, log_fields);
     let inbound = Inbound::read_plain(head, authority, &mut context, client_connection);
-    let feed = feed.map(|feed| (feed, head.content));
-    Some((Begun { context, inbound, is_head: head.method == Method::HEAD, lasts: head.keeps_alive }, feed))
+    let begun = Begun { context, inbound, is_head: head.method == Method::HEAD, lasts: head.keeps_alive };
+    Some((Box::new(begun), feed))
 }
 
 impl Begun {
     /// Responds to it.
-    pub(crate) async fn answer(self, client_connection: &ClientConnection) -> Outgoing {
-        let Begun { mut context, inbound, is_head, lasts } = self;
-        let inbound = match inbound {
-            Ok(inbound) => inbound,
-            Err(refusal) => return encode(refusal.reply(context, None), is_head, lasts),
-        };
-        let (answered, deadline) = answer(&mut context, &inbound, client_connection, false, true).await;
-        let (answer, in_flight, connection) = match answered {
-            Ok(answered) => answered,
-            Err(reason) => return encode(failed(reason).reply(context, None), is_head, lasts),
-        };
-        let reply = Reply { context, inbound, stream: None, deadline };
+    pub(crate) async fn answer(mut self: Box<Self>, client_connection: &ClientConnection) -> Outgoing {
+        let Begun { context, inbound: Ok(inbound), .. } = &mut *self else { return self.refused() };
+        let (answered, deadline) = answer(context, inbound, client_connection, true).await;
         let peer = &client_connection.peer;
-        match answer {
-            Answer::Plain(head, body) => reply.pass_on_plain(head, body, in_flight, connection, peer, lasts),
-            Answer::Fields(response) => encode(reply.pass_on(response, in_flight, connection, peer), is_head, lasts),
+        match answered {
+            Ok((Answer::Plain(head, body), in_flight, connection)) => {
+                self.pass_on(head, body, (in_flight, connection), deadline, peer)
+            }
+            Ok((Answer::Fields(response), in_flight, connection)) => {
+                let Begun { context, inbound, is_head, lasts } = *self;
+                let inbound = match inbound {
+                    Ok(inbound) => inbound,
+                    Err(refusal) => return encode(refusal.reply(context, None), is_head, lasts),
+                };
+                let reply = Reply { context, inbound, stream: None, deadline };
+                encode(reply.pass_on(*response, in_flight, connection, peer), is_head, lasts)
+            }
+            Err(reason) => encode(failed(reason).reply(self.context, None), self.is_head, self.lasts),
+        }
+    }
+
+    /// The reply to a request that is not forwarded.
+    fn refused(self) -> Outgoing {
+        let Begun { context, inbound, is_head, lasts } = self;
+        let refusal = inbound.err().unwrap_or_else(|| failed(Reason::BadRequest));
+        encode(refusal.reply(context, None), is_head, lasts)
+    }
+
+    /// Passes on a plain response of a server.
+    fn pass_on(
+        mut self: Box<Self>,
+        PlainResponse { status, mut lines, dated, sized }: PlainResponse,
+        body: ServerBody,
+        (in_flight, connection): (InFlight, Option<PooledConnection>),
+        deadline: Option<Instant>,
+        peer: &Peer,
+    ) -> Outgoing {
+        let Begun { context, inbound, is_head, lasts } = &mut *self;
+        context.begin_response(&in_flight, status);
+        let closing = context.client_io.is_closing() || context.shard.is_draining();
+        let fields = &context.active_config.config.headers;
+        if fields.upstream && HeaderValue::from_str(&in_flight.server.name).is_ok() {
+            write_line(&mut lines, "x-upstream", in_flight.server.name.as_bytes());
+        }
+        if fields.via {
+            write_line(&mut lines, header::VIA.as_str(), headers::VIA_1_1.as_bytes());
+        }
+        if let Ok(inbound) = inbound {
+            if let Some(id) = inbound.id() {
+                write_line(&mut lines, headers::X_REQUEST_ID.as_str(), id);
+            }
+            if let Some(set_cookie) = set_cookie(inbound, &in_flight, peer) {
+                write_line(&mut lines, header::SET_COOKIE.as_str(), set_cookie.as_bytes());
+            }
+        }
+        if closing {
+            write_line(&mut lines, header::CONNECTION.as_str(), b"close");
+        }
+        let outcome = if is_failure(status) { Outcome::Failed } else { Outcome::Ok };
+        let closes = closing || !*lasts;
+        let mut end = Ending { status, is_head: *is_head, dated, sized, exact: sized };
+        match body.into_whole() {
+            Ok((content, exact)) => {
+                end.exact = exact;
+                context.sent += content.len() as u64;
+                complete(context, in_flight, connection, outcome);
+                Outgoing::whole(lines, &end, content, closes)
+            }
+            Err(body) => {
+                let idle = duration(context.active_config.config.timeouts.idle);
+                let limits = response_timer::Limits { idle, until: deadline };
+                let (shard, client_io) = (Rc::clone(&context.shard), Arc::clone(&context.client_io));
+                let request = context.body.clone();
+                let guard = ResponseGuard::new(self.context, in_flight, connection, outcome);
+                let body = DownBody::server(body, Box::new(guard), false, || {
+                    shard.response_timers().enter(limits, client_io, None, request)
+                });
+                Outgoing::streamed(lines, &end, body, closes)
+            }
         }
     }
 }

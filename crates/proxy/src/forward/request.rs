@@ -30,36 +30,51 @@ pub(super) struct Inbound {
     /// The pool that its route leads to.
     pub(super) pool: Rc<ShardPool>,
     pub(super) method: Method,
-    /// As the client sent it.
-    pub(super) uri: Uri,
     /// As the client speaks it.
     pub(super) version: Version,
-    /// The head as the server is sent it, where it is plain; then `uri` and `headers` are empty.
-    pub(super) plain: Option<PlainHead>,
-    /// As the server is sent them, but for what depends on the connection to it.
-    pub(super) headers: HeaderMap,
+    /// Target and fields.
+    pub(super) head: Head,
     /// Host and perhaps port; empty if a client of HTTP/1.0 has named none.
     pub(super) authority: Rc<str>,
     /// The client as trusted proxies name it, else the peer.
     pub(super) client: IpAddr,
-    /// The request's id; `None` if `headers.request_id` is off, or the head is plain.
-    pub(super) id: Option<HeaderValue>,
     /// The affinity cookie that the client sent.
     pub(super) cookie: Option<String>,
     /// What is hashed, where that is a header or a cookie and the request has it.
     hash_value: Option<Bytes>,
-    /// The client's side of the tunnel that the connection may become; `None` if the request asks for none.
-    pub(super) tunnel: Option<OnUpgrade>,
     /// Whether the request asks for a tunnel.
     pub(super) upgrade: bool,
     /// Whether the client waits for `100 Continue` before it sends its body.
     pub(super) expects: bool,
 }
 
+/// The head of a request on its way to a server.
+pub(super) enum Head {
+    /// As it is written.
+    Plain(PlainHead),
+    /// Of fields; in a box, so that the other form is small.
+    Fields(Box<FieldsHead>),
+}
+
+/// A head of fields.
+pub(super) struct FieldsHead {
+    /// As the client sent it.
+    uri: Uri,
+    /// Path and query as the server is sent them, or `*`.
+    pub(super) target: Uri,
+    /// As the server is sent them, but for what depends on the connection to it.
+    pub(super) headers: HeaderMap,
+    /// The request's id; `None` if `headers.request_id` is off.
+    id: Option<HeaderValue>,
+    /// The client's side of the tunnel that the connection may become; `None` if the request asks for none.
+    pub(super) tunnel: Option<OnUpgrade>,
+}
+
 impl Inbound {
-    /// Reads a request's head. Notes the pool, the client and the request's id in the context as soon as they are known.
+    /// Reads a request's head; `asterisk` says that it is OPTIONS with a URI without path and query. Notes the pool, the client and the request's id in the context as soon as they are known.
     pub(super) fn read(
         mut parts: Parts,
+        asterisk: bool,
         context: &mut RequestContext,
         client_connection: &ClientConnection,
     ) -> Result<Inbound, Refusal> {
@@ -118,22 +133,9 @@ impl Inbound {
             log_fields.host = Bytes::copy_from_slice(authority.as_bytes());
         }
         let Parts { method, uri, headers, .. } = parts;
-        Ok(Inbound {
-            pool,
-            method,
-            uri,
-            version,
-            plain: None,
-            headers,
-            authority,
-            client,
-            id,
-            cookie,
-            hash_value,
-            tunnel,
-            upgrade,
-            expects,
-        })
+        let target = sent_target(&uri, asterisk);
+        let head = Head::Fields(Box::new(FieldsHead { uri, target, headers, id, tunnel }));
+        Ok(Inbound { pool, method, version, head, authority, client, cookie, hash_value, upgrade, expects })
     }
 
     /// Reads a plain head, of which [`authority_of`] has given the authority.
@@ -149,7 +151,7 @@ impl Inbound {
             return Err(Refusal::new(Reason::NoRoute, false));
         };
         if head.claims || pool.config().protocol != Protocol::Http1 || !plain::has_plain_key(&config.key) {
-            return Inbound::read(plain::parts(head), context, client_connection);
+            return Inbound::read(plain::parts(head), false, context, client_connection);
         }
         context.pool = Some(Rc::clone(&pool));
         let peer = &client_connection.peer;
@@ -167,16 +169,12 @@ impl Inbound {
         Ok(Inbound {
             pool,
             method: head.method.clone(),
-            uri: Uri::default(),
             version: Version::HTTP_11,
-            plain: Some(plain),
-            headers: HeaderMap::new(),
+            head: Head::Plain(plain),
             authority,
             client: peer.address(),
-            id: None,
             cookie,
             hash_value,
-            tunnel: None,
             upgrade: false,
             expects: false,
         })
@@ -184,17 +182,17 @@ impl Inbound {
 
     /// The request's id.
     pub(super) fn id(&self) -> Option<&[u8]> {
-        match &self.plain {
-            Some(plain) => plain.id(),
-            None => self.id.as_ref().map(HeaderValue::as_bytes),
+        match &self.head {
+            Head::Plain(plain) => plain.id(),
+            Head::Fields(fields) => fields.id.as_ref().map(HeaderValue::as_bytes),
         }
     }
 
     /// The request's properties that a strategy can use.
     pub(super) fn info<'a>(&'a self, key: &KeyTable) -> RequestInfo<'a> {
-        let (path, target) = match &self.plain {
-            Some(plain) => (plain.path(), plain.target()),
-            None => (path_of(&self.uri), target_of(&self.uri)),
+        let (path, target) = match &self.head {
+            Head::Plain(plain) => (plain.path(), plain.target()),
+            Head::Fields(fields) => (path_of(&fields.uri), target_of(&fields.uri)),
         };
         let key = match (key, &self.hash_value) {
             (KeyTable::Uri, _) => target.as_bytes(),
@@ -203,20 +201,20 @@ impl Inbound {
         };
         RequestInfo { client: self.client, path, key }
     }
+}
 
-    /// The target that the server is sent: path and query, or `*`.
-    pub(super) fn target(&self, asterisk: bool) -> Uri {
-        let target = target_of(&self.uri);
-        // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); hyper has made `/` of it.
-        if asterisk {
-            Uri::from_static("*")
-        } else if self.uri.scheme().is_none() && self.uri.authority().is_none() && target.starts_with('/') {
-            self.uri.clone()
-        } else if target.starts_with('/') || target == "*" {
-            target.parse().unwrap_or_default()
-        } else {
-            format!("/{target}").parse().unwrap_or_default()
-        }
+/// The target that the server is sent: path and query, or `*`.
+fn sent_target(uri: &Uri, asterisk: bool) -> Uri {
+    let target = target_of(uri);
+    // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); hyper has made `/` of it.
+    if asterisk {
+        Uri::from_static("*")
+    } else if uri.scheme().is_none() && uri.authority().is_none() && target.starts_with('/') {
+        uri.clone()
+    } else if target.starts_with('/') || target == "*" {
+        target.parse().unwrap_or_default()
+    } else {
+        format!("/{target}").parse().unwrap_or_default()
     }
 }
 

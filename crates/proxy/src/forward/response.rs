@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper::Response;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::context::RequestContext;
 use super::local_reply::Refusal;
-use super::request::{Inbound, is_number};
+use super::request::{Head, Inbound, is_number};
 use crate::body::{DownBody, End, OnEnd};
 use crate::clock::duration;
-use crate::encode::{self, Outgoing};
-use crate::headers::{self, Peer, write_line};
-use crate::http1_client::PlainResponse;
+use crate::headers::{self, Peer};
 use crate::pool::InFlight;
 use crate::response_timer::{self, Side, StreamTask};
 use crate::server_body::ServerBody;
@@ -39,6 +37,16 @@ pub(super) struct ResponseGuard {
 }
 
 impl ResponseGuard {
+    /// Follows a response of a server.
+    pub(super) fn new(
+        context: RequestContext,
+        in_flight: InFlight,
+        connection: Option<PooledConnection>,
+        outcome: Outcome,
+    ) -> ResponseGuard {
+        ResponseGuard { context, in_flight: Some(in_flight), connection, outcome }
+    }
+
     /// Follows a response of the proxy's own.
     pub(super) fn local(context: RequestContext) -> ResponseGuard {
         ResponseGuard { context, in_flight: None, connection: None, outcome: Outcome::Ok }
@@ -46,30 +54,10 @@ impl ResponseGuard {
 }
 
 impl OnEnd for ResponseGuard {
-    fn end(self: Box<Self>, end: End) {
-        self.over(end);
-    }
-
-    fn passed(&mut self, bytes: usize) {
-        self.context.sent += bytes as u64;
-    }
-}
-
-impl ResponseGuard {
-    fn over(mut self, end: End) {
+    fn end(mut self: Box<Self>, end: End) {
         let Some(in_flight) = self.in_flight.take() else { return };
         match end {
-            End::Complete => {
-                // A server that responds before it has read the request has a connection with the rest of it inside.
-                if self.context.body.is_complete() {
-                    if let Some(pooled) = self.connection.take() {
-                        in_flight.server.give_back(pooled);
-                    }
-                } else {
-                    self.context.close_connection();
-                }
-                in_flight.finish(self.outcome);
-            }
+            End::Complete => complete(&self.context, in_flight, self.connection.take(), self.outcome),
             End::Cut | End::TimedOut(_) | End::ClientGone => {
                 let reason = match end {
                     // The client's own body broke off, and the exchange with it.
@@ -84,6 +72,40 @@ impl ResponseGuard {
             }
         }
     }
+
+    fn passed(&mut self, bytes: usize) {
+        self.context.sent += bytes as u64;
+    }
+}
+
+/// Ends an exchange whose response was passed on to its end.
+pub(super) fn complete(
+    context: &RequestContext,
+    in_flight: InFlight,
+    connection: Option<PooledConnection>,
+    outcome: Outcome,
+) {
+    // A server that responds before it has read the request has a connection with the rest of it inside.
+    if context.body.is_complete() {
+        if let Some(pooled) = connection {
+            in_flight.server.give_back(pooled);
+        }
+    } else {
+        context.close_connection();
+    }
+    in_flight.finish(outcome);
+}
+
+/// The affinity cookie that the client is to be sent, if it has not sent the same.
+pub(super) fn set_cookie(inbound: &Inbound, in_flight: &InFlight, peer: &Peer) -> Option<HeaderValue> {
+    let pool = &inbound.pool;
+    let config = pool.config();
+    let sticky = config.rules.sticky.as_ref()?;
+    let value = pool.cookie(in_flight.slot())?;
+    if inbound.cookie.as_deref() == Some(value.as_str()) {
+        return None;
+    }
+    headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
 }
 
 /// What the response to a request needs beside the server's.
@@ -107,7 +129,11 @@ impl Reply {
     ) -> Response<DownBody> {
         self.context.begin_response(&in_flight, response.status());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match self.inbound.tunnel.take() {
+            let tunnel = match &mut self.inbound.head {
+                Head::Fields(fields) => fields.tunnel.take(),
+                Head::Plain(_) => None,
+            };
+            return match tunnel {
                 Some(client_side) => self.switch_protocols(client_side, response, in_flight),
                 // The request did not ask for it.
                 None => self.bad_response(in_flight),
@@ -130,7 +156,7 @@ impl Reply {
         // A client that was not invited may or may not send its body now: what comes next is not known.
         let uninvited = inbound.expects && !body.is_complete();
         let closing = uninvited || client_io.is_closing() || shard.is_draining();
-        let guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
+        let guard = ResponseGuard::new(context, in_flight, connection, outcome);
         let limits = response_timer::Limits { idle: duration(active_config.config.timeouts.idle), until: deadline };
         let http2 = inbound.version == Version::HTTP_2;
         let body = DownBody::server(inner, Box::new(guard), http2, || {
@@ -158,78 +184,7 @@ impl Reply {
         {
             head.headers.insert("x-upstream", name);
         }
-        self.set_cookie(in_flight, peer)
-    }
-
-    /// The affinity cookie that the client is to be sent, if it has not sent the same.
-    fn set_cookie(&self, in_flight: &InFlight, peer: &Peer) -> Option<HeaderValue> {
-        let pool = &self.inbound.pool;
-        let config = pool.config();
-        let sticky = config.rules.sticky.as_ref()?;
-        let value = pool.cookie(in_flight.slot())?;
-        if self.inbound.cookie.as_deref() == Some(value.as_str()) {
-            return None;
-        }
-        headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
-    }
-
-    /// Passes on a plain response of a server. `lasts` is whether the request leaves the client's connection open.
-    pub(super) fn pass_on_plain(
-        mut self,
-        PlainResponse { status, mut lines, dated, sized }: PlainResponse,
-        body: ServerBody,
-        in_flight: InFlight,
-        connection: Option<PooledConnection>,
-        peer: &Peer,
-        lasts: bool,
-    ) -> Outgoing {
-        self.context.begin_response(&in_flight, status);
-        let set_cookie = self.set_cookie(&in_flight, peer);
-        let closing = self.context.client_io.is_closing() || self.context.shard.is_draining();
-        let fields = &self.context.active_config.config.headers;
-        if fields.upstream && HeaderValue::from_str(&in_flight.server.name).is_ok() {
-            write_line(&mut lines, "x-upstream", in_flight.server.name.as_bytes());
-        }
-        if fields.via {
-            write_line(&mut lines, header::VIA.as_str(), headers::VIA_1_1.as_bytes());
-        }
-        if let Some(id) = self.inbound.id() {
-            write_line(&mut lines, headers::X_REQUEST_ID.as_str(), id);
-        }
-        if let Some(set_cookie) = set_cookie {
-            write_line(&mut lines, header::SET_COOKIE.as_str(), set_cookie.as_bytes());
-        }
-        if closing {
-            write_line(&mut lines, header::CONNECTION.as_str(), b"close");
-        }
-        let outcome = if is_failure(status) { Outcome::Failed } else { Outcome::Ok };
-        let is_head = self.inbound.method == Method::HEAD;
-        let Reply { context, inbound: _, stream, deadline } = self;
-        let closes = closing || !lasts;
-        match body.into_whole() {
-            Ok((content, exact)) => {
-                let mut guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
-                guard.context.sent += content.len() as u64;
-                guard.over(End::Complete);
-                let end = encode::Ending { status, is_head, dated, sized, exact };
-                Outgoing::whole(lines, &end, content, closes)
-            }
-            Err(body) => {
-                let limits = response_timer::Limits {
-                    idle: duration(context.active_config.config.timeouts.idle),
-                    until: deadline,
-                };
-                let (shard, client_io, request) =
-                    (Rc::clone(&context.shard), Arc::clone(&context.client_io), context.body.clone());
-                let guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
-                let body = DownBody::server(body, Box::new(guard), false, || {
-                    shard.response_timers().enter(limits, client_io, stream, request)
-                });
-                let exact = sized;
-                let end = encode::Ending { status, is_head, dated, sized, exact };
-                Outgoing::streamed(lines, &end, body, closes)
-            }
-        }
+        set_cookie(&self.inbound, in_flight, peer)
     }
 
     /// Tells the client that its connection becomes a tunnel, and carries the tunnel's bytes in a task of its own.
@@ -306,8 +261,8 @@ fn finish_head(
     if active_config.config.headers.via {
         headers::append_via(headers, Version::HTTP_11);
     }
-    if let Some(id) = &inbound.id {
-        headers.insert(&headers::X_REQUEST_ID, id.clone());
+    if let Some(id) = inbound.id().and_then(|id| HeaderValue::from_bytes(id).ok()) {
+        headers.insert(&headers::X_REQUEST_ID, id);
     }
     if let Some(set_cookie) = set_cookie {
         headers.append(header::SET_COOKIE, set_cookie);

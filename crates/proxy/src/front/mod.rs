@@ -202,11 +202,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Front<'_, T> {
         let Shared { shard, client_io, client_connection, .. } = &self.shared;
         let limits = &shard.active_config().config.limits;
         let limits = Limits { bytes: limits.header_bytes as usize, fields: limits.headers as usize };
-        let begin = |head: &plain::PlainRequest<'_>| forward::begin(shard, client_io, client_connection, head);
+        let begin = |head: &plain::PlainRequest<'_>| {
+            let (begun, feed) = forward::begin(shard, client_io, client_connection, head)?;
+            Some((begun, feed.map(|feed| Reading::new(feed, head.content, limits.fields))))
+        };
         let (next, used) = match plain::read(bytes, limits, begin) {
-            Found::Plain((begun, feed), used) => {
-                self.body = feed.map(|(feed, content)| Reading::new(feed, content, limits.fields));
-                (Some(Next::Request(Box::new(begun))), used)
+            Found::Plain((begun, body), used) => {
+                self.body = body;
+                (Some(Next::Request(begun)), used)
             }
             Found::Partial => (None, 0),
             Found::Other => (Some(Next::HandOver), 0),

@@ -139,8 +139,8 @@ pub struct PlainResponse {
 pub enum Answer<B> {
     /// A plain head.
     Plain(PlainResponse, B),
-    /// A head of fields.
-    Fields(Response<B>),
+    /// A head of fields; in a box, so that the other form is small.
+    Fields(Box<Response<B>>),
 }
 
 impl ResponseHead {
@@ -156,7 +156,7 @@ impl ResponseHead {
                 let sized = length.is_some() && has_length(status);
                 Answer::Plain(PlainResponse { status, lines, dated, sized }, body)
             }
-            None => Answer::Fields(ResponseHead { plain: None, ..self }.into_response(body)),
+            None => Answer::Fields(Box::new(ResponseHead { plain: None, ..self }.into_response(body))),
         }
     }
 
@@ -187,7 +187,7 @@ impl<B> Answer<B> {
     pub fn map<C>(self, make: impl FnOnce(B) -> C) -> Answer<C> {
         match self {
             Answer::Plain(head, body) => Answer::Plain(head, make(body)),
-            Answer::Fields(response) => Answer::Fields(response.map(make)),
+            Answer::Fields(response) => Answer::Fields(Box::new(response.map(make))),
         }
     }
 }

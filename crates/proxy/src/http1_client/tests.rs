@@ -78,7 +78,7 @@ fn on_runtime<F: Future>(test: F) -> F::Output {
 
 fn fields<B>(answer: Answer<B>) -> http::Response<B> {
     match answer {
-        Answer::Fields(response) => response,
+        Answer::Fields(response) => *response,
         Answer::Plain(..) => panic!("not asked for"),
     }
 }
