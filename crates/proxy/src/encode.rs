@@ -145,10 +145,17 @@ pub fn encode(response: Response<DownBody>, is_head: bool, lasts: bool) -> Outgo
             header::TRANSFER_ENCODING => continue,
             header::TRAILER if !end.may_have_content() => continue,
             header::DATE => end.dated = true,
-            header::CONNECTION => closes |= closes_connection(value),
+            // Below, where the connection ends behind the response; it says nothing else.
+            header::CONNECTION => {
+                closes |= closes_connection(value);
+                continue;
+            }
             _ => {}
         }
         write_line(&mut out, name.as_str(), value.as_bytes());
+    }
+    if closes {
+        write_line(&mut out, header::CONNECTION.as_str(), b"close");
     }
     Outgoing::streamed(out, &end, body, closes)
 }

@@ -210,11 +210,7 @@ impl Call<'_> {
     }
 
     /// Sends the request of one attempt and waits for the head of the response.
-    async fn exchange(
-        &self,
-        connection: &mut Connection,
-        server: &Upstream,
-    ) -> Result<Answer<ServerBody>, SendError> {
+    async fn exchange(&self, connection: &mut Connection, server: &Upstream) -> Result<Answer<ServerBody>, SendError> {
         let (body, key) = self.attempt_body();
         let Some(own) = connection.own() else {
             let request = self.request(connection, server, body, key);

@@ -37,8 +37,8 @@ use attempt::Call;
 pub use client::ClientConnection;
 use context::{LogFields, RequestContext};
 use local_reply::Refusal;
-use request::Inbound;
 pub(crate) use plain::{Begun, begin};
+use request::Inbound;
 use response::Reply;
 use retry::Answered;
 

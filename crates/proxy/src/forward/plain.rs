@@ -223,7 +223,7 @@ impl Begun {
     ) -> Outgoing {
         let Begun { context, inbound, is_head, lasts } = &mut *self;
         context.begin_response(&in_flight, status);
-        let closing = context.client_io.is_closing() || context.shard.is_draining();
+        let closes = !*lasts || context.client_io.is_closing() || context.shard.is_draining();
         let fields = &context.active_config.config.headers;
         if fields.upstream && HeaderValue::from_str(&in_flight.server.name).is_ok() {
             write_line(&mut lines, "x-upstream", in_flight.server.name.as_bytes());
@@ -239,11 +239,10 @@ impl Begun {
                 write_line(&mut lines, header::SET_COOKIE.as_str(), set_cookie.as_bytes());
             }
         }
-        if closing {
+        if closes {
             write_line(&mut lines, header::CONNECTION.as_str(), b"close");
         }
         let outcome = if is_failure(status) { Outcome::Failed } else { Outcome::Ok };
-        let closes = closing || !*lasts;
         let mut end = Ending { status, is_head: *is_head, dated, sized, exact: sized };
         match body.into_whole() {
             Ok((content, exact)) => {

@@ -112,12 +112,21 @@ pub(super) struct ResponseHead {
     pub(super) plain: Option<PlainFields>,
 }
 
+/// That plain heads are wanted as they are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain {
+    /// The request is HEAD.
+    pub(super) is_head: bool,
+}
+
 /// What a plain head says, beside its status.
 #[derive(Debug)]
 pub(super) struct PlainFields {
     /// The status line and the fields that go on to the client.
     lines: Vec<u8>,
     dated: bool,
+    /// There is a length in `lines`.
+    sized: bool,
     pub(super) length: Option<u64>,
     pub(super) chunked: bool,
 }
@@ -152,8 +161,7 @@ impl ResponseHead {
     pub(super) fn into_answer<B>(self, body: B) -> Answer<B> {
         let ResponseHead { status, plain, .. } = self;
         match plain {
-            Some(PlainFields { lines, dated, length, .. }) => {
-                let sized = length.is_some() && has_length(status);
+            Some(PlainFields { lines, dated, sized, .. }) => {
                 Answer::Plain(PlainResponse { status, lines, dated, sized }, body)
             }
             None => Answer::Fields(Box::new(ResponseHead { plain: None, ..self }.into_response(body))),
@@ -194,7 +202,11 @@ impl<B> Answer<B> {
 
 /// The head at the beginning of some bytes and its length, or `None` if there is no end to it yet.
 /// With `plain`, plain heads come as [`PlainFields`].
-pub(super) fn parse(bytes: &[u8], limits: Limits, plain: bool) -> Result<Option<(ResponseHead, usize)>, Error> {
+pub(super) fn parse(
+    bytes: &[u8],
+    limits: Limits,
+    plain: Option<Plain>,
+) -> Result<Option<(ResponseHead, usize)>, Error> {
     if bytes.first().is_some_and(|&byte| byte != b'H') {
         return Err(Error::Malformed("it does not begin with a status line"));
     }
@@ -222,7 +234,7 @@ pub(super) fn parse(bytes: &[u8], limits: Limits, plain: bool) -> Result<Option<
 fn parse_with<'b>(
     bytes: &'b [u8],
     limits: Limits,
-    plain: bool,
+    plain: Option<Plain>,
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Result<Option<(ResponseHead, usize)>, Error>, httparse::Error> {
     let most = fields.len().min(limits.headers);
@@ -241,12 +253,14 @@ fn build(
     response: &httparse::Response<'_, '_>,
     bytes: &[u8],
     limits: Limits,
-    plain: bool,
+    plain: Option<Plain>,
 ) -> Result<ResponseHead, Error> {
     if bytes.len() > limits.header_bytes {
         return Err(Error::TooLarge);
     }
-    if plain && let Some(head) = build_plain(response, bytes) {
+    if let Some(Plain { is_head }) = plain
+        && let Some(head) = build_plain(response, bytes, is_head)
+    {
         return Ok(head);
     }
     if has_bare_line_feed(bytes) {
@@ -265,14 +279,19 @@ fn build(
     Ok(ResponseHead { status, headers, reason, http11, keeps_alive, plain: None })
 }
 
-/// Whether a response with this status may say how long its content is.
-fn has_length(status: StatusCode) -> bool {
-    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+/// Whether a response with this status may say how long its content is. That of 304 would be the content of another response:
+/// only one to HEAD says it, as with hyper.
+fn has_length(status: StatusCode, is_head: bool) -> bool {
+    match status {
+        StatusCode::NO_CONTENT => false,
+        StatusCode::NOT_MODIFIED => is_head,
+        _ => true,
+    }
 }
 
 /// A head as it goes on to the client, if it is final, every line of it is `name ":" OWS value OWS CR LF`, and no field of it
 /// is to be read or changed on the way.
-fn build_plain(response: &httparse::Response<'_, '_>, bytes: &[u8]) -> Option<ResponseHead> {
+fn build_plain(response: &httparse::Response<'_, '_>, bytes: &[u8], is_head: bool) -> Option<ResponseHead> {
     let status = StatusCode::from_u16(response.code?).ok()?;
     let reason = response.reason?;
     if response.version != Some(1) || status.is_informational() || bytes.get(8) != Some(&b' ') {
@@ -285,7 +304,7 @@ fn build_plain(response: &httparse::Response<'_, '_>, bytes: &[u8]) -> Option<Re
     at += 2;
     let mut lines = Vec::with_capacity(bytes.len() + ROOM);
     lines.extend_from_slice(&bytes[..at]);
-    let mut fields = PlainFields { lines, dated: false, length: None, chunked: false };
+    let mut fields = PlainFields { lines, dated: false, sized: false, length: None, chunked: false };
     let mut keeps_alive = true;
     for field in response.headers.iter() {
         at = plain::line_end(field, bytes, at)?;
@@ -297,7 +316,8 @@ fn build_plain(response: &httparse::Response<'_, '_>, bytes: &[u8]) -> Option<Re
             }
             Kind::Length if fields.length.is_none() => {
                 fields.length = Some(plain::digits(field.value)?);
-                if has_length(status) {
+                fields.sized = has_length(status, is_head);
+                if fields.sized {
                     plain::write_field(&mut fields.lines, field);
                 }
             }

@@ -37,8 +37,8 @@ use crate::body::{BodyFault, RequestBody, UpBody};
 use body::Decoder;
 pub use body::ResponseBody;
 pub(crate) use chunked::Chunked;
-use head::ResponseHead;
 pub use head::{Additions, Answer, Lead, PlainResponse, RequestHead};
+use head::{Plain, ResponseHead};
 use upload::{Upload, UploadError};
 
 /// The longest trailer section, bytes.
@@ -309,7 +309,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<T> {
         let mut at = 0;
         loop {
             let rest = &bytes[at..];
-            let Some((head, length)) = head::parse(rest, self.limits, self.plain)? else {
+            let Some((head, length)) =
+                head::parse(rest, self.limits, self.plain.then_some(Plain { is_head: self.is_head }))?
+            else {
                 self.part.extend_from_slice(rest);
                 self.parsed = rest.len();
                 return Ok(None);

@@ -156,7 +156,9 @@ fn trailers_and_interim_responses_are_given() {
         let head =
             RequestHead { method: &Method::GET, target: &target, headers: &headers, additions: Additions::default() };
         let body = RequestBody::none().attempt();
-        let response = connection.send(Lead::Head(&head), body, false, |status, fields| seen.push((status.as_u16(), fields.len()))).await;
+        let response = connection
+            .send(Lead::Head(&head), body, false, |status, fields| seen.push((status.as_u16(), fields.len())))
+            .await;
         let response = fields(response.unwrap_or_else(|(error, _)| panic!("{error}")));
         assert_eq!(connection.0.borrow().io.written, b"GET /a?b HTTP/1.1\r\n\r\n");
         response.extensions().get::<hyper::ext::ReasonPhrase>().cloned()

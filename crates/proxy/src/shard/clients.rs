@@ -222,7 +222,8 @@ impl Clients {
             client_connection: &client_connection,
             timeouts,
         };
-        let left = if self.own_front { front::serve(stream, shared).await } else { Left::HandedOver(stream, Vec::new()) };
+        let left =
+            if self.own_front { front::serve(stream, shared).await } else { Left::HandedOver(stream, Vec::new()) };
         match left {
             Left::HandedOver(stream, bytes) => {
                 // Only the first bytes of a connection can be those of HTTP/2.
