@@ -2,9 +2,8 @@
 //!
 //! [`Proxy`] is what a program starts. `control` reads the config and runs the shards; a `shard` is a thread with its own
 //! listeners, selectors and connections; `pool` is a pool as one shard knows it; `forward` is a request's way through. Imports
-//! go one way: `proxy`, `admin`, `control`, `shard`, `forward`, `state`, `pool`, `upstream`. HTTP itself is hyper's, TLS
-//! rustls', but for
-//! HTTP/1.1 towards servers ([`http1_client`]).
+//! go one way: `proxy`, `admin`, `control`, `shard`, `front`, `forward`, `state`, `pool`, `upstream`. HTTP itself is hyper's, TLS
+//! rustls', but for HTTP/1.1 towards servers ([`http1_client`]) and, for requests that are [`plain`], towards clients (`front`).
 
 pub mod access;
 pub mod admin;

@@ -19,14 +19,11 @@ pub enum ServerBody {
 }
 
 impl ServerBody {
-    /// All of it, if it has come: see [`ResponseBody::into_whole`].
-    ///
-    /// # Errors
-    /// Some of it is still to come.
-    pub fn into_whole(self) -> Result<(Bytes, bool), ServerBody> {
+    /// All of it, if it has come: see [`ResponseBody::take_whole`].
+    pub fn take_whole(&mut self) -> Option<(Bytes, bool)> {
         match self {
-            ServerBody::Own(body) => body.into_whole().map_err(ServerBody::Own),
-            hyper => Err(hyper),
+            ServerBody::Own(body) => body.take_whole(),
+            ServerBody::Hyper(_) => None,
         }
     }
 }

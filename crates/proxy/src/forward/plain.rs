@@ -216,7 +216,7 @@ impl Begun {
     fn pass_on(
         mut self: Box<Self>,
         PlainResponse { status, mut lines, dated, sized }: PlainResponse,
-        body: ServerBody,
+        mut body: ServerBody,
         (in_flight, connection): (InFlight, Option<PooledConnection>),
         deadline: Option<Instant>,
         peer: &Peer,
@@ -244,14 +244,14 @@ impl Begun {
         }
         let outcome = if is_failure(status) { Outcome::Failed } else { Outcome::Ok };
         let mut end = Ending { status, is_head: *is_head, dated, sized, exact: sized };
-        match body.into_whole() {
-            Ok((content, exact)) => {
+        match body.take_whole() {
+            Some((content, exact)) => {
                 end.exact = exact;
                 context.sent += content.len() as u64;
                 complete(context, in_flight, connection, outcome);
                 Outgoing::whole(lines, &end, content, closes)
             }
-            Err(body) => {
+            None => {
                 let idle = duration(context.active_config.config.timeouts.idle);
                 let limits = response_timer::Limits { idle, until: deadline };
                 let (shard, client_io) = (Rc::clone(&context.shard), Arc::clone(&context.client_io));

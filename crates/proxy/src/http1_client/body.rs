@@ -176,14 +176,12 @@ impl<T> ResponseBody<T> {
         ResponseBody(State::Whole { content, trailers, exact })
     }
 
-    /// All of its content, if that has come and may be said to be so long, or else in one chunk; the flag says which.
-    ///
-    /// # Errors
-    /// Some of it is still to come.
-    pub fn into_whole(self) -> Result<(Bytes, bool), ResponseBody<T>> {
-        match self.0 {
-            State::Whole { content, exact, .. } => Ok((content, exact)),
-            streamed => Err(ResponseBody(streamed)),
+    /// All of its content, if that has come, and whether its length may be said; else it goes on in one chunk. `None` if some of
+    /// it is still to come.
+    pub fn take_whole(&mut self) -> Option<(Bytes, bool)> {
+        match &mut self.0 {
+            State::Whole { content, exact, .. } => Some((std::mem::take(content), *exact)),
+            State::Streamed(_) => None,
         }
     }
 
