@@ -233,7 +233,12 @@ impl Clients {
             }
             Left::Shut(stream) => {
                 let mut client_io = ClientIo::new(stream, Arc::clone(&client_io_state), timeouts, false);
-                let _ = Box::pin(client_io.shutdown()).await;
+                let mut shutdown = Box::pin(client_io.shutdown());
+                // What the client still sends is read for a moment, but not behind the end of a drain.
+                std::future::poll_fn(|cx| {
+                    if client_io_state.is_cut() { Poll::Ready(()) } else { shutdown.as_mut().poll(cx).map(drop) }
+                })
+                .await;
             }
             Left::Over => {}
         }
