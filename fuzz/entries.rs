@@ -16,6 +16,7 @@ use evenkeel::proxy::access::{self, Entry, Settings};
 use evenkeel::proxy::framing::{Found, Framing};
 use evenkeel::proxy::headers::{self, Peer, Trust};
 use evenkeel::proxy::http1_client::{Limits, Whole, fetch};
+use evenkeel::proxy::plain::{self, Content};
 use evenkeel::proxy::termination::Reason;
 use evenkeel::proxy::{dns, orca};
 use evenkeel::rng::Rng;
@@ -31,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub type Run = fn(&[u8]);
 
 /// All entries, by the names of their fuzz targets.
-pub const ALL: [(&str, Run); 10] = [
+pub const ALL: [(&str, Run); 11] = [
     ("headers", headers),
     ("orca", orca),
     ("access", access),
@@ -42,6 +43,7 @@ pub const ALL: [(&str, Run); 10] = [
     ("routes", routes),
     ("framing", framing),
     ("http1_client", http1_client),
+    ("plain", plain),
 ];
 
 /// A head from lines `name: value`; lines that cannot be in one are left out.
@@ -372,15 +374,16 @@ pub fn http1_client(data: &[u8]) {
     let method = if choice >= 224 { Method::HEAD } else { Method::GET };
     let limits = Limits { header_bytes: 8192, headers: 100 };
     let says = |size: usize| Says { bytes: bytes.iter().copied().collect(), size, asked: false, waits: None };
-    let read = |size: usize| {
+    let read_as = |size: usize, plain: bool| {
         let says = says(size);
-        let mut fetched = Box::pin(fetch(says, &method, limits));
+        let mut fetched = Box::pin(fetch(says, &method, limits, plain));
         // It never has to wait: what the server says is there when it has been asked.
         let Poll::Ready(fetched) = fetched.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("it waits for nothing")
         };
         fetched.ok().filter(|whole| whole.complete)
     };
+    let read = |size: usize| read_as(size, false);
     let told = |whole: Whole| (whole.status.as_u16(), whole.headers, whole.content, whole.trailers);
     let first = read(usize::from(choice) + 1);
     // What comes behind the end, and in a piece of its own, is seen when the connection is to be used again.
@@ -388,9 +391,108 @@ pub fn http1_client(data: &[u8]) {
     assert!(reusable(&first) || !reusable(&read(usize::MAX)));
     let (ours, again) = (first.map(told), read(usize::MAX).map(told));
     assert_eq!(ours, again, "in pieces");
+    is_same_as_it_is_written(read_as(usize::MAX, true), read(usize::MAX), method == Method::HEAD);
     let Some(ours) = ours else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(runtime.block_on(by_hyper(says(usize::MAX), &method, limits)), Some(ours));
+}
+
+/// A response whose head came as it is written for a client has the status, the content and, but for those about the connection
+/// and a length that may not be said, the fields of the same response as a map.
+fn is_same_as_it_is_written(written: Option<Whole>, map: Option<Whole>, is_head: bool) {
+    let Some(Whole { plain: Some(plain), content, reusable, .. }) = written else { return };
+    let map = map.expect("it is accepted in both forms");
+    assert_eq!((plain.status, &content, reusable), (map.status, &map.content, map.reusable));
+    let mut expected = map.headers;
+    assert_eq!(plain.dated, expected.contains_key("date"));
+    for name in ["connection", "keep-alive", "transfer-encoding"] {
+        expected.remove(name);
+    }
+    if plain.status == 204 || plain.status == 304 && !is_head {
+        expected.remove("content-length");
+    }
+    assert_eq!(plain.sized, expected.contains_key("content-length"));
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    let mut response = httparse::Response::new(&mut fields);
+    let head = [&plain.lines[..], b"\r\n"].concat();
+    assert_eq!(response.parse(&head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(response.code, Some(map.status.as_u16()));
+    let mut found = HeaderMap::new();
+    for field in response.headers.iter() {
+        found.append(
+            HeaderName::from_bytes(field.name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(field.value).unwrap(),
+        );
+    }
+    assert_eq!(found, expected);
+}
+
+/// A request as its readers must agree on it: method, target, fields, content.
+type Asked = (String, String, HeaderMap, Vec<u8>);
+
+/// The first request in some bytes as hyper reads it, and how many it has read with its content.
+async fn asked_of_hyper(bytes: &[u8]) -> Option<Asked> {
+    let says = Says { bytes: bytes.iter().copied().collect(), size: usize::MAX, asked: true, waits: None };
+    let seen = std::cell::RefCell::new(None);
+    let service = hyper::service::service_fn(async |request: http::Request<hyper::body::Incoming>| {
+        let (head, body) = request.into_parts();
+        if let Ok(body) = body.collect().await {
+            let body = body.to_bytes().to_vec();
+            seen.borrow_mut().get_or_insert((head.method.to_string(), head.uri.to_string(), head.headers, body));
+        }
+        Ok::<_, std::convert::Infallible>(http::Response::new(Empty::<hyper::body::Bytes>::new()))
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    let _ = builder.half_close(true).serve_connection(TokioIo::new(says), service).await;
+    seen.into_inner()
+}
+
+/// A request that the proxy's own front takes for plain: [`Framing`] and hyper accept it, too, with the same method, target and
+/// fields, and with a body that ends at the same place; and no beginning of it is taken for a whole head.
+pub fn plain(data: &[u8]) {
+    let limits = plain::Limits { bytes: 4096, fields: 50 };
+    let fields = |head: &plain::PlainRequest<'_>| {
+        let mut map = HeaderMap::new();
+        for (name, value) in head.fields() {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
+        }
+        let mut written = Vec::new();
+        head.write(&mut written);
+        Some((head.method.to_string(), head.target.to_owned(), map, head.content, written))
+    };
+    let plain::Found::Plain((method, target, map, content, written), used) = plain::read(data, limits, fields) else {
+        return;
+    };
+    for part in 0..used {
+        assert_eq!(plain::read(&data[..part], limits, |_| Some(())), plain::Found::Partial, "the first {part} bytes");
+    }
+    assert_eq!(map.get_all("host").iter().count(), 1);
+    let told: &[u8] = match content {
+        Content::Length(length) => &vec![b'x'; usize::try_from(length).unwrap().min(10_000)],
+        Content::Chunked => b"3\r\nabc\r\n0\r\n\r\n",
+    };
+    let is_whole = !matches!(content, Content::Length(10_001..));
+    let message = [&data[..used], told].concat();
+    let mut framing = Framing::new(true);
+    assert_eq!((framing.feed(&message), framing.heads()), (Found::Nothing, 1));
+    assert_eq!(framing.is_between(), is_whole);
+    // What is sent on has the same fields, but for those about the connection.
+    let mut kept = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut kept);
+    let written = [&written[..], b"\r\n"].concat();
+    assert_eq!(request.parse(&written), Ok(httparse::Status::Complete(written.len())));
+    let mut expected = map.clone();
+    for name in ["connection", "keep-alive", "transfer-encoding"] {
+        expected.remove(name);
+    }
+    let of_connection = map.len() - expected.len();
+    assert_eq!(request.headers.len() + of_connection, map.len());
+    assert!(request.headers.iter().all(|field| expected.get_all(field.name).iter().any(|value| value == field.value)));
+    if is_whole {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = if content == Content::Chunked { b"abc".to_vec() } else { told.to_vec() };
+        assert_eq!(runtime.block_on(asked_of_hyper(&message)), Some((method, target, map, body)));
+    }
 }
 
 /// Routes, a prefix to a line, and after an empty line a path: the route that matches is the longest prefix of it.

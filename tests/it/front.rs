@@ -224,6 +224,11 @@ impl Process {
         Process::of(std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(arguments))
     }
 
+    /// The same with a variable in its environment.
+    pub fn with_variable((name, value): (&str, &str), arguments: &[&str]) -> Process {
+        Process::of(std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(arguments).env(name, value))
+    }
+
     /// The same with so few descriptors.
     pub fn with_descriptors(limit: u32, arguments: &[&str]) -> Process {
         let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");

@@ -45,6 +45,12 @@ const RESPONSES: &[&str] = &[
     "\x09HTTP/1.1 502 Bad Gateway\r\nTransfer-Encoding: Chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n",
 ];
 
+const PLAIN: &[&str] = &[
+    "GET /a/b?c=d&e=%20f HTTP/1.1\r\nHost: example.org:80\r\nUser-Agent: x \ty\r\nAccept: */*\r\nX-Empty:\r\nX-Empty: \t \r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\nGET",
+    "POST / HTTP/1.1\r\nhost:a\r\ncontent-length: 12\r\nconnection: Close\r\nx_real_ip: 1\r\n\r\nhello",
+    "PATCH /x HTTP/1.1\r\nAccept: a\r\nTransfer-Encoding: chunked\r\nHost: [::1]\r\nVia: 1.1 a\r\nCookie: a=b; c=\"d\"\r\n\r\n0\r\n\r\n",
+];
+
 /// One to four small changes: bytes, what parsers stumble over, pieces gone, doubled, or from another input.
 fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
     const TOKENS: &[&[u8]] = &[
@@ -144,6 +150,7 @@ fn fuzz_entries_hold_for_mutated_bytes() {
         ("routes", ROUTES, 60_000),
         ("framing", REQUESTS, 60_000),
         ("http1_client", RESPONSES, 30_000),
+        ("plain", PLAIN, 60_000),
     ] {
         run(name, &seeds(texts), rounds);
     }

@@ -26,6 +26,7 @@ mod policies;
 mod proxy_details;
 mod proxy_faults;
 mod proxy_framing;
+mod proxy_fronts;
 mod proxy_h2;
 mod proxy_hostile;
 mod proxy_http;

@@ -18,7 +18,8 @@ pub fn root() -> PathBuf {
 }
 
 /// Whether the proxies under test read HTTP/1.1 responses by themselves, as they do unless the environment says `hyper`. The
-/// tests of the proxy pass both ways: `EVENKEEL_HTTP1_CLIENT=hyper cargo test --test it proxy_`.
+/// tests of the proxy pass both ways: `EVENKEEL_HTTP1_CLIENT=hyper cargo test --test it proxy_`, and the same with
+/// `EVENKEEL_HTTP1_FRONT` for the side of the clients.
 pub fn own_http1_client() -> bool {
     std::env::var_os("EVENKEEL_HTTP1_CLIENT").is_none_or(|client| client != "hyper")
 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::expect::Gate;
 use super::headers;
 use super::lazy_timeout::IdleTimer;
+use super::request_stream::ClientBody;
 use super::response_timer::{Side, Timed};
 use super::server_body::ServerBody;
 
@@ -41,7 +42,7 @@ pub enum BodyFault {
 /// A client's body with its beginning kept.
 struct Source {
     /// `None` when the rest is not wanted.
-    inner: Option<Incoming>,
+    inner: Option<ClientBody>,
     /// The task to wake when more of the body can be read.
     waiting: Option<Waker>,
     /// The beginning, in one piece of its own: pieces as they come are small parts of buffers that are much larger, and
@@ -90,7 +91,7 @@ pub struct BodyBounds {
 
 impl RequestBody {
     /// Takes a client's body.
-    pub fn new(inner: Incoming, bounds: BodyBounds) -> RequestBody {
+    pub fn new(inner: ClientBody, bounds: BodyBounds) -> RequestBody {
         if inner.is_end_stream() {
             return RequestBody(None);
         }

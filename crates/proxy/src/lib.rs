@@ -2,9 +2,8 @@
 //!
 //! [`Proxy`] is what a program starts. `control` reads the config and runs the shards; a `shard` is a thread with its own
 //! listeners, selectors and connections; `pool` is a pool as one shard knows it; `forward` is a request's way through. Imports
-//! go one way: `proxy`, `admin`, `control`, `shard`, `forward`, `state`, `pool`, `upstream`. HTTP itself is hyper's, TLS
-//! rustls', but for
-//! HTTP/1.1 towards servers ([`http1_client`]).
+//! go one way: `proxy`, `admin`, `control`, `shard`, `front`, `forward`, `state`, `pool`, `upstream`. HTTP itself is hyper's, TLS
+//! rustls', but for HTTP/1.1 towards servers ([`http1_client`]) and, for requests that are [`plain`], towards clients (`front`).
 
 pub mod access;
 pub mod admin;
@@ -16,18 +15,22 @@ mod coalesced_write;
 mod control;
 mod descriptors;
 pub mod dns;
+mod encode;
 mod expect;
 mod forward;
 pub mod framing;
+mod front;
 pub mod headers;
 pub mod http1_client;
 pub mod http2_pool;
 mod lazy_timeout;
 pub mod metrics;
 pub mod orca;
+pub mod plain;
 mod pool;
 mod proxy;
 mod record;
+mod request_stream;
 mod response_timer;
 mod server_body;
 mod shard;

@@ -18,6 +18,16 @@ pub enum ServerBody {
     Own(ResponseBody<Socket>),
 }
 
+impl ServerBody {
+    /// All of it, if it has come: see [`ResponseBody::take_whole`].
+    pub fn take_whole(&mut self) -> Option<(Bytes, bool)> {
+        match self {
+            ServerBody::Own(body) => body.take_whole(),
+            ServerBody::Hyper(_) => None,
+        }
+    }
+}
+
 impl Body for ServerBody {
     type Data = Bytes;
     type Error = ResponseFault;

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::UpBody;
-use super::http1_client::{self, Additions, RequestHead};
+use super::http1_client::{self, Additions, Answer, Lead, RequestHead};
 use super::http2_pool::{Dial, Http2Pool, Step, StreamGuard};
 use super::metrics::ServerMetrics;
 use super::orca;
@@ -436,7 +436,13 @@ impl Connection {
                     let (parts, body) = request.into_parts();
                     let (method, target, headers) = (&parts.method, &parts.uri, &parts.headers);
                     let head = RequestHead { method, target, headers, additions: Additions::default() };
-                    connection.send_own(&head, body, |_, _| {}).await
+                    match connection.send_own(Lead::Head(&head), body, false, |_, _| {}).await? {
+                        Answer::Fields(response) => Ok(*response),
+                        Answer::Plain(..) => {
+                            let error = http1_client::Error::Malformed("not asked for").into();
+                            Err(SendError { error, unsent: false })
+                        }
+                    }
                 }
                 Client::Hyper { sender, task } => match sender.try_send_request(request).await {
                     Ok(response) => {
@@ -482,24 +488,25 @@ impl Connection {
 }
 
 impl Http1Connection {
-    /// Sends a request over a connection of [`Connection::own`] and waits for the head of the response. `interim` gets the
-    /// interim responses before it.
+    /// Sends a request over a connection of [`Connection::own`] and waits for the head of the response, in the form
+    /// [`Answer::Plain`] where that is wanted and can be. `interim` gets the interim responses before it.
     pub async fn send_own(
         &mut self,
-        head: &RequestHead<'_>,
+        lead: Lead<'_>,
         body: UpBody,
+        plain: bool,
         interim: impl FnMut(StatusCode, &HeaderMap),
-    ) -> Result<Response<ServerBody>, SendError> {
+    ) -> Result<Answer<ServerBody>, SendError> {
         let Client::Own { connection, upload } = &mut self.client else {
             let error = http1_client::Error::Closed.into();
             return Err(SendError { error, unsent: true });
         };
-        let response = connection.send(head, body, interim).await;
-        let response = response.map_err(|(error, unsent)| SendError { error: error.into(), unsent })?;
+        let answer = connection.send(lead, body, plain, interim).await;
+        let answer = answer.map_err(|(error, unsent)| SendError { error: error.into(), unsent })?;
         if connection.is_uploading() {
             *upload = ConnectionTask::spawn(Rc::clone(connection).upload());
         }
-        Ok(response.map(ServerBody::Own))
+        Ok(answer.map(ServerBody::Own))
     }
 }
 

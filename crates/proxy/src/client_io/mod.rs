@@ -60,8 +60,10 @@ pub struct ClientIo<T> {
     fault: Option<Fault>,
     /// How many bytes of [`POISON`] hyper has.
     poisoned: usize,
-    /// Bytes held back behind a request that asks to leave HTTP.
+    /// Bytes held back behind a request that asks to leave HTTP, or read before this was made.
     held: Vec<u8>,
+    /// The first head in `held` has begun before this was made.
+    resumed: bool,
     timer: Timer,
     /// Bytes of the proxy's own that are written before anything else.
     out: Vec<u8>,
@@ -87,12 +89,27 @@ impl<T> ClientIo<T> {
             fault: None,
             poisoned: 0,
             held: Vec::new(),
+            resumed: false,
             timer: Timer::default(),
             out: Vec::new(),
             clean: true,
             stall: IdleTimer::default(),
             lingering: None,
         }
+    }
+
+    /// Goes on with a connection on which requests were served, or bytes read, before: these bytes come first.
+    pub fn resume(
+        inner: T,
+        state: Arc<ClientIoState>,
+        timeouts: ClientTimeouts,
+        http2: bool,
+        held: Vec<u8>,
+    ) -> ClientIo<T> {
+        let mut framing = Framing::new(http2);
+        framing.count_heads(state.begun.load(Relaxed));
+        let resumed = !held.is_empty();
+        ClientIo { framing, held, resumed, ..ClientIo::new(inner, state, timeouts, http2) }
     }
 
     /// How long the present silence may last, and what it is called when it has lasted too long.
@@ -102,7 +119,7 @@ impl<T> ClientIo<T> {
             return None;
         }
         let timeouts = if self.framing.in_head() { self.timeouts.header } else { self.timeouts.keep_alive };
-        Some(state.base + Duration::from_nanos(state.since.load(Relaxed)) + timeouts)
+        Some(state.quiet_since() + timeouts)
     }
 
     /// Ready when the client has been silent for too long.
@@ -168,7 +185,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
             state.has_asterisks.store(true, Relaxed);
         }
         let begins = heads != self.framing.heads() || !was_in_head && self.framing.in_head();
-        if state.is_idle() && (begins || !was_in_head && matches!(found, Found::Fault(..))) {
+        let known = std::mem::take(&mut self.resumed);
+        if !known && state.is_idle() && (begins || !was_in_head && matches!(found, Found::Fault(..))) {
             state.silent_since(Instant::now());
         }
         match found {
@@ -357,8 +375,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         let this = &mut *self;
         this.clean = true;
         if this.state.has_interim.load(Relaxed) {
-            this.out.append(&mut this.state.interim.lock().unwrap_or_else(PoisonError::into_inner));
-            this.state.has_interim.store(false, Relaxed);
+            this.state.take_interim(&mut this.out);
         }
         ready!(this.poll_out(cx))?;
         Pin::new(&mut this.inner).poll_flush(cx)

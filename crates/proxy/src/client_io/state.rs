@@ -122,8 +122,29 @@ impl ClientIoState {
         self.silent_since(now);
     }
 
-    pub(super) fn silent_since(&self, now: Instant) {
+    /// The present silence, or the present head, began now.
+    pub fn silent_since(&self, now: Instant) {
         self.since.store(u64::try_from((now - self.base).as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// When the present silence, or the present head, began.
+    pub fn quiet_since(&self) -> Instant {
+        self.base + Duration::from_nanos(self.since.load(Relaxed))
+    }
+
+    /// So many bytes were read.
+    pub fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// So many bytes were written.
+    pub fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Whether a request has ever begun on it.
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed) > 0
     }
 
     /// Whether it has no request.
@@ -168,6 +189,12 @@ impl ClientIoState {
         self.has_interim.load(Relaxed)
     }
 
+    /// Appends the interim responses that wait to be written.
+    pub fn take_interim(&self, out: &mut Vec<u8>) {
+        out.append(&mut self.interim.lock().unwrap_or_else(PoisonError::into_inner));
+        self.has_interim.store(false, Relaxed);
+    }
+
     /// The final response begins: what was to come before it and was not written is forgotten, and nothing more is taken.
     pub fn begin_response(&self) {
         if self.is_http2() {
@@ -203,7 +230,7 @@ impl ClientIoState {
     }
 
     pub(super) fn refuse(&self, reason: Reason, line: &[u8]) {
-        let since = self.base + Duration::from_nanos(self.since.load(Relaxed));
+        let since = self.quiet_since();
         let refused = Refused { reason, since, line: line.to_vec() };
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
         self.has_refused.store(true, Relaxed);

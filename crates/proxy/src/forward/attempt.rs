@@ -9,17 +9,17 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 
-use hyper::{Request, Response};
+use hyper::Request;
 use tokio::time::Instant;
 
 use super::client::ClientConnection;
-use super::request::Inbound;
+use super::request::{FieldsHead, Head, Inbound};
 use crate::body::{BodyFault, RequestBody, UpBody};
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::expect::{self, Gate, Key};
 use crate::headers;
-use crate::http1_client::{Additions, RequestHead};
+use crate::http1_client::{Additions, Answer, Lead, RequestHead};
 use crate::pool::{Attempt, Exchange, InFlight, ShardPool};
 use crate::server_body::ServerBody;
 use crate::state::{ActiveConfig, ShardState};
@@ -36,13 +36,13 @@ const STALE: Duration = Duration::from_secs(1);
 pub(super) struct Call<'a> {
     pub(super) active_config: &'a ActiveConfig,
     pub(super) inbound: &'a Inbound,
-    /// Path and query, or `*`.
-    pub(super) target: Uri,
     pub(super) body: &'a RequestBody,
     /// Whether its method is idempotent (RFC 9110, 9.2.2).
     pub(super) idempotent: bool,
     /// Whether it asks for a tunnel, which needs a connection of its own.
     pub(super) upgrade: bool,
+    /// A plain response may come as it is written.
+    pub(super) plain: bool,
     pub(super) client_io: &'a Arc<ClientIoState>,
     pub(super) client_connection: &'a ClientConnection,
     /// When the request must be over; `None` without `timeouts.total`.
@@ -210,17 +210,22 @@ impl Call<'_> {
     }
 
     /// Sends the request of one attempt and waits for the head of the response.
-    async fn exchange(
-        &self,
-        connection: &mut Connection,
-        server: &Upstream,
-    ) -> Result<Response<ServerBody>, SendError> {
+    async fn exchange(&self, connection: &mut Connection, server: &Upstream) -> Result<Answer<ServerBody>, SendError> {
         let (body, key) = self.attempt_body();
         let Some(own) = connection.own() else {
             let request = self.request(connection, server, body, key);
-            return connection.send(request).await;
+            return connection.send(request).await.map(|response| Answer::Fields(Box::new(response)));
         };
-        let (Inbound { method, headers, version, .. }, target) = (self.inbound, &self.target);
+        let fields = match &self.inbound.head {
+            Head::Fields(fields) => fields,
+            Head::Plain(plain) => {
+                let answer = self.client_io.answer();
+                let interim =
+                    |status, fields: &HeaderMap| pass_on_interim(self.client_io, answer, None, status, fields);
+                return own.send_own(plain.lead(), body, true, interim).await;
+            }
+        };
+        let (Inbound { method, version, .. }, FieldsHead { headers, target, .. }) = (self.inbound, &**fields);
         let host = (!headers.contains_key(header::HOST)).then(|| host_of(server)).flatten();
         let additions = Additions {
             chunked: !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH),
@@ -235,7 +240,7 @@ impl Call<'_> {
                 pass_on_interim(self.client_io, answer, key.as_ref(), status, fields);
             }
         };
-        own.send_own(&head, body, interim).await
+        own.send_own(Lead::Head(&head), body, self.plain, interim).await
     }
 
     /// The body for an attempt, and the key to its gate if it waits for an invitation.
@@ -255,10 +260,20 @@ impl Call<'_> {
     fn request(&self, connection: &Connection, server: &Upstream, body: UpBody, key: Option<Key>) -> Request<UpBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.inbound.method.clone();
-        *request.headers_mut() = self.inbound.headers.clone();
+        let target = match &self.inbound.head {
+            // Its connection turns out to be hyper's.
+            Head::Plain(plain) => {
+                *request.headers_mut() = plain.fields();
+                plain.target().parse().unwrap_or_default()
+            }
+            Head::Fields(fields) => {
+                *request.headers_mut() = fields.headers.clone();
+                fields.target.clone()
+            }
+        };
         match connection {
-            Connection::Http1(_) => self.http1_head(&mut request, server, key.is_some()),
-            Connection::Http2 { .. } => self.http2_head(&mut request),
+            Connection::Http1(_) => self.http1_head(&mut request, target, server, key.is_some()),
+            Connection::Http2 { .. } => self.http2_head(&mut request, target),
         }
         // HTTP/1.0 knows no interim responses, and to a client of HTTP/2 hyper cannot pass them on.
         if self.inbound.version == Version::HTTP_11 {
@@ -271,8 +286,8 @@ impl Call<'_> {
         request
     }
 
-    fn http1_head(&self, request: &mut Request<UpBody>, server: &Upstream, expects: bool) {
-        *request.uri_mut() = self.target.clone();
+    fn http1_head(&self, request: &mut Request<UpBody>, target: Uri, server: &Upstream, expects: bool) {
+        *request.uri_mut() = target;
         let headers = request.headers_mut();
         if !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH) {
             // Else hyper takes it that a GET has no body, whatever the client has sent.
@@ -293,9 +308,9 @@ impl Call<'_> {
         }
     }
 
-    fn http2_head(&self, request: &mut Request<UpBody>) {
+    fn http2_head(&self, request: &mut Request<UpBody>, target: Uri) {
         *request.version_mut() = Version::HTTP_2;
-        let mut parts = self.target.clone().into_parts();
+        let mut parts = target.into_parts();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Authority::try_from(&*self.inbound.authority).ok().or(Authority::try_from("localhost").ok());
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::HeaderValue;
 use tokio::task::AbortHandle;
 
 use crate::headers::Peer;
@@ -48,9 +47,9 @@ impl ClientConnection {
     }
 
     /// The authority in `host`, if it is the one of the last request.
-    pub(super) fn known_authority(&self, host: &HeaderValue) -> Option<Rc<str>> {
+    pub(super) fn known_authority(&self, host: &[u8]) -> Option<Rc<str>> {
         let authority = self.authority.borrow();
-        (!authority.is_empty() && authority.as_bytes() == host.as_bytes()).then(|| Rc::clone(&authority))
+        (!authority.is_empty() && authority.as_bytes() == host).then(|| Rc::clone(&authority))
     }
 
     /// Keeps a valid authority for the next request.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -16,7 +15,9 @@ use crate::body::{BodyBounds, RequestBody};
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
 use crate::headers::Peer;
+use crate::plain::PlainRequest;
 use crate::pool::{InFlight, ShardPool};
+use crate::request_stream::ClientBody;
 use crate::state::{ActiveConfig, ShardState};
 use crate::termination::Reason;
 use crate::upstream::Upstream;
@@ -66,15 +67,35 @@ pub(super) struct LogFields {
 }
 
 impl LogFields {
-    fn new(parts: &Parts, peer: &Peer) -> LogFields {
+    /// Of a request that hyper has read.
+    pub(super) fn of_parts(parts: &Parts, peer: &Peer) -> LogFields {
         LogFields {
-            time: Timestamp::now(),
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            host: Bytes::new(),
             version: parts.version,
             user_agent: parts.headers.get(header::USER_AGENT).cloned(),
             referer: parts.headers.get(header::REFERER).cloned(),
+            ..LogFields::new(parts.method.clone(), parts.uri.clone(), peer)
+        }
+    }
+
+    /// Of a plain request.
+    pub(super) fn of_plain(head: &PlainRequest<'_>, peer: &Peer) -> LogFields {
+        let first = |name| head.values(name).next().and_then(|value| HeaderValue::from_bytes(value).ok());
+        LogFields {
+            user_agent: first("user-agent"),
+            referer: first("referer"),
+            ..LogFields::new(head.method.clone(), head.target.parse().unwrap_or_default(), peer)
+        }
+    }
+
+    fn new(method: Method, uri: Uri, peer: &Peer) -> LogFields {
+        LogFields {
+            time: Timestamp::now(),
+            method,
+            uri,
+            host: Bytes::new(),
+            version: Version::HTTP_11,
+            user_agent: None,
+            referer: None,
             request_id: None,
             client: peer.address(),
             tls: peer.tls_version(),
@@ -87,14 +108,13 @@ impl LogFields {
 }
 
 impl RequestContext {
-    /// A request that begins now.
+    /// A request that begins now. `log_fields` is called where there is an access log.
     pub(super) fn new(
         shard: Rc<ShardState>,
         client_io: Arc<ClientIoState>,
         started: Instant,
-        parts: &Parts,
-        body: Incoming,
-        peer: &Peer,
+        body: Option<ClientBody>,
+        log_fields: impl FnOnce() -> LogFields,
     ) -> RequestContext {
         shard.began();
         let active_config = shard.active_config();
@@ -104,9 +124,9 @@ impl RequestContext {
             most: config.limits.body_bytes,
             timeout: duration(config.timeouts.body),
         };
-        let log_fields = active_config.logs().then(|| Box::new(LogFields::new(parts, peer)));
+        let log_fields = active_config.logs().then(|| Box::new(log_fields()));
         RequestContext {
-            body: RequestBody::new(body, bounds),
+            body: body.map_or_else(RequestBody::none, |body| RequestBody::new(body, bounds)),
             shard,
             active_config,
             client_io,

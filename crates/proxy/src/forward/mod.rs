@@ -10,6 +10,7 @@ mod attempt;
 mod client;
 mod context;
 mod local_reply;
+mod plain;
 mod request;
 mod response;
 mod retry;
@@ -27,17 +28,21 @@ use tokio::time::{Instant, timeout_at};
 use crate::body::DownBody;
 use crate::client_io::ClientIoState;
 use crate::clock::duration;
+use crate::http1_client::Answer;
+use crate::request_stream::ClientBody;
 use crate::response_timer::StreamTask;
 use crate::state::ShardState;
 use crate::termination::Reason;
 use attempt::Call;
 pub use client::ClientConnection;
-use context::RequestContext;
+use context::{LogFields, RequestContext};
 use local_reply::Refusal;
+pub(crate) use plain::{Begun, begin};
 use request::Inbound;
 use response::Reply;
+use retry::Answered;
 
-/// Responds to a request. Never fails: what goes wrong is a response, too.
+/// Responds to a request that hyper has read. Never fails: what goes wrong is a response, too.
 pub async fn serve(
     shard: Rc<ShardState>,
     client_io: Arc<ClientIoState>,
@@ -48,50 +53,70 @@ pub async fn serve(
     let started = Instant::now();
     let asterisk = client_io.begin(request.version() == Version::HTTP_2);
     let (parts, body) = request.into_parts();
-    let mut context = RequestContext::new(shard, client_io, started, &parts, body, &client_connection.peer);
-    let inbound = match Inbound::read(parts, &mut context, &client_connection) {
+    let log_fields = || LogFields::of_parts(&parts, &client_connection.peer);
+    let mut context = RequestContext::new(shard, client_io, started, Some(ClientBody::Hyper(body)), log_fields);
+    let inbound = match Inbound::read(parts, asterisk, &mut context, &client_connection) {
         Ok(inbound) => inbound,
         Err(refusal) => return Ok(refusal.reply(context, stream)),
     };
+    let (answered, deadline) = answer(&mut context, &inbound, &client_connection, false).await;
+    let (answer, in_flight, connection) = match answered {
+        Ok(answered) => answered,
+        Err(reason) => return Ok(failed(reason).reply(context, stream)),
+    };
+    let reply = Reply { context, inbound, stream, deadline };
+    Ok(match answer {
+        Answer::Fields(response) => reply.pass_on(*response, in_flight, connection, &client_connection.peer),
+        // Not asked for.
+        Answer::Plain(..) => reply.bad_response(in_flight),
+    })
+}
+
+/// The response to a request that failed.
+fn failed(reason: Reason) -> Refusal {
+    Refusal::new(reason, matches!(reason, Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken))
+}
+
+/// Sends a request to its pool, until the head of the response, and says by when it must be over. With `plain`, a plain
+/// response comes as it is written.
+async fn answer(
+    context: &mut RequestContext,
+    inbound: &Inbound,
+    client_connection: &ClientConnection,
+    plain: bool,
+) -> (Result<Answered, Reason>, Option<Instant>) {
     let active_config = Rc::clone(&context.active_config);
-    let deadline = active_config.config.timeouts.total.map(|total| started + duration(total));
+    let deadline = active_config.config.timeouts.total.map(|total| context.started + duration(total));
+    let (shard, client_io, body) = (Rc::clone(&context.shard), Arc::clone(&context.client_io), context.body.clone());
+    let info = inbound.info(&active_config.config.key);
+    let mut call = Call {
+        active_config: &active_config,
+        inbound,
+        body: &body,
+        idempotent: inbound.method.is_idempotent(),
+        upgrade: inbound.upgrade,
+        plain,
+        client_io: &client_io,
+        client_connection,
+        deadline,
+        shard: &shard,
+    };
     let answered = {
-        let (shard, client_io, body) =
-            (Rc::clone(&context.shard), Arc::clone(&context.client_io), context.body.clone());
-        let info = inbound.info(&active_config.config.key);
-        let mut call = Call {
-            active_config: &active_config,
-            inbound: &inbound,
-            target: inbound.target(asterisk),
-            body: &body,
-            idempotent: inbound.method.is_idempotent(),
-            upgrade: inbound.upgrade,
-            client_io: &client_io,
-            client_connection: &client_connection,
-            deadline,
-            shard: &shard,
-        };
         // Pinned here, so that it is stored once for both ways of awaiting it: see the test of sizes.
-        let mut run = pin!(retry::run(&mut call, &inbound.pool, &info, inbound.cookie.as_deref(), &mut context));
+        let mut run = pin!(retry::run(&mut call, &inbound.pool, &info, inbound.cookie.as_deref(), context));
         match deadline {
             None => run.as_mut().await,
             Some(deadline) => timeout_at(deadline, run.as_mut()).await.unwrap_or(Err(Reason::TotalTimeout)),
         }
     };
-    let (response, in_flight, connection) = match answered {
-        Ok(answered) => answered,
-        Err(reason) => {
-            let close = matches!(reason, Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken);
-            return Ok(Refusal::new(reason, close).reply(context, stream));
+    if answered.is_ok() {
+        if client_io.has_interim() {
+            // Interim responses that came together with this one: the connection's task writes them when this lets it.
+            tokio::task::yield_now().await;
         }
-    };
-    if context.client_io.has_interim() {
-        // Interim responses that came together with this one: the connection's task writes them when this lets it.
-        tokio::task::yield_now().await;
+        client_io.begin_response();
     }
-    context.client_io.begin_response();
-    let reply = Reply { context, inbound, stream, deadline };
-    Ok(reply.pass_on(response, in_flight, connection, &client_connection.peer))
+    (answered, deadline)
 }
 
 #[cfg(test)]

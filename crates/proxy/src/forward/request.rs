@@ -12,8 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use super::client::ClientConnection;
 use super::context::RequestContext;
 use super::local_reply::{Refusal, last_recipient};
+use super::plain::{self, PlainHead};
 use crate::expect;
 use crate::headers;
+use crate::plain::{Content, PlainRequest};
 use crate::pool::{RequestInfo, ShardPool};
 use crate::state::ActiveConfig;
 use crate::termination::Reason;
@@ -28,34 +30,51 @@ pub(super) struct Inbound {
     /// The pool that its route leads to.
     pub(super) pool: Rc<ShardPool>,
     pub(super) method: Method,
-    /// As the client sent it.
-    pub(super) uri: Uri,
     /// As the client speaks it.
     pub(super) version: Version,
-    /// As the server is sent them, but for what depends on the connection to it.
-    pub(super) headers: HeaderMap,
+    /// Target and fields.
+    pub(super) head: Head,
     /// Host and perhaps port; empty if a client of HTTP/1.0 has named none.
     pub(super) authority: Rc<str>,
     /// The client as trusted proxies name it, else the peer.
     pub(super) client: IpAddr,
-    /// The request's id; `None` if `headers.request_id` is off.
-    pub(super) id: Option<HeaderValue>,
     /// The affinity cookie that the client sent.
     pub(super) cookie: Option<String>,
     /// What is hashed, where that is a header or a cookie and the request has it.
     hash_value: Option<Bytes>,
-    /// The client's side of the tunnel that the connection may become; `None` if the request asks for none.
-    pub(super) tunnel: Option<OnUpgrade>,
     /// Whether the request asks for a tunnel.
     pub(super) upgrade: bool,
     /// Whether the client waits for `100 Continue` before it sends its body.
     pub(super) expects: bool,
 }
 
+/// The head of a request on its way to a server.
+pub(super) enum Head {
+    /// As it is written.
+    Plain(PlainHead),
+    /// Of fields; in a box, so that the other form is small.
+    Fields(Box<FieldsHead>),
+}
+
+/// A head of fields.
+pub(super) struct FieldsHead {
+    /// As the client sent it.
+    uri: Uri,
+    /// Path and query as the server is sent them, or `*`.
+    pub(super) target: Uri,
+    /// As the server is sent them, but for what depends on the connection to it.
+    pub(super) headers: HeaderMap,
+    /// The request's id; `None` if `headers.request_id` is off.
+    id: Option<HeaderValue>,
+    /// The client's side of the tunnel that the connection may become; `None` if the request asks for none.
+    pub(super) tunnel: Option<OnUpgrade>,
+}
+
 impl Inbound {
-    /// Reads a request's head. Notes the pool, the client and the request's id in the context as soon as they are known.
+    /// Reads a request's head; `asterisk` says that it is OPTIONS with a URI without path and query. Notes the pool, the client and the request's id in the context as soon as they are known.
     pub(super) fn read(
         mut parts: Parts,
+        asterisk: bool,
         context: &mut RequestContext,
         client_connection: &ClientConnection,
     ) -> Result<Inbound, Refusal> {
@@ -105,54 +124,97 @@ impl Inbound {
         let sticky = pool.config();
         let sticky = sticky.rules.sticky.as_ref();
         let cookie = sticky.and_then(|sticky| headers::cookie(&parts.headers, &sticky.cookie)).map(str::to_owned);
-        let hash_value = hash_value(&config.key, &parts.headers);
+        let fields = &parts.headers;
+        let first = |name: &str| fields.get(name).map(HeaderValue::as_bytes);
+        let hash_value = hash_value(&config.key, first, |name| headers::cookie(fields, name));
         if let Some(log_fields) = &mut context.log_fields {
             log_fields.client = client;
             log_fields.request_id.clone_from(&id);
             log_fields.host = Bytes::copy_from_slice(authority.as_bytes());
         }
         let Parts { method, uri, headers, .. } = parts;
+        let target = sent_target(&uri, asterisk);
+        let head = Head::Fields(Box::new(FieldsHead { uri, target, headers, id, tunnel }));
+        Ok(Inbound { pool, method, version, head, authority, client, cookie, hash_value, upgrade, expects })
+    }
+
+    /// Reads a plain head, of which [`authority_of`] has given the authority.
+    pub(super) fn read_plain(
+        head: &PlainRequest<'_>,
+        authority: Rc<str>,
+        context: &mut RequestContext,
+        client_connection: &ClientConnection,
+    ) -> Result<Inbound, Refusal> {
+        let active_config = Rc::clone(&context.active_config);
+        let config = &*active_config.config;
+        let Some(pool) = route_path(&active_config, &authority, head.path()) else {
+            return Err(Refusal::new(Reason::NoRoute, false));
+        };
+        if head.claims || pool.config().protocol != Protocol::Http1 || !plain::has_plain_key(&config.key) {
+            return Inbound::read(plain::parts(head), false, context, client_connection);
+        }
+        context.pool = Some(Rc::clone(&pool));
+        let peer = &client_connection.peer;
+        let plain = PlainHead::new(head, peer, &config.headers, &context.shard);
+        let sticky = pool.config();
+        let sticky = sticky.rules.sticky.as_ref();
+        let cookie = sticky.and_then(|sticky| headers::cookie_in(head.values("cookie"), &sticky.cookie));
+        let cookie = cookie.map(str::to_owned);
+        let first = |name: &str| head.values(name).next();
+        let hash_value = hash_value(&config.key, first, |name| headers::cookie_in(head.values("cookie"), name));
+        if let Some(log_fields) = &mut context.log_fields {
+            log_fields.request_id = plain.id().and_then(|id| HeaderValue::from_bytes(id).ok());
+            log_fields.host = Bytes::copy_from_slice(authority.as_bytes());
+        }
         Ok(Inbound {
             pool,
-            method,
-            uri,
-            version,
-            headers,
+            method: head.method.clone(),
+            version: Version::HTTP_11,
+            head: Head::Plain(plain),
             authority,
-            client,
-            id,
+            client: peer.address(),
             cookie,
             hash_value,
-            tunnel,
-            upgrade,
-            expects,
+            upgrade: false,
+            expects: false,
         })
+    }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> Option<&[u8]> {
+        match &self.head {
+            Head::Plain(plain) => plain.id(),
+            Head::Fields(fields) => fields.id.as_ref().map(HeaderValue::as_bytes),
+        }
     }
 
     /// The request's properties that a strategy can use.
     pub(super) fn info<'a>(&'a self, key: &KeyTable) -> RequestInfo<'a> {
-        let path = path_of(&self.uri);
+        let (path, target) = match &self.head {
+            Head::Plain(plain) => (plain.path(), plain.target()),
+            Head::Fields(fields) => (path_of(&fields.uri), target_of(&fields.uri)),
+        };
         let key = match (key, &self.hash_value) {
-            (KeyTable::Uri, _) => target_of(&self.uri).as_bytes(),
+            (KeyTable::Uri, _) => target.as_bytes(),
             (_, Some(value)) => value,
             _ => path.as_bytes(),
         };
         RequestInfo { client: self.client, path, key }
     }
+}
 
-    /// The target that the server is sent: path and query, or `*`.
-    pub(super) fn target(&self, asterisk: bool) -> Uri {
-        let target = target_of(&self.uri);
-        // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); hyper has made `/` of it.
-        if asterisk {
-            Uri::from_static("*")
-        } else if self.uri.scheme().is_none() && self.uri.authority().is_none() && target.starts_with('/') {
-            self.uri.clone()
-        } else if target.starts_with('/') || target == "*" {
-            target.parse().unwrap_or_default()
-        } else {
-            format!("/{target}").parse().unwrap_or_default()
-        }
+/// The target that the server is sent: path and query, or `*`.
+fn sent_target(uri: &Uri, asterisk: bool) -> Uri {
+    let target = target_of(uri);
+    // Of a URI without a path a proxy makes `*` (RFC 9112, 3.2.4); hyper has made `/` of it.
+    if asterisk {
+        Uri::from_static("*")
+    } else if uri.scheme().is_none() && uri.authority().is_none() && target.starts_with('/') {
+        uri.clone()
+    } else if target.starts_with('/') || target == "*" {
+        target.parse().unwrap_or_default()
+    } else {
+        format!("/{target}").parse().unwrap_or_default()
     }
 }
 
@@ -166,25 +228,33 @@ fn target_of(uri: &Uri) -> &str {
 
 /// The pool that a route leads to.
 fn route(active_config: &ActiveConfig, authority: &str, uri: &Uri) -> Option<Rc<ShardPool>> {
+    route_path(active_config, authority, path_of(uri))
+}
+
+fn route_path(active_config: &ActiveConfig, authority: &str, path: &str) -> Option<Rc<ShardPool>> {
     let host_name = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
     };
-    let pool = active_config.config.routes.find(Some(host_name), path_of(uri))?;
+    let pool = active_config.config.routes.find(Some(host_name), path)?;
     Some(Rc::clone(&active_config.pools[pool]))
 }
 
-/// What is hashed of a request, where that is not in its URI.
-fn hash_value(key: &KeyTable, headers: &HeaderMap) -> Option<Bytes> {
+/// What is hashed of a request, where that is not in its URI: the first value of a field, or a cookie.
+fn hash_value<'a>(
+    key: &KeyTable,
+    first: impl Fn(&str) -> Option<&'a [u8]>,
+    cookie: impl Fn(&str) -> Option<&'a str>,
+) -> Option<Bytes> {
     match key {
         KeyTable::Path | KeyTable::Uri => None,
-        KeyTable::Header(name) => headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Header(name) => first(name).map(Bytes::copy_from_slice),
         KeyTable::Bits(name) => {
-            let digits = headers.get(name).and_then(|value| value.to_str().ok());
+            let digits = first(name).and_then(|value| std::str::from_utf8(value).ok());
             let bits = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             bits.map(|bits| Bytes::copy_from_slice(&bits.to_le_bytes()))
         }
-        KeyTable::Cookie(name) => headers::cookie(headers, name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
+        KeyTable::Cookie(name) => cookie(name).map(|value| Bytes::copy_from_slice(value.as_bytes())),
     }
 }
 
@@ -272,7 +342,7 @@ fn settle_authority(parts: &mut Parts, client_connection: &ClientConnection) -> 
             return Err(Reason::MissingHost);
         }
         (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => match client_connection.known_authority(host) {
+        (None, Some(host)) => match client_connection.known_authority(host.as_bytes()) {
             Some(known) => return Ok(known),
             None => Authority::try_from(host.as_bytes()).map_err(|_| Reason::MissingHost)?,
         },
@@ -288,6 +358,26 @@ fn settle_authority(parts: &mut Parts, client_connection: &ClientConnection) -> 
         parts.headers.insert(header::HOST, value);
     }
     Ok(client_connection.remember_authority(authority.as_str()))
+}
+
+/// The authority in the `Host` of a plain head; `None` if the request is to be refused, which is left to [`Inbound::read`].
+pub(super) fn authority_of(
+    head: &PlainRequest<'_>,
+    limits: &LimitsTable,
+    client_connection: &ClientConnection,
+) -> Option<Rc<str>> {
+    let too_long = match head.content {
+        Content::Length(length) => limits.body_bytes.is_some_and(|max| length > max),
+        Content::Chunked => false,
+    };
+    if too_long || has_dot_segment(head.path()) {
+        return None;
+    }
+    if let Some(known) = client_connection.known_authority(head.host) {
+        return Some(known);
+    }
+    let authority = Authority::try_from(head.host).ok().filter(is_valid)?;
+    (authority.as_str().as_bytes() == head.host).then(|| client_connection.remember_authority(authority.as_str()))
 }
 
 /// Whether an authority is a host and perhaps a port: a name or an address, no user. Anything else that a URI allows

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::context::RequestContext;
 use super::local_reply::Refusal;
-use super::request::{Inbound, is_number};
+use super::request::{Head, Inbound, is_number};
 use crate::body::{DownBody, End, OnEnd};
 use crate::clock::duration;
 use crate::headers::{self, Peer};
@@ -37,6 +37,16 @@ pub(super) struct ResponseGuard {
 }
 
 impl ResponseGuard {
+    /// Follows a response of a server.
+    pub(super) fn new(
+        context: RequestContext,
+        in_flight: InFlight,
+        connection: Option<PooledConnection>,
+        outcome: Outcome,
+    ) -> ResponseGuard {
+        ResponseGuard { context, in_flight: Some(in_flight), connection, outcome }
+    }
+
     /// Follows a response of the proxy's own.
     pub(super) fn local(context: RequestContext) -> ResponseGuard {
         ResponseGuard { context, in_flight: None, connection: None, outcome: Outcome::Ok }
@@ -47,17 +57,7 @@ impl OnEnd for ResponseGuard {
     fn end(mut self: Box<Self>, end: End) {
         let Some(in_flight) = self.in_flight.take() else { return };
         match end {
-            End::Complete => {
-                // A server that responds before it has read the request has a connection with the rest of it inside.
-                if self.context.body.is_complete() {
-                    if let Some(pooled) = self.connection.take() {
-                        in_flight.server.give_back(pooled);
-                    }
-                } else {
-                    self.context.close_connection();
-                }
-                in_flight.finish(self.outcome);
-            }
+            End::Complete => complete(&self.context, in_flight, self.connection.take(), self.outcome),
             End::Cut | End::TimedOut(_) | End::ClientGone => {
                 let reason = match end {
                     // The client's own body broke off, and the exchange with it.
@@ -76,6 +76,36 @@ impl OnEnd for ResponseGuard {
     fn passed(&mut self, bytes: usize) {
         self.context.sent += bytes as u64;
     }
+}
+
+/// Ends an exchange whose response was passed on to its end.
+pub(super) fn complete(
+    context: &RequestContext,
+    in_flight: InFlight,
+    connection: Option<PooledConnection>,
+    outcome: Outcome,
+) {
+    // A server that responds before it has read the request has a connection with the rest of it inside.
+    if context.body.is_complete() {
+        if let Some(pooled) = connection {
+            in_flight.server.give_back(pooled);
+        }
+    } else {
+        context.close_connection();
+    }
+    in_flight.finish(outcome);
+}
+
+/// The affinity cookie that the client is to be sent, if it has not sent the same.
+pub(super) fn set_cookie(inbound: &Inbound, in_flight: &InFlight, peer: &Peer) -> Option<HeaderValue> {
+    let pool = &inbound.pool;
+    let config = pool.config();
+    let sticky = config.rules.sticky.as_ref()?;
+    let value = pool.cookie(in_flight.slot())?;
+    if inbound.cookie.as_deref() == Some(value.as_str()) {
+        return None;
+    }
+    headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
 }
 
 /// What the response to a request needs beside the server's.
@@ -99,7 +129,11 @@ impl Reply {
     ) -> Response<DownBody> {
         self.context.begin_response(&in_flight, response.status());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match self.inbound.tunnel.take() {
+            let tunnel = match &mut self.inbound.head {
+                Head::Fields(fields) => fields.tunnel.take(),
+                Head::Plain(_) => None,
+            };
+            return match tunnel {
                 Some(client_side) => self.switch_protocols(client_side, response, in_flight),
                 // The request did not ask for it.
                 None => self.bad_response(in_flight),
@@ -122,7 +156,7 @@ impl Reply {
         // A client that was not invited may or may not send its body now: what comes next is not known.
         let uninvited = inbound.expects && !body.is_complete();
         let closing = uninvited || client_io.is_closing() || shard.is_draining();
-        let guard = ResponseGuard { context, in_flight: Some(in_flight), connection, outcome };
+        let guard = ResponseGuard::new(context, in_flight, connection, outcome);
         let limits = response_timer::Limits { idle: duration(active_config.config.timeouts.idle), until: deadline };
         let http2 = inbound.version == Version::HTTP_2;
         let body = DownBody::server(inner, Box::new(guard), http2, || {
@@ -150,14 +184,7 @@ impl Reply {
         {
             head.headers.insert("x-upstream", name);
         }
-        let pool = &self.inbound.pool;
-        let config = pool.config();
-        let sticky = config.rules.sticky.as_ref()?;
-        let value = pool.cookie(in_flight.slot())?;
-        if self.inbound.cookie.as_deref() == Some(value.as_str()) {
-            return None;
-        }
-        headers::set_cookie(&sticky.cookie, &value, sticky.max_age.map(|age| age.0 / 1_000_000_000), peer.tls())
+        set_cookie(&self.inbound, in_flight, peer)
     }
 
     /// Tells the client that its connection becomes a tunnel, and carries the tunnel's bytes in a task of its own.
@@ -186,7 +213,7 @@ impl Reply {
     }
 
     /// Replies instead of a server whose response cannot be passed on.
-    fn bad_response(self, in_flight: InFlight) -> Response<DownBody> {
+    pub(super) fn bad_response(self, in_flight: InFlight) -> Response<DownBody> {
         in_flight.finish(Outcome::Failed);
         Refusal::new(Reason::BadResponse, false).reply(self.context, self.stream)
     }
@@ -234,8 +261,8 @@ fn finish_head(
     if active_config.config.headers.via {
         headers::append_via(headers, Version::HTTP_11);
     }
-    if let Some(id) = &inbound.id {
-        headers.insert(&headers::X_REQUEST_ID, id.clone());
+    if let Some(id) = inbound.id().and_then(|id| HeaderValue::from_bytes(id).ok()) {
+        headers.insert(&headers::X_REQUEST_ID, id);
     }
     if let Some(set_cookie) = set_cookie {
         headers.append(header::SET_COOKIE, set_cookie);

@@ -4,21 +4,21 @@ use std::future::Future;
 use std::rc::Rc;
 
 use http::StatusCode;
-use hyper::Response;
 
 use super::attempt::Call;
 use super::context::RequestContext;
 use super::response::is_failure;
+use crate::http1_client::Answer;
 use crate::pool::{Attempt, Exchange, InFlight, RequestInfo, ShardPool};
 use crate::server_body::ServerBody;
 use crate::termination::Reason;
 use crate::upstream::PooledConnection;
 use evenkeel_core::policy::retry::Failure;
 
-pub(super) type Answered = (Response<ServerBody>, InFlight, Option<PooledConnection>);
+pub(super) type Answered = (Answer<ServerBody>, InFlight, Option<PooledConnection>);
 
 impl Exchange for Call<'_> {
-    type Answer = (Response<ServerBody>, Option<PooledConnection>);
+    type Answer = (Answer<ServerBody>, Option<PooledConnection>);
 
     fn is_hedgeable(&self) -> bool {
         self.idempotent && self.body.is_empty() && !self.upgrade
@@ -32,8 +32,8 @@ impl Exchange for Call<'_> {
         self.body.can_be_sent_again()
     }
 
-    fn failure((response, _): &Self::Answer) -> Option<Failure> {
-        match response.status() {
+    fn failure((answer, _): &Self::Answer) -> Option<Failure> {
+        match answer.status() {
             StatusCode::SERVICE_UNAVAILABLE => Some(Failure::Rejected),
             status if is_failure(status) => Some(Failure::Error),
             _ => None,
@@ -53,6 +53,6 @@ pub(super) async fn run(
     cookie: Option<&str>,
     context: &mut RequestContext,
 ) -> Result<Answered, Reason> {
-    let ((response, connection), in_flight) = pool.dispatch(call, info, cookie, &mut context.attempts).await?;
-    Ok((response, in_flight, connection))
+    let ((answer, connection), in_flight) = pool.dispatch(call, info, cookie, &mut context.attempts).await?;
+    Ok((answer, in_flight, connection))
 }

@@ -150,6 +150,16 @@ impl Framing {
         }
     }
 
+    /// The reader of a body in chunks and of nothing before it. What follows the body is the next request.
+    pub fn of_chunks() -> Framing {
+        Framing { state: State::SizeStart, ..Framing::new(false) }
+    }
+
+    /// Whether it is between two requests.
+    pub fn is_between(&self) -> bool {
+        self.state == State::Start
+    }
+
     /// Whether bytes of a head are in and its end is not.
     pub fn in_head(&self) -> bool {
         use State::*;
@@ -164,6 +174,11 @@ impl Framing {
     /// Heads read to their end so far, modulo 2^32.
     pub fn heads(&self) -> u32 {
         self.heads
+    }
+
+    /// So many heads were read before, by another reader.
+    pub fn count_heads(&mut self, heads: u32) {
+        self.heads = heads;
     }
 
     /// Numbers, from 0 and modulo 2^32, of heads since the last call that are OPTIONS with a URI without path and query. hyper

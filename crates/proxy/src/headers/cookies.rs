@@ -9,8 +9,13 @@ use super::is_token;
 
 /// The value of a cookie: the first of that name over all lines, without the quotes it may stand in.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|&b| b == b';')).find_map(|pair| {
+    cookie_in(headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes), name)
+}
+
+/// The same in lines of `Cookie`.
+pub(crate) fn cookie_in<'a>(mut lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a str> {
+    let mut pairs = lines.by_ref().flat_map(|line| line.split(|&b| b == b';'));
+    pairs.find_map(|pair| {
         let value =
             pair.trim_ascii().strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
         let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);

@@ -26,10 +26,12 @@ mod via;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+pub(crate) use cookies::cookie_in;
 pub use cookies::{cookie, set_cookie};
-pub(crate) use forwarded::X_REQUEST_ID;
 pub use forwarded::{Peer, Trust, client_ip, forward_claims, request_id};
+pub(crate) use forwarded::{X_REQUEST_ID, new_id, write_claims, write_line};
 pub use hop_by_hop::{strip_hop_by_hop, strip_trailers, wants_upgrade};
+pub(crate) use via::VIA_1_1;
 pub use via::{append_via, times_through};
 
 /// The elements of a list field over all its lines, trimmed, empty ones left out. Quoted commas are

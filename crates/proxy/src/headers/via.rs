@@ -8,7 +8,8 @@ use super::{append, elements};
 /// This proxy's pseudonym in `Via`.
 const PSEUDONYM: &str = "evenkeel";
 static VIA_1_0: HeaderValue = HeaderValue::from_static("1.0 evenkeel");
-static VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 evenkeel");
+/// What a message of HTTP/1.1 gets.
+pub(crate) static VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 evenkeel");
 static VIA_2: HeaderValue = HeaderValue::from_static("2 evenkeel");
 
 /// Adds this proxy to `Via`: `1.1 evenkeel`, by the version in which the message came.

@@ -37,6 +37,14 @@ impl Decoder {
         if is_head || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             return Ok(Decoder::Done);
         }
+        if let Some(plain) = &head.plain {
+            return Ok(match plain.length {
+                _ if plain.chunked => Decoder::Chunked(Box::default()),
+                None => Decoder::Close,
+                Some(0) => Decoder::Done,
+                Some(length) => Decoder::Length(length),
+            });
+        }
         let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
         let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
         if let Some(coding) = codings.next() {
@@ -166,6 +174,15 @@ impl<T> ResponseBody<T> {
     /// All of it, come with the head, which says how long it is if this is `exact`.
     pub(super) fn whole(content: Bytes, trailers: Option<HeaderMap>, exact: bool) -> ResponseBody<T> {
         ResponseBody(State::Whole { content, trailers, exact })
+    }
+
+    /// All of its content, if that has come, and whether its length may be said; else it goes on in one chunk. `None` if some of
+    /// it is still to come.
+    pub fn take_whole(&mut self) -> Option<(Bytes, bool)> {
+        match &mut self.0 {
+            State::Whole { content, exact, .. } => Some((std::mem::take(content), *exact)),
+            State::Streamed(_) => None,
+        }
     }
 
     pub(super) fn streamed(connection: Rc<Connection<T>>) -> ResponseBody<T> {

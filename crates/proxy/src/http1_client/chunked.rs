@@ -12,7 +12,7 @@ const MAX_EXTENSIONS: usize = 4096;
 
 /// The decoder.
 #[derive(Debug, Default)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     /// Bytes left of a chunk; while a size is read, its value so far.
     left: u64,
@@ -37,12 +37,12 @@ enum State {
 }
 
 impl Chunked {
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Decodes to the end of the response or of the input; gives how many bytes were read. Content is appended to `content`.
-    pub(super) fn decode(&mut self, input: &[u8], content: &mut Vec<u8>) -> Result<usize, Error> {
+    pub(crate) fn decode(&mut self, input: &[u8], content: &mut Vec<u8>) -> Result<usize, Error> {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
             if self.state == State::Data {
@@ -114,7 +114,7 @@ impl Chunked {
     }
 
     /// The trailers, once it is done; `None` where there are none.
-    pub(super) fn trailers(&self, most: usize) -> Result<Option<HeaderMap>, Error> {
+    pub(crate) fn trailers(&self, most: usize) -> Result<Option<HeaderMap>, Error> {
         if has_bare_line_feed(&self.trailers) {
             return Err(Error::Malformed("a line ends without CR"));
         }

@@ -8,9 +8,28 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use hyper::ext::ReasonPhrase;
 
 use super::{Error, Limits};
+use crate::plain;
 
+/// Room for what the proxy adds to a plain head, in bytes.
+const ROOM: usize = 192;
 /// Fields for which there is room without asking for memory.
 const FIELDS: usize = 128;
+
+/// What a server is sent before the body of a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Lead<'a> {
+    /// A head of fields.
+    Head(&'a RequestHead<'a>),
+    /// A head as it is written, and what it says.
+    Written {
+        /// All of it.
+        bytes: &'a [u8],
+        /// The method is HEAD.
+        is_head: bool,
+        /// `Content-Length`.
+        length: Option<u64>,
+    },
+}
 
 /// The head of a request to a server.
 #[derive(Clone, Copy, Debug)]
@@ -89,12 +108,64 @@ pub(super) struct ResponseHead {
     pub(super) http11: bool,
     /// The server means to keep the connection open.
     pub(super) keeps_alive: bool,
+    /// The fields as they are written, where those were wanted and the head is plain; then `headers` is empty.
+    pub(super) plain: Option<PlainFields>,
+}
+
+/// That plain heads are wanted as they are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain {
+    /// The request is HEAD.
+    pub(super) is_head: bool,
+}
+
+/// What a plain head says, beside its status.
+#[derive(Debug)]
+pub(super) struct PlainFields {
+    /// The status line and the fields that go on to the client.
+    lines: Vec<u8>,
+    dated: bool,
+    /// There is a length in `lines`.
+    sized: bool,
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+}
+
+/// The head of a response that needs nothing but copying and what the proxy adds.
+#[derive(Debug)]
+pub struct PlainResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The status line and the fields for the client, without those that concern the connection and without an empty line.
+    pub lines: Vec<u8>,
+    /// There is a `Date`.
+    pub dated: bool,
+    /// There is a `Content-Length`.
+    pub sized: bool,
+}
+
+/// A response, in the form that was asked for or, where the head is not plain, as fields.
+pub enum Answer<B> {
+    /// A plain head.
+    Plain(PlainResponse, B),
+    /// A head of fields; in a box, so that the other form is small.
+    Fields(Box<Response<B>>),
 }
 
 impl ResponseHead {
     /// Whether another head follows.
     pub(super) fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    pub(super) fn into_answer<B>(self, body: B) -> Answer<B> {
+        let ResponseHead { status, plain, .. } = self;
+        match plain {
+            Some(PlainFields { lines, dated, sized, .. }) => {
+                Answer::Plain(PlainResponse { status, lines, dated, sized }, body)
+            }
+            None => Answer::Fields(Box::new(ResponseHead { plain: None, ..self }.into_response(body))),
+        }
     }
 
     pub(super) fn into_response<B>(self, body: B) -> Response<B> {
@@ -111,16 +182,39 @@ impl ResponseHead {
     }
 }
 
+impl<B> Answer<B> {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Answer::Plain(head, _) => head.status,
+            Answer::Fields(response) => response.status(),
+        }
+    }
+
+    /// The same with another body.
+    pub fn map<C>(self, make: impl FnOnce(B) -> C) -> Answer<C> {
+        match self {
+            Answer::Plain(head, body) => Answer::Plain(head, make(body)),
+            Answer::Fields(response) => Answer::Fields(Box::new(response.map(make))),
+        }
+    }
+}
+
 /// The head at the beginning of some bytes and its length, or `None` if there is no end to it yet.
-pub(super) fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(ResponseHead, usize)>, Error> {
+/// With `plain`, plain heads come as [`PlainFields`].
+pub(super) fn parse(
+    bytes: &[u8],
+    limits: Limits,
+    plain: Option<Plain>,
+) -> Result<Option<(ResponseHead, usize)>, Error> {
     if bytes.first().is_some_and(|&byte| byte != b'H') {
         return Err(Error::Malformed("it does not begin with a status line"));
     }
     let mut few = [const { MaybeUninit::uninit() }; FIELDS];
-    match parse_with(bytes, limits, &mut few) {
+    match parse_with(bytes, limits, plain, &mut few) {
         Err(httparse::Error::TooManyHeaders) if limits.headers > FIELDS => {
             let mut many = vec![MaybeUninit::uninit(); limits.headers];
-            parse_with(bytes, limits, &mut many)
+            parse_with(bytes, limits, plain, &mut many)
         }
         found => found,
     }
@@ -140,6 +234,7 @@ pub(super) fn parse(bytes: &[u8], limits: Limits) -> Result<Option<(ResponseHead
 fn parse_with<'b>(
     bytes: &'b [u8],
     limits: Limits,
+    plain: Option<Plain>,
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Result<Option<(ResponseHead, usize)>, Error>, httparse::Error> {
     let most = fields.len().min(limits.headers);
@@ -151,12 +246,22 @@ fn parse_with<'b>(
         httparse::Status::Partial => return Ok(Ok(None)),
         httparse::Status::Complete(length) => length,
     };
-    Ok(build(&response, &bytes[..length], limits).map(|head| Some((head, length))))
+    Ok(build(&response, &bytes[..length], limits, plain).map(|head| Some((head, length))))
 }
 
-fn build(response: &httparse::Response<'_, '_>, bytes: &[u8], limits: Limits) -> Result<ResponseHead, Error> {
+fn build(
+    response: &httparse::Response<'_, '_>,
+    bytes: &[u8],
+    limits: Limits,
+    plain: Option<Plain>,
+) -> Result<ResponseHead, Error> {
     if bytes.len() > limits.header_bytes {
         return Err(Error::TooLarge);
+    }
+    if let Some(Plain { is_head }) = plain
+        && let Some(head) = build_plain(response, bytes, is_head)
+    {
+        return Ok(head);
     }
     if has_bare_line_feed(bytes) {
         return Err(Error::Malformed("a line ends without CR"));
@@ -171,7 +276,101 @@ fn build(response: &httparse::Response<'_, '_>, bytes: &[u8], limits: Limits) ->
     let options = || headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
     let has = |name: &[u8]| options().any(|option| option.trim_ascii().eq_ignore_ascii_case(name));
     let keeps_alive = !has(b"close") && (http11 || has(b"keep-alive"));
-    Ok(ResponseHead { status, headers, reason, http11, keeps_alive })
+    Ok(ResponseHead { status, headers, reason, http11, keeps_alive, plain: None })
+}
+
+/// Whether a response with this status may say how long its content is. That of 304 would be the content of another response:
+/// only one to HEAD says it, as with hyper.
+fn has_length(status: StatusCode, is_head: bool) -> bool {
+    match status {
+        StatusCode::NO_CONTENT => false,
+        StatusCode::NOT_MODIFIED => is_head,
+        _ => true,
+    }
+}
+
+/// A head as it goes on to the client, if it is final, every line of it is `name ":" OWS value OWS CR LF`, and no field of it
+/// is to be read or changed on the way.
+fn build_plain(response: &httparse::Response<'_, '_>, bytes: &[u8], is_head: bool) -> Option<ResponseHead> {
+    let status = StatusCode::from_u16(response.code?).ok()?;
+    let reason = response.reason?;
+    if response.version != Some(1) || status.is_informational() || bytes.get(8) != Some(&b' ') {
+        return None;
+    }
+    let mut at = 13 + reason.len();
+    if bytes.get(12) != Some(&b' ') || bytes.get(at..at + 2)? != b"\r\n" {
+        return None;
+    }
+    at += 2;
+    let mut lines = Vec::with_capacity(bytes.len() + ROOM);
+    lines.extend_from_slice(&bytes[..at]);
+    let mut fields = PlainFields { lines, dated: false, sized: false, length: None, chunked: false };
+    let mut keeps_alive = true;
+    for field in response.headers.iter() {
+        at = plain::line_end(field, bytes, at)?;
+        match kind(field.name.as_bytes()) {
+            Kind::Other => plain::write_field(&mut fields.lines, field),
+            Kind::Date => {
+                fields.dated = true;
+                plain::write_field(&mut fields.lines, field);
+            }
+            Kind::Length if fields.length.is_none() => {
+                fields.length = Some(plain::digits(field.value)?);
+                fields.sized = has_length(status, is_head);
+                if fields.sized {
+                    plain::write_field(&mut fields.lines, field);
+                }
+            }
+            Kind::Coding if !fields.chunked && field.value.eq_ignore_ascii_case(b"chunked") => fields.chunked = true,
+            Kind::Connection if field.value.eq_ignore_ascii_case(b"close") => keeps_alive = false,
+            Kind::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            Kind::KeepAlive => {}
+            Kind::Length | Kind::Coding | Kind::Connection | Kind::NotPlain => return None,
+        }
+    }
+    let one_length = !fields.chunked || fields.length.is_none();
+    let headers = HeaderMap::new();
+    (one_length && &bytes[at..] == b"\r\n").then_some(ResponseHead {
+        status,
+        headers,
+        reason: None,
+        http11: true,
+        keeps_alive,
+        plain: Some(fields),
+    })
+}
+
+/// What a field of a response means to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing.
+    Other,
+    Date,
+    Length,
+    Coding,
+    Connection,
+    KeepAlive,
+    NotPlain,
+}
+
+fn kind(name: &[u8]) -> Kind {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
+        (4, b'd') if is("date") => Kind::Date,
+        (14, b'c') if is("content-length") => Kind::Length,
+        (17, b't') if is("transfer-encoding") => Kind::Coding,
+        (10, b'c') if is("connection") => Kind::Connection,
+        (10, b'k') if is("keep-alive") => Kind::KeepAlive,
+        (2, b't') if is("te") => Kind::NotPlain,
+        (3, b'v') if is("via") => Kind::NotPlain,
+        (7, _) if is("trailer") || is("upgrade") => Kind::NotPlain,
+        (10, b'x') if is("x-upstream") => Kind::NotPlain,
+        (12, b'x') if is("x-request-id") => Kind::NotPlain,
+        (14, b'h') if is("http2-settings") => Kind::NotPlain,
+        (6.., b'p') if name[..6].eq_ignore_ascii_case(b"proxy-") => Kind::NotPlain,
+        (21.., b'e') if name[..21].eq_ignore_ascii_case(b"endpoint-load-metrics") => Kind::NotPlain,
+        _ => Kind::Other,
+    }
 }
 
 /// Fields that were found in some bytes, in a copy of these.

@@ -30,14 +30,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::body::{BodyFault, RequestBody, UpBody};
 use body::Decoder;
 pub use body::ResponseBody;
-use head::ResponseHead;
-pub use head::{Additions, RequestHead};
+pub(crate) use chunked::Chunked;
+pub use head::{Additions, Answer, Lead, PlainResponse, RequestHead};
+use head::{Plain, ResponseHead};
 use upload::{Upload, UploadError};
 
 /// The longest trailer section, bytes.
@@ -110,6 +111,8 @@ struct Exchange<T> {
     parsed: usize,
     /// The request is HEAD.
     is_head: bool,
+    /// Plain heads are wanted as such.
+    plain: bool,
     decoder: Decoder,
     /// Content that has come and was not handed on.
     content: Bytes,
@@ -144,6 +147,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             parsed: 0,
             exact: true,
             is_head: false,
+            plain: false,
             decoder: Decoder::Done,
             content: Bytes::new(),
             trailers: None,
@@ -155,18 +159,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         })))
     }
 
-    /// Sends a request and waits for the head of its response. `interim` gets the interim responses before it. The flag of
-    /// the error says that nothing of the request was sent.
+    /// Sends a request and waits for the head of its response, which comes as [`Answer::Plain`] if it is plain and that is
+    /// wanted. `interim` gets the interim responses before it. The flag of the error says that nothing of the request was sent.
     ///
     /// # Errors
     /// The connection is of no more use.
     pub async fn send(
         self: &Rc<Self>,
-        head: &RequestHead<'_>,
+        lead: Lead<'_>,
         body: UpBody,
+        plain: bool,
         mut interim: impl FnMut(StatusCode, &HeaderMap),
-    ) -> Result<Response<ResponseBody<T>>, (Error, bool)> {
-        self.0.borrow_mut().begin(head, body).map_err(|error| (error, true))?;
+    ) -> Result<Answer<ResponseBody<T>>, (Error, bool)> {
+        self.0.borrow_mut().begin(lead, body, plain).map_err(|error| (error, true))?;
         let found = poll_fn(|cx| self.0.borrow_mut().poll_head(cx, &mut interim)).await;
         let exchange = &mut *self.0.borrow_mut();
         let head = found.map_err(|error| (error, !exchange.upload.touched()))?;
@@ -175,7 +180,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         } else {
             ResponseBody::streamed(Rc::clone(self))
         };
-        Ok(head.into_response(body))
+        Ok(head.into_answer(body))
     }
 
     /// Whether some of the request's body is still to be sent: see [`Connection::upload`].
@@ -210,13 +215,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<T> {
-    fn begin(&mut self, head: &RequestHead<'_>, body: UpBody) -> Result<(), Error> {
+    fn begin(&mut self, lead: Lead<'_>, body: UpBody, plain: bool) -> Result<(), Error> {
         (self.reusable, self.failed, self.reader) = (false, false, None);
         (self.parsed, self.received) = (0, 0);
         self.part.clear();
         (self.content, self.trailers) = (Bytes::new(), None);
-        self.is_head = *head.method == Method::HEAD;
-        self.upload.begin(head, body).map_err(Error::from)
+        self.plain = plain;
+        self.is_head = match lead {
+            Lead::Head(head) => *head.method == Method::HEAD,
+            Lead::Written { is_head, .. } => is_head,
+        };
+        self.upload.begin(lead, body).map_err(Error::from)
     }
 
     /// Sends, and reads to the end of the response's head.
@@ -300,7 +309,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<T> {
         let mut at = 0;
         loop {
             let rest = &bytes[at..];
-            let Some((head, length)) = head::parse(rest, self.limits)? else {
+            let Some((head, length)) =
+                head::parse(rest, self.limits, self.plain.then_some(Plain { is_head: self.is_head }))?
+            else {
                 self.part.extend_from_slice(rest);
                 self.parsed = rest.len();
                 return Ok(None);
@@ -439,29 +450,34 @@ pub struct Whole {
     pub complete: bool,
     /// Whether the connection may serve another request.
     pub reusable: bool,
+    /// The head as it is written for a client, if it came so: see [`PlainResponse`].
+    pub plain: Option<PlainResponse>,
 }
 
-/// Sends a request without a body and reads its response to the end, for tests that compare readers.
+/// Sends a request without a body and reads its response to the end, for tests that compare readers. With `plain`, a plain head
+/// comes as such.
 ///
 /// # Errors
 /// No head came.
-pub async fn fetch<T>(io: T, method: &Method, limits: Limits) -> Result<Whole, Error>
+pub async fn fetch<T>(io: T, method: &Method, limits: Limits, plain: bool) -> Result<Whole, Error>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let connection = Connection::new(io, limits);
     let (target, headers) = (http::Uri::from_static("/"), HeaderMap::new());
     let head = RequestHead { method, target: &target, headers: &headers, additions: Additions::default() };
-    let sent = connection.send(&head, RequestBody::none().attempt(), |_, _| {}).await;
-    let (head, mut body) = sent.map_err(|(error, _)| error)?.into_parts();
-    let mut whole = Whole {
-        status: head.status,
-        headers: head.headers,
-        content: Vec::new(),
-        trailers: None,
-        complete: false,
-        reusable: false,
+    let sent = connection.send(Lead::Head(&head), RequestBody::none().attempt(), plain, |_, _| {}).await;
+    let answer = sent.map_err(|(error, _)| error)?;
+    let status = answer.status();
+    let (headers, plain, mut body) = match answer {
+        Answer::Plain(head, body) => (HeaderMap::new(), Some(head), body),
+        Answer::Fields(response) => {
+            let (head, body) = response.into_parts();
+            (head.headers, None, body)
+        }
     };
+    let (content, trailers, complete, reusable) = (Vec::new(), None, false, false);
+    let mut whole = Whole { status, headers, content, trailers, complete, reusable, plain };
     loop {
         let frame = poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(&mut body), cx)).await;
         match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {

@@ -76,8 +76,15 @@ fn on_runtime<F: Future>(test: F) -> F::Output {
     LocalSet::new().block_on(&runtime, test)
 }
 
+fn fields<B>(answer: Answer<B>) -> http::Response<B> {
+    match answer {
+        Answer::Fields(response) => *response,
+        Answer::Plain(..) => panic!("not asked for"),
+    }
+}
+
 fn own(method: &Method, bytes: &[u8], size: impl FnMut() -> usize) -> Result<Whole, Error> {
-    on_runtime(fetch(Script::new(bytes, size), method, LIMITS))
+    on_runtime(fetch(Script::new(bytes, size), method, LIMITS, false))
 }
 
 fn get(bytes: &str) -> Result<Whole, Error> {
@@ -149,8 +156,10 @@ fn trailers_and_interim_responses_are_given() {
         let head =
             RequestHead { method: &Method::GET, target: &target, headers: &headers, additions: Additions::default() };
         let body = RequestBody::none().attempt();
-        let response = connection.send(&head, body, |status, fields| seen.push((status.as_u16(), fields.len()))).await;
-        let response = response.unwrap_or_else(|(error, _)| panic!("{error}"));
+        let response = connection
+            .send(Lead::Head(&head), body, false, |status, fields| seen.push((status.as_u16(), fields.len())))
+            .await;
+        let response = fields(response.unwrap_or_else(|(error, _)| panic!("{error}")));
         assert_eq!(connection.0.borrow().io.written, b"GET /a?b HTTP/1.1\r\n\r\n");
         response.extensions().get::<hyper::ext::ReasonPhrase>().cloned()
     });
@@ -263,8 +272,8 @@ fn a_connection_is_used_again() {
                 [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &vec![b'x'; length]]
                     .concat();
             far.write_all(&answer).await.unwrap();
-            let sent = connection.send(&head, RequestBody::none().attempt(), |_, _| {}).await;
-            let mut body = sent.unwrap_or_else(|(error, _)| panic!("{error}")).into_body();
+            let sent = connection.send(Lead::Head(&head), RequestBody::none().attempt(), false, |_, _| {}).await;
+            let mut body = fields(sent.unwrap_or_else(|(error, _)| panic!("{error}"))).into_body();
             let mut came = 0;
             while !body.is_end_stream() {
                 assert!(length < 60_000 || !connection.is_reusable() || came == length, "{length}");

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, header};
 use hyper::body::Body;
 use tokio::io::AsyncWrite;
 
-use super::head::{RequestHead, write_field, write_size};
+use super::head::{Lead, write_field, write_size};
 use crate::body::{BodyFault, UpBody};
 
 /// A buffer for heads that has become larger than this, in bytes, is not kept.
@@ -61,7 +61,7 @@ pub(super) enum UploadError {
 
 impl Upload {
     /// Takes the next request.
-    pub(super) fn begin(&mut self, head: &RequestHead<'_>, body: UpBody) -> Result<(), UploadError> {
+    pub(super) fn begin(&mut self, lead: Lead<'_>, body: UpBody) -> Result<(), UploadError> {
         if self.lead.capacity() > KEPT {
             self.lead = Vec::new();
         }
@@ -71,7 +71,20 @@ impl Upload {
         self.announced.clear();
         self.coding = Coding::None;
         self.body = None;
-        head.write(&mut self.lead);
+        let head = match lead {
+            Lead::Head(head) => {
+                head.write(&mut self.lead);
+                head
+            }
+            Lead::Written { bytes, length, .. } => {
+                self.lead.extend_from_slice(bytes);
+                if !body.is_end_stream() {
+                    self.coding = length.map_or(Coding::Chunked, Coding::Length);
+                    self.body = Some(body);
+                }
+                return Ok(());
+            }
+        };
         if body.is_end_stream() {
             return Ok(());
         }

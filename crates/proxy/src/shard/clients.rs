@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +24,7 @@ use crate::access;
 use crate::client_io::{ClientIo, ClientIoState, ClientTimeouts, Refused};
 use crate::clock::duration;
 use crate::forward::{self, ClientConnection};
+use crate::front::{self, Left};
 use crate::headers::Peer;
 use crate::metrics::ProxyMetrics;
 use crate::state::ShardState;
@@ -48,6 +49,12 @@ const MAX_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes of a response that are held for the socket, for each stream of an HTTP/2 connection. hyper's default is 400 KiB.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// Whether plain requests of HTTP/1.1 are served by the proxy's own [`front`] or by hyper: `EVENKEEL_HTTP1_FRONT` is `own`, the
+/// default, or `hyper`.
+fn own_front() -> bool {
+    std::env::var_os("EVENKEEL_HTTP1_FRONT").is_none_or(|front| front != "hyper")
+}
 
 /// The windows of a stream and of its connection, in bytes. All streams together never use up that of the connection: an
 /// upload that its server does not take leaves the others alone (RFC 9113, 5.2).
@@ -93,6 +100,8 @@ pub(super) struct Clients {
     acceptors: RefCell<Vec<Option<TlsAcceptor>>>,
     /// Connections that come from here on end after one request.
     leaving: Cell<bool>,
+    /// Plain requests are served by [`front`], and not by hyper.
+    own_front: bool,
     open: RefCell<BTreeMap<u64, Arc<ClientIoState>>>,
     next: Cell<u64>,
 }
@@ -105,6 +114,7 @@ impl Clients {
             most_connections,
             acceptors: RefCell::new(Vec::new()),
             leaving: Cell::new(false),
+            own_front: own_front(),
             open: RefCell::new(BTreeMap::new()),
             next: Cell::new(0),
         }
@@ -198,22 +208,63 @@ impl Clients {
         if self.leaving.get() {
             client_io_state.close();
         }
-        let client_io = ClientIo::new(stream, Arc::clone(&client_io_state), timeouts, http2);
         let id = self.next.get();
         self.next.set(id + 1);
         self.open.borrow_mut().insert(id, Arc::clone(&client_io_state));
-        let builder = builder(&client_connection, &limits, http2);
+        std::future::poll_fn(|cx| {
+            client_io_state.remember(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let shared = front::Shared {
+            shard: &self.state,
+            client_io: &client_io_state,
+            client_connection: &client_connection,
+            timeouts,
+        };
+        let left =
+            if self.own_front { front::serve(stream, shared).await } else { Left::HandedOver(stream, Vec::new()) };
+        match left {
+            Left::HandedOver(stream, bytes) => {
+                // Only the first bytes of a connection can be those of HTTP/2.
+                let http2 = http2 && !client_io_state.has_begun();
+                let client_io = ClientIo::resume(stream, Arc::clone(&client_io_state), timeouts, http2, bytes);
+                Box::pin(self.serve_by_hyper(client_io, &client_io_state, &client_connection, &limits, http2)).await;
+            }
+            Left::Shut(stream) => {
+                let mut client_io = ClientIo::new(stream, Arc::clone(&client_io_state), timeouts, false);
+                let mut shutdown = Box::pin(client_io.shutdown());
+                // What the client still sends is read for a moment, but not behind the end of a drain.
+                std::future::poll_fn(|cx| {
+                    if client_io_state.is_cut() { Poll::Ready(()) } else { shutdown.as_mut().poll(cx).map(drop) }
+                })
+                .await;
+            }
+            Left::Over => {}
+        }
+        self.open.borrow_mut().remove(&id);
+    }
+
+    /// Serves a connection, or the rest of it, by hyper.
+    async fn serve_by_hyper<T>(
+        self: &Rc<Self>,
+        client_io: ClientIo<T>,
+        client_io_state: &Arc<ClientIoState>,
+        client_connection: &Rc<ClientConnection>,
+        limits: &LimitsTable,
+        http2: bool,
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let builder = builder(client_connection, limits, http2);
         let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
             let stream = (request.version() == Version::HTTP_2).then(|| client_connection.expect_stream());
-            let (state, client_io) = (Rc::clone(&self.state), Arc::clone(&client_io_state));
-            forward::serve(state, client_io, Rc::clone(&client_connection), stream, request)
+            let (state, client_io) = (Rc::clone(&self.state), Arc::clone(client_io_state));
+            forward::serve(state, client_io, Rc::clone(client_connection), stream, request)
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(client_io), service));
-        let (mut known, mut closing) = (false, false);
+        let mut closing = false;
         let ended = std::future::poll_fn(|cx| {
-            if !std::mem::replace(&mut known, true) {
-                client_io_state.remember(cx.waker());
-            }
             if client_io_state.is_cut() {
                 return Poll::Ready(Ok(()));
             }
@@ -227,7 +278,6 @@ impl Clients {
             polled
         })
         .await;
-        self.open.borrow_mut().remove(&id);
         if let Err(error) = ended {
             tracing::debug!(error = &*error, client = %client_connection.peer.address(), "connection");
         }
