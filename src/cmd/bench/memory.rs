@@ -19,14 +19,14 @@ Examples:
   evenkeel bench memory --servers 10000 --in-flight 1000000
   evenkeel bench memory --strategies random,p2c,least_request --json
 
-Requests arrive for two seconds and need longer, so that all of them are in
-flight at the end. Each case runs in processes of its own: as asked for, with
-half of the requests, with half of the servers, and with hardly anything. The
-differences of their peaks of resident memory are the bytes per request and
-per server. They include what the allocator keeps and what growing vectors
-copy, so they jump where a vector doubles.
+Requests arrive for two seconds and need longer, so that all of them \
+are in flight at the end. Each case runs in processes of its own: as asked \
+for, with half of the requests, with half of the servers, and with hardly \
+anything. The differences of their peaks of resident memory are the bytes \
+per request and per server. They include what the allocator keeps and what \
+growing vectors copy, so they jump where a vector doubles.
 
-`plain` has no network and no timeout; `timeout and hops` has both, constant.
+`plain` has no network and no timeout; `timeout and hops` has both, constant. \
 Needs /proc (Linux).")]
 pub struct Args {
     /// Number of servers
