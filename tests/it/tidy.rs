@@ -224,13 +224,13 @@ const FUNCTION_LINES: usize = 70;
 /// Files and functions that are longer, each with its length. The list may only shrink: an entry that is not needed fails,
 /// and so does one that could be smaller.
 const LONG_FILES: [(&str, usize); 1] = [("crates/core/src/policy/outlier.rs", 609)];
-const LONG_FUNCTIONS: [(&str, &str, usize); 11] = [
+const LONG_FUNCTIONS: [(&str, &str, usize); 10] = [
     ("crates/sim/src/measure/validation/recursion.rs", "cases", 71),
-    ("crates/sim/src/sim/engine/setup.rs", "new", 118),
-    ("crates/sim/src/sim/engine/dispatch.rs", "send", 93),
+    ("crates/sim/src/sim/engine/setup.rs", "new", 107),
+    ("crates/sim/src/sim/engine/dispatch.rs", "place_job", 79),
     ("crates/proxy/src/framing/chunk.rs", "chunk", 89),
     ("crates/sim/src/sim/replay.rs", "play", 84),
-    ("crates/sim/src/sim/engine/setup.rs", "build_pools", 83),
+    ("crates/sim/src/sim/engine/setup.rs", "build_pools", 80),
     (
         "crates/proxy/src/framing/tests.rs",
         "the_first_byte_that_cannot_be_read_in_one_way_is_found_wherever_it_stands",
@@ -238,7 +238,6 @@ const LONG_FUNCTIONS: [(&str, &str, usize); 11] = [
     ),
     ("crates/proxy/src/metrics/page.rs", "the_page_says_what_was_counted", 76),
     ("src/report/charts/cache_balance.rs", "cache_balance", 74),
-    ("crates/sim/src/sim/engine/mod.rs", "handle", 71),
     ("crates/proxy/src/pool/attempts.rs", "hedged", 71),
 ];
 

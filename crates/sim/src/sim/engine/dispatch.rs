@@ -7,7 +7,7 @@ use crate::sim::observer::{self, Decision, Observer, RunEvent};
 use crate::sim::record::RequestOutcome;
 use crate::sim::server::{NONE, ServerState, Totals};
 use crate::sim::workload::Workload;
-use evenkeel_core::fleet::BackendId;
+use evenkeel_core::fleet::{BackendId, Fleet};
 use evenkeel_core::policy::balancer::{Ask, Balancer, Effect, Moment, Step as Route};
 use evenkeel_core::rng::{Source, mix};
 use evenkeel_core::select::{Pick, Request, TrueState};
@@ -62,6 +62,20 @@ pub(super) struct Affinity {
     /// Requests left until the connection closes.
     pub(super) left: u32,
     pub(super) until: Nanos,
+}
+
+impl Affinity {
+    /// The server of an open connection, which one more request uses. It stays open until one side closes it, whatever state the
+    /// balancer assumes for its server.
+    fn keep(&mut self, servers: &[ServerState], fleet: &Fleet, now: Nanos) -> Option<BackendId> {
+        let condition = servers[self.backend.slot as usize].condition();
+        let open = condition.up || condition.silent;
+        if self.left == 0 || now >= self.until || !open || !fleet.is_current(self.backend) {
+            return None;
+        }
+        self.left = self.left.saturating_sub(u32::from(self.left != u32::MAX));
+        Some(self.backend)
+    }
 }
 
 /// The job as the balancer sees it.
@@ -154,9 +168,7 @@ impl<O: Observer> Engine<'_, O> {
             answers: if inquires { probing::answers(&self.inquiries, job, j.generation) } else { None },
             ..request_view(self.model, &self.workload, &self.request_attempts, j, &key)
         };
-        // An open connection stays until one side closes it, whatever state the balancer assumes for its server.
-        let mut kept = None;
-        let mut affinity = None;
+        let (mut kept, mut affinity) = (None, None);
         if self.uses_affinity && request.excluded.is_empty() {
             let tie = self.affinities[pool as usize].get_mut(j.client as usize).and_then(Option::as_mut);
             if self.model.pools[pool as usize].connections.is_none() {
@@ -166,13 +178,7 @@ impl<O: Observer> Engine<'_, O> {
                     Coming::Asked(affinity) | Coming::Dequeued(affinity) => affinity,
                 };
             } else if let Some(tie) = tie {
-                let condition = self.servers[(base + tie.backend.slot) as usize].condition();
-                let open = condition.up || condition.silent;
-                let current = balancer.pool().fleet.is_current(tie.backend);
-                if tie.left > 0 && self.now < tie.until && open && current {
-                    tie.left = tie.left.saturating_sub(u32::from(tie.left != u32::MAX));
-                    kept = Some(tie.backend);
-                }
+                kept = tie.keep(&self.servers[base as usize..], &balancer.pool().fleet, self.now);
             }
         }
         if kept.is_none() {
@@ -218,25 +224,27 @@ impl<O: Observer> Engine<'_, O> {
             self.execute_effects(fleet);
             return self.answer(job);
         };
-        if self.uses_affinity
-            && kept.is_none()
-            && j.of == NONE
-            && let Some(rules) = self.model.pools[pool as usize].connections
-        {
-            // Connections open at the start have random ages: otherwise all would close at the same time.
-            let affinity = &mut self.affinities[pool as usize][j.client as usize];
-            let age = if affinity.is_none() { self.closing.at(u64::from(j.client)).unit() } else { 1.0 };
-            let left =
-                if rules.max_requests == u32::MAX { u32::MAX } else { (f64::from(rules.max_requests) * age) as u32 };
-            let life = Nanos::from_nanos_f64(rules.max_lifetime.0 as f64 * age);
-            *affinity = Some(Affinity { backend: pick.backend, left, until: self.now.saturating_add(life) });
-        }
         debug_assert!(
             kept.is_some() || balancer.pool().fleet.is_eligible(pick.backend.slot),
             "picked an ineligible server"
         );
         balancer.started(pick.backend);
+        if self.uses_affinity && kept.is_none() && j.of == NONE {
+            let client = j.client;
+            self.connect(pool, client, pick.backend);
+        }
         self.send_to(job, base, fleet, pick);
+    }
+
+    /// A client opens a connection to the server of its request, in a pool that has connections.
+    fn connect(&mut self, pool: u32, client: u32, backend: BackendId) {
+        let Some(rules) = self.model.pools[pool as usize].connections else { return };
+        // Connections open at the start have random ages: otherwise all would close at the same time.
+        let affinity = &mut self.affinities[pool as usize][client as usize];
+        let age = if affinity.is_none() { self.closing.at(u64::from(client)).unit() } else { 1.0 };
+        let left = if rules.max_requests == u32::MAX { u32::MAX } else { (f64::from(rules.max_requests) * age) as u32 };
+        let life = Nanos::from_nanos_f64(rules.max_lifetime.0 as f64 * age);
+        *affinity = Some(Affinity { backend, left, until: self.now.saturating_add(life) });
     }
 
     /// Sends a job to its server, the pool's first server being `base` and the balancer's view `fleet`.

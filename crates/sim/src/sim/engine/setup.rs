@@ -30,32 +30,57 @@ fn per_try_deadlines(model: &Model, queue: &mut Queue) -> Vec<Option<Deadlines>>
     model.pools.iter().map(|pool| tries(pool).then(|| queue.deadlines())).collect()
 }
 
+/// The reports that a pool's servers send, of those that the strategy wants.
+fn signals_of(pool: &Pool, wanted: Signals) -> Signals {
+    let reports = pool.reports.unwrap_or_default();
+    Signals {
+        notices: reports.idle_notifications.map_or(wanted.notices, |idle| idle == IdleNotice::One),
+        with_answers: reports.with_answers.unwrap_or(wanted.with_answers),
+        ..wanted
+    }
+}
+
 /// Deadlines for limits that are all of one length.
 fn deadlines(limit: Option<&Sampler>, queue: &mut Queue) -> Option<Deadlines> {
     matches!(limit, Some(Sampler::Constant(_))).then(|| queue.deadlines())
+}
+
+/// The delays of the network, with a lane for each that is constant.
+fn network(model: &Model, seed: u64, queue: &mut Queue) -> network::Network {
+    let mut hop = |distribution: &Sampler| match *distribution {
+        Sampler::Constant(Nanos::ZERO) => LinkDelay::None,
+        Sampler::Constant(delay) => LinkDelay::Constant(delay, queue.lane()),
+        _ => LinkDelay::Drawn,
+    };
+    let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
+    let cross_hop = match server_hop {
+        same if model.cross_zone == Nanos::ZERO => same,
+        LinkDelay::None => hop(&Sampler::Constant(model.cross_zone)),
+        LinkDelay::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
+        LinkDelay::Drawn => LinkDelay::Drawn,
+    };
+    network::Network {
+        client_hop,
+        answer_hop: match client_hop {
+            LinkDelay::Constant(delay, _) => Some(delay),
+            LinkDelay::None | LinkDelay::Drawn => None,
+        },
+        server_hop,
+        cross_hop,
+        balancer_zones: Vec::new(),
+        server_zones: Vec::new(),
+        legs: Keyed::new(seed, "network"),
+        inner_legs: Keyed::new(seed, "inner network"),
+    }
 }
 
 impl<'a, O: Observer> Engine<'a, O> {
     pub(super) fn new(setup: &Setup<'a>, observer: O) -> Engine<'a, O> {
         let Setup { model, strategy, seed, stream_name } = *setup;
         let mut queue = Queue::new();
-        let mut hop = |distribution: &Sampler| match *distribution {
-            Sampler::Constant(Nanos::ZERO) => LinkDelay::None,
-            Sampler::Constant(delay) => LinkDelay::Constant(delay, queue.lane()),
-            _ => LinkDelay::Drawn,
-        };
-        let (client_hop, server_hop) = (hop(&model.client_leg), hop(&model.server_leg));
-        let cross_hop = match server_hop {
-            same if model.cross_zone == Nanos::ZERO => same,
-            LinkDelay::None => hop(&Sampler::Constant(model.cross_zone)),
-            LinkDelay::Constant(delay, _) => hop(&Sampler::Constant(delay.saturating_add(model.cross_zone))),
-            LinkDelay::Drawn => LinkDelay::Drawn,
-        };
-        let answer_hop = match client_hop {
-            LinkDelay::Constant(delay, _) => Some(delay),
-            LinkDelay::None | LinkDelay::Drawn => None,
-        };
-        if answer_hop.is_some() && (O::WATCHES || matches!(model.arrivals, Arrivals::Closed { .. })) {
+        let network = network(model, seed, &mut queue);
+        let answers_come = O::WATCHES || matches!(model.arrivals, Arrivals::Closed { .. });
+        if network.answer_hop.is_some() && answers_come {
             queue.let_answers_come();
         }
         let timeouts = deadlines(model.clients.timeout.as_ref(), &mut queue);
@@ -151,16 +176,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 resolver_of: Vec::new(),
                 rotation: 0,
             },
-            network: network::Network {
-                client_hop,
-                answer_hop,
-                server_hop,
-                cross_hop,
-                balancer_zones: Vec::new(),
-                server_zones: Vec::new(),
-                legs: Keyed::new(seed, "network"),
-                inner_legs: Keyed::new(seed, "inner network"),
-            },
+            network,
         };
         engine.build_pools(strategy, seed, stream_name, &inner);
         engine.begin(seed);
@@ -227,12 +243,7 @@ impl<'a, O: Observer> Engine<'a, O> {
                 let selector = partition::build(table, &pool.policy, &mut rng);
                 let oracle = table.oracle();
                 if i == 0 {
-                    let reports = pool.reports.unwrap_or_default();
-                    let signals = Signals {
-                        notices: reports.idle_notifications.map_or(wanted.notices, |idle| idle == IdleNotice::One),
-                        with_answers: reports.with_answers.unwrap_or(wanted.with_answers),
-                        ..wanted
-                    };
+                    let signals = signals_of(pool, wanted);
                     self.carries |= signals.with_answers;
                     self.idle_notices |= signals.notices;
                     self.signals.push(signals);

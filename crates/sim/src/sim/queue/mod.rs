@@ -285,21 +285,104 @@ mod tests {
     use super::*;
     use evenkeel_core::rng::{Rng, Source};
 
-    /// A simple reference implementation: a list, searched for the smallest (time, order). Of the deadlines, every third is
-    /// known to have no effect from some time before it is due.
+    const HOPS: [u64; 5] = [5, 40, 7, 40, 90];
+    const LIMITS: [u64; 2] = [100, 37];
+
+    /// Of the deadlines, every third has an effect when it is due.
+    fn is_over(event: Event) -> bool {
+        matches!(event, Event::Timeout(step, _) if step % 3 != 0)
+    }
+
+    /// A queue, and a simple reference implementation: a list, searched for the smallest (time, order).
+    struct Pair {
+        queue: Queue,
+        lanes: [Lane; HOPS.len()],
+        deadlines: [Deadlines; LIMITS.len()],
+        list: Vec<(u64, u32, Event)>,
+        now: u64,
+        arrives: bool,
+        dropped: u32,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let mut queue = Queue::new();
+            let (lanes, deadlines) = (HOPS.map(|_| queue.lane()), LIMITS.map(|_| queue.deadlines()));
+            Pair { queue, lanes, deadlines, list: Vec::new(), now: 0, arrives: false, dropped: 0 }
+        }
+
+        /// Schedules an event of some kind; its number is its order.
+        fn push(&mut self, number: u32, rng: &mut Rng) {
+            let (now, queue) = (self.now, &mut self.queue);
+            let later = |delay: u64| Nanos(now + delay);
+            let (at, event) = match rng.below(10) as usize {
+                0 if !self.arrives => {
+                    let at = later(rng.below(50));
+                    queue.set_arrival(at);
+                    self.arrives = true;
+                    (at, Event::Arrival)
+                }
+                lane @ 1..=5 => {
+                    let (at, event) = (later(HOPS[lane - 1]), Event::Return(number));
+                    queue.push_lane(self.lanes[lane - 1], at, event);
+                    (at, event)
+                }
+                6 => {
+                    queue.push_answer(later(13), number);
+                    (later(13), Event::AtClient(number))
+                }
+                which @ 7..=8 => {
+                    let (at, event) = (later(LIMITS[which - 7]), Event::Timeout(number, 0));
+                    queue.push_deadline(self.deadlines[which - 7], at, event);
+                    (at, event)
+                }
+                _ => {
+                    let (at, event) = (later(rng.below(30)), Event::Return(number));
+                    queue.push(at, event);
+                    (at, event)
+                }
+            };
+            self.list.push((at.0, number, event));
+        }
+
+        /// The next event of the queue: an answer that comes before all else if it is asked for.
+        fn pop(&mut self) -> Option<(Nanos, Event)> {
+            let bound = self.queue.next().map_or(0, |(_, bound)| bound);
+            if self.queue.has_answer(bound) {
+                return self.queue.pop_answer().map(|(at, job)| (at, Event::AtClient(job)));
+            }
+            match self.queue.pop_before(NEVER)? {
+                (key, Event::Deadline(which)) => {
+                    Some((time(key), self.queue.take_deadline(Deadlines(which), is_over)?))
+                }
+                (key, event) => Some((time(key), event)),
+            }
+        }
+
+        /// Takes the next event out of both. Those without effect are dropped, unless they are the first of their queue when they
+        /// are due.
+        fn agree(&mut self) {
+            let got = self.pop();
+            let expected = loop {
+                let list = &mut self.list;
+                let next = (0..list.len()).min_by_key(|&i| (list[i].0, list[i].1)).map(|i| list.swap_remove(i));
+                match next {
+                    Some((at, _, event)) if is_over(event) && got != Some((Nanos(at), event)) => self.dropped += 1,
+                    next => break next,
+                }
+            };
+            assert_eq!(got, expected.map(|(at, _, event)| (Nanos(at), event)));
+            if let Some((at, event)) = got {
+                self.now = at.0;
+                self.arrives &= event != Event::Arrival;
+            }
+        }
+    }
+
     #[test]
     fn agrees_with_a_sorted_list() {
         let mut rng = Rng::stream(1, "test", 0);
-        let mut queue = Queue::new();
-        let lanes = [(); 5].map(|()| queue.lane());
-        let delays = [5, 40, 7, 40, 90];
-        let mut answers_come = false;
-        let deadlines = [queue.deadlines(), queue.deadlines()];
-        let lengths = [100, 37];
-        let is_over = |event| matches!(event, Event::Timeout(step, _) if step % 3 != 0);
-        let mut list: Vec<(u64, u64, Event)> = Vec::new();
-        let (mut now, mut order, mut arrival_pending) = (0, 0, false);
-        let mut dropped = 0;
+        let mut pair = Pair::new();
         for step in 0..60_000_u32 {
             // Sometimes more and more events, sometimes few.
             let pops = match step % 10_000 {
@@ -308,71 +391,12 @@ mod tests {
                 3_000..5_000 => rng.below(2) == 0,
                 _ => rng.below(3) > 0,
             };
-            order += 1;
-            if !pops {
-                let event = Event::Return(step);
-                match rng.below(10) as usize {
-                    0 if !arrival_pending => {
-                        let at = now + rng.below(50);
-                        queue.set_arrival(Nanos(at));
-                        list.push((at, order, Event::Arrival));
-                        arrival_pending = true;
-                    }
-                    6 => {
-                        let at = now + 13;
-                        queue.push_answer(Nanos(at), step);
-                        list.push((at, order, Event::AtClient(step)));
-                    }
-                    lane @ 1..=5 => {
-                        let at = now + delays[lane - 1];
-                        queue.push_lane(lanes[lane - 1], Nanos(at), event);
-                        list.push((at, order, event));
-                    }
-                    which @ 7..=8 => {
-                        let (at, event) = (now + lengths[which - 7], Event::Timeout(step, which as u32 - 7));
-                        queue.push_deadline(deadlines[which - 7], Nanos(at), event);
-                        list.push((at, order, event));
-                    }
-                    _ => {
-                        let at = now + rng.below(30);
-                        queue.push(Nanos(at), event);
-                        list.push((at, order, event));
-                    }
-                }
-                continue;
+            if step == 30_000 {
+                pair.queue.let_answers_come();
             }
-            if step > 30_000 && !answers_come {
-                answers_come = true;
-                queue.let_answers_come();
-            }
-            // An answer that comes before the next event is asked for.
-            let bound = queue.next().map_or(0, |(_, bound)| bound);
-            let answer = queue.has_answer(bound).then(|| queue.pop_answer().expect("the answer that has come"));
-            let next = match answer {
-                Some((at, job)) => Some((Queue::before(at), Event::AtClient(job))),
-                None => queue.pop_before(NEVER),
-            };
-            let got = next.map(|(key, event)| (time(key), event)).map(|(at, event)| match event {
-                Event::Deadline(which) => {
-                    (at, queue.take_deadline(Deadlines(which), is_over).expect("the deadline that is due"))
-                }
-                event => (at, event),
-            });
-            // Those that have no effect are dropped, unless they are the first of their queue when they come.
-            let expected = loop {
-                let next = (0..list.len()).min_by_key(|&i| (list[i].0, list[i].1)).map(|i| list.swap_remove(i));
-                match next {
-                    Some((at, _, event)) if is_over(event) && got != Some((Nanos(at), event)) => dropped += 1,
-                    next => break next,
-                }
-            };
-            assert_eq!(got, expected.map(|(at, _, event)| (Nanos(at), event)));
-            if let Some((at, event)) = got {
-                now = at.0;
-                arrival_pending &= event != Event::Arrival;
-            }
+            if pops { pair.agree() } else { pair.push(step, &mut rng) }
         }
-        assert!(dropped > 1000, "{dropped} deadlines were dropped");
-        assert_eq!(queue.len(), 0);
+        assert!(pair.dropped > 1000, "{} deadlines were dropped", pair.dropped);
+        assert_eq!(pair.queue.len(), 0);
     }
 }
