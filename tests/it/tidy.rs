@@ -227,7 +227,7 @@ const LONG_FILES: [(&str, usize); 1] = [("crates/core/src/policy/outlier.rs", 60
 const LONG_FUNCTIONS: [(&str, &str, usize); 10] = [
     ("crates/sim/src/measure/validation/recursion.rs", "cases", 71),
     ("crates/sim/src/sim/engine/setup.rs", "new", 107),
-    ("crates/sim/src/sim/engine/dispatch.rs", "place_job", 79),
+    ("crates/sim/src/sim/engine/dispatch.rs", "place_job", 78),
     ("crates/proxy/src/framing/chunk.rs", "chunk", 89),
     ("crates/sim/src/sim/replay.rs", "play", 84),
     ("crates/sim/src/sim/engine/setup.rs", "build_pools", 80),
