@@ -34,7 +34,6 @@ impl<O: Observer> Engine<'_, O> {
             picked: now,
             entered: now,
             work: draft.demand,
-            end: Nanos::ZERO,
             tag: 0,
             client: draft.client,
             path: draft.path,

@@ -46,9 +46,10 @@ pub(super) struct View {
     pub(super) pool: u32,
     /// The simulated balancer whose view this is; `u32::MAX` for the balancers of a second tier, which do not die.
     pub(super) owner: u32,
-    /// Snapshot of each server's totals at its last periodic report to this view.
+    /// Snapshot of each server's totals at its last periodic report to this view. Empty before the first one.
     pub(super) reported: Vec<Totals>,
-    /// Snapshot of each server's totals at its last health check: each check reports the time since the one before.
+    /// Snapshot of each server's totals at its last health check: each check reports the time since the one before. Empty before
+    /// the first one.
     pub(super) checked: Vec<Totals>,
     pub(super) dispatchers: Vec<u32>,
     /// Time of the next scheduled tick, if one is scheduled.

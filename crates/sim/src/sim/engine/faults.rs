@@ -113,9 +113,10 @@ impl<O: Observer> Engine<'_, O> {
         let Some(change) = change else { return };
         for (index, job) in self.jobs.iter_mut().enumerate() {
             if job.server == number && job.state == JobState::Serving {
-                job.end = state.reschedule(self.now, job.end, change);
+                let end = state.reschedule(self.now, job.end(), change);
+                job.set_end(end);
                 job.version = job.version.wrapping_add(1);
-                self.queue.push(job.end, Event::Depart(index as u32, job.version));
+                self.queue.push(end, Event::Depart(index as u32, job.version));
             }
         }
     }

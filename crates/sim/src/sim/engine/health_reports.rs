@@ -4,7 +4,7 @@ use super::{Affinity, Dispatcher, Engine};
 use crate::sim::event::Event;
 use crate::sim::observer::{Observer, RunEvent};
 use crate::sim::record::RequestOutcome;
-use crate::sim::server::{CHECK_WORK, NONE};
+use crate::sim::server::{CHECK_WORK, NONE, Totals};
 use evenkeel_config::fault::Condition;
 use evenkeel_core::fleet::BackendId;
 use evenkeel_core::policy::pool;
@@ -85,6 +85,9 @@ impl<O: Observer> Engine<'_, O> {
         let view = &mut self.views[fleet as usize];
         let server = self.bases[view.pool as usize] + slot;
         let since = if by == ReportSource::Check { &mut view.checked } else { &mut view.reported };
+        if since.is_empty() {
+            since.resize(self.model.pools[view.pool as usize].servers.len(), Totals::default());
+        }
         LoadReport { by, ..self.servers[server as usize].report(self.now, &mut since[slot as usize]) }
     }
 

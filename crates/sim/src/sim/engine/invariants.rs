@@ -24,25 +24,21 @@ pub(super) struct RunTotals {
     pub(super) pick_hash: u64,
 }
 
+/// The requests in the system at the end.
+#[derive(Default)]
+struct Present {
+    requests: u64,
+    measured: u64,
+    /// Sum of the times since their arrivals, nanoseconds.
+    ages: u128,
+}
+
 impl<O: Observer> Engine<'_, O> {
     pub(super) fn close(mut self) -> (RunRecord, O) {
         self.count_system(0);
         let now = self.now;
-        let present: Vec<Job> =
-            self.jobs.iter().copied().filter(|j| j.wanted && j.parent == NONE && j.of == NONE).collect();
-        let mut ages = 0;
-        for job in &present {
-            let age = now - job.arrived;
-            ages += u128::from(age.0);
-            if job.measured {
-                self.count_in_classes(job.path, job.arrived, |class| class.unfinished(age));
-            }
-            if let Some(bin) = self.arrival_bin_of(job.arrived) {
-                bin.requests += 1;
-                bin.latency_sum += age.0;
-            }
-        }
-        self.prove_books(&present, ages);
+        let present = self.count_present();
+        self.prove_books(&present);
         for view in &mut self.views {
             if let Some(mut recording) = view.balancer.end_recording() {
                 self.observer.recorded(view.pool, recording.drain().collect());
@@ -56,7 +52,7 @@ impl<O: Observer> Engine<'_, O> {
             number,
             rate: if seconds > 0.0 { self.totals.arrived as f64 / seconds } else { 0.0 },
             time: if self.totals.arrived > 0 {
-                (self.totals.sojourns + ages) as f64 / 1e9 / self.totals.arrived as f64
+                (self.totals.sojourns + present.ages) as f64 / 1e9 / self.totals.arrived as f64
             } else {
                 0.0
             },
@@ -90,17 +86,41 @@ impl<O: Observer> Engine<'_, O> {
         (record, self.observer)
     }
 
+    /// Requests that are in the system at the end count at their age.
+    fn count_present(&mut self) -> Present {
+        let mut present = Present::default();
+        // By index: the jobs can be most of the memory, so that there is no list of them.
+        for index in 0..self.jobs.len() {
+            let Job { wanted, parent, of, arrived, measured, path, .. } = self.jobs[index];
+            if !wanted || parent != NONE || of != NONE {
+                continue;
+            }
+            let age = self.now - arrived;
+            present.requests += 1;
+            present.measured += u64::from(measured);
+            present.ages += u128::from(age.0);
+            if measured {
+                self.count_in_classes(path, arrived, |class| class.unfinished(age));
+            }
+            if let Some(bin) = self.arrival_bin_of(arrived) {
+                bin.requests += 1;
+                bin.latency_sum += age.0;
+            }
+        }
+        present
+    }
+
     /// Asserts conservation of requests and Little's law, in whole nanoseconds. A failure is a bug in the simulator and
     /// panics.
-    pub(super) fn prove_books(&mut self, present: &[Job], ages: u128) {
+    fn prove_books(&mut self, present: &Present) {
+        let Present { requests, measured, ages } = *present;
         assert_eq!(
             self.totals.arrived,
-            self.totals.ended.iter().sum::<u64>() + present.len() as u64,
+            self.totals.ended.iter().sum::<u64>() + requests,
             "a request was lost or counted twice"
         );
-        assert_eq!(self.totals.in_system, present.len() as u64, "the system miscounts what is in it");
+        assert_eq!(self.totals.in_system, requests, "the system miscounts what is in it");
         assert_eq!(self.totals.area, self.totals.sojourns + ages, "Little's law fails for the system");
-        let measured = present.iter().filter(|job| job.measured).count() as u64;
         assert_eq!(measured, self.totals.measured_left, "a measured request was lost");
         let now = self.now;
         let mut inside = vec![(0_u64, 0_u128); self.servers.len()];

@@ -32,7 +32,9 @@ impl JobState {
     }
 }
 
+/// 128 bytes, in two lines of the processor's cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Job {
     pub(super) id: u64,
     pub(super) key: u64,
@@ -41,7 +43,6 @@ pub(super) struct Job {
     pub(super) entered: Nanos,
     /// Work at speed 1; from the start of service, the work that remains after a cache hit.
     pub(super) work: Nanos,
-    pub(super) end: Nanos,
     /// The selector's tag of its pick.
     pub(super) tag: u64,
     pub(super) client: u32,
@@ -56,7 +57,7 @@ pub(super) struct Job {
     pub(super) of: u32,
     /// Number of the attempt, from 1.
     pub(super) attempt: u32,
-    /// Its neighbours in the server's queue.
+    /// In the server's queue its neighbours there; from the start of service its [end](Job::end).
     pub(super) links: Links,
     /// Number of requests in the server when it arrived.
     pub(super) found: u32,
@@ -87,11 +88,37 @@ pub(super) struct Job {
     pub(super) turned: u8,
 }
 
+impl Job {
+    /// End of its service, or the time at which it called the second tier.
+    #[inline]
+    pub(super) fn end(&self) -> Nanos {
+        Nanos(self.links.number())
+    }
+
+    /// Sets the end of its service; it is in no queue then.
+    #[inline]
+    pub(super) fn set_end(&mut self, end: Nanos) {
+        self.links = Links::of_number(end.0);
+    }
+}
+
 impl Linked for Job {
     #[inline]
     fn links(&mut self) -> &mut Links {
         &mut self.links
     }
+}
+
+/// Slots for which address space is reserved at once: more of them are moved when they grow.
+const RESERVED: u32 = if usize::BITS > 32 { 1 << 20 } else { 0 };
+
+/// An empty list of jobs, of which at most so many are expected. Address space is all that it takes: memory is used where a job
+/// is written, and the jobs need not be moved, with twice the memory meanwhile, when there are more.
+pub(super) fn slots(most: u32) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    // Where the system refuses, they are moved.
+    _ = jobs.try_reserve_exact(most.min(RESERVED) as usize);
+    jobs
 }
 
 impl<O: Observer> Engine<'_, O> {
@@ -131,5 +158,15 @@ impl<O: Observer> Engine<'_, O> {
         j.server = NONE;
         self.observer.step(job, Step::Released, self.now);
         self.free.push(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Job;
+
+    #[test]
+    fn a_job_is_two_lines_of_the_cache() {
+        assert_eq!(size_of::<Job>(), 128);
     }
 }

@@ -76,9 +76,9 @@ impl<O: Observer> Engine<'_, O> {
         j.begun = true;
         match started.ends {
             Some(end) => {
-                j.end = end;
+                j.set_end(end);
                 j.version = j.version.wrapping_add(1);
-                self.queue.push(j.end, Event::Depart(job, j.version));
+                self.queue.push(end, Event::Depart(job, j.version));
             }
             None => {
                 let server = j.server;
@@ -129,8 +129,9 @@ impl<O: Observer> Engine<'_, O> {
 
     /// The server's own work is done: fill the cache, then call the second tier or respond.
     pub(super) fn served(&mut self, job: u32) {
-        let Job { server, end, key, missed, dispatcher, .. } = self.jobs[job as usize];
-        if self.servers[server as usize].complete(self.now, end, key, missed) {
+        let j = &self.jobs[job as usize];
+        let Job { server, key, missed, dispatcher, .. } = *j;
+        if self.servers[server as usize].complete(self.now, j.end(), key, missed) {
             self.observer.event(&RunEvent::Evicted { server, entries: 1 }, self.now);
         }
         let pool = self.dispatchers[dispatcher as usize].pool as usize;
@@ -146,7 +147,7 @@ impl<O: Observer> Engine<'_, O> {
         j.state = JobState::Calling;
         let caller = *j;
         self.servers[caller.server as usize].hold(self.now);
-        self.jobs[job as usize].end = self.now;
+        self.jobs[job as usize].set_end(self.now);
         let child = self.place(Job {
             work: service.sample(&mut self.inner_work[pool].at(caller.id)),
             parent: job,
@@ -300,7 +301,7 @@ impl<O: Observer> Engine<'_, O> {
             if wanted {
                 self.jobs[caller as usize].fate = fate;
                 let state = &self.jobs[caller as usize];
-                let (server, end) = (state.server, state.end);
+                let (server, end) = (state.server, state.end());
                 self.servers[server as usize].release(end);
                 self.leave(caller);
             }

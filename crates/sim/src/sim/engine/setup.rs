@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Dispatcher, Engine, LinkDelay, Resolver, Setup, View, dns, invariants, measuring, network};
+use super::{Dispatcher, Engine, LinkDelay, Resolver, Setup, View, dns, invariants, job, measuring, network};
 use crate::sim::event::Event;
 use crate::sim::model::{Arrivals, IdleNotice, Model, Pool, Reports};
 use crate::sim::observer::Observer;
 use crate::sim::queue::{Deadlines, Queue};
 use crate::sim::record::{ARRIVAL_BINS, ArrivalBin, ClassRecord, Measured, SeriesRecorder};
-use crate::sim::server::{ServerState, Totals};
+use crate::sim::server::ServerState;
 use crate::sim::workload::Workload;
 use evenkeel_config::distribution::Sampler;
 use evenkeel_core::policy::balancer::{Balancer, ShardSetup};
@@ -118,7 +118,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             answered: 0,
             queue,
             workload: Workload::new(model, seed),
-            jobs: Vec::new(),
+            jobs: job::slots(model.max_in_system),
             free: Vec::new(),
             servers: Vec::new(),
             bases: Vec::new(),
@@ -230,8 +230,8 @@ impl<'a, O: Observer> Engine<'a, O> {
                         balancer: core,
                         pool: p as u32,
                         owner: balancer,
-                        reported: vec![Totals::default(); pool.servers.len()],
-                        checked: vec![Totals::default(); pool.servers.len()],
+                        reported: Vec::new(),
+                        checked: Vec::new(),
                         dispatchers: Vec::new(),
                         tick_at: Nanos::MAX,
                     });

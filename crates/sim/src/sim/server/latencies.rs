@@ -14,10 +14,21 @@ struct Ring {
     nanos: [u64; Ring::SIZE],
     count: u32,
     at: Nanos,
+    /// Nanoseconds, once it was asked for; `None` after a new sample.
+    median: Option<u64>,
 }
 
 impl Ring {
     const SIZE: usize = 8;
+
+    fn median(&mut self) -> Nanos {
+        let (mut nanos, count) = (self.nanos, self.count);
+        Nanos(*self.median.get_or_insert_with(|| {
+            let sorted = &mut nanos[..Ring::SIZE.min(count as usize)];
+            sorted.sort_unstable();
+            sorted[sorted.len() / 2]
+        }))
+    }
 }
 
 impl Default for Latencies {
@@ -45,22 +56,18 @@ impl Latencies {
         }
         ring.nanos[ring.count as usize % Ring::SIZE] = took.0;
         ring.count = ring.count.wrapping_add(1).max(1);
-        ring.at = now;
+        (ring.at, ring.median) = (now, None);
     }
 
     /// The median of the requests that found this many, or else the nearest number with samples; seconds, zero without any.
-    pub(super) fn at(&self, now: Nanos, number: u32) -> f64 {
+    pub(super) fn at(&mut self, now: Nanos, number: u32) -> f64 {
         let middle = Latencies::ring_of(number);
-        let known = |ring: &&Ring| ring.count > 0 && now.saturating_sub(ring.at) <= Latencies::GOOD_FOR;
+        let known = |ring: &Ring| ring.count > 0 && now.saturating_sub(ring.at) <= Latencies::GOOD_FOR;
         let near = (0..self.rings.len()).find_map(|off| {
-            let below = middle.checked_sub(off).and_then(|at| self.rings.get(at)).filter(known);
-            below.or_else(|| self.rings.get(middle + off).filter(known))
+            let both = [middle.checked_sub(off), Some(middle + off)];
+            both.into_iter().flatten().find(|&at| self.rings.get(at).is_some_and(known))
         });
-        let Some(ring) = near else { return 0.0 };
-        let mut nanos = ring.nanos;
-        let sorted = &mut nanos[..Ring::SIZE.min(ring.count as usize)];
-        sorted.sort_unstable();
-        Nanos(sorted[sorted.len() / 2]).as_secs_f64()
+        near.map_or(0.0, |at| self.rings[at].median().as_secs_f64())
     }
 }
 

@@ -64,15 +64,21 @@ pub(super) struct Level {
     pub slots: u32,
 }
 
+/// What only reports over recent windows need.
+#[derive(Debug, Default)]
+struct Recent {
+    /// Start of the window of the next report, and of the one after it.
+    older: Totals,
+    newer: Totals,
+    latencies: Latencies,
+}
+
 /// The counters of a server; see the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     totals: Totals,
-    /// Start of the window of the next unsolicited report, and of the one after it.
-    older: Totals,
-    newer: Totals,
-    /// Created when the first report of this kind is requested.
-    latencies: Option<Box<Latencies>>,
+    /// Created when the first report over a recent window is requested.
+    recent: Option<Box<Recent>>,
     /// Measured requests that were sent here.
     picks: u64,
     /// Requests that found the server down. It does not see them, so its reports do not count them.
@@ -104,8 +110,8 @@ impl Meter {
     #[inline]
     pub(super) fn answered(&mut self, now: Nanos, took: Nanos, found: u32) {
         self.totals.answers += 1;
-        if let Some(latencies) = &mut self.latencies {
-            latencies.note(now, took, found);
+        if let Some(recent) = &mut self.recent {
+            recent.latencies.note(now, took, found);
         }
     }
 
@@ -139,12 +145,35 @@ impl Meter {
     }
 
     /// The window from `since` to now; `since` is moved up to now. The integrals are up to date.
-    pub(super) fn report(&self, now: Nanos, since: &mut Totals, level: Level) -> LoadReport {
-        let latency = self.latencies.as_ref().map_or(0.0, |all| all.at(now, level.number));
-        let old = std::mem::replace(since, self.totals);
+    pub(super) fn report(&mut self, now: Nanos, since: &mut Totals, level: Level) -> LoadReport {
+        let report = LoadReport { latency: self.latency(now, level), ..self.window(now, since, level) };
+        *since = self.totals;
+        report
+    }
+
+    /// A report over the last 0.5 s to 1 s.
+    pub(super) fn recent_report(&mut self, now: Nanos, level: Level) -> LoadReport {
+        /// A report covers at least this much time, once the server has run for that long, and at most twice as much.
+        const WINDOW: Nanos = Nanos::from_millis(500);
+        let Recent { older, .. } = **self.recent.get_or_insert_default();
+        let report = LoadReport { latency: self.latency(now, level), ..self.window(now, &older, level) };
+        if let Some(recent) = &mut self.recent
+            && now - recent.newer.at >= WINDOW
+        {
+            recent.older = std::mem::replace(&mut recent.newer, self.totals);
+        }
+        report
+    }
+
+    fn latency(&mut self, now: Nanos, level: Level) -> f64 {
+        self.recent.as_mut().map_or(0.0, |recent| recent.latencies.at(now, level.number))
+    }
+
+    /// A report of the time from `old` to now, without latency.
+    fn window(&self, now: Nanos, old: &Totals, level: Level) -> LoadReport {
         let seconds = (now - old.at).as_secs_f64();
         if seconds <= 0.0 {
-            return LoadReport { in_server: Some(level.number), latency, ..LoadReport::default() };
+            return LoadReport { in_server: Some(level.number), ..LoadReport::default() };
         }
         let answers = self.totals.answers - old.answers;
         let left = self.totals.left - old.left;
@@ -152,26 +181,12 @@ impl Meter {
             window: seconds,
             throughput: answers as f64 / seconds,
             response_time: per(self.totals.residence - old.residence, left) / 1e9,
-            utilisation: (self.totals.busy - old.busy) as f64 / 1e9 / seconds / f64::from(level.slots),
+            utilisation: as_f64(self.totals.busy - old.busy) / 1e9 / seconds / f64::from(level.slots),
             errors: per((self.totals.errors - old.errors).into(), answers),
             in_server: Some(level.number),
-            latency,
+            latency: 0.0,
             by: ReportSource::Answer,
         }
-    }
-
-    /// A report over the last 0.5 s to 1 s.
-    pub(super) fn recent_report(&mut self, now: Nanos, level: Level) -> LoadReport {
-        /// A report covers at least this much time, once the server has run for that long, and at most twice as much.
-        const WINDOW: Nanos = Nanos::from_millis(500);
-        self.latencies.get_or_insert_default();
-        let mut totals = self.older;
-        let report = self.report(now, &mut totals, level);
-        if now - self.newer.at >= WINDOW {
-            self.older = self.newer;
-            self.newer = totals;
-        }
-        report
     }
 
     /// What the server has done up to now.
@@ -188,11 +203,11 @@ impl Meter {
 
     /// The window from one snapshot to now; cache look-ups since another one, because caches warm up more slowly.
     pub(super) fn measured(&self, now: Nanos, from: Snapshot, cache_from: Snapshot, level: Level) -> ServerRecord {
-        let mut since = from.totals;
+        let since = from.totals;
         let errors = self.totals.errors - since.errors;
         let (hits, misses) = (self.totals.hits - cache_from.totals.hits, self.totals.misses - cache_from.totals.misses);
         let (number, span) = (since.number, since.at);
-        let report = self.report(now, &mut since, level);
+        let report = self.window(now, &since, level);
         ServerRecord {
             picks: self.picks - from.picks,
             errors: errors + self.unheard - from.unheard,
@@ -213,5 +228,20 @@ impl Meter {
 }
 
 fn per(sum: u128, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { sum as f64 / count as f64 }
+    if count == 0 { 0.0 } else { as_f64(sum) / count as f64 }
+}
+
+/// The nearest number. Nearly all fit into 64 bits, for which the processor has an instruction.
+#[inline]
+fn as_f64(number: u128) -> f64 {
+    // In a function of its own, or else the compiler does both and chooses.
+    #[cold]
+    #[inline(never)]
+    fn long(number: u128) -> f64 {
+        number as f64
+    }
+    match u64::try_from(number) {
+        Ok(short) => short as f64,
+        Err(_) => long(number),
+    }
 }

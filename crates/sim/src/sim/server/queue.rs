@@ -15,6 +15,18 @@ pub struct Links {
 impl Links {
     /// Links of a job that is in no queue.
     pub const NONE: Links = Links { next: NONE, before: NONE };
+
+    /// Keeps a number in their place, for a job that is in no queue.
+    #[inline]
+    pub fn of_number(number: u64) -> Links {
+        Links { next: number as u32, before: (number >> 32) as u32 }
+    }
+
+    /// The number that [`Links::of_number`] keeps.
+    #[inline]
+    pub fn number(self) -> u64 {
+        u64::from(self.before) << 32 | u64::from(self.next)
+    }
 }
 
 /// A job that can wait in a server's queue. The host keeps its jobs in a slice and names them by their index.
