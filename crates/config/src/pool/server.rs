@@ -264,6 +264,7 @@ pub fn servers_of(pool: &str, tables: &Spanned<Vec<Spanned<ServerTable>>>, probl
         if count > MOST_COPIES {
             continue;
         }
+        servers.reserve_exact(count as usize);
         for i in 1..=count {
             let stem = t.name.get_ref();
             let name = if count == 1 { stem.clone() } else { format!("{stem}-{i}") };

@@ -23,10 +23,12 @@ impl ServerPool {
     pub(super) fn regulate_server(&mut self, slot: u32, now: Nanos) {
         let per = self.rules.concurrency.map(|rules| rules.per);
         let limiter = (per == Some(concurrency::Per::Server)).then(|| self.new_limiter(slot, now)).flatten();
-        if self.limiters.len() <= slot as usize {
+        if self.limiters.len() <= slot as usize && limiter.is_some() {
             self.limiters.resize(slot as usize + 1, None);
         }
-        self.limiters[slot as usize] = limiter;
+        if let Some(place) = self.limiters.get_mut(slot as usize) {
+            *place = limiter;
+        }
         self.relimit(slot);
     }
 

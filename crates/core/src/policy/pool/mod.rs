@@ -169,7 +169,7 @@ pub struct ServerPool {
     total: u32,
     /// Limiter of the whole pool.
     limiter: Option<Limiter>,
-    /// Limiters of single servers, by slot.
+    /// Limiters of single servers, by slot; empty where the rules have none.
     limiters: Vec<Option<Limiter>>,
     admission: Option<admission::State>,
 }
@@ -277,6 +277,7 @@ impl ServerPool {
         let before = self.fleet.slots() as u32;
         debug_assert_eq!(before as usize, self.fleet.members().count(), "only where no slot is free");
         self.fleet.join_all(servers.clone().map(Into::into).map(|server| (server.name, server.weight)));
+        self.members.reserve_exact(self.fleet.slots() - self.members.len());
         for (slot, server) in (before..).zip(servers) {
             self.settle_in(self.fleet.id(slot), &server.into());
         }

@@ -13,8 +13,8 @@ pub(super) struct Measuring {
     pub(super) spans: Vec<Measured>,
     /// Number of batches that are over.
     pub(super) batches_over: usize,
-    /// Snapshots of each server: at the start of measuring, when caches counted as warm, and at the start of the current
-    /// batch.
+    /// Snapshots of each server: at the start of measuring, when caches counted as warm (none without caches), and at the start
+    /// of the current batch (none without batches).
     pub(super) measured_from: Vec<Snapshot>,
     pub(super) cached_from: Vec<Snapshot>,
     pub(super) batch_from: Vec<Snapshot>,
@@ -61,11 +61,10 @@ impl<O: Observer> Engine<'_, O> {
     }
 
     pub(super) fn servers_since(&mut self, from: &[Snapshot]) -> Vec<Vec<ServerRecord>> {
-        let now = self.now;
-        // Until caches are warm, look-ups are not counted.
-        let warm =
-            if self.measuring.cached_from.is_empty() { self.snapshots() } else { self.measuring.cached_from.clone() };
-        let mut records = self.servers.iter_mut().zip(from).zip(warm).map(|((server, &from), warm)| {
+        let (now, warm) = (self.now, &self.measuring.cached_from);
+        let mut records = self.servers.iter_mut().zip(from).enumerate().map(|(i, (server, &from))| {
+            // Until caches are warm, look-ups are not counted.
+            let warm = warm.get(i).copied().unwrap_or_else(|| server.snapshot(now));
             let cache_from = if warm.is_later_than(&from) { warm } else { from };
             server.measured(now, from, cache_from)
         });
@@ -74,8 +73,16 @@ impl<O: Observer> Engine<'_, O> {
 
     pub(super) fn begin_measuring(&mut self) {
         self.measuring.measured_from = self.snapshots();
-        self.measuring.batch_from.clone_from(&self.measuring.measured_from);
+        if self.model.batches > 1 {
+            self.measuring.batch_from.clone_from(&self.measuring.measured_from);
+        }
         self.end_tenth();
+    }
+
+    pub(super) fn caches_are_warm(&mut self) {
+        if self.model.pools.iter().flat_map(|pool| &pool.servers).any(|server| server.cache.is_some()) {
+            self.measuring.cached_from = self.snapshots();
+        }
     }
 
     pub(super) fn end_tenth(&mut self) {

@@ -267,7 +267,7 @@ impl<'a, O: Observer> Engine<'a, O> {
             Event::Names(balancer) => self.names.listed[balancer as usize] = self.names.balancers_up[balancer as usize],
             Event::Erred(job) => self.answer_from_server(job),
             Event::Measure => self.begin_measuring(),
-            Event::CachesWarm => self.measuring.cached_from = self.snapshots(),
+            Event::CachesWarm => self.caches_are_warm(),
             Event::Tenth => self.end_tenth(),
             Event::BatchEnds => self.end_batch(),
             Event::Over => {
