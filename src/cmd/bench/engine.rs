@@ -344,8 +344,7 @@ fn scenario(servers: u32, requests: u64) -> Result<Scenario, Failure> {
         count = {servers}
         "#
     );
-    Scenario::parse("bench", &source, &|_| Err("no files".to_owned()))
-        .map_err(|problems| Failure::Broken(anyhow::anyhow!("the benchmark's own scenario is invalid: {problems:?}")))
+    super::own_scenario("bench", &source)
 }
 
 /// Checks the number of arrivals and the utilisation. (Little's law and conservation are asserted by the simulator.)

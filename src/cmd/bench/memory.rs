@@ -236,8 +236,7 @@ fn scenario(model: &str, servers: u32, requests: u64) -> Result<Scenario, Failur
         count = {servers}
         "#
     );
-    Scenario::parse("memory", &source, &|_| Err("no files".to_owned()))
-        .map_err(|problems| Failure::Broken(anyhow::anyhow!("the benchmark's own scenario is invalid: {problems:?}")))
+    super::own_scenario("memory", &source)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod reference;
 mod spread;
 
 use super::{Failure, Terminal};
+use evenkeel_sim::scenario::Scenario;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -60,4 +61,10 @@ pub fn bench(args: &Args, terminal: Terminal) -> Result<(), Failure> {
         Some(What::Coverage(args)) => coverage::coverage(args, terminal),
         Some(What::Proxy(args)) => proxy::bench(args, terminal),
     }
+}
+
+/// A benchmark's own scenario, which has no files beside it.
+fn own_scenario(name: &str, source: &str) -> Result<Scenario, Failure> {
+    Scenario::parse(name, source, &|_| Err("no files".to_owned()))
+        .map_err(|problems| Failure::Broken(anyhow::anyhow!("the benchmark's own scenario is invalid: {problems:?}")))
 }

@@ -107,7 +107,7 @@ impl Smooth {
 }
 
 /// Stands for no server in a tree.
-const NOBODY: i64 = i64::MIN;
+const NO_SERVER: i64 = i64::MIN;
 
 /// The servers of one weight.
 #[derive(Clone, Debug)]
@@ -178,7 +178,7 @@ impl Index {
         }
         self.places.resize(fleet.slots(), NO_PLACE);
         self.nodes.clear();
-        self.nodes.resize(nodes, NOBODY);
+        self.nodes.resize(nodes, NO_SERVER);
         for (number, class) in self.classes.iter().enumerate() {
             let tree = &mut self.nodes[class.tree..class.tree + 2 * class.leaves];
             for (leaf, at) in class.members.clone().enumerate() {
@@ -263,7 +263,7 @@ impl Index {
             total -= class.weight;
             left_out[count] = (place, self.nodes[self.leaf(class, place.1 as usize)]);
             count += 1;
-            self.set(place.0 as usize, place.1 as usize, NOBODY);
+            self.set(place.0 as usize, place.1 as usize, NO_SERVER);
         }
         let best = self.best(self.turns + 1);
         if let Some((class, at)) = best {
@@ -284,7 +284,7 @@ impl Index {
         let mut best: Option<(i64, usize)> = None;
         for (number, class) in self.classes.iter().enumerate() {
             let base = self.nodes[class.tree + 1];
-            if base == NOBODY {
+            if base == NO_SERVER {
                 continue;
             }
             let value = base + class.weight * turn;

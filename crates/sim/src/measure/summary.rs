@@ -214,9 +214,26 @@ struct MergedBin {
     ok: u64,
     bad: u64,
     latency_sum: u128,
-    latency: BTreeMap<u64, u64>,
+    /// Recorded values and their counts, by value.
+    latency: Vec<(u64, u64)>,
     in_system_area: u128,
     servers: u64,
+}
+
+/// Adds counts of values to others; both are in the order of the values.
+fn add_counts(sum: &mut Vec<(u64, u64)>, more: &[(u64, u64)]) {
+    let (mut at, known) = (0, sum.len());
+    for &(value, count) in more {
+        at += sum[at..known].iter().take_while(|&&(other, _)| other < value).count();
+        match sum[..known].get_mut(at) {
+            Some((other, total)) if *other == value => *total += count,
+            _ => sum.push((value, count)),
+        }
+    }
+    if sum.len() > known {
+        // Two runs in order, which a stable sort merges.
+        sum.sort_by_key(|&(value, _)| value);
+    }
 }
 
 impl Tally {
@@ -242,7 +259,7 @@ impl Tally {
             sum.bad += bin.bad;
             sum.latency_sum += bin.latency_sum;
             sum.in_system_area += bin.in_system_area;
-            bin.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
+            add_counts(&mut sum.latency, &bin.latency);
         }
         self.pool_latency.resize_with(run.measured.pools.len(), histogram);
         for (sum, pool) in self.pool_latency.iter_mut().zip(&run.measured.pools) {
@@ -257,7 +274,7 @@ impl Tally {
                 sum.bad += pool.bad;
                 sum.latency_sum += pool.latency_sum;
                 sum.servers += u64::from(pool.servers);
-                pool.latency.iter().for_each(|&(value, count)| *sum.latency.entry(value).or_default() += count);
+                add_counts(&mut sum.latency, &pool.latency);
             }
         }
         for (sum, bin) in self.settling.iter_mut().zip(&run.settling) {
@@ -416,7 +433,7 @@ impl Tally {
         let mut merged = Histogram::<u64>::new(2).expect("two digits are allowed");
         let mut point = |(i, bin): (usize, &MergedBin)| {
             merged.reset();
-            for (&value, &count) in &bin.latency {
+            for &(value, count) in &bin.latency {
                 merged.record_n(value, count).expect("a histogram that resizes takes any value");
             }
             SeriesPoint {
@@ -493,4 +510,19 @@ fn servers(scenario: &Scenario, run: &RunRecord) -> Vec<ServerRow> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add_counts;
+
+    #[test]
+    fn counts_are_added_in_the_order_of_their_values() {
+        let mut sum = Vec::new();
+        add_counts(&mut sum, &[(3, 1), (9, 2)]);
+        add_counts(&mut sum, &[]);
+        add_counts(&mut sum, &[(1, 1), (3, 4), (5, 1), (9, 1), (12, 7)]);
+        add_counts(&mut sum, &[(5, 2)]);
+        assert_eq!(sum, [(1, 1), (3, 5), (5, 3), (9, 3), (12, 7)]);
+    }
 }

@@ -34,7 +34,7 @@ pub struct Model {
     /// Equal parts of the measured span that are recorded separately, for batch means; 0 for none.
     pub batches: u32,
     /// A run stops when it holds more requests (with attempts and calls) than this. Four scheduled events, or two cache
-    /// entries, count as one request. About 300 bytes each.
+    /// entries, count as one request. 130 to 200 bytes each.
     pub max_in_system: u32,
     /// The arrival process.
     pub arrivals: Arrivals,

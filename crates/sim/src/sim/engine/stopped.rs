@@ -28,9 +28,9 @@ pub struct TooLarge {
     pub limit: u32,
 }
 
-/// Memory of a job in that of a scheduled event: 136 bytes and 32.
+/// Memory of a job in that of a scheduled event: 128 bytes and 32.
 pub(super) const EVENTS_PER_JOB: u64 = 4;
-/// Memory of a job in that of a cache entry: 136 bytes and about 75, with its place in the index.
+/// Memory of a job in that of a cache entry: 128 bytes and about 75, with its place in the index.
 pub(super) const ENTRIES_PER_JOB: u64 = 2;
 
 impl fmt::Display for TooLarge {
@@ -48,6 +48,6 @@ impl fmt::Display for TooLarge {
         writeln!(f, "too many {what} in the system, after {at} of simulated time:")?;
         writeln!(f, "  {jobs} requests, {events} timers and events, {cached} cache entries")?;
         writeln!(f, "  help: {way};")?;
-        write!(f, "        or raise `max_in_system`, now {limit} (some 300 bytes each, per run)")
+        write!(f, "        or raise `max_in_system`, now {limit} (130 to 200 bytes each, per run)")
     }
 }
