@@ -12,11 +12,12 @@
 //! * a chunk size of more than 16 digits or with anything behind it that is no extension, or extensions of more than 4 KiB.
 //!
 //! Bounds, in bytes: a head, an interim one too, has `header_bytes`, a trailer section has [`MOST_TRAILERS`], and no more than
-//! [`PIECE`] of content is held for each response. Time is bounded by the caller.
+//! [`PIECE`] of content is held for each response, less while a thread holds much (`piece.rs`). Time is bounded by the caller.
 
 mod body;
 mod chunked;
 mod head;
+mod piece;
 mod upload;
 
 #[cfg(test)]
@@ -263,11 +264,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<T> {
         interim: &mut impl FnMut(StatusCode, &HeaderMap),
     ) -> Poll<Result<Option<ResponseHead>, Error>> {
         if self.long {
-            let mut buffer = BytesMut::with_capacity(PIECE + 1024);
+            let mut buffer = BytesMut::with_capacity(piece::size() + 1024);
             if ready!(pin!(self.io.read_buf(&mut buffer)).poll(cx))? == 0 {
                 return Poll::Ready(Err(Error::Closed));
             }
-            return Poll::Ready(self.take_in(Received::Own(buffer.freeze()), interim));
+            return Poll::Ready(self.take_in(Received::Own(piece::content(buffer)), interim));
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -376,7 +377,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Exchange<T> {
             if ready!(pin!(self.io.read_buf(&mut (&mut buffer).limit(most))).poll(cx))? == 0 {
                 return Poll::Ready(self.decoder.end());
             }
-            return Poll::Ready(self.decode(Received::Own(buffer.freeze())));
+            return Poll::Ready(self.decode(Received::Own(piece::content(buffer))));
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
