@@ -8,9 +8,9 @@ use bytes::{Bytes, BytesMut};
 use super::PIECE;
 
 /// Above this many bytes in the buffers of a thread new ones are small.
-const MANY: usize = 2 * 1024 * 1024;
+const MANY: usize = 3 * 1024 * 1024;
 /// Bytes of a small buffer.
-const SMALL: usize = 32 * 1024;
+const SMALL: usize = 48 * 1024;
 
 thread_local! {
     /// Bytes that this thread holds in buffers of long content.
