@@ -6,10 +6,11 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A timer that is made when first needed and then kept.
@@ -24,7 +25,8 @@ impl Timer {
             sleep.as_mut().reset(deadline);
         }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            // Outside the task's budget: who is flooded uses all of that at each turn, and would never time out.
+            ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             // The timer may still be set to an earlier deadline.
             if sleep.deadline() >= deadline || Instant::now() >= deadline {
                 return Poll::Ready(());
