@@ -93,7 +93,6 @@ impl ReusableTimer {
 mod tests {
     use super::*;
     use std::future::{pending, ready};
-    use std::pin::pin;
 
     fn on_paused_time(test: impl Future<Output = ()>) {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test);
@@ -122,6 +121,19 @@ mod tests {
             );
             assert_eq!(reusable.until(after(130), pin!(pending::<()>())).await, None);
             assert_eq!(Instant::now(), after(130));
+        });
+    }
+
+    #[test]
+    fn a_task_that_uses_up_its_budget_times_out() {
+        on_paused_time(async {
+            let mut polls = 0;
+            let flood = poll_fn(|cx| {
+                while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+                polls += 1;
+                if polls > 100 { Poll::Ready(()) } else { Poll::Pending }
+            });
+            assert_eq!(ReusableTimer::default().until(Instant::now(), pin!(flood)).await, None);
         });
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::chunked::Chunked;
 use super::head::ResponseHead;
-use super::{Connection, Error, LONG, PIECE, Received, piece};
+use super::{Connection, Error, LONG, Received, piece};
 
 /// Lengths beyond this are refused.
 const LONGEST: u64 = u64::MAX >> 1;
@@ -71,7 +71,9 @@ impl Decoder {
     /// How much is to be read into a buffer that can be handed on; `None` where the buffer of the thread is better.
     pub(super) fn in_place(&self, long: bool) -> Option<usize> {
         match self {
-            Decoder::Length(left) if *left > LONG => Some(usize::try_from(*left).unwrap_or(PIECE).min(piece::size())),
+            Decoder::Length(left) if *left > LONG => {
+                Some(usize::try_from(*left).unwrap_or(usize::MAX).min(piece::size()))
+            }
             Decoder::Close if long => Some(piece::size()),
             _ => None,
         }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Sleep, sleep};
 
 use super::upload::{Upload, UploadState};
 use super::{Dial, Http2Pool, STREAMS};
+use crate::lazy_timeout::IdleTimer;
 use crate::upstream_error::ConnectError;
 
 /// How long a connection without requests may take to send GOAWAY and to close.
@@ -113,13 +113,13 @@ impl Monitor {
     /// Runs the task of the socket.
     async fn run(self: Rc<Self>, socket: impl Future<Output: 'static>) {
         let mut socket = pin!(socket);
-        let mut deadline: Option<Pin<Box<Sleep>>> = None;
+        let mut closing = IdleTimer::default();
         std::future::poll_fn(|cx| {
             if socket.as_mut().poll(cx).is_ready() || !self.moved() {
                 return Poll::Ready(());
             }
             if self.closing.get() {
-                return deadline.get_or_insert_with(|| Box::pin(sleep(CLOSE))).as_mut().poll(cx);
+                return closing.poll(CLOSE, cx);
             }
             let mut waker = self.waker.borrow_mut();
             if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
